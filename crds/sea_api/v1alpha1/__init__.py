@@ -1,0 +1,1 @@
+"""Models of `sea-operator.io/v1alpha1`."""

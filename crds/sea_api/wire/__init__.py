@@ -1,0 +1,1 @@
+"""What operator and coordinator say to each other over HTTP: `Desired` down, `CoordinatorState` up."""

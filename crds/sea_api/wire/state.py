@@ -1,0 +1,62 @@
+"""`GET /v1/state`: all that the operator learns of the data plane in one read."""
+
+from enum import StrEnum
+
+from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, WeightsStatus
+
+
+class StagePhase(StrEnum):
+    PENDING = "Pending"
+    RUNNING = "Running"
+    COMPLETE = "Complete"
+
+
+class Problem(ApiModel):
+    """A mistake of the user that stops the job until the spec or the data change."""
+
+    reason: str
+    """CamelCase, e.g. DataNotFound, BadRow, UnknownDomain, BadDatabasePath."""
+    message: str
+    """A sentence: what is wrong, where, what to change."""
+
+
+class TrainerFailure(ApiModel):
+    """A training process ended badly in `generation`; the operator decides what follows."""
+
+    generation: int
+    pod: str
+    cause: str
+    """A value of `sea_api.v1alpha1.policy.Cause`."""
+    message: str
+    time: float
+    """Unix seconds."""
+
+
+class StageState(ApiModel):
+    name: str
+    phase: StagePhase
+    step: int = 0
+    total_steps: int = 0
+    remaining_seconds: float | None = None
+
+
+class CoordinatorState(ApiModel):
+    desired_digest: str | None = None
+    uid: str | None = None
+    generation: int = 0
+    stages: list[StageState] = []
+    problem: Problem | None = None
+    trainer_failure: TrainerFailure | None = None
+    """Newest failure of the current generation, if any."""
+    drained: bool = False
+    """True once `drain` was asked for, a checkpoint is committed and no trainer runs."""
+    weights: WeightsStatus | None = None
+    checkpoint: CheckpointStatus | None = None
+    reward: float | None = None
+    staleness: float | None = None
+    generated_tokens_per_second: float | None = None
+    trained_tokens_per_second: float | None = None
+    goodput: float | None = None
+    """0 to 1."""
+    evaluation: list[EvaluationResult] = []

@@ -1,0 +1,1 @@
+"""Messages between the pods of one job: every pod talks to the coordinator, over HTTP."""

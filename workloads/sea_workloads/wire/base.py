@@ -1,0 +1,9 @@
+"""What all JSON messages between pods share."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Message(BaseModel):
+    """One JSON body: immutable, snake_case, unknown fields refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
