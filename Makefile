@@ -1,0 +1,53 @@
+# Every target sets up what it needs; `make help` lists them.
+PYTHON ?= $(CURDIR)/.venv/bin/python
+BIN := $(CURDIR)/.venv/bin
+export PYTHONUNBUFFERED := 1
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light clean
+
+help: ## list the targets
+	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
+
+setup: ## build the environment: Python packages, control plane, bubblewrap (seconds when done already)
+	@python3 scripts/setup.py
+
+demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses your current cluster
+	@$(PYTHON) -m sea_devcluster.demo $(if $(CLUSTER),--cluster $(CLUSTER)) $(DEMO_ARGS)
+
+test: setup verify test-unit test-cluster test-component test-e2e ## everything: checks, unit, API server, vLLM and Megatron-core, one whole job
+
+test-unit: ## unit tests, seconds
+	$(BIN)/pytest -q -m "not cluster and not component and not e2e"
+
+test-cluster: ## contract tests on a real kube-apiserver, node tests with real pods
+	$(BIN)/pytest -q -m "cluster and not component and not e2e"
+
+test-component: ## the real vLLM and two ranks of the real Megatron-core
+	$(BIN)/pytest -q -m "component and not e2e"
+
+test-e2e: ## one whole job on a devcluster, with faults
+	$(BIN)/pytest -q -m e2e
+
+lint: ## ruff, formatting, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+type: ## strict mypy
+	$(BIN)/mypy
+
+crds: ## write CRD YAML, the chart's copy and the field reference from the models
+	$(PYTHON) -m sea_api write-crds
+
+verify: lint type ## checks that need no cluster; fails if a generated file is stale
+	$(PYTHON) -m sea_api check-crds
+
+lock: ## resolve the hash-locked requirements anew
+	@python3 scripts/setup.py --lock
+
+bench-first-light: setup ## run the demo job and measure it; last line is one JSON object
+	@$(PYTHON) benchmarks/first_light.py
+
+clean: ## stop devclusters of this checkout and remove build outputs
+	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all
+	@rm -rf out dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
