@@ -53,6 +53,9 @@ class LeaseRequest(Message):
     pod: str
     incarnation: str
     want: int
+    holding: list[str] | None = None
+    """Leases that the worker knows of; others of this incarnation were lost with an answer and are
+    sent again. The clients of `sea_workloads.client` fill it in; None means it isn't known."""
 
 
 class Leases(Message):

@@ -1,0 +1,1 @@
+"""Objects in S3, as every pod role uses them: time-outs, patience, conditional writes."""

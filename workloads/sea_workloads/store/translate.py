@@ -1,0 +1,76 @@
+"""botocore's errors in our words, and which of them pass by themselves."""
+
+from botocore.exceptions import (
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ResponseStreamingError,
+)
+from s3transfer.exceptions import RetriesExceededError
+
+from sea_workloads.store import errors
+
+TRANSIENT_CODES = {
+    "ConditionalRequestConflict",
+    "InternalError",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottlingException",
+}
+NETWORK_ERRORS = (
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+    RetriesExceededError,
+)
+FOLLOW_UP = {
+    errors.BucketNotFoundError: "The bucket does not exist; create it or correct the address.",
+    errors.ObjectNotFoundError: "There is no such object; upload it or correct the address.",
+    errors.PreconditionFailedError: "Another writer was first; read the object again.",
+    errors.AccessDeniedError: "Access denied; check the job's credentialsSecret.",
+}
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, ClientError):
+        return _status(error) >= 500 or _status(error) == 429 or _code(error) in TRANSIENT_CODES
+    return isinstance(error, NETWORK_ERRORS)
+
+
+def translate(error: Exception, what: str) -> Exception:
+    """Our error for one of botocore's; others come back as they are."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return errors.AccessDeniedError(
+            f"{what}: {error}. Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in "
+            "spec.storage.credentialsSecret."
+        )
+    if not isinstance(error, ClientError):
+        return error
+    kind = _kind(error)
+    return kind(f"{what}: {FOLLOW_UP.get(kind, str(error))}")
+
+
+def _kind(error: ClientError) -> type[errors.StoreError]:
+    code, status = _code(error), _status(error)
+    if code == "NoSuchBucket":
+        return errors.BucketNotFoundError
+    if status == 404:
+        return errors.ObjectNotFoundError
+    if status == 412:
+        return errors.PreconditionFailedError
+    if status in (401, 403):
+        return errors.AccessDeniedError
+    return errors.RequestRefusedError
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
