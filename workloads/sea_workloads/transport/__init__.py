@@ -1,0 +1,1 @@
+"""How weights travel from trainer ranks to engines: layout of a shard, NIXL reads."""
