@@ -1,0 +1,91 @@
+"""`make bench-first-light`: the demo job with everything measured.
+
+Prints the demo, then rows for people, and as its last line one JSON object. Memory is the sum over
+all processes of the devcluster; `peak_rss_gib` counts a page that two processes share twice,
+`peak_pss_gib` once.
+"""
+
+import json
+import sys
+from typing import Any
+
+from sea_devcluster.demo.main import demo
+
+from sea_devcluster.demo.memory import Usage
+from sea_devcluster.demo.options import parse
+from sea_devcluster.demo.outcome import Outcome
+from sea_devcluster.demo.report import (
+    field_values,
+    largest,
+    metric,
+    middle,
+    overlap_seconds,
+    scores,
+    span_seconds,
+)
+
+GIB = 2**30
+
+
+def measurements(outcome: Outcome, memory: Usage) -> dict[str, Any]:
+    """The benchmark's JSON object; medians over steps, in seconds."""
+    results = scores(outcome.status)
+    rows, timeline = outcome.rows, outcome.timeline
+    throughput = speeds(outcome)
+    return {
+        "demo_s": round(outcome.seconds, 1),
+        "ready_s": None if outcome.ready_seconds is None else round(outcome.ready_seconds, 1),
+        "step_s": {
+            "generate": middle(span_seconds(timeline, "generate")),
+            "train": middle(metric(rows, "train_s")),
+            "update": middle(
+                [
+                    sum(parts)
+                    for parts in zip(
+                        field_values(timeline, "update", "transfer_s"),
+                        field_values(timeline, "update", "apply_s"),
+                        strict=True,
+                    )
+                ]
+            ),
+            "pause": middle(field_values(timeline, "update", "pause_s")),
+            "pause_max": largest(field_values(timeline, "update", "pause_s")),
+            "checkpoint": middle([s for s in metric(rows, "checkpoint_s") if s > 0]),
+        },
+        "tokens_per_s": throughput,
+        "pass1": {s.stage.removeprefix("eval-"): round(s.pass1, 1) for s in results},
+        "pass1_n": results[0].episodes if results else 0,
+        "peak_rss_gib": round(memory.rss / GIB, 2),
+        "peak_pss_gib": round(memory.pss / GIB, 2),
+        "logprob_max_diff": largest(metric(rows, "logprob_max_diff")),
+        "restarts": sum((outcome.status.get("restarts") or {}).values()),
+        "overlap_s": round(overlap_seconds(timeline, "generate", "train"), 1),
+    }
+
+
+def speeds(outcome: Outcome) -> dict[str, float | None]:
+    """Tokens over the RL stage's wall time: from its first row to its last."""
+    rl = [row for row in outcome.rows if "reward" in row["metrics"]]
+    if len(rl) < 2:
+        return {"generated": None, "trained": None}
+    seconds = rl[-1]["time"] - rl[0]["time"]
+    return {
+        name: round(sum(row["metrics"].get(key, 0) for row in rl[1:]) / seconds, 1)
+        for name, key in (("generated", "generated_tokens"), ("trained", "tokens"))
+    }
+
+
+def main() -> int:
+    """Runs the demo and stops its cluster."""
+    finished = demo(parse([*sys.argv[1:], "--down"]), measure_memory=True)
+    if finished is None:
+        return 1
+    result = measurements(finished.outcome, finished.memory)
+    for name, value in result.items():
+        print(f"{name:>18}  {value}")
+    print(json.dumps(result))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

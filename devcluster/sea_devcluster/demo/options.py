@@ -1,0 +1,41 @@
+"""What the demo can be asked to do."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[3]
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, parsed."""
+
+    job: Path
+    cluster: str
+    name: str
+    out: Path
+    down: bool
+    plain: bool
+    limit_minutes: float
+
+
+def parse(arguments: list[str] | None = None) -> Options:
+    """Reads the command line; exits with usage on a mistake."""
+    parser = argparse.ArgumentParser(
+        prog="make demo",
+        description="Trains a tool-using agent from one SEATrainingJob and shows it live.",
+    )
+    parser.add_argument("--job", type=Path, default=ROOT / "examples" / "tiny.yaml")
+    parser.add_argument(
+        "--cluster",
+        choices=["devcluster", "kubeconfig"],
+        default="devcluster",
+        help="devcluster starts a control plane here; kubeconfig uses your current context",
+    )
+    parser.add_argument("--name", default="demo", help="name of the devcluster")
+    parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo")
+    parser.add_argument("--down", action="store_true", help="stop the devcluster at the end")
+    parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
+    parser.add_argument("--limit-minutes", type=float, default=60.0)
+    return Options(**vars(parser.parse_args(arguments)))

@@ -1,0 +1,116 @@
+"""The demo's steps in order: cluster, operator, data, job, watch, scores, picture."""
+
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from sea_devcluster.demo import curve, job, manifests, report, summary, watch
+from sea_devcluster.demo.kubectl import Kubectl
+from sea_devcluster.demo.options import Options
+from sea_devcluster.demo.outcome import Outcome
+from sea_devcluster.demo.poll import job_reader
+from sea_devcluster.demo.run_objects import RunObjects
+from sea_devcluster.demo.target import Target
+
+CRD_WAIT_SECONDS = 60
+
+
+def run(options: Options, target: Target, console: Console, started: float) -> Outcome:
+    """Everything after the cluster is up; `started` is monotonic seconds of the demo's start."""
+    kubectl = Kubectl(target.kubectl, target.kubeconfig)
+    manifest = job.load(options.job, target.server)
+    namespace, name = job.namespace(manifest), str(manifest["metadata"]["name"])
+    with step(console, "Installing the CRD and the operator"):
+        install(kubectl, target)
+    with step(console, "Making and uploading dialogues, tasks and databases"):
+        upload(manifest, options.out / "data", target)
+    with step(console, f"Applying {options.job.name}"):
+        submit(kubectl, manifest, target)
+    seen = watch.follow(
+        job_reader(target.kubeconfig, namespace, name),
+        console,
+        limit_seconds=60 * options.limit_minutes,
+    )
+    status = seen.job["status"]
+    objects = RunObjects(status["runUrl"], target.server)
+    outcome = Outcome(
+        seconds=time.monotonic() - started,
+        ready_seconds=seen.ready_seconds,
+        status=status,
+        rows=objects.metrics(),
+        timeline=objects.timeline(),
+    )
+    _finish(options, target, console, outcome, namespace, name)
+    return outcome
+
+
+def install(kubectl: Kubectl, target: Target) -> None:
+    """CRD first, then the operator; both again is harmless."""
+    kubectl.apply(manifests.crd_file())
+    crd = "crd/seatrainingjobs.sea-operator.io"
+    kubectl.run("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS // 2}s")
+    for document in manifests.operator_objects(target.registry, target.tag):
+        kubectl.apply_object(document)
+
+
+def upload(manifest: dict[str, Any], folder: Path, target: Target) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    job.generate(manifests.data_arguments(manifest["spec"]["domains"][0]), folder)
+    job.upload(folder, manifest, target.server)
+
+
+def submit(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
+    """Namespace, credentials, job: what a user would apply, in their order."""
+    namespace = job.namespace(manifest)
+    kubectl.apply_object({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
+    kubectl.apply_object(job.credentials_secret(manifest, target.server))
+    retry_while_initializing(lambda: kubectl.apply_object(manifest))
+
+
+def retry_while_initializing(apply: Callable[[], None], attempts: int = 10) -> None:
+    """A new CRD answers 429 for about a second after it is Established."""
+    for attempt in range(attempts):
+        try:
+            return apply()
+        except Exception as error:
+            if "initializing" not in str(error) or attempt == attempts - 1:
+                raise
+            time.sleep(0.5)
+    return None
+
+
+@contextmanager
+def step(console: Console, title: str) -> Iterator[None]:
+    """Prints what is being done, and how long it took."""
+    start = time.monotonic()
+    console.print(f"[cyan]▸[/] {title} ...", highlight=False)
+    yield
+    console.print(f"[green]✓[/] {title} ({time.monotonic() - start:.1f} s)", highlight=False)
+
+
+def _finish(
+    options: Options,
+    target: Target,
+    console: Console,
+    outcome: Outcome,
+    namespace: str,
+    name: str,
+) -> None:
+    scores = report.scores(outcome.status)
+    picture = options.out / "learning-curve.png"
+    curve.draw(report.curve(outcome.rows), scores, picture)
+    (options.out / "timeline.json").write_text(json.dumps(outcome.timeline))
+    (options.out / "metrics.json").write_text(json.dumps(outcome.rows))
+    places = {
+        "learning curve": str(picture),
+        "timeline": str(options.out / "timeline.json"),
+        "training data": str(options.out / "data"),
+        "run's objects": f"{outcome.status['runUrl']} at {target.server.endpoint}",
+    }
+    summary.show(console, scores, target, places, name, namespace)

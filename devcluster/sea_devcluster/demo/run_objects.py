@@ -1,0 +1,32 @@
+"""Reads what a run wrote into its part of the object store."""
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+from sea_devcluster.demo.job import client
+from sea_devcluster.demo.target import ObjectServer
+
+
+class RunObjects:
+    """Objects below `status.runUrl`."""
+
+    def __init__(self, run_url: str, server: ObjectServer) -> None:
+        parts = urlsplit(run_url)
+        self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+        self._s3 = client(server)
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """One row an optimizer step."""
+        lines = self._read("reports/metrics.jsonl").splitlines()
+        return [json.loads(line) for line in lines if line.strip()]
+
+    def timeline(self) -> list[dict[str, Any]]:
+        """Spans of generation, training, updates and checkpoints."""
+        spans: list[dict[str, Any]] = json.loads(self._read("reports/timeline.json"))
+        return spans
+
+    def _read(self, key: str) -> str:
+        reply = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
+        body: bytes = reply["Body"].read()
+        return body.decode()

@@ -1,0 +1,91 @@
+"""The demo's live view and the end of the watch."""
+
+import io
+from typing import Any
+
+import pytest
+from rich.console import Console
+from sea_devcluster.demo import view, watch
+from sea_devcluster.demo.errors import DemoError
+
+
+def job(**status: Any) -> dict[str, Any]:
+    stages = [{"name": "sft"}, {"name": "rl"}]
+    return {"metadata": {"name": "tiny"}, "spec": {"stages": stages}, "status": status}
+
+
+def condition(kind: str, status: str = "True") -> dict[str, str]:
+    return {"type": kind, "status": status, "reason": "Because", "message": "A sentence."}
+
+
+RUNNING = {
+    "stage": "rl",
+    "step": 12,
+    "totalSteps": 40,
+    "progress": "12/40",
+    "reward": 0.5,
+    "weights": {"published": 13, "adoptedMin": 12},
+    "throughput": {"generated": 900.4, "trained": 2000.6},
+    "remainingSeconds": 125,
+    "roles": {"trainer": {"desired": 2, "ready": 2}, "rollout": {"desired": 1, "ready": 0}},
+    "evaluation": [{"stage": "eval-sft", "domain": "average", "passHat1": 35.5, "episodes": 256}],
+}
+
+
+def test_frame_shows_what_a_person_wants_to_know() -> None:
+    out = io.StringIO()
+    Console(file=out, width=100).print(view.render(job(**RUNNING), [0.1, 0.9], 65.0))
+    text = out.getvalue()
+    for expected in ("12/40", "v13", "2:05", "2/3", "900/2001", "35.5", "1:05", "◐ rl", "● sft"):
+        assert expected in text
+
+
+def test_an_empty_status_can_be_drawn() -> None:
+    out = io.StringIO()
+    Console(file=out, width=100).print(view.render(job(), [], 0.0))
+    assert "tiny" in out.getvalue()
+    assert "pods 0/0" in view.line(job(), 0.0)
+
+
+def test_a_stalled_job_shows_its_sentence() -> None:
+    out = io.StringIO()
+    Console(file=out, width=100).print(
+        view.render(job(conditions=[condition("Stalled")]), [], 0.0)
+    )
+    assert "Because: A sentence." in out.getvalue()
+
+
+@pytest.mark.parametrize(("values", "bars"), [([0.0, 1.0], "▁█"), ([2.0, -1.0], "█▁"), ([], "")])
+def test_sparkline(values: list[float], bars: str) -> None:
+    assert view.sparkline(values) == bars
+
+
+def test_follow_ends_when_the_job_is_complete_and_remembers_readiness() -> None:
+    frames = iter([job(**RUNNING), job(roles={"trainer": {"desired": 2, "ready": 2}}, reward=0.6)])
+    now = iter(float(i) for i in range(100))
+    last = job(conditions=[condition("Complete")])
+    seen = watch.follow(
+        lambda: next(frames, last),
+        Console(file=io.StringIO()),
+        limit_seconds=50,
+        clock=lambda: next(now),
+        pause=lambda _: None,
+    )
+    assert seen.ready_seconds is not None
+    assert seen.rewards == [0.5, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("frame", "words"),
+    [(job(conditions=[condition("Failed")]), "A sentence."), (job(), "not complete")],
+)
+def test_follow_gives_up_with_a_sentence(frame: dict[str, Any], words: str) -> None:
+    now = iter(float(i) for i in range(100))
+    with pytest.raises(DemoError, match=words):
+        watch.follow(
+            lambda: frame,
+            Console(file=io.StringIO()),
+            limit_seconds=5,
+            clock=lambda: next(now),
+            pause=lambda _: None,
+        )
