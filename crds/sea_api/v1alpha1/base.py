@@ -1,7 +1,13 @@
-"""What every model of the resource shares: camelCase on the wire, frozen, no unknown fields."""
+"""What all models of the resource share: camelCase on the wire, frozen, nothing unknown, rules."""
 
-from pydantic import BaseModel, ConfigDict
+from typing import ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from sea_api.v1alpha1.rules import Rule, Transition, with_validations
 
 
 class ApiModel(BaseModel):
@@ -14,3 +20,24 @@ class ApiModel(BaseModel):
         extra="forbid",
         use_attribute_docstrings=True,
     )
+
+    invariants: ClassVar[tuple[Rule, ...]] = ()
+    """What must hold of one object; checked here and, as CEL, by the API server."""
+    transitions: ClassVar[tuple[Transition, ...]] = ()
+    """What must hold between an object and its predecessor; see `sea_api.v1alpha1.changes`."""
+
+    @model_validator(mode="after")
+    def _keep_rules(self) -> Self:
+        broken = [rule.message for rule in self.invariants if not rule.holds(self)]
+        if broken:
+            raise ValueError("; ".join(broken))
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        json_schema = handler(schema)
+        target = handler.resolve_ref_schema(json_schema)
+        target.update(with_validations(target, [*cls.invariants, *cls.transitions]))
+        return json_schema

@@ -1,22 +1,22 @@
-"""SEATrainingJob itself: spec, status, and what `kubectl get` shows."""
+"""SEATrainingJob itself: spec and status under the names that the API server knows."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
+from sea_api.v1alpha1 import names, programs
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.data import Data, Model, Storage
+from sea_api.v1alpha1.names import GROUP, KIND, PLURAL, SHORT_NAME, VERSION
 from sea_api.v1alpha1.policy import Checkpoint, FailurePolicy, Weights
 from sea_api.v1alpha1.roles import Coordinator, Rollout, Scheduling, Trainer, UserModel
+from sea_api.v1alpha1.rules import Rule, Transition
 from sea_api.v1alpha1.stages import Stage
 from sea_api.v1alpha1.status import Status
+from sea_api.v1alpha1.types import Bool
 
-GROUP = "sea-operator.io"
-VERSION = "v1alpha1"
-KIND = "SEATrainingJob"
-PLURAL = "seatrainingjobs"
-SHORT_NAME = "seajob"
+__all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "Domain", "SEATrainingJob", "Spec"]
 
 
 class Domain(StrEnum):
@@ -28,28 +28,61 @@ class Domain(StrEnum):
 
 
 class Spec(ApiModel):
-    suspend: bool = False
+    """What the user wants."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        programs.DIALOGUES,
+        programs.TASKS,
+        programs.EVALUATION_TASKS,
+        programs.USER_ENGINE,
+    )
+    transitions: ClassVar[tuple[Transition, ...]] = (programs.KEPT_STAGES,)
+
+    suspend: Bool = False
     """Commit a checkpoint, then release all pods; false again goes on from there."""
     model: Model
+    """Base model and its number format."""
     storage: Storage
+    """Object store of the job."""
     data: Data = Data()
-    domains: list[Domain] = Field(min_length=1, max_length=16)
-    stages: list[Stage] = Field(min_length=1, max_length=32)
+    """Dialogues, tasks and databases of the stages."""
+    domains: Annotated[list[Domain], programs.UNIQUE_DOMAINS] = Field(
+        min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
+    """Environments that the agent learns to work in."""
+    stages: Annotated[list[Stage], programs.UNIQUE_STAGES] = Field(
+        min_length=1,
+        max_length=32,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
+    )
+    """The program, in order; stages may be appended while the job runs, their settings edited."""
     trainer: Trainer = Trainer()
+    """Pods that train."""
     rollout: Rollout = Rollout()
+    """Pods that generate."""
     user_model: UserModel = UserModel()
+    """Who plays the customer."""
     coordinator: Coordinator = Coordinator()
+    """Pod that keeps the ledger."""
     weights: Weights = Weights()
+    """Transport and retention of weight versions."""
     checkpoint: Checkpoint = Checkpoint()
+    """Interval and retention of checkpoints."""
     failure_policy: FailurePolicy = FailurePolicy()
+    """What happens when a pod or process breaks."""
     scheduling: Scheduling = Scheduling()
+    """Where the pods may run."""
 
 
 class SEATrainingJob(ApiModel):
     """One agentic RL post-training run, from base model to evaluated agent."""
 
-    api_version: str = f"{GROUP}/{VERSION}"
-    kind: str = KIND
+    invariants: ClassVar[tuple[Rule, ...]] = (names.NAME_LENGTH, names.NAME_FORM)
+
+    api_version: str = Field(default=f"{GROUP}/{VERSION}", max_length=128)
+    kind: str = Field(default=KIND, max_length=64)
     metadata: dict[str, Any] = {}
     spec: Spec
+    """What the user wants."""
     status: Status = Status()
+    """What the operator last saw."""

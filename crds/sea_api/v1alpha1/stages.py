@@ -1,10 +1,13 @@
 """The program of a job: an ordered list of stages, each with its own block of settings."""
 
 from enum import StrEnum
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.rules import Rule
+from sea_api.v1alpha1.types import Int, Number, S3Url, Seed, Steps
 
 
 class StageType(StrEnum):
@@ -21,79 +24,152 @@ class ImportanceMode(StrEnum):
 
 
 class SynthesisStage(ApiModel):
-    tasks_per_domain: int = Field(default=100, ge=1, le=1000000)
-    rounds: int = Field(default=1, ge=1, le=100)
-    seed: int = Field(default=0, ge=0, le=2147483647)
+    """Makes tasks and dialogues for the job's domains."""
+
+    tasks_per_domain: Int = Field(default=100, ge=1, le=1000000)
+    """Accepted tasks to make for each domain."""
+    rounds: Int = Field(default=1, ge=1, le=100)
+    """Rounds of planning, making, checking and reflection."""
+    seed: Seed = 0
+    """Seed of every random choice of the stage."""
 
 
 class SftStage(ApiModel):
-    epochs: int = Field(default=1, ge=1, le=1000)
-    batch_size: int = Field(default=128, ge=1, le=65536)
+    """Supervised fine-tuning on dialogues, of the agent (`Sft`) or of the user (`UserSft`)."""
+
+    epochs: Int = Field(default=1, ge=1, le=1000)
+    """Passes over the dialogues."""
+    batch_size: Int = Field(default=128, ge=1, le=65536)
     """Dialogues a step."""
-    learning_rate: float = Field(default=1e-5, gt=0, le=1)
-    warmup_steps: int = Field(default=0, ge=0, le=1000000)
-    max_steps: int | None = Field(default=None, ge=1, le=100000000)
+    learning_rate: Number = Field(default=1e-5, gt=0, le=1)
+    """Step size of AdamW after the warm-up."""
+    warmup_steps: Int = Field(default=0, ge=0, le=1000000)
+    """Steps over which the rate rises linearly from 0."""
+    max_steps: Steps | None = None
     """Upper bound on steps, whatever the epochs say."""
-    observation_weight: float = Field(default=0.0, ge=0, le=1)
+    observation_weight: Number = Field(default=0.0, ge=0, le=1)
     """Loss weight of tokens that the trained role did not write (0 masks them)."""
-    validation_fraction: float = Field(default=0.0, ge=0, lt=1)
+    validation_fraction: Number = Field(default=0.0, ge=0, lt=1)
     """Share of dialogues kept back to measure the loss on."""
-    validation_every: int = Field(default=10, ge=1, le=100000)
+    validation_every: Int = Field(default=10, ge=1, le=100000)
     """Steps between two measurements on the kept-back dialogues."""
-    stop_at_validation_loss: float | None = Field(default=None, gt=0, le=100)
+    stop_at_validation_loss: Number | None = Field(default=None, gt=0, le=100)
     """Stop once the validation loss (nats per answer token) is at or below this."""
-    data: list[str] = Field(default=[], max_length=64)
+    data: list[S3Url] = Field(default=[], max_length=64)
     """Dialogue files of this stage; empty means `spec.data.sft`."""
-    seed: int = Field(default=0, ge=0, le=2147483647)
+    seed: Seed = 0
+    """Seed of the order of dialogues."""
 
 
 class RlStage(ApiModel):
-    steps: int = Field(default=100, ge=1, le=100000000)
-    prompts_per_step: int = Field(default=16, ge=1, le=65536)
+    """Asynchronous GRPO on verifiable tasks."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.trajectoriesPerPrompt >= 2",
+            message="rl.trajectoriesPerPrompt must be at least 2, since the advantage of a"
+            " trajectory is relative to the others of its group",
+            holds=lambda rl: rl.trajectories_per_prompt >= 2,
+        ),
+    )
+
+    steps: Steps = 100
+    """Batches to train on."""
+    prompts_per_step: Int = Field(default=16, ge=1, le=65536)
     """Groups in one batch."""
-    trajectories_per_prompt: int = Field(default=16, ge=2, le=4096)
+    trajectories_per_prompt: Int = Field(default=16, ge=1, le=4096)
     """Group size; the advantage is relative to the group, so at least 2."""
-    learning_rate: float = Field(default=1e-5, gt=0, le=1)
-    final_learning_rate_fraction: float = Field(default=1.0, ge=0, le=1)
+    learning_rate: Number = Field(default=1e-5, gt=0, le=1)
+    """Step size of AdamW after the warm-up."""
+    final_learning_rate_fraction: Number = Field(default=1.0, ge=0, le=1)
     """The rate decays linearly to this share of `learningRate` at the last step."""
-    warmup_steps: int = Field(default=0, ge=0, le=1000000)
-    temperature: float = Field(default=1.0, gt=0, le=10)
-    max_tokens_per_turn: int = Field(default=8192, ge=1, le=1048576)
-    max_turns: int = Field(default=50, ge=1, le=10000)
+    warmup_steps: Int = Field(default=0, ge=0, le=1000000)
+    """Steps over which the rate rises linearly from 0."""
+    temperature: Number = Field(default=1.0, gt=0, le=10)
+    """Sampling temperature of the agent."""
+    max_tokens_per_turn: Int = Field(default=8192, ge=1, le=1048576)
+    """Most tokens of one agent turn."""
+    max_turns: Int = Field(default=50, ge=1, le=10000)
     """Most agent turns of one episode."""
-    max_staleness: int = Field(default=2, ge=0, le=1000)
+    max_staleness: Int = Field(default=2, ge=0, le=1000)
     """Versions a batch may lag behind the trainer (eta of the staleness gate)."""
-    max_concurrent_groups: int = Field(default=64, ge=1, le=65536)
+    max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
     """Groups that may run at one time."""
-    clip_low: float = Field(default=0.2, gt=0, lt=1)
-    clip_high: float = Field(default=0.2, gt=0, le=10)
+    filter_constant_groups: bool = True
+    """Drop and replace groups whose rewards are all equal; they carry no gradient."""
+    clip_low: Number = Field(default=0.2, gt=0, lt=1)
+    """The policy ratio is clipped below 1 - this."""
+    clip_high: Number = Field(default=0.2, gt=0, le=10)
+    """The policy ratio is clipped above 1 + this."""
     importance_mode: ImportanceMode = ImportanceMode.CAP
     """What happens to a proximal/behaviour ratio above `importanceUpper`."""
-    importance_upper: float = Field(default=5.0, ge=1, le=1000)
-    minibatches: int = Field(default=1, ge=1, le=1024)
+    importance_upper: Number = Field(default=5.0, ge=1, le=1000)
+    """Largest weight of a token for being sampled by an older version."""
+    minibatches: Int = Field(default=1, ge=1, le=1024)
     """Optimizer steps a batch."""
-    seed: int = Field(default=0, ge=0, le=2147483647)
+    seed: Seed = 0
+    """Seed of task order and sampling."""
 
 
 class EvaluationStage(ApiModel):
-    tasks: list[str] = Field(default=[], max_length=64)
+    """Measures pass^k of the newest policy."""
+
+    tasks: list[S3Url] = Field(default=[], max_length=64)
     """Task files; empty means `spec.data.rl`."""
-    trials: int = Field(default=4, ge=1, le=1000)
+    trials: Int = Field(default=4, ge=1, le=1000)
     """Episodes a task (n of pass^k)."""
-    max_tasks: int | None = Field(default=None, ge=1, le=1000000)
-    temperature: float = Field(default=1.0, ge=0, le=10)
-    max_tokens_per_turn: int = Field(default=8192, ge=1, le=1048576)
-    max_turns: int = Field(default=50, ge=1, le=10000)
-    seed: int = Field(default=0, ge=0, le=2147483647)
+    max_tasks: Int | None = Field(default=None, ge=1, le=1000000)
+    """Upper bound on tasks; absent means all."""
+    temperature: Number = Field(default=1.0, ge=0, le=10)
+    """Sampling temperature of the agent; 0 is greedy."""
+    max_tokens_per_turn: Int = Field(default=8192, ge=1, le=1048576)
+    """Most tokens of one agent turn."""
+    max_turns: Int = Field(default=50, ge=1, le=10000)
+    """Most agent turns of one episode."""
+    seed: Seed = 0
+    """Seed of sampling."""
+
+
+_BLOCKS = {
+    StageType.SYNTHESIS: ("synthesis", "synthesis"),
+    StageType.USER_SFT: ("userSft", "user_sft"),
+    StageType.SFT: ("sft", "sft"),
+    StageType.RL: ("rl", "rl"),
+    StageType.EVALUATION: ("evaluation", "evaluation"),
+}
+"""The one block of each type: its name in YAML and in Python."""
+
+
+def _block_of_type(kind: StageType, block: str, attribute: str) -> Rule:
+    def holds(stage: Any) -> bool:
+        return (stage.type == kind) == (getattr(stage, attribute) is not None)
+
+    return Rule(
+        cel=f"(self.type == '{kind}') == has(self.{block})",
+        message=f"the block {block} belongs to stages of type {kind}, which need it, and to no"
+        f" other: add {block}, remove it, or change type",
+        holds=holds,
+    )
 
 
 class Stage(ApiModel):
-    """One step of the program; exactly the block that `type` names may be set."""
+    """One step of the program; exactly the block that `type` names is set."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = tuple(
+        _block_of_type(kind, *names) for kind, names in _BLOCKS.items()
+    )
 
     name: str = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    """Unique among the job's stages; names the stage's folder in the object store. Immutable."""
     type: StageType
+    """What the stage does, and which block below is set. Immutable."""
     synthesis: SynthesisStage | None = None
+    """Settings of a `Synthesis` stage; `{}` takes the defaults."""
     user_sft: SftStage | None = None
+    """Settings of a `UserSft` stage; `{}` takes the defaults."""
     sft: SftStage | None = None
+    """Settings of an `Sft` stage; `{}` takes the defaults."""
     rl: RlStage | None = None
+    """Settings of an `Rl` stage; `{}` takes the defaults."""
     evaluation: EvaluationStage | None = None
+    """Settings of an `Evaluation` stage; `{}` takes the defaults."""

@@ -1,104 +1,193 @@
 """What the operator reports: kstatus conditions, progress, versions, scores."""
 
+from typing import Annotated
+
 from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.types import Count, Int, Number, Percent, Timestamp
+
+Score = Annotated[Number, Field(ge=-1e9, le=1e9)]
 
 
 class Condition(ApiModel):
+    """One aspect of the job's state, as kstatus and `kubectl wait` read it."""
+
     type: str = Field(max_length=64)
+    """`Ready`, `Reconciling`, `Stalled`, `Suspended`, `Complete` or `Failed`."""
     status: str = Field(max_length=16)
+    """`True`, `False` or `Unknown`."""
     reason: str = Field(max_length=128)
+    """CamelCase word for programs."""
     message: str = Field(max_length=4096)
-    last_transition_time: str = Field(max_length=64)
-    observed_generation: int = Field(ge=0)
+    """Sentence for people: what is so, and what to do about it."""
+    last_transition_time: Timestamp
+    """When `status` last changed."""
+    observed_generation: Count
+    """`metadata.generation` that this condition is about."""
 
 
 class RoleStatus(ApiModel):
-    desired: int = Field(ge=0)
-    ready: int = Field(ge=0)
+    """Pods of one role."""
+
+    desired: Count
+    """Pods that should run."""
+    ready: Count
+    """Pods that are Ready."""
 
 
 class Roles(ApiModel):
+    """Pods of the job, by role."""
+
     trainer: RoleStatus | None = None
+    """Trainer pods."""
     rollout: RoleStatus | None = None
+    """Rollout pods."""
     user: RoleStatus | None = None
+    """User-model pods."""
     coordinator: RoleStatus | None = None
+    """Coordinator pod."""
 
 
 class WeightsStatus(ApiModel):
-    published: int = Field(ge=0)
-    adopted_min: int = Field(ge=0)
-    adopted_max: int = Field(ge=0)
-    engines: int = Field(ge=0)
+    """Weight versions of the policy."""
+
+    published: Count
+    """Newest version the trainer published."""
+    adopted_min: Count
+    """Oldest version an engine serves."""
+    adopted_max: Count
+    """Newest version an engine serves."""
+    engines: Count
+    """Engines that serve the policy."""
 
 
 class CheckpointStatus(ApiModel):
-    version: int = Field(ge=0)
-    step: int = Field(ge=0)
-    time: str = Field(max_length=64)
-    bytes: int = Field(ge=0)
+    """Newest committed checkpoint."""
+
+    version: Count
+    """Weight version it belongs to."""
+    step: Count
+    """Optimizer step it was taken after."""
+    time: Timestamp
+    """When it was committed."""
+    bytes: Count
+    """Its size in the object store."""
 
 
 class Throughput(ApiModel):
-    generated: float = Field(ge=0)
-    trained: float = Field(ge=0)
+    """Tokens a second."""
+
+    generated: Number = Field(ge=0, le=1e15)
+    """Tokens the engines generated, per second."""
+    trained: Number = Field(ge=0, le=1e15)
+    """Tokens the trainer trained on, per second."""
 
 
 class EvaluationResult(ApiModel):
     """pass^k of one evaluation stage on one domain (or `average`), in percent."""
 
     stage: str = Field(max_length=40)
+    """Name of the evaluation stage."""
     domain: str = Field(max_length=64)
-    tasks: int = Field(ge=0)
-    episodes: int = Field(ge=0)
-    pass_hat1: float
-    pass_hat2: float | None = None
-    pass_hat3: float | None = None
-    pass_hat4: float | None = None
-    pass_at4: float | None = None
+    """Domain, or `average` over all."""
+    tasks: Count
+    """Tasks evaluated."""
+    episodes: Count
+    """Episodes played."""
+    pass_hat1: Percent
+    """Share of tasks solved in one trial, in percent."""
+    pass_hat2: Percent | None = None
+    """Share of tasks solved in all of two trials, in percent."""
+    pass_hat3: Percent | None = None
+    """Share of tasks solved in all of three trials, in percent."""
+    pass_hat4: Percent | None = None
+    """Share of tasks solved in all of four trials, in percent."""
+    pass_at4: Percent | None = None
+    """Share of tasks solved in at least one of four trials, in percent."""
 
 
 class Restarts(ApiModel):
-    counted: int = Field(default=0, ge=0)
-    uncounted: int = Field(default=0, ge=0)
+    """Restarts since the job began."""
+
+    counted: Count = 0
+    """Restarts taken from the budget."""
+    uncounted: Count = 0
+    """Restarts for which the infrastructure is to blame."""
+    recent: list[Count] = Field(default=[], max_length=1000)
+    """Counted restarts within the budget's window, newest last, in unix seconds."""
 
 
 class Failure(ApiModel):
+    """What last broke."""
+
     role: str = Field(max_length=32)
+    """Role of the pod."""
     cause: str = Field(max_length=64)
+    """Cause, as in `failurePolicy.rules`."""
     message: str = Field(max_length=4096)
-    time: str = Field(max_length=64)
+    """What was seen."""
+    time: Timestamp
+    """When it was seen."""
 
 
 class Status(ApiModel):
-    observed_generation: int = Field(default=-1)
-    conditions: list[Condition] = Field(default=[], max_length=16)
+    """What the operator last saw; written only by the operator."""
+
+    observed_generation: Int = Field(default=-1, ge=-1, le=2**53 - 1)
+    """`metadata.generation` this status is about; -1 before the operator saw the job."""
+    conditions: list[Condition] = Field(
+        default=[],
+        max_length=16,
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+    """State of the job in kstatus terms."""
     stage: str | None = Field(default=None, max_length=64)
-    step: int | None = Field(default=None, ge=0)
-    total_steps: int | None = Field(default=None, ge=0)
+    """Stage that runs, or ran last."""
+    step: Count | None = None
+    """Optimizer steps (or finished episodes of an evaluation) of the stage."""
+    total_steps: Count | None = None
+    """Steps the stage will have at its end."""
     progress: str | None = Field(default=None, max_length=64)
     """`step/totalSteps` of the running stage, for the printer column."""
-    generation: int | None = Field(default=None, ge=0)
+    generation: Count | None = None
     """Attempt number of the trainer."""
-    reward: float | None = None
+    reward: Score | None = None
     """Mean reward of the newest training batch, all groups counted."""
     pass1: str | None = Field(default=None, max_length=16)
     """Newest pass^1 in percent, averaged over domains."""
     weights: WeightsStatus | None = None
+    """Weight versions of the policy."""
     checkpoint: CheckpointStatus | None = None
+    """Newest committed checkpoint."""
     roles: Roles | None = None
+    """Pods by role."""
+    rollout_selector: str | None = Field(default=None, max_length=512)
+    """Label selector of the rollout pods, for the scale subresource."""
     throughput: Throughput | None = None
     """Tokens a second, generated and trained."""
-    remaining_seconds: int | None = Field(default=None, ge=0)
-    staleness: float | None = None
+    remaining_seconds: Count | None = None
+    """Estimate of the time to the end of the stage."""
+    staleness: Score | None = None
     """Mean versions by which the newest batch lagged."""
-    evaluation: list[EvaluationResult] = Field(default=[], max_length=256)
+    evaluation: list[EvaluationResult] = Field(
+        default=[],
+        max_length=256,
+        json_schema_extra={
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["stage", "domain"],
+        },
+    )
+    """Scores of all evaluation stages so far."""
     goodput: str | None = Field(default=None, max_length=16)
     """Share of the time since the first step that produced steps which count, in percent."""
     restarts: Restarts | None = None
+    """Restarts since the job began."""
     last_failure: Failure | None = None
+    """What last broke."""
     run_url: str | None = Field(default=None, max_length=1024)
     """Where this run keeps its objects."""
-    start_time: str | None = Field(default=None, max_length=64)
-    completion_time: str | None = Field(default=None, max_length=64)
+    start_time: Timestamp | None = None
+    """When the operator first acted on the job."""
+    completion_time: Timestamp | None = None
+    """When the job completed or failed."""

@@ -1,1 +1,1 @@
-"""What operator and coordinator say to each other over HTTP: `Desired` down, `CoordinatorState` up."""
+"""What operator and coordinator say to each other: `Desired` down, `CoordinatorState` up."""

@@ -1,4 +1,4 @@
-"""`PUT /v1/desired`: everything the operator wants of a job's coordinator, one idempotent document."""
+"""`PUT /v1/desired`: all that the operator wants of a job's coordinator, idempotent."""
 
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.job import Spec

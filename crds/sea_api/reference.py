@@ -1,0 +1,112 @@
+"""The field reference `docs/reference/seatrainingjob.md`, read off the CRD's own schema."""
+
+import json
+from collections.abc import Iterator
+
+from sea_api.crd import COLUMNS, root_schema
+from sea_api.schema import Schema
+from sea_api.v1alpha1.names import GROUP, KIND, SHORT_NAME, VERSION
+
+_HEAD = f"""# {KIND}
+
+`{GROUP}/{VERSION}`, namespaced, short name `{SHORT_NAME}`. Generated from `crds/sea_api` by
+`make crds`; don't edit. Fields without a default and not marked *required* are optional.
+
+`kubectl scale seajob NAME --replicas=N` sets `spec.rollout.replicas`.
+"""
+
+
+def render() -> str:
+    """The page: one table of fields per object, its rules below it, printer columns at the end."""
+    schema = root_schema()
+    sections = [
+        section
+        for name in ("spec", "status")
+        for section in _sections(name, schema["properties"][name])
+    ]
+    rules = _rules("the job", schema)
+    return "\n".join([_HEAD, *([rules] if rules else []), *sections, _columns()]) + "\n"
+
+
+def _sections(path: str, schema: Schema) -> Iterator[str]:
+    required = set(schema.get("required", []))
+    rows = [_row(name, field, name in required) for name, field in schema["properties"].items()]
+    table = ["| field | type | default | meaning |", "|---|---|---|---|", *rows]
+    head = [f"## `{path}`", "", schema.get("description", ""), "", *table, ""]
+    yield "\n".join(head) + _rules("these fields", schema)
+    for name, field in schema["properties"].items():
+        inner, suffix = _object_below(field)
+        if inner is not None:
+            yield from _sections(f"{path}.{name}{suffix}", inner)
+
+
+def _object_below(field: Schema) -> tuple[Schema | None, str]:
+    if field.get("type") == "array" and "properties" in field["items"]:
+        return field["items"], "[]"
+    return (field, "") if "properties" in field else (None, "")
+
+
+def _row(name: str, field: Schema, required: bool) -> str:
+    meaning = [_one_line(field.get("description", "")), *_bounds(field), *_bounds_of_items(field)]
+    default = "*required*" if required else _default(field)
+    return f"| `{name}` | {_type(field)} | {default} | {' '.join(filter(None, meaning))} |"
+
+
+def _type(field: Schema) -> str:
+    if "enum" in field:
+        return " \\| ".join(f"`{value}`" for value in field["enum"])
+    if "x-kubernetes-int-or-string" in field:
+        return "quantity"
+    if field.get("type") == "array":
+        return f"list of {_type(field['items'])}"
+    if "additionalProperties" in field:
+        return f"map of {_type(field['additionalProperties'])}"
+    return str(field.get("type", "any"))
+
+
+def _default(field: Schema) -> str:
+    if "default" not in field or "properties" in field:
+        return ""
+    return f"`{json.dumps(field['default'])}`"
+
+
+def _bounds(field: Schema) -> Iterator[str]:
+    low, high = field.get("minimum"), field.get("maximum")
+    if low is not None and high is not None and "x-kubernetes-int-or-string" not in field:
+        opening = ">" if field.get("exclusiveMinimum") else ">="
+        closing = "<" if field.get("exclusiveMaximum") else "<="
+        yield f"{opening} {low}, {closing} {high}."
+    if "maxLength" in field:
+        yield f"At most {field['maxLength']} characters."
+    if "maxItems" in field:
+        yield f"At most {field['maxItems']} items."
+    if "pattern" in field and "x-kubernetes-int-or-string" not in field:
+        yield f"Pattern `{field['pattern'].replace('|', chr(92) + '|')}`."
+
+
+def _bounds_of_items(field: Schema) -> Iterator[str]:
+    items = field.get("items", {})
+    if "properties" not in items and "enum" not in items and items:
+        yield "Each: " + " ".join(_bounds(items))
+
+
+def _rules(subject: str, schema: Schema) -> str:
+    rules = schema.get("x-kubernetes-validations", [])
+    if not rules:
+        return ""
+    return "\n".join(
+        ["", f"Rules about {subject}:", "", *(f"- {r['message']}." for r in rules), ""]
+    )
+
+
+def _columns() -> str:
+    rows = [
+        f"| {c['name']} | {'wide' if 'priority' in c else ''} | {c['description']} |"
+        for c in COLUMNS
+    ]
+    head = ["## Columns of `kubectl get`", "", "| column | shown | meaning |", "|---|---|---|"]
+    return "\n".join([*head, *rows])
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split()).replace("|", "\\|")

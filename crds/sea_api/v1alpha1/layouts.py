@@ -1,0 +1,89 @@
+"""Rules about sizes: world sizes, engine splits, elastic ranges; used by `roles`."""
+
+from typing import Any
+
+from sea_api.v1alpha1.rules import Rule
+
+
+def processes_per_pod(gpus_per_pod: int) -> int:
+    """Training or engine processes of a pod: one per GPU, or one on the CPU."""
+    return max(1, gpus_per_pod)
+
+
+_PROCESSES = "(self.gpusPerPod > 0 ? self.gpusPerPod : 1)"
+
+
+def _world(trainer: Any) -> int:
+    return int(trainer.replicas * processes_per_pod(trainer.gpus_per_pod))
+
+
+def _dense_world(trainer: Any) -> bool:
+    layout = trainer.parallelism
+    return _world(trainer) % (layout.tensor * layout.pipeline * layout.context) == 0
+
+
+def _expert_world(trainer: Any) -> bool:
+    layout = trainer.parallelism
+    return _world(trainer) % (layout.expert_tensor * layout.expert * layout.pipeline) == 0
+
+
+def _within_elastic(role: Any) -> bool:
+    elastic = role.elastic
+    return elastic is None or elastic.min_replicas <= role.replicas <= elastic.max_replicas
+
+
+DENSE_WORLD = Rule(
+    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.tensor"
+    " * self.parallelism.pipeline * self.parallelism.context) == 0",
+    message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
+    " parallelism tensor * pipeline * context: change replicas, gpusPerPod or the layout",
+    holds=_dense_world,
+)
+
+EXPERT_WORLD = Rule(
+    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.expertTensor"
+    " * self.parallelism.expert * self.parallelism.pipeline) == 0",
+    message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
+    " parallelism expertTensor * expert * pipeline: change replicas, gpusPerPod or the layout",
+    holds=_expert_world,
+)
+
+ELASTIC_ORDER = Rule(
+    cel="self.minReplicas <= self.maxReplicas",
+    message="elastic.minReplicas must not exceed elastic.maxReplicas: swap or widen the range",
+    holds=lambda elastic: elastic.min_replicas <= elastic.max_replicas,
+)
+
+WITHIN_ELASTIC = Rule(
+    cel="!has(self.elastic) || (self.elastic.minReplicas <= self.replicas"
+    " && self.replicas <= self.elastic.maxReplicas)",
+    message="replicas must lie within elastic.minReplicas and elastic.maxReplicas: change either",
+    holds=_within_elastic,
+)
+
+ENGINE_TENSOR = Rule(
+    cel=f"{_PROCESSES} % self.parallelism.tensor == 0",
+    message="parallelism.tensor must divide max(1, gpusPerPod), since an engine lives in one pod:"
+    " change gpusPerPod or parallelism.tensor",
+    holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.tensor == 0,
+)
+
+ENGINE_EXPERT = Rule(
+    cel=f"{_PROCESSES} % self.parallelism.expert == 0",
+    message="parallelism.expert must divide max(1, gpusPerPod), since an engine lives in one pod:"
+    " change gpusPerPod or parallelism.expert",
+    holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.expert == 0,
+)
+
+EXTERNAL_URL = Rule(
+    cel="self.engine != 'External' || has(self.url)",
+    message="userModel.url is needed with engine External: give the base URL of an"
+    " OpenAI-compatible server",
+    holds=lambda user: user.engine != "External" or user.url is not None,
+)
+
+UNIQUE_ENV = Rule(
+    cel=None,
+    message="Duplicate value: two variables of env have one name; remove one",
+    holds=lambda env: len({variable.name for variable in env}) == len(env),
+)

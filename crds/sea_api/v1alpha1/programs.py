@@ -1,0 +1,89 @@
+"""Rules that look at several parts of a spec at once: stages against data, user model and past."""
+
+from typing import Any
+
+from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.stages import Stage, StageType
+
+_MADE_HERE = "self.stages.exists(s, s.type == 'Synthesis')"
+
+
+def _makes_data(spec: Any) -> bool:
+    return any(stage.type == StageType.SYNTHESIS for stage in spec.stages)
+
+
+def _has_dialogues(spec: Any) -> bool:
+    blocks = [block for stage in spec.stages for block in (stage.sft, stage.user_sft) if block]
+    return bool(spec.data.sft) or _makes_data(spec) or all(block.data for block in blocks)
+
+
+def _has_tasks(spec: Any) -> bool:
+    trains = any(stage.type == StageType.RL for stage in spec.stages)
+    return bool(spec.data.rl) or _makes_data(spec) or not trains
+
+
+def _has_evaluation_tasks(spec: Any) -> bool:
+    blocks = [stage.evaluation for stage in spec.stages if stage.evaluation]
+    return bool(spec.data.rl) or _makes_data(spec) or all(block.tasks for block in blocks)
+
+
+def _serves_the_user(spec: Any) -> bool:
+    trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
+    return spec.user_model.engine == "Vllm" or not trains_user
+
+
+def _signature(stages: list[Stage]) -> list[tuple[str, StageType]]:
+    return [(stage.name, stage.type) for stage in stages]
+
+
+def _keeps_program(new: Any, old: Any) -> bool:
+    return _signature(new.stages)[: len(old.stages)] == _signature(old.stages)
+
+
+UNIQUE_STAGES = Rule(
+    cel=None,
+    message="Duplicate value: two stages have one name; rename one",
+    holds=lambda stages: len({stage.name for stage in stages}) == len(stages),
+)
+
+UNIQUE_DOMAINS = Rule(
+    cel=None,
+    message="Duplicate value: a domain is listed twice; remove one",
+    holds=lambda domains: len(set(domains)) == len(domains),
+)
+
+DIALOGUES = Rule(
+    cel=f"size(self.data.sft) > 0 || {_MADE_HERE} || self.stages.all(s,"
+    " (!has(s.sft) || size(s.sft.data) > 0) && (!has(s.userSft) || size(s.userSft.data) > 0))",
+    message="a stage of type Sft or UserSft has no dialogues: set its data or spec.data.sft",
+    holds=_has_dialogues,
+)
+
+TASKS = Rule(
+    cel=f"size(self.data.rl) > 0 || {_MADE_HERE} || !self.stages.exists(s, s.type == 'Rl')",
+    message="a stage of type Rl has no tasks: set spec.data.rl",
+    holds=_has_tasks,
+)
+
+EVALUATION_TASKS = Rule(
+    cel=f"size(self.data.rl) > 0 || {_MADE_HERE} || self.stages.all(s,"
+    " !has(s.evaluation) || size(s.evaluation.tasks) > 0)",
+    message="a stage of type Evaluation has no tasks: set its tasks or spec.data.rl",
+    holds=_has_evaluation_tasks,
+)
+
+USER_ENGINE = Rule(
+    cel="self.userModel.engine == 'Vllm' || !self.stages.exists(s, s.type == 'UserSft')",
+    message="a stage of type UserSft needs userModel.engine Vllm, the only one that serves what"
+    " the stage trains: change the engine or remove the stage",
+    holds=_serves_the_user,
+)
+
+_SIGNATURE = "stages.map(s, s.name + ' ' + s.type + ';').join('')"
+
+KEPT_STAGES = Transition(
+    cel=f"self.{_SIGNATURE}.startsWith(oldSelf.{_SIGNATURE})",
+    message="stages keep their name, type and place for the life of a job: edit their settings,"
+    " append new ones at the end, or create another job",
+    holds=_keeps_program,
+)

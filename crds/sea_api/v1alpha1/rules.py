@@ -1,0 +1,70 @@
+"""One sentence, said twice: a CEL rule for the API server and the same check for Python.
+
+Models carry `Rule`s (about one object) and `Transition`s (about an object and what it was
+before). `base.ApiModel` runs the Python half on validation and writes the CEL half into the JSON
+schema, from where `sea_api.schema` carries it into the CRD.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
+
+CEL_KEY = "x-kubernetes-validations"
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What must hold of a value. On a model class, or in `Annotated[...]` on a field."""
+
+    cel: str | None
+    """None where a list type already says the same to the server."""
+    message: str
+    """A sentence without line breaks: what is wrong and what to change."""
+    holds: Callable[[Any], bool]
+
+    def check(self, value: Any) -> Any:
+        """Return `value`; raise ValueError with the sentence where the rule doesn't hold."""
+        if not self.holds(value):
+            raise ValueError(self.message)
+        return value
+
+    def __get_pydantic_core_schema__(
+        self, source: Any, handler: GetCoreSchemaHandler
+    ) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self.check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return with_validations(handler(schema), [self])
+
+
+@dataclass(frozen=True)
+class Transition:
+    """What must hold between a value and its predecessor (`self` and `oldSelf` in CEL)."""
+
+    cel: str
+    message: str
+    holds: Callable[[Any, Any], bool]
+    """Called with (new, old)."""
+
+
+def immutable(field: str, attribute: str, advice: str) -> Transition:
+    """A required or defaulted field that never changes after the object was created."""
+    return Transition(
+        cel=f"self.{field} == oldSelf.{field}",
+        message=f"{field} is immutable: {advice}",
+        holds=lambda new, old: getattr(new, attribute) == getattr(old, attribute),
+    )
+
+
+def with_validations(
+    schema: JsonSchemaValue, rules: Iterable[Rule | Transition]
+) -> JsonSchemaValue:
+    """The schema with the CEL half of `rules` appended."""
+    added = [{"rule": rule.cel, "message": rule.message} for rule in rules if rule.cel]
+    return {**schema, CEL_KEY: [*schema.get(CEL_KEY, []), *added]} if added else schema
