@@ -1,0 +1,181 @@
+"""Building the control plane from the Go module that pins it, once for each `go.sum`.
+
+One `go install` for each program, so that progress shows and an interrupted build goes on where
+it stopped. A finished program is moved into the cache in one step; a file lock lets only one
+build run at a time, and whoever waited finds the work done.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sea_devcluster.binaries import missing
+from sea_devcluster.errors import BinariesError
+from sea_devcluster.toolchain import find_go
+
+Progress = Callable[[str], None]
+KUBERNETES_VERSION = "v1.36.3"
+FREE_BYTES = 12 * 2**30
+"""Go's build cache takes 6 GB, its modules 1.8 GB, the programs 0.4 GB."""
+TIMEOUT_SECONDS = 3600.0
+"""For one program: the API server took 7 minutes on two busy cores."""
+HEARTBEAT_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Package:
+    """One program: our name for it, its Go package, and what `go install` calls the file."""
+
+    program: str
+    path: str
+
+    @property
+    def built_as(self) -> str:
+        """Go names a program by the last path element that is not a version."""
+        parts = [part for part in self.path.split("/") if part != "v3"]
+        return parts[-1]
+
+
+PACKAGES = (
+    Package("etcd", "go.etcd.io/etcd/server/v3"),
+    Package("kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver"),
+    Package("kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager"),
+    Package("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
+    Package("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
+)
+
+
+def link_flags(version: str = KUBERNETES_VERSION) -> str:
+    """Linker flags: no debug tables, and the version that `kubectl version` reports."""
+    major, minor = version.lstrip("v").split(".")[:2]
+    stamps = {"gitVersion": version, "gitMajor": major, "gitMinor": minor}
+    defines = [f"-X k8s.io/component-base/version.{key}={value}" for key, value in stamps.items()]
+    return " ".join(["-s", "-w", *defines])
+
+
+def build_into(folder: Path, module: Path, progress: Progress) -> None:
+    """Builds the programs that `folder` lacks.
+
+    Raises:
+        BinariesError: No Go, no disk, no network, or the compiler failed.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _one_at_a_time(folder, progress):
+        wanted = [package for package in PACKAGES if package.program in missing(folder)]
+        if not wanted:
+            return
+        go = find_go()
+        _require_disk(folder)
+        began = time.monotonic()
+        progress(f"Building Kubernetes {KUBERNETES_VERSION} with {go}; once, about 5-10 minutes.")
+        for number, package in enumerate(wanted, start=1):
+            label = f"[{number}/{len(wanted)}] {package.program}"
+            _build_one(go, package, folder, module, Clock(label, began, progress))
+        progress(f"Built {len(wanted)} programs in {_elapsed(began)}; they are in {folder}.")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """Says now and then what is being built and for how long the whole has run."""
+
+    label: str
+    began: float
+    progress: Progress
+
+    def tick(self, note: str) -> None:
+        """One progress line."""
+        self.progress(f"{self.label} {note} ({_elapsed(self.began)})")
+
+
+def _build_one(go: Path, package: Package, folder: Path, module: Path, clock: Clock) -> None:
+    clock.tick("...")
+    scratch = folder / f".build-{os.getpid()}"
+    command = [str(go), "install", "-trimpath", "-ldflags", link_flags(), package.path]
+    environment = {
+        **os.environ,
+        "CGO_ENABLED": "0",
+        "GOBIN": str(scratch),
+        "GOFLAGS": "-mod=readonly",
+        "GOTOOLCHAIN": "local",
+        "GOWORK": "off",
+    }
+    try:
+        _run(command, module, environment, clock)
+        (scratch / package.built_as).replace(folder / package.program)
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _run(command: list[str], module: Path, environment: dict[str, str], clock: Clock) -> None:
+    began = time.monotonic()
+    process = subprocess.Popen(
+        command, cwd=module, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    with process:
+        try:
+            while True:
+                try:
+                    output, _ = process.communicate(timeout=HEARTBEAT_SECONDS)
+                    break
+                except subprocess.TimeoutExpired:
+                    if time.monotonic() - began > TIMEOUT_SECONDS:
+                        raise BinariesError(
+                            f"{' '.join(command)} has run for an hour; see what the machine does."
+                        ) from None
+                    clock.tick("still compiling")
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode != 0:
+        raise BinariesError(explain(output.decode(errors="replace"), command))
+
+
+def explain(output: str, command: list[str]) -> str:
+    """One sentence with the remedy for a failed `go install`."""
+    lowered = output.lower()
+    tail = "\n".join(output.splitlines()[-8:])
+    signs = ("dial tcp", "no such host", "i/o timeout", "connection refused", "tls handshake")
+    if any(sign in lowered for sign in signs):
+        return (
+            "The Go module proxy cannot be reached, so the control plane cannot be built; connect "
+            "to the network, set GOPROXY to a proxy that you can reach, or set "
+            f"SEA_CONTROLPLANE_BIN to a folder with ready programs. Go said:\n{tail}"
+        )
+    if "no space left" in lowered:
+        return (
+            "The disk is full, so the control plane cannot be built; free about 12 GB "
+            f"(`go clean -cache` empties Go's build cache). Go said:\n{tail}"
+        )
+    return f"`{' '.join(command)}` failed; Go said:\n{tail}"
+
+
+def _require_disk(folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < FREE_BYTES:
+        raise BinariesError(
+            f"Building the control plane takes about 12 GB and {folder} has "
+            f"{free / 2**30:.0f} GB free; free some, or set XDG_CACHE_HOME, GOCACHE and "
+            "GOMODCACHE to a larger disk."
+        )
+
+
+@contextmanager
+def _one_at_a_time(folder: Path, progress: Progress) -> Iterator[None]:
+    with (folder / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            progress("Another build of the control plane runs; waiting for it.")
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _elapsed(began: float) -> str:
+    minutes, seconds = divmod(int(time.monotonic() - began), 60)
+    return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"

@@ -1,0 +1,232 @@
+"""A real Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler.
+
+    with ControlPlane(folder) as plane:            # tests: ends with this program
+        client = load(plane.kubeconfig)
+
+    ControlPlane(folder, persistent=True).start()  # `up`: outlives this program
+    ControlPlane(folder).stop()                    # `down`, another program
+
+All state lies in the folder, so any later program finds the same control plane again. `start`
+starts what does not run and leaves the rest alone. Order: keys, etcd, API server, the two others.
+"""
+
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sea_devcluster import credentials
+from sea_devcluster.api import KubeApi
+from sea_devcluster.binaries import find_binaries
+from sea_devcluster.components import (
+    API_SERVER,
+    ARGUMENTS,
+    COMPONENTS,
+    CONTROLLER_MANAGER,
+    ETCD,
+    SCHEDULER,
+    Layout,
+    Ports,
+)
+from sea_devcluster.daemons import Command, Daemon
+from sea_devcluster.errors import StartError
+from sea_devcluster.health import answers
+from sea_devcluster.paths import private_folder, write_private
+from sea_devcluster.ports import ADDRESS_TAKEN, free_ports
+from sea_devcluster.waiting import wait_until
+
+log = logging.getLogger(__name__)
+
+START_TIMEOUT_SECONDS = 90.0
+_ATTEMPTS = 4
+
+
+class ControlPlane:
+    """One control plane in one folder.
+
+    Args:
+        state_dir: Everything it writes: keys, etcd's data, logs, records of its processes.
+        address: Loopback address that every component binds.
+        components: Which of `COMPONENTS` to run. Tests of the CRD need only etcd and the server.
+        binaries: Folder of the programs; found or built by `sea_devcluster.binaries` if None.
+        persistent: The processes outlive this program. Otherwise they are killed by the kernel
+            when the thread that called `start` ends.
+    """
+
+    def __init__(
+        self,
+        state_dir: Path,
+        *,
+        address: str = "127.0.0.1",
+        components: tuple[str, ...] = COMPONENTS,
+        binaries: Path | None = None,
+        persistent: bool = False,
+    ) -> None:
+        self.state_dir = private_folder(state_dir.resolve())
+        self.address = address
+        self.components = components
+        self._binaries = binaries
+        self._persistent = persistent
+        self._daemons = {name: Daemon(self.state_dir, name) for name in COMPONENTS}
+
+    # --- what clients need ---
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Kubeconfig of an administrator."""
+        return self.state_dir / "kubeconfig"
+
+    @property
+    def layout(self) -> Layout:
+        """Addresses and folders; exists after the first `start`."""
+        ports = Ports(**json.loads(self._ports_file.read_text()))
+        return Layout(self.address, ports, self.state_dir)
+
+    @property
+    def url(self) -> str:
+        """URL of the API server."""
+        return self.layout.api_url
+
+    @property
+    def ca_file(self) -> Path:
+        """Certificate of the authority behind the API server and the nodes."""
+        return self.state_dir / "pki" / "ca.crt"
+
+    @property
+    def token(self) -> str:
+        """Bearer token of an administrator."""
+        return credentials.read_tokens(self.state_dir / "pki")[credentials.ADMIN]
+
+    @property
+    def api(self) -> KubeApi:
+        """Plain requests as administrator."""
+        return KubeApi(self.url, self.ca_file, self.token)
+
+    @property
+    def kubectl(self) -> Path:
+        """The kubectl of the same version."""
+        return self._folder() / "kubectl"
+
+    @property
+    def daemons(self) -> dict[str, Daemon]:
+        """Processes by component, those of `components` only."""
+        return {name: self._daemons[name] for name in self.components}
+
+    # --- life ---
+
+    def start(self) -> Self:
+        """Starts what does not run and waits until all of it is ready. Idempotent.
+
+        Raises:
+            StartError: A component ended or did not become ready; carries the end of its log.
+            BinariesError: The programs are missing and cannot be built.
+        """
+        for attempt in range(1, _ATTEMPTS + 1):
+            try:
+                self._start_once()
+            except StartError as error:
+                if self._ports_confirmed():
+                    raise
+                self.stop()
+                if ADDRESS_TAKEN not in str(error) or attempt == _ATTEMPTS:
+                    raise
+                log.info("Lost the race for a port; trying again with others.")
+                self._ports_file.unlink(missing_ok=True)
+            else:
+                return self
+        raise AssertionError("unreachable")
+
+    def stop(self, grace: float = 15.0) -> None:
+        """Ends every component, clients of the API server first. Idempotent."""
+        for name in reversed(COMPONENTS):
+            self._daemons[name].stop(grace)
+
+    def start_component(self, name: str) -> None:
+        """Starts one component again, on its old port, and waits until it is ready."""
+        self._spawn(name)
+        self._wait_ready(name)
+
+    def stop_component(self, name: str) -> None:
+        """Stops one component and leaves the others: fault injection, ordered shutdown."""
+        self._daemons[name].stop()
+
+    def issue_node(self, name: str, address: str) -> credentials.NodeIdentity:
+        """Keys and kubeconfig of a node `name` whose kubelet API listens on `address`."""
+        return credentials.issue_node(self.layout, name, address)
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    # --- steps of a start ---
+
+    @property
+    def _ports_file(self) -> Path:
+        return self.state_dir / "ports.json"
+
+    def _ports_confirmed(self) -> bool:
+        """Whether clients already know the ports, so that they can't be changed any more."""
+        return self.kubeconfig.exists()
+
+    def _start_once(self) -> None:
+        self._choose_ports()
+        credentials.prepare(self.layout)
+        for name in self.components:
+            if not self._daemons[name].alive():
+                self._spawn(name)
+            # The last two start side by side; both only need the API server.
+            if name in (ETCD, API_SERVER):
+                self._wait_ready(name)
+        for name in self.components:
+            self._wait_ready(name)
+        credentials.write_admin_kubeconfig(self.layout, self.kubeconfig)
+
+    def _choose_ports(self) -> None:
+        if self._ports_file.exists():
+            return
+        ports = Ports(*free_ports((self.address,), 5))
+        write_private(self._ports_file, json.dumps(asdict(ports)))
+
+    def _folder(self) -> Path:
+        if self._binaries is None:
+            self._binaries = find_binaries()
+        return self._binaries
+
+    def _spawn(self, name: str) -> None:
+        argv = [str(self._folder() / name), *ARGUMENTS[name](self.layout)]
+        command = Command(name, argv, cwd=self.state_dir)
+        self._daemons[name].start(command, persistent=self._persistent)
+
+    def _wait_ready(self, name: str) -> None:
+        daemon = self._daemons[name]
+        try:
+            seconds = wait_until(
+                lambda: self._is_ready(name),
+                what=f"{name} to become ready (log: {daemon.log_file})",
+                timeout=START_TIMEOUT_SECONDS,
+                check=daemon.require_alive,
+            )
+        except StartError as error:
+            raise StartError(f"{error}\n{daemon.tail()}") from None
+        log.debug("%s was ready after %.1f s.", name, seconds)
+
+    def _is_ready(self, name: str) -> bool:
+        layout = self.layout
+        if name == ETCD:
+            return answers(f"{layout.etcd_url}/readyz")
+        if name == API_SERVER:
+            return self.api.ready()
+        port = {
+            CONTROLLER_MANAGER: layout.ports.controller_manager,
+            SCHEDULER: layout.ports.scheduler,
+        }[name]
+        return answers(f"https://{layout.address}:{port}/healthz")

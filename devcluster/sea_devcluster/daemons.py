@@ -1,0 +1,151 @@
+"""Starting one component as a daemon with a log file and a record on disk.
+
+The record (`run/NAME.json`) is how a later command finds the process again: `up` writes it,
+`status` and `down` read it. Used by the control plane, the S3 server and the nodes.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sea_devcluster.errors import StartError
+from sea_devcluster.paths import write_private
+from sea_devcluster.processes import ProcessId, descendants, end
+
+log = logging.getLogger(__name__)
+
+_PR_SET_PDEATHSIG = 1
+# Loaded here: between fork and exec nothing may be imported or loaded.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True)
+class Command:
+    """What to run, and where."""
+
+    name: str
+    argv: Sequence[str]
+    cwd: Path
+    env: Mapping[str, str] | None = None
+    """Added to a clean copy of this process's environment."""
+
+
+class Daemon:
+    """One recorded process of a cluster: found by its folder and its name."""
+
+    def __init__(self, state_dir: Path, name: str) -> None:
+        self.name = name
+        self.log_file = state_dir / "logs" / f"{name}.log"
+        self._record_file = state_dir / "run" / f"{name}.json"
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def process(self) -> ProcessId | None:
+        """Who runs, or ran last under this record; None if it was never started or was stopped."""
+        try:
+            record = json.loads(self._record_file.read_text())
+        except FileNotFoundError:
+            return None
+        return ProcessId(**record["process"])
+
+    def alive(self) -> bool:
+        """Whether the recorded process runs."""
+        if self._child is not None:
+            self._child.poll()
+        process = self.process
+        return process is not None and process.alive()
+
+    def exit_code(self) -> int | None:
+        """Exit code where this program is the parent and has seen it."""
+        return self._child.poll() if self._child is not None else None
+
+    def start(self, command: Command, *, persistent: bool) -> None:
+        """Starts it with its output appended to the log.
+
+        Args:
+            command: What to run.
+            persistent: Outlives this program (`up`). Otherwise the kernel kills it when the
+                *thread* that called this ends, so that a crashed test leaves nothing behind.
+        """
+        for folder in (self.log_file.parent, self._record_file.parent, command.cwd):
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with self.log_file.open("ab") as output:
+            self._child = subprocess.Popen(
+                list(command.argv),
+                cwd=command.cwd,
+                env={**clean_environment(os.environ), **(command.env or {})},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,  # Ctrl-C in the terminal is for the caller alone
+                preexec_fn=None if persistent else _die_with(os.getpid()),  # noqa: PLW1509
+            )
+        process = ProcessId.of(self._child.pid)
+        record = {"process": asdict(process), "argv": list(command.argv)}
+        write_private(self._record_file, json.dumps(record, indent=1))
+        log.debug("Started %s as process %d.", self.name, process.pid)
+
+    def stop(self, grace: float = 10.0) -> None:
+        """Ends it and whatever it started, then forgets the record. Idempotent."""
+        process = self.process
+        if process is None:
+            return
+        family = descendants(process)
+        if not end(process, grace):
+            log.debug("%s did not end within %.0f s and was killed.", self.name, grace)
+        for member in family:
+            end(member, 2.0)
+        if self._child is not None:
+            self._child.wait(10.0)
+            self._child = None
+        self._record_file.unlink(missing_ok=True)
+
+    def kill(self) -> None:
+        """`kill -9` of the process alone, as a fault would: chaos tests."""
+        process = self.process
+        if process is not None:
+            process.send(signal.SIGKILL)
+            process.wait(10.0)
+
+    def tail(self, lines: int = 15) -> str:
+        """The last lines of its log, for error messages."""
+        try:
+            text = self.log_file.read_text(errors="replace")
+        except FileNotFoundError:
+            return "(no log)"
+        return "\n".join(text.splitlines()[-lines:])
+
+    def require_alive(self) -> None:
+        """Raises:
+        StartError: The process has ended; the message carries the end of its log.
+        """
+        if not self.alive():
+            raise StartError(
+                f"{self.name} ended while starting (exit code {self.exit_code()}); "
+                f"its log {self.log_file} ends with:\n{self.tail()}"
+            )
+
+
+def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """The caller's environment without what would reroute or reconfigure a local daemon."""
+    dropped_prefixes = ("KUBE", "WEED_", "ETCD_", "AWS_", "GO")
+    return {
+        key: value
+        for key, value in environment.items()
+        if not key.upper().endswith("_PROXY") and not key.startswith(dropped_prefixes)
+    }
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    def request_signal() -> None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        if os.getppid() != parent:  # it died before the request was made
+            os._exit(1)
+
+    return request_signal

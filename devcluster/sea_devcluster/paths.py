@@ -1,0 +1,43 @@
+"""Where the devcluster keeps things: XDG folders of the user, nothing inside the clone."""
+
+import os
+from pathlib import Path
+
+
+def _xdg(variable: str, fallback: str) -> Path:
+    value = os.environ.get(variable, "")
+    # The XDG specification tells programs to ignore relative values.
+    base = Path(value) if value.startswith("/") else Path.home() / fallback
+    return base / "sea-operator"
+
+
+def cache_root() -> Path:
+    """`$XDG_CACHE_HOME/sea-operator`: things that may be deleted at any time."""
+    return _xdg("XDG_CACHE_HOME", ".cache")
+
+
+def state_root() -> Path:
+    """`$XDG_STATE_HOME/sea-operator/devclusters`: one folder for each running cluster."""
+    return _xdg("XDG_STATE_HOME", ".local/state") / "devclusters"
+
+
+def module_folder() -> Path:
+    """`devcluster/controlplane`: the Go module that pins the control plane."""
+    return Path(__file__).resolve().parents[1] / "controlplane"
+
+
+def private_folder(path: Path) -> Path:
+    """Creates `path` for this user alone: keys and tokens lie in these folders."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return path
+
+
+def write_private(path: Path, content: bytes | str) -> Path:
+    """Writes a file that only this user can read, replacing what was there in one step."""
+    data = content.encode() if isinstance(content, str) else content
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    draft.replace(path)
+    return path

@@ -1,0 +1,53 @@
+"""Free TCP ports on loopback.
+
+A port that was free a moment ago may be taken when the component binds it. Nothing prevents
+that from outside, so callers start, look whether the component complains, and try again with
+fresh ports (`controlplane`, `s3`). Ports come from below the kernel's range for outgoing
+connections, so that a client's socket does not take one by chance.
+"""
+
+import random
+import socket
+
+from sea_devcluster.errors import StartError
+
+# Above the well-known services, below 32768 where Linux begins to hand out ports by itself.
+_LOWEST, _HIGHEST = 20_000, 32_000
+ADDRESS_TAKEN = "address already in use"
+"""What every component of ours writes to its log when it lost the race for a port."""
+
+
+def is_free(address: str, port: int) -> bool:
+    """Whether nobody listens on `address:port` (nor on the wildcard address)."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((address, port))
+            probe.listen(1)
+        except OSError:
+            return False
+    return True
+
+
+def free_ports(
+    addresses: tuple[str, ...], count: int, choose: random.Random | None = None
+) -> list[int]:
+    """`count` different ports that are free on all `addresses` now.
+
+    Raises:
+        StartError: Hardly any port is free.
+    """
+    # Seeded by the system, not by the program: two clusters must not walk the same sequence.
+    source = choose or random.SystemRandom()
+    found: list[int] = []
+    for _ in range(200 + 20 * count):
+        port = source.randrange(_LOWEST, _HIGHEST)
+        if port not in found and all(is_free(address, port) for address in addresses):
+            found.append(port)
+        if len(found) == count:
+            return found
+    where = " and ".join(addresses)
+    raise StartError(
+        f"Fewer than {count} of the ports {_LOWEST}-{_HIGHEST} are free on {where}; "
+        "stop the programs that hold them (`ss -ltnp` lists them)."
+    )
