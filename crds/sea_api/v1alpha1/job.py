@@ -52,7 +52,7 @@ class Spec(ApiModel):
     """Environments that the agent learns to work in."""
     stages: Annotated[list[Stage], programs.UNIQUE_STAGES] = Field(
         min_length=1,
-        max_length=32,
+        max_length=programs.MAX_STAGES,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """The program, in order; stages may be appended while the job runs, their settings edited."""

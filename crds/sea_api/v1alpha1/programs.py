@@ -5,6 +5,7 @@ from typing import Any
 from sea_api.v1alpha1.rules import Rule, Transition
 from sea_api.v1alpha1.stages import Stage, StageType
 
+MAX_STAGES = 32
 _MADE_HERE = "self.stages.exists(s, s.type == 'Synthesis')"
 
 
@@ -79,10 +80,13 @@ USER_ENGINE = Rule(
     holds=_serves_the_user,
 )
 
-_SIGNATURE = "stages.map(s, s.name + ' ' + s.type + ';').join('')"
+_PLACES = list(range(MAX_STAGES))
+"""Spelled out in the rule: lists made by `map` have no bound in the server's cost estimate."""
 
 KEPT_STAGES = Transition(
-    cel=f"self.{_SIGNATURE}.startsWith(oldSelf.{_SIGNATURE})",
+    cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
+    " && self.stages[i].name == oldSelf.stages[i].name"
+    " && self.stages[i].type == oldSelf.stages[i].type))",
     message="stages keep their name, type and place for the life of a job: edit their settings,"
     " append new ones at the end, or create another job",
     holds=_keeps_program,

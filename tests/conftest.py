@@ -1,0 +1,96 @@
+"""Fixtures for all tests: a real control plane, once per session, and the CRD installed in it."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sea_devcluster.api import KubeApi
+from sea_devcluster.binaries import locate
+from sea_devcluster.controlplane import ControlPlane
+from sea_devcluster.errors import ApiError
+from sea_devcluster.waiting import wait_until
+
+ROOT = Path(__file__).parent.parent
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+JOBS = "/apis/sea-operator.io/v1alpha1/seatrainingjobs"
+
+Kubectl = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A real control plane without nodes; ends with the session."""
+    if locate() is None:
+        pytest.fail("The control plane's programs are missing: run `make setup`.", pytrace=False)
+    with ControlPlane(tmp_path_factory.mktemp("control-plane")) as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(control_plane: ControlPlane) -> Path:
+    """Kubeconfig of the control plane's administrator."""
+    return control_plane.kubeconfig
+
+
+@pytest.fixture(scope="session")
+def kube(control_plane: ControlPlane) -> KubeApi:
+    """Plain requests to the API server, as administrator."""
+    return control_plane.api
+
+
+@pytest.fixture(scope="session")
+def kubectl(control_plane: ControlPlane) -> Kubectl:
+    """`kubectl(*arguments, stdin="")` -> its output; fails the test where kubectl fails."""
+
+    def run(*arguments: str, stdin: str = "") -> str:
+        command = [str(control_plane.kubectl), "--kubeconfig", str(control_plane.kubeconfig)]
+        done = subprocess.run(
+            [*command, *arguments],
+            input=stdin,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def crd(kube: KubeApi) -> dict[str, Any]:
+    """The CRD as the server stores it, once it is Established and serves requests."""
+    manifest = yaml.safe_load((ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml").read_text())
+    path = f"{CRDS}/{manifest['metadata']['name']}"
+    kube.apply(path, manifest)
+    wait_until(lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=30)
+    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=30)
+    stored: dict[str, Any] = kube.get(path)
+    return stored
+
+
+def _established(crd: dict[str, Any]) -> bool:
+    conditions = crd.get("status", {}).get("conditions") or []
+    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+def _serves(kube: KubeApi) -> bool:
+    """Just after the CRD's creation the server answers 404, then 429, for about a second."""
+    try:
+        kube.get(JOBS)
+    except ApiError as error:
+        if error.status in (404, 429):
+            return False
+        raise
+    return True
