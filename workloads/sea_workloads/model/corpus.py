@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 
+from sea_workloads.data.sft import Dialogue, exchange
 from sea_workloads.tokens import markup
 from sea_workloads.tokens.messages import Message
 
@@ -15,3 +16,10 @@ def texts(dialogues: Iterable[Sequence[Message]], policies: Iterable[str] = ()) 
     for policy in policies:
         yield policy
         yield policy
+
+
+def both_sides(dialogues: Iterable[Dialogue]) -> Iterator[Sequence[Message]]:
+    """Every dialogue as the agent's model and as the user's model will see it."""
+    for dialogue in dialogues:
+        yield dialogue.messages
+        yield exchange(dialogue).messages

@@ -1,0 +1,65 @@
+"""The `sea` command: finds the subcommand, turns errors into sentences and exit codes.
+
+Exit codes: 0 done, 1 the data have problems or a file can't be read, 2 wrong usage.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from sea_workloads.cli import check, model, shop, stats
+from sea_workloads.data.errors import RowError
+from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.verify.verdict import UnverifiableTaskError
+
+_EXPECTED = (OSError, RowError, DatabaseError, UnknownDomainError, UnverifiableTaskError)
+
+_EPILOG = """\
+examples:
+  sea data shop --out data/shop --dialogues 3200
+  sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
+  sea data stats data/shop/sft.jsonl
+  sea model tiny --data data/shop/sft.jsonl --out models/tiny
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command tree."""
+    top = argparse.ArgumentParser(
+        prog="sea",
+        description="Data and models for agentic RL post-training.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
+    data = groups.add_parser("data", help="make, convert, check and count data files")
+    commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (check, shop, stats):
+        module.add(commands)
+    models = groups.add_parser("model", help="make models")
+    model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the return value is the process's exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        code: int = given.run(given)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough; the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _EXPECTED as error:
+        sys.stderr.write(f"sea: {_sentence(error)}\n")
+        return 1
+    return code
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)

@@ -1,0 +1,50 @@
+"""What the subcommands share: options, output, reading of files."""
+
+import argparse
+import gzip
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+
+class Commands(Protocol):
+    """What `add_subparsers` gives; argparse keeps its type private."""
+
+    def add_parser(self, name: str, **options: Any) -> argparse.ArgumentParser: ...
+
+
+def command(commands: Commands, name: str, summary: str, example: str) -> argparse.ArgumentParser:
+    """A subcommand whose help ends with an example."""
+    return commands.add_parser(
+        name,
+        help=summary,
+        description=f"{summary[0].upper()}{summary[1:]}.",
+        epilog=f"example:\n  {example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def say(line: str = "") -> None:
+    """One line to standard output."""
+    sys.stdout.write(line + "\n")
+
+
+def file_lines(path: str) -> Iterator[bytes]:
+    """The lines of a file, `.gz` unpacked on the way."""
+    opener = gzip.open if path.endswith(".gz") else open
+    with opener(path, "rb") as file:
+        yield from file
+
+
+def write_lines(path: Path, lines: Iterator[str]) -> int:
+    """Writes a file at one go and says how many lines it has."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    count = 0
+    with partial.open("w", encoding="utf-8") as file:
+        for line in lines:
+            file.write(line)
+            count += 1
+    partial.replace(path)
+    return count

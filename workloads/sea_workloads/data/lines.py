@@ -1,0 +1,38 @@
+"""JSONL: bytes -> numbered objects, with the place of whatever isn't one."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sea_workloads.data.errors import RowError
+
+_WORDS: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
+
+
+def objects(lines: Iterable[bytes], file: str) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
+    """(line number from 1, row or error) for every line that isn't blank."""
+    for number, line in enumerate(lines, start=1):
+        if line.strip():
+            yield number, _object(line, file, number)
+
+
+def _object(line: bytes, file: str, number: int) -> dict[str, Any] | RowError:
+    try:
+        value = json.loads(line.decode("utf-8"))
+    except UnicodeDecodeError as error:
+        return RowError("", f"isn't valid UTF-8 (byte {error.start})", file, number)
+    except (ValueError, RecursionError) as error:
+        return RowError("", f"isn't valid JSON: {error}", file, number)
+    if not isinstance(value, dict):
+        return RowError("", "must be a JSON object", file, number)
+    return value
+
+
+def want(row: Mapping[str, Any], field: str, kind: type, path: str = "") -> Any:
+    """`row[field]`, which must be of that type; None and absence give an empty value of it."""
+    value = row.get(field)
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise RowError(f"{path}{field}", f"must be {_WORDS[kind]}, not {type(value).__name__}")
+    return value

@@ -1,0 +1,127 @@
+"""Task rows: the published `rl` layout (criteria as a JSON string) and tau2's own tasks.
+
+The coordinator reads files with `read`; a worker gets a row in its lease and calls `task`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sea_workloads.data import lines, paths
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.lines import want
+from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
+
+BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION")
+
+
+def read(data: Iterable[bytes], file: str, domain: str = "") -> Iterator[Task | RowError]:
+    """Every non-blank line as a task, or as an error with file, line, field and reason.
+
+    `data` are the file's lines (an open binary file will do). `domain` is for rows that name none.
+    """
+    for number, row in lines.objects(data, file):
+        if isinstance(row, RowError):
+            yield row
+            continue
+        try:
+            yield task(row, domain, key=f"{file}:{number}")
+        except RowError as error:
+            yield error.at(file, number)
+
+
+def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
+    """One row as a Task; raises RowError naming the field. Criteria may be a string or parsed."""
+    identity = row.get("id")
+    if not isinstance(identity, str | int) or identity == "":
+        raise RowError("id", "must be a non-empty string")
+    criteria = _object(row, "evaluation_criteria")
+    scenario = want(row, "user_scenario", dict)
+    path = row.get("db_path")
+    if path is not None:
+        paths.check(path)
+    parsed = {**row, "evaluation_criteria": criteria}
+    return Task(
+        id=str(identity),
+        key=key or str(identity),
+        domain=_domain(str(identity), row, scenario, domain),
+        scenario=scenario,
+        criteria=_criteria(criteria),
+        db_path=path,
+        initial_state=want(row, "initial_state", dict) or None,
+        row=parsed,
+    )
+
+
+def _object(row: Mapping[str, Any], field: str) -> dict[str, Any]:
+    value = row.get(field)
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError) as error:
+            raise RowError(field, f"is a string that isn't JSON: {error}") from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise RowError(field, "must be an object, or a JSON string that holds one")
+    return value
+
+
+def _domain(identity: str, row: Mapping[str, Any], scenario: Mapping[str, Any], given: str) -> str:
+    instructions = scenario.get("instructions")
+    named = instructions.get("domain") if isinstance(instructions, dict) else None
+    prefix = identity.split("_")[0] if "_" in identity else ""
+    found = row.get("domain") or named or given or prefix
+    if not found or not isinstance(found, str):
+        raise RowError(
+            "user_scenario.instructions.domain", "names no domain, and neither does the id"
+        )
+    return found
+
+
+def _criteria(given: Mapping[str, Any]) -> Criteria:
+    place = "evaluation_criteria."
+    basis = want(given, "reward_basis", list, place) or list(DEFAULT_BASIS)
+    for name in basis:
+        if name not in BASES:
+            raise RowError(f"{place}reward_basis", f"{name!r} is none of {', '.join(BASES)}")
+    return Criteria(
+        actions=[_action(a, i) for i, a in enumerate(want(given, "actions", list, place))],
+        env_assertions=[
+            _assertion(a, i) for i, a in enumerate(want(given, "env_assertions", list, place))
+        ],
+        communicate_info=[str(text) for text in want(given, "communicate_info", list, place)],
+        nl_assertions=[str(text) for text in want(given, "nl_assertions", list, place)],
+        reward_basis=tuple(basis),
+    )
+
+
+def _named(value: Any, field: str, key: str) -> str:
+    if not isinstance(value, dict):
+        raise RowError(field, "must be an object")
+    name = value.get(key)
+    if not isinstance(name, str) or not name:
+        raise RowError(f"{field}.{key}", "must be a non-empty string")
+    return name
+
+
+def _action(value: Any, index: int) -> Action:
+    field = f"evaluation_criteria.actions[{index}]"
+    name = _named(value, field, "name")
+    compare = value.get("compare_args")
+    if compare is not None and not isinstance(compare, list):
+        raise RowError(f"{field}.compare_args", "must be a list or null")
+    arguments = want(value, "arguments", dict, f"{field}.")
+    return Action(name, arguments, value.get("requestor") or "assistant", compare)
+
+
+def _assertion(value: Any, index: int) -> Assertion:
+    field = f"evaluation_criteria.env_assertions[{index}]"
+    name = _named(value, field, "func_name")
+    return Assertion(
+        func_name=name,
+        arguments=want(value, "arguments", dict, f"{field}."),
+        env_type=value.get("env_type") or "assistant",
+        assert_value=value.get("assert_value") is not False,
+        message=value.get("message") or "",
+    )

@@ -1,0 +1,118 @@
+"""`sea data shop`: the demo's data set, procedural and seeded, in the published layout.
+
+    databases/train_000.json ...  entities of training       rl_train.jsonl   tasks on them
+    databases/test_000.json ...   held-out entities          rl_test.jsonl    tasks on them
+    sft.jsonl        teacher dialogues, entities of training only
+    user_sft.jsonl   teacher dialogues, all entities: the user model is part of the simulator, not
+                     of what is tested, so it may know the held-out ones
+
+Every dialogue is made by the real environment and is verified before it is written.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from sea_workloads.data import rl, rows
+from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
+from sea_workloads.domains.database import Database
+from sea_workloads.domains.shop import teacher, world
+from sea_workloads.domains.shop.domain import CLOSING
+from sea_workloads.domains.shop.entities import Split
+from sea_workloads.domains.shop.scenario import Script
+from sea_workloads.episodes.conversation import AgentNext, Conversation, Over, UserNext
+from sea_workloads.episodes.limits import Limits
+from sea_workloads.users.scripted import ScriptedUser
+from sea_workloads.verify.verdict import verify
+
+_DIALOGUES_PER_WORLD = 20
+_LIMITS = Limits(max_turns=20, max_tokens_per_turn=1, context_length=1)
+Tables = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How much of everything to make."""
+
+    dialogues: int = 3200
+    train_tasks: int = 1000
+    test_tasks: int = 128
+    train_databases: int = 16
+    test_databases: int = 4
+
+
+def files(sizes: Sizes, seed: int) -> Iterator[tuple[str, Iterator[str]]]:
+    """(relative path, lines) of every file of the data set."""
+    train = databases(Split.TRAIN, sizes.train_databases, seed)
+    test = databases(Split.TEST, sizes.test_databases, seed)
+    for path, tables in {**train, **test}.items():
+        yield path, iter([rows.dumps(tables)])
+    yield "rl_train.jsonl", tasks(Split.TRAIN, train, sizes.train_tasks, seed)
+    yield "rl_test.jsonl", tasks(Split.TEST, test, sizes.test_tasks, seed)
+    yield "sft.jsonl", dialogues(Split.TRAIN, sizes.dialogues, seed)
+    yield "user_sft.jsonl", dialogues(Split.ALL, sizes.dialogues, seed)
+
+
+def databases(split: Split, count: int, seed: int) -> dict[str, Tables]:
+    """Databases by their path in the data set."""
+    rng = _rng(seed, split, "databases")
+    return {f"databases/{split}_{i:03}.json": world.tables(split, rng) for i in range(count)}
+
+
+def tasks(split: Split, worlds: dict[str, Tables], count: int, seed: int) -> Iterator[str]:
+    """Task rows; `db_path` is relative to the folder `databases`."""
+    rng = _rng(seed, split, "tasks")
+    paths = list(worlds)
+    for index in range(count):
+        path = paths[index % len(paths)]
+        wish = world.script(worlds[path], rng)
+        name = path.removeprefix("databases/")
+        yield rows.dumps(_row(f"shop_{split}_{index}", wish, worlds[path], name))
+
+
+def _row(identity: str, wish: Script, tables: Tables, db_path: str) -> dict[str, Any]:
+    actions, info = world.expected(wish, tables)
+    criteria = {
+        "actions": actions,
+        "communicate_info": [*info, CLOSING],
+        "reward_basis": ["DB", "COMMUNICATE"],
+    }
+    return rows.task_row(identity, wish.reason, wish.scenario(), criteria, db_path)
+
+
+def dialogues(split: Split, count: int, seed: int) -> Iterator[str]:
+    """Dialogue rows of the teacher with the scripted customer."""
+    rng = _rng(seed, split, "dialogues")
+    tables: Tables = {}
+    database = Database({})
+    for index in range(count):
+        if index % _DIALOGUES_PER_WORLD == 0:
+            tables = world.tables(split, rng)
+            database = Database(tables)
+        row = _row(f"shop_{split}_{index}", world.script(tables, rng), tables, "none.json")
+        messages, reward = play(rl.task(row), database, seed=rng.getrandbits(32))
+        identity = f"shop_sft_{split}_{index}"
+        yield rows.dumps(rows.dialogue_row(identity, messages, row["user_scenario"], reward))
+
+
+def play(task: Task, database: Database, seed: int) -> tuple[list[dict[str, Any]], float]:
+    """The teacher's dialogue on a task, system prompt first, and its reward."""
+    domain = registry.get("shop")
+    conversation = Conversation(domain, domain.open(database), _LIMITS)
+    user = ScriptedUser(task.scenario, seed)
+    following = conversation.start()
+    while not isinstance(following, Over):
+        if isinstance(following, UserNext):
+            following = conversation.user(user.say(following.heard))
+        else:
+            assert isinstance(following, AgentNext)
+            following = conversation.agent(teacher.turn(conversation.messages))
+    verdict = verify(domain, task, conversation.environment, conversation.messages, following.stop)
+    system = {"role": "system", "content": domain.system_prompt()}
+    return [system, *conversation.messages], verdict.reward
+
+
+def _rng(seed: int, split: Split, purpose: str) -> random.Random:
+    return random.Random(f"{seed}/{split}/{purpose}")  # noqa: S311 - data, not secrets

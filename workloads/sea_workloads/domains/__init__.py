@@ -1,0 +1,4 @@
+"""The worlds that agents act in: databases, tools, policies. Pure, synchronous, no I/O.
+
+An episode opens an `Environment` over a shared `Database` and keeps only what it changed.
+"""

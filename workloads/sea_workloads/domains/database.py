@@ -1,0 +1,53 @@
+"""Databases as bytes -> `Database`, the immutable base that all episodes of a file share."""
+
+import json
+import tomllib
+from dataclasses import dataclass, field
+from typing import Any
+
+from sea_workloads.domains.overlay import Tables
+
+
+class DatabaseError(ValueError):
+    """A database file that can't be read: which one, where, why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Database:
+    """Both sides' tables. Treat as frozen: episodes share it.
+
+    `memo` keeps what was computed from this very base (expected end states); it dies with it.
+    """
+
+    agent: Tables
+    user: Tables = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+
+def parse_tables(data: bytes, name: str) -> dict[str, Any]:
+    """Reads JSON or TOML by the file's suffix; the top level must be an object of objects.
+
+    Raises DatabaseError with the file's name and what is wrong in it.
+    """
+    try:
+        text = data.decode("utf-8")
+        value = tomllib.loads(text) if name.endswith(".toml") else json.loads(text)
+    except (ValueError, RecursionError) as error:
+        kind = "TOML" if name.endswith(".toml") else "JSON"
+        raise DatabaseError(f"The database {name} isn't valid {kind}: {error}.") from error
+    if not isinstance(value, dict):
+        raise DatabaseError(f"The database {name} must be an object of tables at its top level.")
+    return value
+
+
+def require_tables(tables: dict[str, Any], wanted: tuple[str, ...], name: str) -> None:
+    """Refuses a database whose top-level tables aren't exactly the domain's."""
+    missing = [table for table in wanted if not isinstance(tables.get(table), dict)]
+    if missing:
+        raise DatabaseError(f"The database {name} has no table {missing[0]!r}.")
+    unknown = sorted(set(tables) - set(wanted))
+    if unknown:
+        raise DatabaseError(
+            f"The database {name} has the unknown table {unknown[0]!r}; "
+            f"this domain knows {', '.join(wanted)}."
+        )

@@ -1,0 +1,79 @@
+"""Copy-on-write view of a database: an episode holds the records it changed, nothing else.
+
+A database is `{table: {key: record}}`. Records of the base are shared by all open episodes and
+are never written; the first `edit` of a record copies that one record.
+"""
+
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+Record = Mapping[str, Any]
+Tables = Mapping[str, Mapping[str, Record]]
+Change = dict[str, Any]
+"""`{"path": JSON pointer, "value": new value}`; a removed place has `"removed": True` instead."""
+
+
+class Overlay:
+    """One episode's view of one side's tables."""
+
+    def __init__(self, base: Tables) -> None:
+        self._base = base
+        self._own: dict[tuple[str, str], dict[str, Any]] = {}
+
+    def get(self, table: str, key: str) -> Record | None:
+        """The record for reading only, or None. Any key is fine, also one of a wrong type."""
+        own = self._own.get((table, key)) if isinstance(key, str) else None
+        if own is not None:
+            return own
+        return self._base[table].get(key) if isinstance(key, str) else None
+
+    def edit(self, table: str, key: str) -> dict[str, Any]:
+        """The record for writing; it must exist."""
+        own = self._own.get((table, key))
+        if own is None:
+            own = self._own[table, key] = copy.deepcopy(dict(self._base[table][key]))
+        return own
+
+    def put(self, table: str, key: str, record: dict[str, Any]) -> None:
+        """Adds or replaces a whole record."""
+        self._own[table, key] = record
+
+    def items(self, table: str) -> Iterator[tuple[str, Record]]:
+        """All records of a table, the base's order first, then what was added."""
+        for key, record in self._base[table].items():
+            yield key, self._own.get((table, key), record)
+        for (owned_table, key), record in self._own.items():
+            if owned_table == table and key not in self._base[table]:
+                yield key, record
+
+    def changes(self) -> list[Change]:
+        """What differs from the base, sorted by path; equal lists mean equal databases."""
+        found: list[Change] = []
+        for (table, key), record in self._own.items():
+            path = f"/{table}/{_escape(key)}"
+            base = self._base[table].get(key)
+            if base is None:
+                found.append({"path": path, "value": record})
+            else:
+                found.extend(_differences(path, base, record))
+        return sorted(found, key=lambda change: str(change["path"]))
+
+
+def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for key in old:
+            if key not in new:
+                yield {"path": f"{path}/{_escape(key)}", "removed": True}
+        for key, value in new.items():
+            place = f"{path}/{_escape(key)}"
+            if key not in old:
+                yield {"path": place, "value": value}
+            else:
+                yield from _differences(place, old[key], value)
+    elif old != new or isinstance(old, bool) != isinstance(new, bool):
+        yield {"path": path, "value": new}
+
+
+def _escape(key: str) -> str:
+    return key.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,44 @@
+"""The system prompt of a user model, from a task's scenario. Pure.
+
+The same function serves the rollout's `ModelUser` and the UserSft data, so that the model sees in
+production what it was trained on. The shop's is a dozen tokens long, for a tiny model.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sea_workloads.users.base import Signal
+
+_BRIEF_DOMAINS = frozenset({"shop"})
+
+GREETING = "Hi! How can I help you today?"
+"""What an agent is taken to have said before a user who needs an opening speaks."""
+
+_GUIDELINES = f"""\
+You are a customer who talks to a customer service agent. Play your part as the scenario says.
+- Write one message at a time, short and natural. Tell only what the moment asks for.
+- Never invent information that the scenario does not give; say that you don't know it.
+- When your request is settled, write {Signal.STOP}.
+- When the agent has transferred you to another person, write {Signal.TRANSFER}.
+- When the scenario does not say enough to go on, write {Signal.OUT_OF_SCOPE}."""
+
+_FIELDS = (
+    ("reason_for_call", "Why you call"),
+    ("known_info", "What you know"),
+    ("unknown_info", "What you don't know"),
+    ("task_instructions", "How you behave"),
+)
+
+
+def system_prompt(scenario: Mapping[str, Any]) -> str:
+    """`user_scenario` of a task as the prompt of the model that plays the user."""
+    instructions = scenario.get("instructions") or {}
+    if isinstance(instructions, str):
+        instructions = {"task_instructions": instructions}
+    if instructions.get("domain") in _BRIEF_DOMAINS:
+        return " ".join(str(instructions[key]) for key, _ in _FIELDS if instructions.get(key))
+    parts = [_GUIDELINES]
+    if scenario.get("persona"):
+        parts.append(f"Who you are: {scenario['persona']}")
+    parts.extend(f"{title}: {instructions[key]}" for key, title in _FIELDS if instructions.get(key))
+    return "\n\n".join(parts)

@@ -1,0 +1,88 @@
+"""`verify`: one finished episode -> reward and its parts.
+
+Follows tau2-bench: a dialogue that didn't end by the user's word earns 0; otherwise the reward is
+the product of the parts that the task's `reward_basis` names.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from sea_workloads.data.task import Task
+from sea_workloads.domains.base import Domain, Environment
+from sea_workloads.episodes.limits import ENDED_BY_USER, Stop
+from sea_workloads.tokens.messages import Message
+from sea_workloads.verify.actions import made_all
+from sea_workloads.verify.expected import matches
+from sea_workloads.verify.said import communicated
+
+
+class UnverifiableTaskError(ValueError):
+    """The task asks for a check that this job can't make; it must not be scored at all."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """`reward` is 0 or 1; `parts` holds every checked part by its name in the basis."""
+
+    reward: float
+    parts: dict[str, float]
+
+
+def check_verifiable(task: Task) -> None:
+    """Raises UnverifiableTaskError for a task that needs a judge model, which no job has yet."""
+    criteria = task.criteria
+    if "NL_ASSERTION" in criteria.reward_basis and criteria.nl_assertions:
+        raise UnverifiableTaskError(
+            f"Task {task.key} has {len(criteria.nl_assertions)} assertion(s) in natural language, "
+            "which take a judge model: leave the task out, or take NL_ASSERTION out of its "
+            "reward_basis (`sea data tau2 --drop-nl-assertions`)."
+        )
+
+
+def verify(
+    domain: Domain,
+    task: Task,
+    environment: Environment,
+    transcript: Sequence[Message],
+    stop: str = Stop.USER_STOP,
+) -> Verdict:
+    """The episode's reward. Raises UnverifiableTaskError or UnknownAssertionError."""
+    check_verifiable(task)
+    parts = {
+        name: float(_CHECKS[name](domain, task, environment, transcript))
+        for name in task.criteria.reward_basis
+    }
+    earned = stop in ENDED_BY_USER and all(parts.values())
+    return Verdict(float(earned), parts)
+
+
+def _database(domain: Domain, task: Task, environment: Environment, _: Sequence[Message]) -> bool:
+    return matches(domain, task, environment)
+
+
+def _assertions(_: Domain, task: Task, environment: Environment, __: Sequence[Message]) -> bool:
+    return all(
+        environment.check(assertion.func_name, assertion.arguments) == assertion.assert_value
+        for assertion in task.criteria.env_assertions
+    )
+
+
+def _actions(_: Domain, task: Task, __: Environment, transcript: Sequence[Message]) -> bool:
+    return made_all(task.criteria.actions, transcript)
+
+
+def _said(_: Domain, task: Task, __: Environment, transcript: Sequence[Message]) -> bool:
+    return communicated(task.criteria.communicate_info, transcript)
+
+
+def _vacuous(_: Domain, __: Task, ___: Environment, ____: Sequence[Message]) -> bool:
+    return True
+
+
+_CHECKS: dict[str, Callable[[Domain, Task, Environment, Sequence[Message]], bool]] = {
+    "DB": _database,
+    "ENV_ASSERTION": _assertions,
+    "ACTION": _actions,
+    "COMMUNICATE": _said,
+    "NL_ASSERTION": _vacuous,
+}
