@@ -1,0 +1,246 @@
+"""One container's life: prepare, run, probe, end, back off, run again."""
+
+import asyncio
+import contextlib
+import logging
+import secrets
+from collections.abc import Callable
+
+from .backoff import Backoff, after_exit, should_restart
+from .checks import Checker
+from .endings import Ending, classify, oom_kills, read_termination_message
+from .errors import MissingReferenceError, NodeError, UnknownImageError
+from .kit import NodeKit
+from .launch import Launch, PodPlace, prepare, termination_file
+from .logs import ContainerLog
+from .pids import write_pids
+from .prober import ProbeCallbacks, Prober
+from .probes import ProbeSpec
+from .process import SandboxProcess
+from .records import ContainerRecord, Termination
+from .wire import Json
+
+log = logging.getLogger(__name__)
+
+FALLBACK_LINES = 80
+
+
+class ContainerRunner:
+    """Runs one container of a pod by its restart policy until that's satisfied or `stop` is called.
+
+    `record` always says what the API server should be told; `on_change` after each change.
+    """
+
+    def __init__(
+        self,
+        kit: NodeKit,
+        place: PodPlace,
+        container: Json,
+        record: ContainerRecord,
+        restart_policy: str,
+        on_change: Callable[[], None],
+    ) -> None:
+        self.record = record
+        self.log = ContainerLog(
+            place.container_folder(container["name"]) / "logs", kit.config.log_bytes, kit.now
+        )
+        self.changed = asyncio.Event()
+        self._kit = kit
+        self._place = place
+        self._container = container
+        self._policy = restart_policy
+        self._on_change = on_change
+        self._stop = asyncio.Event()
+        self._process: SandboxProcess | None = None
+        self._killed = False
+        self._backoff = Backoff()
+        self._ending: asyncio.Task[None] | None = None
+
+    @property
+    def name(self) -> str:
+        """The container's name."""
+        return self.record.name
+
+    async def run(self) -> None:
+        """Run until the restart policy is satisfied or the container is stopped."""
+        while not self._stop.is_set():
+            launch = await self._prepared()
+            if launch is None:
+                return
+            ran_from = asyncio.get_running_loop().time()
+            termination = await self._run_once(launch)
+            self._set(self.record.as_terminated(termination))
+            if self._stop.is_set() or not should_restart(self._policy, termination.exit_code):
+                return
+            await self._back_off(asyncio.get_running_loop().time() - ran_from)
+
+    async def stop(self, grace: float) -> None:
+        """SIGTERM, then SIGKILL after `grace` seconds; 0 kills at once. Returns when it's over.
+
+        May be called again with a shorter grace period.
+        """
+        first = not self._stop.is_set()
+        self._stop.set()
+        process = self._process
+        if process is None:
+            return
+        if first:
+            self._event("Normal", "Killing", f"Stopping container {self.name}")
+        await self._end(process, grace, signal_it=first)
+
+    async def until_started(self) -> None:
+        """Wait until a sidecar has started (its startup probe passed), or has been stopped."""
+        while not self.record.started and not self._stop.is_set():
+            self.changed.clear()
+            stopped = asyncio.ensure_future(self._stop.wait())
+            changed = asyncio.ensure_future(self.changed.wait())
+            await asyncio.wait({stopped, changed}, return_when=asyncio.FIRST_COMPLETED)
+            for task in (stopped, changed):
+                task.cancel()
+
+    async def _prepared(self) -> Launch | None:
+        """Everything for the next run, retried until it's there; None once stopped."""
+        attempt = 0
+        while not self._stop.is_set():
+            try:
+                return await prepare(self._kit, self._place, self._container)
+            except (NodeError, OSError) as error:
+                attempt += 1
+                self._report_unprepared(error, attempt)
+            await self._pause(min(self._kit.config.retry_seconds * attempt, 10.0))
+        return None
+
+    def _report_unprepared(self, error: Exception, attempt: int) -> None:
+        reason = "CreateContainerError"
+        if isinstance(error, UnknownImageError):
+            reason = "ErrImagePull" if attempt == 1 else "ImagePullBackOff"
+        elif isinstance(error, MissingReferenceError):
+            reason = "CreateContainerConfigError"
+        self._set(self.record.as_waiting(reason, str(error)))
+        self._event("Warning", "Failed", f"{reason}: {error}")
+
+    async def _run_once(self, launch: Launch) -> Termination:
+        started_at, ooms = self._kit.now(), oom_kills()
+        container_id = f"devcluster://{secrets.token_hex(16)}"
+        before = self.record.terminated or self.record.last
+        self.log.begin(self.record.restart_count + (1 if before else 0))
+        self._killed = False
+        try:
+            process = await SandboxProcess.start(
+                launch.arguments, launch.environment, self.log.write
+            )
+        except OSError as error:
+            self.log.end()
+            return Termination(128, "StartError", started_at, self._kit.now(), str(error))
+        self._process = process
+        self._set(self.record.as_running(started_at, container_id))
+        image = self._container["image"]
+        self._event("Normal", "Pulled", f"Image {image!r} is mapped to programs of this machine")
+        self._event("Normal", "Created", f"Created container {self.name}")
+        self._event("Normal", "Started", f"Started container {self.name}")
+        code = await self._watch(process, launch)
+        self._process = None
+        output = [line.partition(b" ")[2].decode(errors="replace") for line in self._output()]
+        self.log.end()
+        return classify(
+            Ending(
+                exit_code=code,
+                started_at=started_at,
+                finished_at=self._kit.now(),
+                container_id=container_id,
+                oom_kills=oom_kills() - ooms,
+                killed_by_agent=self._killed,
+                termination_message=read_termination_message(
+                    termination_file(self._place, self._container)
+                ),
+                output=tuple(output),
+                fall_back_to_logs=self._container.get("terminationMessagePolicy")
+                == "FallbackToLogsOnError",
+            )
+        )
+
+    async def _watch(self, process: SandboxProcess, launch: Launch) -> int:
+        """Probe the running container and wait for its end."""
+        checker = Checker(
+            self._container,
+            self._place.facts.pod_ip,
+            process,
+            launch.environment,
+            self._kit.session,
+        )
+        callbacks = ProbeCallbacks(self._probed, self._probe_failed, self._unhealthy)
+        probing = asyncio.ensure_future(Prober(self._container, checker.check, callbacks).run())
+        recording = asyncio.ensure_future(
+            write_pids(self._place.container_folder(self.name), process)
+        )
+        if self._stop.is_set():
+            # Stopped while it was being started: `stop` has seen no process to end.
+            process.kill()
+        try:
+            return await process.wait()
+        finally:
+            for task in (probing, recording):
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+
+    def _probed(self, started: bool, ready: bool) -> None:
+        if self._process is not None and not self._stop.is_set():
+            self._set(self.record.as_probed(started=started, ready=ready))
+
+    def _probe_failed(self, spec: ProbeSpec, problem: str) -> None:
+        if not self._stop.is_set():
+            self._event("Warning", "Unhealthy", f"{spec.kind.capitalize()} probe failed: {problem}")
+
+    def _unhealthy(self, spec: ProbeSpec) -> None:
+        process = self._process
+        if process is None or self._stop.is_set():
+            return
+        self._event(
+            "Normal",
+            "Killing",
+            f"Container {self.name} failed its {spec.kind} probe: restarting it",
+        )
+        grace = spec.grace
+        if grace is None:
+            grace = self._place.pod["spec"].get("terminationGracePeriodSeconds", 30)
+        self._ending = asyncio.ensure_future(self._end(process, float(grace), signal_it=True))
+
+    async def _end(self, process: SandboxProcess, grace: float, *, signal_it: bool) -> None:
+        """End one run and wait for it."""
+        if grace > 0 and signal_it:
+            process.terminate()
+        try:
+            async with asyncio.timeout(grace):
+                await process.wait()
+        except TimeoutError:
+            self._killed = True
+            process.kill()
+            await process.wait()
+
+    async def _back_off(self, ran_for: float) -> None:
+        self._backoff, seconds = after_exit(self._kit.backoff, self._backoff, ran_for)
+        if seconds == 0:
+            return
+        message = f"back-off {seconds:g}s restarting failed container {self.name}"
+        self._set(self.record.as_waiting("CrashLoopBackOff", message))
+        self._event("Warning", "BackOff", f"Back-off restarting failed container {self.name}")
+        await self._pause(seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not longer than until `stop`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._stop.wait()
+
+    def _output(self) -> list[bytes]:
+        return self.log.read(self.log.run or 0)[-FALLBACK_LINES:]
+
+    def _set(self, record: ContainerRecord) -> None:
+        if record != self.record:
+            self.record = record
+            self.changed.set()
+            self._on_change()
+
+    def _event(self, kind: str, reason: str, message: str) -> None:
+        self._kit.events.record(self._place.pod, kind, reason, message, self.name)

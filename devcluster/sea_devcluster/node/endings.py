@@ -1,0 +1,77 @@
+"""How a container's run ended: reason and message from the kernel, bubblewrap and the log."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from .records import Termination
+
+MESSAGE_BYTES = 4096
+FALLBACK_BYTES = 2048
+START_SECONDS = 5.0
+_BWRAP = "bwrap: "
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What was seen of a run that ended."""
+
+    exit_code: int
+    started_at: datetime
+    finished_at: datetime
+    container_id: str
+    oom_kills: int
+    """Processes the kernel's OOM killer ended on this machine during the run."""
+    killed_by_agent: bool
+    termination_message: str
+    output: tuple[str, ...]
+    """The last lines of the log."""
+    fall_back_to_logs: bool = False
+
+
+def classify(ending: Ending) -> Termination:
+    """The `terminated` state of a run. Pure."""
+    seconds = (ending.finished_at - ending.started_at).total_seconds()
+    code, reason, message = ending.exit_code, "Error", ending.termination_message
+    if code == 0:
+        reason = "Completed"
+    elif _never_started(ending, seconds):
+        # A container runtime reports 128 and StartError for a command that can't be executed.
+        code, reason = 128, "StartError"
+        message = ending.output[-1].removeprefix(_BWRAP)
+    elif code == 137 and ending.oom_kills and not ending.killed_by_agent:
+        reason = "OOMKilled"
+    if not message and code and ending.fall_back_to_logs:
+        message = "\n".join(ending.output)[-FALLBACK_BYTES:]
+    return Termination(
+        code, reason, ending.started_at, ending.finished_at, message, ending.container_id
+    )
+
+
+def _never_started(ending: Ending, seconds: float) -> bool:
+    """bubblewrap's own failures: exit code 1 and one line of its own as the only output."""
+    return (
+        ending.exit_code == 1
+        and seconds < START_SECONDS
+        and len(ending.output) == 1
+        and ending.output[0].startswith(_BWRAP)
+    )
+
+
+def oom_kills() -> int:
+    """How many processes the OOM killer has ended on this machine so far."""
+    try:
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    except OSError:
+        return 0
+    return 0
+
+
+def read_termination_message(path: Path) -> str:
+    """What the program wrote to its terminationMessagePath, cut as a kubelet cuts it."""
+    try:
+        return path.read_bytes()[:MESSAGE_BYTES].decode(errors="replace")
+    except OSError:
+        return ""

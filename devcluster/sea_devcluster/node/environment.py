@@ -1,0 +1,104 @@
+"""A container's environment: the image's, the cluster's, then envFrom, then env."""
+
+from collections.abc import Mapping
+
+from .config import ImageConfig, NodeConfig
+from .downward import PodFacts, field_value
+from .expansion import expand
+from .hosts import host_name
+from .references import Data, References, missing_key, missing_object
+from .wire import Json
+
+DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_FROM_SOURCES = {"secretRef": "Secret", "configMapRef": "ConfigMap"}
+_KEY_SOURCES = {"secretKeyRef": "Secret", "configMapKeyRef": "ConfigMap"}
+Lookup = Mapping[tuple[str, str], Data | None]
+
+
+def base_environment(pod: Json, image: ImageConfig, config: NodeConfig) -> dict[str, str]:
+    """What every container gets. HOME is the container's own tmpfs: nothing of the host's leaks in.
+
+    Service variables other than the API server's are left out, as with enableServiceLinks=false.
+    """
+    return {
+        "PATH": ":".join([*image.path, DEFAULT_PATH]),
+        "HOME": "/tmp",  # noqa: S108 - a tmpfs of the container's own
+        "LANG": "C.UTF-8",
+        "HOSTNAME": host_name(pod),
+        **image.env,
+        "KUBERNETES_SERVICE_HOST": config.api_host,
+        "KUBERNETES_SERVICE_PORT": str(config.api_port),
+        "KUBERNETES_SERVICE_PORT_HTTPS": str(config.api_port),
+        "KUBERNETES_PORT": f"tcp://{config.api_host}:{config.api_port}",
+    }
+
+
+async def fetch_sources(pod: Json, container: Json, references: References) -> Lookup:
+    """Every Secret and ConfigMap that the container's env and envFrom name, by (kind, name)."""
+    wanted = {
+        (kind, source[field]["name"])
+        for source in container.get("envFrom") or []
+        for field, kind in _FROM_SOURCES.items()
+        if field in source
+    } | {
+        (kind, (entry.get("valueFrom") or {})[field]["name"])
+        for entry in container.get("env") or []
+        for field, kind in _KEY_SOURCES.items()
+        if field in (entry.get("valueFrom") or {})
+    }
+    namespace = pod["metadata"]["namespace"]
+    return {key: await references.data(key[0], namespace, key[1]) for key in sorted(wanted)}
+
+
+def compose(
+    base: Mapping[str, str], pod: Json, container: Json, facts: PodFacts, lookup: Lookup
+) -> dict[str, str]:
+    """The final environment. Pure; MissingReferenceError names what isn't there."""
+    environment = dict(base)
+    for source in container.get("envFrom") or []:
+        environment.update(_from_source(pod, source, lookup))
+    for entry in container.get("env") or []:
+        value = _value(pod, entry, facts, lookup, environment)
+        if value is not None:
+            environment[entry["name"]] = value
+    return environment
+
+
+def _from_source(pod: Json, source: Json, lookup: Lookup) -> dict[str, str]:
+    for field, kind in _FROM_SOURCES.items():
+        if field in source:
+            data = lookup.get((kind, source[field]["name"]))
+            if data is None and not source[field].get("optional"):
+                raise missing_object(kind, pod["metadata"]["namespace"], source[field]["name"])
+            prefix = source.get("prefix", "")
+            return {f"{prefix}{key}": _text(value) for key, value in (data or {}).items()}
+    return {}
+
+
+def _value(
+    pod: Json, entry: Json, facts: PodFacts, lookup: Lookup, so_far: Mapping[str, str]
+) -> str | None:
+    origin = entry.get("valueFrom")
+    if not origin:
+        return expand(entry.get("value") or "", so_far)
+    if "fieldRef" in origin:
+        return field_value(pod, origin["fieldRef"]["fieldPath"], facts)
+    for field, kind in _KEY_SOURCES.items():
+        if field in origin:
+            return _keyed(pod["metadata"]["namespace"], kind, origin[field], lookup)
+    return None
+
+
+def _keyed(namespace: str, kind: str, reference: Json, lookup: Lookup) -> str | None:
+    data = lookup.get((kind, reference["name"]))
+    if data is not None and reference["key"] in data:
+        return _text(data[reference["key"]])
+    if reference.get("optional"):
+        return None
+    if data is None:
+        raise missing_object(kind, namespace, reference["name"])
+    raise missing_key(kind, namespace, reference["name"], reference["key"])
+
+
+def _text(value: bytes) -> str:
+    return value.decode(errors="surrogateescape")

@@ -1,0 +1,104 @@
+"""Prepares one run of a container: environment, volumes, image, command. Errors become waiting."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .downward import PodFacts
+from .environment import base_environment, compose, fetch_sources
+from .errors import SandboxError
+from .expansion import expand
+from .hosts import host_name
+from .kit import NodeKit
+from .mounts import Mount
+from .sandbox import Sandbox
+from .volumes import PodVolumes, VolumeFolders
+from .wire import Json
+
+DEFAULT_TERMINATION_PATH = "/dev/termination-log"
+
+
+@dataclass(frozen=True)
+class PodPlace:
+    """Where one pod lives on this node."""
+
+    pod: Json
+    facts: PodFacts
+    folder: Path
+    volumes: PodVolumes
+    volume_folders: VolumeFolders
+
+    @property
+    def hosts_file(self) -> Path:
+        """The pod's /etc/hosts."""
+        return self.folder / "hosts"
+
+    def container_folder(self, name: str) -> Path:
+        """Logs, PIDs and termination message of one container."""
+        return self.folder / "containers" / name
+
+
+@dataclass(frozen=True)
+class Launch:
+    """Everything a run needs."""
+
+    arguments: list[str]
+    environment: dict[str, str]
+
+
+async def prepare(kit: NodeKit, place: PodPlace, container: Json) -> Launch:
+    """Look everything up and write the command line.
+
+    Raises UnknownImageError, MissingReferenceError, SandboxError: the container waits with their
+    sentence and is tried again.
+    """
+    image = kit.image(container["image"])
+    base = base_environment(place.pod, image, kit.config)
+    lookup = await fetch_sources(place.pod, container, kit.references)
+    environment = compose(base, place.pod, container, place.facts, lookup)
+    volumes = await place.volumes.prepare(place.facts)
+    command = [*(container.get("command") or image.command), *(container.get("args") or [])]
+    if not command:
+        message = (
+            f"Container {container['name']!r} has no command, and image {container['image']!r} has "
+            "no entry point in the devcluster's image map: set `command`."
+        )
+        raise SandboxError(message)
+    sandbox = Sandbox(
+        hostname=host_name(place.pod),
+        command=[expand(part, environment) for part in command],
+        mounts=volume_mounts(container, volumes),
+        hosts_file=place.hosts_file,
+        shm=place.volume_folders.shm,
+        termination_log=_termination_log(place, container),
+        image_mounts=image.mounts,
+        hidden=[kit.config.root.absolute()],
+        working_dir=container.get("workingDir"),
+    )
+    return Launch(sandbox.arguments(kit.bwrap), environment)
+
+
+def volume_mounts(container: Json, volumes: Mapping[str, Path]) -> list[Mount]:
+    """The container's volumeMounts as mounts; a subPath of a writable volume is created."""
+    mounts = []
+    for mount in container.get("volumeMounts") or []:
+        source = volumes[mount["name"]]
+        if mount.get("subPath"):
+            source /= mount["subPath"]
+            if not source.exists():
+                source.mkdir(parents=True)
+        mounts.append(Mount(mount["mountPath"], str(source), bool(mount.get("readOnly"))))
+    return mounts
+
+
+def termination_file(place: PodPlace, container: Json) -> Path:
+    """The host's side of the container's terminationMessagePath."""
+    return place.container_folder(container["name"]) / "termination-message"
+
+
+def _termination_log(place: PodPlace, container: Json) -> tuple[Path, str]:
+    path = termination_file(place, container)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"")
+    path.chmod(0o666)
+    return path, container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH

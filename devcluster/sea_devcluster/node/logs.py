@@ -1,0 +1,127 @@
+"""A container's output on disk: one file per run, RFC3339 timestamps, bounded, followed live."""
+
+import asyncio
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from .wire import micro_timestamp
+
+LINE_LIMIT = 1 << 18
+QUEUE_LINES = 8192
+
+
+class ContainerLog:
+    """Logs of one container. Files `N.log` (and `N.log.old` after rotation) for the run number N.
+
+    The current and the previous run are kept, as a kubelet does for `kubectl logs --previous`.
+    """
+
+    def __init__(self, folder: Path, max_bytes: int, now: Callable[[], datetime]) -> None:
+        self.run: int | None = None
+        self.live = False
+        self._folder = folder
+        self._half = max_bytes // 2
+        self._now = now
+        self._partial = b""
+        self._file: BinaryIO | None = None
+        self._size = 0
+        self._followers: set[asyncio.Queue[bytes | None]] = set()
+
+    def begin(self, run: int) -> None:
+        """Open the log of run number `run`; runs before the previous one are deleted."""
+        self.end()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for path in self._folder.glob("*.log*"):
+            if int(path.name.split(".")[0]) < run - 1:
+                path.unlink()
+        self.run, self.live, self._size = run, True, 0
+        self._file = self._path(run).open("wb", buffering=0)
+
+    def write(self, chunk: bytes) -> None:
+        """Output of the container, in whatever pieces it arrives."""
+        *lines, self._partial = (self._partial + chunk).split(b"\n")
+        if len(self._partial) > LINE_LIMIT:
+            lines.append(self._partial)
+            self._partial = b""
+        self._append(lines)
+
+    def end(self) -> None:
+        """The run ended: flush, close, and let followers finish."""
+        if self._partial:
+            self._append([self._partial])
+            self._partial = b""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+        self.live = False
+        for queue in self._followers:
+            _offer(queue, None)
+        self._followers.clear()
+
+    def read(self, run: int) -> list[bytes]:
+        """All lines of a run, each `TIMESTAMP TEXT` without a newline."""
+        content = b""
+        for path in (self._path(run).with_suffix(".log.old"), self._path(run)):
+            if path.exists():
+                content += path.read_bytes()
+        return content.split(b"\n")[:-1]
+
+    def exists(self, run: int) -> bool:
+        """Whether that run has a log."""
+        return self._path(run).exists()
+
+    def latest_run(self) -> int | None:
+        """The newest run with a log, also one of an agent before this one."""
+        if self.run is not None:
+            return self.run
+        runs = [int(path.name.split(".")[0]) for path in self._folder.glob("*.log")]
+        return max(runs, default=None)
+
+    def follow(self) -> asyncio.Queue[bytes | None]:
+        """Lines from now on; None at the end of the run."""
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_LINES)
+        self._followers.add(queue)
+        return queue
+
+    def unfollow(self, queue: asyncio.Queue[bytes | None]) -> None:
+        """The follower went away."""
+        self._followers.discard(queue)
+
+    def _append(self, lines: list[bytes]) -> None:
+        if not lines or self._file is None:
+            return
+        stamp = micro_timestamp(self._now()).encode()
+        stamped = [stamp + b" " + line for line in lines]
+        content = b"\n".join(stamped) + b"\n"
+        if self._size + len(content) > self._half and self._size:
+            self._rotate()
+        self._file.write(content)
+        self._size += len(content)
+        for queue in list(self._followers):
+            for line in stamped:
+                if not _offer(queue, line):
+                    self._followers.discard(queue)
+                    break
+
+    def _rotate(self) -> None:
+        assert self._file is not None and self.run is not None, "only an open log rotates"  # noqa: PT018
+        self._file.close()
+        path = self._path(self.run)
+        path.replace(path.with_suffix(".log.old"))
+        self._file, self._size = path.open("wb", buffering=0), 0
+
+    def _path(self, run: int) -> Path:
+        return self._folder / f"{run}.log"
+
+
+def _offer(queue: asyncio.Queue[bytes | None], line: bytes | None) -> bool:
+    """Put a line; a follower too slow to keep up is ended rather than slowing the container."""
+    try:
+        queue.put_nowait(line)
+    except asyncio.QueueFull:
+        queue.get_nowait()
+        queue.put_nowait(None)
+        return False
+    return True

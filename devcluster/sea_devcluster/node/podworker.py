@@ -1,0 +1,233 @@
+"""One pod from the moment it's bound to this node until it's gone from the API server."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Coroutine
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from .admission import refusals
+from .downward import PodFacts
+from .errors import AddressesExhaustedError, ApiError, ApiUnreachableError, NodeError
+from .kit import NodeKit
+from .launch import PodPlace
+from .logs import ContainerLog
+from .podcontainers import PodContainers
+from .publisher import StatusPublisher
+from .status import PodView, pod_status
+from .tokens import PodTokens
+from .volumes import PodVolumes, VolumeFolders
+from .wire import Json, namespaced_name, parse_timestamp
+
+log = logging.getLogger(__name__)
+
+UNSUPPORTED = "UnsupportedByDevcluster"
+RETRY_SECONDS = 1.0
+
+
+class PodWorker:
+    """Runs one pod (one UID). `run` is its whole life; `update` and `gone` feed it."""
+
+    def __init__(self, kit: NodeKit, pod: Json) -> None:
+        self.pod = pod
+        self.uid: str = pod["metadata"]["uid"]
+        self.containers: PodContainers | None = None
+        self._kit = kit
+        self._folder = pod_folder(kit.config.root, self.uid)
+        self._volume_folders = VolumeFolders(
+            self._folder / "volumes", kit.config.memory_folder / self.uid
+        )
+        self._address: str | None = None
+        self._failure: tuple[str, str] | None = None
+        self._start_time = parse_timestamp((pod.get("status") or {}).get("startTime")) or kit.now()
+        self._ending = False
+        self._gone = False
+        self._over = asyncio.Event()
+        """Deletion was asked for, or the object is gone."""
+        self._kill_at: float | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._publisher = StatusPublisher(kit.api, pod, self._status)
+
+    async def run(self) -> None:
+        """Run the pod to its end and delete it; cancel only when the agent stops."""
+        publishing = asyncio.ensure_future(self._publisher.run())
+        try:
+            if not is_terminal(self.pod):
+                await self._live()
+            self._publisher.changed()
+            await self._over.wait()
+            await self._finalize()
+            self._kit.names.remove(self.uid)
+            await asyncio.to_thread(self._volume_folders.remove)
+            await asyncio.to_thread(_remove, self._folder)
+        except Exception:
+            log.exception("The worker of pod %s broke", namespaced_name(self.pod))
+            raise
+        finally:
+            publishing.cancel()
+            self._kit.names.remove(self.uid)
+            self._kit.addresses.release(self.uid)
+
+    def update(self, pod: Json) -> None:
+        """A newer version of the object: all that matters after the start is its deletion."""
+        self.pod = pod
+        if pod["metadata"].get("deletionTimestamp"):
+            self._end_within(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
+
+    def gone(self) -> None:
+        """The object was deleted by force: end at once."""
+        self._gone = True
+        self._end_within(0.0)
+
+    async def abandon(self, grace: float) -> None:
+        """The agent stops: end the processes, leave the pod to whoever comes next."""
+        if self.containers is not None:
+            await self.containers.stop(grace)
+
+    def log_of(self, container: str) -> ContainerLog:
+        """The log of a container, also of a pod that ended before this agent started."""
+        runner = self.containers.find(container) if self.containers else None
+        if runner is not None:
+            return runner.log
+        folder = self._folder / "containers" / container / "logs"
+        return ContainerLog(folder, self._kit.config.log_bytes, self._kit.now)
+
+    def _end_within(self, grace: float) -> None:
+        """Ask for the end in `grace` seconds; a later call can only make that sooner."""
+        kill_at = asyncio.get_running_loop().time() + grace
+        if self._kill_at is not None and kill_at >= self._kill_at - 0.5:
+            return
+        sooner = self._kill_at is not None
+        self._kill_at = kill_at
+        self._over.set()
+        if sooner and self.containers is not None:
+            self._spawn(self.containers.stop(grace))
+
+    async def _live(self) -> None:
+        """From nothing to all containers ended, by themselves or because it was asked for."""
+        refused = refusals(self.pod, self._kit.config.allow_host_path)
+        if refused:
+            self._fail(UNSUPPORTED, " ".join(refused))
+            return
+        try:
+            place = self._make_place()
+        except (OSError, NodeError) as error:
+            reason = "OutOfAddresses" if isinstance(error, AddressesExhaustedError) else "NodeError"
+            self._fail(reason, str(error))
+            return
+        self.containers = PodContainers(self._kit, place, self._publisher.changed)
+        self._publisher.changed()
+        working = asyncio.ensure_future(self.containers.run())
+        refreshing = asyncio.ensure_future(self._refresh(place))
+        over = asyncio.ensure_future(self._over.wait())
+        try:
+            done, _ = await asyncio.wait(
+                {working, over}, timeout=self._seconds_left(), return_when=asyncio.FIRST_COMPLETED
+            )
+            if not done:
+                self._fail("DeadlineExceeded", "Pod was active longer than activeDeadlineSeconds.")
+            if working not in done:
+                self._ending = True
+                await self.containers.stop(self._grace())
+            await working
+        finally:
+            for task in (working, refreshing, over):
+                task.cancel()
+
+    def _make_place(self) -> PodPlace:
+        """Address, folders and hosts file."""
+        wanted = (self.pod.get("status") or {}).get("podIP")
+        self._address = self._kit.addresses.claim(self.uid, wanted)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._volume_folders.create()
+        tokens = PodTokens(self._kit.api, self.pod, self._kit.now)
+        place = PodPlace(
+            pod=self.pod,
+            facts=PodFacts(self._address, self._kit.config.address),
+            folder=self._folder,
+            volumes=PodVolumes(self.pod, self._volume_folders, self._kit.references, tokens),
+            volume_folders=self._volume_folders,
+        )
+        self._kit.names.add(self.pod, self._address, place.hosts_file)
+        return place
+
+    async def _refresh(self, place: PodPlace) -> None:
+        """Bring files made from Secrets, ConfigMaps and tokens up to date."""
+        while True:
+            await asyncio.sleep(self._kit.config.refresh_seconds)
+            try:
+                await place.volumes.prepare(place.facts)
+            except (NodeError, OSError) as error:
+                log.info("Volumes of %s not refreshed: %s", namespaced_name(self.pod), error)
+
+    def _seconds_left(self) -> float | None:
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        if limit is None:
+            return None
+        deadline = self._start_time + timedelta(seconds=float(limit))
+        return max(0.0, (deadline - self._kit.now()).total_seconds())
+
+    def _grace(self) -> float:
+        if self._kill_at is None:
+            return float(self.pod["spec"].get("terminationGracePeriodSeconds", 30))
+        return max(0.0, self._kill_at - asyncio.get_running_loop().time())
+
+    def _fail(self, reason: str, message: str) -> None:
+        self._failure = (reason, message)
+        self._kit.events.record(self.pod, "Warning", reason, message)
+        self._publisher.changed()
+
+    def _status(self, previous: Json) -> Json:
+        if is_terminal(self.pod) and self.containers is None and self._failure is None:
+            return previous
+        running = self.containers
+        view = PodView(
+            pod=self.pod,
+            records=running.records() if running else [],
+            init_records=running.init_records() if running else [],
+            pod_ip=self._address,
+            host_ip=self._kit.config.address,
+            start_time=self._start_time,
+            failure=self._failure,
+            ending=self._ending,
+        )
+        return pod_status(view, previous, self._kit.now())
+
+    async def _finalize(self) -> None:
+        """Report the end and remove the object, until the API server says it's gone."""
+        metadata = self.pod["metadata"]
+        path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+        body: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
+        while not self._gone:
+            try:
+                await self._publisher.flush()
+                await self._kit.api.delete(path, body)
+                return
+            except ApiError as error:
+                if error.status in {404, 409}:
+                    return
+                log.warning("Pod %s not deleted: %s", namespaced_name(self.pod), error)
+            except ApiUnreachableError as error:
+                log.warning("Pod %s not deleted: %s", namespaced_name(self.pod), error)
+            await asyncio.sleep(RETRY_SECONDS)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task: asyncio.Task[None] = asyncio.ensure_future(work)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
+
+
+def is_terminal(pod: Json) -> bool:
+    """Whether a pod ended before: nothing of it is run again."""
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
+def pod_folder(root: Path, uid: str) -> Path:
+    """Where everything of one pod lies."""
+    return root / "pods" / uid
+
+
+def _remove(folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)

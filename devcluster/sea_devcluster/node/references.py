@@ -1,0 +1,72 @@
+"""Reads the Secrets and ConfigMaps that pods name. A moment's cache: many pods start at once."""
+
+import asyncio
+import base64
+from collections.abc import Callable, Mapping
+
+from .api import ApiClient
+from .errors import ApiError, MissingReferenceError
+from .wire import Json
+
+CACHE_SECONDS = 0.5
+_PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
+Data = Mapping[str, bytes]
+
+
+class References:
+    """Data of Secrets and ConfigMaps by (kind, namespace, name)."""
+
+    def __init__(self, api: ApiClient, monotonic: Callable[[], float] | None = None) -> None:
+        self._api = api
+        self._monotonic = monotonic or asyncio.get_running_loop().time
+        self._cache: dict[tuple[str, str, str], tuple[float, asyncio.Task[Data | None]]] = {}
+
+    async def data(self, kind: str, namespace: str, name: str) -> Data | None:
+        """The object's data, None if there is no such object."""
+        now = self._monotonic()
+        self._cache = {
+            key: entry for key, entry in self._cache.items() if now - entry[0] < CACHE_SECONDS
+        }
+        key = (kind, namespace, name)
+        if key not in self._cache:
+            self._cache[key] = (now, asyncio.ensure_future(self._fetch(*key)))
+        # shield: several pods may wait for the same answer, and one of them may be cancelled.
+        return await asyncio.shield(self._cache[key][1])
+
+    async def required(self, kind: str, namespace: str, name: str) -> Data:
+        """The object's data; MissingReferenceError if there is no such object."""
+        found = await self.data(kind, namespace, name)
+        if found is None:
+            raise missing_object(kind, namespace, name)
+        return found
+
+    async def _fetch(self, kind: str, namespace: str, name: str) -> Data | None:
+        try:
+            path = f"/api/v1/namespaces/{namespace}/{_PLURALS[kind]}/{name}"
+            return _decode(kind, await self._api.get(path))
+        except ApiError as error:
+            if error.status == 404:
+                return None
+            raise
+
+
+def missing_object(kind: str, namespace: str, name: str) -> MissingReferenceError:
+    """The sentence for an object that isn't there."""
+    return MissingReferenceError(
+        f"{kind} {name!r} not found in namespace {namespace!r}: create it, the pod then starts."
+    )
+
+
+def missing_key(kind: str, namespace: str, name: str, key: str) -> MissingReferenceError:
+    """The sentence for a key that isn't there."""
+    return MissingReferenceError(
+        f"{kind} {namespace}/{name} has no key {key!r}: add it, the pod then starts."
+    )
+
+
+def _decode(kind: str, obj: Json) -> Data:
+    if kind == "Secret":
+        return {key: base64.b64decode(text) for key, text in (obj.get("data") or {}).items()}
+    plain = {key: text.encode() for key, text in (obj.get("data") or {}).items()}
+    binary = {key: base64.b64decode(text) for key, text in (obj.get("binaryData") or {}).items()}
+    return {**plain, **binary}

@@ -1,0 +1,134 @@
+"""The kubelet API as far as `kubectl logs` needs it, over HTTPS on the node's address."""
+
+import ssl
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+
+from aiohttp import web
+
+from .config import NodeConfig
+from .logquery import LogQuery, parse, render, select
+from .logs import ContainerLog
+from .podworker import PodWorker
+from .wire import Json
+
+FindPod = Callable[[str, str], PodWorker | None]
+REFUSED = (
+    "The devcluster's node agent doesn't implement exec, attach and port-forward: read the logs "
+    "with `kubectl logs`, or reach the pod's address directly from this machine."
+)
+
+
+class KubeletServer:
+    """Serves `/containerLogs`, `/pods` and `/healthz`, and refuses the rest with a sentence."""
+
+    def __init__(self, config: NodeConfig, find: FindPod, now: Callable[[], datetime]) -> None:
+        self.port = config.kubelet_port
+        self._config = config
+        self._find = find
+        self._now = now
+        self._runner: web.AppRunner | None = None
+
+    async def start(self) -> None:
+        """Listen; with port 0 the port chosen is in `port` afterwards."""
+        application = web.Application(middlewares=[self._authenticate])
+        application.router.add_get("/healthz", _healthz)
+        application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        for verb in ("exec", "attach", "portForward", "run", "cri"):
+            application.router.add_route("*", f"/{verb}/{{rest:.*}}", _refuse)
+        self._runner = web.AppRunner(application, shutdown_timeout=0.5, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(
+            self._runner, self._config.address, self._config.kubelet_port, ssl_context=self._tls()
+        )
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Close the port and all connections."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._config.cert_file, self._config.key_file)
+        context.load_verify_locations(self._config.ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    @web.middleware
+    async def _authenticate(
+        self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
+    ) -> web.StreamResponse:
+        transport = request.transport
+        certificate = transport.get_extra_info("peercert") if transport else None
+        open_to_all = request.path == "/healthz" or not self._config.require_client_certificate
+        if not certificate and not open_to_all:
+            message = "Show a client certificate of the cluster's CA (kube-apiserver's is enough)."
+            raise web.HTTPUnauthorized(text=message)
+        return await handler(request)
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        where = request.match_info
+        try:
+            query = parse(request.query, self._now())
+        except ValueError as error:
+            raise web.HTTPBadRequest(text=f"The log options can't be read: {error}") from error
+        worker = self._find(where["namespace"], where["pod"])
+        if worker is None:
+            message = f"Pod {where['namespace']}/{where['pod']} isn't on this node."
+            raise web.HTTPNotFound(text=message)
+        if where["container"] not in _container_names(worker.pod):
+            message = f"Pod {where['pod']} has no container {where['container']!r}."
+            raise web.HTTPNotFound(text=message)
+        log = worker.log_of(where["container"])
+        run = log.latest_run()
+        if run is not None and query.previous:
+            run -= 1
+        if run is None or not log.exists(run):
+            kind = "previous terminated container" if query.previous else "container"
+            message = f"{kind} {where['container']!r} in pod {where['pod']!r} has no logs (yet)"
+            raise web.HTTPBadRequest(text=message)
+        return await _send(request, log, run, query)
+
+
+async def _send(
+    request: web.Request, log: ContainerLog, run: int, query: LogQuery
+) -> web.StreamResponse:
+    """Stored lines first, then, where asked for, new ones until the run ends."""
+    following = query.follow and log.live and run == log.run
+    # No await between subscribing and reading: no line is lost or sent twice.
+    queue = log.follow() if following else None
+    stored = select(log.read(run), query)
+    response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+    await response.prepare(request)
+    try:
+        await response.write(stored)
+        left = None if query.limit_bytes is None else query.limit_bytes - len(stored)
+        while queue is not None and (left is None or left > 0):
+            line = await queue.get()
+            if line is None:
+                break
+            content = render(line, query)[:left]
+            await response.write(content)
+            left = None if left is None else left - len(content)
+    except ConnectionError:
+        return response
+    finally:
+        if queue is not None:
+            log.unfollow(queue)
+    await response.write_eof()
+    return response
+
+
+def _container_names(pod: Json) -> set[str]:
+    spec = pod["spec"]
+    return {one["name"] for one in [*(spec.get("initContainers") or []), *spec["containers"]]}
+
+
+async def _healthz(_request: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+async def _refuse(_request: web.Request) -> web.Response:
+    return web.Response(status=501, text=REFUSED)

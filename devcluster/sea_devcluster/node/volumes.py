@@ -1,0 +1,124 @@
+"""Makes a pod's volumes: folders on the host that `sandbox` binds into the containers."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from .downward import PodFacts, field_value
+from .references import References
+from .tokens import PodTokens
+from .volumefiles import File, Files, select, write_files
+from .wire import Json
+
+
+@dataclass(frozen=True)
+class VolumeFolders:
+    """Where a pod's volumes lie: on disk, and on a tmpfs for medium Memory and /dev/shm."""
+
+    disk: Path
+    memory: Path
+
+    @property
+    def shm(self) -> Path:
+        """What the pod's containers share as /dev/shm."""
+        return self.memory / "shm"
+
+    def create(self) -> None:
+        """Make both folders; the shared memory is world-writable like any /dev/shm."""
+        self.disk.mkdir(parents=True, exist_ok=True)
+        self.shm.mkdir(parents=True, exist_ok=True)
+        self.shm.chmod(0o1777)
+
+    def remove(self) -> None:
+        """Delete everything of the pod."""
+        for folder in (self.disk, self.memory):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+class PodVolumes:
+    """The volumes of one pod. `prepare` may be called again: it brings files up to date."""
+
+    def __init__(
+        self, pod: Json, folders: VolumeFolders, references: References, tokens: PodTokens
+    ) -> None:
+        self._pod = pod
+        self._folders = folders
+        self._references = references
+        self._tokens = tokens
+        self._namespace: str = pod["metadata"]["namespace"]
+
+    async def prepare(self, facts: PodFacts) -> dict[str, Path]:
+        """Host path of every volume by name; MissingReferenceError names what isn't there yet."""
+        paths = {}
+        for volume in self._pod["spec"].get("volumes") or []:
+            paths[volume["name"]] = await self._volume(volume, facts)
+        return paths
+
+    async def _volume(self, volume: Json, facts: PodFacts) -> Path:
+        path = self._folders.disk / str(volume["name"])
+        if "hostPath" in volume:
+            return _host_path(volume["hostPath"])
+        if "emptyDir" in volume:
+            if (volume["emptyDir"] or {}).get("medium") == "Memory":
+                path = self._folders.memory / str(volume["name"])
+            if not path.exists():
+                path.mkdir(parents=True)
+                path.chmod(0o777)
+            return path
+        write_files(path, await self._files(volume, facts))
+        return path
+
+    async def _files(self, volume: Json, facts: PodFacts) -> Files:
+        if "projected" in volume:
+            files: dict[str, File] = {}
+            mode = volume["projected"].get("defaultMode", 0o644)
+            for source in volume["projected"].get("sources") or []:
+                files.update(await self._source(source, mode, facts))
+            return files
+        return await self._source(volume, 0o644, facts)
+
+    async def _source(self, source: Json, mode: int, facts: PodFacts) -> Files:
+        if "secret" in source:
+            body = source["secret"]
+            return await self._data(
+                "Secret", body.get("secretName") or body.get("name"), body, mode
+            )
+        if "configMap" in source:
+            return await self._data(
+                "ConfigMap", source["configMap"]["name"], source["configMap"], mode
+            )
+        if "serviceAccountToken" in source:
+            body = source["serviceAccountToken"]
+            seconds = int(body.get("expirationSeconds", 3600))
+            token = await self._tokens.token(body.get("audience", ""), seconds)
+            return {body["path"]: File(token, mode)}
+        body = source.get("downwardAPI") or {}
+        mode = body.get("defaultMode", mode)
+        return {
+            item["path"]: File(
+                field_value(self._pod, item["fieldRef"]["fieldPath"], facts).encode(),
+                item.get("mode", mode),
+            )
+            for item in body.get("items") or []
+        }
+
+    async def _data(self, kind: str, name: str, body: Json, mode: int) -> Files:
+        optional = bool(body.get("optional"))
+        if optional:
+            data = await self._references.data(kind, self._namespace, name) or {}
+        else:
+            data = await self._references.required(kind, self._namespace, name)
+        what = f"{kind} {self._namespace}/{name}"
+        return select(
+            data, body.get("items"), body.get("defaultMode", mode), what, optional=optional
+        )
+
+
+def _host_path(body: Json) -> Path:
+    path = Path(body["path"])
+    kind = body.get("type", "")
+    if kind == "DirectoryOrCreate":
+        path.mkdir(parents=True, exist_ok=True)
+    elif kind == "FileOrCreate":
+        path.touch()
+    return path
