@@ -78,7 +78,7 @@ class FailureRule(ApiModel):
 class RestartBudget(ApiModel):
     """How many counted restarts a job survives within a time."""
 
-    restarts: Int = Field(default=10, ge=0, le=100000)
+    restarts: Int = Field(default=10, ge=0, le=1000)
     """Counted restarts allowed within the window; one more fails the job."""
     window_seconds: Int = Field(default=3600, ge=1, le=2592000)
     """Length of the sliding window in seconds."""
