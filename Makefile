@@ -3,7 +3,7 @@ PYTHON ?= $(CURDIR)/.venv/bin/python
 BIN := $(CURDIR)/.venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -13,6 +13,9 @@ setup: ## build the environment: Python packages, control plane, bubblewrap (sec
 
 demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses your current cluster
 	@$(PYTHON) -m sea_devcluster.demo $(if $(CLUSTER),--cluster $(CLUSTER)) $(DEMO_ARGS)
+
+down: ## stop the devcluster that a demo left running (NAME=demo)
+	@$(PYTHON) -m sea_devcluster down --name $(or $(NAME),demo)
 
 test: setup verify test-unit test-cluster test-component test-e2e ## everything: checks, unit, API server, vLLM and Megatron-core, one whole job
 

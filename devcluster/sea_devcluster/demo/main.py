@@ -1,0 +1,101 @@
+"""`make demo` from its first line to its last: checks, cluster, the run, and a clean end."""
+
+import logging
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from sea_devcluster.cluster import DevCluster
+from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo.existing_cluster import existing_cluster
+from sea_devcluster.demo.memory import MemorySampler, Usage
+from sea_devcluster.demo.options import Options
+from sea_devcluster.demo.outcome import Outcome
+from sea_devcluster.demo.run import run, step
+from sea_devcluster.demo.target import ObjectServer, Target
+from sea_devcluster.errors import DevclusterError
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A demo that ran to its end."""
+
+    outcome: Outcome
+    memory: Usage
+
+
+def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
+    """Runs everything; None (after one sentence on the console) where it could not."""
+    console = Console(highlight=False, force_terminal=False if options.plain else None)
+    logging.basicConfig(level=logging.WARNING)
+    signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _run(options, console, measure_memory=measure_memory)
+    except (DemoError, DevclusterError) as error:
+        console.print(f"[red]✗[/] {error}", soft_wrap=True)
+    except KeyboardInterrupt:
+        console.print("\nStopped.")
+    return None
+
+
+def _run(options: Options, console: Console, *, measure_memory: bool) -> Finished:
+    started = time.monotonic()
+    if options.cluster == "kubeconfig":
+        outcome = run(options, existing_cluster(), console, started)
+        return Finished(outcome, Usage())
+    with _devcluster(options, console) as cluster:
+        roots = _pids(cluster) if measure_memory else []
+        with MemorySampler(lambda: roots) as sampler:
+            outcome = run(options, target_of(cluster), console, started)
+        return Finished(outcome, sampler.peak)
+
+
+@contextmanager
+def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
+    """A fresh cluster; stopped on any failure, and at the end if the options say so."""
+    cluster = DevCluster(options.name)
+    if cluster.record is not None:
+        with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
+            cluster.down()
+    with step(console, "Starting a Kubernetes control plane, an S3 server and a node"):
+        cluster.up()
+    finished = False
+    try:
+        yield cluster
+        finished = True
+    finally:
+        if options.down or not finished:
+            with step(console, "Stopping the devcluster"):
+                cluster.down(keep_logs=not finished)
+            if not finished:
+                console.print(f"Its logs are kept in {cluster.folder / 'logs'}.", soft_wrap=True)
+
+
+def target_of(cluster: DevCluster) -> Target:
+    """A devcluster as the demo sees it."""
+    credentials = cluster.s3.environment()
+    server = ObjectServer(
+        cluster.s3.endpoint,
+        cluster.s3.endpoint,
+        credentials["AWS_ACCESS_KEY_ID"],
+        credentials["AWS_SECRET_ACCESS_KEY"],
+    )
+    return Target(
+        kubeconfig=cluster.kubeconfig,
+        kubectl=str(cluster.plane.kubectl),
+        server=server,
+        down_command=f"make down NAME={cluster.name}    # stops everything",
+    )
+
+
+def _pids(cluster: DevCluster) -> Iterable[int]:
+    """The cluster's own processes; pods are children of the node's agent."""
+    return [process.pid for daemon in cluster.daemons() if (process := daemon.process) is not None]
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
