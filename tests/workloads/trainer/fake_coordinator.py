@@ -1,0 +1,128 @@
+"""A coordinator of a few lines that speaks the wire models, for the trainer's component tests.
+
+It hands out the task that the test sets, keeps what the trainer tells it, refuses older
+generations, and makes RL batches with a function that the test gives.
+"""
+
+import asyncio
+import hashlib
+import threading
+from collections.abc import Callable
+from typing import Any, Self
+
+import boto3
+import msgspec
+from aiohttp import web
+
+from sea_workloads.wire.membership import Heartbeat, HeartbeatReply
+from sea_workloads.wire.rollouts import Batch
+from sea_workloads.wire.trainer import (
+    CheckpointCommitted,
+    LedgerSnapshot,
+    StageDone,
+    StageProgress,
+    TaskKind,
+    TrainerTask,
+)
+from sea_workloads.wire.weights import WeightVersion
+
+IDLE = TrainerTask(kind=TaskKind.IDLE)
+
+
+class FakeCoordinator:
+    """Runs in a thread; its attributes may be read and set by the test at any time."""
+
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        self.address = address
+        self.task = IDLE
+        self.generation = 1
+        self.progress: list[StageProgress] = []
+        self.committed: list[CheckpointCommitted] = []
+        self.done: list[StageDone] = []
+        self.versions: list[WeightVersion] = []
+        self.heartbeats: list[Heartbeat] = []
+        self.reply = HeartbeatReply()
+        self.batches: Callable[[int], Batch | None] = lambda step: None
+        self.url = ""
+
+    def __enter__(self) -> Self:
+        self._loop = asyncio.new_event_loop()
+        ready = threading.Event()
+        self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
+        self._thread.start()
+        assert ready.wait(10)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+
+    def _serve(self, ready: threading.Event) -> None:
+        asyncio.set_event_loop(self._loop)
+        app = web.Application(client_max_size=1 << 30)
+        app.add_routes(
+            [
+                web.post("/v1/heartbeat", self._heartbeat),
+                web.get("/v1/trainer/task", self._task),
+                web.get("/v1/stages/{stage}/batches/{step}", self._batch),
+                web.post("/v1/stages/{stage}/progress", self._keep(StageProgress, "progress")),
+                web.post(
+                    "/v1/stages/{stage}/checkpoints", self._keep(CheckpointCommitted, "committed")
+                ),
+                web.post("/v1/stages/{stage}/done", self._finish),
+                web.post("/v1/stages/{stage}/snapshot", self._snapshot),
+                web.post("/v1/weights/{stream}", self._keep(WeightVersion, "versions")),
+            ]
+        )
+        runner = web.AppRunner(app)
+        self._loop.run_until_complete(runner.setup())
+        site = web.TCPSite(runner, self.address, 0)
+        self._loop.run_until_complete(site.start())
+        port = site._server.sockets[0].getsockname()[1]  # type: ignore[union-attr]
+        self.url = f"http://{self.address}:{port}"
+        ready.set()
+        self._loop.run_forever()
+        self._loop.run_until_complete(runner.cleanup())
+
+    def _current(self, request: web.Request) -> None:
+        if int(request.query["generation"]) != self.generation:
+            raise web.HTTPConflict(text=f"generation {self.generation} is current")
+
+    async def _heartbeat(self, request: web.Request) -> web.Response:
+        self.heartbeats.append(Heartbeat.model_validate_json(await request.read()))
+        return web.json_response(text=self.reply.model_dump_json())
+
+    async def _task(self, request: web.Request) -> web.Response:
+        self._current(request)
+        return web.json_response(text=self.task.model_dump_json())
+
+    async def _batch(self, request: web.Request) -> web.Response:
+        self._current(request)
+        batch = self.batches(int(request.match_info["step"]))
+        if batch is None:
+            await asyncio.sleep(0.2)
+            return web.Response(status=204)
+        return web.Response(body=msgspec.msgpack.encode(batch))
+
+    async def _finish(self, request: web.Request) -> web.Response:
+        self.done.append(StageDone.model_validate_json(await request.read()))
+        self.task = IDLE
+        return web.Response()
+
+    async def _snapshot(self, request: web.Request) -> web.Response:
+        self._current(request)
+        bucket, _, prefix = self.task.run_url.removeprefix("s3://").partition("/")
+        name = f"{prefix}/ledger/{request.query['step']}.sqlite"
+        body = b"ledger"
+        client: Any = boto3.client("s3")
+        await asyncio.to_thread(client.put_object, Bucket=bucket, Key=name, Body=body)
+        digest = hashlib.sha256(body).hexdigest()
+        snapshot = LedgerSnapshot(key=name, size=len(body), sha256=digest)
+        return web.json_response(text=snapshot.model_dump_json())
+
+    def _keep(self, model: Any, attribute: str) -> Any:
+        async def handle(request: web.Request) -> web.Response:
+            getattr(self, attribute).append(model.model_validate_json(await request.read()))
+            return web.Response()
+
+        return handle

@@ -1,0 +1,207 @@
+"""Runs a checkpoint through its phases beside training: stage, write and upload, commit.
+
+`start` copies the state (foreground), threads write and upload it; `poll`, called on all ranks
+between steps, moves on once every rank has finished a phase, so nobody waits for S3. Only the last
+phase, on rank 0, makes the checkpoint visible (`commit.py`). A save that fails leaves training
+alone and the head as it was; the next one tries again.
+"""
+
+import logging
+import shutil
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from sea_api.v1alpha1.policy import Checkpoint
+from sea_workloads.client.errors import StaleGenerationError
+from sea_workloads.store import urls
+from sea_workloads.store.folders import sha256_of
+from sea_workloads.trainer.background import Background
+from sea_workloads.trainer.checkpoint.commit import Commits
+from sea_workloads.trainer.checkpoint.head import Entry, Head
+from sea_workloads.trainer.checkpoint.manifest import Manifest, StoredObject
+from sea_workloads.trainer.checkpoint.writer import StagedSave, Writer
+from sea_workloads.trainer.errors import FencedError
+from sea_workloads.trainer.job import Job
+from sea_workloads.trainer.model import Model
+from sea_workloads.trainer.optimizer import Optimizer
+from sea_workloads.wire.trainer import CheckpointCommitted, TrainerTask
+
+log = logging.getLogger(__name__)
+WAIT_S = 1.0
+PARALLEL_UPLOADS = 8
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where the stage stands when its state is saved."""
+
+    step: int
+    version: int
+    finished: bool = False
+
+
+@dataclass
+class _Save:
+    position: Position
+    staged: StagedSave
+    folder: Path
+    writing: Background[list[StoredObject]]
+    committing: Background[None] | None = None
+    """Rank 0, once all ranks have written."""
+    written: bool = False
+
+
+class Saver:
+    """Checkpoints of one stage; every method is called on every rank in the same order."""
+
+    def __init__(
+        self, job: Job, task: TrainerTask, policy: Checkpoint, commits: Commits, expert: int
+    ) -> None:
+        self.job, self.task, self.policy, self.commits = job, task, policy, commits
+        self.expert = expert
+        self._writer = Writer(policy.max_staging_bytes)
+        self._save: _Save | None = None
+
+    @property
+    def _staging(self) -> Path:
+        name = f"{self.task.stage}-rank-{self.job.world.rank}"
+        return self.job.pod.data_dir / "checkpoints" / name
+
+    def start(self, model: Model, optimizer: Optimizer, position: Position) -> None:
+        """Begins a checkpoint of the state as it is now; waits for one that is still under way."""
+        self.finish()
+        folder = self._staging / f"step-{position.step:06d}"
+        staged = self._writer.stage(model, optimizer, folder)
+        url = self.commits.step_folder(position.step)
+
+        def work() -> list[StoredObject]:
+            staged.write()
+            return self._upload(folder.glob("__*"), url)
+
+        self._save = _Save(position, staged, folder, Background("checkpoint", work))
+
+    def _upload(self, files: Iterable[Path], url: str) -> list[StoredObject]:
+        def one(file: Path) -> StoredObject:
+            target = urls.join(url, file.name)
+            self.job.store.upload_file(file, target)
+            return StoredObject(
+                key=self.commits.key(target),
+                name=file.name,
+                size=file.stat().st_size,
+                sha256=sha256_of(file),
+            )
+
+        with ThreadPoolExecutor(PARALLEL_UPLOADS, thread_name_prefix="upload") as pool:
+            return list(pool.map(one, sorted(files)))
+
+    def finish(self) -> None:
+        """Waits until nothing is under way."""
+        while self._save is not None:
+            self.job.report.alive()
+            (self._save.committing or self._save.writing).wait(WAIT_S)
+            self.poll()
+
+    def poll(self) -> None:
+        """Moves a save on where all ranks are ready; FencedError if a newer generation commits."""
+        save = self._save
+        if save is None:
+            return
+        if not save.written:
+            self._after_writing(save)
+        else:
+            self._after_commit(save)
+
+    def _after_writing(self, save: _Save) -> None:
+        error = save.writing.error
+        states = self.job.control.all(-1 if error else int(save.writing.done))
+        if error is not None:
+            log.error("Checkpoint of step %d failed: %s", save.position.step, error)
+        if min(states) < 0 and 0 not in states:
+            self._drop(save)
+        if min(states) < 1:
+            return
+        save.staged.finalize()
+        save.written = True
+        objects = self.job.control.gather(save.writing.result())
+        if self.job.leads:
+            flat = [one for part in objects for one in part]
+            save.committing = Background("commit", lambda: self._commit(save, flat))
+
+    def _commit(self, save: _Save, shards: list[StoredObject]) -> None:
+        """Rank 0, in a thread: metadata, ledger, manifest, then the head."""
+        step, url = save.position.step, self.commits.step_folder(save.position.step)
+        rest = [file for file in save.folder.iterdir() if not file.name.startswith("__")]
+        objects = shards + self._upload(rest, url)
+        taken = self.job.client.snapshot(self.task.stage, step, self.job.generation)
+        ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
+        manifest = self._manifest(save.position, objects, ledger)
+        target = urls.join(url, "manifest.json")
+        self.job.store.put(target, manifest.model_dump_json(indent=1).encode())
+        entry = Entry(
+            step=step,
+            version=manifest.version,
+            manifest_key=self.commits.key(target),
+            bytes=manifest.bytes,
+            time=manifest.time,
+        )
+        head = self.commits.commit(entry, self.policy.keep_last, self.policy.keep_every)
+        self._tell(entry, head)
+
+    def _manifest(
+        self, position: Position, objects: list[StoredObject], ledger: StoredObject
+    ) -> Manifest:
+        return Manifest(
+            stage=self.task.stage,
+            step=position.step,
+            generation=self.job.generation,
+            stream=self.task.stream,
+            version=position.version,
+            world=self.job.world.size,
+            expert=self.expert,
+            finished=position.finished,
+            objects=objects,
+            ledger=ledger,
+            time=time.time(),
+        )
+
+    def _tell(self, entry: Entry, head: Head) -> None:
+        self.job.client.committed(
+            self.task.stage,
+            CheckpointCommitted(
+                generation=self.job.generation,
+                step=entry.step,
+                version=entry.version,
+                bytes=entry.bytes,
+                manifest_key=entry.manifest_key,
+                keep_steps=[one.step for one in head.checkpoints],
+            ),
+        )
+
+    def _after_commit(self, save: _Save) -> None:
+        state: str | None = ""
+        if save.committing is not None:
+            state = self._outcome(save, save.committing)
+        state = self.job.control.broadcast(state)
+        if state == "":
+            return
+        self._drop(save)
+        if state is not None:
+            raise FencedError(state)
+
+    def _outcome(self, save: _Save, committing: Background[None]) -> str | None:
+        """Empty while under way, None when over, a sentence where a newer generation commits."""
+        if not committing.done:
+            return ""
+        error = committing.error
+        if isinstance(error, FencedError | StaleGenerationError):
+            return str(error) or "A newer generation commits."
+        if error is not None:
+            log.error("Commit of step %d failed: %s", save.position.step, error)
+        return None
+
+    def _drop(self, save: _Save) -> None:
+        shutil.rmtree(save.folder, ignore_errors=True)
+        self._save = None

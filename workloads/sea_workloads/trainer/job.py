@@ -1,0 +1,30 @@
+"""What every part of a training process needs: who it is, its peers, its coordinator, its store."""
+
+from dataclasses import dataclass
+
+from sea_workloads.client.sync import CoordinatorClient
+from sea_workloads.store.s3 import ObjectStore
+from sea_workloads.trainer.groups import Control
+from sea_workloads.trainer.report import Report
+from sea_workloads.trainer.settings import PodSettings
+from sea_workloads.trainer.world import World
+
+
+@dataclass(frozen=True)
+class Job:
+    pod: PodSettings
+    world: World
+    control: Control
+    client: CoordinatorClient
+    """Used by rank 0 only."""
+    store: ObjectStore
+    report: Report
+
+    @property
+    def leads(self) -> bool:
+        """Rank 0 talks to the coordinator and commits."""
+        return self.world.rank == 0
+
+    @property
+    def generation(self) -> int:
+        return self.world.generation

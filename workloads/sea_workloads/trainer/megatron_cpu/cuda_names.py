@@ -1,0 +1,39 @@
+"""megatron-core 0.16.1 names the device `cuda` in literals and compares `torch.cuda.*Tensor` types.
+
+The optimizer's construction and step, and saving and loading of checkpoints run inside
+`cuda_names()`: `device="cuda"` means the CPU, `.cuda()` is the tensor itself, and `Tensor.type()`
+answers with the CUDA name. Forward and backward stay outside, since every call of torch inside
+costs microseconds. Without it: "Wrapped parameters must be one of ..." and driver errors.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch.overrides import TorchFunctionMode
+
+
+class CudaNames(TorchFunctionMode):
+    """Answers as if the CPU were the CUDA device."""
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: tuple[Any, ...] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        options = dict(kwargs or {})
+        if func is torch.Tensor.cuda:
+            return args[0]
+        if func is torch.Tensor.type and len(args) == 1 and not options:
+            return func(args[0]).replace("torch.", "torch.cuda.", 1)
+        device = options.get("device")
+        if device is not None and str(device).startswith("cuda"):
+            options["device"] = "cpu"
+        return func(*args, **options)
+
+
+def cuda_names() -> CudaNames:
+    """A context in which the CPU answers to the name `cuda`."""
+    return CudaNames()

@@ -1,0 +1,22 @@
+"""Brings a Hugging Face folder from S3 to the pod, once for all its processes."""
+
+import hashlib
+import shutil
+from pathlib import Path
+
+from sea_workloads.trainer.job import Job
+
+COMPLETE = ".complete"
+
+
+def fetch(job: Job, url: str) -> Path:
+    """Local copy of the folder at `url`; collective."""
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = job.pod.data_dir / "models" / name
+    if job.world.local_rank == 0 and not (folder / COMPLETE).exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        job.store.download_folder(url, folder)
+        (folder / COMPLETE).touch()
+    job.control.barrier()
+    return folder

@@ -1,0 +1,62 @@
+"""A batch of trajectory groups as arrays: what the RL step reads, and what it reports of it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sea_workloads.trainer import objective
+from sea_workloads.wire.rollouts import Batch
+
+Rows = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class RlBatch:
+    """All trajectories of a batch; every list has one item a trajectory."""
+
+    tokens: Rows
+    masks: Rows
+    behaviour: Rows
+    versions: Rows
+    group_of: list[int]
+    advantages: list[float]
+    groups: int
+    mean_reward: float
+    dropped_groups: int
+
+    def metrics(self, version: int) -> dict[str, float]:
+        """What doesn't depend on the model; `version` is the trainer's before the step."""
+        made = np.concatenate([v[m > 0] for v, m in zip(self.versions, self.masks, strict=True)])
+        return {
+            "reward": self.mean_reward,
+            "dropped_groups": float(self.dropped_groups),
+            "tokens": float(sum(len(one) for one in self.tokens)),
+            "generated_tokens": float(len(made)),
+            "staleness": float(np.mean(version - made)) if len(made) else 0.0,
+            "trajectories": float(len(self.tokens)),
+        }
+
+
+def unpack(batch: Batch) -> RlBatch:
+    """The wire form as arrays, with group-relative advantages."""
+    trajectories = [one for group in batch.groups for one in group.trajectories]
+    gains = [_advantages(group.rewards) for group in batch.groups]
+    return RlBatch(
+        tokens=[one.token_ids() for one in trajectories],
+        masks=[one.loss_mask() for one in trajectories],
+        behaviour=[one.behaviour_logprobs() for one in trajectories],
+        versions=[one.token_versions() for one in trajectories],
+        group_of=[i for i, group in enumerate(batch.groups) for _ in group.trajectories],
+        advantages=[value for gain in gains for value in gain],
+        groups=len(batch.groups),
+        mean_reward=batch.mean_reward,
+        dropped_groups=batch.dropped_groups,
+    )
+
+
+def _advantages(rewards: list[float]) -> list[float]:
+    """Groups may differ in size, so one at a time."""
+    return [float(x) for x in objective.advantages(torch.tensor([rewards]))[0]]
