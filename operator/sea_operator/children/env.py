@@ -1,0 +1,83 @@
+"""Environment of the job's pods; what the user set in a template wins over all of it."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import PodTemplate
+from sea_operator.children.names import auth_secret, coordinator_url, role_label
+from sea_operator.observed import Job
+
+DATA_DIR = "/sea/data"
+
+Var = dict[str, Any]
+
+
+def common(job: Job, spec: Spec, role: Role) -> list[Var]:
+    """What every pod of a job is told."""
+    return [
+        _var("SEA_JOB", job.name),
+        _var("SEA_NAMESPACE", job.namespace),
+        _var("SEA_JOB_UID", job.uid),
+        _var("SEA_ROLE", role_label(role)),
+        _token(job),
+        _var("SEA_COORDINATOR_URL", coordinator_url(job.name, job.namespace)),
+        _field("POD_NAME", "metadata.name"),
+        _field("POD_IP", "status.podIP"),
+        *_storage(spec),
+        _var("SEA_DATA_DIR", DATA_DIR),
+        # Libraries cache below HOME; the root file system isn't theirs to write.
+        _var("HOME", DATA_DIR),
+    ]
+
+
+def on_cpu() -> list[Var]:
+    """Pods without GPUs share few cores: one thread each, unless the template says otherwise."""
+    return [_var("OMP_NUM_THREADS", "1")]
+
+
+def engine(stream: str, gpus_per_pod: int) -> list[Var]:
+    """What rollout and user-model pods are told on top; `stream` is `policy` or `user`."""
+    cpu = [_var("VLLM_CPU_KVCACHE_SPACE", "1"), _var("VLLM_CPU_OMP_THREADS_BIND", "nobind")]
+    return [
+        _var("SEA_STREAM", stream),
+        _var("SEA_GPUS_PER_POD", str(gpus_per_pod)),
+        *(cpu if gpus_per_pod == 0 else []),
+    ]
+
+
+def trainer(gpus_per_pod: int) -> list[Var]:
+    """What trainer pods are told on top."""
+    return [_var("SEA_PROCESSES_PER_POD", str(max(1, gpus_per_pod)))]
+
+
+def merged(variables: Iterable[Var], template: PodTemplate) -> list[Var]:
+    """Variables by name, in order, the template's last and winning."""
+    own = [_var(var.name, var.value) for var in template.env]
+    return list({var["name"]: var for var in [*variables, *own]}.values())
+
+
+def credentials(spec: Spec) -> list[dict[str, Any]]:
+    """`envFrom` of all containers: S3 keys, where a Secret holds them."""
+    name = spec.storage.credentials_secret
+    return [{"secretRef": {"name": name}}] if name else []
+
+
+def _storage(spec: Spec) -> list[Var]:
+    endpoint = spec.storage.endpoint
+    region = _var("AWS_DEFAULT_REGION", spec.storage.region)
+    return [_var("AWS_ENDPOINT_URL", endpoint), region] if endpoint else [region]
+
+
+def _token(job: Job) -> Var:
+    ref = {"name": auth_secret(job.name), "key": "token"}
+    return {"name": "SEA_TOKEN", "valueFrom": {"secretKeyRef": ref}}
+
+
+def _field(name: str, path: str) -> Var:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+
+
+def _var(name: str, value: str) -> Var:
+    return {"name": name, "value": value}

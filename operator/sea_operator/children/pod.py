@@ -1,0 +1,87 @@
+"""The pod template of a role: containers, volumes, placement, security, and a hash of it all."""
+
+import hashlib
+import json
+from typing import Any
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import PodTemplate, Scheduling
+from sea_operator.children.names import (
+    HASH_LABEL,
+    KUEUE_LABEL,
+    TOKEN_ANNOTATION,
+    labels,
+    selected_by,
+)
+
+GRACE_SECONDS = 30
+
+Object = dict[str, Any]
+
+
+def pod_template(
+    job: str,
+    role: Role,
+    containers: list[Object],
+    volumes: list[Object],
+    *,
+    template: PodTemplate,
+    scheduling: Scheduling,
+    token_digest: str,
+) -> Object:
+    """A template that carries its own hash as a label, so that a pod tells what it was made from.
+
+    `token_digest` is part of it: pods that know another token than the job's are replaced.
+    """
+    spec = {
+        "automountServiceAccountToken": False,
+        "containers": containers,
+        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "volumes": volumes,
+        **_placement(job, role, template, scheduling),
+    }
+    queue = {KUEUE_LABEL: scheduling.queue_name} if scheduling.queue_name else {}
+    meta = {
+        "labels": {**labels(job, role), **queue},
+        "annotations": {TOKEN_ANNOTATION: token_digest},
+    }
+    meta["labels"][HASH_LABEL] = digest({"metadata": meta, "spec": spec})
+    return {"metadata": meta, "spec": spec}
+
+
+def volumes(*, gpus: int, data: bool = True) -> list[Object]:
+    """Scratch space, and shared memory for the libraries that talk between GPUs of a pod."""
+    scratch: list[Object] = [{"name": "data", "emptyDir": {}}] if data else []
+    shm: list[Object] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}] if gpus else []
+    return scratch + shm
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON value, fit for a label."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _placement(job: str, role: Role, template: PodTemplate, scheduling: Scheduling) -> Object:
+    placement: Object = {
+        "nodeSelector": {**scheduling.node_selector, **template.node_selector},
+        "tolerations": [
+            toleration.model_dump(by_alias=True, exclude_none=True, mode="json")
+            for toleration in scheduling.tolerations
+        ],
+        "priorityClassName": scheduling.priority_class_name,
+        "affinity": _affinity(job, role, scheduling.topology),
+    }
+    return {key: value for key, value in placement.items() if value}
+
+
+def _affinity(job: str, role: Role, topology: str | None) -> Object | None:
+    """Keeps the trainer's pods within one value of a node label (a rail, an NVLink domain)."""
+    if topology is None or role is not Role.TRAINER:
+        return None
+    term = {
+        "labelSelector": {"matchLabels": selected_by(job, role)},
+        "topologyKey": topology,
+    }
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}

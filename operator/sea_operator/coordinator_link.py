@@ -1,0 +1,98 @@
+"""The operator's line to a job's coordinator: `GET /v1/state` up, `PUT /v1/desired` down.
+
+That a coordinator can't be reached is an everyday fact (it starts, restarts, moves), so reading
+returns the reason instead of raising it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import aiohttp
+from pydantic import ValidationError
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.wire.desired import Desired
+from sea_api.wire.state import CoordinatorState
+from sea_operator.children.names import COORDINATOR_PORT, role_name
+from sea_operator.observed import Job, Pod
+
+TIMEOUT_SECONDS = 3.0
+
+Resolver = Callable[[Job, tuple[Pod, ...]], str | None]
+"""Base URL of a job's coordinator, None while it has no address."""
+
+
+class CoordinatorRefusedError(Exception):
+    """The coordinator didn't take what the operator wants."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The state, or why there is none."""
+
+    state: CoordinatorState | None = None
+    unreachable: str | None = None
+
+
+def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
+    """The pod's own address: right at once after a restart, where a name may lag behind."""
+    name = f"{role_name(job.name, Role.COORDINATOR)}-0"
+    addresses = (pod.ip for pod in pods if pod.name == name and pod.role is Role.COORDINATOR)
+    address = next(addresses, None)
+    host = f"[{address}]" if address and ":" in address else address
+    return f"http://{host}:{COORDINATOR_PORT}" if host else None
+
+
+class CoordinatorLink:
+    """HTTP to the coordinators of all jobs over one connection pool."""
+
+    def __init__(self, session: aiohttp.ClientSession, resolve: Resolver = by_pod_ip) -> None:
+        self._session = session
+        self._resolve = resolve
+
+    async def state(self, job: Job, pods: tuple[Pod, ...], token: str) -> Answer:
+        """What the job's coordinator says; never raises for what the network does."""
+        url = self._resolve(job, pods)
+        if url is None:
+            return Answer(unreachable="The coordinator's pod has no address yet.")
+        try:
+            text = await self._get(f"{url}/v1/state", token)
+            state = CoordinatorState.model_validate_json(text)
+        except ValidationError as error:
+            return Answer(unreachable=f"The coordinator's state can't be read: {error}.")
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            return Answer(unreachable=f"The coordinator at {url} doesn't answer: {reason}.")
+        if state.uid is not None and state.uid != job.uid:
+            return Answer(unreachable=f"The coordinator at {url} serves another job.")
+        return Answer(state)
+
+    async def send(self, job: Job, pods: tuple[Pod, ...], token: str, wish: Desired) -> None:
+        """Tells the coordinator what is wanted. Raises `CoordinatorRefusedError`."""
+        url = self._resolve(job, pods)
+        try:
+            await self._put(f"{url}/v1/desired", token, wish.model_dump_json(by_alias=True))
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            reason = str(error) or type(error).__name__
+            raise CoordinatorRefusedError(
+                f"The coordinator of {job.namespace}/{job.name} at {url} didn't take its "
+                f"instructions: {reason}. They are sent again."
+            ) from error
+
+    async def _get(self, url: str, token: str) -> str:
+        async with self._session.get(url, headers=_bearer(token), timeout=_timeout()) as answer:
+            answer.raise_for_status()
+            return await answer.text()
+
+    async def _put(self, url: str, token: str, body: str) -> None:
+        headers = {**_bearer(token), "Content-Type": "application/json"}
+        async with self._session.put(url, headers=headers, data=body, timeout=_timeout()) as answer:
+            answer.raise_for_status()
+
+
+def _timeout() -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+
+
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}

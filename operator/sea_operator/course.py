@@ -1,0 +1,149 @@
+"""Where a job stands and goes: failure, stage and suspension policies put together. Pure."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Failure, Restarts
+from sea_operator.children.names import role_name
+from sea_operator.observed import Observed
+from sea_operator.plan import Course, Halt, Outcome
+from sea_operator.policies import evidence, pods, terminal
+from sea_operator.policies.budget import within
+from sea_operator.policies.failure import Verdict, judge, sentence
+from sea_operator.policies.replicas import replicas
+from sea_operator.policies.stages import walk
+from sea_operator.policies.suspend import remembered, resumes, suspension
+from sea_operator.settings import Images, Intervals
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a decision needs beside the observation."""
+
+    now: float
+    """Unix seconds."""
+    fresh_token: str
+    """Random text for a job that has no token yet."""
+    images: Images = field(default_factory=Images)
+    intervals: Intervals = field(default_factory=Intervals)
+
+
+def held(observed: Observed, halt: Halt) -> Course:
+    """The course of a job whose children are left as they are."""
+    status = observed.job.status
+    spec = observed.job.spec
+    return Course(
+        halt=halt,
+        outcome=terminal.outcome(observed.job),
+        failed=terminal.why(observed.job),
+        suspension=remembered(status),
+        stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
+        generation=_known_generation(observed),
+        restarts=status.restarts or Restarts(),
+        last_failure=status.last_failure,
+    )
+
+
+def _known_generation(observed: Observed) -> int:
+    stored = observed.job.status.generation or 1
+    return max(1, stored, observed.state.generation if observed.state else 0)
+
+
+def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
+    """The first failure that asks for an action, the trainer's before all others."""
+    if spec.suspend or terminal.outcome(observed.job) is not Outcome.RUNNING:
+        return None
+    restarts = observed.job.status.restarts or Restarts()
+    recent = within(restarts.recent, spec.failure_policy.budget, now)
+    recent = () if terminal.retries(observed.job) else recent
+    trainer = evidence.of_trainer(observed, _known_generation(observed))
+    seen = ([trainer] if trainer else []) + list(evidence.of_others(observed, now))
+    verdicts = (judge(observed, failure, recent, now) for failure in seen)
+    return next((verdict for verdict in verdicts if verdict.acts), None)
+
+
+def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: Context) -> Course:
+    job = observed.job
+    steps = walk(spec, job.status, observed.state)
+    outcome = _outcome(observed, verdict, complete=steps.complete)
+    phase = suspension(
+        wanted=spec.suspend and outcome is Outcome.RUNNING,
+        status=job.status,
+        state=observed.state,
+        coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        now=context.now,
+        timeout=context.intervals.drain_timeout,
+    )
+    # Pods are released only once the status that they reported has been stored.
+    over = terminal.outcome(job) is not Outcome.RUNNING
+    return Course(
+        halt=_problem(observed),
+        outcome=outcome,
+        failed=_why_failed(observed, verdict),
+        suspension=phase,
+        stage_index=steps.index,
+        generation=_generation(observed, spec, verdict, context),
+        restarts=_restarts(observed, verdict),
+        last_failure=_last_failure(observed, verdict),
+        replicas=replicas(observed, spec, over=over, suspension=phase),
+    )
+
+
+def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:
+    stored = terminal.outcome(observed.job)
+    if stored is not Outcome.RUNNING:
+        return stored
+    if verdict is not None and verdict.failed is not None:
+        return Outcome.FAILED
+    return Outcome.COMPLETE if complete else Outcome.RUNNING
+
+
+def _why_failed(observed: Observed, verdict: Verdict | None) -> Halt | None:
+    if terminal.outcome(observed.job) is Outcome.FAILED:
+        return terminal.why(observed.job)
+    return verdict.failed if verdict else None
+
+
+def _problem(observed: Observed) -> Halt | None:
+    problem = observed.state.problem if observed.state else None
+    return Halt(problem.reason, problem.message) if problem else None
+
+
+def _generation(observed: Observed, spec: Spec, verdict: Verdict | None, context: Context) -> int:
+    """One more for every reason to begin anew; several at once are one."""
+    status = observed.job.status
+    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
+    anew = (
+        (verdict is not None and verdict.new_generation)
+        or resumes(spec.suspend, status)
+        or terminal.retries(observed.job)
+        or pods.needs_fence(lost)
+    )
+    return _known_generation(observed) + (1 if anew else 0)
+
+
+def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
+    before = observed.job.status.restarts or Restarts()
+    if terminal.retries(observed.job):
+        before = Restarts(counted=before.counted, uncounted=before.uncounted)
+    if verdict is None or verdict.failed is not None:
+        return before
+    return Restarts(
+        counted=before.counted + int(verdict.counted),
+        uncounted=before.uncounted + int(not verdict.counted),
+        recent=list(verdict.recent),
+    )
+
+
+def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None:
+    if verdict is None:
+        return observed.job.status.last_failure
+    seen = verdict.evidence
+    return Failure(
+        role=seen.role.value,
+        cause=seen.cause.value,
+        message=sentence(seen.message),
+        time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
+    )

@@ -1,0 +1,145 @@
+"""Holds the Lease: exactly one operator acts, and it knows by itself when it no longer may.
+
+The leader that can't renew stops after `deadline` seconds, before `duration` lets others follow.
+Passes start only behind `Elector.wait`; every write asks `Elector.check`.
+"""
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sea_operator.kube.client import KubeClient
+from sea_operator.kube.errors import ConflictError, KubeError, NotFoundError, NotLeadingError
+from sea_operator.kube.kinds import LEASE
+from sea_operator.lease import Move, Sighting, held_by, move, released, sighting
+from sea_operator.settings import LeaseTimes
+
+log = logging.getLogger(__name__)
+
+NAME = "sea-operator"
+
+
+class Elector:
+    """One candidate. Clocks and randomness are injected: `monotonic` and `wall` in seconds."""
+
+    def __init__(
+        self,
+        client: KubeClient,
+        namespace: str,
+        identity: str,
+        *,
+        monotonic: Callable[[], float],
+        wall: Callable[[], float],
+        random: Callable[[], float],
+        times: LeaseTimes | None = None,
+    ) -> None:
+        self._client = client
+        self._namespace = namespace
+        self._me = identity
+        self._monotonic = monotonic
+        self._wall = wall
+        self._random = random
+        self._times = times or LeaseTimes()
+        self._seen: Sighting | None = None
+        self._renewed: float | None = None
+        self._leading = asyncio.Event()
+
+    @property
+    def leads(self) -> bool:
+        """Whether our lease is fresh enough to act on."""
+        if self._renewed is None:
+            return False
+        return self._monotonic() - self._renewed < self._times.deadline
+
+    async def wait(self) -> None:
+        """Until this process leads."""
+        while not self.leads:
+            await self._leading.wait()
+            if not self.leads:
+                self._leading.clear()
+
+    def check(self) -> None:
+        """Raises `NotLeadingError` unless our lease is fresh."""
+        if not self.leads:
+            raise NotLeadingError(
+                f"{self._me} no longer holds Lease {self._namespace}/{NAME}; another operator "
+                "may be acting, so this write is not sent."
+            )
+
+    async def run(self) -> None:
+        """Takes part in the election until cancelled, then gives the lease back."""
+        try:
+            while True:
+                await self._round()
+                await asyncio.sleep(self._pause())
+        finally:
+            await self._release()
+
+    async def _round(self) -> None:
+        """One look at the lease and one try; trouble with the API server is waited out."""
+        try:
+            async with asyncio.timeout(self._times.deadline / 2):
+                await self._look_and_act()
+        except (KubeError, TimeoutError) as error:
+            log.warning("lease: %s", error or "the API server is slow")
+        self._notice()
+
+    async def _look_and_act(self) -> None:
+        asked = self._monotonic()
+        self._seen = await self._look()
+        if move(self._seen, self._me, asked, self._times) is Move.WAIT:
+            self._renewed = None
+            return
+        try:
+            record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
+        except ConflictError:
+            # Somebody was faster. We no longer know; the next look tells.
+            self._renewed = None
+            return
+        self._seen = sighting(record, self._seen, asked)
+        # The lease counts from before the request: it may have taken effect then.
+        self._renewed = asked
+
+    async def _look(self) -> Sighting | None:
+        try:
+            record = await self._client.get(LEASE, self._namespace, NAME)
+        except NotFoundError:
+            return None
+        return sighting(record, self._seen, self._monotonic())
+
+    async def _write(self, spec: dict[str, Any]) -> dict[str, Any]:
+        if self._seen is None:
+            meta: dict[str, Any] = {"name": NAME, "namespace": self._namespace}
+            return await self._client.create(LEASE, self._namespace, _lease(meta, spec))
+        version = self._seen.record["metadata"]["resourceVersion"]
+        meta = {"name": NAME, "namespace": self._namespace, "resourceVersion": version}
+        return await self._client.replace(LEASE, _lease(meta, spec))
+
+    def _notice(self) -> None:
+        """Opens or closes the gate, and says so once."""
+        was = self._leading.is_set()
+        if self.leads and not was:
+            log.info("leading", extra={"identity": self._me})
+            self._leading.set()
+        elif was and not self.leads:
+            log.warning("no longer leading", extra={"identity": self._me})
+            self._leading.clear()
+
+    def _pause(self) -> float:
+        """Jitter keeps two candidates from asking in step for ever."""
+        return self._times.retry * (0.8 + 0.4 * self._random())
+
+    async def _release(self) -> None:
+        """On a clean end the successor needn't wait for the lease to expire."""
+        if not self.leads or self._seen is None:
+            return
+        self._renewed = None
+        with contextlib.suppress(KubeError, TimeoutError):
+            async with asyncio.timeout(2.0):
+                await self._write(released(self._seen.record, self._wall()))
+
+
+def _lease(meta: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:
+    return {"apiVersion": LEASE.api_version, "kind": LEASE.name, "metadata": meta, "spec": spec}

@@ -1,0 +1,156 @@
+"""Puts the operator together and runs it: election, workers, kopf; ends cleanly on SIGTERM."""
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import time
+from collections.abc import Awaitable, Sequence
+
+import aiohttp
+import kopf
+
+from sea_api.v1alpha1.job import GROUP, KIND, VERSION
+from sea_operator import logs
+from sea_operator import settings as env
+from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
+from sea_operator.handlers import registry
+from sea_operator.handlers import settings as kopf_settings
+from sea_operator.kube.client import KubeClient
+from sea_operator.kube.errors import KubeError
+from sea_operator.kube.kinds import JOB
+from sea_operator.kube.login import NoClusterError, api_client
+from sea_operator.leader import Elector
+from sea_operator.queue import WorkQueue
+from sea_operator.reconcile import Key, Reconciler
+from sea_operator.settings import Settings
+from sea_operator.workers import Workers
+
+log = logging.getLogger(__name__)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """`python -m sea_operator`; returns the exit status."""
+    logs.set_up()
+    try:
+        asyncio.run(serve(parse(arguments)))
+    except NoClusterError as error:
+        log.error("%s", error)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def parse(arguments: Sequence[str] | None) -> Settings:
+    """Settings from the command line and the environment."""
+    parser = argparse.ArgumentParser(prog="sea_operator", description=__doc__)
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument("--namespace", action="append", default=[], help="serve this namespace only")
+    where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
+    parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
+    parser.add_argument("--health-port", type=int, default=8080, help="port of /healthz")
+    parser.add_argument("--identity", help="name in the Lease (default: POD_NAME, or unique)")
+    parser.add_argument("--workers", type=int, default=16, help="jobs worked on at one time")
+    given = parser.parse_args(arguments)
+    own = env.own_namespace(os.environ)
+    return Settings(
+        images=env.images(os.environ),
+        namespaces=tuple(given.namespace),
+        identity=given.identity or env.identity(os.environ),
+        lease_namespace=given.lease_namespace or own or "default",
+        health_host=env.health_host(os.environ),
+        health_port=given.health_port,
+        workers=given.workers,
+    )
+
+
+async def serve(
+    settings: Settings,
+    *,
+    resolve: Resolver = by_pod_ip,
+    stop: asyncio.Event | None = None,
+) -> None:
+    """Runs until `stop` is set or a signal comes. Raises `NoClusterError`."""
+    stopping = stop or asyncio.Event()
+    client = KubeClient(await api_client())
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(client.close)
+        await _crd_exists(client, settings)
+        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        elector = _elector(client, settings)
+        queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
+        link = CoordinatorLink(session, resolve)
+        reconciler = Reconciler(client.guarded_by(elector.check), link, settings, time.time)
+        workers = Workers(queue, reconciler, elector, settings.workers)
+        # kopf ends every task that begins after it, so ours begin before it.
+        async with asyncio.TaskGroup() as group:
+            ours = [
+                group.create_task(_or_stop(elector.run(), stopping), name="elector"),
+                group.create_task(_or_stop(workers.run(), stopping), name="workers"),
+            ]
+            await _watch(settings, queue, elector, stopping)
+            for task in ours:
+                task.cancel()
+
+
+def _elector(client: KubeClient, settings: Settings) -> Elector:
+    return Elector(
+        client,
+        settings.lease_namespace,
+        settings.identity,
+        monotonic=time.monotonic,
+        wall=time.time,
+        random=random.random,
+        times=settings.lease,
+    )
+
+
+async def _watch(
+    settings: Settings, queue: WorkQueue[Key], elector: Elector, stopping: asyncio.Event
+) -> None:
+    """kopf until the end of the process."""
+
+    def healthy() -> dict[str, object]:
+        return {"identity": settings.identity, "leads": elector.leads}
+
+    await kopf.operator(
+        registry=registry(queue.add, healthy),
+        settings=kopf_settings(),
+        clusterwide=not settings.namespaces,
+        namespaces=list(settings.namespaces),
+        standalone=True,
+        liveness_endpoint=f"http://{settings.health_host}:{settings.health_port}/healthz",
+        stop_flag=stopping,
+    )
+
+
+async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
+    """A part that ends by an error takes the process down, so that it's started again."""
+    try:
+        await work
+    except Exception:
+        log.exception("a part of the operator failed; stopping")
+        raise
+    finally:
+        stopping.set()
+
+
+async def _crd_exists(client: KubeClient, settings: Settings) -> None:
+    """kopf looks for the resource only once, at its start; so the start waits for the CRD."""
+    namespace = settings.namespaces[0] if settings.namespaces else None
+    for attempt in range(600):
+        try:
+            await client.list(JOB, namespace, "sea-operator.io/none=none")
+        except KubeError as error:
+            if attempt % 15 == 0:
+                log.info("waiting for %s.%s: %s", KIND, f"{VERSION}.{GROUP}", error)
+            await asyncio.sleep(1.0)
+        else:
+            return
+    raise NoClusterError(
+        f"The API server doesn't serve {KIND} of {GROUP}/{VERSION} to this ServiceAccount; install "
+        "the CRD (crds/*.yaml) and the operator's RBAC."
+    )

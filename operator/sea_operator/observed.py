@@ -1,0 +1,120 @@
+"""What one pass saw of a job and its world; frozen, so that decisions can't change it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sea_api.v1alpha1.job import KIND, Spec
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Status
+from sea_api.wire.state import CoordinatorState
+from sea_operator.children.names import HASH_LABEL, ROLE_LABEL, role_label
+
+Object = dict[str, Any]
+Named = tuple[str, str]
+"""Kind and name of a child."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """The resource, parsed as far as it parses."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int
+    resource_version: str
+    spec: Spec | None
+    status: Status
+    invalid: str | None = None
+    """Why `spec` is None, as a sentence."""
+    stored_status: Mapping[str, Any] = field(default_factory=dict)
+    """The status as the API server holds it, to see whether a write is due."""
+
+
+@dataclass(frozen=True)
+class Termination:
+    """How a container of a pod last ended."""
+
+    container: str
+    exit_code: int
+    reason: str
+    message: str = ""
+
+
+@dataclass(frozen=True)
+class Pod:
+    """What the policies need of a pod. Times are unix seconds."""
+
+    name: str
+    uid: str
+    role: Role | None
+    template_hash: str | None
+    ip: str | None
+    ready: bool
+    created: float
+    node: str | None = None
+    deleted: float | None = None
+    """When its grace period ends, if it's being deleted."""
+    disrupted: bool = False
+    """Evicted, preempted, or taken away with its node."""
+    terminations: tuple[Termination, ...] = ()
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One read of everything."""
+
+    job: Job
+    children: Mapping[Named, Object] = field(default_factory=dict)
+    """Live StatefulSets and Services that carry our label or a name that we need."""
+    pods: tuple[Pod, ...] = ()
+    secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Keys of the Secrets that exist among those the job needs."""
+    foreign_secret: bool = False
+    """The job's auth Secret exists but isn't the job's."""
+    broken_secret: bool = False
+    """The job's auth Secret exists but holds no token."""
+    token: str | None = None
+    state: CoordinatorState | None = None
+    unreachable: str | None = None
+    """Why `state` is None, as a sentence."""
+    dead_nodes: frozenset[str] = frozenset()
+
+    def of_role(self, role: Role) -> tuple[Pod, ...]:
+        """Pods of a role."""
+        return tuple(pod for pod in self.pods if pod.role is role)
+
+    def replicas(self, name: str) -> int | None:
+        """`spec.replicas` of a live StatefulSet, None if there is none."""
+        live = self.children.get(("StatefulSet", name))
+        return None if live is None else int(live["spec"].get("replicas", 1))
+
+
+def owner_uid(live: Object, job: Job) -> str | None:
+    """Uid of the SEATrainingJob of this name that owns an object, None if no such job does."""
+    for owner in live["metadata"].get("ownerReferences", []):
+        if owner.get("kind") == KIND and owner.get("name") == job.name:
+            return str(owner["uid"])
+    return None
+
+
+def is_ours(live: Object, job: Job) -> bool:
+    """Whether this very job owns the object."""
+    return owner_uid(live, job) == job.uid
+
+
+def is_leaving(live: Object, job: Job) -> bool:
+    """Whether it's being deleted, or belongs to an earlier job of this name and soon will be."""
+    return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
+
+
+def role_of(labels: Mapping[str, str]) -> Role | None:
+    """Role of an object, from its label."""
+    by_label = {role_label(role): role for role in Role}
+    return by_label.get(labels.get(ROLE_LABEL, ""))
+
+
+def template_hash_of(labels: Mapping[str, str]) -> str | None:
+    """Hash of the pod template that an object was made from."""
+    return labels.get(HASH_LABEL)

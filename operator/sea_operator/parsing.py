@@ -1,0 +1,118 @@
+"""From what the API server holds to what the policies read. Pure."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.status import Status
+from sea_operator.observed import Job, Pod, Termination, role_of, template_hash_of
+
+Object = Mapping[str, Any]
+
+
+def job(live: Object) -> Job:
+    """A stored SEATrainingJob; an invalid spec becomes a sentence, never an exception."""
+    meta = live["metadata"]
+    spec, invalid = _spec(live.get("spec", {}))
+    stored = live.get("status", {})
+    return Job(
+        name=meta["name"],
+        namespace=meta["namespace"],
+        uid=meta["uid"],
+        generation=int(meta["generation"]),
+        resource_version=meta["resourceVersion"],
+        spec=spec,
+        status=_status(stored),
+        invalid=invalid,
+        stored_status=stored,
+    )
+
+
+def pod(live: Object) -> Pod:
+    """A pod of a job."""
+    meta, status = live["metadata"], live.get("status", {})
+    labels = meta.get("labels", {})
+    return Pod(
+        name=meta["name"],
+        uid=meta["uid"],
+        role=role_of(labels),
+        template_hash=template_hash_of(labels),
+        ip=status.get("podIP"),
+        ready=_has(status, "Ready"),
+        created=_time(meta["creationTimestamp"]),
+        node=live.get("spec", {}).get("nodeName"),
+        deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
+        disrupted=_has(status, "DisruptionTarget") or status.get("reason") == "Evicted",
+        terminations=tuple(_terminations(status)),
+    )
+
+
+def is_dead(node: Object) -> bool:
+    """Whether a node's kubelet has stopped talking to the control plane."""
+    return not _has(node.get("status", {}), "Ready")
+
+
+def explain(error: ValidationError) -> str:
+    """Pydantic's findings as one sentence that names fields as the user wrote them."""
+    found = [_finding(detail) for detail in error.errors(include_url=False)[:5]]
+    more = error.error_count() - len(found)
+    tail = f"; and {more} more" if more > 0 else ""
+    return f"The job can't be read: {'; '.join(found)}{tail}. Edit the job."
+
+
+def _spec(stored: Object) -> tuple[Spec | None, str | None]:
+    try:
+        return Spec.model_validate(stored), None
+    except ValidationError as error:
+        return None, explain(error)
+
+
+def _status(stored: Object) -> Status:
+    """A status of another release that doesn't parse is no status: the pass writes a new one."""
+    try:
+        return Status.model_validate(stored)
+    except ValidationError:
+        return Status()
+
+
+def _finding(detail: Any) -> str:
+    path = "spec" + "".join(_step(step) for step in detail["loc"])
+    message = detail["msg"].removeprefix("Value error, ")
+    return f"{path}: {message}"
+
+
+def _step(step: int | str) -> str:
+    return f"[{step}]" if isinstance(step, int) else f".{step}"
+
+
+def _has(status: Object, condition: str) -> bool:
+    return any(
+        found["type"] == condition and found["status"] == "True"
+        for found in status.get("conditions", [])
+    )
+
+
+def _terminations(status: Object) -> list[Termination]:
+    return [
+        Termination(
+            container["name"],
+            int(ended["exitCode"]),
+            ended.get("reason", ""),
+            ended.get("message", ""),
+        )
+        for container in status.get("containerStatuses", [])
+        for ended in _ends(container)
+    ]
+
+
+def _ends(container: Object) -> list[Object]:
+    """The newest end of a container, of its current or its last run."""
+    states = (container.get("state", {}), container.get("lastState", {}))
+    return [state["terminated"] for state in states if "terminated" in state][:1]
+
+
+def _time(text: str) -> float:
+    return datetime.fromisoformat(text).timestamp()

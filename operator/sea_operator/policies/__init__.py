@@ -1,0 +1,1 @@
+"""One decision per file, pure, each with a table test of the same name."""

@@ -1,0 +1,134 @@
+"""The six conditions, as kstatus reads them.
+
+`Ready` is True where the job is as it should be: running with all pods, complete, or suspended.
+`Stalled` is True only where a person must act. `Reconciling` is True on the way from one to the
+other. `Suspended` and `Complete` and `Failed` tell the job's life; see `policies/suspend.py` on
+`Suspended=Unknown`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.status import Condition
+from sea_operator.plan import Course, Halt, Outcome, Suspension
+
+MOST = 4096
+"""Bound of a message in the CRD."""
+
+
+@dataclass(frozen=True)
+class Situation:
+    """What the conditions are computed from."""
+
+    course: Course
+    pods: Mapping[str, tuple[int, int]]
+    """Ready and desired pods by role."""
+    pending: str | None = None
+    """What else is on its way, as a sentence: the coordinator doesn't answer or has old orders."""
+    rejected: Halt | None = None
+
+    @property
+    def halt(self) -> Halt | None:
+        """What a person must change."""
+        return self.course.failed or self.rejected or self.course.halt
+
+
+Judgement = tuple[str, str, str]
+"""Status, reason, message."""
+
+
+def conditions(
+    situation: Situation, before: list[Condition], generation: int, now: str
+) -> list[Condition]:
+    """All six, in a fixed order; the transition time moves only when the status does."""
+    judged = {
+        "Ready": _ready(situation),
+        "Reconciling": _reconciling(situation),
+        "Stalled": _stalled(situation),
+        "Suspended": _suspended(situation.course),
+        "Complete": _complete(situation.course),
+        "Failed": _failed(situation.course),
+    }
+    old = {condition.type: condition for condition in before}
+    return [
+        _condition(kind, judgement, old.get(kind), generation, now)
+        for kind, judgement in judged.items()
+    ]
+
+
+def _condition(
+    kind: str, judgement: Judgement, old: Condition | None, generation: int, now: str
+) -> Condition:
+    status, reason, message = judgement
+    since = old.last_transition_time if old and old.status == status else now
+    return Condition(
+        type=kind,
+        status=status,
+        reason=reason,
+        message=message[:MOST],
+        last_transition_time=since,
+        observed_generation=generation,
+    )
+
+
+def _ready(situation: Situation) -> Judgement:
+    course = situation.course
+    if course.outcome is Outcome.COMPLETE:
+        return "True", "Completed", "All stages are complete."
+    if halt := situation.halt:
+        return "False", halt.reason, halt.message
+    if course.suspension is Suspension.RELEASED:
+        return "True", "Suspended", "The job is suspended as spec.suspend asks."
+    if progressing := _progress(situation):
+        return "False", *progressing
+    return "True", "Running", "All pods are ready and the current stage runs."
+
+
+def _reconciling(situation: Situation) -> Judgement:
+    course = situation.course
+    settled = course.over or course.suspension is Suspension.RELEASED or situation.halt
+    progressing = None if settled else _progress(situation)
+    if progressing:
+        return "True", *progressing
+    return "False", "Settled", "Nothing is on its way."
+
+
+def _progress(situation: Situation) -> tuple[str, str] | None:
+    """What has to happen yet before the job is as it should be."""
+    if situation.course.suspension is Suspension.DRAINING:
+        return "Draining", "Waiting for a checkpoint before the pods are released."
+    short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
+    if short:
+        counts = ", ".join(f"{role} {ready}/{size}" for role, (ready, size) in short.items())
+        return "PodsNotReady", f"Waiting for pods to become ready: {counts}."
+    if situation.pending:
+        return "CoordinatorBehind", situation.pending
+    return None
+
+
+def _stalled(situation: Situation) -> Judgement:
+    if situation.course.outcome is Outcome.COMPLETE or not (halt := situation.halt):
+        return "False", "NotStalled", "Nothing waits for a person."
+    return "True", halt.reason, halt.message
+
+
+def _suspended(course: Course) -> Judgement:
+    match course.suspension:
+        case Suspension.RELEASED:
+            return "True", "Released", "All pods are released; set spec.suspend to false to go on."
+        case Suspension.DRAINING:
+            return "Unknown", "Draining", "Waiting for a checkpoint before the pods are released."
+        case _:
+            return "False", "NotSuspended", "spec.suspend is false."
+
+
+def _complete(course: Course) -> Judgement:
+    if course.outcome is Outcome.COMPLETE:
+        return "True", "Completed", "All stages are complete."
+    return "False", "NotComplete", "There are stages to run."
+
+
+def _failed(course: Course) -> Judgement:
+    if course.outcome is Outcome.FAILED and course.failed:
+        return "True", course.failed.reason, course.failed.message
+    return "False", "NotFailed", "The job hasn't failed."

@@ -1,0 +1,82 @@
+"""What broke, as seen: the coordinator's word on the trainer, the kubelet's word on other pods."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.policy import Cause, Role
+from sea_api.wire.state import TrainerFailure
+from sea_operator.observed import Observed, Pod, Termination
+
+YOUNG_SECONDS = 5.0
+"""A pod made at most this long before a failure was made because its predecessor went away: no
+training process fails within five seconds of its pod's birth."""
+
+GRACEFUL = frozenset({0, 143})
+"""Exit codes of a container that ended as it was told to."""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One failure."""
+
+    role: Role
+    cause: Cause
+    pod: str
+    message: str
+    time: float
+    """Unix seconds."""
+
+
+def of_trainer(observed: Observed, generation: int) -> Evidence | None:
+    """Failure of the running generation; those of earlier ones were dealt with."""
+    failure = observed.state.trainer_failure if observed.state else None
+    if failure is None or failure.generation != generation:
+        return None
+    cause = _blamed(failure, observed)
+    return Evidence(Role.TRAINER, cause, failure.pod, failure.message, failure.time)
+
+
+def of_others(observed: Observed, now: float) -> tuple[Evidence, ...]:
+    """Containers of other roles that ended badly, as long as their pod remembers it."""
+    return tuple(
+        _terminated(pod, termination, now)
+        for pod in observed.pods
+        if pod.role not in (None, Role.TRAINER) and pod.deleted is None
+        for termination in pod.terminations
+        if termination.exit_code not in GRACEFUL
+    )
+
+
+def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
+    """The infrastructure, if it took a trainer pod away; otherwise what the coordinator says."""
+    pods = observed.of_role(Role.TRAINER)
+    spec = observed.job.spec
+    if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
+        return Cause.NODE_LOSS
+    missing = spec is not None and len(pods) < spec.trainer.replicas
+    if missing or _taken_away(pods, failure.time):
+        return Cause.EVICTION
+    known = {cause.value: cause for cause in Cause}
+    return known.get(failure.cause, Cause.PROCESS_EXIT)
+
+
+def _on_dead_node(pod: Pod, dead: frozenset[str]) -> bool:
+    return pod.node in dead
+
+
+def _taken_away(pods: Iterable[Pod], time: float) -> bool:
+    return any(
+        pod.disrupted or pod.deleted is not None or pod.created >= time - YOUNG_SECONDS
+        for pod in pods
+    )
+
+
+def _terminated(pod: Pod, termination: Termination, now: float) -> Evidence:
+    assert pod.role is not None
+    killed = termination.reason == "OOMKilled"
+    cause = Cause.OUT_OF_MEMORY if killed else Cause.PROCESS_EXIT
+    message = (
+        f"Container {termination.container} of pod {pod.name} ended with exit code "
+        f"{termination.exit_code} ({termination.reason or 'Error'})."
+    )
+    return Evidence(pod.role, cause, pod.name, message, now)

@@ -1,0 +1,55 @@
+"""Which pods the operator deletes itself: outdated ones, and those that died with their node.
+
+StatefulSets update OnDelete. The trainer is one gang and the coordinator is one pod, so outdated
+ones go at once; engines go one by one, so that generation never stops for an update.
+"""
+
+from collections.abc import Mapping
+
+from sea_api.v1alpha1.policy import Role
+from sea_operator.children.names import HASH_LABEL, role_name
+from sea_operator.observed import Observed, Pod
+
+GANGS = frozenset({Role.TRAINER, Role.COORDINATOR})
+
+
+def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:
+    """Pods made from another template than the one their StatefulSet has by now."""
+    found: list[Pod] = []
+    for role, wanted in hashes.items():
+        pods = observed.of_role(role)
+        old = [pod for pod in pods if pod.template_hash != wanted and pod.deleted is None]
+        if old and _set_is_current(observed, role, wanted):
+            found += old if role in GANGS else _next(pods, old)
+    return tuple(found)
+
+
+def lost(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
+    """Pods that should be gone for `grace` seconds already but whose node can't confirm it."""
+    return tuple(
+        pod
+        for pod in observed.pods
+        if pod.deleted is not None
+        and pod.node in observed.dead_nodes
+        and now - pod.deleted >= grace
+    )
+
+
+def needs_fence(pods: tuple[Pod, ...]) -> bool:
+    """Whether one of these may still write: then its generation is left behind first."""
+    return any(pod.role in GANGS for pod in pods)
+
+
+def _set_is_current(observed: Observed, role: Role, wanted: str) -> bool:
+    """Before the StatefulSet has the new template, a deleted pod would come back as it was."""
+    live = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
+    labels = live["spec"]["template"]["metadata"].get("labels", {}) if live else {}
+    return bool(labels.get(HASH_LABEL) == wanted)
+
+
+def _next(pods: tuple[Pod, ...], old: list[Pod]) -> list[Pod]:
+    """All that don't serve anyway; one that serves only while all others do."""
+    idle = [pod for pod in old if not pod.ready]
+    if idle or any(not pod.ready or pod.deleted is not None for pod in pods):
+        return idle
+    return sorted(old, key=lambda pod: pod.name)[-1:]

@@ -1,0 +1,97 @@
+"""What must be so before a job's pods may be made; otherwise a sentence for the user."""
+
+from collections.abc import Iterable
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.roles import UserEngine
+from sea_api.v1alpha1.stages import StageType
+from sea_operator.children.names import auth_secret
+from sea_operator.observed import Named, Observed, is_leaving, is_ours
+from sea_operator.plan import Halt
+
+AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+OPENAI_KEYS = ("OPENAI_API_KEY",)
+
+Needed = tuple[str, str | None, tuple[str, ...]]
+"""Field, the name it holds, and the keys that the Secret must have."""
+
+
+def unmet(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
+    """The first prerequisite that isn't met; None lets the children be applied."""
+    spec = observed.job.spec
+    if spec is None:
+        return Halt("InvalidSpec", observed.job.invalid or "The spec can't be read.")
+    return _unsupported(spec) or _taken(observed, wanted) or _secrets(observed, spec)
+
+
+def _unsupported(spec: Spec) -> Halt | None:
+    for i, stage in enumerate(spec.stages):
+        if stage.type is StageType.SYNTHESIS:
+            return Halt(
+                "StageNotSupported",
+                f"spec.stages[{i}] ({stage.name}) has type Synthesis, which this release of the "
+                "operator can't run; remove the stage and give the data under spec.data.",
+            )
+    return None
+
+
+def _taken(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
+    job = observed.job
+    for kind, name in wanted:
+        live = observed.children.get((kind, name))
+        if live is not None and not is_ours(live, job) and not is_leaving(live, job):
+            return _name_taken(kind, job.namespace, name)
+    if observed.foreign_secret:
+        return _name_taken("Secret", job.namespace, auth_secret(job.name))
+    return _broken(job.namespace, auth_secret(job.name)) if observed.broken_secret else None
+
+
+def _broken(namespace: str, name: str) -> Halt:
+    return Halt(
+        "TokenMissing",
+        f"Secret {namespace}/{name} has lost its key token; delete it, and the operator makes a "
+        "new one and restarts the job's pods with it.",
+    )
+
+
+def _name_taken(kind: str, namespace: str, name: str) -> Halt:
+    return Halt(
+        "NameTaken",
+        f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "
+        "it alone; delete or rename it, or give the job another name.",
+    )
+
+
+def _secrets(observed: Observed, spec: Spec) -> Halt | None:
+    needed: list[Needed] = [
+        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, AWS_KEYS)
+    ]
+    if spec.user_model.engine is UserEngine.EXTERNAL:
+        key = spec.user_model.api_key_secret
+        needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS))
+    for field, name, keys in needed:
+        if name and (halt := _secret(observed, field, name, keys)):
+            return halt
+    return None
+
+
+def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Halt | None:
+    where, listed = f"{observed.job.namespace}/{name}", _and(keys)
+    noun = "keys" if len(keys) > 1 else "key"
+    found = observed.secrets.get(name)
+    if found is None:
+        return Halt(
+            "SecretNotFound",
+            f"Secret {where} that {field} names doesn't exist; create it with {noun} {listed} "
+            "or change the field.",
+        )
+    if lacking := [key for key in keys if key not in found]:
+        return Halt(
+            "SecretIncomplete",
+            f"Secret {where} that {field} names lacks {_and(lacking)}; add it to the Secret.",
+        )
+    return None
+
+
+def _and(words: Iterable[str]) -> str:
+    return " and ".join(words)

@@ -1,0 +1,27 @@
+"""How many pods each role should have now."""
+
+from collections.abc import Mapping
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
+from sea_operator.children.desired import full_size
+from sea_operator.children.names import role_name
+from sea_operator.observed import Observed
+from sea_operator.plan import Suspension
+
+
+def replicas(
+    observed: Observed, spec: Spec, *, over: bool, suspension: Suspension
+) -> Mapping[Role, int]:
+    """None once the job is over or released; while it drains nothing grows again."""
+    full = full_size(spec)
+    if over or suspension is Suspension.RELEASED:
+        return dict.fromkeys(full, 0)
+    if suspension is Suspension.DRAINING:
+        return {role: _at_most(observed, role, size) for role, size in full.items()}
+    return full
+
+
+def _at_most(observed: Observed, role: Role, size: int) -> int:
+    live = observed.replicas(role_name(observed.job.name, role))
+    return min(live or 0, size)

@@ -1,0 +1,88 @@
+"""What the operator was started with: images of the roles, where it looks, how often, who it is."""
+
+import os
+import socket
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+
+
+@dataclass(frozen=True)
+class Images:
+    """Images of roles whose job names none."""
+
+    coordinator: str = "sea-operator/trainer:latest"
+    trainer: str = "sea-operator/trainer:latest"
+    rollout: str = "sea-operator/rollout:latest"
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Seconds between two passes over a job that nothing happened to, and limits on waiting."""
+
+    active: float = 1.0
+    stalled: float = 3.0
+    idle: float = 30.0
+    drain_timeout: float = 180.0
+    dead_node_grace: float = 60.0
+    """How long a pod may be overdue on a dead node before it's force-deleted."""
+
+
+@dataclass(frozen=True)
+class LeaseTimes:
+    """Seconds. A leader that can't renew for `deadline` stops before others may follow."""
+
+    duration: float = 10.0
+    deadline: float = 7.0
+    retry: float = 1.5
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything of one operator process."""
+
+    images: Images = Images()
+    namespaces: tuple[str, ...] = ()
+    """Empty means all namespaces."""
+    identity: str = "sea-operator"
+    lease_namespace: str = "sea-system"
+    health_host: str = "127.0.0.1"
+    health_port: int = 8080
+    workers: int = 16
+    """Jobs that may be in a pass at one time."""
+    intervals: Intervals = field(default_factory=Intervals)
+    lease: LeaseTimes = field(default_factory=LeaseTimes)
+
+
+def images(env: Mapping[str, str]) -> Images:
+    """Images from SEA_COORDINATOR_IMAGE, SEA_TRAINER_IMAGE and SEA_ROLLOUT_IMAGE."""
+    fallback = Images()
+    return Images(
+        coordinator=env.get("SEA_COORDINATOR_IMAGE", fallback.coordinator),
+        trainer=env.get("SEA_TRAINER_IMAGE", fallback.trainer),
+        rollout=env.get("SEA_ROLLOUT_IMAGE", fallback.rollout),
+    )
+
+
+def identity(env: Mapping[str, str]) -> str:
+    """Holder of the lease.
+
+    The pod's name in a cluster: a container that the kubelet restarted follows itself without a
+    wait, which is safe because the kubelet never runs two of them. Elsewhere unique per process.
+    """
+    return env.get("POD_NAME") or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+
+
+def own_namespace(env: Mapping[str, str], file: Path = NAMESPACE_FILE) -> str | None:
+    """Namespace the operator's own pod runs in, None outside a cluster."""
+    if namespace := env.get("POD_NAMESPACE"):
+        return namespace
+    return file.read_text().strip() if file.exists() else None
+
+
+def health_host(env: Mapping[str, str] = os.environ) -> str:
+    """The pod's own address, never all of the machine's."""
+    return env.get("POD_IP", "127.0.0.1")

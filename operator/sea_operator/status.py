@@ -1,0 +1,159 @@
+"""The status that a pass reports: a pure function of what was seen, decided and done.
+
+Numbers that flicker are rounded, so that a status is written when something happened and not
+because a second went by.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
+from sea_api.wire.state import CoordinatorState, StageState
+from sea_operator.children.desired import full_size
+from sea_operator.children.names import ROLES, role_label, role_name, selected_by
+from sea_operator.observed import Observed
+from sea_operator.plan import Course, Halt, Plan, Suspension
+from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.wish import run_url
+
+Fields = dict[str, Any]
+
+
+def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -> Status:
+    """The whole status; what can't be known now stays as it was."""
+    job, course = observed.job, plan.course
+    pods = _pods(observed, course)
+    situation = Situation(course, pods, _pending(observed, plan), rejected)
+    return job.status.model_copy(
+        update={
+            "observed_generation": job.generation,
+            "conditions": conditions(
+                situation, job.status.conditions, job.generation, rfc3339(now)
+            ),
+            "generation": course.generation,
+            "restarts": course.restarts,
+            "last_failure": course.last_failure,
+            "roles": _roles(pods),
+            "rollout_selector": _selector(job.name),
+            **_progress(observed, course),
+            **(_from_state(observed.state) if observed.state else {}),
+            **_life(observed, course, now),
+        }
+    )
+
+
+def rfc3339(seconds: float) -> str:
+    """Unix seconds as Kubernetes writes times."""
+    return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
+
+
+def _pods(observed: Observed, course: Course) -> Mapping[str, tuple[int, int]]:
+    """Ready and desired pods by role; a held job keeps the sizes its StatefulSets have."""
+    spec, job = observed.job.spec, observed.job.name
+    held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
+    sizes = course.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
+    return {role_label(role): (_ready(observed, role), size) for role, size in sizes.items()}
+
+
+def _ready(observed: Observed, role: Role) -> int:
+    return sum(pod.ready and pod.deleted is None for pod in observed.of_role(role))
+
+
+def _roles(pods: Mapping[str, tuple[int, int]]) -> Roles:
+    return Roles(
+        **{role: RoleStatus(desired=size, ready=ready) for role, (ready, size) in pods.items()}
+    )
+
+
+def _selector(job: str) -> str:
+    labels = selected_by(job, Role.ROLLOUT)
+    return ",".join(f"{key}={value}" for key, value in labels.items())
+
+
+def _pending(observed: Observed, plan: Plan) -> str | None:
+    if observed.state is None:
+        return observed.unreachable or "The coordinator doesn't answer."
+    return "The coordinator hasn't taken the newest instructions yet." if plan.send else None
+
+
+def _progress(observed: Observed, course: Course) -> Fields:
+    """Stage and steps. A job that never ran has no stage: that's how a suspend knows."""
+    spec, index = observed.job.spec, course.stage_index
+    unstarted = observed.job.status.stage is None and course.suspension is Suspension.RELEASED
+    if spec is None or index is None or unstarted:
+        return {}
+    name = spec.stages[index].name
+    seen = _stage(observed.state, name)
+    if seen is None:
+        return {"stage": name} if name == observed.job.status.stage else _fresh(name)
+    remaining = seen.remaining_seconds
+    return {
+        "stage": name,
+        "step": seen.step,
+        "total_steps": seen.total_steps,
+        "progress": f"{seen.step}/{seen.total_steps}",
+        "remaining_seconds": None if remaining is None else 5 * round(max(0, remaining) / 5),
+    }
+
+
+def _fresh(stage: str) -> Fields:
+    """A stage that the coordinator hasn't spoken of yet."""
+    unknown = ("step", "total_steps", "progress", "remaining_seconds")
+    return {"stage": stage, **dict.fromkeys(unknown)}
+
+
+def _stage(state: CoordinatorState | None, name: str) -> StageState | None:
+    stages = state.stages if state else []
+    return next((stage for stage in stages if stage.name == name), None)
+
+
+def _from_state(state: CoordinatorState) -> Fields:
+    """Measured things, as far as the coordinator has them."""
+    measured: Fields = {
+        "reward": _rounded(state.reward, 4),
+        "staleness": _rounded(state.staleness, 2),
+        "weights": state.weights,
+        "checkpoint": state.checkpoint,
+        "goodput": None if state.goodput is None else f"{100 * state.goodput:.1f}",
+        "throughput": _throughput(state),
+        "evaluation": state.evaluation or None,
+        "pass1": _pass1(state.evaluation),
+    }
+    return {key: value for key, value in measured.items() if value is not None}
+
+
+def _throughput(state: CoordinatorState) -> Throughput | None:
+    generated, trained = state.generated_tokens_per_second, state.trained_tokens_per_second
+    if generated is None and trained is None:
+        return None
+    return Throughput(generated=_two_digits(generated), trained=_two_digits(trained))
+
+
+def _pass1(results: list[EvaluationResult]) -> str | None:
+    """The newest stage's average, or its only domain."""
+    if not results:
+        return None
+    newest = [result for result in results if result.stage == results[-1].stage]
+    average = next((result for result in newest if result.domain == "average"), newest[-1])
+    return f"{average.pass_hat1:.1f}"
+
+
+def _life(observed: Observed, course: Course, now: float) -> Fields:
+    status, spec = observed.job.status, observed.job.spec
+    ended = status.completion_time or rfc3339(now)
+    began = course.replicas and course.suspension is not Suspension.RELEASED
+    return {
+        "run_url": run_url(observed.job, spec) if spec else status.run_url,
+        "start_time": status.start_time or (rfc3339(now) if began else None),
+        "completion_time": ended if course.over else None,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
+
+
+def _two_digits(value: float | None) -> float:
+    return float(f"{value or 0.0:.2g}")

@@ -1,0 +1,37 @@
+"""The document that tells a coordinator what is wanted, and its digest."""
+
+import hashlib
+import json
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.wire.desired import Desired
+from sea_operator.observed import Job
+
+
+def run_url(job: Job, spec: Spec) -> str:
+    """Root of everything this run writes; the uid keeps a successor of the same name apart."""
+    return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
+
+
+def desired(job: Job, spec: Spec, *, stage_index: int, generation: int, drain: bool) -> Desired:
+    """The whole wish; its digest covers all but the digest."""
+    wish = Desired(
+        digest="",
+        job=job.name,
+        namespace=job.namespace,
+        uid=job.uid,
+        spec_generation=job.generation,
+        spec=spec,
+        stage_index=stage_index,
+        generation=generation,
+        drain=drain,
+        run_url=run_url(job, spec),
+    )
+    return wish.model_copy(update={"digest": digest(wish)})
+
+
+def digest(wish: Desired) -> str:
+    """SHA-256 of the wish in a canonical form."""
+    content = wish.model_dump(mode="json", by_alias=True, exclude={"digest"})
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
