@@ -1,0 +1,76 @@
+"""Databases and policies of tasks: each downloaded once per worker and shared by its episodes."""
+
+import asyncio
+from collections import OrderedDict
+from dataclasses import dataclass
+
+from sea_workloads.domains.base import Domain
+from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.store.errors import ObjectNotFoundError
+from sea_workloads.store.s3 import ObjectStore
+
+KEPT = 64
+_USER_FILES = ("user_db.json", "user_db.toml")
+
+
+@dataclass(frozen=True)
+class World:
+    """What an episode of one database starts from."""
+
+    database: Database
+    system_prompt: str
+
+
+class Databases:
+    """A cache of the `KEPT` worlds used last; simultaneous requests share one download."""
+
+    def __init__(self, store: ObjectStore) -> None:
+        self._store = store
+        self._worlds: OrderedDict[tuple[str, str], asyncio.Future[World]] = OrderedDict()
+
+    async def world(self, domain: Domain, url: str) -> World:
+        """Raises StoreError, or DatabaseError where the file can't be read."""
+        key = (domain.name, url)
+        future = self._worlds.get(key)
+        if future is None:
+            future = asyncio.ensure_future(asyncio.to_thread(self._load, domain, url))
+            self._worlds[key] = future
+            while len(self._worlds) > KEPT:
+                self._worlds.popitem(last=False)
+        self._worlds.move_to_end(key)
+        try:
+            return await asyncio.shield(future)
+        except Exception:
+            self._worlds.pop(key, None)
+            raise
+
+    def _load(self, domain: Domain, url: str) -> World:
+        folder, _, name = url.rpartition("/")
+        user = None
+        if domain.user_tools:
+            user = self._first([f"{folder}/{file}" for file in _USER_FILES])
+        database = domain.parse(self._store.get(url), name, user)
+        return World(database, domain.system_prompt(self._policy(domain, folder)))
+
+    def _policy(self, domain: Domain, folder: str) -> str | None:
+        """The policy lies beside the database, or where the folders of databases begin."""
+        if domain.policy_file is None:
+            return None
+        places = [f"{folder}/{domain.policy_file}"]
+        parent = folder.rpartition("/")[0]
+        if parent.count("/") > 2:
+            places.append(f"{parent}/{domain.policy_file}")
+        body = self._first(places)
+        if body is None:
+            raise DatabaseError(
+                f"The policy of {domain.name} is in neither of {', '.join(places)}: upload it there."
+            )
+        return body.decode()
+
+    def _first(self, urls: list[str]) -> bytes | None:
+        for url in urls:
+            try:
+                return self._store.get(url)
+            except ObjectNotFoundError:
+                continue
+        return None

@@ -1,0 +1,156 @@
+"""One lease -> one EpisodeResult: opens the world, lets agent and user talk, has it verified.
+
+The rules of the dialogue are in `sea_workloads.episodes` (pure); here are its effects.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from sea_workloads.data import rl
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
+from sea_workloads.domains.base import Domain, UnknownAssertionError
+from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.episodes.conversation import Conversation
+from sea_workloads.episodes.episode import Done, Episode, NeedUser
+from sea_workloads.episodes.limits import Limits, Stop
+from sea_workloads.rollout.databases import Databases
+from sea_workloads.rollout.policy import Policy, PolicyUnavailableError
+from sea_workloads.rollout.simulated_users import UnknownUserEngineError
+from sea_workloads.store.errors import StoreError
+from sea_workloads.tokens.renderer import Renderer
+from sea_workloads.users.base import User, UserUnavailableError
+from sea_workloads.verify.verdict import UnverifiableTaskError, verify
+from sea_workloads.wire.rollouts import EpisodeResult, Lease, Trajectory
+
+_log = logging.getLogger(__name__)
+
+
+class Users(Protocol):
+    """Makes the user of one episode."""
+
+    def user(self, lease: Lease, task: Task) -> User: ...
+
+
+class NoDatabaseError(ValueError):
+    """The lease's row names no database."""
+
+
+EXPECTED = (
+    DatabaseError,
+    NoDatabaseError,
+    PolicyUnavailableError,
+    RowError,
+    StoreError,
+    UnknownAssertionError,
+    UnknownDomainError,
+    UnknownUserEngineError,
+    UnverifiableTaskError,
+    UserUnavailableError,
+)
+"""What a job's data, its engines and its store may do; anything else is a bug and logs a trace."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who runs: this pod, and this start of its worker."""
+
+    pod: str
+    incarnation: str
+
+
+class EpisodeRunner:
+    """Runs episodes; safe for many at a time on one event loop."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        policy: Policy,
+        renderer: Renderer,
+        users: Users,
+        databases: Databases,
+    ) -> None:
+        self._identity, self._policy, self._renderer = identity, policy, renderer
+        self._users, self._databases = users, databases
+
+    async def run(self, lease: Lease) -> EpisodeResult:
+        """Never raises: what could not be judged has reward None and a sentence."""
+        started = time.monotonic()
+        try:
+            domain = registry.get(lease.domain)
+            task = rl.task(lease.task, lease.domain)
+            episode = await self._open(lease, domain)
+            stop = await self._talk(episode, self._users.user(lease, task), lease)
+            verdict = verify(
+                domain, task, episode.conversation.environment, episode.transcript, stop
+            )
+        except EXPECTED as error:
+            return self._unjudged(lease, f"{error}", started)
+        except Exception as error:
+            _log.exception("Episode %s broke.", lease.lease_id)
+            return self._unjudged(lease, f"The episode broke: {error!r}", started)
+        return EpisodeResult(
+            lease_id=lease.lease_id,
+            pod=self._identity.pod,
+            incarnation=self._identity.incarnation,
+            reward=verdict.reward,
+            error="",
+            trajectory=Trajectory.pack(
+                episode.tokens, episode.mask, episode.logprobs, episode.versions
+            ),
+            generated_tokens=episode.generated,
+            turns=episode.turns,
+            stop=str(stop),
+            transcript=episode.transcript,
+            seconds=time.monotonic() - started,
+            details=dict(verdict.parts),
+        )
+
+    async def _open(self, lease: Lease, domain: Domain) -> Episode:
+        if lease.database is None:
+            raise NoDatabaseError(
+                f"The task of lease {lease.lease_id} names no database: give its row a db_path."
+            )
+        world = await self._databases.world(domain, lease.database)
+        limits = Limits(
+            max_turns=lease.max_turns,
+            max_tokens_per_turn=lease.max_tokens_per_turn,
+            context_length=lease.context_length,
+        )
+        conversation = Conversation(domain, domain.open(world.database), limits)
+        return Episode(conversation, self._renderer, world.system_prompt, limits)
+
+    async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:
+        effect = episode.start()
+        while not isinstance(effect, Done):
+            if isinstance(effect, NeedUser):
+                effect = episode.on_user(await user.reply(effect.heard))
+                continue
+            turn = await self._policy.generate(
+                effect.prompt,
+                max_tokens=effect.max_tokens,
+                temperature=lease.temperature,
+                stop_token_ids=[self._renderer.end_id],
+            )
+            effect = episode.on_agent(turn.token_ids, turn.logprobs, turn.versions)
+        return effect.stop
+
+    def _unjudged(self, lease: Lease, error: str, started: float) -> EpisodeResult:
+        return EpisodeResult(
+            lease_id=lease.lease_id,
+            pod=self._identity.pod,
+            incarnation=self._identity.incarnation,
+            reward=None,
+            error=error,
+            trajectory=None,
+            generated_tokens=0,
+            turns=0,
+            stop="",
+            transcript=[],
+            seconds=time.monotonic() - started,
+            details={},
+        )

@@ -1,0 +1,48 @@
+"""The environment variables of rollout and user pods, read once at start."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class MissingVariableError(RuntimeError):
+    """The pod lacks a variable that the operator sets."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    coordinator_url: str
+    token: str
+    pod: str
+    address: str
+    """Pod IP; every server of the pod binds it."""
+    role: str
+    """rollout or user."""
+    stream: str
+    """policy or user."""
+    gpus: int
+    data_dir: Path
+
+
+def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
+    """Raises MissingVariableError with the name of the first variable that isn't there."""
+
+    def get(name: str) -> str:
+        value = environment.get(name, "")
+        if not value:
+            raise MissingVariableError(
+                f"The variable {name} is not set: this program runs in pods of sea-operator."
+            )
+        return value
+
+    return Settings(
+        coordinator_url=get("SEA_COORDINATOR_URL"),
+        token=get("SEA_TOKEN"),
+        pod=get("POD_NAME"),
+        address=get("POD_IP"),
+        role=get("SEA_ROLE"),
+        stream=get("SEA_STREAM"),
+        gpus=int(environment.get("SEA_GPUS_PER_POD") or 0),
+        data_dir=Path(get("SEA_DATA_DIR")),
+    )

@@ -1,0 +1,107 @@
+"""Keeps the engine at the newest weight version: waits for one, has it adopted, reports it.
+
+coordinator --newer_weights--> updater --prefetch, pause, load, resume--> engine
+An engine that restarted serves the base model again; the watcher sees that, and the updater asks
+anew for everything after version 0.
+"""
+
+import asyncio
+import logging
+
+from sea_workloads.client.aio import AsyncCoordinatorClient
+from sea_workloads.client.errors import CoordinatorError
+from sea_workloads.rollout import update
+from sea_workloads.rollout.engine_client import EngineClient, EngineError
+from sea_workloads.rollout.engine_state import EngineState
+from sea_workloads.rollout.update import HalfLoadedError, PrefetchError, Timings
+from sea_workloads.wire.weights import Adopted, WeightQueryReply, WeightVersion
+
+_log = logging.getLogger(__name__)
+LONG_POLL_S = 10.0
+RETRY_S = 0.5
+
+
+class Updater:
+    """One per worker; `run` never returns."""
+
+    def __init__(
+        self,
+        client: AsyncCoordinatorClient,
+        engine: EngineClient,
+        state: EngineState,
+        stream: str,
+        pod: str,
+    ) -> None:
+        self._client, self._engine, self._state = client, engine, state
+        self._stream, self._pod = stream, pod
+        self._reports: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        while True:
+            served = await self._state.wait_up()
+            reply = await self._newer(served)
+            if reply is None:
+                continue
+            if reply.newest is not None and reply.newest.version > served:
+                self._state.require(reply.required)
+                await self._adopt(reply.newest)
+            else:
+                self._state.require(reply.required)
+
+    async def _newer(self, served: int) -> WeightQueryReply | None:
+        """Waits for something newer; None when the engine's state changed meanwhile."""
+        ask = asyncio.ensure_future(self._ask(served))
+        change = asyncio.ensure_future(self._state.change())
+        try:
+            await asyncio.wait({ask, change}, return_when=asyncio.FIRST_COMPLETED)
+            return ask.result() if ask.done() else None
+        finally:
+            change.cancel()
+            ask.cancel()
+
+    async def _ask(self, served: int) -> WeightQueryReply | None:
+        # The first answer is wanted at once: it says which version is required.
+        wait = 0.0 if self._state.required is None else LONG_POLL_S
+        try:
+            return await self._client.newer_weights(self._stream, served, wait)
+        except CoordinatorError as error:
+            _log.warning("The coordinator says nothing about weights: %s", error)
+            await asyncio.sleep(RETRY_S)
+            return None
+
+    async def _adopt(self, version: WeightVersion) -> None:
+        self._state.updating = True
+        try:
+            timings = await update.adopt(self._engine, version)
+        except PrefetchError as error:
+            _log.warning("%s Version %s stays.", error, self._state.version)
+            await asyncio.sleep(RETRY_S)
+        except (HalfLoadedError, EngineError) as error:
+            _log.warning("%s", error)
+            self._state.lost()
+            await asyncio.sleep(RETRY_S)
+        else:
+            self._state.serves(version.version)
+            self._report(version.version, timings)
+        finally:
+            self._state.updating = False
+
+    def _report(self, version: int, timings: Timings) -> None:
+        _log.info("The engine serves version %d: %s", version, timings)
+        message = Adopted(
+            pod=self._pod,
+            version=version,
+            transport=timings.transport,
+            transfer_s=timings.transfer_s,
+            apply_s=timings.apply_s,
+            pause_s=timings.pause_s,
+        )
+        task = asyncio.ensure_future(self._send(message))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _send(self, message: Adopted) -> None:
+        try:
+            await self._client.adopted(self._stream, message)
+        except CoordinatorError as error:
+            _log.warning("The update was not reported: %s", error)
