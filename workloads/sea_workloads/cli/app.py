@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, shop, stats
+from sea_workloads.cli import check, model, replay, shop, stats
 from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (check, shop, stats):
+    for module in (check, replay, shop, stats):
         module.add(commands)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))

@@ -3,25 +3,34 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sea_workloads.domains.base import Tool, ToolError, ToolResult, UnknownAssertionError
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.overlay import Change, Overlay
 from sea_workloads.domains.toolkit import check_arguments
 
+Index = TypeVar("Index")
 Assertion = Callable[..., bool]
 
 
 class State:
     """What tools work on: both sides' overlays, and a scratch space that is no database."""
 
-    __slots__ = ("agent", "session", "user")
+    __slots__ = ("agent", "memo", "session", "user")
 
     def __init__(self, database: Database) -> None:
         self.agent = Overlay(database.agent)
         self.user = Overlay(database.user)
         self.session: dict[str, Any] = {}
+        self.memo = database.memo
+
+    def indexed(self, name: str, build: Callable[[], Index]) -> Index:
+        """An index over parts of the base that no tool changes, built once per database."""
+        known: Index | None = self.memo.get(("index", name))
+        if known is None:
+            known = self.memo["index", name] = build()
+        return known
 
 
 @dataclass(frozen=True)

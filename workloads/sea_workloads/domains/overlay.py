@@ -28,6 +28,10 @@ class Overlay:
             return own
         return self._base[table].get(key) if isinstance(key, str) else None
 
+    def owns(self, table: str, key: str) -> bool:
+        """Whether this episode has its own copy of the record."""
+        return (table, key) in self._own
+
     def edit(self, table: str, key: str) -> dict[str, Any]:
         """The record for writing; it must exist."""
         own = self._own.get((table, key))

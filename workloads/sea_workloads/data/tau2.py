@@ -1,0 +1,58 @@
+"""A folder of tau2-bench's domain data: `db.json|toml`, `user_db.*`, `tasks.json`, `policy.md`."""
+
+import json
+from pathlib import Path
+
+from sea_workloads.data import rl
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.task import Task
+from sea_workloads.domains.base import Domain
+from sea_workloads.domains.database import Database, DatabaseError
+
+_SUFFIXES = (".json", ".toml")
+
+
+def find(folder: Path, stem: str) -> Path | None:
+    """`stem.json` or `stem.toml` of the folder, or None."""
+    return next((p for s in _SUFFIXES if (p := folder / f"{stem}{s}").is_file()), None)
+
+
+def database(folder: Path, domain: Domain) -> Database:
+    """Both sides' databases; raises DatabaseError saying which file is missing or wrong."""
+    path = find(folder, "db")
+    if path is None:
+        raise DatabaseError(
+            f"The folder {folder} has no db.json or db.toml: point --data at a domain's folder."
+        )
+    user = find(folder, "user_db")
+    return domain.parse(path.read_bytes(), path.name, user.read_bytes() if user else None)
+
+
+def tasks(folder: Path, domain: str) -> list[Task]:
+    """The tasks of `tasks.json`; raises RowError with the task's number instead of a line."""
+    path = folder / "tasks.json"
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RowError("", f"the folder {folder} has no tasks.json") from error
+    except (ValueError, RecursionError) as error:
+        raise RowError("", f"isn't valid JSON: {error}", str(path), 1) from error
+    if not isinstance(rows, list):
+        raise RowError("", "must be a JSON list of tasks", str(path), 1)
+    found = []
+    for number, row in enumerate(rows, start=1):
+        try:
+            if not isinstance(row, dict):
+                raise RowError("", "must be an object")
+            found.append(rl.task({**row, "domain": domain}, key=f"tasks.json#{number}"))
+        except RowError as error:
+            raise RowError(f"task {number}: {error.field}", error.reason, str(path), 0) from error
+    return found
+
+
+def policy(folder: Path) -> str:
+    """The agent's policy: `policy.md`, or `main_policy.md` as telecom calls it."""
+    for name in ("policy.md", "main_policy.md"):
+        if (folder / name).is_file():
+            return (folder / name).read_text(encoding="utf-8")
+    raise RowError("", f"the folder {folder} has no policy.md")

@@ -1,0 +1,98 @@
+"""Finding records of the retail database, and tau2's words for not finding them."""
+
+import json
+from typing import Any
+
+from sea_workloads.domains.base import ToolError
+from sea_workloads.domains.environment import State
+from sea_workloads.domains.overlay import Record
+
+GIFT_CARD = "gift_card"
+
+
+def record(state: State, table: str, key: str, what: str) -> Record:
+    """A record for reading; ToolError "<what> not found" without one."""
+    found = state.agent.get(table, key)
+    if found is None:
+        raise ToolError(f"{what} not found")
+    return found
+
+
+def order(state: State, order_id: str) -> Record:
+    return record(state, "orders", order_id, "Order")
+
+
+def user(state: State, user_id: str) -> Record:
+    return record(state, "users", user_id, "User")
+
+
+def product(state: State, product_id: str) -> Record:
+    return record(state, "products", product_id, "Product")
+
+
+def variant(state: State, product_id: str, item_id: str) -> Record:
+    found: Record | None = product(state, product_id)["variants"].get(item_id)
+    if found is None:
+        raise ToolError("Variant not found")
+    return found
+
+
+def payment_method(state: State, user_id: str, payment_method_id: str) -> Record:
+    found: Record | None = user(state, user_id)["payment_methods"].get(payment_method_id)
+    if found is None:
+        raise ToolError("Payment method not found")
+    return found
+
+
+def add_to_gift_card(state: State, user_id: str, payment_method_id: str, amount: float) -> None:
+    """Changes the balance if the method is a gift card; other methods have none."""
+    if payment_method(state, user_id, payment_method_id)["source"] == GIFT_CARD:
+        card = state.agent.edit("users", user_id)["payment_methods"][payment_method_id]
+        card["balance"] = round(card["balance"] + amount, 2)
+
+
+def text(state: State, table: str, key: str) -> str:
+    """A record as JSON. Texts of untouched records are shared by all episodes."""
+    found = state.agent.get(table, key)
+    if state.agent.owns(table, key):
+        return json.dumps(found)
+    memo: dict[Any, Any] = state.memo
+    known = memo.get(("text", table, key))
+    if known is None:
+        known = memo["text", table, key] = json.dumps(found)
+    return str(known)
+
+
+def users_by_email(state: State) -> dict[str, str]:
+    """User ids by lower-case email; no tool changes an email."""
+    return state.indexed(
+        "emails",
+        lambda: {
+            str(u["email"]).lower(): key for key, u in reversed(list(state.agent.items("users")))
+        },
+    )
+
+
+def users_by_name(state: State) -> dict[tuple[str, str], list[str]]:
+    """User ids by lower-case (first, last) name; no tool changes a name."""
+
+    def build() -> dict[tuple[str, str], list[str]]:
+        found: dict[tuple[str, str], list[str]] = {}
+        for key, u in state.agent.items("users"):
+            name = (u["name"]["first_name"].lower(), u["name"]["last_name"].lower())
+            found.setdefault(name, []).append(key)
+        return found
+
+    return state.indexed("names", build)
+
+
+def variants_by_item(state: State) -> dict[str, Record]:
+    """Variants by item id; no tool changes a product."""
+    return state.indexed(
+        "items",
+        lambda: {
+            item: found
+            for _, p in reversed(list(state.agent.items("products")))
+            for item, found in p["variants"].items()
+        },
+    )
