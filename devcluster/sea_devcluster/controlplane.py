@@ -114,6 +114,18 @@ class ControlPlane:
         """Processes by component, those of `components` only."""
         return {name: self._daemons[name] for name in self.components}
 
+    def silent_ports(self) -> list[tuple[str, int]]:
+        """Ports of those components that do not run now."""
+        ports = self.layout.ports
+        owners = {
+            ETCD: (ports.etcd_client, ports.etcd_peer),
+            API_SERVER: (ports.api,),
+            CONTROLLER_MANAGER: (ports.controller_manager,),
+            SCHEDULER: (ports.scheduler,),
+        }
+        idle = [name for name, daemon in self.daemons.items() if not daemon.alive()]
+        return [(self.address, port) for name in idle for port in owners[name]]
+
     # --- life ---
 
     def start(self) -> Self:

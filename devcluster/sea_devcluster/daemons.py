@@ -21,6 +21,8 @@ from sea_devcluster.processes import ProcessId, descendants, end
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
+_CHILDREN: dict[ProcessId | None, subprocess.Popen[bytes]] = {}
+"""Processes that this program started and must reap, whichever `Daemon` object asks."""
 # Loaded here: between fork and exec nothing may be imported or loaded.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -43,7 +45,6 @@ class Daemon:
         self.name = name
         self.log_file = state_dir / "logs" / f"{name}.log"
         self._record_file = state_dir / "run" / f"{name}.json"
-        self._child: subprocess.Popen[bytes] | None = None
 
     @property
     def process(self) -> ProcessId | None:
@@ -56,14 +57,13 @@ class Daemon:
 
     def alive(self) -> bool:
         """Whether the recorded process runs."""
-        if self._child is not None:
-            self._child.poll()
         process = self.process
         return process is not None and process.alive()
 
     def exit_code(self) -> int | None:
         """Exit code where this program is the parent and has seen it."""
-        return self._child.poll() if self._child is not None else None
+        child = _CHILDREN.get(self.process)
+        return child.poll() if child is not None else None
 
     def start(self, command: Command, *, persistent: bool) -> None:
         """Starts it with its output appended to the log.
@@ -76,7 +76,7 @@ class Daemon:
         for folder in (self.log_file.parent, self._record_file.parent, command.cwd):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with self.log_file.open("ab") as output:
-            self._child = subprocess.Popen(
+            child = subprocess.Popen(
                 list(command.argv),
                 cwd=command.cwd,
                 env={**clean_environment(os.environ), **(command.env or {})},
@@ -86,7 +86,8 @@ class Daemon:
                 start_new_session=True,  # Ctrl-C in the terminal is for the caller alone
                 preexec_fn=None if persistent else _die_with(os.getpid()),  # noqa: PLW1509
             )
-        process = ProcessId.of(self._child.pid)
+        process = ProcessId.of(child.pid)
+        _CHILDREN[process] = child
         record = {"process": asdict(process), "argv": list(command.argv)}
         write_private(self._record_file, json.dumps(record, indent=1))
         log.debug("Started %s as process %d.", self.name, process.pid)
@@ -101,9 +102,8 @@ class Daemon:
             log.debug("%s did not end within %.0f s and was killed.", self.name, grace)
         for member in family:
             end(member, 2.0)
-        if self._child is not None:
-            self._child.wait(10.0)
-            self._child = None
+        if (child := _CHILDREN.pop(process, None)) is not None:
+            child.wait(10.0)  # else it stays as a zombie until this program ends
         self._record_file.unlink(missing_ok=True)
 
     def kill(self) -> None:

@@ -10,7 +10,7 @@ def get(url: str, timeout: float) -> str | None:
     Certificates are not checked: components sign their own for these ports, and all that is asked
     of them is whether they are well.
     """
-    tls = ssl.create_default_context()
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname = False
     tls.verify_mode = ssl.CERT_NONE
     opener = urllib.request.build_opener(

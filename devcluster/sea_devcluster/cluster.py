@@ -1,0 +1,272 @@
+"""A whole devcluster: control plane, object store and nodes under one name.
+
+    cluster = DevCluster("demo").up()       # a second `up` starts only what does not run
+    cluster.kubeconfig, cluster.s3.endpoint
+    cluster.down()                          # leaves no process, no mount, no file
+
+Start: claim a subnet, S3 and control plane side by side, nodes. End: controllers first, so that
+nothing new appears; pods with their grace; nodes; S3; API server; etcd; files.
+"""
+
+import fcntl
+import logging
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from sea_devcluster import machine, paths, records, subnets
+from sea_devcluster.components import CONTROLLER_MANAGER, SCHEDULER
+from sea_devcluster.controlplane import ControlPlane
+from sea_devcluster.daemons import Daemon
+from sea_devcluster.errors import DevclusterError
+from sea_devcluster.images import image_map
+from sea_devcluster.nodes import Node, NodeSpec, grant_rights
+from sea_devcluster.paths import private_folder
+from sea_devcluster.records import Capacity, ClusterRecord
+from sea_devcluster.s3 import S3Server
+from sea_devcluster.shutdown import delete_pods, unmount_below
+from sea_devcluster.subnets import Subnet
+
+log = logging.getLogger(__name__)
+
+DEFAULT_NAME = "default"
+DEMO_NAMESPACE = "sea-demo"
+S3_NAME = "s3.devcluster"
+"""Name of the object store in every pod, whatever its namespace."""
+_VALID_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a cluster is made; of no effect on one that runs, except for more nodes."""
+
+    nodes: int = 1
+    capacity: Capacity | None = None
+    """What each node offers; the whole machine if None."""
+    namespaces: tuple[str, ...] = (DEMO_NAMESPACE,)
+    """Namespaces for which `s3.NAMESPACE.svc` shall name the object store."""
+    extra_images: tuple[str, ...] = field(default=())
+    """More image references that mean this Python environment."""
+
+
+class DevCluster:
+    """One cluster, found by its name.
+
+    Args:
+        name: Lower-case letters, digits and hyphens.
+        state_root: Parent of the cluster's folder; the user's XDG state folder if None.
+        options: How to make it.
+        persistent: Outlives this program. Tests say False, and the kernel ends it with them.
+    """
+
+    def __init__(
+        self,
+        name: str = DEFAULT_NAME,
+        *,
+        state_root: Path | None = None,
+        options: Options | None = None,
+        persistent: bool = True,
+    ) -> None:
+        if not _VALID_NAME.fullmatch(name):
+            raise DevclusterError(
+                f"A devcluster cannot be called {name!r}; use up to 32 lower-case letters, digits "
+                "and hyphens, such as `demo-2`."
+            )
+        self.name = name
+        self.options = options or Options()
+        self.folder = (state_root or paths.state_root()).resolve() / name
+        self._persistent = persistent
+
+    # --- what clients need; valid after `up` ---
+
+    @property
+    def record(self) -> ClusterRecord | None:
+        """What is known about the cluster, None if there is none."""
+        return records.load(self.folder)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Kubeconfig of an administrator."""
+        return self.folder / "kubeconfig"
+
+    @property
+    def plane(self) -> ControlPlane:
+        """The control plane."""
+        address = self._subnet().control_plane
+        return ControlPlane(self.folder, address=address, persistent=self._persistent)
+
+    @property
+    def s3(self) -> S3Server:
+        """The object store; its `endpoint` is an address that host and pods reach alike."""
+        return S3Server(self.folder, address=self._subnet().s3, persistent=self._persistent)
+
+    @property
+    def nodes(self) -> list[Node]:
+        """The nodes."""
+        record, plane = self._require_record(), self.plane
+        return [self._node(plane, record, number) for number in range(1, record.nodes + 1)]
+
+    @property
+    def node(self) -> Node:
+        """The first node."""
+        return self.nodes[0]
+
+    def daemons(self) -> list[Daemon]:
+        """Every component's process, in the order of their start."""
+        nodes = [node.daemon for node in self.nodes]
+        return [self.s3.daemon, *self.plane.daemons.values(), *nodes]
+
+    def silent_ports(self) -> list[tuple[str, int]]:
+        """Ports of components that ran before and are down now: they must be free to run again."""
+        if self.record is None:
+            return []
+        return [
+            *(self.plane.silent_ports() if self.kubeconfig.exists() else []),
+            *self.s3.silent_ports(),
+        ]
+
+    # --- life ---
+
+    def up(self) -> Self:
+        """Starts what does not run and waits until all of it is ready. Idempotent.
+
+        Raises:
+            DevclusterError: Something is missing or did not start. What a first `up` had started
+                until then is stopped again.
+        """
+        with self._lock():
+            first = self.record is None
+            try:
+                self._prepare()
+                self._start()
+            except BaseException:  # Ctrl-C too must not leave half a cluster behind
+                if first:
+                    self._stop(keep_logs=True)
+                raise
+        return self
+
+    def down(self, *, keep_logs: bool = False) -> None:
+        """Stops everything and removes the state folder, except `logs` if asked. Idempotent.
+
+        Raises:
+            DevclusterError: Something cannot be unmounted.
+        """
+        with self._lock():
+            self._stop(keep_logs=keep_logs)
+
+    def __enter__(self) -> Self:
+        return self.up()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    # --- steps ---
+
+    def _prepare(self) -> None:
+        private_folder(self.folder)
+        known = self.record
+        if known is None:
+            known = ClusterRecord(
+                name=self.name,
+                subnet=subnets.claim(self.folder).second,
+                nodes=self.options.nodes,
+                checkout=str(checkout()),
+                capacity=self.options.capacity or machine.capacity(),
+                namespaces=self.options.namespaces,
+            )
+        more = max(known.nodes, self.options.nodes)
+        records.save(self.folder, replace(known, nodes=more))
+
+    def _start(self) -> None:
+        plane, s3 = self.plane, self.s3
+        s3.launch()
+        plane.start()
+        grant_rights(plane.api)
+        nodes = self.nodes
+        for node in nodes:
+            node.launch()
+        s3.start()
+        for node in nodes:
+            node.wait_ready()
+
+    def _stop(self, *, keep_logs: bool) -> None:
+        if self.record is not None:
+            plane = self.plane
+            running = plane.daemons
+            for name in (SCHEDULER, CONTROLLER_MANAGER):
+                running[name].stop()
+            nodes = self.nodes
+            if any(node.daemon.alive() for node in nodes) and plane.api.ready():
+                delete_pods(plane.api)
+            for node in nodes:
+                node.stop()
+            self.s3.stop()
+            plane.stop()
+            unmount_below(self.folder)
+        subnets.release(self.folder)
+        self._remove_files(keep_logs=keep_logs)
+
+    def _remove_files(self, *, keep_logs: bool) -> None:
+        if not self.folder.is_dir():
+            return
+        for entry in self.folder.iterdir():
+            if keep_logs and entry.name == "logs":
+                continue
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry, ignore_errors=True)
+            else:
+                entry.unlink(missing_ok=True)
+        if not any(self.folder.iterdir()):
+            self.folder.rmdir()
+
+    def _node(self, plane: ControlPlane, record: ClusterRecord, number: int) -> Node:
+        subnet = Subnet(record.subnet)
+        names = [S3_NAME, *(f"s3.{namespace}.svc" for namespace in record.namespaces)]
+        spec = NodeSpec(
+            cluster=self.name,
+            number=number,
+            address=subnet.node(number),
+            pod_subnet=subnet.pods(number),
+            capacity=record.capacity,
+            images=image_map(self.options.extra_images),
+            # Named by the subnet: two clusters may have one name in different state folders.
+            memory_root=machine.SHM / f"sea-devcluster-{os.getuid()}-{record.subnet}-{number}",
+            hosts=dict.fromkeys(names, subnet.s3),
+        )
+        return Node(plane, spec, persistent=self._persistent)
+
+    def _require_record(self) -> ClusterRecord:
+        record = self.record
+        if record is None:
+            raise DevclusterError(
+                f"There is no devcluster {self.name!r} in {self.folder.parent}; start it with "
+                f"`python -m sea_devcluster up --name {self.name}`."
+            )
+        return record
+
+    def _subnet(self) -> Subnet:
+        return Subnet(self._require_record().subnet)
+
+    @contextmanager
+    def _lock(self) -> Iterator[None]:
+        """One `up` or `down` of this cluster at a time."""
+        root = private_folder(self.folder.parent)
+        with (root / f".{self.name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+
+def checkout() -> Path:
+    """The clone that this code runs from."""
+    return Path(__file__).resolve().parents[2]

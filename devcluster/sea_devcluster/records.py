@@ -1,0 +1,60 @@
+"""What a cluster remembers about itself: `cluster.json` in its state folder."""
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from sea_devcluster.paths import write_private
+
+FILE = "cluster.json"
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What each node offers to pods, as Kubernetes quantities."""
+
+    cpu: str
+    memory: str
+    gpus: int = 0
+
+    def resources(self) -> dict[str, str]:
+        """The node agent's `resources`."""
+        gpus = {"nvidia.com/gpu": str(self.gpus)} if self.gpus else {}
+        return {"cpu": self.cpu, "memory": self.memory, "pods": "110", **gpus}
+
+
+@dataclass(frozen=True)
+class ClusterRecord:
+    """One cluster's identity, written before anything is started."""
+
+    name: str
+    subnet: int
+    """A of 127.A.0.0/16."""
+    nodes: int
+    checkout: str
+    """The clone that started it."""
+    capacity: Capacity
+    namespaces: tuple[str, ...] = ()
+    """Namespaces in which `s3.NAMESPACE.svc` names the object store."""
+
+
+def save(folder: Path, record: ClusterRecord) -> None:
+    """Writes the record in one step."""
+    write_private(folder / FILE, json.dumps(asdict(record), indent=1))
+
+
+def load(folder: Path) -> ClusterRecord | None:
+    """Reads the record; None where there is no cluster."""
+    try:
+        content = json.loads((folder / FILE).read_text())
+    except FileNotFoundError:
+        return None
+    capacity = Capacity(**content.pop("capacity"))
+    namespaces = tuple(content.pop("namespaces"))
+    return ClusterRecord(**content, capacity=capacity, namespaces=namespaces)
+
+
+def list_clusters(root: Path) -> list[tuple[Path, ClusterRecord]]:
+    """All clusters below a state root, by name."""
+    folders = sorted(root.iterdir()) if root.is_dir() else []
+    return [(folder, record) for folder in folders if (record := load(folder))]
