@@ -11,10 +11,10 @@ import sys
 
 from sea_workloads.trainer.errors import FencedError
 from sea_workloads.trainer.report import Report
+from sea_workloads.trainer.supervision import FENCED
 from sea_workloads.trainer.world import World
 
 log = logging.getLogger("sea.trainer")
-FENCED = 3
 CLIENT_PATIENCE_S = 240.0
 
 

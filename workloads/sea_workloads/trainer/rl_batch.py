@@ -1,5 +1,6 @@
 """A batch of trajectory groups as arrays: what the RL step reads, and what it reports of it."""
 
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,11 +27,14 @@ class RlBatch:
     groups: int
     mean_reward: float
     dropped_groups: int
+    crc32: int
+    """Of everything that is trained on: two steps with the same number saw the same batch."""
 
     def metrics(self, version: int) -> dict[str, float]:
         """What doesn't depend on the model; `version` is the trainer's before the step."""
         made = np.concatenate([v[m > 0] for v, m in zip(self.versions, self.masks, strict=True)])
         return {
+            "batch_crc32": float(self.crc32),
             "reward": self.mean_reward,
             "dropped_groups": float(self.dropped_groups),
             "tokens": float(sum(len(one) for one in self.tokens)),
@@ -54,7 +58,20 @@ def unpack(batch: Batch) -> RlBatch:
         groups=len(batch.groups),
         mean_reward=batch.mean_reward,
         dropped_groups=batch.dropped_groups,
+        crc32=checksum(batch),
     )
+
+
+def checksum(batch: Batch) -> int:
+    """crc32 over group names, rewards and the trajectories' bytes, in order."""
+    crc = 0
+    for group in batch.groups:
+        crc = zlib.crc32(group.group_id.encode(), crc)
+        crc = zlib.crc32(np.asarray(group.rewards, "<f8").tobytes(), crc)
+        for one in group.trajectories:
+            for part in (one.tokens, one.mask, one.logprobs, one.versions):
+                crc = zlib.crc32(part, crc)
+    return crc
 
 
 def _advantages(rewards: list[float]) -> list[float]:
