@@ -1,0 +1,158 @@
+"""Whole decisions: what a pass would do about one world or another."""
+
+import dataclasses
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Restarts
+from sea_operator.decide import decide
+from sea_operator.plan import Outcome, Suspension
+from sea_operator.wish import desired
+
+
+def told(make, observed, **wish):
+    """The same world whose coordinator already has the newest instructions."""
+    plan = decide(observed, make.context())
+    return dataclasses.replace(
+        observed, state=observed.state.model_copy(update={"desired_digest": plan.desired.digest})
+    )
+
+
+def test_a_settled_world_needs_no_write(make):
+    plan = decide(told(make, make.observed()), make.context())
+    assert (plan.secret, plan.applies, plan.removals, plan.send) == (None, (), (), False)
+    assert plan.requeue == 1.0
+
+
+def test_a_new_job_gets_a_token_services_before_sets_and_no_message(make):
+    job = make.job()
+    plan = decide(make.observed(job, children={}, pods=(), token=None, state=None), make.context())
+    assert plan.secret["metadata"]["name"] == "j-auth"
+    assert [child["kind"] for child in plan.applies] == ["Service"] * 4 + ["StatefulSet"] * 4
+    assert not plan.send
+    assert plan.course.generation == 1
+
+
+def test_a_deleted_child_comes_back_alone(make):
+    observed = make.observed()
+    children = {key: live for key, live in observed.children.items() if key[1] != "j-rollout"}
+    plan = decide(dataclasses.replace(observed, children=children), make.context())
+    assert [child["metadata"]["name"] for child in plan.applies] == ["j-rollout", "j-rollout"]
+
+
+def test_a_complete_stage_moves_the_wish_to_the_next(make):
+    plan = decide(make.observed(state=make.state("sft")), make.context())
+    assert (plan.desired.stage_index, plan.send) == (1, True)
+    assert plan.requeue < 1
+
+
+def test_a_complete_job_keeps_its_pods_until_the_status_says_so(make):
+    state = make.state("sft", "rl", "eval")
+    plan = decide(make.observed(state=state), make.context())
+    assert plan.course.outcome is Outcome.COMPLETE
+    assert plan.course.replicas[Role.TRAINER] == 2
+    stored = make.status(make.condition("Complete", "True"), stage="eval")
+    plan = decide(make.observed(make.job(status=stored), state=state), make.context())
+    assert set(plan.course.replicas.values()) == {0}
+    assert not plan.send
+
+
+def test_a_failed_generation_is_left_behind_and_counted_once(make):
+    observed = make.observed(state=make.state(trainer_failure=make.failure()))
+    plan = decide(observed, make.context())
+    assert plan.course.generation == 2
+    assert plan.course.restarts == Restarts(counted=1, recent=[int(make.now)])
+    assert (plan.desired.generation, plan.send) == (2, True)
+    after = make.job(status=make.status(generation=2, restarts=plan.course.restarts))
+    again = decide(dataclasses.replace(observed, job=after), make.context())
+    assert again.course.generation == 2
+    assert again.course.restarts == plan.course.restarts
+    assert again.send, "the wish is sent until the coordinator has it"
+
+
+def test_the_coordinators_generation_is_never_undercut(make):
+    plan = decide(make.observed(state=make.state(generation=7)), make.context())
+    assert plan.course.generation == 7
+
+
+def test_suspend_drains_first_and_resume_begins_a_new_generation(make):
+    job = make.job(spec=make.spec(suspend=True), status=make.status(), generation=2)
+    plan = decide(make.observed(job), make.context())
+    assert plan.course.suspension is Suspension.DRAINING
+    assert plan.desired.drain
+    assert plan.course.replicas[Role.TRAINER] == 2
+    released = make.status(make.condition("Suspended", "True"))
+    zero = dict.fromkeys(make.children(make.job()), 0)
+    assert zero
+    resumed = make.job(status=released, generation=3)
+    plan = decide(make.observed(resumed, state=None), make.context())
+    assert plan.course.suspension is Suspension.NONE
+    assert plan.course.generation == 2
+    assert plan.course.replicas[Role.TRAINER] == 2
+
+
+def test_a_missing_secret_holds_everything_but_keeps_what_runs(make):
+    plan = decide(make.observed(secrets={}), make.context())
+    assert plan.course.halt.reason == "SecretNotFound"
+    assert (plan.applies, plan.removals, plan.send) == ((), (), False)
+    assert plan.requeue == make.context().intervals.stalled
+
+
+def test_a_role_that_the_spec_dropped_is_removed_with_its_uid(make):
+    before = make.job(status=make.status())
+    job = make.job(spec=make.spec(userModel={"engine": "Scripted"}), status=make.status())
+    plan = decide(make.observed(job, children=make.children(before)), make.context())
+    assert {(removal.kind.name, removal.name, removal.uid) for removal in plan.removals} == {
+        ("StatefulSet", "j-user", "uid-StatefulSet-j-user"),
+        ("Service", "j-user", "uid-Service-j-user"),
+    }
+
+
+def test_an_edit_of_the_data_is_sent_and_restarts_nothing(make):
+    old = make.observed()
+    spec = make.spec(data={"sft": ["s3://bucket/other.jsonl"]})
+    job = make.job(spec=spec, status=make.status(), generation=2)
+    plan = decide(dataclasses.replace(told(make, old), job=job), make.context())
+    assert (plan.applies, plan.removals, plan.send) == ((), (), True)
+
+
+def test_the_digest_covers_every_field_but_itself(make):
+    job = make.job()
+    one = desired(job, job.spec, stage_index=0, generation=1, drain=False)
+    other = desired(job, job.spec, stage_index=0, generation=1, drain=True)
+    assert one.digest != other.digest
+    assert one.run_url == "s3://bucket/prefix/j-0a1b2c3d"
+
+
+def test_pods_of_dead_nodes_go_by_force_behind_a_new_generation(make):
+    observed = make.observed()
+    stuck = [
+        dataclasses.replace(pod, deleted=make.now - 100, node="gone", ready=False)
+        if pod.name == "j-trainer-1"
+        else pod
+        for pod in observed.pods
+    ]
+    world = dataclasses.replace(observed, pods=tuple(stuck), dead_nodes=frozenset({"gone"}))
+    plan = decide(world, make.context())
+    assert plan.course.generation == 2
+    assert [(r.name, r.grace_seconds) for r in plan.fenced_removals] == [("j-trainer-1", 0)]
+
+
+def test_a_failed_job_begins_anew_when_its_spec_is_edited(make):
+    failed = make.condition("Failed", "True", observed_generation=1)
+    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), generation=4)
+    still = decide(make.observed(make.job(status=status)), make.context())
+    assert still.course.outcome is Outcome.FAILED
+    assert set(still.course.replicas.values()) == {0}
+    edited = decide(make.observed(make.job(status=status, generation=2)), make.context())
+    assert edited.course.outcome is Outcome.RUNNING
+    assert edited.course.generation == 5
+    assert edited.course.restarts.recent == []
+
+
+def test_stages_appended_to_a_complete_job_run(make):
+    done = make.status(make.condition("Complete", "True"), stage="eval")
+    more = make.spec(stages=[*make.raw_spec()["stages"], {"name": "rl-2", "type": "Rl", "rl": {}}])
+    plan = decide(make.observed(make.job(spec=more, status=done), state=None), make.context())
+    assert plan.course.outcome is Outcome.RUNNING
+    assert plan.course.stage_index == 3
+    assert plan.course.replicas[Role.TRAINER] == 2
