@@ -1,0 +1,85 @@
+"""The `sea` command: what it writes, what it says, how it ends."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from sea_workloads.cli import main
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("shop")
+    sizes = ["--dialogues", "60", "--train-tasks", "40", "--test-tasks", "20"]
+    assert main(["data", "shop", "--out", str(out), *sizes]) == 0
+    return out
+
+
+def test_generated_files_pass_the_check(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = [str(path) for path in sorted(data.glob("*.jsonl"))]
+    assert len(files) == 4
+    assert main(["data", "check", *files]) == 0
+    assert "no problem found" in capsys.readouterr().out
+    assert not list(data.rglob("*.partial"))
+
+
+def test_bad_rows_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "rl.jsonl"
+    file.write_text('{"id": "shop_1"}\n{\n{"id": "mars_1"}\n{"id": "shop_2", "db_path": "/x"}\n')
+    assert main(["data", "check", str(file)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith(f"{file}:2: row: isn't valid JSON")
+    assert out[1].startswith(f"{file}:3: user_scenario.instructions.domain: There is no domain")
+    assert out[2] == f"{file}:4: db_path: '/x' leaves the folder of the databases"
+    assert out[-1] == "3 bad rows"
+
+
+def test_a_model_and_its_token_counts(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = tmp_path / "tiny"
+    files = [str(data / "sft.jsonl"), str(data / "user_sft.jsonl")]
+    assert main(["model", "tiny", "--data", *files, "--out", str(model)]) == 0
+    assert (model / "model.safetensors").is_file()
+    capsys.readouterr()
+    tasks = str(data / "rl_train.jsonl")
+    assert main(["data", "stats", *files, tasks, "--tokenizer", str(model)]) == 0
+    out = capsys.readouterr().out
+    assert "tokens per dialogue, user" in out
+    assert "tasks of shop" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["data", "check", "nowhere.jsonl"], "sea: nowhere.jsonl: No such file"),
+        (["data", "replay", "--domain", "mars", "--data", "."], "There is no domain 'mars'"),
+        (["data", "replay", "--domain", "retail", "--data", "nowhere"], "no db.json or db.toml"),
+        (["model", "tiny", "--data", "nowhere", "--out", "x"], "sea: nowhere: No such file"),
+    ],
+)
+def test_errors_are_sentences(
+    arguments: list[str], sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == 1
+    assert sentence in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments", [[], ["data"], ["data", "nope"], ["data", "shop"]])
+def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+
+
+def test_no_heavy_library_is_imported() -> None:
+    code = (
+        "import sys, sea_workloads.cli.app, sea_workloads.users.model,"
+        "sea_workloads.users.external,"
+        "sea_workloads.episodes.episode\n"
+        "print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert done.stdout.strip() == "[]", done.stderr

@@ -1,0 +1,208 @@
+"""Simulated users: the script, the model at token level, the endpoint with its faults."""
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from sea_workloads.domains.shop.customer import STOP, Customer
+from sea_workloads.domains.shop.scenario import Intent, Opening, Script
+from sea_workloads.model import vocabulary
+from sea_workloads.tokens.renderer import Renderer
+from sea_workloads.users import external
+from sea_workloads.users.base import Signal, UserUnavailableError, signal_in
+from sea_workloads.users.external import ExternalUser
+from sea_workloads.users.model import ModelUser
+from sea_workloads.users.prompt import system_prompt
+from sea_workloads.users.scripted import ScriptedUser
+
+SCRIPT = Script(Intent.ADDRESS, "A7", "Kim5@shop", "Elm 5", Opening.NOTHING)
+
+
+def agent(text: str) -> list[dict[str, str]]:
+    return [{"role": "assistant", "content": text}]
+
+
+@pytest.mark.parametrize("opening", list(Opening))
+def test_the_customer_gives_away_what_its_script_says(opening: Opening) -> None:
+    script = Script(Intent.CANCEL, "A7", "Kim5@shop", "", opening)
+    for seed in range(8):
+        said = Customer(script, random.Random(seed)).say(None)
+        assert ("A7" in said) == (opening is not Opening.NOTHING)
+        assert ("Kim5@shop" in said) == (opening is Opening.BOTH)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answer"),
+    [
+        ("Which order?", "A7"),
+        ("Your email?", "Kim5@shop"),
+        ("To what address?", "Elm 5"),
+        ("All done. Goodbye.", STOP),
+        ("Blah", "understand"),
+        ("", "understand"),
+    ],
+)
+def test_the_customer_answers(asked: str, answer: str) -> None:
+    assert answer in Customer(SCRIPT, random.Random(0)).say(asked)
+
+
+def test_the_customer_leaves_an_agent_that_makes_no_sense() -> None:
+    customer = Customer(SCRIPT, random.Random(0))
+    assert [customer.say("Blah") == STOP for _ in range(3)] == [False, False, True]
+
+
+def test_same_seed_same_words() -> None:
+    said = {ScriptedUser(SCRIPT.scenario(), seed=3).say([]) for _ in range(5)}
+    assert len(said) == 1
+
+
+def test_a_scenario_without_a_script_is_read_out() -> None:
+    user = ScriptedUser({"instructions": {"reason_for_call": "R", "known_info": "K"}}, seed=0)
+    heard = [
+        user.say([]),
+        user.say(agent("Who?")),
+        user.say(agent("Sure?")),
+        user.say(agent("Ok.")),
+    ]
+    assert heard == ["R", "K", "Yes, please.", Signal.STOP]
+
+
+def test_the_shops_prompt_is_short_and_others_explain_the_signals() -> None:
+    assert system_prompt(SCRIPT.scenario()) == (
+        "Send order A7 to Elm 5. Email Kim5@shop. First give nothing."
+    )
+    scenario = {"persona": "Terse.", "instructions": {"domain": "retail", "known_info": "Zip 1."}}
+    long = system_prompt(scenario)
+    assert all(text in long for text in ("Terse.", "Zip 1.", *Signal))
+    assert "Be nice." in system_prompt({"instructions": "Be nice."})
+
+
+def test_signals_are_found_anywhere() -> None:
+    assert signal_in("bye ###TRANSFER###.") is Signal.TRANSFER
+    assert signal_in("bye") is None
+
+
+async def test_the_model_sees_its_own_dialogue_as_growing_tokens() -> None:
+    renderer = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+    prompts: list[list[int]] = []
+    answers = iter(["Cancel it.", "", "A7 ###STOP###"])
+
+    async def generate(ids: Sequence[int], max_tokens: int) -> Sequence[int]:
+        prompts.append(list(ids))
+        return renderer.agent_turn({"role": "assistant", "content": next(answers)})
+
+    user = ModelUser(SCRIPT.scenario(), renderer, generate, context_length=400, max_tokens=50)
+    assert await user.reply([]) == "Cancel it."
+    assert await user.reply(agent("Which?")) == Signal.STOP, "an empty answer ends the dialogue"
+    assert await user.reply([*agent("Which?"), *agent("Hm?")]) == "A7 ###STOP###"
+    assert prompts[1][: len(prompts[0])] == prompts[0]
+    assert renderer.decode(prompts[1][len(prompts[0]) :]) == (
+        "Cancel it.<|im_end|>\n<|im_start|>user\nWhich?<|im_end|>\n<|im_start|>assistant\n"
+    )
+
+
+async def test_a_model_without_room_stops() -> None:
+    renderer = Renderer(vocabulary.train(["user\n"] * 3, 300))
+
+    async def generate(ids: Sequence[int], max_tokens: int) -> Sequence[int]:
+        raise AssertionError("there is no room")
+
+    user = ModelUser(SCRIPT.scenario(), renderer, generate, context_length=10, max_tokens=50)
+    assert await user.reply([]) == Signal.STOP
+
+
+async def serve(handler: web.RequestHandler) -> tuple[web.AppRunner, str]:
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    port = runner.addresses[0][1]
+    return runner, f"http://127.0.0.1:{port}/v1"
+
+
+@pytest.fixture(autouse=True)
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(external, "_FIRST_PAUSE_S", 0.001)
+
+
+async def ask(handler: web.RequestHandler, timeout_s: float = 5.0) -> str:
+    runner, url = await serve(handler)
+    try:
+        async with aiohttp.ClientSession() as session:
+            user = ExternalUser(
+                SCRIPT.scenario(), session, url=url, model="m", api_key="k", timeout_s=timeout_s
+            )
+            return await user.reply(
+                [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+            )
+    finally:
+        await runner.cleanup()
+
+
+async def test_an_endpoint_gets_the_dialogue_with_roles_exchanged() -> None:
+    seen: dict[str, object] = {}
+
+    async def handler(request: web.Request) -> web.Response:
+        seen.update(await request.json(), key=request.headers["Authorization"])
+        return web.json_response({"choices": [{"message": {"content": " Fine. "}}]})
+
+    assert await ask(handler) == "Fine."
+    messages = seen["messages"]
+    assert isinstance(messages, list)
+    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
+    assert (messages[3]["content"], seen["key"], seen["model"]) == ("Yes?", "Bearer k", "m")
+
+
+async def test_a_busy_endpoint_is_asked_again() -> None:
+    calls = 0
+
+    async def handler(_: web.Request) -> web.Response:
+        nonlocal calls
+        calls += 1
+        if calls < 3:
+            return web.Response(status=500)
+        return web.json_response({"choices": [{"message": {"content": "Ok"}}]})
+
+    assert await ask(handler) == "Ok"
+
+
+async def hang(_: web.Request) -> web.Response:
+    await asyncio.Event().wait()
+    raise AssertionError
+
+
+async def broken(_: web.Request) -> web.Response:
+    return web.Response(status=500, text="boom")
+
+
+async def refusing(_: web.Request) -> web.Response:
+    return web.Response(status=401, text="who are you")
+
+
+async def nonsense(_: web.Request) -> web.Response:
+    return web.json_response({"x": 1})
+
+
+async def no_json(_: web.Request) -> web.Response:
+    return web.Response(text="<html>")
+
+
+@pytest.mark.parametrize(
+    ("handler", "reason"),
+    [
+        (hang, "Timeout"),
+        (broken, "500: boom"),
+        (refusing, "401: who are you"),
+        (nonsense, "no chat completion"),
+        (no_json, "JSONDecodeError"),
+    ],
+)
+async def test_no_answer_is_no_verdict(handler: web.RequestHandler, reason: str) -> None:
+    with pytest.raises(UserUnavailableError, match=reason):
+        await ask(handler, timeout_s=0.2)
