@@ -55,6 +55,9 @@ class WeightQueryReply(Message):
     """None while only the base model (version 0) exists or nothing is newer than asked."""
     required: int
     """Smallest version that an engine of this stream may serve and be Ready."""
+    anchor: WeightVersion | None = None
+    """Newest version newer than asked that lies in the object store, where `newest` doesn't:
+    what to take when `newest` can't be had because its trainer has gone."""
 
 
 class Adopted(Message):

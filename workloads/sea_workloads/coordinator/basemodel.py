@@ -1,0 +1,105 @@
+"""The base model of each weight stream, prepared in the object store before anything loads it."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.wire.desired import Desired
+from sea_workloads.coordinator import program
+from sea_workloads.coordinator.data.check import dialogue_files
+from sea_workloads.coordinator.data.jsonl import lines
+from sea_workloads.coordinator.data.problems import DataProblem
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.lines import objects
+from sea_workloads.store import urls
+from sea_workloads.store.errors import PreconditionFailedError
+from sea_workloads.store.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
+
+READY = "READY.json"
+TINY = "builtin:tiny"
+HUB = "hf://"
+MOST_DIALOGUES = 20000
+"""A tokenizer of about a thousand tokens has seen enough after so many."""
+
+
+def prepare(store: ObjectStore, desired: Desired, stream: str) -> str:
+    """Address of the stream's HF folder, complete. Blocking; the same after every restart.
+
+    Raises:
+        DataProblem: there is no such model.
+    """
+    spec, source = desired.spec, program.model_source(desired.spec, stream)
+    if source.startswith(urls.SCHEME):
+        return _in_place(store, source)
+    own = stream == program.USER and source != spec.model.source
+    target = urls.join(desired.run_url, "base-user" if own else "base")
+    if not store.exists(urls.join(target, READY)):
+        with tempfile.TemporaryDirectory(prefix="base-") as folder:
+            _fetch(store, spec, source, Path(folder))
+            _upload(store, Path(folder), target, source)
+    return urls.folder(target)
+
+
+def _in_place(store: ObjectStore, source: str) -> str:
+    if not store.exists(urls.join(source, "config.json")):
+        raise DataProblem(
+            "ModelNotFound",
+            f"{source} has no config.json, so it is no model in HF layout. Correct the source.",
+        )
+    return urls.folder(source)
+
+
+def _fetch(store: ObjectStore, spec: Spec, source: str, folder: Path) -> None:
+    if source == TINY:
+        _build_tiny(store, spec, folder)
+    else:
+        _download_from_hub(source.removeprefix(HUB), folder)
+
+
+def _build_tiny(store: ObjectStore, spec: Spec, folder: Path) -> None:
+    # Imported here: the tokenizer's library is not needed again in the life of this process.
+    from sea_workloads.domains import registry
+    from sea_workloads.model import corpus, tiny
+
+    policies = [registry.get(name).system_prompt() for name in spec.domains]
+    dialogues = islice(_dialogues(store, spec), MOST_DIALOGUES)
+    tiny.build(corpus.texts(dialogues, policies), folder, spec.model.context_length)
+
+
+def _dialogues(store: ObjectStore, spec: Spec) -> Iterator[list[dict[str, Any]]]:
+    files = dict.fromkeys(file for stage in spec.stages for file in dialogue_files(spec, stage))
+    for file in files:
+        for _, row in objects(lines(store, file), file):
+            if not isinstance(row, RowError):
+                answer = [row["answer"]] if isinstance(row.get("answer"), dict) else []
+                yield [*row.get("messages", []), *answer]
+
+
+def _download_from_hub(name: str, folder: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(name, local_dir=folder, etag_timeout=30.0)
+    except Exception as error:
+        raise DataProblem(
+            "ModelNotFound",
+            f"hf://{name} could not be downloaded ({error}). Check the name, the network and "
+            "HF_TOKEN, or copy the model to S3 and name it as s3://bucket/prefix.",
+        ) from error
+
+
+def _upload(store: ObjectStore, folder: Path, target: str, source: str) -> None:
+    """READY.json last: whoever sees it sees a complete folder."""
+    files = store.upload_folder(folder, target)
+    body = {"source": source, "files": [file._asdict() for file in files]}
+    try:
+        store.put_if(urls.join(target, READY), json.dumps(body, indent=2).encode(), None)
+    except PreconditionFailedError:
+        log.warning("another coordinator prepared %s at the same time", target)

@@ -1,0 +1,66 @@
+"""Task rows as prompts: checked by `sea_workloads.data.rl`, bound to the job's domains and data."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+from sea_workloads.coordinator.data.problems import RowProblem
+from sea_workloads.data import paths, rl
+from sea_workloads.data.errors import RowError
+
+
+@dataclass(frozen=True)
+class TaskRow:
+    """One prompt. Keyed by position: published files disagree on whether `id` is unique."""
+
+    file: str
+    line: int
+    domain: str
+    task: dict[str, Any]
+    """The row with `evaluation_criteria` parsed."""
+    database: str | None
+    """`s3://` address; None where the domain makes its own."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+def task_row(
+    file: str, line: int, row: dict[str, Any], domains: Collection[str], databases: str | None
+) -> TaskRow:
+    """One row, checked.
+
+    Raises:
+        RowProblem: BadRow, BadDatabasePath or UnknownDomain.
+    """
+    try:
+        task = rl.task(row, key=f"{file}:{line}")
+        database = _database(task.db_path, databases)
+    except RowError as error:
+        raise row_problem(error.at(file, line)) from error
+    if task.domain not in domains:
+        raise RowProblem(
+            "UnknownDomain",
+            file,
+            line,
+            f"the row belongs to the domain '{task.domain}', but spec.domains lists "
+            f"{', '.join(sorted(domains))}. Add the domain there or remove the row.",
+        )
+    return TaskRow(file, line, task.domain, dict(task.row), database)
+
+
+def row_problem(error: RowError) -> RowProblem:
+    """The problem of the job for an error that knows its file and line."""
+    reason = "BadDatabasePath" if error.field == "db_path" else "BadRow"
+    field = f"{error.field} " if error.field else "the row "
+    message = f"{field}{error.reason}. Correct or remove the line."
+    return RowProblem(reason, error.file, error.line, message)
+
+
+def _database(path: str | None, databases: str | None) -> str | None:
+    if path is None:
+        return None
+    if databases is None:
+        raise RowError("db_path", f"is '{path}', but spec.data.databases is not set")
+    return paths.join(databases, path)

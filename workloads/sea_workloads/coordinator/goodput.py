@@ -1,0 +1,56 @@
+"""How much of the time produced steps that count: pure arithmetic over the progress rows."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+RECENT_STEPS = 8
+
+
+class StepRow(NamedTuple):
+    """One optimizer step as reported; `time` in unix seconds at its end."""
+
+    step: int
+    generation: int
+    time: float
+    metrics: dict[str, float]
+
+
+def is_seconds(metric: str) -> bool:
+    return metric.endswith("_s") and not metric.endswith("_per_s")
+
+
+def durations(rows: Sequence[StepRow]) -> list[float]:
+    """Seconds of each step: `step_s`, else since the generation's previous step, else its parts.
+
+    A generation's first step counts the time that its parts (`*_s`) say, not the restart before it.
+    """
+    previous: dict[int, float] = {}
+    found = []
+    for row in rows:
+        parts = sum(value for name, value in row.metrics.items() if is_seconds(name))
+        since = row.time - previous[row.generation] if row.generation in previous else parts
+        found.append(max(0.0, row.metrics.get("step_s", since)))
+        previous[row.generation] = row.time
+    return found
+
+
+def goodput(rows: Sequence[StepRow], end: float) -> float | None:
+    """Share of the time since the first step began that made steps which count, 0 to 1.
+
+    A step that was computed again after a restart counts once, with its last duration; the time
+    that its first computation took is lost, like the time of the restart itself.
+    """
+    if not rows:
+        return None
+    seconds = durations(rows)
+    last = {row.step: taken for row, taken in zip(rows, seconds, strict=True)}
+    total = end - (rows[0].time - seconds[0])
+    return min(1.0, sum(last.values()) / total) if total > 0 else 1.0
+
+
+def remaining_seconds(rows: Sequence[StepRow], step: int, total_steps: int) -> float | None:
+    """Time to the stage's end at the pace of the last steps; None before the first."""
+    if not rows:
+        return None
+    recent = sorted(durations(rows)[-RECENT_STEPS:])
+    return max(0, total_steps - step) * recent[len(recent) // 2]

@@ -1,0 +1,200 @@
+"""Who runs which episode: handing out, taking results, and taking back from workers that are gone.
+
+A lease belongs to one pod in one life of its worker. Every hand-out has a new id, so a result that
+comes after its lease was taken back finds nothing and is refused: each episode is counted once.
+"""
+
+import json
+import logging
+import math
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from sea_api.v1alpha1.job import Spec
+from sea_workloads.coordinator.ledger import episodes
+from sea_workloads.coordinator.ledger.database import Database
+from sea_workloads.coordinator.ledger.episodes import Worker
+from sea_workloads.coordinator.ledger.states import EpisodeState
+from sea_workloads.wire.rollouts import (
+    EpisodeKind,
+    EpisodeResult,
+    Lease,
+    LeaseRequest,
+    Trajectory,
+    UserSettings,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the episodes of the running stage are generated."""
+
+    temperature: float
+    max_tokens_per_turn: int
+    max_turns: int
+    context_length: int
+    user: UserSettings
+
+
+def user_settings(spec: Spec) -> UserSettings:
+    user = spec.user_model
+    return UserSettings(
+        engine=user.engine,
+        url=user.url,
+        model=user.model or spec.model.name,
+        temperature=user.temperature,
+        max_tokens=user.max_tokens,
+    )
+
+
+def take(
+    db: Database,
+    request: LeaseRequest,
+    *,
+    stage: str,
+    epoch: str,
+    now: float,
+    refill: Callable[[], bool],
+) -> list[sqlite3.Row]:
+    """Up to `want` episodes for a worker: lost ones first, then the oldest pending, then new ones.
+
+    Args:
+        epoch: changes when the ledger was restored, so that no old lease id comes back.
+        refill: issues one more group if the gate allows; False where it doesn't.
+    """
+    worker = Worker(request.pod, request.incarnation)
+    with db.transaction():
+        lost = _lost(db, worker, request.holding, stage)[: request.want]
+        missing = request.want - len(lost)
+        while missing > (waiting := len(episodes.pending(db, stage, missing))):
+            if not refill():
+                break
+        chosen = episodes.pending(db, stage, missing) if missing > 0 else []
+        for row in chosen:
+            episodes.lease(db, row, worker, epoch, now)
+        del waiting
+        keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
+        return [_reread(db, number, sample) for number, sample in keys]
+
+
+def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -> list[sqlite3.Row]:
+    """Leases that this worker was given by an answer which never reached it."""
+    if holding is None:
+        return []
+    known = set(holding)
+    return [
+        row
+        for row in episodes.leased_to(db, worker)
+        if row["lease_id"] not in known and row["stage"] == stage
+    ]
+
+
+def _reread(db: Database, number: int, sample: int) -> sqlite3.Row:
+    found = db.row(
+        episodes.WITH_GROUP + "WHERE e.group_number = ? AND e.sample = ?", number, sample
+    )
+    assert found is not None
+    return found
+
+
+def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
+    """The wire form of a leased episode."""
+    return Lease(
+        lease_id=row["lease_id"],
+        stage=row["stage"],
+        kind=EpisodeKind(row["kind"]),
+        group_id=row["group_id"],
+        sample=row["sample"],
+        attempt=row["attempt"],
+        domain=row["domain"],
+        task=json.loads(row["task"]),
+        database=row["database"],
+        seed=row["seed"],
+        temperature=sampling.temperature,
+        max_tokens_per_turn=sampling.max_tokens_per_turn,
+        max_turns=sampling.max_turns,
+        context_length=sampling.context_length,
+        user=sampling.user,
+    )
+
+
+def accept(db: Database, result: EpisodeResult, now: float) -> bool:
+    """Books a result; False where the lease isn't this worker's any more.
+
+    The same result sent again (its answer got lost) is acknowledged and not counted again.
+    """
+    with db.transaction():
+        row = episodes.by_lease(db, result.lease_id)
+        if row is None or (row["pod"], row["incarnation"]) != (result.pod, result.incarnation):
+            return False
+        if row["state"] != EpisodeState.LEASED:
+            return bool(row["state"] == EpisodeState.DONE)
+        fault = _fault(row, result)
+        if fault:
+            log.warning("%s: %s", result.lease_id, fault)
+            episodes.fail(db, row, fault, now)
+        else:
+            episodes.finish(db, row, result, _mean_version(result.trajectory), now)
+        return True
+
+
+def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
+    """Why an episode must be run again; empty where its result counts."""
+    if result.reward is None or not math.isfinite(result.reward):
+        return result.error or "The worker reported no reward and no reason."
+    if row["kind"] == EpisodeKind.EVAL and result.trajectory is None:
+        return ""
+    if result.trajectory is None:
+        return "The worker sent a reward without a trajectory."
+    return _malformed(result.trajectory)
+
+
+def _malformed(trajectory: Trajectory) -> str:
+    length = len(trajectory.mask)
+    sizes = (len(trajectory.tokens), len(trajectory.logprobs), len(trajectory.versions))
+    if sizes != (4 * length, 4 * length, 4 * length):
+        return f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
+    if not trajectory.loss_mask().any():
+        return "The trajectory has no generated token."
+    return ""
+
+
+def _mean_version(trajectory: Trajectory | None) -> float | None:
+    if trajectory is None:
+        return None
+    versions = trajectory.token_versions()[trajectory.loss_mask() == 1]
+    return float(np.mean(versions)) if len(versions) else None
+
+
+def release(db: Database, lease_id: str, worker: Worker) -> bool:
+    """Gives an unfinished episode back; False where the lease isn't this worker's any more."""
+    with db.transaction():
+        row = episodes.by_lease(db, lease_id)
+        if row is None or (row["pod"], row["incarnation"]) != (worker.pod, worker.incarnation):
+            return False
+        if row["state"] == EpisodeState.LEASED:
+            episodes.give_back(db, row)
+        return True
+
+
+def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> int:
+    """Takes back the leases of workers that are gone; returns how many.
+
+    Args:
+        gone: why a worker counts as gone, None where it doesn't.
+    """
+    with db.transaction():
+        expired = 0
+        for row in episodes.leased(db):
+            current = episodes.by_lease(db, row["lease_id"])
+            reason = gone(Worker(row["pod"], row["incarnation"]))
+            # Giving up on one episode cancels its siblings in the same pass.
+            if reason and current is not None and current["state"] == EpisodeState.LEASED:
+                episodes.fail(db, current, reason, now)
+                expired += 1
+        return expired

@@ -1,0 +1,1 @@
+"""The ledger: the life of every trajectory group, in one SQLite file, written by one process."""

@@ -1,0 +1,124 @@
+"""An empty volume: the ledger comes back from the newest checkpoint, if there is one.
+
+Groups that were running or admitted after that checkpoint are issued again, because the dataset
+cursor went back with everything else.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.v1alpha1.status import EvaluationResult
+from sea_api.wire.desired import Desired
+from sea_workloads.coordinator import program, snapshot
+from sea_workloads.coordinator.errors import LedgerError
+from sea_workloads.coordinator.ledger import documents, episodes
+from sea_workloads.coordinator.ledger.database import Database
+from sea_workloads.store import urls
+from sea_workloads.store.errors import ObjectNotFoundError
+from sea_workloads.store.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
+
+INITIALISED = "initialised"
+VOLATILE = ("world", "trainer-failure")
+"""Documents about processes that did not survive what made the restore necessary."""
+
+
+def is_initialised(db: Database) -> bool:
+    """False for a new file, and for one whose restore was interrupted."""
+    return documents.text(db, INITIALISED) is not None
+
+
+def fetch(store: ObjectStore, desired: Desired, target: Path) -> str | None:
+    """Downloads the newest snapshot to `target`; None where the job has no checkpoint. Blocking."""
+    for stage in _training_stages(desired):
+        head = _json(
+            store, urls.join(desired.run_url, f"stages/{stage.name}/checkpoints/head.json")
+        )
+        if head and head.get("checkpoints"):
+            url = snapshot_url(desired.run_url, stage.name, head["checkpoints"][-1])
+            _download(store, url, target)
+            return url
+    return None
+
+
+def _training_stages(desired: Desired) -> Iterator[Stage]:
+    """The current stage and those before it, newest first."""
+    stages = desired.spec.stages[: desired.stage_index + 1]
+    return (stage for stage in reversed(stages) if program.trains(stage))
+
+
+def snapshot_url(run_url: str, stage: str, checkpoint: dict[str, Any]) -> str:
+    """The snapshot lies beside the manifest that head.json names."""
+    folder = str(checkpoint["manifest_key"]).rstrip("/").split("/")[-2]
+    return urls.join(run_url, "stages", stage, "checkpoints", folder, snapshot.FILE)
+
+
+def _download(store: ObjectStore, url: str, target: Path) -> None:
+    size = store.size(url)
+    if size is None:
+        raise LedgerError(
+            f"The checkpoint has no ledger snapshot at {url}. Restore the object, or delete the "
+            "stage's head.json to start the stage anew."
+        )
+    store.download_file(url, target, size)
+
+
+def _json(store: ObjectStore, url: str) -> dict[str, Any] | None:
+    try:
+        found: dict[str, Any] = json.loads(store.get(url))
+    except ObjectNotFoundError:
+        return None
+    return found
+
+
+def replace(target: Path, part: Path) -> Database:
+    """Puts a downloaded snapshot in the ledger's place and opens it.
+
+    Raises:
+        LedgerError: the file is damaged.
+    """
+    fresh = Database(part)
+    damage = fresh.damage()
+    with fresh.transaction():
+        # Not this coordinator's own before `begin`: a kill in between must lead here again.
+        documents.delete(fresh, INITIALISED)
+    fresh.compact()
+    fresh.close()
+    if damage:
+        raise LedgerError(f"The downloaded ledger snapshot is damaged: {damage}.")
+    for suffix in ("-wal", "-shm"):
+        Path(f"{target}{suffix}").unlink(missing_ok=True)
+    part.replace(target)
+    return Database(target)
+
+
+def begin(db: Database) -> None:
+    """Makes a new or restored ledger this coordinator's own. Old lease ids never come back."""
+    with db.transaction(durable=True):
+        for row in episodes.leased(db):
+            episodes.give_back(db, row)
+        for name in VOLATILE:
+            documents.delete(db, name)
+        documents.put_text(db, "epoch", uuid.uuid4().hex[:6])
+        documents.put_text(db, INITIALISED, "true")
+
+
+def read_evaluations(store: ObjectStore, desired: Desired) -> dict[str, list[EvaluationResult]]:
+    """Reports of evaluation stages that are over, by stage. Blocking."""
+    found = {}
+    for stage in desired.spec.stages[: desired.stage_index]:
+        if stage.type == StageType.EVALUATION:
+            report = _json(store, report_url(desired.run_url, stage.name))
+            if report:
+                found[stage.name] = [EvaluationResult(**item) for item in report["results"]]
+    return found
+
+
+def report_url(run_url: str, stage: str) -> str:
+    return urls.join(run_url, "evaluation", f"{stage}.json")

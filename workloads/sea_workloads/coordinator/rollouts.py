@@ -1,0 +1,116 @@
+"""The rollout side: who may lease now, how many groups may start, what a result changes."""
+
+import logging
+
+from sea_api.v1alpha1.stages import Stage, StageType
+from sea_workloads.coordinator import evaluation, gate, leases, program
+from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.data import order
+from sea_workloads.coordinator.leases import Sampling
+from sea_workloads.coordinator.ledger import groups, registry, stages
+from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, Lease, LeaseRequest, Leases
+
+log = logging.getLogger(__name__)
+
+ROLLOUT_STAGES = (StageType.RL, StageType.EVALUATION)
+
+
+def lease(core: Coordinator, request: LeaseRequest) -> Leases | None:
+    """Episodes for a worker, None while there is nothing it may do."""
+    stage = core.running_stage
+    if stage is None or request.want < 1 or core.desired.drain or not _may_lease(core, request):
+        return None
+    rows = leases.take(
+        core.ledger,
+        request,
+        stage=stage.name,
+        epoch=core.epoch,
+        now=core.wall(),
+        refill=lambda: _refill(core, stage),
+    )
+    found: list[Lease] = [leases.message(row, _sampling(core, stage)) for row in rows]
+    return Leases(leases=found) if found else None
+
+
+def _may_lease(core: Coordinator, request: LeaseRequest) -> bool:
+    """Only a living worker whose engine serves what the stage wants, with a user to talk to."""
+    stage = core.stage
+    beat = core.members.get(request.pod)
+    if stage is None or stage.type not in ROLLOUT_STAGES or beat is None:
+        return False
+    if beat.incarnation != request.incarnation or beat.adopted is None:
+        return False
+    if beat.adopted < core.required(program.POLICY):
+        return False
+    if not program.needs_user_engine(core.desired.spec):
+        return True
+    return bool(core.members.user_addresses(core.required(program.USER)))
+
+
+def capacity(core: Coordinator, stage: Stage) -> int:
+    """Groups that the staleness gate lets start now."""
+    block = program.rl_block(stage)
+    return gate.capacity(
+        max_concurrent=block.max_concurrent_groups,
+        running=groups.running(core.ledger, stage.name),
+        accepted=groups.accepted(core.ledger, stage.name),
+        version=core.publish_progress(),
+        staleness=block.max_staleness,
+        batch=block.prompts_per_step,
+        steps=block.steps,
+    )
+
+
+def _refill(core: Coordinator, stage: Stage) -> bool:
+    """Issues the next prompt of the dataset as a group, if data and gate allow."""
+    if stage.type != StageType.RL or core.data is None or core.problem is not None:
+        return False
+    if capacity(core, stage) < 1:
+        return False
+    block, rows = program.rl_block(stage), core.data.rows(core.desired.spec.data.rl)
+    cursor = stages.draw(core.ledger, stage.name)
+    row = rows[order.row_at(cursor, len(rows), block.seed)]
+    groups.issue(
+        core.ledger,
+        groups.NewGroup(
+            id=f"{stage.name}-{cursor:06d}",
+            stage=stage.name,
+            kind=EpisodeKind.TRAIN,
+            row_key=row.key,
+            domain=row.domain,
+            database=row.database,
+            task=row.task,
+            seeds=[
+                order.sampling_seed(block.seed, cursor, sample)
+                for sample in range(block.trajectories_per_prompt)
+            ],
+        ),
+    )
+    return True
+
+
+def _sampling(core: Coordinator, stage: Stage) -> Sampling:
+    spec = core.desired.spec
+    block = program.rl_block(stage) if stage.type == StageType.RL else evaluation.block(stage)
+    return Sampling(
+        temperature=block.temperature,
+        max_tokens_per_turn=block.max_tokens_per_turn,
+        max_turns=block.max_turns,
+        context_length=spec.model.context_length,
+        user=leases.user_settings(spec),
+    )
+
+
+def result(core: Coordinator, episode: EpisodeResult) -> bool:
+    """Books a result and wakes whom it concerns; False where the lease is another's by now."""
+    accepted = leases.accept(core.ledger, episode, core.wall())
+    if accepted:
+        core.generated.add(episode.generated_tokens)
+        core.bells.leases.ring()
+        core.bells.batches.ring()
+        core.bells.runner.ring()
+    return accepted
+
+
+def newest_policy(core: Coordinator) -> int:
+    return registry.newest(core.ledger, program.POLICY)

@@ -1,0 +1,61 @@
+"""What all routes share: the application's coordinator, JSON in and out, errors as statuses."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.errors import CoordinatorFault, NotReadyError, RefusedError
+from sea_workloads.store.errors import StoreError
+
+CORE: web.AppKey[Coordinator] = web.AppKey("coordinator", Coordinator)
+Model = TypeVar("Model", bound=BaseModel)
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def core_of(request: web.Request) -> Coordinator:
+    return request.app[CORE]
+
+
+async def body(request: web.Request, model: type[Model]) -> Model:
+    """The request's JSON; raises RefusedError naming what is wrong with it."""
+    try:
+        return model.model_validate_json(await request.read())
+    except ValidationError as error:
+        raise RefusedError(f"The body is no {model.__name__}: {error}") from error
+
+
+def number(request: web.Request, name: str) -> int:
+    """A number of the query or path; raises RefusedError where it is missing or none."""
+    text = request.match_info.get(name) or request.query.get(name, "")
+    try:
+        return int(text)
+    except ValueError as error:
+        raise RefusedError(f"'{name}' must be a whole number, it is '{text}'.") from error
+
+
+def reply(message: BaseModel) -> web.Response:
+    return web.Response(text=message.model_dump_json(), content_type="application/json")
+
+
+def done() -> web.Response:
+    return web.json_response({})
+
+
+@web.middleware
+async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Our exceptions as statuses with their sentence."""
+    try:
+        return await handler(request)
+    except StoreError as error:
+        return _refuse(NotReadyError.status, str(error))
+    except CoordinatorFault as error:
+        return _refuse(error.status, str(error))
+
+
+def _refuse(status: int, message: str) -> web.Response:
+    text = json.dumps({"error": message})
+    return web.Response(status=status, text=text, content_type="application/json")

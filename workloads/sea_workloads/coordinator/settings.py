@@ -1,0 +1,40 @@
+"""What the pod's environment says, read once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class SettingsError(Exception):
+    """The pod was not started by the operator, or by a broken one."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    job: str
+    namespace: str
+    uid: str
+    token: str
+    host: str
+    data_dir: Path
+    port: int = 8080
+
+
+def from_environment(env: Mapping[str, str]) -> Settings:
+    """Raises SettingsError naming the variables that are missing."""
+    names = ("SEA_JOB", "SEA_NAMESPACE", "SEA_JOB_UID", "SEA_TOKEN", "POD_IP", "SEA_DATA_DIR")
+    missing = [name for name in names if not env.get(name)]
+    if missing:
+        raise SettingsError(
+            f"The coordinator needs {', '.join(missing)} in its environment; the operator sets "
+            "them on the pods it creates."
+        )
+    return Settings(
+        job=env["SEA_JOB"],
+        namespace=env["SEA_NAMESPACE"],
+        uid=env["SEA_JOB_UID"],
+        token=env["SEA_TOKEN"],
+        host=env["POD_IP"],
+        data_dir=Path(env["SEA_DATA_DIR"]),
+        port=int(env.get("SEA_PORT") or 8080),
+    )
