@@ -20,7 +20,6 @@ from .kubeconfig import load_connection
 from .names import HostsKeeper
 from .pids import kill_leftovers
 from .podworker import PodWorker, pod_folder
-from .ports import PortWatch
 from .references import References
 from .reflector import Reflector
 from .registration import NodeRegistration
@@ -67,20 +66,21 @@ class NodeAgent:
                 await server.stop()
 
     def _make_kit(self, api: ApiClient, session: aiohttp.ClientSession, bwrap: str) -> NodeKit:
+        config = self._config
+        events = EventRecorder(api, config.node_name, self._now)
         return NodeKit(
-            config=self._config,
+            config=config,
             api=api,
             references=References(api),
-            events=EventRecorder(api, self._config.node_name, self._now),
-            addresses=AddressPool(self._config.pod_subnet),
-            names=HostsKeeper(api, self._config.hosts, self._config.api_host),
+            events=events,
+            addresses=AddressPool(config.pod_subnet),
+            names=HostsKeeper(api, events, config.hosts, config.api_host),
             session=session,
             bwrap=bwrap,
             now=self._now,
         )
 
     async def _start(self, kit: NodeKit, registration: NodeRegistration) -> None:
-        ports = PortWatch(kit.api, kit.names.slices, kit.events)
         pods = Reflector(
             kit.api,
             "/api/v1/pods",
@@ -91,9 +91,8 @@ class NodeAgent:
             registration.run(),
             kit.events.run(),
             kit.names.run(),
-            kit.names.slices.run(),
-            ports.run(),
-            ports.services.run(),
+            kit.names.services.run(),
+            kit.names.pods.run(),
             pods.run(),
         ):
             self._spawn(work)

@@ -33,7 +33,7 @@ class NodeConfig(BaseModel):
     node_name: str
     """Name of the Node object."""
     kubeconfig: Path
-    """How to reach the API server as one who reads Secrets, Services, EndpointSlices..."""
+    """How to reach the API server as one who reads Services and all pods."""
     root: Path
     """Folder for everything of the pods; belongs to this agent alone."""
     address: str

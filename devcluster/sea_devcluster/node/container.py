@@ -234,7 +234,7 @@ class ContainerRunner:
                 await self._stop.wait()
 
     def _output(self) -> list[bytes]:
-        return self.log.read(self.log.run or 0)[-FALLBACK_LINES:]
+        return self.log.tail(self.log.run or 0, FALLBACK_LINES)
 
     def _set(self, record: ContainerRecord) -> None:
         if record != self.record:

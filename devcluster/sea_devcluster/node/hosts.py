@@ -1,18 +1,17 @@
 """The text of a pod's /etc/hosts: this node's stand-in for cluster DNS. Pure.
 
-A Service's name resolves to the address of one of its ready endpoints (the lowest), because nothing
-translates clusterIPs here; so `targetPort` must equal `port`. EndpointSlices carry the names of
-StatefulSet pods (`hostname`) and say `ready` for unready pods of Services with
-publishNotReadyAddresses, exactly what cluster DNS would publish.
+A Service's name resolves to the address of one of its ready pods (the lowest), because nothing
+translates clusterIPs here; so `targetPort` must equal `port`. Names of StatefulSet pods come from
+their hostname and subdomain. Which pods count is in `endpoints`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from .endpoints import address_of, published
 from .wire import Json
 
 CLUSTER_DOMAIN = "cluster.local"
-_SERVICE_LABEL = "kubernetes.io/service-name"
 
 
 @dataclass(frozen=True, order=True)
@@ -34,25 +33,21 @@ class NameRecord:
         return spellings
 
 
-def name_records(slices: Iterable[Json], api_host: str) -> list[NameRecord]:
-    """Every name that the EndpointSlices of the cluster publish, sorted."""
+def name_records(services: Iterable[Json], pods: Iterable[Json], api_host: str) -> list[NameRecord]:
+    """Every name that cluster DNS would publish, sorted."""
+    by_namespace: dict[str, list[Json]] = {}
+    for pod in pods:
+        by_namespace.setdefault(pod["metadata"]["namespace"], []).append(pod)
     records = {NameRecord("default", "kubernetes", "", api_host)}
-    services: dict[tuple[str, str], list[str]] = {}
-    for one in slices:
-        metadata = one["metadata"]
-        service = (metadata.get("labels") or {}).get(_SERVICE_LABEL)
-        if not service or service == "kubernetes":
-            continue
-        key = (metadata["namespace"], service)
-        for endpoint in one.get("endpoints") or []:
-            if (endpoint.get("conditions") or {}).get("ready") is False:
-                continue
-            for address in endpoint["addresses"]:
-                services.setdefault(key, []).append(address)
-                if endpoint.get("hostname"):
-                    records.add(NameRecord(*key, endpoint["hostname"], address))
-    for (namespace, service), addresses in services.items():
-        records.add(NameRecord(namespace, service, "", min(addresses, key=_numerically)))
+    for service in services:
+        namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
+        behind = published(service, by_namespace.get(namespace, []))
+        for pod in behind:
+            if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == name:
+                records.add(NameRecord(namespace, name, host_name(pod), address_of(pod)))
+        if behind:
+            first = min(map(address_of, behind), key=_numerically)
+            records.add(NameRecord(namespace, name, "", first))
     return sorted(records)
 
 
@@ -93,23 +88,6 @@ def hosts_text(
         if spellings:
             lines.append(f"{record.address}\t{' '.join(spellings)}")
     return "\n".join(["# Written by the devcluster's node agent.", *lines]) + "\n"
-
-
-def untranslated_ports(service: Json, slices: Iterable[Json]) -> list[str]:
-    """Sentences for the ports of a clusterIP Service that pods listen on under another number."""
-    if service["spec"].get("clusterIP") in (None, "None", ""):
-        return []
-    listening = {
-        port.get("name") or "": port.get("port")
-        for one in slices
-        for port in one.get("ports") or []
-    }
-    return [
-        f"port {port['port']} of the Service is {target} in its pods: the devcluster doesn't "
-        "translate ports, connect to the pods' port or make targetPort equal to port."
-        for port in service["spec"].get("ports") or []
-        if (target := listening.get(port.get("name") or "")) not in (None, port["port"])
-    ]
 
 
 def _numerically(address: str) -> tuple[int, ...]:

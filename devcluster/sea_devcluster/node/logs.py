@@ -10,6 +10,7 @@ from .wire import micro_timestamp
 
 LINE_LIMIT = 1 << 18
 QUEUE_LINES = 8192
+TAIL_BYTES = 1 << 16
 
 
 class ContainerLog:
@@ -67,6 +68,14 @@ class ContainerLog:
             if path.exists():
                 content += path.read_bytes()
         return content.split(b"\n")[:-1]
+
+    def tail(self, run: int, lines: int) -> list[bytes]:
+        """The last lines of a run, looking at its last 64 KiB only."""
+        if not self.exists(run):
+            return []
+        with self._path(run).open("rb") as file:
+            file.seek(max(0, self._path(run).stat().st_size - TAIL_BYTES))
+            return file.read().split(b"\n")[:-1][-lines:]
 
     def exists(self, run: int) -> bool:
         """Whether that run has a log."""

@@ -1,17 +1,24 @@
-"""Keeps every pod's /etc/hosts up to date with the cluster's Services and endpoints."""
+"""Keeps every pod's /etc/hosts up to date with the cluster's Services and pods."""
 
 import asyncio
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from .api import ApiClient
-from .hosts import hosts_text, name_records, own_names
+from .endpoints import untranslated_ports
+from .events import EventRecorder
+from .hosts import NameRecord, hosts_text, name_records, own_names
 from .reflector import Reflector
 from .wire import Json
 
+log = logging.getLogger(__name__)
+
 DEBOUNCE_SECONDS = 0.05
+IDLE_SHARE = 10.0
+"""Computing names takes at most a tenth of the time, however many pods the cluster has."""
 
 
 @dataclass(frozen=True)
@@ -26,13 +33,19 @@ class HostsFile:
 
 
 class HostsKeeper:
-    """Watches EndpointSlices and rewrites hosts files in place, as bind mounts need."""
+    """Watches Services and all pods, and rewrites hosts files in place, as bind mounts need."""
 
-    def __init__(self, api: ApiClient, extra: Mapping[str, str], api_host: str) -> None:
-        self.slices = Reflector(api, "/apis/discovery.k8s.io/v1/endpointslices", self._changed)
+    def __init__(
+        self, api: ApiClient, events: EventRecorder, extra: Mapping[str, str], api_host: str
+    ) -> None:
+        self.services = Reflector(api, "/api/v1/services", self._changed)
+        self.pods = Reflector(api, "/api/v1/pods", self._changed)
+        self._events = events
         self._extra = dict(extra)
         self._api_host = api_host
         self._files: dict[str, HostsFile] = {}
+        self._records: list[NameRecord] = []
+        self._warned: set[tuple[str, str]] = set()
         self._dirty = asyncio.Event()
 
     def add(self, pod: Json, address: str, path: Path) -> None:
@@ -52,24 +65,51 @@ class HostsKeeper:
 
     async def run(self) -> None:
         """Rewrite until cancelled; changes that come together are written together."""
+        loop = asyncio.get_running_loop()
+        pause = DEBOUNCE_SECONDS
         while True:
             await self._dirty.wait()
-            await asyncio.sleep(DEBOUNCE_SECONDS)
+            await asyncio.sleep(pause)
             self._dirty.clear()
-            for entry in list(self._files.values()):
-                self._write(entry)
+            began = loop.time()
+            try:
+                self._rewrite()
+                self._warn_about_ports()
+            except (OSError, KeyError):
+                log.exception("Names of the cluster couldn't be written")
+            pause = max(DEBOUNCE_SECONDS, IDLE_SHARE * (loop.time() - began))
+
+    def _rewrite(self) -> None:
+        services, pods = self.services.objects.values(), self.pods.objects.values()
+        self._records = name_records(services, pods, self._api_host)
+        for entry in list(self._files.values()):
+            self._write(entry)
+
+    def _warn_about_ports(self) -> None:
+        """An Event on the Service for each port that only a real cluster would translate."""
+        for service in self.services.objects.values():
+            metadata = service["metadata"]
+            pods = [
+                pod
+                for pod in self.pods.objects.values()
+                if pod["metadata"]["namespace"] == metadata["namespace"]
+            ]
+            for sentence in untranslated_ports(service, pods):
+                if (metadata["uid"], sentence) not in self._warned:
+                    self._warned.add((metadata["uid"], sentence))
+                    about = {**service, "kind": "Service"}
+                    self._events.record(about, "Warning", "PortsNotTranslated", sentence)
 
     def _changed(self, _old: Json | None, _new: Json | None) -> None:
         self._dirty.set()
 
     def _write(self, entry: HostsFile) -> None:
-        records = name_records(self.slices.objects.values(), self._api_host)
         extra: dict[str, list[str]] = {}
         for name, address in self._extra.items():
             extra.setdefault(address, []).append(name)
         for address, names in entry.aliases:
             extra.setdefault(address, []).extend(names)
-        text = hosts_text(entry.address, entry.names, entry.namespace, records, extra)
+        text = hosts_text(entry.address, entry.names, entry.namespace, self._records, extra)
         write_in_place(entry.path, text.encode())
 
 

@@ -2,13 +2,15 @@
 
 import asyncio
 import base64
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 from .api import ApiClient
 from .errors import ApiError, MissingReferenceError
 from .wire import Json
 
 CACHE_SECONDS = 0.5
+_LAG_ATTEMPTS = 10
+_LAG_SECONDS = 0.1
 _PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 Data = Mapping[str, bytes]
 
@@ -43,11 +45,23 @@ class References:
     async def _fetch(self, kind: str, namespace: str, name: str) -> Data | None:
         try:
             path = f"/api/v1/namespaces/{namespace}/{_PLURALS[kind]}/{name}"
-            return _decode(kind, await self._api.get(path))
+            return _decode(kind, await despite_lag(lambda: self._api.get(path)))
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
+
+
+async def despite_lag(request: Callable[[], Awaitable[Json]]) -> Json:
+    """Repeat what the Node authorizer forbids: it learns of a new pod a moment after we do."""
+    for _ in range(_LAG_ATTEMPTS):
+        try:
+            return await request()
+        except ApiError as error:
+            if error.status != 403:
+                raise
+        await asyncio.sleep(_LAG_SECONDS)
+    return await request()
 
 
 def missing_object(kind: str, namespace: str, name: str) -> MissingReferenceError:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from .api import ApiClient
+from .references import despite_lag
 from .wire import Json, parse_timestamp
 
 RENEW_AFTER = 0.8
@@ -50,5 +51,5 @@ class PodTokens:
                 },
             },
         }
-        answer: Json = (await self._api.create(path, body))["status"]
-        return answer
+        answer: Json = await despite_lag(lambda: self._api.create(path, body))
+        return dict(answer["status"])

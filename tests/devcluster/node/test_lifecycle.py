@@ -1,0 +1,195 @@
+"""How containers end and begin again: restarts, probes, grace periods, logs of it all."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.cluster
+
+
+def restarts(namespace, helpers, name, count):
+    return namespace.until(
+        "pods",
+        name,
+        lambda one: (
+            helpers.container_status(one).get("restartCount", 0) >= count
+            and "running" in helpers.container_status(one)["state"]
+        ),
+    )
+
+
+def test_a_killed_process_is_restarted(namespace, helpers):
+    namespace.run("victim", helpers.shell("echo run; exec sleep 300"))
+    pod = namespace.running("victim")
+    first_id = helpers.container_status(pod)["containerID"]
+    pid = namespace.until_true(lambda: namespace.agent.main_pid(pod, "main"), "a main process")
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    pod = restarts(namespace, helpers, "victim", 1)
+    assert time.monotonic() - began < 3
+    status = helpers.container_status(pod)
+    assert status["restartCount"] == 1
+    last = status["lastState"]["terminated"]
+    assert (last["exitCode"], last["reason"]) == (137, "Error")
+    assert last["containerID"] == first_id != status["containerID"]
+    assert namespace.logs("victim", "--previous") == "run\n"
+
+
+def test_crashes_back_off(namespace, helpers):
+    namespace.run("crash", helpers.shell("echo crash >&2; exit 7"))
+
+    def backing_off(pod):
+        status = helpers.container_status(pod)
+        waiting = status.get("state", {}).get("waiting", {})
+        return waiting.get("reason") == "CrashLoopBackOff" and status["restartCount"] >= 2
+
+    pod = namespace.until("pods", "crash", backing_off)
+    status = helpers.container_status(pod)
+    assert "back-off 1s" in status["state"]["waiting"]["message"]
+    assert status["lastState"]["terminated"]["exitCode"] == 7
+    assert pod["status"]["phase"] == "Running"
+    assert "crash" in namespace.logs("crash")
+
+
+def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
+    namespace.run(
+        "typo", {**helpers.shell(""), "command": ["no-such-program"]}, restartPolicy="Never"
+    )
+    pod = namespace.until("pods", "typo", lambda one: one["status"]["phase"] == "Failed")
+    ended = helpers.container_status(pod)["state"]["terminated"]
+    assert (ended["exitCode"], ended["reason"]) == (128, "StartError")
+    assert "no-such-program" in ended["message"]
+
+
+def test_the_grace_period_is_honoured(namespace, helpers):
+    script = "trap 'echo done > /sea/data/done; sleep 1; exit 0' TERM; "
+    script += "echo up; while true; do sleep 0.05; done"
+    mounts = [{"name": "data", "mountPath": "/sea/data"}]
+    namespace.run(
+        "graceful",
+        helpers.shell(script, volumeMounts=mounts),
+        terminationGracePeriodSeconds=10,
+        volumes=[{"name": "data", "emptyDir": {}}],
+    )
+    namespace.running("graceful")
+    namespace.output("graceful", "up")
+    pod = namespace.get("pods", "graceful")
+    file = namespace.agent.root / "pods" / pod["metadata"]["uid"] / "volumes" / "data" / "done"
+    namespace.delete("pods", "graceful")
+    namespace.until_true(file.exists, "the file written by the SIGTERM handler", 5)
+    namespace.until_gone("pods", "graceful", 5)
+    namespace.until_true(lambda: not file.exists(), "the volume's deletion")
+
+
+def test_sigkill_comes_after_the_grace_period(namespace, helpers):
+    namespace.run(
+        "deaf",
+        helpers.shell("trap '' TERM; echo up; while true; do sleep 0.1; done"),
+        terminationGracePeriodSeconds=1,
+    )
+    pod = namespace.running("deaf")
+    namespace.output("deaf", "up")
+    pid = namespace.agent.main_pid(pod, "main")
+    began = time.monotonic()
+    namespace.delete("pods", "deaf")
+    namespace.until_gone("pods", "deaf", 10)
+    assert 0.9 < time.monotonic() - began < 4
+    assert not alive(pid)
+
+
+def test_a_forced_delete_is_immediate(namespace, helpers):
+    namespace.run(
+        "forced",
+        helpers.shell("trap '' TERM; echo up; while true; do sleep 0.1; done"),
+        terminationGracePeriodSeconds=60,
+    )
+    pod = namespace.running("forced")
+    namespace.output("forced", "up")
+    pid = namespace.agent.main_pid(pod, "main")
+    namespace.delete("pods", "forced", gracePeriodSeconds=0)
+    namespace.until_true(lambda: not alive(pid), "the end of the process", 3)
+
+
+def test_liveness_failures_restart(namespace, helpers):
+    script = "touch /tmp/ok; sleep 1; rm /tmp/ok; sleep 300"
+    probe = {"exec": {"command": ["cat", "/tmp/ok"]}, "periodSeconds": 1, "failureThreshold": 1}
+    namespace.run("sick", helpers.shell(script, livenessProbe=probe))
+    pod = restarts(namespace, helpers, "sick", 1)
+    assert helpers.container_status(pod)["lastState"]["terminated"]["exitCode"] in {137, 143}
+    events = namespace.api.get(namespace.path("events"))["items"]
+    reasons = {one["reason"] for one in events if one["involvedObject"]["name"] == "sick"}
+    assert {"Pulled", "Created", "Started", "Unhealthy", "Killing"} <= reasons
+
+
+def test_readiness_moves_the_address_in_and_out_of_the_service(namespace, helpers):
+    server = """
+import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200 if os.path.exists('/sea/data/ready') else 503)
+        self.end_headers()
+http.server.HTTPServer((os.environ['POD_IP'], 8080), Handler).serve_forever()
+"""
+    env = [{"name": "POD_IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}}]
+    probe = {"httpGet": {"path": "/", "port": "http"}, "periodSeconds": 1, "failureThreshold": 1}
+    container = helpers.python(
+        server,
+        env=env,
+        readinessProbe=probe,
+        ports=[{"name": "http", "containerPort": 8080}],
+        volumeMounts=[{"name": "data", "mountPath": "/sea/data"}],
+    )
+    ports = [{"port": 8080}]
+    service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}}
+    namespace.create("services", service)
+    pod = namespace.run("web", container, volumes=[{"name": "data", "emptyDir": {}}])
+    folder = namespace.agent.root / "pods" / pod["metadata"]["uid"] / "volumes" / "data"
+
+    namespace.run("client", helpers.shell("exec sleep 300"))
+    client = namespace.running("client")["metadata"]["uid"]
+    hosts = namespace.agent.root / "pods" / client / "hosts"
+    inode = hosts.stat().st_ino
+    namespace.until("pods", "web", lambda one: helpers.container_status(one).get("started"))
+    assert "web" not in hosts.read_text()
+    (folder / "ready").touch()
+    address = namespace.running("web")["status"]["podIP"]
+    namespace.until_true(lambda: f"{address}\tweb." in hosts.read_text(), "the Service's name")
+    (folder / "ready").unlink()
+    namespace.until_true(lambda: "web" not in hosts.read_text(), "the name's removal")
+    assert hosts.stat().st_ino == inode
+
+
+def test_logs_follow_tail_and_timestamps(namespace, helpers):
+    namespace.run(
+        "talks",
+        helpers.shell("for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done"),
+        restartPolicy="Never",
+    )
+    namespace.output("talks", "line 1")
+    assert namespace.logs("talks", "--follow").split("\n") == [f"line {i}" for i in range(1, 6)] + [
+        ""
+    ]
+    assert namespace.logs("talks", "--tail=2") == "line 4\nline 5\n"
+    assert namespace.logs("talks", "--tail=1", "--timestamps").startswith("20")
+    assert namespace.logs("talks", "--limit-bytes=6") == "line 1"
+    refused = namespace.kubectl("exec", "talks", "--", "true")
+    assert refused.returncode != 0
+
+
+def test_exec_is_refused_with_a_sentence(namespace, helpers):
+    namespace.run("quiet", helpers.shell("exec sleep 300"))
+    namespace.running("quiet")
+    refused = namespace.kubectl("exec", "quiet", "--", "true")
+    assert refused.returncode != 0
+    assert "doesn't implement exec" in refused.stderr
+
+
+def alive(pid):
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
