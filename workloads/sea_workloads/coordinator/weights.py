@@ -3,6 +3,7 @@
 import json
 import logging
 
+from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.status import WeightsStatus
 from sea_workloads.coordinator import program
 from sea_workloads.coordinator.core import Coordinator
@@ -15,6 +16,8 @@ from sea_workloads.wire.weights import Adopted, ModelReply, WeightQueryReply, We
 log = logging.getLogger(__name__)
 
 MANIFEST = "registry.json"
+
+TORCH_NAMES = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
 
 
 def require_stream(stream: str) -> None:
@@ -90,7 +93,7 @@ def model(core: Coordinator, stream: str) -> ModelReply | None:
     return ModelReply(
         url=core.models[stream],
         name=spec.model.name,
-        precision=spec.model.precision,
+        precision=TORCH_NAMES[spec.model.precision],
         context_length=spec.model.context_length,
         tensor_parallel=role.parallelism.tensor,
         expert_parallel=role.parallelism.expert > 1,

@@ -79,6 +79,7 @@ class ModelReply(Message):
     """`s3://` HF folder."""
     name: str
     precision: str
+    """Torch name without the prefix: float32, bfloat16."""
     context_length: int
     tensor_parallel: int
     expert_parallel: bool
