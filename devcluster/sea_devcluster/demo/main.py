@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from rich.console import Console
 
+from sea_devcluster import preflight
 from sea_devcluster.cluster import DevCluster
+from sea_devcluster.cluster import Options as ClusterOptions
 from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.existing_cluster import existing_cluster
 from sea_devcluster.demo.memory import MemorySampler, Usage
@@ -18,6 +20,11 @@ from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.run import run, step
 from sea_devcluster.demo.target import ObjectServer, Target
 from sea_devcluster.errors import DevclusterError
+from sea_devcluster.records import Capacity
+
+NEEDS = preflight.Needs(memory_gib=14, disk_gib=5)
+OVERCOMMITTED = Capacity(cpu="8", memory="14Gi")
+"""The pods of the demo wait for each other most of the time and share the cores."""
 
 
 @dataclass(frozen=True)
@@ -57,10 +64,11 @@ def _run(options: Options, console: Console, *, measure_memory: bool) -> Finishe
 @contextmanager
 def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
     """A fresh cluster; stopped on any failure, and at the end if the options say so."""
-    cluster = DevCluster(options.name)
+    cluster = DevCluster(options.name, options=ClusterOptions(capacity=OVERCOMMITTED))
     if cluster.record is not None:
         with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
             cluster.down()
+    preflight.require(NEEDS)
     with step(console, "Starting a Kubernetes control plane, an S3 server and a node"):
         cluster.up()
     finished = False

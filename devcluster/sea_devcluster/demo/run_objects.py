@@ -26,7 +26,15 @@ class RunObjects:
         spans: list[dict[str, Any]] = json.loads(self._read("reports/timeline.json"))
         return spans
 
-    def _read(self, key: str) -> str:
+    def json(self, key: str) -> Any:
+        """An object below the run's root, parsed."""
+        return json.loads(self._read(key))
+
+    def bytes(self, key: str) -> bytes:
+        """An object below the run's root."""
         reply = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
         body: bytes = reply["Body"].read()
-        return body.decode()
+        return body
+
+    def _read(self, key: str) -> str:
+        return self.bytes(key).decode()

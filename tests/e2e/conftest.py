@@ -1,0 +1,117 @@
+"""A devcluster with the operator installed, shared by all end-to-end tests of a session."""
+
+import copy
+import os
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+import yaml
+from sea_devcluster.cluster import DevCluster
+from sea_devcluster.demo import job as demo_job
+from sea_devcluster.demo import run as demo_run
+from sea_devcluster.demo.kubectl import Kubectl
+from sea_devcluster.demo.main import target_of
+from sea_devcluster.demo.poll import job_reader
+from sea_devcluster.demo.run_objects import RunObjects
+
+ROOT = Path(__file__).parents[2]
+POLL_SECONDS = 0.3
+DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--test-tasks", "16"]
+
+
+class E2E:
+    """A cluster to run jobs on and to break things in."""
+
+    def __init__(self, cluster: DevCluster, folder: Path) -> None:
+        self.cluster, self.folder = cluster, folder
+        self.target = target_of(cluster)
+        self.kubectl = Kubectl(self.target.kubectl, self.target.kubeconfig)
+        self.data = folder / "data"
+        demo_run.install(self.kubectl, self.target)
+        demo_job.generate(DATA, self.data)
+
+    def manifest(self, name: str, stages: list[dict[str, Any]], **spec: Any) -> dict[str, Any]:
+        """examples/tiny.yaml under another name, with other stages and its own place in S3."""
+        job = demo_job.load(ROOT / "examples" / "tiny.yaml", self.target.server)
+        old, new = job["spec"]["storage"]["url"], f"s3://sea/{name}"
+        job = yaml.safe_load(yaml.safe_dump(job).replace(old + "/", new + "/"))
+        job["metadata"]["name"] = name
+        job["spec"] |= {"stages": stages, **spec}
+        job["spec"]["storage"]["url"] = new
+        return copy.deepcopy(job)
+
+    def upload(self, manifest: dict[str, Any]) -> None:
+        demo_job.upload(self.data, manifest, self.target.server)
+
+    def submit(self, manifest: dict[str, Any]) -> Callable[[], dict[str, Any]]:
+        """Applies a job (or its edited form) and returns a function that reads it."""
+        demo_run.submit(self.kubectl, manifest, self.target)
+        namespace, name = demo_job.namespace(manifest), manifest["metadata"]["name"]
+        return job_reader(self.target.kubeconfig, namespace, name)
+
+    def delete(self, manifest: dict[str, Any]) -> None:
+        self.kubectl.run(
+            "delete", "seajob", manifest["metadata"]["name"], "-n", demo_job.namespace(manifest)
+        )
+
+    def objects(self, status: dict[str, Any]) -> RunObjects:
+        return RunObjects(status["runUrl"], self.target.server)
+
+    def processes(self, job: str, program: str) -> list[psutil.Process]:
+        """Processes inside a job's pods whose command line names a program."""
+        return [process for process in psutil.process_iter() if _runs(process, job, program)]
+
+    def pods(self, job: str) -> list[dict[str, Any]]:
+        selector = f"sea-operator.io/job={job}"
+        items: list[dict[str, Any]] = self.kubectl.get("pods", "-A", "-l", selector)["items"]
+        return items
+
+
+def _runs(process: psutil.Process, job: str, program: str) -> bool:
+    try:
+        command = process.cmdline()
+        inside = bool(command) and "bwrap" not in command[0] and program in " ".join(command)
+        return inside and process.environ().get("SEA_JOB") == job
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return False
+
+
+@pytest.fixture(scope="session")
+def e2e(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2E]:
+    """One devcluster for the session; nothing is left of it afterwards."""
+    with DevCluster(f"e2e-{os.getpid()}") as cluster:
+        yield E2E(cluster, tmp_path_factory.mktemp("e2e"))
+
+
+def _wait_for(what: str, probe: Callable[[], Any], seconds: float) -> Any:
+    """The probe's first true answer; fails the test with `what` when there is none in time."""
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        if answer := probe():
+            return answer
+        time.sleep(POLL_SECONDS)
+    raise AssertionError(f"Waited {seconds:.0f} s in vain for: {what}")
+
+
+@pytest.fixture(scope="session")
+def wait_for() -> Callable[[str, Callable[[], Any], float], Any]:
+    """Waits for a condition, never for a time."""
+    return _wait_for
+
+
+def _condition(job: dict[str, Any], kind: str) -> dict[str, Any]:
+    for condition in job.get("status", {}).get("conditions", []):
+        if condition["type"] == kind:
+            found: dict[str, Any] = condition
+            return found
+    return {"status": "Unknown", "reason": "", "message": ""}
+
+
+@pytest.fixture(scope="session")
+def condition() -> Callable[[dict[str, Any], str], dict[str, Any]]:
+    """A condition of a job, status Unknown where it has none."""
+    return _condition

@@ -1,0 +1,140 @@
+"""One whole job on a devcluster while its parts are killed one after the other.
+
+Small on purpose: the model learns nothing in so few steps, so groups with equal rewards are kept
+(`filterConstantGroups: false`); what is tested is that every step counts exactly once.
+"""
+
+import sqlite3
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+STEPS, GROUPS, SAMPLES = 24, 4, 4
+SFT = {"batchSize": 16, "learningRate": 0.002, "warmupSteps": 5, "maxSteps": 12}
+STAGES = [
+    {
+        "name": "user-sft",
+        "type": "UserSft",
+        "userSft": {**SFT, "data": ["s3://sea/survivor/data/user_sft.jsonl"]},
+    },
+    {"name": "sft", "type": "Sft", "sft": SFT},
+    {
+        "name": "rl",
+        "type": "Rl",
+        "rl": {
+            "steps": STEPS,
+            "promptsPerStep": GROUPS,
+            "trajectoriesPerPrompt": SAMPLES,
+            "learningRate": 0.0003,
+            "maxTokensPerTurn": 16,
+            "maxTurns": 3,
+            "filterConstantGroups": False,
+        },
+    },
+    {
+        "name": "eval",
+        "type": "Evaluation",
+        "evaluation": {
+            "tasks": ["s3://sea/survivor/data/rl_test.jsonl"],
+            "trials": 2,
+            "maxTasks": 8,
+            "maxTokensPerTurn": 16,
+            "maxTurns": 3,
+        },
+    },
+]
+
+
+def ledger(e2e: Any, status: dict[str, Any], tmp_path: Path) -> sqlite3.Connection:
+    """The ledger as the newest committed checkpoint of the Rl stage keeps it."""
+    objects = e2e.objects(status)
+    head = objects.json("stages/rl/checkpoints/head.json")
+    manifest = objects.json_at(head["checkpoints"][-1]["manifest_key"])
+    file = tmp_path / "ledger.sqlite"
+    file.write_bytes(objects.bytes_at(manifest["ledger"]["key"]))
+    return sqlite3.connect(file)
+
+
+def test_job_survives_the_death_of_each_part(
+    e2e: Any,
+    wait_for: Callable[..., Any],
+    condition: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+) -> None:
+    manifest = e2e.manifest("survivor", STAGES, checkpoint={"everySteps": 4, "keepLast": 2})
+    e2e.upload(manifest)
+    read = e2e.submit(manifest)
+
+    def step() -> int:
+        status = read()["status"]
+        return status.get("step", 0) if status.get("stage") == "rl" else 0
+
+    def killed(program: str) -> int:
+        victims = e2e.processes("survivor", program)
+        assert victims, f"no process runs {program}"
+        victims[0].kill()
+        return step()
+
+    wait_for("the second RL step", lambda: step() >= 2, 400)
+
+    at = killed("sea_workloads.rollout.engine")
+    wait_for("steps after the engine's death", lambda: step() >= at + 3, 200)
+
+    at = killed("sea_workloads.trainer.process")
+    wait_for("another generation", lambda: read()["status"].get("generation", 0) >= 2, 60)
+    wait_for("steps after the trainer's death", lambda: step() >= at + 2, 200)
+
+    at = killed("sea_workloads.coordinator")
+    wait_for("steps after the coordinator's death", lambda: step() >= at + 2, 120)
+
+    operator = e2e.kubectl.get("pods", "-n", "sea-system")["items"][0]["metadata"]["name"]
+    assert operator
+    pid = next(p for p in __import__("psutil").process_iter() if _is_operator(p))
+    pid.kill()
+    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True", 400)
+
+    status = read()["status"]
+    assert condition(read(), "Ready")["status"] == "True"
+    assert status["restarts"]["counted"] >= 1
+    check_ledger(ledger(e2e, status, tmp_path))
+    rows = e2e.objects(status).metrics()
+    steps = {row["step"] for row in rows if row["stage"] == "rl"}
+    assert steps == set(range(1, STEPS + 1))
+    check_same_batches(rows)
+    wait_for("all pods gone", lambda: not e2e.pods("survivor"), 60)
+    assert not e2e.processes("survivor", "sea_workloads")
+
+
+def _is_operator(process: Any) -> bool:
+    try:
+        command = process.cmdline()
+    except Exception:
+        return False
+    return "sea_operator" in command and "bwrap" not in command[0]
+
+
+def check_ledger(database: sqlite3.Connection) -> None:
+    """Every step has its groups, every group one step, every episode one verdict."""
+    rows = database.execute("SELECT step, id FROM groups WHERE stage='rl' AND step IS NOT NULL")
+    groups = rows.fetchall()
+    assert Counter(step for step, _ in groups) == dict.fromkeys(range(1, STEPS + 1), GROUPS)
+    assert len({group for _, group in groups}) == len(groups)
+    episodes = database.execute(
+        "SELECT count(*) FROM episodes JOIN groups ON group_number = number"
+        " WHERE stage='rl' AND step IS NOT NULL AND reward IS NOT NULL"
+    ).fetchone()[0]
+    assert episodes == STEPS * GROUPS * SAMPLES
+
+
+def check_same_batches(rows: list[dict[str, Any]]) -> None:
+    """A step that was trained twice was trained on the very same batch."""
+    digests: dict[int, set[float]] = {}
+    for row in rows:
+        if row["stage"] == "rl":
+            digests.setdefault(row["step"], set()).add(row["metrics"]["batch_crc32"])
+    assert all(len(found) == 1 for found in digests.values())
