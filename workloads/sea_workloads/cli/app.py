@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, replay, shop, stats
+from sea_workloads.cli import check, model, replay, shop, stats, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
@@ -21,6 +21,8 @@ examples:
   sea data shop --out data/shop --dialogues 3200
   sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
   sea data stats data/shop/sft.jsonl
+  sea data tau2 --domain retail --data ../tau2/retail --out data/retail
+  sea data replay --domain retail --data ../tau2/retail
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
 """
 
@@ -36,7 +38,7 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (check, replay, shop, stats):
+    for module in (check, replay, shop, stats, tau2):
         module.add(commands)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))

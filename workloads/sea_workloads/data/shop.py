@@ -62,14 +62,13 @@ def databases(split: Split, count: int, seed: int) -> dict[str, Tables]:
 
 
 def tasks(split: Split, worlds: dict[str, Tables], count: int, seed: int) -> Iterator[str]:
-    """Task rows; `db_path` is relative to the folder `databases`."""
+    """Task rows; `db_path` is relative to the data set's root."""
     rng = _rng(seed, split, "tasks")
     paths = list(worlds)
     for index in range(count):
         path = paths[index % len(paths)]
         wish = world.script(worlds[path], rng)
-        name = path.removeprefix("databases/")
-        yield rows.dumps(_row(f"shop_{split}_{index}", wish, worlds[path], name))
+        yield rows.dumps(_row(f"shop_{split}_{index}", wish, worlds[path], path))
 
 
 def _row(identity: str, wish: Script, tables: Tables, db_path: str) -> dict[str, Any]:

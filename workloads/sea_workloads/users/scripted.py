@@ -9,6 +9,9 @@ from sea_workloads.domains.shop.scenario import Script
 from sea_workloads.tokens.messages import Message
 from sea_workloads.users.base import Signal
 
+_PATIENCE = 40
+"""Texts of a reader before it leaves, so that no dialogue is endless."""
+
 
 class ScriptedUser:
     """Plays a task's scenario: the shop's customer by its script, others by their instructions."""
@@ -40,7 +43,7 @@ class _Reader:
         self._lines = [str(reason)]
         if given.get("known_info"):
             self._lines.append(str(given["known_info"]))
-        self._patience = 12
+        self._patience = _PATIENCE
 
     def say(self, agent: str | None) -> str:
         self._patience -= 1

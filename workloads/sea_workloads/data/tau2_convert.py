@@ -1,0 +1,90 @@
+"""tau2-bench's files of one domain -> the published layout, ready to be uploaded for a job.
+
+rl.jsonl                     tasks      databases/<domain>_db.json|toml
+sft.jsonl                    dialogues  databases/<domain>_policy.md
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sea_workloads.data import rows, tau2
+from sea_workloads.data.task import Task
+from sea_workloads.data.tau2_dialogues import play, without_judge
+from sea_workloads.domains.base import Domain
+from sea_workloads.domains.database import Database
+from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
+
+
+@dataclass(frozen=True)
+class Converted:
+    """`files` maps relative paths to their lines; `refused` are tasks that need a judge."""
+
+    files: dict[str, Iterator[str]]
+    refused: list[UnverifiableTaskError]
+
+
+def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Converted:
+    """Reads the folder at once; lines are made as they are consumed.
+
+    Raises DatabaseError or RowError saying what is missing or wrong in the folder.
+    """
+    if domain.policy_file is None:
+        raise UnknownDomainError(f"tau2-bench has no domain {domain.name}: use `sea data shop`.")
+    database = tau2.database(folder, domain)
+    source = tau2.find(folder, "db")
+    assert source is not None, "tau2.database has read it"
+    db_path = f"databases/{domain.name}_{source.name}"
+    policy = tau2.policy(folder)
+    kept, refused = _split(tau2.tasks(folder, domain.name), drop_nl_assertions)
+    files = {
+        "rl.jsonl": (rows.dumps(_row(task, db_path)) for task in kept),
+        "sft.jsonl": (rows.dumps(_dialogue(domain, t, database, policy)) for t in kept),
+        db_path: iter([source.read_text(encoding="utf-8")]),
+        f"databases/{domain.policy_file}": iter([policy]),
+    }
+    return Converted(files, refused)
+
+
+def _split(
+    tasks: list[Task], drop_nl_assertions: bool
+) -> tuple[list[Task], list[UnverifiableTaskError]]:
+    kept: list[Task] = []
+    refused: list[UnverifiableTaskError] = []
+    for task in tasks:
+        found = without_judge(task) if drop_nl_assertions else task
+        try:
+            check_verifiable(found)
+            kept.append(found)
+        except UnverifiableTaskError as error:
+            refused.append(error)
+    return kept, refused
+
+
+def _identity(task: Task) -> str:
+    return task.id if task.id.startswith(f"{task.domain}_") else f"{task.domain}_{task.id}"
+
+
+def _row(task: Task, db_path: str) -> dict[str, Any]:
+    criteria = dict(task.row["evaluation_criteria"])
+    criteria["reward_basis"] = list(task.criteria.reward_basis)
+    if not task.criteria.nl_assertions:
+        criteria["nl_assertions"] = None
+    purpose = (task.row.get("description") or {}).get("purpose") or ""
+    row = rows.task_row(_identity(task), purpose, _scenario(task), criteria, db_path)
+    if task.initial_state:
+        row["initial_state"] = dict(task.initial_state)
+    return row
+
+
+def _scenario(task: Task) -> dict[str, Any]:
+    """tau2's scenario, its domain named even where the instructions are plain text."""
+    return {**task.scenario, "instructions": {"domain": task.domain, **task.instructions}}
+
+
+def _dialogue(domain: Domain, task: Task, database: Database, policy: str) -> dict[str, Any]:
+    messages, reward = play(domain, task, database, policy)
+    identity = f"{_identity(task)}_sft"
+    return rows.dialogue_row(identity, messages, _scenario(task), reward)
