@@ -34,15 +34,15 @@ NAMESPACE = Kind("v1", "Namespace", "namespaces")
 TIMEOUT = 30.0
 
 
-async def eventually(check: Callable[[], Awaitable[Any]], timeout: float = TIMEOUT) -> Any:
-    """The first true answer of `check`; fails after `timeout` seconds."""
+async def eventually(check: Callable[[], Awaitable[Any]], within: float = TIMEOUT) -> Any:
+    """The first true answer of `check`; fails after `within` seconds."""
     last: Any = None
     try:
-        async with asyncio.timeout(timeout):
-            while not (last := await check()):
+        async with asyncio.timeout(within):
+            while not (last := await check()):  # noqa: ASYNC110 - the server has no event for it
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        pytest.fail(f"not within {timeout} s; last answer: {last!r}")
+        pytest.fail(f"not within {within} s; last answer: {last!r}")
     return last
 
 
@@ -61,11 +61,11 @@ class Recorder(KubeClient):
         answer = await super()._write(method, path, query, body, content)
         self.writes.append(f"{method} {path}")
         if self.crash_after is not None and len(self.writes) >= self.crash_after:
-            raise Crash(f"after {self.writes[-1]}")
+            raise CrashError(f"after {self.writes[-1]}")
         return answer
 
 
-class Crash(Exception):
+class CrashError(Exception):
     """The operator dies here."""
 
 
@@ -312,7 +312,7 @@ def until():
 
 @pytest.fixture
 def crash() -> type[Exception]:
-    return Crash
+    return CrashError
 
 
 @pytest.fixture

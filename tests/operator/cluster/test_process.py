@@ -1,0 +1,295 @@
+"""The whole program, `python -m sea_operator`, under its own ServiceAccount and least RBAC."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+import urllib.request
+import uuid
+
+import pytest
+import yaml
+
+from sea_operator.children.secret import token_of
+from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
+from sea_operator.permissions import CLUSTER, JOBS, OWN_NAMESPACE
+
+pytestmark = pytest.mark.cluster
+
+ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+CLUSTER_ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
+CLUSTER_BINDING = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings")
+NODE_PORTS = iter(range(18080, 18200))
+
+
+def rules(table):
+    return [
+        {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
+        for rule in table
+    ]
+
+
+class Operator:
+    """One operator process."""
+
+    def __init__(self, kubeconfig, namespace, identity):
+        self.kubeconfig = kubeconfig
+        self.namespace = namespace
+        self.identity = identity
+        self.port = next(NODE_PORTS)
+        self.process = None
+        self.lines = []
+
+    async def start(self):
+        self.process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "sea_operator",
+            "--namespace",
+            self.namespace,
+            "--lease-namespace",
+            self.namespace,
+            "--identity",
+            self.identity,
+            "--health-port",
+            str(self.port),
+            env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
+            stderr=asyncio.subprocess.PIPE,
+        )
+        self._reader = asyncio.create_task(self._read())
+        return self
+
+    async def _read(self):
+        async for line in self.process.stderr:
+            self.lines.append(line.decode())
+
+    def health(self):
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=2) as answer:
+            return json.loads(answer.read())
+
+    async def stop(self, how=signal.SIGTERM):
+        if self.process is None:
+            return None
+        if self.process.returncode is None:
+            self.process.send_signal(how)
+        code = await asyncio.wait_for(self.process.wait(), 20)
+        await self._reader
+        return code
+
+
+@pytest.fixture
+async def account(world, control_plane, tmp_path):
+    """A kubeconfig whose ServiceAccount may do what `permissions` says and nothing else."""
+    client, name = world.client, f"op-{uuid.uuid4().hex[:8]}"
+    meta = {"metadata": {"name": name}}
+    await client.create(
+        ACCOUNT, world.namespace, {"apiVersion": "v1", "kind": "ServiceAccount", **meta}
+    )
+    role = {
+        "apiVersion": CLUSTER_ROLE.api_version,
+        "kind": "ClusterRole",
+        **meta,
+        "rules": rules([*JOBS, *CLUSTER, *OWN_NAMESPACE]),
+    }
+    binding = {
+        "apiVersion": CLUSTER_ROLE.api_version,
+        "kind": "ClusterRoleBinding",
+        **meta,
+        "roleRef": {"apiGroup": CLUSTER_ROLE.group, "kind": "ClusterRole", "name": name},
+        "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": world.namespace}],
+    }
+    for kind, body in ((CLUSTER_ROLE, role), (CLUSTER_BINDING, binding)):
+        await client._call("POST", kind.path(None), [], body, "application/json")
+    path = ACCOUNT.path(world.namespace, name, "token")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = await client._call("POST", path, [], request, "application/json")
+    file = tmp_path / "kubeconfig"
+    file.write_text(kubeconfig_of(control_plane, answer["status"]["token"]))
+    yield file
+    for kind in (CLUSTER_ROLE, CLUSTER_BINDING):
+        await client._call("DELETE", kind.path(None, name))
+
+
+def kubeconfig_of(plane, token):
+    server = {"server": plane.url, "certificate-authority": str(plane.ca_file)}
+    return yaml.safe_dump(
+        {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "c", "cluster": server}],
+            "users": [{"name": "u", "user": {"token": token}}],
+            "contexts": [{"name": "x", "context": {"cluster": "c", "user": "u"}}],
+            "current-context": "x",
+        }
+    )
+
+
+@pytest.fixture
+async def operators(account, world):
+    """`await operators("name")` starts one; all are ended."""
+    started = []
+
+    async def start(identity="one"):
+        started.append(Operator(account, world.namespace, identity))
+        return await started[-1].start()
+
+    yield start
+    for operator in started:
+        await operator.stop(signal.SIGKILL)
+
+
+async def holder(world):
+    leases = await world.client.list(LEASE, world.namespace, "")
+    return leases[0]["spec"]["holderIdentity"] if leases else None
+
+
+async def test_a_job_is_walked_to_its_end_by_the_real_program(world, operators, until):
+    operator = await operators()
+
+    async def leads():
+        return await holder(world) == "one"
+
+    await until(leads)
+    await world.create_secret()
+    began = time.monotonic()
+    await world.create_job()
+
+    async def all_sets():
+        return len(await world.sizes()) == 4
+
+    await until(all_sets)
+    assert time.monotonic() - began < 5
+    await world.run_pods()
+
+    async def ready():
+        return (await world.condition("Ready"))["status"] == "True"
+
+    await until(ready)
+    coordinator = world.coordinators["j"]
+    coordinator.complete("sft", "rl", "eval")
+
+    async def released():
+        return set((await world.sizes()).values()) == {0}
+
+    await until(released)
+    assert (await world.condition("Complete"))["status"] == "True"
+    job = await world.job()
+    assert "finalizers" not in job["metadata"]
+    assert set(job["metadata"]["annotations"]) == {"argocd.argoproj.io/tracking-id"}
+    assert operator.health()["operator"]["leads"] is True
+    events = await world.client.list(Kind("v1", "Event", "events"), world.namespace, "")
+    reasons = {
+        event["reason"] for event in events if event["involvedObject"]["kind"] == "SEATrainingJob"
+    }
+    assert {"StageStarted", "Completed"} <= reasons
+    assert await operator.stop() == 0
+    assert await holder(world) in ("", None), "a clean end gives the lease back"
+    bad = [line for line in operator.lines if json.loads(line)["level"] in ("error", "critical")]
+    assert bad == []
+
+
+async def test_deleted_children_come_back_and_a_deleted_job_takes_them_along(
+    world, operators, until
+):
+    await operators()
+    await world.create_secret()
+    job = await world.create_job()
+
+    async def all_sets():
+        return len(await world.sizes()) == 4
+
+    await until(all_sets)
+    live = await world.client.get(STATEFUL_SET, world.namespace, "j-trainer")
+    await world.client.delete(STATEFUL_SET, world.namespace, "j-trainer", live["metadata"]["uid"])
+
+    async def back():
+        sets = await world.client.list(STATEFUL_SET, world.namespace, "sea-operator.io/job=j")
+        uids = {s["metadata"]["name"]: s["metadata"]["uid"] for s in sets}
+        return uids.get("j-trainer") not in (None, live["metadata"]["uid"])
+
+    await until(back)
+    await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
+
+    async def nothing():
+        secrets = await world.client.list(SECRET, world.namespace, "sea-operator.io/job=j")
+        return not await world.sizes() and not secrets
+
+    await until(nothing)
+
+
+async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(
+    world, operators, until
+):
+    first = await operators("pod-0")
+    await world.create_secret()
+    await world.create_job()
+    await until(lambda: has_sets(world))
+    await world.run_pods()
+    await until(lambda: wished(world))
+    token = await world.token()
+    await first.stop(signal.SIGKILL)
+    world.coordinators["j"].complete("sft", running="rl")
+    began = time.monotonic()
+    await operators("pod-0")
+    await until(lambda: wished(world, 1))
+    assert time.monotonic() - began < 8
+    assert await world.token() == token
+    assert (await world.status())["generation"] == 1
+
+
+async def has_sets(world):
+    return len(await world.sizes()) == 4
+
+
+async def wished(world, index=0):
+    wishes = world.coordinators["j"].wishes
+    return bool(wishes) and wishes[-1].stage_index == index
+
+
+async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(world, operators, until):
+    leader = await operators("leader")
+
+    async def leads():
+        return await holder(world) == "leader"
+
+    await until(leads)
+    standby = await operators("standby")
+    await until(lambda: answers(standby))
+    await world.create_secret()
+    await world.create_job()
+    await until(lambda: has_sets(world))
+    assert standby.health()["operator"]["leads"] is False
+    await leader.stop(signal.SIGKILL)
+    await world.create_job("second")
+    began = time.monotonic()
+
+    async def taken():
+        return len(await world.sizes("second")) == 4
+
+    await until(taken)
+    assert time.monotonic() - began < 20
+    assert await holder(world) == "standby"
+
+
+async def answers(operator):
+    try:
+        return await asyncio.to_thread(operator.health)
+    except OSError:
+        return False
+
+
+async def test_many_jobs_at_once_are_all_served(world, operators, until):
+    await operators()
+    await world.create_secret()
+    names = [f"m{i}" for i in range(30)]
+    await asyncio.gather(*(world.create_job(name) for name in names))
+
+    async def all_have_tokens():
+        sets = await world.client.list(STATEFUL_SET, world.namespace, "sea-operator.io/job")
+        return len(sets) == 4 * len(names)
+
+    await until(all_have_tokens, within=60)
+    secret = await world.client.get(SECRET, world.namespace, "m0-auth")
+    assert token_of(secret)
