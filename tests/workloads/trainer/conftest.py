@@ -165,7 +165,7 @@ def make_task() -> Callable[..., TrainerTask]:
                 "contextLength": 512,
             },
             "storage": {"url": BUCKET},
-            "data": {"sft": [f"{BUCKET}/data/sft.jsonl"]},
+            "data": {"sft": [f"{BUCKET}/data/sft.jsonl"], "rl": [f"{BUCKET}/data/rl.jsonl"]},
             "domains": ["shop"],
             "stages": [{"name": "stage", **stage}],
             "trainer": {"replicas": 2, "gpusPerPod": 0, "parallelism": {"expert": 2}},
