@@ -36,6 +36,19 @@ def test_bad_rows_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert out[-1] == "3 bad rows"
 
 
+def test_databases_are_looked_for(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tasks = str(data / "rl_test.jsonl")
+    assert main(["data", "check", tasks, "--databases", str(data)]) == 0
+    assert main(["data", "check", tasks, "--databases", str(data / "databases")]) == 0
+    assert main(["data", "check", tasks, "--databases", str(tmp_path)]) == 1
+    assert "test_000.json' does not exist" in capsys.readouterr().out
+    (tmp_path / "databases").symlink_to(data / "databases")
+    assert main(["data", "check", tasks, "--databases", str(tmp_path)]) == 1
+    assert "is a link out of the folder" in capsys.readouterr().out
+
+
 def test_a_model_and_its_token_counts(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -38,6 +38,11 @@ def test_thinking_is_set_apart() -> None:
         (f'<tool_call>{{"name":"f","x":3}}</tool_call>{END}', "unknown key 'x'"),
         (f'<tool_call>{{"name":"f","arguments":{{"a":NaN}}}}</tool_call>{END}', "NaN"),
         (f"<tool_call>{'[' * 100_000}</tool_call>{END}", "isn't valid JSON"),
+        (f'<tool_call>{{"name":"f\\ud800"}}</tool_call>{END}', "surrogate"),
+        (f'<tool_call>{{"name":"f","arguments":{{"a":1e999}}}}</tool_call>{END}', "too large"),
+        (f'<tool_call>{{"name":"f","arguments":{{"a":{2**64}}}}}</tool_call>{END}', "64 bits"),
+        (f'<tool_call>{{"name":"f","arguments":{{"a":{"9" * 9999}}}}}</tool_call>{END}', "digits"),
+        (f'<tool_call>{{"name":"f","arguments":{"[" * 40 + "]" * 40}}}</tool_call>{END}', "deeply"),
         (f"a<|im_start|>b{END}", "reserved tag"),
     ],
 )

@@ -1,10 +1,10 @@
 """JSONL: bytes -> numbered objects, with the place of whatever isn't one."""
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sea_workloads.data.errors import RowError
+from sea_workloads.tokens import plain_json
 
 _WORDS: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
 
@@ -18,10 +18,10 @@ def objects(lines: Iterable[bytes], file: str) -> Iterator[tuple[int, dict[str, 
 
 def _object(line: bytes, file: str, number: int) -> dict[str, Any] | RowError:
     try:
-        value = json.loads(line.decode("utf-8"))
+        value = plain_json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return RowError("", f"isn't valid UTF-8 (byte {error.start})", file, number)
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         return RowError("", f"isn't valid JSON: {error}", file, number)
     if not isinstance(value, dict):
         return RowError("", "must be a JSON object", file, number)

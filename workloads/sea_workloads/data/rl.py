@@ -3,7 +3,6 @@
 The coordinator reads files with `read`; a worker gets a row in its lease and calls `task`.
 """
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -11,6 +10,7 @@ from sea_workloads.data import lines, paths
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
 from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
+from sea_workloads.tokens import plain_json
 
 BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION")
 
@@ -57,8 +57,8 @@ def _object(row: Mapping[str, Any], field: str) -> dict[str, Any]:
     value = row.get(field)
     if isinstance(value, str):
         try:
-            value = json.loads(value)
-        except (ValueError, RecursionError) as error:
+            value = plain_json.loads(value)
+        except ValueError as error:
             raise RowError(field, f"is a string that isn't JSON: {error}") from error
     if value is None:
         return {}

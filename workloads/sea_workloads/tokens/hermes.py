@@ -4,9 +4,9 @@ Whatever the model writes becomes an `AgentTurn`; nothing raises. Called by `Ren
 the decoded generation.
 """
 
-import json
-from typing import Any, NoReturn
+from typing import Any
 
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.markup import (
     IM_END,
     SPECIAL_TOKENS,
@@ -70,8 +70,8 @@ def _split(body: str) -> tuple[str, list[ToolCall]]:
 
 def _call(inside: str) -> ToolCall:
     try:
-        value: Any = json.loads(inside, parse_constant=_refuse_constant)
-    except (ValueError, RecursionError) as error:
+        value: Any = plain_json.loads(inside)
+    except ValueError as error:
         raise _MalformedError(
             f"The tool call {_excerpt(inside)} isn't valid JSON: {error}."
         ) from error
@@ -86,10 +86,6 @@ def _call(inside: str) -> ToolCall:
     if unknown:
         raise _MalformedError(f"The tool call {name} has the unknown key {min(unknown)!r}.")
     return ToolCall(name, arguments)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} isn't a JSON number")
 
 
 def _excerpt(text: str) -> str:

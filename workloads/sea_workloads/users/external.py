@@ -74,4 +74,6 @@ def _text(reply: Any, url: str) -> str:
         raise UserUnavailableError(
             f"The user's endpoint {url} answered something that is no chat completion."
         ) from error
-    return str(content or "").strip() or Signal.STOP
+    # Half of a surrogate pair is valid JSON but no text that could be encoded.
+    text = str(content or "").encode("utf-8", "replace").decode("utf-8")
+    return text.strip() or Signal.STOP
