@@ -1,6 +1,6 @@
 """What all models of the resource share: camelCase on the wire, frozen, nothing unknown, rules."""
 
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
 from pydantic.alias_generators import to_camel
@@ -25,6 +25,14 @@ class ApiModel(BaseModel):
     """What must hold of one object; checked here and, as CEL, by the API server."""
     transitions: ClassVar[tuple[Transition, ...]] = ()
     """What must hold between an object and its predecessor; see `sea_api.v1alpha1.changes`."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _null_is_absent(cls, data: Any) -> Any:
+        """As the server prunes them: an explicit null where a default exists takes the default."""
+        if not isinstance(data, dict):
+            return data
+        return {key: value for key, value in data.items() if value is not None}
 
     @model_validator(mode="after")
     def _keep_rules(self) -> Self:

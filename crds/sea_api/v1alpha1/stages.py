@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Int, Number, S3Url, Seed, Steps
+from sea_api.v1alpha1.types import Bool, Int, Number, S3Url, Seed, Steps
 
 
 class StageType(StrEnum):
@@ -95,7 +95,7 @@ class RlStage(ApiModel):
     """Versions a batch may lag behind the trainer (eta of the staleness gate)."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
     """Groups that may run at one time."""
-    filter_constant_groups: bool = True
+    filter_constant_groups: Bool = True
     """Drop and replace groups whose rewards are all equal; they carry no gradient."""
     clip_low: Number = Field(default=0.2, gt=0, lt=1)
     """The policy ratio is clipped below 1 - this."""

@@ -1,0 +1,59 @@
+"""The operator's manifests on a real API server: accepted strictly, and RBAC as it decides."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_operator import permissions
+
+pytestmark = pytest.mark.cluster
+
+ACCOUNT = "system:serviceaccount:sea-system:sea-operator"
+FORBIDDEN = [
+    ("update", "seatrainingjobs.sea-operator.io", "default"),
+    ("patch", "seatrainingjobs.sea-operator.io", "default"),
+    ("delete", "seatrainingjobs.sea-operator.io", "default"),
+    ("list", "secrets", "default"),
+    ("watch", "secrets", "default"),
+    ("delete", "secrets", "default"),
+    ("create", "pods", "default"),
+    ("list", "nodes", "default"),
+    ("update", "leases.coordination.k8s.io", "default"),
+    ("create", "clusterrolebindings.rbac.authorization.k8s.io", "default"),
+]
+
+
+@pytest.fixture(scope="module")
+def installed(kubectl, crd: Any, root: Path) -> None:
+    kubectl("apply", "--validate=strict", "-f", str(root / "deploy/operator.yaml"))
+
+
+def _may(kube: Any, verb: str, resource: str, namespace: str) -> bool:
+    name, _, group = resource.partition(".")
+    plural, _, sub = name.partition("/")
+    asked = {"verb": verb, "group": group, "resource": plural, "subresource": sub}
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": ACCOUNT, "resourceAttributes": {**asked, "namespace": namespace}},
+    }
+    answer = kube.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer["status"]["allowed"])
+
+
+@pytest.mark.parametrize(
+    ("rule", "namespace"),
+    [(rule, "anywhere") for rule in (*permissions.JOBS, *permissions.CLUSTER)]
+    + [(rule, "sea-system") for rule in permissions.OWN_NAMESPACE],
+    ids=str,
+)
+def test_what_the_operator_does_is_allowed(rule, namespace, kube, installed) -> None:
+    resource, _, sub = rule.resource.partition("/")
+    name = resource + (f"/{sub}" if sub else "") + (f".{rule.group}" if rule.group else "")
+    assert [verb for verb in rule.verbs if not _may(kube, verb, name, namespace)] == []
+
+
+@pytest.mark.parametrize(("verb", "resource", "namespace"), FORBIDDEN)
+def test_what_it_never_does_is_not(verb, resource, namespace, kube, installed) -> None:
+    assert not _may(kube, verb, resource, namespace)
