@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 import aiohttp
 
+from .nsenter import execute
 from .probes import ProbeSpec, port_number
-from .process import SandboxProcess, execute
+from .process import SandboxProcess
 from .wire import Json
 
 

@@ -140,8 +140,8 @@ class ContainerRunner:
         self._event("Normal", "Started", f"Started container {self.name}")
         code = await self._watch(process, launch)
         self._process = None
-        output = [line.partition(b" ")[2].decode(errors="replace") for line in self._output()]
         self.log.end()
+        output = [line.partition(b" ")[2].decode(errors="replace") for line in self._output()]
         return classify(
             Ending(
                 exit_code=code,

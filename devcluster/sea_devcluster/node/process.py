@@ -5,7 +5,6 @@ import contextlib
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -84,40 +83,6 @@ class SandboxProcess:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
                     return
-
-
-@dataclass(frozen=True)
-class ExecResult:
-    """How a command inside a container ended; `exit_code` None when it took too long."""
-
-    exit_code: int | None
-    output: str
-
-
-async def execute(
-    pid: int, command: Sequence[str], env: Mapping[str, str], seconds: float
-) -> ExecResult:
-    """Run a command in the namespaces of the process `pid` (exec probes)."""
-    user = () if os.geteuid() == 0 else ("--user", "--preserve-credentials")
-    process = await asyncio.create_subprocess_exec(
-        *("nsenter", "--target", str(pid), *user, "--mount", "--pid", "--ipc", "--uts", "--wd"),
-        *("--", *command),
-        env=dict(env),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            output, _ = await process.communicate()
-        return ExecResult(process.returncode, output[:1024].decode(errors="replace"))
-    except TimeoutError:
-        return ExecResult(None, f"the command took longer than {seconds:g} s")
-    finally:
-        if process.returncode is None:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 def first_child(pid: int) -> int | None:
