@@ -3,7 +3,8 @@
     SEA_CONTROLPLANE_BIN=DIR        programs that are already on the machine
     ~/.cache/sea-operator/controlplane/HASH/   built earlier from the same go.mod and go.sum
 
-`python -m sea_devcluster.binaries` builds what is missing and prints the folder.
+`python -m sea_devcluster.binaries` builds what is missing and prints the folder; with `--needs-go`
+it only tells, by exit status 0, that a Go toolchain must be installed first.
 """
 
 import hashlib
@@ -87,9 +88,24 @@ def _module() -> Path:
     return folder
 
 
+def needs_go() -> bool:
+    """Whether the programs must be built and no Go here can do it: `scripts/setup.py` asks."""
+    from sea_devcluster.toolchain import find_go
+
+    if locate() is not None:
+        return False
+    try:
+        find_go()
+    except BinariesError:
+        return True
+    return False
+
+
 def main() -> int:
     """Command line: builds with progress on standard error, prints the folder."""
     try:
+        if sys.argv[1:] == ["--needs-go"]:
+            return 0 if needs_go() else 1
         folder = find_binaries(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
     except DevclusterError as error:
         print(error, file=sys.stderr)  # noqa: T201

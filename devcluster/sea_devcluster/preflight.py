@@ -7,21 +7,20 @@ before anything has been started.
 
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sea_devcluster import machine
+from sea_devcluster import bubblewrap, machine
 from sea_devcluster.binaries import locate
+from sea_devcluster.bubblewrap import Bubblewrap
 from sea_devcluster.errors import BinariesError, PreflightError, StartError
 from sea_devcluster.paths import module_folder, state_root
 from sea_devcluster.ports import free_ports, is_free
 
 GIB = 2**30
 _PORTS_NEEDED = 24
-_PROBE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-pid", "true")
 
 
 @dataclass(frozen=True)
@@ -42,14 +41,7 @@ class Facts:
     """What the machine has."""
 
     system: str
-    bubblewrap: str | None
-    """Path of the program, if there is one."""
-    bubblewrap_error: str
-    """What it said when it was tried; empty if it worked."""
-    apparmor_forbids: bool
-    """Ubuntu's switch against user namespaces of ordinary programs."""
-    userns_forbidden: bool
-    """Debian's and RHEL's switches against user namespaces of ordinary users."""
+    bubblewrap: Bubblewrap
     available_memory: int
     disk: Path
     """Folder on the file system that will hold the state."""
@@ -81,28 +73,7 @@ def check_bubblewrap(facts: Facts, needs: Needs) -> str | None:
     """Pods are bubblewrap sandboxes."""
     if not needs.nodes or facts.system != "Linux":
         return None
-    if facts.bubblewrap is None:
-        return (
-            "Pods run under bubblewrap and there is no `bwrap` on PATH; install it with "
-            "`sudo apt-get install bubblewrap` (Debian, Ubuntu), `sudo dnf install bubblewrap` "
-            "(Fedora) or `sudo pacman -S bubblewrap` (Arch)."
-        )
-    if not facts.bubblewrap_error:
-        return None
-    return f"bubblewrap may not make a sandbox here ({facts.bubblewrap_error}); {_remedy(facts)}"
-
-
-def _remedy(facts: Facts) -> str:
-    if facts.apparmor_forbids:
-        return "run `sudo sysctl kernel.apparmor_restrict_unprivileged_userns=0`."
-    if facts.userns_forbidden:
-        return (
-            "run `sudo sysctl kernel.unprivileged_userns_clone=1 user.max_user_namespaces=10000`."
-        )
-    return (
-        "inside a container, start it with `--privileged` or with "
-        "`--security-opt seccomp=unconfined --security-opt systempaths=unconfined`."
-    )
+    return bubblewrap.problem(facts.bubblewrap)
 
 
 def check_memory(facts: Facts, needs: Needs) -> str | None:
@@ -200,15 +171,10 @@ def require(needs: Needs, folder: Path | None = None) -> None:
 
 def gather(needs: Needs, folder: Path) -> Facts:
     """Reads the machine; starts nothing but a `bwrap true`."""
-    bubblewrap = shutil.which("bwrap")
     disk = _existing(folder)
     return Facts(
         system=platform.system(),
-        bubblewrap=bubblewrap,
-        bubblewrap_error=_try(bubblewrap) if bubblewrap else "",
-        apparmor_forbids=_sysctl("kernel/apparmor_restrict_unprivileged_userns") == "1",
-        userns_forbidden="0"
-        in (_sysctl("kernel/unprivileged_userns_clone"), _sysctl("user/max_user_namespaces")),
+        bubblewrap=bubblewrap.find(),
         available_memory=machine.available_memory(),
         disk=disk,
         free_disk=shutil.disk_usage(disk).free,
@@ -218,25 +184,6 @@ def gather(needs: Needs, folder: Path) -> Facts:
         binaries_error=_binaries_error(),
         weed=(Path(sys.executable).parent / "weed").exists() or shutil.which("weed") is not None,
     )
-
-
-def _try(bubblewrap: str) -> str:
-    try:
-        done = subprocess.run(
-            [bubblewrap, *_PROBE], capture_output=True, text=True, timeout=20, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired) as error:
-        return str(error)
-    if done.returncode == 0:
-        return ""
-    return done.stderr.strip().rstrip(".") or f"exit code {done.returncode}"
-
-
-def _sysctl(name: str) -> str:
-    try:
-        return Path("/proc/sys", name).read_text().strip()
-    except OSError:
-        return ""
 
 
 def _ports_error() -> str:

@@ -37,7 +37,7 @@ def candidates() -> Iterable[Path]:
     if on_path:
         yield Path(on_path)
     yield Path(sys.prefix) / "bin" / "go"
-    yield module_folder().parents[1] / ".tools" / "bin" / "go"
+    yield module_folder().parents[1] / ".tools" / "env" / "bin" / "go"
 
 
 def version_of(go: Path) -> Version:

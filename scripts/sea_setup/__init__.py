@@ -1,0 +1,1 @@
+"""The steps of `make setup`; standard library only, Python 3.9."""
