@@ -1,8 +1,10 @@
 """What the tiny tokenizer is trained on: a job's dialogues and policies as tag-free texts."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from sea_workloads.data.sft import Dialogue, exchange
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.sft import Dialogue, dialogue, exchange
 from sea_workloads.tokens import markup
 from sea_workloads.tokens.messages import Message
 
@@ -20,6 +22,18 @@ def texts(dialogues: Iterable[Sequence[Message]], policies: Iterable[str] = ()) 
 
 def both_sides(dialogues: Iterable[Dialogue]) -> Iterator[Sequence[Message]]:
     """Every dialogue as the agent's model and as the user's model will see it."""
-    for dialogue in dialogues:
-        yield dialogue.messages
-        yield exchange(dialogue).messages
+    for given in dialogues:
+        yield given.messages
+        yield exchange(given).messages
+
+
+def from_rows(rows: Iterable[Mapping[str, Any]]) -> Iterator[Sequence[Message]]:
+    """Both sides of every usable `sft` row; what is wrong with others is reported elsewhere.
+
+    Without the user's side its prompts would be spelled in bytes, half as long again.
+    """
+    for row in rows:
+        try:
+            yield from both_sides([dialogue(row)])
+        except RowError:
+            continue
