@@ -3,10 +3,8 @@
 import json
 import logging
 import tempfile
-from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
@@ -14,8 +12,6 @@ from sea_workloads.coordinator import program
 from sea_workloads.coordinator.data.check import dialogue_files
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem
-from sea_workloads.data.errors import RowError
-from sea_workloads.data.lines import objects
 from sea_workloads.store import urls
 from sea_workloads.store.errors import PreconditionFailedError
 from sea_workloads.store.s3 import ObjectStore
@@ -25,8 +21,8 @@ log = logging.getLogger(__name__)
 READY = "READY.json"
 TINY = "builtin:tiny"
 HUB = "hf://"
-MOST_DIALOGUES = 20000
-"""A tokenizer of about a thousand tokens has seen enough after so many."""
+MOST_ROWS = 20000
+"""Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
 
 
 def prepare(store: ObjectStore, desired: Desired, stream: str) -> str:
@@ -65,21 +61,17 @@ def _fetch(store: ObjectStore, spec: Spec, source: str, folder: Path) -> None:
 
 def _build_tiny(store: ObjectStore, spec: Spec, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
+    from sea_workloads.data import sft
     from sea_workloads.domains import registry
     from sea_workloads.model import corpus, tiny
 
     policies = [registry.get(name).system_prompt() for name in spec.domains]
-    dialogues = islice(_dialogues(store, spec), MOST_DIALOGUES)
-    tiny.build(corpus.texts(dialogues, policies), folder, spec.model.context_length)
-
-
-def _dialogues(store: ObjectStore, spec: Spec) -> Iterator[list[dict[str, Any]]]:
     files = dict.fromkeys(file for stage in spec.stages for file in dialogue_files(spec, stage))
-    for file in files:
-        for _, row in objects(lines(store, file), file):
-            if not isinstance(row, RowError):
-                answer = [row["answer"]] if isinstance(row.get("answer"), dict) else []
-                yield [*row.get("messages", []), *answer]
+    loaded = sft.load(
+        ((file, islice(lines(store, file), MOST_ROWS)) for file in files), skip_bad=True
+    )
+    texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)
+    tiny.build(texts, folder, spec.model.context_length)
 
 
 def _download_from_hub(name: str, folder: Path) -> None:

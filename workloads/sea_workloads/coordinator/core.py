@@ -78,6 +78,11 @@ class Coordinator:
         self.data_digest: str | None = None
         """Of the data that `data` was read from."""
         self.problem: Problem | None = None
+        self.trouble: Problem | None = None
+        """Episodes that can't be judged: shown like `problem`, but rollouts go on trying."""
+        self.tried_again_at = 0.0
+        self.drain_saved: str | None = None
+        """Digest of the drain whose ledger lies in the object store."""
         self.data_problem_at = 0.0
         """Monotonic seconds of the last check that found one."""
         self.models: dict[str, str] = {}

@@ -71,13 +71,11 @@ def take(
     with db.transaction():
         lost = _lost(db, worker, request.holding, stage)[: request.want]
         missing = request.want - len(lost)
-        while missing > (waiting := len(episodes.pending(db, stage, missing))):
-            if not refill():
-                break
+        while episodes.count_pending(db, stage, missing) < missing and refill():
+            pass
         chosen = episodes.pending(db, stage, missing) if missing > 0 else []
         for row in chosen:
             episodes.lease(db, row, worker, epoch, now)
-        del waiting
         keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
         return [_reread(db, number, sample) for number, sample in keys]
 
@@ -137,7 +135,7 @@ def accept(db: Database, result: EpisodeResult, now: float) -> bool:
         fault = _fault(row, result)
         if fault:
             log.warning("%s: %s", result.lease_id, fault)
-            episodes.fail(db, row, fault, now)
+            episodes.fail(db, row, fault, now, reported=True)
         else:
             episodes.finish(db, row, result, _mean_version(result.trajectory), now)
         return True
@@ -189,12 +187,19 @@ def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> in
         gone: why a worker counts as gone, None where it doesn't.
     """
     with db.transaction():
-        expired = 0
-        for row in episodes.leased(db):
-            current = episodes.by_lease(db, row["lease_id"])
-            reason = gone(Worker(row["pod"], row["incarnation"]))
-            # Giving up on one episode cancels its siblings in the same pass.
-            if reason and current is not None and current["state"] == EpisodeState.LEASED:
-                episodes.fail(db, current, reason, now)
-                expired += 1
-        return expired
+        return sum(
+            _take_back(db, worker, reason, now)
+            for worker in episodes.owners(db)
+            if (reason := gone(worker))
+        )
+
+
+def _take_back(db: Database, worker: Worker, reason: str, now: float) -> int:
+    expired = 0
+    for row in episodes.leased_to(db, worker):
+        current = episodes.by_lease(db, row["lease_id"])
+        # Giving up on one episode cancels its siblings in the same pass.
+        if current is not None and current["state"] == EpisodeState.LEASED:
+            episodes.fail(db, current, reason, now, reported=False)
+            expired += 1
+    return expired

@@ -65,11 +65,10 @@ def smallest_served(spec: Spec, index: int, stream: str, newest: int) -> int:
     Within an RL stage the policy may lag by `maxStaleness`, but never behind the weights that the
     stage began with: those are another model, not an older version of this one.
     """
-    stage = spec.stages[min(index, len(spec.stages) - 1)]
-    if stream != POLICY or stage.type != StageType.RL:
+    stage = spec.stages[index] if index < len(spec.stages) else None
+    if stream != POLICY or stage is None or stage.type != StageType.RL:
         return newest
-    first = first_version(spec, min(index, len(spec.stages) - 1))
-    return max(first, newest - rl_block(stage).max_staleness)
+    return max(first_version(spec, index), newest - rl_block(stage).max_staleness)
 
 
 def needs_user_engine(spec: Spec) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
 from sea_api.wire.desired import Desired
-from sea_workloads.coordinator import program, snapshot
+from sea_workloads.coordinator import draining, program, snapshot
 from sea_workloads.coordinator.errors import LedgerError
 from sea_workloads.coordinator.ledger import documents, episodes
 from sea_workloads.coordinator.ledger.database import Database
@@ -35,16 +35,30 @@ def is_initialised(db: Database) -> bool:
 
 
 def fetch(store: ObjectStore, desired: Desired, target: Path) -> str | None:
-    """Downloads the newest snapshot to `target`; None where the job has no checkpoint. Blocking."""
+    """Downloads the newest ledger to `target`; None where the job has left none. Blocking."""
+    stage, checkpoint = _newest_checkpoint(store, desired)
+    step = None if checkpoint is None else checkpoint["step"]
+    root = urls.join(desired.run_url, draining.FOLDER)
+    if draining.applies(_json(store, urls.join(root, draining.NOTE)), stage, step):
+        url = urls.join(root, snapshot.FILE)
+    elif stage is not None and checkpoint is not None:
+        url = snapshot_url(desired.run_url, stage, checkpoint)
+    else:
+        return None
+    _download(store, url, target)
+    return url
+
+
+def _newest_checkpoint(
+    store: ObjectStore, desired: Desired
+) -> tuple[str, dict[str, Any]] | tuple[None, None]:
     for stage in _training_stages(desired):
         head = _json(
             store, urls.join(desired.run_url, f"stages/{stage.name}/checkpoints/head.json")
         )
         if head and head.get("checkpoints"):
-            url = snapshot_url(desired.run_url, stage.name, head["checkpoints"][-1])
-            _download(store, url, target)
-            return url
-    return None
+            return stage.name, head["checkpoints"][-1]
+    return None, None
 
 
 def _training_stages(desired: Desired) -> Iterator[Stage]:

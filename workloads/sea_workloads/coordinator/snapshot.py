@@ -7,6 +7,7 @@ out of the copy, so that it stays small.
 import hashlib
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -44,17 +45,28 @@ def strip(path: Path, stage: str, step: int) -> None:
 def take(
     ledger: Path, store: ObjectStore, run_url: str, stage: str, step: int, generation: int
 ) -> LedgerSnapshot:
-    """Copies, strips and uploads the ledger. Blocking; safe to repeat.
+    """The ledger for a checkpoint, without what the checkpoint covers. Blocking; safe to repeat."""
+    url = urls.join(run_url, checkpoint_key(stage, step, generation), FILE)
+    return upload(ledger, store, url, lambda path: strip(path, stage, step))
+
+
+def upload(
+    ledger: Path,
+    store: ObjectStore,
+    url: str,
+    change: Callable[[Path], None] = lambda _: None,
+) -> LedgerSnapshot:
+    """Copies the ledger, changes the copy, uploads it. Blocking.
 
     Returns:
-        The object as the manifest names it, `key` within the run's bucket.
+        The object as a manifest names it, `key` within the run's bucket.
     """
-    url = urls.join(run_url, checkpoint_key(stage, step, generation), FILE)
     with tempfile.TemporaryDirectory(dir=ledger.parent, prefix="snapshot-") as folder:
         path = Path(folder) / FILE
         copy(ledger, path)
-        strip(path, stage, step)
+        change(path)
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         store.upload_file(path, url)
-        return LedgerSnapshot(key=urls.parse(url).key, size=path.stat().st_size, sha256=digest)
+        key = urls.parse(url).key
+        return LedgerSnapshot(key=key, size=path.stat().st_size, sha256=digest)

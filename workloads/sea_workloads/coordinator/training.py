@@ -45,11 +45,14 @@ def task(core: Coordinator, generation: int) -> TrainerTask | None:
 
 
 def batch(core: Coordinator, name: str, step: int, generation: int) -> bytes | None:
-    """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet."""
+    """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet.
+
+    A stage that doesn't run has no batch either: the trainer then asks for its task and learns why.
+    """
     core.require_generation(generation)
     stage = core.running_stage
     if stage is None or stage.name != name or stage.type != StageType.RL:
-        raise StaleError(f"Stage '{name}' does not run, so it has no batches. Ask for a new task.")
+        return None
     fixed = batches.newest_step(core.ledger, name)
     if step <= fixed:
         return batches.encode(core.ledger, name, step)

@@ -17,8 +17,10 @@ from sea_api.v1alpha1.stages import Stage, StageType
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, row_problem, task_row
+from sea_workloads.data import sft
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import objects
+from sea_workloads.domains import registry
 from sea_workloads.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -66,10 +68,9 @@ def check(store: ObjectStore, spec: Spec) -> CheckedData:
         DataProblem: the first mistake, with file and line where there is one.
         StoreError: the store could not be asked.
     """
+    _require_domains(spec)
     skipped: Counter[str] = Counter()
     skip = _skip(spec, skipped)
-    for stage in spec.stages:
-        _require_files(spec, stage)
     tasks = {
         file: _tasks(store, spec, file, skip)
         for file in _distinct(file for stage in spec.stages for file in task_files(spec, stage))
@@ -83,14 +84,12 @@ def _distinct(files: Iterator[str]) -> list[str]:
     return list(dict.fromkeys(files))
 
 
-def _require_files(spec: Spec, stage: Stage) -> None:
-    if stage.type == StageType.SYNTHESIS:
-        return
-    if not task_files(spec, stage) and not dialogue_files(spec, stage):
-        name = "sft" if stage.type in (StageType.SFT, StageType.USER_SFT) else "rl"
-        raise DataProblem(
-            "DataNotFound", f"Stage '{stage.name}' has no data: list files in spec.data.{name}."
-        )
+def _require_domains(spec: Spec) -> None:
+    for name in spec.domains:
+        try:
+            registry.get(name)
+        except registry.UnknownDomainError as error:
+            raise DataProblem("UnknownDomain", f"spec.domains: {error}") from error
 
 
 def _skip(spec: Spec, skipped: Counter[str]) -> SkipRow:
@@ -128,10 +127,11 @@ def _tasks(store: ObjectStore, spec: Spec, file: str, skip: SkipRow) -> list[Tas
 def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
     good = 0
     for line, row in _objects(store, file, skip):
-        if isinstance(row.get("messages"), list):
+        try:
+            sft.dialogue(row)
             good += 1
-        else:
-            skip(RowProblem("BadRow", file, line, "the dialogue has no list 'messages'."))
+        except RowError as error:
+            skip(row_problem(error.at(file, line)))
     if not good:
         raise DataProblem("NoUsableRows", f"{file} has no usable dialogue. Upload one with rows.")
 

@@ -57,12 +57,7 @@ def assign(db: Database, stage: str, step: int, size: int, version: int, now: fl
 
 
 def _write_row(db: Database, stage: str, step: int, version: int, now: float) -> None:
-    uncounted = "stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL"
-    mean, dropped = db.rows(
-        "SELECT AVG(mean_reward), SUM(state = 'Filtered') FROM groups "  # noqa: S608
-        f"WHERE {uncounted}",
-        stage,
-    )[0]
+    mean, dropped = _since_last_batch(db, stage, step)
     behind = db.value(
         "SELECT AVG(? - e.mean_version) FROM episodes e JOIN groups g ON g.number = e.group_number "
         "WHERE g.stage = ? AND g.step = ? AND e.mean_version IS NOT NULL",
@@ -70,16 +65,32 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
         stage,
         step,
     )
-    db.run(f"UPDATE groups SET counted_in = ? WHERE {uncounted}", step, stage)  # noqa: S608
     db.run(
-        "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)",
-        stage,
+        "UPDATE groups SET counted_in = ? "
+        "WHERE stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL",
         step,
-        dropped,
-        mean,
-        max(0.0, behind or 0.0),
-        now,
+        stage,
     )
+    staleness = max(0.0, behind or 0.0)
+    db.run(
+        "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", stage, step, dropped, mean, staleness, now
+    )
+
+
+def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
+    """Mean reward of all groups finished since the last batch, and how many were dropped.
+
+    Where none has finished since (they waited for their turn), the mean of the batch itself.
+    """
+    mean, dropped = db.rows(
+        "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) FROM groups "
+        "WHERE stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL",
+        stage,
+    )[0]
+    if mean is None:
+        own = "SELECT AVG(mean_reward) FROM groups WHERE stage = ? AND step = ?"
+        mean = db.value(own, stage, step)
+    return mean, dropped
 
 
 def encode(db: Database, stage: str, step: int) -> bytes:

@@ -54,6 +54,23 @@ def leased(db: Database) -> list[sqlite3.Row]:
     return db.rows(WITH_GROUP + "WHERE e.state = 'Leased'")
 
 
+def owners(db: Database) -> list[Worker]:
+    """Workers that hold leases."""
+    found = db.rows("SELECT DISTINCT pod, incarnation FROM episodes WHERE state = 'Leased'")
+    return [Worker(row["pod"], row["incarnation"]) for row in found]
+
+
+def count_pending(db: Database, stage: str, most: int) -> int:
+    """Episodes of a stage that wait for a worker, counted up to `most`."""
+    found: int = db.value(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE e.state = 'Pending' AND g.stage = ? LIMIT ?)",
+        stage,
+        most,
+    )
+    return found
+
+
 def by_lease(db: Database, lease_id: str) -> sqlite3.Row | None:
     return db.row(WITH_GROUP + "WHERE e.lease_id = ?", lease_id)
 
@@ -89,16 +106,20 @@ def give_back(db: Database, row: sqlite3.Row) -> None:
     )
 
 
-def fail(db: Database, row: sqlite3.Row, error: str, now: float) -> None:
+def fail(db: Database, row: sqlite3.Row, error: str, now: float, *, reported: bool) -> None:
     """No verdict this time: run it again; after MAX_FAILURES give up on it.
+
+    `reported`: a worker said so, rather than that it is gone.
 
     Giving up replaces the whole group in training, where another prompt is as good, and leaves
     one trial out in an evaluation, where it isn't.
     """
     number, sample, failures = row["group_number"], row["sample"], row["failures"] + 1
     db.run(
-        "UPDATE episodes SET failures = ?, error = ? WHERE group_number = ? AND sample = ?",
+        "UPDATE episodes SET failures = ?, unjudged = unjudged + ?, error = ? "
+        "WHERE group_number = ? AND sample = ?",
         failures,
+        reported,
         error,
         number,
         sample,
@@ -106,7 +127,7 @@ def fail(db: Database, row: sqlite3.Row, error: str, now: float) -> None:
     if failures < MAX_FAILURES:
         give_back(db, row)
     elif row["kind"] == EpisodeKind.TRAIN:
-        groups.end(db, number, GroupState.FAILED, error)
+        groups.end(db, number, GroupState.FAILED, now, error)
     else:
         move_episode(db, number, sample, EpisodeState.FAILED)
         _close_group(db, row, now)
@@ -136,6 +157,21 @@ def finish(
         body = msgspec.msgpack.encode(result.trajectory)
         db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, body)
     _close_group(db, row, now)
+
+
+def retry_failed(db: Database, stage: str) -> int:
+    """Gives episodes that were given up on another chance; returns how many."""
+    rows = db.rows(WITH_GROUP + "WHERE e.state = 'Failed' AND g.stage = ?", stage)
+    for row in rows:
+        give_back(db, row)
+        db.run(
+            "UPDATE episodes SET failures = 0, unjudged = 0 WHERE group_number = ? AND sample = ?",
+            row["group_number"],
+            row["sample"],
+        )
+        if groups.by_number(db, row["group_number"])["state"] == GroupState.SCORED:
+            move_group(db, row["group_number"], GroupState.RUNNING)
+    return len(rows)
 
 
 def _keep_report(db: Database, row: sqlite3.Row, result: EpisodeResult) -> None:

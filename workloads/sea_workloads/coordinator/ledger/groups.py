@@ -82,18 +82,18 @@ def by_number(db: Database, number: int) -> sqlite3.Row:
     return found
 
 
-def end(db: Database, number: int, to: GroupState, error: str | None = None) -> None:
+def end(db: Database, number: int, to: GroupState, now: float, error: str | None = None) -> None:
     """Fails or cancels a group: no result of it is taken any more, its blobs go."""
     rows = db.rows("SELECT sample, state FROM episodes WHERE group_number = ?", number)
     for sample, state in rows:
         if state in (EpisodeState.PENDING, EpisodeState.LEASED):
             move_episode(db, number, sample, EpisodeState.CANCELLED)
     move_group(db, number, to)
-    db.run("UPDATE groups SET error = ? WHERE number = ?", error, number)
+    db.run("UPDATE groups SET error = ?, finished = ? WHERE number = ?", error, now, number)
     prune(db, number)
 
 
-def cancel_open(db: Database, stage: str) -> int:
+def cancel_open(db: Database, stage: str, now: float) -> int:
     """Cancels what a stage leaves behind when it ends; returns how many groups that were."""
     open_states = (*RUNNING, GroupState.ADMITTED)
     numbers = [
@@ -102,7 +102,7 @@ def cancel_open(db: Database, stage: str) -> int:
         if row["state"] in open_states
     ]
     for number in numbers:
-        end(db, number, GroupState.CANCELLED, "The stage ended before the group did.")
+        end(db, number, GroupState.CANCELLED, now, "The stage ended before the group did.")
     return len(numbers)
 
 

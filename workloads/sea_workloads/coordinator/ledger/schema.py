@@ -45,6 +45,7 @@ CREATE TABLE episodes (
     state TEXT NOT NULL,
     attempt INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
+    unjudged INTEGER NOT NULL DEFAULT 0,
     lease_id TEXT UNIQUE,
     pod TEXT,
     incarnation TEXT,

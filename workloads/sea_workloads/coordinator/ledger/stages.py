@@ -30,7 +30,7 @@ def finish(db: Database, stage: str, now: float) -> bool:
         return False
     with db.transaction(durable=True):
         db.run("UPDATE stages SET finished = ? WHERE name = ?", now, stage)
-        groups.cancel_open(db, stage)
+        groups.cancel_open(db, stage, now)
     return True
 
 
@@ -48,7 +48,7 @@ def complete(db: Database, stage: str, now: float) -> bool:
             now,
             now,
         )
-        groups.cancel_open(db, stage)
+        groups.cancel_open(db, stage, now)
     return True
 
 

@@ -6,7 +6,8 @@
 Issued: drawn from the dataset. Running: an episode was leased. Scored: all have rewards (an
 evaluation's group ends here). Filtered: all rewards equal, nothing to learn. Admitted: waits for a
 batch. Assigned: part of the batch of a step. Covered: a committed checkpoint contains that step.
-Failed: an episode had no verdict too often. Cancelled: the stage ended first.
+Failed: an episode had no verdict too often. Cancelled: the stage ended first. Scored -> Running:
+an evaluation in which nothing could be judged tries again.
 """
 
 from enum import StrEnum
@@ -40,7 +41,7 @@ G, E = GroupState, EpisodeState
 GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
     G.ISSUED: frozenset({G.RUNNING, G.CANCELLED}),
     G.RUNNING: frozenset({G.SCORED, G.FAILED, G.CANCELLED}),
-    G.SCORED: frozenset({G.FILTERED, G.ADMITTED}),
+    G.SCORED: frozenset({G.FILTERED, G.ADMITTED, G.RUNNING}),
     G.ADMITTED: frozenset({G.ASSIGNED, G.CANCELLED}),
     G.ASSIGNED: frozenset({G.COVERED}),
     G.FILTERED: frozenset(),
@@ -53,7 +54,7 @@ EPISODE_MOVES: dict[EpisodeState, frozenset[EpisodeState]] = {
     E.PENDING: frozenset({E.LEASED, E.CANCELLED}),
     E.LEASED: frozenset({E.PENDING, E.DONE, E.FAILED, E.CANCELLED}),
     E.DONE: frozenset(),
-    E.FAILED: frozenset(),
+    E.FAILED: frozenset({E.PENDING}),
     E.CANCELLED: frozenset(),
 }
 

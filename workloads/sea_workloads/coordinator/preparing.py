@@ -1,0 +1,57 @@
+"""What must be right before a stage starts: the data of all stages, and the base models."""
+
+import asyncio
+import logging
+
+from sea_api.wire.desired import Desired
+from sea_api.wire.state import Problem
+from sea_workloads.coordinator import basemodel, program
+from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.data import check
+from sea_workloads.coordinator.data.problems import DataProblem
+
+log = logging.getLogger(__name__)
+
+LOOK_S = 1.0
+RECHECK_S = 10.0
+
+
+async def look(core: Coordinator) -> None:
+    """Checks data and prepares models where something changed or was wrong."""
+    if core.adopted is not None:
+        digest = check.digest(core.adopted.spec)
+        recheck = core.clock() - core.data_problem_at >= RECHECK_S
+        if core.data_digest != digest or (core.problem is not None and recheck):
+            await _check(core, core.adopted, digest)
+        elif core.problem is None and len(core.models) < len(program.STREAMS):
+            await _prepare(core, core.adopted)
+    await core.bells.runner.wait(LOOK_S)
+
+
+async def _check(core: Coordinator, desired: Desired, digest: str) -> None:
+    try:
+        core.data = await asyncio.to_thread(check.check, core.store, desired.spec)
+    except DataProblem as problem:
+        _problem(core, problem.problem)
+    else:
+        core.problem = None
+        log.info("data checked: %s rows skipped", core.data.skipped or "no")
+    core.data_digest = digest
+    core.bells.all()
+
+
+def _problem(core: Coordinator, problem: Problem) -> None:
+    if core.problem != problem:
+        log.error("%s: %s", problem.reason, problem.message)
+    core.problem, core.data_problem_at = problem, core.clock()
+
+
+async def _prepare(core: Coordinator, desired: Desired) -> None:
+    try:
+        for stream in program.STREAMS:
+            core.models[stream] = await asyncio.to_thread(
+                basemodel.prepare, core.store, desired, stream
+            )
+    except DataProblem as problem:
+        _problem(core, problem.problem)
+    core.bells.all()

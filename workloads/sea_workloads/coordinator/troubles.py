@@ -1,0 +1,58 @@
+"""Episodes that nobody can judge: told to the user, while rollouts go on trying.
+
+A user endpoint that is down or an environment that breaks fails every episode alike. Training
+would replace group after group and an evaluation would end without a number, in silence.
+"""
+
+import logging
+
+from sea_api.v1alpha1.stages import Stage
+from sea_api.wire.state import Problem
+from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.ledger import episodes
+from sea_workloads.coordinator.ledger.database import Database
+
+log = logging.getLogger(__name__)
+
+IN_A_ROW = 16
+TRY_AGAIN_S = 30.0
+
+
+def look(core: Coordinator) -> Problem | None:
+    """A problem when the newest episodes of the running stage all ended without a verdict."""
+    stage = core.running_stage
+    return of_stage(core.ledger, stage.name) if stage is not None else None
+
+
+def of_stage(db: Database, stage: str) -> Problem | None:
+    """None while any of the last `IN_A_ROW` attempts was judged, or there were fewer."""
+    failed, error = db.rows(
+        "SELECT COALESCE(SUM(e.unjudged), 0), MAX(e.error) FROM episodes e "
+        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ?1 "
+        "AND g.number > (SELECT COALESCE(MAX(number), 0) FROM groups "
+        "WHERE stage = ?1 AND mean_reward IS NOT NULL)",
+        stage,
+    )[0]
+    judged = db.value(
+        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE g.stage = ? AND e.state = 'Done' AND g.mean_reward IS NULL",
+        stage,
+    )
+    if failed < IN_A_ROW or judged:
+        return None
+    return Problem(
+        reason="EpisodesFail",
+        message=f"The last {failed} episodes of stage '{stage}' ended without a verdict, the last "
+        f"with: {error} Correct what it names; rollouts go on trying.",
+    )
+
+
+def try_again(core: Coordinator, stage: Stage) -> None:
+    """An evaluation without a single verdict starts over, at most every `TRY_AGAIN_S`."""
+    if core.clock() - core.tried_again_at < TRY_AGAIN_S:
+        return
+    core.tried_again_at = core.clock()
+    with core.ledger.transaction():
+        count = episodes.retry_failed(core.ledger, stage.name)
+    log.error("stage '%s': no episode could be judged; %d are tried again", stage.name, count)
+    core.bells.leases.ring()
