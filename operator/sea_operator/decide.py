@@ -24,7 +24,7 @@ def decide(observed: Observed, context: Context) -> Plan:
     halt = unmet(observed, _wanted_names(observed))
     if halt is not None:
         course = held(observed, halt)
-        return Plan(course, requeue=requeue(course, context.intervals, changed=False))
+        return Plan(course, requeue=requeue(course, context.intervals, sent=False))
     spec = observed.job.spec
     assert spec is not None
     verdict = verdict_of(observed, spec, context.now)
@@ -61,7 +61,7 @@ def _plan(
         desired=wish,
         send=send,
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
-        requeue=requeue(course, context.intervals, changed=send or verdict is not None),
+        requeue=requeue(course, context.intervals, sent=send),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sea_api.v1alpha1.policy import RestartBudget
 
 MOST_REMEMBERED = 1000
-"""Bound of `status.restarts.recent`; a larger budget is never exhausted within its window."""
+"""Bound of `status.restarts.recent`, and of a budget."""
 
 
 @dataclass(frozen=True)
@@ -27,4 +27,4 @@ def spend(recent: Sequence[int], budget: RestartBudget, now: float) -> Spent:
     covered = within(recent, budget, now)
     if len(covered) >= budget.restarts:
         return Spent(covered, exhausted=True)
-    return Spent((*covered, int(now))[-MOST_REMEMBERED:])
+    return Spent((*covered, int(now)))

@@ -1,15 +1,15 @@
 """What broke, as seen: the coordinator's word on the trainer, the kubelet's word on other pods."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.wire.state import TrainerFailure
 from sea_operator.observed import Observed, Pod, Termination
 
-YOUNG_SECONDS = 5.0
-"""A pod made at most this long before a failure was made because its predecessor went away: no
-training process fails within five seconds of its pod's birth."""
+RECENT_SECONDS = 120.0
+"""A replaced pod needs this long at most until its absence is noticed as a failure."""
+LATER_SECONDS = 10.0
+"""Pods of one job that are made together are no further apart than this."""
 
 GRACEFUL = frozenset({0, 143})
 """Exit codes of a container that ended as it was told to."""
@@ -54,7 +54,8 @@ def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
     if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
         return Cause.NODE_LOSS
     missing = spec is not None and len(pods) < spec.trainer.replicas
-    if missing or _taken_away(pods, failure.time):
+    eldest = min((pod.created for pod in observed.pods), default=failure.time)
+    if missing or any(_taken_away(pod, failure.time, eldest) for pod in pods):
         return Cause.EVICTION
     known = {cause.value: cause for cause in Cause}
     return known.get(failure.cause, Cause.PROCESS_EXIT)
@@ -64,11 +65,10 @@ def _on_dead_node(pod: Pod, dead: frozenset[str]) -> bool:
     return pod.node in dead
 
 
-def _taken_away(pods: Iterable[Pod], time: float) -> bool:
-    return any(
-        pod.disrupted or pod.deleted is not None or pod.created >= time - YOUNG_SECONDS
-        for pod in pods
-    )
+def _taken_away(pod: Pod, time: float, eldest: float) -> bool:
+    """Evicted, on its way out, or made shortly before while the rest of the job is older."""
+    replaced = pod.created > eldest + LATER_SECONDS and pod.created >= time - RECENT_SECONDS
+    return pod.disrupted or pod.deleted is not None or replaced
 
 
 def _terminated(pod: Pod, termination: Termination, now: float) -> Evidence:

@@ -7,10 +7,10 @@ SOON = 0.2
 """After a change of course, whose consequences the next pass draws."""
 
 
-def requeue(course: Course, intervals: Intervals, *, changed: bool) -> float:
-    """Seconds until the next pass."""
-    if changed:
-        return SOON
+def requeue(course: Course, intervals: Intervals, *, sent: bool) -> float:
+    """Seconds until the next pass; `sent`: the coordinator was told something new."""
+    if sent:
+        return intervals.active / 2
     if course.over or course.suspension is Suspension.RELEASED:
         return intervals.idle
     return intervals.stalled if course.halt else intervals.active

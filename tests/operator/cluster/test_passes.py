@@ -143,7 +143,7 @@ async def test_a_trainer_failure_begins_a_new_generation(world, reconcile, clock
     await world.create_job()
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
-    coordinator.fail(time=clock() + 100)
+    coordinator.fail(time=clock())
     await reconcile(world)
     assert coordinator.wishes[-1].generation == 2
     status = await world.status()
@@ -160,7 +160,7 @@ async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(world, r
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
     for _ in range(2):
-        coordinator.fail(time=clock() + 100)
+        coordinator.fail(time=clock())
         await reconcile(world)
     failed = await world.condition("Failed")
     assert (failed["status"], failed["reason"]) == ("True", "RestartBudgetExhausted")
@@ -323,7 +323,7 @@ async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_re
     await world.create_job()
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
-    coordinator.fail(time=clock() + 100)
+    coordinator.fail(time=clock())
     recorder.writes.clear()
     recorder.crash_after = 1
     with pytest.raises(crash):

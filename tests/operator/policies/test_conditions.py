@@ -1,0 +1,67 @@
+"""What kubectl, Flux and Argo CD read: each situation and its six conditions."""
+
+import pytest
+
+from sea_operator.plan import Course, Halt, Outcome, Suspension
+from sea_operator.policies.conditions import Situation, conditions
+
+FULL = {"trainer": (2, 2)}
+SHORT = {"trainer": (1, 2), "rollout": (0, 1)}
+HALT = Halt("DataNotFound", "s3://x doesn't exist; change spec.data.")
+FAILED = Course(outcome=Outcome.FAILED, failed=Halt("RestartBudgetExhausted", "Too many."))
+
+TABLE = [
+    # situation, Ready, Reconciling, Stalled, Suspended, Complete, Failed
+    (Situation(Course(), FULL), "True False False False False False"),
+    (Situation(Course(), SHORT), "False True False False False False"),
+    (Situation(Course(), FULL, pending="Wait."), "False True False False False False"),
+    (Situation(Course(halt=HALT), FULL), "False False True False False False"),
+    (Situation(Course(), FULL, rejected=HALT), "False False True False False False"),
+    (
+        Situation(Course(suspension=Suspension.DRAINING), FULL),
+        "False True False Unknown False False",
+    ),
+    (Situation(Course(suspension=Suspension.RELEASED), FULL), "True False False True False False"),
+    (Situation(Course(outcome=Outcome.COMPLETE), SHORT), "True False False False True False"),
+    (Situation(FAILED, SHORT), "False False True False False True"),
+]
+
+
+def ask(situation, before=(), now="2027-01-15T09:00:00Z"):
+    return {found.type: found for found in conditions(situation, list(before), 7, now)}
+
+
+@pytest.mark.parametrize(("situation", "expected"), TABLE)
+def test_the_six(situation, expected):
+    found = ask(situation)
+    order = ("Ready", "Reconciling", "Stalled", "Suspended", "Complete", "Failed")
+    assert list(found) == list(order)
+    assert " ".join(found[kind].status for kind in order) == expected
+    assert {condition.observed_generation for condition in found.values()} == {7}
+
+
+def test_a_person_reads_what_is_missing():
+    found = ask(Situation(Course(), SHORT))["Ready"]
+    assert found.reason == "PodsNotReady"
+    assert found.message == "Waiting for pods to become ready: trainer 1/2, rollout 0/1."
+
+
+def test_a_problem_goes_through_word_by_word():
+    found = ask(Situation(Course(halt=HALT), FULL))
+    assert (found["Stalled"].reason, found["Stalled"].message) == (HALT.reason, HALT.message)
+    assert found["Ready"].reason == HALT.reason
+
+
+def test_the_transition_time_moves_with_the_status_only(make):
+    before = [
+        make.condition("Ready", "True", reason="Other"),
+        make.condition("Stalled", "True"),
+    ]
+    found = ask(Situation(Course(), FULL), before)
+    assert found["Ready"].last_transition_time == "2027-01-15T08:00:00Z"
+    assert found["Stalled"].last_transition_time == "2027-01-15T09:00:00Z"
+
+
+def test_messages_fit_the_crd():
+    huge = Halt("X", "y" * 10000)
+    assert len(ask(Situation(Course(halt=huge), FULL))["Stalled"].message) == 4096

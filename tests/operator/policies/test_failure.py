@@ -1,0 +1,107 @@
+"""(role, cause) -> action, and who pays."""
+
+import pytest
+
+from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
+from sea_operator.policies.evidence import Evidence
+from sea_operator.policies.failure import counts, judge, rule_for, sentence
+
+
+def policy(*rules):
+    return FailurePolicy(rules=[FailureRule(**rule) for rule in rules])
+
+
+def evidence(make, role=Role.TRAINER, cause=Cause.PROCESS_EXIT, pod="j-trainer-0"):
+    return Evidence(role, cause, pod, "It broke", make.now)
+
+
+def verdict(make, rules=(), recent=(), budget=None, **seen):
+    failure_policy = {"rules": list(rules), "budget": budget or {}}
+    job = make.job(spec=make.spec(failurePolicy=failure_policy), status=make.status())
+    return judge(make.observed(job), evidence(make, **seen), recent, make.now)
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANY])
+def test_the_operators_table_has_an_answer_for_everything(role, cause):
+    assert rule_for(FailurePolicy(), role, cause).action is Action.RESTART_PROCESS
+
+
+def test_the_first_matching_rule_of_the_job_wins():
+    ours = policy(
+        {"role": "Trainer", "cause": "Hang", "action": "RestartPod"},
+        {"role": "Trainer", "cause": "Any", "action": "RestartRole"},
+        {"role": "Trainer", "cause": "Hang", "action": "FailJob"},
+    )
+    assert rule_for(ours, Role.TRAINER, Cause.HANG).action is Action.RESTART_POD
+    assert rule_for(ours, Role.TRAINER, Cause.EVICTION).action is Action.RESTART_ROLE
+    assert rule_for(ours, Role.ROLLOUT, Cause.HANG).action is Action.RESTART_PROCESS
+
+
+@pytest.mark.parametrize(
+    ("rule_cause", "rule_counts", "cause", "expected"),
+    [
+        ("Any", True, Cause.PROCESS_EXIT, True),
+        ("Any", False, Cause.PROCESS_EXIT, False),
+        ("Any", True, Cause.EVICTION, False),
+        ("Any", True, Cause.NODE_LOSS, False),
+        ("Eviction", True, Cause.EVICTION, True),
+        ("Eviction", False, Cause.EVICTION, False),
+    ],
+)
+def test_infrastructure_is_free_unless_named(rule_cause, rule_counts, cause, expected):
+    rule = FailureRule(
+        role=Role.TRAINER, cause=rule_cause, action=Action.RESTART_PROCESS, counts=rule_counts
+    )
+    assert counts(rule, cause) is expected
+
+
+@pytest.mark.parametrize(
+    ("action", "deleted"),
+    [
+        ("RestartProcess", []),
+        ("RestartPod", ["j-trainer-0"]),
+        ("RestartRole", ["j-trainer-0", "j-trainer-1"]),
+        ("Resize", []),
+    ],
+)
+def test_every_trainer_action_begins_a_generation(make, action, deleted):
+    found = verdict(make, [{"role": "Trainer", "action": action}])
+    assert [pod.name for pod in found.delete] == deleted
+    assert (found.new_generation, found.counted, found.recent) == (True, True, (int(make.now),))
+
+
+def test_other_roles_are_the_kubelets_business_unless_a_rule_says_more(make):
+    seen = {"role": Role.ROLLOUT, "pod": "j-rollout-0"}
+    assert not verdict(make, **seen).acts
+    found = verdict(make, [{"role": "Rollout", "action": "RestartPod"}], **seen)
+    assert [pod.name for pod in found.delete] == ["j-rollout-0"]
+    assert (found.new_generation, found.counted) == (False, True)
+
+
+def test_an_eviction_is_uncounted(make):
+    found = verdict(make, recent=(1, 2), cause=Cause.EVICTION)
+    assert (found.new_generation, found.counted, found.recent) == (True, False, (1, 2))
+
+
+def test_an_exhausted_budget_fails_the_job_and_says_what_to_do(make):
+    now = int(make.now)
+    found = verdict(make, recent=(now - 1, now - 2), budget={"restarts": 2})
+    assert found.failed.reason == "RestartBudgetExhausted"
+    assert "More than 2 restarts within 3600 s" in found.failed.message
+    assert "raise spec.failurePolicy.budget.restarts" in found.failed.message
+    assert "kubectl logs -n n j-trainer-0 --previous" in found.failed.message
+    assert not found.new_generation
+
+
+def test_a_rule_may_fail_the_job(make):
+    found = verdict(make, [{"role": "Trainer", "action": "FailJob"}])
+    assert (found.failed.reason, found.counted) == ("FailurePolicy", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", "No message was given."), (" a b ", "a b."), ("Done!", "Done!"), ("x" * 9, "xxxxx.")],
+)
+def test_messages_become_sentences(text, expected):
+    assert sentence(text, 5) == (expected if len(text) > 5 or len(text) < 6 else text)

@@ -1,0 +1,80 @@
+"""Every unmet prerequisite has a reason and a sentence that says what to do."""
+
+import pytest
+
+from sea_operator.policies.prerequisites import unmet
+
+SETS = [("StatefulSet", "j-trainer")]
+
+
+def stranger(**meta):
+    return {("StatefulSet", "j-trainer"): {"metadata": {"uid": "x", **meta}, "spec": {}}}
+
+
+def owned_by(uid):
+    return {"ownerReferences": [{"kind": "SEATrainingJob", "name": "j", "uid": uid}]}
+
+
+def test_nothing_is_unmet_in_a_settled_world(make):
+    assert unmet(make.observed(), SETS) is None
+
+
+def test_an_invalid_spec_comes_with_its_sentence(make):
+    job = make.job(invalid="The job can't be read: spec.x: no. Edit the job.")
+    halt = unmet(make.observed(job), [])
+    assert (halt.reason, halt.message) == ("InvalidSpec", job.invalid)
+
+
+@pytest.mark.parametrize(
+    ("secrets", "reason", "says"),
+    [
+        ({}, "SecretNotFound", "Secret n/s3 that spec.storage.credentialsSecret names doesn't"),
+        ({"s3": frozenset({"AWS_ACCESS_KEY_ID"})}, "SecretIncomplete", "lacks AWS_SECRET_ACCESS_"),
+        ({"s3": frozenset()}, "SecretIncomplete", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+    ],
+)
+def test_a_secret_must_exist_with_its_keys(make, secrets, reason, says):
+    halt = unmet(make.observed(secrets=secrets), SETS)
+    assert halt.reason == reason
+    assert says in halt.message
+
+
+def test_no_secret_is_needed_where_none_is_named(make):
+    job = make.job(spec=make.spec(storage={"credentialsSecret": None}))
+    assert unmet(make.observed(job, secrets={}), SETS) is None
+
+
+def test_an_external_user_model_needs_its_key(make):
+    user = {"engine": "External", "url": "http://x", "apiKeySecret": "openai"}
+    job = make.job(spec=make.spec(userModel=user))
+    halt = unmet(make.observed(job), [])
+    assert "Secret n/openai that spec.userModel.apiKeySecret names doesn't exist" in halt.message
+    assert "with key OPENAI_API_KEY or" in halt.message
+
+
+@pytest.mark.parametrize(
+    ("meta", "reason"),
+    [
+        ({}, "NameTaken"),
+        (owned_by("somebody-else"), None),
+        ({**owned_by("0a1b2c3d-0000-4000-8000-000000000001")}, None),
+        ({"deletionTimestamp": "2027-01-15T08:00:00Z"}, None),
+    ],
+)
+def test_a_taken_name_stalls_unless_it_is_ours_or_leaving(make, meta, reason):
+    halt = unmet(make.observed(children=stranger(**meta)), SETS)
+    assert (halt.reason if halt else None) == reason
+
+
+def test_a_foreign_or_broken_auth_secret_is_named(make):
+    foreign = unmet(make.observed(foreign_secret=True), SETS)
+    assert (foreign.reason, "Secret n/j-auth" in foreign.message) == ("NameTaken", True)
+    broken = unmet(make.observed(broken_secret=True), SETS)
+    assert (broken.reason, "n/j-auth" in broken.message) == ("TokenMissing", True)
+
+
+def test_synthesis_waits_for_a_later_release(make):
+    stages = [{"name": "make", "type": "Synthesis", "synthesis": {}}, *make.raw_spec()["stages"]]
+    halt = unmet(make.observed(make.job(spec=make.spec(stages=stages))), SETS)
+    assert halt.reason == "StageNotSupported"
+    assert "spec.stages[0] (make)" in halt.message

@@ -1,0 +1,35 @@
+"""Sizes of the roles in every phase of a job."""
+
+from sea_api.v1alpha1.policy import Role
+from sea_operator.plan import Suspension
+from sea_operator.policies.replicas import replicas
+
+FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
+
+
+def ask(make, observed=None, spec=None, over=False, suspension=Suspension.NONE):
+    observed = observed or make.observed()
+    return replicas(observed, spec or observed.job.spec, over=over, suspension=suspension)
+
+
+def test_a_running_job_has_its_full_size(make):
+    assert ask(make) == FULL
+
+
+def test_a_job_without_a_served_user_model_has_no_such_role(make):
+    spec = make.spec(userModel={"engine": "Scripted"})
+    assert Role.USER not in ask(make, spec=spec)
+
+
+def test_nothing_runs_once_the_job_is_over_or_released(make):
+    assert set(ask(make, over=True).values()) == {0}
+    assert set(ask(make, suspension=Suspension.RELEASED).values()) == {0}
+
+
+def test_while_draining_nothing_grows_again(make):
+    job = make.job()
+    shrunk = {**FULL, Role.TRAINER: 0}
+    observed = make.observed(job, children=make.children(job, shrunk))
+    assert ask(make, observed, suspension=Suspension.DRAINING) == shrunk
+    gone = make.observed(job, children={})
+    assert set(ask(make, gone, suspension=Suspension.DRAINING).values()) == {0}

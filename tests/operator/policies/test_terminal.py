@@ -1,0 +1,38 @@
+"""Complete and Failed stay, until the spec gives a reason to go on."""
+
+import pytest
+
+from sea_operator.plan import Outcome
+from sea_operator.policies.terminal import outcome, retries, why
+
+
+@pytest.mark.parametrize(
+    ("complete", "failed", "failed_at", "stage", "expected"),
+    [
+        ("False", "False", 1, "rl", Outcome.RUNNING),
+        ("True", "False", 1, "eval", Outcome.COMPLETE),
+        ("True", "False", 1, "rl", Outcome.RUNNING),
+        ("False", "True", 1, "rl", Outcome.FAILED),
+        ("False", "True", 0, "rl", Outcome.RUNNING),
+    ],
+)
+def test_outcome(make, complete, failed, failed_at, stage, expected):
+    status = make.status(
+        make.condition("Complete", complete),
+        make.condition("Failed", failed, observed_generation=failed_at),
+        stage=stage,
+    )
+    assert outcome(make.job(status=status)) is expected
+
+
+def test_a_fresh_job_runs(make):
+    assert outcome(make.job()) is Outcome.RUNNING
+    assert why(make.job()) is None
+    assert not retries(make.job())
+
+
+def test_a_retry_is_a_failure_that_was_edited(make):
+    status = make.status(make.condition("Failed", "True", observed_generation=1))
+    assert not retries(make.job(status=status, generation=1))
+    assert retries(make.job(status=status, generation=2))
+    assert why(make.job(status=status)).reason == "Reason"
