@@ -193,9 +193,7 @@ class Job:
     # --- the operator ---
 
     def state(self) -> CoordinatorState:
-        reply = self._http.request(
-            "GET", self.url + "/v1/state", headers=BEARER, timeout=10, retries=50
-        )
+        reply = self._http.request("GET", self.url + "/v1/state", headers=BEARER, timeout=10)
         assert reply.status == 200, reply.data
         return CoordinatorState.model_validate_json(reply.data)
 
@@ -218,6 +216,11 @@ class Job:
             return self.state()
         except (urllib3.exceptions.HTTPError, AssertionError):
             return None
+
+    def step(self) -> int:
+        """Steps of the first stage; 0 while nobody answers."""
+        state = self.safe_state()
+        return state.stages[0].step if state and state.stages else 0
 
     def get(self, path: str, token: str = TOKEN) -> urllib3.BaseHTTPResponse:
         return self._http.request(

@@ -1,12 +1,16 @@
 """botocore's errors in our words, and which of them pass by themselves."""
 
 from botocore.exceptions import (
+    BotoCoreError,
     ClientError,
     HTTPClientError,
     IncompleteReadError,
     NoCredentialsError,
     PartialCredentialsError,
     ResponseStreamingError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
 )
 from s3transfer.exceptions import RetriesExceededError
 
@@ -21,6 +25,7 @@ TRANSIENT_CODES = {
     "ThrottlingException",
 }
 NETWORK_ERRORS = (
+    BotoConnectionError,
     ConnectionError,
     HTTPClientError,
     IncompleteReadError,
@@ -49,6 +54,8 @@ def translate(error: Exception, what: str) -> Exception:
             f"{what}: {error}. Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in "
             "spec.storage.credentialsSecret."
         )
+    if isinstance(error, BotoCoreError):
+        return errors.RequestRefusedError(f"{what}: {error}")
     if not isinstance(error, ClientError):
         return error
     kind = _kind(error)
