@@ -1,0 +1,259 @@
+"""The objects of a job, field by field where the other parts depend on it."""
+
+import json
+
+import pytest
+
+from sea_api.v1alpha1.policy import Role
+from sea_operator.children.desired import full_size, objects, roles
+from sea_operator.children.names import coordinator_url
+from sea_operator.children.secret import auth, token_digest, token_of
+from sea_operator.settings import Images
+
+IMAGES = Images(coordinator="coordinator:1", trainer="trainer:1", rollout="rollout:1")
+
+
+@pytest.fixture
+def build(make):
+    """`build(**spec)` -> children by (kind, name)."""
+
+    def run(**patch):
+        job = make.job(spec=make.spec(**patch))
+        made = objects(job, job.spec, full_size(job.spec), IMAGES, token_digest("t"))
+        return {(child["kind"], child["metadata"]["name"]): child for child in made}
+
+    return run
+
+
+def pod(children, role):
+    return children["StatefulSet", f"j-{role}"]["spec"]["template"]
+
+
+def containers(children, role):
+    return {found["name"]: found for found in pod(children, role)["spec"]["containers"]}
+
+
+def env(container):
+    return {var["name"]: var.get("value") for var in container["env"]}
+
+
+def test_names_kinds_and_order(build):
+    assert list(build()) == [
+        (kind, f"j-{role}")
+        for kind in ("Service", "StatefulSet")
+        for role in ("coordinator", "trainer", "rollout", "user")
+    ]
+    assert ("StatefulSet", "j-user") not in build(userModel={"engine": "Scripted"})
+
+
+def test_every_set_starts_all_pods_and_lets_us_replace_them(build):
+    for (kind, name), child in build().items():
+        if kind == "StatefulSet":
+            spec = child["spec"]
+            assert spec["podManagementPolicy"] == "Parallel"
+            assert spec["updateStrategy"] == {"type": "OnDelete"}
+            assert spec["serviceName"] == name
+            labels = spec["template"]["metadata"]["labels"]
+            assert spec["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_services_are_headless_and_publish_pods_before_they_are_ready(build):
+    for (kind, _), child in build().items():
+        if kind == "Service":
+            assert child["spec"]["clusterIP"] == "None"
+            assert child["spec"]["publishNotReadyAddresses"] is True
+
+
+@pytest.mark.parametrize(
+    ("role", "names", "images"),
+    [
+        ("coordinator", {"coordinator": "sea_workloads.coordinator"}, "coordinator:1"),
+        ("trainer", {"trainer": "sea_workloads.trainer"}, "trainer:1"),
+        (
+            "rollout",
+            {"engine": "sea_workloads.rollout.engine", "worker": "sea_workloads.rollout.worker"},
+            "rollout:1",
+        ),
+        (
+            "user",
+            {"engine": "sea_workloads.rollout.engine", "worker": "sea_workloads.rollout.worker"},
+            "rollout:1",
+        ),
+    ],
+)
+def test_programs_and_images(build, role, names, images):
+    found = containers(build(), role)
+    assert {name: c["command"] for name, c in found.items()} == {
+        name: ["python", "-m", module] for name, module in names.items()
+    }
+    assert {c["image"] for c in found.values()} == {images}
+
+
+@pytest.mark.parametrize("role", ["coordinator", "trainer", "rollout", "user"])
+def test_what_every_container_is_told(build, make, role):
+    for container in containers(build(), role).values():
+        told = env(container)
+        assert told["SEA_JOB"] == "j"
+        assert told["SEA_NAMESPACE"] == "n"
+        assert told["SEA_JOB_UID"] == make.uid
+        assert told["SEA_ROLE"] == role
+        assert told["SEA_COORDINATOR_URL"] == coordinator_url("j", "n")
+        assert told["SEA_DATA_DIR"] == "/sea/data"
+        assert {"SEA_TOKEN", "POD_NAME", "POD_IP", "AWS_DEFAULT_REGION"} <= set(told)
+        assert "AWS_ENDPOINT_URL" not in told
+        assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
+        assert len(told) == len(container["env"]), "no name twice"
+
+
+def test_the_coordinators_address():
+    assert coordinator_url("j", "n") == "http://j-coordinator-0.j-coordinator.n.svc:8080"
+
+
+def test_what_a_role_is_told_on_top(build):
+    cpu = build()
+    assert env(containers(cpu, "trainer")["trainer"])["SEA_PROCESSES_PER_POD"] == "1"
+    engine = env(containers(cpu, "rollout")["engine"])
+    assert (engine["SEA_STREAM"], engine["SEA_GPUS_PER_POD"]) == ("policy", "0")
+    assert engine["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert env(containers(cpu, "user")["worker"])["SEA_STREAM"] == "user"
+    gpu = build(trainer={"gpusPerPod": 8}, rollout={"gpusPerPod": 8})
+    trainer = env(containers(gpu, "trainer")["trainer"])
+    assert trainer["SEA_PROCESSES_PER_POD"] == "8"
+    assert "OMP_NUM_THREADS" not in trainer
+    assert "VLLM_CPU_KVCACHE_SPACE" not in env(containers(gpu, "rollout")["engine"])
+
+
+def test_the_users_variables_win(build):
+    template = {"env": [{"name": "OMP_NUM_THREADS", "value": "2"}, {"name": "X", "value": "y"}]}
+    told = env(containers(build(trainer={"template": template}), "trainer")["trainer"])
+    assert (told["OMP_NUM_THREADS"], told["X"]) == ("2", "y")
+
+
+def test_probes_look_where_the_programs_listen(build):
+    children = build()
+    expected = {
+        ("coordinator", "coordinator"): (8080, "/healthz", "/readyz"),
+        ("trainer", "trainer"): (8081, "/healthz", "/readyz"),
+        ("rollout", "engine"): (8000, "/health", "/health"),
+        ("rollout", "worker"): (8082, "/healthz", "/readyz"),
+    }
+    for (role, name), (port, alive, ready) in expected.items():
+        container = containers(children, role)[name]
+        start, live, readiness = (
+            container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")
+        )
+        assert (start["port"], start["path"]) == (port, alive)
+        assert (live["path"], readiness["path"]) == (alive, ready)
+        assert (container["startupProbe"]["periodSeconds"]) == 2
+        assert (container["startupProbe"]["failureThreshold"]) == 300
+
+
+def test_no_pod_has_privileges_or_a_token(build):
+    for role in ("coordinator", "trainer", "rollout", "user"):
+        spec = pod(build(), role)["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["terminationGracePeriodSeconds"] == 30
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_gpus_and_shared_memory(build):
+    children = build(trainer={"gpusPerPod": 8, "template": {"requests": {"cpu": "4"}}})
+    container = containers(children, "trainer")["trainer"]
+    assert container["resources"] == {
+        "requests": {"cpu": "4", "nvidia.com/gpu": "8"},
+        "limits": {"nvidia.com/gpu": "8"},
+    }
+    volumes = {volume["name"]: volume for volume in pod(children, "trainer")["spec"]["volumes"]}
+    assert volumes["shm"] == {"name": "shm", "emptyDir": {"medium": "Memory"}}
+    assert "shm" not in json.dumps(pod(build(), "trainer"))
+
+
+def test_gpus_go_to_the_engine_alone(build):
+    found = containers(build(rollout={"gpusPerPod": 4}), "rollout")
+    assert found["engine"]["resources"]["limits"] == {"nvidia.com/gpu": "4"}
+    assert found["worker"]["resources"] == {}
+
+
+def test_placement(build):
+    scheduling = {
+        "queueName": "team",
+        "priorityClassName": "high",
+        "topology": "rail",
+        "nodeSelector": {"pool": "a", "gpu": "h200"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    }
+    children = build(scheduling=scheduling, rollout={"template": {"nodeSelector": {"pool": "b"}}})
+    trainer, rollout = pod(children, "trainer"), pod(children, "rollout")
+    assert trainer["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert trainer["spec"]["priorityClassName"] == "high"
+    assert trainer["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert rollout["spec"]["nodeSelector"] == {"pool": "b", "gpu": "h200"}
+    (term,) = trainer["spec"]["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["topologyKey"] == "rail"
+    assert term["labelSelector"]["matchLabels"]["sea-operator.io/role"] == "trainer"
+    assert "affinity" not in rollout["spec"]
+
+
+def test_the_ledger_gets_a_volume_where_asked_for(build):
+    children = build(coordinator={"storageClassName": "fast", "volumeSize": "5Gi"})
+    spec = children["StatefulSet", "j-coordinator"]["spec"]
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+    assert spec["template"]["spec"]["volumes"] == []
+
+
+@pytest.mark.parametrize(
+    ("patch", "changed"),
+    [
+        ({"rollout": {"replicas": 4}}, set()),
+        ({"data": {"sft": ["s3://b/x"]}}, set()),
+        ({"trainer": {"template": {"image": "other:1"}}}, {"trainer"}),
+        ({"storage": {"region": "eu"}}, {"coordinator", "trainer", "rollout", "user"}),
+        ({"scheduling": {"topology": "rail"}}, {"trainer"}),
+    ],
+)
+def test_only_what_pods_are_made_of_changes_their_hash(build, patch, changed):
+    before, after = build(), build(**patch)
+    label = "sea-operator.io/template-hash"
+    differ = {
+        role
+        for role in ("coordinator", "trainer", "rollout", "user")
+        if pod(before, role)["metadata"]["labels"][label]
+        != pod(after, role)["metadata"]["labels"][label]
+    }
+    assert differ == changed
+
+
+def test_another_token_makes_other_pods(make):
+    job = make.job()
+    hashes = {
+        json.dumps(objects(job, job.spec, {Role.TRAINER: 1}, IMAGES, token_digest(token)))
+        for token in ("a", "b")
+    }
+    assert len(hashes) == 2
+
+
+def test_the_secret_holds_the_token(make):
+    secret = auth(make.job(), "s3cret")
+    assert token_of(secret) == "s3cret"
+    assert token_of({}) is None
+    assert "s3cret" not in json.dumps(secret)
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == make.uid
+
+
+def test_external_user_models_give_their_key_to_the_worker_only(build):
+    user = {"engine": "External", "url": "http://x", "apiKeySecret": "openai"}
+    found = containers(build(userModel=user), "rollout")
+    assert {"secretRef": {"name": "openai"}} in found["worker"]["envFrom"]
+    assert {"secretRef": {"name": "openai"}} not in found["engine"]["envFrom"]
+
+
+def test_the_coordinator_comes_first(make):
+    assert roles(make.spec())[0] is Role.COORDINATOR

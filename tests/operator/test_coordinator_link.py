@@ -1,0 +1,117 @@
+"""The line to the coordinator, over real HTTP on loopback."""
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from sea_api.v1alpha1.policy import Role
+from sea_operator import coordinator_link
+from sea_operator.coordinator_link import (
+    CoordinatorLink,
+    CoordinatorRefusedError,
+    by_pod_ip,
+)
+from sea_operator.wish import desired
+
+
+@pytest.fixture
+async def serve():
+    """`await serve(handler)` -> base URL of a server that answers everything with it."""
+    runners = []
+
+    async def start(handler):
+        app = web.Application()
+        app.router.add_route("*", "/{tail:.*}", handler)
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
+        await runner.setup()
+        runners.append(runner)
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        return f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+
+    yield start
+    for runner in runners:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def session():
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+async def ask(session, url, job):
+    return await CoordinatorLink(session, lambda job, pods: url).state(job, (), "secret")
+
+
+async def test_a_state_is_read_with_the_token(serve, session, make):
+    async def handler(request):
+        assert request.headers["Authorization"] == "Bearer secret"
+        return web.Response(text=make.state(generation=3).model_dump_json(by_alias=True))
+
+    answer = await ask(session, await serve(handler), make.job())
+    assert (answer.state.generation, answer.unreachable) == (3, None)
+
+
+@pytest.mark.parametrize(
+    ("status", "text", "says"),
+    [
+        (401, "", "doesn't answer: 401"),
+        (500, "", "doesn't answer: 500"),
+        (200, "nonsense", "can't be read"),
+        (200, '{"uid": "somebody-else"}', "serves another job"),
+    ],
+)
+async def test_what_goes_wrong_is_a_fact(serve, session, make, status, text, says):
+    async def handler(request):
+        return web.Response(status=status, text=text)
+
+    answer = await ask(session, await serve(handler), make.job())
+    assert answer.state is None
+    assert says in answer.unreachable
+
+
+async def test_nobody_there(session, make):
+    assert "doesn't answer" in (await ask(session, "http://127.0.0.1:9", make.job())).unreachable
+    assert "no address" in (await ask(session, None, make.job())).unreachable
+
+
+async def test_silence_ends_by_time_out(serve, session, make, monkeypatch):
+    monkeypatch.setattr(coordinator_link, "TIMEOUT_SECONDS", 0.05)
+
+    async def handler(request):
+        import asyncio
+
+        await asyncio.Event().wait()
+
+    assert "TimeoutError" in (await ask(session, await serve(handler), make.job())).unreachable
+
+
+async def test_a_wish_is_put_and_a_refusal_raised(serve, session, make):
+    received = []
+
+    async def handler(request):
+        received.append((request.method, request.path, await request.json()))
+        return web.Response(status=204 if len(received) == 1 else 409)
+
+    url = await serve(handler)
+    link, job = CoordinatorLink(session, lambda job, pods: url), make.job()
+    wish = desired(job, job.spec, stage_index=1, generation=2, drain=False)
+    await link.send(job, (), "secret", wish)
+    assert received[0][:2] == ("PUT", "/v1/desired")
+    assert received[0][2]["stageIndex"] == 1
+    with pytest.raises(CoordinatorRefusedError, match=r"n/j at .* They are sent again"):
+        await link.send(job, (), "secret", wish)
+
+
+@pytest.mark.parametrize(
+    ("address", "expected"),
+    [("10.0.0.1", "http://10.0.0.1:8080"), ("fd00::1", "http://[fd00::1]:8080"), (None, None)],
+)
+def test_the_address_is_the_pods_own(make, address, expected):
+    pods = (
+        make.pod("j-trainer-0", Role.TRAINER, ip="10.9.9.9"),
+        make.pod("j-coordinator-0", Role.COORDINATOR, ip=address),
+    )
+    assert by_pod_ip(make.job(), pods) == expected
+    assert by_pod_ip(make.job(), ()) is None

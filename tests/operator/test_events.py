@@ -1,0 +1,44 @@
+"""Events tell changes, once."""
+
+from sea_api.v1alpha1.status import Failure
+from sea_operator.events import between, body
+
+
+def reasons(old, new):
+    return [(event.reason, event.warning) for event in between(old, new)]
+
+
+def test_only_changes_are_told(make):
+    calm = make.status(make.condition("Stalled", "False"), make.condition("Complete", "False"))
+    stalled = make.status(make.condition("Stalled", "True", reason="DataNotFound"))
+    other = make.status(make.condition("Stalled", "True", reason="BadRow"))
+    assert reasons(calm, stalled) == [("DataNotFound", True)]
+    assert reasons(stalled, stalled) == []
+    assert reasons(stalled, other) == [("BadRow", True)]
+    assert reasons(stalled, calm) == []
+
+
+def test_the_life_of_a_job(make):
+    done = make.status(make.condition("Complete", "True", reason="Completed"))
+    draining = make.status(make.condition("Suspended", "Unknown", reason="Draining"))
+    assert reasons(make.status(), done) == [("Completed", False)]
+    assert reasons(make.status(), draining) == [("Draining", False)]
+    assert reasons(make.status(stage=None), make.status()) == [("StageStarted", False)]
+    assert reasons(make.status(), make.status(stage="rl")) == [("StageStarted", False)]
+
+
+def test_a_restart_is_told_with_its_cause(make):
+    failure = Failure(role="Trainer", cause="Hang", message="Silent.", time="2027-01-15T08:00:00Z")
+    restarted = make.status(generation=2, last_failure=failure)
+    (event,) = between(make.status(), restarted)
+    assert (event.reason, event.warning) == ("NewGeneration", True)
+    assert "Generation 2 begins. Hang of Trainer: Silent." in event.message
+    assert between(restarted, restarted) == ()
+
+
+def test_the_body_names_the_job(make):
+    (event,) = between(make.status(stage=None), make.status())
+    written = body(make.job(), event, "me", make.now)
+    assert written["involvedObject"]["uid"] == make.uid
+    assert written["metadata"] == {"generateName": "j.", "namespace": "n"}
+    assert (written["type"], written["firstTimestamp"]) == ("Normal", "2027-01-15T08:00:00Z")

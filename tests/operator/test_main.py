@@ -1,0 +1,58 @@
+"""The command line and the environment."""
+
+import json
+import logging
+
+import pytest
+
+from sea_operator.logs import JsonLines
+from sea_operator.main import parse
+from sea_operator.settings import health_host, identity, images, own_namespace
+
+
+@pytest.fixture(autouse=True)
+def outside_a_cluster(monkeypatch):
+    for name in ("POD_NAME", "POD_NAMESPACE", "POD_IP"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def test_defaults():
+    settings = parse([])
+    assert (settings.namespaces, settings.lease_namespace) == ((), "default")
+    assert (settings.health_host, settings.health_port) == ("127.0.0.1", 8080)
+
+
+def test_arguments():
+    settings = parse(["--namespace", "a", "--namespace", "b", "--identity", "me"])
+    assert (settings.namespaces, settings.identity) == (("a", "b"), "me")
+    with pytest.raises(SystemExit):
+        parse(["--namespace", "a", "--all-namespaces"])
+
+
+def test_in_a_pod(monkeypatch):
+    pod = {"POD_NAME": "op-0", "POD_NAMESPACE": "sea-system", "POD_IP": "10.0.0.9"}
+    for name, value in pod.items():
+        monkeypatch.setenv(name, value)
+    settings = parse([])
+    assert (settings.identity, settings.lease_namespace) == ("op-0", "sea-system")
+    assert settings.health_host == "10.0.0.9"
+
+
+def test_environment(tmp_path):
+    env = {"SEA_TRAINER_IMAGE": "t:1", "SEA_ROLLOUT_IMAGE": "r:1", "SEA_COORDINATOR_IMAGE": "c:1"}
+    found = images(env)
+    assert (found.trainer, found.rollout, found.coordinator) == ("t:1", "r:1", "c:1")
+    assert identity({}) != identity({})
+    file = tmp_path / "namespace"
+    assert own_namespace({}, file) is None
+    file.write_text("here\n")
+    assert own_namespace({}, file) == "here"
+    assert health_host({}) == "127.0.0.1"
+
+
+def test_a_log_line_is_one_json_object():
+    record = logging.makeLogRecord({"name": "n", "msg": "a\n%s", "args": ("b",), "job": ("x", "y")})
+    line = JsonLines().format(record)
+    assert "\n" not in line
+    assert json.loads(line)["message"] == "a\nb"
+    assert json.loads(line)["job"] == "x/y"

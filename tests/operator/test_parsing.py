@@ -1,0 +1,94 @@
+"""Stored objects become what the policies read; nothing that is stored raises."""
+
+import pytest
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Status
+from sea_operator import parsing
+from sea_operator.observed import Termination
+
+
+def stored(make, spec=None, status=None):
+    meta = {"name": "j", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "9"}
+    return {"metadata": meta, "spec": make.raw_spec(spec), "status": status or {}}
+
+
+def test_a_job(make):
+    job = parsing.job(stored(make, status={"stage": "rl", "observedGeneration": 2}))
+    assert (job.name, job.uid, job.generation, job.status.stage) == ("j", "u", 3, "rl")
+    assert job.invalid is None
+
+
+@pytest.mark.parametrize(
+    ("patch", "says"),
+    [
+        ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
+        ({"stages": [{"name": "rl", "type": "Rl", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
+        ({"model": None}, "spec.model: Field required"),
+        ({"nonsense": 1}, "spec.nonsense: "),
+    ],
+)
+def test_an_invalid_spec_becomes_a_sentence(make, patch, says):
+    job = parsing.job(stored(make, patch))
+    assert job.spec is None
+    assert job.invalid.startswith("The job can't be read: ")
+    assert says in job.invalid
+    assert job.invalid.endswith("Edit the job.")
+
+
+def test_a_long_list_of_findings_is_cut(make):
+    bad = {f"x{i}": 1 for i in range(9)}
+    assert "; and 4 more. Edit" in parsing.job(stored(make, bad)).invalid
+
+
+def test_a_status_of_another_release_is_no_status(make):
+    assert parsing.job(stored(make, status={"stage": ["?"]})).status == Status()
+
+
+def pod(**status):
+    labels = {"sea-operator.io/role": "trainer", "sea-operator.io/template-hash": "h"}
+    meta = {
+        "name": "j-trainer-0",
+        "uid": "u",
+        "labels": labels,
+        "creationTimestamp": "2027-01-15T08:00:00Z",
+    }
+    return {"metadata": meta, "spec": {"nodeName": "node-1"}, "status": status}
+
+
+def test_a_pod():
+    ready = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
+    seen = parsing.pod(pod(**ready))
+    assert (seen.role, seen.template_hash, seen.ip) == (Role.TRAINER, "h", "10.0.0.1")
+    assert (seen.ready, seen.node, seen.created) == (True, "node-1", 1_800_000_000.0)
+    assert (seen.deleted, seen.disrupted) == (None, False)
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({"reason": "Evicted"}, True),
+        ({"conditions": [{"type": "DisruptionTarget", "status": "True"}]}, True),
+        ({"conditions": [{"type": "DisruptionTarget", "status": "False"}]}, False),
+    ],
+)
+def test_disruption(status, expected):
+    assert parsing.pod(pod(**status)).disrupted is expected
+
+
+def test_the_newest_end_of_each_container():
+    ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+    older = {"terminated": {"exitCode": 1}}
+    containers = [
+        {"name": "a", "state": {"running": {}}, "lastState": ended},
+        {"name": "b", "state": ended, "lastState": older},
+        {"name": "c", "state": {"running": {}}},
+    ]
+    found = parsing.pod(pod(containerStatuses=containers)).terminations
+    assert found == (Termination("a", 137, "OOMKilled"), Termination("b", 137, "OOMKilled"))
+
+
+@pytest.mark.parametrize(("status", "dead"), [("True", False), ("False", True), ("Unknown", True)])
+def test_a_node_is_dead_unless_ready(status, dead):
+    node = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
+    assert parsing.is_dead(node) is dead

@@ -1,0 +1,137 @@
+"""The queue: coalescing, one pass a key, delays, back-off. Time is a number here."""
+
+import asyncio
+
+import pytest
+
+from sea_operator.queue import Backoff, WorkQueue
+
+
+class Time:
+    def __init__(self):
+        self.now = 100.0
+
+    def __call__(self):
+        return self.now
+
+
+@pytest.fixture
+def time():
+    return Time()
+
+
+@pytest.fixture
+def queue(time):
+    return WorkQueue(clock=time, random=lambda: 0.5, gap=0.1)
+
+
+async def ready(queue):
+    """The next key, None if there's none right now."""
+    try:
+        async with asyncio.timeout(0.01):
+            return await queue.get()
+    except TimeoutError:
+        return None
+
+
+async def test_many_wishes_are_one_pass(queue):
+    for _ in range(10):
+        queue.add("a")
+    assert await ready(queue) == "a"
+    assert await ready(queue) is None
+
+
+async def test_a_wish_during_the_pass_runs_afterwards_once(queue, time):
+    queue.add("a")
+    assert await ready(queue) == "a"
+    queue.add("a")
+    queue.add("a")
+    time.now += 1
+    assert await ready(queue) is None, "never two passes of one key"
+    queue.done("a", after=30)
+    assert await ready(queue) == "a"
+    queue.done("a", after=30)
+    assert await ready(queue) is None
+
+
+async def test_other_keys_go_on_meanwhile(queue):
+    queue.add("a")
+    queue.add("b")
+    assert {await ready(queue), await ready(queue)} == {"a", "b"}
+
+
+async def test_a_pass_comes_again_after_its_wish(queue, time):
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=5)
+    time.now += 4.9
+    assert await ready(queue) is None
+    time.now += 0.2
+    assert await ready(queue) == "a"
+
+
+async def test_an_event_comes_before_the_timer(queue, time):
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=30)
+    time.now += 1
+    queue.add("a")
+    assert await ready(queue) == "a"
+
+
+async def test_a_storm_of_events_waits_for_the_gap(queue, time):
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=30)
+    time.now += 0.05
+    queue.add("a")
+    assert await ready(queue) is None
+    time.now += 0.06
+    assert await ready(queue) == "a"
+
+
+async def test_errors_grow_and_success_forgives(queue, time):
+    delays = []
+    for _ in range(3):
+        queue.add("a")
+        time.now += 100
+        assert await ready(queue) == "a"
+        delays.append(queue.failed("a"))
+    assert delays == [0.5, 1.0, 2.0]
+    time.now += 100
+    assert await ready(queue) == "a"
+    queue.done("a", after=0)
+    time.now += 100
+    assert await ready(queue) == "a"
+    assert queue.failed("a") == 0.5
+
+
+async def test_a_failed_key_comes_back_by_itself(queue, time):
+    queue.add("a")
+    await ready(queue)
+    delay = queue.failed("a")
+    assert await ready(queue) is None
+    time.now += delay
+    assert await ready(queue) == "a"
+
+
+async def test_a_wish_that_waits_is_woken(queue):
+    waiter = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.add("a")
+    assert await asyncio.wait_for(waiter, 1) == "a"
+
+
+async def test_a_gone_key_leaves_nothing_behind(queue):
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=None)
+    assert (queue._due, queue._running, queue._started, queue._failures) == ({}, set(), {}, {})
+
+
+@pytest.mark.parametrize(
+    ("failures", "random", "expected"),
+    [(1, 0.5, 0.5), (2, 0.5, 1.0), (1, 0.0, 0.375), (100, 0.5, 60.0), (8, 0.5, 60.0)],
+)
+def test_backoff(failures, random, expected):
+    assert Backoff().delay(failures, random) == expected

@@ -1,0 +1,103 @@
+"""The status that comes out of an observation and a plan."""
+
+import dataclasses
+
+import pytest
+
+from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
+from sea_api.wire.state import StagePhase, StageState
+from sea_operator.decide import decide
+from sea_operator.plan import Halt
+from sea_operator.status import compute
+
+
+def ask(make, observed, rejected=None, now=None):
+    now = now or make.now
+    return compute(observed, decide(observed, make.context(now=now)), rejected, now)
+
+
+def result(stage, domain, score):
+    return EvaluationResult(stage=stage, domain=domain, tasks=8, episodes=32, pass_hat1=score)
+
+
+def test_everything_the_coordinator_measured_is_told(make):
+    stage = StageState(
+        name="sft", phase=StagePhase.RUNNING, step=12, total_steps=40, remaining_seconds=63.2
+    )
+    state = make.state(
+        reward=0.123456,
+        staleness=1.239,
+        goodput=0.98765,
+        generated_tokens_per_second=1234.5,
+        trained_tokens_per_second=99.9,
+        weights=WeightsStatus(published=3, adopted_min=2, adopted_max=3, engines=2),
+        checkpoint=CheckpointStatus(version=2, step=10, time="2027-01-15T08:00:00Z", bytes=5),
+        evaluation=[result("e", "shop", 40.0), result("e", "average", 41.25)],
+    ).model_copy(update={"stages": [stage]})
+    status = ask(make, make.observed(state=state))
+    assert (status.stage, status.step, status.total_steps) == ("sft", 12, 40)
+    assert (status.progress, status.remaining_seconds) == ("12/40", 65)
+    assert (status.reward, status.staleness, status.goodput) == (0.1235, 1.24, "98.8")
+    assert (status.throughput.generated, status.throughput.trained) == (1200.0, 100.0)
+    assert (status.pass1, len(status.evaluation)) == ("41.2", 2)
+    assert status.weights.adopted_min == 2
+    assert status.checkpoint.step == 10
+    assert status.run_url == "s3://bucket/prefix/j-0a1b2c3d"
+    assert status.rollout_selector == "sea-operator.io/job=j,sea-operator.io/role=rollout"
+    assert (status.roles.trainer.ready, status.roles.trainer.desired) == (2, 2)
+
+
+def test_what_cannot_be_asked_now_stays_as_it_was(make):
+    before = make.status(reward=0.5, progress="7/9", step=7, pass1="33.0", stage="rl")
+    status = ask(make, make.observed(make.job(status=before), state=None, unreachable="Gone."))
+    assert (status.reward, status.progress, status.pass1) == (0.5, "7/9", "33.0")
+    ready = next(c for c in status.conditions if c.type == "Ready")
+    assert (ready.status, ready.message) == ("False", "Gone.")
+
+
+def test_a_new_stage_forgets_the_steps_of_the_last(make):
+    before = make.status(progress="9/9", step=9, total_steps=9)
+    status = ask(make, make.observed(make.job(status=before), state=make.state("sft")))
+    assert (status.stage, status.progress, status.step) == ("rl", None, None)
+
+
+@pytest.mark.parametrize("seconds", [0.2, 0.9])
+def test_a_second_alone_changes_nothing(make, seconds):
+    observed = make.observed()
+    first = ask(make, observed)
+    again = dataclasses.replace(observed, job=make.job(status=first))
+    assert ask(make, again, now=make.now + seconds) == first
+
+
+def test_a_refused_child_stalls_the_job(make):
+    status = ask(make, make.observed(), Halt("ChildRejected", "No."))
+    stalled = next(c for c in status.conditions if c.type == "Stalled")
+    assert (stalled.status, stalled.reason) == ("True", "ChildRejected")
+
+
+def test_times_are_set_once(make):
+    first = ask(make, make.observed(make.job()))
+    assert first.start_time == "2027-01-15T08:00:00Z"
+    later = make.observed(make.job(status=first), state=make.state("sft", "rl", "eval"))
+    done = ask(make, later, now=make.now + 60)
+    assert (done.start_time, done.completion_time) == (
+        "2027-01-15T08:00:00Z",
+        "2027-01-15T08:01:00Z",
+    )
+
+
+def test_a_job_that_was_born_suspended_never_started(make):
+    job = make.job(spec=make.spec(suspend=True))
+    status = ask(make, make.observed(job, children={}, pods=(), state=None, token=None))
+    assert (status.stage, status.start_time) == (None, None)
+
+
+def test_a_held_job_reports_the_pods_it_has(make):
+    status = ask(make, make.observed(secrets={}))
+    assert (status.roles.trainer.desired, status.roles.trainer.ready) == (2, 2)
+
+
+def test_an_unreadable_job_has_a_status_too(make):
+    status = ask(make, make.observed(make.job(invalid="The job can't be read: x. Edit the job.")))
+    assert isinstance(status, Status)
+    assert status.observed_generation == 1

@@ -1,0 +1,97 @@
+"""The pool: bounded, nothing lost, idle while somebody else leads."""
+
+import asyncio
+import contextlib
+import logging
+
+import pytest
+
+from sea_operator.kube.errors import ConflictError
+from sea_operator.queue import Backoff, WorkQueue
+from sea_operator.workers import Workers
+
+
+class Gate:
+    def __init__(self, leads=True):
+        self._event = asyncio.Event()
+        if leads:
+            self._event.set()
+
+    def open(self):
+        self._event.set()
+
+    async def wait(self):
+        await self._event.wait()
+
+
+@pytest.fixture
+def queue():
+    import time
+
+    backoff = Backoff(base=0.001)
+    return WorkQueue(clock=time.monotonic, random=lambda: 0.5, backoff=backoff, gap=0.0)
+
+
+@contextlib.asynccontextmanager
+async def running(workers):
+    task = asyncio.create_task(workers.run())
+    yield
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+
+
+async def test_no_more_than_the_pool_at_one_time(queue):
+    inside, most, finished = 0, 0, asyncio.Event()
+    seen = set()
+
+    async def reconcile(key):
+        nonlocal inside, most
+        inside += 1
+        most = max(most, inside)
+        await asyncio.sleep(0)
+        inside -= 1
+        seen.add(key)
+        if len(seen) == 20:
+            finished.set()
+
+    async with running(Workers(queue, reconcile, Gate(), 3)):
+        for key in range(20):
+            queue.add(key)
+        await asyncio.wait_for(finished.wait(), 5)
+    assert most == 3
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), ConflictError("y"), TimeoutError()])
+async def test_a_failed_pass_comes_back(queue, error, caplog):
+    done, attempts = asyncio.Event(), 0
+
+    async def reconcile(key):
+        nonlocal attempts
+        attempts += 1
+        if attempts < 3:
+            raise error
+        done.set()
+
+    with caplog.at_level(logging.INFO):
+        async with running(Workers(queue, reconcile, Gate(), 1)):
+            queue.add("a")
+            await asyncio.wait_for(done.wait(), 5)
+    assert len([record for record in caplog.records if "pass" in record.message]) == 2
+
+
+async def test_a_standby_touches_nothing_and_forgets_nothing(queue):
+    gate, done, seen = Gate(leads=False), asyncio.Event(), []
+
+    async def reconcile(key):
+        seen.append(key)
+        done.set()
+
+    async with running(Workers(queue, reconcile, gate, 2)):
+        queue.add("a")
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert seen == []
+        gate.open()
+        await asyncio.wait_for(done.wait(), 5)
+    assert seen == ["a"]
