@@ -93,7 +93,7 @@ def _progress(observed: Observed, course: Course) -> Fields:
         "stage": name,
         "step": seen.step,
         "total_steps": seen.total_steps,
-        "progress": f"{seen.step}/{seen.total_steps}",
+        "progress": f"{seen.step}/{seen.total_steps}" if seen.total_steps else None,
         "remaining_seconds": None if remaining is None else 5 * round(max(0, remaining) / 5),
     }
 

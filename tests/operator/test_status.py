@@ -61,6 +61,11 @@ def test_a_new_stage_forgets_the_steps_of_the_last(make):
     assert (status.stage, status.progress, status.step) == ("rl", None, None)
 
 
+def test_a_stage_whose_length_is_unknown_shows_no_progress(make):
+    status = ask(make, make.observed(state=make.state(stages=("sft",))))
+    assert (status.step, status.total_steps, status.progress) == (0, 0, None)
+
+
 @pytest.mark.parametrize("seconds", [0.2, 0.9])
 def test_a_second_alone_changes_nothing(make, seconds):
     observed = make.observed()
