@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -187,8 +188,7 @@ class Job:
 
     def wipe(self) -> None:
         """The volume is lost."""
-        for file in self.data_dir.iterdir():
-            file.unlink()
+        shutil.rmtree(self.data_dir)
 
     # --- the operator ---
 
@@ -221,6 +221,11 @@ class Job:
         """Steps of the first stage; 0 while nobody answers."""
         state = self.safe_state()
         return state.stages[0].step if state and state.stages else 0
+
+    def phase(self) -> str:
+        """Of the first stage; empty while nobody answers."""
+        state = self.safe_state()
+        return str(state.stages[0].phase) if state and state.stages else ""
 
     def get(self, path: str, token: str = TOKEN) -> urllib3.BaseHTTPResponse:
         return self._http.request(

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.data import OnBadRow
+
 pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
 kit: Any = sys.modules["coordinator_tests_harness"]
 
@@ -95,7 +97,7 @@ def test_lost_volume_comes_back_from_the_checkpoint(job: Any) -> None:
         job.start()
         assert operator.complete.wait(100), job.state()
         state = job.state()
-    assert "ledger restored from" in job.log.read_text()
+    assert "ledger is restored from" in job.log.read_text()
     assert state.stages[0].step == 8
     used = [group for step in range(1, 9) for group in trainer.groups["rl", step]]
     assert len(used) == len(set(used)) == 24
@@ -137,10 +139,10 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
     problem = kit.wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == "DataNotFound"
     assert f"{job.root}/nowhere.jsonl" in problem.message
-    assert job.state().stages[0].phase == "Pending"
+    assert job.phase() == "Pending"
     job.want(job.desired(rl_only(job)))
     kit.wait_for("the cure", lambda: job.state().problem is None)
-    kit.wait_for("the stage", lambda: job.state().stages[0].phase == "Running")
+    kit.wait_for("the stage", lambda: job.phase() == "Running")
 
 
 @pytest.mark.parametrize(
@@ -172,10 +174,10 @@ def test_bad_rows_are_skipped_where_asked(job: Any) -> None:
     rows = [kit.task_row(1), kit.task_row(2) | {"db_path": "/etc/passwd"}, kit.task_row(3)]
     job.put_rows("rl.jsonl", rows)
     spec = rl_only(job)
-    data = spec.data.model_copy(update={"on_bad_row": "Skip"})
+    data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
     job.start()
     job.want(job.desired(spec.model_copy(update={"data": data})))
-    kit.wait_for("the stage", lambda: job.state().stages[0].phase == "Running")
+    kit.wait_for("the stage", lambda: job.phase() == "Running")
     assert "'BadDatabasePath': 1" in job.log.read_text()
 
 
@@ -208,7 +210,7 @@ def test_clients_wait_for_a_coordinator_that_is_away(job: Any) -> None:
     """Calls made while it is down succeed once it is back."""
     job.start()
     job.want(job.desired(rl_only(job)))
-    kit.wait_for("the stage", lambda: job.state().stages[0].phase == "Running")
+    kit.wait_for("the stage", lambda: job.phase() == "Running")
     job.kill()
     replies: list[Any] = []
     call = threading.Thread(target=lambda: replies.append(job.client().model("policy")))

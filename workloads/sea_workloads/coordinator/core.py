@@ -81,6 +81,8 @@ class Coordinator:
         self.trouble: Problem | None = None
         """Episodes that can't be judged: shown like `problem`, but rollouts go on trying."""
         self.tried_again_at = 0.0
+        self.caught_up = ("", 0)
+        """Checkpoint that the ledger was restored to once more (`opening.catch_up`)."""
         self.drain_saved: str | None = None
         """Digest of the drain whose ledger lies in the object store."""
         self.data_problem_at = 0.0

@@ -42,8 +42,9 @@ def newest(core: Coordinator) -> list[Any] | None:
     return None if row is None else [row["stage"], row["step"]]
 
 
-def applies(note: Mapping[str, Any] | None, stage: str | None, step: int | None) -> bool:
-    """Whether nothing was committed since the note was written: then its ledger is the newest."""
-    if note is None:
-        return False
-    return bool(note["checkpoint"] == (None if stage is None else [stage, step]))
+def applies(note: Mapping[str, Any] | None, checkpoint: list[Any] | None) -> bool:
+    """Whether nothing was committed since the note was written: then its ledger is the newest.
+
+    `checkpoint` is stage and step of the job's newest one, None where there is none.
+    """
+    return note is not None and note["checkpoint"] == checkpoint

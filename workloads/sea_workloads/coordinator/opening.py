@@ -48,7 +48,7 @@ async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None
     target = Path(core.ledger_file)
     part = target.with_suffix(".part")
     try:
-        source = await asyncio.to_thread(restore.fetch, core.store, desired, part)
+        source, checkpoint = await asyncio.to_thread(restore.fetch, core.store, desired, part)
     except LedgerError as error:
         core.problem = Problem(reason="LedgerSnapshotMissing", message=str(error))
         await asyncio.sleep(AGAIN_S)
@@ -57,8 +57,8 @@ async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None
     anchors = await asyncio.to_thread(weights.read_anchors, core, desired.run_url)
     evaluations = await asyncio.to_thread(restore.read_evaluations, core.store, desired)
     db = empty
-    if source is not None:
-        log.warning("the volume was empty: ledger restored from %s", source)
+    if source:
+        log.warning("the ledger is restored from %s", source)
         empty.close()
         db = core.db = restore.replace(target, part)
     with db.transaction(durable=True):
@@ -69,7 +69,35 @@ async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None
         restore.begin(db)
         before = documents.get(db, DESIRED, Desired)
         generation = max(desired.generation, before.generation if before else 0)
+        if checkpoint is not None:
+            restore.keep_checkpoint(db, checkpoint, generation)
         documents.put(db, DESIRED, desired.model_copy(update={"generation": generation}))
     core.problem = None
     core.adopted = before
     adopt.adopt(core, db, desired)
+    core.bells.all()
+
+
+async def catch_up(core: Coordinator, stage: str, fixed: int) -> bool:
+    """Restores again where a checkpoint was committed while the ledger was being restored.
+
+    A trainer that outlived the volume goes on committing; the ledger may then know fewer batches
+    (`fixed`) than the newest checkpoint contains.
+
+    Returns:
+        False where no checkpoint is newer: the trainer itself has to go back.
+    """
+    desired = core.desired
+    newest = await asyncio.to_thread(restore.newest_checkpoint, core.store, desired)
+    if newest is None or newest.stage != stage or newest.step <= fixed:
+        return False
+    if core.caught_up == (stage, newest.step):
+        return False
+    core.caught_up = (stage, newest.step)
+    if core.adopted is not None and core.db is not None:
+        log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
+        core.wanted, core.adopted = core.adopted, None
+        with core.db.transaction(durable=True):
+            documents.delete(core.db, restore.INITIALISED)
+        core.bells.runner.ring()
+    return True

@@ -9,18 +9,19 @@ import logging
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
 from sea_api.wire.desired import Desired
 from sea_workloads.coordinator import draining, program, snapshot
 from sea_workloads.coordinator.errors import LedgerError
-from sea_workloads.coordinator.ledger import documents, episodes
+from sea_workloads.coordinator.ledger import documents, episodes, progress
 from sea_workloads.coordinator.ledger.database import Database
 from sea_workloads.store import urls
 from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
+from sea_workloads.wire.trainer import CheckpointCommitted
 
 log = logging.getLogger(__name__)
 
@@ -34,31 +35,46 @@ def is_initialised(db: Database) -> bool:
     return documents.text(db, INITIALISED) is not None
 
 
-def fetch(store: ObjectStore, desired: Desired, target: Path) -> str | None:
-    """Downloads the newest ledger to `target`; None where the job has left none. Blocking."""
-    stage, checkpoint = _newest_checkpoint(store, desired)
-    step = None if checkpoint is None else checkpoint["step"]
+class Checkpoint(NamedTuple):
+    """What head.json says last of a stage."""
+
+    stage: str
+    entry: dict[str, Any]
+
+    @property
+    def step(self) -> int:
+        return int(self.entry["step"])
+
+
+def fetch(store: ObjectStore, desired: Desired, target: Path) -> tuple[str, Checkpoint | None]:
+    """Downloads the newest ledger to `target`. Blocking.
+
+    Returns:
+        Where it came from (empty where the job has left none, and nothing is downloaded), and the
+        job's newest checkpoint.
+    """
+    newest = newest_checkpoint(store, desired)
     root = urls.join(desired.run_url, draining.FOLDER)
-    if draining.applies(_json(store, urls.join(root, draining.NOTE)), stage, step):
+    place = [newest.stage, newest.step] if newest else None
+    if draining.applies(_json(store, urls.join(root, draining.NOTE)), place):
         url = urls.join(root, snapshot.FILE)
-    elif stage is not None and checkpoint is not None:
-        url = snapshot_url(desired.run_url, stage, checkpoint)
+    elif newest is not None:
+        url = snapshot_url(desired.run_url, newest)
     else:
-        return None
+        return "", None
     _download(store, url, target)
-    return url
+    return url, newest
 
 
-def _newest_checkpoint(
-    store: ObjectStore, desired: Desired
-) -> tuple[str, dict[str, Any]] | tuple[None, None]:
+def newest_checkpoint(store: ObjectStore, desired: Desired) -> Checkpoint | None:
+    """Of the current stage or, where it has none, of the nearest stage before. Blocking."""
     for stage in _training_stages(desired):
         head = _json(
             store, urls.join(desired.run_url, f"stages/{stage.name}/checkpoints/head.json")
         )
         if head and head.get("checkpoints"):
-            return stage.name, head["checkpoints"][-1]
-    return None, None
+            return Checkpoint(stage.name, head["checkpoints"][-1])
+    return None
 
 
 def _training_stages(desired: Desired) -> Iterator[Stage]:
@@ -67,10 +83,10 @@ def _training_stages(desired: Desired) -> Iterator[Stage]:
     return (stage for stage in reversed(stages) if program.trains(stage))
 
 
-def snapshot_url(run_url: str, stage: str, checkpoint: dict[str, Any]) -> str:
+def snapshot_url(run_url: str, checkpoint: Checkpoint) -> str:
     """The snapshot lies beside the manifest that head.json names."""
-    folder = str(checkpoint["manifest_key"]).rstrip("/").split("/")[-2]
-    return urls.join(run_url, "stages", stage, "checkpoints", folder, snapshot.FILE)
+    folder = str(checkpoint.entry["manifest_key"]).rstrip("/").split("/")[-2]
+    return urls.join(run_url, "stages", checkpoint.stage, "checkpoints", folder, snapshot.FILE)
 
 
 def _download(store: ObjectStore, url: str, target: Path) -> None:
@@ -110,6 +126,19 @@ def replace(target: Path, part: Path) -> Database:
         Path(f"{target}{suffix}").unlink(missing_ok=True)
     part.replace(target)
     return Database(target)
+
+
+def keep_checkpoint(db: Database, checkpoint: Checkpoint, generation: int) -> None:
+    """The snapshot is older than the commit of its own checkpoint: writes the commit down."""
+    entry = checkpoint.entry
+    message = CheckpointCommitted(
+        generation=generation,
+        step=checkpoint.step,
+        version=entry["version"],
+        bytes=entry["bytes"],
+        manifest_key=entry["manifest_key"],
+    )
+    progress.commit(db, checkpoint.stage, message, entry["time"])
 
 
 def begin(db: Database) -> None:

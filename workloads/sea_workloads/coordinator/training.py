@@ -19,6 +19,15 @@ from sea_workloads.wire.trainer import (
 log = logging.getLogger(__name__)
 
 
+class AheadError(Exception):
+    """The trainer asks for a step whose predecessor the ledger doesn't know."""
+
+    def __init__(self, fixed: int) -> None:
+        super().__init__(fixed)
+        self.fixed = fixed
+        """The last step whose batch the ledger knows."""
+
+
 def task(core: Coordinator, generation: int) -> TrainerTask | None:
     """What rank 0 should do; None while there is nothing."""
     core.require_generation(generation)
@@ -48,6 +57,9 @@ def batch(core: Coordinator, name: str, step: int, generation: int) -> bytes | N
     """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet.
 
     A stage that doesn't run has no batch either: the trainer then asks for its task and learns why.
+
+    Raises:
+        AheadError: the ledger has not fixed the batch before this one.
     """
     core.require_generation(generation)
     stage = core.running_stage
@@ -57,7 +69,7 @@ def batch(core: Coordinator, name: str, step: int, generation: int) -> bytes | N
     if step <= fixed:
         return batches.encode(core.ledger, name, step)
     if step > fixed + 1:
-        raise _ahead(core, name, step, fixed)
+        raise AheadError(fixed)
     block = program.rl_block(stage)
     if core.desired.drain or step > block.steps:
         return None
@@ -68,7 +80,7 @@ def batch(core: Coordinator, name: str, step: int, generation: int) -> bytes | N
     return batches.encode(core.ledger, name, step)
 
 
-def _ahead(core: Coordinator, name: str, step: int, fixed: int) -> StaleError:
+def fail_ahead(core: Coordinator, name: str, step: int, fixed: int) -> StaleError:
     """The ledger was restored from an older checkpoint than the one the trainer has in memory."""
     message = (
         f"The trainer asks for step {step} of stage '{name}', but the ledger, restored from a "
@@ -76,6 +88,19 @@ def _ahead(core: Coordinator, name: str, step: int, fixed: int) -> StaleError:
     )
     trainers.fail(core, f"{core.desired.job}-trainer-0", Cause.PROCESS_EXIT, message)
     return StaleError(message)
+
+
+def require_known(core: Coordinator, name: str, step: int, generation: int) -> None:
+    """A ledger can only vouch for a checkpoint whose batches it knows.
+
+    Raises:
+        StaleError: it was restored and knows fewer; the generation has failed and goes back.
+    """
+    core.require_generation(generation)
+    _, stage = core.stage_named(name)
+    fixed = batches.newest_step(core.ledger, name)
+    if stage.type == StageType.RL and step > fixed:
+        raise fail_ahead(core, name, step + 1, fixed)
 
 
 def report(core: Coordinator, name: str, row: StageProgress) -> None:

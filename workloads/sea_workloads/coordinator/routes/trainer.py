@@ -6,7 +6,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sea_workloads.client import calls
-from sea_workloads.coordinator import snapshot, training
+from sea_workloads.coordinator import opening, snapshot, training
 from sea_workloads.coordinator.routes.common import body, core_of, done, number, reply
 from sea_workloads.wire.trainer import (
     CheckpointCommitted,
@@ -30,9 +30,14 @@ async def batch(request: web.Request) -> web.Response:
     core, stage = core_of(request), request.match_info["stage"]
     step, generation = number(request, "step"), number(request, "generation")
     wait = DRAIN_WAIT_S if core.desired.drain else calls.BATCH_WAIT_S
-    found = await core.bells.batches.until(
-        lambda: training.batch(core, stage, step, generation), wait
-    )
+    try:
+        found = await core.bells.batches.until(
+            lambda: training.batch(core, stage, step, generation), wait
+        )
+    except training.AheadError as error:
+        if not await opening.catch_up(core, stage, error.fixed):
+            raise training.fail_ahead(core, stage, step, error.fixed) from error
+        found = None
     if found is None:
         return web.Response(status=204)
     return web.Response(body=found, content_type=calls.MSGPACK)
@@ -47,8 +52,7 @@ async def progress(request: web.Request) -> web.Response:
 async def take_snapshot(request: web.Request) -> web.Response:
     core, stage = core_of(request), request.match_info["stage"]
     step, generation = number(request, "step"), number(request, "generation")
-    core.require_generation(generation)
-    core.stage_named(stage)
+    training.require_known(core, stage, step, generation)
     taken = await asyncio.to_thread(
         snapshot.take,
         Path(core.ledger_file),
