@@ -154,7 +154,9 @@ def publish(version: WeightVersion) -> Call[None]:
 
 
 def newer_weights(stream: str, after: int, wait: float) -> Call[WeightQueryReply]:
-    return _get(f"/v1/weights/{stream}", WeightQueryReply, wait, after=after)
+    query = {"after": str(after), "wait": str(wait)}
+    read = WeightQueryReply.model_validate_json
+    return Call("GET", f"/v1/weights/{stream}", read, query, wait=wait)
 
 
 def adopted(stream: str, message: Adopted) -> Call[None]:
