@@ -63,7 +63,7 @@ class Databases:
         body = self._first(places)
         if body is None:
             raise DatabaseError(
-                f"The policy of {domain.name} is in neither of {', '.join(places)}: upload it there."
+                f"The policy of {domain.name} lies in none of {', '.join(places)}: upload it."
             )
         return body.decode()
 

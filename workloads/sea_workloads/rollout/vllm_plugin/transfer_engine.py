@@ -19,6 +19,7 @@ from vllm.model_executor.model_loader.reload import (
 
 from sea_workloads.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_workloads.rollout.vllm_plugin.cpu_synchronize import synchronize_accelerator
+from sea_workloads.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_workloads.rollout.vllm_plugin.staging import STAGING
 
 
@@ -59,6 +60,8 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)
+        if self.device.type == "cpu":
+            repack_heads(self.model)
         STAGING.applying = False
 
     def shutdown(self) -> None:
