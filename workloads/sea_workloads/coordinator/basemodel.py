@@ -3,8 +3,10 @@
 import json
 import logging
 import tempfile
+from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
@@ -12,6 +14,8 @@ from sea_workloads.coordinator import program
 from sea_workloads.coordinator.data.check import dialogue_files
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.lines import objects
 from sea_workloads.store import urls
 from sea_workloads.store.errors import PreconditionFailedError
 from sea_workloads.store.s3 import ObjectStore
@@ -61,17 +65,18 @@ def _fetch(store: ObjectStore, spec: Spec, source: str, folder: Path) -> None:
 
 def _build_tiny(store: ObjectStore, spec: Spec, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
-    from sea_workloads.data import sft
     from sea_workloads.domains import registry
     from sea_workloads.model import corpus, tiny
 
     policies = [registry.get(name).system_prompt() for name in spec.domains]
     files = dict.fromkeys(file for stage in spec.stages for file in dialogue_files(spec, stage))
-    loaded = sft.load(
-        ((file, islice(lines(store, file), MOST_ROWS)) for file in files), skip_bad=True
-    )
-    texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)
-    tiny.build(texts, folder, spec.model.context_length)
+    rows = (row for file in files for row in islice(_rows(store, file), MOST_ROWS))
+    tiny.build(corpus.texts(corpus.from_rows(rows), policies), folder, spec.model.context_length)
+
+
+def _rows(store: ObjectStore, file: str) -> Iterator[dict[str, Any]]:
+    found = (row for _, row in objects(lines(store, file), file))
+    return (row for row in found if not isinstance(row, RowError))
 
 
 def _download_from_hub(name: str, folder: Path) -> None:

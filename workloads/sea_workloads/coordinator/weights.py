@@ -40,8 +40,8 @@ def publish(core: Coordinator, version: WeightVersion) -> bool:
 
 def query(core: Coordinator, stream: str, after: int) -> WeightQueryReply | None:
     """The newest version that can be had, None where it is not newer than `after`."""
-    newest = registry.reachable(core.ledger, stream, core.generation)
-    if newest is None or newest.version <= after:
+    newest = registry.reachable(core.ledger, stream, core.generation, after)
+    if newest is None:
         return None
     anchor = registry.anchor(core.ledger, stream)
     behind = anchor is not None and anchor.version > after and anchor != newest

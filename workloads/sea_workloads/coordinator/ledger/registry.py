@@ -69,14 +69,18 @@ def newest(db: Database, stream: str) -> int:
     return db.value("SELECT COALESCE(MAX(version), 0) FROM weights WHERE stream = ?", stream) or 0
 
 
-def reachable(db: Database, stream: str, generation: int) -> WeightVersion | None:
-    """The largest version that an engine can still get: of the living generation, or an anchor."""
+def reachable(db: Database, stream: str, generation: int, after: int) -> WeightVersion | None:
+    """The largest version above `after` that an engine can still get.
+
+    That is one of the living generation, or an anchor.
+    """
     body = db.value(
         "SELECT CASE WHEN generation = ?2 THEN body ELSE anchor END FROM weights "
-        "WHERE stream = ?1 AND (generation = ?2 OR anchor IS NOT NULL) "
+        "WHERE stream = ?1 AND version > ?3 AND (generation = ?2 OR anchor IS NOT NULL) "
         "ORDER BY version DESC LIMIT 1",
         stream,
         generation,
+        after,
     )
     return None if body is None else WeightVersion.model_validate_json(body)
 
