@@ -15,7 +15,7 @@ second run takes a second. Variables that it honours:
 import sys
 
 if sys.version_info < (3, 9):  # noqa: UP036  it starts under whatever Python is there
-    sys.exit("make setup needs Python 3.9 or newer to start; say `make setup PYTHON3=python3.11`.")
+    sys.exit("make setup needs Python 3.9 or newer to start; run `python3.11 scripts/setup.py`.")
 
 from sea_setup.main import main
 

@@ -51,6 +51,16 @@ class Layout:
         """Keys, certificates, tokens and the components' kubeconfigs."""
         return self.state_dir / "pki"
 
+    def listeners(self, component: str) -> list[tuple[str, int]]:
+        """Addresses and ports on which a component listens."""
+        ports = {
+            ETCD: (self.ports.etcd_client, self.ports.etcd_peer),
+            API_SERVER: (self.ports.api,),
+            CONTROLLER_MANAGER: (self.ports.controller_manager,),
+            SCHEDULER: (self.ports.scheduler,),
+        }
+        return [(self.address, port) for port in ports[component]]
+
     @property
     def api_url(self) -> str:
         """URL of the API server."""

@@ -31,10 +31,10 @@ from sea_devcluster.components import (
     Ports,
 )
 from sea_devcluster.daemons import Command, Daemon
-from sea_devcluster.errors import StartError
+from sea_devcluster.errors import ApiError, StartError
 from sea_devcluster.health import answers
 from sea_devcluster.paths import private_folder, write_private
-from sea_devcluster.ports import ADDRESS_TAKEN, free_ports
+from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
 from sea_devcluster.waiting import wait_until
 
 log = logging.getLogger(__name__)
@@ -116,15 +116,8 @@ class ControlPlane:
 
     def silent_ports(self) -> list[tuple[str, int]]:
         """Ports of those components that do not run now."""
-        ports = self.layout.ports
-        owners = {
-            ETCD: (ports.etcd_client, ports.etcd_peer),
-            API_SERVER: (ports.api,),
-            CONTROLLER_MANAGER: (ports.controller_manager,),
-            SCHEDULER: (ports.scheduler,),
-        }
         idle = [name for name, daemon in self.daemons.items() if not daemon.alive()]
-        return [(self.address, port) for name in idle for port in owners[name]]
+        return [pair for name in idle for pair in self.layout.listeners(name)]
 
     # --- life ---
 
@@ -200,6 +193,8 @@ class ControlPlane:
                 self._wait_ready(name)
         for name in self.components:
             self._wait_ready(name)
+        if CONTROLLER_MANAGER in self.components:
+            self._wait_for_pods_to_be_allowed()
         credentials.write_admin_kubeconfig(self.layout, self.kubeconfig)
 
     def _choose_ports(self) -> None:
@@ -214,6 +209,7 @@ class ControlPlane:
         return self._binaries
 
     def _spawn(self, name: str) -> None:
+        require_free(name, self.layout.listeners(name))
         argv = [str(self._folder() / name), *ARGUMENTS[name](self.layout)]
         command = Command(name, argv, cwd=self.state_dir)
         self._daemons[name].start(command, persistent=self._persistent)
@@ -230,6 +226,22 @@ class ControlPlane:
         except StartError as error:
             raise StartError(f"{error}\n{daemon.tail()}") from None
         log.debug("%s was ready after %.1f s.", name, seconds)
+
+    def _wait_for_pods_to_be_allowed(self) -> None:
+        """The API server refuses pods until the controllers have made the default account."""
+        wait_until(
+            self._has_default_account,
+            what="the service account default/default",
+            timeout=START_TIMEOUT_SECONDS,
+            check=self._daemons[CONTROLLER_MANAGER].require_alive,
+        )
+
+    def _has_default_account(self) -> bool:
+        try:
+            self.api.get("/api/v1/namespaces/default/serviceaccounts/default")
+        except (ApiError, OSError):
+            return False
+        return True
 
     def _is_ready(self, name: str) -> bool:
         layout = self.layout

@@ -8,6 +8,7 @@ connections, so that a client's socket does not take one by chance.
 
 import random
 import socket
+from collections.abc import Iterable
 
 from sea_devcluster.errors import StartError
 
@@ -27,6 +28,21 @@ def is_free(address: str, port: int) -> bool:
         except OSError:
             return False
     return True
+
+
+def require_free(name: str, pairs: Iterable[tuple[str, int]]) -> None:
+    """Looks before a component starts: whoever holds its port might answer in its place.
+
+    Raises:
+        StartError: A port is taken.
+    """
+    for address, port in pairs:
+        if not is_free(address, port):
+            raise StartError(
+                f"{name} cannot listen on {address}:{port}, {ADDRESS_TAKEN}; stop the program "
+                "that holds it (`ss -ltnp` names it), or take the cluster down and up again for "
+                "new ports."
+            )
 
 
 def free_ports(

@@ -25,7 +25,7 @@ from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import StartError
 from sea_devcluster.health import get
 from sea_devcluster.paths import private_folder, write_private
-from sea_devcluster.ports import ADDRESS_TAKEN, free_ports
+from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
 from sea_devcluster.seaweedfs import (
     PORT_FLAGS,
     Limits,
@@ -209,6 +209,7 @@ class S3Server:
         if not self._settings_file.exists():
             self._choose_settings()
         settings = self.settings
+        require_free(NAME, [(self.address, port) for port in settings.ports])
         private_folder(self._folder / "data")
         write_private(self._folder / "identities.json", json.dumps(identities_of(settings)))
         argv = [str(find_weed()), *arguments(self.address, settings, self.limits, self._folder)]

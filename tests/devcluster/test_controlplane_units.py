@@ -1,0 +1,184 @@
+"""Pure parts of the control plane: command lines, keys, ports, process identities."""
+
+import os
+import random
+import ssl
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from sea_devcluster import components, images, kubeconfig, records, shutdown, subnets
+from sea_devcluster.components import Layout, Ports
+from sea_devcluster.daemons import clean_environment
+from sea_devcluster.errors import StartError
+from sea_devcluster.pki import Authority
+from sea_devcluster.ports import free_ports, is_free
+from sea_devcluster.processes import ProcessId, descendants, end, parse_stat
+from sea_devcluster.waiting import wait_until
+
+LAYOUT = Layout("127.0.0.1", Ports(1, 2, 3, 4, 5), Path("/state"))
+
+
+@pytest.mark.parametrize("component", components.COMPONENTS)
+def test_every_listener_is_on_the_layouts_address(component: str) -> None:
+    """Nothing of a devcluster may be reachable from another machine."""
+    text = " ".join(components.ARGUMENTS[component](LAYOUT))
+    assert "0.0.0.0" not in text
+    assert "127.0.0.1" in text
+
+
+def test_the_api_server_takes_tokens_certificates_and_node_identities() -> None:
+    """The three ways in that credentials.py relies on."""
+    arguments = components.api_server(LAYOUT)
+    assert "--authorization-mode=Node,RBAC" in arguments
+    assert "--token-auth-file=/state/pki/tokens.csv" in arguments
+    assert "--client-ca-file=/state/pki/ca.crt" in arguments
+
+
+def test_a_certificate_is_valid_for_its_address_and_issued_once(tmp_path: Path) -> None:
+    """OpenSSL's strict view: what Python 3.13 demands holds."""
+    authority = Authority(tmp_path)
+    pair = authority.issue("a", common_name="a", addresses=("127.9.0.1",), hosts=("here",))
+    first = pair.certificate.read_bytes()
+    assert authority.issue("a", common_name="a").certificate.read_bytes() == first
+    context = ssl.create_default_context(cafile=str(authority.pair.certificate))
+    context.load_cert_chain(pair.certificate, pair.key)
+    assert pair.key.stat().st_mode & 0o077 == 0
+
+
+def test_a_kubeconfig_names_server_authority_and_user(tmp_path: Path) -> None:
+    """The document that kubectl reads."""
+    server = kubeconfig.Server("https://127.0.0.1:3", tmp_path / "ca.crt")
+    text = kubeconfig.document("me", server, kubeconfig.token_user("secret"))
+    assert '"token": "secret"' in text
+    assert '"server": "https://127.0.0.1:3"' in text
+
+
+def test_ports_are_different_and_free() -> None:
+    """What is handed out can be bound."""
+    ports = free_ports(("127.0.0.1", "127.0.0.9"), 20)
+    assert len(set(ports)) == 20
+    assert all(is_free("127.0.0.9", port) for port in ports)
+
+
+def test_no_free_port_is_an_error_with_a_remedy() -> None:
+    """An address that cannot be bound has no free port."""
+    with pytest.raises(StartError, match="ss -ltnp"):
+        free_ports(("192.0.2.1",), 1, random.Random(0))
+
+
+def test_a_program_name_may_hold_brackets_and_blanks() -> None:
+    """/proc/PID/stat quotes nothing."""
+    fields = " ".join(str(number) for number in range(4, 30))
+    stat = parse_stat(f"7 (a) b (c) S {fields}")
+    assert (stat.state, stat.parent, stat.start_ticks) == ("S", 4, 22)
+
+
+def test_a_recycled_pid_is_a_stranger() -> None:
+    """Same number, other start: neither alive nor reachable by a signal."""
+    me = ProcessId.of(os.getpid())
+    assert me.alive()
+    stranger = ProcessId(me.pid, me.start_ticks - 1, me.boot)
+    assert not stranger.alive()
+    assert end(stranger, 0.0)
+    assert not ProcessId(me.pid, me.start_ticks, "another boot").alive()
+
+
+def test_a_process_that_ignores_sigterm_is_killed() -> None:
+    """And its children are known before."""
+    script = "trap : TERM; sleep 100 & echo ready; wait; wait; wait"
+    with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None
+        child.stdout.readline()
+        process = ProcessId.of(child.pid)
+        family = descendants(process)
+        assert len(family) == 1
+        assert not end(process, 0.1)
+        assert end(family[0], 5.0)
+    assert not process.alive()
+
+
+def test_daemons_do_not_inherit_proxies_and_credentials() -> None:
+    """What would reroute or reconfigure a local server stays outside."""
+    kept = clean_environment(
+        {"PATH": "/bin", "https_proxy": "x", "KUBECONFIG": "x", "AWS_PROFILE": "x", "GOFLAGS": "x"}
+    )
+    assert kept == {"PATH": "/bin"}
+
+
+def test_waiting_in_vain_says_for_what() -> None:
+    """A time-out is a failure with a name."""
+    with pytest.raises(StartError, match=r"Waited 0 s for the moon, in vain"):
+        wait_until(lambda: False, what="the moon", timeout=0.0, interval=0.0)
+
+
+def test_listening_addresses_come_from_the_kernels_table() -> None:
+    """127.61 listens, 127.62 is only connected, 192.168 is no loopback."""
+    rows = [
+        "  sl  local_address rem_address   st",
+        "   0: 01003D7F:1F90 00000000:0000 0A",
+        "   1: 01003E7F:1F90 00000000:0000 01",
+        "   2: 0101A8C0:1F90 00000000:0000 0A",
+    ]
+    assert subnets.listening("\n".join(rows)) == {61}
+
+
+def test_all_subnets_taken_is_an_error_with_a_remedy() -> None:
+    """One subnet for each cluster."""
+    assert subnets.choose({subnets.FIRST}) == subnets.FIRST + 1
+    with pytest.raises(StartError, match="down --name"):
+        subnets.choose(range(256))
+
+
+def test_a_subnets_addresses_do_not_overlap() -> None:
+    """Servers, nodes and pods of one cluster."""
+    subnet = subnets.Subnet(70)
+    assert subnet.node(1) == "127.70.0.11"
+    assert subnet.pods(2) == "127.70.2.0/24"
+    assert len({subnet.control_plane, subnet.s3, subnet.node(1), subnet.node(2)}) == 4
+
+
+def test_claims_are_kept_while_the_state_folder_exists(tmp_path: Path) -> None:
+    """The same owner gets the same subnet, another one another; release is idempotent."""
+    one, two = tmp_path / "one", tmp_path / "two"
+    one.mkdir()
+    two.mkdir()
+    try:
+        first = subnets.claim(one)
+        assert subnets.claim(one) == first
+        assert subnets.claim(two) != first
+    finally:
+        subnets.release(one)
+        subnets.release(two)
+        subnets.release(two)
+
+
+def test_only_folders_that_a_pod_cannot_see_are_mounted() -> None:
+    """A pod has a /tmp and a /run of its own."""
+    roots = [Path("/home/a/.venv"), Path("/tmp/x/.venv"), Path("/tmp/x"), Path("/run/y")]
+    assert images.hidden_roots(roots) == ["/run/y", "/tmp/x"]
+
+
+def test_a_record_survives_a_round_trip(tmp_path: Path) -> None:
+    """What `up` writes, `down` reads."""
+    capacity = records.Capacity("2", "4Gi", 1)
+    record = records.ClusterRecord("a", 61, 2, "/clone", capacity, ("x",))
+    assert records.load(tmp_path) is None
+    records.save(tmp_path, record)
+    assert records.load(tmp_path) == record
+    assert capacity.resources()["nvidia.com/gpu"] == "1"
+
+
+@pytest.mark.parametrize(("own", "expected"), [(None, 10), (3, 3), (600, 10)])
+def test_pods_get_their_own_grace_up_to_a_limit(own: int | None, expected: int) -> None:
+    """`down` waits ten seconds at most."""
+    spec = {} if own is None else {"terminationGracePeriodSeconds": own}
+    assert shutdown.grace_of({"spec": spec}) == expected
+
+
+def test_mounts_are_found_deepest_first() -> None:
+    """A blank in a path is an octal number in the kernel's table."""
+    lines = [f"1 1 0:1 / {point} rw - tmpfs x rw" for point in ("/s/a", "/s/a/b\\040c", "/t", "/s")]
+    found = shutdown.mounts_below("\n".join(lines), Path("/s"))
+    assert found == [Path("/s/a/b c"), Path("/s/a")]
