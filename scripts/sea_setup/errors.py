@@ -33,11 +33,11 @@ def explain(what: str, output: str, log: Path) -> SetupError:
         return SetupError(
             f"{what} needs the Python package index, which cannot be reached; connect to the "
             "network, or set PIP_INDEX_URL (and PIP_CERT) to an index that you can reach, and run "
-            f"`make setup` again; it goes on where it stopped. The end of {log}:\n{tail}"
+            f"`make setup` again (details: {log})."
         )
     if "no space left" in lowered:
         return SetupError(
             f"{what} filled the disk; free 15 GB, or put this checkout and UV_CACHE_DIR on a "
-            f"larger disk, and run `make setup` again. The end of {log}:\n{tail}"
+            f"larger disk, and run `make setup` again (details: {log})."
         )
     return SetupError(f"{what} failed; the end of {log}:\n{tail}")

@@ -71,7 +71,7 @@ class Packages:
             path.write_text(torch_build.without_torch(lock, keep_cuda=build.needs_cuda_packages))
         # Compiled now, or every pod would compile vLLM for itself: pods cannot write here.
         command = ["sync", "--require-hashes", "--compile-bytecode", str(path)]
-        self._uv_pip("Installing the Python packages", command)
+        self._uv_pip("Installing and compiling Python packages", command)
 
     def _uv_pip(self, what: str, arguments: list[str]) -> None:
         head = [self._uv, "pip", arguments[0], "--python", str(self.python)]

@@ -75,7 +75,7 @@ class Progress:
                     raise explain(what, self._since(start) + message, self.log) from None
                 lines = self._since(start).split("\n")
                 last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-                self.say(f"    ... {last[:90]}")
+                self.say(f"    ... {what}: {last[:80]}" if last else f"    ... {what}")
             else:
                 return
 
