@@ -89,3 +89,11 @@ def test_every_task_is_solved_by_the_teacher(files: dict[str, list[str]], name: 
 def test_every_dialogue_reached_its_goal(files: dict[str, list[str]]) -> None:
     for line in files["sft.jsonl"] + files["user_sft.jsonl"]:
         assert json.loads(line)["metadata"]["reward"] == 1.0
+
+
+def test_the_user_model_also_learns_to_answer_an_agent_that_slips(
+    files: dict[str, list[str]],
+) -> None:
+    clean, slipping = ("".join(files[name]) for name in ("sft.jsonl", "user_sft.jsonl"))
+    assert "I don't understand." not in clean
+    assert slipping.count("I don't understand.") > 20

@@ -105,5 +105,14 @@ def test_a_task_for_a_judge_is_refused_not_scored() -> None:
 
 def test_an_unknown_assertion_is_an_error_not_a_zero() -> None:
     wrong = task(env_assertions=[{"func_name": "is_up"}], reward_basis=["ENV_ASSERTION"])
+    with pytest.raises(UnverifiableTaskError, match="'is_up'"):
+        check_verifiable(wrong)
     with pytest.raises(UnknownAssertionError, match="'is_up'"):
-        verify(SHOP, wrong, SHOP.open(database()), BYE)
+        SHOP.open(database()).check("is_up", {})
+
+
+def test_a_task_with_an_initial_state_is_refused() -> None:
+    row = {"id": "retail_1", "initial_state": {"message_history": [{"role": "user"}]}}
+    with pytest.raises(UnverifiableTaskError, match="message_history"):
+        check_verifiable(rl.task(row))
+    check_verifiable(rl.task(row | {"initial_state": {"message_history": None}}))

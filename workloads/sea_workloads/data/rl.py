@@ -48,9 +48,13 @@ def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
         scenario=scenario,
         criteria=_criteria(criteria),
         db_path=path,
-        initial_state=want(row, "initial_state", dict) or None,
+        initial_state=_present(want(row, "initial_state", dict)),
         row=parsed,
     )
+
+
+def _present(state: Mapping[str, Any]) -> dict[str, Any] | None:
+    return {name: value for name, value in state.items() if value} or None
 
 
 def _object(row: Mapping[str, Any], field: str) -> dict[str, Any]:

@@ -3,8 +3,9 @@
     databases/train_000.json ...  entities of training       rl_train.jsonl   tasks on them
     databases/test_000.json ...   held-out entities          rl_test.jsonl    tasks on them
     sft.jsonl        teacher dialogues, entities of training only
-    user_sft.jsonl   teacher dialogues, all entities: the user model is part of the simulator, not
-                     of what is tested, so it may know the held-out ones
+    user_sft.jsonl   dialogues of a teacher that now and then slips, all entities: the user model is
+                     part of the simulator, not of what is tested, so it may know the held-out
+                     ones, and it must know how to answer an agent that is still learning
 
 Every dialogue is made by the real environment and is verified before it is written.
 """
@@ -24,10 +25,20 @@ from sea_workloads.domains.shop.entities import Split
 from sea_workloads.domains.shop.scenario import Script
 from sea_workloads.episodes.conversation import AgentNext, Conversation, Over, UserNext
 from sea_workloads.episodes.limits import Limits
+from sea_workloads.tokens.messages import AgentTurn
 from sea_workloads.users.scripted import ScriptedUser
 from sea_workloads.verify.verdict import verify
 
 _DIALOGUES_PER_WORLD = 20
+_SLIPS_PER_TURN = 0.12
+_SLIPS = (
+    teacher.ASK_ORDER,
+    teacher.ASK_EMAIL,
+    "To which address?",
+    "Done.",
+    "A colleague takes over.",
+    "It is 35.",
+)
 _LIMITS = Limits(max_turns=20, max_tokens_per_turn=1, context_length=1)
 Tables = dict[str, Any]
 
@@ -52,7 +63,7 @@ def files(sizes: Sizes, seed: int) -> Iterator[tuple[str, Iterator[str]]]:
     yield "rl_train.jsonl", tasks(Split.TRAIN, train, sizes.train_tasks, seed)
     yield "rl_test.jsonl", tasks(Split.TEST, test, sizes.test_tasks, seed)
     yield "sft.jsonl", dialogues(Split.TRAIN, sizes.dialogues, seed)
-    yield "user_sft.jsonl", dialogues(Split.ALL, sizes.dialogues, seed)
+    yield "user_sft.jsonl", dialogues(Split.ALL, sizes.dialogues, seed, _SLIPS_PER_TURN)
 
 
 def databases(split: Split, count: int, seed: int) -> dict[str, Tables]:
@@ -81,8 +92,11 @@ def _row(identity: str, wish: Script, tables: Tables, db_path: str) -> dict[str,
     return rows.task_row(identity, wish.reason, wish.scenario(), criteria, db_path)
 
 
-def dialogues(split: Split, count: int, seed: int) -> Iterator[str]:
-    """Dialogue rows of the teacher with the scripted customer."""
+def dialogues(split: Split, count: int, seed: int, slips: float = 0.0) -> Iterator[str]:
+    """Dialogue rows of the teacher with the scripted customer.
+
+    `slips` is the probability, for each agent turn, that something senseless is said first.
+    """
     rng = _rng(seed, split, "dialogues")
     tables: Tables = {}
     database = Database({})
@@ -91,13 +105,25 @@ def dialogues(split: Split, count: int, seed: int) -> Iterator[str]:
             tables = world.tables(split, rng)
             database = Database(tables)
         row = _row(f"shop_{split}_{index}", world.script(tables, rng), tables, "none.json")
-        messages, reward = play(rl.task(row), database, seed=rng.getrandbits(32))
+        messages, reward = _until_solved(rl.task(row), database, rng, slips)
         identity = f"shop_sft_{split}_{index}"
         yield rows.dumps(rows.dialogue_row(identity, messages, row["user_scenario"], reward))
 
 
-def play(task: Task, database: Database, seed: int) -> tuple[list[dict[str, Any]], float]:
+Played = tuple[list[dict[str, Any]], float]
+
+
+def _until_solved(task: Task, database: Database, rng: random.Random, slips: float) -> Played:
+    """A teacher that slips too often in one dialogue loses its customer: it plays again."""
+    while True:
+        messages, reward = play(task, database, rng.getrandbits(32), slips)
+        if reward == 1.0 or not slips:
+            return messages, reward
+
+
+def play(task: Task, database: Database, seed: int, slips: float = 0.0) -> Played:
     """The teacher's dialogue on a task, system prompt first, and its reward."""
+    rng = random.Random(seed)  # noqa: S311 - data, not secrets
     domain = registry.get("shop")
     conversation = Conversation(domain, domain.open(database), _LIMITS)
     user = ScriptedUser(task.scenario, seed)
@@ -107,7 +133,9 @@ def play(task: Task, database: Database, seed: int) -> tuple[list[dict[str, Any]
             following = conversation.user(user.say(following.heard))
         else:
             assert isinstance(following, AgentNext)
-            following = conversation.agent(teacher.turn(conversation.messages))
+            slipped = rng.random() < slips
+            turn = AgentTurn(rng.choice(_SLIPS)) if slipped else teacher.turn(conversation.messages)
+            following = conversation.agent(turn)
     verdict = verify(domain, task, conversation.environment, conversation.messages, following.stop)
     system = {"role": "system", "content": domain.system_prompt()}
     return [system, *conversation.messages], verdict.reward

@@ -4,7 +4,7 @@ The episode loop calls `Environment.call`; the verifier compares `changes()` and
 Errors of tools are results that the agent reads, never exceptions.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -82,6 +82,8 @@ class Domain(Protocol):
     name: str
     tools: Sequence[Tool]
     user_tools: Sequence[Tool]
+    assertions: Collection[str]
+    """Names that `Environment.check` knows."""
     max_bad_turns: int
     """Malformed agent turns that are answered with an error; one more ends the episode."""
     policy_file: str | None

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.episodes.limits import ENDED_BY_USER, Stop
 from sea_workloads.tokens.messages import Message
@@ -29,7 +30,10 @@ class Verdict:
 
 
 def check_verifiable(task: Task) -> None:
-    """Raises UnverifiableTaskError for a task that needs a judge model, which no job has yet."""
+    """Raises UnverifiableTaskError for a task that this version can't set up or score.
+
+    Called when data are loaded, so that no episode is spent on such a task.
+    """
     criteria = task.criteria
     if "NL_ASSERTION" in criteria.reward_basis and criteria.nl_assertions:
         raise UnverifiableTaskError(
@@ -37,6 +41,24 @@ def check_verifiable(task: Task) -> None:
             "which take a judge model: leave the task out, or take NL_ASSERTION out of its "
             "reward_basis (`sea data tau2 --drop-nl-assertions`)."
         )
+    if task.initial_state:
+        raise UnverifiableTaskError(
+            f"Task {task.key} has an initial_state ({', '.join(task.initial_state)}), which no "
+            "environment of this version sets up: leave the task out."
+        )
+    _check_assertions(task)
+
+
+def _check_assertions(task: Task) -> None:
+    if task.domain not in registry.names() or "ENV_ASSERTION" not in task.criteria.reward_basis:
+        return
+    known = registry.get(task.domain).assertions
+    for assertion in task.criteria.env_assertions:
+        if assertion.func_name not in known:
+            raise UnverifiableTaskError(
+                f"Task {task.key} asks for the assertion {assertion.func_name!r}, which the domain "
+                f"{task.domain} doesn't have (it has {', '.join(sorted(known)) or 'none'})."
+            )
 
 
 def verify(
@@ -46,7 +68,7 @@ def verify(
     transcript: Sequence[Message],
     stop: str = Stop.USER_STOP,
 ) -> Verdict:
-    """The episode's reward. Raises UnverifiableTaskError or UnknownAssertionError."""
+    """The episode's reward. Raises UnverifiableTaskError."""
     check_verifiable(task)
     parts = {
         name: float(_CHECKS[name](domain, task, environment, transcript))

@@ -1,6 +1,6 @@
 """Retail as a `Domain`: reads tau2's database layout and completes it; prompt with schemas."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from sea_workloads.domains.base import Tool
@@ -47,6 +47,7 @@ class Retail:
     name = "retail"
     tools: Sequence[Tool] = TOOLS
     user_tools: Sequence[Tool] = ()
+    assertions: Collection[str] = ()
     max_bad_turns = 3
     policy_file: str | None = "retail_policy.md"
 

@@ -1,6 +1,6 @@
 """The shop as a `Domain`: prompt, tools, database reader."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, parse_tables, require_tables
@@ -28,6 +28,7 @@ class Shop:
     name = "shop"
     tools: Sequence[Tool] = TOOLS
     user_tools: Sequence[Tool] = ()
+    assertions: Collection[str] = ()
     max_bad_turns = 0
     policy_file: str | None = None
 
