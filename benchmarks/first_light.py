@@ -10,7 +10,6 @@ import sys
 from typing import Any
 
 from sea_devcluster.demo.main import demo
-
 from sea_devcluster.demo.memory import Usage
 from sea_devcluster.demo.options import parse
 from sea_devcluster.demo.outcome import Outcome

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import yaml
+
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.demo import job as demo_job
 from sea_devcluster.demo import run as demo_run

@@ -49,9 +49,7 @@ def test_an_empty_status_can_be_drawn() -> None:
 
 def test_a_stalled_job_shows_its_sentence() -> None:
     out = io.StringIO()
-    Console(file=out, width=100).print(
-        view.render(job(conditions=[condition("Stalled")]), [], 0.0)
-    )
+    Console(file=out, width=100).print(view.render(job(conditions=[condition("Stalled")]), [], 0.0))
     assert "Because: A sentence." in out.getvalue()
 
 
