@@ -39,18 +39,23 @@ def _stage(core: Coordinator, stage: Stage) -> StageState:
     phase = stages.phase(core.ledger, stage.name)
     if stage.type == StageType.EVALUATION:
         step, total = evaluation.progress(core.ledger, stage.name)
-        remaining = _evaluation_remaining(core, stage.name, step, total)
     else:
         step, total = _steps(core, stage)
-        rows = progress.steps(core.ledger, stage.name)
-        remaining = goodput.remaining_seconds(rows, step, total)
     return StageState(
         name=stage.name,
         phase=phase,
         step=step,
         total_steps=total,
-        remaining_seconds=None if phase != StagePhase.RUNNING else remaining,
+        remaining_seconds=(
+            _remaining(core, stage, step, total) if phase == StagePhase.RUNNING else None
+        ),
     )
+
+
+def _remaining(core: Coordinator, stage: Stage, step: int, total: int) -> float | None:
+    if stage.type == StageType.EVALUATION:
+        return _evaluation_remaining(core, stage.name, step, total)
+    return goodput.remaining_seconds(progress.steps(core.ledger, stage.name), step, total)
 
 
 def _steps(core: Coordinator, stage: Stage) -> tuple[int, int]:
