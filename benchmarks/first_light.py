@@ -15,12 +15,12 @@ from sea_devcluster.demo.options import parse
 from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.report import (
     field_values,
+    generation_seconds,
     largest,
     metric,
     middle,
     overlap_seconds,
     scores,
-    span_seconds,
 )
 
 GIB = 2**30
@@ -35,7 +35,7 @@ def measurements(outcome: Outcome, memory: Usage) -> dict[str, Any]:
         "demo_s": round(outcome.seconds, 1),
         "ready_s": None if outcome.ready_seconds is None else round(outcome.ready_seconds, 1),
         "step_s": {
-            "generate": middle(span_seconds(timeline, "generate")),
+            "generate": middle(generation_seconds(timeline)),
             "train": middle(metric(rows, "train_s")),
             "update": middle(
                 [

@@ -63,9 +63,16 @@ def largest(values: Sequence[float]) -> float | None:
     return max(values) if values else None
 
 
-def span_seconds(timeline: Iterable[dict[str, Any]], kind: str) -> list[float]:
-    """Lengths of the spans of one kind."""
-    return [span["end"] - span["start"] for span in timeline if span["kind"] == kind]
+def generation_seconds(timeline: Iterable[dict[str, Any]]) -> list[float]:
+    """For each RL step, from the start of its first group to the end of its last."""
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for span in timeline:
+        if span["kind"] == "generate" and span.get("step") is not None:
+            steps.setdefault(span["step"], []).append(span)
+    return [
+        max(span["end"] for span in spans) - min(span["start"] for span in spans)
+        for spans in steps.values()
+    ]
 
 
 def field_values(timeline: Iterable[dict[str, Any]], kind: str, name: str) -> list[float]:
@@ -73,10 +80,21 @@ def field_values(timeline: Iterable[dict[str, Any]], kind: str, name: str) -> li
     return [span[name] for span in timeline if span["kind"] == kind and name in span]
 
 
+def busy(timeline: Iterable[dict[str, Any]], kind: str) -> list[tuple[float, float]]:
+    """When at least one span of a kind ran: disjoint intervals in order."""
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted((s["start"], s["end"]) for s in timeline if s["kind"] == kind):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
 def overlap_seconds(timeline: Sequence[dict[str, Any]], one: str, other: str) -> float:
-    """How long spans of two kinds ran at the same time."""
-    total = 0.0
-    for a in (span for span in timeline if span["kind"] == one):
-        for b in (span for span in timeline if span["kind"] == other):
-            total += max(0.0, min(a["end"], b["end"]) - max(a["start"], b["start"]))
-    return total
+    """How long both kinds ran at the same time."""
+    return sum(
+        max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+        for a in busy(timeline, one)
+        for b in busy(timeline, other)
+    )

@@ -1,6 +1,7 @@
 """What the demo computes from a finished run."""
 
 import pytest
+
 from sea_devcluster.demo import report
 
 
@@ -44,3 +45,19 @@ def test_metric_reads_reinforcement_rows_only() -> None:
     assert report.metric(rows, "train_s") == [1.0]
     assert report.middle([]) is None
     assert report.field_values([span("update", 0, 1, pause_s=0.2)], "update", "pause_s") == [0.2]
+
+
+def test_overlapping_groups_count_once() -> None:
+    timeline = [span("generate", 0, 4), span("generate", 1, 6), span("train", 2, 8)]
+    assert report.busy(timeline, "generate") == [(0, 6)]
+    assert report.overlap_seconds(timeline, "generate", "train") == 4.0
+
+
+def test_generation_of_a_step_lasts_from_its_first_group_to_its_last() -> None:
+    timeline = [
+        span("generate", 0, 4, step=1),
+        span("generate", 3, 6, step=1),
+        span("generate", 5, 9, step=2),
+        {"kind": "generate", "start": 0.0, "end": 99.0, "step": None},
+    ]
+    assert report.generation_seconds(timeline) == [6, 4]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+
 from sea_devcluster.demo import view, watch
 from sea_devcluster.demo.errors import DemoError
 
