@@ -1,5 +1,6 @@
 """Reads what a run wrote into its part of the object store."""
 
+import builtins
 import json
 from typing import Any
 from urllib.parse import urlsplit
@@ -30,10 +31,14 @@ class RunObjects:
         """An object below the run's root, parsed."""
         return json.loads(self._read(key))
 
-    def bytes(self, key: str) -> bytes:
+    def bytes(self, key: str) -> builtins.bytes:
         """An object below the run's root."""
-        reply = self._s3.get_object(Bucket=self._bucket, Key=f"{self._prefix}/{key}")
-        body: bytes = reply["Body"].read()
+        return self.by_key(f"{self._prefix}/{key}")
+
+    def by_key(self, key: str) -> builtins.bytes:
+        """An object by its whole key in the run's bucket."""
+        reply = self._s3.get_object(Bucket=self._bucket, Key=key)
+        body: builtins.bytes = reply["Body"].read()
         return body
 
     def _read(self, key: str) -> str:

@@ -19,6 +19,7 @@ STAGE = {
         "batchSize": 16,
         "learningRate": 2e-3,
         "warmupSteps": 4,
+        "epochs": 2,
         "maxSteps": 14,
         "observationWeight": 0.5,
         "validationFraction": 0.1,
