@@ -17,7 +17,7 @@ demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses
 down: ## stop the devcluster that a demo left running (NAME=demo)
 	@$(PYTHON) -m sea_devcluster down --name $(or $(NAME),demo)
 
-test: setup verify test-unit test-cluster test-component test-e2e ## everything: checks, unit, API server, vLLM and Megatron-core, one whole job
+test: setup verify test-unit test-cluster test-component ## checks, unit tests, real API server and pods, real Megatron-core and S3
 
 test-unit: ## unit tests, seconds
 	$(BIN)/pytest -q -m "not cluster and not component and not e2e"

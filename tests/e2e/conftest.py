@@ -66,6 +66,12 @@ class E2E:
         """Processes inside a job's pods whose command line names a program."""
         return [process for process in psutil.process_iter() if _runs(process, job, program)]
 
+    def operators(self) -> list[psutil.Process]:
+        """Operator processes below this cluster's node."""
+        agent = self.cluster.node.daemon.process
+        below = psutil.Process(agent.pid).children(recursive=True)
+        return [p for p in below if p.cmdline()[1:3] == ["-m", "sea_operator"]]
+
     def pods(self, job: str) -> list[dict[str, Any]]:
         selector = f"sea-operator.io/job={job}"
         items: list[dict[str, Any]] = self.kubectl.get("pods", "-A", "-l", selector)["items"]

@@ -121,8 +121,12 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
     )
 
 
-def accept(db: Database, result: EpisodeResult, now: float) -> bool:
+def accept(
+    db: Database, result: EpisodeResult, now: float, keeping: frozenset[str] = frozenset()
+) -> bool:
     """Books a result; False where the lease isn't this worker's any more.
+
+    `keeping` names the stages that admit groups whose rewards are all equal.
 
     The same result sent again (its answer got lost) is acknowledged and not counted again.
     """
@@ -137,7 +141,8 @@ def accept(db: Database, result: EpisodeResult, now: float) -> bool:
             log.warning("%s: %s", result.lease_id, fault)
             episodes.fail(db, row, fault, now, reported=True)
         else:
-            episodes.finish(db, row, result, _mean_version(result.trajectory), now)
+            version, keep = _mean_version(result.trajectory), row["stage"] in keeping
+            episodes.finish(db, row, result, version, now, keep_constant=keep)
         return True
 
 

@@ -77,3 +77,12 @@ def needs_user_engine(spec: Spec) -> bool:
 
 def model_source(spec: Spec, stream: str) -> str:
     return (spec.user_model.source if stream == USER else None) or spec.model.source
+
+
+def keeping_constant_groups(spec: Spec) -> frozenset[str]:
+    """Rl stages that train on groups with equal rewards too (`filterConstantGroups: false`)."""
+    return frozenset(
+        stage.name
+        for stage in spec.stages
+        if stage.rl is not None and not stage.rl.filter_constant_groups
+    )

@@ -103,7 +103,8 @@ def _sampling(core: Coordinator, stage: Stage) -> Sampling:
 
 def result(core: Coordinator, episode: EpisodeResult) -> bool:
     """Books a result and wakes whom it concerns; False where the lease is another's by now."""
-    accepted = leases.accept(core.ledger, episode, core.wall())
+    keeping = program.keeping_constant_groups(core.desired.spec)
+    accepted = leases.accept(core.ledger, episode, core.wall(), keeping)
     if accepted:
         core.generated.add(episode.generated_tokens)
         core.bells.leases.ring()

@@ -134,9 +134,18 @@ def fail(db: Database, row: sqlite3.Row, error: str, now: float, *, reported: bo
 
 
 def finish(
-    db: Database, row: sqlite3.Row, result: EpisodeResult, mean_version: float | None, now: float
+    db: Database,
+    row: sqlite3.Row,
+    result: EpisodeResult,
+    mean_version: float | None,
+    now: float,
+    *,
+    keep_constant: bool = False,
 ) -> None:
-    """Leased -> Done with a reward; the last episode of a group scores the group."""
+    """Leased -> Done with a reward; the last episode of a group scores the group.
+
+    With `keep_constant` a group is admitted although all its rewards are equal.
+    """
     number, sample = row["group_number"], row["sample"]
     move_episode(db, number, sample, EpisodeState.DONE)
     db.run(
@@ -156,7 +165,7 @@ def finish(
     elif result.trajectory is not None:
         body = msgspec.msgpack.encode(result.trajectory)
         db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, body)
-    _close_group(db, row, now)
+    _close_group(db, row, now, keep_constant=keep_constant)
 
 
 def retry_failed(db: Database, stage: str) -> int:
@@ -188,7 +197,9 @@ def _keep_report(db: Database, row: sqlite3.Row, result: EpisodeResult) -> None:
     )
 
 
-def _close_group(db: Database, row: sqlite3.Row, now: float) -> None:
+def _close_group(
+    db: Database, row: sqlite3.Row, now: float, *, keep_constant: bool = False
+) -> None:
     number = row["group_number"]
     open_episodes = db.value(
         "SELECT COUNT(*) FROM episodes WHERE group_number = ? AND state IN ('Pending', 'Leased')",
@@ -206,12 +217,12 @@ def _close_group(db: Database, row: sqlite3.Row, now: float) -> None:
     move_group(db, number, GroupState.SCORED)
     db.run("UPDATE groups SET mean_reward = ?, finished = ? WHERE number = ?", mean, now, number)
     if row["kind"] == EpisodeKind.TRAIN:
-        _filter(db, number, rewards)
+        _filter(db, number, rewards, keep_constant=keep_constant)
 
 
-def _filter(db: Database, number: int, rewards: list[float]) -> None:
+def _filter(db: Database, number: int, rewards: list[float], *, keep_constant: bool) -> None:
     """A group whose rewards are all equal has no advantage: it is dropped and replaced."""
-    if min(rewards) == max(rewards):
+    if min(rewards) == max(rewards) and not keep_constant:
         move_group(db, number, GroupState.FILTERED)
         groups.prune(db, number)
     else:
