@@ -27,7 +27,7 @@ test-cluster: ## contract tests on a real kube-apiserver, node tests with real p
 	@# On a control plane of their own: a node agent would run the pods that these tests only pretend.
 	$(BIN)/pytest -q -m "cluster and not component and not e2e" tests/operator
 
-test-component: ## the real vLLM and two ranks of the real Megatron-core
+test-component: ## two ranks of the real Megatron-core, the coordinator on a real S3 server
 	$(BIN)/pytest -q -m "component and not e2e"
 
 test-e2e: ## one whole job on a devcluster, with faults
