@@ -32,6 +32,21 @@ class State:
             known = self.memo["index", name] = build()
         return known
 
+    def text(self, table: str, key: str) -> str:
+        """A record of the agent's side as JSON, null without one.
+
+        Texts of untouched records are made once and shared by all episodes.
+        """
+        if self.agent.owns(table, key):
+            return json.dumps(self.agent.get(table, key))
+        known: str | None = self.memo.get(("text", table, key))
+        if known is None:
+            found = self.agent.get(table, key)
+            known = json.dumps(found)
+            if found is not None:
+                self.memo["text", table, key] = known
+        return known
+
 
 @dataclass(frozen=True)
 class Toolbox:

@@ -32,6 +32,10 @@ class Overlay:
         """Whether this episode has its own copy of the record."""
         return (table, key) in self._own
 
+    def touched(self, table: str) -> bool:
+        """Whether this episode has its own copy of any record of the table."""
+        return any(owned == table for owned, _ in self._own)
+
     def edit(self, table: str, key: str) -> dict[str, Any]:
         """The record for writing; it must exist."""
         own = self._own.get((table, key))

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from functools import cache
 
+from sea_workloads.domains.airline.domain import Airline
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.retail.domain import Retail
 from sea_workloads.domains.shop.domain import Shop
 
-_DOMAINS: dict[str, Callable[[], Domain]] = {"retail": Retail, "shop": Shop}
+_DOMAINS: dict[str, Callable[[], Domain]] = {"airline": Airline, "retail": Retail, "shop": Shop}
 
 
 class UnknownDomainError(ValueError):
