@@ -4,7 +4,6 @@ A database is `{table: {key: record}}`. Records of the base are shared by all op
 are never written; the first `edit` of a record copies that one record.
 """
 
-import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +15,8 @@ Change = dict[str, Any]
 
 class Overlay:
     """One episode's view of one side's tables."""
+
+    __slots__ = ("_base", "_own")
 
     def __init__(self, base: Tables) -> None:
         self._base = base
@@ -40,7 +41,7 @@ class Overlay:
         """The record for writing; it must exist."""
         own = self._own.get((table, key))
         if own is None:
-            own = self._own[table, key] = copy.deepcopy(dict(self._base[table][key]))
+            own = self._own[table, key] = _copied(self._base[table][key])
         return own
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
@@ -66,6 +67,13 @@ class Overlay:
             else:
                 found.extend(_differences(path, base, record))
         return sorted(found, key=lambda change: str(change["path"]))
+
+
+def _copied(value: Any) -> Any:
+    """A copy of a JSON value. `copy.deepcopy` takes six times as long: it looks for cycles."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
