@@ -76,8 +76,9 @@ def _json(tables: Tables) -> str:
 
 def _module(domain: str) -> types.ModuleType:
     home = type(registry.get(domain)).__module__
-    beside = f"{home.rpartition('.')[0]}.world".lstrip(".")
-    for name in (beside, home):
+    package = home.rpartition(".")[0]
+    places = (f"{package}.world", home) if package else (home,)
+    for name in places:
         try:
             module = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -87,5 +88,5 @@ def _module(domain: str) -> types.ModuleType:
         if hasattr(module, "make"):
             return module
     raise NoWorldError(
-        f"The domain {domain} ships no world: write make(size, seed) in the module {beside}."
+        f"The domain {domain} ships no world: write make(size, seed) in the module {places[0]}."
     )
