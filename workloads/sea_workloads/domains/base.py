@@ -111,8 +111,6 @@ class Domain(Protocol):
     user_tools: Sequence[Tool]
     assertions: Collection[str]
     """Names that `Environment.check` knows."""
-    functions: Collection[str]
-    """Names that `Environment.setup` knows besides the tools."""
     max_bad_turns: int
     """Malformed agent turns that are answered with an error; one more ends the episode."""
     policy_file: str | None

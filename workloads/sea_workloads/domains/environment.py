@@ -12,6 +12,7 @@ from sea_workloads.domains.overlay import Change, Overlay, Tables
 from sea_workloads.domains.toolkit import check_arguments
 
 Index = TypeVar("Index")
+Assertion = Callable[..., bool]
 Layout = Callable[[Mapping[str, Any]], Tables]
 """One side's database as its file has it -> tables; raises DatabaseError."""
 
@@ -60,7 +61,7 @@ class Toolbox:
 
     agent: Mapping[str, Tool]
     user: Mapping[str, Tool]
-    assertions: Mapping[str, Tool]
+    assertions: Mapping[str, Assertion]
     setup: Mapping[str, Mapping[str, Tool]] = field(default_factory=dict)
     """By requestor, what initial states may call besides the tools."""
     sync: Callable[[State], None] | None = None
@@ -79,7 +80,7 @@ class Toolbox:
 
     def function(self, name: str, requestor: str) -> Tool | None:
         """What an initial state may call by this name."""
-        tables = (self.setup.get(requestor, {}), self.tools(requestor), self.assertions)
+        tables = (self.setup.get(requestor, {}), self.tools(requestor))
         return next((table[name] for table in tables if name in table), None)
 
 
@@ -115,7 +116,7 @@ class ToolEnvironment:
             raise UnknownAssertionError(
                 f"The domain has no assertion {function!r}; it knows {known}."
             )
-        return bool(self._run(assertion, arguments))
+        return assertion(self._state, **arguments)
 
     def setup(
         self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"

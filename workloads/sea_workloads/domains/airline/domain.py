@@ -40,7 +40,6 @@ class Airline:
     tools: Sequence[Tool] = TOOLS
     user_tools: Sequence[Tool] = ()
     assertions: Collection[str] = ()
-    functions: Collection[str] = ()
     max_bad_turns = 3
     policy_file: str | None = "airline_policy.md"
 

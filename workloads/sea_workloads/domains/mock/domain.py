@@ -11,6 +11,7 @@ from sea_workloads.domains.mock import tools
 from sea_workloads.domains.mock.layout import InboxTables, MockTables
 from sea_workloads.domains.prompt import customer_service_prompt
 from sea_workloads.domains.reading import validated
+from sea_workloads.domains.toolkit import asserting
 
 TOOLS = (
     tools.create_task,
@@ -38,7 +39,7 @@ def _user_tables(raw: Mapping[str, Any]) -> dict[str, Any]:
 _BOX = Toolbox(
     agent={tool.name: tool for tool in TOOLS},
     user={tool.name: tool for tool in USER_TOOLS},
-    assertions={tool.name: tool for tool in _ASSERTIONS},
+    assertions={tool.name: asserting(tool) for tool in _ASSERTIONS},
     setup=_SETUP,
     layouts={"assistant": _agent_tables, "user": _user_tables},
     one_database=True,

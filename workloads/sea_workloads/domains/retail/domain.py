@@ -49,7 +49,6 @@ class Retail:
     tools: Sequence[Tool] = TOOLS
     user_tools: Sequence[Tool] = ()
     assertions: Collection[str] = ()
-    functions: Collection[str] = ()
     max_bad_turns = 3
     policy_file: str | None = "retail_policy.md"
 

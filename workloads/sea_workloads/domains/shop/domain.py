@@ -29,7 +29,6 @@ class Shop:
     tools: Sequence[Tool] = TOOLS
     user_tools: Sequence[Tool] = ()
     assertions: Collection[str] = ()
-    functions: Collection[str] = ()
     max_bad_turns = 0
     policy_file: str | None = None
 

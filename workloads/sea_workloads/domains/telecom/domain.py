@@ -21,6 +21,7 @@ from sea_workloads.domains.telecom import (
 )
 from sea_workloads.domains.telecom.assertions import ASSERTIONS
 from sea_workloads.domains.telecom.sync import sync
+from sea_workloads.domains.toolkit import asserting
 
 TOOLS = (
     customers.get_customer_by_phone,
@@ -73,7 +74,7 @@ USER_TOOLS = (
 _BOX = Toolbox(
     agent={tool.name: tool for tool in TOOLS},
     user={tool.name: tool for tool in USER_TOOLS},
-    assertions={tool.name: tool for tool in ASSERTIONS},
+    assertions={tool.name: asserting(tool) for tool in ASSERTIONS},
     setup={
         "assistant": {tool.name: tool for tool in faults.OF_THE_AGENT},
         "user": {tool.name: tool for tool in faults.OF_THE_USER},
