@@ -3,7 +3,8 @@
 The coordinator reads files with `read`; a worker gets a row in its lease and calls `task`.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+import ast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sea_workloads.data import lines, paths
@@ -12,7 +13,7 @@ from sea_workloads.data.lines import want
 from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
 from sea_workloads.tokens import plain_json
 
-BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION")
+BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION", "FUNCTION")
 
 
 def read(data: Iterable[bytes], file: str, domain: str = "") -> Iterator[Task | RowError]:
@@ -97,7 +98,23 @@ def _criteria(given: Mapping[str, Any]) -> Criteria:
         communicate_info=[str(text) for text in want(given, "communicate_info", list, place)],
         nl_assertions=[str(text) for text in want(given, "nl_assertions", list, place)],
         reward_basis=tuple(basis),
+        verification_function=_function(given, basis, place),
     )
+
+
+def _function(given: Mapping[str, Any], basis: Sequence[str], place: str) -> str:
+    source: str = want(given, "verification_function", str, place)
+    if "FUNCTION" in basis and not source.strip():
+        raise RowError(
+            f"{place}verification_function", "is missing, but reward_basis names FUNCTION"
+        )
+    if source:
+        try:
+            ast.parse(source)
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            reason = f"isn't valid Python: {error}"
+            raise RowError(f"{place}verification_function", reason) from error
+    return source
 
 
 def _named(value: Any, field: str, key: str) -> str:

@@ -37,6 +37,9 @@ class Criteria:
     communicate_info: Sequence[str] = ()
     nl_assertions: Sequence[str] = ()
     reward_basis: Sequence[str] = DEFAULT_BASIS
+    verification_function: str = ""
+    """Python source that defines `verify(case)`; where there is one it is a factor of the reward,
+    whether or not the basis names FUNCTION (docs/writing-verifiers.md)."""
 
 
 @dataclass(frozen=True, eq=False)
