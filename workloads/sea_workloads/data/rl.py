@@ -4,7 +4,7 @@ The coordinator reads files with `read`; a worker gets a row in its lease and ca
 """
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sea_workloads.data import lines, paths
@@ -14,6 +14,7 @@ from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, 
 from sea_workloads.tokens import plain_json
 
 BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION", "FUNCTION")
+_LONGEST_FUNCTION = 65536
 
 
 def read(data: Iterable[bytes], file: str, domain: str = "") -> Iterator[Task | RowError]:
@@ -51,6 +52,7 @@ def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
         db_path=path,
         initial_state=_present(want(row, "initial_state", dict)),
         row=parsed,
+        verification_function=_function(row, criteria),
     )
 
 
@@ -98,22 +100,19 @@ def _criteria(given: Mapping[str, Any]) -> Criteria:
         communicate_info=[str(text) for text in want(given, "communicate_info", list, place)],
         nl_assertions=[str(text) for text in want(given, "nl_assertions", list, place)],
         reward_basis=tuple(basis),
-        verification_function=_function(given, basis, place),
     )
 
 
-def _function(given: Mapping[str, Any], basis: Sequence[str], place: str) -> str:
-    source: str = want(given, "verification_function", str, place)
-    if "FUNCTION" in basis and not source.strip():
-        raise RowError(
-            f"{place}verification_function", "is missing, but reward_basis names FUNCTION"
-        )
-    if source:
-        try:
-            ast.parse(source)
-        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            reason = f"isn't valid Python: {error}"
-            raise RowError(f"{place}verification_function", reason) from error
+def _function(row: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
+    source: str = want(row, "verification_function", str)
+    if "FUNCTION" in (criteria.get("reward_basis") or ()) and not source.strip():
+        raise RowError("verification_function", "is missing, but reward_basis names FUNCTION")
+    if len(source) > _LONGEST_FUNCTION:
+        raise RowError("verification_function", f"is longer than {_LONGEST_FUNCTION} characters")
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RowError("verification_function", f"isn't valid Python: {error}") from error
     return source
 
 

@@ -1,6 +1,6 @@
 """FUNCTION part: the row's own verification function, run in the sandbox.
 
-What the function sees is docs/writing-verifiers.md; `sandbox.inside.case` makes it.
+What the function sees is docs/writing-verifiers.md; `sandbox.inside.episode` makes it.
 """
 
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from sea_workloads.verify.expected import end_state, expected
 from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged
 
 FIELD = "verification_function"
+"""Of an `rl` row."""
 
 
 async def judged_by_function(
@@ -24,11 +25,11 @@ async def judged_by_function(
     stop: str,
 ) -> Judged:
     """The function's reward. Raises SandboxError where it could not be run."""
-    case = case_of(domain, task, environment, transcript, stop)
-    return await sandbox.run(task.criteria.verification_function, case, environment.database)
+    finished = finished_episode(domain, task, environment, transcript, stop)
+    return await sandbox.run(task.verification_function, finished, environment.database)
 
 
-def case_of(
+def finished_episode(
     domain: Domain,
     task: Task,
     environment: Environment,
@@ -38,16 +39,12 @@ def case_of(
     """The episode as JSON, without the base tables that the sandbox keeps."""
     agent, user = end_state(environment)
     wanted_agent, wanted_user = expected(domain, task, environment.database)
-    row = dict(task.row)
-    criteria = row.get("evaluation_criteria")
-    if isinstance(criteria, dict):
-        row["evaluation_criteria"] = {k: v for k, v in criteria.items() if k != FIELD}
     return {
-        "dialogue": [dict(message) for message in transcript],
-        "changes": agent,
-        "user_changes": user,
-        "expected_changes": wanted_agent,
-        "expected_user_changes": wanted_user,
-        "task": row,
+        "messages": [dict(message) for message in transcript],
         "stop": str(stop),
+        "task": {name: value for name, value in task.row.items() if name != FIELD},
+        "agent_changes": agent,
+        "user_changes": user,
+        "expected_agent_changes": wanted_agent,
+        "expected_user_changes": wanted_user,
     }

@@ -84,7 +84,7 @@ def verify(
     Raises UnverifiableTaskError.
     """
     check_verifiable(task)
-    if task.criteria.verification_function:
+    if task.verification_function:
         raise UnverifiableTaskError(
             f"Task {task.key} has a verification function, which runs in a sandbox only: "
             "score it with `Verifier`."

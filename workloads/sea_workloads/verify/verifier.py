@@ -44,7 +44,7 @@ class Verifier:
         check_verifiable(task, judged=judge is not None)
         parts = local_parts(domain, task, environment, transcript)
         reasons: dict[str, str] = {}
-        if stop in ENDED_BY_USER and all(parts.values()) and task.criteria.verification_function:
+        if stop in ENDED_BY_USER and all(parts.values()) and task.verification_function:
             found = await judged_by_function(
                 self._sandbox, domain, task, environment, transcript, stop
             )

@@ -44,15 +44,15 @@ class FunctionSandbox:
         self.walls = walls
         """Once a process runs: what it stands behind."""
 
-    async def run(self, source: str, case: dict[str, Any], database: Database) -> Judged:
-        """Runs `source`'s `verify(case)` on a case (`inside.case.NOTHING` lists its parts).
+    async def run(self, source: str, episode: dict[str, Any], database: Database) -> Judged:
+        """Runs `verify(episode)` of `source`; `inside.episode.NOTHING` lists an episode's parts.
 
         Raises SandboxError where the sandbox, not the function, is at fault.
         """
         async with self._free:
             process = await self._take(_key(database))
             key = await self._give(process, database)
-            answer = await process.ask({"source": source, "case": case, "database": key})
+            answer = await process.ask({"source": source, "episode": episode, "database": key})
             self._idle.append(process)
         if "broken" in answer:
             raise SandboxError(f"The sandbox broke: {answer['broken']}.")

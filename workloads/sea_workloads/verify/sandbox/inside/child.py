@@ -9,7 +9,6 @@ import os
 from typing import Any, NoReturn
 
 from . import frames
-from .case import Case
 from .confine import confine
 
 READY = b"R"
@@ -17,7 +16,7 @@ _ENTRY = "verify"
 _REASON_CHARACTERS = 2000
 
 
-def run(pipe: int, source: str, case: Case, limits: dict[str, Any]) -> NoReturn:
+def run(pipe: int, source: str, episode: dict[str, Any], limits: dict[str, Any]) -> NoReturn:
     """Never returns: the process ends here."""
     try:
         confine(pipe, int(limits["cpu_s"]), limits["memory_bytes"], limits["output_bytes"])
@@ -26,19 +25,19 @@ def run(pipe: int, source: str, case: Case, limits: dict[str, Any]) -> NoReturn:
         os._exit(1)
     try:
         os.write(pipe, READY)
-        frames.send(pipe, frames.encode(_verdict(source, case)))
+        frames.send(pipe, frames.encode(_verdict(source, episode)))
     finally:
         # Not even a function that made the interpreter unusable gets past this line.
         os._exit(0)
 
 
-def _verdict(source: str, case: Case) -> dict[str, Any]:
+def _verdict(source: str, episode: dict[str, Any]) -> dict[str, Any]:
     try:
         names: dict[str, Any] = {"__name__": "verification_function"}
         exec(compile(source, "<verification function>", "exec"), names)  # noqa: S102 - it's the job
         if not callable(names.get(_ENTRY)):
-            return fault(f"it defines no function {_ENTRY}(case)")
-        return verdict_of(names[_ENTRY](case))
+            return fault(f"it defines no function {_ENTRY}(episode)")
+        return verdict_of(names[_ENTRY](episode))
     except BaseException as error:
         return fault(_described(error))
 

@@ -8,13 +8,12 @@ import time
 from typing import Any
 
 from . import child, frames
-from .case import Case
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.01
 _CPU_TOLERANCE_S = 0.1
 
 
-def judge(source: str, case: Case, limits: dict[str, Any]) -> dict[str, Any]:
+def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
     """`{"reward", "reason"}`, `{"fault"}` of the function, or `{"broken"}` of the sandbox."""
     pipe, end = os.pipe()
     try:
@@ -25,7 +24,7 @@ def judge(source: str, case: Case, limits: dict[str, Any]) -> dict[str, Any]:
         return {"broken": f"no process could be started: {error}"}
     if not process:
         gc.disable()
-        child.run(end, source, case, limits)
+        child.run(end, source, episode, limits)
     os.close(end)
     deadline = time.monotonic() + limits["wall_s"]
     output, why = _heard(pipe, deadline, 2 * int(limits["output_bytes"]))

@@ -12,7 +12,7 @@ import sys
 from typing import Any
 
 from . import frames, watch
-from .case import NOTHING, Case
+from .episode import NOTHING, episode
 
 MODULES = (
     *("abc", "bisect", "calendar", "collections", "collections.abc", "copy", "dataclasses"),
@@ -33,7 +33,7 @@ def serve(limits: dict[str, Any]) -> None:
         importlib.import_module(name)
     random.seed(0)
     databases: Databases = {}
-    frames.write(1, watch.judge("verify = lambda case: 1", Case(NOTHING, {}, {}), limits))
+    frames.write(1, watch.judge("verify = lambda episode: 1", NOTHING, limits))
     while (message := frames.read(0)) is not None:
         frames.write(1, _answer(message, databases, limits))
 
@@ -46,8 +46,8 @@ def _answer(message: dict[str, Any], databases: Databases, limits: dict[str, Any
         databases[message["keep"]] = (message["agent"], message["user"])
         gc.freeze()  # a collection in a fork would copy every page of them
         return {}
-    case = Case(message["case"], *databases[message["database"]])
-    return watch.judge(message["source"], case, limits)
+    finished = episode(message["episode"], *databases[message["database"]])
+    return watch.judge(message["source"], finished, limits)
 
 
 def main() -> None:
