@@ -21,11 +21,14 @@ from sea_workloads.episodes.episode import Done, Episode, NeedUser
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.rollout.databases import Databases
 from sea_workloads.rollout.policy import Policy, PolicyUnavailableError
+from sea_workloads.rollout.scoring import Scoring, details_of
 from sea_workloads.rollout.simulated_users import UnknownUserEngineError
 from sea_workloads.store.errors import StoreError
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.base import User, UserUnavailableError
-from sea_workloads.verify.verdict import UnverifiableTaskError, verify
+from sea_workloads.verify.judge import JudgeUnavailableError
+from sea_workloads.verify.sandbox.errors import SandboxError
+from sea_workloads.verify.verdict import UnverifiableTaskError
 from sea_workloads.wire.rollouts import EpisodeResult, Lease, Trajectory
 
 _log = logging.getLogger(__name__)
@@ -44,9 +47,11 @@ class NoDatabaseError(ValueError):
 EXPECTED = (
     DatabaseError,
     InitialStateError,
+    JudgeUnavailableError,
     NoDatabaseError,
     PolicyUnavailableError,
     RowError,
+    SandboxError,
     StoreError,
     UnknownAssertionError,
     UnknownDomainError,
@@ -75,9 +80,10 @@ class EpisodeRunner:
         renderer: Renderer,
         users: Users,
         databases: Databases,
+        scoring: Scoring,
     ) -> None:
         self._identity, self._policy, self._renderer = identity, policy, renderer
-        self._users, self._databases = users, databases
+        self._users, self._databases, self._scoring = users, databases, scoring
 
     async def run(self, lease: Lease) -> EpisodeResult:
         """Never raises: what could not be judged has reward None and a sentence."""
@@ -87,8 +93,9 @@ class EpisodeRunner:
             task = rl.task(lease.task, lease.domain)
             episode = await self._open(lease, domain, task)
             stop = await self._talk(episode, self._users.user(lease, task), lease)
-            verdict = verify(
-                domain, task, episode.conversation.environment, episode.transcript, stop
+            environment = episode.conversation.environment
+            verdict = await self._scoring.verdict(
+                lease, domain, task, environment, episode.transcript, stop
             )
         except EXPECTED as error:
             return self._unjudged(lease, f"{error}", started)
@@ -109,7 +116,7 @@ class EpisodeRunner:
             stop=str(stop),
             transcript=episode.transcript,
             seconds=time.monotonic() - started,
-            details=dict(verdict.parts),
+            details=details_of(verdict),
         )
 
     async def _open(self, lease: Lease, domain: Domain, task: Task) -> Episode:
@@ -122,6 +129,7 @@ class EpisodeRunner:
             max_turns=lease.max_turns,
             max_tokens_per_turn=lease.max_tokens_per_turn,
             context_length=lease.context_length,
+            max_repeats=lease.max_repeats,
         )
         database = initial.begin(domain, world.database, task.initial_state)
         history = initial.messages(task.initial_state)
