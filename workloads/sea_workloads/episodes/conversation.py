@@ -4,7 +4,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +53,15 @@ class Conversation:
         self.messages: list[dict[str, Any]] = []
         self.turns = 0
         self._limits = limits
+        self._tools = domain.tools
         self._bad_turns_left = domain.max_bad_turns
         self._last = ""
         self._repeats = 0
+
+    @property
+    def parameters(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schema of the arguments, by name of the agent's tool."""
+        return {tool.name: tool.parameters for tool in self._tools}
 
     def start(self) -> Next:
         """The user speaks first."""
@@ -100,7 +106,8 @@ class Conversation:
         return Over(Stop.MAX_TURNS) if self.turns >= self._limits.max_turns else following
 
     def _looping(self, turn: AgentTurn) -> bool:
-        written = json.dumps(turn.as_message(), sort_keys=True)
+        said = {**turn.as_message(), "thinking": ""}  # another thought is no other deed
+        written = json.dumps(said, sort_keys=True)
         self._repeats = self._repeats + 1 if written == self._last else 1
         self._last = written
         return self._repeats >= self._limits.max_repeats

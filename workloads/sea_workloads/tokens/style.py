@@ -18,6 +18,11 @@ class CallFormat(StrEnum):
     """`<function=name>` with one `<parameter=key>` for each argument."""
 
 
+def call_format(named: str) -> CallFormat | None:
+    """What the job's `model.toolFormat` names; None for `Auto`: the chat template decides."""
+    return None if named == "Auto" else CallFormat(named)
+
+
 class Thinking(StrEnum):
     """Who writes `<think>` before an answer."""
 
