@@ -3,7 +3,7 @@
 `Episode` adds tokens to it; the generator of SFT dialogues uses it as it is.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,8 +53,14 @@ class Conversation:
         self.messages: list[dict[str, Any]] = []
         self.turns = 0
         self._limits = limits
+        self._tools = domain.tools
         self._bad_turns_left = domain.max_bad_turns
         self._repetition = Repetition(limits.max_repeats)
+
+    @property
+    def parameters(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schema of the arguments, by name of the agent's tool."""
+        return {tool.name: tool.parameters for tool in self._tools}
 
     def start(self) -> Next:
         """The user speaks first."""
