@@ -45,7 +45,7 @@ class SimulatedUsers:
         scenario: dict[str, Any] = dict(task.scenario)
         tools = of_task(registry.get(task.domain), task)
         if lease.user.engine == "Scripted":
-            return ScriptedUser(scenario, lease.seed)
+            return ScriptedUser(scenario, lease.seed, tools)
         if lease.user.engine == "Vllm":
             return self._model(lease, scenario, tools)
         if lease.user.engine == "External":
