@@ -80,7 +80,22 @@ class Environment(Protocol):
         ...
 
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
-        """Runs a named assertion; raises UnknownAssertionError if the domain has none such."""
+        """Runs a named assertion. Raises UnknownAssertionError if the domain has none such, and
+        ToolError where it can't be answered (what it asks about isn't there)."""
+        ...
+
+    def setup(
+        self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"
+    ) -> None:
+        """Runs a function of a task's initial state; raises ToolError."""
+        ...
+
+    def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
+        """Lays data of a task's initial state over that side's database; raises DatabaseError."""
+        ...
+
+    def freeze(self, initial: str) -> Database:
+        """The present state as a base for episodes; the environment must not be used any more."""
         ...
 
 

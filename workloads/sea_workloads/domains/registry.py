@@ -14,12 +14,20 @@ from importlib.metadata import EntryPoint, entry_points
 
 from sea_workloads.domains.airline.domain import Airline
 from sea_workloads.domains.base import Domain
+from sea_workloads.domains.mock.domain import Mock
 from sea_workloads.domains.retail.domain import Retail
 from sea_workloads.domains.shop.domain import Shop
+from sea_workloads.domains.telecom.domain import Telecom
 
 GROUP = "sea_workloads.domains"
 
-_DOMAINS: dict[str, Callable[[], Domain]] = {"airline": Airline, "retail": Retail, "shop": Shop}
+_DOMAINS: dict[str, Callable[[], Domain]] = {
+    "airline": Airline,
+    "mock": Mock,
+    "retail": Retail,
+    "shop": Shop,
+    "telecom": Telecom,
+}
 
 _NEEDED = (
     "tools",

@@ -22,6 +22,16 @@ def tool(kind: Kind) -> Callable[[Callable[..., Any]], Tool]:
     return make
 
 
+def asserting(tool: Tool) -> Callable[..., bool]:
+    """A tool that answers yes or no as an assertion, its arguments checked like a call's."""
+
+    def run(state: Any, **arguments: Any) -> bool:
+        check_arguments(tool, arguments)
+        return bool(tool.run(state, **arguments))
+
+    return run
+
+
 def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
     """Raises ToolError naming the first missing, unknown or wrongly typed argument."""
     for name in tool.required:
