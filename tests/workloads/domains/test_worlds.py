@@ -15,7 +15,7 @@ from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.airline.allowance import paid_bags
 from sea_workloads.domains.worlds import NoWorldError, Size, World
 
-OURS = ("airline", "retail", "shop")
+OURS = ("airline", "retail", "shop", "telecom")
 _BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
 SCHEMAS = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}
@@ -153,7 +153,8 @@ def test_the_command_writes_a_folder_that_loads(
     assert "small, seed 3: " in capsys.readouterr().out
     assert tau2.database(out, registry.get(domain)).agent
     assert len(tau2.policy(out)) > 100
-    assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"}
+    users = {"user_db.json"} if registry.get(domain).user_tools else set()
+    assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"} | users
 
 
 def test_a_domain_without_a_world_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
