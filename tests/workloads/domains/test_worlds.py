@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,9 @@ def test_every_case_of_the_rules_occurs(made: dict[tuple[str, Size], World]) -> 
     found = list(airline["reservations"].values())
     assert {r["cabin"] for r in found} == {"business", "economy", "basic_economy"}
     assert sum(r["created_at"] > "2024-05-14T15:00:00" for r in found) > 20
+    segments = [f for r in found for f in r["flights"]]
+    flown = [airline["flights"][f["flight_number"]]["dates"][f["date"]] for f in segments]
+    assert min(Counter(entry["status"] for entry in flown).values()) > 10
     retail: Any = made["retail", Size.MEDIUM].agent
     assert len({o["status"] for o in retail["orders"].values()}) == 4
 
