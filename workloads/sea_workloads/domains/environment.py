@@ -109,7 +109,8 @@ class ToolEnvironment:
             return ToolResult(f"Error: Tool '{name}' not found.", True)
         try:
             return ToolResult(self._text(self._run(tool, arguments)))
-        except ToolError as error:
+        except (ToolError, ArithmeticError) as error:
+            # A number that is too large for a sum is the caller's mistake like any other.
             return ToolResult(f"Error: {error}", True)
 
     def changes(self, requestor: str = "assistant") -> list[Change]:
