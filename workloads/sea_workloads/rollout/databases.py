@@ -52,10 +52,13 @@ class Databases:
         return World(database, domain.system_prompt(self._policy(domain, folder)))
 
     def _policy(self, domain: Domain, folder: str) -> str | None:
-        """The policy lies beside the database, or where the folders of databases begin."""
+        """The policy lies beside the database, or where the folders of databases begin.
+
+        Beside it `policy.md` will do: so `sea data world` and tau2-bench name it.
+        """
         if domain.policy_file is None:
             return None
-        places = [f"{folder}/{domain.policy_file}"]
+        places = [f"{folder}/{domain.policy_file}", f"{folder}/policy.md"]
         parent = folder.rpartition("/")[0]
         if parent.count("/") > 2:
             places.append(f"{parent}/{domain.policy_file}")
