@@ -9,12 +9,23 @@ import sys
 from collections.abc import Sequence
 
 from sea_workloads.cli import check, model, replay, shop, stats, tau2
-from sea_workloads.data.errors import RowError
+from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.store.errors import StoreError
+from sea_workloads.tokens.errors import UnsuitableTokenizerError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
-_EXPECTED = (OSError, RowError, DatabaseError, UnknownDomainError, UnverifiableTaskError)
+_EXPECTED = (
+    OSError,
+    DataFileError,
+    RowError,
+    DatabaseError,
+    StoreError,
+    UnknownDomainError,
+    UnsuitableTokenizerError,
+    UnverifiableTaskError,
+)
 
 _EPILOG = """\
 examples:

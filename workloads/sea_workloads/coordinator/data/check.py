@@ -17,7 +17,7 @@ from sea_api.v1alpha1.stages import Stage, StageType
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, row_problem, task_row
-from sea_workloads.data import sft
+from sea_workloads.data.dialogue import dialogue
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import objects
 from sea_workloads.domains import registry
@@ -128,7 +128,7 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
     good = 0
     for line, row in _objects(store, file, skip):
         try:
-            sft.dialogue(row)
+            dialogue(row)
             good += 1
         except RowError as error:
             skip(row_problem(error.at(file, line)))
