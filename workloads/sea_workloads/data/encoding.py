@@ -6,6 +6,9 @@ The trainer trains on what `encode` yields; `sea data stats` shows the counts be
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from sea_workloads.data.dialogue import Dialogue
 from sea_workloads.tokens.renderer import Renderer
 
@@ -43,8 +46,8 @@ class Tokens:
 class Encoded:
     """One dialogue: `ids` and `mask` of one length; the mask is 1 on answers."""
 
-    ids: list[int]
-    mask: list[int]
+    ids: NDArray[np.int32]
+    mask: NDArray[np.uint8]
 
 
 def encode(
@@ -66,7 +69,7 @@ def encode(
         counts.dialogues += 1
         counts.answer += trained
         counts.context += end - trained
-        yield Encoded(ids[:end], mask[:end])
+        yield Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
 
 
 def last_answer_within(mask: list[int], context: int) -> int:

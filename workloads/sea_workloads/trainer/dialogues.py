@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -36,16 +37,20 @@ class Dialogues:
 
 class _Packed(msgspec.Struct):
     lengths: list[int]
-    tokens: bytes
-    masks: bytes
+    tokens: Any
+    """int32 of all dialogues; a bytearray while it grows, bytes once it was sent."""
+    masks: Any
+    """uint8, as `tokens`."""
 
 
-def pack(tokens: list[list[int]], masks: list[list[int]]) -> bytes:
-    """All dialogues as one message."""
-    flat = np.concatenate([np.asarray(one, "<i4") for one in tokens])
-    marks = np.concatenate([np.asarray(one, "u1") for one in masks])
-    lengths = [len(one) for one in tokens]
-    return msgspec.msgpack.encode(_Packed(lengths, flat.tobytes(), marks.tobytes()))
+def pack(dialogues: Iterable[encoding.Encoded]) -> bytes | None:
+    """All dialogues as one message, built as they come; None where there are none."""
+    packed = _Packed([], bytearray(), bytearray())
+    for one in dialogues:
+        packed.lengths.append(len(one.ids))
+        packed.tokens += one.ids.tobytes()
+        packed.masks += one.mask.tobytes()
+    return msgspec.msgpack.encode(packed) if packed.lengths else None
 
 
 def unpack(data: bytes) -> Dialogues:
@@ -60,16 +65,13 @@ def encode(
     dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: encoding.Tokens
 ) -> bytes:
     """Renders dialogues; what does not fit into the context is left out, answer by answer."""
-    tokens, masks = [], []
-    for one in encoding.encode(dialogues, renderer, context, counts):
-        tokens.append(one.ids)
-        masks.append(one.mask)
-    if not tokens:
+    packed = pack(encoding.encode(dialogues, renderer, context, counts))
+    if packed is None:
         raise DataError(
             "No dialogue of the stage's data has a turn of the trained role within "
             "model.contextLength: check data.sft and the context length."
         )
-    return pack(tokens, masks)
+    return packed
 
 
 def load(
