@@ -179,6 +179,7 @@ def test_bad_rows_are_skipped_where_asked(job: Any) -> None:
     job.want(job.desired(spec.model_copy(update={"data": data})))
     kit.wait_for("the stage", lambda: job.phase() == "Running")
     assert "'BadDatabasePath': 1" in job.log.read_text()
+    assert job.state().skipped_rows == {"BadDatabasePath": 1}
 
 
 def test_an_object_that_is_fixed_in_place_heals_by_itself(job: Any) -> None:
