@@ -153,6 +153,7 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
         ({"db_path": "../../secret.json"}, "BadDatabasePath", ["line 2", "../../secret.json"]),
         ({"db_path": "/etc/passwd"}, "BadDatabasePath", ["line 2", "/etc/passwd"]),
         ({"db_path": "shop/missing.json"}, "DataNotFound", ["line 2", "shop/missing.json"]),
+        ({"db_path": "shop/bad.json"}, "BadDatabase", ["line 2", "no table", "shop/bad.json"]),
         ({"domain": "airline", "id": "airline_1"}, "UnknownDomain", ["line 2", "airline", "shop"]),
         ({"evaluation_criteria": "{"}, "BadRow", ["line 2", "evaluation_criteria"]),
     ],

@@ -133,6 +133,15 @@ def test_bad_databases(check: Check, root: Path, name: str, content: str, reason
     assert reason in problem["reason"]
 
 
+def test_packed_databases(check: Check, root: Path) -> None:
+    plain = (root / "databases" / "train_000.json").read_bytes()
+    (root / "databases" / "y.json.gz").write_bytes(gzip.compress(plain))
+    assert check(db_path="databases/y.json.gz")["problems"] == []
+    (root / "databases" / "y.json.gz").write_bytes(plain)
+    (problem,) = check(db_path="databases/y.json.gz")["problems"]
+    assert "damaged or end too early" in problem["reason"]
+
+
 def test_unknown_fields_of_a_database_are_left_out_aloud(caplog: pytest.LogCaptureFixture) -> None:
     """As tau2 does, which says nothing."""
     with caplog.at_level(logging.WARNING):

@@ -15,6 +15,8 @@ from sea_workloads.data.errors import DataFileError
 
 SUFFIXES = (".gz", ".xz", ".zst")
 PIECE_BYTES = 1 << 20
+LARGEST_WHOLE = 256 << 20
+"""Bytes: a database is held in memory, once a worker."""
 _DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 
@@ -42,6 +44,21 @@ def unpacked(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
         raise DataFileError(
             name, f"its compressed data are damaged or end too early ({error}): copy it anew."
         ) from error
+
+
+def whole(data: bytes, name: str) -> tuple[bytes, str]:
+    """A small file's content, and its name without the suffix of the packing.
+
+    Raises DataFileError also where it unpacks to more than `LARGEST_WHOLE`.
+    """
+    if not packed(name):
+        return data, name
+    content = bytearray()
+    for piece in unpacked([data], name):
+        content += piece
+        if len(content) > LARGEST_WHOLE:
+            raise DataFileError(name, f"unpacks to more than {LARGEST_WHOLE >> 20} MiB.")
+    return bytes(content), name.rpartition(".")[0]
 
 
 def _open(file: Any, name: str) -> Any:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sea_workloads.data import paths, rl
+from sea_workloads.data import database_files, paths, rl
 from sea_workloads.data.dialogue import dialogue
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.replay import replay
@@ -68,7 +68,8 @@ def _parsed(domain: Domain, path: Path) -> Database:
     beside = (path.with_name(name) for name in _USER_FILES)
     user = next((file for file in beside if file.is_file()), None) if domain.user_tools else None
     try:
-        return domain.parse(path.read_bytes(), path.name, user.read_bytes() if user else None)
+        user_data = user.read_bytes() if user else None
+        return database_files.parse(domain, path.read_bytes(), path.name, user_data)
     except DatabaseError as error:
         raise RowError("db_path", str(error)) from error
 
