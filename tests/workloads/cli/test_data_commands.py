@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sea_workloads.cli import main
-from sea_workloads.cli.progress import bar
+from sea_workloads.cli.reading import reading
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,6 @@ class Terminal(io.StringIO):
 def test_a_person_sees_a_bar_and_a_pipe_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     for stream, seen in ((Terminal(), True), (io.StringIO(), False)):
         monkeypatch.setattr(sys, "stderr", stream)
-        with bar("reading") as advance:
+        with reading("rows") as advance:
             advance(5, 10)
-        assert ("reading" in stream.getvalue()) == seen
+        assert ("rows" in stream.getvalue()) == seen

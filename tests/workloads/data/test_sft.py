@@ -208,3 +208,15 @@ def test_neither_side_sees_the_other_ones_calls() -> None:
     ]  # fmt: skip
     assert user.trained is not None
     assert len(user.messages) - 1 in user.trained
+
+
+@pytest.mark.parametrize(
+    ("text", "signal"),
+    [
+        ("Bye.", "###STOP###"),
+        ("YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON.", "###TRANSFER###"),
+    ],
+)
+def test_the_users_last_word_answers_the_agents(text: str, signal: str) -> None:
+    exchanged = sides.exchange(load(row("a", 1, text)).dialogues[0])
+    assert exchanged.messages[-1] == {"role": "assistant", "content": signal}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_workloads.cli.common import Commands, command, say, store_for
-from sea_workloads.cli.progress import Advance, bar
+from sea_workloads.cli.reading import Advance, reading
 from sea_workloads.data import lines, source
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.inspection import Inspector
@@ -56,7 +56,7 @@ def run(given: argparse.Namespace) -> int:
 def _file(file: str, given: argparse.Namespace) -> dict[str, Any]:
     inspector = Inspector(given.domain, given.databases)
     report: dict[str, Any] = {"file": file, "rows": 0, "problems": [], "notes": []}
-    with bar(file) as advance:
+    with reading(file) as advance:
         for finding in findings(file, inspector, advance):
             report["rows"] += 1
             _add(report, finding, file, quiet=given.json)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_workloads.cli.common import Commands, command, say, store_for
-from sea_workloads.cli.progress import bar
+from sea_workloads.cli.reading import reading
 from sea_workloads.data import bins, encoding, rl, sft, source
 from sea_workloads.data.dialogue import Dialogue
 from sea_workloads.data.errors import RowError
@@ -67,7 +67,7 @@ def _holds_dialogues(rows: RowFile) -> bool:
 
 
 def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[str, Any]:
-    with bar(f"{rows.name}: rows", unit_bytes=False) as advance:
+    with reading(f"{rows.name}: rows", unit_bytes=False) as advance:
         plan = sft.plan([rows], skip_bad=True, progress=advance)
     counts: dict[str, Any] = {
         "rows": plan.report.rows,
@@ -103,7 +103,7 @@ def _tokens(plan: sft.Plan, side: str, renderer: Renderer, context: int) -> dict
 
 
 def _with_bar(plan: sft.Plan, label: str) -> Iterable[Dialogue]:
-    with bar(f"{plan.files[0].name}: {label}", unit_bytes=False) as advance:
+    with reading(f"{plan.files[0].name}: {label}", unit_bytes=False) as advance:
         for number, one in enumerate(plan.dialogues(), start=1):
             yield one
             advance(number, len(plan))

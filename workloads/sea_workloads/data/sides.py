@@ -11,6 +11,7 @@ from sea_workloads.tokens.messages import Message, calls_of
 from sea_workloads.users.base import Signal
 from sea_workloads.users.prompt import system_prompt
 
+_TRANSFERRED = "TRANSFERRED TO A HUMAN"
 Indexed = tuple[int, Message]
 
 
@@ -28,21 +29,27 @@ def exchange(given: Dialogue) -> Dialogue:
     """The same dialogue from the user's side.
 
     The system prompt is the user model's, the user's turns become the assistant's and the agent's
-    texts the user's. The user's closing ###STOP### (###TRANSFER### cannot be told apart) is put
-    back where the rows leave it out.
+    texts the user's, but for what is written beside a call, which goes to the tools alone. The
+    user's closing signal is put back where the rows leave it out.
     """
     turns: list[Indexed] = [(-1, {"role": "system", "content": system_prompt(given.scenario)})]
     for index, message, caller in _with_callers(given):
         if message["role"] == "user":
             turns.append((index, {**message, "role": "assistant"}))
-        elif message["role"] == "assistant" and message["content"]:
+        elif message["role"] == "assistant" and message["content"] and not calls_of(message):
             turns.append((index, {"role": "user", "content": message["content"]}))
         elif caller == "user":
             turns.append((index, message))
     last = len(given.messages) - 1
     if turns[-1][1]["role"] == "user":
-        turns.append((last, {"role": "assistant", "content": str(Signal.STOP)}))
+        closing = _closing(str(turns[-1][1]["content"]))
+        turns.append((last, {"role": "assistant", "content": closing}))
     return _dialogue(given, turns)
+
+
+def _closing(last: str) -> str:
+    """The signal that answers an agent's last text; the policies fix a transfer's words."""
+    return str(Signal.TRANSFER if _TRANSFERRED in last.upper() else Signal.STOP)
 
 
 def has_user_calls(given: Dialogue) -> bool:

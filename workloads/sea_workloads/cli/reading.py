@@ -1,4 +1,4 @@
-"""Progress bars on standard error, where a person looks; a pipe or a log gets none."""
+"""A bar on standard error while a file is read, where a person looks; a pipe gets none."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -9,8 +9,8 @@ Advance = Callable[[int, int], None]
 
 
 @contextmanager
-def bar(label: str, unit_bytes: bool = True) -> Iterator[Advance]:
-    """A bar for one long operation; `total` may become known, or grow, on the way."""
+def reading(label: str, unit_bytes: bool = True) -> Iterator[Advance]:
+    """`label` names the file; the total becomes known with the first piece."""
     if not sys.stderr.isatty():
         yield lambda done, total: None
         return
