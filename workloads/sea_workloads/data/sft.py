@@ -16,6 +16,7 @@ from sea_workloads.tokens.messages import Message, calls_of
 from sea_workloads.users.base import Signal
 from sea_workloads.users.prompt import system_prompt
 
+_TRANSFERRED = "TRANSFERRED TO A HUMAN"
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
 
 
@@ -150,18 +151,23 @@ def exchange(given: Dialogue) -> Dialogue:
     """The same dialogue from the user's side, for UserSft.
 
     The system prompt is the user model's, the user's turns become the assistant's and the agent's
-    texts the user's; calls and their results are what a user never sees. The user's closing
-    ###STOP### (###TRANSFER### cannot be told apart) is put back where the rows leave it out.
+    texts the user's; calls, what is written beside them and their results are what a user never
+    sees (`users.base.spoken`). The user's closing signal is put back where the rows leave it out.
     """
     turns: list[Message] = [{"role": "system", "content": system_prompt(given.scenario)}]
     for message in given.messages:
         if message["role"] == "user":
             turns.append({"role": "assistant", "content": message["content"]})
-        elif message["role"] == "assistant" and message["content"]:
+        elif message["role"] == "assistant" and message["content"] and not calls_of(message):
             turns.append({"role": "user", "content": message["content"]})
     if turns[-1]["role"] == "user":
-        turns.append({"role": "assistant", "content": str(Signal.STOP)})
+        turns.append({"role": "assistant", "content": _closing(str(turns[-1]["content"]))})
     return replace(given, messages=tuple(turns))
+
+
+def _closing(last: str) -> str:
+    """The signal that answers an agent's last text; the policies fix a transfer's words."""
+    return str(Signal.TRANSFER if _TRANSFERRED in last.upper() else Signal.STOP)
 
 
 def has_user_calls(given: Dialogue) -> bool:

@@ -37,9 +37,14 @@ def signal_in(text: str) -> Signal | None:
 
 
 def spoken(messages: Sequence[Message]) -> list[Message]:
-    """What the user hears and said: text turns of both, without system, calls and results."""
+    """What the user hears and said: text turns of both, without system, calls and results.
+
+    What an agent writes beside a tool call goes to the tools alone, as in tau2-bench.
+    """
     return [
         {"role": message["role"], "content": message["content"]}
         for message in messages
-        if message["role"] in {"user", "assistant"} and message.get("content")
+        if message["role"] in {"user", "assistant"}
+        and message.get("content")
+        and not (message["role"] == "assistant" and message.get("tool_calls"))
     ]
