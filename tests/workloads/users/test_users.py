@@ -131,7 +131,7 @@ def test_signals_are_found_anywhere() -> None:
 async def test_the_model_sees_its_own_dialogue_as_growing_tokens() -> None:
     renderer = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
     prompts: list[list[int]] = []
-    answers = iter(["Cancel it.", "", "A7 ###STOP###"])
+    answers = iter(["Cancel it.", "", "<think>The agent asks.</think>\n\nA7 ###STOP###"])
 
     async def generate(ids: Sequence[int], max_tokens: int) -> Sequence[int]:
         prompts.append(list(ids))

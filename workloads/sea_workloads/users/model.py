@@ -7,6 +7,7 @@ Like the agent's, its history grows by exact prefixes and is never encoded again
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from sea_workloads.chat.text import spoken_part
 from sea_workloads.tokens.messages import Message
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.base import Signal
@@ -36,7 +37,10 @@ class ModelUser:
         self._heard = 0
 
     async def reply(self, heard: Sequence[Message]) -> str:
-        """The next text; a dialogue that outgrew the model's context ends with ###STOP###."""
+        """The next text, without reasoning.
+
+        A dialogue that outgrew the model's context ends with ###STOP###.
+        """
         agent = [str(turn["content"]) for turn in heard if turn["role"] == "assistant"]
         new = agent[self._heard :]
         self._heard = len(agent)
@@ -52,4 +56,4 @@ class ModelUser:
             generated = generated[: generated.index(end)]
         else:
             self._ids.append(end)
-        return self._renderer.decode(generated).strip() or Signal.STOP
+        return spoken_part(self._renderer.decode(generated)) or Signal.STOP
