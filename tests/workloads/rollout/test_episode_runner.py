@@ -26,7 +26,7 @@ from sea_workloads.wire.rollouts import UserSettings as User
 
 SHOP = registry.get("shop")
 RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
-CALL = '<tool_call>{"name": "find_user", "arguments": {"email": "x"}}</tool_call>'
+CALL = {"tool_calls": [{"name": "find_user", "arguments": {"email": "x"}}]}
 TASK = {"id": "shop_1", "evaluation_criteria": {}}
 
 
@@ -58,15 +58,16 @@ class Worlds:
 
 
 class Agent:
-    """Writes the same text every turn, or what a function makes of the turn's number."""
+    """Writes the same message every turn, or the text that a function makes of its number."""
 
-    def __init__(self, text: str | Callable[[int], str]) -> None:
-        self._text, self._turn = text, 0
+    def __init__(self, writes: Any) -> None:
+        self._writes, self._turn = writes, 0
 
     async def generate(self, prompt: Sequence[int], **_: Any) -> Generation:
-        text = self._text if isinstance(self._text, str) else self._text(self._turn)
+        given = self._writes(self._turn) if callable(self._writes) else self._writes
+        message = {"content": given} if isinstance(given, str) else given
         self._turn += 1
-        ids = [*RENDERER._encode_text(text), RENDERER.end_id]
+        ids = RENDERER.agent_turn({"role": "assistant", "content": "", **message})
         return Generation(ids, [-1.0] * len(ids), [3] * len(ids), "stop")
 
 
