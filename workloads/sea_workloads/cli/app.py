@@ -8,13 +8,23 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, replay, shop, stats, tau2
+from sea_workloads.cli import check, model, replay, shop, stats, synth, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.synthesis.crew import CrewUnavailableError
+from sea_workloads.synthesis.journal import JournalError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
-_EXPECTED = (OSError, RowError, DatabaseError, UnknownDomainError, UnverifiableTaskError)
+_EXPECTED = (
+    OSError,
+    RowError,
+    DatabaseError,
+    UnknownDomainError,
+    UnverifiableTaskError,
+    JournalError,
+    CrewUnavailableError,
+)
 
 _EPILOG = """\
 examples:
@@ -24,6 +34,7 @@ examples:
   sea data tau2 --domain retail --data ../tau2/retail --out data/retail
   sea data replay --domain retail --data ../tau2/retail
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
+  sea synth --domain shop --count 1000 --out data/shop-syn
 """
 
 
@@ -42,6 +53,7 @@ def parser() -> argparse.ArgumentParser:
         module.add(commands)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    synth.add(groups)
     return top
 
 
