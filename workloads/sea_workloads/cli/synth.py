@@ -1,6 +1,7 @@
 """`sea synth`: makes tasks, verification functions and dialogues of a domain."""
 
 import argparse
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.domains import registry
 from sea_workloads.synthesis import output, report
+from sea_workloads.synthesis.agents.endpoint import Access
 from sea_workloads.synthesis.service import Request, synthesise
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
@@ -44,6 +46,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("--worlds", type=_positive, default=4, help="worlds to make (default 4)")
     parser.add_argument("--plans", type=_positive, default=64, help="plans (default 64)")
     parser.add_argument("--rounds", type=_positive, default=1, help="rounds, K (default 1)")
+    parser.add_argument("--endpoint", metavar="URL", help="base URL of an OpenAI-compatible server")
+    parser.add_argument("--model", help="name of the model there; its key is in OPENAI_API_KEY")
+    parser.add_argument(
+        "--concurrency", type=_positive, default=8, help="items at a time with a model (default 8)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where a killed run stopped")
     parser.set_defaults(run=run)
 
@@ -55,15 +62,27 @@ def _positive(text: str) -> int:
     return value
 
 
+def _access(given: argparse.Namespace) -> Access | None:
+    if not given.endpoint:
+        return None
+    return Access(given.endpoint, given.model, os.environ.get("OPENAI_API_KEY", ""))
+
+
 def run(given: argparse.Namespace) -> int:
+    if bool(given.endpoint) != bool(given.model):
+        sys.stderr.write("sea: --endpoint and --model belong together: give both or neither.\n")
+        return 2
+    access = _access(given)
     settings = Settings(
         domain=given.domain,
         count=given.count,
         seed=given.seed,
         rounds=given.rounds,
         plans=given.plans,
+        model=given.model or "",
+        concurrency=given.concurrency if access else 1,
     )
-    request = Request(settings, given.out, given.data, given.worlds, given.resume)
+    request = Request(settings, given.out, given.data, given.worlds, access, given.resume)
     state = synthesise(request, _bar(given.count))
     sys.stderr.write("\n")
     for line in report.table(state):

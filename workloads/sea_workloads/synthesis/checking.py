@@ -29,6 +29,14 @@ _STOPS = {
 }
 
 
+class TaskFaultError(Exception):
+    """The task can't be solved as it stands."""
+
+
+TASK_FAULTS = (RowError, UnverifiableTaskError, UnknownAssertionError, TaskFaultError)
+"""Whatever says that a task is wrong before anybody has played it."""
+
+
 def check(world: World, given: Proposal, identity: str) -> Made | Failure:
     """Rows where task, function and dialogue agree with each other; else who is to blame."""
     row = rows.task_row(identity, given, world.db_path)
@@ -36,17 +44,13 @@ def check(world: World, given: Proposal, identity: str) -> Made | Failure:
         task = rl.task(row)
         function = task_function(world, task)
         reason = judge(world, task, given.messages, function)
-    except (RowError, UnverifiableTaskError, UnknownAssertionError, TaskFaultError) as error:
+    except TASK_FAULTS as error:
         return Failure(Blame.TASK, str(error))
     if reason:
         return Failure(Blame.TRAJECTORY, reason)
     row[functions.FIELD] = function
     content = [world.db_path, row["user_scenario"], row["evaluation_criteria"], given.initial_state]
     return Made(row, rows.dialogue_row(identity, given), digest(content))
-
-
-class TaskFaultError(Exception):
-    """The task can't be solved as it stands."""
 
 
 def task_function(world: World, task: Task) -> str:

@@ -2,11 +2,16 @@
 
 import asyncio
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+import aiohttp
+
 from sea_workloads.domains import registry
 from sea_workloads.synthesis import output, worlds
+from sea_workloads.synthesis.agents.crew import ModelCrew
+from sea_workloads.synthesis.agents.endpoint import Access
 from sea_workloads.synthesis.crew import Crew
 from sea_workloads.synthesis.engine import Engine, Progress
 from sea_workloads.synthesis.journal import FILE, Journal, JournalError
@@ -27,6 +32,8 @@ class Request:
     """A folder in tau2-bench's layout; None: worlds of our own making."""
     worlds: int = 1
     """Of our own making."""
+    access: Access | None = None
+    """The model; None: procedural workers."""
     resume: bool = False
     """Go on with the folder's journal; without it a folder that holds one is refused."""
 
@@ -56,9 +63,15 @@ def synthesise(request: Request, progress: Progress = lambda _: None) -> State:
 
 
 async def _run(request: Request, found: list[World], journal: Journal, progress: Progress) -> State:
-    crew: Crew = ProceduralCrew(found, request.settings.seed)
-    engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
-    return await engine.run()
+    async with AsyncExitStack() as stack:
+        crew: Crew
+        if request.access is None:
+            crew = ProceduralCrew(found, request.settings.seed)
+        else:
+            session = await stack.enter_async_context(aiohttp.ClientSession())
+            crew = ModelCrew(session, request.access, found, request.settings.seed)
+        engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
+        return await engine.run()
 
 
 def _refuse_leftovers(request: Request) -> None:

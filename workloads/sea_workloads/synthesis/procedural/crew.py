@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from sea_workloads.synthesis import planner
 from sea_workloads.synthesis.checking import check
 from sea_workloads.synthesis.desk import ToolRefusedError
+from sea_workloads.synthesis.identity import identity
 from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome
 from sea_workloads.synthesis.plan import Item, Plan
 from sea_workloads.synthesis.procedural.workshops import open_workshop
@@ -57,8 +58,3 @@ class ProceduralCrew:
 
     def spent(self) -> Cost:
         return Cost()
-
-
-def identity(item: Item) -> str:
-    """The rows' id: begins with the domain, as published."""
-    return f"{item.plan.domain}_syn_{item.seed}_{item.key.replace('.', '_')}"
