@@ -8,10 +8,11 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, replay, shop, stats, synth, tau2
+from sea_workloads.cli import check, model, replay, shop, stats, synth, tau2, world
 from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.domains.worlds import NoWorldError
 from sea_workloads.synthesis.crew import CrewUnavailableError
 from sea_workloads.synthesis.journal import JournalError
 from sea_workloads.verify.verdict import UnverifiableTaskError
@@ -21,6 +22,7 @@ _EXPECTED = (
     RowError,
     DatabaseError,
     UnknownDomainError,
+    NoWorldError,
     UnverifiableTaskError,
     JournalError,
     CrewUnavailableError,
@@ -33,6 +35,7 @@ examples:
   sea data stats data/shop/sft.jsonl
   sea data tau2 --domain retail --data ../tau2/retail --out data/retail
   sea data replay --domain retail --data ../tau2/retail
+  sea data world --domain airline --size small --seed 7 --out data/airline
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
   sea synth --domain shop --count 1000 --out data/shop-syn
 """
@@ -49,7 +52,7 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (check, replay, shop, stats, tau2):
+    for module in (check, replay, shop, stats, tau2, world):
         module.add(commands)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))

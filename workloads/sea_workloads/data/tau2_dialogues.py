@@ -13,7 +13,7 @@ from sea_workloads.domains.base import Domain, Kind
 from sea_workloads.domains.database import Database
 from sea_workloads.episodes.conversation import Conversation, Over, UserNext
 from sea_workloads.episodes.limits import Limits
-from sea_workloads.tokens.markup import call_json
+from sea_workloads.tokens.calls import call_json
 from sea_workloads.tokens.messages import AgentTurn, ToolCall
 from sea_workloads.users.scripted import ScriptedUser
 from sea_workloads.verify.verdict import verify

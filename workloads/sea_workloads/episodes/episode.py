@@ -91,7 +91,8 @@ class Episode:
         count = ids.index(end) + 1 if end in ids else len(ids)
         self._extend(ids[:count], 1, logprobs[:count], versions[:count])
         self.generated += count
-        return self._effect(self.conversation.agent(self._renderer.parse(ids[:count])))
+        turn = self._renderer.parse(ids[:count], self.conversation.parameters)
+        return self._effect(self.conversation.agent(turn))
 
     def _effect(self, following: Next) -> Effect:
         if isinstance(following, Over):

@@ -52,4 +52,4 @@ class ModelUser:
             generated = generated[: generated.index(end)]
         else:
             self._ids.append(end)
-        return self._renderer.decode(generated).strip() or Signal.STOP
+        return self._renderer.parse(generated).text or Signal.STOP
