@@ -7,22 +7,25 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.domains import registry
+from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, report
-from sea_workloads.synthesis.agents.endpoint import Access
 from sea_workloads.synthesis.service import Request, synthesise
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
 
 _EXAMPLES = """\
 examples:
-  sea synth --domain shop --count 1000 --out data/shop-syn
-  sea synth --domain retail --data ../tau2/retail --count 1000 --out data/retail-syn
-  sea synth --domain retail --data ../tau2/retail --count 1000 --out data/retail-syn --resume
+  sea synth --domain retail --count 1000 --out data/retail-syn
+  sea synth --domain retail --count 1000 --out data/retail-syn --resume
+  sea synth --domain retail --data ../tau2/retail --count 1000 --seed 1 --out data/tau2-syn
   sea synth --domain retail --data ../tau2/retail --count 50 --rounds 3 --out data/retail-syn \\
       --endpoint http://localhost:8000/v1 --model Qwen3-30B
 """
+_MOST_TOKENS = 8192
+_TIMEOUT_S = 300.0
 _BAR = 24
 _EVERY_S = 0.2
 
@@ -44,6 +47,9 @@ def add(commands: Commands) -> None:
         "--data", type=Path, help="folder of db.*, user_db.* and policy.md; else worlds are made"
     )
     parser.add_argument("--worlds", type=_positive, default=4, help="worlds to make (default 4)")
+    parser.add_argument(
+        "--size", choices=[str(size) for size in Size], default="medium", help="of each world"
+    )
     parser.add_argument("--plans", type=_positive, default=64, help="plans (default 64)")
     parser.add_argument("--rounds", type=_positive, default=1, help="rounds, K (default 1)")
     parser.add_argument("--endpoint", metavar="URL", help="base URL of an OpenAI-compatible server")
@@ -62,10 +68,16 @@ def _positive(text: str) -> int:
     return value
 
 
-def _access(given: argparse.Namespace) -> Access | None:
+def _access(given: argparse.Namespace) -> Address | None:
     if not given.endpoint:
         return None
-    return Access(given.endpoint, given.model, os.environ.get("OPENAI_API_KEY", ""))
+    return Address(
+        given.endpoint,
+        given.model,
+        os.environ.get("OPENAI_API_KEY", ""),
+        max_tokens=_MOST_TOKENS,
+        timeout_s=_TIMEOUT_S,
+    )
 
 
 def run(given: argparse.Namespace) -> int:
@@ -82,7 +94,9 @@ def run(given: argparse.Namespace) -> int:
         model=given.model or "",
         concurrency=given.concurrency if access else 1,
     )
-    request = Request(settings, given.out, given.data, given.worlds, access, given.resume)
+    request = Request(
+        settings, given.out, given.data, given.worlds, Size(given.size), access, given.resume
+    )
     state = synthesise(request, _bar(given.count))
     sys.stderr.write("\n")
     for line in report.table(state):

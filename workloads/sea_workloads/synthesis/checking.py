@@ -4,13 +4,15 @@ Blame is by who could have known better: actions that err, or a task that the ve
 the task's; a dialogue that doesn't earn the reward of a sound task is the trajectory's.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from sea_workloads.data import rl
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
-from sea_workloads.domains.base import Environment, UnknownAssertionError
+from sea_workloads.domains import initial
+from sea_workloads.domains.base import Domain, Environment, UnknownAssertionError
+from sea_workloads.domains.database import Database
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.episodes.limits import Stop
 from sea_workloads.synthesis import functions, rows
 from sea_workloads.synthesis.outcome import Blame, Failure, Made
@@ -20,6 +22,7 @@ from sea_workloads.synthesis.worlds import World
 from sea_workloads.tokens.messages import calls_of
 from sea_workloads.users.base import Signal, signal_in
 from sea_workloads.verify.expected import end_state
+from sea_workloads.verify.function import FIELD, finished_episode
 from sea_workloads.verify.verdict import UnverifiableTaskError, verify
 
 _STOPS = {
@@ -33,7 +36,13 @@ class TaskFaultError(Exception):
     """The task can't be solved as it stands."""
 
 
-TASK_FAULTS = (RowError, UnverifiableTaskError, UnknownAssertionError, TaskFaultError)
+TASK_FAULTS = (
+    RowError,
+    UnverifiableTaskError,
+    UnknownAssertionError,
+    InitialStateError,
+    TaskFaultError,
+)
 """Whatever says that a task is wrong before anybody has played it."""
 
 
@@ -48,7 +57,7 @@ def check(world: World, given: Proposal, identity: str) -> Made | Failure:
         return Failure(Blame.TASK, str(error))
     if reason:
         return Failure(Blame.TRAJECTORY, reason)
-    row[functions.FIELD] = function
+    row[FIELD] = function
     content = [world.db_path, row["user_scenario"], row["evaluation_criteria"], given.initial_state]
     return Made(row, rows.dialogue_row(identity, given), digest(content))
 
@@ -59,39 +68,41 @@ def task_function(world: World, task: Task) -> str:
     Raises:
         TaskFaultError: an expected action errs.
     """
-    environment = fresh(world, task)
-    before = end_state(environment)
+    environment = fresh(world.domain, world.database, task)
+    untouched = finished_episode(world.domain, task, environment, (), Stop.USER_STOP)
     for action in task.criteria.actions:
         result = environment.call(action.name, action.arguments, action.requestor)
         if result.error:
             raise TaskFaultError(f"The expected action {action.name} says {result.content}")
-    after = end_state(environment)
-    code = functions.source(*after, task.criteria.communicate_info)
-    if after != before and functions.run_own(code, _episode(before, ()))[0] > 0:
+    agent, user = end_state(environment)
+    code = functions.source(agent, user, task.criteria.communicate_info)
+    if (agent or user) and functions.run_own(code, untouched)[0] > 0:
         raise TaskFaultError("The verification function accepts an untouched database.")
     return code
 
 
 def judge(world: World, task: Task, messages: Sequence[Message], function: str) -> str:
     """What is wrong with a dialogue, by running it again; empty where it earns the reward."""
-    stop = signal_in(str(messages[-1].get("content") or "")) if messages else None
-    if stop is None:
+    signal = signal_in(str(messages[-1].get("content") or "")) if messages else None
+    if signal is None:
         return "The dialogue doesn't end by the user's word."
-    environment = fresh(world, task)
+    domain, stop = world.domain, _STOPS[signal]
+    environment = fresh(domain, world.database, task)
     reason = _replay(environment, messages)
     if reason:
         return reason
-    verdict = verify(world.domain, task, environment, messages, _STOPS[stop])
+    verdict = verify(domain, task, environment, messages, stop)
     if verdict.reward != 1.0:
         failed = [part for part, value in verdict.parts.items() if value != 1.0]
         return f"The dialogue fails the task's {', '.join(failed)}."
-    reward, reason = functions.run_own(function, _episode(end_state(environment), messages))
+    episode = finished_episode(domain, task, environment, messages, stop)
+    reward, reason = functions.run_own(function, episode)
     return "" if reward == 1.0 else f"The verification function says: {reason}."
 
 
-def fresh(world: World, task: Task) -> Environment:
+def fresh(domain: Domain, database: Database, task: Task) -> Environment:
     """An environment in the task's initial state."""
-    return world.domain.open(world.database)
+    return domain.open(initial.begin(domain, database, task.initial_state))
 
 
 def _replay(environment: Environment, messages: Sequence[Message]) -> str:
@@ -103,7 +114,3 @@ def _replay(environment: Environment, messages: Sequence[Message]) -> str:
             if said != next(results, None):
                 return f"The dialogue's result of {call['name']} isn't what the tool says."
     return ""
-
-
-def _episode(state: tuple[Any, Any], messages: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    return {"agent_changes": state[0], "user_changes": state[1], "messages": list(messages)}

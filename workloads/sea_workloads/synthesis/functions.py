@@ -11,9 +11,6 @@ from typing import Any
 
 from sea_workloads.domains.overlay import Change
 
-FIELD = "verification_function"
-"""Of an `rl` row."""
-
 _TEMPLATE = '''\
 import json
 

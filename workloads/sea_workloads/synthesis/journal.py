@@ -12,7 +12,8 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
-FILE = "journal.jsonl"
+FILE = ".journal"
+"""Hidden, so that nobody takes it for a data file."""
 
 
 class JournalError(Exception):

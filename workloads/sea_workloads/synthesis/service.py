@@ -8,10 +8,11 @@ from pathlib import Path
 
 import aiohttp
 
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.domains import registry
+from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, worlds
 from sea_workloads.synthesis.agents.crew import ModelCrew
-from sea_workloads.synthesis.agents.endpoint import Access
 from sea_workloads.synthesis.crew import Crew
 from sea_workloads.synthesis.engine import Engine, Progress
 from sea_workloads.synthesis.journal import FILE, Journal, JournalError
@@ -31,8 +32,10 @@ class Request:
     data: Path | None = None
     """A folder in tau2-bench's layout; None: worlds of our own making."""
     worlds: int = 1
-    """Of our own making."""
-    access: Access | None = None
+    """How many of our own making."""
+    size: Size = Size.MEDIUM
+    """Of each of them."""
+    access: Address | None = None
     """The model; None: procedural workers."""
     resume: bool = False
     """Go on with the folder's journal; without it a folder that holds one is refused."""
@@ -51,7 +54,7 @@ def synthesise(request: Request, progress: Progress = lambda _: None) -> State:
     found = (
         worlds.of_folder(domain, request.data)
         if request.data
-        else worlds.made(domain, request.worlds, request.settings.seed)
+        else worlds.made(domain, request.worlds, request.size, request.settings.seed)
     )
     journal = Journal(request.out)
     try:
@@ -69,7 +72,8 @@ async def _run(request: Request, found: list[World], journal: Journal, progress:
             crew = ProceduralCrew(found, request.settings.seed)
         else:
             session = await stack.enter_async_context(aiohttp.ClientSession())
-            crew = ModelCrew(session, request.access, found, request.settings.seed)
+            chat = ChatEndpoint(session, request.access)
+            crew = ModelCrew(chat, request.access.model, found, request.settings.seed)
         engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
         return await engine.run()
 

@@ -1,7 +1,5 @@
 """The world that tasks are made in: a database, its policy, and the files that go with the rows."""
 
-import json
-import random
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,8 +7,7 @@ from pathlib import Path
 from sea_workloads.data import tau2
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
-from sea_workloads.domains.shop import world
-from sea_workloads.domains.shop.entities import Split
+from sea_workloads.domains.worlds import Size, files, make
 
 
 @dataclass(frozen=True)
@@ -28,7 +25,7 @@ class World:
     def tidy(self) -> None:
         """Forgets expected end states: each task is checked once, and there may be a million."""
         memo = self.database.memo
-        for key in [key for key in memo if key[0] == self.domain.name]:
+        for key in [key for key in memo if key[0] in (self.domain.name, "initial")]:
             del memo[key]
 
 
@@ -45,19 +42,21 @@ def of_folder(domain: Domain, folder: Path) -> list[World]:
     return [build(domain, data, policy, (user.name, user.read_bytes()) if user else None)]
 
 
-def made(domain: Domain, count: int, seed: int) -> list[World]:
-    """`count` worlds of our own making; raises DatabaseError where a domain has no generator."""
-    if domain.name == "shop":
-        return [_shop(domain, number, seed) for number in range(count)]
-    raise DatabaseError(
-        f"There is no generated world for {domain.name}: give a folder of its data with --data."
+def made(domain: Domain, count: int, size: Size, seed: int) -> list[World]:
+    """`count` worlds of our own making; raises NoWorldError where a domain ships none."""
+    return [_made(domain, size, seed, number, count) for number in range(count)]
+
+
+def _made(domain: Domain, size: Size, seed: int, number: int, count: int) -> World:
+    found = files(make(domain.name, size, seed + number))
+    user = found.get("user_db.json")
+    return build(
+        domain,
+        ("db.json", found["db.json"].encode()),
+        found["policy.md"],
+        ("user_db.json", user.encode()) if user else None,
+        part=f"{number:03}" if count > 1 else "",
     )
-
-
-def _shop(domain: Domain, number: int, seed: int) -> World:
-    rng = random.Random(f"{seed}/worlds/{number}")  # noqa: S311 - data, not secrets
-    tables = world.tables(Split.TRAIN, rng)
-    return build(domain, (f"db_{number:03}.json", json.dumps(tables).encode()), None)
 
 
 def build(
@@ -69,9 +68,9 @@ def build(
 ) -> World:
     """From file names and bytes. The files lie in a folder of the domain's own, and its `part`."""
     folder = f"databases/{domain.name}{'/' if part else ''}{part}"
-    files = {f"{folder}/{name}": body for name, body in ((data, user) if user else (data,))}
+    kept = {f"{folder}/{name}": body for name, body in ((data, user) if user else (data,))}
     if policy is not None and domain.policy_file is not None:
-        files[f"{folder}/{domain.policy_file}"] = policy.encode()
+        kept[f"{folder}/{domain.policy_file}"] = policy.encode()
     database = domain.parse(data[1], data[0], user[1] if user else None)
     prompt = domain.system_prompt(policy)
-    return World(domain, database, prompt, f"{folder}/{data[0]}", files)
+    return World(domain, database, prompt, f"{folder}/{data[0]}", kept)

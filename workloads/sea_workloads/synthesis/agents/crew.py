@@ -3,14 +3,13 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
-import aiohttp
-
+from sea_workloads.chat.endpoint import ChatEndpoint
 from sea_workloads.data import rl
 from sea_workloads.data.task import Task
 from sea_workloads.synthesis import checking, rows
 from sea_workloads.synthesis.agents import checkers, dialogue, task_worker
 from sea_workloads.synthesis.agents.asking import NonsenseError
-from sea_workloads.synthesis.agents.endpoint import Access, Endpoint, Meter
+from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
 from sea_workloads.synthesis.agents.planner import Planner
 from sea_workloads.synthesis.agents.task_worker import NoTaskError
 from sea_workloads.synthesis.identity import identity
@@ -27,11 +26,9 @@ _DIALOGUES = 2
 class ModelCrew:
     """`Crew` of one model over a domain's worlds; items take them in turn."""
 
-    def __init__(
-        self, session: aiohttp.ClientSession, access: Access, worlds: Sequence[World], seed: int
-    ) -> None:
-        self.name = access.model
-        self._endpoint = Endpoint(session, access)
+    def __init__(self, chat: ChatEndpoint, model: str, worlds: Sequence[World], seed: int) -> None:
+        self.name = model
+        self._endpoint = Endpoint(chat)
         self._worlds = worlds
         self._planner = Planner(self._endpoint, worlds[0], seed)
 

@@ -8,13 +8,16 @@ from sea_workloads.episodes.limits import Limits
 from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
 from sea_workloads.synthesis.proposal import Proposal
 from sea_workloads.synthesis.worlds import World
-from sea_workloads.tokens import hermes
-from sea_workloads.tokens.markup import IM_END, TOOL_CALL, TOOL_CALL_END, call_json
+from sea_workloads.tokens import calls, reader
+from sea_workloads.tokens.markup import IM_END, TOOL_CALL, TOOL_CALL_END
 from sea_workloads.tokens.messages import Message, calls_of
+from sea_workloads.tokens.style import CallFormat, Style
 from sea_workloads.users.base import Signal
 from sea_workloads.users.prompt import GREETING, system_prompt
 
 _LIMITS = Limits(max_turns=60, max_tokens_per_turn=1, context_length=1)
+_STYLE = Style(CallFormat.QWEN25)
+"""What the domain's prompt asks for, read with leniency: the model may be of any family."""
 _EXCHANGED = {"assistant": "user", "user": "assistant"}
 
 
@@ -32,7 +35,7 @@ async def play(
         else:
             asked = _as_agent(world, conversation.messages)
             said = await endpoint.ask(asked, meter, temperature=0.7, seed=seed)
-            following = conversation.agent(hermes.parse(said + IM_END))
+            following = conversation.agent(reader.parse(said + IM_END, _STYLE))
     return conversation.messages
 
 
@@ -55,8 +58,8 @@ def _as_agent(world: World, messages: Sequence[Message]) -> list[dict[str, Any]]
 
 
 def _written(message: Message) -> str:
-    calls = [
-        f"{TOOL_CALL}{call_json(call['name'], call.get('arguments') or {})}{TOOL_CALL_END}"
-        for call in calls_of(message)
-    ]
-    return "\n".join([str(message.get("content") or ""), *calls]).strip()
+    parts = [str(message.get("content") or "")]
+    for call in calls_of(message):
+        written = calls.write(call["name"], call.get("arguments") or {}, _STYLE)
+        parts.append(f"{TOOL_CALL}{written}{TOOL_CALL_END}")
+    return "\n".join(parts).strip()
