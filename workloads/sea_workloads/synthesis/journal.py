@@ -19,6 +19,11 @@ FILE = ".journal"
 class JournalError(Exception):
     """The folder's journal can't be used: a sentence that says why and what to do."""
 
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
+        """Whether waiting may help: another process holds it."""
+
 
 class Journal:
     """Open for appending; `events` reads what was there before and what was added."""
@@ -32,7 +37,8 @@ class Journal:
         except OSError as error:
             self._file.close()
             raise JournalError(
-                f"Another process is writing {self.path}: wait for it, or choose another folder."
+                f"Another process is writing {self.path}: wait for it, or choose another folder.",
+                passing=True,
             ) from error
         self._cut()
 
