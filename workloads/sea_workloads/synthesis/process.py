@@ -142,7 +142,9 @@ def _say(said: TextIO, event: dict[str, Any]) -> None:
 
 def _end_with_parent() -> None:
     """The pipe's end is the parent's end: nothing is written to the folders after that."""
-    sys.stdin.buffer.read()
+    # Not through `sys.stdin`: at the end, the interpreter would wait for its lock.
+    while os.read(0, 4096):
+        pass
     os._exit(1)
 
 
