@@ -53,8 +53,9 @@ lock: ## resolve the hash-locked requirements anew
 bench-first-light: setup ## run the demo job and measure it; last line is one JSON object
 	@$(PYTHON) benchmarks/first_light.py
 
+bench-env: DATA ?= $(or $(SEA_TAU2_DATA),$(wildcard $(CURDIR)/../shared/tau2))
 bench-env: setup ## calls and resets per second of the environments (DATA=folder of tau2-bench's data); last line is one JSON object
-	@$(PYTHON) benchmarks/env.py $(if $(DATA),--data $(DATA))
+	@$(PYTHON) benchmarks/env.py $(if $(strip $(DATA)),--data $(DATA))
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all

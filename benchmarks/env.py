@@ -1,7 +1,9 @@
 """`make bench-env`: how fast an environment answers, and what an open episode costs.
 
-    make bench-env                          our own LARGE worlds
     make bench-env DATA=../shared/tau2      tau2-bench's databases where that folder has them
+    make bench-env DATA=                    our own LARGE worlds
+
+Without DATA it is SEA_TAU2_DATA, or that very folder beside the checkout if there is one.
 
 1,000 episodes are open over one shared database, each with a customer of its own, and calls go
 round them in turn, as in a rollout worker: every call is another episode's. Every second episode
@@ -35,25 +37,29 @@ EPISODES = 1000
 ROUNDS = 7
 RESETS = 20_000
 _COLUMNS = ("reads/s", "tasks/s", "writes/s", "resets/s", "bytes/idle")
+_KEYS = {
+    "read_calls_per_s": "reads/s",
+    "write_calls_per_s": "writes/s",
+    "resets_per_s": "resets/s",
+    "bytes_per_idle_episode": "bytes/idle",
+}
 Opened = list[tuple[Environment, Customer]]
 
 
 def main() -> None:
     given = _arguments()
-    print(f"{EPISODES} open episodes, one core, median of {ROUNDS} rounds")
+    print(f"{EPISODES} open episodes, one core, median of {ROUNDS} rounds; bytes by tracemalloc")
     print(f"{'domain':<10}{'database':<12}" + "".join(f"{name:>12}" for name in _COLUMNS))
-    found = {name: measured(name, given.data) for name in CUSTOMERS if name in registry.names()}
-    retail = found["retail"]
-    print(
-        json.dumps(
-            {
-                "read_calls_per_s": retail["reads/s"],
-                "write_calls_per_s": retail["writes/s"],
-                "resets_per_s": retail["resets/s"],
-                "bytes_per_idle_episode": retail["bytes/idle"],
-            }
-        )
-    )
+    found = {name: _row(name, given.data) for name in CUSTOMERS if name in registry.names()}
+    print(json.dumps({key: found["retail"][column] for key, column in _KEYS.items()}))
+
+
+def _row(name: str, data: Path | None) -> dict[str, int]:
+    try:
+        return measured(name, data)
+    except worlds.NoWorldError as error:
+        print(f"{name:<10}not measured: {error}", flush=True)
+        return {}
 
 
 def measured(name: str, data: Path | None) -> dict[str, int]:

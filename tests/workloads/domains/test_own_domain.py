@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from sea_workloads.domains.registry import BrokenDomainError, UnknownDomainError
 from sea_workloads.verify.verdict import verify
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "domain_library.py"
+DOCUMENT = EXAMPLE.parents[1] / "docs" / "adding-a-domain.md"
 LEND = {"name": "lend_book", "arguments": {"card": "M1", "book": "B2"}}
 TABLES = {
     "members": {"M1": {"card": "M1", "loans": ["B1"]}, "M2": {"card": "M2", "loans": []}},
@@ -106,6 +108,24 @@ def test_an_episode_on_it_is_verified(
     world = library.open(database)
     world.call("lend_book", {"card": "M1", "book": book})
     assert verify(library, wanted, world, []).reward == reward
+
+
+def block(kind: str, number: int) -> str:
+    """The n-th code block of that kind in the documentation."""
+    return DOCUMENT.read_text().split(f"```{kind}\n")[number].split("```")[0]
+
+
+def test_the_document_shows_what_runs(library: Domain) -> None:
+    assert block("python", 1) in EXAMPLE.read_text()
+    shown = library.parse(block("json", 1).encode(), "db.json")
+    assert shown.agent["members"]["M1"] == TABLES["members"]["M1"]
+    described = rl.task(json.loads(block("json", 2)))
+    world = library.open(library.parse(json.dumps(TABLES).encode(), "db.json"))
+    assert verify(library, described, world, []).reward == 0.0
+    world.call(LEND["name"], LEND["arguments"])
+    assert verify(library, described, world, []).reward == 1.0
+    points = tomllib.loads(block("toml", 1))["project"]["entry-points"]
+    assert list(points) == [registry.GROUP]
 
 
 def test_its_worlds_are_made_by_the_same_command(library: Domain, tmp_path: Path) -> None:

@@ -1,8 +1,12 @@
 """Our own worlds: seeded, laid out like the published ones, consistent, servable by the tools."""
 
+import hashlib
 import itertools
 import json
 import os
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +19,7 @@ from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.airline.allowance import paid_bags
 from sea_workloads.domains.worlds import NoWorldError, Size, World
 
-OURS = ("airline", "retail", "shop")
+OURS = ("airline", "retail", "shop", "telecom")
 _BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
 SCHEMAS = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}
@@ -121,6 +125,9 @@ def test_every_case_of_the_rules_occurs(made: dict[tuple[str, Size], World]) -> 
     found = list(airline["reservations"].values())
     assert {r["cabin"] for r in found} == {"business", "economy", "basic_economy"}
     assert sum(r["created_at"] > "2024-05-14T15:00:00" for r in found) > 20
+    segments = [f for r in found for f in r["flights"]]
+    flown = [airline["flights"][f["flight_number"]]["dates"][f["date"]] for f in segments]
+    assert min(Counter(entry["status"] for entry in flown).values()) > 10
     retail: Any = made["retail", Size.MEDIUM].agent
     assert len({o["status"] for o in retail["orders"].values()}) == 4
 
@@ -153,7 +160,50 @@ def test_the_command_writes_a_folder_that_loads(
     assert "small, seed 3: " in capsys.readouterr().out
     assert tau2.database(out, registry.get(domain)).agent
     assert len(tau2.policy(out)) > 100
-    assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"}
+    users = {"user_db.json"} if registry.get(domain).user_tools else set()
+    assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"} | users
+
+
+def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> None:
+    """Another process, whose sets have another order, makes the same world."""
+    code = (
+        "import hashlib, sys; from sea_workloads.domains import worlds\n"
+        "for name in sys.argv[1:]:\n"
+        "    text = repr(worlds.make(name, 'small', 3))\n"
+        "    print(hashlib.sha256(text.encode()).hexdigest())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *OURS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    here = [repr(made[name, Size.SMALL]).encode() for name in OURS]
+    assert done.stdout.split() == [hashlib.sha256(text).hexdigest() for text in here]
+
+
+def test_tasks_on_a_world_replay_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: dict[tuple[str, Size], World]
+) -> None:
+    for name, text in worlds.files(made["airline", Size.SMALL]).items():
+        (tmp_path / name).write_text(text)
+    tables: Any = made["airline", Size.SMALL].agent
+    code, found = next(iter(tables["reservations"].items()))
+    actions = [
+        {"name": "get_user_details", "arguments": {"user_id": found["user_id"]}},
+        {"name": "cancel_reservation", "arguments": {"reservation_id": code}},
+        {"name": "cancel_reservation", "arguments": {"reservation_id": "NONE00"}},
+    ]
+    task = {"id": "airline_1", "evaluation_criteria": {"actions": actions}}
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    arguments = ["--domain", "airline", "--data", str(tmp_path), "--json"]
+    assert main(["data", "replay", *arguments]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)
+    assert [call["error"] for call in outcome["gold_calls"]] == [False, False, True]
+    assert f"/reservations/{code}/status" in [c["path"] for c in outcome["agent_db_changes"]]
 
 
 def test_a_domain_without_a_world_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:

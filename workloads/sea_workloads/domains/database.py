@@ -53,6 +53,13 @@ def parse_user_tables(data: bytes | None) -> dict[str, Any]:
     return parse_tables(data, "user_db" + (".json" if data.lstrip()[:1] == b"{" else ".toml"))
 
 
+def user_files(name: str) -> list[str]:
+    """Where the user's database lies beside the agent's: `x_db.toml` has `x_user_db.json|toml`."""
+    stem = name.rsplit(".", 1)[0]
+    user = f"{stem[:-2]}user_db" if stem.endswith("db") else f"{stem}_user_db"
+    return [f"{user}.json", f"{user}.toml"]
+
+
 def require_tables(tables: dict[str, Any], wanted: tuple[str, ...], name: str) -> None:
     """Refuses a database whose top-level tables aren't exactly the domain's."""
     missing = [table for table in wanted if not isinstance(tables.get(table), dict)]

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 from sea_workloads.domains import merging
@@ -75,6 +76,11 @@ class Toolbox:
     separators: tuple[str, str] = (", ", ": ")
     """Of the JSON in results: tau2 writes spaces, the shop's dialogues are compact."""
 
+    @cached_property
+    def encode(self) -> Callable[[Any], str]:
+        """A result as JSON; one encoder for all calls, where `json.dumps` makes one for each."""
+        return json.JSONEncoder(separators=self.separators).encode
+
     def tools(self, requestor: str) -> Mapping[str, Tool]:
         return self.user if requestor == "user" else self.agent
 
@@ -103,7 +109,8 @@ class ToolEnvironment:
             return ToolResult(f"Error: Tool '{name}' not found.", True)
         try:
             return ToolResult(self._text(self._run(tool, arguments)))
-        except ToolError as error:
+        except (ToolError, ArithmeticError) as error:
+            # A number that is too large for a sum is the caller's mistake like any other.
             return ToolResult(f"Error: {error}", True)
 
     def changes(self, requestor: str = "assistant") -> list[Change]:
@@ -162,4 +169,4 @@ class ToolEnvironment:
     def _text(self, value: Any) -> str:
         if isinstance(value, str):
             return value
-        return json.dumps(value, separators=self._box.separators)
+        return self._box.encode(value)

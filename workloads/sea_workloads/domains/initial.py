@@ -74,7 +74,7 @@ def _prepared(domain: Domain, database: Database, state: State) -> Environment:
     for key, data in _data(state).items():
         try:
             environment.merge(data, _SIDES[key])
-        except DatabaseError as error:
+        except (DatabaseError, ToolError) as error:
             raise InitialStateError(f"initialization_data.{key}: {error}") from error
     for place, action in _actions(state):
         try:

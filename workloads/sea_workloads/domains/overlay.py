@@ -93,7 +93,7 @@ class Overlay:
     def _changes_at(self, table: str, key: str, value: Any) -> Iterator[Change]:
         path, base = f"/{table}/{_escape(key)}", self._base[table]
         if key in base:
-            yield from _differences(path, base[key], value)
+            yield from differences(path, base[key], value)
         else:
             yield {"path": path, "value": value}
 
@@ -109,13 +109,14 @@ class Overlay:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a JSON value. `copy.deepcopy` takes six times as long: it looks for cycles."""
+    """A copy of a JSON value. `copy.deepcopy` looks for cycles and takes over twice as long."""
     if isinstance(value, dict):
         return {key: _copied(part) for key, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
-def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+    """How one JSON value differs from another; lists are compared whole."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in old:
             if key not in new:
@@ -125,7 +126,7 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
             if key not in old:
                 yield {"path": place, "value": value}
             else:
-                yield from _differences(place, old[key], value)
+                yield from differences(place, old[key], value)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
         yield {"path": path, "value": new}
 

@@ -6,12 +6,14 @@ A package of its own joins by an entry point, without a change here:
     library = "my_package.library:Library"
 
 `sea data`, synthesis, training and evaluation find it by that name. See docs/adding-a-domain.md.
+tau2-bench itself, where it is installed, has the names `tau2:airline`, `tau2:retail`, ...
 """
 
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
+from sea_workloads.domains import tau2_plugin
 from sea_workloads.domains.airline.domain import Airline
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.mock.domain import Mock
@@ -58,6 +60,8 @@ def get(name: str) -> Domain:
     """
     if name in _DOMAINS:
         return _DOMAINS[name]()
+    if name.startswith(tau2_plugin.PREFIX):
+        return _tau2(name)
     point = _installed().get(name)
     if point is None:
         raise UnknownDomainError(f"There is no domain {name!r}; use one of {', '.join(names())}.")
@@ -67,6 +71,13 @@ def get(name: str) -> Domain:
 def names() -> list[str]:
     """All domains, sorted. Nothing of an installed package is imported for this."""
     return sorted({*_DOMAINS, *_installed()})
+
+
+def _tau2(name: str) -> Domain:
+    try:
+        return tau2_plugin.domain(name)
+    except tau2_plugin.Tau2UnavailableError as error:
+        raise UnknownDomainError(str(error)) from error
 
 
 @cache

@@ -6,8 +6,8 @@ from typing import Any
 
 from sea_workloads.domains.airline.timetable import DAYS, Fares, Flight
 
-_FUTURE = 15
-"""Index into DAYS of the first date on sale."""
+_PAST, _TODAY, _FUTURE = 8, 14, 15
+"""Indices into DAYS: where past trips begin, the desk's day, the first date on sale."""
 
 Segment = dict[str, Any]
 
@@ -24,7 +24,7 @@ class Trips:
 
     def draw(self, cabin: str, rng: random.Random) -> tuple[str, list[Segment]]:
         """Flight type and segments; most trips lie ahead, some are past or under way."""
-        first_day = rng.randrange(_FUTURE if rng.random() < 0.75 else 8, len(DAYS))
+        first_day = _first_day(rng)
         out = [rng.choice(self._flights)]
         onward = self._onward(out[0])
         if onward and rng.random() < 0.3:
@@ -65,3 +65,10 @@ class Trips:
             "date": date,
             "price": self._fares[flight["flight_number"], date][cabin],
         }
+
+
+def _first_day(rng: random.Random) -> int:
+    drawn = rng.random()
+    if drawn < 0.15:
+        return _TODAY
+    return rng.randrange(_PAST, _TODAY) if drawn < 0.25 else rng.randrange(_FUTURE, len(DAYS))

@@ -61,5 +61,9 @@ def get_user_details(state: State, user_id: str) -> str:
 @tool(Kind.READ)
 def list_all_product_types(state: State) -> str:
     """List the names and product ids of all product types."""
-    names = {p["name"]: p["product_id"] for _, p in state.agent.items("products")}
-    return json.dumps(names, sort_keys=True)
+
+    def build() -> str:
+        names = {p["name"]: p["product_id"] for _, p in state.agent.items("products")}
+        return json.dumps(names, sort_keys=True)
+
+    return state.indexed("product types", build)
