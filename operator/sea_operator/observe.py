@@ -88,6 +88,8 @@ def _named_secrets(spec: Spec) -> list[str]:
     judge = spec.verifier.judge
     names = [spec.storage.credentials_secret, spec.user_model.api_key_secret]
     names.append(judge.api_key_secret if judge else None)
+    makers = [stage.synthesis.endpoint for stage in spec.stages if stage.synthesis is not None]
+    names += [endpoint.api_key_secret for endpoint in makers if endpoint is not None]
     return sorted({name for name in names if name})
 
 

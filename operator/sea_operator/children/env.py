@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.names import synthesis_key
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import PodTemplate, UserEngine
 from sea_operator.children.names import auth_secret, coordinator_url, role_label
@@ -58,6 +59,20 @@ def endpoint_keys(spec: Spec) -> list[Var]:
     external = user.api_key_secret if user.engine is UserEngine.EXTERNAL else None
     wanted = {USER_KEY: external, JUDGE_KEY: judge.api_key_secret if judge else None}
     return [_secret(name, secret, OPENAI_KEY) for name, secret in wanted.items() if secret]
+
+
+def synthesis_keys(spec: Spec) -> list[Var]:
+    """Keys of the endpoints that Synthesis stages talk to, a variable for each stage."""
+    secrets = {
+        stage.name: stage.synthesis.endpoint.api_key_secret
+        for stage in spec.stages
+        if stage.synthesis is not None and stage.synthesis.endpoint is not None
+    }
+    return [
+        _secret(synthesis_key(stage), secret, OPENAI_KEY)
+        for stage, secret in secrets.items()
+        if secret
+    ]
 
 
 def trainer(gpus_per_pod: int) -> list[Var]:

@@ -64,12 +64,14 @@ class ChatEndpoint:
         self,
         messages: Sequence[Mapping[str, Any]],
         read: Callable[[dict[str, Any]], Answer],
+        usage: Callable[[Mapping[str, Any]], None] | None = None,
         **extra: Any,
     ) -> Answer:
         """The model's next message as `read` makes it.
 
         `read` gets the message (`content`, perhaps `tool_calls`) and raises ValueError with a
-        sentence for one that is no use; then the model is asked again. `extra` goes into the body.
+        sentence for one that is no use; then the model is asked again. `usage` is told what each
+        answer took, where the server says so. `extra` goes into the body.
 
         Raises EndpointError.
         """
@@ -81,7 +83,10 @@ class ChatEndpoint:
                 await self._sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
             try:
-                return read(_message(await self._post(body)))
+                data = await self._post(body)
+                if usage is not None:
+                    usage(_usage(data))
+                return read(_message(data))
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 problem = _sentence(error, self._address.timeout_s)
         raise EndpointError(
@@ -129,6 +134,14 @@ def _message(data: bytes) -> dict[str, Any]:
     if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
         raise ValueError("it answered a message that has no text")
     return message
+
+
+def _usage(data: bytes) -> Mapping[str, Any]:
+    try:
+        found = json.loads(data).get("usage")
+    except (ValueError, AttributeError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _sentence(error: Exception, timeout_s: float) -> str:

@@ -8,12 +8,14 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, replay, shop, stats, tau2, world
+from sea_workloads.cli import check, model, replay, shop, stats, synth, tau2, world
 from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.domains.worlds import NoWorldError
 from sea_workloads.store.errors import StoreError
+from sea_workloads.synthesis.crew import CrewUnavailableError
+from sea_workloads.synthesis.journal import JournalError
 from sea_workloads.tokens.errors import UnsuitableTokenizerError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
@@ -27,6 +29,8 @@ _EXPECTED = (
     StoreError,
     UnsuitableTokenizerError,
     UnverifiableTaskError,
+    JournalError,
+    CrewUnavailableError,
 )
 
 _EPILOG = """\
@@ -38,6 +42,7 @@ examples:
   sea data replay --domain retail --data ../tau2/retail
   sea data world --domain airline --size small --seed 7 --out data/airline
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
+  sea synth --domain shop --count 1000 --out data/shop-syn
 """
 
 
@@ -56,6 +61,7 @@ def parser() -> argparse.ArgumentParser:
         module.add(commands)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    synth.add(groups)
     return top
 
 

@@ -7,14 +7,15 @@ seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollou
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.wire.desired import Desired
 from sea_api.wire.state import Problem
+from sea_workloads.coordinator.data import sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
@@ -43,49 +44,41 @@ class CheckedData:
         return [row for file in files for row in self.tasks[file]]
 
 
-def task_files(spec: Spec, stage: Stage) -> list[str]:
-    """Task files that a stage draws prompts from."""
-    if stage.type == StageType.RL:
-        return spec.data.rl
-    if stage.type == StageType.EVALUATION and stage.evaluation is not None:
-        return stage.evaluation.tasks or spec.data.rl
-    return []
-
-
-def dialogue_files(spec: Spec, stage: Stage) -> list[str]:
-    """Dialogue files that a stage trains on."""
-    block = {StageType.SFT: stage.sft, StageType.USER_SFT: stage.user_sft}.get(stage.type)
-    return (block.data or spec.data.sft) if block is not None else []
-
-
-def digest(spec: Spec) -> str:
-    """Changes when the data must be checked again."""
+def digest(desired: Desired, made: Collection[str]) -> str:
+    """Changes when the data must be checked again. `made`: Synthesis stages that are complete."""
+    spec = desired.spec
     parts = [
         spec.data.model_dump_json(),
         spec.storage.model_dump_json(),
         str(spec.domains),
         str(spec.verifier.judge is None),
     ]
-    parts += [f"{task_files(spec, s)}{dialogue_files(spec, s)}" for s in spec.stages]
+    parts += [
+        f"{sources.task_files(desired, s)}{sources.dialogue_files(desired, s)}" for s in spec.stages
+    ]
+    parts += sorted(made)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def check(store: ObjectStore, spec: Spec) -> CheckedData:
-    """Reads everything the stages will read.
+def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> CheckedData:
+    """Reads everything the stages will read, but for what is still to be synthesised.
 
     Raises:
         DataProblem: the first mistake, with file and line where there is one.
         StoreError: the store could not be asked.
     """
+    spec, missing = desired.spec, sources.still_to_make(desired, made)
     _require_domains(spec)
     skipped: Counter[str] = Counter()
     skip = _skip(spec, skipped)
     tasks = {
-        file: _tasks(store, spec, file, skip)
-        for file in _distinct(file for stage in spec.stages for file in task_files(spec, stage))
+        file: _tasks(store, desired, file, skip)
+        for file in _distinct(f for s in spec.stages for f in sources.task_files(desired, s))
+        if file not in missing
     }
-    for file in _distinct(f for stage in spec.stages for f in dialogue_files(spec, stage)):
-        _check_dialogues(store, file, skip)
+    for file in _distinct(f for s in spec.stages for f in sources.dialogue_files(desired, s)):
+        if file not in missing:
+            _check_dialogues(store, file, skip)
     return CheckedData(_with_databases(store, tasks, skip), dict(skipped))
 
 
@@ -119,11 +112,12 @@ def _objects(store: ObjectStore, file: str, skip: SkipRow) -> Iterator[tuple[int
             yield line, row
 
 
-def _tasks(store: ObjectStore, spec: Spec, file: str, skip: SkipRow) -> list[TaskRow]:
-    rows = []
+def _tasks(store: ObjectStore, desired: Desired, file: str, skip: SkipRow) -> list[TaskRow]:
+    spec, rows = desired.spec, []
+    folder = sources.databases(desired, file)
     for line, row in _objects(store, file, skip):
         try:
-            found = task_row(file, line, row, spec.domains, spec.data.databases)
+            found = task_row(file, line, row, spec.domains, folder)
             require_verifiable(found, judged=spec.verifier.judge is not None)
             rows.append(found)
         except RowProblem as problem:

@@ -1,0 +1,57 @@
+"""Verification functions: Python source, one for each instance, that judges an end state.
+
+Written from what the expected actions did to a fresh database, so that it needs neither the tools
+nor the actions: it compares the records that had to change, wants no other to have changed, and
+looks for what had to be said.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from sea_workloads.domains.overlay import Change
+
+_TEMPLATE = '''\
+import json
+
+AGENT = json.loads({agent})
+USER = json.loads({user})
+SAID = json.loads({said})
+
+
+def verify(episode):
+    """Wants exactly these changes of both databases, and these pieces in the agent's words."""
+    for side, wanted in (("agent", AGENT), ("user", USER)):
+        found = episode[side + "_changes"]
+        if found != wanted:
+            for change in wanted:
+                if change not in found:
+                    return 0.0, side + " database: " + change["path"] + " is not as expected"
+            return 0.0, side + " database: something changed that should not have"
+    texts = [
+        str(message.get("content") or "").lower().replace(",", "")
+        for message in episode["messages"]
+        if message["role"] == "assistant"
+    ]
+    for piece in SAID:
+        if not any(piece.lower().replace(",", "") in text for text in texts):
+            return 0.0, "the agent never said " + piece
+    return 1.0, "end state and answers are as expected"
+'''
+
+
+def source(agent: Sequence[Change], user: Sequence[Change], said: Sequence[str]) -> str:
+    """The function for an expected end state (`Environment.changes` of both sides)."""
+    return _TEMPLATE.format(agent=_literal(agent), user=_literal(user), said=_literal(said))
+
+
+def run_own(code: str, episode: dict[str, Any]) -> tuple[float, str]:
+    """Runs a function that `source` wrote, in this process: never one of somebody else's."""
+    space: dict[str, Any] = {}
+    exec(compile(code, "<verification function>", "exec"), space)  # noqa: S102 - our own text
+    reward, reason = space["verify"](episode)
+    return float(reward), str(reason)
+
+
+def _literal(value: object) -> str:
+    return repr(json.dumps(value))
