@@ -91,6 +91,8 @@ class RlStage(ApiModel):
     """Most tokens of one agent turn."""
     max_turns: Int = Field(default=50, ge=1, le=10000)
     """Most agent turns of one episode."""
+    max_repeats: Int = Field(default=3, ge=2, le=1000)
+    """Identical calls with identical results in a row that end an episode as a loop."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
     """Versions a batch may lag behind the trainer (eta of the staleness gate)."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
@@ -126,6 +128,8 @@ class EvaluationStage(ApiModel):
     """Most tokens of one agent turn."""
     max_turns: Int = Field(default=50, ge=1, le=10000)
     """Most agent turns of one episode."""
+    max_repeats: Int = Field(default=3, ge=2, le=1000)
+    """Identical calls with identical results in a row that end an episode as a loop."""
     seed: Seed = 0
     """Seed of sampling."""
 

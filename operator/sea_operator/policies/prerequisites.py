@@ -69,6 +69,9 @@ def _secrets(observed: Observed, spec: Spec) -> Halt | None:
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret
         needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS))
+    if spec.verifier.judge is not None:
+        key = spec.verifier.judge.api_key_secret
+        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS))
     for field, name, keys in needed:
         if name and (halt := _secret(observed, field, name, keys)):
             return halt

@@ -52,6 +52,12 @@ def test_an_external_user_model_needs_its_key(make):
     assert "with key OPENAI_API_KEY or" in halt.message
 
 
+def test_a_judge_needs_its_key(make):
+    judge = {"url": "http://x", "model": "m", "apiKeySecret": "openai"}
+    halt = unmet(make.observed(make.job(spec=make.spec(verifier={"judge": judge}))), [])
+    assert "Secret n/openai that spec.verifier.judge.apiKeySecret names" in halt.message
+
+
 @pytest.mark.parametrize(
     ("meta", "reason"),
     [

@@ -3,13 +3,13 @@
 `Episode` adds tokens to it; the generator of SFT dialogues uses it as it is.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.episodes.limits import Limits, Stop
+from sea_workloads.episodes.repetition import Repetition
 from sea_workloads.tokens.messages import AgentTurn, Message
 from sea_workloads.users.base import Signal, signal_in, spoken
 
@@ -54,8 +54,7 @@ class Conversation:
         self.turns = 0
         self._limits = limits
         self._bad_turns_left = domain.max_bad_turns
-        self._last = ""
-        self._repeats = 0
+        self._repetition = Repetition(limits.max_repeats)
 
     def start(self) -> Next:
         """The user speaks first."""
@@ -63,10 +62,13 @@ class Conversation:
 
     def user(self, text: str) -> Next:
         """The user said this; a signal in it ends the dialogue."""
+        said = str(self.messages[-1]["content"]) if self.messages else ""
         self.messages.append({"role": "user", "content": text})
         signal = signal_in(text)
         if signal is not None:
             return Over(_STOPS[signal])
+        if self._repetition.talk(said, text):
+            return Over(Stop.LOOP)
         return self._agent(AgentNext(user_text=text))
 
     def agent(self, turn: AgentTurn) -> Next:
@@ -75,13 +77,11 @@ class Conversation:
         self.messages.append(turn.as_message())
         if turn.error:
             return self._bad(turn)
-        if self._looping(turn):
-            return Over(Stop.LOOP)
         if not turn.tool_calls:
             return UserNext(spoken(self.messages))
-        return self._answer(
-            [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
-        )
+        results = [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
+        following = self._answer(results)
+        return Over(Stop.LOOP) if self._looping(turn, results) else following
 
     def _bad(self, turn: AgentTurn) -> Next:
         self.messages[-1]["error"] = turn.error
@@ -99,8 +99,6 @@ class Conversation:
     def _agent(self, following: AgentNext) -> Next:
         return Over(Stop.MAX_TURNS) if self.turns >= self._limits.max_turns else following
 
-    def _looping(self, turn: AgentTurn) -> bool:
-        written = json.dumps(turn.as_message(), sort_keys=True)
-        self._repeats = self._repeats + 1 if written == self._last else 1
-        self._last = written
-        return self._repeats >= self._limits.max_repeats
+    def _looping(self, turn: AgentTurn, results: Sequence[str]) -> bool:
+        steps = zip(turn.tool_calls, results, strict=True)
+        return any(self._repetition.call(c.name, c.arguments, text) for c, text in steps)

@@ -20,11 +20,14 @@ from sea_workloads.episodes.episode import Done, Episode, NeedUser
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.rollout.databases import Databases
 from sea_workloads.rollout.policy import Policy, PolicyUnavailableError
+from sea_workloads.rollout.scoring import Scoring, details_of
 from sea_workloads.rollout.simulated_users import UnknownUserEngineError
 from sea_workloads.store.errors import StoreError
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.base import User, UserUnavailableError
-from sea_workloads.verify.verdict import UnverifiableTaskError, verify
+from sea_workloads.verify.judge import JudgeUnavailableError
+from sea_workloads.verify.sandbox.errors import SandboxError
+from sea_workloads.verify.verdict import UnverifiableTaskError
 from sea_workloads.wire.rollouts import EpisodeResult, Lease, Trajectory
 
 _log = logging.getLogger(__name__)
@@ -42,9 +45,11 @@ class NoDatabaseError(ValueError):
 
 EXPECTED = (
     DatabaseError,
+    JudgeUnavailableError,
     NoDatabaseError,
     PolicyUnavailableError,
     RowError,
+    SandboxError,
     StoreError,
     UnknownAssertionError,
     UnknownDomainError,
@@ -73,9 +78,10 @@ class EpisodeRunner:
         renderer: Renderer,
         users: Users,
         databases: Databases,
+        scoring: Scoring,
     ) -> None:
         self._identity, self._policy, self._renderer = identity, policy, renderer
-        self._users, self._databases = users, databases
+        self._users, self._databases, self._scoring = users, databases, scoring
 
     async def run(self, lease: Lease) -> EpisodeResult:
         """Never raises: what could not be judged has reward None and a sentence."""
@@ -85,8 +91,9 @@ class EpisodeRunner:
             task = rl.task(lease.task, lease.domain)
             episode = await self._open(lease, domain)
             stop = await self._talk(episode, self._users.user(lease, task), lease)
-            verdict = verify(
-                domain, task, episode.conversation.environment, episode.transcript, stop
+            environment = episode.conversation.environment
+            verdict = await self._scoring.verdict(
+                lease, domain, task, environment, episode.transcript, stop
             )
         except EXPECTED as error:
             return self._unjudged(lease, f"{error}", started)
@@ -107,7 +114,7 @@ class EpisodeRunner:
             stop=str(stop),
             transcript=episode.transcript,
             seconds=time.monotonic() - started,
-            details=dict(verdict.parts),
+            details=details_of(verdict),
         )
 
     async def _open(self, lease: Lease, domain: Domain) -> Episode:
@@ -120,6 +127,7 @@ class EpisodeRunner:
             max_turns=lease.max_turns,
             max_tokens_per_turn=lease.max_tokens_per_turn,
             context_length=lease.context_length,
+            max_repeats=lease.max_repeats,
         )
         conversation = Conversation(domain, domain.open(world.database), limits)
         return Episode(conversation, self._renderer, world.system_prompt, limits)

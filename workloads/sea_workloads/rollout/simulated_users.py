@@ -5,6 +5,7 @@ from typing import Any
 
 import aiohttp
 
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.data.task import Task
 from sea_workloads.rollout.user_pool import UserPool
 from sea_workloads.tokens.renderer import Renderer
@@ -59,12 +60,11 @@ class SimulatedUsers:
     def _external(self, lease: Lease, scenario: dict[str, Any]) -> User:
         if not lease.user.url or not lease.user.model:
             raise UnknownUserEngineError("An External user needs userModel.url and model.")
-        return ExternalUser(
-            scenario,
-            self._http,
+        address = Address(
             url=lease.user.url,
             model=lease.user.model,
             api_key=os.environ.get(API_KEY_VARIABLE, ""),
             temperature=lease.user.temperature,
             max_tokens=lease.user.max_tokens,
         )
+        return ExternalUser(scenario, ChatEndpoint(self._http, address))

@@ -25,6 +25,7 @@ from sea_workloads.rollout.engine_state import EngineState
 from sea_workloads.rollout.episode_runner import EpisodeRunner, Identity
 from sea_workloads.rollout.heartbeat import beat
 from sea_workloads.rollout.policy import Policy
+from sea_workloads.rollout.scoring import Scoring
 from sea_workloads.rollout.settings import Settings, from_environment
 from sea_workloads.rollout.simulated_users import SimulatedUsers
 from sea_workloads.rollout.updater import Updater
@@ -32,6 +33,7 @@ from sea_workloads.rollout.user_pool import UserPool
 from sea_workloads.rollout.watcher import watch
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.tokens.renderer import Renderer
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
@@ -67,11 +69,20 @@ class Worker:
         policy, _ = await self._renderer(store, "policy")
         user, context_length = await self._renderer(store, "user")
         users = SimulatedUsers(self.http, self.pool, user, context_length)
+        sandbox = FunctionSandbox()
         runner = EpisodeRunner(
-            self.identity, Policy(self.engine, self.state), policy, users, Databases(store)
+            self.identity,
+            Policy(self.engine, self.state),
+            policy,
+            users,
+            Databases(store),
+            Scoring(self.http, sandbox),
         )
         self.loop = AgentLoop(self.client, self.state, self.identity, runner.run)
-        await self.loop.run()
+        try:
+            await self.loop.run()
+        finally:
+            await sandbox.close()
 
     async def _renderer(self, store: ObjectStore, stream: str) -> tuple[Renderer, int]:
         reply = await self._model(stream)

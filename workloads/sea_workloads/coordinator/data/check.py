@@ -16,7 +16,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
-from sea_workloads.coordinator.data.rows import TaskRow, row_problem, task_row
+from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
 from sea_workloads.data import sft
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import objects
@@ -56,7 +56,12 @@ def dialogue_files(spec: Spec, stage: Stage) -> list[str]:
 
 def digest(spec: Spec) -> str:
     """Changes when the data must be checked again."""
-    parts = [spec.data.model_dump_json(), spec.storage.model_dump_json(), str(spec.domains)]
+    parts = [
+        spec.data.model_dump_json(),
+        spec.storage.model_dump_json(),
+        str(spec.domains),
+        str(spec.verifier.judge is None),
+    ]
     parts += [f"{task_files(spec, s)}{dialogue_files(spec, s)}" for s in spec.stages]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -114,7 +119,9 @@ def _tasks(store: ObjectStore, spec: Spec, file: str, skip: SkipRow) -> list[Tas
     rows = []
     for line, row in _objects(store, file, skip):
         try:
-            rows.append(task_row(file, line, row, spec.domains, spec.data.databases))
+            found = task_row(file, line, row, spec.domains, spec.data.databases)
+            require_verifiable(found, judged=spec.verifier.judge is not None)
+            rows.append(found)
         except RowProblem as problem:
             skip(problem)
     if not rows:
