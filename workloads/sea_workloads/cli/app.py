@@ -8,13 +8,21 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, replay, shop, stats, tau2
+from sea_workloads.cli import check, evaluate, model, replay, shop, stats, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.evaluation.playing.errors import EvaluationError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
-_EXPECTED = (OSError, RowError, DatabaseError, UnknownDomainError, UnverifiableTaskError)
+_EXPECTED = (
+    OSError,
+    RowError,
+    DatabaseError,
+    EvaluationError,
+    UnknownDomainError,
+    UnverifiableTaskError,
+)
 
 _EPILOG = """\
 examples:
@@ -40,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (check, replay, shop, stats, tau2):
         module.add(commands)
+    evaluate.add(groups)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     return top

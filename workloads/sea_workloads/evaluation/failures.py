@@ -50,7 +50,7 @@ MEANINGS = {
     Failure.LOOP: "The agent repeated the very same turn.",
     Failure.CONTEXT_FULL: "The context or a turn's token limit was reached.",
     Failure.TOO_MANY_TURNS: "The limit of turns was reached.",
-    Failure.USER_GAVE_UP: "The user left before the agent had got anything done.",
+    Failure.USER_GAVE_UP: "The user left while the agent was still asking, or called itself out of scope.",
     Failure.TOOL_ERRORS: "The last tool call of the agent was refused, and it did not recover.",
     Failure.WRONG_DATABASE: "The end state is not what the expected actions leave behind.",
     Failure.MISSING_COMMUNICATION: "The agent did not say what the task asks to be said.",
@@ -99,15 +99,16 @@ def _failed(*parts: str) -> Callable[[EpisodeRecord], bool]:
 
 
 def _gave_up(record: EpisodeRecord) -> bool:
-    """Out of scope, or gone although the agent had not even begun what the verdict asks for."""
+    """Out of scope, or gone in the middle: the agent was still asking and had not called a tool.
+
+    A user who leaves after an agent that says it is done has not given up; it was misled.
+    """
     if record.stop == Stop.OUT_OF_SCOPE:
         return True
-    left = record.stop in {Stop.USER_STOP, Stop.TRANSFER}
-    return left and _state_wrong(record) and not _called(record)
-
-
-def _called(record: EpisodeRecord) -> bool:
-    return any(calls_of(m) for m in record.transcript if m["role"] == "assistant")
+    turns = [m for m in record.transcript if m["role"] == "assistant"]
+    asking = bool(turns) and "?" in str(turns[-1].get("content") or "")
+    begun = any(calls_of(turn) for turn in turns)
+    return record.stop == Stop.USER_STOP and asking and not begun
 
 
 def _tool_errors(record: EpisodeRecord) -> bool:
