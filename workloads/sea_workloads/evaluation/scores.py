@@ -13,6 +13,7 @@ from sea_workloads.evaluation.measures import Trials
 from sea_workloads.evaluation.records import EpisodeRecord
 
 AVERAGE = "average"
+LONGEST_STAGE = 40
 _FIELDS = ("pass_hat1", "pass_hat2", "pass_hat3", "pass_hat4", "pass_at4")
 
 ByDomain = Mapping[str, Mapping[Any, Trials]]
@@ -21,7 +22,11 @@ ByDomain = Mapping[str, Mapping[Any, Trials]]
 def report(
     stage: str, records: Sequence[EpisodeRecord], *, settings: Mapping[str, Any], **more: Any
 ) -> dict[str, Any]:
-    """The JSON body; `more` are further facts of the run (`policyVersion`, ...)."""
+    """The JSON body; `more` are further facts of the run (`policyVersion`, ...).
+
+    A stage's name longer than status allows is cut.
+    """
+    stage = stage[:LONGEST_STAGE]
     trials = trials_by_domain(records)
     return {
         "stage": stage,
