@@ -69,9 +69,10 @@ class ChatEndpoint:
     ) -> Answer:
         """The model's next message as `read` makes it.
 
-        `read` gets the message (`content`, perhaps `tool_calls`) and raises ValueError with a
-        sentence for one that is no use; then the model is asked again. `usage` is told what each
-        answer took, where the server says so. `extra` goes into the body.
+        `read` gets the message (`content`, perhaps `tool_calls`), with the `finish_reason` of its
+        choice and the `usage` of the request beside it. It raises ValueError with a sentence for
+        one that is no use; then the model is asked again. The callback `usage` is told what each
+        answer took, also one of no use. `extra` goes into the body.
 
         Raises EndpointError.
         """
@@ -128,12 +129,14 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 def _message(data: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(data)["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        reply = json.loads(data)
+        choice = reply["choices"][0]
+        message, finish, usage = choice["message"], choice.get("finish_reason"), reply.get("usage")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it answered something that is no chat completion ({error})") from error
     if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
         raise ValueError("it answered a message that has no text")
-    return message
+    return {**message, "finish_reason": finish, "usage": usage}
 
 
 def _usage(data: bytes) -> Mapping[str, Any]:

@@ -1,0 +1,60 @@
+"""Failure kinds by domain: stacked bars, and a legend whose entries filter the transcripts."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from sea_workloads.evaluation.failures import LABELS, MEANINGS, Failure
+from sea_workloads.evaluation.report import figures
+from sea_workloads.evaluation.report.markup import Html, tag
+
+Counts = Mapping[str, Mapping[str, int]]
+
+
+def chart(counts: Counts, episodes: Mapping[str, int]) -> Html:
+    """`counts` by domain and kind, `episodes` played by domain."""
+    totals = {kind: sum(kinds.get(kind, 0) for kinds in counts.values()) for kind in Failure}
+    if not any(totals.values()):
+        return tag("p", "Every episode passed.", klass="empty")
+    bars = [_bar(domain, kinds, episodes.get(domain, 0)) for domain, kinds in counts.items()]
+    shown = sorted((kind for kind in Failure if totals[kind]), key=lambda kind: -totals[kind])
+    legend = [_entry(kind, totals[kind], sum(totals.values())) for kind in shown]
+    return tag(
+        "div",
+        tag("div", *bars, klass="stacks"),
+        tag("div", *legend, klass="legend"),
+        klass="card failures",
+    )
+
+
+def _bar(domain: str, kinds: Mapping[str, int], episodes: int) -> Html:
+    parts = [
+        (kind.value, float(kinds[kind]), f"{domain}: {LABELS[kind]}, {kinds[kind]} episodes")
+        for kind in Failure
+        if kinds.get(kind)
+    ]
+    failed = sum(kinds.values())
+    share = f"{failed:,} of {episodes:,}"
+    return tag(
+        "div",
+        tag("span", tag("b", domain), tag("small", share)),
+        figures.stack(parts, max(episodes, failed)),
+        klass="stack-row",
+    )
+
+
+def _entry(kind: Failure, number: int, total: int) -> Html:
+    return tag(
+        "button",
+        tag("i", klass=f"swatch {kind.value}"),
+        tag("span", LABELS[kind], tag("small", MEANINGS[kind])),
+        tag("b", f"{number:,}"),
+        tag("em", f"{100.0 * number / total:.0f}%"),
+        type="button",
+        data_kind=kind.value,
+        title="Show these transcripts",
+    )
+
+
+def labels() -> dict[str, Any]:
+    """What the page's script calls the kinds."""
+    return {kind.value: LABELS[kind] for kind in Failure}
