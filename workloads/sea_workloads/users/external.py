@@ -24,7 +24,7 @@ class ExternalUser:
             {"role": "user", "content": GREETING},
         )
         self._endpoint = endpoint
-        self._extra = {"tools": [tool.schema() for tool in tools]} if tools else {}
+        self._extra: dict[str, Any] = {"tools": [tool.schema() for tool in tools]} if tools else {}
 
     async def reply(self, heard: Sequence[Message]) -> Reply:
         """Asks the endpoint; raises UserUnavailableError where it has no usable answer."""

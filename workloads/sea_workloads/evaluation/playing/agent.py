@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sea_workloads.chat.endpoint import ChatEndpoint, RefusedError, text_of
+from sea_workloads.chat.endpoint import ChatEndpoint, RefusedError
+from sea_workloads.chat.text import text_of
 from sea_workloads.evaluation.playing import dialogue
 from sea_workloads.evaluation.playing.errors import ContextFullError
 from sea_workloads.tokens import hermes, plain_json
