@@ -13,9 +13,10 @@ from sea_workloads.chat.endpoint import ChatEndpoint, RefusedError
 from sea_workloads.chat.text import text_of
 from sea_workloads.evaluation.playing import dialogue
 from sea_workloads.evaluation.playing.errors import ContextFullError
-from sea_workloads.tokens import hermes, plain_json
-from sea_workloads.tokens.markup import IM_END
+from sea_workloads.tokens import plain_json, reader
+from sea_workloads.tokens.markup import IM_END, THINK, THINK_END
 from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
+from sea_workloads.tokens.style import Style, Thinking
 
 _NO_ROOM = re.compile(
     r"context.{0,12}(length|window)|too (many|long).{0,20}token|prompt is too long", re.IGNORECASE
@@ -80,7 +81,7 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     whole = message.get("finish_reason") != "length"
     if not given:
         written = plain_text(message.get("content") or "")
-        turn = hermes.parse(written + IM_END if whole else written)
+        turn = reader.parse(written + IM_END if whole else written, _style(written))
         return replace(turn, thinking=turn.thinking or plain_text(thinking))
     text = text_of(message)
     if not whole:
@@ -89,6 +90,12 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
         return AgentTurn(text, tuple(map(_call, given)), thinking=plain_text(thinking))
     except _BadCallError as error:
         return AgentTurn(text or str(given)[:_SHOWN], (), True, str(error))
+
+
+def _style(written: str) -> Style:
+    """A server without a reasoning parser leaves thoughts in the text, opened or half opened."""
+    half = THINK_END in written and THINK not in written
+    return Style(thinking=Thinking.PROMPTED if half else Thinking.OWN)
 
 
 def plain_text(text: str) -> str:
