@@ -123,7 +123,9 @@ class ToolEnvironment:
             raise UnknownAssertionError(
                 f"The domain has no assertion {function!r}; it knows {known}."
             )
-        return assertion(self._state, **arguments)
+        found = assertion(self._state, **arguments)
+        self._sync()
+        return found
 
     def setup(
         self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"
