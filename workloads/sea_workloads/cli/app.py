@@ -9,18 +9,23 @@ import sys
 from collections.abc import Sequence
 
 from sea_workloads.cli import check, model, replay, shop, stats, tau2, world
-from sea_workloads.data.errors import RowError
+from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.domains.worlds import NoWorldError
+from sea_workloads.store.errors import StoreError
+from sea_workloads.tokens.errors import UnsuitableTokenizerError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
 _EXPECTED = (
     OSError,
+    DataFileError,
     RowError,
     DatabaseError,
-    UnknownDomainError,
     NoWorldError,
+    StoreError,
+    UnknownDomainError,
+    UnsuitableTokenizerError,
     UnverifiableTaskError,
 )
 

@@ -116,6 +116,9 @@ class Tau2Environment:
         base = self.database.user if requestor == "user" else self.database.agent
         return sorted(differences("", base, _dump(kit)), key=lambda change: str(change["path"]))
 
+    def base(self, requestor: str = "assistant") -> Mapping[str, Any]:
+        return self.database.user if requestor == "user" else self.database.agent
+
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
         side = next((s for s in _SIDES if function in _functions(self._kit(s))), None)
         if side is None:

@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError, text_of
+from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
+from sea_workloads.chat.text import text_of
 from sea_workloads.domains.base import Tool
 from sea_workloads.tokens.messages import AgentTurn, Message
 from sea_workloads.users import openai_chat
