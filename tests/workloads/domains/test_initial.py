@@ -1,9 +1,12 @@
 """Initial states: set up once, shared by episodes, refused in sentences, wanted by the verifier."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sea_workloads.cli import main
 from sea_workloads.data import rl
 from sea_workloads.domains import initial, registry
 from sea_workloads.domains.database import Database, user_files
@@ -188,5 +191,18 @@ def test_expected_actions_of_both_sides_and_assertions_count(database: Database)
 
 def test_where_a_users_database_lies() -> None:
     assert user_files("telecom_db.toml") == ["telecom_user_db.json", "telecom_user_db.toml"]
+    assert user_files("telecom_db.toml.gz") == user_files("telecom_db.toml")
     assert user_files("db.json") == ["user_db.json", "user_db.toml"]
     assert user_files("a.json") == ["a_user_db.json", "a_user_db.toml"]
+
+
+def test_the_command_says_which_task_cannot_begin(
+    tmp_path: Path, database: Database, capsys: pytest.CaptureFixture[str]
+) -> None:
+    task = {"id": "1", "initial_state": {"message_history": history("other")}}
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    (tmp_path / "db.json").write_text(json.dumps(database.agent))
+    assert main(["data", "replay", "--domain", "mock", "--data", str(tmp_path)]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("sea: ")
+    assert "message_history: create_task answers" in said

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sea_workloads.cli import check, model, replay, shop, stats, tau2, world
 from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.domains.worlds import NoWorldError
 from sea_workloads.store.errors import StoreError
@@ -22,6 +23,7 @@ _EXPECTED = (
     DataFileError,
     RowError,
     DatabaseError,
+    InitialStateError,
     NoWorldError,
     StoreError,
     UnknownDomainError,
