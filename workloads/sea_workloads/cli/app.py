@@ -24,6 +24,7 @@ from sea_workloads.cli import (
 )
 from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.domains.worlds import NoWorldError
 from sea_workloads.evaluation.playing.errors import EvaluationError
@@ -41,6 +42,7 @@ _EXPECTED = (
     NoWorldError,
     DataFileError,
     StoreError,
+    InitialStateError,
     UnsuitableTokenizerError,
     UnverifiableTaskError,
     JournalError,

@@ -29,8 +29,8 @@ def exchange(given: Dialogue) -> Dialogue:
     """The same dialogue from the user's side.
 
     The system prompt is the user model's, the user's turns become the assistant's and the agent's
-    texts the user's, but for what is written beside a call, which goes to the tools alone. The
-    user's closing signal is put back where the rows leave it out.
+    texts the user's, but for what it writes beside a call (`users.base.spoken`). The user's closing
+    signal is put back where the rows leave it out.
     """
     turns: list[Indexed] = [(-1, {"role": "system", "content": system_prompt(given.scenario)})]
     for index, message, caller in _with_callers(given):
