@@ -75,7 +75,9 @@ def task_function(world: World, task: Task) -> str:
         if result.error:
             raise TaskFaultError(f"The expected action {action.name} says {result.content}")
     agent, user = end_state(environment)
-    code = functions.source(agent, user, task.criteria.communicate_info)
+    code = functions.source(
+        agent, user, task.criteria.communicate_info, exact="DB" in task.criteria.reward_basis
+    )
     if (agent or user) and functions.run_own(code, untouched)[0] > 0:
         raise TaskFaultError("The verification function accepts an untouched database.")
     return code

@@ -14,19 +14,20 @@ from sea_workloads.domains.overlay import Change
 _TEMPLATE = '''\
 import json
 
+EXACT = {exact}
 AGENT = json.loads({agent})
 USER = json.loads({user})
 SAID = json.loads({said})
 
 
 def verify(episode):
-    """Wants exactly these changes of both databases, and these pieces in the agent's words."""
+    """Wants these changes of both databases (EXACT: no others), and these pieces said."""
     for side, wanted in (("agent", AGENT), ("user", USER)):
         found = episode[side + "_changes"]
-        if found != wanted:
-            for change in wanted:
-                if change not in found:
-                    return 0.0, side + " database: " + change["path"] + " is not as expected"
+        for change in wanted:
+            if change not in found:
+                return 0.0, side + " database: " + change["path"] + " is not as expected"
+        if EXACT and len(found) != len(wanted):
             return 0.0, side + " database: something changed that should not have"
     texts = [
         str(message.get("content") or "").lower().replace(",", "")
@@ -40,9 +41,17 @@ def verify(episode):
 '''
 
 
-def source(agent: Sequence[Change], user: Sequence[Change], said: Sequence[str]) -> str:
-    """The function for an expected end state (`Environment.changes` of both sides)."""
-    return _TEMPLATE.format(agent=_literal(agent), user=_literal(user), said=_literal(said))
+def source(
+    agent: Sequence[Change], user: Sequence[Change], said: Sequence[str], *, exact: bool = True
+) -> str:
+    """The function for an expected end state (`Environment.changes` of both sides).
+
+    `exact`: nothing else may have changed. Where a task is not judged by its databases there are
+    several ways to its goal, and some of them leave more behind.
+    """
+    return _TEMPLATE.format(
+        exact=exact, agent=_literal(agent), user=_literal(user), said=_literal(said)
+    )
 
 
 def run_own(code: str, episode: dict[str, Any]) -> tuple[float, str]:
