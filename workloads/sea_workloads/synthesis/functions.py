@@ -9,7 +9,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sea_workloads.domains.overlay import Change
+from sea_workloads.domains.overlay import Change, Tables
 
 _TEMPLATE = '''\
 import json
@@ -20,12 +20,23 @@ USER = json.loads({user})
 SAID = json.loads({said})
 
 
+def made(change, found):
+    """Whether a change was made; of a table that is a list, the records that had to change."""
+    for one in found:
+        if one["path"] == change["path"]:
+            if "records" not in change:
+                return one == change
+            same = all(record in one["value"] for record in change["records"])
+            return same and (not EXACT or len(one["value"]) == change["length"])
+    return False
+
+
 def verify(episode):
     """Wants these changes of both databases (EXACT: no others), and these pieces said."""
     for side, wanted in (("agent", AGENT), ("user", USER)):
         found = episode[side + "_changes"]
         for change in wanted:
-            if change not in found:
+            if not made(change, found):
                 return 0.0, side + " database: " + change["path"] + " is not as expected"
         if EXACT and len(found) != len(wanted):
             return 0.0, side + " database: something changed that should not have"
@@ -41,10 +52,28 @@ def verify(episode):
 '''
 
 
+def shortened(changes: Sequence[Change], base: Tables) -> list[Change]:
+    """Changes without the untouched records of tables that are lists, which appear whole."""
+    return [_shortened(change, base) for change in changes]
+
+
+def _shortened(change: Change, base: Tables) -> Change:
+    table = str(change["path"])[1:]
+    if table not in base or not isinstance(change.get("value"), list):
+        return change
+    held = list(base[table].values())
+    records = [
+        record
+        for place, record in enumerate(change["value"])
+        if place >= len(held) or record != held[place]
+    ]
+    return {"path": change["path"], "records": records, "length": len(change["value"])}
+
+
 def source(
     agent: Sequence[Change], user: Sequence[Change], said: Sequence[str], *, exact: bool = True
 ) -> str:
-    """The function for an expected end state (`Environment.changes` of both sides).
+    """The function for an expected end state: changes of both sides, `shortened`.
 
     `exact`: nothing else may have changed. Where a task is not judged by its databases there are
     several ways to its goal, and some of them leave more behind.

@@ -1,1 +1,1 @@
-"""Telecom's procedural worker: breaks a phone in its initial state, then repairs it by the policy."""
+"""Telecom's procedural worker: breaks a phone, then repairs it by the policy."""
