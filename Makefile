@@ -3,7 +3,7 @@ PYTHON ?= $(CURDIR)/.venv/bin/python
 BIN := $(CURDIR)/.venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ bench-first-light: setup ## run the demo job and measure it; last line is one JS
 bench-env: DATA ?= $(or $(SEA_TAU2_DATA),$(wildcard $(CURDIR)/../shared/tau2))
 bench-env: setup ## calls and resets per second of the environments (DATA=folder of tau2-bench's data); last line is one JSON object
 	@$(PYTHON) benchmarks/env.py $(if $(strip $(DATA)),--data $(DATA))
+
+bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
+	@$(PYTHON) benchmarks/synth.py
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all

@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from sea_workloads.data import rl
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
-from sea_workloads.domains import initial
 from sea_workloads.domains.base import Domain, Environment, UnknownAssertionError
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.episodes.limits import Stop
 from sea_workloads.synthesis import functions, rows
+from sea_workloads.synthesis.beginning import begin
 from sea_workloads.synthesis.outcome import Blame, Failure, Made
 from sea_workloads.synthesis.plan import digest
 from sea_workloads.synthesis.proposal import Message, Proposal
@@ -75,7 +75,13 @@ def task_function(world: World, task: Task) -> str:
         if result.error:
             raise TaskFaultError(f"The expected action {action.name} says {result.content}")
     agent, user = end_state(environment)
-    code = functions.source(agent, user, task.criteria.communicate_info)
+    base = environment.database
+    code = functions.source(
+        functions.shortened(agent, base.agent),
+        functions.shortened(user, base.user),
+        task.criteria.communicate_info,
+        exact="DB" in task.criteria.reward_basis,
+    )
     if (agent or user) and functions.run_own(code, untouched)[0] > 0:
         raise TaskFaultError("The verification function accepts an untouched database.")
     return code
@@ -102,7 +108,7 @@ def judge(world: World, task: Task, messages: Sequence[Message], function: str) 
 
 def fresh(domain: Domain, database: Database, task: Task) -> Environment:
     """An environment in the task's initial state."""
-    return domain.open(initial.begin(domain, database, task.initial_state))
+    return domain.open(begin(domain, database, task.initial_state))
 
 
 def _replay(environment: Environment, messages: Sequence[Message]) -> str:

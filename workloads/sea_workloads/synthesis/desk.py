@@ -52,7 +52,9 @@ class Desk:
         self.actions.append(Action(name, dict(arguments), role))
         call = ToolCall(name, arguments).as_dict()
         self.messages.append({"role": role, "content": "", "tool_calls": [call]})
-        self.messages.append({"role": "tool", "content": result.content})
+        answer: dict[str, Any] = {"role": "tool", "content": result.content}
+        # The agent neither sees the user's calls nor their results.
+        self.messages.append(answer if role == "assistant" else {**answer, "requestor": "user"})
         return _value(result.content)
 
 

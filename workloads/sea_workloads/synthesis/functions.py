@@ -9,24 +9,36 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from sea_workloads.domains.overlay import Change
+from sea_workloads.domains.overlay import Change, Tables
 
 _TEMPLATE = '''\
 import json
 
+EXACT = {exact}
 AGENT = json.loads({agent})
 USER = json.loads({user})
 SAID = json.loads({said})
 
 
+def made(change, found):
+    """Whether a change was made; of a table that is a list, the records that had to change."""
+    for one in found:
+        if one["path"] == change["path"]:
+            if "records" not in change:
+                return one == change
+            same = all(record in one["value"] for record in change["records"])
+            return same and (not EXACT or len(one["value"]) == change["length"])
+    return False
+
+
 def verify(episode):
-    """Wants exactly these changes of both databases, and these pieces in the agent's words."""
+    """Wants these changes of both databases (EXACT: no others), and these pieces said."""
     for side, wanted in (("agent", AGENT), ("user", USER)):
         found = episode[side + "_changes"]
-        if found != wanted:
-            for change in wanted:
-                if change not in found:
-                    return 0.0, side + " database: " + change["path"] + " is not as expected"
+        for change in wanted:
+            if not made(change, found):
+                return 0.0, side + " database: " + change["path"] + " is not as expected"
+        if EXACT and len(found) != len(wanted):
             return 0.0, side + " database: something changed that should not have"
     texts = [
         str(message.get("content") or "").lower().replace(",", "")
@@ -40,9 +52,35 @@ def verify(episode):
 '''
 
 
-def source(agent: Sequence[Change], user: Sequence[Change], said: Sequence[str]) -> str:
-    """The function for an expected end state (`Environment.changes` of both sides)."""
-    return _TEMPLATE.format(agent=_literal(agent), user=_literal(user), said=_literal(said))
+def shortened(changes: Sequence[Change], base: Tables) -> list[Change]:
+    """Changes without the untouched records of tables that are lists, which appear whole."""
+    return [_shortened(change, base) for change in changes]
+
+
+def _shortened(change: Change, base: Tables) -> Change:
+    table = str(change["path"])[1:]
+    if table not in base or not isinstance(change.get("value"), list):
+        return change
+    held = list(base[table].values())
+    records = [
+        record
+        for place, record in enumerate(change["value"])
+        if place >= len(held) or record != held[place]
+    ]
+    return {"path": change["path"], "records": records, "length": len(change["value"])}
+
+
+def source(
+    agent: Sequence[Change], user: Sequence[Change], said: Sequence[str], *, exact: bool = True
+) -> str:
+    """The function for an expected end state: changes of both sides, `shortened`.
+
+    `exact`: nothing else may have changed. Where a task is not judged by its databases there are
+    several ways to its goal, and some of them leave more behind.
+    """
+    return _TEMPLATE.format(
+        exact=exact, agent=_literal(agent), user=_literal(user), said=_literal(said)
+    )
 
 
 def run_own(code: str, episode: dict[str, Any]) -> tuple[float, str]:

@@ -5,13 +5,17 @@ from collections.abc import Callable
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.synthesis.procedural.airline.workshop import AirlineWorkshop
 from sea_workloads.synthesis.procedural.retail.workshop import RetailWorkshop
 from sea_workloads.synthesis.procedural.shop import ShopWorkshop
+from sea_workloads.synthesis.procedural.telecom.workshop import TelecomWorkshop
 from sea_workloads.synthesis.proposal import Workshop
 
 _WORKSHOPS: dict[str, Callable[[Domain, Database], Workshop]] = {
+    "airline": AirlineWorkshop,
     "retail": RetailWorkshop,
     "shop": ShopWorkshop,
+    "telecom": TelecomWorkshop,
 }
 
 

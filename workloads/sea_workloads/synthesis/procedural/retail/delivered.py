@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from sea_workloads.synthesis.desk import Desk
-from sea_workloads.synthesis.procedural.retail.errand import Call, Errand
+from sea_workloads.synthesis.procedural.errand import Errand
+from sea_workloads.synthesis.procedural.retail.errand import Call
 from sea_workloads.synthesis.procedural.retail.index import (
     DELIVERED,
     Record,

@@ -1,4 +1,4 @@
-"""One errand of a customer: what it wants, and how the agent settles it at the desk."""
+"""A retail call: who calls, which orders it is about, and what the agent has looked up so far."""
 
 import random
 from collections.abc import Callable
@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from sea_workloads.synthesis.desk import Desk
 from sea_workloads.synthesis.plan import ToolMode
+from sea_workloads.synthesis.procedural.errand import Errand
 from sea_workloads.synthesis.procedural.retail.index import Record, RetailIndex
 from sea_workloads.synthesis.procedural.voice import Voice
 from sea_workloads.synthesis.proposal import NothingFitsError
@@ -68,20 +69,6 @@ class Call:
             if order_id not in self.orders_read:
                 self.orders_read.add(order_id)
                 desk.call("get_order_details", order_id=order_id)
-
-
-@dataclass(frozen=True)
-class Errand:
-    """What the customer wants, and how it ends."""
-
-    wish: str
-    """After "I want to" / "You want to"; `{my}` and `{I}` stand for the person."""
-    settle: Callable[[Desk], str]
-    """Writes the agent's part; returns its closing sentence."""
-    communicate: tuple[str, ...] = ()
-    note: str = ""
-    """What else whoever plays the customer must know."""
-    transfers: bool = False
 
 
 MakeErrand = Callable[[Call], Errand]

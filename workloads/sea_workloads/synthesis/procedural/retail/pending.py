@@ -4,8 +4,9 @@ import random
 from typing import Any
 
 from sea_workloads.synthesis.desk import Desk
+from sea_workloads.synthesis.procedural.errand import Errand
 from sea_workloads.synthesis.procedural.retail.delivered import swaps
-from sea_workloads.synthesis.procedural.retail.errand import Call, Errand
+from sea_workloads.synthesis.procedural.retail.errand import Call
 from sea_workloads.synthesis.procedural.retail.index import (
     PENDING,
     distinct_methods,

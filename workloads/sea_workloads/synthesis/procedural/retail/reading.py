@@ -1,7 +1,8 @@
 """Errands that change nothing: questions whose answers the verifier looks for."""
 
 from sea_workloads.synthesis.desk import Desk
-from sea_workloads.synthesis.procedural.retail.errand import Call, Errand
+from sea_workloads.synthesis.procedural.errand import Errand
+from sea_workloads.synthesis.procedural.retail.errand import Call
 from sea_workloads.synthesis.procedural.retail.index import (
     DELIVERED,
     PENDING,

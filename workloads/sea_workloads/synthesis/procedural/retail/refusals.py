@@ -1,13 +1,11 @@
 """Errands that the policy doesn't allow: the agent looks, explains and changes nothing."""
 
-from collections.abc import Callable
-
-from sea_workloads.synthesis.desk import Desk
-from sea_workloads.synthesis.procedural.retail.errand import Call, Errand
+from sea_workloads.synthesis.procedural.calling import refused, transferred
+from sea_workloads.synthesis.procedural.errand import Errand
+from sea_workloads.synthesis.procedural.retail.errand import Call
 from sea_workloads.synthesis.procedural.retail.index import DELIVERED, PENDING, PROCESSED
 from sea_workloads.synthesis.proposal import NothingFitsError
 
-TRANSFERRED = "YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON."
 _BAD_REASONS = ("found it cheaper elsewhere", "don't like the color", "had an argument at home")
 _OUT_OF_SCOPE = (
     "change the email address of {my} account",
@@ -15,7 +13,6 @@ _OUT_OF_SCOPE = (
     "complain to a manager about the courier who delivers here",
     "apply a voucher of another shop to {my} account",
 )
-_ACCEPT = "If the agent says that this isn't possible, you accept it and ask for nothing instead."
 
 
 def too_late_to_cancel(call: Call) -> Errand:
@@ -26,7 +23,7 @@ def too_late_to_cancel(call: Call) -> Errand:
         f"Order {order['order_id']} has the status '{order['status']}'. Only pending orders can "
         "be cancelled."
     )
-    return _refused(call, wish, why, lambda desk: call.find(desk, order))
+    return refused(wish, why, lambda desk: call.find(desk, order), call.voice)
 
 
 def too_early_to_return(call: Call) -> Errand:
@@ -38,7 +35,7 @@ def too_early_to_return(call: Call) -> Errand:
         f"Order {order['order_id']} has the status '{order['status']}'. Only delivered orders can "
         "be returned."
     )
-    return _refused(call, wish, why, lambda desk: call.find(desk, order))
+    return refused(wish, why, lambda desk: call.find(desk, order), call.voice)
 
 
 def other_reason(call: Call) -> Errand:
@@ -51,7 +48,7 @@ def other_reason(call: Call) -> Errand:
         "I can't accept another reason."
     )
     note = f"Your only reason is that you {reason}; you never give another one."
-    return _refused(call, wish, why, lambda desk: call.find(desk, order), note)
+    return refused(wish, why, lambda desk: call.find(desk, order), call.voice, note)
 
 
 def of_another(call: Call) -> Errand:
@@ -61,28 +58,11 @@ def of_another(call: Call) -> Errand:
         raise NothingFitsError("no pending order belongs to another customer")
     why = f"Order {foreign} isn't yours. I can only help with your own orders."
     wish = f"cancel order {foreign}, which a friend placed and no longer needs"
-    return _refused(call, wish, why, lambda desk: desk.call("get_order_details", order_id=foreign))
+    return refused(
+        wish, why, lambda desk: desk.call("get_order_details", order_id=foreign), call.voice
+    )
 
 
 def out_of_scope(call: Call) -> Errand:
     """Something that no tool can do: the only case for a transfer."""
-    wish = call.rng.choice(_OUT_OF_SCOPE)
-
-    def settle(desk: Desk) -> str:
-        summary = f"The customer wants to {wish.replace('{my}', 'their')}."
-        desk.call("transfer_to_human_agents", summary=summary)
-        return TRANSFERRED
-
-    return Errand(wish, settle, transfers=True)
-
-
-def _refused(
-    call: Call, wish: str, why: str, look: Callable[[Desk], object], note: str = ""
-) -> Errand:
-    def settle(desk: Desk) -> str:
-        look(desk)
-        desk.agent(f"I am sorry, but I can't do that. {why} {call.voice.anything_else()}")
-        desk.user(call.voice.resigned())
-        return "I am sorry that I couldn't do more about it."
-
-    return Errand(wish, settle, note=f"{note} {_ACCEPT}".strip())
+    return transferred(call.rng.choice(_OUT_OF_SCOPE))

@@ -7,8 +7,9 @@ from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
 from sea_workloads.synthesis.desk import Desk
 from sea_workloads.synthesis.plan import Plan
+from sea_workloads.synthesis.procedural.errand import Errand
 from sea_workloads.synthesis.procedural.retail import delivered, pending, reading, refusals
-from sea_workloads.synthesis.procedural.retail.errand import Call, Errand, MakeErrand
+from sea_workloads.synthesis.procedural.retail.errand import Call, MakeErrand
 from sea_workloads.synthesis.procedural.retail.index import (
     DELIVERED,
     PENDING,
