@@ -11,8 +11,9 @@ from sea_workloads.evaluation.report.markup import Html, joined, tag
 
 PLOTTED = (
     ("reward", "Reward", "mean over the step's trajectories"),
-    ("loss", "Training loss", "per optimizer step"),
+    ("answer_loss", "Supervised loss", "on what the model writes itself"),
 )
+"""A stage's rows hold the one or the other: losses of Rl and Sft have no common scale."""
 _MOST_POINTS = 600
 _SMOOTHING = 0.85
 

@@ -15,7 +15,9 @@ def chart(counts: Counts, episodes: Mapping[str, int]) -> Html:
     totals = {kind: sum(kinds.get(kind, 0) for kinds in counts.values()) for kind in Failure}
     if not any(totals.values()):
         return tag("p", "Every episode passed.", klass="empty")
-    bars = [_bar(domain, kinds, episodes.get(domain, 0)) for domain, kinds in counts.items()]
+    shares = {name: _share(kinds, episodes.get(name, 0)) for name, kinds in counts.items()}
+    full = max(shares.values())
+    bars = [_bar(name, kinds, episodes.get(name, 0), full) for name, kinds in counts.items()]
     shown = sorted((kind for kind in Failure if totals[kind]), key=lambda kind: -totals[kind])
     legend = [_entry(kind, totals[kind], sum(totals.values())) for kind in shown]
     return tag(
@@ -26,18 +28,26 @@ def chart(counts: Counts, episodes: Mapping[str, int]) -> Html:
     )
 
 
-def _bar(domain: str, kinds: Mapping[str, int], episodes: int) -> Html:
+def _share(kinds: Mapping[str, int], episodes: int) -> float:
+    return sum(kinds.values()) / episodes if episodes else 0.0
+
+
+def _bar(domain: str, kinds: Mapping[str, int], episodes: int, full: float) -> Html:
+    """`full` is the share of failures that fills the bar: that of the domain with the most."""
     parts = [
         (kind.value, float(kinds[kind]), f"{domain}: {LABELS[kind]}, {kinds[kind]} episodes")
         for kind in Failure
         if kinds.get(kind)
     ]
-    failed = sum(kinds.values())
-    share = f"{failed:,} of {episodes:,}"
+    unjudged = kinds.get(Failure.INFRASTRUCTURE, 0)
+    failed, judged = sum(kinds.values()) - unjudged, episodes - unjudged
+    said = f"{failed:,} of {judged:,} failed"
+    if unjudged:
+        said += f", {unjudged:,} without verdict"
     return tag(
         "div",
-        tag("span", tag("b", domain), tag("small", share)),
-        figures.stack(parts, max(episodes, failed)),
+        tag("span", tag("b", domain), tag("small", said)),
+        figures.stack(parts, full * episodes),
         klass="stack-row",
     )
 

@@ -81,7 +81,12 @@ def _message(message: Any) -> dict[str, Any]:
         {"name": call.get("name"), "arguments": _cut(call.get("arguments"))}
         for call in calls_of(message)
     ]
-    for name, value in (("calls", calls), ("error", message.get("error"))):
+    more = (
+        ("calls", calls),
+        ("error", message.get("error")),
+        ("thinking", message.get("thinking")),
+    )
+    for name, value in more:
         if value:
             shown[name] = _cut(value)
     return shown

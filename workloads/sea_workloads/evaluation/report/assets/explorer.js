@@ -10,7 +10,7 @@ const line = (number) => {
   const entry = INDEX[number];
   return el('button', { class: `entry ${entry.outcome}`, type: 'button', 'data-n': number,
     'aria-current': number === state.chosen ? 'true' : null, onclick: () => open(number) },
-  el('span', { class: 'light' }), el('b', {}, entry.task),
+  el('span', { class: 'light' }), el('b', {}, nameOf(entry)),
   el('span', { class: 'meta' }, `${entry.domain} · trial ${entry.trial + 1}`),
   entry.request ? el('span', { class: 'request' }, entry.request) : null,
   entry.kind ? el('span', { class: 'why' }, KINDS[entry.kind] || entry.kind) : null);
@@ -90,7 +90,6 @@ for (const button of document.querySelectorAll('[data-kind]')) {
 buildFilters(filters);
 refresh();
 const linked = INDEX.findIndex((_, number) => address(number) === location.hash);
-const first = INDEX.findIndex((entry) => entry.outcome === 'failed');
-if (linked >= 0) { open(linked); document.getElementById('transcripts').scrollIntoView(); }
-else if (INDEX.length) open(Math.max(first, 0), true);
+if (linked >= 0) { open(linked); document.getElementById('transcripts').scrollIntoView({ behavior: 'instant' }); }
+else if (INDEX.length) open(found[0], true);
 else reader.append(el('p', { class: 'empty' }, 'There is no episode.'));

@@ -1,5 +1,5 @@
 // What is shown: state of the filters, and which episodes pass them.
-const state = { domain: '', outcome: '', kind: '', query: '', chosen: null };
+const state = { domain: '', outcome: '', kind: '', query: '', order: 'failed', chosen: null };
 const texts = new Map();
 
 // All words of an episode in lower case, made on the first search.
@@ -25,7 +25,13 @@ const passes = (number) => {
     && (!state.query || wordsOf(number).includes(state.query));
 };
 
-const matching = () => INDEX.map((_, number) => number).filter(passes);
+const RANK = { failed: 0, unjudged: 1, passed: 2 };
+
+const matching = () => {
+  const kept = INDEX.map((_, number) => number).filter(passes);
+  if (state.order === 'failed') kept.sort((a, b) => RANK[INDEX[a].outcome] - RANK[INDEX[b].outcome] || a - b);
+  return kept;
+};
 
 const select = (label, key, options) => {
   const made = el('select', { 'aria-label': label, 'data-key': key },
@@ -41,6 +47,9 @@ const counted = (key, name = (value) => value) => {
   return [...counts].sort((a, b) => b[1] - a[1]).map(([value, n]) => [value, `${name(value)} (${n})`]);
 };
 
+// tau2-bench numbers its tasks: a bare number is no name.
+const nameOf = (entry) => (/^\d+$/.test(entry.task) ? `Task ${entry.task}` : entry.task);
+
 const OUTCOMES = { passed: 'Passed', failed: 'Failed', unjudged: 'No verdict' };
 
 const buildFilters = (place) => {
@@ -55,11 +64,14 @@ const buildFilters = (place) => {
     search.value = '';
     refresh();
   } }, 'Clear');
+  const order = el('select', { 'aria-label': 'Order', 'data-key': 'order' },
+    el('option', { value: 'failed' }, 'Failed first'), el('option', { value: 'task' }, 'By task'));
+  order.addEventListener('change', () => { state.order = order.value; refresh(); });
   place.append(search,
     select('All domains', 'domain', counted('domain')),
     select('All outcomes', 'outcome', counted('outcome', (value) => OUTCOMES[value])),
     select('All failure kinds', 'kind', counted('kind', (value) => KINDS[value] || value)),
-    el('span', { class: 'count', 'aria-live': 'polite' }), clear);
+    order, el('span', { class: 'count', 'aria-live': 'polite' }), clear);
 };
 
 const showFilters = (place, count) => {

@@ -32,11 +32,14 @@ const spoken = (message) => el('div', { class: `turn ${WHO[message.role] ? messa
   marked(message.content || '(empty)', state.query),
   message.error ? el('span', { class: 'flaw' }, message.error) : null);
 
+const thought = (text) => el('details', { class: 'thought' }, el('summary', {}, 'Thinking'), el('div', {}, marked(text, state.query)));
+
 // Results follow the turn that made the calls, in the order of the calls.
 const dialogue = (messages) => {
   const made = [];
   for (let at = 0; at < messages.length; at += 1) {
     const message = messages[at];
+    if (message.thinking) made.push(thought(message.thinking));
     if (message.content || message.error || !message.calls) made.push(spoken(message));
     for (const call of message.calls || []) {
       const answered = at + 1 < messages.length && messages[at + 1].role === 'tool';
@@ -45,6 +48,12 @@ const dialogue = (messages) => {
     }
   }
   return made;
+};
+
+const ENDS = {
+  UserStop: 'The user ended the dialogue.', Transfer: 'The user was transferred.', OutOfScope: 'The user was out of scope.',
+  MaxTurns: 'Ended: too many turns.', ContextFull: 'Ended: the context is full.', BadFormat: 'Ended: malformed turn.',
+  TurnTooLong: 'Ended: the turn reached its token limit.', Loop: 'Ended: the agent repeated itself.',
 };
 
 const expectation = (item, ...children) => el('li', { class: item.done ? 'done' : 'missed' }, ...children);
@@ -94,13 +103,13 @@ const episode = (number, close) => {
   const shown = el('div', { class: 'body' });
   if (body) {
     shown.append(...[factsRow(entry, body), about(entry, body), ...dialogue(body.messages)].filter(Boolean),
-      el('p', { class: 'ending' }, `Ended by ${body.facts['ended by'] || 'nobody'}`));
+      el('p', { class: 'ending' }, ENDS[body.facts['ended by']] || 'No end'));
   } else {
     shown.append(el('p', { class: 'empty' }, 'This transcript is left out of the page for its size. It is in the episodes file.'));
   }
   const head = el('div', { class: 'head' },
     el('div', { class: 'line' }, el('button', { class: 'back pill', type: 'button', onclick: close }, '‹ Back'),
-      el('h3', {}, entry.task), el('span', { class: 'pill' }, entry.domain),
+      el('h3', {}, nameOf(entry)), el('span', { class: 'pill' }, entry.domain),
       el('span', { class: `pill ${entry.outcome}` }, entry.kind ? KINDS[entry.kind] || entry.kind : 'Passed'), siblings(number)),
     el('div', { class: 'actions' }, ...Object.entries((body && body.details) || {}).map(partPill).filter(Boolean), fold));
   return [head, shown];
