@@ -73,7 +73,7 @@ class ShopWorkshop:
 def _play(desk: Desk, script: Script, seed: int) -> None:
     """The teacher and the scripted customer talk until the customer leaves."""
     user = ScriptedUser(script.scenario(), seed)
-    desk.user(user.say(()))
+    desk.user(str(user.say(())))
     for _ in range(_MOST_TURNS):
         turn = teacher.turn(desk.messages)
         if turn.tool_calls:
@@ -81,7 +81,7 @@ def _play(desk: Desk, script: Script, seed: int) -> None:
                 desk.call(call.name, **call.arguments)
             continue
         desk.agent(turn.text)
-        said = user.say(spoken(desk.messages))
+        said = str(user.say(spoken(desk.messages)))
         desk.user(said)
         if Signal.STOP in said:
             return

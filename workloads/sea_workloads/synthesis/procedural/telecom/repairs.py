@@ -5,6 +5,7 @@ A repair begins by finding the fault with the tools: the agent doesn't know the 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from sea_workloads.synthesis.desk import Desk
 from sea_workloads.synthesis.procedural.telecom.scene import Call
@@ -27,7 +28,7 @@ class Trouble:
     """Where the customer must be; None: anywhere."""
 
 
-def _broken(function: str, **arguments: object) -> Callable[[Call], None]:
+def _broken(function: str, **arguments: Any) -> Callable[[Call], None]:
     return lambda call: call.breaks(function, **arguments)
 
 
