@@ -3,7 +3,7 @@ PYTHON ?= $(CURDIR)/.venv/bin/python
 BIN := $(CURDIR)/.venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -52,6 +52,9 @@ lock: ## resolve the hash-locked requirements anew
 
 bench-first-light: setup ## run the demo job and measure it; last line is one JSON object
 	@$(PYTHON) benchmarks/first_light.py
+
+bench-env: setup ## calls and resets per second of the environments (DATA=folder of tau2-bench's data); last line is one JSON object
+	@$(PYTHON) benchmarks/env.py $(if $(DATA),--data $(DATA))
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all

@@ -57,9 +57,15 @@ def measurements(outcome: Outcome, memory: Usage) -> dict[str, Any]:
         "peak_rss_gib": round(memory.rss / GIB, 2),
         "peak_pss_gib": round(memory.pss / GIB, 2),
         "logprob_max_diff": largest(metric(rows, "logprob_max_diff")),
-        "restarts": sum((outcome.status.get("restarts") or {}).values()),
+        "restarts": restarts(outcome.status),
         "overlap_s": round(overlap_seconds(timeline, "generate", "train"), 1),
     }
+
+
+def restarts(status: dict[str, Any]) -> int:
+    """Starts of the trainer after the first, whoever was to blame."""
+    counts = status.get("restarts") or {}
+    return int(counts.get("counted", 0)) + int(counts.get("uncounted", 0))
 
 
 def speeds(outcome: Outcome) -> dict[str, float | None]:

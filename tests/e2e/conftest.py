@@ -48,9 +48,26 @@ class E2E:
     def upload(self, manifest: dict[str, Any]) -> None:
         demo_job.upload(self.data, manifest, self.target.server)
 
+    def put(self, job: str, name: str, body: bytes) -> None:
+        """One more file among a job's data."""
+        demo_job.client(self.target.server).put_object(
+            Bucket="sea", Key=f"{job}/data/{name}", Body=body
+        )
+
     def submit(self, manifest: dict[str, Any]) -> Callable[[], dict[str, Any]]:
-        """Applies a job (or its edited form) and returns a function that reads it."""
+        """Applies namespace, credentials and job, and returns a function that reads the job."""
         demo_run.submit(self.kubectl, manifest, self.target)
+        return self.reader(manifest)
+
+    def prepare(self, manifest: dict[str, Any]) -> None:
+        """Namespace and credentials only."""
+        demo_run.prepare(self.kubectl, manifest, self.target)
+
+    def edit(self, manifest: dict[str, Any]) -> None:
+        """Applies the job alone, as a user would who corrects it."""
+        self.kubectl.apply_object(manifest)
+
+    def reader(self, manifest: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         namespace, name = demo_job.namespace(manifest), manifest["metadata"]["name"]
         return job_reader(self.target.kubeconfig, namespace, name)
 

@@ -87,7 +87,7 @@ def test_job_survives_the_death_of_each_part(
     wait_for("steps after the engine's death", lambda: step() >= at + 3, 200)
 
     at = killed("sea_workloads.trainer.process")
-    wait_for("another generation", lambda: read()["status"].get("generation", 0) >= 2, 60)
+    wait_for("another generation", lambda: read()["status"].get("generation", 0) >= 2, 120)
     wait_for("steps after the trainer's death", lambda: step() >= at + 2, 200)
 
     at = killed("sea_workloads.coordinator")

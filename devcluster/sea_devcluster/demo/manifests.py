@@ -5,6 +5,7 @@ from typing import Any
 
 import yaml
 
+from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.options import ROOT
 
 CRD = ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml"
@@ -35,7 +36,10 @@ def _with_images(value: Any, registry: str, tag: str) -> Any:
 def data_arguments(domain: str) -> list[str]:
     """Arguments of `sea data` that make the training data of a demo domain."""
     if domain != "shop":
-        raise ValueError(f"The demo makes data for the domain shop only, not for {domain}.")
+        raise DemoError(
+            f"The demo makes data for the domain shop only, not for {domain}: name a folder of "
+            "tasks, dialogues and databases with --data (`sea data tau2` writes one)."
+        )
     return ["shop", "--seed", "0"]
 
 

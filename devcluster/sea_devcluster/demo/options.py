@@ -12,6 +12,8 @@ class Options:
     """The command line, parsed."""
 
     job: Path
+    data: Path | None
+    """A data folder to upload; None makes one."""
     cluster: str
     name: str
     out: Path
@@ -28,6 +30,9 @@ def parse(arguments: list[str] | None = None) -> Options:
     )
     parser.add_argument("--job", type=Path, default=ROOT / "examples" / "tiny.yaml")
     parser.add_argument(
+        "--data", type=Path, help="data folder to upload; without it tasks of the shop are made"
+    )
+    parser.add_argument(
         "--cluster",
         choices=["devcluster", "kubeconfig"],
         default="devcluster",
@@ -38,4 +43,8 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--down", action="store_true", help="stop the devcluster at the end")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
     parser.add_argument("--limit-minutes", type=float, default=60.0)
-    return Options(**vars(parser.parse_args(arguments)))
+    options = Options(**vars(parser.parse_args(arguments)))
+    for given in (options.job, options.data):
+        if given is not None and not given.exists():
+            parser.error(f"{given} doesn't exist.")
+    return options

@@ -29,7 +29,8 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
     with step(console, "Installing the CRD and the operator"):
         install(kubectl, target)
     with step(console, "Making and uploading dialogues, tasks and databases"):
-        upload(manifest, options.out / "data", target)
+        data = options.data or make_data(manifest, options.out / "data")
+        job.upload(data, manifest, target.server)
     with step(console, f"Applying {options.job.name}"):
         submit(kubectl, manifest, target)
     seen = watch.follow(
@@ -59,18 +60,24 @@ def install(kubectl: Kubectl, target: Target) -> None:
         kubectl.apply_object(document)
 
 
-def upload(manifest: dict[str, Any], folder: Path, target: Target) -> None:
+def make_data(manifest: dict[str, Any], folder: Path) -> Path:
+    """A fresh data folder for the job's domain."""
     shutil.rmtree(folder, ignore_errors=True)
     job.generate(manifests.data_arguments(manifest["spec"]["domains"][0]), folder)
-    job.upload(folder, manifest, target.server)
+    return folder
 
 
 def submit(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
     """Namespace, credentials, job: what a user would apply, in their order."""
+    prepare(kubectl, manifest, target)
+    retry_while_initializing(lambda: kubectl.apply_object(manifest))
+
+
+def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
+    """The job's namespace and the Secret that it names."""
     namespace = job.namespace(manifest)
     kubectl.apply_object({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.apply_object(job.credentials_secret(manifest, target.server))
-    retry_while_initializing(lambda: kubectl.apply_object(manifest))
 
 
 def retry_while_initializing(apply: Callable[[], None], attempts: int = 10) -> None:
@@ -110,7 +117,9 @@ def _finish(
     places = {
         "learning curve": str(picture),
         "timeline": str(options.out / "timeline.json"),
-        "training data": str(options.out / "data"),
+        "training data": str(options.data or options.out / "data"),
         "run's objects": f"{outcome.status['runUrl']} at {target.server.endpoint}",
     }
     summary.show(console, scores, target, places, name, namespace)
+    minutes, seconds = divmod(round(outcome.seconds), 60)
+    console.print(f"\nAll of it took {minutes}:{seconds:02d}.", highlight=False)

@@ -41,7 +41,7 @@ class Address:
     max_tokens: int = 2048
     timeout_s: float = 120.0
     """Of one attempt."""
-    attempts: int = 5
+    attempts: int = 4
     first_pause_s: float = 0.5
     """Before the second attempt; doubles from there."""
 
@@ -138,12 +138,3 @@ def _sentence(error: Exception, timeout_s: float) -> str:
     if isinstance(error, TimeoutError):
         return f"it did not answer within {timeout_s:g} s (Timeout)"
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The message's text without the model's reasoning, stripped; may be empty."""
-    text = str(message.get("content") or "")
-    if "</think>" in text:
-        text = text.rpartition("</think>")[2]
-    # Half of a surrogate pair is valid JSON but no text that could be encoded.
-    return text.encode("utf-8", "replace").decode("utf-8").strip()

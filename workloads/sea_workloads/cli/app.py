@@ -19,19 +19,29 @@ from sea_workloads.cli import (
     shop,
     stats,
     tau2,
+    world,
 )
-from sea_workloads.data.errors import RowError
+from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.domains.worlds import NoWorldError
 from sea_workloads.evaluation.playing.errors import EvaluationError
+from sea_workloads.store.errors import StoreError
+from sea_workloads.tokens.errors import UnsuitableTokenizerError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
 _EXPECTED = (
     OSError,
+    DataFileError,
     RowError,
     DatabaseError,
     EvaluationError,
+    InitialStateError,
+    NoWorldError,
+    StoreError,
     UnknownDomainError,
+    UnsuitableTokenizerError,
     UnverifiableTaskError,
 )
 
@@ -42,6 +52,7 @@ examples:
   sea data stats data/shop/sft.jsonl
   sea data tau2 --domain retail --data ../tau2/retail --out data/retail
   sea data replay --domain retail --data ../tau2/retail
+  sea data world --domain airline --size small --seed 7 --out data/airline
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
   sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain shop \\
       --data data/shop --out out/qwen3-shop
@@ -61,7 +72,7 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (check, replay, shop, stats, tau2):
+    for module in (check, replay, shop, stats, tau2, world):
         module.add(commands)
     for own in (evaluate, report, replay_saved, play):
         own.add(groups)

@@ -1,54 +1,31 @@
-"""A progress bar on standard error for people, a line now and then for logs."""
+"""Progress bars on standard error, where a person looks; a pipe or a log gets none."""
 
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-
-Advance = Callable[[str], None]
-"""One more is done; the text says how it goes."""
-_LOG_EVERY_S = 30.0
+Advance = Callable[[int, int], None]
+"""Called with (done, total)."""
 
 
 @contextmanager
-def bar(what: str, total: int, done: int = 0) -> Iterator[Advance]:
-    """`done` of `total` are done already."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _lines(what, total, done)
+def bar(label: str, unit_bytes: bool = True) -> Iterator[Advance]:
+    """A bar for one long operation; `total` may become known, or grow, on the way."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[note]}"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
     )
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task(what, total=total, completed=done, note="")
-        yield lambda note: progress.update(task, advance=1, note=note)
 
-
-def _lines(what: str, total: int, done: int) -> Advance:
-    state = {"done": done, "said": time.monotonic()}
-
-    def advance(note: str) -> None:
-        state["done"] += 1
-        now = time.monotonic()
-        if state["done"] >= total or now - state["said"] >= _LOG_EVERY_S:
-            state["said"] = now
-            sys.stderr.write(f"{what}: {state['done']:.0f} of {total}, {note}\n")
-            sys.stderr.flush()
-
-    return advance
+    counted = DownloadColumn() if unit_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)

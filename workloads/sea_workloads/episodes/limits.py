@@ -18,6 +18,8 @@ class Stop(StrEnum):
     """A turn reached its token limit before its end tag."""
     LOOP = "Loop"
     """The agent repeated the very same step, and the world its answer."""
+    USER_STUCK = "UserStuck"
+    """The user went on making calls of its own without a word to the agent."""
 
 
 ENDED_BY_USER = frozenset({Stop.USER_STOP, Stop.TRANSFER, Stop.OUT_OF_SCOPE})
@@ -33,3 +35,5 @@ class Limits:
     max_repeats: int = 3
     """Identical calls with identical results (or texts with identical answers) in a row that end
     the episode."""
+    max_user_calls: int = 30
+    """A user's turns with calls of its own between two texts; one more ends the episode."""

@@ -4,13 +4,13 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from sea_workloads.data import database_files
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 
 KEPT = 64
-_USER_FILES = ("user_db.json", "user_db.toml")
 
 
 @dataclass(frozen=True)
@@ -48,8 +48,8 @@ class Databases:
         folder, _, name = url.rpartition("/")
         user = None
         if domain.user_tools:
-            user = self._first([f"{folder}/{file}" for file in _USER_FILES])
-        database = domain.parse(self._store.get(url), name, user)
+            user = self._first([f"{folder}/{file}" for file in user_files(name)])
+        database = database_files.parse(domain, self._store.get(url), name, user)
         return World(database, domain.system_prompt(self._policy(domain, folder)))
 
     def _policy(self, domain: Domain, folder: str) -> str | None:

@@ -97,6 +97,9 @@ def environment(base: Mapping[str, str], place: Placement) -> dict[str, str]:
     if place.gpus == 0:
         defaults |= {
             "OMP_NUM_THREADS": "1",
+            # Two small functions of the sampler are compiled at the first request, 25 s of g++ in
+            # a fresh pod, while health probes go unanswered.
+            "TORCHDYNAMO_DISABLE": "1",
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             FORK_VARIABLE: "1",

@@ -14,8 +14,9 @@ from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, UnknownAssertionError
 from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
-from sea_workloads.episodes.conversation import Conversation
+from sea_workloads.episodes import opening
 from sea_workloads.episodes.episode import Done, Episode, NeedUser
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.rollout.databases import Databases
@@ -45,6 +46,7 @@ class NoDatabaseError(ValueError):
 
 EXPECTED = (
     DatabaseError,
+    InitialStateError,
     JudgeUnavailableError,
     NoDatabaseError,
     PolicyUnavailableError,
@@ -89,7 +91,7 @@ class EpisodeRunner:
         try:
             domain = registry.get(lease.domain)
             task = rl.task(lease.task, lease.domain)
-            episode = await self._open(lease, domain)
+            episode = await self._open(lease, domain, task)
             stop = await self._talk(episode, self._users.user(lease, task), lease)
             environment = episode.conversation.environment
             verdict = await self._scoring.verdict(
@@ -117,7 +119,7 @@ class EpisodeRunner:
             details=details_of(verdict),
         )
 
-    async def _open(self, lease: Lease, domain: Domain) -> Episode:
+    async def _open(self, lease: Lease, domain: Domain, task: Task) -> Episode:
         if lease.database is None:
             raise NoDatabaseError(
                 f"The task of lease {lease.lease_id} names no database: give its row a db_path."
@@ -129,7 +131,7 @@ class EpisodeRunner:
             context_length=lease.context_length,
             max_repeats=lease.max_repeats,
         )
-        conversation = Conversation(domain, domain.open(world.database), limits)
+        conversation = opening.conversation(domain, world.database, task, limits)
         return Episode(conversation, self._renderer, world.system_prompt, limits)
 
     async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:

@@ -33,6 +33,7 @@ from sea_workloads.rollout.user_pool import UserPool
 from sea_workloads.rollout.watcher import watch
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.tokens.renderer import Renderer
+from sea_workloads.tokens.style import call_format
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.wire.weights import ModelReply
 
@@ -88,7 +89,7 @@ class Worker:
         reply = await self._model(stream)
         target = self.settings.data_dir / f"tokenizer-{stream}"
         await asyncio.to_thread(base_model.fetch_tokenizer, store, reply.url, target)
-        return Renderer.load(target), reply.context_length
+        return Renderer.load(target, call_format(reply.tool_format)), reply.context_length
 
     async def _model(self, stream: str) -> ModelReply:
         while True:

@@ -3,39 +3,42 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError, text_of
-from sea_workloads.tokens.messages import Message
-from sea_workloads.users.base import UserUnavailableError
+from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
+from sea_workloads.chat.text import text_of
+from sea_workloads.domains.base import Tool
+from sea_workloads.tokens.messages import AgentTurn, Message
+from sea_workloads.users import openai_chat
+from sea_workloads.users.base import Reply, UserUnavailableError
 from sea_workloads.users.prompt import GREETING, system_prompt
-
-_EXCHANGED = {"assistant": "user", "user": "assistant"}
 
 
 class ExternalUser:
     """One episode's user; the endpoint is shared by all episodes of the process."""
 
-    def __init__(self, scenario: Mapping[str, Any], endpoint: ChatEndpoint) -> None:
-        self._system = system_prompt(scenario)
+    def __init__(
+        self, scenario: Mapping[str, Any], endpoint: ChatEndpoint, tools: Sequence[Tool] = ()
+    ) -> None:
+        """`tools` are the user's own (telecom)."""
+        self._opening = (
+            {"role": "system", "content": system_prompt(scenario, tools=bool(tools))},
+            {"role": "user", "content": GREETING},
+        )
         self._endpoint = endpoint
+        self._extra = {"tools": [tool.schema() for tool in tools]} if tools else {}
 
-    async def reply(self, heard: Sequence[Message]) -> str:
+    async def reply(self, heard: Sequence[Message]) -> Reply:
         """Asks the endpoint; raises UserUnavailableError where it has no usable answer."""
+        messages = [*self._opening, *openai_chat.exchanged(heard)]
         try:
-            return await self._endpoint.ask(self._messages(heard), _said)
+            return await self._endpoint.ask(messages, self._read, **self._extra)
         except EndpointError as error:
             raise UserUnavailableError(f"The user has no reply. {error}") from error
 
-    def _messages(self, heard: Sequence[Message]) -> list[dict[str, str]]:
-        opening = [
-            {"role": "system", "content": self._system},
-            {"role": "user", "content": GREETING},
-        ]
-        return opening + [{"role": _EXCHANGED[t["role"]], "content": t["content"]} for t in heard]
-
-
-def _said(message: Mapping[str, Any]) -> str:
-    """An empty message is no way to end a call: whoever wants to, says ###STOP###."""
-    text = text_of(message)
-    if not text:
-        raise ValueError("it answered an empty message")
-    return text
+    def _read(self, message: Mapping[str, Any]) -> Reply:
+        """An empty message is no way to end a call: whoever wants to, says ###STOP###."""
+        text = text_of(message)
+        if self._extra and message.get("tool_calls"):
+            return AgentTurn(text, openai_chat.calls(message["tool_calls"]))
+        if not text:
+            raise ValueError("it answered an empty message")
+        return text

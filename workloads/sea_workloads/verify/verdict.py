@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sea_workloads.data.task import Task
-from sea_workloads.domains import registry
+from sea_workloads.domains import initial, registry
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.episodes.limits import ENDED_BY_USER, Stop
 from sea_workloads.tokens.messages import Message
 from sea_workloads.verify.actions import made_all
+from sea_workloads.verify.assertions import holds
 from sea_workloads.verify.expected import matches
 from sea_workloads.verify.said import communicated
 
@@ -52,12 +53,19 @@ def check_verifiable(task: Task, *, judged: bool = False) -> None:
             "task out, or take NL_ASSERTION out of its reward_basis "
             "(`sea data tau2 --drop-nl-assertions`)."
         )
-    if task.initial_state:
-        raise UnverifiableTaskError(
-            f"Task {task.key} has an initial_state ({', '.join(task.initial_state)}), which no "
-            "environment of this version sets up: leave the task out."
-        )
+    _check_initial_state(task)
     _check_assertions(task)
+
+
+def _check_initial_state(task: Task) -> None:
+    if task.domain not in registry.names():
+        return
+    try:
+        initial.check(registry.get(task.domain), task.initial_state)
+    except initial.InitialStateError as error:
+        raise UnverifiableTaskError(
+            f"Task {task.key} has an initial_state that can't be set up: {error}"
+        ) from error
 
 
 def _check_assertions(task: Task) -> None:
@@ -96,7 +104,12 @@ def verify(
 def local_parts(
     domain: Domain, task: Task, environment: Environment, transcript: Sequence[Message]
 ) -> dict[str, float]:
-    """The parts of the basis that replay and text decide."""
+    """The parts of the basis that replay and text decide. Raises UnverifiableTaskError."""
+    if environment.database.initial != initial.identity(task.initial_state):
+        raise UnverifiableTaskError(
+            f"The episode of task {task.key} didn't begin with the task's initial_state: open the "
+            "environment on what `initial.begin` returns."
+        )
     return {
         name: float(_CHECKS[name](domain, task, environment, transcript))
         for name in task.criteria.reward_basis
@@ -109,10 +122,7 @@ def _database(domain: Domain, task: Task, environment: Environment, _: Sequence[
 
 
 def _assertions(_: Domain, task: Task, environment: Environment, __: Sequence[Message]) -> bool:
-    return all(
-        environment.check(assertion.func_name, assertion.arguments) == assertion.assert_value
-        for assertion in task.criteria.env_assertions
-    )
+    return all(holds(environment, assertion) for assertion in task.criteria.env_assertions)
 
 
 def _actions(_: Domain, task: Task, __: Environment, transcript: Sequence[Message]) -> bool:

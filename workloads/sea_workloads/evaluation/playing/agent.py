@@ -9,16 +9,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sea_workloads.chat.endpoint import ChatEndpoint, RefusedError, text_of
+from sea_workloads.chat.endpoint import ChatEndpoint, RefusedError
+from sea_workloads.chat.text import text_of
 from sea_workloads.evaluation.playing import dialogue
 from sea_workloads.evaluation.playing.errors import ContextFullError
-from sea_workloads.tokens import hermes, plain_json
+from sea_workloads.tokens import plain_json, reader, tool_prompt
 from sea_workloads.tokens.markup import IM_END
 from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
+from sea_workloads.tokens.style import Style, Thinking
 
 _NO_ROOM = re.compile(
     r"context.{0,12}(length|window)|too (many|long).{0,20}token|prompt is too long", re.IGNORECASE
 )
+_STYLE = Style(thinking=Thinking.OWN)
 _SHOWN = 2000
 
 
@@ -47,7 +50,7 @@ class EndpointAgent:
         every request (seed, top_p, ...)."""
         self.tokens = 0
         self._endpoint, self._native, self._extra = endpoint, native, extra
-        self._system = dialogue.without_tools(system) if native else system
+        self._system = tool_prompt.split(system)[0] if native else system
         if native and tools:
             self._extra = {**extra, "tools": list(tools)}
 
@@ -79,7 +82,7 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     whole = message.get("finish_reason") != "length"
     if not given:
         written = plain_text(message.get("content") or "")
-        turn = hermes.parse(written + IM_END if whole else written)
+        turn = reader.parse(written + IM_END if whole else written, _STYLE)
         return replace(turn, thinking=turn.thinking or plain_text(thinking))
     text = text_of(message)
     if not whole:

@@ -1,0 +1,72 @@
+"""S3 is gone for half a minute, and a trainer dies meanwhile: work waits, then goes on."""
+
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+
+STEPS, OUTAGE_S = 60, 30.0
+STAGES = [
+    {
+        "name": "sft",
+        "type": "Sft",
+        "sft": {"batchSize": 8, "learningRate": 0.002, "warmupSteps": 5, "maxSteps": STEPS},
+    }
+]
+
+
+def test_job_outlives_an_outage_of_the_object_store(
+    e2e: Any,
+    wait_for: Callable[..., Any],
+    condition: Callable[..., dict[str, Any]],
+) -> None:
+    manifest = e2e.manifest(
+        "stranded",
+        STAGES,
+        checkpoint={"everySteps": 4, "keepLast": 3},
+        userModel={"engine": "Scripted"},
+    )
+    e2e.upload(manifest)
+    read = e2e.submit(manifest)
+    wait_for("a checkpoint", lambda: committed(read()) >= 8, 200)
+
+    e2e.cluster.s3.daemon.kill()
+    gone = time.monotonic()
+    victims = e2e.processes("stranded", "sea_workloads.trainer.process")
+    victims[0].kill()
+    wait_for("half a minute without S3", lambda: time.monotonic() - gone >= OUTAGE_S, 60)
+    assert condition(read(), "Complete")["status"] != "True"
+    e2e.cluster.s3.start()
+
+    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True", 300)
+    status = read()["status"]
+    assert status["generation"] == 2
+    objects = e2e.objects(status)
+    rows = [row for row in objects.metrics() if row["stage"] == "sft"]
+    assert {row["step"] for row in rows} == set(range(1, STEPS + 1))
+    check_checkpoints(objects)
+    e2e.delete(manifest)
+
+
+def committed(job: dict[str, Any]) -> int:
+    """Step of the newest committed checkpoint."""
+    return int((job["status"].get("checkpoint") or {}).get("step", 0))
+
+
+def check_checkpoints(objects: Any) -> None:
+    """Every committed checkpoint is whole: each object has the size and digest of its manifest."""
+    head = objects.json("stages/sft/checkpoints/head.json")
+    assert head["generation"] == 2
+    assert head["checkpoints"][-1]["step"] == STEPS
+    for entry in head["checkpoints"]:
+        manifest = json.loads(objects.by_key(entry["manifest_key"]))
+        assert manifest["objects"]
+        for file in manifest["objects"]:
+            body = objects.by_key(file["key"])
+            assert len(body) == file["size"]
+            assert hashlib.sha256(body).hexdigest() == file["sha256"]

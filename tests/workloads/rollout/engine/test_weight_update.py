@@ -1,0 +1,136 @@
+"""Real engine, real NIXL, versions from another process: what is served is what was published."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from sea_devcluster.s3 import S3Server
+from sea_workloads.rollout import update
+from sea_workloads.rollout.engine_client import EngineClient
+from sea_workloads.rollout.generation import Generation
+from sea_workloads.rollout.update import PrefetchError
+from sea_workloads.rollout.watcher import recover
+
+pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
+
+TOLERANCE = 1e-3
+PROMPT = [7, 42, 19, 30, 11, 50, 33, 8, 9, 10, 44, 25]
+
+
+async def generate(engine: EngineClient, prompt: list[int], tokens: int) -> Generation:
+    return await engine.generate(prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[])
+
+
+def difference(reference: Any, prompt: list[int], turn: Generation) -> float:
+    expected = reference.logprobs(prompt, turn.token_ids)
+    return max(abs(a - b) for a, b in zip(expected, turn.logprobs, strict=True))
+
+
+async def test_three_updates_each_equal_transformers(
+    engine: EngineClient, publisher: Any, reference: Any, versions: Callable[[], int]
+) -> None:
+    """Also for a prompt that was in the prefix cache before; the pause is at most 1 s."""
+    pauses = []
+    prompt = [(i * 37) % 50 + 5 for i in range(200)]
+    for _ in range(3):
+        number = versions()
+        published = publisher.publish(number)
+        timings = await update.adopt(engine, published)
+        assert timings.transport == "Nixl"
+        pauses.append(timings.pause_s)
+        assert await engine.version() == number
+        assert not await engine.is_paused()
+        reference.load(publisher.weights(number))
+        for each in (PROMPT, prompt):
+            turn = await generate(engine, each, 24)
+            assert turn.versions == [number] * len(turn.token_ids)
+            assert difference(reference, each, turn) < TOLERANCE
+    assert min(pauses) <= 1.0, pauses  # the machine may be busy during one of them
+
+
+async def test_request_in_flight_survives_an_update(
+    engine: EngineClient, publisher: Any, reference: Any, versions: Callable[[], int]
+) -> None:
+    """Its tokens say which version made them, and each version's log-probabilities are right."""
+    old, new = versions(), versions()
+    await update.adopt(engine, publisher.publish(old, scale=0.02))
+    published = publisher.publish(new, scale=0.02)
+    running = asyncio.ensure_future(generate(engine, PROMPT, 400))
+    await generate(engine, PROMPT, 4)  # batched with it, so that it has made tokens by now
+    await update.adopt(engine, published)
+    turn = await running
+    assert set(turn.versions) == {old, new}
+    assert turn.versions == sorted(turn.versions)
+    switch = turn.versions.index(new)
+    for number, part in ((old, slice(0, switch)), (new, slice(switch, None))):
+        reference.load(publisher.weights(number))
+        expected = reference.logprobs(PROMPT, turn.token_ids)[part]
+        pairs = zip(expected, turn.logprobs[part], strict=True)
+        assert max(abs(a - b) for a, b in pairs) < TOLERANCE
+
+
+async def test_damaged_shard_is_not_applied(
+    engine: EngineClient, publisher: Any, versions: Callable[[], int]
+) -> None:
+    """The engine keeps serving the old version, and is never paused."""
+    before = await engine.version()
+    with pytest.raises(PrefetchError, match="wrong checksums"):
+        await update.adopt(engine, publisher.publish(versions(), damage=True))
+    assert await engine.version() == before
+    assert not await engine.is_paused()
+    assert len((await generate(engine, PROMPT, 4)).token_ids) == 4
+
+
+async def test_dead_source_leaves_the_engine_as_it_was(
+    engine: EngineClient,
+    make_publisher: Callable[[], Any],
+    publisher: Any,
+    versions: Callable[[], int],
+) -> None:
+    """A trainer that died before the read; the next one's version is adopted."""
+    dead = make_publisher()
+    published = dead.publish(versions())
+    dead.kill()
+    before = await engine.version()
+    with pytest.raises(PrefetchError, match="Nixl"):
+        await update.adopt(engine, published)
+    assert await engine.version() == before
+    number = versions()
+    await update.adopt(engine, publisher.publish(number))
+    assert await engine.version() == number
+
+
+async def test_left_paused_is_resumed(engine: EngineClient) -> None:
+    """An updater that died between two updates."""
+    await engine.pause()
+    await recover(engine)
+    assert not await engine.is_paused()
+
+
+async def test_dead_source_with_an_anchor_comes_from_the_object_store(
+    engine: EngineClient,
+    make_publisher: Callable[[], Any],
+    reference: Any,
+    versions: Callable[[], int],
+    s3: S3Server,
+) -> None:
+    """The same bytes lie in S3: transport ObjectStore, same log-probabilities."""
+    import boto3
+
+    number = versions()
+    dead = make_publisher()
+    published = dead.publish(number)
+    dead.kill()
+    client = boto3.client("s3", **s3.client_arguments())
+    shards = []
+    for shard in published.shards:
+        key = f"weights/v{number}/shard-{shard.rank}.bin"
+        client.upload_file(f"{dead.weights(number)}.shard{shard.rank}", "runs", key)
+        shards.append(shard.model_copy(update={"object_url": f"s3://runs/{key}"}))
+    timings = await update.adopt(engine, published.model_copy(update={"shards": shards}))
+    assert timings.transport == "ObjectStore"
+    reference.load(dead.weights(number))
+    turn = await generate(engine, PROMPT, 16)
+    assert difference(reference, PROMPT, turn) < TOLERANCE
