@@ -3,7 +3,7 @@ PYTHON ?= $(CURDIR)/.venv/bin/python
 BIN := $(CURDIR)/.venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -17,7 +17,7 @@ demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses
 down: ## stop the devcluster that a demo left running (NAME=demo)
 	@$(PYTHON) -m sea_devcluster down --name $(or $(NAME),demo)
 
-test: setup verify test-unit test-cluster test-component ## checks, unit tests, real API server and pods, real Megatron-core and S3
+test: setup verify test-unit test-cluster test-component test-e2e ## checks, unit tests, real API server, Megatron-core, vLLM, S3, whole jobs with faults
 
 test-unit: ## unit tests, seconds
 	$(BIN)/pytest -q -m "not cluster and not component and not e2e"
@@ -27,7 +27,7 @@ test-cluster: ## contract tests on a real kube-apiserver, node tests with real p
 	@# On a control plane of their own: a node agent would run the pods that these tests only pretend.
 	$(BIN)/pytest -q -m "cluster and not component and not e2e" tests/operator
 
-test-component: ## two ranks of the real Megatron-core, the coordinator on a real S3 server
+test-component: ## two ranks of the real Megatron-core, the real vLLM, a real S3 server
 	$(BIN)/pytest -q -m "component and not e2e"
 
 test-e2e: ## one whole job on a devcluster, with faults
@@ -52,6 +52,13 @@ lock: ## resolve the hash-locked requirements anew
 
 bench-first-light: setup ## run the demo job and measure it; last line is one JSON object
 	@$(PYTHON) benchmarks/first_light.py
+
+bench-env: DATA ?= $(or $(SEA_TAU2_DATA),$(wildcard $(CURDIR)/../shared/tau2))
+bench-env: setup ## calls and resets per second of the environments (DATA=folder of tau2-bench's data); last line is one JSON object
+	@$(PYTHON) benchmarks/env.py $(if $(strip $(DATA)),--data $(DATA))
+
+bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
+	@$(PYTHON) benchmarks/synth.py
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all

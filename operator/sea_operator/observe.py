@@ -85,8 +85,12 @@ async def _secrets(client: KubeClient, job: Job) -> dict[str, frozenset[str]]:
 
 
 def _named_secrets(spec: Spec) -> list[str]:
-    names = (spec.storage.credentials_secret, spec.user_model.api_key_secret)
-    return [name for name in names if name]
+    judge = spec.verifier.judge
+    names = [spec.storage.credentials_secret, spec.user_model.api_key_secret]
+    names.append(judge.api_key_secret if judge else None)
+    makers = [stage.synthesis.endpoint for stage in spec.stages if stage.synthesis is not None]
+    names += [endpoint.api_key_secret for endpoint in makers if endpoint is not None]
+    return sorted({name for name in names if name})
 
 
 async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[str]:

@@ -248,11 +248,20 @@ def test_the_secret_holds_the_token(make):
     assert secret["metadata"]["ownerReferences"][0]["uid"] == make.uid
 
 
-def test_external_user_models_give_their_key_to_the_worker_only(build):
+def test_user_endpoint_and_judge_give_their_keys_to_the_rollout_worker_only(build):
     user = {"engine": "External", "url": "http://x", "apiKeySecret": "openai"}
-    found = containers(build(userModel=user), "rollout")
-    assert {"secretRef": {"name": "openai"}} in found["worker"]["envFrom"]
-    assert {"secretRef": {"name": "openai"}} not in found["engine"]["envFrom"]
+    judge = {"url": "http://y", "model": "m", "apiKeySecret": "judge"}
+    found = containers(build(userModel=user, verifier={"judge": judge}), "rollout")
+    keys = {
+        variable["name"]: variable["valueFrom"]["secretKeyRef"]
+        for variable in found["worker"]["env"]
+        if variable["name"].endswith("_API_KEY")
+    }
+    assert keys == {
+        "SEA_USER_API_KEY": {"name": "openai", "key": "OPENAI_API_KEY"},
+        "SEA_JUDGE_API_KEY": {"name": "judge", "key": "OPENAI_API_KEY"},
+    }
+    assert "_API_KEY" not in str(found["engine"])
 
 
 def test_the_coordinator_comes_first(make):

@@ -20,6 +20,13 @@ class OnBadRow(StrEnum):
     SKIP = "Skip"
 
 
+class ToolFormat(StrEnum):
+    AUTO = "Auto"
+    HERMES = "Hermes"
+    QWEN25 = "Qwen25"
+    QWEN3_XML = "Qwen3Xml"
+
+
 class Model(ApiModel):
     """The base model."""
 
@@ -40,6 +47,10 @@ class Model(ApiModel):
     """Number format of the served weights and of the trainer's forward pass."""
     context_length: Int = Field(default=32768, ge=64, le=1048576)
     """The longest token sequence (prompt and answer, all turns) in tokens."""
+    tool_format: ToolFormat = ToolFormat.AUTO
+    """How the model writes tool calls. `Auto` reads it off the model's chat template; `Hermes` is
+    JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5 writes it, `Qwen3Xml` is
+    `<function=...>` with `<parameter=...>`. Also counts for the user model."""
 
 
 class Storage(ApiModel):
@@ -64,9 +75,10 @@ class Data(ApiModel):
     """What the stages learn from. May be edited while the job runs."""
 
     sft: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of dialogue files (published `sft` JSONL layout)."""
+    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.xz` and `.zst`
+    are unpacked."""
     rl: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of task files (published `rl` JSONL layout)."""
+    """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too."""
     databases: S3Url | None = None
     """Folder that every row's `db_path` is relative to."""
     on_bad_row: OnBadRow = OnBadRow.FAIL

@@ -15,6 +15,7 @@ from sea_api.v1alpha1.rules import Rule, Transition
 from sea_api.v1alpha1.stages import Stage
 from sea_api.v1alpha1.status import Status
 from sea_api.v1alpha1.types import Bool
+from sea_api.v1alpha1.verifier import Verifier
 
 __all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "Domain", "SEATrainingJob", "Spec"]
 
@@ -62,6 +63,8 @@ class Spec(ApiModel):
     """Pods that generate."""
     user_model: UserModel = UserModel()
     """Who plays the customer."""
+    verifier: Verifier = Verifier()
+    """Who judges what replay and text can't decide."""
     coordinator: Coordinator = Coordinator()
     """Pod that keeps the ledger."""
     weights: Weights = Weights()

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, Int, Number, S3Url, Seed, Steps
+from sea_api.v1alpha1.types import Bool, HttpUrl, Int, Number, ObjectName, S3Url, Seed, Steps
 
 
 class StageType(StrEnum):
@@ -23,8 +23,31 @@ class ImportanceMode(StrEnum):
     MASK = "Mask"
 
 
+class WorldSize(StrEnum):
+    SMALL = "Small"
+    MEDIUM = "Medium"
+    LARGE = "Large"
+
+
+class SynthesisEndpoint(ApiModel):
+    """The model behind planner, workers, checkers and reflection."""
+
+    url: HttpUrl
+    """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
+    model: str = Field(min_length=1, max_length=256)
+    """Model name to ask for; provenance of every row names it."""
+    api_key_secret: ObjectName | None = None
+    """Secret with OPENAI_API_KEY for the endpoint."""
+    concurrency: Int = Field(default=8, ge=1, le=1024)
+    """Tasks in the making at one time."""
+
+
 class SynthesisStage(ApiModel):
-    """Makes tasks and dialogues for the job's domains."""
+    """Makes tasks and dialogues for the job's domains.
+
+    The data of each domain lie under `stages/<stage>/data/<domain>/`. Later stages that name no
+    files of their own read them besides what `spec.data` names.
+    """
 
     tasks_per_domain: Int = Field(default=100, ge=1, le=1000000)
     """Accepted tasks to make for each domain."""
@@ -32,6 +55,17 @@ class SynthesisStage(ApiModel):
     """Rounds of planning, making, checking and reflection."""
     seed: Seed = 0
     """Seed of every random choice of the stage."""
+    plans: Int = Field(default=64, ge=1, le=10000)
+    """Plans for each domain; no two overlap in goals, complexity, tool mode and user style."""
+    worlds: Int = Field(default=4, ge=1, le=64)
+    """Generated databases for each domain that `databases` holds none for."""
+    world_size: WorldSize = WorldSize.MEDIUM
+    """Size of a generated database."""
+    databases: S3Url | None = None
+    """Folder with a folder for each domain (`retail/db.json`, `retail/policy.md`), in tau2-bench's
+    layout; domains that it lacks get generated worlds."""
+    endpoint: SynthesisEndpoint | None = None
+    """Agents of a model make the data; without it procedural workers do, which need no model."""
 
 
 class SftStage(ApiModel):
@@ -91,6 +125,8 @@ class RlStage(ApiModel):
     """Most tokens of one agent turn."""
     max_turns: Int = Field(default=50, ge=1, le=10000)
     """Most agent turns of one episode."""
+    max_repeats: Int = Field(default=3, ge=2, le=1000)
+    """Identical calls with identical results in a row that end an episode as a loop."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
     """Versions a batch may lag behind the trainer (eta of the staleness gate)."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
@@ -126,6 +162,8 @@ class EvaluationStage(ApiModel):
     """Most tokens of one agent turn."""
     max_turns: Int = Field(default=50, ge=1, le=10000)
     """Most agent turns of one episode."""
+    max_repeats: Int = Field(default=3, ge=2, le=1000)
+    """Identical calls with identical results in a row that end an episode as a loop."""
     seed: Seed = 0
     """Seed of sampling."""
 

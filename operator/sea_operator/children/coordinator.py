@@ -17,11 +17,16 @@ Object = dict[str, Any]
 def template(job: Job, spec: Spec, image: str, token_digest: str) -> Object:
     """Pod template of the coordinator."""
     pod = spec.coordinator.template
+    variables = [
+        *env.common(job, spec, Role.COORDINATOR),
+        *env.on_cpu(),
+        *env.synthesis_keys(spec),
+    ]
     main = container(
         "coordinator",
         "sea_workloads.coordinator",
         pod.image or image,
-        env=env.merged([*env.common(job, spec, Role.COORDINATOR), *env.on_cpu()], pod),
+        env=env.merged(variables, pod),
         env_from=env.credentials(spec),
         ports={"http": COORDINATOR_PORT},
         probes=probes(COORDINATOR_PORT),

@@ -21,15 +21,17 @@ def template(job: Job, spec: Spec, role: Role, image: str, token_digest: str) ->
     """Pod template of `Rollout` or `User`."""
     settings = _settings(spec, role)
     pod, gpus = settings.template, settings.gpus_per_pod
+    variables = _variables(job, spec, role, gpus)
+    keys = env.endpoint_keys(spec) if role is Role.ROLLOUT else []
     shared: Object = {
         "image": pod.image or image,
-        "env": env.merged(_variables(job, spec, role, gpus), pod),
+        "env_from": env.credentials(spec),
         "shm": gpus > 0,
     }
     engine = container(
         "engine",
         "sea_workloads.rollout.engine",
-        env_from=env.credentials(spec),
+        env=env.merged(variables, pod),
         ports={"engine": ENGINE_PORT},
         probes=probes(ENGINE_PORT, alive="/health", ready="/health"),
         resources=resources(pod, gpus),
@@ -38,7 +40,7 @@ def template(job: Job, spec: Spec, role: Role, image: str, token_digest: str) ->
     worker = container(
         "worker",
         "sea_workloads.rollout.worker",
-        env_from=_secrets(spec),
+        env=env.merged([*variables, *keys], pod),
         ports={"worker": WORKER_PORT},
         probes=probes(WORKER_PORT),
         **shared,
@@ -61,10 +63,3 @@ def _settings(spec: Spec, role: Role) -> Rollout | UserModel:
 def _variables(job: Job, spec: Spec, role: Role, gpus: int) -> list[env.Var]:
     cpu = [] if gpus else env.on_cpu()
     return [*env.common(job, spec, role), *env.engine(STREAMS[role], gpus), *cpu]
-
-
-def _secrets(spec: Spec) -> list[Object]:
-    """S3 keys, and the key of an external user model, which the worker talks to."""
-    key = spec.user_model.api_key_secret
-    external = [{"secretRef": {"name": key}}] if key else []
-    return [*env.credentials(spec), *external]

@@ -4,12 +4,15 @@ from collections.abc import Iterable
 from typing import Any
 
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.names import synthesis_key
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.roles import PodTemplate
+from sea_api.v1alpha1.roles import PodTemplate, UserEngine
 from sea_operator.children.names import auth_secret, coordinator_url, role_label
 from sea_operator.observed import Job
 
 DATA_DIR = "/sea/data"
+OPENAI_KEY = "OPENAI_API_KEY"
+USER_KEY, JUDGE_KEY = "SEA_USER_API_KEY", "SEA_JUDGE_API_KEY"
 
 Var = dict[str, Any]
 
@@ -47,6 +50,31 @@ def engine(stream: str, gpus_per_pod: int) -> list[Var]:
     ]
 
 
+def endpoint_keys(spec: Spec) -> list[Var]:
+    """Keys of the endpoints that a rollout worker talks to: user model and judge.
+
+    By name, not by `envFrom`: both Secrets have the same key.
+    """
+    user, judge = spec.user_model, spec.verifier.judge
+    external = user.api_key_secret if user.engine is UserEngine.EXTERNAL else None
+    wanted = {USER_KEY: external, JUDGE_KEY: judge.api_key_secret if judge else None}
+    return [_secret(name, secret, OPENAI_KEY) for name, secret in wanted.items() if secret]
+
+
+def synthesis_keys(spec: Spec) -> list[Var]:
+    """Keys of the endpoints that Synthesis stages talk to, a variable for each stage."""
+    secrets = {
+        stage.name: stage.synthesis.endpoint.api_key_secret
+        for stage in spec.stages
+        if stage.synthesis is not None and stage.synthesis.endpoint is not None
+    }
+    return [
+        _secret(synthesis_key(stage), secret, OPENAI_KEY)
+        for stage, secret in secrets.items()
+        if secret
+    ]
+
+
 def trainer(gpus_per_pod: int) -> list[Var]:
     """What trainer pods are told on top."""
     return [_var("SEA_PROCESSES_PER_POD", str(max(1, gpus_per_pod)))]
@@ -71,8 +99,11 @@ def _storage(spec: Spec) -> list[Var]:
 
 
 def _token(job: Job) -> Var:
-    ref = {"name": auth_secret(job.name), "key": "token"}
-    return {"name": "SEA_TOKEN", "valueFrom": {"secretKeyRef": ref}}
+    return _secret("SEA_TOKEN", auth_secret(job.name), "token")
+
+
+def _secret(name: str, secret: str, key: str) -> Var:
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _field(name: str, path: str) -> Var:

@@ -4,7 +4,6 @@ from collections.abc import Iterable
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
-from sea_api.v1alpha1.stages import StageType
 from sea_operator.children.names import auth_secret
 from sea_operator.observed import Named, Observed, is_leaving, is_ours
 from sea_operator.plan import Halt
@@ -21,18 +20,7 @@ def unmet(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
     spec = observed.job.spec
     if spec is None:
         return Halt("InvalidSpec", observed.job.invalid or "The spec can't be read.")
-    return _unsupported(spec) or _taken(observed, wanted) or _secrets(observed, spec)
-
-
-def _unsupported(spec: Spec) -> Halt | None:
-    for i, stage in enumerate(spec.stages):
-        if stage.type is StageType.SYNTHESIS:
-            return Halt(
-                "StageNotSupported",
-                f"spec.stages[{i}] ({stage.name}) has type Synthesis, which this release of the "
-                "operator can't run; remove the stage and give the data under spec.data.",
-            )
-    return None
+    return _taken(observed, wanted) or _secrets(observed, spec)
 
 
 def _taken(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
@@ -69,6 +57,13 @@ def _secrets(observed: Observed, spec: Spec) -> Halt | None:
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret
         needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS))
+    if spec.verifier.judge is not None:
+        key = spec.verifier.judge.api_key_secret
+        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS))
+    for i, stage in enumerate(spec.stages):
+        if stage.synthesis is not None and stage.synthesis.endpoint is not None:
+            field = f"spec.stages[{i}].synthesis.endpoint.apiKeySecret"
+            needed.append((field, stage.synthesis.endpoint.api_key_secret, OPENAI_KEYS))
     for field, name, keys in needed:
         if name and (halt := _secret(observed, field, name, keys)):
             return halt

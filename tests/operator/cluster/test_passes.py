@@ -277,14 +277,6 @@ async def test_a_lost_token_is_made_anew_and_the_pods_with_it(world, reconcile, 
     assert await world.token() not in (None, old)
 
 
-async def test_a_synthesis_stage_is_refused_in_words(world, reconcile):
-    await world.create_secret()
-    stages = [{"name": "make", "type": "Synthesis", "synthesis": {}}]
-    await world.create_job(stages=[*stages, *world.make.raw_spec()["stages"]])
-    await reconcile(world)
-    assert (await world.condition("Stalled"))["reason"] == "StageNotSupported"
-
-
 async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
     world, reconcile, recorder, crash
 ):

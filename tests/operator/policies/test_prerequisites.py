@@ -52,6 +52,12 @@ def test_an_external_user_model_needs_its_key(make):
     assert "with key OPENAI_API_KEY or" in halt.message
 
 
+def test_a_judge_needs_its_key(make):
+    judge = {"url": "http://x", "model": "m", "apiKeySecret": "openai"}
+    halt = unmet(make.observed(make.job(spec=make.spec(verifier={"judge": judge}))), [])
+    assert "Secret n/openai that spec.verifier.judge.apiKeySecret names" in halt.message
+
+
 @pytest.mark.parametrize(
     ("meta", "reason"),
     [
@@ -73,8 +79,12 @@ def test_a_foreign_or_broken_auth_secret_is_named(make):
     assert (broken.reason, "n/j-auth" in broken.message) == ("TokenMissing", True)
 
 
-def test_synthesis_waits_for_a_later_release(make):
-    stages = [{"name": "make", "type": "Synthesis", "synthesis": {}}, *make.raw_spec()["stages"]]
-    halt = unmet(make.observed(make.job(spec=make.spec(stages=stages))), SETS)
-    assert halt.reason == "StageNotSupported"
-    assert "spec.stages[0] (make)" in halt.message
+def test_a_synthesis_endpoint_needs_its_key(make):
+    endpoint = {"url": "http://x", "model": "m", "apiKeySecret": "openai"}
+    stages = [{"name": "make", "type": "Synthesis", "synthesis": {"endpoint": endpoint}}]
+    spec = make.spec(stages=[*stages, *make.raw_spec()["stages"]])
+    halt = unmet(make.observed(make.job(spec=spec)), [])
+    assert "Secret n/openai that spec.stages[0].synthesis.endpoint.apiKeySecret" in halt.message
+    stages[0]["synthesis"] = {}
+    spec = make.spec(stages=[*stages, *make.raw_spec()["stages"]])
+    assert unmet(make.observed(make.job(spec=spec)), []) is None

@@ -1,19 +1,23 @@
 """Simulated users: the script, the model at token level, the endpoint with its faults."""
 
-import asyncio
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
+from sea_workloads.domains import registry
+from sea_workloads.domains.database import Database
 from sea_workloads.domains.shop.customer import STOP, Customer
 from sea_workloads.domains.shop.scenario import Intent, Opening, Script
+from sea_workloads.episodes.conversation import Conversation, Over
+from sea_workloads.episodes.limits import ENDED_BY_USER, Limits
 from sea_workloads.model import vocabulary
+from sea_workloads.tokens.messages import AgentTurn
 from sea_workloads.tokens.renderer import Renderer
-from sea_workloads.users import external
-from sea_workloads.users.base import Signal, UserUnavailableError, signal_in
+from sea_workloads.users.base import Signal, UserUnavailableError, signal_in, spoken
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.model import ModelUser
 from sea_workloads.users.prompt import system_prompt
@@ -81,6 +85,44 @@ def test_the_shops_prompt_is_short_and_others_explain_the_signals() -> None:
     assert "Be nice." in system_prompt({"instructions": "Be nice."})
 
 
+def test_instructions_may_be_lists_and_objects() -> None:
+    instructions = {
+        "domain": "retail",
+        "known_info": {"email": "a@b", "orders": ["#W1"]},
+        "unknown_info": ["The total."],
+        "tone": "Curt.",
+    }
+    found = system_prompt({"persona": {"age": 70}, "instructions": instructions})
+    for text in ("- email: a@b", "- #W1", "What you don't know: - The total.", "speak: Curt."):
+        assert text in found
+    assert "- age: 70" in found
+
+
+def test_what_an_agent_writes_beside_a_call_is_not_heard() -> None:
+    call = {"name": "look", "arguments": {}}
+    dialogue = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
+        {"role": "tool", "content": "{}"},
+        {"role": "assistant", "content": "Done."},
+    ]
+    assert [turn["content"] for turn in spoken(dialogue)] == ["Hi", "Done."]
+
+
+@pytest.mark.parametrize("signal", list(Signal))
+async def test_every_signal_of_a_user_ends_the_dialogue(signal: Signal) -> None:
+    shop = registry.get("shop")
+    limits = Limits(max_turns=5, max_tokens_per_turn=1, context_length=1)
+    empty = {"users": {}, "orders": {}, "desk": {"state": {"transferred": False}}}
+    dialogue = Conversation(shop, shop.open(Database(empty)), limits)
+    dialogue.user("Hi")
+    dialogue.agent(AgentTurn("Yes?"))
+    over = dialogue.user(f"That is all. {signal}")
+    assert isinstance(over, Over)
+    assert over.stop in ENDED_BY_USER
+    assert over.stop.upper() in signal.replace("-", "").replace("#STOP", "#USERSTOP")
+
+
 def test_signals_are_found_anywhere() -> None:
     assert signal_in("bye ###TRANSFER###.") is Signal.TRANSFER
     assert signal_in("bye") is None
@@ -89,7 +131,7 @@ def test_signals_are_found_anywhere() -> None:
 async def test_the_model_sees_its_own_dialogue_as_growing_tokens() -> None:
     renderer = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
     prompts: list[list[int]] = []
-    answers = iter(["Cancel it.", "", "A7 ###STOP###"])
+    answers = iter(["Cancel it.", "", "<think>The agent asks.</think>\n\nA7 ###STOP###"])
 
     async def generate(ids: Sequence[int], max_tokens: int) -> Sequence[int]:
         prompts.append(list(ids))
@@ -115,94 +157,27 @@ async def test_a_model_without_room_stops() -> None:
     assert await user.reply([]) == Signal.STOP
 
 
-async def serve(handler: web.RequestHandler) -> tuple[web.AppRunner, str]:
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", handler)
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
-    await site.start()
-    port = runner.addresses[0][1]
-    return runner, f"http://127.0.0.1:{port}/v1"
+async def ask_endpoint(url: str, **address: Any) -> str:
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=url, model="m", **address))
+        heard = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
+        return await ExternalUser(SCRIPT.scenario(), endpoint).reply(heard)
 
 
-@pytest.fixture(autouse=True)
-def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(external, "_FIRST_PAUSE_S", 0.001)
+async def test_an_endpoint_gets_the_dialogue_with_roles_exchanged(chat_server: Any) -> None:
+    chat_server.answers.append(chat_server.message("<think>hm</think> Fine. "))
+    assert await ask_endpoint(chat_server.url, api_key="k") == "Fine."
+    (asked,) = chat_server.asked
+    assert [m["role"] for m in asked["messages"]] == ["system", "user", "assistant", "user"]
+    assert (asked["messages"][3]["content"], asked["model"]) == ("Yes?", "m")
 
 
-async def ask(handler: web.RequestHandler, timeout_s: float = 5.0) -> str:
-    runner, url = await serve(handler)
-    try:
-        async with aiohttp.ClientSession() as session:
-            user = ExternalUser(
-                SCRIPT.scenario(), session, url=url, model="m", api_key="k", timeout_s=timeout_s
-            )
-            return await user.reply(
-                [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
-            )
-    finally:
-        await runner.cleanup()
-
-
-async def test_an_endpoint_gets_the_dialogue_with_roles_exchanged() -> None:
-    seen: dict[str, object] = {}
-
-    async def handler(request: web.Request) -> web.Response:
-        seen.update(await request.json(), key=request.headers["Authorization"])
-        return web.json_response({"choices": [{"message": {"content": " Fine. "}}]})
-
-    assert await ask(handler) == "Fine."
-    messages = seen["messages"]
-    assert isinstance(messages, list)
-    assert [m["role"] for m in messages] == ["system", "user", "assistant", "user"]
-    assert (messages[3]["content"], seen["key"], seen["model"]) == ("Yes?", "Bearer k", "m")
-
-
-async def test_a_busy_endpoint_is_asked_again() -> None:
-    calls = 0
-
-    async def handler(_: web.Request) -> web.Response:
-        nonlocal calls
-        calls += 1
-        if calls < 3:
-            return web.Response(status=500)
-        return web.json_response({"choices": [{"message": {"content": "Ok"}}]})
-
-    assert await ask(handler) == "Ok"
-
-
-async def hang(_: web.Request) -> web.Response:
-    await asyncio.Event().wait()
-    raise AssertionError
-
-
-async def broken(_: web.Request) -> web.Response:
-    return web.Response(status=500, text="boom")
-
-
-async def refusing(_: web.Request) -> web.Response:
-    return web.Response(status=401, text="who are you")
-
-
-async def nonsense(_: web.Request) -> web.Response:
-    return web.json_response({"x": 1})
-
-
-async def no_json(_: web.Request) -> web.Response:
-    return web.Response(text="<html>")
-
-
-@pytest.mark.parametrize(
-    ("handler", "reason"),
-    [
-        (hang, "Timeout"),
-        (broken, "500: boom"),
-        (refusing, "401: who are you"),
-        (nonsense, "no chat completion"),
-        (no_json, "JSONDecodeError"),
-    ],
-)
-async def test_no_answer_is_no_verdict(handler: web.RequestHandler, reason: str) -> None:
-    with pytest.raises(UserUnavailableError, match=reason):
-        await ask(handler, timeout_s=0.2)
+async def test_a_user_that_says_nothing_is_asked_again_and_then_unavailable(
+    chat_server: Any,
+) -> None:
+    """An empty message is an endpoint's failure, not the end of a call that may have earned 1."""
+    chat_server.answers += [chat_server.message(""), chat_server.message("Ok")]
+    assert await ask_endpoint(chat_server.url, first_pause_s=0.0) == "Ok"
+    chat_server.default = chat_server.message(None)
+    with pytest.raises(UserUnavailableError, match="empty message"):
+        await ask_endpoint(chat_server.url, first_pause_s=0.0)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 from aiohttp import web
 
-from sea_workloads.coordinator import runner
+from sea_workloads.coordinator import runner, synthesis
 from sea_workloads.coordinator.auth import guard
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.routes import operator, pods, rollout, trainer, watchers, weights
@@ -33,5 +33,6 @@ async def _background(app: web.Application) -> AsyncIterator[None]:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+    await synthesis.stop(core)
     if core.db is not None:
         core.db.close()

@@ -8,10 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
 from sea_workloads.coordinator import program
-from sea_workloads.coordinator.data.check import dialogue_files
+from sea_workloads.coordinator.data import sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem
 from sea_workloads.data.errors import RowError
@@ -42,7 +41,7 @@ def prepare(store: ObjectStore, desired: Desired, stream: str) -> str:
     target = urls.join(desired.run_url, "base-user" if own else "base")
     if not store.exists(urls.join(target, READY)):
         with tempfile.TemporaryDirectory(prefix="base-") as folder:
-            _fetch(store, spec, source, Path(folder))
+            _fetch(store, desired, source, Path(folder))
             _upload(store, Path(folder), target, source)
     return urls.folder(target)
 
@@ -56,20 +55,21 @@ def _in_place(store: ObjectStore, source: str) -> str:
     return urls.folder(source)
 
 
-def _fetch(store: ObjectStore, spec: Spec, source: str, folder: Path) -> None:
+def _fetch(store: ObjectStore, desired: Desired, source: str, folder: Path) -> None:
     if source == TINY:
-        _build_tiny(store, spec, folder)
+        _build_tiny(store, desired, folder)
     else:
         _download_from_hub(source.removeprefix(HUB), folder)
 
 
-def _build_tiny(store: ObjectStore, spec: Spec, folder: Path) -> None:
+def _build_tiny(store: ObjectStore, desired: Desired, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
     from sea_workloads.domains import registry
     from sea_workloads.model import corpus, tiny
 
+    spec = desired.spec
     policies = [registry.get(name).system_prompt() for name in spec.domains]
-    files = dict.fromkeys(file for stage in spec.stages for file in dialogue_files(spec, stage))
+    files = dict.fromkeys(f for s in spec.stages for f in sources.dialogue_files(desired, s))
     rows = (row for file in files for row in islice(_rows(store, file), MOST_ROWS))
     tiny.build(corpus.texts(corpus.from_rows(rows), policies), folder, spec.model.context_length)
 

@@ -18,6 +18,7 @@ from sea_workloads.coordinator.data.check import CheckedData
 from sea_workloads.coordinator.errors import NotReadyError, RefusedError, StaleError
 from sea_workloads.coordinator.ledger import documents, registry, stages
 from sea_workloads.coordinator.ledger.database import Database
+from sea_workloads.coordinator.making import Making
 from sea_workloads.coordinator.membership import Members
 from sea_workloads.coordinator.rates import Rate
 from sea_workloads.coordinator.settings import Settings
@@ -90,6 +91,11 @@ class Coordinator:
         self.models: dict[str, str] = {}
         """Address of the base model by stream, once it is there."""
         self.store_reachable = True
+        self.making: Making | None = None
+        """Process of the running Synthesis stage."""
+        self.making_problem: Problem | None = None
+        self.making_again_at = 0.0
+        """Monotonic seconds before which a failed process isn't started again."""
 
     @property
     def ledger_file(self) -> str:

@@ -21,6 +21,7 @@ from sea_workloads.coordinator.ledger.states import EpisodeState
 from sea_workloads.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
+    JudgeSettings,
     Lease,
     LeaseRequest,
     Trajectory,
@@ -39,6 +40,21 @@ class Sampling:
     max_turns: int
     context_length: int
     user: UserSettings
+    judge: JudgeSettings | None = None
+    max_repeats: int = 3
+
+
+def judge_settings(spec: Spec) -> JudgeSettings | None:
+    judge = spec.verifier.judge
+    if judge is None:
+        return None
+    return JudgeSettings(
+        url=judge.url,
+        model=judge.model,
+        temperature=judge.temperature,
+        max_tokens=judge.max_tokens,
+        timeout_seconds=judge.timeout_seconds,
+    )
 
 
 def user_settings(spec: Spec) -> UserSettings:
@@ -118,6 +134,8 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
         max_turns=sampling.max_turns,
         context_length=sampling.context_length,
         user=sampling.user,
+        judge=sampling.judge,
+        max_repeats=sampling.max_repeats,
     )
 
 
@@ -154,16 +172,17 @@ def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
         return ""
     if result.trajectory is None:
         return "The worker sent a reward without a trajectory."
-    return _malformed(result.trajectory)
+    return _malformed(result.trajectory, result.turns)
 
 
-def _malformed(trajectory: Trajectory) -> str:
+def _malformed(trajectory: Trajectory, turns: int) -> str:
+    """An agent that had no turn (the user hung up first) has no token to be trained, and counts."""
     length = len(trajectory.mask)
     sizes = (len(trajectory.tokens), len(trajectory.logprobs), len(trajectory.versions))
     if sizes != (4 * length, 4 * length, 4 * length):
         return f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
-    if not trajectory.loss_mask().any():
-        return "The trajectory has no generated token."
+    if turns and not trajectory.loss_mask().any():
+        return f"The trajectory has no generated token, but {turns} turn(s) of the agent."
     return ""
 
 

@@ -3,12 +3,14 @@
 import asyncio
 import logging
 
+from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.desired import Desired
-from sea_api.wire.state import Problem
+from sea_api.wire.state import Problem, StagePhase
 from sea_workloads.coordinator import basemodel, program
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.data import check
 from sea_workloads.coordinator.data.problems import DataProblem
+from sea_workloads.coordinator.ledger import stages
 
 log = logging.getLogger(__name__)
 
@@ -19,18 +21,38 @@ RECHECK_S = 10.0
 async def look(core: Coordinator) -> None:
     """Checks data and prepares models where something changed or was wrong."""
     if core.adopted is not None:
-        digest = check.digest(core.adopted.spec)
+        digest = check.digest(core.adopted, made(core))
         recheck = core.clock() - core.data_problem_at >= RECHECK_S
         if core.data_digest != digest or (core.problem is not None and recheck):
             await _check(core, core.adopted, digest)
-        elif core.problem is None and len(core.models) < len(program.STREAMS):
+        elif core.problem is None and _may_prepare(core):
             await _prepare(core, core.adopted)
     await core.bells.runner.wait(LOOK_S)
 
 
+def made(core: Coordinator) -> frozenset[str]:
+    """Synthesis stages whose data lie in the store."""
+    return frozenset(
+        stage.name
+        for stage in core.desired.spec.stages
+        if stage.type == StageType.SYNTHESIS
+        and stages.phase(core.ledger, stage.name) == StagePhase.COMPLETE
+    )
+
+
+def _may_prepare(core: Coordinator) -> bool:
+    """The tiny model's tokenizer is fitted to the dialogues: it waits for those being made."""
+    if len(core.models) == len(program.STREAMS):
+        return False
+    spec, stage = core.desired.spec, core.stage
+    tiny = any(program.model_source(spec, s) == basemodel.TINY for s in program.STREAMS)
+    synthesis = stage is not None and stage.type == StageType.SYNTHESIS
+    return not (tiny and synthesis and stage is not None and stage.name not in made(core))
+
+
 async def _check(core: Coordinator, desired: Desired, digest: str) -> None:
     try:
-        core.data = await asyncio.to_thread(check.check, core.store, desired.spec)
+        core.data = await asyncio.to_thread(check.check, core.store, desired, made(core))
     except DataProblem as problem:
         _problem(core, problem.problem)
     else:

@@ -5,9 +5,17 @@ import logging
 
 from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.state import StagePhase
-from sea_workloads.coordinator import draining, evaluation, leases, program, reports, troubles
+from sea_workloads.coordinator import (
+    draining,
+    evaluation,
+    leases,
+    preparing,
+    program,
+    reports,
+    troubles,
+)
 from sea_workloads.coordinator.core import Coordinator
-from sea_workloads.coordinator.data import check
+from sea_workloads.coordinator.data import check, sources
 from sea_workloads.coordinator.ledger import stages
 
 log = logging.getLogger(__name__)
@@ -31,13 +39,15 @@ def _start_stage(core: Coordinator) -> None:
     stage = core.stage
     if stage is None or core.problem is not None or core.data is None:
         return
-    if len(core.models) < len(program.STREAMS):
+    if core.data_digest != check.digest(core.desired, preparing.made(core)):
+        return
+    if stage.type != StageType.SYNTHESIS and len(core.models) < len(program.STREAMS):
         return
     with core.ledger.transaction(durable=True):
         if not stages.start(core.ledger, stage.name, core.wall()):
             return
         if stage.type == StageType.EVALUATION:
-            rows = core.data.rows(check.task_files(core.desired.spec, stage))
+            rows = core.data.rows(sources.task_files(core.desired, stage))
             evaluation.issue(core.ledger, stage, rows)
     log.info("stage '%s' (%s) runs", stage.name, stage.type)
     core.bells.all()
@@ -58,7 +68,7 @@ def _close_evaluation(core: Coordinator) -> None:
     if planned == 0 or ended < planned:
         return
     rows = evaluation.episodes(core.ledger, stage.name)
-    found = evaluation.results(stage.name, evaluation.trials_by_domain(rows))
+    found = evaluation.results(stage.name, rows)
     if not found:
         troubles.try_again(core, stage)
         return

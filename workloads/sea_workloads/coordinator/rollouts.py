@@ -5,7 +5,7 @@ import logging
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_workloads.coordinator import evaluation, gate, leases, program
 from sea_workloads.coordinator.core import Coordinator
-from sea_workloads.coordinator.data import order
+from sea_workloads.coordinator.data import order, sources
 from sea_workloads.coordinator.leases import Sampling
 from sea_workloads.coordinator.ledger import groups, registry, stages
 from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, Lease, LeaseRequest, Leases
@@ -67,7 +67,7 @@ def _refill(core: Coordinator, stage: Stage) -> bool:
         return False
     if capacity(core, stage) < 1:
         return False
-    block, rows = program.rl_block(stage), core.data.rows(core.desired.spec.data.rl)
+    block, rows = program.rl_block(stage), core.data.rows(sources.task_files(core.desired, stage))
     cursor = stages.draw(core.ledger, stage.name)
     row = rows[order.row_at(cursor, len(rows), block.seed)]
     groups.issue(
@@ -98,6 +98,8 @@ def _sampling(core: Coordinator, stage: Stage) -> Sampling:
         max_turns=block.max_turns,
         context_length=spec.model.context_length,
         user=leases.user_settings(spec),
+        judge=leases.judge_settings(spec),
+        max_repeats=block.max_repeats,
     )
 
 

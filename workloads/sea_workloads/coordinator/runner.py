@@ -1,4 +1,4 @@
-"""Background work: four loops, each a level-triggered pass over what is missing.
+"""Background work: five loops, each a level-triggered pass over what is missing.
 
 A kill between any two steps of a pass costs nothing but the repetition.
 """
@@ -7,7 +7,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from sea_workloads.coordinator import opening, preparing, progressing
+from sea_workloads.coordinator import opening, preparing, progressing, synthesis
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.store.errors import StoreError
 
@@ -39,6 +39,7 @@ def start(core: Coordinator) -> list[asyncio.Task[None]]:
         "data": lambda: preparing.look(core),
         "stages": lambda: progressing.tick(core),
         "store": lambda: probe(core),
+        "synthesis": lambda: synthesis.tick(core),
     }
     return [asyncio.create_task(forever(name, step), name=name) for name, step in loops.items()]
 

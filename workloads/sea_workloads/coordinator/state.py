@@ -5,7 +5,15 @@ from datetime import UTC, datetime
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
-from sea_workloads.coordinator import evaluation, goodput, program, trainers, training, weights
+from sea_workloads.coordinator import (
+    evaluation,
+    goodput,
+    program,
+    synthesis,
+    trainers,
+    training,
+    weights,
+)
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.ledger import batches, progress, stages
 
@@ -21,7 +29,7 @@ def assemble(core: Coordinator) -> CoordinatorState:
         uid=desired.uid,
         generation=desired.generation,
         stages=[_stage(core, stage) for stage in desired.spec.stages],
-        problem=core.problem or core.trouble,
+        problem=core.problem or core.trouble or core.making_problem,
         trainer_failure=trainers.failure(core),
         drained=trainers.drained(core) and core.drain_saved == desired.digest,
         weights=weights.status(core),
@@ -32,6 +40,7 @@ def assemble(core: Coordinator) -> CoordinatorState:
         trained_tokens_per_second=core.trained.per_second(),
         goodput=training.stage_goodput(core, current) if current else None,
         evaluation=results(core),
+        skipped_rows=core.data.skipped if core.data else None,
     )
 
 
@@ -39,6 +48,8 @@ def _stage(core: Coordinator, stage: Stage) -> StageState:
     phase = stages.phase(core.ledger, stage.name)
     if stage.type == StageType.EVALUATION:
         step, total = evaluation.progress(core.ledger, stage.name)
+    elif stage.type == StageType.SYNTHESIS:
+        step, total = synthesis.progress(core, stage)
     else:
         step, total = _steps(core, stage)
     return StageState(
@@ -53,8 +64,8 @@ def _stage(core: Coordinator, stage: Stage) -> StageState:
 
 
 def _remaining(core: Coordinator, stage: Stage, step: int, total: int) -> float | None:
-    if stage.type == StageType.EVALUATION:
-        return _evaluation_remaining(core, stage.name, step, total)
+    if stage.type in {StageType.EVALUATION, StageType.SYNTHESIS}:
+        return _even_remaining(core, stage.name, step, total)
     return goodput.remaining_seconds(progress.steps(core.ledger, stage.name), step, total)
 
 
@@ -64,7 +75,7 @@ def _steps(core: Coordinator, stage: Stage) -> tuple[int, int]:
     return (row["step"], row["total_steps"]) if row else (0, planned)
 
 
-def _evaluation_remaining(core: Coordinator, name: str, step: int, total: int) -> float | None:
+def _even_remaining(core: Coordinator, name: str, step: int, total: int) -> float | None:
     started = core.ledger.value("SELECT started FROM stages WHERE name = ?", name)
     if not step or started is None:
         return None

@@ -6,6 +6,7 @@ from sea_api.v1alpha1.policy import Cause
 from sea_api.v1alpha1.stages import StageType
 from sea_workloads.coordinator import goodput, program, trainers
 from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.data import sources
 from sea_workloads.coordinator.errors import StaleError
 from sea_workloads.coordinator.ledger import batches, progress, stages
 from sea_workloads.wire.trainer import (
@@ -49,7 +50,7 @@ def task(core: Coordinator, generation: int) -> TrainerTask | None:
         ),
         run_url=core.desired.run_url,
         first_version=program.first_version(spec, index),
-        spec=spec,
+        spec=sources.for_trainer(core.desired, index),
     )
 
 

@@ -97,6 +97,7 @@ def model(core: Coordinator, stream: str) -> ModelReply | None:
         context_length=spec.model.context_length,
         tensor_parallel=role.parallelism.tensor,
         expert_parallel=role.parallelism.expert > 1,
+        tool_format=spec.model.tool_format.value,
     )
 
 

@@ -5,11 +5,16 @@ from typing import Any
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
+from sea_workloads.episodes import opening
+from sea_workloads.verify.assertions import holds
 
 
 def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
-    """Each call's result and error flag, both databases' changes, each assertion's outcome."""
-    environment = domain.open(database)
+    """Each call's result and error flag, both databases' changes, each assertion's outcome.
+
+    Changes are those since the task's initial state. Raises InitialStateError.
+    """
+    environment = opening.environment(domain, database, task)
     calls = []
     for action in task.criteria.actions:
         result = environment.call(action.name, action.arguments, action.requestor)
@@ -28,7 +33,6 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
         "agent_db_changes": environment.changes("assistant"),
         "user_db_changes": environment.changes("user"),
         "env_assertions": [
-            environment.check(assertion.func_name, assertion.arguments) == assertion.assert_value
-            for assertion in task.criteria.env_assertions
+            holds(environment, assertion) for assertion in task.criteria.env_assertions
         ],
     }

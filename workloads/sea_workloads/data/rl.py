@@ -3,6 +3,7 @@
 The coordinator reads files with `read`; a worker gets a row in its lease and calls `task`.
 """
 
+import ast
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -12,7 +13,8 @@ from sea_workloads.data.lines import want
 from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
 from sea_workloads.tokens import plain_json
 
-BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION")
+BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION", "FUNCTION")
+_LONGEST_FUNCTION = 65536
 
 
 def read(data: Iterable[bytes], file: str, domain: str = "") -> Iterator[Task | RowError]:
@@ -50,6 +52,7 @@ def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
         db_path=path,
         initial_state=_present(want(row, "initial_state", dict)),
         row=parsed,
+        verification_function=_function(row, criteria),
     )
 
 
@@ -98,6 +101,19 @@ def _criteria(given: Mapping[str, Any]) -> Criteria:
         nl_assertions=[str(text) for text in want(given, "nl_assertions", list, place)],
         reward_basis=tuple(basis),
     )
+
+
+def _function(row: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
+    source: str = want(row, "verification_function", str)
+    if "FUNCTION" in (criteria.get("reward_basis") or ()) and not source.strip():
+        raise RowError("verification_function", "is missing, but reward_basis names FUNCTION")
+    if len(source) > _LONGEST_FUNCTION:
+        raise RowError("verification_function", f"is longer than {_LONGEST_FUNCTION} characters")
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise RowError("verification_function", f"isn't valid Python: {error}") from error
+    return source
 
 
 def _named(value: Any, field: str, key: str) -> str:

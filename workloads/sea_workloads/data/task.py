@@ -54,6 +54,9 @@ class Task:
     db_path: str | None
     initial_state: Mapping[str, Any] | None
     row: Mapping[str, Any]
+    verification_function: str = ""
+    """Python source that defines `verify(episode)`; where there is one it is a factor of the
+    reward, whether or not the basis names FUNCTION (docs/writing-verifiers.md)."""
 
     @property
     def instructions(self) -> Mapping[str, Any]:

@@ -51,8 +51,21 @@ def tasks(folder: Path, domain: str) -> list[Task]:
 
 
 def policy(folder: Path) -> str:
-    """The agent's policy: `policy.md`, or `main_policy.md` as telecom calls it."""
+    """The agent's policy: `policy.md`, or `main_policy.md` as telecom calls it.
+
+    Telecom's manual of technical support, where the folder has it, belongs to the policy.
+    """
     for name in ("policy.md", "main_policy.md"):
         if (folder / name).is_file():
-            return (folder / name).read_text(encoding="utf-8")
+            text = (folder / name).read_text(encoding="utf-8")
+            manual = folder / "tech_support_manual.md"
+            return _with_manual(text, manual.read_text("utf-8")) if manual.is_file() else text
     raise RowError("", f"the folder {folder} has no policy.md")
+
+
+def _with_manual(policy: str, manual: str) -> str:
+    """Both as tau2-bench shows them to the agent."""
+    return (
+        f"<main_policy>\n{policy}\n</main_policy>\n"
+        f"<tech_support_policy>\n{manual}\n</tech_support_policy>"
+    )

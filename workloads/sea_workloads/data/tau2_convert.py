@@ -1,7 +1,7 @@
 """tau2-bench's files of one domain -> the published layout, ready to be uploaded for a job.
 
-rl.jsonl                     tasks      databases/<domain>_db.json|toml
-sft.jsonl                    dialogues  databases/<domain>_policy.md
+rl.jsonl     tasks      databases/<domain>_db.json|toml, databases/<domain>_user_db.json|toml
+sft.jsonl    dialogues  databases/<domain>_policy.md
 """
 
 from collections.abc import Iterator
@@ -38,6 +38,7 @@ def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Conver
     assert source is not None, "tau2.database has read it"
     db_path = f"databases/{domain.name}_{source.name}"
     policy = tau2.policy(folder)
+    user = tau2.find(folder, "user_db") if domain.user_tools else None
     kept, refused = _split(tau2.tasks(folder, domain.name), drop_nl_assertions)
     files = {
         "rl.jsonl": (rows.dumps(_row(task, db_path)) for task in kept),
@@ -45,6 +46,9 @@ def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Conver
         db_path: iter([source.read_text(encoding="utf-8")]),
         f"databases/{domain.policy_file}": iter([policy]),
     }
+    if user is not None:
+        name = f"databases/{domain.name}_{user.name}"
+        files[name] = iter([user.read_text(encoding="utf-8")])
     return Converted(files, refused)
 
 
@@ -76,6 +80,8 @@ def _row(task: Task, db_path: str) -> dict[str, Any]:
     row = rows.task_row(_identity(task), purpose, _scenario(task), criteria, db_path)
     if task.initial_state:
         row["initial_state"] = dict(task.initial_state)
+    if task.row.get("user_tools"):
+        row["user_tools"] = task.row["user_tools"]
     return row
 
 

@@ -4,6 +4,7 @@ The agent asks who calls, makes the expected calls one a turn, has the customer 
 changes the database, and closes by saying what the task wants to be said.
 """
 
+import json
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -11,11 +12,13 @@ from typing import Any
 from sea_workloads.data.task import Action, Task
 from sea_workloads.domains.base import Domain, Kind
 from sea_workloads.domains.database import Database
-from sea_workloads.episodes.conversation import Conversation, Over, UserNext
+from sea_workloads.episodes import opening
+from sea_workloads.episodes.conversation import Over, UserNext
 from sea_workloads.episodes.limits import Limits
-from sea_workloads.tokens.markup import call_json
+from sea_workloads.tokens.calls import call_json
 from sea_workloads.tokens.messages import AgentTurn, ToolCall
 from sea_workloads.users.scripted import ScriptedUser
+from sea_workloads.users.tools import of_task
 from sea_workloads.verify.verdict import verify
 
 ASK = "Who am I talking to? Please tell me your email, or your name and zip code."
@@ -28,8 +31,8 @@ def play(
     domain: Domain, task: Task, database: Database, policy: str
 ) -> tuple[list[dict[str, Any]], float]:
     """The dialogue, system prompt first, and its reward (judged parts left out)."""
-    conversation = Conversation(domain, domain.open(database), _LIMITS)
-    user = ScriptedUser(task.scenario, seed=0)
+    conversation = opening.conversation(domain, database, task, _LIMITS)
+    user = ScriptedUser(task.scenario, seed=0, tools=of_task(domain, task))
     agent = _turns(domain, task)
     following = conversation.start()
     while not isinstance(following, Over):
@@ -57,9 +60,12 @@ def without_judge(task: Task) -> Task:
 
 def _turns(domain: Domain, task: Task) -> Iterator[AgentTurn]:
     writes = {tool.name for tool in domain.tools if tool.kind is Kind.WRITE}
-    actions = [a for a in task.criteria.actions if a.requestor == "assistant"]
+    actions = task.criteria.actions
     yield AgentTurn(ASK)
     for action in actions:
+        if action.requestor == "user":
+            yield AgentTurn(f"Please do this on your side: {_instruction(action)}")
+            continue
         if action.name in writes:
             yield AgentTurn(f"I am going to do this: {_words(action)}. Do you confirm (yes)?")
         yield AgentTurn("", (ToolCall(action.name, action.arguments),))
@@ -71,6 +77,12 @@ def _turns(domain: Domain, task: Task) -> Iterator[AgentTurn]:
 
 def _words(action: Action) -> str:
     return call_json(action.name, action.arguments)
+
+
+def _instruction(action: Action) -> str:
+    """As a scripted user understands it."""
+    arguments = json.dumps(dict(action.arguments)) if action.arguments else ""
+    return f"{action.name} {arguments}".strip() + "."
 
 
 def _closing(task: Task, ending: str) -> str:

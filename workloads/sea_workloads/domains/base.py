@@ -7,8 +7,10 @@ Errors of tools are results that the agent reads, never exceptions.
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cached_property
 from typing import Any, Protocol
 
+from sea_workloads.domains.arguments import Check, checks
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.overlay import Change
 
@@ -33,6 +35,16 @@ class Tool:
     """JSON schema of the arguments: properties, required, type object."""
     run: Callable[..., Any]
     """`run(state, **arguments)`; raises ToolError for what the caller did wrong."""
+
+    @cached_property
+    def checks(self) -> Mapping[str, Check]:
+        """One check per argument, built from `parameters` at the first call."""
+        return checks(self.parameters)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the arguments that every call gives."""
+        return tuple(self.parameters.get("required", ()))
 
     def schema(self) -> dict[str, Any]:
         """The OpenAI function schema that goes into a prompt."""
@@ -67,8 +79,27 @@ class Environment(Protocol):
         """How that side's database differs from the shared base, sorted by path."""
         ...
 
+    def base(self, requestor: str = "assistant") -> Mapping[str, Any]:
+        """The shared base of that side in the layout of its file, which `changes` refers to."""
+        ...
+
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
-        """Runs a named assertion; raises UnknownAssertionError if the domain has none such."""
+        """Runs a named assertion. Raises UnknownAssertionError if the domain has none such, and
+        ToolError where it can't be answered (what it asks about isn't there)."""
+        ...
+
+    def setup(
+        self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"
+    ) -> None:
+        """Runs a function of a task's initial state; raises ToolError."""
+        ...
+
+    def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
+        """Lays data of a task's initial state over that side's database; raises DatabaseError."""
+        ...
+
+    def freeze(self, initial: str) -> Database:
+        """The present state as a base for episodes; the environment must not be used any more."""
         ...
 
 

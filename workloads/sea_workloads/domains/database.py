@@ -1,11 +1,15 @@
 """Databases as bytes -> `Database`, the immutable base that all episodes of a file share."""
 
 import json
+import re
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sea_workloads.domains.overlay import Tables
+
+_SUFFIX = re.compile(r"\.(json|toml)(\.\w+)?$")
 
 
 class DatabaseError(ValueError):
@@ -17,11 +21,16 @@ class Database:
     """Both sides' tables. Treat as frozen: episodes share it.
 
     `memo` keeps what was computed from this very base (expected end states); it dies with it.
+    Where `user` is the very object `agent`, both sides work on one database.
     """
 
     agent: Tables
     user: Tables = field(default_factory=dict)
     memo: dict[Any, Any] = field(default_factory=dict, repr=False)
+    session: Mapping[str, Any] = field(default_factory=dict)
+    """What an episode's scratch space begins with."""
+    initial: str = ""
+    """The initial state that this base has been given, by `initial.identity`; empty for none."""
 
 
 def parse_tables(data: bytes, name: str) -> dict[str, Any]:
@@ -38,6 +47,23 @@ def parse_tables(data: bytes, name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise DatabaseError(f"The database {name} must be an object of tables at its top level.")
     return value
+
+
+def parse_user_tables(data: bytes | None) -> dict[str, Any]:
+    """The user's database file of either kind; empty without one. TOML can't begin with a brace."""
+    if data is None:
+        return {}
+    return parse_tables(data, "user_db" + (".json" if data.lstrip()[:1] == b"{" else ".toml"))
+
+
+def user_files(name: str) -> list[str]:
+    """Where the user's database lies beside the agent's: `x_db.toml` has `x_user_db.json|toml`.
+
+    The agent's file may be packed (`x_db.toml.gz`), the user's is small and isn't.
+    """
+    stem = _SUFFIX.sub("", name)
+    user = f"{stem[:-2]}user_db" if stem.endswith("db") else f"{stem}_user_db"
+    return [f"{user}.json", f"{user}.toml"]
 
 
 def require_tables(tables: dict[str, Any], wanted: tuple[str, ...], name: str) -> None:

@@ -1,17 +1,21 @@
 """The one implementation of `Environment`: overlays, tools by name, errors as results."""
 
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
+from sea_workloads.domains import merging
 from sea_workloads.domains.base import Tool, ToolError, ToolResult, UnknownAssertionError
 from sea_workloads.domains.database import Database
-from sea_workloads.domains.overlay import Change, Overlay
+from sea_workloads.domains.overlay import Change, Overlay, Tables
 from sea_workloads.domains.toolkit import check_arguments
 
 Index = TypeVar("Index")
 Assertion = Callable[..., bool]
+Layout = Callable[[Mapping[str, Any]], Tables]
+"""One side's database as its file has it -> tables; raises DatabaseError."""
 
 
 class State:
@@ -21,15 +25,34 @@ class State:
 
     def __init__(self, database: Database) -> None:
         self.agent = Overlay(database.agent)
-        self.user = Overlay(database.user)
-        self.session: dict[str, Any] = {}
+        self.user = self.agent if database.user is database.agent else Overlay(database.user)
+        self.session: dict[str, Any] = dict(database.session)
         self.memo = database.memo
+
+    def side(self, requestor: str) -> Overlay:
+        """The database of the agent or of the user."""
+        return self.user if requestor == "user" else self.agent
 
     def indexed(self, name: str, build: Callable[[], Index]) -> Index:
         """An index over parts of the base that no tool changes, built once per database."""
         known: Index | None = self.memo.get(("index", name))
         if known is None:
             known = self.memo["index", name] = build()
+        return known
+
+    def text(self, table: str, key: str) -> str:
+        """A record of the agent's side as JSON, null without one.
+
+        Texts of untouched records are made once and shared by all episodes.
+        """
+        if self.agent.owns(table, key):
+            return json.dumps(self.agent.get(table, key))
+        known: str | None = self.memo.get(("text", table, key))
+        if known is None:
+            found = self.agent.get(table, key)
+            known = json.dumps(found)
+            if found is not None:
+                self.memo["text", table, key] = known
         return known
 
 
@@ -40,36 +63,62 @@ class Toolbox:
     agent: Mapping[str, Tool]
     user: Mapping[str, Tool]
     assertions: Mapping[str, Assertion]
+    setup: Mapping[str, Mapping[str, Tool]] = field(default_factory=dict)
+    """By requestor, what initial states may call besides the tools."""
+    sync: Callable[[State], None] | None = None
+    """Carries over what one side's change means to the other; runs after calls that wrote."""
+    listed: Collection[str] = ()
+    """Tables that are lists in the database's own layout."""
+    layouts: Mapping[str, Layout] = field(default_factory=dict)
+    """By requestor, how data of an initial state are read."""
+    one_database: bool = False
+    """tau2's mock: initial data for one side make its database that of both."""
     separators: tuple[str, str] = (", ", ": ")
     """Of the JSON in results: tau2 writes spaces, the shop's dialogues are compact."""
+
+    @cached_property
+    def encode(self) -> Callable[[Any], str]:
+        """A result as JSON; one encoder for all calls, where `json.dumps` makes one for each."""
+        return json.JSONEncoder(separators=self.separators).encode
+
+    def tools(self, requestor: str) -> Mapping[str, Tool]:
+        return self.user if requestor == "user" else self.agent
+
+    def function(self, name: str, requestor: str) -> Tool | None:
+        """What an initial state may call by this name."""
+        tables = (self.setup.get(requestor, {}), self.tools(requestor))
+        return next((table[name] for table in tables if name in table), None)
 
 
 class ToolEnvironment:
     """One episode's world over a shared database."""
 
-    __slots__ = ("_box", "_state", "database")
+    __slots__ = ("_box", "_state", "_synced", "database")
 
     def __init__(self, database: Database, box: Toolbox) -> None:
         self.database = database
         self._box = box
         self._state = State(database)
+        self._synced = 0
 
     def call(
         self, name: str, arguments: Mapping[str, Any], requestor: str = "assistant"
     ) -> ToolResult:
-        tools = self._box.user if requestor == "user" else self._box.agent
-        tool = tools.get(name)
+        tool = self._box.tools(requestor).get(name)
         if tool is None:
             return ToolResult(f"Error: Tool '{name}' not found.", True)
         try:
-            check_arguments(tool, arguments)
-            return ToolResult(self._text(tool.run(self._state, **arguments)))
-        except ToolError as error:
+            return ToolResult(self._text(self._run(tool, arguments)))
+        except (ToolError, ArithmeticError) as error:
+            # A number that is too large for a sum is the caller's mistake like any other.
             return ToolResult(f"Error: {error}", True)
 
     def changes(self, requestor: str = "assistant") -> list[Change]:
-        overlay = self._state.user if requestor == "user" else self._state.agent
-        return overlay.changes()
+        return self._state.side(requestor).changes(self._box.listed)
+
+    def base(self, requestor: str = "assistant") -> Mapping[str, Any]:
+        side = State(self.database).side(requestor)
+        return merging.raw(side, self._box.listed)
 
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
         assertion = self._box.assertions.get(function)
@@ -78,9 +127,52 @@ class ToolEnvironment:
             raise UnknownAssertionError(
                 f"The domain has no assertion {function!r}; it knows {known}."
             )
-        return assertion(self._state, **arguments)
+        found = assertion(self._state, **arguments)
+        self._sync()
+        return found
+
+    def setup(
+        self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"
+    ) -> None:
+        found = self._box.function(function, requestor)
+        if found is None:
+            raise ToolError(f"the domain has no function {function!r} of the {requestor}")
+        self._run(found, arguments)
+
+    def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
+        box = self._box
+        base = merging.raw(self._state.side(requestor), box.listed)
+        tables = merging.laid_over(base, data, box.layouts.get(requestor))
+        other = self._state.side("assistant" if requestor == "user" else "user").folded()
+        both = (tables, tables) if box.one_database else (tables, other)
+        agent, user = both if requestor != "user" else both[::-1]
+        self._state = State(Database(agent, user, session=self._state.session))
+        self._synced = -1
+        self._sync()
+
+    def freeze(self, initial: str) -> Database:
+        agent = self._state.agent.folded()
+        one = self._state.user is self._state.agent
+        user = agent if one else self._state.user.folded()
+        return Database(agent, user, session=self._state.session, initial=initial)
+
+    def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Any:
+        check_arguments(tool, arguments)
+        result = tool.run(self._state, **arguments)
+        self._sync()
+        return result
+
+    def _sync(self) -> None:
+        sync, state = self._box.sync, self._state
+        if sync is None:
+            return
+        writes = state.agent.writes + state.user.writes
+        if writes != self._synced:
+            sync(state)
+            # Its own writes need no other round: a second run would change nothing.
+            self._synced = state.agent.writes + state.user.writes
 
     def _text(self, value: Any) -> str:
         if isinstance(value, str):
             return value
-        return json.dumps(value, separators=self._box.separators)
+        return self._box.encode(value)

@@ -4,12 +4,12 @@ A database is `{table: {key: record}}`. Records of the base are shared by all op
 are never written; the first `edit` of a record copies that one record.
 """
 
-import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 Record = Mapping[str, Any]
-Tables = Mapping[str, Mapping[str, Record]]
+Tables = Mapping[str, Mapping[str, Any]]
+"""Records by table and key. A table may also hold plain values (a phone's switches by name)."""
 Change = dict[str, Any]
 """`{"path": JSON pointer, "value": new value}`; a removed place has `"removed": True` instead."""
 
@@ -17,9 +17,13 @@ Change = dict[str, Any]
 class Overlay:
     """One episode's view of one side's tables."""
 
+    __slots__ = ("_base", "_own", "writes")
+
     def __init__(self, base: Tables) -> None:
         self._base = base
-        self._own: dict[tuple[str, str], dict[str, Any]] = {}
+        self._own: dict[tuple[str, str], Any] = {}
+        self.writes = 0
+        """Grows with every write, so that who watches a database knows when to look again."""
 
     def get(self, table: str, key: str) -> Record | None:
         """The record for reading only, or None. Any key is fine, also one of a wrong type."""
@@ -28,22 +32,39 @@ class Overlay:
             return own
         return self._base[table].get(key) if isinstance(key, str) else None
 
+    def value(self, table: str, key: str) -> Any:
+        """A plain value of a table that has this key; unlike a record it may be null."""
+        place = (table, key)
+        return self._own[place] if place in self._own else self._base[table][key]
+
+    def set(self, table: str, key: str, value: Any) -> None:
+        """Replaces a plain value; one that is there already costs nothing."""
+        if self.value(table, key) != value:
+            self._own[table, key] = value
+            self.writes += 1
+
     def owns(self, table: str, key: str) -> bool:
         """Whether this episode has its own copy of the record."""
         return (table, key) in self._own
 
+    def touched(self, table: str) -> bool:
+        """Whether this episode has its own copy of any record of the table."""
+        return any(owned == table for owned, _ in self._own)
+
     def edit(self, table: str, key: str) -> dict[str, Any]:
         """The record for writing; it must exist."""
-        own = self._own.get((table, key))
+        self.writes += 1
+        own: dict[str, Any] | None = self._own.get((table, key))
         if own is None:
-            own = self._own[table, key] = copy.deepcopy(dict(self._base[table][key]))
+            own = self._own[table, key] = _copied(self._base[table][key])
         return own
 
     def put(self, table: str, key: str, record: dict[str, Any]) -> None:
         """Adds or replaces a whole record."""
+        self.writes += 1
         self._own[table, key] = record
 
-    def items(self, table: str) -> Iterator[tuple[str, Record]]:
+    def items(self, table: str) -> Iterator[tuple[str, Any]]:
         """All records of a table, the base's order first, then what was added."""
         for key, record in self._base[table].items():
             yield key, self._own.get((table, key), record)
@@ -51,20 +72,51 @@ class Overlay:
             if owned_table == table and key not in self._base[table]:
                 yield key, record
 
-    def changes(self) -> list[Change]:
-        """What differs from the base, sorted by path; equal lists mean equal databases."""
+    def changes(self, listed: Collection[str] = ()) -> list[Change]:
+        """What differs from the base, sorted by path; equal lists mean equal databases.
+
+        `listed` names the tables that are lists in the database's own layout: a list is one value,
+        so such a table appears whole, in the base's order.
+        """
         found: list[Change] = []
-        for (table, key), record in self._own.items():
-            path = f"/{table}/{_escape(key)}"
-            base = self._base[table].get(key)
-            if base is None:
-                found.append({"path": path, "value": record})
-            else:
-                found.extend(_differences(path, base, record))
+        lists: set[str] = set()
+        for (table, key), value in self._own.items():
+            differences = self._changes_at(table, key, value)
+            if table not in listed:
+                found.extend(differences)
+            elif table not in lists and next(differences, None) is not None:
+                lists.add(table)
+                whole = [record for _, record in self.items(table)]
+                found.append({"path": f"/{table}", "value": whole})
         return sorted(found, key=lambda change: str(change["path"]))
 
+    def _changes_at(self, table: str, key: str, value: Any) -> Iterator[Change]:
+        path, base = f"/{table}/{_escape(key)}", self._base[table]
+        if key in base:
+            yield from differences(path, base[key], value)
+        else:
+            yield {"path": path, "value": value}
 
-def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+    def folded(self) -> Tables:
+        """Base and changes as tables of their own, what is unchanged still shared.
+
+        The overlay must not be written any more.
+        """
+        tables = {name: dict(records) for name, records in self._base.items() if self.touched(name)}
+        for (table, key), value in self._own.items():
+            tables[table][key] = value
+        return {**self._base, **tables}
+
+
+def _copied(value: Any) -> Any:
+    """A copy of a JSON value. `copy.deepcopy` looks for cycles and takes over twice as long."""
+    if isinstance(value, dict):
+        return {key: _copied(part) for key, part in value.items()}
+    return [_copied(part) for part in value] if isinstance(value, list) else value
+
+
+def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
+    """How one JSON value differs from another; lists are compared whole."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in old:
             if key not in new:
@@ -74,7 +126,7 @@ def _differences(path: str, old: Any, new: Any) -> Iterator[Change]:
             if key not in old:
                 yield {"path": place, "value": value}
             else:
-                yield from _differences(place, old[key], value)
+                yield from differences(place, old[key], value)
     elif old != new or isinstance(old, bool) != isinstance(new, bool):
         yield {"path": path, "value": new}
 

@@ -3,15 +3,16 @@
 `Episode` adds tokens to it; the generator of SFT dialogues uses it as it is.
 """
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sea_workloads.domains.base import Domain, Environment
+from sea_workloads.episodes import views
 from sea_workloads.episodes.limits import Limits, Stop
+from sea_workloads.episodes.repetition import Repetition
 from sea_workloads.tokens.messages import AgentTurn, Message
-from sea_workloads.users.base import Signal, signal_in, spoken
+from sea_workloads.users.base import Reply, Signal, signal_in, spoken
 
 _STOPS = {
     Signal.STOP: Stop.USER_STOP,
@@ -48,26 +49,73 @@ Next = UserNext | AgentNext | Over
 class Conversation:
     """The messages of one episode and the world they act on."""
 
-    def __init__(self, domain: Domain, environment: Environment, limits: Limits) -> None:
+    def __init__(
+        self,
+        domain: Domain,
+        environment: Environment,
+        limits: Limits,
+        history: Sequence[Message] = (),
+    ) -> None:
+        """`history`: the messages that the episode begins with (`initial.messages`)."""
         self.environment = environment
-        self.messages: list[dict[str, Any]] = []
+        self.messages: list[dict[str, Any]] = [dict(message) for message in history]
         self.turns = 0
         self._limits = limits
+        self._tools = domain.tools
         self._bad_turns_left = domain.max_bad_turns
-        self._last = ""
-        self._repeats = 0
+        self._user_calls = 0
+        self._repetition = Repetition(limits.max_repeats)
+
+    @property
+    def parameters(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schema of the arguments, by name of the agent's tool."""
+        return {tool.name: tool.parameters for tool in self._tools}
 
     def start(self) -> Next:
-        """The user speaks first."""
-        return UserNext(())
+        """The user speaks first, unless a history says otherwise."""
+        if not self.messages:
+            return UserNext(())
+        last = self.messages[-1]
+        if last["role"] == "user":
+            return self._heard(str(last["content"]))
+        if last["role"] == "tool" and not views.is_users_own(last):
+            return AgentNext(results=views.answers(self.messages))
+        return UserNext(spoken(self.messages))
 
-    def user(self, text: str) -> Next:
-        """The user said this; a signal in it ends the dialogue."""
-        self.messages.append({"role": "user", "content": text})
+    def user(self, reply: Reply) -> Next:
+        """The user said this, or makes these calls; a signal in a text ends the dialogue."""
+        turn = AgentTurn(reply) if isinstance(reply, str) else reply
+        if turn.tool_calls or turn.error:
+            return self._act(turn)
+        self._user_calls = 0
+        said = views.last_words(self.messages)
+        self.messages.append({"role": "user", "content": turn.text})
+        following = self._heard(turn.text)
+        looping = not isinstance(following, Over) and self._repetition.talk(said, turn.text)
+        return Over(Stop.LOOP) if looping else following
+
+    def _heard(self, text: str) -> Next:
         signal = signal_in(text)
-        if signal is not None:
-            return Over(_STOPS[signal])
-        return self._agent(AgentNext(user_text=text))
+        return self._agent(AgentNext(user_text=text)) if signal is None else Over(_STOPS[signal])
+
+    def _act(self, turn: AgentTurn) -> Next:
+        """The user's own calls: results go back to the user, the agent sees nothing of it."""
+        calls = [call.as_dict() for call in turn.tool_calls]
+        message: dict[str, Any] = {"role": "user", "content": turn.text}
+        self.messages.append(message | ({"error": turn.error} if turn.error else {}))
+        if calls:
+            self.messages[-1]["tool_calls"] = calls
+        results = [
+            self.environment.call(call.name, call.arguments, "user").content
+            for call in turn.tool_calls
+        ] or [f"Error: {turn.error}"]
+        self.messages += [
+            {"role": "tool", "requestor": "user", "content": content} for content in results
+        ]
+        self._user_calls += 1
+        if self._user_calls > self._limits.max_user_calls:
+            return Over(Stop.USER_STUCK)
+        return UserNext(spoken(self.messages))
 
     def agent(self, turn: AgentTurn) -> Next:
         """The agent's turn: its calls are made, its text goes to the user."""
@@ -75,13 +123,11 @@ class Conversation:
         self.messages.append(turn.as_message())
         if turn.error:
             return self._bad(turn)
-        if self._looping(turn):
-            return Over(Stop.LOOP)
         if not turn.tool_calls:
             return UserNext(spoken(self.messages))
-        return self._answer(
-            [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
-        )
+        results = [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
+        following = self._answer(results)
+        return Over(Stop.LOOP) if self._looping(turn, results) else following
 
     def _bad(self, turn: AgentTurn) -> Next:
         self.messages[-1]["error"] = turn.error
@@ -99,8 +145,6 @@ class Conversation:
     def _agent(self, following: AgentNext) -> Next:
         return Over(Stop.MAX_TURNS) if self.turns >= self._limits.max_turns else following
 
-    def _looping(self, turn: AgentTurn) -> bool:
-        written = json.dumps(turn.as_message(), sort_keys=True)
-        self._repeats = self._repeats + 1 if written == self._last else 1
-        self._last = written
-        return self._repeats >= self._limits.max_repeats
+    def _looping(self, turn: AgentTurn, results: Sequence[str]) -> bool:
+        steps = zip(turn.tool_calls, results, strict=True)
+        return any(self._repetition.call(c.name, c.arguments, text) for c, text in steps)

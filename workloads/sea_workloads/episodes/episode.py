@@ -12,10 +12,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sea_workloads.episodes import views
 from sea_workloads.episodes.conversation import AgentNext, Conversation, Next, Over, UserNext
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.tokens.messages import Message
 from sea_workloads.tokens.renderer import Renderer
+from sea_workloads.users.base import Reply
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,9 @@ class Episode:
     def start(self) -> Effect:
         return self._effect(self.conversation.start())
 
-    def on_user(self, text: str) -> Effect:
-        """The user's reply to NeedUser."""
-        return self._effect(self.conversation.user(text))
+    def on_user(self, reply: Reply) -> Effect:
+        """The user's reply to NeedUser; after calls of its own the user is needed again."""
+        return self._effect(self.conversation.user(reply))
 
     def on_agent(
         self, ids: Sequence[int], logprobs: Sequence[float], versions: Sequence[int]
@@ -91,7 +93,8 @@ class Episode:
         count = ids.index(end) + 1 if end in ids else len(ids)
         self._extend(ids[:count], 1, logprobs[:count], versions[:count])
         self.generated += count
-        return self._effect(self.conversation.agent(self._renderer.parse(ids[:count])))
+        turn = self._renderer.parse(ids[:count], self.conversation.parameters)
+        return self._effect(self.conversation.agent(turn))
 
     def _effect(self, following: Next) -> Effect:
         if isinstance(following, Over):
@@ -106,11 +109,11 @@ class Episode:
         return NeedGeneration(self.tokens, min(room, self._limits.max_tokens_per_turn))
 
     def _ids(self, following: AgentNext) -> list[int]:
+        if not self.tokens:
+            said = views.of_agent(self.conversation.messages)
+            return self._renderer.opening(self._system_prompt, said)
         if following.results:
             return self._renderer.tool_results(following.results)
-        if not self.tokens:
-            first = {"role": "user", "content": following.user_text}
-            return self._renderer.opening(self._system_prompt, [first])
         return self._renderer.user_message(following.user_text)
 
     def _extend(

@@ -17,7 +17,9 @@ class Stop(StrEnum):
     TURN_TOO_LONG = "TurnTooLong"
     """A turn reached its token limit before its end tag."""
     LOOP = "Loop"
-    """The agent repeated the very same turn."""
+    """The agent repeated the very same step, and the world its answer."""
+    USER_STUCK = "UserStuck"
+    """The user went on making calls of its own without a word to the agent."""
 
 
 ENDED_BY_USER = frozenset({Stop.USER_STOP, Stop.TRANSFER, Stop.OUT_OF_SCOPE})
@@ -31,4 +33,7 @@ class Limits:
     max_tokens_per_turn: int
     context_length: int
     max_repeats: int = 3
-    """The same turn this many times in a row ends the episode."""
+    """Identical calls with identical results (or texts with identical answers) in a row that end
+    the episode."""
+    max_user_calls: int = 30
+    """A user's turns with calls of its own between two texts; one more ends the episode."""

@@ -5,8 +5,10 @@ import logging
 import shutil
 from pathlib import Path
 
+from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.store.urls import folder, join
+from sea_workloads.tokens.folder import FILES as TEMPLATE_FILES
 
 _log = logging.getLogger(__name__)
 _DONE = ".complete"
@@ -27,11 +29,16 @@ def fetch(store: ObjectStore, url: str, target: Path) -> Path:
 
 
 def fetch_tokenizer(store: ObjectStore, url: str, target: Path) -> Path:
-    """Downloads only what a renderer needs."""
+    """Downloads only what a renderer needs: the tokenizer, and the chat template where it lies."""
     target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         body = store.get(join(folder(url), name))
         if name == "config.json":
             json.loads(body)
         (target / name).write_bytes(body)
+    for name in TEMPLATE_FILES:
+        try:
+            (target / name).write_bytes(store.get(join(folder(url), name)))
+        except ObjectNotFoundError:
+            (target / name).unlink(missing_ok=True)
     return target

@@ -4,13 +4,13 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from sea_workloads.data import database_files
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 
 KEPT = 64
-_USER_FILES = ("user_db.json", "user_db.toml")
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,18 @@ class Databases:
         folder, _, name = url.rpartition("/")
         user = None
         if domain.user_tools:
-            user = self._first([f"{folder}/{file}" for file in _USER_FILES])
-        database = domain.parse(self._store.get(url), name, user)
+            user = self._first([f"{folder}/{file}" for file in user_files(name)])
+        database = database_files.parse(domain, self._store.get(url), name, user)
         return World(database, domain.system_prompt(self._policy(domain, folder)))
 
     def _policy(self, domain: Domain, folder: str) -> str | None:
-        """The policy lies beside the database, or where the folders of databases begin."""
+        """The policy lies beside the database, or where the folders of databases begin.
+
+        Beside it `policy.md` will do: so `sea data world` and tau2-bench name it.
+        """
         if domain.policy_file is None:
             return None
-        places = [f"{folder}/{domain.policy_file}"]
+        places = [f"{folder}/{domain.policy_file}", f"{folder}/policy.md"]
         parent = folder.rpartition("/")[0]
         if parent.count("/") > 2:
             places.append(f"{parent}/{domain.policy_file}")

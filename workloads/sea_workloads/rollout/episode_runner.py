@@ -14,17 +14,21 @@ from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, UnknownAssertionError
 from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
-from sea_workloads.episodes.conversation import Conversation
+from sea_workloads.episodes import opening
 from sea_workloads.episodes.episode import Done, Episode, NeedUser
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.rollout.databases import Databases
 from sea_workloads.rollout.policy import Policy, PolicyUnavailableError
+from sea_workloads.rollout.scoring import Scoring, details_of
 from sea_workloads.rollout.simulated_users import UnknownUserEngineError
 from sea_workloads.store.errors import StoreError
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.base import User, UserUnavailableError
-from sea_workloads.verify.verdict import UnverifiableTaskError, verify
+from sea_workloads.verify.judge import JudgeUnavailableError
+from sea_workloads.verify.sandbox.errors import SandboxError
+from sea_workloads.verify.verdict import UnverifiableTaskError
 from sea_workloads.wire.rollouts import EpisodeResult, Lease, Trajectory
 
 _log = logging.getLogger(__name__)
@@ -42,9 +46,12 @@ class NoDatabaseError(ValueError):
 
 EXPECTED = (
     DatabaseError,
+    InitialStateError,
+    JudgeUnavailableError,
     NoDatabaseError,
     PolicyUnavailableError,
     RowError,
+    SandboxError,
     StoreError,
     UnknownAssertionError,
     UnknownDomainError,
@@ -73,9 +80,10 @@ class EpisodeRunner:
         renderer: Renderer,
         users: Users,
         databases: Databases,
+        scoring: Scoring,
     ) -> None:
         self._identity, self._policy, self._renderer = identity, policy, renderer
-        self._users, self._databases = users, databases
+        self._users, self._databases, self._scoring = users, databases, scoring
 
     async def run(self, lease: Lease) -> EpisodeResult:
         """Never raises: what could not be judged has reward None and a sentence."""
@@ -83,10 +91,11 @@ class EpisodeRunner:
         try:
             domain = registry.get(lease.domain)
             task = rl.task(lease.task, lease.domain)
-            episode = await self._open(lease, domain)
+            episode = await self._open(lease, domain, task)
             stop = await self._talk(episode, self._users.user(lease, task), lease)
-            verdict = verify(
-                domain, task, episode.conversation.environment, episode.transcript, stop
+            environment = episode.conversation.environment
+            verdict = await self._scoring.verdict(
+                lease, domain, task, environment, episode.transcript, stop
             )
         except EXPECTED as error:
             return self._unjudged(lease, f"{error}", started)
@@ -107,10 +116,10 @@ class EpisodeRunner:
             stop=str(stop),
             transcript=episode.transcript,
             seconds=time.monotonic() - started,
-            details=dict(verdict.parts),
+            details=details_of(verdict),
         )
 
-    async def _open(self, lease: Lease, domain: Domain) -> Episode:
+    async def _open(self, lease: Lease, domain: Domain, task: Task) -> Episode:
         if lease.database is None:
             raise NoDatabaseError(
                 f"The task of lease {lease.lease_id} names no database: give its row a db_path."
@@ -120,8 +129,9 @@ class EpisodeRunner:
             max_turns=lease.max_turns,
             max_tokens_per_turn=lease.max_tokens_per_turn,
             context_length=lease.context_length,
+            max_repeats=lease.max_repeats,
         )
-        conversation = Conversation(domain, domain.open(world.database), limits)
+        conversation = opening.conversation(domain, world.database, task, limits)
         return Episode(conversation, self._renderer, world.system_prompt, limits)
 
     async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:

@@ -1,17 +1,22 @@
 """The user of one episode, by the lease's settings."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import aiohttp
 
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
+from sea_workloads.domains.base import Tool
 from sea_workloads.rollout.user_pool import UserPool
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.base import User
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.model import ModelUser
 from sea_workloads.users.scripted import ScriptedUser
+from sea_workloads.users.tools import of_task
 from sea_workloads.wire.rollouts import Lease
 
 API_KEY_VARIABLE = "SEA_USER_API_KEY"
@@ -38,15 +43,16 @@ class SimulatedUsers:
     def user(self, lease: Lease, task: Task) -> User:
         """Raises UnknownUserEngineError."""
         scenario: dict[str, Any] = dict(task.scenario)
+        tools = of_task(registry.get(task.domain), task)
         if lease.user.engine == "Scripted":
-            return ScriptedUser(scenario, lease.seed)
+            return ScriptedUser(scenario, lease.seed, tools)
         if lease.user.engine == "Vllm":
-            return self._model(lease, scenario)
+            return self._model(lease, scenario, tools)
         if lease.user.engine == "External":
-            return self._external(lease, scenario)
+            return self._external(lease, scenario, tools)
         raise UnknownUserEngineError(f"There is no user engine {lease.user.engine!r}.")
 
-    def _model(self, lease: Lease, scenario: dict[str, Any]) -> User:
+    def _model(self, lease: Lease, scenario: dict[str, Any], tools: Sequence[Tool]) -> User:
         generate = self._pool.generator(lease.user.temperature, [self._renderer.end_id])
         return ModelUser(
             scenario,
@@ -54,17 +60,17 @@ class SimulatedUsers:
             generate,
             context_length=self._context_length,
             max_tokens=lease.user.max_tokens,
+            tools=tools,
         )
 
-    def _external(self, lease: Lease, scenario: dict[str, Any]) -> User:
+    def _external(self, lease: Lease, scenario: dict[str, Any], tools: Sequence[Tool]) -> User:
         if not lease.user.url or not lease.user.model:
             raise UnknownUserEngineError("An External user needs userModel.url and model.")
-        return ExternalUser(
-            scenario,
-            self._http,
+        address = Address(
             url=lease.user.url,
             model=lease.user.model,
             api_key=os.environ.get(API_KEY_VARIABLE, ""),
             temperature=lease.user.temperature,
             max_tokens=lease.user.max_tokens,
         )
+        return ExternalUser(scenario, ChatEndpoint(self._http, address), tools)

@@ -25,6 +25,7 @@ from sea_workloads.rollout.engine_state import EngineState
 from sea_workloads.rollout.episode_runner import EpisodeRunner, Identity
 from sea_workloads.rollout.heartbeat import beat
 from sea_workloads.rollout.policy import Policy
+from sea_workloads.rollout.scoring import Scoring
 from sea_workloads.rollout.settings import Settings, from_environment
 from sea_workloads.rollout.simulated_users import SimulatedUsers
 from sea_workloads.rollout.updater import Updater
@@ -32,6 +33,8 @@ from sea_workloads.rollout.user_pool import UserPool
 from sea_workloads.rollout.watcher import watch
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.tokens.renderer import Renderer
+from sea_workloads.tokens.style import call_format
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
@@ -67,17 +70,26 @@ class Worker:
         policy, _ = await self._renderer(store, "policy")
         user, context_length = await self._renderer(store, "user")
         users = SimulatedUsers(self.http, self.pool, user, context_length)
+        sandbox = FunctionSandbox()
         runner = EpisodeRunner(
-            self.identity, Policy(self.engine, self.state), policy, users, Databases(store)
+            self.identity,
+            Policy(self.engine, self.state),
+            policy,
+            users,
+            Databases(store),
+            Scoring(self.http, sandbox),
         )
         self.loop = AgentLoop(self.client, self.state, self.identity, runner.run)
-        await self.loop.run()
+        try:
+            await self.loop.run()
+        finally:
+            await sandbox.close()
 
     async def _renderer(self, store: ObjectStore, stream: str) -> tuple[Renderer, int]:
         reply = await self._model(stream)
         target = self.settings.data_dir / f"tokenizer-{stream}"
         await asyncio.to_thread(base_model.fetch_tokenizer, store, reply.url, target)
-        return Renderer.load(target), reply.context_length
+        return Renderer.load(target, call_format(reply.tool_format)), reply.context_length
 
     async def _model(self, stream: str) -> ModelReply:
         while True:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Message = Mapping[str, Any]
-"""`{"role": system|user|assistant|tool, "content": str, "tool_calls": [{name, arguments}]}`."""
+"""`{"role": system|user|assistant|tool, "content": str, "tool_calls": [{name, arguments}],
+"thinking": str}`; the last two on an assistant's turn only, and only where there are any."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,8 @@ class AgentTurn:
 
     def as_message(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": self.text}
+        if self.thinking:
+            message["thinking"] = self.thinking
         if self.tool_calls:
             message["tool_calls"] = [call.as_dict() for call in self.tool_calls]
         return message

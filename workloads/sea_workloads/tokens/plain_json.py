@@ -18,8 +18,13 @@ def loads(text: str) -> Any:
         value = json.loads(text, parse_constant=_refuse)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    _check(value, _DEEPEST)
+    check(value)
     return value
+
+
+def check(value: Any) -> None:
+    """Raises ValueError where a value, whatever it came from, could not be carried on."""
+    _check(value, _DEEPEST)
 
 
 def _refuse(name: str) -> NoReturn:

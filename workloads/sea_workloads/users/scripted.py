@@ -4,10 +4,12 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from sea_workloads.domains.base import Tool
 from sea_workloads.domains.shop.customer import Customer
 from sea_workloads.domains.shop.scenario import Script
-from sea_workloads.tokens.messages import Message
-from sea_workloads.users.base import Signal
+from sea_workloads.tokens.messages import AgentTurn, Message
+from sea_workloads.users.base import Reply, Signal
+from sea_workloads.users.obedience import asked_for
 
 _PATIENCE = 40
 """Texts of a reader before it leaves, so that no dialogue is endless."""
@@ -16,19 +18,26 @@ _PATIENCE = 40
 class ScriptedUser:
     """Plays a task's scenario: the shop's customer by its script, others by their instructions."""
 
-    def __init__(self, scenario: Mapping[str, Any], seed: int) -> None:
+    def __init__(self, scenario: Mapping[str, Any], seed: int, tools: Sequence[Tool] = ()) -> None:
+        """`tools` are the user's own (telecom); the agent has them used by naming them."""
+        self._tools = {tool.name: tool for tool in tools}
         rng = random.Random(seed)  # noqa: S311 - phrasing, not secrets
         script = scenario.get("script")
         self._customer: Customer | _Reader = (
             Customer(Script.from_dict(script), rng) if script else _Reader(scenario)
         )
 
-    async def reply(self, heard: Sequence[Message]) -> str:
+    async def reply(self, heard: Sequence[Message]) -> Reply:
         return self.say(heard)
 
-    def say(self, heard: Sequence[Message]) -> str:
+    def say(self, heard: Sequence[Message]) -> Reply:
         """The same without a loop, for generators of dialogues."""
+        if heard and heard[-1]["role"] == "tool":
+            return f"I did that. It says: {heard[-1]['content']}"
         agent = [str(turn["content"]) for turn in heard if turn["role"] == "assistant"]
+        call = asked_for(agent[-1], self._tools) if agent else None
+        if call is not None:
+            return AgentTurn("", (call,))
         return self._customer.say(agent[-1] if agent else None)
 
 
@@ -46,8 +55,9 @@ class _Reader:
         self._patience = _PATIENCE
 
     def say(self, agent: str | None) -> str:
+        first = self._patience == _PATIENCE
         self._patience -= 1
-        if self._lines and agent is None:
+        if self._lines and (agent is None or first):
             return self._lines.pop(0)
         if agent and "TRANSFERRED TO A HUMAN" in agent.upper():
             return Signal.TRANSFER

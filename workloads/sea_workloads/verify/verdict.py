@@ -1,18 +1,21 @@
 """`verify`: one finished episode -> reward and its parts.
 
 Follows tau2-bench: a dialogue that didn't end by the user's word earns 0; otherwise the reward is
-the product of the parts that the task's `reward_basis` names.
+the product of the parts that the task's `reward_basis` names. Parts that take a judge model or run
+code of the row are `verifier.Verifier`'s.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from sea_workloads.data.task import Task
-from sea_workloads.domains import registry
+from sea_workloads.domains import initial, registry
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.episodes.limits import ENDED_BY_USER, Stop
 from sea_workloads.tokens.messages import Message
 from sea_workloads.verify.actions import made_all
+from sea_workloads.verify.assertions import holds
 from sea_workloads.verify.expected import matches
 from sea_workloads.verify.said import communicated
 
@@ -23,30 +26,46 @@ class UnverifiableTaskError(ValueError):
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reward` is 0 or 1; `parts` holds every checked part by its name in the basis."""
+    """`reward` is the product of `parts`, 0 to 1; a part that couldn't matter is left out."""
 
     reward: float
     parts: dict[str, float]
+    """Every checked part by its name in the basis; FUNCTION is the row's own function."""
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    """What a function or a judge said about its part."""
 
 
-def check_verifiable(task: Task) -> None:
-    """Raises UnverifiableTaskError for a task that this version can't set up or score.
+def needs_judge(task: Task) -> bool:
+    """Whether a part of the reward is a judge model's."""
+    return "NL_ASSERTION" in task.criteria.reward_basis and bool(task.criteria.nl_assertions)
 
-    Called when data are loaded, so that no episode is spent on such a task.
+
+def check_verifiable(task: Task, *, judged: bool = False) -> None:
+    """Raises UnverifiableTaskError for a task that can't be set up or scored.
+
+    Called when data are loaded, so that no episode is spent on such a task. `judged`: there is a
+    judge model.
     """
-    criteria = task.criteria
-    if "NL_ASSERTION" in criteria.reward_basis and criteria.nl_assertions:
+    if needs_judge(task) and not judged:
         raise UnverifiableTaskError(
-            f"Task {task.key} has {len(criteria.nl_assertions)} assertion(s) in natural language, "
-            "which take a judge model: leave the task out, or take NL_ASSERTION out of its "
-            "reward_basis (`sea data tau2 --drop-nl-assertions`)."
+            f"Task {task.key} has {len(task.criteria.nl_assertions)} assertion(s) in natural "
+            "language, which take a judge model: name one under spec.verifier.judge, leave the "
+            "task out, or take NL_ASSERTION out of its reward_basis "
+            "(`sea data tau2 --drop-nl-assertions`)."
         )
-    if task.initial_state:
-        raise UnverifiableTaskError(
-            f"Task {task.key} has an initial_state ({', '.join(task.initial_state)}), which no "
-            "environment of this version sets up: leave the task out."
-        )
+    _check_initial_state(task)
     _check_assertions(task)
+
+
+def _check_initial_state(task: Task) -> None:
+    if task.domain not in registry.names():
+        return
+    try:
+        initial.check(registry.get(task.domain), task.initial_state)
+    except initial.InitialStateError as error:
+        raise UnverifiableTaskError(
+            f"Task {task.key} has an initial_state that can't be set up: {error}"
+        ) from error
 
 
 def _check_assertions(task: Task) -> None:
@@ -68,14 +87,34 @@ def verify(
     transcript: Sequence[Message],
     stop: str = Stop.USER_STOP,
 ) -> Verdict:
-    """The episode's reward. Raises UnverifiableTaskError."""
+    """The reward of an episode that takes neither judge nor function.
+
+    Raises UnverifiableTaskError.
+    """
     check_verifiable(task)
-    parts = {
+    if task.verification_function:
+        raise UnverifiableTaskError(
+            f"Task {task.key} has a verification function, which runs in a sandbox only: "
+            "score it with `Verifier`."
+        )
+    parts = local_parts(domain, task, environment, transcript)
+    return Verdict(math.prod(parts.values()) if stop in ENDED_BY_USER else 0.0, parts)
+
+
+def local_parts(
+    domain: Domain, task: Task, environment: Environment, transcript: Sequence[Message]
+) -> dict[str, float]:
+    """The parts of the basis that replay and text decide. Raises UnverifiableTaskError."""
+    if environment.database.initial != initial.identity(task.initial_state):
+        raise UnverifiableTaskError(
+            f"The episode of task {task.key} didn't begin with the task's initial_state: open the "
+            "environment on what `initial.begin` returns."
+        )
+    return {
         name: float(_CHECKS[name](domain, task, environment, transcript))
         for name in task.criteria.reward_basis
+        if name in _CHECKS and not (name == "NL_ASSERTION" and needs_judge(task))
     }
-    earned = stop in ENDED_BY_USER and all(parts.values())
-    return Verdict(float(earned), parts)
 
 
 def _database(domain: Domain, task: Task, environment: Environment, _: Sequence[Message]) -> bool:
@@ -83,10 +122,7 @@ def _database(domain: Domain, task: Task, environment: Environment, _: Sequence[
 
 
 def _assertions(_: Domain, task: Task, environment: Environment, __: Sequence[Message]) -> bool:
-    return all(
-        environment.check(assertion.func_name, assertion.arguments) == assertion.assert_value
-        for assertion in task.criteria.env_assertions
-    )
+    return all(holds(environment, assertion) for assertion in task.criteria.env_assertions)
 
 
 def _actions(_: Domain, task: Task, __: Environment, transcript: Sequence[Message]) -> bool:

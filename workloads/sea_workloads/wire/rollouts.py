@@ -26,6 +26,16 @@ class UserSettings(Message):
     max_tokens: int = 2048
 
 
+class JudgeSettings(Message):
+    """Who judges assertions in natural language (sea_api Judge)."""
+
+    url: str
+    model: str
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    timeout_seconds: int = 120
+
+
 class Lease(Message):
     """One episode to run; `POST /v1/leases {pod, incarnation, want}` hands out up to `want`."""
 
@@ -47,6 +57,9 @@ class Lease(Message):
     max_turns: int
     context_length: int
     user: UserSettings
+    judge: JudgeSettings | None = None
+    max_repeats: int = 3
+    """Identical calls with identical results in a row that end the episode."""
 
 
 class LeaseRequest(Message):

@@ -83,3 +83,5 @@ class ModelReply(Message):
     context_length: int
     tensor_parallel: int
     expert_parallel: bool
+    tool_format: str = "Auto"
+    """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""

@@ -7,20 +7,25 @@ seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollou
 import hashlib
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.wire.desired import Desired
+from sea_api.wire.state import Problem
+from sea_workloads.coordinator.data import sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
-from sea_workloads.coordinator.data.rows import TaskRow, row_problem, task_row
-from sea_workloads.data import sft
+from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
+from sea_workloads.data import database_files
+from sea_workloads.data.dialogue import dialogue
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import objects
 from sea_workloads.domains import registry
+from sea_workloads.domains.database import DatabaseError
+from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -39,44 +44,41 @@ class CheckedData:
         return [row for file in files for row in self.tasks[file]]
 
 
-def task_files(spec: Spec, stage: Stage) -> list[str]:
-    """Task files that a stage draws prompts from."""
-    if stage.type == StageType.RL:
-        return spec.data.rl
-    if stage.type == StageType.EVALUATION and stage.evaluation is not None:
-        return stage.evaluation.tasks or spec.data.rl
-    return []
-
-
-def dialogue_files(spec: Spec, stage: Stage) -> list[str]:
-    """Dialogue files that a stage trains on."""
-    block = {StageType.SFT: stage.sft, StageType.USER_SFT: stage.user_sft}.get(stage.type)
-    return (block.data or spec.data.sft) if block is not None else []
-
-
-def digest(spec: Spec) -> str:
-    """Changes when the data must be checked again."""
-    parts = [spec.data.model_dump_json(), spec.storage.model_dump_json(), str(spec.domains)]
-    parts += [f"{task_files(spec, s)}{dialogue_files(spec, s)}" for s in spec.stages]
+def digest(desired: Desired, made: Collection[str]) -> str:
+    """Changes when the data must be checked again. `made`: Synthesis stages that are complete."""
+    spec = desired.spec
+    parts = [
+        spec.data.model_dump_json(),
+        spec.storage.model_dump_json(),
+        str(spec.domains),
+        str(spec.verifier.judge is None),
+    ]
+    parts += [
+        f"{sources.task_files(desired, s)}{sources.dialogue_files(desired, s)}" for s in spec.stages
+    ]
+    parts += sorted(made)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def check(store: ObjectStore, spec: Spec) -> CheckedData:
-    """Reads everything the stages will read.
+def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> CheckedData:
+    """Reads everything the stages will read, but for what is still to be synthesised.
 
     Raises:
         DataProblem: the first mistake, with file and line where there is one.
         StoreError: the store could not be asked.
     """
+    spec, missing = desired.spec, sources.still_to_make(desired, made)
     _require_domains(spec)
     skipped: Counter[str] = Counter()
     skip = _skip(spec, skipped)
     tasks = {
-        file: _tasks(store, spec, file, skip)
-        for file in _distinct(file for stage in spec.stages for file in task_files(spec, stage))
+        file: _tasks(store, desired, file, skip)
+        for file in _distinct(f for s in spec.stages for f in sources.task_files(desired, s))
+        if file not in missing
     }
-    for file in _distinct(f for stage in spec.stages for f in dialogue_files(spec, stage)):
-        _check_dialogues(store, file, skip)
+    for file in _distinct(f for s in spec.stages for f in sources.dialogue_files(desired, s)):
+        if file not in missing:
+            _check_dialogues(store, file, skip)
     return CheckedData(_with_databases(store, tasks, skip), dict(skipped))
 
 
@@ -110,11 +112,14 @@ def _objects(store: ObjectStore, file: str, skip: SkipRow) -> Iterator[tuple[int
             yield line, row
 
 
-def _tasks(store: ObjectStore, spec: Spec, file: str, skip: SkipRow) -> list[TaskRow]:
-    rows = []
+def _tasks(store: ObjectStore, desired: Desired, file: str, skip: SkipRow) -> list[TaskRow]:
+    spec, rows = desired.spec, []
+    folder = sources.databases(desired, file)
     for line, row in _objects(store, file, skip):
         try:
-            rows.append(task_row(file, line, row, spec.domains, spec.data.databases))
+            found = task_row(file, line, row, spec.domains, folder)
+            require_verifiable(found, judged=spec.verifier.judge is not None)
+            rows.append(found)
         except RowProblem as problem:
             skip(problem)
     if not rows:
@@ -128,7 +133,7 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
     good = 0
     for line, row in _objects(store, file, skip):
         try:
-            sft.dialogue(row)
+            dialogue(row)
             good += 1
         except RowError as error:
             skip(row_problem(error.at(file, line)))
@@ -139,16 +144,32 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
 def _with_databases(
     store: ObjectStore, tasks: dict[str, list[TaskRow]], skip: SkipRow
 ) -> dict[str, list[TaskRow]]:
-    """Leaves out rows whose database object is missing, or raises (see `skip`)."""
-    wanted = {row.database for rows in tasks.values() for row in rows if row.database}
-    missing = {url for url in wanted if not store.exists(url)}
+    """Leaves out rows whose database is missing or can't be read, or raises (see `skip`)."""
+    wanted = {(row.domain, row.database) for rows in tasks.values() for row in rows}
+    wrong = {
+        key: problem
+        for key in sorted(wanted, key=str)
+        if (problem := _database_problem(store, *key)) is not None
+    }
     kept: dict[str, list[TaskRow]] = {}
     for file, rows in tasks.items():
         for row in rows:
-            if row.database in missing:
-                message = (
-                    f"the database {row.database} does not exist. Upload it or correct db_path."
-                )
-                skip(RowProblem("DataNotFound", file, row.line, message))
-        kept[file] = [row for row in rows if row.database not in missing]
+            problem = wrong.get((row.domain, row.database))
+            if problem is not None:
+                skip(RowProblem(problem.reason, file, row.line, problem.message))
+        kept[file] = [row for row in rows if (row.domain, row.database) not in wrong]
     return kept
+
+
+def _database_problem(store: ObjectStore, domain: str, url: str | None) -> Problem | None:
+    """What is wrong with a database; it is read here once, before any episode needs it."""
+    if url is None:
+        return None
+    try:
+        database_files.parse(registry.get(domain), store.get(url), url.rpartition("/")[2])
+    except ObjectNotFoundError:
+        message = f"the database {url} does not exist. Upload it or correct db_path."
+        return Problem(reason="DataNotFound", message=message)
+    except DatabaseError as error:
+        return Problem(reason="BadDatabase", message=f"{error} Correct {url}.")
+    return None

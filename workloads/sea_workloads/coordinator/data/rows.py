@@ -7,6 +7,7 @@ from typing import Any
 from sea_workloads.coordinator.data.problems import RowProblem
 from sea_workloads.data import paths, rl
 from sea_workloads.data.errors import RowError
+from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ def task_row(
             f"{', '.join(sorted(domains))}. Add the domain there or remove the row.",
         )
     return TaskRow(file, line, task.domain, dict(task.row), database)
+
+
+def require_verifiable(row: TaskRow, *, judged: bool) -> None:
+    """Raises RowProblem NotVerifiable for a task that no episode of this job could be scored on."""
+    try:
+        check_verifiable(rl.task(row.task, row.domain, row.key), judged=judged)
+    except UnverifiableTaskError as error:
+        raise RowProblem("NotVerifiable", row.file, row.line, str(error)) from error
 
 
 def row_problem(error: RowError) -> RowProblem:

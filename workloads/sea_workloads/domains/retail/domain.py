@@ -3,14 +3,15 @@
 from collections.abc import Collection, Sequence
 from typing import Any
 
+from sea_workloads.domains import desk
 from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, DatabaseError, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
 from sea_workloads.domains.prompt import customer_service_prompt
-from sea_workloads.domains.retail import items, orders, reading
+from sea_workloads.domains.retail import fields, items, orders, reading
 
 TOOLS = (
-    reading.calculate,
+    desk.calculate,
     orders.cancel_pending_order,
     items.exchange_delivered_order_items,
     reading.find_user_id_by_name_zip,
@@ -25,7 +26,7 @@ TOOLS = (
     orders.modify_pending_order_payment,
     orders.modify_user_address,
     items.return_delivered_order_items,
-    reading.transfer_to_human_agents,
+    desk.transfer_to_human_agents,
 )
 
 _ORDER_DEFAULTS = (
@@ -58,6 +59,7 @@ class Retail:
         tables = parse_tables(data, name)
         require_tables(tables, ("products", "users", "orders"), name)
         try:
+            fields.leave_out_unknown(tables, name)
             _complete(tables)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DatabaseError(

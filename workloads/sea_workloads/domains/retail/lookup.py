@@ -1,8 +1,5 @@
 """Finding records of the retail database, and tau2's words for not finding them."""
 
-import json
-from typing import Any
-
 from sea_workloads.domains.base import ToolError
 from sea_workloads.domains.environment import State
 from sea_workloads.domains.overlay import Record
@@ -49,18 +46,6 @@ def add_to_gift_card(state: State, user_id: str, payment_method_id: str, amount:
     if payment_method(state, user_id, payment_method_id)["source"] == GIFT_CARD:
         card = state.agent.edit("users", user_id)["payment_methods"][payment_method_id]
         card["balance"] = round(card["balance"] + amount, 2)
-
-
-def text(state: State, table: str, key: str) -> str:
-    """A record as JSON. Texts of untouched records are shared by all episodes."""
-    found = state.agent.get(table, key)
-    if state.agent.owns(table, key):
-        return json.dumps(found)
-    memo: dict[Any, Any] = state.memo
-    known = memo.get(("text", table, key))
-    if known is None:
-        known = memo["text", table, key] = json.dumps(found)
-    return str(known)
 
 
 def users_by_email(state: State) -> dict[str, str]:

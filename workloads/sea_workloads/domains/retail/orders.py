@@ -8,7 +8,7 @@ from sea_workloads.domains.environment import State
 from sea_workloads.domains.retail import lookup
 from sea_workloads.domains.toolkit import tool
 
-_REASONS = frozenset({"no longer needed", "ordered by mistake"})
+REASONS = frozenset({"no longer needed", "ordered by mistake"})
 
 
 def payment(kind: str, amount: float, payment_method_id: str) -> dict[str, Any]:
@@ -46,7 +46,7 @@ def cancel_pending_order(state: State, order_id: str, reason: str) -> Mapping[st
     order = lookup.order(state, order_id)
     if order["status"] != "pending":
         raise ToolError("Non-pending order cannot be cancelled")
-    if reason not in _REASONS:
+    if reason not in REASONS:
         raise ToolError("Invalid reason")
     paid = list(order["payment_history"])
     for entry in paid:

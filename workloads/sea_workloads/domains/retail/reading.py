@@ -1,19 +1,12 @@
-"""Retail tools that only look: users, orders, products, items, sums."""
+"""Retail tools that only look: users, orders, products, items."""
 
 import json
 
-from sea_workloads.domains.arithmetic import evaluate
 from sea_workloads.domains.base import Kind, ToolError
 from sea_workloads.domains.environment import State
 from sea_workloads.domains.overlay import Record
 from sea_workloads.domains.retail import lookup
 from sea_workloads.domains.toolkit import tool
-
-
-@tool(Kind.GENERIC)
-def calculate(state: State, expression: str) -> str:
-    """Calculate the result of a mathematical expression of numbers, + - * / and parentheses."""
-    return str(round(evaluate(expression), 2))
 
 
 @tool(Kind.READ)
@@ -39,14 +32,14 @@ def find_user_id_by_email(state: State, email: str) -> str:
 def get_order_details(state: State, order_id: str) -> str:
     """Get the status and details of an order, whose id begins with '#'."""
     lookup.order(state, order_id)
-    return lookup.text(state, "orders", order_id)
+    return state.text("orders", order_id)
 
 
 @tool(Kind.READ)
 def get_product_details(state: State, product_id: str) -> str:
     """Get the inventory details of a product by its product id (not an item id)."""
     lookup.product(state, product_id)
-    return lookup.text(state, "products", product_id)
+    return state.text("products", product_id)
 
 
 @tool(Kind.READ)
@@ -62,17 +55,15 @@ def get_item_details(state: State, item_id: str) -> Record:
 def get_user_details(state: State, user_id: str) -> str:
     """Get a user's profile, including payment methods and orders."""
     lookup.user(state, user_id)
-    return lookup.text(state, "users", user_id)
+    return state.text("users", user_id)
 
 
 @tool(Kind.READ)
 def list_all_product_types(state: State) -> str:
     """List the names and product ids of all product types."""
-    names = {p["name"]: p["product_id"] for _, p in state.agent.items("products")}
-    return json.dumps(names, sort_keys=True)
 
+    def build() -> str:
+        names = {p["name"]: p["product_id"] for _, p in state.agent.items("products")}
+        return json.dumps(names, sort_keys=True)
 
-@tool(Kind.GENERIC)
-def transfer_to_human_agents(state: State, summary: str) -> str:
-    """Transfer the user to a human agent, with a summary of the issue."""
-    return "Transfer successful"
+    return state.indexed("product types", build)

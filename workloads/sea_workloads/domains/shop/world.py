@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_workloads.domains.shop import entities
+from sea_workloads.domains.shop.domain import SYSTEM_PROMPT
 from sea_workloads.domains.shop.entities import Split
 from sea_workloads.domains.shop.scenario import Intent, Opening, Script
 from sea_workloads.domains.shop.tools import DESK
+from sea_workloads.domains.worlds import Size, World, generator
 
 ALLOWED = {
     Intent.CANCEL: "pending",
@@ -17,13 +19,26 @@ ALLOWED = {
 """The status in which the policy lets an intent pass; any status will do for the total."""
 
 _ALLOWED_SHARE = 0.5
+_ORDERS = {Size.SMALL: 20, Size.MEDIUM: 100, Size.LARGE: None}
 
 
-def tables(split: Split, rng: random.Random) -> dict[str, Any]:
-    """A database with every order id of the split, owners and contents drawn at random."""
+def make(size: Size, seed: int) -> World:
+    """20, 100 or all 260 orders that a letter and a digit can name."""
+    rng = generator("shop", size, seed)
+    return World(tables(Split.ALL, rng, _ORDERS[size]), {}, SYSTEM_PROMPT)
+
+
+def tables(split: Split, rng: random.Random, most: int | None = None) -> dict[str, Any]:
+    """A database with the order ids of the split, owners and contents drawn at random.
+
+    `most` leaves only that many orders, drawn too; None takes all.
+    """
     emails = entities.emails(split)
     addresses = entities.addresses()
-    orders = {order: _order(order, emails, addresses, rng) for order in entities.orders(split)}
+    names = entities.orders(split)
+    if most is not None:
+        names = sorted(rng.sample(names, most))
+    orders = {order: _order(order, emails, addresses, rng) for order in names}
     users = {
         email: {"email": email, "name": email.split("@")[0][:-1]}
         for email in sorted({order["email"] for order in orders.values()})

@@ -1,0 +1,62 @@
+"""`make bench-synth`: procedural tasks a second, on one core.
+
+Each task is made by real tool calls, its expected actions and its dialogue are run again on fresh
+environments, and its verification function is written and run: all that `sea synth` does but for
+the files. Rows for people; the last line is one JSON object `{"tasks_per_s": {domain: number}}`.
+"""
+
+import argparse
+import json
+import os
+import time
+
+from sea_workloads.domains import registry
+from sea_workloads.domains.worlds import Size
+from sea_workloads.synthesis import planner, worlds
+from sea_workloads.synthesis.outcome import Failure
+from sea_workloads.synthesis.plan import Item
+from sea_workloads.synthesis.procedural import workshops
+from sea_workloads.synthesis.procedural.crew import ProceduralCrew
+
+_PLANS = 64
+
+
+def measure(domain: str, seconds: float) -> tuple[float, float, int]:
+    """Good tasks a second of processor time, the time to get ready, and how many items failed."""
+    began = time.process_time()
+    found = worlds.made(registry.get(domain), 1, Size.MEDIUM, 0)
+    crew = ProceduralCrew(found, 0)
+    workshop = workshops.open_workshop(found[0].domain, found[0].database)
+    plans = planner.plan(domain, workshop, _PLANS, 0)
+    for plan in plans:
+        crew.make_now(Item(plan, 0, 0))
+    ready = time.process_time() - began
+    good = failed = index = 0
+    start = time.process_time()
+    while time.process_time() - start < seconds:
+        index += 1
+        for plan in plans:
+            if isinstance(crew.make_now(Item(plan, 1, index)), Failure):
+                failed += 1
+            else:
+                good += 1
+    return good / (time.process_time() - start), ready, failed
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--seconds", type=float, default=5.0, help="of each domain (default 5)")
+    seconds = parser.parse_args().seconds
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+    rates = {}
+    print(f"{'domain':<10}{'tasks/s':>10}{'ready in s':>12}{'failed':>8}")
+    for domain in workshops.names():
+        rate, ready, failed = measure(domain, seconds)
+        rates[domain] = round(rate, 1)
+        print(f"{domain:<10}{rate:>10.1f}{ready:>12.2f}{failed:>8}")
+    print(json.dumps({"tasks_per_s": rates}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,30 @@
+"""Who judges what replay and text can't decide."""
+
+from pydantic import Field
+
+from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.types import HttpUrl, Int, Number, ObjectName
+
+
+class Judge(ApiModel):
+    """A model behind an OpenAI-compatible endpoint that judges assertions in natural language."""
+
+    url: HttpUrl
+    """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
+    model: str = Field(min_length=1, max_length=256)
+    """Model name to ask for. Scores of two judges can't be compared: pin its version."""
+    api_key_secret: ObjectName | None = None
+    """Secret with OPENAI_API_KEY for the endpoint."""
+    temperature: Number = Field(default=0.0, ge=0, le=10)
+    """Sampling temperature of the verdicts."""
+    max_tokens: Int = Field(default=2048, ge=1, le=65536)
+    """Longest verdict, its reasoning included, in tokens."""
+    timeout_seconds: Int = Field(default=120, ge=1, le=3600)
+    """Patience with one request; it is sent again a few times, then the episode is run again."""
+
+
+class Verifier(ApiModel):
+    """How episodes are scored."""
+
+    judge: Judge | None = None
+    """Judge of tasks with NL_ASSERTION in their basis; without one such tasks are bad rows."""

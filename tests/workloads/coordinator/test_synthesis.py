@@ -1,0 +1,122 @@
+"""A Synthesis stage on a real S3 server: what is made, who reads it, what a kill costs."""
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from sea_workloads.coordinator.data import sources
+
+pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
+
+COUNT = 300
+
+
+@pytest.fixture
+def harness() -> Any:
+    return sys.modules["coordinator_tests_harness"]
+
+
+def program(count: int = COUNT) -> list[dict[str, Any]]:
+    rl = {
+        "steps": 2,
+        "promptsPerStep": 3,
+        "trajectoriesPerPrompt": 4,
+        "maxConcurrentGroups": 6,
+        "maxStaleness": 1,
+    }
+    synthesis = {"tasksPerDomain": count, "worldSize": "Small", "rounds": 2}
+    return [
+        {"name": "make", "type": "Synthesis", "synthesis": synthesis},
+        {"name": "user-sft", "type": "UserSft", "userSft": {"batchSize": 4}},
+        {"name": "sft", "type": "Sft", "sft": {"batchSize": 4}},
+        {"name": "rl", "type": "Rl", "rl": rl},
+        {"name": "eval", "type": "Evaluation", "evaluation": {"trials": 1, "maxTasks": 5}},
+    ]
+
+
+def rows(job: Any, domain: str, name: str) -> list[dict[str, Any]]:
+    url = f"{sources.made_folder(job.run_url, 'make', domain)}/{name}"
+    return [json.loads(line) for line in job.store.get(url).splitlines()]
+
+
+def test_later_stages_learn_from_what_was_made(job: Any, harness: Any) -> None:
+    """A job without a single file of its own: shop and retail, through all five stages."""
+    spec = job.spec(program(20), data={}, domains=["shop", "retail"])
+    job.start()
+    trainer, second, *workers, user = harness.everybody(job)
+    with harness.crew(job, spec, trainer, second, *workers, user) as operator:
+        assert operator.complete.wait(60), job.log.read_text()
+    state = job.state()
+    assert [stage.phase for stage in state.stages] == ["Complete"] * 5
+    assert (state.stages[0].step, state.stages[0].total_steps) == (40, 40)
+    leases = [lease for worker in workers for lease in worker.leases]
+    ids = {row["id"] for domain in ("shop", "retail") for row in rows(job, domain, "rl.jsonl")}
+    assert len(ids) == 40
+    assert {lease.task["id"] for lease in leases} <= ids
+    for lease in leases:
+        assert lease.database is not None
+        assert lease.database.startswith(f"{job.run_url}/stages/make/data/")
+        assert job.store.exists(lease.database)
+    prompt = job.store.get(
+        f"{job.run_url}/stages/make/data/retail/databases/retail/000/retail_policy.md"
+    )
+    assert prompt
+
+
+def test_the_trainer_is_told_the_files(job: Any, harness: Any) -> None:
+    spec = job.spec(program(), data={"sft": ["s3://runs/own.jsonl"]})
+    desired = job.desired(spec, stage=2)
+    told = sources.for_trainer(desired, 2).data.sft
+    assert told == ["s3://runs/own.jsonl", f"{job.run_url}/stages/make/data/shop/sft.jsonl"]
+    assert sources.for_trainer(desired, 0).data.sft == ["s3://runs/own.jsonl"]
+
+
+def test_a_killed_coordinator_goes_on_where_it_was(job: Any, harness: Any) -> None:
+    """Three kills while data are made: every row is there, none twice, progress never goes back."""
+    spec = job.spec(program(4 * COUNT), data={})
+    journal = job.data_dir / "synthesis" / "make" / "made" / "shop" / ".journal"
+    size = 0
+    for _ in range(3):
+        job.start()
+        job.want(job.desired(spec))
+        wanted = size + 100_000
+        harness.wait_for(
+            "the journal to grow", lambda w=wanted: journal.exists() and journal.stat().st_size > w
+        )
+        job.kill()
+        size = journal.stat().st_size
+    job.start()
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete", 90)
+    made = rows(job, "shop", "rl.jsonl")
+    assert len({row["id"] for row in made}) == len(made) == 4 * COUNT
+    assert job.step() == 4 * COUNT
+    assert len(rows(job, "shop", "sft.jsonl")) == 4 * COUNT
+
+
+def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Any, harness: Any) -> None:
+    spec = job.spec(program(30), data={})
+    job.start()
+    job.want(job.desired(spec))
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete")
+    url = f"{job.run_url}/stages/make/data/shop/rl.jsonl"
+    tag = job.store.get_with_etag(url)[1]
+    job.store.put(f"{job.run_url}/marker", b"")
+    job.kill()
+    job.wipe()
+    job.start()
+    job.want(job.desired(spec))
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete")
+    assert not (job.data_dir / "synthesis").exists()
+    assert job.store.get_with_etag(url)[1] == tag
+
+
+def test_an_endpoint_that_is_down_is_told(job: Any, harness: Any) -> None:
+    stages = program(5)
+    stages[0]["synthesis"]["endpoint"] = {"url": "http://127.0.0.1:9", "model": "none"}
+    job.start()
+    job.want(job.desired(job.spec(stages, data={})))
+    problem = harness.wait_for("a problem", lambda: job.state().problem, 60)
+    assert problem.reason == "SynthesisFailed"
+    assert "http://127.0.0.1:9" in problem.message

@@ -1,0 +1,65 @@
+"""Tools of every domain are those that tau2-bench publishes, name by name and type by type."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_workloads.domains import registry
+from sea_workloads.domains.base import Kind, Tool
+
+_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
+FILE = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
+OUR_OWN = {"shop"}
+"""Domains that tau2-bench doesn't have."""
+
+pytestmark = pytest.mark.skipif(
+    not FILE.is_file(),
+    reason="tau2-bench's schemas lie neither beside the checkout nor at SEA_TAU2_DATA",
+)
+
+
+def published(domain: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(FILE.read_text())[domain]
+    return found
+
+
+def shown(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "parameters": tool.parameters}
+
+
+def names() -> list[str]:
+    return [name for name in registry.names() if name not in OUR_OWN]
+
+
+@pytest.mark.parametrize("side", ["agent_tools", "user_tools"])
+@pytest.mark.parametrize("name", names())
+def test_tools_have_the_published_names_and_parameters(name: str, side: str) -> None:
+    domain = registry.get(name)
+    tools = domain.user_tools if side == "user_tools" else domain.tools
+    wanted = published(name)[side] or []
+    assert [tool.name for tool in tools] == [tool["name"] for tool in wanted]
+    for tool, expected in zip(tools, wanted, strict=True):
+        assert shown(tool) == expected
+
+
+@pytest.mark.parametrize("name", names())
+def test_tools_read_and_write_as_published(name: str) -> None:
+    kinds = {
+        tool.name: {"type": str(tool.kind), "mutates_state": tool.kind is Kind.WRITE}
+        for tool in registry.get(name).tools
+    }
+    assert kinds == published(name)["tool_kinds"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_tool_says_what_it_is_for(name: str) -> None:
+    domain = registry.get(name)
+    for tool in (*domain.tools, *domain.user_tools):
+        assert len(tool.description) > 10, tool.name
+
+
+def test_every_published_domain_is_there() -> None:
+    assert set(json.loads(FILE.read_text())) <= set(registry.names())

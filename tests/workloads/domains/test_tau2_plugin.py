@@ -1,0 +1,244 @@
+"""tau2-bench behind our interface, shown with a small package that has tau2-bench's interface."""
+
+import importlib
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_workloads.data import rl
+from sea_workloads.data.replay import replay
+from sea_workloads.domains import initial, registry
+from sea_workloads.domains.base import Domain, Kind, ToolError, UnknownAssertionError
+from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.verify.verdict import verify
+
+MESSAGE = """
+from pydantic import BaseModel
+class ToolCall(BaseModel):
+    id: str = ""
+    name: str
+    arguments: dict
+    requestor: str = "assistant"
+class ToolMessage(BaseModel):
+    content: str
+    error: bool = False
+"""
+TASKS = """
+from pydantic import BaseModel
+class EnvFunctionCall(BaseModel):
+    env_type: str
+    func_name: str
+    arguments: dict
+class InitializationData(BaseModel):
+    agent_data: dict | None = None
+    user_data: dict | None = None
+"""
+REGISTRY = """
+import json
+from enum import Enum
+from pydantic import BaseModel, ConfigDict
+from tau2.data_model.message import ToolMessage
+
+class ToolType(Enum):
+    READ = "read"
+    WRITE = "write"
+
+class Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+class Lamps(Strict):
+    lamps: dict[str, bool] = {"hall": False}
+
+class Room(Strict):
+    seen: dict[str, bool] = {"light": False}
+
+class Tool:
+    def __init__(self, name, **arguments):
+        properties = {key: {"type": kind} for key, kind in arguments.items()}
+        parameters = {"properties": properties, "required": list(arguments), "type": "object"}
+        function = {"name": name, "description": f"Does {name}.", "parameters": parameters}
+        self.name, self.openai_schema = name, {"type": "function", "function": function}
+
+class Kit:
+    def __init__(self, db):
+        self.db = db
+    def tool_type(self, name):
+        return self.types[name]
+
+class Desk(Kit):
+    types = {"switch": ToolType.WRITE}
+    def switch(self, lamp, on):
+        if lamp not in self.db.lamps:
+            raise ValueError(f"Lamp {lamp} not found")
+        self.db.lamps[lamp] = on
+        return {"lamp": lamp, "on": on}
+    def break_lamps(self):
+        self.db.lamps.clear()
+    def assert_on(self, lamp):
+        return self.db.lamps[lamp]
+
+class Guest(Kit):
+    types = {"look": ToolType.READ}
+    def look(self):
+        return "light" if self.db.seen["light"] else "dark"
+
+class Environment:
+    def __init__(self, db=None, user_db=None):
+        self.tools, self.user_tools = Desk(db or Lamps()), Guest(user_db or Room())
+    def get_policy(self):
+        return "Switch lamps."
+    def get_tools(self):
+        return [Tool("switch", lamp="string", on="boolean")]
+    def get_user_tools(self):
+        return [Tool("look")]
+    def sync_tools(self):
+        self.user_tools.db.seen["light"] = any(self.tools.db.lamps.values())
+    def get_response(self, call):
+        kit = self.user_tools if call.requestor == "user" else self.tools
+        try:
+            if call.name not in kit.types:
+                raise ValueError(f"Tool {call.name!r} not found.")
+            result = getattr(kit, call.name)(**call.arguments)
+            self.sync_tools()
+        except Exception as error:
+            return ToolMessage(content=f"Error: {error}", error=True)
+        return ToolMessage(content=result if isinstance(result, str) else json.dumps(result))
+    def run_env_function_call(self, call):
+        kit = self.user_tools if call.env_type == "user" else self.tools
+        result = getattr(kit, call.func_name)(**call.arguments)
+        self.sync_tools()
+        return result
+    def set_state(self, data, actions, history):
+        if data.agent_data:
+            raw = self.tools.db.model_dump()
+            raw["lamps"] |= data.agent_data["lamps"]
+            self.tools.db = type(self.tools.db).model_validate(raw)
+        self.sync_tools()
+
+class Registry:
+    def get_env_constructor(self, name):
+        return {"lamps": Environment}[name]
+
+registry = Registry()
+"""
+ON = {"name": "switch", "arguments": {"lamp": "hall", "on": True}}
+FILES = {
+    "tau2/__init__.py": "",
+    "tau2/data_model/__init__.py": "",
+    "tau2/data_model/message.py": MESSAGE,
+    "tau2/data_model/tasks.py": TASKS,
+    "tau2/registry.py": REGISTRY,
+}
+
+
+def forget() -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "tau2"]:
+        del sys.modules[name]
+    registry.get.cache_clear()
+    importlib.invalidate_caches()
+
+
+def install(folder: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    monkeypatch.syspath_prepend(folder)
+    forget()
+
+
+@pytest.fixture
+def lamps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Domain]:
+    install(tmp_path, FILES, monkeypatch)
+    yield registry.get("tau2:lamps")
+    monkeypatch.undo()
+    forget()
+
+
+@pytest.fixture
+def database(lamps: Domain) -> Database:
+    return lamps.parse(b'{"lamps": {"hall": false, "door": false}}', "db.json")
+
+
+def test_it_is_a_domain_like_ours(lamps: Domain) -> None:
+    assert [(tool.name, tool.kind) for tool in lamps.tools] == [("switch", Kind.WRITE)]
+    assert [(tool.name, tool.kind) for tool in lamps.user_tools] == [("look", Kind.READ)]
+    assert list(lamps.assertions) == ["assert_on"]
+    prompt = lamps.system_prompt()
+    assert "Switch lamps." in prompt
+    assert '"name": "switch"' in prompt
+
+
+def test_calls_of_both_sides_and_what_they_change(lamps: Domain, database: Database) -> None:
+    world = lamps.open(database)
+    assert json.loads(world.call("switch", {"lamp": "hall", "on": True}).content)["on"] is True
+    assert world.call("look", {}, "user").content == "light"
+    assert world.changes() == [{"path": "/lamps/hall", "value": True}]
+    assert world.changes("user") == [{"path": "/seen/light", "value": True}]
+    missing = world.call("switch", {"lamp": "x", "on": True})
+    assert (missing.content, missing.error) == ("Error: Lamp x not found", True)
+    assert lamps.open(database).changes() == [], "episodes don't share what they change"
+
+
+def test_assertions_answer_or_say_why_not(lamps: Domain, database: Database) -> None:
+    world = lamps.open(database)
+    assert not world.check("assert_on", {"lamp": "hall"})
+    with pytest.raises(ToolError):
+        world.check("assert_on", {"lamp": "x"})
+    with pytest.raises(UnknownAssertionError):
+        world.check("assert_off", {})
+
+
+def test_initial_states_are_tau2s_own(lamps: Domain, database: Database) -> None:
+    state = {
+        "initialization_data": {"agent_data": {"lamps": {"attic": True}}},
+        "initialization_actions": [
+            {"env_type": "assistant", "func_name": "switch", "arguments": ON["arguments"]}
+        ],
+    }
+    world = lamps.open(initial.begin(lamps, database, state))
+    assert world.changes() == []
+    assert world.check("assert_on", {"lamp": "attic"})
+    assert world.check("assert_on", {"lamp": "hall"})
+
+
+def test_tasks_replay_and_are_verified(lamps: Domain, database: Database) -> None:
+    criteria: dict[str, Any] = {
+        "actions": [ON],
+        "env_assertions": [{"func_name": "assert_on", "arguments": {"lamp": "hall"}}],
+        "reward_basis": ["DB", "ENV_ASSERTION"],
+    }
+    task = rl.task({"id": "1", "domain": "tau2:lamps", "evaluation_criteria": criteria})
+    assert replay(lamps, task, database)["env_assertions"] == [True]
+    world = lamps.open(database)
+    assert verify(lamps, task, world, []).reward == 0.0
+    world.call("switch", ON["arguments"])
+    assert verify(lamps, task, world, []).reward == 1.0
+
+
+def test_a_broken_database_is_a_sentence(lamps: Domain) -> None:
+    with pytest.raises(DatabaseError, match=r"x\.json is wrong at lamp"):
+        lamps.parse(b'{"lamp": {}}', "x.json")
+
+
+def test_a_domain_that_it_has_not(lamps: Domain) -> None:
+    with pytest.raises(UnknownDomainError, match=r"no domain for tau2:sofas"):
+        registry.get("tau2:sofas")
+
+
+@pytest.mark.parametrize("files", [{}, {"tau2/__init__.py": "chemistry = True"}])
+def test_without_it_and_with_its_namesake(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
+) -> None:
+    install(tmp_path, files, monkeypatch)
+    try:
+        with pytest.raises(UnknownDomainError, match="needs tau2-bench"):
+            registry.get("tau2:retail")
+    finally:
+        monkeypatch.undo()
+        forget()

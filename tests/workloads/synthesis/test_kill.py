@@ -1,0 +1,50 @@
+"""A real process is killed at random moments: resumed, it loses no row and repeats none."""
+
+import json
+import random
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from sea_workloads.cli import main
+
+COUNT = 400
+COMMAND = "import sys; from sea_workloads.cli import main; sys.exit(main())"
+ARGUMENTS = ["synth", "--domain", "shop", "--count", str(COUNT), "--size", "small", "--rounds", "2"]
+
+
+def start(out: Path) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-c", COMMAND, *ARGUMENTS, "--out", str(out), "--resume"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+
+def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
+    """SIGKILL as soon as the journal has grown to this size, wherever in a line that is."""
+    deadline = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < deadline:
+        if journal.exists() and journal.stat().st_size >= size:
+            break
+    process.kill()
+    process.wait(10)
+
+
+def test_killed_at_random_moments_it_makes_the_same_rows(tmp_path: Path) -> None:
+    assert main([*ARGUMENTS, "--out", str(tmp_path / "whole")]) == 0
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    size = (whole / ".journal").stat().st_size
+    rng = random.Random(7)
+    for moment in sorted(rng.uniform(0.02, 0.95) for _ in range(4)):
+        kill_beyond(start(broken), broken / ".journal", int(moment * size))
+        # What a kill in the middle of a write leaves behind.
+        with (broken / ".journal").open("ab") as journal:
+            journal.write(b'{"event":"item","item":"p0')
+    assert start(broken).wait(60) == 0
+    for name in ("rl.jsonl", "sft.jsonl"):
+        assert (broken / name).read_bytes() == (whole / name).read_bytes()
+    ids = [json.loads(line)["id"] for line in (broken / "rl.jsonl").read_bytes().splitlines()]
+    assert len(ids) == len(set(ids)) == COUNT
+    assert not list(broken.rglob("*.partial"))

@@ -1,0 +1,143 @@
+"""What procedural workers make is right: replayed from the written files alone, by other code."""
+
+import asyncio
+import json
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_workloads.data import rl, sft
+from sea_workloads.data.task import Task
+from sea_workloads.domains import initial, registry
+from sea_workloads.domains.base import Environment
+from sea_workloads.domains.database import Database
+from sea_workloads.domains.worlds import Size
+from sea_workloads.episodes.limits import Stop
+from sea_workloads.synthesis import worlds
+from sea_workloads.synthesis.procedural import workshops
+from sea_workloads.synthesis.settings import Settings
+from sea_workloads.tokens.messages import calls_of
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.verifier import Verifier
+
+SAMPLED = 200
+
+
+@pytest.fixture(scope="module", params=workshops.names())
+def made(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    run: Callable[..., Any],
+) -> tuple[str, Path]:
+    """A domain and a data set of 240 tasks in its medium world."""
+    name: str = request.param
+    folder = tmp_path_factory.mktemp(name)
+    found = worlds.made(registry.get(name), 2, Size.MEDIUM, 0)
+    state = run(folder, Settings(name, 240, seed=5), found)
+    assert state.accepted == 240
+    return name, folder
+
+
+def rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / name).read_bytes().splitlines()]
+
+
+def database(folder: Path, task: Task) -> Database:
+    assert task.db_path is not None
+    path = folder / task.db_path
+    user = path.with_name("user_db.json")
+    domain = registry.get(task.domain)
+    return domain.parse(path.read_bytes(), path.name, user.read_bytes() if user.exists() else None)
+
+
+def pairs(folder: Path) -> Iterator[tuple[Task, sft.Dialogue, Database]]:
+    """Sampled rows with their dialogues, read as training reads them."""
+    known: dict[str, Database] = {}
+    both = list(zip(rows(folder, "rl.jsonl"), rows(folder, "sft.jsonl"), strict=True))
+    for row, dialogue in random.Random(0).sample(both, SAMPLED):
+        task = rl.task(row)
+        assert task.db_path is not None
+        if task.db_path not in known:
+            known[task.db_path] = database(folder, task)
+        yield task, sft.dialogue(dialogue), known[task.db_path]
+
+
+def replayed(task: Task, messages: Any, base: Database) -> Environment:
+    domain = registry.get(task.domain)
+    environment = domain.open(initial.begin(domain, base, task.initial_state))
+    for message in messages:
+        for call in calls_of(message):
+            environment.call(call["name"], call["arguments"], message["role"])
+    return environment
+
+
+async def test_no_verified_row_fails_its_own_verification(made: tuple[str, Path]) -> None:
+    """Basis and verification function, the latter in the real sandbox: 200 rows of each domain."""
+    domain = registry.get(made[0])
+    sandbox = FunctionSandbox(processes=2)
+    verifier = Verifier(sandbox)
+
+    async def score(task: Task, dialogue: sft.Dialogue, base: Database) -> float:
+        messages = dialogue.messages[1:]
+        environment = replayed(task, messages, base)
+        verdict = await verifier.verify(domain, task, environment, messages, Stop.USER_STOP)
+        assert verdict.parts["FUNCTION"] == 1.0, verdict
+        return verdict.reward
+
+    try:
+        rewards = await asyncio.gather(*(score(*pair) for pair in pairs(made[1])))
+    finally:
+        await sandbox.close()
+    assert rewards == [1.0] * SAMPLED
+
+
+async def test_functions_refuse_what_was_left_undone(made: tuple[str, Path]) -> None:
+    """An agent that only talks fails every task that changes something, by its function too."""
+    domain = registry.get(made[0])
+    sandbox = FunctionSandbox(processes=2)
+    verifier = Verifier(sandbox)
+    refused = judged = 0
+    try:
+        for task, dialogue, base in list(pairs(made[1]))[:40]:
+            done = replayed(task, dialogue.messages, base)
+            if not done.changes() and not done.changes("user"):
+                continue
+            talk = [m for m in dialogue.messages[1:] if m["role"] in {"user", "assistant"}]
+            untouched = replayed(task, (), base)
+            verdict = await verifier.verify(domain, task, untouched, talk, Stop.USER_STOP)
+            judged += 1
+            refused += verdict.reward == 0.0
+    finally:
+        await sandbox.close()
+    assert refused == judged > 10
+
+
+def test_rows_say_where_they_come_from_and_are_all_different(made: tuple[str, Path]) -> None:
+    name, folder = made
+    tasks, dialogues = rows(folder, "rl.jsonl"), rows(folder, "sft.jsonl")
+    assert len({row["id"] for row in tasks}) == 240
+    wanted = {(row["db_path"], json.dumps(row["user_scenario"])) for row in tasks}
+    assert len({*wanted}) > 200, "customers differ"
+    for task, dialogue in zip(tasks, dialogues, strict=True):
+        origin = task["provenance"]
+        assert dialogue["metadata"]["provenance"] == origin
+        assert dialogue["metadata"]["source_dialog_id"] == task["id"]
+        assert (origin["seed"], origin["model"], origin["round"]) == (5, "procedural", 1)
+        assert origin["plan"].startswith("p")
+        assert dialogue["messages"][0]["content"].strip()
+    assert all(row["id"].startswith(f"{name}_") for row in tasks)
+
+
+def test_the_same_seed_gives_the_same_bytes(
+    tmp_path: Path, run: Callable[..., Any], world: Callable[[str], list[worlds.World]]
+) -> None:
+    for name in ("a", "b"):
+        run(tmp_path / name, Settings("retail", 30, seed=3, plans=7), world("retail"))
+    run(tmp_path / "other", Settings("retail", 30, seed=4, plans=7), world("retail"))
+    first, second, other = (
+        (tmp_path / name / "rl.jsonl").read_bytes() for name in ("a", "b", "other")
+    )
+    assert first == second != other

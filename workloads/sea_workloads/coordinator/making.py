@@ -1,0 +1,83 @@
+"""The process that makes a Synthesis stage's data, as the coordinator sees it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+
+from sea_api.v1alpha1.names import synthesis_key
+from sea_workloads.synthesis.process import KEY_VARIABLE, Order
+
+log = logging.getLogger(__name__)
+
+_MODULE = "sea_workloads.synthesis.process"
+_NICENESS = 5
+"""Below the coordinator itself, whose event loop answers everybody."""
+
+
+class Making:
+    """A started process; `start` is the only way to get one. It dies with this process."""
+
+    def __init__(self, stage: str, process: asyncio.subprocess.Process) -> None:
+        self.stage = stage
+        self.made: dict[str, int] = {}
+        """Accepted tasks by domain."""
+        self.error = ""
+        """Its own last word, where it failed with a sentence."""
+        self._process = process
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, stage: str, order: Order) -> "Making":
+        key = os.environ.get(synthesis_key(stage), "")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            _MODULE,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, KEY_VARIABLE: key},
+            start_new_session=True,
+        )
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+        assert process.stdin is not None
+        process.stdin.write(order.to_line())
+        await process.stdin.drain()
+        return cls(stage, process)
+
+    @property
+    def total(self) -> int:
+        return sum(self.made.values())
+
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None and self._reader.done()
+
+    @property
+    def problem(self) -> str:
+        """Why it failed; empty where it succeeded or still runs."""
+        code = self._process.returncode
+        return (self.error or f"the process ended with code {code}.") if code else ""
+
+    async def stop(self) -> None:
+        """Ends it at once; what it has made is in its journals."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        await self._reader
+
+    async def _read(self) -> None:
+        assert self._process.stdout is not None
+        async for line in self._process.stdout:
+            try:
+                said = json.loads(line)
+            except ValueError:
+                log.warning("synthesis: %s", line.decode(errors="replace").rstrip())
+                continue
+            if "error" in said:
+                self.error = str(said["error"])
+            else:
+                self.made[said["domain"]] = said["made"]

@@ -1,0 +1,63 @@
+"""The airline as a `Domain`: tools, prompt with schemas, reader of tau2's database layout."""
+
+from collections.abc import Collection, Sequence
+
+from pydantic import ValidationError
+
+from sea_workloads.domains import desk
+from sea_workloads.domains.airline import booking, changing, flights, reading
+from sea_workloads.domains.airline.layout import AirlineTables
+from sea_workloads.domains.base import Tool
+from sea_workloads.domains.database import Database, DatabaseError, parse_tables, require_tables
+from sea_workloads.domains.environment import Toolbox, ToolEnvironment
+from sea_workloads.domains.prompt import customer_service_prompt
+
+TABLES = ("flights", "users", "reservations")
+TOOLS = (
+    booking.book_reservation,
+    desk.calculate,
+    booking.cancel_reservation,
+    reading.get_reservation_details,
+    reading.get_user_details,
+    flights.list_all_airports,
+    flights.search_direct_flight,
+    flights.search_onestop_flight,
+    booking.send_certificate,
+    desk.transfer_to_human_agents,
+    changing.update_reservation_baggages,
+    changing.update_reservation_flights,
+    changing.update_reservation_passengers,
+    flights.get_flight_status,
+)
+
+_BOX = Toolbox(agent={tool.name: tool for tool in TOOLS}, user={}, assertions={})
+
+
+class Airline:
+    """Stateless; one serves all episodes."""
+
+    name = "airline"
+    tools: Sequence[Tool] = TOOLS
+    user_tools: Sequence[Tool] = ()
+    assertions: Collection[str] = ()
+    max_bad_turns = 3
+    policy_file: str | None = "airline_policy.md"
+
+    def system_prompt(self, policy: str | None = None) -> str:
+        return customer_service_prompt(policy or "", self.tools)
+
+    def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
+        tables = parse_tables(data, name)
+        require_tables(tables, TABLES, name)
+        try:
+            return Database(AirlineTables.model_validate(tables).model_dump())
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise DatabaseError(
+                f"The database {name} is wrong at {place}: {first['msg']} (the first of "
+                f"{error.error_count()} places that aren't laid out like the airline's)."
+            ) from error
+
+    def open(self, database: Database) -> ToolEnvironment:
+        return ToolEnvironment(database, _BOX)

@@ -1,0 +1,122 @@
+"""JSON schema of a tool's arguments -> checks that are built once and run at every call.
+
+A call is the hot path of an environment, and a model writes it, so any value may come. The checks
+know the part of JSON schema that tools use: types, `enum`, arrays, objects with properties,
+`anyOf`, and `$ref` into `$defs`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+Fits = Callable[[Any], bool]
+Schema = Mapping[str, Any]
+
+_ONE: dict[str, tuple[type, ...]] = {
+    "string": (str,),
+    "integer": (int,),
+    "number": (int, float),
+    "boolean": (bool,),
+    "null": (type(None),),
+}
+
+
+@dataclass(frozen=True)
+class Check:
+    """Whether a value fits one argument, and what to call a value that would."""
+
+    fits: Fits
+    words: str
+
+
+def checks(parameters: Schema) -> dict[str, Check]:
+    """A check per argument of a tool."""
+    definitions: Schema = parameters.get("$defs", {})
+    return {
+        name: Check(_fits(schema, definitions), _words(schema, definitions))
+        for name, schema in parameters["properties"].items()
+    }
+
+
+def _fits(schema: Schema, definitions: Schema) -> Fits:
+    if "$ref" in schema:
+        return _fits(_target(schema, definitions), definitions)
+    if "anyOf" in schema:
+        parts = tuple(_fits(part, definitions) for part in schema["anyOf"])
+        return lambda value: any(part(value) for part in parts)
+    kind = schema.get("type")
+    if kind == "array":
+        item = _fits(schema.get("items", {}), definitions)
+        return lambda value: isinstance(value, list) and all(map(item, value))
+    if kind == "object":
+        return _object(schema, definitions)
+    return _enumerated(schema) if "enum" in schema else _scalar(kind)
+
+
+def _enumerated(schema: Schema) -> Fits:
+    allowed = tuple(schema["enum"])
+    scalar = _scalar(schema.get("type"))
+    return lambda value: scalar(value) and value in allowed
+
+
+def _scalar(kind: str | None) -> Fits:
+    if kind is None:
+        return lambda _: True
+    types = _ONE[kind]
+    if kind in {"integer", "number"}:
+        # In Python a bool is an int; in JSON it is none.
+        return lambda value: isinstance(value, types) and not isinstance(value, bool)
+    return lambda value: isinstance(value, types)
+
+
+def _object(schema: Schema, definitions: Schema) -> Fits:
+    properties = {
+        name: _fits(part, definitions) for name, part in schema.get("properties", {}).items()
+    }
+    required = tuple(schema.get("required", ()))
+    extra = schema.get("additionalProperties", True)
+    rest = _fits(extra, definitions) if isinstance(extra, Mapping) else None
+
+    def fits(value: Any) -> bool:
+        if not isinstance(value, dict) or not all(name in value for name in required):
+            return False
+        for name, part in value.items():
+            known = properties.get(name, rest)
+            if known is None and extra is False:
+                return False
+            if known is not None and not known(part):
+                return False
+        return True
+
+    return fits
+
+
+def _target(schema: Schema, definitions: Schema) -> Schema:
+    found: Schema = definitions[schema["$ref"].rsplit("/", 1)[-1]]
+    return found
+
+
+def _words(schema: Schema, definitions: Schema) -> str:
+    """What the value should be, to be read after "to be": `a list of strings`."""
+    if "$ref" in schema:
+        return _words(_target(schema, definitions), definitions)
+    if "anyOf" in schema:
+        return " or ".join(dict.fromkeys(_words(p, definitions) for p in schema["anyOf"]))
+    if "enum" in schema:
+        return "one of " + ", ".join(repr(value) for value in schema["enum"])
+    kind = schema.get("type", "value")
+    if kind == "array":
+        words = _words(schema.get("items", {}), definitions)
+        return "a list of " + " or ".join(_plural(one) for one in words.split(" or "))
+    if kind == "object" and schema.get("required"):
+        return "an object with " + ", ".join(schema["required"])
+    return "null" if kind == "null" else f"{_article(kind)} {kind}"
+
+
+def _plural(words: str) -> str:
+    noun, *rest = words.removeprefix("an ").removeprefix("a ").split(" ", 1)
+    return " ".join((f"{noun}s" if noun != "one" else noun, *rest))
+
+
+def _article(noun: str) -> str:
+    return "an" if noun[0] in "aeiou" else "a"

@@ -1,0 +1,115 @@
+"""Layout of the agent's database. Money is USD, data volumes are GB, dates are ISO texts.
+
+Reading a database through these models completes absent fields as tau2-bench does and refuses
+unknown ones. Tables are lists in the file; `layout` makes them tables by id.
+"""
+
+import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+BillStatus = Literal["Draft", "Issued", "Awaiting Payment", "Paid", "Overdue", "Disputed"]
+LineStatus = Literal["Active", "Suspended", "Pending Activation", "Closed"]
+
+
+class Strict(BaseModel):
+    """A record without unknown fields."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Plan(Strict):
+    plan_id: str
+    name: str
+    data_limit_gb: float
+    price_per_month: float
+    data_refueling_price_per_gb: float
+
+
+class Device(Strict):
+    device_id: str
+    device_type: Literal["phone", "router", "tablet", "watch", "other"]
+    model: str
+    imei: str | None = None
+    is_esim_capable: bool
+    activated: bool = False
+    activation_date: datetime.datetime | None = None
+    last_esim_transfer_date: datetime.datetime | None = None
+
+
+class Line(Strict):
+    line_id: str
+    phone_number: str
+    status: LineStatus = "Pending Activation"
+    plan_id: str
+    device_id: str | None = None
+    data_used_gb: float = 0.0
+    data_refueling_gb: float = 0.0
+    roaming_enabled: bool = False
+    contract_end_date: datetime.date | None = None
+    last_plan_change_date: datetime.date | None = None
+    last_sim_replacement_date: datetime.date | None = None
+    suspension_start_date: datetime.date | None = None
+
+
+class LineItem(Strict):
+    description: str
+    amount: float
+    date: datetime.date
+    item_type: str
+
+
+class Bill(Strict):
+    bill_id: str
+    customer_id: str
+    period_start: datetime.date
+    period_end: datetime.date
+    issue_date: datetime.date
+    total_due: float
+    due_date: datetime.date
+    line_items: list[LineItem] = []
+    status: BillStatus = "Draft"
+
+
+class Address(Strict):
+    street: str
+    city: str
+    state: str
+    zip_code: str
+
+
+class PaymentMethod(Strict):
+    method_type: Literal["Credit Card", "Debit Card", "PayPal"]
+    account_number_last_4: str
+    expiration_date: str
+
+
+class Customer(Strict):
+    customer_id: str
+    full_name: str
+    date_of_birth: str
+    email: str
+    phone_number: str
+    address: Address
+    account_status: Literal["Active", "Suspended", "Pending Verification", "Closed"] = (
+        "Pending Verification"
+    )
+    payment_methods: list[PaymentMethod] = []
+    line_ids: list[str] = []
+    bill_ids: list[str] = []
+    created_at: datetime.datetime | datetime.date = Field(
+        datetime.date(2025, 1, 1), union_mode="left_to_right"
+    )
+    last_extension_date: datetime.date | None = None
+    goodwill_credit_used_this_year: float = 0.0
+
+
+class TelecomTables(Strict):
+    """The agent's whole database."""
+
+    plans: list[Plan] = []
+    customers: list[Customer] = []
+    lines: list[Line] = []
+    bills: list[Bill] = []
+    devices: list[Device] = []

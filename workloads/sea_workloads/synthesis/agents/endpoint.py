@@ -1,0 +1,46 @@
+"""The model behind the agents: `ChatEndpoint` with its tokens counted, and nothing but text out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
+from sea_workloads.chat.text import text_of
+from sea_workloads.synthesis.crew import CrewUnavailableError
+
+
+@dataclass
+class Meter:
+    """Tokens of one item, or of planning and reflection."""
+
+    tokens: int = 0
+
+    def count(self, usage: Mapping[str, Any]) -> None:
+        """Adds what the endpoint says a request took; it may say nothing or nonsense."""
+        used = usage.get("total_tokens")
+        self.tokens += used if isinstance(used, int) else 0
+
+
+class Endpoint:
+    """Asks one model; shared by all items of a run."""
+
+    def __init__(self, chat: ChatEndpoint) -> None:
+        self._chat = chat
+
+    async def ask(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        meter: Meter,
+        *,
+        temperature: float,
+        seed: int | None = None,
+    ) -> str:
+        """The reply's text. Raises CrewUnavailableError when all attempts came to nothing."""
+        extra = {"temperature": temperature} | ({} if seed is None else {"seed": seed})
+        try:
+            return await self._chat.ask(messages, text_of, usage=meter.count, **extra)
+        except EndpointError as error:
+            raise CrewUnavailableError(
+                f"{error} What was made so far is kept: correct --endpoint and --model or start "
+                "the server, then run again with --resume."
+            ) from error

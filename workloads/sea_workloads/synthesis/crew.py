@@ -1,0 +1,36 @@
+"""Who does the work: a crew plans, makes items and reflects. The engine doesn't know how."""
+
+from collections.abc import Collection, Sequence
+from typing import Protocol
+
+from sea_workloads.synthesis.outcome import Cost, Failure, Outcome
+from sea_workloads.synthesis.plan import Item, Plan
+
+
+class CrewUnavailableError(RuntimeError):
+    """The model behind a crew gives no answer: nobody's failure, the run stops and is resumed."""
+
+
+class Crew(Protocol):
+    """Procedural workers or a model's agents. All methods may raise CrewUnavailableError."""
+
+    name: str
+    """The model, as provenance names it."""
+
+    async def plans(self, count: int) -> list[Plan]:
+        """At most `count` plans that don't overlap."""
+        ...
+
+    async def make(self, item: Item) -> Outcome:
+        """A made and checked task, or a failure with its blame. The same item, the same seed."""
+        ...
+
+    async def reflect(
+        self, plan: Plan, failures: Sequence[Failure], others: Collection[Plan]
+    ) -> Plan:
+        """The plan rewritten from its failures; it must not overlap with `others`."""
+        ...
+
+    def spent(self) -> Cost:
+        """What planning and reflection have taken since this was last asked."""
+        ...

@@ -1,0 +1,1 @@
+"""Airline's procedural worker: `workshop.AirlineWorkshop` plays a customer's call."""

@@ -1,0 +1,1 @@
+"""Retail's procedural worker: `workshop.RetailWorkshop` casts a customer and serves its errands."""

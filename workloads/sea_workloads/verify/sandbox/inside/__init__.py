@@ -1,0 +1,1 @@
+"""What runs in the sandbox: the standard library only, imported as `inside` from a bound folder."""

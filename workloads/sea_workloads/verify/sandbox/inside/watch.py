@@ -1,0 +1,85 @@
+"""Runs one function in a fork and says how that ended. The parent's half of `child`."""
+
+import gc
+import os
+import select
+import signal
+import time
+from typing import Any
+
+from . import child, frames
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.01
+_CPU_TOLERANCE_S = 0.1
+
+
+def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
+    """`{"reward", "reason"}`, `{"fault"}` of the function, or `{"broken"}` of the sandbox."""
+    pipe, end = os.pipe()
+    try:
+        process = os.fork()
+    except OSError as error:
+        os.close(pipe)
+        os.close(end)
+        return {"broken": f"no process could be started: {error}"}
+    if not process:
+        gc.disable()
+        child.run(end, source, episode, limits)
+    os.close(end)
+    deadline = time.monotonic() + limits["wall_s"]
+    output, why = _heard(pipe, deadline, 2 * int(limits["output_bytes"]))
+    os.close(pipe)
+    signalled, cpu_s = _end(process, 0 if why else deadline)
+    return _judged(output, why, signalled, cpu_s, limits)
+
+
+def _heard(pipe: int, deadline: float, most: int) -> tuple[bytes, str]:
+    """What came through the pipe until its end, and why reading ended before, if it did."""
+    output, poll = b"", select.poll()
+    poll.register(pipe, select.POLLIN)
+    while True:
+        left = deadline - time.monotonic()
+        if left <= 0 or not poll.poll(1000 * left):
+            return output, "it was not done in time"
+        part = os.read(pipe, 1 << 16)
+        output += part
+        if not part:
+            return output, ""
+        if len(output) > most:
+            return output, "it answered too much"
+
+
+def _end(process: int, deadline: float) -> tuple[int, float]:
+    """Waits until the deadline, then kills: the signal it died of by itself, its CPU seconds."""
+    pause = _FIRST_PAUSE_S
+    while time.monotonic() < deadline:
+        found, status, used = os.wait4(process, os.WNOHANG)
+        if found:
+            return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, _cpu(used)
+        time.sleep(pause)
+        pause = min(2 * pause, _LONGEST_PAUSE_S)
+    os.kill(process, signal.SIGKILL)
+    return 0, _cpu(os.wait4(process, 0)[2])
+
+
+def _cpu(used: Any) -> float:
+    return float(used.ru_utime + used.ru_stime)
+
+
+def _judged(
+    output: bytes, why: str, signalled: int, cpu_s: float, limits: dict[str, Any]
+) -> dict[str, Any]:
+    if not output.startswith(child.READY):
+        said = output.decode(errors="replace") or why or f"it died (signal {signalled})"
+        return {"broken": f"a process could not be confined: {said}"}
+    if why:
+        return child.fault(why)
+    body = output[len(child.READY) + frames.HEADER.size :]
+    if body:
+        return {"output": body.decode(errors="replace")}
+    if signalled == signal.SIGXCPU or cpu_s > limits["cpu_s"] - _CPU_TOLERANCE_S:
+        return child.fault(f"it used more than {limits['cpu_s']:.0f} s of CPU time")
+    if signalled == signal.SIGKILL:
+        return {"broken": "its process was killed from outside (is the pod's memory full?)"}
+    ending = signal.Signals(signalled).name if signalled else "os._exit"
+    return child.fault(f"it ended its process ({ending}) instead of returning")
