@@ -17,7 +17,7 @@ demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses
 down: ## stop the devcluster that a demo left running (NAME=demo)
 	@$(PYTHON) -m sea_devcluster down --name $(or $(NAME),demo)
 
-test: setup verify test-unit test-cluster test-component ## checks, unit tests, real API server and pods, real Megatron-core and S3
+test: setup verify test-unit test-cluster test-component test-e2e ## checks, unit tests, real API server, Megatron-core, vLLM, S3, whole jobs with faults
 
 test-unit: ## unit tests, seconds
 	$(BIN)/pytest -q -m "not cluster and not component and not e2e"
@@ -27,7 +27,7 @@ test-cluster: ## contract tests on a real kube-apiserver, node tests with real p
 	@# On a control plane of their own: a node agent would run the pods that these tests only pretend.
 	$(BIN)/pytest -q -m "cluster and not component and not e2e" tests/operator
 
-test-component: ## two ranks of the real Megatron-core, the coordinator on a real S3 server
+test-component: ## two ranks of the real Megatron-core, the real vLLM, a real S3 server
 	$(BIN)/pytest -q -m "component and not e2e"
 
 test-e2e: ## one whole job on a devcluster, with faults

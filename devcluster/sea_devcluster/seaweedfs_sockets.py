@@ -1,13 +1,14 @@
 """Workaround for SeaweedFS 4.48: it leaves its gRPC sockets in `/tmp`.
 
 For each of its gRPC ports it makes `/tmp/seaweedfs-ROLE-grpc-PORT.sock`; no option moves them and
-only a graceful end, which takes the filer 15 s, removes all. `tests/devcluster/test_s3_sockets.py`
-fails when a newer version no longer leaves them, and then this file can go.
+only a graceful end, which takes the filer 15 s, removes all. `tests/devcluster/test_s3.py` fails
+when a newer version no longer leaves them, and then this file can go.
 """
 
 from collections.abc import Iterable
 from pathlib import Path
 
+VERSION = "4.48"
 _FOLDER = Path("/tmp")  # noqa: S108  hard-coded in SeaweedFS
 _ROLES = ("master", "volume", "filer", "s3")
 

@@ -105,10 +105,14 @@ def _runs(process: psutil.Process, job: str, program: str) -> bool:
 
 
 @pytest.fixture(scope="session")
-def e2e(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2E]:
-    """One devcluster for the session; nothing is left of it afterwards."""
-    with DevCluster(f"e2e-{os.getpid()}") as cluster:
+def e2e(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2E]:
+    """One devcluster for the session; only the logs of a failed run are left afterwards."""
+    cluster = DevCluster(f"e2e-{os.getpid()}")
+    cluster.up()
+    try:
         yield E2E(cluster, tmp_path_factory.mktemp("e2e"))
+    finally:
+        cluster.down(keep_logs=request.session.testsfailed > 0)
 
 
 def _wait_for(what: str, probe: Callable[[], Any], seconds: float) -> Any:

@@ -15,7 +15,7 @@ STAGES = [
     {
         "name": "sft",
         "type": "Sft",
-        "sft": {"batchSize": 8, "learningRate": 0.002, "warmupSteps": 5, "maxSteps": STEPS},
+        "sft": {"batchSize": 8, "learningRate": 0.002, "epochs": 9, "maxSteps": STEPS},
     }
 ]
 

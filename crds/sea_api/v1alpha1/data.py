@@ -75,9 +75,10 @@ class Data(ApiModel):
     """What the stages learn from. May be edited while the job runs."""
 
     sft: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of dialogue files (published `sft` JSONL layout)."""
+    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.xz` and `.zst`
+    are unpacked."""
     rl: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of task files (published `rl` JSONL layout)."""
+    """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too."""
     databases: S3Url | None = None
     """Folder that every row's `db_path` is relative to."""
     on_bad_row: OnBadRow = OnBadRow.FAIL

@@ -170,6 +170,8 @@ class Status(ApiModel):
     """Estimate of the time to the end of the stage."""
     staleness: Score | None = None
     """Mean versions by which the newest batch lagged."""
+    skipped_rows: Count | None = None
+    """Rows of the job's data that are broken and left out (`onBadRow: Skip`)."""
     evaluation: list[EvaluationResult] = Field(
         default=[],
         max_length=256,

@@ -60,3 +60,5 @@ class CoordinatorState(ApiModel):
     goodput: float | None = None
     """0 to 1."""
     evaluation: list[EvaluationResult] = []
+    skipped_rows: dict[str, int] | None = None
+    """Rows of the data that were left out (`onBadRow: Skip`), by reason; None until checked."""

@@ -12,14 +12,15 @@ import aiohttp
 from kubernetes.aio.client import ApiClient
 from kubernetes.aio.client.exceptions import ApiException
 
+from sea_operator.kube.apply_body import CONTENT_TYPE, encode
 from sea_operator.kube.errors import UnavailableError, of_status
 from sea_operator.kube.kinds import Kind
 
 FIELD_MANAGER = "sea-operator"
 TIMEOUT_SECONDS = 10.0
-APPLY = "application/apply-patch+yaml"
 
 Object = dict[str, Any]
+Body = Object | bytes
 Query = list[tuple[str, str]]
 
 
@@ -66,7 +67,7 @@ class KubeClient:
         meta = body["metadata"]
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         path = kind.path(meta["namespace"], meta["name"], sub)
-        return await self._write("PATCH", path, query, body, APPLY)
+        return await self._write("PATCH", path, query, encode(body), CONTENT_TYPE)
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""
@@ -85,7 +86,7 @@ class KubeClient:
         await self._write("DELETE", kind.path(namespace, name), [], body)
 
     async def _write(
-        self, method: str, path: str, query: Query, body: Object, content: str = "application/json"
+        self, method: str, path: str, query: Query, body: Body, content: str = "application/json"
     ) -> Object:
         self._guard()
         return await self._call(method, path, query, body, content)
@@ -95,7 +96,7 @@ class KubeClient:
         method: str,
         path: str,
         query: Query | None = None,
-        body: Object | None = None,
+        body: Body | None = None,
         content: str | None = None,
     ) -> Object:
         headers: Mapping[str, str] = {"Accept": "application/json"} | (

@@ -109,7 +109,7 @@ class FakeCoordinator:
                 generation=self.state.generation,
                 pod=pod,
                 cause=cause,
-                message="It broke",
+                message=f"[pair.cc:537] Read error {'x' * 1200} GLHF! \U0001f3d6\ufe0f",
                 time=time,
             )
         )

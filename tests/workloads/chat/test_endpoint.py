@@ -11,8 +11,8 @@ from sea_workloads.chat.endpoint import (
     ChatEndpoint,
     EndpointError,
     RefusedError,
-    text_of,
 )
+from sea_workloads.chat.text import text_of
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

@@ -60,7 +60,7 @@ def test_a_model_and_its_token_counts(
     tasks = str(data / "rl_train.jsonl")
     assert main(["data", "stats", *files, tasks, "--tokenizer", str(model)]) == 0
     out = capsys.readouterr().out
-    assert "tokens per dialogue, user" in out
+    assert "user: tokens per dialogue" in out
     assert "tasks of shop" in out
 
 

@@ -49,6 +49,7 @@ from sea_workloads.wire.trainer import (
 from sea_workloads.wire.weights import Shard, WeightVersion
 
 TOKEN = "token-of-the-job"
+SHOP_DATABASE = b'{"users": {}, "orders": {}, "desk": {}}'
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
@@ -109,8 +110,9 @@ class Job:
         self.put_rows("rl.jsonl", [task_row(i) for i in range(12)])
         self.put_rows("eval.jsonl", [task_row(100 + i) for i in range(6)])
         self.put_rows("sft.jsonl", [dialogue(i) for i in range(20)])
+        self.store.put(f"{self.root}/databases/shop/bad.json", b'{"users": {}}')
         for i in range(2):
-            self.store.put(f"{self.root}/databases/shop/db{i}.json", b"{}")
+            self.store.put(f"{self.root}/databases/shop/db{i}.json", SHOP_DATABASE)
 
     def put_rows(self, name: str, rows: list[Any]) -> None:
         self.store.put(f"{self.root}/{name}", "".join(json.dumps(r) + "\n" for r in rows).encode())

@@ -153,6 +153,7 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
         ({"db_path": "../../secret.json"}, "BadDatabasePath", ["line 2", "../../secret.json"]),
         ({"db_path": "/etc/passwd"}, "BadDatabasePath", ["line 2", "/etc/passwd"]),
         ({"db_path": "shop/missing.json"}, "DataNotFound", ["line 2", "shop/missing.json"]),
+        ({"db_path": "shop/bad.json"}, "BadDatabase", ["line 2", "no table", "shop/bad.json"]),
         ({"domain": "airline", "id": "airline_1"}, "UnknownDomain", ["line 2", "airline", "shop"]),
         ({"evaluation_criteria": "{"}, "BadRow", ["line 2", "evaluation_criteria"]),
     ],
@@ -179,6 +180,7 @@ def test_bad_rows_are_skipped_where_asked(job: Any) -> None:
     job.want(job.desired(spec.model_copy(update={"data": data})))
     kit.wait_for("the stage", lambda: job.phase() == "Running")
     assert "'BadDatabasePath': 1" in job.log.read_text()
+    assert job.state().skipped_rows == {"BadDatabasePath": 1}
 
 
 def test_an_object_that_is_fixed_in_place_heals_by_itself(job: Any) -> None:

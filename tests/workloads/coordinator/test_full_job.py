@@ -46,6 +46,7 @@ def test_five_stages_run_to_the_end(job: Any, harness: Any) -> None:
     assert reports >= {
         "evaluation/eval-sft.json",
         "evaluation/eval-rl.episodes.jsonl",
+        "evaluation/eval-rl.html",
         "reports/metrics.jsonl",
         "reports/timeline.json",
         "base/READY.json",

@@ -76,7 +76,8 @@ def test_a_broken_row_says_where_and_why(row: Any, field: str, reason: str) -> N
 
 @pytest.mark.parametrize(
     "path",
-    ["/etc/passwd", "../x", "a/../../x", "a\\..\\x", "s3://b/x", "", " ", "a\0b", "a\nb", 3, None,
+    ["/etc/passwd", "../x", "a/../../x", "a\\..\\x", "s3://b/x", "file:/x",
+     "%2e%2e/x", "a/..%2Fx", "a?x", "a#x", "~/x", "", " ", "a\0b", "a\nb", 3, None,
      "x" * 1000],
 )  # fmt: skip
 def test_paths_that_leave_the_folder_are_refused(path: Any) -> None:

@@ -10,6 +10,7 @@ import pytest
 from sea_workloads.cli import main
 from sea_workloads.data import tau2
 from sea_workloads.data.replay import replay
+from sea_workloads.data.tau2_dialogues import play
 from sea_workloads.domains import registry
 from sea_workloads.verify.verdict import check_verifiable
 
@@ -63,3 +64,13 @@ def test_all_initial_states_are_accepted(name: str) -> None:
     for task in tau2.tasks(DATA / name, name):
         if not task.criteria.nl_assertions:
             check_verifiable(task)
+
+
+def test_a_desk_that_names_the_users_tools_earns_every_telecom_reward() -> None:
+    domain = registry.get("telecom")
+    database = tau2.database(DATA / "telecom", domain)
+    for task in tau2.tasks(DATA / "telecom", "telecom"):
+        messages, reward = play(domain, task, database, "Policy")
+        acts = [m for m in messages if m["role"] == "user" and m.get("tool_calls")]
+        wanted = [a for a in task.criteria.actions if a.requestor == "user"]
+        assert (reward, len(acts)) == (1.0, len(wanted)), task.id

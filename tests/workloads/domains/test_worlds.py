@@ -19,7 +19,7 @@ from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.airline.allowance import paid_bags
 from sea_workloads.domains.worlds import NoWorldError, Size, World
 
-OURS = ("airline", "retail", "shop", "telecom")
+OURS = ("airline", "mock", "retail", "shop", "telecom")
 _BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
 SCHEMAS = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}

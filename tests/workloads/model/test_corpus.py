@@ -1,8 +1,9 @@
 """The tokenizer is trained on tag-free text of both sides of the dialogues."""
 
 from sea_workloads.data import shop
+from sea_workloads.data.dialogue import dialogue
 from sea_workloads.data.lines import objects
-from sea_workloads.data.sft import dialogue, exchange
+from sea_workloads.data.sides import exchange
 from sea_workloads.domains.shop.entities import Split
 from sea_workloads.model import corpus, vocabulary
 from sea_workloads.tokens import markup

@@ -9,7 +9,7 @@ import torch
 from sea_workloads.wire.rollouts import Batch, Group, Trajectory
 
 pytestmark = pytest.mark.component
-GROUPS, SIZE = 4, 4
+GROUPS, SIZE, SILENT = 4, 4, 3
 
 
 def _logprobs(folder: Path, rows: list[list[int]]) -> list[np.ndarray]:
@@ -66,6 +66,7 @@ def test_rewarded_tokens_become_more_likely(
     assert first["importance_mean"] == pytest.approx(1.0, abs=1e-3)
     assert first["reward"] == 0.25
     assert first["staleness"] == 0.0
+    assert first["trajectories"] == GROUPS * SIZE
     assert coordinator.progress[1].metrics["staleness"] == 1.0
     assert [v.version for v in coordinator.versions][:2] == [1, 2]
     store.download_folder(f"s3://runs/{run}/stages/stage/export", tmp_path / "export")
@@ -77,7 +78,7 @@ def test_rewarded_tokens_become_more_likely(
 
 
 def _group(number: int, rows, before, rewards) -> Group:
-    """The second half of every row was generated."""
+    """The second half of every row was generated; in row 3 the user hung up first."""
     members = range(number * SIZE, (number + 1) * SIZE)
     trajectories = []
     for i in members:
@@ -85,5 +86,7 @@ def _group(number: int, rows, before, rewards) -> Group:
         mask = [0] * (len(row) // 2) + [1] * (len(row) - len(row) // 2)
         logprobs = [float(p) if m else 0.0 for p, m in zip(before[i], mask, strict=True)]
         versions = [0 if m else -1 for m in mask]
-        trajectories.append(Trajectory.pack(row, mask, logprobs, versions))
+        silent = i == SILENT
+        parts = ([], [], [], []) if silent else (row, mask, logprobs, versions)
+        trajectories.append(Trajectory.pack(*parts))
     return Group(f"g{number}", [rewards[i] for i in members], trajectories)

@@ -8,11 +8,16 @@ import aiohttp
 import pytest
 
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
+from sea_workloads.domains import registry
+from sea_workloads.domains.database import Database
 from sea_workloads.domains.shop.customer import STOP, Customer
 from sea_workloads.domains.shop.scenario import Intent, Opening, Script
+from sea_workloads.episodes.conversation import Conversation, Over
+from sea_workloads.episodes.limits import ENDED_BY_USER, Limits
 from sea_workloads.model import vocabulary
+from sea_workloads.tokens.messages import AgentTurn
 from sea_workloads.tokens.renderer import Renderer
-from sea_workloads.users.base import Signal, UserUnavailableError, signal_in
+from sea_workloads.users.base import Signal, UserUnavailableError, signal_in, spoken
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.model import ModelUser
 from sea_workloads.users.prompt import system_prompt
@@ -80,6 +85,44 @@ def test_the_shops_prompt_is_short_and_others_explain_the_signals() -> None:
     assert "Be nice." in system_prompt({"instructions": "Be nice."})
 
 
+def test_instructions_may_be_lists_and_objects() -> None:
+    instructions = {
+        "domain": "retail",
+        "known_info": {"email": "a@b", "orders": ["#W1"]},
+        "unknown_info": ["The total."],
+        "tone": "Curt.",
+    }
+    found = system_prompt({"persona": {"age": 70}, "instructions": instructions})
+    for text in ("- email: a@b", "- #W1", "What you don't know: - The total.", "speak: Curt."):
+        assert text in found
+    assert "- age: 70" in found
+
+
+def test_what_an_agent_writes_beside_a_call_is_not_heard() -> None:
+    call = {"name": "look", "arguments": {}}
+    dialogue = [
+        {"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
+        {"role": "tool", "content": "{}"},
+        {"role": "assistant", "content": "Done."},
+    ]
+    assert [turn["content"] for turn in spoken(dialogue)] == ["Hi", "Done."]
+
+
+@pytest.mark.parametrize("signal", list(Signal))
+async def test_every_signal_of_a_user_ends_the_dialogue(signal: Signal) -> None:
+    shop = registry.get("shop")
+    limits = Limits(max_turns=5, max_tokens_per_turn=1, context_length=1)
+    empty = {"users": {}, "orders": {}, "desk": {"state": {"transferred": False}}}
+    dialogue = Conversation(shop, shop.open(Database(empty)), limits)
+    dialogue.user("Hi")
+    dialogue.agent(AgentTurn("Yes?"))
+    over = dialogue.user(f"That is all. {signal}")
+    assert isinstance(over, Over)
+    assert over.stop in ENDED_BY_USER
+    assert over.stop.upper() in signal.replace("-", "").replace("#STOP", "#USERSTOP")
+
+
 def test_signals_are_found_anywhere() -> None:
     assert signal_in("bye ###TRANSFER###.") is Signal.TRANSFER
     assert signal_in("bye") is None
@@ -88,7 +131,7 @@ def test_signals_are_found_anywhere() -> None:
 async def test_the_model_sees_its_own_dialogue_as_growing_tokens() -> None:
     renderer = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
     prompts: list[list[int]] = []
-    answers = iter(["Cancel it.", "", "A7 ###STOP###"])
+    answers = iter(["Cancel it.", "", "<think>The agent asks.</think>\n\nA7 ###STOP###"])
 
     async def generate(ids: Sequence[int], max_tokens: int) -> Sequence[int]:
         prompts.append(list(ids))

@@ -1,13 +1,12 @@
-"""Verification functions in the sandbox, the hostile ones too, behind both kinds of walls."""
+"""The sandbox's processes: shared, replaced, refused, and never a reward of their own."""
 
 import asyncio
 import os
-import re
+import select
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,130 +22,12 @@ from sea_workloads.verify.sandbox.inside.episode import NOTHING, patched
 from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged
 
-DATABASE = Database({"orders": {"A": {"total": 1}, "B": {"total": 2}}}, {"phone": {"on": True}})
-LIMITS = FunctionLimits(cpu_s=1, wall_s=20.0, memory_bytes=256 * 1024 * 1024)
-WALLS = list(Walls)
-
-
-@pytest.fixture(params=WALLS, ids=lambda walls: walls.name.lower())
-async def sandbox(request: pytest.FixtureRequest) -> AsyncIterator[FunctionSandbox]:
-    box = FunctionSandbox(LIMITS, processes=1, walls=request.param)
-    yield box
-    await box.close()
+DATABASE = Database({"orders": {}})
+LIMITS = FunctionLimits(cpu_s=1, wall_s=20.0)
 
 
 async def run(box: FunctionSandbox, source: str, **episode: Any) -> Judged:
     return await box.run(source, {**NOTHING, **episode}, DATABASE)
-
-
-@pytest.mark.parametrize(
-    ("returned", "reward", "reason"),
-    [
-        ("1", 1.0, ""),
-        ("True", 1.0, ""),
-        ("0.25, 'a quarter'", 0.25, "a quarter"),
-        ("float(episode['agent_database']['orders']['A']['total'] == 5)", 1.0, ""),
-        ("float(episode['agent_database']['orders']['B']['total'] == 2)", 1.0, ""),
-        ("'C' not in episode['agent_database']['orders']", 1.0, ""),
-        ("episode['user_database']['phone']['on'] is False", 1.0, ""),
-        ("episode['messages'][0]['content'] == 'Grüß dich'", 1.0, ""),
-    ],
-)
-async def test_what_a_function_sees_and_returns(
-    sandbox: FunctionSandbox, returned: str, reward: float, reason: str
-) -> None:
-    found = await run(
-        sandbox,
-        f"def verify(episode): return {returned}",
-        messages=[{"role": "user", "content": "Grüß dich"}],
-        agent_changes=[{"path": "/orders/A/total", "value": 5}],
-        user_changes=[{"path": "/phone/on", "value": False}],
-    )
-    assert found == Judged(reward, reason)
-
-
-HOSTILE = {
-    "a fork bomb": ("import os\nwhile True: os.fork()", "PermissionError"),
-    "threads": ("import _thread\n_thread.start_new_thread(print, ())", "can't start new thread"),
-    "an endless loop": ("while True: pass", "more than 1 s of CPU time"),
-    "a loop deaf to signals": (
-        "import signal\nsignal.signal(signal.SIGXCPU, signal.SIG_IGN)\nwhile True: pass",
-        "CPU time|No module|PermissionError",
-    ),
-    "reading a file": ("open('/etc/passwd').read()", "PermissionError in line 2"),
-    "writing a file": ("open('/tmp/x', 'w')", "PermissionError"),
-    "reading the pod's environment": ("open('/proc/self/environ')", "PermissionError"),
-    "a socket": ("import socket\nsocket.socket()", "ModuleNotFoundError"),
-    "another program": ("import os\nos.execv('/bin/sh', ['sh'])", "PermissionError"),
-    "10 GiB at once": ("bytearray(10 << 30)", "MemoryError"),
-    "10 GiB bit by bit": ("x = [b'']\nwhile True: x.append(bytes(1 << 24))", "MemoryError"),
-    "printing gigabytes": ("while True: print('x' * 100000)", "prints too much"),
-    "writing gigabytes to every file": (
-        "import os\nfor n in range(99):\n  try:\n    while True: os.write(n, b'x' * 65536)\n"
-        "  except OSError: pass",
-        "answered too much",
-    ),
-    "a forged answer": (
-        "import os\nfor n in range(99):\n  try: os.write(n, b'{\"reward\": 1e9}')\n"
-        "  except OSError: pass\nos._exit(0)",
-        "no verdict",
-    ),
-    "not a number": ("return float('nan')", "isn't between 0 and 1"),
-    "infinity": ("return float('inf')", "isn't between 0 and 1"),
-    "more than one": ("return 1.5", "isn't between 0 and 1"),
-    "less than zero": ("return -1", "isn't between 0 and 1"),
-    "the wrong type": ("return 'yes'", "returned str"),
-    "nothing": ("pass", "returned NoneType"),
-    "killing its parent": ("import os\nos.kill(os.getppid(), 9)", "PermissionError"),
-    "killing everything": ("import os\nos.kill(-1, 9)", "PermissionError"),
-    "leaving without a word": ("import os\nos._exit(0)", "os._exit"),
-    "leaving with a word": ("raise SystemExit(0)", "SystemExit"),
-    "deep recursion": ("return verify(episode)", "RecursionError"),
-    "bottomless recursion": (
-        "import sys\nsys.setrecursionlimit(10**9)\nreturn verify(episode)",
-        "MemoryError|CPU time|SIGSEGV",
-    ),
-    "recursion in C": (
-        "import sys\nsys.setrecursionlimit(10**9)\nx = []\nfor _ in range(10**6): x = [x]\nrepr(x)",
-        "SIGSEGV|MemoryError|CPU time",
-    ),
-    "breaking the interpreter": (
-        "import sys, builtins\nbuiltins.__dict__.clear()\nsys.modules.clear()\nreturn 1",
-        "instead of returning|failed",
-    ),
-}
-
-
-SLOW = frozenset({"a loop deaf to signals", "bottomless recursion", "recursion in C"})
-"""Ended by limits that don't depend on the walls."""
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-async def test_a_hostile_function_costs_the_episode(sandbox: FunctionSandbox, name: str) -> None:
-    if name in SLOW and sandbox.walls is Walls.FILTER:
-        return
-    body, reason = HOSTILE[name]
-    lines = "\n".join(f"  {line}" for line in body.split("\n"))
-    found = await run(sandbox, f"def verify(episode):\n{lines}")
-    assert (found.reward, found.failed) == (0.0, True)
-    assert re.search(reason, found.reason), found.reason
-    assert (await run(sandbox, "def verify(episode): return 1")).reward == 1.0
-
-
-@pytest.mark.parametrize(
-    ("source", "reason"),
-    [
-        ("def verify(:", "SyntaxError in line 1"),
-        ("x = 1", "defines no function verify"),
-        ("def verify(): return 1", "TypeError"),
-        ("1 / 0", "ZeroDivisionError in line 1"),
-        ("\0", "ValueError|SyntaxError"),
-    ],
-)
-async def test_a_function_that_is_none(sandbox: FunctionSandbox, source: str, reason: str) -> None:
-    found = await run(sandbox, source)
-    assert found.failed
-    assert re.search(reason, found.reason), found.reason
 
 
 async def test_a_function_that_waits_for_ever_ends_on_the_clock() -> None:
@@ -155,19 +36,6 @@ async def test_a_function_that_waits_for_ever_ends_on_the_clock() -> None:
     found = await run(box, source)
     await box.close()
     assert "not done in time" in found.reason
-
-
-async def test_functions_leave_nothing_for_the_next(sandbox: FunctionSandbox) -> None:
-    orders = "e['agent_database']['orders']"
-    spoil = f"import math\nmath.pi = 3\ndef verify(e): {orders}.clear(); return 1"
-    look = f"import math\ndef verify(e): return math.pi > 3 and len({orders}) == 2"
-    assert (await run(sandbox, spoil)).reward == 1.0
-    assert (await run(sandbox, look)).reward == 1.0
-
-
-async def test_same_dice_every_time(sandbox: FunctionSandbox) -> None:
-    source = "import random\ndef verify(episode): return random.random(), str(hash('a'))"
-    assert await run(sandbox, source) == await run(sandbox, source)
 
 
 async def test_everything_of_the_pod_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -292,6 +160,42 @@ def test_it_works_in_a_pod_of_the_devcluster(root: Path) -> None:
         check=False,
     )
     assert done.stdout.startswith("BOTH 1.0 0.0"), done.stderr
+
+
+@pytest.mark.parametrize("walls", list(Walls))
+def test_no_process_outlives_its_worker(walls: Walls, root: Path) -> None:
+    program = (
+        "import asyncio\n"
+        "from sea_workloads.verify.sandbox.limits import FunctionLimits\n"
+        "from sea_workloads.verify.sandbox.process import SandboxProcess\n"
+        "from sea_workloads.verify.sandbox.command import Walls\n"
+        "async def main():\n"
+        f"    started = await SandboxProcess.start(Walls.{walls.name}, FunctionLimits())\n"
+        "    print(started._process.pid, flush=True)\n"
+        "    await asyncio.Event().wait()\n"
+        "asyncio.run(main())\n"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": str(root / "workloads")},
+        stdout=subprocess.PIPE,
+    )
+    assert worker.stdout is not None
+    with worker:
+        pid = int(worker.stdout.readline())
+        watched = os.pidfd_open(pid)
+        worker.kill()
+        assert select.select([watched], [], [], 20.0)[0], "it still runs"
+        os.close(watched)
+
+
+async def test_what_the_process_holds_is_not_the_functions_memory() -> None:
+    """A database that is larger than the limit leaves the function what it was promised."""
+    big = Database({"t": {str(n): {"text": f"{n:01000d}"} for n in range(60_000)}})
+    box = FunctionSandbox(FunctionLimits(memory_bytes=48 * 1024 * 1024), processes=1)
+    assert (await box.run("def verify(e): return len(bytes(1 << 23)) > 0", NOTHING, big)).reward
+    assert (await box.run("def verify(e): return len(bytes(1 << 26)) > 0", NOTHING, big)).failed
+    await box.close()
 
 
 def test_patched_tables_share_what_is_unchanged() -> None:

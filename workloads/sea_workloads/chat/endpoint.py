@@ -41,7 +41,7 @@ class Address:
     max_tokens: int = 2048
     timeout_s: float = 120.0
     """Of one attempt."""
-    attempts: int = 5
+    attempts: int = 4
     first_pause_s: float = 0.5
     """Before the second attempt; doubles from there."""
 
@@ -69,9 +69,10 @@ class ChatEndpoint:
     ) -> Answer:
         """The model's next message as `read` makes it.
 
-        `read` gets the message (`content`, perhaps `tool_calls`) and raises ValueError with a
-        sentence for one that is no use; then the model is asked again. `usage` is told what each
-        answer took, where the server says so. `extra` goes into the body.
+        `read` gets the message (`content`, perhaps `tool_calls`), with the `finish_reason` of its
+        choice and the `usage` of the request beside it. It raises ValueError with a sentence for
+        one that is no use; then the model is asked again. The callback `usage` is told what each
+        answer took, also one of no use. `extra` goes into the body.
 
         Raises EndpointError.
         """
@@ -128,12 +129,14 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
 
 def _message(data: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(data)["choices"][0]["message"]
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+        reply = json.loads(data)
+        choice = reply["choices"][0]
+        message, finish, usage = choice["message"], choice.get("finish_reason"), reply.get("usage")
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"it answered something that is no chat completion ({error})") from error
     if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
         raise ValueError("it answered a message that has no text")
-    return message
+    return {**message, "finish_reason": finish, "usage": usage}
 
 
 def _usage(data: bytes) -> Mapping[str, Any]:
@@ -148,12 +151,3 @@ def _sentence(error: Exception, timeout_s: float) -> str:
     if isinstance(error, TimeoutError):
         return f"it did not answer within {timeout_s:g} s (Timeout)"
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-
-
-def text_of(message: Mapping[str, Any]) -> str:
-    """The message's text without the model's reasoning, stripped; may be empty."""
-    text = str(message.get("content") or "")
-    if "</think>" in text:
-        text = text.rpartition("</think>")[2]
-    # Half of a surrogate pair is valid JSON but no text that could be encoded.
-    return text.encode("utf-8", "replace").decode("utf-8").strip()

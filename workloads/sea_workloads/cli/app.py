@@ -1,6 +1,6 @@
 """The `sea` command: finds the subcommand, turns errors into sentences and exit codes.
 
-Exit codes: 0 done, 1 the data have problems or a file can't be read, 2 wrong usage.
+Exit codes: 0 done, 1 data with problems or an unreadable file, 2 wrong usage, 130 interrupted.
 """
 
 import argparse
@@ -8,13 +8,30 @@ import os
 import sys
 from collections.abc import Sequence
 
-from sea_workloads.cli import check, model, replay, shop, stats, synth, tau2, world
-from sea_workloads.data.errors import RowError
+from sea_workloads.cli import (
+    check,
+    evaluate,
+    model,
+    play,
+    replay,
+    replay_saved,
+    report,
+    shop,
+    stats,
+    synth,
+    tau2,
+    world,
+)
+from sea_workloads.data.errors import DataFileError, RowError
 from sea_workloads.domains.database import DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.domains.worlds import NoWorldError
+from sea_workloads.evaluation.playing.errors import EvaluationError
+from sea_workloads.store.errors import StoreError
 from sea_workloads.synthesis.crew import CrewUnavailableError
 from sea_workloads.synthesis.journal import JournalError
+from sea_workloads.tokens.errors import UnsuitableTokenizerError
 from sea_workloads.verify.verdict import UnverifiableTaskError
 
 _EXPECTED = (
@@ -23,9 +40,14 @@ _EXPECTED = (
     DatabaseError,
     UnknownDomainError,
     NoWorldError,
+    DataFileError,
+    StoreError,
+    InitialStateError,
+    UnsuitableTokenizerError,
     UnverifiableTaskError,
     JournalError,
     CrewUnavailableError,
+    EvaluationError,
 )
 
 _EPILOG = """\
@@ -38,6 +60,10 @@ examples:
   sea data world --domain airline --size small --seed 7 --out data/airline
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
   sea synth --domain shop --count 1000 --out data/shop-syn
+  sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain shop \\
+      --data data/shop --out out/qwen3-shop
+  sea replay out/qwen3-shop/episodes.jsonl --number 1
+  sea play shop 1 --data data/shop
 """
 
 
@@ -45,7 +71,7 @@ def parser() -> argparse.ArgumentParser:
     """The whole command tree."""
     top = argparse.ArgumentParser(
         prog="sea",
-        description="Data and models for agentic RL post-training.",
+        description="Data, models and evaluation for agentic RL post-training.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -54,6 +80,8 @@ def parser() -> argparse.ArgumentParser:
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for module in (check, replay, shop, stats, tau2, world):
         module.add(commands)
+    for own in (evaluate, report, replay_saved, play):
+        own.add(groups)
     models = groups.add_parser("model", help="make models")
     model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     synth.add(groups)
@@ -66,6 +94,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         code: int = given.run(given)
         sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nsea: interrupted.\n")
+        return 130
     except BrokenPipeError:
         # The reader (`| head`) has had enough; the interpreter must not try to flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -1,79 +1,90 @@
 """`sea data check`: every broken row with file, line, field and reason."""
 
 import argparse
+import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from sea_workloads.cli.common import Commands, command, file_lines, say
-from sea_workloads.data import lines, paths, rl, sft
+from sea_workloads.cli.common import Commands, command, say, store_for
+from sea_workloads.cli.reading import Advance, reading
+from sea_workloads.data import lines, source
 from sea_workloads.data.errors import RowError
-from sea_workloads.domains import registry
-from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
+from sea_workloads.data.inspection import Inspector
+
+_EXAMPLE = """\
+sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
+  sea data check rl_merge.jsonl --databases .          # also runs every expected action
+  sea data check s3://bucket/tau2/sft_merge.jsonl.gz --json"""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One row: its number of the line, what is wrong with it, what is worth knowing."""
+
+    line: int
+    error: RowError | None
+    notes: list[str]
 
 
 def add(commands: Commands) -> None:
-    parser = command(
-        commands,
-        "check",
-        "check dialogue and task files row by row",
-        "sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl",
+    parser = command(commands, "check", "check dialogue and task files row by row", _EXAMPLE)
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="path or s3:// address; .gz, .xz and .zst too"
     )
-    parser.add_argument("files", nargs="+", metavar="FILE")
     parser.add_argument("--domain", default="", help="domain of task rows that name none")
     parser.add_argument(
-        "--databases", type=Path, help="data root: also check that every row's database is there"
+        "--databases",
+        type=Path,
+        help="data root: also read every row's database and run its expected actions on it",
     )
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    bad = 0
-    for file in given.files:
-        rows = 0
-        for result in problems(file, given.domain, given.databases):
-            rows += 1
-            if result is not None:
-                bad += 1
-                say(str(result))
-        say(f"{file}: {rows} rows")
-    say("no problem found" if not bad else f"{bad} bad rows")
+    reports = [_file(file, given) for file in given.files]
+    bad = sum(len(report["problems"]) for report in reports)
+    if given.json:
+        say(json.dumps({"files": reports, "bad_rows": bad}, indent=1))
+    else:
+        say("no problem found" if not bad else f"{bad} bad rows")
     return 1 if bad else 0
 
 
-def problems(
-    file: str, domain: str = "", databases: Path | None = None
-) -> Iterator[RowError | None]:
-    """One entry per row: its error, or None."""
-    for number, row in lines.objects(file_lines(file), file):
+def _file(file: str, given: argparse.Namespace) -> dict[str, Any]:
+    inspector = Inspector(given.domain, given.databases)
+    report: dict[str, Any] = {"file": file, "rows": 0, "problems": [], "notes": []}
+    with reading(file) as advance:
+        for finding in findings(file, inspector, advance):
+            report["rows"] += 1
+            _add(report, finding, file, quiet=given.json)
+    if not given.json:
+        say(f"{file}: {report['rows']} rows")
+    return report
+
+
+def _add(report: dict[str, Any], finding: Finding, file: str, *, quiet: bool) -> None:
+    error = finding.error
+    if error is not None:
+        problem = {"line": finding.line, "field": error.field, "reason": error.reason}
+        report["problems"].append(problem)
+        if not quiet:
+            say(str(error))
+    for note in finding.notes:
+        report["notes"].append({"line": finding.line, "note": note})
+        if not quiet:
+            say(f"{file}:{finding.line}: note: {note}")
+
+
+def findings(file: str, inspector: Inspector, advance: Advance) -> Iterator[Finding]:
+    """One per row, in order. Raises DataFileError where the file can't be read to its end."""
+    read = source.lines(file, store_for(file), advance)
+    for number, row in lines.objects(read, file):
         try:
             if isinstance(row, RowError):
                 raise row
-            _check(row, domain, databases)
+            yield Finding(number, None, inspector.notes(row))
         except RowError as error:
-            yield error.at(file, number)
-        else:
-            yield None
-
-
-def _check(row: dict[str, object], domain: str, databases: Path | None) -> None:
-    if "messages" in row:
-        sft.dialogue(row)
-        return
-    task = rl.task(row, domain)
-    try:
-        registry.get(task.domain)
-        check_verifiable(task)
-    except registry.UnknownDomainError as error:
-        raise RowError("user_scenario.instructions.domain", str(error)) from error
-    except UnverifiableTaskError as error:
-        raise RowError("evaluation_criteria.nl_assertions", str(error)) from error
-    if databases is not None and task.db_path is not None:
-        _check_database(databases, task.db_path)
-
-
-def _check_database(root: Path, db_path: str) -> None:
-    path = Path(paths.join(str(root), db_path))
-    if not path.is_file():
-        raise RowError("db_path", f"{str(path)!r} does not exist")
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise RowError("db_path", f"{db_path!r} is a link out of the folder of the databases")
+            yield Finding(number, error.at(file, number), [])

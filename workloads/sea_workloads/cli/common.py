@@ -1,11 +1,12 @@
 """What the subcommands share: options, output, reading of files."""
 
 import argparse
-import gzip
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
+
+from sea_workloads.data import source
 
 
 class Commands(Protocol):
@@ -30,11 +31,13 @@ def say(line: str = "") -> None:
     sys.stdout.write(line + "\n")
 
 
-def file_lines(path: str) -> Iterator[bytes]:
-    """The lines of a file, `.gz` unpacked on the way."""
-    opener = gzip.open if path.endswith(".gz") else open
-    with opener(path, "rb") as file:
-        yield from file
+def store_for(address: str) -> Any:
+    """The object store for an `s3://` address, None for a local path."""
+    if not source.is_remote(address):
+        return None
+    from sea_workloads.store.s3 import ObjectStore
+
+    return ObjectStore(patience=20.0)
 
 
 def write_lines(path: Path, lines: Iterator[str]) -> int:

@@ -1,76 +1,131 @@
-"""`sea data stats`: what is in dialogue and task files."""
+"""`sea data stats`: what is in dialogue and task files, and what a stage would train on."""
 
 import argparse
+import json
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-from sea_workloads.cli.common import Commands, command, file_lines, say
-from sea_workloads.data import lines, rl, sft
+from sea_workloads.cli.common import Commands, command, say, store_for
+from sea_workloads.cli.reading import reading
+from sea_workloads.data import bins, encoding, rl, sft, source
+from sea_workloads.data.dialogue import Dialogue
 from sea_workloads.data.errors import RowError
+from sea_workloads.data.row_file import RowFile
+from sea_workloads.data.sides import agent_side, exchange
 from sea_workloads.tokens.renderer import Renderer
+
+_EXAMPLE = """\
+sea data stats data/shop/sft.jsonl --tokenizer models/tiny --context-length 512
+  sea data stats sft_merge.jsonl.gz rl_merge.jsonl --json"""
+_SIDES = {"agent": agent_side, "user": exchange}
 
 
 def add(commands: Commands) -> None:
     parser = command(
-        commands,
-        "stats",
-        "count rows, dialogues, turns, actions and tokens",
-        "sea data stats data/shop/sft.jsonl --tokenizer models/tiny",
+        commands, "stats", "count rows, dialogues, turns, actions and tokens", _EXAMPLE
     )
-    parser.add_argument("files", nargs="+", metavar="FILE")
+    parser.add_argument(
+        "files", nargs="+", metavar="FILE", help="path or s3:// address; .gz, .xz and .zst too"
+    )
     parser.add_argument("--tokenizer", type=Path, help="HF folder to count tokens with")
+    parser.add_argument(
+        "--context-length", type=int, default=32768, metavar="N", help="tokens (default 32768)"
+    )
+    parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     renderer = Renderer.load(given.tokenizer) if given.tokenizer else None
-    for file in given.files:
+    found = {file: _counts(file, renderer, given.context_length) for file in given.files}
+    if given.json:
+        say(json.dumps(found, indent=1))
+        return 0
+    for file, counts in found.items():
         say(file)
-        counts = _dialogues(file, renderer) if _holds_dialogues(file) else _tasks(file)
-        for name, value in counts:
-            say(f"  {name:<28}{value}")
+        for name, value in counts.items():
+            shown = f"{value:.1f}" if isinstance(value, float) else value
+            say(f"  {name:<36}{'-' if shown is None else shown}")
     return 0
 
 
-def _holds_dialogues(file: str) -> bool:
-    first = next(lines.objects(file_lines(file), file), (0, {}))[1]
+def _counts(file: str, renderer: Renderer | None, context: int) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="sea-stats-") as folder:
+        path = source.local(file, Path(folder), store_for(file))
+        with RowFile.open(path, file) as rows:
+            if _holds_dialogues(rows):
+                return _dialogues(rows, renderer, context)
+            return _tasks(rows)
+
+
+def _holds_dialogues(rows: RowFile) -> bool:
+    first = rows.get(0) if len(rows) else {}
     return not isinstance(first, RowError) and "messages" in first
 
 
-def _dialogues(file: str, renderer: Renderer | None) -> Iterable[tuple[str, object]]:
-    loaded = sft.load([(file, file_lines(file))], skip_bad=True)
-    report, dialogues = loaded.report, loaded.dialogues
-    yield "rows", report.rows
-    yield "bad rows", len(report.bad)
-    yield "rows of failed dialogues", report.failed
-    yield "rows inside longer ones", report.prefixes
-    yield "dialogues", len(dialogues)
-    turns = [sum(m["role"] == "assistant" for m in d.messages) for d in dialogues]
-    yield "agent turns per dialogue", _mean(turns)
-    if renderer is None:
-        return
-    sides = {"agent": dialogues, "user": [sft.exchange(d) for d in dialogues]}
-    for side, given in sides.items():
-        rendered = [renderer.dialogue(d.messages) for d in given]
-        yield f"tokens per dialogue, {side}", _mean([len(ids) for ids, _ in rendered])
-        yield f"  longest, {side}", max((len(ids) for ids, _ in rendered), default=0)
-        yield f"  written by the {side}", _mean([sum(mask) for _, mask in rendered])
+def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[str, Any]:
+    with reading(f"{rows.name}: rows", unit_bytes=False) as advance:
+        plan = sft.plan([rows], skip_bad=True, progress=advance)
+    counts: dict[str, Any] = {
+        "rows": plan.report.rows,
+        "bad rows": len(plan.report.bad),
+        "rows of failed dialogues": plan.report.failed,
+        "rows inside longer ones": plan.report.prefixes,
+        "dialogues": len(plan),
+    }
+    turns = 0
+    for one in _with_bar(plan, "turns"):
+        turns += sum(message["role"] == "assistant" for message in one.messages)
+    counts["agent turns per dialogue"] = _mean(turns, len(plan))
+    for side in _SIDES if renderer is not None else ():
+        assert renderer is not None
+        counts |= _tokens(plan, side, renderer, context)
+    return counts
 
 
-def _tasks(file: str) -> Iterable[tuple[str, object]]:
-    found = list(rl.read(file_lines(file), file))
+def _tokens(plan: sft.Plan, side: str, renderer: Renderer, context: int) -> dict[str, Any]:
+    dialogues = map(_SIDES[side], _with_bar(plan, f"tokens, {side}"))
+    tokens = encoding.Tokens()
+    lengths = [len(one.ids) for one in encoding.encode(dialogues, renderer, context, tokens)]
+    return {
+        f"{side}: answer tokens": tokens.answer,
+        f"{side}: context tokens": tokens.context,
+        f"{side}: tokens over the length": tokens.over_length,
+        f"{side}:   of these, answer tokens": tokens.over_length_answers,
+        f"{side}: dialogues without an answer": tokens.without_answer,
+        f"{side}: tokens per dialogue": _mean(sum(lengths), len(lengths)),
+        f"{side}: longest dialogue": max(lengths, default=0),
+        f"{side}: packed into sequences": len(bins.packed(lengths, context)),
+    }
+
+
+def _with_bar(plan: sft.Plan, label: str) -> Iterable[Dialogue]:
+    with reading(f"{plan.files[0].name}: {label}", unit_bytes=False) as advance:
+        for number, one in enumerate(plan.dialogues(), start=1):
+            yield one
+            advance(number, len(plan))
+
+
+def _tasks(rows: RowFile) -> dict[str, Any]:
+    raw = (rows.raw(position) for position in range(len(rows)))
+    found = list(rl.read(raw, rows.name))
     tasks = [task for task in found if not isinstance(task, RowError)]
-    yield "rows", len(found)
-    yield "bad rows", len(found) - len(tasks)
-    yield "distinct ids", len({task.id for task in tasks})
-    yield "databases", len({task.db_path for task in tasks})
-    yield "actions per task", _mean([len(task.criteria.actions) for task in tasks])
+    counts: dict[str, Any] = {
+        "rows": len(found),
+        "bad rows": len(found) - len(tasks),
+        "distinct ids": len({task.id for task in tasks}),
+        "databases": len({task.db_path for task in tasks}),
+        "actions per task": _mean(sum(len(t.criteria.actions) for t in tasks), len(tasks)),
+    }
     for domain, count in Counter(task.domain for task in tasks).items():
-        yield f"tasks of {domain}", count
+        counts[f"tasks of {domain}"] = count
     for basis, count in Counter("+".join(t.criteria.reward_basis) for t in tasks).items():
-        yield f"reward {basis}", count
+        counts[f"reward {basis}"] = count
+    return counts
 
 
-def _mean(values: Sequence[int]) -> str:
-    return f"{sum(values) / len(values):.1f}" if values else "-"
+def _mean(total: int, count: int) -> float | None:
+    return total / count if count else None

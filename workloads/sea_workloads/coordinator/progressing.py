@@ -68,7 +68,7 @@ def _close_evaluation(core: Coordinator) -> None:
     if planned == 0 or ended < planned:
         return
     rows = evaluation.episodes(core.ledger, stage.name)
-    found = evaluation.results(stage.name, evaluation.trials_by_domain(rows))
+    found = evaluation.results(stage.name, rows)
     if not found:
         troubles.try_again(core, stage)
         return

@@ -40,6 +40,7 @@ def assemble(core: Coordinator) -> CoordinatorState:
         trained_tokens_per_second=core.trained.per_second(),
         goodput=training.stage_goodput(core, current) if current else None,
         evaluation=results(core),
+        skipped_rows=core.data.skipped if core.data else None,
     )
 
 

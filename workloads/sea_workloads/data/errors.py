@@ -1,4 +1,20 @@
-"""What is wrong with a row of a data file: file, line, field and reason in one sentence."""
+"""What is wrong with a data file or a row of it: file, line, field and reason in one sentence."""
+
+
+class DataFileError(ValueError):
+    """A file that can't be read at all, or not to its end."""
+
+    def __init__(self, file: str, reason: str) -> None:
+        super().__init__(file, reason)
+        self.file = file
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.file}: {self.reason}"
+
+
+class NoSuchFileError(DataFileError):
+    """There is nothing at the address."""
 
 
 class RowError(ValueError):

@@ -6,17 +6,37 @@ from typing import Any
 from sea_workloads.data.errors import RowError
 from sea_workloads.tokens import plain_json
 
+LONGEST_LINE = 16 << 20
+"""Bytes. A million-character argument fits many times over; a file without newlines does not."""
 _WORDS: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}
+
+
+def split(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines without their ends. Of one longer than `LONGEST_LINE`, only so much as to tell."""
+    rest: list[bytes] = []
+    held = 0
+    for piece in pieces:
+        first, *others = piece.split(b"\n")
+        rest.append(first[: max(0, LONGEST_LINE + 1 - held)])
+        held += len(rest[-1])
+        for line in others:
+            yield b"".join(rest)
+            rest, held = [line[: LONGEST_LINE + 1]], min(len(line), LONGEST_LINE + 1)
+    if held:
+        yield b"".join(rest)
 
 
 def objects(lines: Iterable[bytes], file: str) -> Iterator[tuple[int, dict[str, Any] | RowError]]:
     """(line number from 1, row or error) for every line that isn't blank."""
     for number, line in enumerate(lines, start=1):
         if line.strip():
-            yield number, _object(line, file, number)
+            yield number, parse(line, file, number)
 
 
-def _object(line: bytes, file: str, number: int) -> dict[str, Any] | RowError:
+def parse(line: bytes, file: str, number: int) -> dict[str, Any] | RowError:
+    """One line as a row, or what is wrong with it."""
+    if len(line) > LONGEST_LINE:
+        return RowError("", f"is longer than {LONGEST_LINE >> 20} MiB", file, number)
     try:
         value = plain_json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:

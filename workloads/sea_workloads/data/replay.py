@@ -3,9 +3,9 @@
 from typing import Any
 
 from sea_workloads.data.task import Task
-from sea_workloads.domains import initial
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
+from sea_workloads.episodes import opening
 from sea_workloads.verify.assertions import holds
 
 
@@ -14,7 +14,7 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
 
     Changes are those since the task's initial state. Raises InitialStateError.
     """
-    environment = domain.open(initial.begin(domain, database, task.initial_state))
+    environment = opening.environment(domain, database, task)
     calls = []
     for action in task.criteria.actions:
         result = environment.call(action.name, action.arguments, action.requestor)

@@ -32,6 +32,9 @@ def dialogue_row(
 ) -> dict[str, Any]:
     """One `sft` row that holds a whole dialogue: its last assistant turn is the answer.
 
+    `whole_dialogue` in its metadata says that all assistant turns are to be trained, not only the
+    answer.
+
     What follows the last assistant turn (the user's ###STOP###) is left out.
     """
     last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
@@ -43,7 +46,7 @@ def dialogue_row(
         "answer": {
             "role": "assistant",
             "content": answer.get("content") or "",
-            "thinking": None,
+            "thinking": answer.get("thinking"),
             "tool_calls": [dict(call) for call in calls_of(answer)],
         },
         "metadata": {
@@ -52,6 +55,7 @@ def dialogue_row(
             "reason_for_call": instructions.get("reason_for_call"),
             "correct": int(reward),
             "reward": reward,
+            "whole_dialogue": True,
             "user_scenario": dict(scenario),
         },
     }

@@ -10,10 +10,10 @@ from dataclasses import replace
 from typing import Any
 
 from sea_workloads.data.task import Action, Task
-from sea_workloads.domains import initial
 from sea_workloads.domains.base import Domain, Kind
 from sea_workloads.domains.database import Database
-from sea_workloads.episodes.conversation import Conversation, Over, UserNext
+from sea_workloads.episodes import opening
+from sea_workloads.episodes.conversation import Over, UserNext
 from sea_workloads.episodes.limits import Limits
 from sea_workloads.tokens.calls import call_json
 from sea_workloads.tokens.messages import AgentTurn, ToolCall
@@ -31,9 +31,7 @@ def play(
     domain: Domain, task: Task, database: Database, policy: str
 ) -> tuple[list[dict[str, Any]], float]:
     """The dialogue, system prompt first, and its reward (judged parts left out)."""
-    start = initial.begin(domain, database, task.initial_state)
-    history = initial.messages(task.initial_state)
-    conversation = Conversation(domain, domain.open(start), _LIMITS, history)
+    conversation = opening.conversation(domain, database, task, _LIMITS)
     user = ScriptedUser(task.scenario, seed=0, tools=of_task(domain, task))
     agent = _turns(domain, task)
     following = conversation.start()

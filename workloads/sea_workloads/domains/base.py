@@ -79,6 +79,10 @@ class Environment(Protocol):
         """How that side's database differs from the shared base, sorted by path."""
         ...
 
+    def base(self, requestor: str = "assistant") -> Mapping[str, Any]:
+        """The shared base of that side in the layout of its file, which `changes` refers to."""
+        ...
+
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
         """Runs a named assertion. Raises UnknownAssertionError if the domain has none such, and
         ToolError where it can't be answered (what it asks about isn't there)."""

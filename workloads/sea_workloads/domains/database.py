@@ -1,12 +1,15 @@
 """Databases as bytes -> `Database`, the immutable base that all episodes of a file share."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from sea_workloads.domains.overlay import Tables
+
+_SUFFIX = re.compile(r"\.(json|toml)(\.\w+)?$")
 
 
 class DatabaseError(ValueError):
@@ -54,8 +57,11 @@ def parse_user_tables(data: bytes | None) -> dict[str, Any]:
 
 
 def user_files(name: str) -> list[str]:
-    """Where the user's database lies beside the agent's: `x_db.toml` has `x_user_db.json|toml`."""
-    stem = name.rsplit(".", 1)[0]
+    """Where the user's database lies beside the agent's: `x_db.toml` has `x_user_db.json|toml`.
+
+    The agent's file may be packed (`x_db.toml.gz`), the user's is small and isn't.
+    """
+    stem = _SUFFIX.sub("", name)
     user = f"{stem[:-2]}user_db" if stem.endswith("db") else f"{stem}_user_db"
     return [f"{user}.json", f"{user}.toml"]
 

@@ -116,6 +116,10 @@ class ToolEnvironment:
     def changes(self, requestor: str = "assistant") -> list[Change]:
         return self._state.side(requestor).changes(self._box.listed)
 
+    def base(self, requestor: str = "assistant") -> Mapping[str, Any]:
+        side = State(self.database).side(requestor)
+        return merging.raw(side, self._box.listed)
+
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
         assertion = self._box.assertions.get(function)
         if assertion is None:
@@ -123,7 +127,9 @@ class ToolEnvironment:
             raise UnknownAssertionError(
                 f"The domain has no assertion {function!r}; it knows {known}."
             )
-        return assertion(self._state, **arguments)
+        found = assertion(self._state, **arguments)
+        self._sync()
+        return found
 
     def setup(
         self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"

@@ -14,7 +14,7 @@ from sea_workloads.domains.overlay import Overlay, Tables
 def raw(side: Overlay, listed: Collection[str]) -> dict[str, Any]:
     """A side's present state in the layout of its file; it shares the records."""
     return {
-        name: list(table.values()) if name in listed else dict(table)
+        name: list(table.values()) if name in listed else table
         for name, table in side.folded().items()
     }
 

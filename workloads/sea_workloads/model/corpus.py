@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from sea_workloads.data.dialogue import Dialogue, dialogue
 from sea_workloads.data.errors import RowError
-from sea_workloads.data.sft import Dialogue, dialogue, exchange
+from sea_workloads.data.sides import agent_side, exchange
 from sea_workloads.tokens import markup
 from sea_workloads.tokens.messages import Message
 
@@ -23,7 +24,7 @@ def texts(dialogues: Iterable[Sequence[Message]], policies: Iterable[str] = ()) 
 def both_sides(dialogues: Iterable[Dialogue]) -> Iterator[Sequence[Message]]:
     """Every dialogue as the agent's model and as the user's model will see it."""
     for given in dialogues:
-        yield given.messages
+        yield agent_side(given).messages
         yield exchange(given).messages
 
 

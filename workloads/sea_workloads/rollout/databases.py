@@ -4,6 +4,7 @@ import asyncio
 from collections import OrderedDict
 from dataclasses import dataclass
 
+from sea_workloads.data import database_files
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.store.errors import ObjectNotFoundError
@@ -48,7 +49,7 @@ class Databases:
         user = None
         if domain.user_tools:
             user = self._first([f"{folder}/{file}" for file in user_files(name)])
-        database = domain.parse(self._store.get(url), name, user)
+        database = database_files.parse(domain, self._store.get(url), name, user)
         return World(database, domain.system_prompt(self._policy(domain, folder)))
 
     def _policy(self, domain: Domain, folder: str) -> str | None:

@@ -11,12 +11,12 @@ from typing import Protocol
 from sea_workloads.data import rl
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
-from sea_workloads.domains import initial, registry
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, UnknownAssertionError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.domains.registry import UnknownDomainError
-from sea_workloads.episodes.conversation import Conversation
+from sea_workloads.episodes import opening
 from sea_workloads.episodes.episode import Done, Episode, NeedUser
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.rollout.databases import Databases
@@ -131,9 +131,7 @@ class EpisodeRunner:
             context_length=lease.context_length,
             max_repeats=lease.max_repeats,
         )
-        database = initial.begin(domain, world.database, task.initial_state)
-        history = initial.messages(task.initial_state)
-        conversation = Conversation(domain, domain.open(database), limits, history)
+        conversation = opening.conversation(domain, world.database, task, limits)
         return Episode(conversation, self._renderer, world.system_prompt, limits)
 
     async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:

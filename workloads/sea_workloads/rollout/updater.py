@@ -2,7 +2,8 @@
 
 coordinator --newer_weights--> updater --prefetch, pause, load, resume--> engine
 An engine that restarted serves the base model again; the watcher sees that, and the updater asks
-anew for everything after version 0.
+anew for everything after version 0. Where the newest version can't be had (its trainer died), an
+older one from the object store is still newer than what the engine serves: `choose`.
 """
 
 import asyncio
@@ -21,6 +22,20 @@ LONG_POLL_S = 10.0
 RETRY_S = 0.5
 
 
+def choose(
+    reply: WeightQueryReply, served: int, failed: WeightVersion | None
+) -> WeightVersion | None:
+    """The version to try next: the newest, or the anchor when the newest could not be had just now.
+
+    `failed` is the last version whose bytes could not be had. The two take turns while neither
+    can; a newest version that was published anew (by a new trainer, or with a copy in the object
+    store) counts as another one.
+    """
+    offers = [one for one in (reply.newest, reply.anchor) if one and one.version > served]
+    others = [one for one in offers if one != failed]
+    return next(iter(others or offers), None)
+
+
 class Updater:
     """One per worker; `run` never returns."""
 
@@ -34,6 +49,7 @@ class Updater:
     ) -> None:
         self._client, self._engine, self._state = client, engine, state
         self._stream, self._pod = stream, pod
+        self._failed: WeightVersion | None = None
         self._reports: set[asyncio.Task[None]] = set()
 
     async def run(self) -> None:
@@ -42,11 +58,10 @@ class Updater:
             reply = await self._newer(served)
             if reply is None:
                 continue
-            if reply.newest is not None and reply.newest.version > served:
-                self._state.require(reply.required)
-                await self._adopt(reply.newest)
-            else:
-                self._state.require(reply.required)
+            self._state.require(reply.required)
+            version = choose(reply, served, self._failed)
+            if version is not None:
+                await self._adopt(version)
 
     async def _newer(self, served: int) -> WeightQueryReply | None:
         """Waits for something newer; None when the engine's state changed meanwhile."""
@@ -75,12 +90,14 @@ class Updater:
             timings = await update.adopt(self._engine, version)
         except PrefetchError as error:
             _log.warning("%s Version %s stays.", error, self._state.version)
+            self._failed = version
             await asyncio.sleep(RETRY_S)
         except (HalfLoadedError, EngineError) as error:
             _log.warning("%s", error)
             self._state.lost()
             await asyncio.sleep(RETRY_S)
         else:
+            self._failed = None
             self._state.serves(version.version)
             self._report(version.version, timings)
         finally:

@@ -4,6 +4,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from tokenizers import Tokenizer
+
 from sea_workloads.tokens import chat_template, markup
 from sea_workloads.tokens.chat_template import ChatTemplate, ChatTemplateError
 from sea_workloads.tokens.errors import UnsuitableTokenizerError
@@ -13,13 +15,26 @@ FILES = ("tokenizer_config.json", "chat_template.jinja")
 """What a renderer reads beside tokenizer.json and config.json; either may be missing."""
 
 
+def tokenizer(folder: Path) -> Any:
+    """The folder's fast tokenizer; raises UnsuitableTokenizerError."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise UnsuitableTokenizerError(
+            f"{folder} holds no tokenizer.json: point to a model's folder in Hugging Face layout."
+        )
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise UnsuitableTokenizerError(f"{file} can't be read: {error}.") from error
+
+
 def style(
-    folder: Path, tokenizer: Any, calls: CallFormat | None = None
+    folder: Path, made: Any, calls: CallFormat | None = None
 ) -> tuple[Style, ChatTemplate | None]:
     """The folder's style and template; `calls` overrules the form of the calls."""
     try:
         template = chat_template.load(folder)
-        found = _from_template(folder, template) if template else _from_tokens(tokenizer)
+        found = _from_template(folder, template) if template else _from_tokens(made)
     except ChatTemplateError as error:
         raise UnsuitableTokenizerError(
             f"{error} It comes with the model in {folder}: correct it there, or remove it."

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from sea_workloads.tokens import calls
+from sea_workloads.tokens.calls import call_json as call_json
 from sea_workloads.tokens.messages import Message, calls_of
 from sea_workloads.tokens.style import BRIEF, Style, Thinking
 

@@ -11,8 +11,6 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from tokenizers import Tokenizer
-
 from sea_workloads.tokens import folder, markup, reader, tool_prompt
 from sea_workloads.tokens.chat_template import ChatTemplate
 from sea_workloads.tokens.errors import UnsuitableTokenizerError
@@ -52,7 +50,7 @@ class Renderer:
         `calls` overrules the form of tool calls that the template shows. Raises
         UnsuitableTokenizerError.
         """
-        tokenizer = Tokenizer.from_file(str(Path(path) / "tokenizer.json"))
+        tokenizer = folder.tokenizer(Path(path))
         style, template = folder.style(Path(path), tokenizer, calls)
         return cls(tokenizer, style, template)
 

@@ -1,31 +1,52 @@
-"""Reads the stage's dialogue files (published `sft` JSONL layout) from S3, on rank 0."""
+"""Opens the stage's dialogue files (published `sft` JSONL layout) on rank 0.
+
+Files in S3 are copied to the pod's disk first, unpacked: a gigabyte of rows is then read by
+position, and an attempt after this one finds the copies.
+"""
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
-from sea_workloads.data import sft
-from sea_workloads.data.errors import RowError
+from sea_workloads.data import sft, source
+from sea_workloads.data.errors import DataFileError, RowError
+from sea_workloads.data.row_file import RowFile
 from sea_workloads.store.s3 import ObjectStore
-from sea_workloads.tokens.messages import Message
 from sea_workloads.trainer.errors import DataError
 
 log = logging.getLogger(__name__)
 
 
-def read(
-    store: ObjectStore, paths: Sequence[str], *, skip_bad: bool, as_user: bool
-) -> Iterator[Sequence[Message]]:
-    """Messages of every dialogue of the files, in order.
+@contextmanager
+def planned(
+    store: ObjectStore, paths: Sequence[str], folder: Path, *, skip_bad: bool
+) -> Iterator[sft.Plan]:
+    """What to train on of all files, in order; open until the end of the block.
 
-    `as_user` exchanges the roles, so that the trained role is always the assistant. DataError
-    names file and line of a row that can't be read.
+    DataError names file, line, field and reason of what can't be read.
     """
-    files = ((path, store.get(path).splitlines()) for path in paths)
-    try:
-        loaded = sft.load(files, skip_bad=skip_bad)
-    except RowError as error:
-        raise DataError(str(error)) from error
-    report = loaded.report
-    log.info("%d dialogues from %d rows.", len(loaded.dialogues), report.rows)
-    for dialogue in loaded.dialogues:
-        yield (sft.exchange(dialogue) if as_user else dialogue).messages
+    with ExitStack() as opened:
+        try:
+            files = [
+                opened.enter_context(RowFile.open(source.local(path, folder, store), path))
+                for path in paths
+            ]
+            plan = sft.plan(files, skip_bad=skip_bad)
+        except (RowError, DataFileError) as error:
+            raise DataError(str(error)) from error
+        _tell(plan.report)
+        yield plan
+
+
+def _tell(report: sft.Report) -> None:
+    for error in report.bad:
+        log.warning("row skipped: %s", error)
+    log.info(
+        "%d rows: %d to train on, %d within longer ones, %d of failed dialogues, %d bad.",
+        report.rows,
+        report.chosen,
+        report.prefixes,
+        report.failed,
+        len(report.bad),
+    )

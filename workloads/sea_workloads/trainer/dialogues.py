@@ -1,18 +1,27 @@
 """SFT data on all ranks: rank 0 reads and encodes the dialogues, everyone gets the tokens."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sea_workloads.tokens.messages import Message
+from sea_api.v1alpha1.data import OnBadRow
+from sea_api.v1alpha1.job import Spec
+from sea_workloads.data import encoding
+from sea_workloads.data.dialogue import Dialogue
+from sea_workloads.data.sides import agent_side, exchange
 from sea_workloads.tokens.renderer import Renderer
-from sea_workloads.trainer.dialogue_files import read
+from sea_workloads.tokens.style import call_format
+from sea_workloads.trainer.dialogue_files import planned
 from sea_workloads.trainer.errors import DataError
 from sea_workloads.trainer.job import Job
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -28,16 +37,20 @@ class Dialogues:
 
 class _Packed(msgspec.Struct):
     lengths: list[int]
-    tokens: bytes
-    masks: bytes
+    tokens: Any
+    """int32 of all dialogues; a bytearray while it grows, bytes once it was sent."""
+    masks: Any
+    """uint8, as `tokens`."""
 
 
-def pack(tokens: list[list[int]], masks: list[list[int]]) -> bytes:
-    """All dialogues as one message."""
-    flat = np.concatenate([np.asarray(one, "<i4") for one in tokens])
-    marks = np.concatenate([np.asarray(one, "u1") for one in masks])
-    lengths = [len(one) for one in tokens]
-    return msgspec.msgpack.encode(_Packed(lengths, flat.tobytes(), marks.tobytes()))
+def pack(dialogues: Iterable[encoding.Encoded]) -> bytes | None:
+    """All dialogues as one message, built as they come; None where there are none."""
+    packed = _Packed([], bytearray(), bytearray())
+    for one in dialogues:
+        packed.lengths.append(len(one.ids))
+        packed.tokens += one.ids.tobytes()
+        packed.masks += one.mask.tobytes()
+    return msgspec.msgpack.encode(packed) if packed.lengths else None
 
 
 def unpack(data: bytes) -> Dialogues:
@@ -48,28 +61,42 @@ def unpack(data: bytes) -> Dialogues:
     return Dialogues([*tokens], [*masks])
 
 
-def encode(rows: Iterable[Sequence[Message]], renderer: Renderer, context: int) -> bytes:
-    """Renders dialogues; what is longer than the context is cut at its end."""
-    tokens, masks = [], []
-    for messages in rows:
-        ids, mask = renderer.dialogue(messages)
-        if any(mask[:context]):
-            tokens.append(ids[:context])
-            masks.append(mask[:context])
-    if not tokens:
+def encode(
+    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: encoding.Tokens
+) -> bytes:
+    """Renders dialogues; what does not fit into the context is left out, answer by answer."""
+    packed = pack(encoding.encode(dialogues, renderer, context, counts))
+    if packed is None:
         raise DataError(
             "No dialogue of the stage's data has a turn of the trained role within "
             "model.contextLength: check data.sft and the context length."
         )
-    return pack(tokens, masks)
+    return packed
 
 
 def load(
-    job: Job, paths: Sequence[str], model: Path, context: int, *, skip_bad: bool, as_user: bool
-) -> Dialogues:
-    """The stage's dialogues, encoded with the model's tokenizer. Collective."""
+    job: Job, paths: Sequence[str], model: Path, spec: Spec, *, as_user: bool
+) -> tuple[Dialogues, dict[str, float]]:
+    """The stage's dialogues, encoded with the model's tokenizer, and counts of what they hold.
+
+    Collective; the counts are rank 0's alone.
+    """
     data: bytes | None = None
+    counts: dict[str, float] = {}
     if job.leads:
-        found = read(job.store, paths, skip_bad=skip_bad, as_user=as_user)
-        data = encode(found, Renderer.load(model), context)
-    return unpack(job.control.broadcast_bytes(data))
+        data, counts = _read(job, paths, model, spec, as_user)
+    return unpack(job.control.broadcast_bytes(data)), counts
+
+
+def _read(
+    job: Job, paths: Sequence[str], model: Path, spec: Spec, as_user: bool
+) -> tuple[bytes, dict[str, float]]:
+    renderer = Renderer.load(model, call_format(spec.model.tool_format))
+    counts = encoding.Tokens()
+    skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
+    with planned(job.store, paths, job.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
+        side = exchange if as_user else agent_side
+        data = encode(map(side, plan.dialogues()), renderer, spec.model.context_length, counts)
+        metrics = plan.report.as_metrics() | counts.as_metrics()
+    log.info("What the stage trains on: %s", metrics)
+    return data, metrics

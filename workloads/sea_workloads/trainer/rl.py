@@ -9,14 +9,12 @@ import math
 
 import msgspec
 import numpy as np
-import torch
-from torch import Tensor
 
 from sea_api.v1alpha1.stages import RlStage
 from sea_workloads.trainer import compute, objective, schedule
 from sea_workloads.trainer.control_plane import TaskWatch
 from sea_workloads.trainer.objective import PpoSettings
-from sea_workloads.trainer.rl_batch import RlBatch, unpack
+from sea_workloads.trainer.rl_batch import RlBatch, coefficients, unpack
 from sea_workloads.trainer.stage import OpenStage
 from sea_workloads.wire.rollouts import Batch
 
@@ -92,8 +90,8 @@ def _train(
     sums, largest, norms = np.zeros(_SUMS), [0.0, 0.0], []
     for index, groups in enumerate(parts):
         stage.optimizer.zero()
-        chosen = [i for i, group in enumerate(batch.group_of) if group in groups]
-        coefficients = _coefficients(batch, chosen)
+        chosen = batch.trained(groups)
+        weights = coefficients(batch, chosen)
         for cut in compute.cuts(stage.model, batch.tokens, chosen):
             stage.job.report.alive()
             behaviour = cut.field(batch.behaviour, np.float32)
@@ -104,7 +102,7 @@ def _train(
                 before,
                 behaviour,
                 cut.number(batch.advantages),
-                cut.field(coefficients, np.float32),
+                cut.field(weights, np.float32),
                 settings,
             )
             result.loss.backward()
@@ -124,7 +122,8 @@ def _proximal(stage: OpenStage, block: RlStage, batch: RlBatch) -> compute.Rows:
     A sequence may be dealt to another rank in its minibatch, so all ranks get all of them.
     """
     own: dict[int, np.ndarray] = {}
-    for cut in compute.cuts(stage.model, batch.tokens):
+    chosen = batch.trained(range(batch.groups))
+    for cut in compute.cuts(stage.model, batch.tokens, chosen):
         stage.job.report.alive()
         logp = compute.logprobs(stage.model, cut, block.temperature, grad=False).cpu().numpy()
         for row, index in enumerate(cut.microbatch.rows[cut.rank]):
@@ -133,23 +132,7 @@ def _proximal(stage: OpenStage, block: RlStage, batch: RlBatch) -> compute.Rows:
     found: dict[int, np.ndarray] = {}
     for part in stage.job.control.all(own):
         found |= part
-    return [found[i] for i in range(len(batch.tokens))]
-
-
-def _coefficients(batch: RlBatch, chosen: list[int]) -> compute.Rows:
-    """Per-token loss coefficient of every sequence, normalised over the chosen ones' groups."""
-    numbers = sorted({batch.group_of[i] for i in chosen})
-    place = {number: i for i, number in enumerate(numbers)}
-    width = max(len(batch.masks[i]) for i in chosen)
-    padded = torch.zeros(len(chosen), width)
-    for row, i in enumerate(chosen):
-        padded[row, : len(batch.masks[i])] = torch.from_numpy(batch.masks[i].astype(np.float32))
-    groups = torch.tensor([place[batch.group_of[i]] for i in chosen])
-    values: Tensor = objective.rl_coefficients(padded, groups, len(numbers))
-    rows: compute.Rows = [np.zeros(0, np.float32) for _ in batch.masks]
-    for row, i in enumerate(chosen):
-        rows[i] = values[row, : len(batch.masks[i])].numpy()
-    return rows
+    return [found.get(i, np.zeros(len(one), np.float32)) for i, one in enumerate(batch.tokens)]
 
 
 def _metrics(

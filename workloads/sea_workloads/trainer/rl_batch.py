@@ -1,6 +1,7 @@
 """A batch of trajectory groups as arrays: what the RL step reads, and what it reports of it."""
 
 import zlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,16 @@ class RlBatch:
     dropped_groups: int
     crc32: int
     """Of everything that is trained on: two steps with the same number saw the same batch."""
+
+    def trained(self, groups: Collection[int]) -> list[int]:
+        """The trajectories of these groups that go through the model.
+
+        Not those without a generated token (the user ended the call first): their reward counts in
+        the group's mean and that's all. One goes where there is no other, since every rank has to
+        take part in the step; its coefficients are 0.
+        """
+        members = [i for i, group in enumerate(self.group_of) if group in groups]
+        return [i for i in members if self.masks[i].any()] or members[:1]
 
     def metrics(self, version: int) -> dict[str, float]:
         """What doesn't depend on the model; `version` is the trainer's before the step."""
@@ -60,6 +71,22 @@ def unpack(batch: Batch) -> RlBatch:
         dropped_groups=batch.dropped_groups,
         crc32=checksum(batch),
     )
+
+
+def coefficients(batch: RlBatch, chosen: list[int]) -> Rows:
+    """Per-token loss coefficient of every sequence, normalised over the chosen ones' groups."""
+    numbers = sorted({batch.group_of[i] for i in chosen})
+    place = {number: i for i, number in enumerate(numbers)}
+    width = max(len(batch.masks[i]) for i in chosen)
+    padded = torch.zeros(len(chosen), width)
+    for row, i in enumerate(chosen):
+        padded[row, : len(batch.masks[i])] = torch.from_numpy(batch.masks[i].astype(np.float32))
+    groups = torch.tensor([place[batch.group_of[i]] for i in chosen])
+    values = objective.rl_coefficients(padded, groups, len(numbers))
+    rows: Rows = [np.zeros(0, np.float32) for _ in batch.masks]
+    for row, i in enumerate(chosen):
+        rows[i] = values[row, : len(batch.masks[i])].numpy()
+    return rows
 
 
 def checksum(batch: Batch) -> int:

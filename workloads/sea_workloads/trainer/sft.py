@@ -10,7 +10,6 @@ import math
 import numpy as np
 import torch
 
-from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.stages import SftStage, StageType
 from sea_workloads.trainer import compute, dialogues, objective, schedule
 from sea_workloads.trainer.control_plane import TaskWatch, wanted
@@ -24,12 +23,11 @@ def run(stage: OpenStage, watch: TaskWatch | None) -> None:
     """Trains until the steps are done or the validation loss is low enough, then completes."""
     block = stage.settings.sft or stage.settings.user_sft
     assert block is not None
-    data = dialogues.load(
+    data, stage.counts = dialogues.load(
         stage.job,
         block.data or stage.spec.data.sft,
         stage.initial,
-        stage.spec.model.context_length,
-        skip_bad=stage.spec.data.on_bad_row is OnBadRow.SKIP,
+        stage.spec,
         as_user=stage.settings.type is StageType.USER_SFT,
     )
     train, held = schedule.kept_back(len(data), block.validation_fraction, block.seed)
@@ -67,7 +65,8 @@ def _step(
     stage.after_step(stage.task.first_version, finished=finished)
     seconds = stage.clock.take("train_s", "checkpoint_s")
     metrics |= seconds | {"tokens_per_s": metrics["tokens"] / max(seconds["train_s"], 1e-9)}
-    stage.progress(total, metrics)
+    stage.progress(total, metrics | stage.counts)
+    stage.counts = {}
     return finished
 
 

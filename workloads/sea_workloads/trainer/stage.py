@@ -49,6 +49,8 @@ class OpenStage:
     finished: bool = False
     """The stage ended with `step`; set by a checkpoint that was its last."""
     clock: Clock = field(default_factory=Clock)
+    counts: dict[str, float] = field(default_factory=dict)
+    """What the stage's data hold, told with this attempt's first step."""
 
     def after_step(self, version: int, *, finished: bool) -> None:
         """Moves uploads on and begins a checkpoint where one is due."""

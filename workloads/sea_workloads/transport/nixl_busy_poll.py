@@ -11,6 +11,7 @@ from typing import Any
 
 import nixl._api as nixl_api
 
+VERSION = "1.5.1"
 POLL_MICROSECONDS = 20_000
 
 

@@ -43,7 +43,8 @@ def signal_in(text: str) -> Signal | None:
 def spoken(messages: Sequence[Message]) -> list[Message]:
     """What the user heard, said and did: text turns of both, its own calls and their results.
 
-    Calls are on messages of role user; results have role tool and the requestor user.
+    Calls are on messages of role user; results have role tool and the requestor user. What an agent
+    writes beside a tool call goes to the tools alone, as in tau2-bench.
     """
     return [found for message in messages if (found := _heard(message)) is not None]
 
@@ -52,6 +53,6 @@ def _heard(message: Message) -> Message | None:
     role = message["role"]
     if role == "user":
         return message
-    if role == "assistant" and message.get("content"):
+    if role == "assistant" and message.get("content") and not message.get("tool_calls"):
         return {"role": role, "content": message["content"]}
     return message if role == "tool" and message.get("requestor") == "user" else None

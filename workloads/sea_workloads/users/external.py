@@ -3,7 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError, text_of
+from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
+from sea_workloads.chat.text import text_of
 from sea_workloads.domains.base import Tool
 from sea_workloads.tokens.messages import AgentTurn, Message
 from sea_workloads.users import openai_chat
@@ -23,7 +24,7 @@ class ExternalUser:
             {"role": "user", "content": GREETING},
         )
         self._endpoint = endpoint
-        self._extra = {"tools": [tool.schema() for tool in tools]} if tools else {}
+        self._extra: dict[str, Any] = {"tools": [tool.schema() for tool in tools]} if tools else {}
 
     async def reply(self, heard: Sequence[Message]) -> Reply:
         """Asks the endpoint; raises UserUnavailableError where it has no usable answer."""

@@ -35,6 +35,7 @@ _FIELDS = (
     ("known_info", "What you know"),
     ("unknown_info", "What you don't know"),
     ("task_instructions", "How you behave"),
+    ("tone", "How you speak"),
 )
 
 
@@ -47,9 +48,20 @@ def system_prompt(scenario: Mapping[str, Any], *, tools: bool = False) -> str:
     if isinstance(instructions, str):
         instructions = {"task_instructions": instructions}
     if instructions.get("domain") in _BRIEF_DOMAINS:
-        return " ".join(str(instructions[key]) for key, _ in _FIELDS if instructions.get(key))
+        return " ".join(_told(instructions[key]) for key, _ in _FIELDS if instructions.get(key))
     parts = [_GUIDELINES, _WITH_TOOLS] if tools else [_GUIDELINES]
     if scenario.get("persona"):
-        parts.append(f"Who you are: {scenario['persona']}")
-    parts.extend(f"{title}: {instructions[key]}" for key, title in _FIELDS if instructions.get(key))
+        parts.append(f"Who you are: {_told(scenario['persona'])}")
+    parts.extend(
+        f"{title}: {_told(instructions[key])}" for key, title in _FIELDS if instructions.get(key)
+    )
     return "\n\n".join(parts)
+
+
+def _told(value: Any) -> str:
+    """Text as it is; lists and objects, which some writers of tasks prefer, line by line."""
+    if isinstance(value, Mapping):
+        return "\n".join(f"- {key}: {_told(item)}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return "\n".join(f"- {_told(item)}" for item in value)
+    return str(value)

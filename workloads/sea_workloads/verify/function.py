@@ -8,12 +8,14 @@ from typing import Any
 
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain, Environment
+from sea_workloads.domains.database import Database
 from sea_workloads.tokens.messages import Message
 from sea_workloads.verify.expected import end_state, expected
 from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged
 
 FIELD = "verification_function"
 """Of an `rl` row."""
+_BASE = "file layout"
 
 
 async def judged_by_function(
@@ -26,7 +28,16 @@ async def judged_by_function(
 ) -> Judged:
     """The function's reward. Raises SandboxError where it could not be run."""
     finished = finished_episode(domain, task, environment, transcript, stop)
-    return await sandbox.run(task.verification_function, finished, environment.database)
+    return await sandbox.run(task.verification_function, finished, _base(environment))
+
+
+def _base(environment: Environment) -> Database:
+    """Both bases in the layout of their files, once for all episodes on them."""
+    memo = environment.database.memo
+    known: Database | None = memo.get(_BASE)
+    if known is None:
+        known = memo[_BASE] = Database(environment.base("assistant"), environment.base("user"))
+    return known
 
 
 def finished_episode(

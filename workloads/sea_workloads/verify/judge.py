@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError, text_of
+from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
+from sea_workloads.chat.text import text_of
 from sea_workloads.tokens.messages import Message, calls_of
 
 _FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)

@@ -6,7 +6,6 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster.s3 import S3Server
 from sea_workloads.rollout import update
 from sea_workloads.rollout.engine_client import EngineClient
 from sea_workloads.rollout.generation import Generation
@@ -114,22 +113,14 @@ async def test_dead_source_with_an_anchor_comes_from_the_object_store(
     make_publisher: Callable[[], Any],
     reference: Any,
     versions: Callable[[], int],
-    s3: S3Server,
+    anchored: Callable[..., Any],
 ) -> None:
     """The same bytes lie in S3: transport ObjectStore, same log-probabilities."""
-    import boto3
-
     number = versions()
     dead = make_publisher()
-    published = dead.publish(number)
+    published = anchored(dead, dead.publish(number))
     dead.kill()
-    client = boto3.client("s3", **s3.client_arguments())
-    shards = []
-    for shard in published.shards:
-        key = f"weights/v{number}/shard-{shard.rank}.bin"
-        client.upload_file(f"{dead.weights(number)}.shard{shard.rank}", "runs", key)
-        shards.append(shard.model_copy(update={"object_url": f"s3://runs/{key}"}))
-    timings = await update.adopt(engine, published.model_copy(update={"shards": shards}))
+    timings = await update.adopt(engine, published)
     assert timings.transport == "ObjectStore"
     reference.load(dead.weights(number))
     turn = await generate(engine, PROMPT, 16)

@@ -14,14 +14,18 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
+from sea_api.wire.state import Problem
 from sea_workloads.coordinator.data import sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
-from sea_workloads.data import sft
+from sea_workloads.data import database_files
+from sea_workloads.data.dialogue import dialogue
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import objects
 from sea_workloads.domains import registry
+from sea_workloads.domains.database import DatabaseError
+from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -129,7 +133,7 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
     good = 0
     for line, row in _objects(store, file, skip):
         try:
-            sft.dialogue(row)
+            dialogue(row)
             good += 1
         except RowError as error:
             skip(row_problem(error.at(file, line)))
@@ -140,16 +144,32 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
 def _with_databases(
     store: ObjectStore, tasks: dict[str, list[TaskRow]], skip: SkipRow
 ) -> dict[str, list[TaskRow]]:
-    """Leaves out rows whose database object is missing, or raises (see `skip`)."""
-    wanted = {row.database for rows in tasks.values() for row in rows if row.database}
-    missing = {url for url in wanted if not store.exists(url)}
+    """Leaves out rows whose database is missing or can't be read, or raises (see `skip`)."""
+    wanted = {(row.domain, row.database) for rows in tasks.values() for row in rows}
+    wrong = {
+        key: problem
+        for key in sorted(wanted, key=str)
+        if (problem := _database_problem(store, *key)) is not None
+    }
     kept: dict[str, list[TaskRow]] = {}
     for file, rows in tasks.items():
         for row in rows:
-            if row.database in missing:
-                message = (
-                    f"the database {row.database} does not exist. Upload it or correct db_path."
-                )
-                skip(RowProblem("DataNotFound", file, row.line, message))
-        kept[file] = [row for row in rows if row.database not in missing]
+            problem = wrong.get((row.domain, row.database))
+            if problem is not None:
+                skip(RowProblem(problem.reason, file, row.line, problem.message))
+        kept[file] = [row for row in rows if (row.domain, row.database) not in wrong]
     return kept
+
+
+def _database_problem(store: ObjectStore, domain: str, url: str | None) -> Problem | None:
+    """What is wrong with a database; it is read here once, before any episode needs it."""
+    if url is None:
+        return None
+    try:
+        database_files.parse(registry.get(domain), store.get(url), url.rpartition("/")[2])
+    except ObjectNotFoundError:
+        message = f"the database {url} does not exist. Upload it or correct db_path."
+        return Problem(reason="DataNotFound", message=message)
+    except DatabaseError as error:
+        return Problem(reason="BadDatabase", message=f"{error} Correct {url}.")
+    return None

@@ -1,40 +1,29 @@
-"""JSONL objects in S3, read in pieces: the largest published file is close to a gigabyte."""
+"""JSONL files in S3, plain or compressed, read in pieces: the largest is close to a gigabyte."""
 
 from collections.abc import Iterator
 
 from sea_workloads.coordinator.data.problems import DataProblem
-from sea_workloads.store.errors import AccessDeniedError, ObjectNotFoundError
+from sea_workloads.data import source
+from sea_workloads.data.errors import DataFileError, NoSuchFileError
+from sea_workloads.store.errors import AccessDeniedError
 from sea_workloads.store.s3 import ObjectStore
-
-PIECE_BYTES = 8 << 20
 
 
 def lines(store: ObjectStore, url: str) -> Iterator[bytes]:
     """All lines of an object, blank ones too, so that counting them gives line numbers.
 
     Raises:
-        DataProblem: there is no such object, or it may not be read.
+        DataProblem: there is no such object, it may not be read, or it is damaged.
     """
-    rest = b""
-    for piece in _pieces(store, url):
-        *complete, rest = (rest + piece).split(b"\n")
-        yield from complete
-    if rest:
-        yield rest
-
-
-def _pieces(store: ObjectStore, url: str) -> Iterator[bytes]:
     try:
-        size = store.size(url)
-        if size is None:
-            raise ObjectNotFoundError
-        for start in range(0, size, PIECE_BYTES):
-            yield store.read_range(url, start, PIECE_BYTES)
-    except ObjectNotFoundError as error:
+        yield from source.lines(url, store)
+    except NoSuchFileError as error:
         raise DataProblem(
             "DataNotFound",
             f"{url} does not exist. Upload the file or correct the address in the job's spec.",
         ) from error
+    except DataFileError as error:
+        raise DataProblem("BadFile", str(error)) from error
     except AccessDeniedError as error:
         raise DataProblem(
             "AccessDenied",

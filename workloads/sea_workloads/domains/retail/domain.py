@@ -8,7 +8,7 @@ from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, DatabaseError, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
 from sea_workloads.domains.prompt import customer_service_prompt
-from sea_workloads.domains.retail import items, orders, reading
+from sea_workloads.domains.retail import fields, items, orders, reading
 
 TOOLS = (
     desk.calculate,
@@ -59,6 +59,7 @@ class Retail:
         tables = parse_tables(data, name)
         require_tables(tables, ("products", "users", "orders"), name)
         try:
+            fields.leave_out_unknown(tables, name)
             _complete(tables)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise DatabaseError(

@@ -5,7 +5,6 @@ vLLM calls, on behalf of the updater: start_weight_update -> update_weights (ver
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
@@ -18,7 +17,6 @@ from vllm.model_executor.model_loader.reload import (
 )
 
 from sea_workloads.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
-from sea_workloads.rollout.vllm_plugin.cpu_synchronize import synchronize_accelerator
 from sea_workloads.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_workloads.rollout.vllm_plugin.staging import STAGING
 
@@ -50,10 +48,6 @@ class SeaWeightTransferEngine(WeightTransferEngine):
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)
         initialize_layerwise_reload(self.model)
-
-    def update_weights(self, update_info: dict[str, Any]) -> None:
-        self.receive_weights(self.parse_update_info(update_info))
-        synchronize_accelerator()
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
         self.model.load_weights(STAGING.tensors(update_info.version, update_info.generation))

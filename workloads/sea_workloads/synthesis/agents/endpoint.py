@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError, text_of
+from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
+from sea_workloads.chat.text import text_of
 from sea_workloads.synthesis.crew import CrewUnavailableError
 
 Answer = TypeVar("Answer")

@@ -11,7 +11,7 @@ from sea_workloads.domains.shop.scenario import Intent, Opening, Script
 from sea_workloads.synthesis.desk import Desk
 from sea_workloads.synthesis.plan import Plan, ToolMode
 from sea_workloads.synthesis.proposal import NothingFitsError, Proposal
-from sea_workloads.users.base import Signal, spoken
+from sea_workloads.users.base import Reply, Signal, spoken
 from sea_workloads.users.scripted import ScriptedUser
 
 _MOST_TURNS = 20
@@ -73,7 +73,7 @@ class ShopWorkshop:
 def _play(desk: Desk, script: Script, seed: int) -> None:
     """The teacher and the scripted customer talk until the customer leaves."""
     user = ScriptedUser(script.scenario(), seed)
-    desk.user(str(user.say(())))
+    desk.user(_words(user.say(())))
     for _ in range(_MOST_TURNS):
         turn = teacher.turn(desk.messages)
         if turn.tool_calls:
@@ -81,8 +81,14 @@ def _play(desk: Desk, script: Script, seed: int) -> None:
                 desk.call(call.name, **call.arguments)
             continue
         desk.agent(turn.text)
-        said = str(user.say(spoken(desk.messages)))
+        said = _words(user.say(spoken(desk.messages)))
         desk.user(said)
         if Signal.STOP in said:
             return
     raise NothingFitsError("The shop's customer did not come to an end.")
+
+
+def _words(reply: Reply) -> str:
+    """The shop gives its customers no tools, so that all they can do is talk."""
+    assert isinstance(reply, str)
+    return reply

@@ -1,8 +1,7 @@
 """Workarounds that let megatron-core 0.16.1 run where there is no CUDA device.
 
-One file a workaround, each with `VERSION` and `apply()`; `tests/workloads/trainer` switches each
-one off and expects the failure that it's for. On a GPU nothing here is imported: the library runs
-as it is.
+One file a workaround; `tests/workloads/trainer/test_workarounds.py` switches each one off and
+expects the failure that it's for. On a GPU nothing here is imported: the library runs as it is.
 """
 
 from sea_workloads.trainer.megatron_cpu import (
@@ -10,7 +9,6 @@ from sea_workloads.trainer.megatron_cpu import (
     checkpoint_missing_keys,
     checkpoint_results_queue,
     cuda_calls,
-    rng_tracker,
     te_general_gemm,
 )
 
@@ -18,7 +16,6 @@ VERSION = "0.16.1"
 
 WORKAROUNDS = {
     "cuda_calls": cuda_calls.apply,
-    "rng_tracker": rng_tracker.apply,
     "te_general_gemm": te_general_gemm.apply,
     "checkpoint_missing_keys": checkpoint_missing_keys.apply,
     "checkpoint_results_queue": checkpoint_results_queue.apply,

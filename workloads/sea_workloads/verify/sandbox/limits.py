@@ -12,7 +12,7 @@ class FunctionLimits:
     wall_s: float = 30.0
     """Time on the clock; generous, since a busy machine must not cost a reward."""
     memory_bytes: int = 512 * 1024 * 1024
-    """Address space (RLIMIT_AS), the shared databases included."""
+    """Address space (RLIMIT_AS) on top of what the process holds when the function starts."""
     output_bytes: int = 64 * 1024
     """Of the verdict with its reason, and of what the function prints."""
 

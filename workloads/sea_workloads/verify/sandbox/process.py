@@ -13,6 +13,7 @@ from sea_workloads.verify.sandbox.limits import FunctionLimits
 
 _MARGIN_S = 20.0
 """Beyond the function's own time-out, after which the process itself counts as broken."""
+_GOODBYE_S = 2.0
 
 
 class SandboxProcess:
@@ -95,6 +96,12 @@ class SandboxProcess:
             self._process.kill()
 
     async def close(self) -> None:
-        """Ends the process."""
-        self._kill()
-        await self._process.wait()
+        """Ends the process: by itself, or else it would leave bubblewrap's half behind as a zombie
+        in a pod, whose first process adopts but doesn't bury."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _GOODBYE_S)
+        except TimeoutError:
+            self._kill()
+            await self._process.wait()

@@ -20,7 +20,9 @@ def confine(keep: int, cpu_s: int, memory_bytes: int, output_bytes: int) -> None
     os.closerange(0, keep)
     os.closerange(keep + 1, _HIGHEST_DESCRIPTOR)
     _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)
-    _limit(resource.RLIMIT_AS, memory_bytes, memory_bytes)
+    # What the waiting process holds (databases) came with the fork and isn't the function's.
+    inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    _limit(resource.RLIMIT_AS, inherited + memory_bytes, inherited + memory_bytes)
     for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
         _limit(kind, 0, 0)
     _limit(resource.RLIMIT_NOFILE, keep + 1, keep + 1)

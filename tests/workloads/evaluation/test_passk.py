@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sea_workloads.coordinator import passk
+from sea_workloads.evaluation import passk
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Real parts that tests of several folders start: an engine, trainer ranks, a publisher."""

@@ -1,0 +1,76 @@
+"""The engine container's program as a process, with a model that lies on disk already."""
+
+import contextlib
+import os
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+from sea_workloads.rollout import engine_args
+from sea_workloads.wire.weights import ModelReply
+
+CONTEXT = 512
+
+
+def address(network: int) -> str:
+    """A loopback address that no parallel test session uses; `network` tells engines apart."""
+    pid = os.getpid()
+    return f"127.{network}.{pid // 250 % 250}.{pid % 250 + 1}"
+
+
+@dataclass
+class EngineProcess:
+    """Ends with `kill`; `log` has what it said."""
+
+    folder: Path
+    host: str
+    log: Path
+    variables: dict[str, str]
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{engine_args.PORT}"
+
+    def start(self) -> None:
+        reply = ModelReply(
+            url="",
+            name="tiny",
+            precision="float32",
+            context_length=CONTEXT,
+            tensor_parallel=1,
+            expert_parallel=False,
+        )
+        place = engine_args.Placement(self.folder, self.host, gpus=0)
+        arguments = engine_args.arguments(reply, engine_args.read_config(self.folder), place)
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "sea_workloads.rollout.server", *arguments],
+                env=engine_args.environment(os.environ | self.variables, place),
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+
+    def wait_until_up(self, timeout_s: float = 240.0) -> None:
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            assert self.process is not None
+            assert self.process.poll() is None, self.log.read_text()[-3000:]
+            try:
+                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
+                    return
+            except (urllib.error.URLError, OSError):
+                time.sleep(0.2)
+        raise AssertionError(self.log.read_text()[-3000:])
+
+    def kill(self) -> None:
+        """As a container's death: every process of it, at once."""
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, 9)
+            self.process.wait(10)

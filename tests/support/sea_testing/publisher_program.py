@@ -1,0 +1,75 @@
+"""Two ranks' worth of NIXL sources, as a trainer would be: `python publisher_program.py BASE`.
+
+Each line on stdin is a JSON request {version, save, scale?, damage?}; the answer is a line
+`VERSION ` with the JSON of the published WeightVersion. The tensors are saved in the file `save`,
+each shard's bytes in `save`.shard0 and .shard1.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from sea_workloads.transport import manifest
+from sea_workloads.transport.nixl_link import NixlSource
+from sea_workloads.wire.weights import Shard, WeightVersion
+
+Tensors = dict[str, torch.Tensor]
+
+
+class Rank:
+    """Serves some of the model's tensors from a buffer of its own."""
+
+    def __init__(self, number: int, tensors: Tensors) -> None:
+        self.number = number
+        self.plan = manifest.plan(tensors)
+        self.buffer = manifest.allocate(self.plan)
+        self.source = NixlSource(f"rank{number}")
+        self.address = self.source.register(self.buffer)
+
+    def pack(self, tensors: Tensors, save: str) -> Shard:
+        entries = manifest.pack(self.plan, tensors, self.buffer)
+        Path(f"{save}.shard{self.number}").write_bytes(self.buffer.numpy().tobytes())
+        return Shard(
+            rank=self.number,
+            nbytes=self.buffer.numel(),
+            tensors=entries,
+            nixl_agent=self.source.name,
+            nixl_metadata=self.source.metadata_b64(),
+            nixl_address=self.address,
+        )
+
+
+def noisy(base: Tensors, request: dict[str, Any]) -> Tensors:
+    """The base model with the version's own noise."""
+    torch.manual_seed(request["version"])
+    scale = request.get("scale", 0.05)
+    return {name: base[name] + scale * torch.randn_like(base[name]) for name in sorted(base)}
+
+
+def publish(ranks: list[Rank], base: Tensors, request: dict[str, Any]) -> WeightVersion:
+    tensors = noisy(base, request)
+    save_file(tensors, request["save"])
+    shards = [rank.pack(tensors, request["save"]) for rank in ranks]
+    if request.get("damage"):
+        ranks[1].buffer[777] ^= 255
+    number = request["version"]
+    return WeightVersion(
+        stream="policy", version=number, generation=1, stage="rl", step=number, shards=shards
+    )
+
+
+def main() -> None:
+    base = load_file(f"{sys.argv[1]}/model.safetensors")
+    names = sorted(base)
+    ranks = [Rank(i, {name: base[name] for name in names[i::2]}) for i in range(2)]
+    for line in sys.stdin:
+        version = publish(ranks, base, json.loads(line))
+        print("VERSION " + version.model_dump_json(), flush=True)  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,37 @@
+"""What transformers makes of the same weights and tokens."""
+
+from pathlib import Path
+
+
+class Reference:
+    """transformers' log-probabilities of the same model."""
+
+    def __init__(self, folder: Path) -> None:
+        import torch
+        from transformers import AutoModelForCausalLM
+
+        self._torch = torch
+        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32).eval()
+        self._folder = folder
+
+    def load(self, weights: Path) -> None:
+        """Takes the tensors of a safetensors file with HF names."""
+        from transformers import AutoConfig, AutoModelForCausalLM
+
+        folder = weights.with_suffix(".hf")
+        folder.mkdir(exist_ok=True)
+        for name in ("config.json", "generation_config.json"):
+            (folder / name).write_bytes((self._folder / name).read_bytes())
+        (folder / "model.safetensors").write_bytes(weights.read_bytes())
+        config = AutoConfig.from_pretrained(folder)
+        self._model = AutoModelForCausalLM.from_pretrained(
+            folder, config=config, dtype=self._torch.float32
+        ).eval()
+
+    def logprobs(self, prompt: list[int], generated: list[int]) -> list[float]:
+        """Of each generated token, given all before it."""
+        torch = self._torch
+        with torch.no_grad():
+            logits = self._model(torch.tensor([prompt + generated])).logits[0]
+        rows = torch.log_softmax(logits.float(), -1)[len(prompt) - 1 : -1]
+        return [float(row[token]) for row, token in zip(rows, generated, strict=True)]

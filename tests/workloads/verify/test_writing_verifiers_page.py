@@ -1,0 +1,81 @@
+"""docs/writing-verifiers.md does what it says."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sea_api.v1alpha1.verifier import Verifier as Settings
+from sea_workloads.data import rl
+from sea_workloads.domains import registry
+from sea_workloads.domains.database import Database
+from sea_workloads.verify.sandbox.inside.zygote import MODULES
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.verifier import Verifier
+
+SHOP = registry.get("shop")
+ORDER = {"order": "A7", "email": "Kim5@shop", "status": "pending", "total": 35, "refunded": 0}
+DATABASE = Database(
+    {
+        "users": {"Kim5@shop": {"name": "Kim"}},
+        "orders": {"A7": ORDER, "B8": {**ORDER, "order": "B8"}},
+        "desk": {"state": {"transferred": False}},
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def page() -> str:
+    folder = next(p for p in Path(__file__).resolve().parents if (p / "docs").is_dir())
+    return (folder / "docs" / "writing-verifiers.md").read_text()
+
+
+def block(page: str, language: str) -> str:
+    (found,) = re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL)
+    return str(found)
+
+
+@pytest.mark.parametrize(
+    ("cancelled", "said", "reward", "reason"),
+    [
+        ([], "Done. 35.", 0.0, "order A7 is pending"),
+        (["A7"], "Done.", 0.5, "the agent never named the amount"),
+        (["A7"], "You get 35 back.", 1.0, "cancelled, and the amount was named"),
+        (["A7", "B8"], "You get 35 back.", 0.0, "something else changed: /orders/B8/"),
+    ],
+)
+async def test_the_example(
+    page: str, cancelled: list[str], said: str, reward: float, reason: str
+) -> None:
+    row = json.loads(block(page, "json")) | {"verification_function": block(page, "python")}
+    world: Any = SHOP.open(DATABASE)
+    world.call("find_user", {"email": "Kim5@shop"})
+    for order in cancelled:
+        world.call("cancel_order", {"order": order})
+    box = FunctionSandbox(processes=1)
+    verdict = await Verifier(box).verify(
+        SHOP, rl.task(row), world, [{"role": "assistant", "content": said}]
+    )
+    await box.close()
+    assert verdict.reward == reward
+    assert verdict.reasons["FUNCTION"].startswith(reason)
+
+
+def test_the_judges_settings(page: str) -> None:
+    settings = Settings.model_validate(yaml.safe_load(block(page, "yaml"))["verifier"])
+    assert settings.judge is not None
+    assert settings.judge.api_key_secret == "judge-key"
+
+
+def test_the_modules_it_names(page: str) -> None:
+    (sentence,) = re.findall(r"It may import (.*?) and a few more", page, re.DOTALL)
+    named = re.findall(r"`(\w+)`", sentence)
+    assert len(named) > 15
+    assert set(named) <= set(MODULES)
+
+
+def test_every_part_of_a_reward_is_in_the_table(page: str) -> None:
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|", page, re.MULTILINE)) == set(rl.BASES)

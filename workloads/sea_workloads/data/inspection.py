@@ -1,0 +1,87 @@
+"""One row of any data file, looked at from all sides before a job is given it (`sea data check`).
+
+What makes a row unusable is a RowError; what is merely worth knowing is a note: an expected action
+that raises is kept, as published rows have some.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from sea_workloads.data import database_files, paths, rl
+from sea_workloads.data.dialogue import dialogue
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.replay import replay
+from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
+from sea_workloads.domains.base import Domain
+from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
+
+_USER_FILES = ("user_db.json", "user_db.toml")
+_SHOWN = 200
+_KEPT = 16
+
+
+class Inspector:
+    """Checks rows; holds the databases used last."""
+
+    def __init__(self, domain: str = "", databases: Path | None = None) -> None:
+        """`domain` is for task rows that name none; with `databases` (the data root) every row's
+        database is read and its expected actions are run on it."""
+        self._domain, self._root = domain, databases
+        self._databases: dict[tuple[str, Path], Database] = {}
+
+    def notes(self, row: Mapping[str, Any]) -> list[str]:
+        """What is worth knowing about a usable row; raises RowError for another."""
+        if "messages" in row:
+            dialogue(row)
+            return []
+        task = rl.task(row, self._domain)
+        domain = _playable(task)
+        if self._root is None or task.db_path is None:
+            return []
+        return _raised(domain, task, self._database(domain, task.db_path, self._root))
+
+    def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
+        path = paths.local(root, db_path)
+        known = self._databases.pop((domain.name, path), None)
+        found = known if known is not None else _parsed(domain, path)
+        self._databases[domain.name, path] = found
+        while len(self._databases) > _KEPT:
+            del self._databases[next(iter(self._databases))]
+        return found
+
+
+def _playable(task: Task) -> Domain:
+    try:
+        domain = registry.get(task.domain)
+        check_verifiable(task)
+    except registry.UnknownDomainError as error:
+        raise RowError("user_scenario.instructions.domain", str(error)) from error
+    except UnverifiableTaskError as error:
+        raise RowError("evaluation_criteria", str(error)) from error
+    return domain
+
+
+def _parsed(domain: Domain, path: Path) -> Database:
+    beside = (path.with_name(name) for name in _USER_FILES)
+    user = next((file for file in beside if file.is_file()), None) if domain.user_tools else None
+    try:
+        user_data = user.read_bytes() if user else None
+        return database_files.parse(domain, path.read_bytes(), path.name, user_data)
+    except DatabaseError as error:
+        raise RowError("db_path", str(error)) from error
+
+
+def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
+    try:
+        calls = replay(domain, task, database)["gold_calls"]
+    except ValueError as error:
+        raise RowError("evaluation_criteria", str(error)) from error
+    return [
+        f"evaluation_criteria.actions[{index}]: {call['name']} raises, and is kept: "
+        f"{call['content'][:_SHOWN]}"
+        for index, call in enumerate(calls)
+        if call["error"]
+    ]

@@ -1,0 +1,42 @@
+"""Which episodes an evaluation consists of: tasks x trials, each with its seed. Pure.
+
+Seeds are made as the coordinator makes those of an Evaluation stage.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from sea_workloads.coordinator.data.order import choose, sampling_seed
+from sea_workloads.data.task import Task
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One episode to play."""
+
+    task: Task
+    number: int
+    seed: int
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """As `EpisodeRecord.key`."""
+        return self.task.key, self.number
+
+
+def trials(tasks: Sequence[Task], count: int, seed: int, most: int | None = None) -> list[Trial]:
+    """All episodes, trial by trial: whatever is interrupted has seen all tasks equally often.
+
+    `most` bounds the number of tasks by a seeded choice.
+    """
+    chosen = [tasks[index] for index in choose(len(tasks), most, seed)]
+    return [
+        Trial(task, number, sampling_seed(seed, task.key, number))
+        for number in range(count)
+        for task in chosen
+    ]
+
+
+def missing(planned: Sequence[Trial], done: Collection[tuple[str, int]]) -> list[Trial]:
+    """What an interrupted evaluation still has to play."""
+    return [trial for trial in planned if trial.key not in done]

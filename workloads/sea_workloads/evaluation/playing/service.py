@@ -1,0 +1,209 @@
+"""`evaluate`: a request from the command line -> episodes, scores and a page in a folder."""
+
+import asyncio
+import hashlib
+import json
+import signal
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
+from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
+from sea_workloads.episodes import opening
+from sea_workloads.episodes.limits import Limits
+from sea_workloads.evaluation import scores
+from sea_workloads.evaluation.playing import plan, running, tasks
+from sea_workloads.evaluation.playing.agent import Agent, EndpointAgent
+from sea_workloads.evaluation.playing.book import Book, open_book
+from sea_workloads.evaluation.playing.errors import EvaluationError
+from sea_workloads.evaluation.playing.player import Cast, Player
+from sea_workloads.evaluation.records import EpisodeRecord
+from sea_workloads.evaluation.report import Page, render
+from sea_workloads.users.base import User
+from sea_workloads.users.external import ExternalUser
+from sea_workloads.users.scripted import ScriptedUser
+from sea_workloads.users.tools import of_task
+from sea_workloads.verify.judge import Judge
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.verifier import Verifier
+
+_NO_LIMIT = 1 << 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `sea evaluate` was asked for."""
+
+    domain: str
+    data: Path
+    out: Path
+    agent: Address
+    user: Address | None = None
+    """None: the scripted user."""
+    judge: Address | None = None
+    task_file: Path | None = None
+    drop_nl_assertions: bool = False
+    max_tasks: int | None = None
+    trials: int = 4
+    seed: int = 0
+    max_turns: int = 50
+    concurrency: int = 8
+    attempts: int = 3
+    episode_timeout_s: float = 1800.0
+    native_tools: bool = True
+    resume: bool = False
+    extra: dict[str, Any] = field(default_factory=dict)
+    """Further fields of the agent's requests (top_p, ...)."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that can be wrong before the first request is made."""
+
+    folder: tasks.Folder
+    refused: list[str]
+    """Sentences on tasks that can't be scored and are left out."""
+    planned: list[plan.Trial]
+    book: Book
+
+
+def prepare(request: Request) -> Prepared:
+    """Reads tasks, worlds and folder.
+
+    Raises EvaluationError, RowError, DatabaseError, InitialStateError.
+    """
+    domain = registry.get(request.domain)
+    folder = tasks.Folder(request.data, domain, request.task_file)
+    found = folder.tasks()
+    if request.drop_nl_assertions:
+        found = list(map(tasks.without_judged_parts, found))
+    kept, refused = tasks.scorable(found, judged=request.judge is not None)
+    if not kept:
+        raise EvaluationError(f"None of the {len(found)} tasks can be scored. {refused[0]}")
+    planned = plan.trials(kept, request.trials, request.seed, request.max_tasks)
+    for trial in planned[: len({t.task.key for t in planned})]:
+        opening.environment(domain, folder.world(trial.task).database, trial.task)
+    book = open_book(request.out, settings(request, kept), resume=request.resume)
+    return Prepared(folder, refused, planned, book)
+
+
+def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
+    """What makes two evaluations the same; endpoints and concurrency don't matter."""
+    rows = json.dumps([[task.key, dict(task.row)] for task in found], sort_keys=True, default=str)
+    user = request.user.model if request.user else "scripted"
+    return {
+        "model": request.agent.model,
+        "domain": request.domain,
+        "user": user,
+        "judge": request.judge.model if request.judge else None,
+        "tasksSha256": hashlib.sha256(rows.encode()).hexdigest(),
+        "trials": request.trials,
+        "maxTasks": request.max_tasks,
+        "seed": request.seed,
+        "temperature": request.agent.temperature,
+        "maxTokensPerTurn": request.agent.max_tokens,
+        "maxTurns": request.max_turns,
+        "toolCalls": "native" if request.native_tools else "text",
+    }
+
+
+async def evaluate(request: Request, prepared: Prepared, ended: running.Ended) -> None:
+    """Plays what is missing. Raises EndpointUselessError; a SIGTERM cancels it like Ctrl-C."""
+    waiting = plan.missing(prepared.planned, prepared.book.judged())
+    with prepared.book as book, _stopped_by_sigterm():
+        async with _player(request) as player:
+            await running.run(
+                waiting,
+                player,
+                prepared.folder,
+                book,
+                concurrency=request.concurrency,
+                ended=ended,
+            )
+
+
+def finish(prepared: Prepared, clock: Callable[[], float] = time.time) -> dict[str, Any]:
+    """Writes scores and page of what has been played so far; returns the scores."""
+    book = prepared.book
+    order = {trial.key: number for number, trial in enumerate(prepared.planned)}
+    played = [
+        book.done[key] for key in sorted(book.done, key=lambda key: order.get(key, _NO_LIMIT))
+    ]
+    model, domain = book.settings["model"], book.settings["domain"]
+    report = scores.report(domain, played, settings=book.settings, planned=len(prepared.planned))
+    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(clock()))
+    book.write("episodes.jsonl", "".join(record.to_line() for record in played))
+    book.write("scores.json", json.dumps(report, indent=2) + "\n")
+    book.write("report.html", render(Page(report, played, title=model, made=made)))
+    return report
+
+
+class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
+    """Whoever ends us politely gets the same as Ctrl-C."""
+
+    def __enter__(self) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+
+    def __exit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGTERM)
+
+
+@asynccontextmanager
+async def _player(request: Request) -> AsyncIterator[Player]:
+    sandbox = FunctionSandbox()
+    connector = aiohttp.TCPConnector(limit=0)
+    limits = Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
+    try:
+        async with aiohttp.ClientSession(connector=connector) as http:
+            judge = Judge(ChatEndpoint(http, request.judge)) if request.judge else None
+            yield Player(
+                registry.get(request.domain),
+                _cast(request, http),
+                Verifier(sandbox, judge),
+                limits,
+                attempts=request.attempts,
+                timeout_s=request.episode_timeout_s,
+            )
+    finally:
+        await sandbox.close()
+
+
+def _cast(request: Request, http: aiohttp.ClientSession) -> Cast:
+    domain = registry.get(request.domain)
+    schemas = [tool.schema() for tool in domain.tools]
+    endpoint = ChatEndpoint(http, request.agent)
+
+    def agent(trial: plan.Trial, world: tasks.World) -> Agent:
+        system = domain.system_prompt(world.policy)
+        # vLLM strips special tokens from text, and with them the tags of calls.
+        plain = {} if request.native_tools else {"skip_special_tokens": False}
+        return EndpointAgent(
+            endpoint,
+            system,
+            schemas,
+            native=request.native_tools,
+            **{"seed": trial.seed, **plain, **request.extra},
+        )
+
+    def user(trial: plan.Trial) -> User:
+        scenario, own = dict(trial.task.scenario), of_task(domain, trial.task)
+        if request.user is None:
+            return ScriptedUser(scenario, trial.seed, own)
+        return ExternalUser(scenario, ChatEndpoint(http, request.user), own)
+
+    return Cast(agent, user)
+
+
+def passed_share(records: Sequence[EpisodeRecord]) -> float | None:
+    """Of episodes with a verdict, for the progress line."""
+    judged = [record.passed for record in records if record.passed is not None]
+    return sum(judged) / len(judged) if judged else None

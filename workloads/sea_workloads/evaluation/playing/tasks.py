@@ -1,0 +1,157 @@
+"""Tasks of one domain in a local folder, each with the world that it starts from.
+
+Two layouts: tau2-bench's (`tasks.json`, `db.*`, `policy.md`) and the published one (`*.jsonl` rows
+with a `db_path` each). A world is read once and shared by its episodes.
+"""
+
+import gzip
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from sea_workloads.data import database_files, paths, rl, tau2
+from sea_workloads.data.errors import RowError
+from sea_workloads.data.task import Task
+from sea_workloads.domains.base import Domain
+from sea_workloads.domains.database import Database, DatabaseError, user_files
+from sea_workloads.evaluation.playing.errors import EvaluationError
+from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
+
+NAMES = (
+    "rl_test.jsonl",
+    "rl.jsonl",
+    "rl_merge.jsonl",
+    "tau2_rl_train.jsonl",
+    "rl_train.jsonl",
+    "tasks.jsonl",
+)
+"""Task files of a folder, in the order in which they are looked for; also with `.gz`."""
+
+
+@dataclass(frozen=True)
+class World:
+    """What an episode starts from."""
+
+    database: Database
+    policy: str | None
+    source: str
+    """The database's path."""
+
+
+class Folder:
+    """A data folder as seen by one domain."""
+
+    def __init__(self, root: Path, domain: Domain, file: Path | None = None) -> None:
+        """`file` names the task file where the folder has several or an unusual one."""
+        inner = root / domain.name
+        self.root = inner if not (root / "tasks.json").is_file() and inner.is_dir() else root
+        self._domain, self._file = domain, file
+        self._worlds: dict[str, World] = {}
+
+    @property
+    def is_tau2(self) -> bool:
+        return self._file is None and (self.root / "tasks.json").is_file()
+
+    def tasks(self) -> list[Task]:
+        """All tasks of the domain in file order. Raises EvaluationError or RowError."""
+        if self.is_tau2:
+            return tau2.tasks(self.root, self._domain.name)
+        file = self._file or self._find()
+        rows = rl.read(_lines(file), file.name, self._domain.name)
+        found = []
+        for row in rows:
+            if isinstance(row, RowError):
+                raise row
+            if row.domain == self._domain.name:
+                found.append(row)
+        if not found:
+            raise EvaluationError(f"The file {file} has no task of the domain {self._domain.name}.")
+        return found
+
+    def world(self, task: Task) -> World:
+        """Raises DatabaseError saying which file is missing or wrong."""
+        key = task.db_path or ""
+        if key not in self._worlds:
+            self._worlds[key] = self._tau2() if self.is_tau2 else self._published(task)
+        return self._worlds[key]
+
+    def _tau2(self) -> World:
+        database = tau2.database(self.root, self._domain)
+        policy = tau2.policy(self.root) if self._domain.policy_file else None
+        return World(database, policy, str(tau2.find(self.root, "db")))
+
+    def _published(self, task: Task) -> World:
+        path = self.database_path(task)
+        database = read_database(self._domain, path)
+        return World(database, self._policy(path), str(path))
+
+    def database_path(self, task: Task) -> Path:
+        """Where the row's database lies in the folder; raises DatabaseError."""
+        if task.db_path is None:
+            raise DatabaseError(f"Task {task.key} names no database: give its row a db_path.")
+        places = [self.root, self.root / "tau2_rl_database", self.root / "databases"]
+        for place in places:
+            path = Path(paths.join(str(place), task.db_path))
+            if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
+                return path
+        raise DatabaseError(
+            f"The database {task.db_path} of task {task.key} isn't in {self.root}: point --data at "
+            "the folder that its db_path is relative to."
+        )
+
+    def _policy(self, database: Path) -> str | None:
+        name = self._domain.policy_file
+        if name is None:
+            return None
+        for folder in (database.parent, database.parent.parent, self.root):
+            for file in (name, "policy.md"):
+                if (folder / file).is_file():
+                    return (folder / file).read_text(encoding="utf-8")
+        raise DatabaseError(
+            f"The policy of {self._domain.name} lies neither beside {database} nor in {self.root}: "
+            f"put it there as {name}."
+        )
+
+    def _find(self) -> Path:
+        for name in NAMES:
+            for path in (self.root / name, self.root / f"{name}.gz"):
+                if path.is_file():
+                    return path
+        raise EvaluationError(
+            f"The folder {self.root} has neither tasks.json nor any of {', '.join(NAMES)}: name "
+            "the task file with --tasks."
+        )
+
+
+def read_database(domain: Domain, path: Path) -> Database:
+    """A database file with the user's side beside it, packed or not; raises DatabaseError."""
+    user = None
+    if domain.user_tools:
+        beside = map(path.with_name, user_files(path.name))
+        user = next((file.read_bytes() for file in beside if file.is_file()), None)
+    return database_files.parse(domain, path.read_bytes(), path.name, user)
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rb") as file:
+        yield from file
+
+
+def scorable(tasks: Sequence[Task], *, judged: bool) -> tuple[list[Task], list[str]]:
+    """(tasks that can be scored, sentences on the others)."""
+    kept, refused = [], []
+    for task in tasks:
+        try:
+            check_verifiable(task, judged=judged)
+            kept.append(task)
+        except UnverifiableTaskError as error:
+            refused.append(str(error))
+    return kept, refused
+
+
+def without_judged_parts(task: Task) -> Task:
+    """The task without what only a judge model could check."""
+    criteria = task.criteria
+    basis = tuple(part for part in criteria.reward_basis if part != "NL_ASSERTION")
+    return replace(task, criteria=replace(criteria, reward_basis=basis, nl_assertions=()))

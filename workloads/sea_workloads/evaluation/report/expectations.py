@@ -1,0 +1,43 @@
+"""What a task expects, each item marked with whether the episode did it; for the reader only.
+
+The verdict's rules decide (`verify`); this shows where a dialogue left the expected path.
+"""
+
+from typing import Any
+
+from sea_workloads.data.task import Action
+from sea_workloads.evaluation.records import EpisodeRecord
+from sea_workloads.verify.actions import made_all
+from sea_workloads.verify.said import communicated
+
+Marked = dict[str, list[dict[str, Any]]]
+
+
+def marked(record: EpisodeRecord) -> Marked:
+    """`{"actions": [{name, arguments, done}], "communicate": [{text, done}]}`."""
+    actions = [a for a in record.expected.get("actions") or () if _is_action(a)]
+    pieces = [str(piece) for piece in record.expected.get("communicate") or ()]
+    return {
+        "actions": [_action(action, record) for action in actions],
+        "communicate": [
+            {"text": piece, "done": communicated([piece], record.transcript)} for piece in pieces
+        ],
+    }
+
+
+def _is_action(value: Any) -> bool:
+    return isinstance(value, dict) and isinstance(value.get("name"), str)
+
+
+def _action(given: dict[str, Any], record: EpisodeRecord) -> dict[str, Any]:
+    arguments = given.get("arguments")
+    action = Action(
+        given["name"],
+        arguments if isinstance(arguments, dict) else {},
+        given.get("requestor") or "assistant",
+        given.get("compare_args"),
+    )
+    shown = {"name": action.name, "arguments": dict(action.arguments)}
+    if action.requestor != "assistant":
+        shown["by"] = action.requestor
+    return {**shown, "done": made_all([action], record.transcript)}
