@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sea_workloads.chat.endpoint import text_of
+from sea_workloads.chat.text import text_of
 from sea_workloads.episodes.conversation import Conversation, Over, UserNext
 from sea_workloads.episodes.limits import Limits
 from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter

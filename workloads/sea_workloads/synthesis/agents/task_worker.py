@@ -32,8 +32,8 @@ _FORMAT = (
 _TWO_SIDED = (
     ' The customer has tools too: give "requestor": "user" with its calls and actions. The task '
     'may hold "initial_actions": [{"env_type": "user" or "assistant", "func_name": ..., '
-    '"arguments": {...}}, ...], which are run before the dialogue (functions: %s), and "assertions": '
-    '[{"func_name": ..., "arguments": {...}}, ...] about the end (known: %s).'
+    '"arguments": {...}}, ...], which are run before the dialogue (functions: %s), and '
+    '"assertions": [{"func_name": ..., "arguments": {...}}, ...] about the end (known: %s).'
 )
 
 
