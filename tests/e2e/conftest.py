@@ -143,3 +143,12 @@ def _condition(job: dict[str, Any], kind: str) -> dict[str, Any]:
 def condition() -> Callable[[dict[str, Any], str], dict[str, Any]]:
     """A condition of a job, status Unknown where it has none."""
     return _condition
+
+
+@pytest.fixture(scope="session")
+def tau2() -> Path:
+    """tau2-bench's data, beside the checkout or where SEA_TAU2_DATA says."""
+    folder = Path(os.environ.get("SEA_TAU2_DATA", ROOT.parent / "shared" / "tau2"))
+    if not (folder / "retail" / "tasks.json").exists():
+        pytest.skip("tau2-bench's retail data lie neither beside the checkout nor at SEA_TAU2_DATA")
+    return folder

@@ -1,0 +1,62 @@
+"""The shipped examples of whole datasets, as they are, from their first stage to Complete."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_devcluster.demo import job as demo_job
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def _complete(
+    e2e: Any, wait_for: Callable[..., Any], condition: Callable[..., Any], job: Any
+) -> Any:
+    read = e2e.submit(job)
+    name = job["metadata"]["name"]
+    wait_for(f"{name}'s end", lambda: condition(read(), "Complete")["status"] == "True", 700)
+    status: dict[str, Any] = read()["status"]
+    assert status["restarts"]["counted"] == 0
+    result = status["evaluation"][-1]
+    assert result["episodes"] == 8
+    objects = e2e.objects(status)
+    page = objects.bytes("evaluation/eval-rl.html").decode()
+    assert "<html" in page[:200]
+    assert len(objects.bytes("evaluation/eval-rl.episodes.jsonl").splitlines()) == 8
+    e2e.delete(job)
+    return objects
+
+
+def test_a_job_makes_its_own_data_in_three_domains(
+    e2e: Any, wait_for: Callable[..., Any], condition: Callable[..., Any]
+) -> None:
+    """Synthesis, UserSft, Sft, Rl, Evaluation."""
+    job = demo_job.load(EXAMPLES / "worlds.yaml", e2e.target.server)
+    demo_job.ensure_bucket(job, e2e.target.server)
+    objects = _complete(e2e, wait_for, condition, job)
+    for domain in job["spec"]["domains"]:
+        rows = objects.bytes(f"stages/synthesis/data/{domain}/rl.jsonl").splitlines()
+        assert len(rows) == job["spec"]["stages"][0]["synthesis"]["tasksPerDomain"]
+
+
+def test_the_retail_desk_of_tau2(
+    e2e: Any,
+    wait_for: Callable[..., Any],
+    condition: Callable[..., Any],
+    tau2: Path,
+    tmp_path: Path,
+) -> None:
+    """Its policy, tools and tasks: prompts of thousands of tokens."""
+    data = tmp_path / "retail"
+    folder = str(tau2 / "retail")
+    demo_job.generate(
+        ["tau2", "--domain", "retail", "--data", folder, "--drop-nl-assertions"], data
+    )
+    job = copy.deepcopy(demo_job.load(EXAMPLES / "retail.yaml", e2e.target.server))
+    demo_job.upload(data, job, e2e.target.server)
+    _complete(e2e, wait_for, condition, job)
