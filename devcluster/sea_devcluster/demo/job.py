@@ -81,6 +81,14 @@ def upload(folder: Path, manifest: dict[str, Any], server: ObjectServer) -> int:
     return len(files)
 
 
+def ensure_bucket(manifest: dict[str, Any], server: ObjectServer) -> None:
+    """Makes the bucket of `storage.url`, as its owner would have before the first job."""
+    try:
+        _ensure_bucket(client(server), urlsplit(manifest["spec"]["storage"]["url"]).netloc)
+    except (BotoCoreError, ClientError) as error:
+        raise DemoError(f"Making the bucket at {server.endpoint} failed: {error}") from error
+
+
 def _ensure_bucket(s3: Any, bucket: str) -> None:
     existing = {entry["Name"] for entry in s3.list_buckets()["Buckets"]}
     if bucket not in existing:

@@ -28,9 +28,12 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
     namespace, name = job.namespace(manifest), str(manifest["metadata"]["name"])
     with step(console, "Installing the CRD and the operator"):
         install(kubectl, target)
-    with step(console, "Making and uploading dialogues, tasks and databases"):
-        data = options.data or make_data(manifest, options.out / "data")
-        job.upload(data, manifest, target.server)
+    data = options.data or options.out / "data"
+    if "data" in manifest["spec"]:
+        with step(console, "Making and uploading dialogues, tasks and databases"):
+            job.upload(options.data or make_data(manifest, data), manifest, target.server)
+    else:
+        job.ensure_bucket(manifest, target.server)  # a Synthesis stage makes the data
     with step(console, f"Applying {options.job.name}"):
         submit(kubectl, manifest, target)
     seen = watch.follow(

@@ -33,7 +33,7 @@ def show(
 
 
 def table(scores: Sequence[Score]) -> Table:
-    result = Table(title="Held-back tasks, entities never trained on")
+    result = Table(title="Evaluation")
     for column in ("model", "pass^1", "± (1 s.e.)", "episodes", "tasks"):
         result.add_column(column, justify="left" if column == "model" else "right")
     for score in scores:

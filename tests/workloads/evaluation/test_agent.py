@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from sea_workloads.domains import registry
 from sea_workloads.evaluation.playing import dialogue
 from sea_workloads.evaluation.playing.agent import read_turn
 from sea_workloads.tokens.messages import AgentTurn, ToolCall
@@ -66,7 +65,7 @@ MESSAGES = [
     {"role": "tool", "content": "1"},
     {"role": "tool", "content": "2"},
     {"role": "user", "content": "", "tool_calls": [{"name": "reboot", "arguments": {}}]},
-    {"role": "tool", "content": "rebooted"},
+    {"role": "tool", "requestor": "user", "content": "rebooted"},
     {"role": "user", "content": "Now?"},
 ]  # fmt: skip
 
@@ -91,13 +90,3 @@ def test_tagged_messages_hold_calls_and_results_in_text() -> None:
     assert shown[4]["content"] == (
         "<tool_response>1</tool_response><tool_response>2</tool_response>"
     )
-
-
-def test_tools_are_told_once() -> None:
-    """With native calls the request carries the schemas, so the prompt needn't."""
-    system = registry.get("retail").system_prompt("Be kind.")
-    kept = dialogue.without_tools(system)
-    assert "get_order_details" in system
-    assert "get_order_details" not in kept
-    assert "Be kind." in kept
-    assert dialogue.without_tools("No tools here.") == "No tools here."

@@ -7,7 +7,11 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 from sea_workloads.cli import main
+
+pytestmark = pytest.mark.component
 
 COUNT = 400
 COMMAND = "import sys; from sea_workloads.cli import main; sys.exit(main())"
@@ -28,6 +32,7 @@ def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) ->
     while process.poll() is None and time.monotonic() < deadline:
         if journal.exists() and journal.stat().st_size >= size:
             break
+        time.sleep(0.002)
     process.kill()
     process.wait(10)
 

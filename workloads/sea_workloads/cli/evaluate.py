@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sea_workloads.cli import endpoints, progress
+from sea_workloads.cli import endpoints, episode_bar
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.cli.endpoints import positive, seconds
 from sea_workloads.domains import registry
@@ -125,7 +125,7 @@ def _play(request: Request, prepared: Prepared) -> str:
     """Plays to the end; otherwise what stopped it."""
     judged = prepared.book.judged()
     played = list(prepared.book.done.values())
-    with progress.bar("episodes", len(prepared.planned), len(judged)) as advance:
+    with episode_bar.bar("episodes", len(prepared.planned), len(judged)) as advance:
 
         def ended(record: EpisodeRecord) -> None:
             played.append(record)

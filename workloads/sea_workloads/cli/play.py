@@ -15,7 +15,7 @@ from sea_workloads.cli.common import Commands, say
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
-from sea_workloads.episodes.conversation import Conversation
+from sea_workloads.episodes import opening
 from sea_workloads.episodes.limits import Limits
 from sea_workloads.evaluation.playing import by_hand, scripted, tasks
 from sea_workloads.evaluation.playing.agent import Agent, EndpointAgent
@@ -24,6 +24,7 @@ from sea_workloads.evaluation.playing.player import talk
 from sea_workloads.users.base import User, UserUnavailableError
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.scripted import ScriptedUser
+from sea_workloads.users.tools import of_task
 from sea_workloads.verify.expected import end_state, expected
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verdict import needs_judge
@@ -111,7 +112,7 @@ class Table:
         self._domain, self._task, self._world, self._side = domain, task, world, side
         self._seed, self._read = seed, read
         self._console = Console(highlight=False)
-        self._conversation = Conversation(domain, domain.open(world.database), _LIMITS)
+        self._conversation = opening.conversation(domain, world.database, task, _LIMITS)
         self._shown = 0
 
     async def play(self, agent: Address | None, user: Address | None) -> int:
@@ -153,11 +154,13 @@ class Table:
         return EndpointAgent(ChatEndpoint(http, address), system, schemas)
 
     def _user(self, http: aiohttp.ClientSession, address: Address | None) -> User:
+        own = of_task(self._domain, self._task)
         if self._side == "user":
-            return by_hand.HandUser(self._task, self._read, say, self._show)
+            return by_hand.HandUser(self._task, own, self._read, say, self._show)
+        scenario = dict(self._task.scenario)
         if address is None:
-            return ScriptedUser(dict(self._task.scenario), self._seed)
-        return ExternalUser(dict(self._task.scenario), ChatEndpoint(http, address))
+            return ScriptedUser(scenario, self._seed, own)
+        return ExternalUser(scenario, ChatEndpoint(http, address), own)
 
     def _show(self) -> None:
         """What is new in the dialogue, the person's own words left out."""

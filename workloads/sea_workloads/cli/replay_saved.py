@@ -11,10 +11,11 @@ from sea_workloads.cli import show
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
-from sea_workloads.domains.base import Domain
+from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.episodes import opening
 from sea_workloads.evaluation import failures, saved
-from sea_workloads.evaluation.playing.tasks import Folder
+from sea_workloads.evaluation.playing.tasks import Folder, read_database
 from sea_workloads.evaluation.records import EpisodeRecord
 from sea_workloads.evaluation.rerun import Rerun, rerun
 
@@ -141,11 +142,15 @@ class _Worlds:
     def rerun(self, record: EpisodeRecord) -> list[Rerun]:
         """Raises DatabaseError where no database is to be had, UnknownDomainError."""
         domain = registry.get(record.domain)
-        return rerun(domain.open(self._database(domain, record)), record.transcript)
+        return rerun(self._environment(domain, record), record.transcript)
 
-    def _database(self, domain: Domain, record: EpisodeRecord) -> Database:
+    def _environment(self, domain: Domain, record: EpisodeRecord) -> Environment:
+        """With `--data` as the task begins (its initial state set up), else the bare database."""
         if self.file is None and self.data is not None:
             return self._of_task(domain, record, self.data)
+        return domain.open(self._bare(domain, record))
+
+    def _bare(self, domain: Domain, record: EpisodeRecord) -> Database:
         path = self.file or Path(record.database or "?")
         if not path.is_file():
             raise DatabaseError(
@@ -153,10 +158,10 @@ class _Worlds:
                 "point --data at the data folder, or --database at the file."
             )
         if path not in self._files:
-            self._files[path] = domain.parse(path.read_bytes(), path.name)
+            self._files[path] = read_database(domain, path)
         return self._files[path]
 
-    def _of_task(self, domain: Domain, record: EpisodeRecord, data: Path) -> Database:
+    def _of_task(self, domain: Domain, record: EpisodeRecord, data: Path) -> Environment:
         if domain.name not in self._folders:
             folder = Folder(data, domain)
             self._folders[domain.name] = folder, folder.tasks()
@@ -169,4 +174,4 @@ class _Worlds:
             raise DatabaseError(
                 f"The folder {data} has no task {record.task}: name another --data."
             )
-        return folder.world(found).database
+        return opening.environment(domain, folder.world(found).database, found)

@@ -99,11 +99,11 @@ def _failed(*parts: str) -> Callable[[EpisodeRecord], bool]:
 
 
 def _gave_up(record: EpisodeRecord) -> bool:
-    """Out of scope, or gone in the middle: the agent was still asking and had not called a tool.
+    """Out of scope, stuck in its own tools, or gone while the agent, without a call, was asking.
 
     A user who leaves after an agent that says it is done has not given up; it was misled.
     """
-    if record.stop == Stop.OUT_OF_SCOPE:
+    if record.stop in {Stop.OUT_OF_SCOPE, Stop.USER_STUCK}:
         return True
     turns = [m for m in record.transcript if m["role"] == "assistant"]
     asking = bool(turns) and "?" in str(turns[-1].get("content") or "")

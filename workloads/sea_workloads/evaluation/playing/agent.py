@@ -13,7 +13,7 @@ from sea_workloads.chat.endpoint import ChatEndpoint, RefusedError
 from sea_workloads.chat.text import text_of
 from sea_workloads.evaluation.playing import dialogue
 from sea_workloads.evaluation.playing.errors import ContextFullError
-from sea_workloads.tokens import plain_json, reader
+from sea_workloads.tokens import plain_json, reader, tool_prompt
 from sea_workloads.tokens.markup import IM_END, THINK, THINK_END
 from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
 from sea_workloads.tokens.style import Style, Thinking
@@ -49,7 +49,7 @@ class EndpointAgent:
         every request (seed, top_p, ...)."""
         self.tokens = 0
         self._endpoint, self._native, self._extra = endpoint, native, extra
-        self._system = dialogue.without_tools(system) if native else system
+        self._system = tool_prompt.split(system)[0] if native else system
         if native and tools:
             self._extra = {**extra, "tools": list(tools)}
 

@@ -12,7 +12,7 @@ from typing import Any
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain, Tool
 from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
-from sea_workloads.users.base import Signal
+from sea_workloads.users.base import Reply, Signal
 
 Read = Callable[[str], str]
 """`read(prompt) -> line`; raises EOFError at the end of input."""
@@ -44,25 +44,16 @@ class HandAgent:
             line = _line(self._read, "agent> ")
             if not line.startswith("/"):
                 return AgentTurn(line)
-            name, _, rest = line[1:].partition(" ")
-            if name in self._tools:
-                call = self._call(self._tools[name], rest)
-                if call is not None:
-                    return AgentTurn("", (call,))
-            else:
-                self._command(name)
-
-    def _call(self, tool: Tool, text: str) -> ToolCall | None:
-        try:
-            return ToolCall(tool.name, arguments(tool, text))
-        except ValueError as error:
-            self._tell(f"{error} It takes {signature(tool)}.")
-            return None
+            call = _called(line, self._tools, self._tell)
+            if call is not None:
+                return AgentTurn("", (call,))
+            self._command(line[1:].partition(" ")[0])
 
     def _command(self, name: str) -> None:
+        if name in self._tools:
+            return
         if name == "tools":
-            for tool in self._tools.values():
-                self._tell(f"  /{signature(tool)}  {tool.description}")
+            _tell_tools(self._tools, self._tell)
         elif name == "policy":
             self._tell(self._policy)
         elif name == "expected":
@@ -74,17 +65,21 @@ class HandAgent:
 class HandUser:
     """Text goes to the agent; `/stop` and `/transfer` end the dialogue."""
 
-    help = "/scenario  /stop  /transfer  /out-of-scope  /quit  |  text"
+    help = "/scenario  /tools  /stop  /transfer  /out-of-scope  /quit  |  text"
     _ends = {
         "stop": Signal.STOP,
         "transfer": Signal.TRANSFER,
         "out-of-scope": Signal.OUT_OF_SCOPE,
     }
 
-    def __init__(self, task: Task, read: Read, tell: Tell, show: Show) -> None:
+    def __init__(
+        self, task: Task, tools: Sequence[Tool], read: Read, tell: Tell, show: Show
+    ) -> None:
+        """`tools` are the user's own (telecom's phone)."""
+        self._tools = {tool.name: tool for tool in tools}
         self._task, self._read, self._tell, self._show = task, read, tell, show
 
-    async def reply(self, heard: Sequence[Message]) -> str:
+    async def reply(self, heard: Sequence[Message]) -> Reply:
         """Raises LeftError."""
         self._show()
         while True:
@@ -93,7 +88,37 @@ class HandUser:
                 return line
             if line[1:] in self._ends:
                 return self._ends[line[1:]]
-            tell_scenario(self._task, self._tell) if line == "/scenario" else self._tell(self.help)
+            call = _called(line, self._tools, self._tell)
+            if call is not None:
+                return AgentTurn("", (call,))
+            self._command(line[1:].partition(" ")[0])
+
+    def _command(self, name: str) -> None:
+        if name in self._tools:
+            return
+        if name == "tools":
+            _tell_tools(self._tools, self._tell)
+        elif name == "scenario":
+            tell_scenario(self._task, self._tell)
+        else:
+            self._tell(self.help)
+
+
+def _called(line: str, tools: Mapping[str, Tool], tell: Tell) -> ToolCall | None:
+    """The call that a line makes; None for a command, and for a call that can't be read."""
+    name, _, rest = line[1:].partition(" ")
+    if name not in tools:
+        return None
+    try:
+        return ToolCall(name, arguments(tools[name], rest))
+    except ValueError as error:
+        tell(f"{error} It takes {signature(tools[name])}.")
+        return None
+
+
+def _tell_tools(tools: Mapping[str, Tool], tell: Tell) -> None:
+    for tool in tools.values():
+        tell(f"  /{signature(tool)}  {tool.description}")
 
 
 def _line(read: Read, prompt: str) -> str:

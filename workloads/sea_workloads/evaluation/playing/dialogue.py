@@ -8,29 +8,24 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sea_workloads.episodes import views
+from sea_workloads.tokens.calls import call_json
 from sea_workloads.tokens.markup import (
     TOOL_CALL,
     TOOL_CALL_END,
     TOOL_RESPONSE,
     TOOL_RESPONSE_END,
-    call_json,
 )
 from sea_workloads.tokens.messages import Message, calls_of
 
-_TOOLS = "\n\n# Tools\n\nYou may call one or more functions"
 Step = tuple[Message, Sequence[Message]]
 """A turn and the results of its calls (of a malformed turn: the answer to it)."""
-
-
-def without_tools(system: str) -> str:
-    """A system prompt without its list of tools, for requests that carry them as a field."""
-    return system.partition(_TOOLS)[0]
 
 
 def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """With `tool_calls` and `tool` messages that name the call they answer."""
     shown: list[dict[str, Any]] = []
-    for number, (turn, results) in enumerate(steps(messages)):
+    for number, (turn, results) in enumerate(steps(views.of_agent(messages))):
         if turn["role"] != "assistant":
             shown += _said_by_user(turn)
             continue
@@ -54,7 +49,7 @@ def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def tagged(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """With Hermes tags in the text: for models whose server knows nothing of tools."""
     shown: list[dict[str, Any]] = []
-    for turn, results in steps(messages):
+    for turn, results in steps(views.of_agent(messages)):
         if turn["role"] != "assistant":
             shown += _said_by_user(turn)
             continue

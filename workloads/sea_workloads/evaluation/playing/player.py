@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from sea_workloads.chat.endpoint import EndpointError, RefusedError
 from sea_workloads.domains.base import Domain
+from sea_workloads.episodes import opening
 from sea_workloads.episodes.conversation import Conversation, Over, UserNext
 from sea_workloads.episodes.limits import Limits, Stop
 from sea_workloads.evaluation.playing.agent import Agent
@@ -80,11 +81,10 @@ class Player:
     async def _once(self, trial: Trial, world: World, attempt: int) -> EpisodeRecord:
         started = self._clock()
         agent, user = self._cast.agent(trial, world), self._cast.user(trial)
-        environment = self._domain.open(world.database)
-        conversation = Conversation(self._domain, environment, self._limits)
+        conversation = opening.conversation(self._domain, world.database, trial.task, self._limits)
         stop = await talk(conversation, agent, user)
         verdict = await self._verifier.verify(
-            self._domain, trial.task, environment, conversation.messages, stop
+            self._domain, trial.task, conversation.environment, conversation.messages, stop
         )
         return self._record(
             trial,

@@ -10,7 +10,7 @@ from sea_workloads.data.tau2_dialogues import ASK, TRANSFERRED
 from sea_workloads.domains.base import Domain, Kind
 from sea_workloads.domains.shop import teacher
 from sea_workloads.evaluation.playing.agent import Agent
-from sea_workloads.tokens.markup import call_json
+from sea_workloads.tokens.calls import call_json
 from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
 
 _SETTLED = "That is all settled. Is there anything else?"

@@ -16,6 +16,7 @@ import aiohttp
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
+from sea_workloads.episodes import opening
 from sea_workloads.episodes.limits import Limits
 from sea_workloads.evaluation import scores
 from sea_workloads.evaluation.playing import plan, running, tasks
@@ -28,6 +29,7 @@ from sea_workloads.evaluation.report import Page, render
 from sea_workloads.users.base import User
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.scripted import ScriptedUser
+from sea_workloads.users.tools import of_task
 from sea_workloads.verify.judge import Judge
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verifier import Verifier
@@ -73,7 +75,10 @@ class Prepared:
 
 
 def prepare(request: Request) -> Prepared:
-    """Reads tasks and folder. Raises EvaluationError, RowError, DatabaseError."""
+    """Reads tasks, worlds and folder.
+
+    Raises EvaluationError, RowError, DatabaseError, InitialStateError.
+    """
     domain = registry.get(request.domain)
     folder = tasks.Folder(request.data, domain, request.task_file)
     found = folder.tasks()
@@ -84,7 +89,7 @@ def prepare(request: Request) -> Prepared:
         raise EvaluationError(f"None of the {len(found)} tasks can be scored. {refused[0]}")
     planned = plan.trials(kept, request.trials, request.seed, request.max_tasks)
     for trial in planned[: len({t.task.key for t in planned})]:
-        folder.world(trial.task)
+        opening.environment(domain, folder.world(trial.task).database, trial.task)
     book = open_book(request.out, settings(request, kept), resume=request.resume)
     return Prepared(folder, refused, planned, book)
 
@@ -190,9 +195,10 @@ def _cast(request: Request, http: aiohttp.ClientSession) -> Cast:
         )
 
     def user(trial: plan.Trial) -> User:
+        scenario, own = dict(trial.task.scenario), of_task(domain, trial.task)
         if request.user is None:
-            return ScriptedUser(dict(trial.task.scenario), trial.seed)
-        return ExternalUser(dict(trial.task.scenario), ChatEndpoint(http, request.user))
+            return ScriptedUser(scenario, trial.seed, own)
+        return ExternalUser(scenario, ChatEndpoint(http, request.user), own)
 
     return Cast(agent, user)
 

@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sea_workloads.data import paths, rl, tau2
+from sea_workloads.data import database_files, paths, rl, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.evaluation.playing.errors import EvaluationError
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
@@ -82,14 +82,7 @@ class Folder:
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
-        user = None
-        if self._domain.user_tools:
-            user = next(
-                (p for s in ("json", "toml") if (p := path.with_name(f"user_db.{s}")).is_file()),
-                None,
-            )
-        user_data = user.read_bytes() if user else None
-        database = self._domain.parse(path.read_bytes(), path.name, user_data)
+        database = read_database(self._domain, path)
         return World(database, self._policy(path), str(path))
 
     def database_path(self, task: Task) -> Path:
@@ -128,6 +121,15 @@ class Folder:
             f"The folder {self.root} has neither tasks.json nor any of {', '.join(NAMES)}: name "
             "the task file with --tasks."
         )
+
+
+def read_database(domain: Domain, path: Path) -> Database:
+    """A database file with the user's side beside it, packed or not; raises DatabaseError."""
+    user = None
+    if domain.user_tools:
+        beside = map(path.with_name, user_files(path.name))
+        user = next((file.read_bytes() for file in beside if file.is_file()), None)
+    return database_files.parse(domain, path.read_bytes(), path.name, user)
 
 
 def _lines(path: Path) -> Iterator[bytes]:

@@ -1,12 +1,14 @@
 """The model behind the agents: `ChatEndpoint` with its tokens counted, and nothing but text out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
 from sea_workloads.chat.text import text_of
 from sea_workloads.synthesis.crew import CrewUnavailableError
+
+Answer = TypeVar("Answer")
 
 
 @dataclass
@@ -37,8 +39,18 @@ class Endpoint:
     ) -> str:
         """The reply's text. Raises CrewUnavailableError when all attempts came to nothing."""
         extra = {"temperature": temperature} | ({} if seed is None else {"seed": seed})
+        return await self.read(messages, text_of, meter, **extra)
+
+    async def read(
+        self,
+        messages: Sequence[Mapping[str, Any]],
+        use: Callable[[dict[str, Any]], Answer],
+        meter: Meter,
+        **extra: Any,
+    ) -> Answer:
+        """The reply's message as `use` makes it; ValueError of `use` has it asked for again."""
         try:
-            return await self._chat.ask(messages, text_of, usage=meter.count, **extra)
+            return await self._chat.ask(messages, use, usage=meter.count, **extra)
         except EndpointError as error:
             raise CrewUnavailableError(
                 f"{error} What was made so far is kept: correct --endpoint and --model or start "

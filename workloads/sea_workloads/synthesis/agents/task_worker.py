@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sea_workloads.data.task import Action
+from sea_workloads.data.task import Action, Assertion
 from sea_workloads.synthesis.agents.asking import Messages, ask, text_of, texts_of
 from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
 from sea_workloads.synthesis.plan import Item, Plan
@@ -28,6 +28,12 @@ _FORMAT = (
     '"unknown_info": ..., "task_instructions": ..., "communicate_info": ["what the agent must '
     'say", ...], "actions": [{"name": ..., "arguments": {...}}, ...]}} when you are done. The '
     "actions are the calls of a correct agent, in order; texts speak to the customer as 'you'."
+)
+_TWO_SIDED = (
+    ' The customer has tools too: give "requestor": "user" with its calls and actions. The task '
+    'may hold "initial_actions": [{"env_type": "user" or "assistant", "func_name": ..., '
+    '"arguments": {...}}, ...], which are run before the dialogue (functions: %s), and '
+    '"assertions": [{"func_name": ..., "arguments": {...}}, ...] about the end (known: %s).'
 )
 
 
@@ -73,6 +79,10 @@ def _opening(world: World, item: Item) -> Messages:
         f"{WORKER} You write one customer service task for the domain {world.domain.name}. The "
         f"agent's instructions, policy and tools:\n{world.system_prompt}\n\n{_FORMAT}"
     )
+    if world.domain.user_tools:
+        functions = [tool.name for tool in world.domain.user_tools]
+        functions += sorted(getattr(world.domain, "functions", ()))
+        system += _TWO_SIDED % (", ".join(functions), ", ".join(sorted(world.domain.assertions)))
     request = (
         f"Plan: goals {', '.join(plan.goals)}; the customer {_MODES[plan.mode]}; style "
         f"{plan.style}. {plan.guidance}\nSome records to begin with:\n{_sample(world, item)}"
@@ -117,6 +127,7 @@ def _proposal(value: dict[str, Any], plan: Plan) -> Proposal:
         raise ValueError("actions must be a list")
     if not text_of(value, "reason_for_call"):
         raise ValueError("reason_for_call must not be empty")
+    initial, assertions = _objects(value, "initial_actions"), _assertions(value)
     names = ("reason_for_call", "known_info", "unknown_info", "task_instructions")
     instructions = {name: text_of(value, name) or None for name in names}
     return Proposal(
@@ -125,4 +136,22 @@ def _proposal(value: dict[str, Any], plan: Plan) -> Proposal:
         actions=[_action(action) for action in actions],
         messages=(),
         communicate=[text for text in texts_of(value, "communicate_info") if text.strip()],
+        assertions=assertions,
+        initial_state={"initialization_actions": initial} if initial else None,
+        # Where the end is asserted there are several ways to it, as tau2-bench's telecom has it.
+        basis=("ENV_ASSERTION", "COMMUNICATE") if assertions else ("DB", "COMMUNICATE"),
     )
+
+
+def _objects(value: dict[str, Any], name: str) -> list[dict[str, Any]]:
+    found = value.get(name) or []
+    if not isinstance(found, list) or not all(isinstance(one, dict) for one in found):
+        raise ValueError(f"{name} must be a list of objects")
+    return found
+
+
+def _assertions(value: dict[str, Any]) -> list[Assertion]:
+    return [
+        Assertion(text_of(one, "func_name"), one.get("arguments") or {}, "user")
+        for one in _objects(value, "assertions")
+    ]

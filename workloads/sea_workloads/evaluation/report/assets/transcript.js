@@ -53,7 +53,8 @@ const dialogue = (messages) => {
 const ENDS = {
   UserStop: 'The user ended the dialogue.', Transfer: 'The user was transferred.', OutOfScope: 'The user was out of scope.',
   MaxTurns: 'Ended: too many turns.', ContextFull: 'Ended: the context is full.', BadFormat: 'Ended: malformed turn.',
-  TurnTooLong: 'Ended: the turn reached its token limit.', Loop: 'Ended: the agent repeated itself.',
+  TurnTooLong: 'Ended: the turn reached its token limit.', Loop: 'Ended: the dialogue repeated itself.',
+  UserStuck: 'Ended: the user was stuck in its own tools.',
 };
 
 const expectation = (item, ...children) => el('li', { class: item.done ? 'done' : 'missed' }, ...children);
