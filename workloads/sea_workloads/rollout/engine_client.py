@@ -58,7 +58,8 @@ class EngineClient:
         """Continues the exact tokens.
 
         No seed is sent: vLLM 0.32.0 on a CPU dies from a seeded request whose prompt is prefilled
-        in parts, and asynchronous batches would not repeat anyway.
+        in parts (`test_workarounds.py` beside the engine's tests says when that is over), and
+        asynchronous batches would not repeat anyway.
         """
         parameters = {
             "temperature": temperature,

@@ -92,6 +92,12 @@ def test_engine_core_would_be_spawned(outcomes: dict[str, Any]) -> None:
     assert ours == "fork"
 
 
+def test_seeded_requests_die_when_prefilled_in_parts(outcomes: dict[str, Any]) -> None:
+    assert "offset" in outcomes["seeded"], (
+        "EngineClient.generate may send seeds: correct its words."
+    )
+
+
 def test_attention_needs_the_permission_for_tiles() -> None:
     """The call itself is checked on every CPU, by instructions that need no permission."""
     assert run("attention_probe.py", "vec").returncode == 0
@@ -104,4 +110,5 @@ def test_attention_needs_the_permission_for_tiles() -> None:
 
 def test_no_workaround_is_left_untested(outcomes: dict[str, Any]) -> None:
     files = {path.stem for path in Path(vllm_plugin.__file__).parent.glob("cpu_*.py")}
-    assert files == {"cpu_amx", *(outcomes.keys() - {"nothing", "prompt", "start_methods"})}
+    others = {"nothing", "prompt", "start_methods", "seeded"}
+    assert files == {"cpu_amx"} | (outcomes.keys() - others)

@@ -2,7 +2,7 @@
 
 A program, not a module: `python workaround_probe.py MODEL OUT`. For each case the weights are saved
 as OUT/CASE.safetensors; the last line is a JSON object {case: log-probabilities of PROMPT}, and
-under `prompt` and `start_methods` what their names say.
+under `prompt`, `start_methods` and `seeded` what their names say.
 """
 
 import json
@@ -57,6 +57,8 @@ class Engine:
             enforce_eager=True,
             max_model_len=CONTEXT,
             block_size=32,
+            max_num_seqs=8,
+            max_num_batched_tokens=32,  # PROMPT is prefilled in two parts
             kv_cache_memory_bytes=16 << 20,
             distributed_executor_backend="uni",
             weight_transfer_config={"backend": "sea"},
@@ -76,6 +78,15 @@ class Engine:
         (output,) = self._llm.generate([prompt], parameters, use_tqdm=False)
         rows = output.prompt_logprobs[1:]
         return [row[token].logprob for row, token in zip(rows, PROMPT[1:], strict=True)]
+
+    def seeded(self) -> str:
+        """The error that a seeded request ends with; a prompt that no cache knows."""
+        prompt: Any = {"prompt_token_ids": PROMPT[::-1]}
+        try:
+            self._llm.generate([prompt], SamplingParams(seed=1, detokenize=False), use_tqdm=False)
+        except RuntimeError as error:
+            return repr(error)
+        return ""
 
 
 def start_methods() -> list[str]:
@@ -98,6 +109,7 @@ def main() -> None:
             engine.update(tensors)
         found[case] = engine.logprobs()
     found["start_methods"] = start_methods()
+    found["seeded"] = engine.seeded()
     print(json.dumps(found))  # noqa: T201
 
 
