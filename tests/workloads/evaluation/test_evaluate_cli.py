@@ -240,7 +240,11 @@ def test_an_interrupted_evaluation_goes_on(
         return None
 
     server.fault = late_ones_hang
-    code = "from sea_workloads.cli import main; raise SystemExit(main())"
+    # Who runs the tests in the background of a shell hands down an ignored SIGINT.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from sea_workloads.cli import main; raise SystemExit(main())"
+    )
     slow = [*arguments, "--timeout", "60", "--concurrency", "2"]
     running = subprocess.Popen(
         [sys.executable, "-c", code, *slow], stderr=subprocess.PIPE, text=True, env=os.environ
