@@ -16,6 +16,7 @@ import pytest
 
 from sea_devcluster.api import KubeApi
 from sea_devcluster.controlplane import ControlPlane
+from sea_devcluster.images import hidden_roots
 from sea_devcluster.errors import ApiError
 from sea_devcluster.node.pids import main_pid
 from sea_devcluster.nodes import grant_rights
@@ -197,7 +198,11 @@ def make_agent(
             "kubelet_port": 10250,
             "pod_subnet": subnet.pods(1),
             "images": {
-                IMAGE: {"path": [str(Path(sys.executable).parent)], "env": {"FROM": "image"}}
+                IMAGE: {
+                    "path": [str(Path(sys.executable).parent)],
+                    "env": {"FROM": "image"},
+                    "mounts": hidden_roots([Path(sys.prefix)]),
+                }
             },
             "hosts": {"extra.example": "127.9.9.9"},
             "api_host": control_plane.layout.address,
