@@ -16,8 +16,8 @@ import pytest
 
 from sea_devcluster.api import KubeApi
 from sea_devcluster.controlplane import ControlPlane
-from sea_devcluster.images import hidden_roots
 from sea_devcluster.errors import ApiError
+from sea_devcluster.images import hidden_roots
 from sea_devcluster.node.pids import main_pid
 from sea_devcluster.nodes import grant_rights
 from sea_devcluster.subnets import claim, release
