@@ -11,13 +11,14 @@ import psutil
 import pytest
 import yaml
 
-from sea_devcluster.cluster import DevCluster
+from sea_devcluster.cluster import DevCluster, Options
 from sea_devcluster.demo import job as demo_job
 from sea_devcluster.demo import run as demo_run
 from sea_devcluster.demo.kubectl import Kubectl
 from sea_devcluster.demo.main import target_of
 from sea_devcluster.demo.poll import job_reader
 from sea_devcluster.demo.run_objects import RunObjects
+from sea_devcluster.images import NAMES, REPOSITORY
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.3
@@ -26,6 +27,9 @@ DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--t
 
 class E2E:
     """A cluster to run jobs on and to break things in."""
+
+    registry = "team/"
+    """Under this one the images are known as well, as if somebody had pushed them."""
 
     def __init__(self, cluster: DevCluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
@@ -107,7 +111,8 @@ def _runs(process: psutil.Process, job: str, program: str) -> bool:
 @pytest.fixture(scope="session")
 def e2e(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[E2E]:
     """One devcluster for the session; only the logs of a failed run are left afterwards."""
-    cluster = DevCluster(f"e2e-{os.getpid()}")
+    images = tuple(f"{E2E.registry}{REPOSITORY}/{name}:dev" for name in NAMES)
+    cluster = DevCluster(f"e2e-{os.getpid()}", options=Options(extra_images=images))
     cluster.up()
     try:
         yield E2E(cluster, tmp_path_factory.mktemp("e2e"))
