@@ -49,7 +49,7 @@ def measurements(outcome: Outcome, memory: Usage) -> dict[str, Any]:
             ),
             "pause": middle(field_values(timeline, "update", "pause_s")),
             "pause_max": largest(field_values(timeline, "update", "pause_s")),
-            "checkpoint": middle([s for s in metric(rows, "checkpoint_s") if s > 0]),
+            "checkpoint": middle([s for s in metric(rows, "checkpoint_s") if s > 0.01]),
         },
         "tokens_per_s": throughput,
         "pass1": {s.stage.removeprefix("eval-"): round(s.pass1, 1) for s in results},
