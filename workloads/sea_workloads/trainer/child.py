@@ -22,12 +22,15 @@ from sea_workloads.trainer.world import World
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 GRACE_S = 5.0
+NICENESS = 5
 MODULE = "sea_workloads.trainer.process"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def _die_with_parent() -> None:
+def _before_exec() -> None:
+    """Where cores are shared, an engine that is paused for new weights goes before training."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(NICENESS)
 
 
 class Child:
@@ -58,7 +61,7 @@ class Child:
                 env={**environment, REPORT_FD: str(write)},
                 pass_fds=(write,),
                 start_new_session=True,
-                preexec_fn=_die_with_parent,
+                preexec_fn=_before_exec,
                 limit=1 << 20,
             )
         finally:
