@@ -82,6 +82,7 @@ def test_the_grace_period_is_honoured(namespace, helpers):
     namespace.until_true(file.exists, "the file written by the SIGTERM handler", 5)
     namespace.until_gone("pods", "graceful", 5)
     namespace.until_true(lambda: not file.exists(), "the volume's deletion")
+    assert not file.parent.exists()
 
 
 def test_sigkill_comes_after_the_grace_period(namespace, helpers):
@@ -111,6 +112,7 @@ def test_a_forced_delete_is_immediate(namespace, helpers):
     pid = namespace.agent.main_pid(pod, "main")
     namespace.delete("pods", "forced", gracePeriodSeconds=0)
     namespace.until_true(lambda: not alive(pid), "the end of the process", 3)
+    assert not alive(pid)
 
 
 def test_liveness_failures_restart(namespace, helpers):

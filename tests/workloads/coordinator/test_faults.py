@@ -142,6 +142,7 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
     assert job.phase() == "Pending"
     job.want(job.desired(rl_only(job)))
     kit.wait_for("the cure", lambda: job.state().problem is None)
+    assert job.state().skipped_rows == {}
     kit.wait_for("the stage", lambda: job.phase() == "Running")
 
 

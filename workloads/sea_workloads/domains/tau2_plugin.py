@@ -172,7 +172,7 @@ def _tool(kit: Any, schema: Mapping[str, Any]) -> Tool:
 
 
 def _only_tau2_runs_it(*_: Any, **__: Any) -> NoReturn:
-    raise NotImplementedError("Tools of tau2-bench run through Tau2Environment.call only.")
+    raise TypeError("Tools of tau2-bench run through Tau2Environment.call only.")
 
 
 def _functions(kit: Any) -> frozenset[str]:
