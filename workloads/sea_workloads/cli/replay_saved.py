@@ -9,13 +9,14 @@ from rich.console import Console
 
 from sea_workloads.cli import show
 from sea_workloads.cli.common import Commands, say
+from sea_workloads.data import database_files
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.episodes import opening
 from sea_workloads.evaluation import failures, saved
-from sea_workloads.evaluation.playing.tasks import Folder, read_database
+from sea_workloads.evaluation.playing.tasks import Folder
 from sea_workloads.evaluation.records import EpisodeRecord
 from sea_workloads.evaluation.rerun import Rerun, rerun
 
@@ -158,7 +159,7 @@ class _Worlds:
                 "point --data at the data folder, or --database at the file."
             )
         if path not in self._files:
-            self._files[path] = read_database(domain, path)
+            self._files[path] = database_files.read(domain, path)
         return self._files[path]
 
     def _of_task(self, domain: Domain, record: EpisodeRecord, data: Path) -> Environment:

@@ -18,7 +18,6 @@ from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
-_USER_FILES = ("user_db.json", "user_db.toml")
 _SHOWN = 200
 _KEPT = 16
 
@@ -65,11 +64,8 @@ def _playable(task: Task) -> Domain:
 
 
 def _parsed(domain: Domain, path: Path) -> Database:
-    beside = (path.with_name(name) for name in _USER_FILES)
-    user = next((file for file in beside if file.is_file()), None) if domain.user_tools else None
     try:
-        user_data = user.read_bytes() if user else None
-        return database_files.parse(domain, path.read_bytes(), path.name, user_data)
+        return database_files.read(domain, path)
     except DatabaseError as error:
         raise RowError("db_path", str(error)) from error
 

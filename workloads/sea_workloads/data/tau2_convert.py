@@ -93,4 +93,5 @@ def _scenario(task: Task) -> dict[str, Any]:
 def _dialogue(domain: Domain, task: Task, database: Database, policy: str) -> dict[str, Any]:
     messages, reward = play(domain, task, database, policy)
     identity = f"{_identity(task)}_sft"
-    return rows.dialogue_row(identity, messages, _scenario(task), reward)
+    tools = task.row.get("user_tools") or None
+    return rows.dialogue_row(identity, messages, _scenario(task), reward, tools)

@@ -13,7 +13,7 @@ from sea_workloads.data import database_files, paths, rl, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError, user_files
+from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.evaluation.playing.errors import EvaluationError
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
@@ -82,7 +82,7 @@ class Folder:
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
-        database = read_database(self._domain, path)
+        database = database_files.read(self._domain, path)
         return World(database, self._policy(path), str(path))
 
     def database_path(self, task: Task) -> Path:
@@ -121,15 +121,6 @@ class Folder:
             f"The folder {self.root} has neither tasks.json nor any of {', '.join(NAMES)}: name "
             "the task file with --tasks."
         )
-
-
-def read_database(domain: Domain, path: Path) -> Database:
-    """A database file with the user's side beside it, packed or not; raises DatabaseError."""
-    user = None
-    if domain.user_tools:
-        beside = map(path.with_name, user_files(path.name))
-        user = next((file.read_bytes() for file in beside if file.is_file()), None)
-    return database_files.parse(domain, path.read_bytes(), path.name, user)
 
 
 def _lines(path: Path) -> Iterator[bytes]:
