@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sea_workloads.cli.common import Commands, command, say, store_for
+from sea_workloads.cli.common import DATA_FILE, Commands, command, say, store_for
 from sea_workloads.cli.reading import Advance, reading
 from sea_workloads.data import lines, source
 from sea_workloads.data.errors import RowError
@@ -30,9 +30,7 @@ class Finding:
 
 def add(commands: Commands) -> None:
     parser = command(commands, "check", "check dialogue and task files row by row", _EXAMPLE)
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="path or s3:// address; .gz, .xz and .zst too"
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=DATA_FILE)
     parser.add_argument("--domain", default="", help="domain of task rows that name none")
     parser.add_argument(
         "--databases",

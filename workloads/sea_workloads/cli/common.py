@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from sea_workloads.data import source
+from sea_workloads.data import compression, source
+
+DATA_FILE = f"path or s3:// address; {', '.join(compression.SUFFIXES)} are unpacked"
 
 
 class Commands(Protocol):

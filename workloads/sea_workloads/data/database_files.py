@@ -1,4 +1,4 @@
-"""Database files as they lie in the data root, `.gz`, `.xz` or `.zst` unpacked."""
+"""Database files as they lie in the data root, packed ones unpacked."""
 
 from pathlib import Path
 
