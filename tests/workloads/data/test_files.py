@@ -191,25 +191,31 @@ def test_a_line_without_end_costs_no_memory(tmp_path: Path) -> None:
 
 @pytest.mark.component
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("suffix", ["", ".zst"])
 def test_100_mb_of_dialogues_in_little_memory(
-    tmp_path: Path, write_sft: Callable[..., Path]
+    tmp_path: Path, write_sft: Callable[..., Path], suffix: str
 ) -> None:
     path = write_sft(tmp_path / "sft.jsonl", 300, 13, 22500)
     size = path.stat().st_size
     assert size > 95e6
+    if suffix:
+        plain, path = path, tmp_path / f"sft.jsonl{suffix}"
+        with plain.open("rb") as read, path.open("wb") as written:
+            zstandard.ZstdCompressor().copy_stream(read, written)
+        plain.unlink()
     code = (
         "import resource, sys, pathlib\n"
-        "from sea_workloads.data import sft\n"
+        "from sea_workloads.data import sft, source\n"
         "from sea_workloads.data.row_file import RowFile\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "rows = RowFile.open(pathlib.Path(sys.argv[1]))\n"
+        "rows = RowFile.open(source.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
         "assert len(rows) == 3900\n"
         "assert sum(1 for _ in rows.shuffled(0, 0)) == 3900\n"
         "assert sum(1 for _ in sft.plan([rows]).dialogues()) == 240\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)],
+        [sys.executable, "-c", code, str(path), str(tmp_path / "copies")],
         capture_output=True, text=True, timeout=250, env=os.environ,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
