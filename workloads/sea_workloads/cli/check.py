@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sea_workloads.cli.common import DATA_FILE, Commands, command, say, store_for
+from sea_workloads.cli.common import DATA_FILE, Commands, command, judge_option, say, store_for
 from sea_workloads.cli.reading import Advance, reading
 from sea_workloads.data import lines, source
 from sea_workloads.data.errors import RowError
@@ -37,6 +37,7 @@ def add(commands: Commands) -> None:
         type=Path,
         help="data root: also read every row's database and run its expected actions on it",
     )
+    judge_option(parser, "tasks with assertions in natural language are fine then")
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)
 
@@ -52,7 +53,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _file(file: str, given: argparse.Namespace) -> dict[str, Any]:
-    inspector = Inspector(given.domain, given.databases)
+    inspector = Inspector(given.domain, given.databases, judged=given.judge)
     report: dict[str, Any] = {"file": file, "rows": 0, "problems": [], "notes": []}
     with reading(file) as advance:
         for finding in findings(file, inspector, advance):

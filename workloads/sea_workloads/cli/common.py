@@ -28,6 +28,16 @@ def command(commands: Commands, name: str, summary: str, example: str) -> argpar
     )
 
 
+def judge_option(parser: argparse.ArgumentParser, effect: str) -> None:
+    """`--judge`, for commands that ask no judge but must know whether there is one."""
+    parser.add_argument(
+        "--judge",
+        action="store_true",
+        help="who uses the rows has a judge model (spec.verifier.judge of a job, --judge-endpoint "
+        f"of `sea evaluate`): {effect}",
+    )
+
+
 def say(line: str = "") -> None:
     """One line to standard output."""
     sys.stdout.write(line + "\n")

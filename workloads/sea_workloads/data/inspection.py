@@ -25,10 +25,13 @@ _KEPT = 16
 class Inspector:
     """Checks rows; holds the databases used last."""
 
-    def __init__(self, domain: str = "", databases: Path | None = None) -> None:
+    def __init__(
+        self, domain: str = "", databases: Path | None = None, *, judged: bool = False
+    ) -> None:
         """`domain` is for task rows that name none; with `databases` (the data root) every row's
-        database is read and its expected actions are run on it."""
-        self._domain, self._root = domain, databases
+        database is read and its expected actions are run on it. `judged`: who uses the rows has a
+        judge model."""
+        self._domain, self._root, self._judged = domain, databases, judged
         self._databases: dict[tuple[str, Path], Database] = {}
 
     def notes(self, row: Mapping[str, Any]) -> list[str]:
@@ -37,7 +40,7 @@ class Inspector:
             dialogue(row)
             return []
         task = rl.task(row, self._domain)
-        domain = _playable(task)
+        domain = _playable(task, judged=self._judged)
         if self._root is None or task.db_path is None:
             return []
         return _raised(domain, task, self._database(domain, task.db_path, self._root))
@@ -52,10 +55,10 @@ class Inspector:
         return found
 
 
-def _playable(task: Task) -> Domain:
+def _playable(task: Task, *, judged: bool) -> Domain:
     try:
         domain = registry.get(task.domain)
-        check_verifiable(task)
+        check_verifiable(task, judged=judged)
     except registry.UnknownDomainError as error:
         raise RowError("user_scenario.instructions.domain", str(error)) from error
     except UnverifiableTaskError as error:
