@@ -20,7 +20,7 @@ from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.verify.sandbox import pool
 from sea_workloads.verify.sandbox.errors import SandboxError
-from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.sandbox.pool import Sandboxes
 from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, JudgeSettings, Lease
 from sea_workloads.wire.rollouts import UserSettings as User
 
@@ -95,7 +95,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def run(http: aiohttp.ClientSession) -> AsyncIterator[Any]:
-    box = FunctionSandbox(processes=1)
+    box = Sandboxes()
 
     async def one(agent: Any, user: Any, **changes: Any) -> EpisodeResult:
         runner = EpisodeRunner(

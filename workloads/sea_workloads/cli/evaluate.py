@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sea_workloads.cli import endpoints, episode_bar
+from sea_workloads.cli import endpoints, episode_bar, functions
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.cli.endpoints import positive, seconds
 from sea_workloads.domains import registry
@@ -102,6 +102,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episode-timeout", type=seconds, default=1800.0, metavar="S", help="default 1800"
     )
+    functions.add(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -228,4 +229,5 @@ def _request(given: argparse.Namespace) -> Request:
         episode_timeout_s=given.episode_timeout,
         native_tools=given.tool_calls == "native",
         resume=given.resume,
+        functions=functions.limits(given),
     )

@@ -10,7 +10,7 @@ import aiohttp
 from rich.console import Console
 
 from sea_workloads.chat.endpoint import Address, ChatEndpoint, EndpointError
-from sea_workloads.cli import endpoints, show
+from sea_workloads.cli import endpoints, functions, show
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
@@ -26,6 +26,7 @@ from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.scripted import ScriptedUser
 from sea_workloads.users.tools import of_task
 from sea_workloads.verify.expected import end_state, expected
+from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verdict import needs_judge
 from sea_workloads.verify.verifier import Verifier
@@ -59,6 +60,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
     endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
     endpoints.add(parser, "user", "SEA_USER_API_KEY", "the user")
+    functions.add(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -74,7 +76,8 @@ def run(given: argparse.Namespace) -> int:
     if needs_judge(task):
         say("The assertions in natural language take a judge; the verdict leaves them out.")
         task = tasks.without_judged_parts(task)
-    table = Table(domain, task, folder.world(task), given.side, given.seed)
+    limits = functions.limits(given)
+    table = Table(domain, task, folder.world(task), given.side, given.seed, limits=limits)
     try:
         return asyncio.run(table.play(agent, user))
     except (EndpointError, UserUnavailableError) as error:
@@ -108,9 +111,10 @@ class Table:
         side: str,
         seed: int,
         read: Callable[[str], str] = input,
+        limits: FunctionLimits | None = None,
     ) -> None:
         self._domain, self._task, self._world, self._side = domain, task, world, side
-        self._seed, self._read = seed, read
+        self._seed, self._read, self._limits = seed, read, limits
         self._console = Console(highlight=False)
         self._conversation = opening.conversation(domain, world.database, task, _LIMITS)
         self._shown = 0
@@ -118,7 +122,7 @@ class Table:
     async def play(self, agent: Address | None, user: Address | None) -> int:
         """The exit code. Raises LeftError and what endpoints raise."""
         self._greet()
-        async with aiohttp.ClientSession() as http, _verifier() as verifier:
+        async with aiohttp.ClientSession() as http, _verifier(self._limits) as verifier:
             stop = await talk(self._conversation, self._agent(http, agent), self._user(http, user))
             self._show()
             verdict = await verifier.verify(
@@ -190,8 +194,8 @@ class Table:
 
 
 @contextlib.asynccontextmanager
-async def _verifier() -> AsyncIterator[Verifier]:
-    sandbox = FunctionSandbox()
+async def _verifier(limits: FunctionLimits | None) -> AsyncIterator[Verifier]:
+    sandbox = FunctionSandbox(limits)
     try:
         yield Verifier(sandbox)
     finally:

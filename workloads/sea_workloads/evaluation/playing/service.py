@@ -31,6 +31,7 @@ from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.scripted import ScriptedUser
 from sea_workloads.users.tools import of_task
 from sea_workloads.verify.judge import Judge
+from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verifier import Verifier
 
@@ -59,6 +60,8 @@ class Request:
     episode_timeout_s: float = 1800.0
     native_tools: bool = True
     resume: bool = False
+    functions: FunctionLimits | None = None
+    """Limits of verification functions; None: as usual."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields of the agent's requests (top_p, ...)."""
 
@@ -159,7 +162,7 @@ class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
 
 @asynccontextmanager
 async def _player(request: Request) -> AsyncIterator[Player]:
-    sandbox = FunctionSandbox()
+    sandbox = FunctionSandbox(request.functions)
     connector = aiohttp.TCPConnector(limit=0)
     limits = Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
     try:
