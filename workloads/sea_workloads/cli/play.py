@@ -10,7 +10,7 @@ import aiohttp
 from rich.console import Console
 
 from sea_workloads.chat.endpoint import Address, ChatEndpoint, EndpointError
-from sea_workloads.cli import endpoints, functions, show
+from sea_workloads.cli import endpoints, fetching, functions, show
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
@@ -54,7 +54,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("domain", metavar="DOMAIN", help=", ".join(registry.names()))
     parser.add_argument("task", metavar="TASK", help="its id, or its number in the file from 1")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
+    parser.add_argument("--data", required=True, metavar="DIR", help=f"data: {fetching.FOLDER}")
     parser.add_argument("--tasks", type=Path, metavar="FILE", help="task file, else looked for")
     parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
@@ -71,13 +71,15 @@ def run(given: argparse.Namespace) -> int:
     except argparse.ArgumentTypeError as error:
         given.parser.error(str(error))
     domain = registry.get(given.domain)
-    folder = tasks.Folder(given.data, domain, given.tasks)
-    task = find(folder.tasks(), given.task)
+    with fetching.folder(given.data) as data:
+        folder = tasks.Folder(data, domain, given.tasks, given.data)
+        task = find(folder.tasks(), given.task)
+        world = folder.world(task)
     if needs_judge(task):
         say("The assertions in natural language take a judge; the verdict leaves them out.")
         task = tasks.without_judged_parts(task)
     limits = functions.limits(given)
-    table = Table(domain, task, folder.world(task), given.side, given.seed, limits=limits)
+    table = Table(domain, task, world, given.side, given.seed, limits=limits)
     try:
         return asyncio.run(table.play(agent, user))
     except (EndpointError, UserUnavailableError) as error:

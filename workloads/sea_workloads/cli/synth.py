@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
+from sea_workloads.cli import fetching
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
@@ -44,7 +45,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same rows (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--data", type=Path, help="folder of db.*, user_db.* and policy.md; else worlds are made"
+        "--data",
+        help=f"{fetching.FOLDER}, with db.*, user_db.* and policy.md; else worlds are made",
     )
     parser.add_argument("--worlds", type=_positive, default=4, help="worlds to make (default 4)")
     parser.add_argument(
@@ -84,6 +86,13 @@ def run(given: argparse.Namespace) -> int:
     if bool(given.endpoint) != bool(given.model):
         sys.stderr.write("sea: --endpoint and --model belong together: give both or neither.\n")
         return 2
+    if given.data is None:
+        return _synthesise(given, None)
+    with fetching.folder(given.data) as data:
+        return _synthesise(given, data)
+
+
+def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     access = _access(given)
     settings = Settings(
         domain=given.domain,
@@ -95,7 +104,7 @@ def run(given: argparse.Namespace) -> int:
         concurrency=given.concurrency if access else 1,
     )
     request = Request(
-        settings, given.out, given.data, given.worlds, Size(given.size), access, given.resume
+        settings, given.out, data, given.worlds, Size(given.size), access, given.resume
     )
     state = synthesise(request, _bar(given.count))
     sys.stderr.write("\n")

@@ -60,6 +60,8 @@ class Request:
     episode_timeout_s: float = 1800.0
     native_tools: bool = True
     resume: bool = False
+    data_address: str = ""
+    """Where `data` was copied from."""
     functions: FunctionLimits | None = None
     """Limits of verification functions; None: as usual."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -83,7 +85,7 @@ def prepare(request: Request) -> Prepared:
     Raises EvaluationError, RowError, DatabaseError, InitialStateError.
     """
     domain = registry.get(request.domain)
-    folder = tasks.Folder(request.data, domain, request.task_file)
+    folder = tasks.Folder(request.data, domain, request.task_file, request.data_address)
     found = folder.tasks()
     if request.drop_nl_assertions:
         found = list(map(tasks.without_judged_parts, found))

@@ -4,12 +4,11 @@ Two layouts: tau2-bench's (`tasks.json`, `db.*`, `policy.md`) and the published 
 with a `db_path` each). A world is read once and shared by its episodes.
 """
 
-import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sea_workloads.data import database_files, paths, rl, tau2
+from sea_workloads.data import compression, database_files, paths, rl, source, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain
@@ -25,7 +24,8 @@ NAMES = (
     "rl_train.jsonl",
     "tasks.jsonl",
 )
-"""Task files of a folder, in the order in which they are looked for; also with `.gz`."""
+"""Task files of a folder, in the order in which they are looked for; also packed."""
+_DATA = (".json", ".toml", ".md")
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,28 @@ class World:
     database: Database
     policy: str | None
     source: str
-    """The database's path."""
+    """The database's path or address."""
+
+
+def is_data(path: str) -> bool:
+    """Whether a file of a data folder may be needed to play its tasks; dialogues never are."""
+    name = path.rpartition("/")[2]
+    return _unpacked(name).endswith(_DATA) or _unpacked(name) in NAMES
+
+
+def _unpacked(name: str) -> str:
+    return name.rpartition(".")[0] if compression.packed(name) else name
 
 
 class Folder:
     """A data folder as seen by one domain."""
 
-    def __init__(self, root: Path, domain: Domain, file: Path | None = None) -> None:
-        """`file` names the task file where the folder has several or an unusual one."""
+    def __init__(
+        self, root: Path, domain: Domain, file: Path | None = None, address: str = ""
+    ) -> None:
+        """`file` names the task file where the folder has several or an unusual one; `address`
+        is where the folder was copied from."""
+        self._copied, self._address = root, address
         inner = root / domain.name
         self.root = inner if not (root / "tasks.json").is_file() and inner.is_dir() else root
         self._domain, self._file = domain, file
@@ -57,7 +71,7 @@ class Folder:
         if self.is_tau2:
             return tau2.tasks(self.root, self._domain.name)
         file = self._file or self._find()
-        rows = rl.read(_lines(file), file.name, self._domain.name)
+        rows = rl.read(source.lines(str(file)), file.name, self._domain.name)
         found = []
         for row in rows:
             if isinstance(row, RowError):
@@ -78,12 +92,17 @@ class Folder:
     def _tau2(self) -> World:
         database = tau2.database(self.root, self._domain)
         policy = tau2.policy(self.root) if self._domain.policy_file else None
-        return World(database, policy, str(tau2.find(self.root, "db")))
+        return World(database, policy, self._told(tau2.find(self.root, "db")))
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
         database = database_files.read(self._domain, path)
-        return World(database, self._policy(path), str(path))
+        return World(database, self._policy(path), self._told(path))
+
+    def _told(self, path: Path | None) -> str:
+        if path is None or not self._address:
+            return str(path)
+        return f"{self._address.rstrip('/')}/{path.relative_to(self._copied)}"
 
     def database_path(self, task: Task) -> Path:
         """Where the row's database lies in the folder; raises DatabaseError."""
@@ -114,19 +133,13 @@ class Folder:
 
     def _find(self) -> Path:
         for name in NAMES:
-            for path in (self.root / name, self.root / f"{name}.gz"):
+            for path in (self.root / f"{name}{packed}" for packed in ("", *compression.SUFFIXES)):
                 if path.is_file():
                     return path
         raise EvaluationError(
             f"The folder {self.root} has neither tasks.json nor any of {', '.join(NAMES)}: name "
             "the task file with --tasks."
         )
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        yield from file
 
 
 def scorable(tasks: Sequence[Task], *, judged: bool) -> tuple[list[Task], list[str]]:
