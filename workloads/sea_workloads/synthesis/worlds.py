@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api.v1alpha1.domains import file_name
 from sea_workloads.data import tau2
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
@@ -67,7 +68,7 @@ def build(
     part: str = "",
 ) -> World:
     """From file names and bytes. The files lie in a folder of the domain's own, and its `part`."""
-    folder = f"databases/{domain.name}{'/' if part else ''}{part}"
+    folder = f"databases/{file_name(domain.name)}{'/' if part else ''}{part}"
     kept = {f"{folder}/{name}": body for name, body in ((data, user) if user else (data,))}
     if policy is not None and domain.policy_file is not None:
         kept[f"{folder}/{domain.policy_file}"] = policy.encode()

@@ -30,6 +30,11 @@ from sea_workloads.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
+_WHERE = (
+    "What counts is what the images of the coordinator and of the rollout pods hold "
+    "(spec.coordinator.template.image, spec.rollout.template.image)."
+)
+
 SkipRow = Callable[[RowProblem], None]
 
 
@@ -91,7 +96,7 @@ def _require_domains(spec: Spec) -> None:
         try:
             registry.get(name)
         except registry.UnknownDomainError as error:
-            raise DataProblem("UnknownDomain", f"spec.domains: {error}") from error
+            raise DataProblem("UnknownDomain", f"spec.domains: {error} {_WHERE}") from error
 
 
 def _skip(spec: Spec, skipped: Counter[str]) -> SkipRow:
@@ -114,10 +119,10 @@ def _objects(store: ObjectStore, file: str, skip: SkipRow) -> Iterator[tuple[int
 
 def _tasks(store: ObjectStore, desired: Desired, file: str, skip: SkipRow) -> list[TaskRow]:
     spec, rows = desired.spec, []
-    folder = sources.databases(desired, file)
+    folder, domains = sources.databases(desired, file), sources.domains(desired, file)
     for line, row in _objects(store, file, skip):
         try:
-            found = task_row(file, line, row, spec.domains, folder)
+            found = task_row(file, line, row, domains, folder)
             require_verifiable(found, judged=spec.verifier.judge is not None)
             rows.append(found)
         except RowProblem as problem:

@@ -9,9 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sea_api.v1alpha1.domains import bare, file_name
 from sea_workloads.data import database_files, paths, rl, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.evaluation.playing.errors import EvaluationError
@@ -43,8 +45,7 @@ class Folder:
 
     def __init__(self, root: Path, domain: Domain, file: Path | None = None) -> None:
         """`file` names the task file where the folder has several or an unusual one."""
-        inner = root / domain.name
-        self.root = inner if not (root / "tasks.json").is_file() and inner.is_dir() else root
+        self.root = root if (root / "tasks.json").is_file() else _inner(root, domain.name)
         self._domain, self._file = domain, file
         self._worlds: dict[str, World] = {}
 
@@ -62,11 +63,16 @@ class Folder:
         for row in rows:
             if isinstance(row, RowError):
                 raise row
-            if row.domain == self._domain.name:
-                found.append(row)
+            if self._means_ours(row.domain):
+                found.append(_named(row, self._domain.name))
         if not found:
             raise EvaluationError(f"The file {file} has no task of the domain {self._domain.name}.")
         return found
+
+    def _means_ours(self, said: str) -> bool:
+        """By the domain's own name, by its bare one, or by the full name of a package's."""
+        own = self._domain.name
+        return said in (own, bare(own)) or (said.endswith(f":{own}") and _opens(said, self._domain))
 
     def world(self, task: Task) -> World:
         """Raises DatabaseError saying which file is missing or wrong."""
@@ -121,6 +127,26 @@ class Folder:
             f"The folder {self.root} has neither tasks.json nor any of {', '.join(NAMES)}: name "
             "the task file with --tasks."
         )
+
+
+def _inner(root: Path, name: str) -> Path:
+    """The domain's folder in a folder of several domains, where it is one."""
+    inner = (root / part for part in (file_name(name), bare(name)))
+    return next((folder for folder in inner if folder.is_dir()), root)
+
+
+def _opens(name: str, domain: Domain) -> bool:
+    try:
+        return registry.get(name) is domain
+    except registry.UnknownDomainError:
+        return False
+
+
+def _named(task: Task, name: str) -> Task:
+    """The task, which from here on calls its domain as the registry does."""
+    if task.domain == name:
+        return task
+    return replace(task, domain=name, row={**task.row, "domain": name})
 
 
 def read_database(domain: Domain, path: Path) -> Database:
