@@ -139,7 +139,7 @@ FILES = {
 def forget() -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "tau2"]:
         del sys.modules[name]
-    registry.get.cache_clear()
+    registry.forget()
     importlib.invalidate_caches()
 
 

@@ -13,6 +13,7 @@ alone. See docs/adding-a-domain.md. tau2-bench itself, where it is installed, ha
 from collections.abc import Callable
 from functools import cache
 
+from sea_api.v1alpha1.domains import bare
 from sea_workloads.domains import installed, tau2_plugin
 from sea_workloads.domains.airline.domain import Airline
 from sea_workloads.domains.base import Domain
@@ -22,7 +23,16 @@ from sea_workloads.domains.retail.domain import Retail
 from sea_workloads.domains.shop.domain import Shop
 from sea_workloads.domains.telecom.domain import Telecom
 
-__all__ = ["GROUP", "BrokenDomainError", "UnknownDomainError", "forget", "get", "is_ours", "names"]
+__all__ = [
+    "GROUP",
+    "BrokenDomainError",
+    "UnknownDomainError",
+    "forget",
+    "full_name",
+    "get",
+    "is_ours",
+    "names",
+]
 
 _DOMAINS: dict[str, Callable[[], Domain]] = {
     "airline": Airline,
@@ -61,10 +71,25 @@ def is_ours(domain: Domain) -> bool:
     return domain.name in _DOMAINS and get(domain.name) is domain
 
 
+def full_name(domain: Domain) -> str:
+    """`PACKAGE:NAME` of another package's domain, the name of ours."""
+    if is_ours(domain) or domain.name.startswith(tau2_plugin.PREFIX):
+        return domain.name
+    own = (full for full in installed.points() if bare(full) == domain.name)
+    return next((full for full in own if _opens(full, domain)), domain.name)
+
+
 def forget() -> None:
     """Looks at the installed packages anew."""
     installed.points.cache_clear()
     get.cache_clear()
+
+
+def _opens(name: str, domain: Domain) -> bool:
+    try:
+        return get(name) is domain
+    except UnknownDomainError:
+        return False
 
 
 def _tau2(name: str) -> Domain:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sea_api.v1alpha1.domains import file_name
 from sea_workloads.data import tau2
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.domains.worlds import Size, files, make
@@ -49,7 +50,7 @@ def made(domain: Domain, count: int, size: Size, seed: int) -> list[World]:
 
 
 def _made(domain: Domain, size: Size, seed: int, number: int, count: int) -> World:
-    found = files(make(domain.name, size, seed + number))
+    found = files(make(registry.full_name(domain), size, seed + number))
     user = found.get("user_db.json")
     return build(
         domain,

@@ -15,7 +15,7 @@ from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
 from sea_api.wire.state import Problem
-from sea_workloads.coordinator.data import sources
+from sea_workloads.coordinator.data import domains, sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
@@ -29,11 +29,6 @@ from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
-
-_WHERE = (
-    "What counts is what the images of the coordinator and of the rollout pods hold "
-    "(spec.coordinator.template.image, spec.rollout.template.image)."
-)
 
 SkipRow = Callable[[RowProblem], None]
 
@@ -73,7 +68,7 @@ def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> C
         StoreError: the store could not be asked.
     """
     spec, missing = desired.spec, sources.still_to_make(desired, made)
-    _require_domains(spec)
+    domains.require(spec, made)
     skipped: Counter[str] = Counter()
     skip = _skip(spec, skipped)
     tasks = {
@@ -89,14 +84,6 @@ def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> C
 
 def _distinct(files: Iterator[str]) -> list[str]:
     return list(dict.fromkeys(files))
-
-
-def _require_domains(spec: Spec) -> None:
-    for name in spec.domains:
-        try:
-            registry.get(name)
-        except registry.UnknownDomainError as error:
-            raise DataProblem("UnknownDomain", f"spec.domains: {error} {_WHERE}") from error
 
 
 def _skip(spec: Spec, skipped: Counter[str]) -> SkipRow:
@@ -119,10 +106,10 @@ def _objects(store: ObjectStore, file: str, skip: SkipRow) -> Iterator[tuple[int
 
 def _tasks(store: ObjectStore, desired: Desired, file: str, skip: SkipRow) -> list[TaskRow]:
     spec, rows = desired.spec, []
-    folder, domains = sources.databases(desired, file), sources.domains(desired, file)
+    folder = sources.databases(desired, file)
     for line, row in _objects(store, file, skip):
         try:
-            found = task_row(file, line, row, domains, folder)
+            found = task_row(file, line, row, spec.domains, folder)
             require_verifiable(found, judged=spec.verifier.judge is not None)
             rows.append(found)
         except RowProblem as problem:

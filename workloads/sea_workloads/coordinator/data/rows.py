@@ -33,7 +33,7 @@ class TaskRow:
 def task_row(
     file: str, line: int, row: dict[str, Any], domains: Collection[str], databases: str | None
 ) -> TaskRow:
-    """One row, checked. `domains`: those that rows of this file may belong to.
+    """One row, checked.
 
     Raises:
         RowProblem: BadRow, BadDatabasePath or UnknownDomain.

@@ -1,8 +1,8 @@
 """Where a stage's data come from: the spec's files, and what Synthesis stages before it have made.
 
-A Synthesis stage leaves one data set a domain under `stages/<stage>/data/<domain>/` (its
-name as `file_name` spells it): task and dialogue files, and the databases that the tasks name, relative to that folder. A stage that names
-files of its own reads those only.
+A Synthesis stage leaves one data set a domain under `stages/<stage>/data/<domain>/` (the name as
+`file_name` spells it): task and dialogue files, and the databases that the tasks name, relative to
+that folder. A stage that names files of its own reads those only.
 """
 
 from collections.abc import Collection, Iterator
@@ -46,15 +46,6 @@ def databases(desired: Desired, file: str) -> str | None:
         if file.startswith(urls.folder(made_folder(desired.run_url, stage.name))):
             return file.rpartition("/")[0]
     return desired.spec.data.databases
-
-
-def domains(desired: Desired, file: str) -> list[str]:
-    """Domains that rows of this file may belong to: what was made for one domain is that one's."""
-    for stage in _synthesis(desired.spec):
-        for domain in desired.spec.domains:
-            if file.startswith(urls.folder(made_folder(desired.run_url, stage.name, domain))):
-                return [domain]
-    return list(desired.spec.domains)
 
 
 def still_to_make(desired: Desired, complete: Collection[str]) -> set[str]:

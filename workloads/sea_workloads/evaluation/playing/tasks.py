@@ -13,7 +13,7 @@ from sea_api.v1alpha1.domains import bare, file_name
 from sea_workloads.data import database_files, paths, rl, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
-from sea_workloads.domains import registry
+from sea_workloads.domains import naming, registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.evaluation.playing.errors import EvaluationError
@@ -45,8 +45,9 @@ class Folder:
 
     def __init__(self, root: Path, domain: Domain, file: Path | None = None) -> None:
         """`file` names the task file where the folder has several or an unusual one."""
-        self.root = root if (root / "tasks.json").is_file() else _inner(root, domain.name)
         self._domain, self._file = domain, file
+        self._name = registry.full_name(domain)
+        self.root = root if (root / "tasks.json").is_file() else _inner(root, self._name)
         self._worlds: dict[str, World] = {}
 
     @property
@@ -56,23 +57,18 @@ class Folder:
     def tasks(self) -> list[Task]:
         """All tasks of the domain in file order. Raises EvaluationError or RowError."""
         if self.is_tau2:
-            return tau2.tasks(self.root, self._domain.name)
+            return tau2.tasks(self.root, self._name)
         file = self._file or self._find()
-        rows = rl.read(_lines(file), file.name, self._domain.name)
+        rows = rl.read(_lines(file), file.name, self._name)
         found = []
         for row in rows:
             if isinstance(row, RowError):
                 raise row
-            if self._means_ours(row.domain):
-                found.append(_named(row, self._domain.name))
+            if _means(row.domain, self._name):
+                found.append(_named(row, self._name))
         if not found:
-            raise EvaluationError(f"The file {file} has no task of the domain {self._domain.name}.")
+            raise EvaluationError(f"The file {file} has no task of the domain {self._name}.")
         return found
-
-    def _means_ours(self, said: str) -> bool:
-        """By the domain's own name, by its bare one, or by the full name of a package's."""
-        own = self._domain.name
-        return said in (own, bare(own)) or (said.endswith(f":{own}") and _opens(said, self._domain))
 
     def world(self, task: Task) -> World:
         """Raises DatabaseError saying which file is missing or wrong."""
@@ -135,15 +131,15 @@ def _inner(root: Path, name: str) -> Path:
     return next((folder for folder in inner if folder.is_dir()), root)
 
 
-def _opens(name: str, domain: Domain) -> bool:
+def _means(said: str, name: str) -> bool:
     try:
-        return registry.get(name) is domain
-    except registry.UnknownDomainError:
+        return naming.meant(said, [name]) == name
+    except naming.UnlistedDomainError:
         return False
 
 
 def _named(task: Task, name: str) -> Task:
-    """The task, which from here on calls its domain as the registry does."""
+    """The task, which from here on calls its domain by the full name."""
     if task.domain == name:
         return task
     return replace(task, domain=name, row={**task.row, "domain": name})
