@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from sea_testing import own_domain
+from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import main
 from sea_workloads.data import rl
 from sea_workloads.data.replay import replay
@@ -16,6 +18,8 @@ from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import BrokenDomainError, UnknownDomainError
+from sea_workloads.evaluation.playing import service
+from sea_workloads.synthesis.procedural import workshops
 from sea_workloads.verify.verdict import verify
 
 DOCUMENT = own_domain.EXAMPLE.parents[1] / "docs" / "adding-a-domain.md"
@@ -191,3 +195,79 @@ def test_what_is_installed_later_is_found_without_a_restart(install: Install) ->
         registry.get(own_domain.NAME)
     install("library", "my_library.domain:Library")
     assert registry.get(own_domain.NAME).name == "library"
+
+
+@pytest.mark.parametrize("name", ["library", own_domain.NAME])
+def test_tasks_are_made_without_a_model(library: Domain, tmp_path: Path, name: str) -> None:
+    """`open_workshop` beside the domain; every row passes its own verification when it is made."""
+    out = tmp_path / "made"
+    sizes = ["--count", "40", "--worlds", "2", "--size", "small", "--out", str(out)]
+    assert main(["synth", "--domain", name, *sizes]) == 0
+    rows = [json.loads(line) for line in (out / "rl.jsonl").read_text().splitlines()]
+    assert len(rows) == 40
+    assert {row["domain"] for row in rows} == {own_domain.NAME}
+    assert {row["provenance"]["goals"][0] for row in rows} == {"borrow", "return"}
+    assert main(["data", "check", str(out / "rl.jsonl"), "--databases", str(out)]) == 0
+
+
+def test_a_broken_workshop_is_a_sentence(library: Domain, tmp_path: Path) -> None:
+    (tmp_path / "my_library" / "workshop.py").write_text("import nowhere\n")
+    with pytest.raises(
+        BrokenDomainError, match=r"my_library\.workshop doesn't load: ModuleNotFound"
+    ):
+        workshops.find(library)
+
+
+def test_a_builtin_name_of_another_package_gets_no_worker_of_ours(
+    install: Install, tmp_path: Path
+) -> None:
+    install("retail", "my_library.domain:Retail")
+    (tmp_path / "my_library" / "workshop.py").unlink()
+    with (tmp_path / "my_library" / "domain.py").open("a") as module:
+        module.write("\n\nclass Retail(Library):\n    name = 'retail'\n")
+    theirs = registry.get("my-library:retail")
+    assert registry.full_name(theirs) == "my-library:retail"
+    assert workshops.find(theirs) is None
+    assert workshops.find(registry.get("retail")) is not None
+
+
+def says(content: str, *calls: dict[str, Any]) -> Callable[[], web.Response]:
+    """A chat completion."""
+    made = [
+        {
+            "id": "x",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])},
+        }
+        for call in calls
+    ]
+    message = {"role": "assistant", "content": content, "tool_calls": made}
+    return lambda: web.json_response({"choices": [{"message": message}]})
+
+
+@pytest.mark.parametrize("row_says", ["library", own_domain.NAME])
+@pytest.mark.parametrize("asked", ["library", own_domain.NAME])
+async def test_sea_evaluate_plays_it(
+    library: Domain, tmp_path: Path, chat_server: Any, asked: str, row_says: str
+) -> None:
+    """With the scripted user and an endpoint that does the right thing."""
+    data = tmp_path / "data"
+    data.mkdir()
+    scenario = {"instructions": {"domain": row_says, "reason_for_call": "Lend me B2."}}
+    row = {
+        "id": "1",
+        "user_scenario": scenario,
+        "evaluation_criteria": json.dumps({"actions": [LEND], "reward_basis": ["DB"]}),
+        "db_path": "db.json",
+    }
+    (data / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    (data / "db.json").write_text(json.dumps(TABLES))
+    (data / "policy.md").write_text("Lend books.")
+    chat_server.answers = [says("Shall I?"), says("", LEND), says("Done.")]
+    request = service.Request(
+        asked, data, tmp_path / "out", Address(chat_server.url, "m"), trials=1
+    )
+    prepared = service.prepare(request)
+    await service.evaluate(request, prepared, lambda *_: None)
+    results = service.finish(prepared)["results"]
+    assert (results[0]["domain"], results[0]["passHat1"]) == (own_domain.NAME, 100.0)

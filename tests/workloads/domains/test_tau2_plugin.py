@@ -15,7 +15,8 @@ from sea_workloads.domains import initial, registry
 from sea_workloads.domains.base import Domain, Kind, ToolError, UnknownAssertionError
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
-from sea_workloads.verify.verdict import verify
+from sea_workloads.evaluation.playing.tasks import Folder
+from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 
 MESSAGE = """
 from pydantic import BaseModel
@@ -229,6 +230,31 @@ def test_a_broken_database_is_a_sentence(lamps: Domain) -> None:
 def test_a_domain_that_it_has_not(lamps: Domain) -> None:
     with pytest.raises(UnknownDomainError, match=r"no domain for tau2:sofas"):
         registry.get("tau2:sofas")
+
+
+def test_rows_of_its_bare_name_are_checked_against_it(lamps: Domain, tmp_path: Path) -> None:
+    """Assertions that only tau2 knows; a folder of tau2's layout that has the bare name."""
+    criteria = {"env_assertions": [{"func_name": "assert_off"}], "reward_basis": ["ENV_ASSERTION"]}
+    row = {"id": "1", "domain": "tau2:lamps", "evaluation_criteria": criteria}
+    with pytest.raises(UnverifiableTaskError, match=r"assert_off.*tau2:lamps doesn't have"):
+        check_verifiable(rl.task(row))
+    folder = tmp_path / "data" / "lamps"
+    folder.mkdir(parents=True)
+    (folder / "tasks.json").write_text('[{"id": "1", "evaluation_criteria": {}}]')
+    found = Folder(tmp_path / "data", lamps)
+    assert found.root == folder
+    assert [task.domain for task in found.tasks()] == ["tau2:lamps"]
+
+
+def test_data_of_its_own_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = REGISTRY.replace("db or Lamps()", "open('/nowhere/db.json')")
+    install(tmp_path, {**FILES, "tau2/registry.py": broken}, monkeypatch)
+    try:
+        with pytest.raises(UnknownDomainError, match=r"can't open .*nowhere.*TAU2_DATA_DIR"):
+            registry.get("tau2:lamps")
+    finally:
+        monkeypatch.undo()
+        forget()
 
 
 @pytest.mark.parametrize("files", [{}, {"tau2/__init__.py": "chemistry = True"}])

@@ -47,7 +47,7 @@ def domain(name: str) -> "Tau2Domain":
         return Tau2Domain(name, constructor)
     except Exception as error:
         raise Tau2UnavailableError(
-            f"tau2-bench can't open its domain for {name}: {error!r}. It reads its own data folder "
+            f"tau2-bench can't open its domain for {name}: {error}. It reads its own data folder "
             "(TAU2_DATA_DIR); put the data there."
         ) from error
 
