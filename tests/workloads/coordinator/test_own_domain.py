@@ -163,3 +163,14 @@ def test_what_the_images_lack_stalls_the_job_until_it_is_edited(
     harness.wait_for("the problem to end", lambda: job.state().problem is None)
     harness.wait_for("the first stage's end", lambda: job.phase() == "Complete", 60)
     assert b"Traceback" not in job.log.read_bytes()
+
+
+def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
+    job: Any, packages: Path
+) -> None:
+    job.start()
+    job.want(job.desired(spec(job, own_domain.NAME)))
+    harness.wait_for("a problem", lambda: job.state().problem)
+    own_domain.write(packages)
+    harness.wait_for("the problem to end", lambda: job.state().problem is None)
+    harness.wait_for("the first stage's end", lambda: job.phase() == "Complete", 60)

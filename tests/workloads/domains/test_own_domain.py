@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from aiohttp import web
+from pydantic import TypeAdapter
 
+from sea_api.v1alpha1.domains import Domain as DomainName
+from sea_api.v1alpha1.roles import PodTemplate
 from sea_testing import own_domain
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import main
@@ -31,6 +35,7 @@ TABLES = {
         "B2": {"book": "B2", "title": "Letters and Lamps", "holder": None},
     },
 }
+NEEDING = ("coordinator", "rollout")
 Install = Callable[..., None]
 
 
@@ -120,6 +125,11 @@ def test_the_document_shows_what_runs(library: Domain) -> None:
     assert verify(library, described, world, []).reward == 0.0
     world.call(LEND["name"], LEND["arguments"])
     assert verify(library, described, world, []).reward == 1.0
+    job = yaml.safe_load(block("yaml", 1))["spec"]
+    assert TypeAdapter(list[DomainName]).validate_python(job["domains"])[0] == own_domain.NAME
+    assert {PodTemplate.model_validate(job[role]["template"]).image for role in NEEDING} == {
+        f"registry.example/{role}-library:1" for role in NEEDING
+    }
     points = tomllib.loads(block("toml", 1))["project"]["entry-points"]
     assert list(points) == [registry.GROUP]
 
