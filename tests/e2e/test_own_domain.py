@@ -1,4 +1,4 @@
-"""A job in a domain of another Python package, on real pods: Stalled by a typo, mended, Complete."""
+"""A job in a domain of another package, on real pods: Stalled by a typo, mended, Complete."""
 
 import os
 import shutil
