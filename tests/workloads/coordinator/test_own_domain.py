@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 
 from sea_testing import own_domain
+from sea_workloads.coordinator import synthesis
 from sea_workloads.model import vocabulary
 from sea_workloads.rollout.databases import Databases
 from sea_workloads.rollout.episode_runner import EpisodeRunner, Identity
@@ -174,3 +175,14 @@ def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
     own_domain.write(packages)
     harness.wait_for("the problem to end", lambda: job.state().problem is None)
     harness.wait_for("the first stage's end", lambda: job.phase() == "Complete", 60)
+
+
+def test_given_databases_lie_under_the_full_or_the_bare_name(job: Any) -> None:
+    given = f"{job.root}/given"
+    assert synthesis._given(job.store, given, own_domain.NAME) is None
+    job.store.put(f"{given}/library/db.json", b"{}")
+    job.store.put(f"{given}/retail/db.json", b"{}")
+    assert synthesis._given(job.store, given, own_domain.NAME) == f"{given}/library/"
+    assert synthesis._given(job.store, given, "tau2:retail") == f"{given}/retail/"
+    job.store.put(f"{given}/my-library.library/db.json", b"{}")
+    assert synthesis._given(job.store, given, own_domain.NAME) == f"{given}/my-library.library/"
