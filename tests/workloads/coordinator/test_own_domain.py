@@ -5,6 +5,7 @@ the package's episodes with the product's own runner, databases from S3 and a sc
 """
 
 import asyncio
+import json
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_testing import own_domain
+from sea_testing import fake_tau2, own_domain
 from sea_workloads.coordinator import synthesis
 from sea_workloads.model import vocabulary
 from sea_workloads.rollout.databases import Databases
@@ -29,6 +30,7 @@ from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, Lease
 pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
 
 RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+MODEL = {"name": "tiny", "source": "builtin:tiny", "contextLength": 8192}
 harness: Any = sys.modules["coordinator_tests_harness"]
 
 
@@ -41,9 +43,11 @@ def packages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(paths))
     monkeypatch.syspath_prepend(folder)
     own_domain.forget()
+    fake_tau2.forget()
     yield folder
     monkeypatch.undo()
     own_domain.forget()
+    fake_tau2.forget()
 
 
 class Librarian:
@@ -64,7 +68,7 @@ class Librarian:
 
 
 class Worker(harness.Worker):  # type: ignore[misc]
-    """Really plays the episodes of the package's domain; half of those that train fail."""
+    """Really plays the episodes of packages' domains; half of those that train fail."""
 
     def __init__(self, job: Any, name: str, seed: int) -> None:
         super().__init__(job, name, seed)
@@ -78,7 +82,7 @@ class Worker(harness.Worker):  # type: ignore[misc]
         self.loop.close()
 
     def finish(self, lease: Lease) -> bool:
-        if lease.domain != own_domain.NAME:
+        if lease.domain == "shop":
             return bool(super().finish(lease))
         result = self.loop.run_until_complete(self.play(lease))
         self.results.append(result)
@@ -110,9 +114,8 @@ def program(count: int = 12) -> list[dict[str, Any]]:
 
 
 def spec(job: Any, *domains: str) -> Any:
-    model = {"name": "tiny", "source": "builtin:tiny", "contextLength": 8192}
     user = {"engine": "Scripted"}
-    return job.spec(program(), data={}, domains=["shop", *domains], model=model, userModel=user)
+    return job.spec(program(), data={}, domains=["shop", *domains], model=MODEL, userModel=user)
 
 
 def test_a_job_runs_through_all_its_stages(job: Any, packages: Path) -> None:
@@ -137,6 +140,31 @@ def test_a_job_runs_through_all_its_stages(job: Any, packages: Path) -> None:
     assert not [path for path in job.data_dir.rglob("*") if ":" in path.name]
     page = job.store.get(f"{job.run_url}/evaluation/eval.html").decode()
     assert own_domain.NAME in page
+
+
+def test_tau2s_own_domain_is_evaluated(job: Any, packages: Path) -> None:
+    """Rows of the bare name, on a database in the store; tau2's tools run in its environment."""
+    fake_tau2.write(packages)
+    row = {
+        "id": "lamps_1",
+        "user_scenario": {"instructions": {"reason_for_call": "Switch on the hall's lamp."}},
+        "evaluation_criteria": json.dumps({"actions": [fake_tau2.ON], "reward_basis": ["DB"]}),
+        "db_path": "lamps/db.json",
+    }
+    job.put_rows("lamps.jsonl", [row])
+    job.store.put(f"{job.root}/databases/lamps/db.json", b'{"lamps": {"hall": false}}')
+    stages = [{"name": "eval", "type": "Evaluation", "evaluation": {"trials": 2}}]
+    data = {"rl": [f"{job.root}/lamps.jsonl"], "databases": f"{job.root}/databases"}
+    spec = job.spec(
+        stages, data=data, domains=["tau2:lamps"], model=MODEL, userModel={"engine": "Scripted"}
+    )
+    job.start()
+    worker = Worker(job, "job-rollout-0", 0)
+    with harness.crew(job, spec, worker) as operator:
+        assert operator.complete.wait(60), worker.error or worker.results[-1:]
+    assert {(result.error, result.reward) for result in worker.results} == {("", 1.0)}
+    scores = [(one.domain, one.pass_hat1, one.episodes) for one in job.state().evaluation]
+    assert scores == [("tau2:lamps", 100.0, 2), ("average", 100.0, 2)]
 
 
 @pytest.mark.parametrize(
