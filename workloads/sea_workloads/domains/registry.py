@@ -10,7 +10,6 @@ alone. See docs/adding-a-domain.md. tau2-bench itself, where it is installed, ha
 `tau2:airline`, `tau2:retail`, ...
 """
 
-from collections.abc import Callable
 from functools import cache
 
 from sea_api.v1alpha1.domains import bare
@@ -34,7 +33,7 @@ __all__ = [
     "names",
 ]
 
-_DOMAINS: dict[str, Callable[[], Domain]] = {
+_DOMAINS: dict[str, type[Domain]] = {
     "airline": Airline,
     "mock": Mock,
     "retail": Retail,
@@ -68,7 +67,7 @@ def names() -> list[str]:
 
 def is_ours(domain: Domain) -> bool:
     """Whether it is built in; a package may bring one of the same `name`."""
-    return domain.name in _DOMAINS and get(domain.name) is domain
+    return type(domain) is _DOMAINS.get(domain.name)
 
 
 def full_name(domain: Domain) -> str:
