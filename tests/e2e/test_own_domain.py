@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sea_devcluster.demo import job as demo_job
 from sea_testing import own_domain
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
@@ -46,6 +47,7 @@ def test_a_domain_of_another_package(
     )
     for role in ("coordinator", "rollout"):
         manifest["spec"][role] = {**manifest["spec"].get(role, {}), "template": template}
+    demo_job.ensure_bucket(manifest, e2e.target.server)
     read = e2e.submit(manifest)
     wait_for("Stalled", lambda: condition(read(), "Stalled")["status"] == "True", 240)
     stalled = condition(read(), "Stalled")
