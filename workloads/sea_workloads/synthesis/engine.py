@@ -55,7 +55,7 @@ class Engine:
             self.state.apply(event)
         header = self._settings.header()
         if self.state.header is None:
-            self._record({"event": "begin", "settings": header})
+            self._record(beginning(self._settings))
         elif self.state.header != header:
             raise JournalError(_differs(self.state.header, header, str(self._journal.path)))
         self._progress(self.state)
@@ -159,6 +159,11 @@ class Engine:
         }
 
 
+def beginning(settings: Settings) -> dict[str, Any]:
+    """The first event of every journal: whose it is."""
+    return {"event": "begin", "settings": settings.header()}
+
+
 async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
     """Waits for one task at least; what a task raised is raised here."""
     done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -173,6 +178,11 @@ async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
 
 def _differs(found: dict[str, Any], wanted: dict[str, Any], path: str) -> str:
     name = next(name for name in wanted if found.get(name) != wanted[name])
+    if name == "worlds":
+        return (
+            f"{path} belongs to a run on other databases: give the same --data, --worlds and "
+            "--size to resume it, or choose another folder."
+        )
     return (
         f"{path} belongs to a run with {name} {found.get(name)!r}, but {wanted[name]!r} was asked "
         "for: give the same settings to resume it, or choose another folder."
