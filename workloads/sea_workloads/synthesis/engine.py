@@ -10,7 +10,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sea_workloads.synthesis import rows
-from sea_workloads.synthesis.crew import Crew
+from sea_workloads.synthesis.crew import Crew, CrewUnavailableError
 from sea_workloads.synthesis.journal import Journal, JournalError
 from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost
 from sea_workloads.synthesis.plan import Item, Plan
@@ -19,6 +19,8 @@ from sea_workloads.synthesis.state import State
 
 Progress = Callable[[State], None]
 _REPEATED = "The task repeats an earlier one."
+_SILENT = 3
+"""Items in a row without an answer, or as many as are made at a time, that end the run."""
 
 
 class Engine:
@@ -39,6 +41,9 @@ class Engine:
         self._journal = journal
         self._clock = clock
         self._progress = progress
+        self._unanswered: list[dict[str, Any]] = []
+        """Items that got no answer, since the last one that did. They are charged to their plans
+        once the endpoint is known to live: where it is down, they are made after it is back."""
 
     async def run(self) -> State:
         """To the end, or to CrewUnavailableError; calling it again in a new process resumes."""
@@ -97,7 +102,8 @@ class Engine:
                     len(running) >= settings.concurrency or state.accepted + len(running) >= goal
                 ):
                     running = await _first(running)
-                if state.accepted >= goal or state.items[number] + len(running) >= most:
+                tried = state.items[number] + len(self._unanswered) + len(running)
+                if state.accepted >= goal or tried >= most:
                     break
                 if settings.concurrency == 1:
                     await self._make(item)
@@ -105,6 +111,7 @@ class Engine:
                     running.add(asyncio.create_task(self._make(item)))
             while running:
                 running = await _first(running)
+            self._charge()
         finally:
             for task in running:
                 task.cancel()
@@ -135,7 +142,19 @@ class Engine:
         outcome = at_cost(outcome, cost)
         if not isinstance(outcome, Failure) and outcome.digest in self.state.digests:
             outcome = Failure(Blame.TASK, _REPEATED, cost)
-        self._record(self._event(item, outcome))
+        event = self._event(item, outcome)
+        if isinstance(outcome, Failure) and outcome.blame is Blame.INFRASTRUCTURE:
+            self._unanswered.append(event)
+            if len(self._unanswered) >= max(_SILENT, self._settings.concurrency):
+                raise CrewUnavailableError(outcome.reason)
+        else:
+            self._charge()
+            self._record(event)
+
+    def _charge(self) -> None:
+        for event in self._unanswered:
+            self._record(event)
+        self._unanswered.clear()
 
     def _event(self, item: Item, outcome: Outcome) -> dict[str, Any]:
         event: dict[str, Any] = {

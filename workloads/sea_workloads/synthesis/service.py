@@ -26,6 +26,7 @@ from sea_workloads.synthesis.procedural.crew import ProceduralCrew
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
 from sea_workloads.synthesis.worlds import World
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,10 @@ async def _run(request: Request, found: list[World], journal: Journal, progress:
             crew = ProceduralCrew(found, request.settings.seed)
         else:
             session = await stack.enter_async_context(aiohttp.ClientSession())
+            sandbox = FunctionSandbox()
+            stack.push_async_callback(sandbox.close)
             chat = ChatEndpoint(session, request.access)
-            crew = ModelCrew(chat, request.access.model, found, request.settings.seed)
+            crew = ModelCrew(chat, request.access.model, found, request.settings.seed, sandbox)
         engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
         return await engine.run()
 
