@@ -8,6 +8,7 @@ import json
 import random
 import re
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,6 +34,24 @@ STRICT = FUNCTION.replace(
     "    talk = [m for m in episode['messages'] if m['role'] == 'assistant' and m['content']]\n"
     "    if len(talk) > 1:\n        return 0, 'too many words'\n    return 1,",
 )
+
+
+def draft(goal: str, style: str, guidance: str) -> dict[str, Any]:
+    return {"goals": [goal], "mode": "given", "style": style, "guidance": guidance}
+
+
+PLANS = [
+    draft("cancel an order", "terse", "fine"),
+    draft("Cancelling orders", "terse", "Fine!"),
+    draft("wrong task", "polite", "breaks the task"),
+    draft("slip", "chatty", "breaks the dialogue"),
+    draft("lenient", "unsure", "writes a lenient function"),
+    draft("strict", "impatient", "writes a strict function"),
+    draft("forgetful", "polite", "forgets an action"),
+]
+"""One plan of each kind of fault; the second says the first one's in other words."""
+Fault = Callable[[dict[str, Any]], Awaitable[web.Response | None]]
+"""What a request gets instead of its answer, if anything."""
 _MARK = re.compile(r"\[task (\d+)\]")
 
 
@@ -67,16 +86,19 @@ class PlayedModel:
 
     def __init__(self, world: World, play: Play, plans: list[dict[str, Any]]) -> None:
         self._workshop = open_workshop(world.domain, world.database)
-        self._play, self._plans = play, plans
+        self._play, self.plans = play, plans
         self._rng = random.Random(0)
         self._parts: list[Part] = []
         self._known: dict[str, Part] = {}
         self.asked: Counter[str] = Counter()
         self.down = False
+        self.fault: Fault | None = None
         self.users_calls = 0
 
     async def handle(self, request: web.Request) -> web.Response:
         body = await request.json()
+        if self.fault is not None and (failed := await self.fault(body)) is not None:
+            return failed
         self.asked["all"] += 1
         if self.down or self.asked["all"] % 17 == 0:
             return web.Response(status=500, text="overloaded")
@@ -110,7 +132,7 @@ class PlayedModel:
         return self._agent(messages)
 
     def _plan(self, _: list[dict[str, Any]]) -> str:
-        return f"<think>some</think>```json\n{json.dumps({'plans': self._plans})}\n```"
+        return f"<think>some</think>```json\n{json.dumps({'plans': self.plans})}\n```"
 
     def _reflect(self, messages: list[dict[str, Any]]) -> str:
         told = messages[1]["content"]

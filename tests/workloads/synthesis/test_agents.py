@@ -1,112 +1,24 @@
 """The model-driven path against a real HTTP server that plays all roles, nonsense included."""
 
 import json
-import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import TestServer
 
-from sea_testing.played import RETAIL, TELECOM, Play, PlayedModel
-from sea_workloads.chat.endpoint import Address, ChatEndpoint
+from sea_testing.team import Team
 from sea_workloads.data import rl
 from sea_workloads.data.task import Task
 from sea_workloads.domains import initial
 from sea_workloads.episodes.limits import Stop
-from sea_workloads.synthesis import output
 from sea_workloads.synthesis.agents.asking import parse
-from sea_workloads.synthesis.agents.crew import ModelCrew
-from sea_workloads.synthesis.engine import Engine
-from sea_workloads.synthesis.journal import Journal
-from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State, Tally
-from sea_workloads.synthesis.worlds import World
 from sea_workloads.tokens.messages import calls_of
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verifier import Verifier
 
-Worlds = Callable[[str], list[World]]
-
-
-def draft(goal: str, style: str, guidance: str) -> dict[str, Any]:
-    return {"goals": [goal], "mode": "given", "style": style, "guidance": guidance}
-
-
-PLANS = [
-    draft("cancel an order", "terse", "fine"),
-    draft("Cancelling orders", "terse", "Fine!"),
-    draft("wrong task", "polite", "breaks the task"),
-    draft("slip", "chatty", "breaks the dialogue"),
-    draft("lenient", "unsure", "writes a lenient function"),
-    draft("strict", "impatient", "writes a strict function"),
-    draft("forgetful", "polite", "forgets an action"),
-]
 NAMES = ("p001", "p002", "p003", "p004", "p005", "p006")
-
-
-@pytest.fixture
-async def sandbox() -> AsyncIterator[FunctionSandbox]:
-    sandbox = FunctionSandbox(processes=2)
-    yield sandbox
-    await sandbox.close()
-
-
-class Team:
-    """A crew of the played model, and what its run leaves behind."""
-
-    def __init__(self, model: PlayedModel, url: str, world: World, sandbox: FunctionSandbox):
-        self.model, self.url, self.world, self._sandbox = model, url, world, sandbox
-
-    async def make(self, folder: Path, **given: Any) -> State:
-        """A run of three rounds; its data set is written."""
-        settings = Settings(
-            self.world.domain.name,
-            given.pop("count", 12),
-            rounds=given.pop("rounds", 3),
-            plans=given.pop("plans", 6),
-            model="played",
-            concurrency=given.pop("concurrency", 4),
-        )
-        address = {"timeout_s": 10.0, "first_pause_s": 0.001, "attempts": 6, **given}
-        async with aiohttp.ClientSession() as session:
-            chat = ChatEndpoint(session, Address(self.url, "played", **address))
-            crew = ModelCrew(chat, "played", [self.world], 0, self._sandbox)
-            with closing(Journal(folder)) as journal:
-                state = await Engine(settings, crew, journal, clock=time.monotonic).run()
-                output.write(folder, journal, [self.world], state)
-        return state
-
-
-async def served(app_handler: Any) -> AsyncIterator[str]:
-    app = web.Application()
-    app.router.add_post("/v1/chat/completions", app_handler)
-    async with TestServer(app) as server:
-        yield str(server.make_url("/v1"))
-
-
-@pytest.fixture(params=[RETAIL, TELECOM], ids=lambda play: play.domain)
-async def team(
-    request: pytest.FixtureRequest, world: Worlds, sandbox: FunctionSandbox
-) -> AsyncIterator[Team]:
-    play: Play = request.param
-    found = world(play.domain)[0]
-    model = PlayedModel(found, play, PLANS)
-    async for url in served(model.handle):
-        yield Team(model, url, found, sandbox)
-
-
-@pytest.fixture
-async def retail(world: Worlds, sandbox: FunctionSandbox) -> AsyncIterator[Team]:
-    found = world("retail")[0]
-    model = PlayedModel(found, RETAIL, PLANS)
-    async for url in served(model.handle):
-        yield Team(model, url, found, sandbox)
 
 
 def rows(folder: Path, name: str) -> list[dict[str, Any]]:

@@ -5,6 +5,7 @@ killed goes on where it was: without a model, to the very rows that it would hav
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
@@ -20,7 +21,8 @@ from sea_workloads.synthesis.state import State
 Progress = Callable[[State], None]
 _REPEATED = "The task repeats an earlier one."
 _SILENT = 3
-"""Items in a row without an answer, or as many as are made at a time, that end the run."""
+"""Items without an answer, beyond as many as are made at a time, that end a run in which the crew
+has heard nothing since the first of them."""
 
 
 class Engine:
@@ -41,9 +43,10 @@ class Engine:
         self._journal = journal
         self._clock = clock
         self._progress = progress
-        self._unanswered: list[dict[str, Any]] = []
-        """Items that got no answer, since the last one that did. They are charged to their plans
-        once the endpoint is known to live: where it is down, they are made after it is back."""
+        self._unanswered: list[tuple[int, dict[str, Any]]] = []
+        """Items that got no answer, with the number of answers that the crew had by then. Once it
+        gets another, the endpoint lives, and they are charged to their plans; where it is down,
+        they are made after it is back."""
 
     async def run(self) -> State:
         """To the end, or to CrewUnavailableError; calling it again in a new process resumes."""
@@ -111,7 +114,7 @@ class Engine:
                     running.add(asyncio.create_task(self._make(item)))
             while running:
                 running = await _first(running)
-            self._charge()
+            self._charge(math.inf)
         finally:
             for task in running:
                 task.cancel()
@@ -133,6 +136,7 @@ class Engine:
     def _rests(self, plan: Plan, number: int) -> bool:
         tally = self.state.tallies[plan.id, plan.revision]
         failed = len(self.state.failures.get((number, plan.id), ()))
+        failed += tally.blamed[Blame.INFRASTRUCTURE]
         return tally.accepted == 0 and failed >= self._settings.patience
 
     async def _make(self, item: Item) -> None:
@@ -143,18 +147,18 @@ class Engine:
         if not isinstance(outcome, Failure) and outcome.digest in self.state.digests:
             outcome = Failure(Blame.TASK, _REPEATED, cost)
         event = self._event(item, outcome)
-        if isinstance(outcome, Failure) and outcome.blame is Blame.INFRASTRUCTURE:
-            self._unanswered.append(event)
-            if len(self._unanswered) >= max(_SILENT, self._settings.concurrency):
-                raise CrewUnavailableError(outcome.reason)
-        else:
-            self._charge()
+        self._charge(self._crew.answers)
+        if not isinstance(outcome, Failure) or outcome.blame is not Blame.INFRASTRUCTURE:
             self._record(event)
+            return
+        self._unanswered.append((self._crew.answers, event))
+        if len(self._unanswered) >= self._settings.concurrency + _SILENT:
+            raise CrewUnavailableError(outcome.reason)
 
-    def _charge(self) -> None:
-        for event in self._unanswered:
-            self._record(event)
-        self._unanswered.clear()
+    def _charge(self, answers: float) -> None:
+        """Items without an answer become their plans', where the crew has heard more since."""
+        while self._unanswered and self._unanswered[0][0] < answers:
+            self._record(self._unanswered.pop(0)[1])
 
     def _event(self, item: Item, outcome: Outcome) -> dict[str, Any]:
         event: dict[str, Any] = {

@@ -60,6 +60,10 @@ class ModelCrew:
         self._worlds = worlds
         self._planner = Planner(self._endpoint, worlds[0], seed)
 
+    @property
+    def answers(self) -> int:
+        return self._endpoint.answers
+
     async def plans(self, count: int) -> list[Plan]:
         return await self._planner.plans(count)
 
