@@ -154,6 +154,10 @@ class PlayedModel:
             self._parts.append(self._known[key])
         return json.dumps({"task": self._known[key].task})
 
+    def task_for(self, plan: str) -> dict[str, Any]:
+        """A task as the task worker writes it."""
+        return self._part(plan).task
+
     def _part(self, plan: str) -> Part:
         mark = f"[task {len(self._parts)}]"
         shape = Plan("p", self._play.domain, self._play.goals, ToolMode.GIVEN, Style.TERSE)

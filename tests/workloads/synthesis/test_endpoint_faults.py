@@ -131,6 +131,25 @@ async def test_workers_that_talk_nonsense_for_ever_end_the_run(
     }
 
 
+async def test_half_a_character_costs_the_dialogue(retail: Team, tmp_path: Path) -> None:
+    """JSON's escapes can spell what UTF-8 can't: such a dialogue could not be written."""
+    agents = retail.world.system_prompt
+
+    async def half(body: dict[str, Any]) -> web.Response | None:
+        system, *rest = (message["content"] for message in body["messages"])
+        if system != agents or "[task 0]" not in rest[0]:
+            return None
+        message = {"role": "assistant", "content": "\ud83d Hello."}
+        return web.json_response({"choices": [{"message": message}]})
+
+    retail.model.plans = TWO[:1]
+    retail.model.fault = half
+    state = await retail.make(tmp_path, count=3, rounds=1, plans=1, concurrency=1)
+    assert state.accepted == 3
+    (tally,) = state.tallies.values()
+    assert tally.blamed["trajectory"] == 1
+
+
 async def test_a_planner_that_repeats_itself_is_asked_a_few_times_only(
     retail: Team, tmp_path: Path
 ) -> None:

@@ -62,5 +62,5 @@ def at_cost(outcome: Outcome, cost: Cost) -> Outcome:
 
 def shortened(reason: str) -> str:
     """A reason on one line, cut for a prompt: a model's or a tool's may be of any length."""
-    line = " ".join(reason.split())
+    line = " ".join(reason.encode(errors="replace").decode().split())
     return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."

@@ -22,6 +22,7 @@ from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome, at_co
 from sea_workloads.synthesis.plan import Item, Plan, digest
 from sea_workloads.synthesis.proposal import Message, Proposal
 from sea_workloads.synthesis.worlds import World
+from sea_workloads.tokens import plain_json
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verdict import check_verifiable
 
@@ -93,7 +94,7 @@ class ModelCrew:
         seed = int(digest(item.random_seed)[:7], 16)
         try:
             proposal = await task_worker.write(self._endpoint, world, item, seed, meter)
-            task = _sound(world, proposal, identity(item))
+            task = sound(world, proposal, item)
             tried = trials(world, task)
         except (NoTaskError, NonsenseError, *checking.TASK_FAULTS) as error:
             return Failure(Blame.TASK, str(error))
@@ -129,6 +130,7 @@ class ModelCrew:
     async def _judge(self, job: _Job, messages: Sequence[Message]) -> Outcome:
         """Basis first, then the function: one that refuses what the basis rewards is wrong."""
         try:
+            _check_writable(messages)
             ended = checking.played(job.world, job.task, messages)
         except TrajectoryFaultError as error:
             return Failure(Blame.TRAJECTORY, str(error))
@@ -140,7 +142,16 @@ class ModelCrew:
         return checking.made(job.world, solution, identity(job.item), job.function)
 
 
-def _sound(world: World, given: Proposal, name: str) -> Task:
-    task = rl.task(rows.task_row(name, given, world.db_path))
+def sound(world: World, given: Proposal, item: Item) -> Task:
+    """The proposal as a task that can be set up and scored; raises one of TASK_FAULTS."""
+    task = rl.task(rows.task_row(identity(item), given, world.db_path))
     check_verifiable(task)
     return task
+
+
+def _check_writable(messages: Sequence[Message]) -> None:
+    """A model's text may hold what no file can: half of a surrogate pair."""
+    try:
+        plain_json.check(messages)
+    except ValueError as error:
+        raise TrajectoryFaultError(f"The dialogue can't be written: {error}.") from error
