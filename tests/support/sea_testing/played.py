@@ -138,7 +138,7 @@ class PlayedModel:
         told = messages[1]["content"]
         plan = parse(told.partition("The plan ")[2].partition(" led to")[0])
         assert "- task (" in told or "- trajectory (" in told
-        self.asked[f"reflection on {plan['guidance']}: {told.partition('- ')[2][:200]}"] += 1
+        self.asked[f"reflection on {plan['guidance']}: {told.partition('- ')[2]}"] += 1
         second = "second try" in plan["guidance"]
         stubborn = plan["goals"] == ["wrong task"] and not second
         plan["guidance"] = "breaks the task on the second try" if stubborn else "careful now"
