@@ -1,9 +1,12 @@
 """A crew of agents whose model is played, from the server to the written data set."""
 
+import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from pathlib import Path
+from queue import Queue
 from typing import Any
 
 import aiohttp
@@ -59,3 +62,24 @@ class Team:
                 state = await Engine(settings, crew, journal, clock=time.monotonic).run()
                 output.write(folder, journal, [self.world], state)
         return state
+
+
+@contextmanager
+def served_aside(handler: Handler) -> Iterator[str]:
+    """The same for callers without an event loop: in a thread that ends with the context."""
+    loop, address = asyncio.new_event_loop(), Queue[str]()
+
+    async def serve() -> None:
+        async with served(handler) as url:
+            address.put(url)
+            await over.wait()
+
+    over = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    try:
+        yield address.get(timeout=10)
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()

@@ -7,7 +7,12 @@ from typing import Any
 
 import pytest
 
+from sea_testing.played import PLANS, TELECOM, PlayedModel
+from sea_testing.team import served_aside
 from sea_workloads.coordinator.data import sources
+from sea_workloads.domains import registry
+from sea_workloads.domains.worlds import Size
+from sea_workloads.synthesis import worlds
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
 
@@ -191,3 +196,36 @@ def test_an_endpoint_that_is_down_is_told(job: Any, harness: Any) -> None:
     problem = harness.wait_for("a problem", lambda: job.state().problem, 60)
     assert problem.reason == "SynthesisFailed"
     assert "http://127.0.0.1:9" in problem.message
+
+
+def test_a_models_agents_make_the_data_of_a_stage(job: Any, harness: Any) -> None:
+    """Telecom by a played model, through process, sandbox and store; then an empty volume."""
+    world = worlds.made(registry.get("telecom"), 1, Size.SMALL, 0)[0]
+    model = PlayedModel(world, TELECOM, PLANS)
+    stages = program(6)
+    stages[0]["synthesis"] |= {"worlds": 1, "plans": 3}
+    with served_aside(model.handle) as url:
+        stages[0]["synthesis"]["endpoint"] = {"url": url, "model": "played", "concurrency": 3}
+        spec = job.spec(stages, data={}, domains=["telecom"])
+        job.start()
+        job.want(job.desired(spec))
+        # A row made by a model is dear: once in the store it must come back.
+        harness.wait_for("a journal in S3", lambda: archived(job, "telecom") > 0, 60)
+        job.kill()
+        kept = archived(job, "telecom")
+        job.wipe()
+        make(job, harness, spec)
+    assert archived(job, "telecom") >= kept
+    made = rows(job, "telecom", "rl.jsonl")
+    assert len({row["id"] for row in made}) == len(made) == 6
+    for row in made:
+        assert row["verification_function"].startswith("def verify(episode):")
+        assert row["provenance"]["model"] == "played"
+        assert row["db_path"] == "databases/telecom/db.json"
+    assert job.store.exists(
+        f"{sources.made_folder(job.run_url, 'make', 'telecom')}/databases/telecom/db.json"
+    )
+    assert model.users_calls > 0
+    report = json.loads(job.store.get(f"{job.run_url}/stages/make/data/DONE.json"))["telecom"]
+    assert report["tokens"] > 0
+    assert [plan["plan"] for plan in report["plans"]][:3] == ["p001", "p002", "p003"]
