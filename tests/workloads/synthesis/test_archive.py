@@ -1,6 +1,7 @@
 """The journal's copy in a real S3 server: what is sent, what comes back, who may write."""
 
 import random
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -8,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.s3 import S3Server
-from sea_workloads.store.errors import ChecksumMismatchError
+from sea_workloads.store.errors import ChecksumMismatchError, StoreUnavailableError
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.synthesis import archive, keeping
 from sea_workloads.synthesis.archive import Archive
@@ -132,6 +133,34 @@ def test_all_is_kept_at_the_end(store: ObjectStore, url: str, tmp_path: Path) ->
         with Keeping(kept, journal.path):
             add(journal, 0, 4)
         assert kept.size == journal.path.stat().st_size > 0
+
+
+def grow_until_told(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+    deadline, number = time.monotonic() + 20, 0
+    while "isn't kept in the store" not in caplog.text and time.monotonic() < deadline:
+        add(journal, number := number + 1, 1)
+
+
+def test_an_outage_of_the_store_delays_and_loses_nothing(
+    store: ObjectStore,
+    url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    unused_tcp_port: int,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The run goes on without the store; at its end it says so, and a later one sends it all."""
+    monkeypatch.setattr(keeping, "LOOK_S", 0.01)
+    monkeypatch.setattr(keeping, "EVERY_S", 0.0)
+    away = Archive(ObjectStore(f"http://127.0.0.1:{unused_tcp_port}", patience=0.0), url)
+    with closing(Journal(tmp_path)) as journal:
+        with pytest.raises(StoreUnavailableError), Keeping(away, journal.path):
+            grow_until_told(journal, caplog)
+        assert "isn't kept in the store" in caplog.text
+        back = Archive(store, url)
+        assert not back.restore(journal)
+        back.extend(journal.path)
+        assert back.size == journal.path.stat().st_size
 
 
 def test_damage_is_told(store: ObjectStore, url: str, tmp_path: Path) -> None:
