@@ -84,8 +84,10 @@ async def test_an_endpoint_that_goes_down_in_the_middle_ends_the_run_and_costs_n
         return await breaks() if retail.model.asked[function_worker.VERIFIER] > 7 else None
 
     retail.model.fault = later
+    # Longer than a reply under way takes: one that arrives after a failure is a sign of life.
+    patient = {"attempts": 2, "first_pause_s": 0.2}
     with pytest.raises(CrewUnavailableError, match=r"answered 500: CUDA.*--resume"):
-        await retail.make(tmp_path, attempts=2)
+        await retail.make(tmp_path, **patient)
     before = events(tmp_path)
     assert sum(event["event"] == "item" for event in before) > 0
     assert not any(event.get("blame") == "infrastructure" for event in before)

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 from sea_workloads.data import rl
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, Environment, UnknownAssertionError
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.initial import InitialStateError
@@ -60,9 +61,8 @@ class Ended(NamedTuple):
 
 def check(world: World, given: Proposal, identity: str) -> Made | Failure:
     """Rows where task, function and dialogue agree with each other; else who is to blame."""
-    row = rows.task_row(identity, given, world.db_path)
     try:
-        task = rl.task(row)
+        task = rl.task(row_of(world, given, identity))
         function = task_function(world, task)
         ended = played(world, task, given.messages)
         episode = episode_of(world, task, ended, given.messages)
@@ -78,10 +78,18 @@ def check(world: World, given: Proposal, identity: str) -> Made | Failure:
 
 def made(world: World, given: Proposal, identity: str, function: str) -> Made:
     """The rows of a proposal that has passed all checks."""
-    row = rows.task_row(identity, given, world.db_path)
+    row = row_of(world, given, identity)
     row[FIELD] = function
     content = [world.db_path, row["user_scenario"], row["evaluation_criteria"], given.initial_state]
     return Made(row, rows.dialogue_row(identity, given), digest(content))
+
+
+def row_of(world: World, given: Proposal, identity: str) -> dict[str, Any]:
+    """The `rl` row, still without its function; a domain that isn't ours is named in full."""
+    row = rows.task_row(identity, given, world.db_path)
+    if not registry.is_ours(world.domain):
+        row["domain"] = registry.full_name(world.domain)
+    return row
 
 
 def solved(world: World, task: Task) -> Environment:

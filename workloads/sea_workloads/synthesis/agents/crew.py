@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from sea_workloads.chat.endpoint import ChatEndpoint
 from sea_workloads.data import rl
 from sea_workloads.data.task import Task
-from sea_workloads.synthesis import checking, rows
+from sea_workloads.synthesis import checking
 from sea_workloads.synthesis.agents import checkers, dialogue, function_worker, task_worker
 from sea_workloads.synthesis.agents.asking import NonsenseError
 from sea_workloads.synthesis.agents.bench import Bench
@@ -144,7 +144,7 @@ class ModelCrew:
 
 def sound(world: World, given: Proposal, item: Item) -> Task:
     """The proposal as a task that can be set up and scored; raises one of TASK_FAULTS."""
-    task = rl.task(rows.task_row(identity(item), given, world.db_path))
+    task = rl.task(checking.row_of(world, given, identity(item)))
     check_verifiable(task)
     return task
 
