@@ -64,7 +64,7 @@ async def test_an_item_without_an_answer_is_counted_and_the_run_goes_on(
 
     retail.model.plans = TWO
     retail.model.fault = poison
-    state = await retail.make(tmp_path, count=12, rounds=2, plans=2, timeout_s=0.5, attempts=2)
+    state = await retail.make(tmp_path, count=12, rounds=2, plans=2, timeout_s=0.3, attempts=2)
     assert state.accepted == 12
     good, poisoned = state.tallies.values()
     # It rests after `patience` of them, and reflection leaves a plan alone that isn't at fault.
