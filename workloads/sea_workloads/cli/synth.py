@@ -4,15 +4,18 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import fetching
 from sea_workloads.cli.common import Commands, say
+from sea_workloads.cli.episode_bar import Tell, gauge
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, report
+from sea_workloads.synthesis.outcome import Blame
 from sea_workloads.synthesis.service import Request, synthesise
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
@@ -27,7 +30,6 @@ examples:
 """
 _MOST_TOKENS = 8192
 _TIMEOUT_S = 300.0
-_BAR = 24
 _EVERY_S = 0.2
 
 
@@ -54,7 +56,9 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--plans", type=_positive, default=64, help="plans (default 64)")
     parser.add_argument("--rounds", type=_positive, default=1, help="rounds, K (default 1)")
-    parser.add_argument("--endpoint", metavar="URL", help="base URL of an OpenAI-compatible server")
+    parser.add_argument(
+        "--endpoint", metavar="URL", type=_url, help="base URL of an OpenAI-compatible server"
+    )
     parser.add_argument("--model", help="name of the model there; its key is in OPENAI_API_KEY")
     parser.add_argument(
         "--concurrency", type=_positive, default=8, help="items at a time with a model (default 8)"
@@ -64,10 +68,17 @@ def add(commands: Commands) -> None:
 
 
 def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
+    return int(text)
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(
+            f"must be a base URL such as http://localhost:8000/v1, not {text!r}"
+        )
+    return text
 
 
 def _access(given: argparse.Namespace) -> Address | None:
@@ -106,8 +117,9 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     request = Request(
         settings, given.out, data, given.worlds, Size(given.size), access, given.resume
     )
-    state = synthesise(request, _bar(given.count))
-    sys.stderr.write("\n")
+    with gauge("tasks", given.count) as tell:
+        state = synthesise(request, _teller(tell))
+        tell(state.accepted, _note(state))
     for line in report.table(state):
         say(line)
     say(f"{given.out / output.TASKS}: {state.accepted} tasks")
@@ -121,23 +133,28 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     return 0
 
 
-def _bar(count: int) -> Callable[[State], None]:
-    """A line on standard error that is drawn anew a few times a second."""
-    drawn = [0.0]
-    started = time.monotonic()
+def _teller(tell: Tell) -> Callable[[State], None]:
+    """Tells a few times a second: events come by the thousand."""
+    told = [-_EVERY_S]
 
-    def draw(state: State) -> None:
-        now, done = time.monotonic(), state.accepted
-        if now - drawn[0] < _EVERY_S and done < count:
-            return
-        drawn[0] = now
-        full = _BAR * done // count
-        rate = done / max(now - started, 1e-9)
-        items = sum(state.items.values())
-        sys.stderr.write(
-            f"\r[{'#' * full}{'.' * (_BAR - full)}] {done}/{count} tasks, {items} items, "
-            f"{rate:.0f}/s "
-        )
-        sys.stderr.flush()
+    def look(state: State) -> None:
+        now = time.monotonic()
+        if now - told[0] >= _EVERY_S:
+            told[0] = now
+            tell(state.accepted, _note(state))
 
-    return draw
+    return look
+
+
+def _note(state: State) -> str:
+    """What a look at the bar should tell: what failed, and what it cost."""
+    if not state.plans:
+        return "planning"
+    blamed = sum((tally.blamed for tally in state.tallies.values()), Counter[str]())
+    named = {
+        "failed": blamed[Blame.TASK] + blamed[Blame.TRAJECTORY],
+        "without answer": blamed[Blame.INFRASTRUCTURE],
+        "tokens": sum(tally.cost.tokens for tally in state.tallies.values())
+        + state.overhead.tokens,
+    }
+    return ", ".join(f"{count} {name}" for name, count in named.items() if count)
