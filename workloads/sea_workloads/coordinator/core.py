@@ -80,7 +80,7 @@ class Coordinator:
         """Of the data that `data` was read from."""
         self.problem: Problem | None = None
         self.trouble: Problem | None = None
-        """Episodes that can't be judged: shown like `problem`, but rollouts go on trying."""
+        """Episodes that lead nowhere: shown like `problem`, but rollouts go on trying."""
         self.tried_again_at = 0.0
         self.caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more (`opening.catch_up`)."""
