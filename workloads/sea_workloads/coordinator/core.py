@@ -21,6 +21,7 @@ from sea_workloads.coordinator.ledger.database import Database
 from sea_workloads.coordinator.making import Making
 from sea_workloads.coordinator.membership import Members
 from sea_workloads.coordinator.rates import Rate
+from sea_workloads.coordinator.setbacks import Setbacks
 from sea_workloads.coordinator.settings import Settings
 from sea_workloads.store.s3 import ObjectStore
 
@@ -81,6 +82,7 @@ class Coordinator:
         self.problem: Problem | None = None
         self.trouble: Problem | None = None
         """Episodes that lead nowhere: shown like `problem`, but rollouts go on trying."""
+        self.setbacks = Setbacks()
         self.tried_again_at = 0.0
         self.caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more (`opening.catch_up`)."""
