@@ -41,8 +41,8 @@ def of_stage(db: Database, stage: str) -> Problem | None:
         stage,
     )[0]
     judged = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
-        "WHERE g.stage = ? AND e.state = 'Done' AND g.mean_reward IS NULL",
+        "SELECT COUNT(*) FROM groups g JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Running' AND e.state = 'Done'",
         stage,
     )
     if failed < IN_A_ROW or judged:
