@@ -77,7 +77,7 @@ class OpenStage:
         """Publishes, exports, waits for the last checkpoint, then reports the stage as done."""
         self.publisher.publish(self.model, version, self.step, anchor=True)
         url = export(self.job, self.task, self.model, self.initial, version)
-        self.publisher.settle(wait=True)
+        self.publisher.finish()
         self.saver.finish()
         if self.job.leads:
             done = StageDone(generation=self.job.generation, step=self.step, export_url=url)
