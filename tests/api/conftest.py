@@ -12,23 +12,11 @@ from sea_api.v1alpha1.changes import refused_changes
 from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
+from sea_testing.merge_patch import merged
 
 Job = dict[str, Any]
 Builder = Callable[..., Job]
 Judge = Callable[..., str | None]
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch (RFC 7386): null removes, lists are replaced."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 @pytest.fixture(scope="session")

@@ -19,6 +19,8 @@ from sea_devcluster.demo.main import target_of
 from sea_devcluster.demo.poll import job_reader
 from sea_devcluster.demo.run_objects import RunObjects
 from sea_devcluster.images import NAMES, REPOSITORY
+from sea_testing.tau2 import DATA as TAU2
+from sea_testing.tau2 import needs_data
 
 ROOT = Path(__file__).parents[2]
 POLL_SECONDS = 0.3
@@ -152,8 +154,7 @@ def condition() -> Callable[[dict[str, Any], str], dict[str, Any]]:
 
 @pytest.fixture(scope="session")
 def tau2() -> Path:
-    """tau2-bench's data, beside the checkout or where SEA_TAU2_DATA says."""
-    folder = Path(os.environ.get("SEA_TAU2_DATA", ROOT.parent / "shared" / "tau2"))
-    if not (folder / "retail" / "tasks.json").exists():
-        pytest.skip("tau2-bench's retail data lie neither beside the checkout nor at SEA_TAU2_DATA")
-    return folder
+    """tau2-bench's data; a test that takes them also has `needs_data`'s mark."""
+    if needs_data.args[0]:
+        pytest.skip(needs_data.kwargs["reason"])
+    return TAU2

@@ -15,6 +15,7 @@ from sea_operator.children.secret import token_digest
 from sea_operator.course import Context
 from sea_operator.observed import Job, Observed, Pod
 from sea_operator.settings import Images
+from sea_testing.merge_patch import merged
 
 NOW = 1_800_000_000.0
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
@@ -35,19 +36,6 @@ SPEC: dict[str, Any] = {
     "userModel": {"engine": "Vllm", "replicas": 1, "gpusPerPod": 0},
 }
 ALL_SECRETS = {"s3": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})}
-
-
-def merged(target: Any, patch: Any) -> Any:
-    """JSON merge patch."""
-    if not isinstance(patch, dict):
-        return patch
-    result = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = merged(result.get(key), value)
-    return result
 
 
 class Make:

@@ -127,6 +127,9 @@ class Trainer(ApiModel):
     """Training processes a pod, one per GPU; 0 trains on the CPU with one process a pod."""
     parallelism: TrainerParallelism = TrainerParallelism()
     """Layout of the model over the processes. Immutable."""
+    max_tokens_per_microbatch: Int | None = Field(default=None, ge=64, le=1048576)
+    """Most tokens that a process takes through the model at once: sequences are packed up to it,
+    and a longer one goes alone. Absent: `model.contextLength`. Memory grows with it."""
     elastic: Elastic | None = None
     """Sizes the operator may choose on its own when nodes come and go; absent keeps `replicas`."""
     template: PodTemplate = PodTemplate()

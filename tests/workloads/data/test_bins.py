@@ -16,6 +16,19 @@ def test_all_are_packed_and_nothing_overflows(lengths: list[int]) -> None:
     assert sum(total <= 50 for total in sums) <= 1, "two half empty ones would be one"
 
 
+def test_a_longer_sequence_lies_alone() -> None:
+    assert bins.packed([30, 250, 60], 100) == [[1], [2, 0]]
+
+
+@given(st.lists(st.integers(0, 100), max_size=60), st.integers(1, 9))
+def test_rows_are_balanced(lengths: list[int], count: int) -> None:
+    found = bins.balanced(lengths, count)
+    assert sorted(index for one in found for index in one) == list(range(len(lengths)))
+    sums = [sum(lengths[index] for index in one) for one in found]
+    assert len(sums) == count
+    assert max(sums) - min(sums) <= max(lengths, default=0)
+
+
 @pytest.mark.parametrize(
     ("mask", "context", "end"),
     [

@@ -1,11 +1,11 @@
 """tau2-bench's files become a job's data: tasks, solvable dialogues, database, policy."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 
+from sea_testing.tau2 import DATA, needs_data
 from sea_workloads.cli import main
 from sea_workloads.data import rl, sft
 from sea_workloads.data.task import Task
@@ -14,17 +14,18 @@ from sea_workloads.model import corpus, vocabulary
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.verify.verdict import check_verifiable
 
-_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
-DATA = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "retail"
-
-needs_data = pytest.mark.skipif(
-    not (DATA / "db.json").is_file(),
-    reason="tau2-bench's retail data lie neither beside the checkout nor at SEA_TAU2_DATA",
-)
-
 
 def convert(out: Path, *options: str) -> list[Task]:
-    arguments = ["data", "tau2", "--domain", "retail", "--data", str(DATA), "--out", str(out)]
+    arguments = [
+        "data",
+        "tau2",
+        "--domain",
+        "retail",
+        "--data",
+        str(DATA / "retail"),
+        "--out",
+        str(out),
+    ]
     assert main([*arguments, *options]) == 0
     lines = (out / "rl.jsonl").read_bytes().splitlines()
     return [task for task in rl.read(lines, "rl.jsonl") if isinstance(task, Task)]

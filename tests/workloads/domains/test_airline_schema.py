@@ -1,26 +1,21 @@
 """The airline's tools and database are those of tau2-bench's published schemas, to the letter."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sea_testing.tau2 import needs_schemas, schemas
 from sea_workloads.domains import registry
 from sea_workloads.domains.airline.layout import AirlineTables
 from sea_workloads.domains.base import Kind
 from sea_workloads.domains.signature import without_prose
 
-_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
-FILE = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
+pytestmark = needs_schemas
 
 
 @pytest.fixture(scope="module")
 def schema() -> dict[str, Any]:
-    if not FILE.is_file():
-        pytest.skip("tau2-bench's schemas lie neither beside the checkout nor at SEA_TAU2_DATA")
-    found: dict[str, Any] = json.loads(FILE.read_text())["airline"]
+    found: dict[str, Any] = schemas()["airline"]
     return found
 
 

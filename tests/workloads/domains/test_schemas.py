@@ -1,28 +1,21 @@
 """Tools of every domain are those that tau2-bench publishes, name by name and type by type."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sea_testing.tau2 import needs_schemas, schemas
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Kind, Tool
 
-_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
-FILE = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
 OUR_OWN = {"shop"}
 """Domains that tau2-bench doesn't have."""
 
-pytestmark = pytest.mark.skipif(
-    not FILE.is_file(),
-    reason="tau2-bench's schemas lie neither beside the checkout nor at SEA_TAU2_DATA",
-)
+pytestmark = needs_schemas
 
 
 def published(domain: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(FILE.read_text())[domain]
+    found: dict[str, Any] = schemas()[domain]
     return found
 
 
@@ -62,4 +55,4 @@ def test_every_tool_says_what_it_is_for(name: str) -> None:
 
 
 def test_every_published_domain_is_there() -> None:
-    assert set(json.loads(FILE.read_text())) <= set(registry.names())
+    assert set(schemas()) <= set(registry.names())

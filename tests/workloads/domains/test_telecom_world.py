@@ -1,19 +1,15 @@
 """Our own telecom world: consistent, usable for every kind of initial state."""
 
-import json
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sea_testing.tau2 import needs_schemas, schemas
 from sea_workloads.domains import initial, registry, worlds
 from sea_workloads.domains.telecom.layout import IDS
 from sea_workloads.domains.worlds import Size, World
 
 TELECOM = registry.get("telecom")
-_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
-SCHEMAS = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
 
 
 @pytest.fixture(scope="module")
@@ -60,15 +56,14 @@ def test_bills_add_up_and_late_customers_have_a_suspended_line(tables: Any) -> N
     assert 20 < late < 70
 
 
+@needs_schemas
 def test_it_has_the_published_layout(world: World) -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    if not SCHEMAS.is_file():
-        pytest.skip("tau2-bench's schemas lie neither beside the checkout nor at SEA_TAU2_DATA")
-    schemas = json.loads(SCHEMAS.read_text())["telecom"]
+    layouts = schemas()["telecom"]
     lists = {name: list(records.values()) for name, records in world.agent.items()}
     sides = ((lists, "agent_db_schema"), (world.user, "user_db_schema"))
     for tables, name in sides:
-        validator = jsonschema.Draft202012Validator(schemas[name])
+        validator = jsonschema.Draft202012Validator(layouts[name])
         assert [error.message for error in validator.iter_errors(tables)] == []
 
 

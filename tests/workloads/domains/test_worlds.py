@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from sea_testing.tau2 import needs_schemas, schemas
 from sea_workloads.cli import main
 from sea_workloads.data import tau2
 from sea_workloads.domains import registry, worlds
@@ -20,8 +21,6 @@ from sea_workloads.domains.airline.allowance import paid_bags
 from sea_workloads.domains.worlds import NoWorldError, Size, World
 
 OURS = ("airline", "mock", "retail", "shop", "telecom")
-_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
-SCHEMAS = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE) / "domain_schemas.json"
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}
 
 
@@ -54,12 +53,11 @@ def test_the_domains_reader_takes_it_as_it_is(
         assert list(database.agent[table]) == list(records)
 
 
+@needs_schemas
 @pytest.mark.parametrize("domain", ["airline", "retail"])
 def test_it_has_the_published_layout(made: dict[tuple[str, Size], World], domain: str) -> None:
     jsonschema = pytest.importorskip("jsonschema")
-    if not SCHEMAS.is_file():
-        pytest.skip("tau2-bench's schemas lie neither beside the checkout nor at SEA_TAU2_DATA")
-    schema = json.loads(SCHEMAS.read_text())[domain]["agent_db_schema"]
+    schema = schemas()[domain]["agent_db_schema"]
     validator = jsonschema.Draft202012Validator(schema)
     tables = made[domain, Size.SMALL].agent
     assert [error.message for error in validator.iter_errors(tables)] == []
@@ -210,5 +208,7 @@ def test_tasks_on_a_world_replay_by_the_command(
 
 def test_a_domain_without_a_world_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "get", lambda _: json.JSONDecoder())
-    with pytest.raises(NoWorldError, match=r"The domain mars ships no world: write make"):
+    with pytest.raises(
+        NoWorldError, match=r"The domain mars ships no world: give .*, or write make"
+    ):
         worlds.make("mars", Size.SMALL, 0)

@@ -1,22 +1,16 @@
 """tau2-bench's own folders: a user with a phone, initial states, calls that can be made again."""
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 from aiohttp import web
 
+from sea_testing.tau2 import DATA, needs_data
 from sea_workloads.cli import main
 
-_BESIDE = Path(__file__).parents[4] / "shared" / "tau2"
-DATA = Path(os.environ.get("SEA_TAU2_DATA") or _BESIDE)
-
-pytestmark = pytest.mark.skipif(
-    not (DATA / "telecom" / "tasks.json").is_file(),
-    reason="tau2-bench's data lie neither beside the checkout nor at SEA_TAU2_DATA",
-)
+pytestmark = needs_data
 
 
 def completion(content: str | None, *calls: str) -> web.Response:

@@ -1,4 +1,4 @@
-"""Microbatches: every sequence once, equal shapes on all ranks, little padding."""
+"""Packed rows: every sequence once, rows of one length on all ranks, little that fills up."""
 
 import numpy as np
 import pytest
@@ -9,43 +9,57 @@ from sea_workloads.trainer import packing
 
 
 @given(
-    lengths=st.lists(st.integers(1, 400), min_size=1, max_size=60),
+    lengths=st.lists(st.integers(0, 400), max_size=60),
     ranks=st.integers(1, 4),
-    most=st.integers(1, 2000),
+    capacity=st.integers(1, 2000),
 )
-def test_every_sequence_is_trained_once(lengths: list[int], ranks: int, most: int) -> None:
-    plan = packing.plan(lengths, ranks, max_tokens=most)
-    seen = [i for part in plan for row in part.rows for i in row if i != packing.FILLER]
-    assert sorted(seen) == list(range(len(lengths)))
+def test_every_sequence_is_trained_once(lengths: list[int], ranks: int, capacity: int) -> None:
+    plan = packing.plan(lengths, ranks, capacity)
+    assert sorted(i for part in plan for row in part.rows for i in row) == list(range(len(lengths)))
+    assert [part.length for part in plan] == sorted((part.length for part in plan), reverse=True)
     for part in plan:
         assert len(part.rows) == ranks
-        assert len({len(row) for row in part.rows}) == 1
-        assert all(lengths[i] <= part.length for row in part.rows for i in row if i >= 0)
-        assert len(part.rows[0]) == 1 or len(part.rows[0]) * part.length <= most
+        for row in part.rows:
+            tokens = sum(lengths[i] for i in row)
+            assert tokens <= part.length
+            assert tokens <= capacity or len(row) == 1
 
 
-def test_similar_lengths_share_a_microbatch() -> None:
-    lengths = [100] * 8 + [1000] * 8
-    plan = packing.plan(lengths, 2, max_tokens=4000, overhead=300)
-    assert [(len(part.rows[0]), part.length) for part in plan] == [(4, 1000), (4, 100)]
+@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=20), capacity=st.integers(1, 200))
+def test_bounds_part_a_row_into_its_sequences(lengths: list[int], capacity: int) -> None:
+    """Between two bounds lie the tokens of one sequence, in order; the rest fills up."""
+    values = [np.full(length, index + 1) for index, length in enumerate(lengths)]
+    for part in packing.plan(lengths, 2, capacity):
+        for rank in (0, 1):
+            row = packing.row(part, rank, lambda i: values[i], np.int64, fill=-1)
+            bounds = packing.bounds(part, rank, lengths)
+            assert (bounds[0], bounds[-1], len(row)) == (0, part.length, part.length)
+            pieces = np.split(row, bounds[1:-1])
+            wanted = [values[i] for i in part.rows[rank] if lengths[i]]
+            for piece, want in zip(pieces, wanted, strict=False):
+                assert piece.tolist() == want.tolist()
+            assert len(pieces) - len(wanted) in (0, 1)
+            assert all((piece == -1).all() for piece in pieces[len(wanted) :])
 
 
-def test_few_tokens_are_not_worth_another_microbatch() -> None:
-    assert len(packing.plan([90, 95, 100, 105], 2, overhead=300)) == 1
+def test_rows_are_evened_out_over_ranks_and_microbatches() -> None:
+    plan = packing.plan([400, 300, 300, 200, 100, 100], 2, 1000)
+    assert [(part.length, len(part.rows)) for part in plan] == [(700, 2)]
 
 
-def test_padding_fills_rows_and_fillers() -> None:
-    part = packing.plan([2, 3, 1], 2)[0]
-    values = [np.array([5, 6]), np.array([7, 8, 9]), np.array([4])]
-    rows = [packing.pad(part, rank, lambda i: values[i], np.int64, fill=-1) for rank in (0, 1)]
-    assert rows[0].tolist() == [[7, 8, 9], [4, -1, -1]]
-    assert rows[1].tolist() == [[5, 6, -1], [-1, -1, -1]]
-    assert packing.per_sequence(part, 1, [1.0, 2.0, 3.0]).tolist() == [1.0, 0.0]
+def test_a_sequence_longer_than_a_row_goes_alone() -> None:
+    plan = packing.plan([50, 5000, 60], 1, 512)
+    assert [(part.rows, part.length) for part in plan] == [(((1,),), 5000), (((2, 0),), 110)]
 
 
-@pytest.mark.parametrize("count", [1, 128, 1000])
-def test_the_shop_batch_wastes_little(count: int) -> None:
-    lengths = list(np.random.default_rng(0).integers(60, 140, count))
-    plan = packing.plan(lengths, 2)
-    padded = sum(len(part.rows) * len(part.rows[0]) * part.length for part in plan)
-    assert count == 1 or padded <= 1.25 * sum(lengths)
+def test_a_batch_without_tokens_is_still_a_step_of_all_ranks() -> None:
+    (part,) = packing.plan([0], 2, 512)
+    assert part.length == 1
+    assert [packing.bounds(part, rank, [0]) for rank in (0, 1)] == [[0, 1], [0, 1]]
+
+
+@pytest.mark.parametrize(("count", "most"), [(16, 0.05), (128, 0.01), (1000, 0.01)])
+def test_little_fills_the_rows_of_a_shop_batch(count: int, most: float) -> None:
+    lengths = [int(x) for x in np.random.default_rng(0).integers(60, 140, count)]
+    plan = packing.plan(lengths, 2, 3072)
+    assert packing.filling(plan, sum(lengths)) <= most

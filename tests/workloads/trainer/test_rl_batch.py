@@ -47,10 +47,10 @@ def test_a_batch_in_which_nobody_spoke_is_a_step_of_zero() -> None:
         (index,) = chosen
         assert not coefficients(got, chosen)[index].any()
     assert got.metrics(version=4)["staleness"] == 0.0
-    zero = torch.zeros(1, 2)
-    current = torch.full((1, 2), -1.0, requires_grad=True)
+    zero = torch.zeros(2)
+    current = torch.full((2,), -1.0, requires_grad=True)
     settings = PpoSettings(0.2, 0.2, ImportanceMode.CAP, 5.0)
-    sums = objective.ppo(current, current.detach(), zero, torch.ones(1), zero, settings)
+    sums = objective.ppo(current, current.detach(), zero, torch.ones(2), zero, settings)
     sums.loss.backward()
     assert float(sums.loss.detach()) == 0.0
     assert current.grad is not None

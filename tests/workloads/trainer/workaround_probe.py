@@ -47,18 +47,17 @@ def build() -> tuple[model.Model, Optimizer]:
     sizes = shape.parse(json.dumps(SHAPE))
     place = layout.plan(0, 1, TrainerParallelism(), sizes.experts)
     torch.manual_seed(0)
-    built = model.build(sizes, place, torch.float32)
+    built = model.build(sizes, place, torch.float32, row_tokens=64)
     for parameter in built.gpt.parameters():
         torch.nn.init.normal_(parameter.data, std=0.1)
     return built, Optimizer(built, 1e-2)
 
 
 def step(built: model.Model, optimizer: Optimizer) -> float:
-    tokens = torch.arange(32).reshape(2, 16)
-    positions = torch.arange(16).expand(2, 16)
+    tokens = torch.arange(32)
     optimizer.zero()
-    logits = built(tokens, positions)
-    loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tokens.flatten())
+    logits = built(tokens, [0, 16, 32])
+    loss = torch.nn.functional.cross_entropy(logits, tokens)
     loss.backward()
     optimizer.step(1e-2)
     return float(loss.detach())

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from sea_workloads.domains import merging
 from sea_workloads.domains.base import Tool, ToolError, ToolResult, UnknownAssertionError
 from sea_workloads.domains.database import Database
-from sea_workloads.domains.overlay import Change, Overlay, Tables
+from sea_workloads.domains.overlay import Change, Overlay, Record, Tables
 from sea_workloads.domains.toolkit import check_arguments
 
 Index = TypeVar("Index")
@@ -32,6 +32,13 @@ class State:
     def side(self, requestor: str) -> Overlay:
         """The database of the agent or of the user."""
         return self.user if requestor == "user" else self.agent
+
+    def record(self, table: str, key: str, missing: str) -> Record:
+        """A record of the agent's side, for reading; ToolError `missing` without one."""
+        found = self.agent.get(table, key)
+        if found is None:
+            raise ToolError(missing)
+        return found
 
     def indexed(self, name: str, build: Callable[[], Index]) -> Index:
         """An index over parts of the base that no tool changes, built once per database."""

@@ -5,6 +5,7 @@ memory, which prompts of thousands of tokens need. It takes the place of `core_a
 layer spec (`trainer/model.py`), on every device.
 """
 
+import itertools
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from sea_workloads.trainer.errors import LayoutError
 
 
 class TorchAttention(MegatronModule):
-    """Causal grouped-query attention over right-padded sequences."""
+    """Causal grouped-query attention over the sequences of a packed row."""
 
     def __init__(
         self,
@@ -45,20 +46,28 @@ class TorchAttention(MegatronModule):
         attention_bias: Tensor | None = None,
         packed_seq_params: Any = None,
     ) -> Tensor:
-        """query [s, b, heads, d], key and value [s, b, groups, d] -> [s, b, heads * d].
+        """query [t, heads, d], key and value [t, groups, d] -> [t, heads * d].
 
-        Padding stands right of the tokens, so the causal mask alone keeps it from real tokens.
+        `packed_seq_params.cu_seqlens_q` says where each sequence of the row begins; a token sees
+        those of its own sequence that are before it.
         """
-        assert packed_seq_params is None
+        assert packed_seq_params is not None
         assert attention_bias is None
-        q, k, v = (x.permute(1, 2, 0, 3) for x in (query, key, value))
-        repeats = q.shape[1] // k.shape[1]
+        repeats = query.shape[1] // key.shape[1]
         if repeats > 1:  # enable_gqa leaves the memory-linear kernel on a CPU
-            k, v = (x.repeat_interleave(repeats, dim=1) for x in (k, v))
+            key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
+        starts = packed_seq_params.cu_seqlens_q.tolist()
+        lengths = [b - a for a, b in itertools.pairwise(starts)]
+        parts = zip(*(x.split(lengths) for x in (query, key, value)), strict=True)
+        return torch.cat([self._sequence(q, k, v) for q, k, v in parts]).flatten(1)
+
+    def _sequence(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """One sequence: all [s, heads, d]."""
+        q, k, v = (x.transpose(0, 1)[None] for x in (query, key, value))
         out = functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=self.softmax_scale
         )
-        return out.permute(2, 0, 1, 3).reshape(query.shape[0], query.shape[1], -1)
+        return out[0].transpose(0, 1)
 
     def sharded_state_dict(self, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
         return {}

@@ -5,6 +5,7 @@ off; on a GPU the TransformerEngine spec with grouped GEMM if the library is the
 no GPU has run it). Attention is `trainer/attention.py` everywhere.
 """
 
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +14,7 @@ from megatron.core import parallel_state
 from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
 from megatron.core.models.gpt import gpt_layer_specs
 from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import nn
@@ -32,10 +34,29 @@ class Model:
     ddp: DistributedDataParallel
     gpt: GPTModel
     te: bool
+    row_tokens: int
+    """Most tokens of a packed row (a longer sequence has a row of its own)."""
 
-    def __call__(self, tokens_bs: torch.Tensor, positions_bs: torch.Tensor) -> torch.Tensor:
-        """tokens and positions [b, s] -> logits [b, s, vocabulary]."""
-        return self.ddp(tokens_bs, positions_bs, None)
+    def __call__(self, tokens_t: torch.Tensor, bounds: list[int]) -> torch.Tensor:
+        """A packed row of tokens [T] -> logits [T, vocabulary].
+
+        `bounds` (`packing.bounds`) are where sequences begin, and T: none sees another, and each
+        counts its positions from 0 (Megatron's `thd` format).
+        """
+        starts = torch.tensor(bounds, dtype=torch.int32, device=tokens_t.device)
+        longest = max(b - a for a, b in itertools.pairwise(bounds))
+        packed = PackedSeqParams(
+            qkv_format="thd",
+            cu_seqlens_q=starts,
+            cu_seqlens_kv=starts,
+            max_seqlen_q=longest,
+            max_seqlen_kv=longest,
+        )
+        positions = torch.cat([torch.arange(b - a) for a, b in itertools.pairwise(bounds)])
+        logits_1tv = self.ddp(
+            tokens_t[None], positions[None].to(tokens_t.device), None, packed_seq_params=packed
+        )
+        return logits_1tv[0]
 
 
 def transformer_config(shape: ModelShape, layout: Layout, dtype: torch.dtype) -> TransformerConfig:
@@ -104,7 +125,7 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
     return spec, te
 
 
-def build(shape: ModelShape, layout: Layout, dtype: torch.dtype) -> Model:
+def build(shape: ModelShape, layout: Layout, dtype: torch.dtype, row_tokens: int) -> Model:
     """An uninitialised model on this rank's device; `hf_load` fills it."""
     config = transformer_config(shape, layout, dtype)
     spec, te = layer_spec(shape, config)
@@ -124,4 +145,4 @@ def build(shape: ModelShape, layout: Layout, dtype: torch.dtype) -> Model:
     )
     ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
     assert parallel_state.get_data_parallel_world_size() == layout.world
-    return Model(shape, layout, ddp, gpt, te)
+    return Model(shape, layout, ddp, gpt, te, row_tokens)

@@ -6,39 +6,47 @@ over the whole batch beforehand, so the sum of all microbatches on all ranks is 
 GRPO's advantage: https://arxiv.org/abs/2402.03300. Decoupled PPO (behaviour, proximal, current):
 https://arxiv.org/abs/2505.24298.
 
-Shape suffixes: b sequences, s tokens, v vocabulary, g groups, k trajectories.
+Shape suffixes: t tokens of a packed row, s of one sequence, v vocabulary, g groups, k trajectories.
 """
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
 from sea_api.v1alpha1.stages import ImportanceMode
 
+Array = NDArray[Any]
 STD_EPSILON = 1e-6
 
 
-def token_logprobs(logits_bsv: Tensor, tokens_bs: Tensor, temperature: float = 1.0) -> Tensor:
-    """log p(token | tokens before it), [B, S]; 0 at the first position, which has no past."""
-    scaled = logits_bsv[:, :-1].float()
+def token_logprobs(
+    logits_tv: Tensor, tokens_t: Tensor, first_t: Tensor, temperature: float = 1.0
+) -> Tensor:
+    """log p(token | tokens before it in its sequence), [T]; 0 where `first_t`: no past."""
+    scaled = logits_tv[:-1].float()
     if temperature != 1.0:
         scaled = scaled / temperature
-    loss = functional.cross_entropy(
-        scaled.flatten(0, 1), tokens_bs[:, 1:].flatten(), reduction="none"
-    )
-    return functional.pad(-loss.view(tokens_bs.shape[0], -1), (1, 0))
+    loss = functional.cross_entropy(scaled, tokens_t[1:], reduction="none")
+    return functional.pad(-loss, (1, 0)).masked_fill(first_t, 0.0)
 
 
-def sft_coefficients(mask_bs: Tensor, real_bs: Tensor, observation_weight: float) -> Tensor:
-    """Weight of each token before normalisation: 1 where the role wrote, less elsewhere.
+def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array]:
+    """Weight of each token of each sequence [S]: 1 where the role wrote, less elsewhere.
 
-    The first token of a sequence has no past and weighs 0; so does padding (`real_bs` 0).
+    All together sum up to 1. The first token of a sequence has no past and weighs 0.
     """
-    weight = torch.where(mask_bs > 0, 1.0, observation_weight) * real_bs
-    weight[:, 0] = 0.0
-    return weight
+    weights = [np.where(mask > 0, 1.0, observation_weight) for mask in masks]
+    for weight in weights:
+        weight[:1] = 0.0
+    total = max(sum(float(weight.sum()) for weight in weights), 1e-9)
+    return [(weight / total).astype(np.float32) for weight in weights]
 
 
 def advantages(rewards_gk: Tensor) -> Tensor:
@@ -48,15 +56,20 @@ def advantages(rewards_gk: Tensor) -> Tensor:
     return centred / (std + STD_EPSILON)
 
 
-def rl_coefficients(mask_bs: Tensor, group_b: Tensor, groups: int) -> Tensor:
+def rl_coefficients(masks: Sequence[Array], group_of: Sequence[int]) -> list[Array]:
     """1 / (groups * generated tokens of the token's group) on generated tokens, 0 elsewhere.
 
-    Takes the whole batch: every group counts the same, however long its trajectories are.
+    Takes all sequences [S] of a minibatch: every group counts the same, however long its
+    trajectories are.
     """
-    mask = mask_bs.double()
-    generated = torch.zeros(groups, dtype=torch.float64).index_add_(0, group_b, mask.sum(dim=1))
-    share = 1.0 / (generated.clamp(min=1.0) * groups)
-    return (mask * share[group_b, None]).float()
+    generated: Counter[int] = Counter()
+    for mask, group in zip(masks, group_of, strict=True):
+        generated[group] += int((mask > 0).sum())
+    shares = {g: 1.0 / (max(count, 1) * len(generated)) for g, count in generated.items()}
+    return [
+        ((mask > 0) * shares[group]).astype(np.float32)
+        for mask, group in zip(masks, group_of, strict=True)
+    ]
 
 
 @dataclass(frozen=True)
@@ -68,10 +81,10 @@ class PpoSettings:
 
 
 def importance_weights(
-    proximal_bs: Tensor, behaviour_bs: Tensor, mode: ImportanceMode, upper: float
+    proximal_t: Tensor, behaviour_t: Tensor, mode: ImportanceMode, upper: float
 ) -> Tensor:
     """proximal / behaviour probability, capped at `upper`, or 0 above it; carries no gradient."""
-    ratio = (proximal_bs - behaviour_bs).detach().exp()
+    ratio = (proximal_t - behaviour_t).detach().exp()
     if mode is ImportanceMode.CAP:
         return ratio.clamp(max=upper)
     return torch.where(ratio <= upper, ratio, torch.zeros_like(ratio))
@@ -101,23 +114,22 @@ class PpoSums:
 
 
 def ppo(
-    current_bs: Tensor,
-    proximal_bs: Tensor,
-    behaviour_bs: Tensor,
-    advantage_b: Tensor,
-    coefficient_bs: Tensor,
+    current_t: Tensor,
+    proximal_t: Tensor,
+    behaviour_t: Tensor,
+    advantage_t: Tensor,
+    coefficient_t: Tensor,
     settings: PpoSettings,
 ) -> PpoSums:
     """-sum of coefficient * importance * min(r A, clip(r) A) with r = current / proximal."""
-    generated = coefficient_bs > 0
-    weight = importance_weights(proximal_bs, behaviour_bs, settings.mode, settings.upper)
-    ratio = torch.where(generated, current_bs - proximal_bs, 0.0).exp()
+    generated = coefficient_t > 0
+    weight = importance_weights(proximal_t, behaviour_t, settings.mode, settings.upper)
+    ratio = torch.where(generated, current_t - proximal_t, 0.0).exp()
     clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
-    advantage = advantage_b[:, None]
-    gain = torch.minimum(ratio * advantage, clipped * advantage)
+    gain = torch.minimum(ratio * advantage_t, clipped * advantage_t)
     weight = torch.where(generated, weight, 0.0)
-    loss = -(coefficient_bs * weight * gain).sum()
-    return _sums(loss, current_bs, behaviour_bs, generated, ratio, clipped, weight)
+    loss = -(coefficient_t * weight * gain).sum()
+    return _sums(loss, current_t, behaviour_t, generated, ratio, clipped, weight)
 
 
 @torch.no_grad()
@@ -142,9 +154,9 @@ def _sums(
     )
 
 
-def agreement(current_bs: Tensor, behaviour_bs: Tensor, versions_bs: Tensor, version: int) -> float:
+def agreement(current_t: Tensor, behaviour_t: Tensor, versions_t: Tensor, version: int) -> float:
     """Largest |trainer - engine| log-probability on tokens that this very version generated."""
-    same = versions_bs == version
+    same = versions_t == version
     if not bool(same.any()):
         return 0.0
-    return float((current_bs.detach() - behaviour_bs)[same].abs().max())
+    return float((current_t.detach() - behaviour_t)[same].abs().max())

@@ -1,9 +1,9 @@
-"""Cuts a batch of sequences into padded microbatches of equal shape on all ranks.
+"""Packs a batch of sequences into rows of tokens of equal length on all ranks.
 
-Pure. Expert parallelism needs every rank in every collective, so all ranks run the same number of
-microbatches, each of one shape [b, s] everywhere. Sequences are sorted by length and dealt in turn,
-so neighbours are about equally long and little is padded; the cuts minimise padded tokens plus a
-fixed cost a microbatch.
+Pure. A microbatch is one row of tokens a rank: sequences one after the other, none cut, filled up
+to the microbatch's length, which is the same everywhere: expert parallelism needs every rank in
+every collective, with as many tokens. Rows are evened out over all ranks and microbatches, so what
+fills them up is little; `bounds` tells attention (`trainer/attention.py`) where a sequence ends.
 """
 
 from collections.abc import Callable, Sequence
@@ -13,77 +13,64 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-OVERHEAD_TOKENS = 300
-"""What one more microbatch costs, in tokens (measured: 60 ms at 5,000 tokens/s a rank)."""
-MAX_TOKENS = 3072
-"""Most padded tokens of a microbatch on one rank; a longer sequence has one of its own."""
-FILLER = -1
+from sea_workloads.data import bins
 
 
 @dataclass(frozen=True)
 class Microbatch:
-    """`rows[r]` are the sequences of rank r (FILLER: an empty one), all padded to `length`."""
+    """`rows[r]` are the sequences of rank r in their order; every row is `length` tokens long."""
 
     rows: tuple[tuple[int, ...], ...]
     length: int
 
 
-def plan(
-    lengths: Sequence[int],
-    ranks: int,
-    max_tokens: int = MAX_TOKENS,
-    overhead: int = OVERHEAD_TOKENS,
-) -> list[Microbatch]:
-    """The microbatches that train all sequences of the given lengths, longest first."""
-    order = sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
-    order += [FILLER] * (-len(order) % ranks)
-    deals = [order[i : i + ranks] for i in range(0, len(order), ranks)]
-    longest = [max(1, lengths[deal[0]]) for deal in deals]
+def plan(lengths: Sequence[int], ranks: int, capacity: int) -> list[Microbatch]:
+    """The microbatches that train all sequences of the given lengths, longest first.
+
+    No row is longer than `capacity` tokens, but for one that a longer sequence has to itself.
+    """
+    count = -(-len(bins.packed(lengths, capacity)) // ranks)
+    rows = bins.balanced(lengths, count * ranks)
+    while any(_tokens(row, lengths) > capacity and len(row) > 1 for row in rows):
+        count += 1
+        rows = bins.balanced(lengths, count * ranks)
+    rows.sort(key=lambda row: -_tokens(row, lengths))
     return [
-        Microbatch(tuple(zip(*deals[a:b], strict=True)), longest[a])
-        for a, b in _cuts(longest, max_tokens, overhead)
+        Microbatch(tuple(map(tuple, part)), max(1, _tokens(part[0], lengths)))
+        for part in (rows[i : i + ranks] for i in range(0, len(rows), ranks))
     ]
 
 
-def _cuts(longest: Sequence[int], max_tokens: int, overhead: int) -> list[tuple[int, int]]:
-    """Cheapest cut of falling lengths into runs; dynamic programming from the end."""
-    n = len(longest)
-    best = [0.0] * (n + 1)
-    stop = [n] * (n + 1)
-    for a in range(n - 1, -1, -1):
-        widest = max(1, max_tokens // longest[a])
-        costs = [
-            (overhead + longest[a] * (b - a) + best[b], b)
-            for b in range(a + 1, min(n, a + widest) + 1)
-        ]
-        best[a], stop[a] = min(costs)
-    cuts, a = [], 0
-    while a < n:
-        cuts.append((a, stop[a]))
-        a = stop[a]
-    return cuts
+def _tokens(row: Sequence[int], lengths: Sequence[int]) -> int:
+    return sum(lengths[i] for i in row)
 
 
-def pad(
+def filling(microbatches: Sequence[Microbatch], tokens: int) -> float:
+    """Share of the tokens computed that only fill rows up; `tokens` is the sequences' sum."""
+    computed = sum(len(one.rows) * one.length for one in microbatches)
+    return 1.0 - tokens / computed if computed else 0.0
+
+
+def row(
     microbatch: Microbatch,
     rank: int,
     values: Callable[[int], NDArray[Any]],
     dtype: Any,
     fill: float = 0,
 ) -> NDArray[Any]:
-    """[b, length] of this rank's sequences, filled up on the right."""
-    rows = microbatch.rows[rank]
-    out = np.full((len(rows), microbatch.length), fill, dtype)
-    for row, index in enumerate(rows):
-        if index != FILLER:
-            value = values(index)
-            out[row, : len(value)] = value
-    return out
+    """[T] of this rank's sequences' values, one sequence after the other, filled up at the end."""
+    parts = [np.asarray(values(index), dtype) for index in microbatch.rows[rank]]
+    room = microbatch.length - sum(map(len, parts))
+    return np.concatenate([*parts, np.full(room, fill, dtype)])
 
 
-def per_sequence(
-    microbatch: Microbatch, rank: int, values: Sequence[float], fill: float = 0
-) -> NDArray[np.float32]:
-    """[b] of one number a sequence."""
-    rows = microbatch.rows[rank]
-    return np.asarray([fill if i == FILLER else values[i] for i in rows], np.float32)
+def bounds(microbatch: Microbatch, rank: int, lengths: Sequence[int]) -> list[int]:
+    """Where sequences begin in this rank's row, and T at the end; the filling is one of its own.
+
+    Sequences without tokens have no bound.
+    """
+    found = [0]
+    for index in microbatch.rows[rank]:
+        if lengths[index]:
+            found.append(found[-1] + lengths[index])
+    return found if found[-1] == microbatch.length else [*found, microbatch.length]

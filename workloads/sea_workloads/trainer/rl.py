@@ -101,7 +101,7 @@ def _train(
                 current,
                 before,
                 behaviour,
-                cut.number(batch.advantages),
+                cut.number(batch.advantages, batch.tokens),
                 cut.field(weights, np.float32),
                 settings,
             )
@@ -113,7 +113,8 @@ def _train(
                 same = objective.agreement(current, behaviour, versions, version)
                 largest[1] = max(largest[1], same)
         norms.append(stage.optimizer.step(rate))
-    return _metrics(stage, sums, largest, norms)
+    filling = compute.filling(stage.model, batch.tokens, batch.trained(range(batch.groups)))
+    return _metrics(stage, sums, largest, norms) | {"filling": filling}
 
 
 def _proximal(stage: OpenStage, block: RlStage, batch: RlBatch) -> compute.Rows:
@@ -126,9 +127,7 @@ def _proximal(stage: OpenStage, block: RlStage, batch: RlBatch) -> compute.Rows:
     for cut in compute.cuts(stage.model, batch.tokens, chosen):
         stage.job.report.alive()
         logp = compute.logprobs(stage.model, cut, block.temperature, grad=False).cpu().numpy()
-        for row, index in enumerate(cut.microbatch.rows[cut.rank]):
-            if index >= 0:
-                own[index] = logp[row, : len(batch.tokens[index])]
+        own |= cut.split(logp, batch.tokens)
     found: dict[int, np.ndarray] = {}
     for part in stage.job.control.all(own):
         found |= part

@@ -75,18 +75,11 @@ def unpack(batch: Batch) -> RlBatch:
 
 def coefficients(batch: RlBatch, chosen: list[int]) -> Rows:
     """Per-token loss coefficient of every sequence, normalised over the chosen ones' groups."""
-    numbers = sorted({batch.group_of[i] for i in chosen})
-    place = {number: i for i, number in enumerate(numbers)}
-    width = max(len(batch.masks[i]) for i in chosen)
-    padded = torch.zeros(len(chosen), width)
-    for row, i in enumerate(chosen):
-        padded[row, : len(batch.masks[i])] = torch.from_numpy(batch.masks[i].astype(np.float32))
-    groups = torch.tensor([place[batch.group_of[i]] for i in chosen])
-    values = objective.rl_coefficients(padded, groups, len(numbers))
-    rows: Rows = [np.zeros(0, np.float32) for _ in batch.masks]
-    for row, i in enumerate(chosen):
-        rows[i] = values[row, : len(batch.masks[i])].numpy()
-    return rows
+    values = objective.rl_coefficients(
+        [batch.masks[i] for i in chosen], [batch.group_of[i] for i in chosen]
+    )
+    found = dict(zip(chosen, values, strict=True))
+    return [found.get(i, np.zeros(0, np.float32)) for i in range(len(batch.masks))]
 
 
 def checksum(batch: Batch) -> int:

@@ -8,7 +8,6 @@ import logging
 import math
 
 import numpy as np
-import torch
 
 from sea_api.v1alpha1.stages import SftStage, StageType
 from sea_workloads.trainer import compute, dialogues, objective, schedule
@@ -70,17 +69,6 @@ def _step(
     return finished
 
 
-def _normaliser(data: Dialogues, chosen: list[int], observation_weight: float) -> float:
-    """Sum of the token weights of a batch, known to every rank without asking."""
-    total = 0.0
-    for i in chosen:
-        mask = torch.from_numpy(data.masks[i].astype(np.int64))[None]
-        total += float(
-            objective.sft_coefficients(mask, torch.ones_like(mask), observation_weight).sum()
-        )
-    return max(total, 1e-9)
-
-
 def _train(
     stage: OpenStage,
     data: Dialogues,
@@ -88,13 +76,14 @@ def _train(
     observation_weight: float,
     rate: float,
 ) -> dict[str, float]:
-    total = _normaliser(data, chosen, observation_weight)
+    found = objective.sft_weights([data.masks[i] for i in chosen], observation_weight)
+    weights = dict(zip(chosen, found, strict=True))
     stage.optimizer.zero()
     sums = [0.0, 0.0, 0.0]
     for cut in compute.cuts(stage.model, data.tokens, chosen):
         stage.job.report.alive()
         mask = cut.field(data.masks, np.uint8)
-        weight = objective.sft_coefficients(mask, cut.real_bs, observation_weight) / total
+        weight = cut.field(weights, np.float32)
         logp = compute.logprobs(stage.model, cut)
         loss = -(weight * logp).sum()
         loss.backward()
@@ -110,6 +99,7 @@ def _train(
         "learning_rate": rate,
         "grad_norm": norm,
         "tokens": float(sum(len(data.tokens[i]) for i in chosen)),
+        "filling": compute.filling(stage.model, data.tokens, chosen),
     }
 
 
@@ -119,9 +109,9 @@ def _validate(stage: OpenStage, data: Dialogues, held: list[int]) -> float:
     for cut in compute.cuts(stage.model, data.tokens, held):
         stage.job.report.alive()
         mask = cut.field(data.masks, np.uint8)
-        mask[:, 0] = 0
+        answers = (mask > 0) & ~cut.first_t
         logp = compute.logprobs(stage.model, cut, grad=False)
-        sums[0] += float(-logp[mask > 0].sum())
-        sums[1] += float(mask.sum())
+        sums[0] += float(-logp[answers].sum())
+        sums[1] += float(answers.sum())
     loss, count = stage.job.control.total(sums)
     return loss / count if count else math.nan

@@ -99,6 +99,11 @@ def learning_rate(settings: StageSpec) -> float:
     return block.learning_rate
 
 
+def row_tokens(spec: Spec) -> int:
+    """Most tokens of a packed row."""
+    return spec.trainer.max_tokens_per_microbatch or spec.model.context_length
+
+
 Buffers = dict[str, ShardBuffers]
 
 
@@ -124,7 +129,7 @@ def open_stage(job: Job, task: TrainerTask, buffers: Buffers) -> OpenStage:
     sizes = shape.parse((initial / "config.json").read_bytes())
     place = layout.plan(job.world.rank, job.world.size, spec.trainer.parallelism, sizes.experts)
     groups.model_parallel(job.world, place.expert)
-    model = models.build(sizes, place, DTYPES[spec.model.precision])
+    model = models.build(sizes, place, DTYPES[spec.model.precision], row_tokens(spec))
     hf_load.fill(model, initial)
     optimizer = Optimizer(model, learning_rate(settings))
     commits = Commits(job.store, task.run_url, task.stage, job.generation)

@@ -14,22 +14,15 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def user(state: State, user_id: str) -> Record:
-    return _record(state, "users", user_id, "User")
+    return state.record("users", user_id, f"User {user_id} not found")
 
 
 def reservation(state: State, reservation_id: str) -> Record:
-    return _record(state, "reservations", reservation_id, "Reservation")
+    return state.record("reservations", reservation_id, f"Reservation {reservation_id} not found")
 
 
 def flight(state: State, flight_number: str) -> Record:
-    return _record(state, "flights", flight_number, "Flight")
-
-
-def _record(state: State, table: str, key: str, what: str) -> Record:
-    found = state.agent.get(table, key)
-    if found is None:
-        raise ToolError(f"{what} {key} not found")
-    return found
+    return state.record("flights", flight_number, f"Flight {flight_number} not found")
 
 
 def flight_on(state: State, flight_number: str, date: str) -> Record:

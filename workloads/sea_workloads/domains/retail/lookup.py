@@ -7,24 +7,16 @@ from sea_workloads.domains.overlay import Record
 GIFT_CARD = "gift_card"
 
 
-def record(state: State, table: str, key: str, what: str) -> Record:
-    """A record for reading; ToolError "<what> not found" without one."""
-    found = state.agent.get(table, key)
-    if found is None:
-        raise ToolError(f"{what} not found")
-    return found
-
-
 def order(state: State, order_id: str) -> Record:
-    return record(state, "orders", order_id, "Order")
+    return state.record("orders", order_id, "Order not found")
 
 
 def user(state: State, user_id: str) -> Record:
-    return record(state, "users", user_id, "User")
+    return state.record("users", user_id, "User not found")
 
 
 def product(state: State, product_id: str) -> Record:
-    return record(state, "products", product_id, "Product")
+    return state.record("products", product_id, "Product not found")
 
 
 def variant(state: State, product_id: str, item_id: str) -> Record:

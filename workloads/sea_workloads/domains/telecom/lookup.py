@@ -7,31 +7,24 @@ from sea_workloads.domains.environment import State
 from sea_workloads.domains.overlay import Record
 
 
-def _record(state: State, table: str, key: str, what: str) -> Record:
-    found = state.agent.get(table, key)
-    if found is None:
-        raise ToolError(f"{what} with ID {key} not found")
-    return found
-
-
 def customer(state: State, customer_id: str) -> Record:
-    return _record(state, "customers", customer_id, "Customer")
+    return state.record("customers", customer_id, f"Customer with ID {customer_id} not found")
 
 
 def line(state: State, line_id: str) -> Record:
-    return _record(state, "lines", line_id, "Line")
+    return state.record("lines", line_id, f"Line with ID {line_id} not found")
 
 
 def bill(state: State, bill_id: str) -> Record:
-    return _record(state, "bills", bill_id, "Bill")
+    return state.record("bills", bill_id, f"Bill with ID {bill_id} not found")
 
 
 def plan(state: State, plan_id: str) -> Record:
-    return _record(state, "plans", plan_id, "Plan")
+    return state.record("plans", plan_id, f"Plan with ID {plan_id} not found")
 
 
 def device(state: State, device_id: str) -> Record:
-    return _record(state, "devices", device_id, "Device")
+    return state.record("devices", device_id, f"Device with ID {device_id} not found")
 
 
 def line_of(state: State, customer_id: str, line_id: str) -> Record:
