@@ -49,6 +49,17 @@ def test_a_bucket_that_does_not_exist(job: Any) -> None:
     runs(job)
 
 
+def test_a_model_that_is_not_there(job: Any) -> None:
+    spec = rl_only(job)
+    model = spec.model.model_copy(update={"source": f"{job.root}/model"})
+    job.start()
+    job.want(job.desired(spec.model_copy(update={"model": model})))
+    assert told(job).reason == "ModelNotFound"
+    for name in ("config.json", "tokenizer.json"):
+        job.store.put(f"{job.root}/model/{name}", b"{}")
+    runs(job)
+
+
 def test_keys_that_the_store_refuses(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Told before the ledger is open: opening it is what needs the store first."""
     right = os.environ["AWS_SECRET_ACCESS_KEY"]

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from sea_workloads.coordinator import opening, preparing, progressing, synthesis
 from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.data.problems import DataProblem
 from sea_workloads.coordinator.errors import LedgerError
 from sea_workloads.coordinator.setbacks import Setbacks
 from sea_workloads.store.errors import StoreError
@@ -26,9 +27,9 @@ async def forever(name: str, step: Callable[[], Awaitable[None]], setbacks: Setb
             await step()
         except asyncio.CancelledError:
             raise
-        except (StoreError, LedgerError) as error:
-            log.warning("%s: %s", name, error)
-            setbacks.failed(name, error)
+        except (StoreError, LedgerError, DataProblem) as error:
+            if setbacks.failed(name, error):
+                log.warning("%s: %s", name, error)
             await asyncio.sleep(AFTER_ERROR_S)
         except Exception as error:
             log.exception("%s broke off; it starts again", name)

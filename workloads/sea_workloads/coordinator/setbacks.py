@@ -1,10 +1,11 @@
 """Background work that can't be done: told to the user, while it is tried again.
 
-The store's and the ledger's errors are sentences about something that a person can mend, and come
+The errors of store, ledger and data are sentences about something that a person can mend, and come
 after all patience; they are told at once. Anything else is a mistake of ours, told when it repeats.
 """
 
 from sea_api.wire.state import Problem
+from sea_workloads.coordinator.data.problems import DataProblem
 from sea_workloads.coordinator.errors import IllegalMoveError, LedgerError
 from sea_workloads.store.errors import StoreError
 
@@ -14,6 +15,8 @@ OFTEN = 5
 
 def problem_of(part: str, error: Exception, times: int) -> Problem | None:
     """What the user should know of the last of `times` failures in a row. Pure."""
+    if isinstance(error, DataProblem):
+        return error.problem
     if isinstance(error, StoreError):
         return Problem(reason="StoreFails", message=f"{error} It is tried again.")
     if isinstance(error, LedgerError) and not isinstance(error, IllegalMoveError):
@@ -39,11 +42,13 @@ class Setbacks:
     def problem(self) -> Problem | None:
         return next(iter(self._problems.values()), None)
 
-    def failed(self, part: str, error: Exception) -> None:
+    def failed(self, part: str, error: Exception) -> bool:
+        """Whether that is news: the same failure again is not worth a line in the log."""
         self._times[part] = self._times.get(part, 0) + 1
-        found = problem_of(part, error, self._times[part])
+        before, found = self._problems.get(part), problem_of(part, error, self._times[part])
         if found is not None:
             self._problems[part] = found
+        return found is None or found != before
 
     def over(self, part: str) -> None:
         """The loop has done its work."""
