@@ -59,6 +59,8 @@ class Pod:
     disrupted: bool = False
     """Evicted, preempted, or taken away with its node."""
     terminations: tuple[Termination, ...] = ()
+    waiting: str = ""
+    """What keeps it from running, in the scheduler's or the kubelet's words; empty on its way."""
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,32 @@ def pod(live: Object) -> Pod:
         deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         disrupted=_has(status, "DisruptionTarget") or status.get("reason") == "Evicted",
         terminations=tuple(_terminations(status)),
+        waiting=waiting(status),
     )
+
+
+ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
+"""Reasons of a container that waits as each one does at first."""
+
+
+def waiting(status: Object) -> str:
+    """Why a pod can't run, from its status; empty where nothing is wrong yet."""
+    for found in status.get("conditions", []):
+        if (found["type"], found["status"]) == ("PodScheduled", "False"):
+            return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
+    for container in status.get("containerStatuses", []):
+        state = container.get("state", {}).get("waiting") or {}
+        if state.get("reason") and state["reason"] not in ON_ITS_WAY:
+            return f"container {container['name']}: {_stuck(container, state)}"
+    return ""
+
+
+def _stuck(container: Object, state: Object) -> str:
+    """A crash by its exit code: the kubelet's own words count seconds, and change all the time."""
+    ends = _ends(container)
+    if ends:
+        return f"{state['reason']}, it ended with exit code {ends[0]['exitCode']}"
+    return f"{state['reason']}: {state.get('message', '')}"
 
 
 def is_dead(node: Object) -> bool:

@@ -25,7 +25,8 @@ def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -
     """The whole status; what can't be known now stays as it was."""
     job, course = observed.job, plan.course
     pods = _pods(observed, course)
-    situation = Situation(course, pods, _pending(observed, plan), rejected)
+    waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
+    situation = Situation(course, pods, _pending(observed, plan), rejected, waiting)
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,

@@ -92,3 +92,48 @@ def test_the_newest_end_of_each_container():
 def test_a_node_is_dead_unless_ready(status, dead):
     node = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
     assert parsing.is_dead(node) is dead
+
+
+SCHEDULED = {"type": "PodScheduled", "status": "True"}
+NO_NODE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+}
+
+
+def held_up(reason, message="", **more):
+    return {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **more}
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ({}, ""),
+        ({"conditions": [SCHEDULED], "containerStatuses": [held_up("ContainerCreating")]}, ""),
+        (
+            {"conditions": [NO_NODE]},
+            "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+        ),
+        (
+            {"containerStatuses": [held_up("ImagePullBackOff", "no such image")]},
+            "container engine: ImagePullBackOff: no such image",
+        ),
+        (
+            {
+                "containerStatuses": [
+                    held_up(
+                        "CrashLoopBackOff",
+                        "back-off 40s restarting failed container",
+                        lastState={"terminated": {"exitCode": 3}},
+                    )
+                ]
+            },
+            "container engine: CrashLoopBackOff, it ended with exit code 3",
+        ),
+        ({"containerStatuses": [{"name": "engine", "state": {"running": {}}}]}, ""),
+    ],
+)
+def test_what_keeps_a_pod_from_running(status, expected):
+    assert parsing.waiting(status) == expected

@@ -7,11 +7,13 @@ other. `Suspended` and `Complete` and `Failed` tell the job's life; see `policie
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from sea_api.v1alpha1.status import Condition
 from sea_operator.plan import Course, Halt, Outcome, Suspension
 
+TOLD = 3
+"""Pods that are named in a message."""
 MOST = 4096
 """Bound of a message in the CRD."""
 
@@ -26,6 +28,8 @@ class Situation:
     pending: str | None = None
     """What else is on its way, as a sentence: the coordinator doesn't answer or has old orders."""
     rejected: Halt | None = None
+    waiting: Mapping[str, str] = field(default_factory=dict)
+    """Why a pod can't run, by its name."""
 
     @property
     def halt(self) -> Halt | None:
@@ -100,10 +104,16 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
     short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
     if short:
         counts = ", ".join(f"{role} {ready}/{size}" for role, (ready, size) in short.items())
-        return "PodsNotReady", f"Waiting for pods to become ready: {counts}."
+        return "PodsNotReady", f"Waiting for pods to become ready: {counts}.{_why(situation)}"
     if situation.pending:
         return "CoordinatorBehind", situation.pending
     return None
+
+
+def _why(situation: Situation) -> str:
+    """The first pods that say so, each as a sentence; the others of a role say the same."""
+    told = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
+    return "".join(told[:TOLD])
 
 
 def _stalled(situation: Situation) -> Judgement:

@@ -46,6 +46,17 @@ def test_a_person_reads_what_is_missing():
     assert found.message == "Waiting for pods to become ready: trainer 1/2, rollout 0/1."
 
 
+def test_a_person_reads_why():
+    """Three pods at most: the fourth says what the others do."""
+    waiting = {
+        f"j-rollout-{i}": "container engine: ImagePullBackOff: no such image" for i in "0123"
+    }
+    found = ask(Situation(Course(), SHORT, waiting=waiting))["Ready"]
+    assert found.message.startswith("Waiting for pods to become ready: trainer 1/2, rollout 0/1.")
+    assert " j-rollout-2: container engine: ImagePullBackOff: no such image." in found.message
+    assert "j-rollout-3" not in found.message
+
+
 def test_a_problem_goes_through_word_by_word():
     found = ask(Situation(Course(halt=HALT), FULL))
     assert (found["Stalled"].reason, found["Stalled"].message) == (HALT.reason, HALT.message)

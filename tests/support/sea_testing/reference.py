@@ -28,10 +28,12 @@ class Reference:
             folder, config=config, dtype=self._torch.float32
         ).eval()
 
-    def logprobs(self, prompt: list[int], generated: list[int]) -> list[float]:
-        """Of each generated token, given all before it."""
+    def logprobs(
+        self, prompt: list[int], generated: list[int], temperature: float = 1.0
+    ) -> list[float]:
+        """Of each generated token, given all before it, in the distribution sampled from."""
         torch = self._torch
         with torch.no_grad():
             logits = self._model(torch.tensor([prompt + generated])).logits[0]
-        rows = torch.log_softmax(logits.float(), -1)[len(prompt) - 1 : -1]
+        rows = torch.log_softmax(logits.float() / temperature, -1)[len(prompt) - 1 : -1]
         return [float(row[token]) for row, token in zip(rows, generated, strict=True)]

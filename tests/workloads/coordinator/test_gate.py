@@ -1,10 +1,17 @@
 """The staleness gate as a table; B = 4 groups a batch unless said otherwise."""
 
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sea_workloads.coordinator.gate import capacity
+from sea_workloads.coordinator.ledger import registry
+
+kit: Any = sys.modules["coordinator_tests_inprocess"]
 
 BASE = {
     "max_concurrent": 100,
@@ -65,3 +72,12 @@ def test_never_more_than_the_bound(
     if found:
         assert accepted + running + found <= (staleness + version + 1) * 4
         assert accepted + running + found <= 50 * 4
+
+
+def test_versions_of_a_lost_future_do_not_widen_the_bound(tmp_path: Path) -> None:
+    """A restored ledger knows the anchors, but not the batches, that came after its checkpoint."""
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec(steps=9)), kit.Clock())
+    with core.db.transaction():
+        core.db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0)")
+        registry.add_anchor(core.db, kit.version(4, anchor=True), 1.0)
+    assert core.publish_progress() == 1

@@ -92,3 +92,22 @@ def test_a_task_for_a_judge_is_a_bad_row_without_one() -> None:
     with pytest.raises(RowProblem, match=r"f line 3: .*spec\.verifier\.judge") as caught:
         require_verifiable(row, judged=False)
     assert caught.value.problem.reason == "NotVerifiable"
+
+
+def test_a_user_that_is_gone_is_told_although_a_group_had_verdicts_before(core: Any) -> None:
+    """A group that failed with one judged episode in it must not hide all that follows."""
+    first, second = lease(core, 2)
+    assert rollouts.result(core, kit.result(first, "w", "a", 1.0))
+    lost = second
+    for _ in range(5):
+        assert rollouts.result(core, kit.result(lost, "w", "a", None))
+        (lost,) = lease(core, 1)
+    assert core.db.value("SELECT state FROM groups WHERE id = ?", first.group_id) == "Failed"
+    for _ in range(troubles.IN_A_ROW):
+        assert rollouts.result(core, kit.result(lost, "w", "a", None))
+        (lost,) = lease(core, 1)
+    problem = troubles.of_stage(core.db, "rl")
+    assert problem is not None
+    assert "The engine died." in problem.message
+    assert rollouts.result(core, kit.result(lost, "w", "a", 1.0))
+    assert troubles.of_stage(core.db, "rl") is None

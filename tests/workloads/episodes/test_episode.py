@@ -171,6 +171,7 @@ def test_context_is_never_exceeded(renderer: Renderer) -> None:
     assert episode.mask[-1] == 1, "nothing is appended that no generation follows"
 
 
+@pytest.mark.component
 def test_a_million_character_argument_costs_only_the_call(renderer: Renderer) -> None:
     episode, environment = begin(renderer)
     episode.on_user("Hello")

@@ -86,6 +86,7 @@ def test_a_well_formed_call_of_each_style_reaches_its_tool(family: tuple[Any, An
     assert not episode.transcript[2]["content"].startswith("Error"), episode.transcript[2]
 
 
+@pytest.mark.component
 def test_a_million_characters_in_a_call_end_with_a_verdict() -> None:
     renderer = RENDERERS[CallFormat.HERMES, Thinking.NONE]
     call = json.dumps({"name": "find_user", "arguments": {"email": "x" * 10**6}})

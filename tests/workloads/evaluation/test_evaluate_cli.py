@@ -226,6 +226,7 @@ def scenario(arguments: list[str], identity: str) -> str:
     return order
 
 
+@pytest.mark.component
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_an_interrupted_evaluation_goes_on(
     server: Any, arguments: list[str], tmp_path: Path, end: signal.Signals

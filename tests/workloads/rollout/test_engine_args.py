@@ -34,6 +34,7 @@ def test_cpu_engine_has_one_process_and_a_small_cache() -> None:
     arguments = engine_args.arguments(reply(), TINY, place)
     assert arguments[arguments.index("--distributed-executor-backend") + 1] == "uni"
     assert arguments[arguments.index("--dtype") + 1] == "float32"
+    assert arguments[arguments.index("--logprobs-mode") + 1] == "processed_logprobs"
     assert arguments[arguments.index("--host") + 1] == "127.0.0.5"
     assert arguments[arguments.index("--kv-cache-memory-bytes") + 1] == str(128 << 20)
     assert "--tensor-parallel-size" not in arguments

@@ -165,6 +165,7 @@ async def test_an_agent_that_repeats_one_call_is_in_a_loop(run: Any, limit: int)
     assert result.transcript[-1]["role"] == "tool", "the last call was made and answered"
 
 
+@pytest.mark.component
 async def test_a_million_characters_of_a_user_fill_the_context(run: Any) -> None:
     result = await run("Yes?", Talker(lambda heard: "Hello? " * (1 + 100_000 * heard)))
     assert (result.stop, result.reward, result.error) == ("ContextFull", 0.0, "")

@@ -26,6 +26,7 @@ from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verdict import verify
 from sea_workloads.verify.verifier import Verifier
 
+pytestmark = pytest.mark.component
 SAMPLED = 200
 
 

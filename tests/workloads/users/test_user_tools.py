@@ -96,6 +96,8 @@ async def test_an_endpoints_calls_become_the_users_turn() -> None:
         (called("toggle_data", "{nope"), "aren't JSON"),
         (called("toggle_data", "[1]"), "no object"),
         (called("", "{}"), "without a name"),
+        (called("toggle_data", f'{{"n": {10**30}}}'), "more than 64 bits"),
+        (called("toggle_data", '{"n": "\\ud83d"}'), "half of a surrogate pair"),
         ({"content": "", "tool_calls": ["x"]}, "without a name"),
         ({"content": "", "tool_calls": "x"}, "no list"),
         ({"content": " "}, "empty message"),
@@ -185,6 +187,8 @@ async def test_what_a_model_cannot_write_well(
         ("Use `reboot_device`, then toggle_data", ToolCall("reboot_device", {})),
         ("set_network_mode_preference, please", None),
         ("grant_app_permission {oops", None),
+        (f'set_network_mode_preference {{"mode": {10**30}}}', None),
+        ('set_network_mode_preference {"mode": "\\ud83d"}', None),
         (
             'Use set_network_mode_preference({"mode": "4g_only"}).',
             ToolCall("set_network_mode_preference", {"mode": "4g_only"}),

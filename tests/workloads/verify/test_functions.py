@@ -120,6 +120,7 @@ SLOW = frozenset({"a loop deaf to signals", "bottomless recursion", "recursion i
 """Ended by limits that don't depend on the walls."""
 
 
+@pytest.mark.component
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_function_costs_the_episode(judged: Judge, name: str) -> None:
     if name in SLOW and judged.walls is Walls.FILTER:

@@ -22,6 +22,8 @@ from sea_workloads.verify.sandbox.inside.episode import NOTHING, patched
 from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged, Sandboxes
 
+pytestmark = pytest.mark.component
+
 DATABASE = Database({"orders": {}})
 LIMITS = FunctionLimits(cpu_s=1, wall_s=20.0)
 

@@ -16,11 +16,12 @@ from sea_workloads.coordinator import program
 from sea_workloads.coordinator.bells import Bell
 from sea_workloads.coordinator.data.check import CheckedData
 from sea_workloads.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_workloads.coordinator.ledger import documents, registry, stages
+from sea_workloads.coordinator.ledger import batches, documents, registry, stages
 from sea_workloads.coordinator.ledger.database import Database
 from sea_workloads.coordinator.making import Making
 from sea_workloads.coordinator.membership import Members
 from sea_workloads.coordinator.rates import Rate
+from sea_workloads.coordinator.setbacks import Setbacks
 from sea_workloads.coordinator.settings import Settings
 from sea_workloads.store.s3 import ObjectStore
 
@@ -80,7 +81,8 @@ class Coordinator:
         """Of the data that `data` was read from."""
         self.problem: Problem | None = None
         self.trouble: Problem | None = None
-        """Episodes that can't be judged: shown like `problem`, but rollouts go on trying."""
+        """Episodes that lead nowhere: shown like `problem`, but rollouts go on trying."""
+        self.setbacks = Setbacks()
         self.tried_again_at = 0.0
         self.caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more (`opening.catch_up`)."""
@@ -161,9 +163,13 @@ class Coordinator:
         return program.smallest_served(self.desired.spec, self.desired.stage_index, stream, newest)
 
     def publish_progress(self) -> int:
-        """Versions that the running RL stage has published: the gate's `version`."""
+        """Versions that the running RL stage has published: the gate's `version`.
+
+        At most as many as batches were fixed: a restored ledger finds the copies of later versions
+        in the object store, but the trainer goes back to the checkpoint.
+        """
         index, stage = self.desired.stage_index, self.stage
         assert stage is not None
         first = program.first_version(self.desired.spec, index)
         newest = registry.newest(self.ledger, program.stream_of(stage))
-        return min(max(0, newest - first), program.versions_of(stage))
+        return min(max(0, newest - first), batches.newest_step(self.ledger, stage.name))

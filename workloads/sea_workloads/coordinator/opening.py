@@ -6,7 +6,6 @@ import shutil
 from pathlib import Path
 
 from sea_api.wire.desired import Desired
-from sea_api.wire.state import Problem
 from sea_workloads.coordinator import adopt, evaluation, restore, weights
 from sea_workloads.coordinator.core import DESIRED, Coordinator
 from sea_workloads.coordinator.errors import LedgerError
@@ -15,7 +14,8 @@ from sea_workloads.coordinator.ledger.database import Database
 
 log = logging.getLogger(__name__)
 
-AGAIN_S = 10.0
+PART = "ledger"
+"""Name of this work among the coordinator's background loops."""
 
 
 async def open_ledger(core: Coordinator) -> None:
@@ -33,6 +33,7 @@ async def open_ledger(core: Coordinator) -> None:
     if core.wanted is not None and core.adopted is not None and core.db is not None:
         wanted, core.wanted = core.wanted, None
         adopt.adopt(core, core.db, wanted)
+    core.setbacks.over(PART)
     await core.bells.runner.wait(60.0)
 
 
@@ -47,20 +48,13 @@ def _take_over(core: Coordinator, db: Database) -> None:
 async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None:
     target = Path(core.ledger_file)
     part = target.with_suffix(".part")
-    try:
-        source, checkpoint = await asyncio.to_thread(restore.fetch, core.store, desired, part)
-    except LedgerError as error:
-        core.problem = Problem(reason="LedgerSnapshotMissing", message=str(error))
-        await asyncio.sleep(AGAIN_S)
-        core.bells.runner.ring()
-        return
+    source, checkpoint = await asyncio.to_thread(restore.fetch, core.store, desired, part)
     anchors = await asyncio.to_thread(weights.read_anchors, core, desired.run_url)
     evaluations = await asyncio.to_thread(restore.read_evaluations, core.store, desired)
     db = empty
     if source:
         log.warning("the ledger is restored from %s", source)
-        empty.close()
-        db = core.db = restore.replace(target, part)
+        db = core.db = _replaced(empty, target, part, source)
     with db.transaction(durable=True):
         for anchor in anchors:
             registry.add_anchor(db, anchor, core.wall())
@@ -72,10 +66,19 @@ async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None
         if checkpoint is not None:
             restore.keep_checkpoint(db, checkpoint, generation)
         documents.put(db, DESIRED, desired.model_copy(update={"generation": generation}))
-    core.problem = None
     core.adopted = before
     adopt.adopt(core, db, desired)
     core.bells.all()
+
+
+def _replaced(empty: Database, target: Path, part: Path, source: str) -> Database:
+    """The ledger that was downloaded from `source`; where it is damaged, the empty one stays."""
+    try:
+        restore.require_sound(part)
+    except LedgerError as error:
+        raise LedgerError(f"{source} can't be the ledger. {error}") from error
+    empty.close()
+    return restore.replace(target, part)
 
 
 async def catch_up(core: Coordinator, stage: str, fixed: int) -> bool:

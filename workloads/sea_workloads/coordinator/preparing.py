@@ -69,11 +69,9 @@ def _problem(core: Coordinator, problem: Problem) -> None:
 
 
 async def _prepare(core: Coordinator, desired: Desired) -> None:
-    try:
-        for stream in program.STREAMS:
-            core.models[stream] = await asyncio.to_thread(
-                basemodel.prepare, core.store, desired, stream
-            )
-    except DataProblem as problem:
-        _problem(core, problem.problem)
+    """Raises DataProblem, which stays told until an attempt ends well."""
+    for stream in program.STREAMS:
+        core.models[stream] = await asyncio.to_thread(
+            basemodel.prepare, core.store, desired, stream
+        )
     core.bells.all()

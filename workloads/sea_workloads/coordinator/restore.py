@@ -8,6 +8,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -107,21 +108,27 @@ def _json(store: ObjectStore, url: str) -> dict[str, Any] | None:
     return found
 
 
-def replace(target: Path, part: Path) -> Database:
-    """Puts a downloaded snapshot in the ledger's place and opens it.
+def require_sound(part: Path) -> None:
+    """Makes a downloaded snapshot ready to be a ledger.
 
     Raises:
         LedgerError: the file is damaged.
     """
-    fresh = Database(part)
-    damage = fresh.damage()
-    with fresh.transaction():
-        # Not this coordinator's own before `begin`: a kill in between must lead here again.
-        documents.delete(fresh, INITIALISED)
-    fresh.compact()
-    fresh.close()
-    if damage:
-        raise LedgerError(f"The downloaded ledger snapshot is damaged: {damage}.")
+    with closing(Database(part)) as fresh:
+        damage = fresh.damage()
+        if damage:
+            raise LedgerError(
+                f"The snapshot is damaged: {damage}. Restore the object, or remove the checkpoint "
+                "from the stage's head.json to go on from the one before."
+            )
+        with fresh.transaction():
+            # Not this coordinator's own before `begin`: a kill in between must lead here again.
+            documents.delete(fresh, INITIALISED)
+        fresh.compact()
+
+
+def replace(target: Path, part: Path) -> Database:
+    """Puts a sound snapshot in the ledger's place and opens it."""
     for suffix in ("-wal", "-shm"):
         Path(f"{target}{suffix}").unlink(missing_ok=True)
     part.replace(target)

@@ -9,6 +9,9 @@ from collections.abc import Awaitable, Callable
 
 from sea_workloads.coordinator import opening, preparing, progressing, synthesis
 from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.data.problems import DataProblem
+from sea_workloads.coordinator.errors import LedgerError
+from sea_workloads.coordinator.setbacks import Setbacks
 from sea_workloads.store.errors import StoreError
 
 log = logging.getLogger(__name__)
@@ -17,31 +20,38 @@ PROBE_S = 5.0
 AFTER_ERROR_S = 3.0
 
 
-async def forever(name: str, step: Callable[[], Awaitable[None]]) -> None:
-    """Repeats a pass; one that breaks is logged and tried again."""
+async def forever(name: str, step: Callable[[], Awaitable[None]], setbacks: Setbacks) -> None:
+    """Repeats a pass; one that breaks is logged, kept in `setbacks` and tried again."""
     while True:
         try:
             await step()
         except asyncio.CancelledError:
             raise
-        except StoreError as error:
-            log.warning("%s: %s", name, error)
+        except (StoreError, LedgerError, DataProblem) as error:
+            if setbacks.failed(name, error):
+                log.warning("%s: %s", name, error)
             await asyncio.sleep(AFTER_ERROR_S)
-        except Exception:
+        except Exception as error:
             log.exception("%s broke off; it starts again", name)
+            setbacks.failed(name, error)
             await asyncio.sleep(AFTER_ERROR_S)
+        else:
+            setbacks.over(name)
 
 
 def start(core: Coordinator) -> list[asyncio.Task[None]]:
     """All loops as tasks; cancel them to stop."""
     loops: dict[str, Callable[[], Awaitable[None]]] = {
-        "ledger": lambda: opening.open_ledger(core),
+        opening.PART: lambda: opening.open_ledger(core),
         "data": lambda: preparing.look(core),
         "stages": lambda: progressing.tick(core),
         "store": lambda: probe(core),
         "synthesis": lambda: synthesis.tick(core),
     }
-    return [asyncio.create_task(forever(name, step), name=name) for name, step in loops.items()]
+    return [
+        asyncio.create_task(forever(name, step, core.setbacks), name=name)
+        for name, step in loops.items()
+    ]
 
 
 async def probe(core: Coordinator) -> None:

@@ -21,7 +21,7 @@ from sea_workloads.coordinator.ledger import batches, progress, stages
 def assemble(core: Coordinator) -> CoordinatorState:
     """The state now; almost empty while the ledger isn't open."""
     if core.db is None or core.adopted is None:
-        return CoordinatorState(problem=core.problem)
+        return CoordinatorState(problem=core.setbacks.problem)
     desired, current = core.adopted, _metrics_stage(core)
     batch = _newest_batch(core)
     return CoordinatorState(
@@ -29,7 +29,7 @@ def assemble(core: Coordinator) -> CoordinatorState:
         uid=desired.uid,
         generation=desired.generation,
         stages=[_stage(core, stage) for stage in desired.spec.stages],
-        problem=core.problem or core.trouble or core.making_problem,
+        problem=core.problem or core.setbacks.problem or core.trouble or core.making_problem,
         trainer_failure=trainers.failure(core),
         drained=trainers.drained(core) and core.drain_saved == desired.digest,
         weights=weights.status(core),

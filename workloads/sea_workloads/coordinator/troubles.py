@@ -1,13 +1,15 @@
-"""Episodes that nobody can judge: told to the user, while rollouts go on trying.
+"""Episodes that lead nowhere: told to the user, while rollouts go on trying.
 
 A user endpoint that is down or an environment that breaks fails every episode alike. Training
-would replace group after group and an evaluation would end without a number, in silence.
+would replace group after group and an evaluation would end without a number, in silence. Episodes
+that are judged but teach nothing are the business of `constant_groups`.
 """
 
 import logging
 
-from sea_api.v1alpha1.stages import Stage
+from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.state import Problem
+from sea_workloads.coordinator import constant_groups
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.ledger import episodes
 from sea_workloads.coordinator.ledger.database import Database
@@ -19,9 +21,14 @@ TRY_AGAIN_S = 30.0
 
 
 def look(core: Coordinator) -> Problem | None:
-    """A problem when the newest episodes of the running stage all ended without a verdict."""
+    """A problem when the running stage's newest episodes had no verdict, or taught nothing."""
     stage = core.running_stage
-    return of_stage(core.ledger, stage.name) if stage is not None else None
+    if stage is None:
+        return None
+    found = of_stage(core.ledger, stage.name)
+    if found is None and stage.type == StageType.RL:
+        found = constant_groups.look(core.ledger, stage)
+    return found
 
 
 def of_stage(db: Database, stage: str) -> Problem | None:
@@ -34,8 +41,8 @@ def of_stage(db: Database, stage: str) -> Problem | None:
         stage,
     )[0]
     judged = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
-        "WHERE g.stage = ? AND e.state = 'Done' AND g.mean_reward IS NULL",
+        "SELECT COUNT(*) FROM groups g JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Running' AND e.state = 'Done'",
         stage,
     )
     if failed < IN_A_ROW or judged:

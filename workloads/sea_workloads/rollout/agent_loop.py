@@ -7,8 +7,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+import msgspec
+
 from sea_workloads.client.aio import AsyncCoordinatorClient
-from sea_workloads.client.errors import CoordinatorError
+from sea_workloads.client.errors import CoordinatorError, CoordinatorUnreachableError
 from sea_workloads.rollout.engine_state import EngineState
 from sea_workloads.rollout.episode_runner import Identity
 from sea_workloads.wire.rollouts import EpisodeResult, Lease, LeaseRequest
@@ -82,7 +84,33 @@ class AgentLoop:
         if result.error:
             _log.warning("Episode %s has no verdict: %s", lease.lease_id, result.error)
         try:
-            if not await self._client.result(result):
-                _log.info("Episode %s was not this worker's any more.", lease.lease_id)
-        except CoordinatorError as error:
-            _log.warning("The result of episode %s is lost: %s", lease.lease_id, error)
+            await self._deliver(result)
+        except Exception as error:
+            _log.exception("The result of episode %s can't be sent.", lease.lease_id)
+            await self._deliver(without_verdict(result, error))
+
+    async def _deliver(self, result: EpisodeResult) -> None:
+        """However long the coordinator is away: it takes a living worker's lease for one that runs.
+
+        Raises what makes this very result impossible to send.
+        """
+        while True:
+            try:
+                if not await self._client.result(result):
+                    _log.info("Episode %s was not this worker's any more.", result.lease_id)
+            except CoordinatorUnreachableError as error:
+                _log.warning("The result of episode %s waits: %s", result.lease_id, error)
+            else:
+                return
+
+
+def without_verdict(result: EpisodeResult, error: Exception) -> EpisodeResult:
+    """What is told of an episode whose result the coordinator refuses, or that can't be encoded."""
+    return msgspec.structs.replace(
+        result,
+        reward=None,
+        error=f"The result can't be sent: {error!r}",
+        trajectory=None,
+        transcript=[],
+        details={},
+    )

@@ -47,6 +47,8 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         *("--max-num-seqs", str(MAX_SEQUENCES)),
         *("--seed", str(place.seed)),
         *("--generation-config", "vllm"),
+        # After the temperature, as the trainer computes them; vLLM's default is before it.
+        *("--logprobs-mode", "processed_logprobs"),
         *("--weight-transfer-config", '{"backend": "sea"}'),
         *("--worker-extension-cls", _WORKER_EXTENSION),
         "--enable-scale-out",

@@ -71,15 +71,18 @@ async def prefetch(
 async def load(engine: EngineClient, version: WeightVersion) -> float:
     """Replaces the weights of the paused engine; returns seconds.
 
-    Raises HalfLoadedError when that did not end well.
+    Raises HalfLoadedError when that did not end well; the engine is ended then.
     """
     started = time.monotonic()
     try:
         await engine.start_update()
         await engine.load_staged(version.version, version.generation)
         await engine.finish_update(version.version)
-    except BaseException as error:
+    except asyncio.CancelledError:
         await asyncio.shield(engine.terminate())
+        raise
+    except Exception as error:
+        await engine.terminate()
         raise HalfLoadedError(
             f"Version {version.version} broke while it was loaded, the engine restarts: {error!r}"
         ) from error
@@ -92,12 +95,10 @@ async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
     paused = time.monotonic()
     try:
         await engine.pause()
-        apply_s = await load(engine, version)
-    except HalfLoadedError:
-        raise
     except BaseException:
         await asyncio.shield(_resume(engine))
         raise
+    apply_s = await load(engine, version)
     await asyncio.shield(engine.resume())
     return Timings(status.transport, status.seconds, apply_s, time.monotonic() - paused)
 

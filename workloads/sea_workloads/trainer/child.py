@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
 GRACE_S = 5.0
 NICENESS = 5
+PIECE = 1 << 14
 MODULE = "sea_workloads.trainer.process"
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -80,6 +81,11 @@ class Child:
             await self._process.stdin.drain()
         self.heard = time.monotonic()
 
+    async def ended(self) -> None:
+        """Until the process has ended and all that it wrote was read."""
+        await self._process.wait()
+        await asyncio.wait(self._tasks)
+
     async def kill(self) -> None:
         """SIGTERM to the whole session, SIGKILL after a grace; returns when nothing is left."""
         self._signal(signal.SIGTERM)
@@ -109,9 +115,19 @@ class Child:
             self.reported = (str(event["cause"]), str(event["message"])[:1000])
 
     async def _forward_errors(self) -> None:
+        """Whole lines, so that processes don't mix theirs; a progress bar, which never ends one,
+        in pieces."""
         assert self._process.stderr is not None
-        while line := await self._process.stderr.readline():
-            text = line.decode(errors="replace").rstrip()
-            if text:
-                self.last_line = text[:1000]
-            sys.stderr.write(text + "\n")
+        kept = b""
+        while piece := await self._process.stderr.read(PIECE):
+            kept += piece
+            end = kept.rfind(b"\n") + 1 or (len(kept) if len(kept) > PIECE else 0)
+            self._forward(kept[:end])
+            kept = kept[end:]
+        self._forward(kept)
+
+    def _forward(self, data: bytes) -> None:
+        text = data.decode(errors="replace")
+        sys.stderr.write(text)
+        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        self.last_line = lines[-1][:1000] if lines else self.last_line

@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from sea_workloads.client.errors import CoordinatorError, StaleGenerationError
+from sea_workloads.client.errors import StaleGenerationError
 from sea_workloads.client.sync import CoordinatorClient
 from sea_workloads.trainer.errors import FencedError
 from sea_workloads.trainer.job import Job
@@ -34,7 +34,7 @@ class TaskWatch:
             except StaleGenerationError as error:
                 self._set(None, FencedError(str(error)))
                 return
-            except CoordinatorError as error:
+            except Exception as error:  # told to whoever asks: nobody would miss this thread
                 self._set(None, error)
                 return
             time.sleep(max(0.0, ASK_EVERY_S - (time.monotonic() - started)))

@@ -20,6 +20,7 @@ from sea_workloads.tokens.style import call_format
 from sea_workloads.trainer.dialogue_files import planned
 from sea_workloads.trainer.errors import DataError
 from sea_workloads.trainer.job import Job
+from sea_workloads.trainer.together import together
 
 log = logging.getLogger(__name__)
 
@@ -81,10 +82,8 @@ def load(
 
     Collective; the counts are rank 0's alone.
     """
-    data: bytes | None = None
-    counts: dict[str, float] = {}
-    if job.leads:
-        data, counts = _read(job, paths, model, spec, as_user)
+    read = (lambda: _read(job, paths, model, spec, as_user)) if job.leads else None
+    data, counts = together(job, "dialogues", read) or (None, {})
     return unpack(job.control.broadcast_bytes(data)), counts
 
 

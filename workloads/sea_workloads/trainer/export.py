@@ -16,6 +16,7 @@ from sea_workloads.store import urls
 from sea_workloads.trainer.job import Job
 from sea_workloads.trainer.model import Model
 from sea_workloads.trainer.publisher import own_tensors
+from sea_workloads.trainer.together import together
 from sea_workloads.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
@@ -62,8 +63,7 @@ def export(job: Job, task: TrainerTask, model: Model, initial: Path, version: in
     if job.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
-    job.store.upload_folder(folder, url)
-    job.control.barrier()
+    together(job, "export", lambda: job.store.upload_folder(folder, url))
     if job.leads:
         ready = {"version": version, "stage": task.stage, "generation": job.generation}
         job.store.put(urls.join(url, READY), json.dumps(ready).encode())

@@ -1,20 +1,23 @@
 """What every part of a training process needs: who it is, its peers, its coordinator, its store."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from sea_workloads.client.sync import CoordinatorClient
 from sea_workloads.store.s3 import ObjectStore
-from sea_workloads.trainer.groups import Control
 from sea_workloads.trainer.report import Report
 from sea_workloads.trainer.settings import PodSettings
 from sea_workloads.trainer.world import World
+
+if TYPE_CHECKING:  # it brings Megatron, which who only reads data has no use for
+    from sea_workloads.trainer.groups import Control
 
 
 @dataclass(frozen=True)
 class Job:
     pod: PodSettings
     world: World
-    control: Control
+    control: "Control"
     client: CoordinatorClient
     """Used by rank 0 only."""
     store: ObjectStore

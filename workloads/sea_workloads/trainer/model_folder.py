@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 from sea_workloads.trainer.job import Job
+from sea_workloads.trainer.together import together
 
 COMPLETE = ".complete"
 
@@ -13,10 +14,13 @@ def fetch(job: Job, url: str) -> Path:
     """Local copy of the folder at `url`; collective."""
     name = hashlib.sha256(url.encode()).hexdigest()[:16]
     folder = job.pod.data_dir / "models" / name
-    if job.world.local_rank == 0 and not (folder / COMPLETE).exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        job.store.download_folder(url, folder)
-        (folder / COMPLETE).touch()
-    job.control.barrier()
+    missing = job.world.local_rank == 0 and not (folder / COMPLETE).exists()
+    together(job, "download", (lambda: _download(job, url, folder)) if missing else None)
     return folder
+
+
+def _download(job: Job, url: str, folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    job.store.download_folder(url, folder)
+    (folder / COMPLETE).touch()

@@ -13,6 +13,7 @@ from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 
 from sea_workloads.trainer.device import has_cuda
 from sea_workloads.trainer.model import Model
+from sea_workloads.trainer.sanity import require_finite
 
 BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
@@ -60,10 +61,13 @@ class Optimizer:
         self.megatron.zero_grad()
 
     def step(self, learning_rate: float) -> float:
-        """Updates the parameters from the accumulated gradients; returns their norm before."""
+        """Updates the parameters from the accumulated gradients; returns their norm before.
+
+        TrainerError on every rank where the norm is no number: the parameters are useless then.
+        """
         with device_names():
             finalize_model_grads([self.model.ddp])
             for group in self.megatron.param_groups:
                 group["lr"] = learning_rate
             _, norm, _ = self.megatron.step()
-        return float(norm)
+        return require_finite(float(norm))

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
 from sea_workloads.store import urls
+from sea_workloads.store.errors import StoreUnavailableError
 from sea_workloads.trainer import hf_load, hf_mapping
 from sea_workloads.trainer.background import Background
 from sea_workloads.trainer.job import Job
@@ -24,6 +25,7 @@ from sea_workloads.wire.weights import Shard, TensorEntry, WeightVersion
 
 log = logging.getLogger(__name__)
 BUFFERS = 3
+WAIT_S = 5.0
 
 
 def own_tensors(model: Model) -> dict[str, Tensor]:
@@ -61,8 +63,8 @@ class ShardBuffers:
         """Copies the tensors into the oldest buffer; returns its description and index."""
         index, self._next = self._next, (self._next + 1) % BUFFERS
         upload = self._uploads[index]
-        if upload is not None:
-            upload.result()
+        while upload is not None and not upload.wait(WAIT_S):
+            log.info("Waiting for the copy of an older version before its buffer is used again.")
         buffer = self._buffers[index]
         entries: list[TensorEntry] = manifest.pack(self.entries, tensors, buffer)
         shard = Shard(rank=rank, nbytes=self.nbytes, tensors=entries)
@@ -97,6 +99,8 @@ class _Anchor:
     version: WeightVersion
     upload: Background[None] | None
     url: str
+    index: int
+    """Of the buffer that holds the bytes."""
 
 
 class Publisher:
@@ -116,7 +120,7 @@ class Publisher:
         else:
             self._announce(self._gather(shard, version, step))
         if to_store:
-            self.settle(wait=True)
+            self.finish()
 
     def _upload(self, index: int, shard: Shard, version: int, step: int) -> None:
         url = self._url(version, shard.rank)
@@ -124,17 +128,36 @@ class Publisher:
         known = self._gather(shard, version, step)
         if self.policy.transport is not Transport.OBJECT_STORE:
             self._announce(known)
-        self._anchor = _Anchor(known, upload, url)
+        self._anchor = _Anchor(known, upload, url, index)
 
-    def settle(self, wait: bool = False) -> None:
-        """Once all ranks' copies are in S3, tells the coordinator where they are."""
+    def finish(self) -> None:
+        """Waits until the newest copy is in S3, however long S3 is away.
+
+        For copies that engines can't do without. Raises what waiting does not mend.
+        """
+        while (anchor := self._anchor) is not None:
+            self.job.report.alive()
+            if anchor.upload is not None:
+                anchor.upload.wait(WAIT_S)
+                if isinstance(anchor.upload.error, StoreUnavailableError):
+                    log.warning("The copy is written again: %s", anchor.upload.error)
+                    anchor.upload = self.buffers.upload(anchor.index, self.job, anchor.url)
+                elif anchor.upload.error is not None:
+                    raise anchor.upload.error
+            self.settle(needed=True)
+
+    def settle(self, *, wait: bool = False, needed: bool = False) -> None:
+        """Once all ranks' copies are in S3, tells the coordinator where they are.
+
+        A copy that failed is forgotten, unless it is `needed`.
+        """
         anchor = self._anchor
         if anchor is None:
             return
         if wait and anchor.upload is not None:
             anchor.upload.wait(self.job.world.timeout_s / 2)
         states = self.job.control.all(self._state(anchor))
-        if 0 in states:
+        if 0 in states or (needed and min(states) < 0):
             return
         self._anchor = None
         if min(states) < 0:

@@ -24,6 +24,7 @@ from sea_workloads.trainer.model import Model
 from sea_workloads.trainer.model_folder import fetch
 from sea_workloads.trainer.optimizer import Optimizer
 from sea_workloads.trainer.publisher import Publisher, ShardBuffers, own_tensors
+from sea_workloads.trainer.sanity import finite
 from sea_workloads.trainer.timing import Clock
 from sea_workloads.wire.trainer import StageDone, StageProgress, TrainerTask
 
@@ -69,7 +70,7 @@ class OpenStage:
                 generation=self.job.generation,
                 step=self.step,
                 total_steps=total,
-                metrics=metrics,
+                metrics=finite(metrics),
             )
             self.job.client.progress(self.task.stage, row)
 
@@ -77,7 +78,7 @@ class OpenStage:
         """Publishes, exports, waits for the last checkpoint, then reports the stage as done."""
         self.publisher.publish(self.model, version, self.step, anchor=True)
         url = export(self.job, self.task, self.model, self.initial, version)
-        self.publisher.settle(wait=True)
+        self.publisher.finish()
         self.saver.finish()
         if self.job.leads:
             done = StageDone(generation=self.job.generation, step=self.step, export_url=url)

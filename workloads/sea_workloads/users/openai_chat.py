@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import Message, ToolCall, calls_of
 
 _EXCHANGED = {"assistant": "user", "user": "assistant"}
@@ -60,4 +61,8 @@ def _read(call: Any) -> ToolCall:
             raise ValueError(f"it answered arguments of {name} that aren't JSON") from error
     if not isinstance(arguments, dict):
         raise ValueError(f"it answered arguments of {name} that are no object")
+    try:
+        plain_json.check([name, arguments])
+    except ValueError as error:
+        raise ValueError(f"it answered a call that can't be carried on: {error}") from error
     return ToolCall(name, arguments)

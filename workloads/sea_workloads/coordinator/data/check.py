@@ -114,6 +114,11 @@ def _tasks(store: ObjectStore, desired: Desired, file: str, skip: SkipRow) -> li
             rows.append(found)
         except RowProblem as problem:
             skip(problem)
+    return _require_some(file, rows)
+
+
+def _require_some(file: str, rows: list[TaskRow]) -> list[TaskRow]:
+    """A stage without a single prompt would wait for ever."""
     if not rows:
         raise DataProblem(
             "NoUsableRows", f"{file} has no usable task row. Upload a file with rows."
@@ -149,7 +154,9 @@ def _with_databases(
             problem = wrong.get((row.domain, row.database))
             if problem is not None:
                 skip(RowProblem(problem.reason, file, row.line, problem.message))
-        kept[file] = [row for row in rows if (row.domain, row.database) not in wrong]
+        kept[file] = _require_some(
+            file, [row for row in rows if (row.domain, row.database) not in wrong]
+        )
     return kept
 
 

@@ -19,15 +19,27 @@ class Database:
     """The ledger's file, opened; made with an empty schema where there is none."""
 
     def __init__(self, path: Path) -> None:
+        """Raises LedgerError where the file is none, or of another layout."""
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._connection.row_factory = sqlite3.Row
         self._open = False
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
-            self._connection.execute(f"PRAGMA {pragma}")
-        self._prepare()
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise LedgerError(
+                f"{path} can't be opened as a ledger ({error}). Make room on the volume if it is "
+                "full; otherwise delete the volume to restore the ledger from the newest "
+                "checkpoint."
+            ) from error
+        except LedgerError:
+            self.close()
+            raise
 
     def _prepare(self) -> None:
+        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+            self._connection.execute(f"PRAGMA {pragma}")
         found = self.value("PRAGMA user_version")
         if found == 0:
             script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Callable
 
 from sea_workloads.store import urls
-from sea_workloads.store.errors import ObjectNotFoundError, PreconditionFailedError
+from sea_workloads.store.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.trainer.checkpoint import head as heads
 from sea_workloads.trainer.checkpoint.head import Entry, Head
@@ -69,7 +69,10 @@ class Commits:
 
         head = self._change(decide)
         for gone in dropped:
-            self._delete(gone, head)
+            try:
+                self._delete(gone, head)
+            except StoreError as error:  # the commit itself is done
+                log.warning("Objects of step %d stay in the store: %s", gone.step, error)
         return head
 
     def _delete(self, entry: Entry, head: Head) -> None:

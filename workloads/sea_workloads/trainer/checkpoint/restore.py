@@ -21,6 +21,7 @@ from sea_workloads.trainer.errors import CheckpointError
 from sea_workloads.trainer.job import Job
 from sea_workloads.trainer.model import Model
 from sea_workloads.trainer.optimizer import Optimizer, device_names
+from sea_workloads.trainer.together import together
 
 log = logging.getLogger(__name__)
 PARALLEL_DOWNLOADS = 8
@@ -40,11 +41,9 @@ def newest(job: Job, commits: Commits) -> Manifest | None:
 def load(job: Job, commits: Commits, manifest: Manifest, model: Model, into: Optimizer) -> None:
     """Fills model and optimizer; CheckpointError names an object that isn't what was written."""
     folder = job.pod.data_dir / "restore" / f"{manifest.stage}-{manifest.step:06d}"
-    if job.world.local_rank == 0:
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        _download(commits, [one for one in manifest.objects if one.name], folder)
-    job.control.barrier()
+    objects = [one for one in manifest.objects if one.name]
+    first = job.world.local_rank == 0
+    together(job, "restore", (lambda: _download(commits, objects, folder)) if first else None)
     states.prepare_load(into)
     with device_names():
         wanted = states.sharded(model, into, loading=True)
@@ -58,6 +57,9 @@ def load(job: Job, commits: Commits, manifest: Manifest, model: Model, into: Opt
 
 
 def _download(commits: Commits, objects: Iterable[StoredObject], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+
     def one(stored: StoredObject) -> None:
         path = folder / stored.name
         url = commits.url(stored.key)

@@ -1,0 +1,106 @@
+"""What stops a job for good is told in its state, and the job goes on once it is mended."""
+
+import os
+import sys
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.data import OnBadRow
+
+pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
+kit: Any = sys.modules["coordinator_tests_harness"]
+
+
+def rl_only(job: Any) -> Any:
+    return job.spec([kit.FULL_PROGRAM(job.root)[3]], userModel={"engine": "Scripted"})
+
+
+def told(job: Any) -> Any:
+    return kit.wait_for("the problem", lambda: job.state().problem)
+
+
+def runs(job: Any) -> None:
+    kit.wait_for("the stage", lambda: job.phase() == "Running")
+    kit.wait_for("the cure", lambda: job.state().problem is None)
+
+
+def test_rows_that_are_all_skipped_for_their_database(job: Any) -> None:
+    job.put_rows("rl.jsonl", [kit.task_row(1) | {"db_path": "shop/missing.json"}])
+    spec = rl_only(job)
+    data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
+    job.start()
+    job.want(job.desired(spec.model_copy(update={"data": data})))
+    problem = told(job)
+    assert problem.reason == "NoUsableRows"
+    assert "rl.jsonl" in problem.message
+    job.store.put(f"{job.root}/databases/shop/missing.json", kit.SHOP_DATABASE)
+    runs(job)
+
+
+def test_a_bucket_that_does_not_exist(job: Any) -> None:
+    job.start()
+    wanted = job.desired(rl_only(job))
+    job.want(wanted.model_copy(update={"run_url": "s3://nowhere/x"}))
+    problem = told(job)
+    assert problem.reason == "StoreFails"
+    assert "s3://nowhere/x" in problem.message
+    job.want(wanted.model_copy(update={"digest": "corrected"}))
+    runs(job)
+
+
+def test_a_model_that_is_not_there(job: Any) -> None:
+    spec = rl_only(job)
+    model = spec.model.model_copy(update={"source": f"{job.root}/model"})
+    job.start()
+    job.want(job.desired(spec.model_copy(update={"model": model})))
+    assert told(job).reason == "ModelNotFound"
+    for name in ("config.json", "tokenizer.json"):
+        job.store.put(f"{job.root}/model/{name}", b"{}")
+    runs(job)
+
+
+def test_keys_that_the_store_refuses(job: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Told before the ledger is open: opening it is what needs the store first."""
+    right = os.environ["AWS_SECRET_ACCESS_KEY"]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    job.start()
+    job.want(job.desired(rl_only(job)))
+    problem = told(job)
+    assert problem.reason == "StoreFails"
+    assert "credentialsSecret" in problem.message
+    job.kill()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", right)
+    job.start()
+    job.want(job.desired(rl_only(job)))
+    runs(job)
+
+
+def test_a_ledger_that_cannot_be_opened(job: Any) -> None:
+    job.data_dir.mkdir(parents=True)
+    ledger = job.data_dir / "ledger.sqlite"
+    ledger.write_bytes(b"This is no database." * 1000)
+    job.start()
+    job.want(job.desired(rl_only(job)))
+    problem = told(job)
+    assert problem.reason == "LedgerUnusable"
+    assert "delete the volume" in problem.message
+    ledger.unlink()
+    runs(job)
+
+
+def test_a_damaged_ledger_snapshot(job: Any) -> None:
+    """The download replaces nothing, and the next attempt starts from the empty ledger again."""
+    folder = f"{job.run_url}/stages/rl/checkpoints"
+    key = folder.removeprefix("s3://runs/") + "/step-000002-g1/manifest.json"
+    entry = {"step": 2, "version": 2, "bytes": 1, "time": 1.0, "manifest_key": key}
+    head = f"{folder}/head.json"
+    job.store.put(head, kit.json.dumps({"generation": 1, "checkpoints": [entry]}).encode())
+    job.store.put(f"{folder}/step-000002-g1/ledger.sqlite", b"This is no database." * 1000)
+    job.start()
+    job.want(job.desired(rl_only(job)))
+    problem = told(job)
+    assert problem.reason == "LedgerUnusable"
+    assert "step-000002-g1/ledger.sqlite" in problem.message
+    job.store.delete(head)
+    runs(job)

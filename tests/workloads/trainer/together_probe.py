@@ -1,0 +1,34 @@
+"""One rank of two: `python together_probe.py RANK PORT`; rank 0's work outlasts a collective."""
+
+import sys
+import time
+
+from sea_workloads.trainer import groups
+from sea_workloads.trainer.job import Job
+from sea_workloads.trainer.report import Report
+from sea_workloads.trainer.together import together
+from sea_workloads.trainer.world import World
+
+LONG_S = 6.0
+
+
+def main(rank: int, port: int) -> None:
+    world = World(1, rank, 2, 0, "127.0.0.1", port, timeout_s=LONG_S / 2)
+    control = groups.join(world)
+    job = Job(None, world, control, None, None, Report())  # type: ignore[arg-type]
+
+    def work() -> str:
+        time.sleep(LONG_S)
+        return "done"
+
+    found = together(job, "work", work if rank == 0 else None)
+    sys.stdout.write(f"{found}\n")
+
+    def broken() -> None:
+        raise ValueError("the work broke")
+
+    together(job, "broken", broken if rank == 0 else None)
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))
