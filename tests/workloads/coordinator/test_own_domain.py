@@ -168,25 +168,27 @@ def test_tau2s_own_domain_is_evaluated(job: Any, packages: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("installed", "name", "sentence"),
+    ("installed", "name", "reason", "sentence"),
     [
-        (False, own_domain.NAME, "needs the Python package my-library, which is not installed"),
-        (True, "my-library:libary", "brings no domain 'libary': its entry points"),
-        (False, "tau2:retail", "tau2:retail needs tau2-bench"),
-        (False, "mock", "nobody makes tasks of the domain mock"),
+        ("no", own_domain.NAME, "UnknownDomain", "needs the Python package my-library, which is"),
+        ("yes", "my-library:libary", "UnknownDomain", "brings no domain 'libary': its entry"),
+        ("no", "tau2:retail", "UnknownDomain", "tau2:retail needs tau2-bench"),
+        ("without a worker", own_domain.NAME, "NoWorker", "nobody makes tasks of the domain my-"),
     ],
 )
 def test_what_the_images_lack_stalls_the_job_until_it_is_edited(
-    job: Any, packages: Path, installed: bool, name: str, sentence: str
+    job: Any, packages: Path, installed: str, name: str, reason: str, sentence: str
 ) -> None:
-    if installed:
+    if installed != "no":
         own_domain.write(packages)
+    if installed == "without a worker":
+        (packages / "my_library" / "workshop.py").unlink()
     job.start()
     job.want(job.desired(spec(job, name)))
     problem = harness.wait_for("a problem", lambda: job.state().problem)
-    assert problem.reason == ("NoWorker" if name == "mock" else "UnknownDomain")
+    assert problem.reason == reason
     assert sentence in problem.message
-    if name != "mock":
+    if reason == "UnknownDomain":
         assert "spec.rollout.template.image" in problem.message
     job.want(job.desired(spec(job)))
     harness.wait_for("the problem to end", lambda: job.state().problem is None)

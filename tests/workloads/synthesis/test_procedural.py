@@ -211,3 +211,17 @@ def test_the_same_seed_gives_the_same_bytes(
         (tmp_path / name / "rl.jsonl").read_bytes() for name in ("a", "b", "other")
     )
     assert first == second != other
+
+
+def test_mocks_inbox_goals_are_both_sides_work(tmp_path: Path, run: Callable[..., Any]) -> None:
+    """What the inbox tells is in no agent tool's result, so the customer has to look."""
+    found = worlds.made(registry.get("mock"), 1, Size.MEDIUM, 0)
+    run(tmp_path, Settings("mock", 60, plans=18), found)
+    noticed = [row for row in rows(tmp_path, "rl.jsonl") if row.get("initial_state")]
+    assert {row["provenance"]["goals"][0] for row in noticed} >= {"reported_done", "dismiss"}
+    for row in noticed:
+        given = [begun["arguments"] for begun in row["initial_state"]["initialization_actions"]]
+        actions = json.loads(row["evaluation_criteria"])["actions"]
+        mine = [one["arguments"] for one in actions if one.get("requestor") == "user"]
+        assert mine == [{}, {"notification_id": given[0]["notification_id"]}]
+        assert given[0]["task_id"] not in json.dumps(row["user_scenario"])

@@ -7,6 +7,7 @@ from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.synthesis.procedural.airline.workshop import AirlineWorkshop
+from sea_workloads.synthesis.procedural.mock.workshop import MockWorkshop
 from sea_workloads.synthesis.procedural.retail.workshop import RetailWorkshop
 from sea_workloads.synthesis.procedural.shop import ShopWorkshop
 from sea_workloads.synthesis.procedural.telecom.workshop import TelecomWorkshop
@@ -16,6 +17,7 @@ Open = Callable[[Domain, Database], Workshop]
 
 _WORKSHOPS: dict[str, Open] = {
     "airline": AirlineWorkshop,
+    "mock": MockWorkshop,
     "retail": RetailWorkshop,
     "shop": ShopWorkshop,
     "telecom": TelecomWorkshop,
