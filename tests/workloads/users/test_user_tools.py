@@ -95,6 +95,9 @@ async def test_an_endpoints_calls_become_the_users_turn() -> None:
     [
         (called("toggle_data", "{nope"), "aren't JSON"),
         (called("toggle_data", "[1]"), "no object"),
+        (called("toggle_data", '{"a": NaN}'), "isn't a JSON number"),
+        (called("toggle_data", '{"a": "\\ud800"}'), "surrogate"),
+        (called("toggle_\ud800", "{}"), "surrogate"),
         (called("", "{}"), "without a name"),
         ({"content": "", "tool_calls": ["x"]}, "without a name"),
         ({"content": "", "tool_calls": "x"}, "no list"),

@@ -3,13 +3,13 @@
 `sft.py` chooses the rows, `sides.py` shows a dialogue as the agent or the user sees it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import Message
 
 _ROLES = frozenset({"system", "user", "assistant", "tool"})
@@ -108,12 +108,10 @@ def _call(value: Any, field: str) -> dict[str, Any]:
     inner = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise RowError(field, "must be an object with a name")
-    arguments = inner.get("arguments") or {}
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as error:
-            raise RowError(f"{field}.arguments", f"isn't valid JSON: {error}") from error
+    try:
+        arguments = plain_json.carried(inner.get("arguments") or {})
+    except ValueError as error:
+        raise RowError(f"{field}.arguments", f"isn't valid JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise RowError(f"{field}.arguments", "must be an object")
     return {"name": inner["name"], "arguments": arguments}
