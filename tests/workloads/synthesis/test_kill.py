@@ -1,7 +1,9 @@
 """A real process is killed at random moments: resumed, it loses no row and repeats none."""
 
 import json
+import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,23 @@ pytestmark = pytest.mark.component
 COUNT = 400
 COMMAND = "import sys; from sea_workloads.cli import main; sys.exit(main())"
 ARGUMENTS = ["synth", "--domain", "shop", "--count", str(COUNT), "--size", "small", "--rounds", "2"]
+
+
+def test_ctrl_c_is_heard_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Procedural workers never wait for anything; nobody waits for 100,000 tasks either."""
+    many = ["synth", "--domain", "shop", "--count", "100000", "--out", str(tmp_path)]
+    # Who runs the tests in the background of a shell hands down an ignored SIGINT.
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {COMMAND}"
+    running = subprocess.Popen([sys.executable, "-c", code, *many], stderr=subprocess.PIPE)
+    assert running.stderr is not None
+    said = b""
+    while b"/100000 tasks" not in said:
+        said += os.read(running.stderr.fileno(), 4096) or pytest.fail(said.decode())
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert error.decode().rstrip().endswith(f"--out {tmp_path} --resume")
+    assert not (tmp_path / "rl.jsonl").exists()
 
 
 def start(out: Path) -> "subprocess.Popen[bytes]":

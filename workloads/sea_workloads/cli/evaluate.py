@@ -2,13 +2,12 @@
 
 import argparse
 import asyncio
-import shlex
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sea_workloads.cli import endpoints, episode_bar
-from sea_workloads.cli.common import Commands, say
+from sea_workloads.cli.common import Commands, again, say
 from sea_workloads.cli.endpoints import positive, seconds
 from sea_workloads.domains import registry
 from sea_workloads.evaluation.measures import LABELS, MEASURES
@@ -179,16 +178,11 @@ def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Pr
     head = "interrupted: " if problem == _INTERRUPTED else ""
     sys.stderr.write(
         f"sea: {head}{said}{missing} of {len(prepared.planned)} episodes have no verdict yet. "
-        f"Go on with: sea {shlex.join(_again())}\n"
+        f"Go on with: {again()}\n"
     )
     if problem == _INTERRUPTED:
         return INTERRUPTED
     return 1 if problem else WITHOUT_VERDICT
-
-
-def _again() -> list[str]:
-    given = sys.argv[1:]
-    return given if "--resume" in given else [*given, "--resume"]
 
 
 def _usage(given: argparse.Namespace, message: str) -> NoReturn:

@@ -4,11 +4,10 @@ import argparse
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
-from sea_workloads.cli.common import Commands, say
+from sea_workloads.cli.common import Commands, again, say
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, report
@@ -24,6 +23,7 @@ examples:
   sea synth --domain retail --data ../tau2/retail --count 50 --rounds 3 --out data/retail-syn \\
       --endpoint http://localhost:8000/v1 --model Qwen3-30B
 """
+INTERRUPTED = 130
 _MOST_TOKENS = 8192
 _TIMEOUT_S = 300.0
 _BAR = 24
@@ -97,8 +97,15 @@ def run(given: argparse.Namespace) -> int:
     request = Request(
         settings, given.out, given.data, given.worlds, Size(given.size), access, given.resume
     )
-    state = synthesise(request, _bar(given.count))
-    sys.stderr.write("\n")
+    bar = _Bar(given.count)
+    try:
+        state = synthesise(request, bar.draw)
+    except KeyboardInterrupt:
+        bar.end()
+        sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
+        return INTERRUPTED
+    finally:
+        bar.end()
     for line in report.table(state):
         say(line)
     say(f"{given.out / output.TASKS}: {state.accepted} tasks")
@@ -112,23 +119,30 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-def _bar(count: int) -> Callable[[State], None]:
+class _Bar:
     """A line on standard error that is drawn anew a few times a second."""
-    drawn = [0.0]
-    started = time.monotonic()
 
-    def draw(state: State) -> None:
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._started = time.monotonic()
+        self._drawn: float | None = None
+
+    def draw(self, state: State) -> None:
         now, done = time.monotonic(), state.accepted
-        if now - drawn[0] < _EVERY_S and done < count:
+        if self._drawn is not None and now - self._drawn < _EVERY_S and done < self._count:
             return
-        drawn[0] = now
-        full = _BAR * done // count
-        rate = done / max(now - started, 1e-9)
+        self._drawn = now
+        full = _BAR * done // self._count
+        rate = done / max(now - self._started, 1e-9)
         items = sum(state.items.values())
         sys.stderr.write(
-            f"\r[{'#' * full}{'.' * (_BAR - full)}] {done}/{count} tasks, {items} items, "
+            f"\r[{'#' * full}{'.' * (_BAR - full)}] {done}/{self._count} tasks, {items} items, "
             f"{rate:.0f}/s "
         )
         sys.stderr.flush()
 
-    return draw
+    def end(self) -> None:
+        """What is said next begins a line of its own."""
+        if self._drawn is not None:
+            self._drawn = None
+            sys.stderr.write("\n")
