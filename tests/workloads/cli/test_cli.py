@@ -87,6 +87,21 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
+def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
+    code = (
+        "import builtins, sys\n"
+        "from sea_workloads.cli import main\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *more):\n"
+        "    if name == 'rich.progress': raise KeyboardInterrupt\n"
+        "    return load(name, *more)\n"
+        "builtins.__import__ = interrupted\n"
+        "sys.exit(main(['data', '--help']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, "\nsea: interrupted.\n")
+
+
 def test_no_heavy_library_is_imported() -> None:
     code = (
         "import sys, sea_workloads.cli.app, sea_workloads.users.model,"
