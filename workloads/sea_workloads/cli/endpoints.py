@@ -22,6 +22,14 @@ def seconds(text: str) -> float:
     return value
 
 
+def temperature(text: str) -> float:
+    """An argument that a sampler can take; NaN isn't even JSON."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
 def add(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None:
     """`--ROLE-endpoint`, `--ROLE-model`, `--ROLE-api-key-env`; the agent's have no prefix."""
     prefix = f"--{role}-" if role else "--"

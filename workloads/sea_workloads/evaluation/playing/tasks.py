@@ -4,12 +4,11 @@ Two layouts: tau2-bench's (`tasks.json`, `db.*`, `policy.md`) and the published 
 with a `db_path` each). A world is read once and shared by its episodes.
 """
 
-import gzip
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sea_workloads.data import database_files, paths, rl, tau2
+from sea_workloads.data import compression, database_files, paths, rl, source, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain
@@ -25,7 +24,7 @@ NAMES = (
     "rl_train.jsonl",
     "tasks.jsonl",
 )
-"""Task files of a folder, in the order in which they are looked for; also with `.gz`."""
+"""Task files of a folder, in the order in which they are looked for; also packed."""
 
 
 @dataclass(frozen=True)
@@ -53,11 +52,14 @@ class Folder:
         return self._file is None and (self.root / "tasks.json").is_file()
 
     def tasks(self) -> list[Task]:
-        """All tasks of the domain in file order. Raises EvaluationError or RowError."""
+        """All tasks of the domain in file order.
+
+        Raises EvaluationError, RowError or DataFileError.
+        """
         if self.is_tau2:
             return tau2.tasks(self.root, self._domain.name)
         file = self._file or self._find()
-        rows = rl.read(_lines(file), file.name, self._domain.name)
+        rows = rl.read(source.lines(str(file)), file.name, self._domain.name)
         found = []
         for row in rows:
             if isinstance(row, RowError):
@@ -114,7 +116,8 @@ class Folder:
 
     def _find(self) -> Path:
         for name in NAMES:
-            for path in (self.root / name, self.root / f"{name}.gz"):
+            for suffix in ("", *compression.SUFFIXES):
+                path = self.root / f"{name}{suffix}"
                 if path.is_file():
                     return path
         raise EvaluationError(
@@ -130,12 +133,6 @@ def read_database(domain: Domain, path: Path) -> Database:
         beside = map(path.with_name, user_files(path.name))
         user = next((file.read_bytes() for file in beside if file.is_file()), None)
     return database_files.parse(domain, path.read_bytes(), path.name, user)
-
-
-def _lines(path: Path) -> Iterator[bytes]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        yield from file
 
 
 def scorable(tasks: Sequence[Task], *, judged: bool) -> tuple[list[Task], list[str]]:
