@@ -74,6 +74,37 @@ def criteria(*actions: dict[str, Any]) -> str:
         ({"evaluation_criteria": "actions: []"}, "evaluation_criteria", "string that isn't JSON"),
         ({"evaluation_criteria": 3}, "evaluation_criteria", "must be an object"),
         ({"evaluation_criteria": criteria({"name": 3})}, "evaluation_criteria.actions[0].name", ""),
+        (
+            {"evaluation_criteria": criteria({"name": "f", "compare_args": [3]})},
+            "evaluation_criteria.actions[0].compare_args",
+            "list of names",
+        ),
+        (
+            {"evaluation_criteria": criteria({"name": "f", "requestor": "alien"})},
+            "evaluation_criteria.actions[0].requestor",
+            "none of assistant, user",
+        ),
+        (
+            {"evaluation_criteria": {"env_assertions": [{"func_name": "f", "env_type": 3}]}},
+            "evaluation_criteria.env_assertions[0].env_type",
+            "none of assistant, user",
+        ),
+        (
+            {"evaluation_criteria": {"env_assertions": [{"func_name": "f", "assert_value": "no"}]}},
+            "evaluation_criteria.env_assertions[0].assert_value",
+            "true or false, not 'no'",
+        ),
+        (
+            {"evaluation_criteria": {"communicate_info": ["x", None]}},
+            "evaluation_criteria.communicate_info[1]",
+            "must be text, not NoneType",
+        ),
+        ({"verification_function": "x = 1"}, "verification_function", "defines no function"),
+        (
+            {"verification_function": "async def verify(episode): return 1"},
+            "verification_function",
+            "defines no function",
+        ),
         ({"db_path": "databases/none.json"}, "db_path", "does not exist"),
         ({"db_path": "../databases/train_000.json"}, "db_path", "leaves the folder"),
         ({"db_path": "/etc/passwd"}, "db_path", "leaves the folder"),
