@@ -29,7 +29,8 @@ def test_bad_rows_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     file = tmp_path / "rl.jsonl"
     file.write_text('{"id": "shop_1"}\n{\n{"id": "mars_1"}\n{"id": "shop_2", "db_path": "/x"}\n')
     assert main(["data", "check", str(file)]) == 1
-    out = capsys.readouterr().out.splitlines()
+    noted, *out = capsys.readouterr().out.splitlines()
+    assert noted.startswith(f"{file}:1: note: evaluation_criteria: is missing or empty")
     assert out[0].startswith(f"{file}:2: row: isn't valid JSON")
     assert out[1].startswith(f"{file}:3: user_scenario.instructions.domain: There is no domain")
     assert out[2] == f"{file}:4: db_path: '/x' leaves the folder of the databases"

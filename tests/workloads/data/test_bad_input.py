@@ -11,8 +11,9 @@ import pytest
 
 from sea_workloads.cli import main
 from sea_workloads.data import rl, shop
-from sea_workloads.domains import registry
+from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.shop.entities import Split
+from sea_workloads.domains.worlds import Size
 
 Check = Callable[..., dict[str, Any]]
 RETAIL: dict[str, Any] = {
@@ -117,6 +118,64 @@ def test_bad_rows(check: Check, changes: dict[str, Any], field: str, reason: str
     (problem,) = check(**changes)["problems"]
     assert (problem["line"], problem["field"]) == (2, field)
     assert reason in problem["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"), [("x.jsonl", b""), ("x.jsonl", b"\n\r\n"), ("x.jsonl.gz", b"")]
+)
+def test_a_file_without_rows_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main(["data", "check", str(tmp_path / name)]) == 1
+    assert "the file has no row" in capsys.readouterr().out
+
+
+def test_what_the_users_side_begins_with_is_found_by_the_databases_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a job; what else lies there is none of its business."""
+    world = worlds.make("telecom", Size.SMALL, 0)
+    (tmp_path / "x_db.json").write_text(json.dumps(world.agent))
+    (tmp_path / "x_user_db.json").write_text("{")
+    (tmp_path / "user_db.json").write_text(json.dumps(world.user))
+    row = {"id": "telecom_1", "db_path": "x_db.json", "evaluation_criteria": {"actions": []}}
+    (tmp_path / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    given = ["data", "check", str(tmp_path / "rl.jsonl"), "--databases", str(tmp_path)]
+    assert main(given) == 1
+    assert "The database user_db.json isn't valid JSON" in capsys.readouterr().out
+    (tmp_path / "x_user_db.json").write_text(json.dumps(world.user))
+    assert main(given) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "notes"),
+    [
+        ({"task_id": "task_1", "expected_status": "pending"}, 0),
+        ({"task_id": "task_1", "expected_status": "completed"}, 1),
+        ({"task_id": "task_1"}, 1),
+        ({"task_id": "task_1", "expected_status": "pending", "state": 1}, 1),
+    ],
+)
+def test_assertions_that_nobody_can_meet_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: dict[str, Any], notes: int
+) -> None:
+    tasks = {"task_1": {"task_id": "task_1", "title": "x", "description": "", "status": "pending"}}
+    (tmp_path / "db.json").write_text(json.dumps({"tasks": tasks, "users": {}}))
+    asked = {"func_name": "assert_task_status", "arguments": arguments}
+    criteria = {"env_assertions": [asked], "reward_basis": ["ENV_ASSERTION"]}
+    row = {"id": "mock_1", "db_path": "db.json", "evaluation_criteria": criteria}
+    (tmp_path / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    command = ["data", "check", str(tmp_path / "rl.jsonl"), "--databases", str(tmp_path), "--json"]
+    assert main(command) == 0
+    (report,) = json.loads(capsys.readouterr().out)["files"]
+    assert len(report["notes"]) == notes
+    assert all("doesn't answer true" in note["note"] for note in report["notes"])
+
+
+def test_a_task_without_criteria_is_told(check: Check) -> None:
+    (note,) = check(evaluation_criteria=None)["notes"]
+    assert "is missing or empty" in note["note"]
 
 
 def test_a_link_out_of_the_root(check: Check, root: Path) -> None:

@@ -4,7 +4,7 @@ What makes a row unusable is a RowError; what is merely worth knowing is a note:
 that raises is kept, as published rows have some.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,9 @@ from sea_workloads.data.replay import replay
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
-_USER_FILES = ("user_db.json", "user_db.toml")
 _SHOWN = 200
 _KEPT = 16
 
@@ -40,8 +39,9 @@ class Inspector:
         task = rl.task(row, self._domain)
         domain = _playable(task)
         if self._root is None or task.db_path is None:
-            return []
-        return _raised(domain, task, self._database(domain, task.db_path, self._root))
+            return _empty(task)
+        database = self._database(domain, task.db_path, self._root)
+        return [*_empty(task), *_raised(domain, task, database)]
 
     def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
         path = paths.local(root, db_path)
@@ -65,7 +65,7 @@ def _playable(task: Task) -> Domain:
 
 
 def _parsed(domain: Domain, path: Path) -> Database:
-    beside = (path.with_name(name) for name in _USER_FILES)
+    beside = map(path.with_name, user_files(path.name))
     user = next((file for file in beside if file.is_file()), None) if domain.user_tools else None
     try:
         user_data = user.read_bytes() if user else None
@@ -74,14 +74,36 @@ def _parsed(domain: Domain, path: Path) -> Database:
         raise RowError("db_path", str(error)) from error
 
 
+def _empty(task: Task) -> list[str]:
+    if task.row.get("evaluation_criteria") or task.verification_function:
+        return []
+    return ["evaluation_criteria: is missing or empty: an episode without any change earns 1"]
+
+
 def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
     try:
-        calls = replay(domain, task, database)["gold_calls"]
+        outcome = replay(domain, task, database)
     except ValueError as error:
         raise RowError("evaluation_criteria", str(error)) from error
-    return [
+    raised = [
         f"evaluation_criteria.actions[{index}]: {call['name']} raises, and is kept: "
         f"{call['content'][:_SHOWN]}"
-        for index, call in enumerate(calls)
+        for index, call in enumerate(outcome["gold_calls"])
         if call["error"]
+    ]
+    return [*raised, *_unmet(task, outcome["env_assertions"])]
+
+
+def _unmet(task: Task, outcomes: Sequence[bool]) -> list[str]:
+    """Whoever does just what is expected earns 0 then: most often an argument is wrong."""
+    if "ENV_ASSERTION" not in task.criteria.reward_basis:
+        return []
+    return [
+        f"evaluation_criteria.env_assertions[{index}]: {wanted.func_name}"
+        f"({str(dict(wanted.arguments))[1:-1][:_SHOWN]}) doesn't answer "
+        f"{str(wanted.assert_value).lower()} after the expected actions"
+        for index, (wanted, holds) in enumerate(
+            zip(task.criteria.env_assertions, outcomes, strict=True)
+        )
+        if not holds
     ]
