@@ -128,7 +128,7 @@ def test_a_file_without_rows_is_a_problem(
 ) -> None:
     (tmp_path / name).write_bytes(content)
     assert main(["data", "check", str(tmp_path / name)]) == 1
-    assert "the file has no row" in capsys.readouterr().out
+    assert ": the file has no row" in capsys.readouterr().out
 
 
 def test_what_the_users_side_begins_with_is_found_by_the_databases_name(
@@ -212,6 +212,10 @@ def test_expected_actions_that_raise_are_kept_and_told(
         ("x.json", "{", "isn't valid JSON"),
         ("x.toml", "a = ", "isn't valid TOML"),
         ("x.json", "[]", "must be an object"),
+        ("x.json", '{"users": {"a": {"name": NaN}}, "orders": {}, "desk": {}}', "NaN isn't a JSON"),
+        ("x.json", '{"users": {"a": {"name": "\\ud800"}}}', "half of a surrogate pair"),
+        ("x.json", "[" * 100000, "nested too deeply"),
+        ("x.toml", "[users.a]\nage = nan", "or NaN"),
         ("x.json", '{"users": {}}', "has no table"),
         ("x.json", '{"users": {}, "orders": {}, "desk": {}, "x": {}}', "unknown table 'x'"),
     ],
@@ -221,6 +225,14 @@ def test_bad_databases(check: Check, root: Path, name: str, content: str, reason
     (problem,) = check(db_path=f"databases/{name}")["problems"]
     assert problem["field"] == "db_path"
     assert reason in problem["reason"]
+
+
+def test_what_windows_writes_is_read(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte order mark before the text, two characters behind each line."""
+    for file in (root / "rl.jsonl", root / "databases" / "train_000.json"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert main(["data", "check", str(root / "rl.jsonl"), "--databases", str(root)]) == 0
+    assert capsys.readouterr().out.endswith("rl.jsonl: 3 rows\nno problem found\n")
 
 
 def test_packed_databases(check: Check, root: Path) -> None:

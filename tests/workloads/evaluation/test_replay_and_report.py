@@ -143,4 +143,7 @@ def test_no_report_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
     assert "has no evaluation" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"sea: {tmp_path / 'no'}: does not exist\n"
+    (tmp_path / "episodes.jsonl").touch()
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
+    assert "episodes.jsonl: holds no episode" in capsys.readouterr().err

@@ -86,6 +86,8 @@ def _records(path: Path) -> Sequence[EpisodeRecord]:
             if isinstance(record, RowError):
                 raise record
             found[record.key] = record
+    if not found:
+        raise RowError("", "holds no episode", str(path))
     return list(found.values())
 
 
