@@ -81,7 +81,20 @@ def test_errors_are_sentences(
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["data", "nope"], ["data", "shop"]])
+SYNTH = ["synth", "--domain", "shop", "--out", "x"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["data"],
+        ["data", "nope"],
+        ["data", "shop"],
+        [*SYNTH, "--count", "0"],
+        [*SYNTH, "--endpoint", "localhost:8000", "--model", "m"],
+    ],
+)
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)

@@ -35,7 +35,7 @@ def add(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None
     prefix = f"--{role}-" if role else "--"
     parser.add_argument(
         f"{prefix}endpoint",
-        type=_url,
+        type=url,
         metavar="URL",
         help=f"{what}: the address that /chat/completions is appended to",
     )
@@ -48,7 +48,8 @@ def add(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None
     )
 
 
-def _url(text: str) -> str:
+def url(text: str) -> str:
+    """An argument that is the base address of a server."""
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError("must begin with http:// or https://")
     return text

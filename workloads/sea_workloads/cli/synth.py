@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli.common import Commands, again, say
+from sea_workloads.cli.endpoints import positive, url
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, report
@@ -40,32 +41,27 @@ def add(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
-    parser.add_argument("--count", type=_positive, default=100, help="tasks to make (default 100)")
+    parser.add_argument("--count", type=positive, default=100, help="tasks to make (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same rows (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--data", type=Path, help="folder of db.*, user_db.* and policy.md; else worlds are made"
     )
-    parser.add_argument("--worlds", type=_positive, default=4, help="worlds to make (default 4)")
+    parser.add_argument("--worlds", type=positive, default=4, help="worlds to make (default 4)")
     parser.add_argument(
         "--size", choices=[str(size) for size in Size], default="medium", help="of each world"
     )
-    parser.add_argument("--plans", type=_positive, default=64, help="plans (default 64)")
-    parser.add_argument("--rounds", type=_positive, default=1, help="rounds, K (default 1)")
-    parser.add_argument("--endpoint", metavar="URL", help="base URL of an OpenAI-compatible server")
+    parser.add_argument("--plans", type=positive, default=64, help="plans (default 64)")
+    parser.add_argument("--rounds", type=positive, default=1, help="rounds, K (default 1)")
+    parser.add_argument(
+        "--endpoint", type=url, metavar="URL", help="base URL of an OpenAI-compatible server"
+    )
     parser.add_argument("--model", help="name of the model there; its key is in OPENAI_API_KEY")
     parser.add_argument(
-        "--concurrency", type=_positive, default=8, help="items at a time with a model (default 8)"
+        "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
     parser.add_argument("--resume", action="store_true", help="go on where a killed run stopped")
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("must be at least 1")
-    return value
 
 
 def _access(given: argparse.Namespace) -> Address | None:
