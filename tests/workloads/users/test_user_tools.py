@@ -194,6 +194,8 @@ async def test_what_a_model_cannot_write_well(
         ),
         ("What is your name?", None),
         ("toggle_wifi_calling", ToolCall("toggle_wifi_calling", {})),
+        ('toggle_data {"why": "\\ud800"}', ToolCall("toggle_data", {})),
+        ('toggle_data {"why": NaN}', ToolCall("toggle_data", {})),
     ],
 )
 def test_a_script_does_what_the_agent_names(text: str, call: ToolCall | None) -> None:

@@ -7,12 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sea_workloads.data import scenario as scenarios
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
 from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import Message
 
-_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_ROLES = ("assistant", "system", "tool", "user")
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
 """Published rows call it `thinking` in answers and `reasoning` in earlier turns."""
 
@@ -56,7 +57,7 @@ def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
 
 
 def _scenario(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    scenario: Mapping[str, Any] = want(metadata, "user_scenario", dict, "metadata.")
+    scenario = scenarios.scenario(metadata, "metadata.")
     if not scenario and metadata.get("reason_for_call"):
         return {"instructions": {"reason_for_call": metadata["reason_for_call"]}}
     return scenario
@@ -76,7 +77,7 @@ def succeeded(row: Mapping[str, Any]) -> bool:
 
 def _message(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("role") not in _ROLES:
-        raise RowError(field, f"must be an object with a role of {', '.join(sorted(_ROLES))}")
+        raise RowError(field, f"must be an object with a role of {', '.join(_ROLES)}")
     content = value.get("content")
     if content is not None and not isinstance(content, str):
         raise RowError(f"{field}.content", "must be text")

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sea_workloads.data import lines, paths
+from sea_workloads.data import scenario as scenarios
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
 from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
@@ -39,7 +40,7 @@ def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
     if not isinstance(identity, str | int) or identity == "":
         raise RowError("id", "must be a non-empty string")
     criteria = _object(row, "evaluation_criteria")
-    scenario = want(row, "user_scenario", dict)
+    scenario = scenarios.scenario(row)
     path = row.get("db_path")
     if path is not None:
         paths.check(path)

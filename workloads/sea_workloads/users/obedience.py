@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_workloads.domains.base import Tool
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import ToolCall
 
 _DECODER = json.JSONDecoder()
@@ -42,6 +43,7 @@ def _arguments(rest: str) -> dict[str, Any]:
         return {}
     try:
         value, _ = _DECODER.raw_decode(given)
+        plain_json.check(value)
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
