@@ -71,6 +71,8 @@ def test_a_model_and_its_token_counts(
         (["data", "check", "nowhere.jsonl"], "sea: nowhere.jsonl: No such file"),
         (["data", "replay", "--domain", "mars", "--data", "."], "There is no domain 'mars'"),
         (["data", "replay", "--domain", "retail", "--data", "nowhere"], "no db.json or db.toml"),
+        (["data", "stats", "."], "sea: .: is a folder: name a file in it."),
+        (["data", "check", "."], "sea: .: is a folder: name a file in it."),
         (["model", "tiny", "--data", "nowhere", "--out", "x"], "sea: nowhere: No such file"),
     ],
 )
@@ -91,6 +93,9 @@ SYNTH = ["synth", "--domain", "shop", "--out", "x"]
         ["data"],
         ["data", "nope"],
         ["data", "shop"],
+        ["data", "shop", "--out", "x", "--train-databases", "0"],
+        ["data", "shop", "--out", "x", "--dialogues", "-1"],
+        ["data", "stats", "x", "--context-length", "0"],
         [*SYNTH, "--count", "0"],
         [*SYNTH, "--endpoint", "localhost:8000", "--model", "m"],
     ],
