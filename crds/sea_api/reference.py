@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from sea_api.crd import COLUMNS, root_schema
 from sea_api.schema import Schema
 from sea_api.v1alpha1.names import GROUP, KIND, SHORT_NAME, VERSION
+from sea_api.v1alpha1.rules import CEL_KEY
 
 _HEAD = f"""# {KIND}
 
@@ -87,11 +88,12 @@ def _bounds(field: Schema) -> Iterator[str]:
 def _bounds_of_items(field: Schema) -> Iterator[str]:
     items = field.get("items", {})
     if "properties" not in items and "enum" not in items and items:
-        yield "Each: " + " ".join(_bounds(items))
+        rules = [f"{_one_line(rule['message'])}." for rule in items.get(CEL_KEY, [])]
+        yield "Each: " + " ".join([*_bounds(items), *(f"{r[0].upper()}{r[1:]}" for r in rules)])
 
 
 def _rules(subject: str, schema: Schema) -> str:
-    rules = schema.get("x-kubernetes-validations", [])
+    rules = schema.get(CEL_KEY, [])
     if not rules:
         return ""
     return "\n".join(

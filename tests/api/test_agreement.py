@@ -54,6 +54,7 @@ def _texts(schema: Schema) -> st.SearchStrategy[Any]:
         "http://h",
         "https://h:1/p",
         "shop",
+        "a-b:c_d",
         "a-b",
     ]
     amounts = ["8", "500m", "64Gi", "1.5", "-1", "1e3", "0", 8, -1]

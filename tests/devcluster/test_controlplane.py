@@ -38,11 +38,18 @@ def test_the_whole_of_it_makes_service_accounts(control_plane: ControlPlane) -> 
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "controlplane-test"}}
     api.apply("/api/v1/namespaces/controlplane-test", namespace)
     base = "/api/v1/namespaces/controlplane-test"
+
+    def names(kind: str) -> list[str]:
+        return [item["metadata"]["name"] for item in api.get(f"{base}/{kind}")["items"]]
+
     wait_until(
-        lambda: bool(api.get(f"{base}/serviceaccounts")["items"]),
-        what="the default service account",
+        lambda: bool(names("serviceaccounts") and names("configmaps")),
+        what="the default service account and the bundle",
         timeout=20,
     )
+    assert names("serviceaccounts") == ["default"]
+    bundle = api.get(f"{base}/configmaps/kube-root-ca.crt")["data"]["ca.crt"]
+    assert bundle.strip() == control_plane.ca_file.read_text().strip()
 
 
 def test_a_killed_component_is_started_alone(tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
 """SEATrainingJob itself: spec and status under the names that the API server knows."""
 
-from enum import StrEnum
 from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
@@ -8,6 +7,7 @@ from pydantic import Field
 from sea_api.v1alpha1 import names, programs
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.data import Data, Model, Storage
+from sea_api.v1alpha1.domains import Domain
 from sea_api.v1alpha1.names import GROUP, KIND, PLURAL, SHORT_NAME, VERSION
 from sea_api.v1alpha1.policy import Checkpoint, FailurePolicy, Weights
 from sea_api.v1alpha1.roles import Coordinator, Rollout, Scheduling, Trainer, UserModel
@@ -17,15 +17,7 @@ from sea_api.v1alpha1.status import Status
 from sea_api.v1alpha1.types import Bool
 from sea_api.v1alpha1.verifier import Verifier
 
-__all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "Domain", "SEATrainingJob", "Spec"]
-
-
-class Domain(StrEnum):
-    AIRLINE = "airline"
-    MOCK = "mock"
-    RETAIL = "retail"
-    SHOP = "shop"
-    TELECOM = "telecom"
+__all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "SEATrainingJob", "Spec"]
 
 
 class Spec(ApiModel):
@@ -50,7 +42,8 @@ class Spec(ApiModel):
     domains: Annotated[list[Domain], programs.UNIQUE_DOMAINS] = Field(
         min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
-    """Environments that the agent learns to work in."""
+    """Environments that the agent learns to work in: built-in ones by name, those of other packages
+    as `PACKAGE:NAME`, which the images of coordinator and rollout then must hold."""
     stages: Annotated[list[Stage], programs.UNIQUE_STAGES] = Field(
         min_length=1,
         max_length=programs.MAX_STAGES,

@@ -45,8 +45,9 @@ class SynthesisEndpoint(ApiModel):
 class SynthesisStage(ApiModel):
     """Makes tasks and dialogues for the job's domains.
 
-    The data of each domain lie under `stages/<stage>/data/<domain>/`. Later stages that name no
-    files of their own read them besides what `spec.data` names.
+    The data of each domain lie under `stages/<stage>/data/<domain>/` (`my-library.library` for
+    `my-library:library`). Later stages that name no files of their own read them besides what
+    `spec.data` names.
     """
 
     tasks_per_domain: Int = Field(default=100, ge=1, le=1000000)
@@ -63,7 +64,8 @@ class SynthesisStage(ApiModel):
     """Size of a generated database."""
     databases: S3Url | None = None
     """Folder with a folder for each domain (`retail/db.json`, `retail/policy.md`), in tau2-bench's
-    layout; domains that it lacks get generated worlds."""
+    layout; domains that it lacks get generated worlds. The folder of `my-library:library` is
+    `my-library.library` or, where that is missing, `library`."""
     endpoint: SynthesisEndpoint | None = None
     """Agents of a model make the data; without it procedural workers do, which need no model."""
 

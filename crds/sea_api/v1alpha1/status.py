@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.domains import LONGEST
 from sea_api.v1alpha1.types import Count, Int, Number, Percent, Timestamp
 
 Score = Annotated[Number, Field(ge=-1e9, le=1e9)]
@@ -89,7 +90,7 @@ class EvaluationResult(ApiModel):
 
     stage: str = Field(max_length=40)
     """Name of the evaluation stage."""
-    domain: str = Field(max_length=64)
+    domain: str = Field(max_length=LONGEST)
     """Domain, or `average` over all."""
     tasks: Count
     """Tasks evaluated."""

@@ -3,14 +3,14 @@
 import json
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from sea_devcluster.demo import curve, job, manifests, report, summary, watch
+from sea_devcluster.demo import curve, fresh_crd, job, manifests, report, summary, watch
 from sea_devcluster.demo.kubectl import Kubectl
 from sea_devcluster.demo.options import Options
 from sea_devcluster.demo.outcome import Outcome
@@ -58,7 +58,8 @@ def install(kubectl: Kubectl, target: Target) -> None:
     """CRD first, then the operator; both again is harmless."""
     kubectl.apply(manifests.crd_file())
     crd = "crd/seatrainingjobs.sea-operator.io"
-    kubectl.run("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS // 2}s")
+    wait = ("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS // 2}s")
+    fresh_crd.patiently(lambda: kubectl.run(*wait))
     for document in manifests.operator_objects(target.registry, target.tag):
         kubectl.apply_object(document)
 
@@ -73,7 +74,7 @@ def make_data(manifest: dict[str, Any], folder: Path) -> Path:
 def submit(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
     """Namespace, credentials, job: what a user would apply, in their order."""
     prepare(kubectl, manifest, target)
-    retry_while_initializing(lambda: kubectl.apply_object(manifest))
+    fresh_crd.patiently(lambda: kubectl.apply_object(manifest))
 
 
 def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
@@ -81,18 +82,6 @@ def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
     namespace = job.namespace(manifest)
     kubectl.apply_object({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.apply_object(job.credentials_secret(manifest, target.server))
-
-
-def retry_while_initializing(apply: Callable[[], None], attempts: int = 10) -> None:
-    """A new CRD answers 429 for about a second after it is Established."""
-    for attempt in range(attempts):
-        try:
-            return apply()
-        except Exception as error:
-            if "initializing" not in str(error) or attempt == attempts - 1:
-                raise
-            time.sleep(0.5)
-    return None
 
 
 @contextmanager

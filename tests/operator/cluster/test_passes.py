@@ -261,9 +261,18 @@ async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
         await world.force_delete_pods()
         now = {p["metadata"]["name"]: p["metadata"]["uid"] for p in await world.pods()}
         changed = {name for name in before if now.get(name, before[name]) != before[name]}
-        return changed == {"j-trainer-0", "j-trainer-1"}
+        return changed == {"j-trainer-0", "j-trainer-1"} and set(now) == set(before)
 
     await until(replaced)
+    pods = {pod["metadata"]["name"]: pod for pod in await world.pods()}
+    with_x = {
+        name
+        for name, pod in pods.items()
+        if {"name": "X", "value": "1"} in pod["spec"]["containers"][0]["env"]
+    }
+    assert with_x == {"j-trainer-0", "j-trainer-1"}
+    kept = {name for name in before if pods[name]["metadata"]["uid"] == before[name]}
+    assert kept == set(before) - with_x
 
 
 async def test_a_lost_token_is_made_anew_and_the_pods_with_it(world, reconcile, until):

@@ -210,13 +210,21 @@ async def test_deleted_children_come_back_and_a_deleted_job_takes_them_along(
         return uids.get("j-trainer") not in (None, live["metadata"]["uid"])
 
     await until(back)
+    again = await world.client.get(STATEFUL_SET, world.namespace, "j-trainer")
+    assert again["spec"]["replicas"] == live["spec"]["replicas"]
+    assert again["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
     await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
 
     async def nothing():
         secrets = await world.client.list(SECRET, world.namespace, "sea-operator.io/job=j")
         return not await world.sizes() and not secrets
 
-    await until(nothing)
+    # The garbage collector looks for new kinds of owners every 30 s.
+    await until(nothing, 60)
+    assert await world.sizes() == {}
+    assert await world.token() is None
+    kept = await world.client.get(SECRET, world.namespace, "s3")
+    assert "ownerReferences" not in kept["metadata"], "what isn't the operator's stays"
 
 
 async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(

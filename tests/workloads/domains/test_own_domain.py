@@ -1,15 +1,20 @@
 """A package's own domain joins by an entry point: the example of docs/adding-a-domain.md."""
 
 import json
-import shutil
-import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
+from aiohttp import web
+from pydantic import TypeAdapter
 
+from sea_api.v1alpha1.domains import Domain as DomainName
+from sea_api.v1alpha1.roles import PodTemplate
+from sea_testing import own_domain
+from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import main
 from sea_workloads.data import rl
 from sea_workloads.data.replay import replay
@@ -17,10 +22,11 @@ from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.base import Domain, ToolError
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import BrokenDomainError, UnknownDomainError
+from sea_workloads.evaluation.playing import service
+from sea_workloads.synthesis.procedural import workshops
 from sea_workloads.verify.verdict import verify
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "domain_library.py"
-DOCUMENT = EXAMPLE.parents[1] / "docs" / "adding-a-domain.md"
+DOCUMENT = own_domain.EXAMPLE.parents[1] / "docs" / "adding-a-domain.md"
 LEND = {"name": "lend_book", "arguments": {"card": "M1", "book": "B2"}}
 TABLES = {
     "members": {"M1": {"card": "M1", "loans": ["B1"]}, "M2": {"card": "M2", "loans": []}},
@@ -29,6 +35,7 @@ TABLES = {
         "B2": {"book": "B2", "title": "Letters and Lamps", "holder": None},
     },
 }
+NEEDING = ("coordinator", "rollout")
 Install = Callable[..., None]
 
 
@@ -36,28 +43,19 @@ Install = Callable[..., None]
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
     """Puts a distribution with entry points on the path, as pip would."""
 
-    def put(name: str, value: str) -> None:
-        shutil.copy(EXAMPLE, tmp_path / "domain_library.py")
-        info = tmp_path / "my_domains-1.0.dist-info"
-        info.mkdir()
-        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: my-domains\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{name} = {value}\n")
+    def put(name: str, value: str, distribution: str = "My_Library") -> None:
+        own_domain.write(tmp_path, distribution=distribution, point=f"{name} = {value}")
         monkeypatch.syspath_prepend(tmp_path)
-        forget()
-
-    def forget() -> None:
-        sys.modules.pop("domain_library", None)
-        registry._installed.cache_clear()
-        registry.get.cache_clear()
+        own_domain.forget()
 
     yield put
     monkeypatch.undo()
-    forget()
+    own_domain.forget()
 
 
 @pytest.fixture
 def library(install: Install) -> Domain:
-    install("library", "domain_library:Library")
+    install("library", "my_library.domain:Library")
     return registry.get("library")
 
 
@@ -67,10 +65,13 @@ def database(library: Domain) -> Database:
 
 
 def test_it_stands_beside_ours(library: Domain) -> None:
-    assert "library" in registry.names()
-    assert registry.get("library") is library
+    assert own_domain.NAME in registry.names()
+    assert registry.get("library") is registry.get(own_domain.NAME) is library
+    assert registry.full_name(library) == own_domain.NAME
+    assert not registry.is_ours(library)
+    assert registry.full_name(registry.get("retail")) == "retail"
     assert registry.get("retail").name == "retail"
-    assert len(EXAMPLE.read_text().splitlines()) < 100
+    assert len(own_domain.EXAMPLE.read_text().splitlines()) < 100
 
 
 def test_its_tools_work_and_refuse(library: Domain, database: Database) -> None:
@@ -127,7 +128,7 @@ def block(kind: str, number: int) -> str:
 
 
 def test_the_document_shows_what_runs(library: Domain) -> None:
-    assert block("python", 1) in EXAMPLE.read_text()
+    assert block("python", 1) in own_domain.EXAMPLE.read_text()
     shown = library.parse(block("json", 1).encode(), "db.json")
     assert shown.agent["members"]["M1"] == TABLES["members"]["M1"]
     described = rl.task(json.loads(block("json", 2)))
@@ -135,6 +136,11 @@ def test_the_document_shows_what_runs(library: Domain) -> None:
     assert verify(library, described, world, []).reward == 0.0
     world.call(LEND["name"], LEND["arguments"])
     assert verify(library, described, world, []).reward == 1.0
+    job = yaml.safe_load(block("yaml", 1))["spec"]
+    assert TypeAdapter(list[DomainName]).validate_python(job["domains"])[0] == own_domain.NAME
+    assert {PodTemplate.model_validate(job[role]["template"]).image for role in NEEDING} == {
+        f"registry.example/{role}-library:1" for role in NEEDING
+    }
     points = tomllib.loads(block("toml", 1))["project"]["entry-points"]
     assert list(points) == [registry.GROUP]
 
@@ -154,9 +160,9 @@ def test_its_worlds_are_made_by_the_same_command(library: Domain, tmp_path: Path
     ("name", "value", "reason"),
     [
         ("library", "nowhere:Library", "doesn't load: ModuleNotFoundError"),
-        ("library", "domain_library:Missing", "doesn't load: AttributeError"),
+        ("library", "my_library.domain:Missing", "doesn't load: AttributeError"),
         ("library", "builtins:dict", "isn't a domain: it has no tools, user_tools"),
-        ("books", "domain_library:Library", "must have that very name as its `name`"),
+        ("books", "my_library.domain:Library", "must have that very name as its `name`"),
     ],
 )
 def test_a_broken_one_is_a_sentence(install: Install, name: str, value: str, reason: str) -> None:
@@ -166,11 +172,123 @@ def test_a_broken_one_is_a_sentence(install: Install, name: str, value: str, rea
 
 
 def test_ours_cannot_be_replaced(install: Install) -> None:
-    install("retail", "domain_library:Library")
-    assert registry.get("retail").name == "retail"
-    assert len(registry.names()) == len(set(registry.names()))
+    ours = registry.get("retail")
+    install("retail", "my_library.domain:Library")
+    assert type(registry.get("retail")) is type(ours)
+    assert registry.is_ours(registry.get("retail"))
 
 
 def test_a_name_that_nobody_has() -> None:
     with pytest.raises(UnknownDomainError, match=r"no domain 'mars'; use one of airline, "):
         registry.get("mars")
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("her-library:library", r"Python package her-library, which is not installed here; inst"),
+        ("my-library:libary", r"brings no domain 'libary': its entry points .* are library; use"),
+        ("pydantic:library", r"pydantic is installed here, but .* entry points .* are none; use"),
+    ],
+)
+def test_what_a_full_name_lacks_is_said(install: Install, name: str, reason: str) -> None:
+    install("library", "my_library.domain:Library")
+    with pytest.raises(UnknownDomainError, match=reason) as refused:
+        registry.get(name)
+    assert str(refused.value).endswith(
+        "use one of airline, mock, my-library:library, retail, shop, telecom."
+    )
+
+
+def test_one_name_of_two_packages_takes_the_full_one(install: Install) -> None:
+    install("library", "my_library.domain:Library")
+    install("library", "my_library.domain:Library", "other")
+    with pytest.raises(UnknownDomainError, match="use my-library:library or other:library"):
+        registry.get("library")
+    mine, other = registry.get("my-library:library"), registry.get("other:library")
+    assert mine is not other
+    assert registry.full_name(other) == "other:library"
+
+
+def test_what_is_installed_later_is_found_without_a_restart(install: Install) -> None:
+    """A coordinator that waits looks again; nobody starts it anew for that."""
+    with pytest.raises(UnknownDomainError, match="not installed"):
+        registry.get(own_domain.NAME)
+    install("library", "my_library.domain:Library")
+    assert registry.get(own_domain.NAME).name == "library"
+
+
+@pytest.mark.parametrize("name", ["library", own_domain.NAME])
+def test_tasks_are_made_without_a_model(library: Domain, tmp_path: Path, name: str) -> None:
+    """`open_workshop` beside the domain; every row passes its own verification when it is made."""
+    out = tmp_path / "made"
+    sizes = ["--count", "40", "--worlds", "2", "--size", "small", "--out", str(out)]
+    assert main(["synth", "--domain", name, *sizes]) == 0
+    rows = [json.loads(line) for line in (out / "rl.jsonl").read_text().splitlines()]
+    assert len(rows) == 40
+    assert {row["domain"] for row in rows} == {own_domain.NAME}
+    assert {row["provenance"]["goals"][0] for row in rows} == {"borrow", "return"}
+    assert main(["data", "check", str(out / "rl.jsonl"), "--databases", str(out)]) == 0
+
+
+def test_a_broken_workshop_is_a_sentence(library: Domain, tmp_path: Path) -> None:
+    (tmp_path / "my_library" / "workshop.py").write_text("import nowhere\n")
+    with pytest.raises(
+        BrokenDomainError, match=r"my_library\.workshop doesn't load: ModuleNotFound"
+    ):
+        workshops.find(library)
+
+
+def test_a_builtin_name_of_another_package_gets_no_worker_of_ours(
+    install: Install, tmp_path: Path
+) -> None:
+    install("retail", "my_library.domain:Retail")
+    (tmp_path / "my_library" / "workshop.py").unlink()
+    with (tmp_path / "my_library" / "domain.py").open("a") as module:
+        module.write("\n\nclass Retail(Library):\n    name = 'retail'\n")
+    theirs = registry.get("my-library:retail")
+    assert registry.full_name(theirs) == "my-library:retail"
+    assert workshops.find(theirs) is None
+    assert workshops.find(registry.get("retail")) is not None
+
+
+def says(content: str, *calls: dict[str, Any]) -> Callable[[], web.Response]:
+    """A chat completion."""
+    made = [
+        {
+            "id": "x",
+            "type": "function",
+            "function": {"name": call["name"], "arguments": json.dumps(call["arguments"])},
+        }
+        for call in calls
+    ]
+    message = {"role": "assistant", "content": content, "tool_calls": made}
+    return lambda: web.json_response({"choices": [{"message": message}]})
+
+
+@pytest.mark.parametrize("row_says", ["library", own_domain.NAME])
+@pytest.mark.parametrize("asked", ["library", own_domain.NAME])
+async def test_sea_evaluate_plays_it(
+    library: Domain, tmp_path: Path, chat_server: Any, asked: str, row_says: str
+) -> None:
+    """With the scripted user and an endpoint that does the right thing."""
+    data = tmp_path / "data"
+    data.mkdir()
+    scenario = {"instructions": {"domain": row_says, "reason_for_call": "Lend me B2."}}
+    row = {
+        "id": "1",
+        "user_scenario": scenario,
+        "evaluation_criteria": json.dumps({"actions": [LEND], "reward_basis": ["DB"]}),
+        "db_path": "db.json",
+    }
+    (data / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    (data / "db.json").write_text(json.dumps(TABLES))
+    (data / "policy.md").write_text("Lend books.")
+    chat_server.answers = [says("Shall I?"), says("", LEND), says("Done.")]
+    request = service.Request(
+        asked, data, tmp_path / "out", Address(chat_server.url, "m"), trials=1
+    )
+    prepared = service.prepare(request)
+    await service.evaluate(request, prepared, lambda *_: None)
+    results = service.finish(prepared)["results"]
+    assert (results[0]["domain"], results[0]["passHat1"]) == (own_domain.NAME, 100.0)

@@ -1,153 +1,26 @@
 """tau2-bench behind our interface, shown with a small package that has tau2-bench's interface."""
 
-import importlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from sea_testing import fake_tau2
+from sea_testing.fake_tau2 import FILES, ON, REGISTRY, forget
 from sea_workloads.data import rl
 from sea_workloads.data.replay import replay
 from sea_workloads.domains import initial, registry
 from sea_workloads.domains.base import Domain, Kind, ToolError, UnknownAssertionError
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
-from sea_workloads.verify.verdict import verify
-
-MESSAGE = """
-from pydantic import BaseModel
-class ToolCall(BaseModel):
-    id: str = ""
-    name: str
-    arguments: dict
-    requestor: str = "assistant"
-class ToolMessage(BaseModel):
-    content: str
-    error: bool = False
-"""
-TASKS = """
-from pydantic import BaseModel
-class EnvFunctionCall(BaseModel):
-    env_type: str
-    func_name: str
-    arguments: dict
-class InitializationData(BaseModel):
-    agent_data: dict | None = None
-    user_data: dict | None = None
-"""
-REGISTRY = """
-import json
-from enum import Enum
-from pydantic import BaseModel, ConfigDict
-from tau2.data_model.message import ToolMessage
-
-class ToolType(Enum):
-    READ = "read"
-    WRITE = "write"
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-class Lamps(Strict):
-    lamps: dict[str, bool] = {"hall": False}
-
-class Room(Strict):
-    seen: dict[str, bool] = {"light": False}
-
-class Tool:
-    def __init__(self, name, **arguments):
-        properties = {key: {"type": kind} for key, kind in arguments.items()}
-        parameters = {"properties": properties, "required": list(arguments), "type": "object"}
-        function = {"name": name, "description": f"Does {name}.", "parameters": parameters}
-        self.name, self.openai_schema = name, {"type": "function", "function": function}
-
-class Kit:
-    def __init__(self, db):
-        self.db = db
-    def tool_type(self, name):
-        return self.types[name]
-
-class Desk(Kit):
-    types = {"switch": ToolType.WRITE}
-    def switch(self, lamp, on):
-        if lamp not in self.db.lamps:
-            raise ValueError(f"Lamp {lamp} not found")
-        self.db.lamps[lamp] = on
-        return {"lamp": lamp, "on": on}
-    def break_lamps(self):
-        self.db.lamps.clear()
-    def assert_on(self, lamp):
-        return self.db.lamps[lamp]
-
-class Guest(Kit):
-    types = {"look": ToolType.READ}
-    def look(self):
-        return "light" if self.db.seen["light"] else "dark"
-
-class Environment:
-    def __init__(self, db=None, user_db=None):
-        self.tools, self.user_tools = Desk(db or Lamps()), Guest(user_db or Room())
-    def get_policy(self):
-        return "Switch lamps."
-    def get_tools(self):
-        return [Tool("switch", lamp="string", on="boolean")]
-    def get_user_tools(self):
-        return [Tool("look")]
-    def sync_tools(self):
-        self.user_tools.db.seen["light"] = any(self.tools.db.lamps.values())
-    def get_response(self, call):
-        kit = self.user_tools if call.requestor == "user" else self.tools
-        try:
-            if call.name not in kit.types:
-                raise ValueError(f"Tool {call.name!r} not found.")
-            result = getattr(kit, call.name)(**call.arguments)
-            self.sync_tools()
-        except Exception as error:
-            return ToolMessage(content=f"Error: {error}", error=True)
-        return ToolMessage(content=result if isinstance(result, str) else json.dumps(result))
-    def run_env_function_call(self, call):
-        kit = self.user_tools if call.env_type == "user" else self.tools
-        result = getattr(kit, call.func_name)(**call.arguments)
-        self.sync_tools()
-        return result
-    def set_state(self, data, actions, history):
-        if data.agent_data:
-            raw = self.tools.db.model_dump()
-            raw["lamps"] |= data.agent_data["lamps"]
-            self.tools.db = type(self.tools.db).model_validate(raw)
-        self.sync_tools()
-
-class Registry:
-    def get_env_constructor(self, name):
-        return {"lamps": Environment}[name]
-
-registry = Registry()
-"""
-ON = {"name": "switch", "arguments": {"lamp": "hall", "on": True}}
-FILES = {
-    "tau2/__init__.py": "",
-    "tau2/data_model/__init__.py": "",
-    "tau2/data_model/message.py": MESSAGE,
-    "tau2/data_model/tasks.py": TASKS,
-    "tau2/registry.py": REGISTRY,
-}
-
-
-def forget() -> None:
-    for name in [name for name in sys.modules if name.partition(".")[0] == "tau2"]:
-        del sys.modules[name]
-    registry.get.cache_clear()
-    importlib.invalidate_caches()
+from sea_workloads.evaluation.playing.tasks import Folder
+from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 
 
 def install(folder: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+    fake_tau2.write(folder, files)
     monkeypatch.syspath_prepend(folder)
     forget()
 
@@ -229,6 +102,31 @@ def test_a_broken_database_is_a_sentence(lamps: Domain) -> None:
 def test_a_domain_that_it_has_not(lamps: Domain) -> None:
     with pytest.raises(UnknownDomainError, match=r"no domain for tau2:sofas"):
         registry.get("tau2:sofas")
+
+
+def test_rows_of_its_bare_name_are_checked_against_it(lamps: Domain, tmp_path: Path) -> None:
+    """Assertions that only tau2 knows; a folder of tau2's layout that has the bare name."""
+    criteria = {"env_assertions": [{"func_name": "assert_off"}], "reward_basis": ["ENV_ASSERTION"]}
+    row = {"id": "1", "domain": "tau2:lamps", "evaluation_criteria": criteria}
+    with pytest.raises(UnverifiableTaskError, match=r"assert_off.*tau2:lamps doesn't have"):
+        check_verifiable(rl.task(row))
+    folder = tmp_path / "data" / "lamps"
+    folder.mkdir(parents=True)
+    (folder / "tasks.json").write_text('[{"id": "1", "evaluation_criteria": {}}]')
+    found = Folder(tmp_path / "data", lamps)
+    assert found.root == folder
+    assert [task.domain for task in found.tasks()] == ["tau2:lamps"]
+
+
+def test_data_of_its_own_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = REGISTRY.replace("db or Lamps()", "open('/nowhere/db.json')")
+    install(tmp_path, {**FILES, "tau2/registry.py": broken}, monkeypatch)
+    try:
+        with pytest.raises(UnknownDomainError, match=r"can't open .*nowhere.*TAU2_DATA_DIR"):
+            registry.get("tau2:lamps")
+    finally:
+        monkeypatch.undo()
+        forget()
 
 
 @pytest.mark.parametrize("files", [{}, {"tau2/__init__.py": "chemistry = True"}])

@@ -208,5 +208,7 @@ def test_tasks_on_a_world_replay_by_the_command(
 
 def test_a_domain_without_a_world_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry, "get", lambda _: json.JSONDecoder())
-    with pytest.raises(NoWorldError, match=r"The domain mars ships no world: write make"):
+    with pytest.raises(
+        NoWorldError, match=r"The domain mars ships no world: give .*, or write make"
+    ):
         worlds.make("mars", Size.SMALL, 0)

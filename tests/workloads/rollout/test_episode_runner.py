@@ -218,6 +218,14 @@ async def test_a_user_endpoint_that_fails_is_no_verdict(
     assert "The user has no reply" in result.error
 
 
+async def test_a_domain_that_the_pods_lack_is_no_verdict(run: Any) -> None:
+    """The coordinator's image may hold a package that the rollout's doesn't."""
+    result = await run("Hello.", LEAVES_AT_ONCE, domain="my-library:library")
+    assert result.reward is None
+    assert "Python package my-library, which is not installed here" in result.error
+    assert "spec.rollout.template.image" in result.error
+
+
 async def test_cancelled_episodes_end(run: Any) -> None:
     """A pod that shuts down cancels its episodes; none may turn that into a result."""
 

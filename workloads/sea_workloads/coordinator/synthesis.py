@@ -10,6 +10,7 @@ import json
 import logging
 from pathlib import Path
 
+from sea_api.v1alpha1.domains import bare, file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
 from sea_api.wire.desired import Desired
@@ -125,9 +126,9 @@ def _order(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> 
     given = block(stage)
     data: dict[str, str] = {}
     for domain in desired.spec.domains if given.databases else []:
-        source = urls.folder(urls.join(given.databases or "", domain))
-        if store.list(source):
-            target = folder / "given" / domain
+        source = _given(store, given.databases or "", domain)
+        if source is not None:
+            target = folder / "given" / file_name(domain)
             target.mkdir(parents=True, exist_ok=True)
             store.download_folder(source, target)
             data[domain] = str(target)
@@ -147,11 +148,18 @@ def _order(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> 
     )
 
 
+def _given(store: ObjectStore, databases: str, domain: str) -> str | None:
+    """The user's folder for a domain: by its full name, or by its bare one. Blocking."""
+    names = dict.fromkeys([file_name(domain), bare(domain)])
+    folders = (urls.folder(urls.join(databases, name)) for name in names)
+    return next((folder for folder in folders if store.list(folder)), None)
+
+
 def _upload(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> None:
     """All data sets, then `DONE.json`. Blocking; safe to repeat."""
     reports = {}
     for domain in desired.spec.domains:
-        made = folder / "made" / domain
+        made = folder / "made" / file_name(domain)
         target = sources.made_folder(desired.run_url, stage.name, domain)
         for path in sorted(made.rglob("*")):
             if path.is_file() and not path.name.startswith("."):

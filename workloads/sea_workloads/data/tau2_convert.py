@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sea_api.v1alpha1.domains import bare
 from sea_workloads.data import rows, tau2
 from sea_workloads.data.task import Task
 from sea_workloads.data.tau2_dialogues import play, without_judge
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import UnknownDomainError
+from sea_workloads.domains.tau2_plugin import PREFIX
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
 
@@ -32,7 +34,11 @@ def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Conver
     Raises DatabaseError or RowError saying what is missing or wrong in the folder.
     """
     if domain.policy_file is None:
-        raise UnknownDomainError(f"tau2-bench has no domain {domain.name}: use `sea data shop`.")
+        raise UnknownDomainError(
+            f"The rows that are made for {bare(domain.name)} serve {domain.name} too: name that."
+            if domain.name.startswith(PREFIX)
+            else f"tau2-bench has no domain {domain.name}: use `sea data shop`."
+        )
     database = tau2.database(folder, domain)
     source = tau2.find(folder, "db")
     assert source is not None, "tau2.database has read it"

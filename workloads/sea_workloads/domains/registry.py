@@ -5,25 +5,35 @@ A package of its own joins by an entry point, without a change here:
     [project.entry-points."sea_workloads.domains"]
     library = "my_package.library:Library"
 
-`sea data`, synthesis, training and evaluation find it by that name. See docs/adding-a-domain.md.
-tau2-bench itself, where it is installed, has the names `tau2:airline`, `tau2:retail`, ...
+A job finds it as `my-package:library` (PACKAGE:NAME); the commands of `sea` also take `library`
+alone. See docs/adding-a-domain.md. tau2-bench itself, where it is installed, has the names
+`tau2:airline`, `tau2:retail`, ...
 """
 
-from collections.abc import Callable
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 
-from sea_workloads.domains import tau2_plugin
+from sea_api.v1alpha1.domains import bare
+from sea_workloads.domains import installed, tau2_plugin
 from sea_workloads.domains.airline.domain import Airline
 from sea_workloads.domains.base import Domain
+from sea_workloads.domains.installed import GROUP, BrokenDomainError, UnknownDomainError
 from sea_workloads.domains.mock.domain import Mock
 from sea_workloads.domains.retail.domain import Retail
 from sea_workloads.domains.shop.domain import Shop
 from sea_workloads.domains.telecom.domain import Telecom
 
-GROUP = "sea_workloads.domains"
+__all__ = [
+    "GROUP",
+    "BrokenDomainError",
+    "UnknownDomainError",
+    "forget",
+    "full_name",
+    "get",
+    "is_ours",
+    "names",
+]
 
-_DOMAINS: dict[str, Callable[[], Domain]] = {
+_DOMAINS: dict[str, type[Domain]] = {
     "airline": Airline,
     "mock": Mock,
     "retail": Retail,
@@ -31,29 +41,10 @@ _DOMAINS: dict[str, Callable[[], Domain]] = {
     "telecom": Telecom,
 }
 
-_NEEDED = (
-    "tools",
-    "user_tools",
-    "assertions",
-    "max_bad_turns",
-    "policy_file",
-    "system_prompt",
-    "parse",
-    "open",
-)
-
-
-class UnknownDomainError(ValueError):
-    """A name that no domain has."""
-
-
-class BrokenDomainError(UnknownDomainError):
-    """An installed package names a domain that can't be loaded, or that is none."""
-
 
 @cache
 def get(name: str) -> Domain:
-    """The domain of that name, made once.
+    """The domain of that name, made once, whether it is asked for by full or by bare name.
 
     Raises UnknownDomainError naming those that exist, BrokenDomainError for a package's domain
     that doesn't load. Ours come first: no package can replace one of them.
@@ -62,15 +53,42 @@ def get(name: str) -> Domain:
         return _DOMAINS[name]()
     if name.startswith(tau2_plugin.PREFIX):
         return _tau2(name)
-    point = _installed().get(name)
-    if point is None:
-        raise UnknownDomainError(f"There is no domain {name!r}; use one of {', '.join(names())}.")
-    return _load(point)
+    full = installed.find(name)
+    if full is None:
+        reason = installed.why_not(name) if ":" in name else f"There is no domain {name!r};"
+        raise UnknownDomainError(f"{reason} use one of {', '.join(names())}.")
+    return installed.load(full) if name == full else get(full)
 
 
 def names() -> list[str]:
-    """All domains, sorted. Nothing of an installed package is imported for this."""
-    return sorted({*_DOMAINS, *_installed()})
+    """All domains by full name, sorted. Nothing of an installed package is imported for this."""
+    return sorted({*_DOMAINS, *installed.points()})
+
+
+def is_ours(domain: Domain) -> bool:
+    """Whether it is built in; a package may bring one of the same `name`."""
+    return type(domain) is _DOMAINS.get(domain.name)
+
+
+def full_name(domain: Domain) -> str:
+    """`PACKAGE:NAME` of another package's domain, the name of ours."""
+    if is_ours(domain) or domain.name.startswith(tau2_plugin.PREFIX):
+        return domain.name
+    own = (full for full in installed.points() if bare(full) == domain.name)
+    return next((full for full in own if _opens(full, domain)), domain.name)
+
+
+def forget() -> None:
+    """Looks at the installed packages anew."""
+    installed.points.cache_clear()
+    get.cache_clear()
+
+
+def _opens(name: str, domain: Domain) -> bool:
+    try:
+        return get(name) is domain
+    except UnknownDomainError:
+        return False
 
 
 def _tau2(name: str) -> Domain:
@@ -78,22 +96,3 @@ def _tau2(name: str) -> Domain:
         return tau2_plugin.domain(name)
     except tau2_plugin.Tau2UnavailableError as error:
         raise UnknownDomainError(str(error)) from error
-
-
-@cache
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def _load(point: EntryPoint) -> Domain:
-    where = f"The domain {point.name!r} of an installed package ({point.value})"
-    try:
-        domain: Domain = point.load()()
-    except Exception as error:
-        raise BrokenDomainError(f"{where} doesn't load: {error!r}. Fix or remove it.") from error
-    missing = [part for part in _NEEDED if not hasattr(domain, part)]
-    if missing:
-        raise BrokenDomainError(f"{where} isn't a domain: it has no {', '.join(missing)}.")
-    if getattr(domain, "name", None) != point.name:
-        raise BrokenDomainError(f"{where} must have that very name as its `name`.")
-    return domain

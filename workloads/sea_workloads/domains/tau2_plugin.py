@@ -43,7 +43,13 @@ def domain(name: str) -> "Tau2Domain":
         ) from error
     except (KeyError, AttributeError) as error:
         raise Tau2UnavailableError(f"tau2-bench has no domain for {name}: {error}.") from error
-    return Tau2Domain(name, constructor)
+    try:
+        return Tau2Domain(name, constructor)
+    except Exception as error:
+        raise Tau2UnavailableError(
+            f"tau2-bench can't open its domain for {name}: {error}. It reads its own data folder "
+            "(TAU2_DATA_DIR); put the data there."
+        ) from error
 
 
 class Tau2Domain:

@@ -7,15 +7,13 @@ A domain's world is `make(size, seed) -> World` in `world.py` beside the module 
 that very module). The same arguments give the same world, on every machine.
 """
 
-import importlib
 import json
 import random
-import types
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import resources
 
-from sea_workloads.domains import registry
+from sea_workloads.domains import beside, registry
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.overlay import Tables
 
@@ -43,8 +41,14 @@ class NoWorldError(ValueError):
 
 def make(domain: str, size: Size | str, seed: int) -> World:
     """The world of that domain, size and seed; raises UnknownDomainError or NoWorldError."""
-    module = _module(domain)
-    made: World = module.make(Size(size), seed)
+    found = registry.get(domain)
+    maker = beside.find(found, "world", "make")
+    if maker is None:
+        raise NoWorldError(
+            f"The domain {domain} ships no world: give a folder with its databases, or write "
+            f"make(size, seed) in the module {beside.places(found, 'world')[0]}."
+        )
+    made: World = maker(Size(size), seed)
     return made
 
 
@@ -72,21 +76,3 @@ def shipped(package: str, name: str) -> str:
 
 def _json(tables: Tables) -> str:
     return json.dumps(tables, indent=1) + "\n"
-
-
-def _module(domain: str) -> types.ModuleType:
-    home = type(registry.get(domain)).__module__
-    package = home.rpartition(".")[0]
-    places = (f"{package}.world", home) if package else (home,)
-    for name in places:
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            if error.name != name:
-                raise
-            continue
-        if hasattr(module, "make"):
-            return module
-    raise NoWorldError(
-        f"The domain {domain} ships no world: write make(size, seed) in the module {places[0]}."
-    )

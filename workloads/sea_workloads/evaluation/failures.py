@@ -52,7 +52,8 @@ MEANINGS = {
     Failure.LOOP: "The agent repeated the very same turn.",
     Failure.CONTEXT_FULL: "The context or a turn's token limit was reached.",
     Failure.TOO_MANY_TURNS: "The limit of turns was reached.",
-    Failure.USER_GAVE_UP: "The user left while the agent was still asking, or was out of scope.",
+    Failure.USER_GAVE_UP: "The user left while the agent was still asking, was out of scope, or "
+    "called tools of its own without end.",
     Failure.TOOL_ERRORS: "The last tool call of the agent was refused, and it did not recover.",
     Failure.WRONG_DATABASE: "The end state is not what the expected actions leave behind.",
     Failure.MISSING_COMMUNICATION: "The agent did not say what the task asks to be said.",

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from sea_api.v1alpha1.domains import LONGEST
 from sea_workloads.data import lines
 from sea_workloads.data.errors import RowError
 from sea_workloads.evaluation import passk
@@ -80,8 +81,6 @@ _NAMES = {
     "database": "database",
     "transcript": "transcript",
 }
-_LONGEST_NAME = 64
-"""As in status."""
 _TEXTS = ("task", "row", "error", "stop", "request", "database")
 _NUMBERS = ("trial", "seed", "turns", "generatedTokens", "weightVersion", "attempts", "seconds")
 _FRACTIONS = ("weightVersion", "seconds")
@@ -102,8 +101,8 @@ def description(task: Mapping[str, Any]) -> dict[str, Any]:
 def from_row(row: Mapping[str, Any]) -> EpisodeRecord:
     """A parsed line; raises RowError naming the field. Absent fields keep their defaults."""
     domain, reward = row.get("domain"), row.get("reward")
-    if not isinstance(domain, str) or not 0 < len(domain) <= _LONGEST_NAME:
-        raise RowError("domain", f"must be a string of 1 to {_LONGEST_NAME} characters")
+    if not isinstance(domain, str) or not 0 < len(domain) <= LONGEST:
+        raise RowError("domain", f"must be a string of 1 to {LONGEST} characters")
     if reward is not None and not isinstance(reward, int | float):
         raise RowError("reward", "must be a number or null")
     texts = {name: str(row[name]) for name in _TEXTS if row.get(name) is not None}

@@ -26,11 +26,12 @@ class Databases:
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._worlds: OrderedDict[tuple[str, str], asyncio.Future[World]] = OrderedDict()
+        self._worlds: OrderedDict[tuple[int, str], asyncio.Future[World]] = OrderedDict()
 
     async def world(self, domain: Domain, url: str) -> World:
         """Raises StoreError, or DatabaseError where the file can't be read."""
-        key = (domain.name, url)
+        # Two packages may call their domains alike; the registry keeps each for good.
+        key = (id(domain), url)
         future = self._worlds.get(key)
         if future is None:
             future = asyncio.ensure_future(asyncio.to_thread(self._load, domain, url))

@@ -62,6 +62,9 @@ EXPECTED = (
 """What a job's data, its engines and its store may do; anything else is a bug and logs a trace."""
 
 
+_WHERE = "What counts is the image of the rollout pods (spec.rollout.template.image)."
+
+
 @dataclass(frozen=True)
 class Identity:
     """Who runs: this pod, and this start of its worker."""
@@ -97,6 +100,8 @@ class EpisodeRunner:
             verdict = await self._scoring.verdict(
                 lease, domain, task, environment, episode.transcript, stop
             )
+        except UnknownDomainError as error:
+            return self._unjudged(lease, f"{error} {_WHERE}", started)
         except EXPECTED as error:
             return self._unjudged(lease, f"{error}", started)
         except Exception as error:

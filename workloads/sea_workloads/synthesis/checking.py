@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from sea_workloads.data import rl
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, Environment, UnknownAssertionError
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.initial import InitialStateError
@@ -49,6 +50,8 @@ TASK_FAULTS = (
 def check(world: World, given: Proposal, identity: str) -> Made | Failure:
     """Rows where task, function and dialogue agree with each other; else who is to blame."""
     row = rows.task_row(identity, given, world.db_path)
+    if not registry.is_ours(world.domain):
+        row["domain"] = registry.full_name(world.domain)
     try:
         task = rl.task(row)
         function = task_function(world, task)

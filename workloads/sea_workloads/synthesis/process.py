@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from sea_api.v1alpha1.domains import file_name
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
@@ -82,7 +83,7 @@ class Order:
         )
         return Request(
             settings,
-            Path(self.folder) / domain,
+            Path(self.folder) / file_name(domain),
             data=Path(self.data[domain]) if domain in self.data else None,
             worlds=self.worlds,
             size=Size(self.size),

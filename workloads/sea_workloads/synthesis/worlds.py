@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api.v1alpha1.domains import file_name
 from sea_workloads.data import tau2
+from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.domains.worlds import Size, files, make
@@ -48,7 +50,7 @@ def made(domain: Domain, count: int, size: Size, seed: int) -> list[World]:
 
 
 def _made(domain: Domain, size: Size, seed: int, number: int, count: int) -> World:
-    found = files(make(domain.name, size, seed + number))
+    found = files(make(registry.full_name(domain), size, seed + number))
     user = found.get("user_db.json")
     return build(
         domain,
@@ -67,7 +69,7 @@ def build(
     part: str = "",
 ) -> World:
     """From file names and bytes. The files lie in a folder of the domain's own, and its `part`."""
-    folder = f"databases/{domain.name}{'/' if part else ''}{part}"
+    folder = f"databases/{file_name(domain.name)}{'/' if part else ''}{part}"
     kept = {f"{folder}/{name}": body for name, body in ((data, user) if user else (data,))}
     if policy is not None and domain.policy_file is not None:
         kept[f"{folder}/{domain.policy_file}"] = policy.encode()

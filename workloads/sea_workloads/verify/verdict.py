@@ -58,10 +58,11 @@ def check_verifiable(task: Task, *, judged: bool = False) -> None:
 
 
 def _check_initial_state(task: Task) -> None:
-    if task.domain not in registry.names():
+    domain = _known(task)
+    if domain is None:
         return
     try:
-        initial.check(registry.get(task.domain), task.initial_state)
+        initial.check(domain, task.initial_state)
     except initial.InitialStateError as error:
         raise UnverifiableTaskError(
             f"Task {task.key} has an initial_state that can't be set up: {error}"
@@ -69,15 +70,24 @@ def _check_initial_state(task: Task) -> None:
 
 
 def _check_assertions(task: Task) -> None:
-    if task.domain not in registry.names() or "ENV_ASSERTION" not in task.criteria.reward_basis:
+    domain = _known(task)
+    if domain is None or "ENV_ASSERTION" not in task.criteria.reward_basis:
         return
-    known = registry.get(task.domain).assertions
+    known = domain.assertions
     for assertion in task.criteria.env_assertions:
         if assertion.func_name not in known:
             raise UnverifiableTaskError(
                 f"Task {task.key} asks for the assertion {assertion.func_name!r}, which the domain "
                 f"{task.domain} doesn't have (it has {', '.join(sorted(known)) or 'none'})."
             )
+
+
+def _known(task: Task) -> Domain | None:
+    """The task's domain; whoever opens an episode says what is wrong where there is none."""
+    try:
+        return registry.get(task.domain)
+    except registry.UnknownDomainError:
+        return None
 
 
 def verify(

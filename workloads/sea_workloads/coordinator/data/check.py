@@ -15,7 +15,7 @@ from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
 from sea_api.wire.state import Problem
-from sea_workloads.coordinator.data import sources
+from sea_workloads.coordinator.data import domains, sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
@@ -68,7 +68,7 @@ def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> C
         StoreError: the store could not be asked.
     """
     spec, missing = desired.spec, sources.still_to_make(desired, made)
-    _require_domains(spec)
+    domains.require(spec, made)
     skipped: Counter[str] = Counter()
     skip = _skip(spec, skipped)
     tasks = {
@@ -84,14 +84,6 @@ def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> C
 
 def _distinct(files: Iterator[str]) -> list[str]:
     return list(dict.fromkeys(files))
-
-
-def _require_domains(spec: Spec) -> None:
-    for name in spec.domains:
-        try:
-            registry.get(name)
-        except registry.UnknownDomainError as error:
-            raise DataProblem("UnknownDomain", f"spec.domains: {error}") from error
 
 
 def _skip(spec: Spec, skipped: Counter[str]) -> SkipRow:

@@ -7,6 +7,8 @@ from typing import Any
 from sea_workloads.coordinator.data.problems import RowProblem
 from sea_workloads.data import paths, rl
 from sea_workloads.data.errors import RowError
+from sea_workloads.data.task import Task
+from sea_workloads.domains import naming
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
 
@@ -17,8 +19,9 @@ class TaskRow:
     file: str
     line: int
     domain: str
+    """As `spec.domains` names it."""
     task: dict[str, Any]
-    """The row with `evaluation_criteria` parsed."""
+    """The row with `evaluation_criteria` parsed, and the domain by that very name."""
     database: str | None
     """`s3://` address; None where the domain makes its own."""
 
@@ -40,15 +43,11 @@ def task_row(
         database = _database(task.db_path, databases)
     except RowError as error:
         raise row_problem(error.at(file, line)) from error
-    if task.domain not in domains:
-        raise RowProblem(
-            "UnknownDomain",
-            file,
-            line,
-            f"the row belongs to the domain '{task.domain}', but spec.domains lists "
-            f"{', '.join(sorted(domains))}. Add the domain there or remove the row.",
-        )
-    return TaskRow(file, line, task.domain, dict(task.row), database)
+    try:
+        domain = naming.meant(task.domain, domains)
+    except naming.UnlistedDomainError as error:
+        raise RowProblem("UnknownDomain", file, line, str(error)) from error
+    return TaskRow(file, line, domain, _named(task, domain), database)
 
 
 def require_verifiable(row: TaskRow, *, judged: bool) -> None:
@@ -65,6 +64,11 @@ def row_problem(error: RowError) -> RowProblem:
     field = f"{error.field} " if error.field else "the row "
     message = f"{field}{error.reason}. Correct or remove the line."
     return RowProblem(reason, error.file, error.line, message)
+
+
+def _named(task: Task, domain: str) -> dict[str, Any]:
+    """The row, which says by its field `domain` whose it is where it used another name for it."""
+    return dict(task.row) if task.domain == domain else {**task.row, "domain": domain}
 
 
 def _database(path: str | None, databases: str | None) -> str | None:

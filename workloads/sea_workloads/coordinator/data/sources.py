@@ -1,12 +1,13 @@
 """Where a stage's data come from: the spec's files, and what Synthesis stages before it have made.
 
-A Synthesis stage leaves one data set a domain under `stages/<stage>/data/<domain>/`: task and
-dialogue files, and the databases that the tasks name, relative to that folder. A stage that names
-files of its own reads those only.
+A Synthesis stage leaves one data set a domain under `stages/<stage>/data/<domain>/` (the name as
+`file_name` spells it): task and dialogue files, and the databases that the tasks name, relative to
+that folder. A stage that names files of its own reads those only.
 """
 
 from collections.abc import Collection, Iterator
 
+from sea_api.v1alpha1.domains import file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.desired import Desired
@@ -16,7 +17,8 @@ from sea_workloads.synthesis.output import DIALOGUES, TASKS
 
 def made_folder(run_url: str, stage: str, domain: str = "") -> str:
     """Folder of a Synthesis stage's data, or of one domain's data set in it."""
-    return urls.join(run_url, "stages", stage, "data", *([domain] if domain else []))
+    parts = [file_name(domain)] if domain else []
+    return urls.join(run_url, "stages", stage, "data", *parts)
 
 
 def task_files(desired: Desired, stage: Stage) -> list[str]:

@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from sea_api.v1alpha1.domains import bare, file_name
 from sea_workloads.data import compression, database_files, paths, rl, source, tau2
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
+from sea_workloads.domains import naming, registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError, user_files
 from sea_workloads.evaluation.playing.errors import EvaluationError
@@ -42,9 +44,9 @@ class Folder:
 
     def __init__(self, root: Path, domain: Domain, file: Path | None = None) -> None:
         """`file` names the task file where the folder has several or an unusual one."""
-        inner = root / domain.name
-        self.root = inner if not (root / "tasks.json").is_file() and inner.is_dir() else root
         self._domain, self._file = domain, file
+        self._name = registry.full_name(domain)
+        self.root = root if (root / "tasks.json").is_file() else _inner(root, self._name)
         self._worlds: dict[str, World] = {}
 
     @property
@@ -57,17 +59,17 @@ class Folder:
         Raises EvaluationError, RowError or DataFileError.
         """
         if self.is_tau2:
-            return tau2.tasks(self.root, self._domain.name)
+            return tau2.tasks(self.root, self._name)
         file = self._file or self._find()
-        rows = rl.read(source.lines(str(file)), file.name, self._domain.name)
+        rows = rl.read(source.lines(str(file)), file.name, self._name)
         found = []
         for row in rows:
             if isinstance(row, RowError):
                 raise row
-            if row.domain == self._domain.name:
-                found.append(row)
+            if _means(row.domain, self._name):
+                found.append(_named(row, self._name))
         if not found:
-            raise EvaluationError(f"The file {file} has no task of the domain {self._domain.name}.")
+            raise EvaluationError(f"The file {file} has no task of the domain {self._name}.")
         return found
 
     def world(self, task: Task) -> World:
@@ -124,6 +126,26 @@ class Folder:
             f"The folder {self.root} has neither tasks.json nor any of {', '.join(NAMES)}: name "
             "the task file with --tasks."
         )
+
+
+def _inner(root: Path, name: str) -> Path:
+    """The domain's folder in a folder of several domains, where it is one."""
+    inner = (root / part for part in (file_name(name), bare(name)))
+    return next((folder for folder in inner if folder.is_dir()), root)
+
+
+def _means(said: str, name: str) -> bool:
+    try:
+        return naming.meant(said, [name]) == name
+    except naming.UnlistedDomainError:
+        return False
+
+
+def _named(task: Task, name: str) -> Task:
+    """The task, which from here on calls its domain by the full name."""
+    if task.domain == name:
+        return task
+    return replace(task, domain=name, row={**task.row, "domain": name})
 
 
 def read_database(domain: Domain, path: Path) -> Database:

@@ -1,7 +1,8 @@
-"""Workers by domain. Adding one means adding a line here."""
+"""Workers by domain: ours, and those that other packages have beside their domains."""
 
 from collections.abc import Callable
 
+from sea_workloads.domains import beside, registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import UnknownDomainError
@@ -11,7 +12,9 @@ from sea_workloads.synthesis.procedural.shop import ShopWorkshop
 from sea_workloads.synthesis.procedural.telecom.workshop import TelecomWorkshop
 from sea_workloads.synthesis.proposal import Workshop
 
-_WORKSHOPS: dict[str, Callable[[Domain, Database], Workshop]] = {
+Open = Callable[[Domain, Database], Workshop]
+
+_WORKSHOPS: dict[str, Open] = {
     "airline": AirlineWorkshop,
     "retail": RetailWorkshop,
     "shop": ShopWorkshop,
@@ -20,16 +23,23 @@ _WORKSHOPS: dict[str, Callable[[Domain, Database], Workshop]] = {
 
 
 def names() -> list[str]:
-    """Domains that need no model, sorted."""
+    """Built-in domains that need no model, sorted."""
     return sorted(_WORKSHOPS)
+
+
+def find(domain: Domain) -> Open | None:
+    """What opens the domain's worker, `open_workshop` of its package; None where it has none."""
+    if registry.is_ours(domain):
+        return _WORKSHOPS.get(domain.name)
+    return beside.find(domain, "workshop", "open_workshop")
 
 
 def open_workshop(domain: Domain, database: Database) -> Workshop:
     """The domain's worker over a database; raises UnknownDomainError where there is none."""
-    make = _WORKSHOPS.get(domain.name)
-    if make is None:
+    made = find(domain)
+    if made is None:
         raise UnknownDomainError(
             f"The domain {domain.name} has no procedural worker ({', '.join(names())} have): "
             "give --endpoint and --model, so that a model makes its tasks."
         )
-    return make(domain, database)
+    return made(domain, database)

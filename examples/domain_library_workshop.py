@@ -1,0 +1,71 @@
+"""Makes tasks of the library without a model: `workshop.py` beside the module of its domain.
+
+The desk runs the tools for real, so expected actions and dialogue agree with the database.
+"""
+
+import random
+from collections.abc import Sequence
+
+from sea_workloads.domains.base import Domain
+from sea_workloads.domains.database import Database
+from sea_workloads.domains.overlay import Record
+from sea_workloads.synthesis.desk import Desk
+from sea_workloads.synthesis.plan import Plan, ToolMode
+from sea_workloads.synthesis.proposal import NothingFitsError, Proposal
+from sea_workloads.users.base import Signal
+
+MOST_BOOKS = 3
+
+
+class LibraryWorkshop:
+    goals: Sequence[str] = ("borrow", "return")
+    most_goals = 1
+
+    def __init__(self, domain: Domain, database: Database) -> None:
+        self._domain, self._database = domain, database
+
+    def fits(self, goals: Sequence[str]) -> bool:
+        return len(goals) == 1
+
+    def propose(self, plan: Plan, rng: random.Random) -> Proposal:
+        borrows = plan.goals[0] == "borrow"
+        member, book = self._pair(borrows, rng)
+        named = f"book {book['book']}" if plan.mode is ToolMode.GIVEN else f"'{book['title']}'"
+        wish = f"{'borrow' if borrows else 'return'} {named}"
+        desk = Desk(self._domain.open(self._database))
+        desk.user(f"Hello, I want to {wish}.")
+        desk.agent("What is your card number?")
+        desk.user(f"My card number is {member['card']}.")
+        desk.call("get_member", card=member["card"])
+        if plan.mode is not ToolMode.GIVEN:
+            desk.call("find_books", title=book["title"])
+        desk.confirm(f"You want to {wish}: shall I do that now?", "Yes, please.")
+        if borrows:
+            desk.call("lend_book", card=member["card"], book=book["book"])
+        else:
+            desk.call("return_book", book=book["book"])
+        desk.agent("Done. Goodbye.")
+        desk.user(Signal.STOP)
+        known = f"Your card number is {member['card']}. It is the book {book['book']}."
+        instructions = {"reason_for_call": f"You want to {wish}.", "known_info": known}
+        return Proposal(
+            purpose=wish,
+            scenario={"instructions": {"domain": self._domain.name, **instructions}},
+            actions=desk.actions,
+            messages=desk.messages,
+            basis=("DB",),
+        )
+
+    def _pair(self, borrows: bool, rng: random.Random) -> tuple[Record, Record]:
+        """A member and a book of whom the wish can be granted."""
+        members, books = self._database.agent["members"], self._database.agent["books"]
+        free = [book for book in books.values() if bool(book["holder"]) != borrows]
+        able = [m for m in members.values() if len(m["loans"]) < MOST_BOOKS]
+        if not free or not able:
+            raise NothingFitsError("Every book is out, or nobody may borrow one.")
+        book = rng.choice(free)
+        return (rng.choice(able) if borrows else members[book["holder"]]), book
+
+
+def open_workshop(domain: Domain, database: Database) -> LibraryWorkshop:
+    return LibraryWorkshop(domain, database)

@@ -1,0 +1,50 @@
+"""Patience with what passes by itself after a CRD is applied, and only with that."""
+
+import pytest
+
+from sea_devcluster.demo import fresh_crd
+from sea_devcluster.demo.errors import DemoError
+
+NULL = (
+    "error: .status.conditions accessor error: <nil> is of the type <nil>, expected []interface{}"
+)
+BUSY = "Error from server (TooManyRequests): storage is (re)initializing"
+
+
+class Steps:
+    """Fails with each sentence in turn, then succeeds."""
+
+    def __init__(self, *sentences: str) -> None:
+        self.left = list(sentences)
+        self.pauses: list[float] = []
+
+    def __call__(self) -> None:
+        if self.left:
+            raise DemoError(self.left.pop(0))
+
+    def run(self) -> None:
+        fresh_crd.patiently(self, self.pauses.append)
+
+
+@pytest.mark.parametrize("sentences", [(), (NULL,), (BUSY, BUSY), (NULL, BUSY)])
+def test_what_passes_is_waited_for(sentences: tuple[str, ...]) -> None:
+    steps = Steps(*sentences)
+    steps.run()
+    assert (steps.left, len(steps.pauses)) == ([], len(sentences))
+
+
+@pytest.mark.parametrize(
+    ("sentences", "raised", "pauses"),
+    [
+        (("forbidden",), "forbidden", 0),
+        ((BUSY, "timed out waiting for the condition"), "timed out", 1),
+        ((NULL,) * 99, "accessor", fresh_crd.ATTEMPTS - 1),
+    ],
+)
+def test_anything_else_and_the_last_attempt_are_raised(
+    sentences: tuple[str, ...], raised: str, pauses: int
+) -> None:
+    steps = Steps(*sentences)
+    with pytest.raises(DemoError, match=raised):
+        steps.run()
+    assert len(steps.pauses) == pauses

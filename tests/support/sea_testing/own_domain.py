@@ -1,0 +1,36 @@
+"""A Python package with a domain of its own, as pip would leave it in a folder on `sys.path`."""
+
+import shutil
+import sys
+from pathlib import Path
+
+from sea_workloads.domains import registry
+
+EXAMPLE = Path(__file__).parents[3] / "examples" / "domain_library.py"
+WORKSHOP = EXAMPLE.with_name("domain_library_workshop.py")
+NAME = "my-library:library"
+
+
+def write(
+    folder: Path,
+    *,
+    distribution: str = "My_Library",
+    point: str = "library = my_library.domain:Library",
+) -> None:
+    """The package `my_library` of the examples and the metadata of one distribution."""
+    package = folder / "my_library"
+    package.mkdir(exist_ok=True)
+    (package / "__init__.py").touch()
+    shutil.copy(EXAMPLE, package / "domain.py")
+    shutil.copy(WORKSHOP, package / "workshop.py")
+    info = folder / f"{distribution.lower()}-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[{registry.GROUP}]\n{point}\n")
+
+
+def forget() -> None:
+    """This process knows the package no longer."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "my_library"]:
+        del sys.modules[name]
+    registry.forget()
