@@ -75,8 +75,8 @@ class Data(ApiModel):
     """What the stages learn from. May be edited while the job runs."""
 
     sft: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.xz` and `.zst`
-    are unpacked."""
+    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.bz2`, `.xz`
+    and `.zst` are unpacked."""
     rl: list[S3Url] = Field(default=[], max_length=64)
     """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too."""
     databases: S3Url | None = None

@@ -1,8 +1,11 @@
-"""Who judges what replay and text can't decide."""
+"""Who judges what replay and text can't decide, and what the rows' own functions may use."""
+
+from typing import ClassVar
 
 from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import HttpUrl, Int, Number, ObjectName
 
 
@@ -23,8 +26,31 @@ class Judge(ApiModel):
     """Patience with one request; it is sent again a few times, then the episode is run again."""
 
 
+class FunctionLimits(ApiModel):
+    """What one run of a row's verification function may use; one that exceeds it earns 0."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.timeoutSeconds >= self.cpuSeconds",
+            message="verifier.functions.timeoutSeconds must not be less than cpuSeconds: raise it,"
+            " or lower cpuSeconds",
+            holds=lambda limits: limits.timeout_seconds >= limits.cpu_seconds,
+        ),
+    )
+
+    cpu_seconds: Int = Field(default=2, ge=1, le=600)
+    """Processor time."""
+    timeout_seconds: Int = Field(default=30, ge=1, le=3600)
+    """Time on the clock; generous, since a busy node must not cost a reward."""
+    memory_bytes: Int = Field(default=536870912, ge=67108864, le=68719476736)
+    """Address space on top of what the sandbox itself holds. Two functions run at a time in a
+    rollout pod: leave it room for both."""
+
+
 class Verifier(ApiModel):
     """How episodes are scored."""
 
     judge: Judge | None = None
     """Judge of tasks with NL_ASSERTION in their basis; without one such tasks are bad rows."""
+    functions: FunctionLimits = FunctionLimits()
+    """Limits of the rows' own verification functions."""

@@ -69,6 +69,21 @@ def test_a_check_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert report["files"] == [{"file": file, "rows": 10, "problems": [], "notes": []}]
 
 
+def test_a_check_can_be_told_that_there_is_a_judge(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = json.loads((data / "rl_train.jsonl").read_text().splitlines()[0])
+    criteria = {"nl_assertions": ["It is polite."], "reward_basis": ["DB", "NL_ASSERTION"]}
+    file = tmp_path / "rl.jsonl"
+    file.write_text(json.dumps(row | {"evaluation_criteria": json.dumps(criteria)}) + "\n")
+    assert main(["data", "check", str(file)]) == 1
+    said = capsys.readouterr().out
+    assert f"{file}:1: evaluation_criteria: " in said
+    assert "--judge of `sea data check`" in said
+    assert main(["data", "check", str(file), "--judge", "--databases", str(data)]) == 0
+    assert "no problem found" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize("command", ["check", "stats"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -43,3 +43,11 @@ def job(s3: S3Server, tmp_path: Path) -> Iterator["harness.Job"]:
     job = harness.Job(s3, tmp_path)
     yield job
     job.close()
+
+
+@pytest.fixture
+def second_job(s3: S3Server, tmp_path: Path) -> Iterator["harness.Job"]:
+    """Another one, to compare with."""
+    job = harness.Job(s3, tmp_path / "second")
+    yield job
+    job.close()

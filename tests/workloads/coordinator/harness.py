@@ -103,6 +103,7 @@ class Job:
         self.process: subprocess.Popen[bytes] | None = None
         self.data_dir = folder / "data"
         self._http = urllib3.PoolManager(retries=False)
+        folder.mkdir(parents=True, exist_ok=True)
         self.log = folder / "coordinator.log"
         self.upload_data()
 

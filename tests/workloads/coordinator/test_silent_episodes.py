@@ -11,6 +11,8 @@ from sea_workloads.coordinator import heartbeats, rollouts, troubles
 from sea_workloads.coordinator.data.problems import RowProblem
 from sea_workloads.coordinator.data.rows import require_verifiable, task_row
 from sea_workloads.coordinator.ledger import batches
+from sea_workloads.rollout.scoring import limits_of
+from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.wire.rollouts import Batch, LeaseRequest, Trajectory
 
 kit: Any = sys.modules["coordinator_tests_inprocess"]
@@ -20,9 +22,10 @@ SILENT = Trajectory.pack([], [], [], [])
 @pytest.fixture
 def core(tmp_path: Path) -> Any:
     spec = kit.spec(trajectoriesPerPrompt=2, maxRepeats=4)
+    functions = {"cpuSeconds": 9, "timeoutSeconds": 90, "memoryBytes": 1 << 30}
     judge = {"url": "http://judge/v1", "model": "m", "timeoutSeconds": 7}
     spec = type(spec).model_validate(
-        {**spec.model_dump(by_alias=True), "verifier": {"judge": judge}}
+        {**spec.model_dump(by_alias=True), "verifier": {"judge": judge, "functions": functions}}
     )
     opened = kit.coordinator(tmp_path, kit.desired(spec), kit.Clock())
     heartbeats.heard(opened, kit.beat("w", "rollout", "a", adopted=0))
@@ -70,9 +73,10 @@ def test_turns_without_tokens_are_still_a_fault(core: Any) -> None:
     assert "no generated token, but 2 turn(s)" in row["error"]
 
 
-def test_a_lease_names_judge_and_loop_limit(core: Any) -> None:
+def test_a_lease_names_judge_loop_limit_and_limits_of_functions(core: Any) -> None:
     (given,) = lease(core, 1)
     assert given.max_repeats == 4
+    assert limits_of(given.functions) == FunctionLimits(9, 90.0, 1 << 30)
     assert (given.judge.url, given.judge.model, given.judge.timeout_seconds) == (
         "http://judge/v1",
         "m",

@@ -1,12 +1,18 @@
 """A Synthesis stage on a real S3 server: what is made, who reads it, what a kill costs."""
 
 import json
+import shutil
 import sys
 from typing import Any
 
 import pytest
 
+from sea_testing.played import PLANS, TELECOM, PlayedModel
+from sea_testing.team import served_aside
 from sea_workloads.coordinator.data import sources
+from sea_workloads.domains import registry
+from sea_workloads.domains.worlds import Size
+from sea_workloads.synthesis import worlds
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
 
@@ -75,7 +81,7 @@ def test_the_trainer_is_told_the_files(job: Any, harness: Any) -> None:
 
 def test_a_killed_coordinator_goes_on_where_it_was(job: Any, harness: Any) -> None:
     """Three kills while data are made: every row is there, none twice, progress never goes back."""
-    spec = job.spec(program(4 * COUNT), data={})
+    spec = job.spec(program(3 * COUNT), data={})
     journal = job.data_dir / "synthesis" / "make" / "made" / "shop" / ".journal"
     size = 0
     for _ in range(3):
@@ -90,9 +96,79 @@ def test_a_killed_coordinator_goes_on_where_it_was(job: Any, harness: Any) -> No
     job.start()
     harness.wait_for("the stage's end", lambda: job.phase() == "Complete", 90)
     made = rows(job, "shop", "rl.jsonl")
-    assert len({row["id"] for row in made}) == len(made) == 4 * COUNT
-    assert job.step() == 4 * COUNT
-    assert len(rows(job, "shop", "sft.jsonl")) == 4 * COUNT
+    assert len({row["id"] for row in made}) == len(made) == 3 * COUNT
+    assert job.step() == 3 * COUNT
+    assert len(rows(job, "shop", "sft.jsonl")) == 3 * COUNT
+
+
+def archived(job: Any, domain: str = "shop") -> int:
+    """Bytes of the domain's journal that the store holds."""
+    heads = [
+        item.url
+        for item in job.store.list(f"{job.run_url}/stages/make/journal/{domain}/")
+        if item.url.endswith("/head.json")
+    ]
+    return sum(part["size"] for url in heads for part in json.loads(job.store.get(url))["parts"])
+
+
+def make(job: Any, harness: Any, spec: Any) -> None:
+    job.start()
+    job.want(job.desired(spec))
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete", 90)
+
+
+def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
+    job: Any, second_job: Any, harness: Any
+) -> None:
+    """kill -9, the folder deleted, twice: in the end the bytes of an undisturbed run."""
+    stages = program(3 * COUNT)
+    make(second_job, harness, second_job.spec(stages, data={}))
+    spec, known = job.spec(stages, data={}), 0
+    for _ in range(2):
+        job.start()
+        job.want(job.desired(spec))
+        # Not `min(...)` of the end: a machine that is too fast for a kill must fail the test.
+        harness.wait_for("more of the journal in S3", lambda k=known: archived(job) > k)
+        assert job.phase() != "Complete"
+        job.kill()
+        known = archived(job)
+        job.wipe()
+    make(job, harness, spec)
+    assert "is restored from the store" in job.log.read_text()
+    assert job.step() == 3 * COUNT
+    for name in ("rl.jsonl", "sft.jsonl"):
+        made, wanted = (
+            one.store.get(f"{sources.made_folder(one.run_url, 'make', 'shop')}/{name}")
+            for one in (job, second_job)
+        )
+        assert made == wanted
+    assert len({row["id"] for row in rows(job, "shop", "rl.jsonl")}) == 3 * COUNT
+
+
+def test_a_folder_that_vanishes_under_the_process_is_made_good(job: Any, harness: Any) -> None:
+    """The volume's folder is removed while the process writes to it, and nobody is killed."""
+    spec = job.spec(program(3 * COUNT), data={})
+    job.start()
+    job.want(job.desired(spec))
+    harness.wait_for("a part in S3", lambda: archived(job) > 0)
+    shutil.rmtree(job.data_dir / "synthesis")
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete", 90)
+    made = rows(job, "shop", "rl.jsonl")
+    assert len({row["id"] for row in made}) == len(made) == 3 * COUNT
+
+
+def test_an_edited_stage_is_made_anew(job: Any, harness: Any) -> None:
+    """In the middle of the work the job asks for another seed and fewer tasks: it gets those."""
+    job.start()
+    job.want(job.desired(job.spec(program(3 * COUNT), data={})))
+    harness.wait_for("a part in S3", lambda: archived(job) > 0)
+    stages = program(40)
+    stages[0]["synthesis"]["seed"] = 9
+    job.want(job.desired(job.spec(stages, data={})))
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete", 60)
+    made = rows(job, "shop", "rl.jsonl")
+    assert len(made) == 40
+    assert {row["provenance"]["seed"] for row in made} == {9}
 
 
 def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Any, harness: Any) -> None:
@@ -120,3 +196,36 @@ def test_an_endpoint_that_is_down_is_told(job: Any, harness: Any) -> None:
     problem = harness.wait_for("a problem", lambda: job.state().problem, 60)
     assert problem.reason == "SynthesisFailed"
     assert "http://127.0.0.1:9" in problem.message
+
+
+def test_a_models_agents_make_the_data_of_a_stage(job: Any, harness: Any) -> None:
+    """Telecom by a played model, through process, sandbox and store; then an empty volume."""
+    world = worlds.made(registry.get("telecom"), 1, Size.SMALL, 0)[0]
+    model = PlayedModel(world, TELECOM, PLANS)
+    stages = program(6)
+    stages[0]["synthesis"] |= {"worlds": 1, "plans": 3}
+    with served_aside(model.handle) as url:
+        stages[0]["synthesis"]["endpoint"] = {"url": url, "model": "played", "concurrency": 3}
+        spec = job.spec(stages, data={}, domains=["telecom"])
+        job.start()
+        job.want(job.desired(spec))
+        # A row made by a model is dear: once in the store it must come back.
+        harness.wait_for("a journal in S3", lambda: archived(job, "telecom") > 0, 60)
+        job.kill()
+        kept = archived(job, "telecom")
+        job.wipe()
+        make(job, harness, spec)
+    assert archived(job, "telecom") >= kept
+    made = rows(job, "telecom", "rl.jsonl")
+    assert len({row["id"] for row in made}) == len(made) == 6
+    for row in made:
+        assert row["verification_function"].startswith("def verify(episode):")
+        assert row["provenance"]["model"] == "played"
+        assert row["db_path"] == "databases/telecom/db.json"
+    assert job.store.exists(
+        f"{sources.made_folder(job.run_url, 'make', 'telecom')}/databases/telecom/db.json"
+    )
+    assert model.users_calls > 0
+    report = json.loads(job.store.get(f"{job.run_url}/stages/make/data/DONE.json"))["telecom"]
+    assert report["tokens"] > 0
+    assert [plan["plan"] for plan in report["plans"]][:3] == ["p001", "p002", "p003"]

@@ -122,7 +122,8 @@ def test_bad_rows(check: Check, changes: dict[str, Any], field: str, reason: str
 
 
 @pytest.mark.parametrize(
-    ("name", "content"), [("x.jsonl", b""), ("x.jsonl", b"\n\r\n"), ("x.jsonl.gz", b"")]
+    ("name", "content"),
+    [("x.jsonl", b""), ("x.jsonl", b"\n\r\n"), ("x.jsonl.gz", gzip.compress(b""))],
 )
 def test_a_file_without_rows_is_a_problem(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes

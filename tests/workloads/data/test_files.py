@@ -1,5 +1,6 @@
 """Files of rows: plain, packed, in S3, damaged, huge; by stream and by position."""
 
+import bz2
 import gzip
 import io
 import json
@@ -11,6 +12,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +22,19 @@ from sea_workloads.data.row_file import RowFile
 
 ROWS = [{"n": number, "text": "é" * number} for number in range(50)]
 PLAIN = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()
+PACK: dict[str, Callable[[bytes], bytes]] = {
+    ".bz2": bz2.compress,
+    ".gz": gzip.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.compress,
+}
+SKIPPED = b"\x50\x2a\x4d\x18\x05\x00\x00\x00hello"
+"""A skippable frame, as `pzstd` and the seekable format write them."""
+
+
+def in_halves(pack: Callable[[bytes], bytes]) -> Callable[[bytes], bytes]:
+    """Two packed files put together are one: `cat a.gz b.gz`, and what parallel packers write."""
+    return lambda data: pack(data[:99]) + pack(data[99:])
 
 
 class Bucket:
@@ -39,8 +54,9 @@ class Bucket:
 
 @pytest.mark.parametrize(
     ("suffix", "pack"),
-    [("", bytes), (".gz", gzip.compress), (".xz", lzma.compress),
-     (".gz", lambda data: gzip.compress(data[:99]) + gzip.compress(data[99:]))],
+    [("", bytes), *PACK.items(), *((suffix, in_halves(pack)) for suffix, pack in PACK.items()),
+     (".zst", lambda data: SKIPPED + zstandard.compress(data) + SKIPPED),
+     (".xz", lambda data: lzma.compress(data) + bytes(8))],
 )  # fmt: skip
 @pytest.mark.parametrize("remote", [False, True])
 def test_all_forms_read_alike(
@@ -69,15 +85,17 @@ def test_a_copy_is_made_once_per_version(tmp_path: Path) -> None:
     assert source.local("s3://b/x.jsonl", tmp_path, store).read_bytes() == b"{}\n{}\n"
 
 
-@pytest.mark.parametrize("suffix", [".gz", ".xz"])
-@pytest.mark.parametrize("damage", ["cut", "broken", "not packed"])
+@pytest.mark.parametrize("suffix", PACK)
+@pytest.mark.parametrize("damage", ["cut", "last byte", "broken", "not packed", "empty"])
 def test_damaged_files_are_a_sentence(tmp_path: Path, suffix: str, damage: str) -> None:
-    packed = gzip.compress(PLAIN) if suffix == ".gz" else lzma.compress(PLAIN)
+    packed = in_halves(PACK[suffix])(PLAIN)
     middle = len(packed) // 2
     broken = {
         "cut": packed[:middle],
+        "last byte": packed[:-1],
         "broken": packed[:middle] + bytes(8) + packed[middle + 8 :],
         "not packed": PLAIN,
+        "empty": b"",
     }
     path = tmp_path / f"x.jsonl{suffix}"
     path.write_bytes(broken[damage])
@@ -88,26 +106,32 @@ def test_damaged_files_are_a_sentence(tmp_path: Path, suffix: str, damage: str) 
     assert not list(tmp_path.glob("cache/*.jsonl")), "half a copy is no copy"
 
 
-def test_zstd_is_read_where_a_library_is_installed(tmp_path: Path) -> None:
-    path = tmp_path / "x.jsonl.zst"
-    try:
-        import zstandard
-    except ImportError:
-        path.write_bytes(b"x")
-        with pytest.raises(DataFileError, match="zstandard isn't installed"):
-            list(source.lines(str(path)))
-    else:
-        path.write_bytes(zstandard.compress(PLAIN))
-        assert b"\n".join(source.lines(str(path))) + b"\n" == PLAIN
+def test_frames_may_end_anywhere_in_a_piece() -> None:
+    """Padding of xz at the start of a piece, too."""
+    for suffix, pack in PACK.items():
+        packed = in_halves(pack)(PLAIN) + (bytes(4) if suffix == ".xz" else b"")
+        singly = (packed[i : i + 1] for i in range(len(packed)))
+        assert b"".join(compression.unpacked(singly, f"x{suffix}")) == PLAIN
+
+
+@pytest.mark.parametrize("suffix", PACK)
+def test_what_unpacks_to_a_gigabyte_is_never_held(suffix: str) -> None:
+    packed = PACK[suffix](bytes(64 << 20)) * 4
+    sizes = [len(piece) for piece in compression.unpacked([packed], f"x{suffix}")]
+    assert sum(sizes) == 4 * 64 << 20
+    assert max(sizes) <= 40 << 20
+    with pytest.raises(DataFileError, match="unpacks to more than 256 MiB"):
+        compression.whole(packed + PACK[suffix](b"x"), f"x{suffix}")
 
 
 def test_failures_of_the_store_stay_what_they_are() -> None:
     def pieces() -> Iterator[bytes]:
-        yield gzip.compress(PLAIN)[:50]
+        yield b""
         raise TimeoutError("the store is away")
 
-    with pytest.raises(TimeoutError, match="away"):
-        list(compression.unpacked(pieces(), "x.gz"))
+    for suffix in PACK:
+        with pytest.raises(TimeoutError, match="away"):
+            list(compression.unpacked(pieces(), f"x{suffix}"))
 
 
 @pytest.mark.parametrize("address", ["nowhere.jsonl", "s3://b/nowhere.jsonl"])
@@ -167,25 +191,31 @@ def test_a_line_without_end_costs_no_memory(tmp_path: Path) -> None:
 
 @pytest.mark.component
 @pytest.mark.timeout(300)
+@pytest.mark.parametrize("suffix", ["", ".zst"])
 def test_100_mb_of_dialogues_in_little_memory(
-    tmp_path: Path, write_sft: Callable[..., Path]
+    tmp_path: Path, write_sft: Callable[..., Path], suffix: str
 ) -> None:
     path = write_sft(tmp_path / "sft.jsonl", 300, 13, 22500)
     size = path.stat().st_size
     assert size > 95e6
+    if suffix:
+        plain, path = path, tmp_path / f"sft.jsonl{suffix}"
+        with plain.open("rb") as read, path.open("wb") as written:
+            zstandard.ZstdCompressor().copy_stream(read, written)
+        plain.unlink()
     code = (
         "import resource, sys, pathlib\n"
-        "from sea_workloads.data import sft\n"
+        "from sea_workloads.data import sft, source\n"
         "from sea_workloads.data.row_file import RowFile\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "rows = RowFile.open(pathlib.Path(sys.argv[1]))\n"
+        "rows = RowFile.open(source.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
         "assert len(rows) == 3900\n"
         "assert sum(1 for _ in rows.shuffled(0, 0)) == 3900\n"
         "assert sum(1 for _ in sft.plan([rows]).dialogues()) == 240\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, str(path)],
+        [sys.executable, "-c", code, str(path), str(tmp_path / "copies")],
         capture_output=True, text=True, timeout=250, env=os.environ,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

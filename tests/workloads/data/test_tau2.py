@@ -34,6 +34,8 @@ def convert(out: Path, *options: str) -> list[Task]:
 @needs_data
 def test_tasks_for_a_judge_are_left_out_unless_told_otherwise(tmp_path: Path) -> None:
     assert len(convert(tmp_path / "a")) == 45
+    judged = convert(tmp_path / "j", "--judge")
+    assert (len(judged), sum(bool(task.criteria.nl_assertions) for task in judged)) == (74, 29)
     tasks = convert(tmp_path / "b", "--drop-nl-assertions")
     assert len(tasks) == 74
     for task in tasks:

@@ -173,3 +173,59 @@ async def test_a_narrow_screen_shows_list_or_reader(tab: Tab, page: Path) -> Non
     assert await tab.run(shown) == "block"
     await tab.run("document.querySelector('.back').click()")
     assert await tab.run(shown) == "none"
+
+
+async def press(tab: Tab, key: str) -> None:
+    """A key as a person presses it."""
+    text = {"text": key} if len(key) == 1 else {}
+    await tab.call("Input.dispatchKeyEvent", type="keyDown", key=key, **text)
+    await tab.call("Input.dispatchKeyEvent", type="keyUp", key=key)
+
+
+async def test_the_keyboard_steps_searches_and_comes_back(tab: Tab, page: Path) -> None:
+    await tab.open(page, 1280)
+    chosen = "document.querySelector('#list [aria-current]').dataset.n"
+    first = await tab.run(chosen)
+    await tab.run("document.querySelector('#list .entry').focus()")
+    await press(tab, "j")
+    assert await tab.run(chosen) != first
+    assert await tab.run(f"document.activeElement.dataset.n === {chosen}"), "Tab goes on from it"
+    await press(tab, "k")
+    assert await tab.run(chosen) == first
+    await press(tab, "/")
+    assert await tab.run("document.activeElement.type") == "search"
+    await press(tab, "j")
+    assert await tab.run("document.activeElement.value") == "j", "typed, not a step"
+
+
+async def test_focus_follows_a_reader_that_covers_the_list(tab: Tab, page: Path) -> None:
+    await tab.open(page, 390)
+    await tab.run("document.querySelector('#list .entry').click()")
+    assert await tab.run("document.activeElement.className") == "back pill"
+    await press(tab, "Escape")
+    assert await tab.run("document.activeElement.classList.contains('entry')")
+
+
+async def test_tool_calls_unfold_together(tab: Tab, page: Path) -> None:
+    await tab.open(page, 1280)
+    unfolded = "[...document.querySelectorAll('#reader details.tool')].map(tool => tool.open)"
+    for wanted, then in ((True, "Fold tool calls"), (False, "Unfold tool calls")):
+        await tab.run("document.querySelector('#reader .fold').click()")
+        assert set(await tab.run(unfolded)) == {wanted}
+        assert await tab.run("document.querySelector('#reader .fold').textContent") == then
+
+
+@pytest.mark.parametrize("width", [390, 1400])
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_no_open_transcript_overflows(tab: Tab, page: Path, width: int, theme: str) -> None:
+    features = [{"name": "prefers-color-scheme", "value": theme}]
+    await tab.call("Emulation.setEmulatedMedia", features=features)
+    await tab.open(page, width)
+    entries = "[...document.querySelectorAll('#list .entry')]"
+    await tab.run(f"{entries}.find(e => e.textContent.includes('onerror')).click()")
+    await tab.run("document.querySelector('#reader .fold').click()")
+    wide = "(() => { const r = document.getElementById('reader');"
+    assert await tab.run(f"{wide} return r.scrollWidth <= r.clientWidth; }})()")
+    assert await tab.run("document.documentElement.scrollWidth") <= width
+    scheme = await tab.run("getComputedStyle(document.documentElement).colorScheme")
+    assert scheme == theme

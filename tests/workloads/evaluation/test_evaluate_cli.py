@@ -140,7 +140,7 @@ def test_a_useless_endpoint_ends_the_evaluation_and_scores_nothing(
     assert "--resume" in error
     found = scores(tmp_path / "out")
     assert found["results"] == []
-    assert found["withoutVerdict"] == 3
+    assert 3 <= found["withoutVerdict"] < 6, "those at play end with the third"
     assert found["failures"] == {"shop": {"infrastructure": 3}}
     assert all(line["reward"] is None for line in lines(tmp_path / "out"))
 

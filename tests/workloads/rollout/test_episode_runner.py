@@ -20,8 +20,14 @@ from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.users.external import ExternalUser
 from sea_workloads.verify.sandbox import pool
 from sea_workloads.verify.sandbox.errors import SandboxError
-from sea_workloads.verify.sandbox.pool import FunctionSandbox
-from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, JudgeSettings, Lease
+from sea_workloads.verify.sandbox.pool import Sandboxes
+from sea_workloads.wire.rollouts import (
+    EpisodeKind,
+    EpisodeResult,
+    FunctionSettings,
+    JudgeSettings,
+    Lease,
+)
 from sea_workloads.wire.rollouts import UserSettings as User
 
 SHOP = registry.get("shop")
@@ -95,7 +101,7 @@ async def http() -> AsyncIterator[aiohttp.ClientSession]:
 
 @pytest.fixture
 async def run(http: aiohttp.ClientSession) -> AsyncIterator[Any]:
-    box = FunctionSandbox(processes=1)
+    box = Sandboxes()
 
     async def one(agent: Any, user: Any, **changes: Any) -> EpisodeResult:
         runner = EpisodeRunner(
@@ -128,6 +134,18 @@ async def test_a_user_that_hangs_up_first_is_a_complete_episode(
     assert result.reward == reward
     assert (result.generated_tokens, len(result.trajectory.token_ids())) == (0, 0)
     assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
+
+
+@pytest.mark.parametrize(("mebibytes", "reward"), [(64, 0.0), (512, 1.0)])
+async def test_the_leases_limits_hold_for_the_rows_function(
+    run: Any, mebibytes: int, reward: float
+) -> None:
+    source = "def verify(episode): return len(bytearray(150_000_000)) > 0"
+    task = {**TASK, "verification_function": source}
+    limits = FunctionSettings(memory_bytes=mebibytes << 20)
+    result = await run("Hello.", LEAVES_AT_ONCE, task=task, functions=limits)
+    assert (result.error, result.reward) == ("", reward)
+    assert ("memory" in str(result.details).lower()) is (reward == 0.0)
 
 
 async def test_a_user_that_never_stops_ends_with_the_turns(run: Any) -> None:

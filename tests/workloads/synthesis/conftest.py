@@ -2,11 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
+from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
+from sea_testing.team import Team, served
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, worlds
@@ -17,6 +20,7 @@ from sea_workloads.synthesis.procedural.crew import ProceduralCrew
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
 from sea_workloads.synthesis.worlds import World
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
 
 Run = Callable[..., State]
 
@@ -54,3 +58,38 @@ def run() -> Run:
         return state
 
     return go
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[FunctionSandbox]:
+    sandbox = FunctionSandbox(processes=2)
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture(params=[RETAIL, TELECOM], ids=lambda play: play.domain)
+async def team(
+    request: pytest.FixtureRequest,
+    world: Callable[[str], list[World]],
+    sandbox: FunctionSandbox,
+) -> AsyncIterator[Team]:
+    """A played model's crew, once in each of two domains."""
+    play: Play = request.param
+    async with _team(play, world(play.domain)[0], sandbox) as team:
+        yield team
+
+
+@pytest.fixture
+async def retail(
+    world: Callable[[str], list[World]], sandbox: FunctionSandbox
+) -> AsyncIterator[Team]:
+    """The same in one domain."""
+    async with _team(RETAIL, world("retail")[0], sandbox) as team:
+        yield team
+
+
+@asynccontextmanager
+async def _team(play: Play, world: World, sandbox: FunctionSandbox) -> AsyncIterator[Team]:
+    model = PlayedModel(world, play, PLANS)
+    async with served(model.handle) as url:
+        yield Team(model, url, world, sandbox)

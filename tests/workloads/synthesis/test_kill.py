@@ -1,7 +1,6 @@
 """A real process is killed at random moments: resumed, it loses no row and repeats none."""
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -26,10 +25,7 @@ def test_ctrl_c_is_heard_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
     # Who runs the tests in the background of a shell hands down an ignored SIGINT.
     code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {COMMAND}"
     running = subprocess.Popen([sys.executable, "-c", code, *many], stderr=subprocess.PIPE)
-    assert running.stderr is not None
-    said = b""
-    while b"/100000 tasks" not in said:
-        said += os.read(running.stderr.fileno(), 4096) or pytest.fail(said.decode())
+    grown(running, tmp_path / ".journal", 100_000)
     running.send_signal(signal.SIGINT)
     _, error = running.communicate(timeout=20)
     assert running.returncode == 130
@@ -45,13 +41,18 @@ def start(out: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
-    """SIGKILL as soon as the journal has grown to this size, wherever in a line that is."""
+def grown(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
+    """Waits until the journal has this size, wherever in a line that is, or the process's end."""
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         if journal.exists() and journal.stat().st_size >= size:
             break
         time.sleep(0.002)
+
+
+def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
+    """SIGKILL as soon as the journal has grown to this size."""
+    grown(process, journal, size)
     process.kill()
     process.wait(10)
 

@@ -79,17 +79,66 @@ def replayed(task: Task, messages: Any, base: Database) -> Environment:
     return environment
 
 
+def flaw(task: Task, dialogue: sft.Dialogue, base: Database) -> str:
+    """Why a row fails its own verification; empty where it doesn't."""
+    domain, messages = registry.get(task.domain), dialogue.messages[1:]
+    environment = replayed(task, messages, base)
+    verdict = verify(domain, replace(task, verification_function=""), environment, messages)
+    if verdict.reward != 1.0:
+        return f"its basis: {verdict.parts}"
+    episode = finished_episode(domain, task, environment, messages, Stop.USER_STOP)
+    reward, reason = functions.run_own(task.verification_function, episode)
+    return "" if reward == 1.0 else f"its function: {reason}"
+
+
 def test_sampled_rows_pass_their_own_verification(made: tuple[str, Path]) -> None:
     """200 rows of each domain; the functions run in this process, since they are our own."""
-    domain = registry.get(made[0])
-    for task, dialogue, base in pairs(made[1]):
-        messages = dialogue.messages[1:]
-        environment = replayed(task, messages, base)
-        plain = replace(task, verification_function="")
-        assert verify(domain, plain, environment, messages).reward == 1.0, task.id
-        episode = finished_episode(domain, task, environment, messages, Stop.USER_STOP)
-        reward, reason = functions.run_own(task.verification_function, episode)
-        assert reward == 1.0, (task.id, reason)
+    found = [(pair[0].id, flaw(*pair)) for pair in pairs(made[1])]
+    assert len(found) == SAMPLED
+    assert [(name, why) for name, why in found if why] == []
+
+
+def without_last_write(dialogue: sft.Dialogue, task: Task, base: Database) -> sft.Dialogue:
+    """The agent, or the user, leaves out the last call that changes something."""
+    whole = replayed(task, dialogue.messages[1:], base)
+    end = (whole.changes(), whole.changes("user"))
+    for place in reversed(range(len(dialogue.messages))):
+        if calls_of(dialogue.messages[place]):
+            kept = [*dialogue.messages[:place], *dialogue.messages[place + 2 :]]
+            left = replayed(task, kept[1:], base)
+            if (left.changes(), left.changes("user")) != end:
+                return replace(dialogue, messages=kept)
+    raise AssertionError("no call of this dialogue changes anything")
+
+
+def changing(folder: Path) -> Iterator[tuple[Task, sft.Dialogue, Database]]:
+    """Sampled rows whose dialogues change a database."""
+    for task, dialogue, base in pairs(folder):
+        end = replayed(task, dialogue.messages[1:], base)
+        if end.changes() or end.changes("user"):
+            yield task, dialogue, base
+
+
+def test_the_sample_would_find_a_broken_row(made: tuple[str, Path]) -> None:
+    """Rows broken in each of their parts, one at a time, so that the test above can fail."""
+    found = [pair for pair, _ in zip(changing(made[1]), range(6), strict=False)]
+    assert len(found) == 6
+    sources = [task.verification_function for task, *_ in found]
+    for task, dialogue, base in found:
+        unsaid = replace(
+            task, criteria=replace(task.criteria, communicate_info=["never said by anybody"])
+        )
+        said_basis = (*task.criteria.reward_basis, "COMMUNICATE")
+        unsaid = replace(unsaid, criteria=replace(unsaid.criteria, reward_basis=said_basis))
+        other = next(source for source in sources if source != task.verification_function)
+        swapped = replace(task, verification_function=other)
+        assert flaw(task, dialogue, base) == ""
+        assert flaw(task, without_last_write(dialogue, task, base), base)
+        assert "COMMUNICATE" in flaw(unsaid, dialogue, base)
+        assert "its function" in flaw(swapped, dialogue, base)
+        if "DB" in task.criteria.reward_basis:
+            undone = replace(task, criteria=replace(task.criteria, actions=()))
+            assert "'DB': 0.0" in flaw(undone, dialogue, base)
 
 
 @pytest.mark.component

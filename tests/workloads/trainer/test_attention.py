@@ -11,6 +11,8 @@ from torch import Tensor
 from sea_workloads.trainer.attention import TorchAttention
 from sea_workloads.trainer.errors import LayoutError
 
+pytestmark = pytest.mark.component  # Megatron takes seconds to import
+
 BOUNDS = [0, 5, 6, 13]
 HEADS, GROUPS, WIDTH = 4, 2, 8
 

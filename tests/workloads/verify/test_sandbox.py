@@ -20,7 +20,7 @@ from sea_workloads.verify.sandbox.errors import SandboxError
 from sea_workloads.verify.sandbox.inside import seccomp
 from sea_workloads.verify.sandbox.inside.episode import NOTHING, patched
 from sea_workloads.verify.sandbox.limits import FunctionLimits
-from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged
+from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged, Sandboxes
 
 DATABASE = Database({"orders": {}})
 LIMITS = FunctionLimits(cpu_s=1, wall_s=20.0)
@@ -221,3 +221,22 @@ async def test_a_verification_is_cheap() -> None:
         await run(box, "def verify(episode): return 1")
     assert (time.perf_counter() - started) / 20 < 0.5
     await box.close()
+
+
+async def test_limits_change_while_a_function_runs() -> None:
+    """What has begun ends under its own limits, and its process with it."""
+    boxes = Sandboxes()
+    allocate = "def verify(e): return float(len(bytearray(150_000_000)) > 0)"
+    large = await boxes.of(FunctionLimits(memory_bytes=512 * 1024 * 1024))
+    assert await boxes.of(FunctionLimits()) is large, "these are the usual ones"
+    source = "import time\ndef verify(e):\n while time.process_time() < 0.3: pass\n return 1"
+    running = asyncio.ensure_future(run(large, source))
+    while not large.walls:  # noqa: ASYNC110  it has no event of its own
+        await asyncio.sleep(0.01)
+    small = await boxes.of(FunctionLimits(memory_bytes=64 * 1024 * 1024))
+    assert small is not large
+    assert "memory" in (await run(small, allocate)).reason.lower()
+    assert (await running).reward == 1
+    assert not large._idle, "nobody will ask it again"
+    assert (await run(await boxes.of(FunctionLimits()), allocate)).reward == 1
+    await boxes.close()

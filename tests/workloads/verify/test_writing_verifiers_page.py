@@ -64,10 +64,12 @@ async def test_the_example(
     assert verdict.reasons["FUNCTION"].startswith(reason)
 
 
-def test_the_judges_settings(page: str) -> None:
-    settings = Settings.model_validate(yaml.safe_load(block(page, "yaml"))["verifier"])
-    assert settings.judge is not None
-    assert settings.judge.api_key_secret == "judge-key"
+def test_the_settings_of_a_job(page: str) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", page, re.DOTALL)
+    functions, judge = (Settings.model_validate(yaml.safe_load(b)["verifier"]) for b in blocks)
+    assert functions.functions.cpu_seconds == 10
+    assert judge.judge is not None
+    assert judge.judge.api_key_secret == "judge-key"
 
 
 def test_the_modules_it_names(page: str) -> None:

@@ -3,11 +3,13 @@
 import argparse
 import json
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sea_workloads.cli.common import Commands, command, say, store_for
+from sea_workloads.cli import fetching
+from sea_workloads.cli.common import DATA_FILE, Commands, command, judge_option, say, store_for
 from sea_workloads.cli.reading import Advance, reading
 from sea_workloads.data import lines, source
 from sea_workloads.data.errors import RowError
@@ -30,21 +32,21 @@ class Finding:
 
 def add(commands: Commands) -> None:
     parser = command(commands, "check", "check dialogue and task files row by row", _EXAMPLE)
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="path or s3:// address; .gz, .xz and .zst too"
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=DATA_FILE)
     parser.add_argument("--domain", default="", help="domain of task rows that name none")
     parser.add_argument(
         "--databases",
-        type=Path,
-        help="data root: also read every row's database and run its expected actions on it",
+        help=f"data root ({fetching.FOLDER}): also read every row's database and run its expected "
+        "actions on it",
     )
+    judge_option(parser, "tasks with assertions in natural language are fine then")
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    reports = [_file(file, given) for file in given.files]
+    with _databases(given.databases) as databases:
+        reports = [_file(file, databases, given) for file in given.files]
     bad = sum(len(report["problems"]) for report in reports)
     if given.json:
         say(json.dumps({"files": reports, "bad_rows": bad}, indent=1))
@@ -53,8 +55,12 @@ def run(given: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-def _file(file: str, given: argparse.Namespace) -> dict[str, Any]:
-    inspector = Inspector(given.domain, given.databases)
+def _databases(address: str | None) -> AbstractContextManager[Path | None]:
+    return nullcontext(None) if address is None else fetching.folder(address)
+
+
+def _file(file: str, databases: Path | None, given: argparse.Namespace) -> dict[str, Any]:
+    inspector = Inspector(given.domain, databases, judged=given.judge)
     report: dict[str, Any] = {"file": file, "rows": 0, "problems": [], "notes": []}
     with reading(file) as advance:
         for finding in findings(file, inspector, advance):

@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from sea_workloads.data import source
+from sea_workloads.data import compression, source
+
+DATA_FILE = f"path or s3:// address; {', '.join(compression.SUFFIXES)} are unpacked"
 
 
 class Commands(Protocol):
@@ -24,6 +26,16 @@ def command(commands: Commands, name: str, summary: str, example: str) -> argpar
         description=f"{summary[0].upper()}{summary[1:]}.",
         epilog=f"example:\n  {example}",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def judge_option(parser: argparse.ArgumentParser, effect: str) -> None:
+    """`--judge`, for commands that ask no judge but must know whether there is one."""
+    parser.add_argument(
+        "--judge",
+        action="store_true",
+        help="who uses the rows has a judge model (spec.verifier.judge of a job, --judge-endpoint "
+        f"of `sea evaluate`): {effect}",
     )
 
 

@@ -17,15 +17,30 @@ from rich.progress import (
 
 Advance = Callable[[str], None]
 """One more is done; the text says how it goes."""
+Tell = Callable[[int, str], None]
+"""So many are done; the text says how it goes."""
 _LOG_EVERY_S = 30.0
 
 
 @contextmanager
 def bar(what: str, total: int, done: int = 0) -> Iterator[Advance]:
     """`done` of `total` are done already."""
+    count = [done]
+    with gauge(what, total, done) as tell:
+
+        def advance(note: str) -> None:
+            count[0] += 1
+            tell(count[0], note)
+
+        yield advance
+
+
+@contextmanager
+def gauge(what: str, total: int, done: int = 0) -> Iterator[Tell]:
+    """The same, told how many are done; its clock ticks while nothing is told."""
     console = Console(stderr=True)
     if not console.is_terminal:
-        yield _lines(what, total, done)
+        yield _lines(what, total)
         return
     columns = (
         TextColumn("{task.description}"),
@@ -37,18 +52,17 @@ def bar(what: str, total: int, done: int = 0) -> Iterator[Advance]:
     )
     with Progress(*columns, console=console) as progress:
         task = progress.add_task(what, total=total, completed=done, note="")
-        yield lambda note: progress.update(task, advance=1, note=note)
+        yield lambda count, note: progress.update(task, completed=count, note=note)
 
 
-def _lines(what: str, total: int, done: int) -> Advance:
-    state = {"done": done, "said": time.monotonic()}
+def _lines(what: str, total: int) -> Tell:
+    said = [time.monotonic()]
 
-    def advance(note: str) -> None:
-        state["done"] += 1
+    def tell(count: int, note: str) -> None:
         now = time.monotonic()
-        if state["done"] >= total or now - state["said"] >= _LOG_EVERY_S:
-            state["said"] = now
-            sys.stderr.write(f"{what}: {state['done']:.0f} of {total}, {note}\n")
+        if count >= total or now - said[0] >= _LOG_EVERY_S:
+            said[0] = now
+            sys.stderr.write(f"{what}: {count} of {total}, {note}\n")
             sys.stderr.flush()
 
-    return advance
+    return tell

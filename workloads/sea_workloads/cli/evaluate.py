@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sea_workloads.cli import endpoints, episode_bar
+from sea_workloads.cli import endpoints, episode_bar, fetching, functions
 from sea_workloads.cli.common import Commands, again, say
 from sea_workloads.cli.endpoints import positive, seconds, temperature
 from sea_workloads.domains import registry
@@ -71,7 +71,7 @@ def _who(parser: argparse.ArgumentParser) -> None:
 
 def _what(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
+    parser.add_argument("--data", required=True, metavar="DIR", help=f"data: {fetching.FOLDER}")
     parser.add_argument("--tasks", type=Path, metavar="FILE", help="task file, else looked for")
     parser.add_argument("--max-tasks", type=positive, metavar="N", help="a seeded choice of tasks")
     parser.add_argument("--trials", type=positive, default=4, help="episodes a task (default 4)")
@@ -103,10 +103,15 @@ def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episode-timeout", type=seconds, default=1800.0, metavar="S", help="default 1800"
     )
+    functions.add(parser)
 
 
 def run(given: argparse.Namespace) -> int:
-    request = _request(given)
+    with fetching.folder(given.data) as data:
+        return _evaluate(_request(given, data))
+
+
+def _evaluate(request: Request) -> int:
     prepared = service.prepare(request)
     if prepared.refused:
         say(f"{len(prepared.refused)} tasks left out, the first because: {prepared.refused[0]}")
@@ -192,7 +197,7 @@ def _usage(given: argparse.Namespace, message: str) -> NoReturn:
     raise AssertionError("argparse exits")
 
 
-def _request(given: argparse.Namespace) -> Request:
+def _request(given: argparse.Namespace, data: Path) -> Request:
     options = {"timeout_s": given.timeout, "attempts": given.retries}
     try:
         agent = endpoints.address(
@@ -208,7 +213,8 @@ def _request(given: argparse.Namespace) -> Request:
         _usage(given, "--user scripted and --user-endpoint exclude each other")
     return Request(
         domain=given.domain,
-        data=given.data,
+        data=data,
+        data_address=given.data,
         out=given.out,
         agent=agent,
         user=user,
@@ -224,4 +230,5 @@ def _request(given: argparse.Namespace) -> Request:
         episode_timeout_s=given.episode_timeout,
         native_tools=given.tool_calls == "native",
         resume=given.resume,
+        functions=functions.limits(given),
     )

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sea_workloads.cli.common import Commands, command, say
+from sea_workloads.cli.common import Commands, command, say, store_for
 from sea_workloads.data import sft, source
 from sea_workloads.model import corpus, tiny
 
@@ -24,7 +24,7 @@ def add(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    loaded = sft.load((file, source.lines(file)) for file in given.data)
+    loaded = sft.load((file, source.lines(file, store_for(file))) for file in given.data)
     policies = [path.read_text(encoding="utf-8") for path in given.policy]
     texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)
     tiny.build(texts, given.out, given.context_length, given.seed)

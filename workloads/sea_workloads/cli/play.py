@@ -11,7 +11,7 @@ import aiohttp
 from rich.console import Console
 
 from sea_workloads.chat.endpoint import Address, ChatEndpoint, EndpointError
-from sea_workloads.cli import endpoints, show
+from sea_workloads.cli import endpoints, fetching, functions, show
 from sea_workloads.cli.common import Commands, say
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
@@ -27,6 +27,7 @@ from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.scripted import ScriptedUser
 from sea_workloads.users.tools import of_task
 from sea_workloads.verify.expected import end_state, expected
+from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verdict import needs_judge
 from sea_workloads.verify.verifier import Verifier
@@ -55,12 +56,13 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("domain", metavar="DOMAIN", help=", ".join(registry.names()))
     parser.add_argument("task", metavar="TASK", help="its id, or its number in the file from 1")
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="the data folder")
+    parser.add_argument("--data", required=True, metavar="DIR", help=f"data: {fetching.FOLDER}")
     parser.add_argument("--tasks", type=Path, metavar="FILE", help="task file, else looked for")
     parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
     endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
     endpoints.add(parser, "user", "SEA_USER_API_KEY", "the user")
+    functions.add(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
@@ -71,12 +73,15 @@ def run(given: argparse.Namespace) -> int:
     except argparse.ArgumentTypeError as error:
         given.parser.error(str(error))
     domain = registry.get(given.domain)
-    folder = tasks.Folder(given.data, domain, given.tasks)
-    task = find(folder.tasks(), given.task)
+    with fetching.folder(given.data) as data:
+        folder = tasks.Folder(data, domain, given.tasks, given.data)
+        task = find(folder.tasks(), given.task)
+        world = folder.world(task)
     if needs_judge(task):
         say("The assertions in natural language take a judge; the verdict leaves them out.")
         task = tasks.without_judged_parts(task)
-    table = Table(domain, task, folder.world(task), given.side, given.seed)
+    limits = functions.limits(given)
+    table = Table(domain, task, world, given.side, given.seed, limits=limits)
     try:
         with _ctrl_c_leaves():
             return asyncio.run(table.play(agent, user))
@@ -119,9 +124,10 @@ class Table:
         side: str,
         seed: int,
         read: Callable[[str], str] = input,
+        limits: FunctionLimits | None = None,
     ) -> None:
         self._domain, self._task, self._world, self._side = domain, task, world, side
-        self._seed, self._read = seed, read
+        self._seed, self._read, self._limits = seed, read, limits
         self._console = Console(highlight=False)
         self._conversation = opening.conversation(domain, world.database, task, _LIMITS)
         self._shown = 0
@@ -129,7 +135,7 @@ class Table:
     async def play(self, agent: Address | None, user: Address | None) -> int:
         """The exit code. Raises LeftError and what endpoints raise."""
         self._greet()
-        async with aiohttp.ClientSession() as http, _verifier() as verifier:
+        async with aiohttp.ClientSession() as http, _verifier(self._limits) as verifier:
             stop = await talk(self._conversation, self._agent(http, agent), self._user(http, user))
             self._show()
             verdict = await verifier.verify(
@@ -215,8 +221,8 @@ def _ctrl_c_leaves() -> Iterator[None]:
 
 
 @contextlib.asynccontextmanager
-async def _verifier() -> AsyncIterator[Verifier]:
-    sandbox = FunctionSandbox()
+async def _verifier(limits: FunctionLimits | None) -> AsyncIterator[Verifier]:
+    sandbox = FunctionSandbox(limits)
     try:
         yield Verifier(sandbox)
     finally:

@@ -2,9 +2,9 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
+from sea_workloads.cli import fetching
 from sea_workloads.cli.common import Commands, command, say
 from sea_workloads.data import tau2
 from sea_workloads.data.replay import replay
@@ -19,15 +19,18 @@ def add(commands: Commands) -> None:
         "sea data replay --domain retail --data ../tau2/retail --json",
     )
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
-    parser.add_argument("--data", type=Path, required=True, help="folder of db.* and tasks.json")
+    parser.add_argument(
+        "--data", required=True, help=f"{fetching.FOLDER}, with db.* and tasks.json"
+    )
     parser.add_argument("--json", action="store_true", help="print everything as one JSON list")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
     domain = registry.get(given.domain)
-    database = tau2.database(given.data, domain)
-    results = [replay(domain, task, database) for task in tau2.tasks(given.data, domain.name)]
+    with fetching.folder(given.data) as data:
+        database = tau2.database(data, domain)
+        results = [replay(domain, task, database) for task in tau2.tasks(data, domain.name)]
     if given.json:
         say(json.dumps(results, indent=1))
         return 0

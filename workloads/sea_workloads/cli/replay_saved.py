@@ -2,20 +2,22 @@
 
 import argparse
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
 
-from sea_workloads.cli import show
-from sea_workloads.cli.common import Commands, say
+from sea_workloads.cli import fetching, show
+from sea_workloads.cli.common import DATA_FILE, Commands, say, store_for
+from sea_workloads.data import database_files, source
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.episodes import opening
 from sea_workloads.evaluation import failures, saved
-from sea_workloads.evaluation.playing.tasks import Folder, read_database
+from sea_workloads.evaluation.playing.tasks import Folder
 from sea_workloads.evaluation.records import EpisodeRecord
 from sea_workloads.evaluation.rerun import Rerun, rerun
 
@@ -40,18 +42,21 @@ def add(commands: Commands) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("file", type=Path, metavar="FILE", help="episodes, dialogues, or one JSON")
+    parser.add_argument(
+        "file", metavar="FILE", help=f"episodes, dialogues, or one JSON: {DATA_FILE}"
+    )
     parser.add_argument("--number", type=int, metavar="N", help="which of the file, from 1")
     parser.add_argument("--task", metavar="ID", help="only episodes of this task")
     parser.add_argument("--all", action="store_true", help="all of them, showing differences only")
     parser.add_argument("--domain", default="", help="of dialogues that name none")
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the tasks")
-    parser.add_argument("--database", type=Path, metavar="FILE", help="use this database")
+    parser.add_argument("--data", metavar="DIR", help=f"data of the tasks: {fetching.FOLDER}")
+    parser.add_argument("--database", metavar="FILE", help="use this one (path or s3:// address)")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
-    found = list(enumerate(saved.read(given.file, given.domain), start=1))
+    content = b"".join(source.pieces(given.file, store_for(given.file)))
+    found = list(enumerate(saved.read(content, given.file, given.domain), start=1))
     chosen = [
         (number, record)
         for number, record in found
@@ -60,13 +65,13 @@ def run(given: argparse.Namespace) -> int:
     if not chosen:
         say(f"{given.file}: none of its {len(found)} episodes is asked for")
         return 1
-    worlds = _Worlds(given.data, given.database)
-    if given.all:
-        return _all(chosen, worlds)
-    if len(chosen) > 1:
+    if len(chosen) > 1 and not given.all:
         _list(chosen)
         return 0
-    return _one(chosen[0][1], worlds)
+    with ExitStack() as opened:
+        data = opened.enter_context(fetching.folder(given.data)) if given.data else None
+        worlds = _Worlds(opened, data, given.database)
+        return _all(chosen, worlds) if given.all else _one(chosen[0][1], worlds)
 
 
 def _list(chosen: Sequence[tuple[int, EpisodeRecord]]) -> None:
@@ -132,11 +137,13 @@ def _all(chosen: Sequence[tuple[int, EpisodeRecord]], worlds: "_Worlds") -> int:
 class _Worlds:
     """Finds the database of an episode; each file is read once."""
 
+    opened: ExitStack
+    """Keeps copies of files in S3 until the end."""
     data: Path | None
-    file: Path | None
+    file: str | None
 
     def __post_init__(self) -> None:
-        self._files: dict[Path, Database] = {}
+        self._files: dict[str, Database] = {}
         self._folders: dict[str, tuple[Folder, list[Task]]] = {}
 
     def rerun(self, record: EpisodeRecord) -> list[Rerun]:
@@ -151,15 +158,19 @@ class _Worlds:
         return domain.open(self._bare(domain, record))
 
     def _bare(self, domain: Domain, record: EpisodeRecord) -> Database:
-        path = self.file or Path(record.database or "?")
+        address = self.file or record.database or "?"
+        if address not in self._files:
+            self._files[address] = self._read(domain, address, record)
+        return self._files[address]
+
+    def _read(self, domain: Domain, address: str, record: EpisodeRecord) -> Database:
+        path = self.opened.enter_context(fetching.database(address))
         if not path.is_file():
             raise DatabaseError(
                 f"The database of {record.task} isn't here ({record.database or 'none is named'}): "
                 "point --data at the data folder, or --database at the file."
             )
-        if path not in self._files:
-            self._files[path] = read_database(domain, path)
-        return self._files[path]
+        return database_files.read(domain, path)
 
     def _of_task(self, domain: Domain, record: EpisodeRecord, data: Path) -> Environment:
         if domain.name not in self._folders:

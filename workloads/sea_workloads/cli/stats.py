@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from sea_workloads.cli.common import Commands, command, say, store_for
+from sea_workloads.cli.common import DATA_FILE, Commands, command, say, store_for
 from sea_workloads.cli.endpoints import positive
 from sea_workloads.cli.reading import reading
 from sea_workloads.data import bins, encoding, rl, sft, source
@@ -28,9 +28,7 @@ def add(commands: Commands) -> None:
     parser = command(
         commands, "stats", "count rows, dialogues, turns, actions and tokens", _EXAMPLE
     )
-    parser.add_argument(
-        "files", nargs="+", metavar="FILE", help="path or s3:// address; .gz, .xz and .zst too"
-    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help=DATA_FILE)
     parser.add_argument("--tokenizer", type=Path, help="HF folder to count tokens with")
     parser.add_argument(
         "--context-length", type=positive, default=32768, metavar="N", help="tokens (default 32768)"

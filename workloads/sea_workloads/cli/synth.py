@@ -4,14 +4,19 @@ import argparse
 import os
 import sys
 import time
+from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
+from sea_workloads.cli import fetching
 from sea_workloads.cli.common import Commands, again, say
 from sea_workloads.cli.endpoints import positive, url
+from sea_workloads.cli.episode_bar import Tell, gauge
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
 from sea_workloads.synthesis import output, report
+from sea_workloads.synthesis.outcome import Blame
 from sea_workloads.synthesis.service import Request, synthesise
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
@@ -27,7 +32,6 @@ examples:
 INTERRUPTED = 130
 _MOST_TOKENS = 8192
 _TIMEOUT_S = 300.0
-_BAR = 24
 _EVERY_S = 0.2
 
 
@@ -45,7 +49,8 @@ def add(commands: Commands) -> None:
     parser.add_argument("--seed", type=int, default=0, help="same seed, same rows (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
-        "--data", type=Path, help="folder of db.*, user_db.* and policy.md; else worlds are made"
+        "--data",
+        help=f"{fetching.FOLDER}, with db.*, user_db.* and policy.md; else worlds are made",
     )
     parser.add_argument("--worlds", type=positive, default=4, help="worlds to make (default 4)")
     parser.add_argument(
@@ -80,6 +85,13 @@ def run(given: argparse.Namespace) -> int:
     if bool(given.endpoint) != bool(given.model):
         sys.stderr.write("sea: --endpoint and --model belong together: give both or neither.\n")
         return 2
+    if given.data is None:
+        return _synthesise(given, None)
+    with fetching.folder(given.data) as data:
+        return _synthesise(given, data)
+
+
+def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     access = _access(given)
     settings = Settings(
         domain=given.domain,
@@ -91,17 +103,15 @@ def run(given: argparse.Namespace) -> int:
         concurrency=given.concurrency if access else 1,
     )
     request = Request(
-        settings, given.out, given.data, given.worlds, Size(given.size), access, given.resume
+        settings, given.out, data, given.worlds, Size(given.size), access, given.resume
     )
-    bar = _Bar(given.count)
     try:
-        state = synthesise(request, bar.draw)
+        with gauge("tasks", given.count) as tell:
+            state = synthesise(request, _teller(tell))
+            tell(state.accepted, _note(state))
     except KeyboardInterrupt:
-        bar.end()
         sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
         return INTERRUPTED
-    finally:
-        bar.end()
     for line in report.table(state):
         say(line)
     say(f"{given.out / output.TASKS}: {state.accepted} tasks")
@@ -115,30 +125,28 @@ def run(given: argparse.Namespace) -> int:
     return 0
 
 
-class _Bar:
-    """A line on standard error that is drawn anew a few times a second."""
+def _teller(tell: Tell) -> Callable[[State], None]:
+    """Tells a few times a second: events come by the thousand."""
+    told = [-_EVERY_S]
 
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self._started = time.monotonic()
-        self._drawn: float | None = None
+    def look(state: State) -> None:
+        now = time.monotonic()
+        if now - told[0] >= _EVERY_S:
+            told[0] = now
+            tell(state.accepted, _note(state))
 
-    def draw(self, state: State) -> None:
-        now, done = time.monotonic(), state.accepted
-        if self._drawn is not None and now - self._drawn < _EVERY_S and done < self._count:
-            return
-        self._drawn = now
-        full = _BAR * done // self._count
-        rate = done / max(now - self._started, 1e-9)
-        items = sum(state.items.values())
-        sys.stderr.write(
-            f"\r[{'#' * full}{'.' * (_BAR - full)}] {done}/{self._count} tasks, {items} items, "
-            f"{rate:.0f}/s "
-        )
-        sys.stderr.flush()
+    return look
 
-    def end(self) -> None:
-        """What is said next begins a line of its own."""
-        if self._drawn is not None:
-            self._drawn = None
-            sys.stderr.write("\n")
+
+def _note(state: State) -> str:
+    """What a look at the bar should tell: what failed, and what it cost."""
+    if not state.plans:
+        return "planning"
+    blamed = sum((tally.blamed for tally in state.tallies.values()), Counter[str]())
+    named = {
+        "failed": blamed[Blame.TASK] + blamed[Blame.TRAJECTORY],
+        "without answer": blamed[Blame.INFRASTRUCTURE],
+        "tokens": sum(tally.cost.tokens for tally in state.tallies.values())
+        + state.overhead.tokens,
+    }
+    return ", ".join(f"{count} {name}" for name, count in named.items() if count)

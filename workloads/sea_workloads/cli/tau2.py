@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from sea_workloads.cli.common import Commands, command, say, write_lines
+from sea_workloads.cli import fetching
+from sea_workloads.cli.common import Commands, command, judge_option, say, write_lines
 from sea_workloads.data.tau2_convert import convert
 from sea_workloads.domains import registry
 
@@ -17,7 +18,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of db.*, tasks.json and policy.md"
+        "--data", required=True, help=f"{fetching.FOLDER}, with db.*, tasks.json and policy.md"
     )
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
@@ -26,12 +27,20 @@ def add(commands: Commands) -> None:
         help="score tasks without their assertions in natural language (they need a judge model); "
         "by default such tasks are left out",
     )
+    judge_option(parser, "keep such tasks as they are")
     parser.set_defaults(run=run)
 
 
 def run(given: argparse.Namespace) -> int:
+    with fetching.folder(given.data) as data:
+        return _convert(given, data)
+
+
+def _convert(given: argparse.Namespace, data: Path) -> int:
     domain = registry.get(given.domain)
-    converted = convert(domain, given.data, drop_nl_assertions=given.drop_nl_assertions)
+    converted = convert(
+        domain, data, drop_nl_assertions=given.drop_nl_assertions, judged=given.judge
+    )
     for name, lines in converted.files.items():
         count = write_lines(given.out / name, lines)
         say(f"{given.out / name}" + (f": {count} rows" if name.endswith(".jsonl") else ""))

@@ -9,7 +9,7 @@ import logging
 import math
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from sea_workloads.coordinator.ledger.states import EpisodeState
 from sea_workloads.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
+    FunctionSettings,
     JudgeSettings,
     Lease,
     LeaseRequest,
@@ -41,6 +42,7 @@ class Sampling:
     context_length: int
     user: UserSettings
     judge: JudgeSettings | None = None
+    functions: FunctionSettings = field(default_factory=FunctionSettings)
     max_repeats: int = 3
 
 
@@ -54,6 +56,15 @@ def judge_settings(spec: Spec) -> JudgeSettings | None:
         temperature=judge.temperature,
         max_tokens=judge.max_tokens,
         timeout_seconds=judge.timeout_seconds,
+    )
+
+
+def function_settings(spec: Spec) -> FunctionSettings:
+    limits = spec.verifier.functions
+    return FunctionSettings(
+        cpu_seconds=limits.cpu_seconds,
+        timeout_seconds=limits.timeout_seconds,
+        memory_bytes=limits.memory_bytes,
     )
 
 
@@ -135,6 +146,7 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
         context_length=sampling.context_length,
         user=sampling.user,
         judge=sampling.judge,
+        functions=sampling.functions,
         max_repeats=sampling.max_repeats,
     )
 

@@ -20,17 +20,20 @@ _NICENESS = 5
 class Making:
     """A started process; `start` is the only way to get one. It dies with this process."""
 
-    def __init__(self, stage: str, process: asyncio.subprocess.Process) -> None:
-        self.stage = stage
+    def __init__(self, task: str, process: asyncio.subprocess.Process) -> None:
+        self.task = task
+        """What it was started for; of equal text for an equal task."""
         self.made: dict[str, int] = {}
         """Accepted tasks by domain."""
+        self.advanced = False
+        """Whether it has made anything itself, beyond what it found."""
         self.error = ""
         """Its own last word, where it failed with a sentence."""
         self._process = process
         self._reader = asyncio.create_task(self._read())
 
     @classmethod
-    async def start(cls, stage: str, order: Order) -> "Making":
+    async def start(cls, stage: str, task: str, order: Order) -> "Making":
         key = os.environ.get(synthesis_key(stage), "")
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -46,7 +49,7 @@ class Making:
         assert process.stdin is not None
         process.stdin.write(order.to_line())
         await process.stdin.drain()
-        return cls(stage, process)
+        return cls(task, process)
 
     @property
     def total(self) -> int:
@@ -80,4 +83,6 @@ class Making:
             if "error" in said:
                 self.error = str(said["error"])
             else:
-                self.made[said["domain"]] = said["made"]
+                domain, made = said["domain"], said["made"]
+                self.advanced |= made > self.made.get(domain, made)
+                self.made[domain] = made

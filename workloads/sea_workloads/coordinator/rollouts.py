@@ -99,6 +99,7 @@ def _sampling(core: Coordinator, stage: Stage) -> Sampling:
         context_length=spec.model.context_length,
         user=leases.user_settings(spec),
         judge=leases.judge_settings(spec),
+        functions=leases.function_settings(spec),
         max_repeats=block.max_repeats,
     )
 

@@ -1,8 +1,8 @@
 """Synthesis stages: a process beside the coordinator makes the data, the store gets them.
 
-The process's journals lie on the pod's volume, so a coordinator that is killed goes on where it
-was; on an empty volume it begins anew with the same seed. `DONE.json` is written last: where it
-exists, the stage's data are complete and nothing is made again.
+The process's journals lie on the pod's volume and follow into the store (`synthesis.archive`), so
+a coordinator that is killed goes on where it was, on an empty volume too. `DONE.json` is written
+last: where it exists, the stage's data are complete and nothing is made again.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ def planned(spec: Spec, stage: Stage) -> int:
 async def tick(core: Coordinator) -> None:
     """One look: the running stage's process is started, minded, and its data are taken."""
     stage = _wanted(core)
-    if core.making is not None and (stage is None or stage.name != core.making.stage):
+    if core.making is not None and (stage is None or core.making.task != _task(core, stage)):
         await stop(core)
     if stage is not None:
         await (_begin(core, stage) if core.making is None else _mind(core, stage, core.making))
@@ -67,6 +67,11 @@ def _wanted(core: Coordinator) -> Stage | None:
     return stage if stage is not None and stage.type == StageType.SYNTHESIS else None
 
 
+def _task(core: Coordinator, stage: Stage) -> str:
+    """What the spec asks of the stage: an edit of it has the process started anew."""
+    return f"{stage.name} {block(stage).model_dump_json()} {core.desired.spec.domains}"
+
+
 async def _begin(core: Coordinator, stage: Stage) -> None:
     if core.clock() < core.making_again_at:
         return
@@ -75,12 +80,14 @@ async def _begin(core: Coordinator, stage: Stage) -> None:
         return
     folder = core.settings.data_dir / "synthesis" / stage.name
     order = await asyncio.to_thread(_order, core.store, core.desired, stage, folder)
-    core.making = await Making.start(stage.name, order)
+    core.making = await Making.start(stage.name, _task(core, stage), order)
     log.info("stage '%s' makes %d tasks", stage.name, planned(core.desired.spec, stage))
 
 
 async def _mind(core: Coordinator, stage: Stage, making: Making) -> None:
     _book(core, stage, making.total)
+    if making.advanced:
+        core.making_problem = None
     if not making.ended:
         return
     core.making = None
@@ -145,6 +152,7 @@ def _order(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> 
         url=given.endpoint.url if given.endpoint else "",
         model=given.endpoint.model if given.endpoint else "",
         concurrency=given.endpoint.concurrency if given.endpoint else 1,
+        archive=urls.join(desired.run_url, "stages", stage.name, "journal"),
     )
 
 

@@ -1,23 +1,37 @@
-"""Pieces of a `.gz`, `.xz` or `.zst` file -> pieces of its content, one after another.
+"""Pieces of a compressed file -> pieces of its content, one after another.
 
-Never more than a piece is held, whatever the file unpacks to.
+Never much more than a piece is held, whatever the file unpacks to.
 """
 
 import gzip
-import importlib
 import io
-import lzma
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
+from sea_workloads.data import frames
 from sea_workloads.data.errors import DataFileError
 
-SUFFIXES = (".gz", ".xz", ".zst")
 PIECE_BYTES = 1 << 20
 LARGEST_WHOLE = 256 << 20
 """Bytes: a database is held in memory, once a worker."""
-_DAMAGE = (EOFError, OSError, zlib.error, lzma.LZMAError)
+_DAMAGE = (*frames.DAMAGE, zlib.error)
+
+
+def _gzip(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    with gzip.GzipFile(fileobj=io.BufferedReader(_Pieces(pieces), PIECE_BYTES), mode="rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+_UNPACK: dict[str, Callable[[Iterable[bytes]], Iterator[bytes]]] = {
+    ".bz2": partial(frames.unpacked, packing=frames.BZIP2),
+    ".gz": _gzip,
+    ".xz": partial(frames.unpacked, packing=frames.XZ),
+    ".zst": partial(frames.unpacked, packing=frames.ZSTD),
+}
+SUFFIXES = tuple(_UNPACK)
 
 
 def packed(name: str) -> bool:
@@ -33,17 +47,15 @@ def unpacked(pieces: Iterable[bytes], name: str) -> Iterator[bytes]:
     if not packed(name):
         yield from pieces
         return
-    source = _Pieces(pieces)
+    source = _Watched(pieces)
     try:
-        with _open(io.BufferedReader(source, PIECE_BYTES), name) as file:
-            while piece := file.read(PIECE_BYTES):
-                yield piece
+        yield from _UNPACK["." + name.rpartition(".")[2]](source)
     except _DAMAGE as error:
-        if source.failure is not None:
-            raise source.failure from error
-        raise DataFileError(
-            name, f"its compressed data are damaged or end too early ({error}): copy it anew."
-        ) from error
+        if source.failed:
+            raise
+        raise _damaged(name, error) from error
+    if source.empty:
+        raise _damaged(name, "it holds nothing at all")
 
 
 def whole(data: bytes, name: str) -> tuple[bytes, str]:
@@ -61,29 +73,41 @@ def whole(data: bytes, name: str) -> tuple[bytes, str]:
     return bytes(content), name.rpartition(".")[0]
 
 
-def _open(file: Any, name: str) -> Any:
-    if name.endswith(".gz"):
-        return gzip.GzipFile(fileobj=file, mode="rb")
-    if name.endswith(".xz"):
-        return lzma.LZMAFile(file)
-    try:
-        zstandard = importlib.import_module("zstandard")
-    except ImportError as error:
-        raise DataFileError(
-            name,
-            "is compressed by zstd, and the Python package zstandard isn't installed: install it, "
-            "or pack the file with gzip.",
-        ) from error
-    return zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True)
+def _damaged(name: str, why: object) -> DataFileError:
+    return DataFileError(
+        name, f"its compressed data are damaged or end too early ({why}): copy it anew."
+    )
+
+
+class _Watched:
+    """An iterator that remembers that it failed, which is no damage of what it gave."""
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self._pieces = iter(pieces)
+        self.empty = True
+        self.failed = False
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        try:
+            piece = next(self._pieces)
+        except StopIteration:
+            raise
+        except Exception:
+            self.failed = True
+            raise
+        self.empty = self.empty and not piece
+        return piece
 
 
 class _Pieces(io.RawIOBase):
-    """A file over an iterator; keeps the iterator's own error apart from damage of the data."""
+    """A file over an iterator."""
 
     def __init__(self, pieces: Iterable[bytes]) -> None:
         self._pieces = iter(pieces)
         self._rest = memoryview(b"")
-        self.failure: Exception | None = None
 
     def readable(self) -> bool:
         return True
@@ -94,9 +118,6 @@ class _Pieces(io.RawIOBase):
                 self._rest = memoryview(next(self._pieces))
             except StopIteration:
                 return 0
-            except Exception as error:
-                self.failure = error
-                raise OSError(str(error)) from error
         count = min(len(buffer), len(self._rest))
         buffer[:count] = self._rest[:count]
         self._rest = self._rest[count:]

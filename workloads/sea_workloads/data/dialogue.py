@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from sea_workloads.data import domain_name
 from sea_workloads.data import scenario as scenarios
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
@@ -30,6 +31,10 @@ class Dialogue:
     """The row stands for all turns of its dialogue, not for its answer alone."""
     trained: frozenset[int] | None = None
     """Indices of the messages to train on, of both sides; None for all."""
+    domain: str = ""
+    """Empty where neither scenario nor id names one."""
+    user_tools: tuple[str, ...] | None = None
+    """The task's own choice of the user's tools; None for all of the domain."""
 
 
 def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
@@ -47,13 +52,24 @@ def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
         raise RowError("metadata.turn_index", "must be an integer")
     succeeded(row)
     identity = metadata.get("source_dialog_id")
+    name = str(default_id if identity is None else identity)
+    scenario = _scenario(metadata)
     return Dialogue(
-        str(default_id if identity is None else identity),
+        name,
         (*messages, answer),
-        _scenario(metadata),
+        scenario,
         turn,
         metadata.get("whole_dialogue") is True,
+        domain=str(domain_name.of_row(name, metadata, scenario)),
+        user_tools=_user_tools(metadata),
     )
+
+
+def _user_tools(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
+    named = want(metadata, "user_tools", list, "metadata.")
+    if not all(isinstance(name, str) for name in named):
+        raise RowError("metadata.user_tools", "must be a list of names")
+    return None if metadata.get("user_tools") is None else tuple(named)
 
 
 def _scenario(metadata: Mapping[str, Any]) -> Mapping[str, Any]:

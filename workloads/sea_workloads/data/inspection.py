@@ -15,7 +15,7 @@ from sea_workloads.data.replay import replay
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError, user_files
+from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
 _SHOWN = 200
@@ -25,10 +25,13 @@ _KEPT = 16
 class Inspector:
     """Checks rows; holds the databases used last."""
 
-    def __init__(self, domain: str = "", databases: Path | None = None) -> None:
+    def __init__(
+        self, domain: str = "", databases: Path | None = None, *, judged: bool = False
+    ) -> None:
         """`domain` is for task rows that name none; with `databases` (the data root) every row's
-        database is read and its expected actions are run on it."""
-        self._domain, self._root = domain, databases
+        database is read and its expected actions are run on it. `judged`: who uses the rows has a
+        judge model."""
+        self._domain, self._root, self._judged = domain, databases, judged
         self._databases: dict[tuple[str, Path], Database] = {}
 
     def notes(self, row: Mapping[str, Any]) -> list[str]:
@@ -37,7 +40,7 @@ class Inspector:
             dialogue(row)
             return []
         task = rl.task(row, self._domain)
-        domain = _playable(task)
+        domain = _playable(task, judged=self._judged)
         if self._root is None or task.db_path is None:
             return _empty(task)
         database = self._database(domain, task.db_path, self._root)
@@ -53,10 +56,10 @@ class Inspector:
         return found
 
 
-def _playable(task: Task) -> Domain:
+def _playable(task: Task, *, judged: bool) -> Domain:
     try:
         domain = registry.get(task.domain)
-        check_verifiable(task)
+        check_verifiable(task, judged=judged)
     except registry.UnknownDomainError as error:
         raise RowError("user_scenario.instructions.domain", str(error)) from error
     except UnverifiableTaskError as error:
@@ -65,11 +68,8 @@ def _playable(task: Task) -> Domain:
 
 
 def _parsed(domain: Domain, path: Path) -> Database:
-    beside = map(path.with_name, user_files(path.name))
-    user = next((file for file in beside if file.is_file()), None) if domain.user_tools else None
     try:
-        user_data = user.read_bytes() if user else None
-        return database_files.parse(domain, path.read_bytes(), path.name, user_data)
+        return database_files.read(domain, path)
     except DatabaseError as error:
         raise RowError("db_path", str(error)) from error
 

@@ -7,7 +7,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sea_workloads.data import lines, paths
+from sea_workloads.data import domain_name, lines, paths
 from sea_workloads.data import scenario as scenarios
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
@@ -77,10 +77,7 @@ def _object(row: Mapping[str, Any], field: str) -> dict[str, Any]:
 
 
 def _domain(identity: str, row: Mapping[str, Any], scenario: Mapping[str, Any], given: str) -> str:
-    instructions = scenario.get("instructions")
-    named = instructions.get("domain") if isinstance(instructions, dict) else None
-    prefix = identity.split("_")[0] if "_" in identity else ""
-    found = row.get("domain") or named or given or prefix
+    found = domain_name.of_row(identity, row, scenario, given)
     if not found or not isinstance(found, str):
         raise RowError(
             "user_scenario.instructions.domain", "names no domain, and neither does the id"

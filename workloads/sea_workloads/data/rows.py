@@ -29,11 +29,12 @@ def dialogue_row(
     messages: Sequence[Message],
     scenario: Mapping[str, Any],
     reward: float,
+    user_tools: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """One `sft` row that holds a whole dialogue: its last assistant turn is the answer.
 
     `whole_dialogue` in its metadata says that all assistant turns are to be trained, not only the
-    answer.
+    answer. `user_tools` is the task's own choice of the user's tools, None for all.
 
     What follows the last assistant turn (the user's ###STOP###) is left out.
     """
@@ -57,6 +58,7 @@ def dialogue_row(
             "reward": reward,
             "whole_dialogue": True,
             "user_scenario": dict(scenario),
+            **({} if user_tools is None else {"user_tools": list(user_tools)}),
         },
     }
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sea_workloads.data.dialogue import Dialogue
+from sea_workloads.tokens import tool_prompt
 from sea_workloads.tokens.messages import Message, calls_of
 from sea_workloads.users.base import Signal
 from sea_workloads.users.prompt import system_prompt
+from sea_workloads.users.tools import of_dialogue
 
 _TRANSFERRED = "TRANSFERRED TO A HUMAN"
 Indexed = tuple[int, Message]
@@ -28,11 +30,11 @@ def agent_side(given: Dialogue) -> Dialogue:
 def exchange(given: Dialogue) -> Dialogue:
     """The same dialogue from the user's side.
 
-    The system prompt is the user model's, the user's turns become the assistant's and the agent's
-    texts the user's, but for what it writes beside a call (`users.base.spoken`). The user's closing
-    signal is put back where the rows leave it out.
+    The system prompt is the user model's, its tools listed as the served user sees them; the user's
+    turns become the assistant's and the agent's texts the user's, but for what it writes beside a
+    call (`users.base.spoken`). The user's closing signal is put back where the rows leave it out.
     """
-    turns: list[Indexed] = [(-1, {"role": "system", "content": system_prompt(given.scenario)})]
+    turns: list[Indexed] = [(-1, {"role": "system", "content": _user_prompt(given)})]
     for index, message, caller in _with_callers(given):
         if message["role"] == "user":
             turns.append((index, {**message, "role": "assistant"}))
@@ -45,6 +47,13 @@ def exchange(given: Dialogue) -> Dialogue:
         closing = _closing(str(turns[-1][1]["content"]))
         turns.append((last, {"role": "assistant", "content": closing}))
     return _dialogue(given, turns)
+
+
+def _user_prompt(given: Dialogue) -> str:
+    """What `users.model.ModelUser` begins with on a task of that scenario."""
+    tools = of_dialogue(given)
+    prompt = system_prompt(given.scenario, tools=bool(tools) or has_user_calls(given))
+    return tool_prompt.write(prompt, [tool.schema() for tool in tools])
 
 
 def _closing(last: str) -> str:

@@ -28,8 +28,11 @@ class Converted:
     refused: list[UnverifiableTaskError]
 
 
-def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Converted:
-    """Reads the folder at once; lines are made as they are consumed.
+def convert(
+    domain: Domain, folder: Path, *, drop_nl_assertions: bool, judged: bool = False
+) -> Converted:
+    """Reads the folder at once; lines are made as they are consumed. `judged`: the rows are for
+    who has a judge model.
 
     Raises DatabaseError or RowError saying what is missing or wrong in the folder.
     """
@@ -45,7 +48,7 @@ def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Conver
     db_path = f"databases/{domain.name}_{source.name}"
     policy = tau2.policy(folder)
     user = tau2.find(folder, "user_db") if domain.user_tools else None
-    kept, refused = _split(tau2.tasks(folder, domain.name), drop_nl_assertions)
+    kept, refused = _split(tau2.tasks(folder, domain.name), drop_nl_assertions, judged)
     files = {
         "rl.jsonl": (rows.dumps(_row(task, db_path)) for task in kept),
         "sft.jsonl": (rows.dumps(_dialogue(domain, t, database, policy)) for t in kept),
@@ -59,14 +62,14 @@ def convert(domain: Domain, folder: Path, *, drop_nl_assertions: bool) -> Conver
 
 
 def _split(
-    tasks: list[Task], drop_nl_assertions: bool
+    tasks: list[Task], drop_nl_assertions: bool, judged: bool
 ) -> tuple[list[Task], list[UnverifiableTaskError]]:
     kept: list[Task] = []
     refused: list[UnverifiableTaskError] = []
     for task in tasks:
         found = without_judge(task) if drop_nl_assertions else task
         try:
-            check_verifiable(found)
+            check_verifiable(found, judged=judged)
             kept.append(found)
         except UnverifiableTaskError as error:
             refused.append(error)
@@ -99,4 +102,5 @@ def _scenario(task: Task) -> dict[str, Any]:
 def _dialogue(domain: Domain, task: Task, database: Database, policy: str) -> dict[str, Any]:
     messages, reward = play(domain, task, database, policy)
     identity = f"{_identity(task)}_sft"
-    return rows.dialogue_row(identity, messages, _scenario(task), reward)
+    tools = task.row.get("user_tools") or None
+    return rows.dialogue_row(identity, messages, _scenario(task), reward, tools)

@@ -49,10 +49,10 @@ def check(domain: Domain, state: State | None) -> None:
         tools = domain.user_tools if side == "user" else domain.tools
         # Only a domain with functions of its own for initial states names some.
         known = {tool.name for tool in tools}.union(getattr(domain, "functions", ()))
-        if not isinstance(action.get("arguments") or {}, dict):
-            raise InitialStateError(f"{place}.arguments must be an object.")
         if not isinstance(name, str) or name not in known:
             raise InitialStateError(f"{place}: the domain {domain.name} has no function {name!r}.")
+        if not isinstance(action.get("arguments") or {}, dict):
+            raise InitialStateError(f"{place}.arguments must be an object.")
     for key, data in _data(state or {}).items():
         if key not in _SIDES:
             raise InitialStateError(f"initialization_data has the unknown side {key!r}.")

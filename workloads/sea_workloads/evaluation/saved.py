@@ -5,7 +5,6 @@ either or with a list of messages.
 """
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from sea_workloads.data import lines
@@ -14,10 +13,12 @@ from sea_workloads.evaluation.records import EpisodeRecord, from_row
 from sea_workloads.tokens import plain_json
 
 
-def read(path: Path, domain: str = "") -> list[EpisodeRecord]:
-    """All dialogues of the file; `domain` is for those that name none. Raises RowError."""
-    data = path.read_bytes()
-    rows = _document(data) or list(lines.objects(data.splitlines(), str(path)))
+def read(data: bytes, file: str, domain: str = "") -> list[EpisodeRecord]:
+    """All dialogues of the file's content; `domain` is for those that name none. Raises RowError.
+
+    `file` is the name in messages.
+    """
+    rows = _document(data) or list(lines.objects(data.split(b"\n"), file))
     found = []
     for number, row in rows:
         if isinstance(row, RowError):
@@ -25,9 +26,9 @@ def read(path: Path, domain: str = "") -> list[EpisodeRecord]:
         try:
             found.append(_record(row, domain, number))
         except RowError as error:
-            raise error.at(str(path), number) from error
+            raise error.at(file, number) from error
     if not found:
-        raise RowError("", "holds no dialogue", str(path), 1)
+        raise RowError("", "holds no dialogue", file, 1)
     return found
 
 

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 from sea_workloads.data import database_files
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError, user_files
-from sea_workloads.store.errors import ObjectNotFoundError
+from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.store.s3 import ObjectStore
 
 KEPT = 64
@@ -46,12 +45,9 @@ class Databases:
             raise
 
     def _load(self, domain: Domain, url: str) -> World:
-        folder, _, name = url.rpartition("/")
-        user = None
-        if domain.user_tools:
-            user = self._first([f"{folder}/{file}" for file in user_files(name)])
-        database = database_files.parse(domain, self._store.get(url), name, user)
-        return World(database, domain.system_prompt(self._policy(domain, folder)))
+        database = database_files.fetch(domain, url, self._store.get)
+        policy = self._policy(domain, url.rpartition("/")[0])
+        return World(database, domain.system_prompt(policy))
 
     def _policy(self, domain: Domain, folder: str) -> str | None:
         """The policy lies beside the database, or where the folders of databases begin.
@@ -64,17 +60,9 @@ class Databases:
         parent = folder.rpartition("/")[0]
         if parent.count("/") > 2:
             places.append(f"{parent}/{domain.policy_file}")
-        body = self._first(places)
+        body = database_files.first(places, self._store.get)
         if body is None:
             raise DatabaseError(
                 f"The policy of {domain.name} lies in none of {', '.join(places)}: upload it."
             )
         return body.decode()
-
-    def _first(self, urls: list[str]) -> bytes | None:
-        for url in urls:
-            try:
-                return self._store.get(url)
-            except ObjectNotFoundError:
-                continue
-        return None

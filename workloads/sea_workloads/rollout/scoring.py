@@ -1,4 +1,4 @@
-"""Verdicts of finished episodes: the verifier with the judge that the lease names."""
+"""Verdicts of finished episodes: the verifier with the lease's judge and limits."""
 
 import os
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain, Environment
 from sea_workloads.tokens.messages import Message
 from sea_workloads.verify.judge import Judge
-from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.sandbox.limits import FunctionLimits
+from sea_workloads.verify.sandbox.pool import Sandboxes
 from sea_workloads.verify.verdict import Verdict
 from sea_workloads.verify.verifier import Verifier
-from sea_workloads.wire.rollouts import JudgeSettings, Lease
+from sea_workloads.wire.rollouts import FunctionSettings, JudgeSettings, Lease
 
 API_KEY_VARIABLE = "SEA_JUDGE_API_KEY"
 
@@ -22,8 +23,8 @@ API_KEY_VARIABLE = "SEA_JUDGE_API_KEY"
 class Scoring:
     """Scores all episodes of a worker."""
 
-    def __init__(self, http: aiohttp.ClientSession, sandbox: FunctionSandbox) -> None:
-        self._http, self._verifier = http, Verifier(sandbox)
+    def __init__(self, http: aiohttp.ClientSession, sandboxes: Sandboxes) -> None:
+        self._http, self._sandboxes = http, sandboxes
 
     async def verdict(
         self,
@@ -36,7 +37,8 @@ class Scoring:
     ) -> Verdict:
         """Raises what `Verifier.verify` raises."""
         judge = self._judge(lease.judge) if lease.judge else None
-        return await self._verifier.verify(domain, task, environment, transcript, stop, judge)
+        verifier = Verifier(await self._sandboxes.of(limits_of(lease.functions)), judge)
+        return await verifier.verify(domain, task, environment, transcript, stop)
 
     def _judge(self, settings: JudgeSettings) -> Judge:
         address = Address(
@@ -48,6 +50,15 @@ class Scoring:
             timeout_s=float(settings.timeout_seconds),
         )
         return Judge(ChatEndpoint(self._http, address))
+
+
+def limits_of(settings: FunctionSettings) -> FunctionLimits:
+    """The job's limits as the sandbox takes them."""
+    return FunctionLimits(
+        cpu_s=settings.cpu_seconds,
+        wall_s=float(settings.timeout_seconds),
+        memory_bytes=settings.memory_bytes,
+    )
 
 
 def details_of(verdict: Verdict) -> dict[str, Any]:

@@ -34,7 +34,7 @@ from sea_workloads.rollout.watcher import watch
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.tokens.style import call_format
-from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.sandbox.pool import Sandboxes
 from sea_workloads.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
@@ -70,20 +70,20 @@ class Worker:
         policy, _ = await self._renderer(store, "policy")
         user, context_length = await self._renderer(store, "user")
         users = SimulatedUsers(self.http, self.pool, user, context_length)
-        sandbox = FunctionSandbox()
+        sandboxes = Sandboxes()
         runner = EpisodeRunner(
             self.identity,
             Policy(self.engine, self.state),
             policy,
             users,
             Databases(store),
-            Scoring(self.http, sandbox),
+            Scoring(self.http, sandboxes),
         )
         self.loop = AgentLoop(self.client, self.state, self.identity, runner.run)
         try:
             await self.loop.run()
         finally:
-            await sandbox.close()
+            await sandboxes.close()
 
     async def _renderer(self, store: ObjectStore, stream: str) -> tuple[Renderer, int]:
         reply = await self._model(stream)

@@ -17,6 +17,11 @@ class Crew(Protocol):
     name: str
     """The model, as provenance names it."""
 
+    @property
+    def answers(self) -> int:
+        """Replies that the model has given so far: whether it lives."""
+        ...
+
     async def plans(self, count: int) -> list[Plan]:
         """At most `count` plans that don't overlap."""
         ...

@@ -5,12 +5,13 @@ killed goes on where it was: without a model, to the very rows that it would hav
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
 from sea_workloads.synthesis import rows
-from sea_workloads.synthesis.crew import Crew
+from sea_workloads.synthesis.crew import Crew, CrewUnavailableError
 from sea_workloads.synthesis.journal import Journal, JournalError
 from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost
 from sea_workloads.synthesis.plan import Item, Plan
@@ -19,6 +20,9 @@ from sea_workloads.synthesis.state import State
 
 Progress = Callable[[State], None]
 _REPEATED = "The task repeats an earlier one."
+_SILENT = 3
+"""Items without an answer, beyond as many as are made at a time, that end a run in which the crew
+has heard nothing since the first of them."""
 
 
 class Engine:
@@ -39,6 +43,10 @@ class Engine:
         self._journal = journal
         self._clock = clock
         self._progress = progress
+        self._unanswered: list[tuple[int, dict[str, Any]]] = []
+        """Items that got no answer, with the number of answers that the crew had by then. Once it
+        gets another, the endpoint lives, and they are charged to their plans; where it is down,
+        they are made after it is back."""
 
     async def run(self) -> State:
         """To the end, or to CrewUnavailableError; calling it again in a new process resumes."""
@@ -55,7 +63,7 @@ class Engine:
             self.state.apply(event)
         header = self._settings.header()
         if self.state.header is None:
-            self._record({"event": "begin", "settings": header})
+            self._record(beginning(self._settings))
         elif self.state.header != header:
             raise JournalError(_differs(self.state.header, header, str(self._journal.path)))
         self._progress(self.state)
@@ -97,7 +105,8 @@ class Engine:
                     len(running) >= settings.concurrency or state.accepted + len(running) >= goal
                 ):
                     running = await _first(running)
-                if state.accepted >= goal or state.items[number] + len(running) >= most:
+                tried = state.items[number] + len(self._unanswered) + len(running)
+                if state.accepted >= goal or tried >= most:
                     break
                 if settings.concurrency == 1:
                     await self._make(item)
@@ -105,6 +114,7 @@ class Engine:
                     running.add(asyncio.create_task(self._make(item)))
             while running:
                 running = await _first(running)
+            self._charge(math.inf)
         finally:
             for task in running:
                 task.cancel()
@@ -126,6 +136,7 @@ class Engine:
     def _rests(self, plan: Plan, number: int) -> bool:
         tally = self.state.tallies[plan.id, plan.revision]
         failed = len(self.state.failures.get((number, plan.id), ()))
+        failed += tally.blamed[Blame.INFRASTRUCTURE]
         return tally.accepted == 0 and failed >= self._settings.patience
 
     async def _make(self, item: Item) -> None:
@@ -137,7 +148,19 @@ class Engine:
         outcome = at_cost(outcome, cost)
         if not isinstance(outcome, Failure) and outcome.digest in self.state.digests:
             outcome = Failure(Blame.TASK, _REPEATED, cost)
-        self._record(self._event(item, outcome))
+        event = self._event(item, outcome)
+        self._charge(self._crew.answers)
+        if not isinstance(outcome, Failure) or outcome.blame is not Blame.INFRASTRUCTURE:
+            self._record(event)
+            return
+        self._unanswered.append((self._crew.answers, event))
+        if len(self._unanswered) >= self._settings.concurrency + _SILENT:
+            raise CrewUnavailableError(outcome.reason)
+
+    def _charge(self, answers: float) -> None:
+        """Items without an answer become their plans', where the crew has heard more since."""
+        while self._unanswered and self._unanswered[0][0] < answers:
+            self._record(self._unanswered.pop(0)[1])
 
     def _event(self, item: Item, outcome: Outcome) -> dict[str, Any]:
         event: dict[str, Any] = {
@@ -161,6 +184,11 @@ class Engine:
         }
 
 
+def beginning(settings: Settings) -> dict[str, Any]:
+    """The first event of every journal: whose it is."""
+    return {"event": "begin", "settings": settings.header()}
+
+
 async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
     """Waits for one task at least; what a task raised is raised here."""
     done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
@@ -175,6 +203,11 @@ async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
 
 def _differs(found: dict[str, Any], wanted: dict[str, Any], path: str) -> str:
     name = next(name for name in wanted if found.get(name) != wanted[name])
+    if name == "worlds":
+        return (
+            f"{path} belongs to a run on other databases: give the same --data, --worlds and "
+            "--size to resume it, or choose another folder."
+        )
     return (
         f"{path} belongs to a run with {name} {found.get(name)!r}, but {wanted[name]!r} was asked "
         "for: give the same settings to resume it, or choose another folder."

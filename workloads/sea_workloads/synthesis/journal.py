@@ -7,7 +7,7 @@ again; a line that is complete is never written twice. One process at a time hol
 import fcntl
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from io import BufferedRandom
 from pathlib import Path
 from typing import Any
@@ -67,6 +67,21 @@ class Journal:
     def sync(self) -> None:
         """Survives a loss of power too."""
         os.fsync(self._file.fileno())
+
+    def rewrite(self, pieces: Iterable[bytes]) -> None:
+        """Puts whole lines in the place of what is there; a kill on the way leaves a part of them.
+
+        In the open file, which holds the lock: another file of that name would have none.
+        """
+        self._file.truncate(0)
+        for piece in pieces:
+            self._file.write(piece)
+        self._file.flush()
+        self._cut()
+
+    def first(self) -> dict[str, Any] | None:
+        """The event that the journal begins with, if there is one."""
+        return next(self.events(), None)
 
     def events(self) -> Iterator[dict[str, Any]]:
         """All events in their order; raises JournalError for a line that isn't one."""

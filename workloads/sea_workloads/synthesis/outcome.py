@@ -4,6 +4,8 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
+_LONGEST_REASON = 400
+
 
 class Blame(StrEnum):
     """Who a failure is attributed to, so that reflection rewrites the right half of a plan."""
@@ -12,6 +14,8 @@ class Blame(StrEnum):
     """The task is wrong: it can't be solved, contradicts itself, or repeats another."""
     TRAJECTORY = "trajectory"
     """The task is right; the dialogue did not solve it."""
+    INFRASTRUCTURE = "infrastructure"
+    """The endpoint or the sandbox gave no answer for this item: nothing that a plan could mend."""
 
 
 @dataclass(frozen=True)
@@ -54,3 +58,9 @@ Outcome = Made | Failure
 def at_cost(outcome: Outcome, cost: Cost) -> Outcome:
     """The same outcome with what it took."""
     return replace(outcome, cost=cost)
+
+
+def shortened(reason: str) -> str:
+    """A reason on one line, cut for a prompt: a model's or a tool's may be of any length."""
+    line = " ".join(reason.encode(errors="replace").decode().split())
+    return line if len(line) <= _LONGEST_REASON else f"{line[:_LONGEST_REASON]}..."

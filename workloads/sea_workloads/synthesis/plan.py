@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -88,14 +88,3 @@ def digest(value: object) -> str:
     """Sixteen hex digits that depend on the value's content."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def overlapping(plans: Sequence[Plan]) -> list[Plan]:
-    """Those plans whose corner an earlier one has taken."""
-    seen: set[tuple[object, ...]] = set()
-    found = []
-    for plan in plans:
-        if plan.corner in seen:
-            found.append(plan)
-        seen.add(plan.corner)
-    return found

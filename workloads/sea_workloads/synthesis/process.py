@@ -23,6 +23,8 @@ from sea_workloads.data.errors import RowError
 from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.registry import UnknownDomainError
 from sea_workloads.domains.worlds import NoWorldError, Size
+from sea_workloads.store import urls
+from sea_workloads.store.errors import StoreError
 from sea_workloads.synthesis.crew import CrewUnavailableError
 from sea_workloads.synthesis.journal import JournalError
 from sea_workloads.synthesis.service import Request, synthesise
@@ -42,6 +44,7 @@ _EXPECTED = (
     NoWorldError,
     JournalError,
     CrewUnavailableError,
+    StoreError,
 )
 
 
@@ -63,6 +66,8 @@ class Order:
     """Of an OpenAI-compatible endpoint; empty: procedural workers."""
     model: str = ""
     concurrency: int = 8
+    archive: str = ""
+    """S3 folder that keeps the journals, domain by domain."""
 
     def to_line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
@@ -89,6 +94,7 @@ class Order:
             size=Size(self.size),
             access=access if self.url else None,
             resume=True,
+            archive=urls.join(self.archive, file_name(domain)) if self.archive else "",
         )
 
 

@@ -41,6 +41,7 @@ def _plan(tally: Tally) -> dict[str, Any]:
         "yield": round(tally.yield_, 4),
         "blamedTask": tally.blamed[Blame.TASK],
         "blamedTrajectory": tally.blamed[Blame.TRAJECTORY],
+        "withoutAnswer": tally.blamed[Blame.INFRASTRUCTURE],
         "tokens": tally.cost.tokens,
         "seconds": round(tally.cost.seconds, 6),
         "reasons": dict(tally.reasons.most_common(_COMMON_REASONS)),
@@ -51,7 +52,8 @@ def table(state: State) -> Iterator[str]:
     """Lines for a terminal."""
     yield (
         f"{'plan':<9}{'goals':<{_WIDEST + 2}}{'mode':<8}{'style':<11}"
-        f"{'items':>6}{'good':>6}{'yield':>7}{'task':>6}{'traj.':>6}{'tokens':>10}{'s/task':>9}"
+        f"{'items':>6}{'good':>6}{'yield':>7}{'task':>6}{'traj.':>6}{'no ans':>8}"
+        f"{'tokens':>10}{'s/task':>9}"
     )
     for tally in state.tallies.values():
         yield _line(tally)
@@ -66,5 +68,6 @@ def _line(tally: Tally) -> str:
         f"{plan.id + '.' + str(plan.revision):<9}{goals:<{_WIDEST + 2}}{plan.mode:<8}"
         f"{plan.style:<11}{tally.items:>6}{tally.accepted:>6}{tally.yield_:>7.0%}"
         f"{tally.blamed[Blame.TASK]:>6}{tally.blamed[Blame.TRAJECTORY]:>6}"
+        f"{tally.blamed[Blame.INFRASTRUCTURE]:>8}"
         f"{tally.cost.tokens:>10}{each}"
     )

@@ -1,9 +1,10 @@
 """One run from request to data set: what `sea synth` and the job's Synthesis stage both call."""
 
 import asyncio
+import logging
 import time
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack, closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import aiohttp
@@ -11,15 +12,23 @@ import aiohttp
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
+from sea_workloads.store import urls
+from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.synthesis import output, worlds
 from sea_workloads.synthesis.agents.crew import ModelCrew
+from sea_workloads.synthesis.archive import Archive
 from sea_workloads.synthesis.crew import Crew
-from sea_workloads.synthesis.engine import Engine, Progress
+from sea_workloads.synthesis.engine import Engine, Progress, beginning
 from sea_workloads.synthesis.journal import FILE, Journal, JournalError
+from sea_workloads.synthesis.keeping import Keeping
+from sea_workloads.synthesis.plan import digest
 from sea_workloads.synthesis.procedural.crew import ProceduralCrew
 from sea_workloads.synthesis.settings import Settings
 from sea_workloads.synthesis.state import State
 from sea_workloads.synthesis.worlds import World
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,9 @@ class Request:
     """The model; None: procedural workers."""
     resume: bool = False
     """Go on with the folder's journal; without it a folder that holds one is refused."""
+    archive: str = ""
+    """S3 folder that keeps journals of this folder's runs, each below its settings' digest. With it
+    the folder is a cache: an emptied one is restored, another run's journal makes way."""
 
 
 def synthesise(request: Request, progress: Progress = lambda _: None) -> State:
@@ -48,21 +60,43 @@ def synthesise(request: Request, progress: Progress = lambda _: None) -> State:
         JournalError: the folder holds another run, or somebody writes to it.
         CrewUnavailableError: the model gives no answer; nothing is lost, the run can be resumed.
         DatabaseError, RowError, UnknownDomainError: there is no such world.
+        StoreError: the archive can't be read, or not be completed at the end.
     """
     _refuse_leftovers(request)
-    domain = registry.get(request.settings.domain)
-    found = (
-        worlds.of_folder(domain, request.data)
-        if request.data
-        else worlds.made(domain, request.worlds, request.size, request.settings.seed)
-    )
-    journal = Journal(request.out)
-    try:
-        state = asyncio.run(_run(request, found, journal, progress))
+    found = _worlds(request)
+    settings = replace(request.settings, worlds=worlds.fingerprint(found))
+    request = replace(request, settings=settings)
+    with closing(Journal(request.out)) as journal:
+        with ExitStack() as stack:
+            if request.archive:
+                progress = _kept(stack, request, journal, progress)
+            state = asyncio.run(_run(request, found, journal, progress))
         output.write(request.out, journal, found, state)
-    finally:
-        journal.close()
     return state
+
+
+def _worlds(request: Request) -> list[World]:
+    domain = registry.get(request.settings.domain)
+    if request.data:
+        return worlds.of_folder(domain, request.data)
+    return worlds.made(domain, request.worlds, request.size, request.settings.seed)
+
+
+def _kept(stack: ExitStack, request: Request, journal: Journal, progress: Progress) -> Progress:
+    """The journal as the archive has it, and followed from now on by the archive."""
+    header = request.settings.header()
+    if journal.first() not in (None, beginning(request.settings)):
+        journal.rewrite(())
+    archive = Archive(ObjectStore(), urls.join(request.archive, digest(header)))
+    if archive.restore(journal):
+        log.warning("%s is restored from the store: %d bytes", journal.path, archive.size)
+    keeping = stack.enter_context(Keeping(archive, journal.path))
+
+    def told(state: State) -> None:
+        keeping.check()
+        progress(state)
+
+    return told
 
 
 async def _run(request: Request, found: list[World], journal: Journal, progress: Progress) -> State:
@@ -72,8 +106,10 @@ async def _run(request: Request, found: list[World], journal: Journal, progress:
             crew = ProceduralCrew(found, request.settings.seed)
         else:
             session = await stack.enter_async_context(aiohttp.ClientSession())
+            sandbox = FunctionSandbox()
+            stack.push_async_callback(sandbox.close)
             chat = ChatEndpoint(session, request.access)
-            crew = ModelCrew(chat, request.access.model, found, request.settings.seed)
+            crew = ModelCrew(chat, request.access.model, found, request.settings.seed, sandbox)
         engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
         return await engine.run()
 

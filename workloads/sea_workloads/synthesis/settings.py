@@ -18,6 +18,8 @@ class Settings:
     """Plans of a round (64 in the paper's full setting)."""
     model: str = ""
     """Empty: procedural workers."""
+    worlds: str = ""
+    """Fingerprint of the databases and policies that tasks are made on."""
     concurrency: int = 1
     """Items in the making at one time; 1 keeps procedural runs deterministic."""
     attempts: int = 4

@@ -25,8 +25,9 @@ class Tally:
 
     @property
     def yield_(self) -> float:
-        """Accepted share of the items, 0 to 1."""
-        return self.accepted / self.items if self.items else 0.0
+        """Accepted share of the items that got their answers, 0 to 1."""
+        answered = self.items - self.blamed[Blame.INFRASTRUCTURE]
+        return self.accepted / answered if answered else 0.0
 
 
 class State:
@@ -88,6 +89,8 @@ class State:
         failure = Failure(Blame(event["blame"]), event["reason"])
         tally.blamed[failure.blame] += 1
         tally.reasons[failure.reason] += 1
+        if failure.blame is Blame.INFRASTRUCTURE:
+            return True  # no failure of the plan: reflection could only spoil it
         kept = self.failures.setdefault((event["round"], event["plan"]), [])
         kept.append(failure)
         del kept[:-_KEPT_FAILURES]

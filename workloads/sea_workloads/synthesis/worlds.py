@@ -1,6 +1,7 @@
 """The world that tasks are made in: a database, its policy, and the files that go with the rows."""
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +30,15 @@ class World:
         memo = self.database.memo
         for key in [key for key in memo if key[0] in (self.domain.name, "initial")]:
             del memo[key]
+
+
+def fingerprint(found: Sequence[World]) -> str:
+    """Sixteen hex digits that depend on every file of the worlds."""
+    whole = hashlib.sha256()
+    for world in found:
+        for path, body in sorted(world.files.items()):
+            whole.update(f"{path} {hashlib.sha256(body).hexdigest()}\n".encode())
+    return whole.hexdigest()[:16]
 
 
 def of_folder(domain: Domain, folder: Path) -> list[World]:

@@ -28,7 +28,14 @@ async def judged_by_function(
 ) -> Judged:
     """The function's reward. Raises SandboxError where it could not be run."""
     finished = finished_episode(domain, task, environment, transcript, stop)
-    return await sandbox.run(task.verification_function, finished, _base(environment))
+    return await judged_episode(sandbox, task.verification_function, finished, environment)
+
+
+async def judged_episode(
+    sandbox: FunctionSandbox, source: str, finished: dict[str, Any], environment: Environment
+) -> Judged:
+    """What `source` says about a `finished_episode` of the environment. Raises SandboxError."""
+    return await sandbox.run(source, finished, _base(environment))
 
 
 def _base(environment: Environment) -> Database:

@@ -49,8 +49,9 @@ def check_verifiable(task: Task, *, judged: bool = False) -> None:
     if needs_judge(task) and not judged:
         raise UnverifiableTaskError(
             f"Task {task.key} has {len(task.criteria.nl_assertions)} assertion(s) in natural "
-            "language, which take a judge model: name one under spec.verifier.judge, leave the "
-            "task out, or take NL_ASSERTION out of its reward_basis "
+            "language, which take a judge model: name one (spec.verifier.judge of a job, "
+            "--judge-endpoint of `sea evaluate`, --judge of `sea data check` and `sea data tau2`), "
+            "leave the task out, or take NL_ASSERTION out of its reward_basis "
             "(`sea data tau2 --drop-nl-assertions`)."
         )
     _check_initial_state(task)

@@ -33,14 +33,13 @@ class Verifier:
         environment: Environment,
         transcript: Sequence[Message],
         stop: str = Stop.USER_STOP,
-        judge: Judge | None = None,
     ) -> Verdict:
-        """The episode's reward, from 0 to 1; `judge` takes the place of the verifier's own.
+        """The episode's reward, from 0 to 1.
 
         Raises UnverifiableTaskError for a task that can't be scored, SandboxError and
         JudgeUnavailableError where this episode could not be.
         """
-        judge = judge or self._judge
+        judge = self._judge
         check_verifiable(task, judged=judge is not None)
         parts = local_parts(domain, task, environment, transcript)
         reasons: dict[str, str] = {}

@@ -36,6 +36,14 @@ class JudgeSettings(Message):
     timeout_seconds: int = 120
 
 
+class FunctionSettings(Message):
+    """What a row's verification function may use (sea_api FunctionLimits)."""
+
+    cpu_seconds: int = 2
+    timeout_seconds: int = 30
+    memory_bytes: int = 536870912
+
+
 class Lease(Message):
     """One episode to run; `POST /v1/leases {pod, incarnation, want}` hands out up to `want`."""
 
@@ -58,6 +66,7 @@ class Lease(Message):
     context_length: int
     user: UserSettings
     judge: JudgeSettings | None = None
+    functions: FunctionSettings = FunctionSettings()
     max_repeats: int = 3
     """Identical calls with identical results in a row that end the episode."""
 

@@ -158,7 +158,7 @@ def _database_problem(store: ObjectStore, domain: str, url: str | None) -> Probl
     if url is None:
         return None
     try:
-        database_files.parse(registry.get(domain), store.get(url), url.rpartition("/")[2])
+        database_files.fetch(registry.get(domain), url, store.get)
     except ObjectNotFoundError:
         message = f"the database {url} does not exist. Upload it or correct db_path."
         return Problem(reason="DataNotFound", message=message)

@@ -31,6 +31,7 @@ from sea_workloads.users.external import ExternalUser
 from sea_workloads.users.scripted import ScriptedUser
 from sea_workloads.users.tools import of_task
 from sea_workloads.verify.judge import Judge
+from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verifier import Verifier
 
@@ -59,6 +60,10 @@ class Request:
     episode_timeout_s: float = 1800.0
     native_tools: bool = True
     resume: bool = False
+    data_address: str = ""
+    """Where `data` was copied from."""
+    functions: FunctionLimits | None = None
+    """Limits of verification functions; None: as usual."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields of the agent's requests (top_p, ...)."""
 
@@ -80,7 +85,7 @@ def prepare(request: Request) -> Prepared:
     Raises EvaluationError, RowError, DatabaseError, InitialStateError.
     """
     domain = registry.get(request.domain)
-    folder = tasks.Folder(request.data, domain, request.task_file)
+    folder = tasks.Folder(request.data, domain, request.task_file, request.data_address)
     found = folder.tasks()
     if request.drop_nl_assertions:
         found = list(map(tasks.without_judged_parts, found))
@@ -159,7 +164,7 @@ class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
 
 @asynccontextmanager
 async def _player(request: Request) -> AsyncIterator[Player]:
-    sandbox = FunctionSandbox()
+    sandbox = FunctionSandbox(request.functions)
     connector = aiohttp.TCPConnector(limit=0)
     limits = Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
     try:

@@ -14,7 +14,7 @@ from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
 from sea_workloads.domains import naming, registry
 from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database, DatabaseError, user_files
+from sea_workloads.domains.database import Database, DatabaseError
 from sea_workloads.evaluation.playing.errors import EvaluationError
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
@@ -27,6 +27,7 @@ NAMES = (
     "tasks.jsonl",
 )
 """Task files of a folder, in the order in which they are looked for; also packed."""
+_DATA = (".json", ".toml", ".md")
 
 
 @dataclass(frozen=True)
@@ -36,14 +37,28 @@ class World:
     database: Database
     policy: str | None
     source: str
-    """The database's path."""
+    """The database's path or address."""
+
+
+def is_data(path: str) -> bool:
+    """Whether a file of a data folder may be needed to play its tasks; dialogues never are."""
+    name = path.rpartition("/")[2]
+    return _unpacked(name).endswith(_DATA) or _unpacked(name) in NAMES
+
+
+def _unpacked(name: str) -> str:
+    return name.rpartition(".")[0] if compression.packed(name) else name
 
 
 class Folder:
     """A data folder as seen by one domain."""
 
-    def __init__(self, root: Path, domain: Domain, file: Path | None = None) -> None:
-        """`file` names the task file where the folder has several or an unusual one."""
+    def __init__(
+        self, root: Path, domain: Domain, file: Path | None = None, address: str = ""
+    ) -> None:
+        """`file` names the task file where the folder has several or an unusual one; `address`
+        is where the folder was copied from."""
+        self._copied, self._address = root, address
         self._domain, self._file = domain, file
         self._name = registry.full_name(domain)
         self.root = root if (root / "tasks.json").is_file() else _inner(root, self._name)
@@ -82,12 +97,17 @@ class Folder:
     def _tau2(self) -> World:
         database = tau2.database(self.root, self._domain)
         policy = tau2.policy(self.root) if self._domain.policy_file else None
-        return World(database, policy, str(tau2.find(self.root, "db")))
+        return World(database, policy, self._told(tau2.find(self.root, "db")))
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
-        database = read_database(self._domain, path)
-        return World(database, self._policy(path), str(path))
+        database = database_files.read(self._domain, path)
+        return World(database, self._policy(path), self._told(path))
+
+    def _told(self, path: Path | None) -> str:
+        if path is None or not self._address:
+            return str(path)
+        return f"{self._address.rstrip('/')}/{path.relative_to(self._copied)}"
 
     def database_path(self, task: Task) -> Path:
         """Where the row's database lies in the folder; raises DatabaseError."""
@@ -118,8 +138,7 @@ class Folder:
 
     def _find(self) -> Path:
         for name in NAMES:
-            for suffix in ("", *compression.SUFFIXES):
-                path = self.root / f"{name}{suffix}"
+            for path in (self.root / f"{name}{packed}" for packed in ("", *compression.SUFFIXES)):
                 if path.is_file():
                     return path
         raise EvaluationError(
@@ -146,15 +165,6 @@ def _named(task: Task, name: str) -> Task:
     if task.domain == name:
         return task
     return replace(task, domain=name, row={**task.row, "domain": name})
-
-
-def read_database(domain: Domain, path: Path) -> Database:
-    """A database file with the user's side beside it, packed or not; raises DatabaseError."""
-    user = None
-    if domain.user_tools:
-        beside = map(path.with_name, user_files(path.name))
-        user = next((file.read_bytes() for file in beside if file.is_file()), None)
-    return database_files.parse(domain, path.read_bytes(), path.name, user)
 
 
 def scorable(tasks: Sequence[Task], *, judged: bool) -> tuple[list[Task], list[str]]:

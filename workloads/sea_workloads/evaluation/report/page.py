@@ -98,7 +98,8 @@ def _sections(page: Page) -> list[Html]:
         _section("curves", "Over training steps", tag("div", plots, klass="curves"),
                  note="Faint: each step. Bold: moving average.") if plots else Html(),
         _section("failures", "Why episodes failed", failing.chart(counts, played),
-                 note="One main reason an episode. Choose one to read its transcripts."),
+                 note="One main reason an episode, all bars on one scale. Choose one to read its "
+                 "transcripts."),
     ]  # fmt: skip
 
 
@@ -112,8 +113,12 @@ def _explorer(episodes: int) -> Html:
     without = tag("noscript", tag("p", "Transcripts need JavaScript; nothing else does."))
     parts = [tag("div", id=name) for name in ("filters", "list", "reader")]
     panes = tag("div", *parts[1:], klass="panes")
-    title = tag("h2", "Transcripts", tag("small", f"{episodes:,}"))
+    keys = tag("small", *_KEYS, klass="keys")
+    title = tag("h2", "Transcripts", tag("small", f"{episodes:,}"), keys)
     return tag("section", title, without, parts[0], panes, id="transcripts")
+
+
+_KEYS = (tag("kbd", "j"), " ", tag("kbd", "k"), " step, ", tag("kbd", "/"), " search")
 
 
 def _script() -> Html:

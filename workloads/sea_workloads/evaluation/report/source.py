@@ -1,7 +1,7 @@
-"""What lies in a folder of results -> a `Page`: of `sea evaluate`, or a copy of a job's folder."""
+"""What lies in a folder of results -> a `Page`: of `sea evaluate`, or a job's folder."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,11 @@ from sea_workloads.evaluation import records, scores
 from sea_workloads.evaluation.records import EpisodeRecord
 from sea_workloads.evaluation.report.page import Page
 
-_EPISODES = ".episodes.jsonl"
+EPISODES = "episodes.jsonl"
+FOLDER = "evaluation"
+"""Of a job's evaluations, in its folder."""
+_EPISODES = f".{EPISODES}"
+_BESIDE = ("scores.json", "metrics.jsonl", "reports/metrics.jsonl")
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,7 @@ def find(path: Path, stage: str = "") -> Source:
         raise RowError("", "does not exist", str(path), 0)
     found = [
         _source(file)
-        for pattern in ("episodes.jsonl", f"*{_EPISODES}", f"evaluation/*{_EPISODES}")
+        for pattern in (EPISODES, f"*{_EPISODES}", f"{FOLDER}/*{_EPISODES}")
         for file in sorted(path.glob(pattern))
     ]
     chosen = [source for source in found if not stage or source.stage == stage]
@@ -47,6 +51,20 @@ def find(path: Path, stage: str = "") -> Source:
     raise RowError(
         "", f"holds several evaluations: choose one of {names} with --stage", str(path), 0
     )
+
+
+def wanted(stage: str = "") -> Callable[[str], bool]:
+    """Which files of a folder `find` and `load` look at, by their path in it."""
+
+    def is_wanted(path: str) -> bool:
+        inner = path.removeprefix(f"{FOLDER}/")
+        if "/" in inner:
+            return inner in _BESIDE
+        if inner.endswith(EPISODES):
+            return not stage or inner in (EPISODES, f"{stage}{_EPISODES}")
+        return inner.endswith(".json") or inner in _BESIDE
+
+    return is_wanted
 
 
 def load(source: Source, title: str = "", made: str = "") -> Page:

@@ -11,6 +11,8 @@ Messages = list[dict[str, Any]]
 Use = Callable[[dict[str, Any]], Answer]
 
 TRIES = 3
+UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What reading a model's object raises where it isn't as asked for."""
 _LONGEST = 200_000
 """Characters of a reply that are looked at."""
 
@@ -42,7 +44,7 @@ async def ask(
         messages.append({"role": "assistant", "content": text[:_LONGEST]})
         try:
             return use(parse(text))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except UNUSABLE as error:
             problem = str(error) or type(error).__name__
             complaint = f"That can't be used: {problem}. Answer with one JSON object only."
             messages.append({"role": "user", "content": complaint})

@@ -1,36 +1,69 @@
-"""The crew of agents: plan, write a task, check it, play it, check the dialogue, blame, reflect."""
+"""The crew of agents: plan; task, its trials and its function; dialogue, blame; reflect."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sea_workloads.chat.endpoint import ChatEndpoint
 from sea_workloads.data import rl
 from sea_workloads.data.task import Task
-from sea_workloads.synthesis import checking, rows
-from sea_workloads.synthesis.agents import checkers, dialogue, task_worker
+from sea_workloads.synthesis import checking
+from sea_workloads.synthesis.agents import checkers, dialogue, function_worker, task_worker
 from sea_workloads.synthesis.agents.asking import NonsenseError
+from sea_workloads.synthesis.agents.bench import Bench
 from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
+from sea_workloads.synthesis.agents.function_worker import NoFunctionError
 from sea_workloads.synthesis.agents.planner import Planner
 from sea_workloads.synthesis.agents.task_worker import NoTaskError
+from sea_workloads.synthesis.agents.trials import trials
+from sea_workloads.synthesis.checking import TrajectoryFaultError
+from sea_workloads.synthesis.crew import CrewUnavailableError
 from sea_workloads.synthesis.identity import identity
-from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost
+from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost, shortened
 from sea_workloads.synthesis.plan import Item, Plan, digest
-from sea_workloads.synthesis.proposal import Proposal
+from sea_workloads.synthesis.proposal import Message, Proposal
 from sea_workloads.synthesis.worlds import World
+from sea_workloads.tokens import plain_json
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
 from sea_workloads.verify.verdict import check_verifiable
 
 _DIALOGUES = 2
 """Played of one sound task before its trajectory is given up."""
+_TOO_STRICT = "The verification function refuses a dialogue that fulfils all else"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """A sound task with its function, still without a dialogue."""
+
+    world: World
+    item: Item
+    proposal: Proposal
+    task: Task
+    function: str
+    seed: int
 
 
 class ModelCrew:
     """`Crew` of one model over a domain's worlds; items take them in turn."""
 
-    def __init__(self, chat: ChatEndpoint, model: str, worlds: Sequence[World], seed: int) -> None:
+    def __init__(
+        self,
+        chat: ChatEndpoint,
+        model: str,
+        worlds: Sequence[World],
+        seed: int,
+        sandbox: FunctionSandbox,
+    ) -> None:
+        """`sandbox` runs the functions that the model writes; its owner closes it."""
         self.name = model
         self._endpoint = Endpoint(chat)
+        self._bench = Bench(sandbox)
         self._worlds = worlds
         self._planner = Planner(self._endpoint, worlds[0], seed)
+
+    @property
+    def answers(self) -> int:
+        return self._endpoint.answers
 
     async def plans(self, count: int) -> list[Plan]:
         return await self._planner.plans(count)
@@ -46,7 +79,14 @@ class ModelCrew:
 
     async def make(self, item: Item) -> Outcome:
         meter = Meter()
-        outcome = await self._make(item, meter)
+        try:
+            outcome = await self._make(item, meter)
+        except CrewUnavailableError as error:
+            outcome = Failure(Blame.INFRASTRUCTURE, str(error))
+        except NoFunctionError as error:
+            outcome = Failure(Blame.TASK, str(error))
+        if isinstance(outcome, Failure):
+            outcome = replace(outcome, reason=shortened(outcome.reason))
         return at_cost(outcome, Cost(tokens=meter.tokens))
 
     async def _make(self, item: Item, meter: Meter) -> Outcome:
@@ -54,24 +94,31 @@ class ModelCrew:
         seed = int(digest(item.random_seed)[:7], 16)
         try:
             proposal = await task_worker.write(self._endpoint, world, item, seed, meter)
-            task = _sound(world, proposal, identity(item))
-            checking.task_function(world, task)
+            task = sound(world, proposal, item)
+            tried = trials(world, task)
         except (NoTaskError, NonsenseError, *checking.TASK_FAULTS) as error:
             return Failure(Blame.TASK, str(error))
         failure = await checkers.check_task(self._endpoint, world, item.plan, proposal, meter)
-        return failure or await self._play(world, item, proposal, seed, meter)
+        if failure is not None:
+            return failure
+        function = await function_worker.write(
+            self._endpoint, self._bench, task, tried, seed, meter
+        )
+        return await self._play(_Job(world, item, proposal, task, function, seed), meter)
 
-    async def _play(
-        self, world: World, item: Item, proposal: Proposal, seed: int, meter: Meter
-    ) -> Outcome:
+    async def _play(self, job: _Job, meter: Meter) -> Outcome:
         """Plays the task; a trajectory that fails is played once more, a task that fails isn't."""
         failure: Failure | None = None
         for number in range(_DIALOGUES):
-            messages = await dialogue.play(self._endpoint, world, proposal, seed + number, meter)
-            outcome = checking.check(world, replace(proposal, messages=messages), identity(item))
+            messages = await dialogue.play(
+                self._endpoint, job.world, job.proposal, job.seed + number, meter
+            )
+            outcome = await self._judge(job, messages)
+            if isinstance(outcome, Failure) and outcome.blame is Blame.TASK:
+                return outcome
             problem = outcome.reason if isinstance(outcome, Failure) else ""
             failure = await checkers.check_dialogue(
-                self._endpoint, world, item.plan, proposal, messages, problem, meter
+                self._endpoint, job.world, job.item.plan, job.proposal, messages, problem, meter
             )
             if failure is None:
                 return outcome
@@ -80,8 +127,31 @@ class ModelCrew:
         assert failure is not None
         return failure
 
+    async def _judge(self, job: _Job, messages: Sequence[Message]) -> Outcome:
+        """Basis first, then the function: one that refuses what the basis rewards is wrong."""
+        try:
+            _check_writable(messages)
+            ended = checking.played(job.world, job.task, messages)
+        except TrajectoryFaultError as error:
+            return Failure(Blame.TRAJECTORY, str(error))
+        episode = checking.episode_of(job.world, job.task, ended, messages)
+        judged = await self._bench.run(job.function, episode, ended.environment)
+        if judged.reward != 1.0:
+            return Failure(Blame.TASK, f"{_TOO_STRICT}: {judged.reason}")
+        solution = replace(job.proposal, messages=messages)
+        return checking.made(job.world, solution, identity(job.item), job.function)
 
-def _sound(world: World, given: Proposal, name: str) -> Task:
-    task = rl.task(rows.task_row(name, given, world.db_path))
+
+def sound(world: World, given: Proposal, item: Item) -> Task:
+    """The proposal as a task that can be set up and scored; raises one of TASK_FAULTS."""
+    task = rl.task(checking.row_of(world, given, identity(item)))
     check_verifiable(task)
     return task
+
+
+def _check_writable(messages: Sequence[Message]) -> None:
+    """A model's text may hold what no file can: half of a surrogate pair."""
+    try:
+        plain_json.check(messages)
+    except ValueError as error:
+        raise TrajectoryFaultError(f"The dialogue can't be written: {error}.") from error

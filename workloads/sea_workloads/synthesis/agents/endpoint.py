@@ -28,6 +28,8 @@ class Endpoint:
 
     def __init__(self, chat: ChatEndpoint) -> None:
         self._chat = chat
+        self.answers = 0
+        """Usable replies so far."""
 
     async def ask(
         self,
@@ -50,9 +52,11 @@ class Endpoint:
     ) -> Answer:
         """The reply's message as `use` makes it; ValueError of `use` has it asked for again."""
         try:
-            return await self._chat.ask(messages, use, usage=meter.count, **extra)
+            answer = await self._chat.ask(messages, use, usage=meter.count, **extra)
         except EndpointError as error:
             raise CrewUnavailableError(
                 f"{error} What was made so far is kept: correct --endpoint and --model or start "
                 "the server, then run again with --resume."
             ) from error
+        self.answers += 1
+        return answer

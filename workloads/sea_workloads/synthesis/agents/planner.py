@@ -8,6 +8,7 @@ from typing import Any
 
 from sea_workloads.synthesis.agents.asking import NonsenseError, ask, text_of, texts_of
 from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
+from sea_workloads.synthesis.agents.overlap import first_overlap
 from sea_workloads.synthesis.crew import CrewUnavailableError
 from sea_workloads.synthesis.outcome import Failure
 from sea_workloads.synthesis.plan import Plan, Style, ToolMode
@@ -20,10 +21,13 @@ _FORMAT = (
     'customer knows ids), "style": one of "terse", "polite", "chatty", "impatient", "unsure", '
     '"guidance": "how to write the task", "evaluation": "what checkers should mind"}'
 )
-_ROUNDS = 6
-"""Requests for more plans before the planner is taken to be at its end."""
+_AT_ONCE = 16
+"""Plans of one request: more don't fit into a reply of 8,192 tokens."""
+_FRUITLESS = 3
+"""Requests in a row that add no plan, after which the planner is taken to be at its end."""
+_SHOWN = 100
+"""Plans that a request lists. New ones are compared with all."""
 _MOST_GOALS = 5
-_SIMILAR = 0.8
 _MOST_REASONS = 8
 
 
@@ -37,33 +41,33 @@ class Planner:
         self.meter = Meter()
 
     async def plans(self, count: int) -> list[Plan]:
-        """At most `count`; raises CrewUnavailableError where the model writes none."""
+        """At most `count`; raises CrewUnavailableError where the model writes none.
+
+        Each request tells which plans there are; it ends when several in a row add none.
+        """
         found: list[Plan] = []
-        messages = [_system(PLANNER, self._world)]
-        problem = "its plans overlap"
-        for attempt in range(_ROUNDS):
-            if len(found) >= count:
-                break
-            messages.append({"role": "user", "content": _request(count - len(found), found)})
+        problem, fruitless, requests = "its plans overlap", 0, 0
+        while len(found) < count and fruitless < _FRUITLESS:
+            before = len(found)
             try:
-                drafts = await ask(
-                    self._endpoint,
-                    messages,
-                    _drafts,
-                    self.meter,
-                    temperature=1.0,
-                    seed=self._seed + attempt,
-                )
+                drafts = await self._more(min(_AT_ONCE, count - before), found, requests)
             except NonsenseError as error:
-                problem = str(error)
-                continue
+                drafts, problem = [], str(error)
             for draft in drafts:
                 plan = self._plan(draft, f"p{len(found) + 1:03}")
-                if len(found) < count and not any(overlaps(plan, other) for other in found):
+                if len(found) < count and first_overlap(plan, found) is None:
                     found.append(plan)
+            fruitless = 0 if len(found) > before else fruitless + 1
+            requests += 1
         if not found:
             raise CrewUnavailableError(f"The planner writes no plan: {problem}")
         return found
+
+    async def _more(self, count: int, found: Sequence[Plan], number: int) -> list[dict[str, Any]]:
+        request = {"role": "user", "content": _request(count, found[-_SHOWN:])}
+        messages = [_system(PLANNER, self._world), request]
+        seed = self._seed + number
+        return await ask(self._endpoint, messages, _drafts, self.meter, temperature=1.0, seed=seed)
 
     def _plan(self, draft: dict[str, Any], identity: str) -> Plan:
         return Plan(identity, self._world.domain.name, **draft)
@@ -85,7 +89,7 @@ class Planner:
             changed = replace(plain, **_draft(value))
             if changed.corner == plan.corner:
                 raise ValueError("the plan is unchanged")
-            clash = next((other for other in others if overlaps(changed, other)), None)
+            clash = first_overlap(changed, list(others))
             if clash is not None:
                 raise ValueError(f"it overlaps with another plan: {json.dumps(_shown(clash))}")
             return changed
@@ -94,14 +98,6 @@ class Planner:
             return await ask(self._endpoint, messages, use, self.meter, temperature=0.7)
         except NonsenseError:
             return replace(plain, guidance=f"{plan.guidance}\nAvoid what failed before:\n{told}")
-
-
-def overlaps(one: Plan, other: Plan) -> bool:
-    """Same corner, or the same goals, mode and style with guidance in nearly the same words."""
-    if (one.goals, one.mode, one.style) != (other.goals, other.mode, other.style):
-        return False
-    a, b = set(one.guidance.lower().split()), set(other.guidance.lower().split())
-    return not a or not b or len(a & b) / len(a | b) >= _SIMILAR
 
 
 def _system(role: str, world: World) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class NoTaskError(Exception):
 
 
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """One reply: a call, or the task."""
 
     call: Action | None = None
@@ -59,8 +59,8 @@ async def write(endpoint: Endpoint, world: World, item: Item, seed: int, meter: 
     environment = world.domain.open(world.database)
     messages = _opening(world, item)
 
-    def use(value: dict[str, Any]) -> _Step:
-        return _step(value, item.plan)
+    def use(value: dict[str, Any]) -> Step:
+        return read(value, item.plan)
 
     for _ in range(_MOST_CALLS):
         step = await ask(endpoint, messages, use, meter, temperature=1.0, seed=seed)
@@ -103,11 +103,12 @@ def _sample(world: World, item: Item) -> str:
     return "\n".join(lines)[: 2 * _SHOWN]
 
 
-def _step(value: dict[str, Any], plan: Plan) -> _Step:
+def read(value: dict[str, Any], plan: Plan) -> Step:
+    """A reply's object; raises one of `asking.UNUSABLE`."""
     if isinstance(value.get("call"), dict):
-        return _Step(call=_action(value["call"]))
+        return Step(call=_action(value["call"]))
     if isinstance(value.get("task"), dict):
-        return _Step(task=_proposal(value["task"], plan))
+        return Step(task=_proposal(value["task"], plan))
     raise ValueError("it must hold either 'call' or 'task', an object")
 
 

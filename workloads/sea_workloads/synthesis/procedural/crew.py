@@ -20,6 +20,8 @@ class ProceduralCrew:
     """`Crew` over a domain's worlds; an item's outcome follows from its seed alone."""
 
     name = "procedural"
+    answers = 0
+    """Nobody is asked."""
 
     def __init__(self, worlds: Sequence[World], seed: int) -> None:
         """`worlds`: at least one, all of one domain; items take them in turn."""

@@ -42,6 +42,7 @@ class FunctionSandbox:
         self._limits = limits or FunctionLimits()
         self._free = asyncio.Semaphore(processes)
         self._idle: list[SandboxProcess] = []
+        self._closed = False
         self.walls = walls
         """Once a process runs: what it stands behind."""
 
@@ -54,15 +55,22 @@ class FunctionSandbox:
             process = await self._take(_key(database))
             key = await self._give(process, database)
             answer = await process.ask({"source": source, "episode": episode, "database": key})
-            self._idle.append(process)
+            await self._put_back(process)
         if "broken" in answer:
             raise SandboxError(f"The sandbox broke: {answer['broken']}.")
         return _judged(answer)
 
     async def close(self) -> None:
-        """Ends all waiting processes."""
+        """Ends all waiting processes; those at work end when they are done."""
+        self._closed = True
         while self._idle:
             await self._idle.pop().close()
+
+    async def _put_back(self, process: SandboxProcess) -> None:
+        if self._closed:
+            await process.close()
+        else:
+            self._idle.append(process)
 
     async def _take(self, key: str) -> SandboxProcess:
         """A waiting process, best one that has the database; or a new one."""
@@ -104,6 +112,25 @@ class FunctionSandbox:
         await process.ask({"keep": key, "agent": database.agent, "user": database.user})
         process.keys[key] = None
         return key
+
+
+class Sandboxes:
+    """The sandbox of a worker whose job may change the limits while episodes run."""
+
+    def __init__(self) -> None:
+        self._limits = FunctionLimits()
+        self._sandbox = FunctionSandbox(self._limits)
+
+    async def of(self, limits: FunctionLimits) -> FunctionSandbox:
+        """The sandbox with these limits; one with others finishes what it has begun."""
+        if limits != self._limits:
+            old, self._limits = self._sandbox, limits
+            self._sandbox = FunctionSandbox(limits)
+            await old.close()
+        return self._sandbox
+
+    async def close(self) -> None:
+        await self._sandbox.close()
 
 
 def _key(database: Database) -> str:

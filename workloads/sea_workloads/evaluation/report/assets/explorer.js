@@ -56,11 +56,19 @@ function open(number, quiet = false) {
   reader.scrollTop = 0;
   if (!quiet) {
     reader.classList.add('open');
+    // Where the reader covers the list, the keyboard follows; beside it, the list keeps it.
+    if (covers()) reader.querySelector('.back').focus();
     history.replaceState(null, '', address(number));
   }
 }
 
-function close() { reader.classList.remove('open'); }
+const covers = () => getComputedStyle(reader).position === 'fixed';
+
+function close() {
+  const covered = covers() && reader.classList.contains('open');
+  reader.classList.remove('open');
+  if (covered) list.querySelector(`[data-n="${state.chosen}"]`)?.focus();
+}
 
 const step = (by) => {
   const at = found.indexOf(state.chosen);
@@ -68,7 +76,10 @@ const step = (by) => {
   if (next === undefined) return;
   while (found.indexOf(next) >= listed) more();
   open(next);
-  list.querySelector(`[data-n="${next}"]`)?.scrollIntoView({ block: 'nearest' });
+  const item = list.querySelector(`[data-n="${next}"]`);
+  // Tab then goes on from the chosen one.
+  if (list.contains(document.activeElement)) item?.focus({ preventScroll: true });
+  item?.scrollIntoView({ block: 'nearest' });
 };
 
 document.addEventListener('keydown', (event) => {
@@ -76,6 +87,7 @@ document.addEventListener('keydown', (event) => {
   if (event.key === 'j') step(1);
   else if (event.key === 'k') step(-1);
   else if (event.key === 'Escape') close();
+  else if (event.key === '/') { event.preventDefault(); filters.querySelector('input').focus(); }
 });
 
 for (const button of document.querySelectorAll('[data-kind]')) {

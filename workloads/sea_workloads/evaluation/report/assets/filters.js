@@ -7,9 +7,9 @@ const wordsOf = (number) => {
   if (!texts.has(number)) {
     const entry = INDEX[number];
     const body = bodyOf(number);
-    const parts = [entry.task, entry.request];
+    const parts = [entry.task, entry.request, body && body.error];
     for (const message of (body && body.messages) || []) {
-      parts.push(message.content);
+      parts.push(message.content, message.thinking);
       for (const call of message.calls || []) parts.push(call.name, JSON.stringify(call.arguments));
     }
     texts.set(number, parts.join('\n').toLowerCase());

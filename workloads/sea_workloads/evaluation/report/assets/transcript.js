@@ -96,12 +96,12 @@ const factsRow = (entry, body) => el('div', { class: 'facts-row' },
 const episode = (number, close) => {
   const entry = INDEX[number];
   const body = bodyOf(number);
-  const fold = el('button', { type: 'button', onclick: () => {
-    const tools = [...shown.querySelectorAll('details.tool')];
-    const unfold = tools.some((tool) => !tool.open);
-    for (const tool of tools) tool.open = unfold;
-  } }, 'Unfold or fold tool calls');
   const shown = el('div', { class: 'body' });
+  const fold = el('button', { type: 'button', class: 'fold', onclick: () => {
+    const unfold = fold.textContent.startsWith('Unfold');
+    for (const tool of shown.querySelectorAll('details.tool')) tool.open = unfold;
+    fold.textContent = unfold ? 'Fold tool calls' : 'Unfold tool calls';
+  } }, 'Unfold tool calls');
   if (body) {
     shown.append(...[factsRow(entry, body), about(entry, body), ...dialogue(body.messages)].filter(Boolean),
       el('p', { class: 'ending' }, ENDS[body.facts['ended by']] || 'No end'));
@@ -112,6 +112,7 @@ const episode = (number, close) => {
     el('div', { class: 'line' }, el('button', { class: 'back pill', type: 'button', onclick: close }, '‹ Back'),
       el('h3', {}, nameOf(entry)), el('span', { class: 'pill' }, entry.domain),
       el('span', { class: `pill ${entry.outcome}` }, entry.kind ? KINDS[entry.kind] || entry.kind : 'Passed'), siblings(number)),
-    el('div', { class: 'actions' }, ...Object.entries((body && body.details) || {}).map(partPill).filter(Boolean), fold));
+    el('div', { class: 'actions' }, ...Object.entries((body && body.details) || {}).map(partPill).filter(Boolean),
+      shown.querySelector('details.tool') ? fold : null));
   return [head, shown];
 };

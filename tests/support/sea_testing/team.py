@@ -1,0 +1,85 @@
+"""A crew of agents whose model is played, from the server to the written data set."""
+
+import asyncio
+import threading
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
+from pathlib import Path
+from queue import Queue
+from typing import Any
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from sea_testing.played import PlayedModel
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
+from sea_workloads.synthesis import output
+from sea_workloads.synthesis.agents.crew import ModelCrew
+from sea_workloads.synthesis.engine import Engine
+from sea_workloads.synthesis.journal import Journal
+from sea_workloads.synthesis.settings import Settings
+from sea_workloads.synthesis.state import State
+from sea_workloads.synthesis.worlds import World
+from sea_workloads.verify.sandbox.pool import FunctionSandbox
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@asynccontextmanager
+async def served(handler: Handler) -> AsyncIterator[str]:
+    """A chat endpoint on a free port; its base URL."""
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", handler)
+    async with TestServer(app) as server:
+        yield str(server.make_url("/v1"))
+
+
+class Team:
+    """A crew of the played model, and what its run leaves behind."""
+
+    def __init__(
+        self, model: PlayedModel, url: str, world: World, sandbox: FunctionSandbox
+    ) -> None:
+        self.model, self.url, self.world, self._sandbox = model, url, world, sandbox
+
+    async def make(self, folder: Path, **given: Any) -> State:
+        """A run of three rounds; its data set is written."""
+        settings = Settings(
+            self.world.domain.name,
+            given.pop("count", 12),
+            rounds=given.pop("rounds", 3),
+            plans=given.pop("plans", 6),
+            model="played",
+            concurrency=given.pop("concurrency", 4),
+        )
+        address = {"timeout_s": 10.0, "first_pause_s": 0.001, "attempts": 6, **given}
+        async with aiohttp.ClientSession() as session:
+            chat = ChatEndpoint(session, Address(self.url, "played", **address))
+            crew = ModelCrew(chat, "played", [self.world], 0, self._sandbox)
+            with closing(Journal(folder)) as journal:
+                state = await Engine(settings, crew, journal, clock=time.monotonic).run()
+                output.write(folder, journal, [self.world], state)
+        return state
+
+
+@contextmanager
+def served_aside(handler: Handler) -> Iterator[str]:
+    """The same for callers without an event loop: in a thread that ends with the context."""
+    loop, address = asyncio.new_event_loop(), Queue[str]()
+
+    async def serve() -> None:
+        async with served(handler) as url:
+            address.put(url)
+            await over.wait()
+
+    over = asyncio.Event()
+    thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
+    thread.start()
+    try:
+        yield address.get(timeout=10)
+    finally:
+        loop.call_soon_threadsafe(over.set)
+        thread.join(10)
+        loop.close()
