@@ -46,6 +46,8 @@ def test_turns(message: dict[str, Any], turn: AgentTurn) -> None:
             "nested too deeply",
         ),
         ({"content": None, "tool_calls": [call("f", [1])]}, "aren't a JSON object"),
+        ({"content": None, "tool_calls": [call("f", {})] * 65}, "more than 64 tool calls"),
+        ({"content": '<tool_call>{"name":"f"}</tool_call>' * 65}, "more than 64 tool calls"),
         ({"content": "<tool_call>{"}, "does not close"),
         ({"content": "So", "finish_reason": "length"}, "token limit"),
         ({"content": "", "tool_calls": [call("f", "{")], "finish_reason": "length"}, "token limit"),

@@ -4,6 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+MOST_CALLS = 64
+"""Of one turn of the agent; more is a turn that can't be used. Whole published tasks of tau2-bench
+expect 13 at most."""
+TOO_MANY_CALLS = f"The turn makes more than {MOST_CALLS} tool calls: make fewer at a time."
+
 Message = Mapping[str, Any]
 """`{"role": system|user|assistant|tool, "content": str, "tool_calls": [{name, arguments}],
 "thinking": str}`; the last two on an assistant's turn only, and only where there are any."""

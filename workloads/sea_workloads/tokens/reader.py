@@ -10,7 +10,7 @@ from enum import Enum, auto
 from sea_workloads.tokens import json_calls, xml_calls
 from sea_workloads.tokens.malformed import MalformedError
 from sea_workloads.tokens.markup import IM_END, TAGS, THINK, THINK_END, TOOL_CALL, TOOL_CALL_END
-from sea_workloads.tokens.messages import AgentTurn, ToolCall
+from sea_workloads.tokens.messages import MOST_CALLS, TOO_MANY_CALLS, AgentTurn, ToolCall
 from sea_workloads.tokens.style import BRIEF, CallFormat, Style, Thinking
 from sea_workloads.tokens.xml_calls import Parameters
 
@@ -134,6 +134,9 @@ class TurnReader:
         inside = "".join(self._call)
         self._call.clear()
         self._state = _State.SPEAKING
+        if len(self.calls) == MOST_CALLS:
+            self._wrong(TOO_MANY_CALLS)
+            return
         try:
             self.calls.append(self._read(inside))
         except MalformedError as error:

@@ -15,7 +15,13 @@ from sea_workloads.evaluation.playing import dialogue
 from sea_workloads.evaluation.playing.errors import ContextFullError
 from sea_workloads.tokens import plain_json, reader, tool_prompt
 from sea_workloads.tokens.markup import IM_END, THINK, THINK_END
-from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
+from sea_workloads.tokens.messages import (
+    MOST_CALLS,
+    TOO_MANY_CALLS,
+    AgentTurn,
+    Message,
+    ToolCall,
+)
 from sea_workloads.tokens.style import Style, Thinking
 
 _NO_ROOM = re.compile(
@@ -86,6 +92,8 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     text = text_of(message)
     if not whole:
         return AgentTurn(text, (), False, "The turn reached its token limit before it ended.")
+    if len(given) > MOST_CALLS:
+        return AgentTurn(text or str(given)[:_SHOWN], (), True, TOO_MANY_CALLS)
     try:
         return AgentTurn(text, tuple(map(_call, given)), thinking=plain_text(thinking))
     except _BadCallError as error:
