@@ -145,8 +145,11 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     assert len({row["id"] for row in rows(job, "shop", "rl.jsonl")}) == 3 * COUNT
 
 
-def test_a_folder_that_vanishes_under_the_process_is_made_good(job: Any, harness: Any) -> None:
+def test_a_folder_that_vanishes_under_the_process_is_made_good(
+    job: Any, harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The volume's folder is removed while the process writes to it, and nobody is killed."""
+    monkeypatch.setenv("SEA_SYNTHESIS_RETRY_S", "0.1")
     spec = job.spec(program(3 * COUNT), data={})
     job.start()
     job.want(job.desired(spec))
@@ -186,6 +189,33 @@ def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Any, harness: An
     harness.wait_for("the stage's end", lambda: job.phase() == "Complete")
     assert not (job.data_dir / "synthesis").exists()
     assert job.store.get_with_etag(url)[1] == tag
+
+
+def test_plans_that_give_out_are_told_and_not_tried_again(
+    job: Any, harness: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One plan can't make thousands of different tasks; an edit of the stage starts anew."""
+    monkeypatch.setenv("SEA_SYNTHESIS_RETRY_S", "0.1")
+    stages = program(250)
+    stages[0]["synthesis"] |= {"plans": 1, "worlds": 1, "rounds": 1}
+    job.start()
+    job.want(job.desired(job.spec(stages, data={}, domains=["mock"])))
+    problem = harness.wait_for("a problem", lambda: job.state().problem, 60)
+    assert problem.reason == "SynthesisFailed"
+    assert "of the 250 tasks asked for" in problem.message
+    assert "The task repeats an earlier one." in problem.message
+    assert "Ask for fewer tasks, or for more plans, rounds or worlds." in problem.message
+    assert "not tried again until the stage is edited" in problem.message
+    # Another generation of the same stage is no edit of it.
+    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), generation=2))
+    harness.wait_for("the new generation", lambda: job.safe_state().generation == 2)
+    stages[0]["synthesis"] |= {"tasksPerDomain": 10, "plans": 12}
+    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), generation=3))
+    harness.wait_for("the stage's end", lambda: job.phase() == "Complete", 60)
+    assert job.state().problem is None
+    log = job.log.read_text()
+    assert log.count("can't make its data") == 1
+    assert log.count("'make' makes") == 2
 
 
 def test_an_endpoint_that_is_down_is_told(job: Any, harness: Any) -> None:

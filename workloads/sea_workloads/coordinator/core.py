@@ -98,6 +98,8 @@ class Coordinator:
         self.making_problem: Problem | None = None
         self.making_again_at = 0.0
         """Monotonic seconds before which a failed process isn't started again."""
+        self.making_given_up = ""
+        """Task of a process for which it would be no use; empty where there is none."""
 
     @property
     def ledger_file(self) -> str:

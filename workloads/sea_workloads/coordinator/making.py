@@ -29,6 +29,8 @@ class Making:
         """Whether it has made anything itself, beyond what it found."""
         self.error = ""
         """Its own last word, where it failed with a sentence."""
+        self.final = False
+        """Whether another attempt would fail in the same way."""
         self._process = process
         self._reader = asyncio.create_task(self._read())
 
@@ -82,6 +84,7 @@ class Making:
                 continue
             if "error" in said:
                 self.error = str(said["error"])
+                self.final = bool(said.get("final"))
             else:
                 domain, made = said["domain"], said["made"]
                 self.advanced |= made > self.made.get(domain, made)

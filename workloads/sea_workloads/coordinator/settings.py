@@ -18,6 +18,8 @@ class Settings:
     host: str
     data_dir: Path
     port: int = 8080
+    synthesis_retry_s: float = 15.0
+    """Pause before a synthesis that failed is tried again."""
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
@@ -37,4 +39,5 @@ def from_environment(env: Mapping[str, str]) -> Settings:
         host=env["POD_IP"],
         data_dir=Path(env["SEA_DATA_DIR"]),
         port=int(env.get("SEA_PORT") or 8080),
+        synthesis_retry_s=float(env.get("SEA_SYNTHESIS_RETRY_S") or 15.0),
     )

@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 
 DONE = "DONE.json"
 TICK_S = 1.0
-TRY_AGAIN_S = 15.0
 
 
 def block(stage: Stage) -> SynthesisStage:
@@ -48,7 +47,7 @@ async def tick(core: Coordinator) -> None:
     if stage is not None:
         await (_begin(core, stage) if core.making is None else _mind(core, stage, core.making))
     else:
-        core.making_problem = None
+        core.making_problem, core.making_given_up = None, ""
     await core.bells.runner.wait(TICK_S)
 
 
@@ -73,14 +72,17 @@ def _task(core: Coordinator, stage: Stage) -> str:
 
 
 async def _begin(core: Coordinator, stage: Stage) -> None:
-    if core.clock() < core.making_again_at:
+    task = _task(core, stage)
+    if core.clock() < core.making_again_at or core.making_given_up == task:
         return
+    if core.making_given_up:
+        core.making_problem, core.making_given_up = None, ""
     if await asyncio.to_thread(core.store.exists, _done_url(core.desired, stage)):
         _finish(core, stage)
         return
     folder = core.settings.data_dir / "synthesis" / stage.name
     order = await asyncio.to_thread(_order, core.store, core.desired, stage, folder)
-    core.making = await Making.start(stage.name, _task(core, stage), order)
+    core.making = await Making.start(stage.name, task, order)
     log.info("stage '%s' makes %d tasks", stage.name, planned(core.desired.spec, stage))
 
 
@@ -92,15 +94,25 @@ async def _mind(core: Coordinator, stage: Stage, making: Making) -> None:
         return
     core.making = None
     if making.problem:
-        message = f"Stage '{stage.name}' can't make its data: {making.problem} It is tried again."
-        log.error("%s", message)
-        core.making_problem = Problem(reason="SynthesisFailed", message=message)
-        core.making_again_at = core.clock() + TRY_AGAIN_S
+        _failed(core, stage, making)
         return
     desired = core.desired
     folder = core.settings.data_dir / "synthesis" / stage.name
     await asyncio.to_thread(_upload, core.store, desired, stage, folder)
     _finish(core, stage)
+
+
+def _failed(core: Coordinator, stage: Stage, making: Making) -> None:
+    """Tells why; a process that would end the same way again waits for the job to be edited."""
+    if making.final:
+        core.making_given_up = making.task
+        then = "It is not tried again until the stage is edited."
+    else:
+        core.making_again_at = core.clock() + core.settings.synthesis_retry_s
+        then = "It is tried again."
+    message = f"Stage '{stage.name}' can't make its data: {making.problem} {then}"
+    log.error("%s", message)
+    core.making_problem = Problem(reason="SynthesisFailed", message=message)
 
 
 def _book(core: Coordinator, stage: Stage, made: int) -> None:

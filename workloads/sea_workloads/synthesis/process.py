@@ -4,7 +4,8 @@ One JSON line on stdin says what to make (`Order`), domain by domain; progress g
 JSON lines. It ends when its parent does: stdin is then closed. What a killed one leaves in its
 folders, the next one goes on with.
 
-Exit codes: 0 all made; 1 with the reason as the last line `{"error": ...}`.
+Exit codes: 0 all made; 1 with the reason as the last line `{"error": ...}`, and `"final": true`
+beside it where another attempt would end the same way.
 """
 
 import json
@@ -12,6 +13,7 @@ import os
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -108,13 +110,19 @@ def serve(order: Order, said: TextIO, api_key: str, clock: Callable[[], float]) 
             return 1
         _say(said, {"domain": domain, "made": state.accepted})
         if state.accepted < order.count:
-            problem = (
-                f"{domain}: only {state.accepted} of {order.count} tasks could be made before the "
-                "plans gave out. Ask for fewer tasks, or for more plans, rounds or worlds."
-            )
-            _say(said, {"error": problem})
+            _say(said, {"error": f"{domain}: {_gave_out(state, order)}", "final": True})
             return 1
     return 0
+
+
+def _gave_out(state: State, order: Order) -> str:
+    reasons = sum((tally.reasons for tally in state.tallies.values()), Counter[str]())
+    often = "".join(f" The commonest failure: {why}" for why, _ in reasons.most_common(1))
+    return (
+        f"only {state.accepted} of the {order.count} tasks asked for could be made before the "
+        f"plans gave out ({len(state.tallies)} plans in {order.rounds} rounds).{often} Ask for "
+        "fewer tasks, or for more plans, rounds or worlds."
+    )
 
 
 def _patiently(
