@@ -3,18 +3,27 @@
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 
 from sea_testing.played import draft
-from sea_testing.team import Team
-from sea_workloads.cli import main
+from sea_testing.team import Team, served, served_aside
+from sea_workloads.chat.endpoint import Address, ChatEndpoint
+from sea_workloads.cli import episode_bar, main
 from sea_workloads.synthesis import report
 from sea_workloads.synthesis.agents import function_worker, planner, task_worker
+from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
 from sea_workloads.synthesis.crew import CrewUnavailableError
+from sea_workloads.synthesis.engine import Engine
+from sea_workloads.synthesis.journal import Journal
+from sea_workloads.synthesis.outcome import Blame, Cost, Failure, Outcome
+from sea_workloads.synthesis.plan import Item, Plan, Style, ToolMode
+from sea_workloads.synthesis.settings import Settings
 
 TWO = [
     draft("cancel an order", "terse", "fine"),
@@ -84,10 +93,8 @@ async def test_an_endpoint_that_goes_down_in_the_middle_ends_the_run_and_costs_n
         return await breaks() if retail.model.asked[function_worker.VERIFIER] > 7 else None
 
     retail.model.fault = later
-    # Longer than a reply under way takes: one that arrives after a failure is a sign of life.
-    patient = {"attempts": 2, "first_pause_s": 0.2}
     with pytest.raises(CrewUnavailableError, match=r"answered 500: CUDA.*--resume"):
-        await retail.make(tmp_path, **patient)
+        await retail.make(tmp_path, attempts=2)
     before = events(tmp_path)
     assert sum(event["event"] == "item" for event in before) > 0
     assert not any(event.get("blame") == "infrastructure" for event in before)
@@ -173,3 +180,97 @@ def test_the_command_says_what_is_wrong(
     assert f"sea: The endpoint {url}/chat/completions (model none) gives no usable" in said
     assert "start the server, then run again with --resume." in said
     assert "Traceback" not in said
+
+
+async def test_only_what_was_sent_after_a_failure_is_a_sign_of_life() -> None:
+    """Requests are numbered as they are sent; an old one's late reply doesn't count as new."""
+    arrived, held = asyncio.Event(), asyncio.Event()
+
+    async def first_is_late(request: web.Request) -> web.Response:
+        asked = (await request.json())["messages"][0]["content"]
+        if asked == "late":
+            arrived.set()
+            await held.wait()
+        if asked == "fails":
+            return await breaks()
+        return web.json_response({"choices": [{"message": {"content": "yes"}}]})
+
+    async with served(first_is_late) as url, aiohttp.ClientSession() as session:
+        address = Address(url, "m", attempts=2, first_pause_s=0.001)
+        problems: list[str] = []
+        endpoint = Endpoint(ChatEndpoint(session, address), problems.append)
+
+        async def ask(text: str) -> str:
+            return await endpoint.ask([{"role": "user", "content": text}], Meter(), temperature=0)
+
+        late = asyncio.create_task(ask("late"))
+        await arrived.wait()
+        with pytest.raises(CrewUnavailableError):
+            await ask("fails")
+        failed_at = endpoint.sent
+        assert problems == ["attempt 2: it answered 500: CUDA out of memory"]
+        held.set()
+        assert await late == "yes"
+        assert (endpoint.answered, failed_at) == (1, 3)
+        await ask("hello")
+        assert endpoint.answered > failed_at
+
+
+class Dying:
+    """A crew of a model that answers an old request just after the first item has failed."""
+
+    name = "dying"
+    plan = Plan("p001", "retail", ("cancel an order",), ToolMode.GIVEN, Style.TERSE)
+
+    def __init__(self, answered: int) -> None:
+        self.sent, self.answered = 3, 0
+        self._later = answered
+
+    async def plans(self, count: int) -> list[Plan]:
+        return [self.plan]
+
+    async def make(self, item: Item) -> Outcome:
+        if item.index == 1:
+            self.answered = self._later
+            return Failure(Blame.TASK, "a reply that was under way")
+        self.sent += 1
+        return Failure(Blame.INFRASTRUCTURE, "no answer")
+
+    async def reflect(self, plan: Plan, *_: Any) -> Plan:
+        return plan
+
+    def spent(self) -> Cost:
+        return Cost()
+
+
+@pytest.mark.parametrize(("answered", "charged"), [(3, 0), (4, 0), (5, 1)])
+async def test_a_late_reply_of_a_dying_endpoint_charges_nobody(
+    tmp_path: Path, answered: int, charged: int
+) -> None:
+    with closing(Journal(tmp_path)) as journal:
+        settings = Settings("retail", 12)
+        engine = Engine(settings, Dying(answered), journal, clock=lambda: 0.0)
+        with pytest.raises(CrewUnavailableError, match="no answer"):
+            await engine.run()
+    blamed = [event.get("blame") for event in events(tmp_path) if event["event"] == "item"]
+    assert blamed.count("task") == 1
+    assert blamed.count("infrastructure") == charged
+
+
+def test_the_bar_says_what_it_waits_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that hangs: as many attempts and seconds as asked for, each told."""
+    monkeypatch.setattr(episode_bar, "_LOG_EVERY_S", 0.0)
+
+    async def hang(_: web.Request) -> web.Response:
+        return await hangs()
+
+    with served_aside(hang) as url:
+        given = ["--endpoint", url, "--model", "slow", "--timeout", "0.2", "--retries", "2"]
+        sizes = ["--count", "2", "--size", "small", "--out", str(tmp_path / "out")]
+        assert main(["synth", "--domain", "shop", *given, *sizes]) == 1
+    said = capsys.readouterr().err
+    assert "tasks: 0 of 2, planning; waits for slow, 0.2 s at most\n" in said
+    assert "attempt 2: it did not answer within 0.2 s (Timeout)\n" in said
+    assert "gives no usable answer in 2 attempts" in said

@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 import aiohttp
 
 Answer = TypeVar("Answer")
+Sending = Callable[[int, str], None]
+"""Told before each attempt: its number from 1, and what came of the one before, if any."""
 _RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _LONGEST_ANSWER = 8 * 1024 * 1024
 _LONGEST_PAUSE_S = 20.0
@@ -65,6 +67,7 @@ class ChatEndpoint:
         messages: Sequence[Mapping[str, Any]],
         read: Callable[[dict[str, Any]], Answer],
         usage: Callable[[Mapping[str, Any]], None] | None = None,
+        sending: Sending = lambda number, problem: None,
         **extra: Any,
     ) -> Answer:
         """The model's next message as `read` makes it.
@@ -72,7 +75,8 @@ class ChatEndpoint:
         `read` gets the message (`content`, perhaps `tool_calls`), with the `finish_reason` of its
         choice and the `usage` of the request beside it. It raises ValueError with a sentence for
         one that is no use; then the model is asked again. The callback `usage` is told what each
-        answer took, also one of no use. `extra` goes into the body.
+        answer took, also one of no use; `sending` is told of each attempt. `extra` goes into the
+        body.
 
         Raises EndpointError.
         """
@@ -83,6 +87,7 @@ class ChatEndpoint:
                 # Episodes that failed together shall not come back together.
                 await self._sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
                 pause = min(2 * pause, _LONGEST_PAUSE_S)
+            sending(attempt + 1, problem)
             try:
                 data = await self._post(body)
                 if usage is not None:

@@ -5,13 +5,13 @@ import os
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import fetching
 from sea_workloads.cli.common import Commands, again, say
-from sea_workloads.cli.endpoints import positive, url
+from sea_workloads.cli.endpoints import positive, seconds, url
 from sea_workloads.cli.episode_bar import Tell, gauge
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
@@ -31,7 +31,6 @@ examples:
 """
 INTERRUPTED = 130
 _MOST_TOKENS = 8192
-_TIMEOUT_S = 300.0
 _EVERY_S = 0.2
 
 
@@ -65,6 +64,12 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
+    parser.add_argument(
+        "--timeout", type=seconds, default=120.0, metavar="S", help="of a request (default 120)"
+    )
+    parser.add_argument(
+        "--retries", type=positive, default=4, help="attempts of a request (default 4)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on where a killed run stopped")
     parser.set_defaults(run=run)
 
@@ -77,7 +82,8 @@ def _access(given: argparse.Namespace) -> Address | None:
         given.model,
         os.environ.get("OPENAI_API_KEY", ""),
         max_tokens=_MOST_TOKENS,
-        timeout_s=_TIMEOUT_S,
+        timeout_s=given.timeout,
+        attempts=given.retries,
     )
 
 
@@ -107,7 +113,8 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     )
     try:
         with gauge("tasks", given.count) as tell:
-            state = synthesise(request, _teller(tell))
+            told = _Line(tell, access)
+            state = synthesise(replace(request, waiting=told.waits), told.look)
             tell(state.accepted, _note(state))
     except KeyboardInterrupt:
         sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
@@ -125,17 +132,34 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     return 0
 
 
-def _teller(tell: Tell) -> Callable[[State], None]:
-    """Tells a few times a second: events come by the thousand."""
-    told = [-_EVERY_S]
+class _Line:
+    """Tells a few times a second, since events come by the thousand; trouble at once."""
 
-    def look(state: State) -> None:
+    def __init__(self, tell: Tell, access: Address | None) -> None:
+        self._tell, self._access = tell, access
+        self._told = -_EVERY_S
+        self._state = State()
+        self._problem = ""
+
+    def look(self, state: State) -> None:
+        self._state = state
         now = time.monotonic()
-        if now - told[0] >= _EVERY_S:
-            told[0] = now
-            tell(state.accepted, _note(state))
+        if now - self._told >= _EVERY_S:
+            self._told = now
+            self._tell(state.accepted, self._text())
 
-    return look
+    def waits(self, problem: str) -> None:
+        """Why the model is being asked again; empty once it has answered."""
+        if problem != self._problem:
+            self._problem = problem
+            self._tell(self._state.accepted, self._text())
+
+    def _text(self) -> str:
+        found = [_note(self._state)]
+        if self._access is not None and (self._problem or not self._state.plans):
+            found.append(f"waits for {self._access.model}, {self._access.timeout_s:g} s at most")
+            found.append(self._problem)
+        return "; ".join(filter(None, found))
 
 
 def _note(state: State) -> str:

@@ -18,8 +18,13 @@ class Crew(Protocol):
     """The model, as provenance names it."""
 
     @property
-    def answers(self) -> int:
-        """Replies that the model has given so far: whether it lives."""
+    def sent(self) -> int:
+        """Requests to the model so far; they are numbered from 1 as they are sent."""
+        ...
+
+    @property
+    def answered(self) -> int:
+        """The newest of them that got a usable reply: until when the model is known to live."""
         ...
 
     async def plans(self, count: int) -> list[Plan]:

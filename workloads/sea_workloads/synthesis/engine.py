@@ -44,9 +44,9 @@ class Engine:
         self._clock = clock
         self._progress = progress
         self._unanswered: list[tuple[int, dict[str, Any]]] = []
-        """Items that got no answer, with the number of answers that the crew had by then. Once it
-        gets another, the endpoint lives, and they are charged to their plans; where it is down,
-        they are made after it is back."""
+        """Items that got no answer, with the number of requests that were sent by then. Once a
+        later request is answered, the endpoint lives, and they are charged to their plans; where
+        it is down, they are made after it is back."""
 
     async def run(self) -> State:
         """To the end, or to CrewUnavailableError; calling it again in a new process resumes."""
@@ -149,17 +149,17 @@ class Engine:
         if not isinstance(outcome, Failure) and outcome.digest in self.state.digests:
             outcome = Failure(Blame.TASK, _REPEATED, cost)
         event = self._event(item, outcome)
-        self._charge(self._crew.answers)
+        self._charge(self._crew.answered)
         if not isinstance(outcome, Failure) or outcome.blame is not Blame.INFRASTRUCTURE:
             self._record(event)
             return
-        self._unanswered.append((self._crew.answers, event))
+        self._unanswered.append((self._crew.sent, event))
         if len(self._unanswered) >= self._settings.concurrency + _SILENT:
             raise CrewUnavailableError(outcome.reason)
 
-    def _charge(self, answers: float) -> None:
-        """Items without an answer become their plans', where the crew has heard more since."""
-        while self._unanswered and self._unanswered[0][0] < answers:
+    def _charge(self, answered: float) -> None:
+        """Items without an answer become their plans', where a later request was answered."""
+        while self._unanswered and self._unanswered[0][0] < answered:
             self._record(self._unanswered.pop(0)[1])
 
     def _event(self, item: Item, outcome: Outcome) -> dict[str, Any]:

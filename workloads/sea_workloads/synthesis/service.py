@@ -16,6 +16,7 @@ from sea_workloads.store import urls
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.synthesis import output, worlds
 from sea_workloads.synthesis.agents.crew import ModelCrew
+from sea_workloads.synthesis.agents.endpoint import Waiting
 from sea_workloads.synthesis.archive import Archive
 from sea_workloads.synthesis.crew import Crew
 from sea_workloads.synthesis.engine import Engine, Progress, beginning
@@ -48,6 +49,8 @@ class Request:
     """The model; None: procedural workers."""
     resume: bool = False
     """Go on with the folder's journal; without it a folder that holds one is refused."""
+    waiting: Waiting = lambda problem: None
+    """Told why the model has to be asked again."""
     archive: str = ""
     """S3 folder that keeps journals of this folder's runs, each below its settings' digest. With it
     the folder is a cache: an emptied one is restored, another run's journal makes way."""
@@ -109,7 +112,8 @@ async def _run(request: Request, found: list[World], journal: Journal, progress:
             sandbox = FunctionSandbox()
             stack.push_async_callback(sandbox.close)
             chat = ChatEndpoint(session, request.access)
-            crew = ModelCrew(chat, request.access.model, found, request.settings.seed, sandbox)
+            seed, model = request.settings.seed, request.access.model
+            crew = ModelCrew(chat, model, found, seed, sandbox, request.waiting)
         engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
         return await engine.run()
 

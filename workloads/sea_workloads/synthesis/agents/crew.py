@@ -10,7 +10,7 @@ from sea_workloads.synthesis import checking
 from sea_workloads.synthesis.agents import checkers, dialogue, function_worker, task_worker
 from sea_workloads.synthesis.agents.asking import NonsenseError
 from sea_workloads.synthesis.agents.bench import Bench
-from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter
+from sea_workloads.synthesis.agents.endpoint import Endpoint, Meter, Waiting
 from sea_workloads.synthesis.agents.function_worker import NoFunctionError
 from sea_workloads.synthesis.agents.planner import Planner
 from sea_workloads.synthesis.agents.task_worker import NoTaskError
@@ -53,17 +53,22 @@ class ModelCrew:
         worlds: Sequence[World],
         seed: int,
         sandbox: FunctionSandbox,
+        waiting: Waiting = lambda problem: None,
     ) -> None:
         """`sandbox` runs the functions that the model writes; its owner closes it."""
         self.name = model
-        self._endpoint = Endpoint(chat)
+        self._endpoint = Endpoint(chat, waiting)
         self._bench = Bench(sandbox)
         self._worlds = worlds
         self._planner = Planner(self._endpoint, worlds[0], seed)
 
     @property
-    def answers(self) -> int:
-        return self._endpoint.answers
+    def sent(self) -> int:
+        return self._endpoint.sent
+
+    @property
+    def answered(self) -> int:
+        return self._endpoint.answered
 
     async def plans(self, count: int) -> list[Plan]:
         return await self._planner.plans(count)

@@ -9,6 +9,8 @@ from sea_workloads.chat.text import text_of
 from sea_workloads.synthesis.crew import CrewUnavailableError
 
 Answer = TypeVar("Answer")
+Waiting = Callable[[str], None]
+"""Told why the model has to be asked again; an empty text once it has answered."""
 
 
 @dataclass
@@ -26,10 +28,12 @@ class Meter:
 class Endpoint:
     """Asks one model; shared by all items of a run."""
 
-    def __init__(self, chat: ChatEndpoint) -> None:
-        self._chat = chat
-        self.answers = 0
-        """Usable replies so far."""
+    def __init__(self, chat: ChatEndpoint, waiting: Waiting = lambda problem: None) -> None:
+        self._chat, self._waiting = chat, waiting
+        self.sent = 0
+        """Attempts of requests so far, which are numbered from 1 as they are sent."""
+        self.answered = 0
+        """The newest of them that got a usable reply."""
 
     async def ask(
         self,
@@ -51,12 +55,25 @@ class Endpoint:
         **extra: Any,
     ) -> Answer:
         """The reply's message as `use` makes it; ValueError of `use` has it asked for again."""
+        number = 0
+
+        def sending(attempt: int, problem: str) -> None:
+            nonlocal number
+            self.sent += 1
+            number = self.sent
+            if problem:
+                self._waiting(f"attempt {attempt}: {problem}")
+
         try:
-            answer = await self._chat.ask(messages, use, usage=meter.count, **extra)
+            answer = await self._chat.ask(
+                messages, use, usage=meter.count, sending=sending, **extra
+            )
         except EndpointError as error:
             raise CrewUnavailableError(
                 f"{error} What was made so far is kept: correct --endpoint and --model or start "
                 "the server, then run again with --resume."
             ) from error
-        self.answers += 1
+        # A reply to an old request may come after a newer one has failed: it says nothing of now.
+        self.answered = max(self.answered, number)
+        self._waiting("")
         return answer

@@ -20,7 +20,7 @@ class ProceduralCrew:
     """`Crew` over a domain's worlds; an item's outcome follows from its seed alone."""
 
     name = "procedural"
-    answers = 0
+    sent = answered = 0
     """Nobody is asked."""
 
     def __init__(self, worlds: Sequence[World], seed: int) -> None:
