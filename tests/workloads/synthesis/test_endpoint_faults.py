@@ -94,7 +94,7 @@ async def test_an_endpoint_that_goes_down_in_the_middle_ends_the_run_and_costs_n
 
     retail.model.fault = later
     with pytest.raises(CrewUnavailableError, match=r"answered 500: CUDA.*--resume"):
-        await retail.make(tmp_path, attempts=2)
+        await retail.make(tmp_path)
     before = events(tmp_path)
     assert sum(event["event"] == "item" for event in before) > 0
     assert not any(event.get("blame") == "infrastructure" for event in before)
