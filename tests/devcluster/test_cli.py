@@ -142,6 +142,17 @@ def test_down_all_knows_only_this_checkouts_clusters(
     assert capsys.readouterr().out == ""
 
 
+def test_down_all_works_where_a_cluster_was_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the clusters' folders lie their lock files."""
+    where = ("--state-dir", str(tmp_path))
+    _run("down", "--name", "before", *where)
+    capsys.readouterr()
+    _run("down", "--all", *where)
+    assert capsys.readouterr().out == ""
+
+
 def _family(cluster: DevCluster) -> list[ProcessId]:
     roots = [process for daemon in cluster.daemons() if (process := daemon.process)]
     return [*roots, *(child for root in roots for child in descendants(root))]
