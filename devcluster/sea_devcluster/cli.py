@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from sea_devcluster import machine, preflight, records, status
+from sea_devcluster import interrupts, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
 from sea_devcluster.errors import DevclusterError
@@ -26,6 +26,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if arguments.verbose else logging.INFO
     logging.getLogger("sea_devcluster").setLevel(level)
     command: Callable[[argparse.Namespace], int] = arguments.run
+    interrupts.heed()
     try:
         return command(arguments)
     except DevclusterError as error:

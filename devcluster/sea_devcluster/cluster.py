@@ -26,6 +26,7 @@ from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.daemons import Daemon
 from sea_devcluster.errors import DevclusterError
 from sea_devcluster.images import image_map
+from sea_devcluster.interrupts import postponed
 from sea_devcluster.nodes import Node, NodeSpec, grant_rights
 from sea_devcluster.paths import private_folder
 from sea_devcluster.records import Capacity, ClusterRecord
@@ -201,6 +202,13 @@ class DevCluster:
             node.wait_ready()
 
     def _stop(self, *, keep_logs: bool) -> None:
+        # Every step of it has a time-out; a second Ctrl-C would leave half a cluster running.
+        with postponed(f"Devcluster {self.name} is being stopped, which ends by itself."):
+            self._stop_daemons()
+            subnets.release(self.folder)
+            self._remove_files(keep_logs=keep_logs)
+
+    def _stop_daemons(self) -> None:
         if self.record is not None:
             plane = self.plane
             running = plane.daemons
@@ -214,8 +222,6 @@ class DevCluster:
             self.s3.stop()
             plane.stop()
             unmount_below(self.folder)
-        subnets.release(self.folder)
-        self._remove_files(keep_logs=keep_logs)
 
     def _remove_files(self, *, keep_logs: bool) -> None:
         if not self.folder.is_dir():
