@@ -269,7 +269,11 @@ class DevCluster:
         """One `up` or `down` of this cluster at a time."""
         root = private_folder(self.folder.parent)
         with (root / f".{self.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                log.warning("Another `up` or `down` of %s runs; waiting for it.", self.name)
+                fcntl.flock(lock, fcntl.LOCK_EX)
             yield
 
 
