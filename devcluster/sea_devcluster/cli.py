@@ -12,7 +12,7 @@ from pathlib import Path
 from sea_devcluster import interrupts, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
-from sea_devcluster.errors import DevclusterError
+from sea_devcluster.errors import DevclusterError, refused_by_system
 from sea_devcluster.paths import state_root
 from sea_devcluster.preflight import Needs
 
@@ -31,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(arguments)
     except DevclusterError as error:
         _say(str(error))
+        return 1
+    except OSError as error:
+        _say(refused_by_system(error))
         return 1
     except KeyboardInterrupt:
         _say("Interrupted.")

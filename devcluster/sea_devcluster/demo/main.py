@@ -19,7 +19,7 @@ from sea_devcluster.demo.options import Options
 from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.run import run, step
 from sea_devcluster.demo.target import ObjectServer, Target
-from sea_devcluster.errors import DevclusterError
+from sea_devcluster.errors import DevclusterError, refused_by_system
 from sea_devcluster.paths import private_folder, state_root
 from sea_devcluster.records import Capacity
 
@@ -45,6 +45,8 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
         return _run(options, console, measure_memory=measure_memory)
     except (DemoError, DevclusterError) as error:
         console.print(f"[red]✗[/] {error}", soft_wrap=True)
+    except OSError as error:
+        console.print(f"[red]✗[/] {refused_by_system(error)}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("\nStopped.")
     return None
