@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 
 from sea_devcluster import interrupts, preflight
 from sea_devcluster.cluster import DevCluster
@@ -44,9 +45,9 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
     try:
         return _run(options, console, measure_memory=measure_memory)
     except (DemoError, DevclusterError) as error:
-        console.print(f"[red]✗[/] {error}", soft_wrap=True)
+        console.print(f"[red]✗[/] {escape(str(error))}", soft_wrap=True)
     except OSError as error:
-        console.print(f"[red]✗[/] {refused_by_system(error)}", soft_wrap=True)
+        console.print(f"[red]✗[/] {escape(refused_by_system(error))}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("\nStopped.")
     return None

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from sea_devcluster.demo import main
+from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.options import parse
 from sea_devcluster.demo.run import step
 
@@ -40,3 +41,17 @@ def test_a_step_is_done_also_where_nobody_can_read_of_it() -> None:
 
 def _must_not_come_to_this(*_: object) -> None:
     raise AssertionError("the second demo went on")
+
+
+@pytest.mark.parametrize("words", ["path [/data/x] is empty", "spec.roles[trainer]: too many"])
+def test_brackets_of_an_error_reach_the_reader(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """rich takes them for styles: it drops the one and raises at the other."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise DemoError(words)
+
+    monkeypatch.setattr(main, "_run", fail)
+    assert main.demo(parse(["--plain"])) is None
+    assert words in capsys.readouterr().out
