@@ -1,6 +1,7 @@
 # Every target sets up what it needs; `make help` lists them.
-PYTHON ?= $(CURDIR)/.venv/bin/python
-BIN := $(CURDIR)/.venv/bin
+# Relative: the checkout may lie in a folder with blanks in its name.
+PYTHON ?= .venv/bin/python
+BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth clean

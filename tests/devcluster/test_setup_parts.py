@@ -1,6 +1,8 @@
 """`make setup`: its pure parts, imported from `scripts/` as the program itself does."""
 
 import ast
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,3 +189,15 @@ def test_an_installer_is_shown_and_its_failure_explained(
     with pytest.raises(parts.errors.SetupError, match="cannot be reached"):
         progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 10.0)
     progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 10.0)
+
+
+def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) -> None:
+    """`make` hands a recipe to the shell, which cuts a path at each blank."""
+    checkout = tmp_path / "my clones"
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", checkout)
+    (checkout / ".venv" / "bin" / "python").symlink_to(shutil.which("echo") or "/bin/echo")
+    done = subprocess.run(
+        ["make", "-s", "down"], cwd=checkout, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.split() == ["-m", "sea_devcluster", "down", "--name", "demo"]
