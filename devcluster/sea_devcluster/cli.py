@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 
 from sea_devcluster import interrupts, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
@@ -99,7 +100,8 @@ def _next_steps(cluster: DevCluster) -> str:
             f"Devcluster {cluster.name} runs. Kubeconfig: {cluster.kubeconfig}",
             f"S3: {cluster.s3.endpoint} (credentials: {cluster.folder / 's3.json'})",
             "Next:",
-            f"  export KUBECONFIG={cluster.kubeconfig} PATH={cluster.plane.kubectl.parent}:$PATH",
+            f"  export KUBECONFIG={quote(str(cluster.kubeconfig))}",
+            f"  export PATH={quote(str(cluster.plane.kubectl.parent))}:$PATH",
             "  kubectl get nodes",
             f"  {_python()} -m sea_devcluster status{name}",
             f"  {_python()} -m sea_devcluster down{name}",
@@ -158,7 +160,8 @@ def _python() -> str:
     """The interpreter as a person in this folder would type it."""
     executable = Path(sys.executable)
     here = Path.cwd()
-    return str(executable.relative_to(here) if executable.is_relative_to(here) else executable)
+    shown = executable.relative_to(here) if executable.is_relative_to(here) else executable
+    return quote(str(shown))
 
 
 def _say(line: str) -> None:
