@@ -68,7 +68,7 @@ def check_system(facts: Facts, _: Needs) -> str | None:
         return None
     return (
         f"The devcluster runs on Linux and this is {facts.system}; use a Linux machine or a "
-        "virtual one, or `make demo CLUSTER=kubeconfig` with a cluster that you have."
+        "virtual one."
     )
 
 

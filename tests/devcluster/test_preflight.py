@@ -27,7 +27,7 @@ GOOD = Facts(
 FORBIDDEN = Bubblewrap("/usr/bin/bwrap", error="setting up uid map: Permission denied")
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
-    ("another system", {"system": "Darwin"}, "make demo CLUSTER=kubeconfig"),
+    ("another system", {"system": "Darwin"}, "use a Linux machine"),
     ("no bubblewrap", {"bubblewrap": Bubblewrap(None)}, "apt-get install bubblewrap"),
     (
         "AppArmor",

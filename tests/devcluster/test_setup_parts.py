@@ -201,3 +201,25 @@ def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) 
         ["make", "-s", "down"], cwd=checkout, capture_output=True, text=True, timeout=30, check=True
     )
     assert done.stdout.split() == ["-m", "sea_devcluster", "down", "--name", "demo"]
+
+
+def test_a_cluster_of_ones_own_needs_neither_sandbox_nor_control_plane(
+    parts: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make demo CLUSTER=kubeconfig` built Kubernetes for half an hour first, for nothing."""
+    done: list[str] = []
+    for owner, name in (
+        (parts.machine, "ensure_bubblewrap"),
+        (parts.main, "_ensure_packages"),
+        (parts.main, "_ensure_control_plane"),
+    ):
+        monkeypatch.setattr(owner, name, lambda *_, what=name, **__: done.append(what))
+    parts.main.setup(parts.progress.Progress(None), force=False, devcluster=False)
+    assert done == ["_ensure_packages"]
+
+
+@pytest.mark.parametrize(("cluster", "packages_only"), [("kubeconfig", True), ("", False)])
+def test_make_sets_up_what_the_demos_cluster_needs(cluster: str, packages_only: bool) -> None:
+    command = ["make", "-n", "demo", f"CLUSTER={cluster}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    assert ("--packages-only" in done.stdout) == packages_only
