@@ -1,6 +1,5 @@
 """`make demo` from its first line to its last: checks, cluster, the run, and a clean end."""
 
-import fcntl
 import logging
 import time
 from collections.abc import Iterable, Iterator
@@ -21,6 +20,7 @@ from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.run import run, step
 from sea_devcluster.demo.target import ObjectServer, Target
 from sea_devcluster.errors import DevclusterError, refused_by_system
+from sea_devcluster.locks import exclusive
 from sea_devcluster.paths import private_folder, state_root
 from sea_devcluster.records import Capacity
 
@@ -72,16 +72,19 @@ def alone(name: str) -> Iterator[None]:
     Raises:
         DemoError: Another one runs.
     """
-    root = private_folder(state_root())
-    with (root / f".{name}.demo.lock").open("w") as lock:
+
+    def refuse() -> None:
+        raise DemoError(
+            f"Another `make demo` runs with the devcluster {name}; wait until it ends, or give "
+            f"this one its own: `make demo DEMO_ARGS='--name {name}-2 --out out/{name}-2'`."
+        )
+
+    lock = private_folder(state_root()) / f".{name}.demo.lock"
+    with exclusive(lock, refuse):
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DemoError(
-                f"Another `make demo` runs with the devcluster {name}; wait until it ends, or give "
-                f"this one its own: `make demo DEMO_ARGS='--name {name}-2 --out out/{name}-2'`."
-            ) from None
-        yield
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager
