@@ -54,6 +54,18 @@ def test_crashes_back_off(namespace, helpers):
     assert "crash" in namespace.logs("crash")
 
 
+def test_in_back_off_the_previous_run_is_the_last_one(namespace, helpers):
+    """`lastState` names it, and `kubectl logs --previous` is how one looks for the crash."""
+    namespace.run("unique", helpers.shell("cat /proc/sys/kernel/random/uuid; exit 7"))
+
+    def same():
+        last = namespace.kubectl("logs", "unique")
+        previous = namespace.kubectl("logs", "unique", "--previous")
+        return last.stdout and last.stdout == previous.stdout
+
+    namespace.until_true(same, "the crashed run's log")
+
+
 def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
     namespace.run(
         "typo", {**helpers.shell(""), "command": ["no-such-program"]}, restartPolicy="Never"
