@@ -58,12 +58,17 @@ def test_in_back_off_the_previous_run_is_the_last_one(namespace, helpers):
     """`lastState` names it, and `kubectl logs --previous` is how one looks for the crash."""
     namespace.run("unique", helpers.shell("cat /proc/sys/kernel/random/uuid; exit 7"))
 
-    def same():
-        last = namespace.kubectl("logs", "unique")
-        previous = namespace.kubectl("logs", "unique", "--previous")
-        return last.stdout and last.stdout == previous.stdout
+    def waiting():
+        status = helpers.container_status(namespace.get("pods", "unique"))
+        return status.get("restartCount", 0) if "waiting" in status.get("state", {}) else 0
 
-    namespace.until_true(same, "the crashed run's log")
+    def logs_of_one_back_off():
+        before = waiting()
+        logs = [namespace.kubectl("logs", "unique", *how).stdout for how in ((), ("--previous",))]
+        return logs if before and waiting() == before else None
+
+    last, previous = namespace.until_true(logs_of_one_back_off, "a back-off to look into")
+    assert last == previous != ""
 
 
 def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
