@@ -1,6 +1,7 @@
 # Every target sets up what it needs; `make help` lists them.
-PYTHON ?= $(CURDIR)/.venv/bin/python
-BIN := $(CURDIR)/.venv/bin
+# Relative: the checkout may lie in a folder with blanks in its name.
+PYTHON ?= .venv/bin/python
+BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
 .PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth clean
@@ -9,7 +10,7 @@ help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
 
 setup: ## build the environment: Python packages, control plane, bubblewrap (seconds when done already)
-	@python3 scripts/setup.py
+	@python3 scripts/setup.py $(if $(filter kubeconfig,$(CLUSTER)),--packages-only)
 
 demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses your current cluster
 	@$(PYTHON) -m sea_devcluster.demo $(if $(CLUSTER),--cluster $(CLUSTER)) $(DEMO_ARGS)

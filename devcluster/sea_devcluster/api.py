@@ -62,7 +62,7 @@ class KubeApi:
         """Whether `/readyz` says ok."""
         try:
             return self._exchange("GET", "/readyz", None, "application/json")[0] == 200
-        except (OSError, http.client.HTTPException):
+        except OSError:
             return False
 
     def _exchange(self, method: str, path: str, body: object, content: str) -> tuple[int, str]:
@@ -75,5 +75,7 @@ class KubeApi:
             connection.request(method, path, payload, headers)
             response = connection.getresponse()
             return response.status, response.read().decode()
+        except http.client.HTTPException as error:  # an answer that broke off isn't an OSError
+            raise ConnectionError(f"{method} {path} was not answered: {error!r}") from error
         finally:
             connection.close()

@@ -8,11 +8,12 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from shlex import quote
 
-from sea_devcluster import machine, preflight, records, status
+from sea_devcluster import interrupts, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
-from sea_devcluster.errors import DevclusterError
+from sea_devcluster.errors import DevclusterError, refused_by_system
 from sea_devcluster.paths import state_root
 from sea_devcluster.preflight import Needs
 
@@ -26,10 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if arguments.verbose else logging.INFO
     logging.getLogger("sea_devcluster").setLevel(level)
     command: Callable[[argparse.Namespace], int] = arguments.run
+    interrupts.heed()
     try:
         return command(arguments)
     except DevclusterError as error:
         _say(str(error))
+        return 1
+    except OSError as error:
+        _say(refused_by_system(error))
         return 1
     except KeyboardInterrupt:
         _say("Interrupted.")
@@ -95,7 +100,8 @@ def _next_steps(cluster: DevCluster) -> str:
             f"Devcluster {cluster.name} runs. Kubeconfig: {cluster.kubeconfig}",
             f"S3: {cluster.s3.endpoint} (credentials: {cluster.folder / 's3.json'})",
             "Next:",
-            f"  export KUBECONFIG={cluster.kubeconfig} PATH={cluster.plane.kubectl.parent}:$PATH",
+            f"  export KUBECONFIG={quote(str(cluster.kubeconfig))}",
+            f"  export PATH={quote(str(cluster.plane.kubectl.parent))}:$PATH",
             "  kubectl get nodes",
             f"  {_python()} -m sea_devcluster status{name}",
             f"  {_python()} -m sea_devcluster down{name}",
@@ -154,7 +160,8 @@ def _python() -> str:
     """The interpreter as a person in this folder would type it."""
     executable = Path(sys.executable)
     here = Path.cwd()
-    return str(executable.relative_to(here) if executable.is_relative_to(here) else executable)
+    shown = executable.relative_to(here) if executable.is_relative_to(here) else executable
+    return quote(str(shown))
 
 
 def _say(line: str) -> None:

@@ -8,7 +8,6 @@ Start: claim a subnet, S3 and control plane side by side, nodes. End: controller
 nothing new appears; pods with their grace; nodes; S3; API server; etcd; files.
 """
 
-import fcntl
 import logging
 import os
 import re
@@ -26,6 +25,8 @@ from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.daemons import Daemon
 from sea_devcluster.errors import DevclusterError
 from sea_devcluster.images import image_map
+from sea_devcluster.interrupts import postponed
+from sea_devcluster.locks import exclusive
 from sea_devcluster.nodes import Node, NodeSpec, grant_rights
 from sea_devcluster.paths import private_folder
 from sea_devcluster.records import Capacity, ClusterRecord
@@ -159,6 +160,7 @@ class DevCluster:
         """
         with self._lock():
             self._stop(keep_logs=keep_logs)
+            self._lock_file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self.up()
@@ -201,6 +203,13 @@ class DevCluster:
             node.wait_ready()
 
     def _stop(self, *, keep_logs: bool) -> None:
+        # Every step of it has a time-out; a second Ctrl-C would leave half a cluster running.
+        with postponed(f"Devcluster {self.name} is being stopped, which ends by itself."):
+            self._stop_daemons()
+            subnets.release(self.folder)
+            self._remove_files(keep_logs=keep_logs)
+
+    def _stop_daemons(self) -> None:
         if self.record is not None:
             plane = self.plane
             running = plane.daemons
@@ -214,8 +223,6 @@ class DevCluster:
             self.s3.stop()
             plane.stop()
             unmount_below(self.folder)
-        subnets.release(self.folder)
-        self._remove_files(keep_logs=keep_logs)
 
     def _remove_files(self, *, keep_logs: bool) -> None:
         if not self.folder.is_dir():
@@ -258,12 +265,15 @@ class DevCluster:
     def _subnet(self) -> Subnet:
         return Subnet(self._require_record().subnet)
 
+    @property
+    def _lock_file(self) -> Path:
+        return private_folder(self.folder.parent) / f".{self.name}.lock"
+
     @contextmanager
     def _lock(self) -> Iterator[None]:
         """One `up` or `down` of this cluster at a time."""
-        root = private_folder(self.folder.parent)
-        with (root / f".{self.name}.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        words = "Another `up` or `down` of %s runs; waiting for it."
+        with exclusive(self._lock_file, lambda: log.warning(words, self.name)):
             yield
 
 

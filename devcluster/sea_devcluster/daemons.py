@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sea_devcluster.errors import StartError
+from sea_devcluster.interrupts import postponed
 from sea_devcluster.paths import write_private
 from sea_devcluster.processes import ProcessId, descendants, end
 
@@ -75,21 +76,22 @@ class Daemon:
         """
         for folder in (self.log_file.parent, self._record_file.parent, command.cwd):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with self.log_file.open("ab") as output:
-            child = subprocess.Popen(
-                list(command.argv),
-                cwd=command.cwd,
-                env={**clean_environment(os.environ), **(command.env or {})},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,  # Ctrl-C in the terminal is for the caller alone
-                preexec_fn=None if persistent else _die_with(os.getpid()),  # noqa: PLW1509
-            )
-        process = ProcessId.of(child.pid)
-        _CHILDREN[process] = child
-        record = {"process": asdict(process), "argv": list(command.argv)}
-        write_private(self._record_file, json.dumps(record, indent=1))
+        with postponed():  # a process without its record is one that no `down` finds
+            with self.log_file.open("ab") as output:
+                child = subprocess.Popen(
+                    list(command.argv),
+                    cwd=command.cwd,
+                    env={**clean_environment(os.environ), **(command.env or {})},
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    start_new_session=True,  # Ctrl-C in the terminal is for the caller alone
+                    preexec_fn=None if persistent else _die_with(os.getpid()),  # noqa: PLW1509
+                )
+            process = ProcessId.of(child.pid)
+            _CHILDREN[process] = child
+            record = {"process": asdict(process), "argv": list(command.argv)}
+            write_private(self._record_file, json.dumps(record, indent=1))
         log.debug("Started %s as process %d.", self.name, process.pid)
 
     def stop(self, grace: float = 10.0) -> None:

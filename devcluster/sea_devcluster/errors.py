@@ -38,3 +38,16 @@ class ApiError(DevclusterError):
         super().__init__(message)
         self.status = status
         self.reason = reason
+
+
+def refused_by_system(error: OSError) -> str:
+    """The sentence for what the operating system refused: a full disk, a folder of another user."""
+    if error.filename is None:
+        return (
+            f"A connection on this machine failed ({error or type(error).__name__}); try again, "
+            "and if it stays so look at the logs (`python -m sea_devcluster logs --help`)."
+        )
+    return (
+        f"{error.filename}: {error.strerror}; free some space or change the permissions there, or "
+        "set XDG_STATE_HOME and XDG_CACHE_HOME to folders that you can write."
+    )

@@ -3,12 +3,23 @@
 import os
 from pathlib import Path
 
+from sea_devcluster.errors import DevclusterError
+
 
 def _xdg(variable: str, fallback: str) -> Path:
     value = os.environ.get(variable, "")
     # The XDG specification tells programs to ignore relative values.
-    base = Path(value) if value.startswith("/") else Path.home() / fallback
+    base = Path(value) if value.startswith("/") else _home(variable) / fallback
     return base / "sea-operator"
+
+
+def _home(variable: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither HOME nor a line in /etc/passwd, as in some containers
+        raise DevclusterError(
+            f"This user has no home folder; set HOME or {variable} to a folder that you can write."
+        ) from None
 
 
 def cache_root() -> Path:

@@ -5,6 +5,7 @@ needed, and returns one sentence with the remedy, or None. `require` raises them
 before anything has been started.
 """
 
+import os
 import platform
 import shutil
 import sys
@@ -45,6 +46,8 @@ class Facts:
     available_memory: int
     disk: Path
     """Folder on the file system that will hold the state."""
+    writable: bool
+    """Whether this user may write into `disk`."""
     free_disk: int
     free_shm: int
     """Bytes free in /dev/shm; 0 if there is none."""
@@ -65,7 +68,7 @@ def check_system(facts: Facts, _: Needs) -> str | None:
         return None
     return (
         f"The devcluster runs on Linux and this is {facts.system}; use a Linux machine or a "
-        "virtual one, or `make demo CLUSTER=kubeconfig` with a cluster that you have."
+        "virtual one."
     )
 
 
@@ -95,6 +98,16 @@ def check_disk(facts: Facts, needs: Needs) -> str | None:
         f"This needs {needs.disk_gib:g} GiB of disk and {facts.disk} has "
         f"{facts.free_disk / GIB:.1f} GiB free; free some, or set XDG_STATE_HOME to a folder on a "
         "larger disk."
+    )
+
+
+def check_writable(facts: Facts, _: Needs) -> str | None:
+    """A read-only file system, or a folder of another user."""
+    if facts.writable:
+        return None
+    return (
+        f"The state would lie below {facts.disk}, which can't be written; change its permissions, "
+        "or set XDG_STATE_HOME to a folder that you can write."
     )
 
 
@@ -142,6 +155,7 @@ CHECKS: tuple[Check, ...] = (
     check_bubblewrap,
     check_memory,
     check_disk,
+    check_writable,
     check_shm,
     check_ports,
     check_binaries,
@@ -177,6 +191,7 @@ def gather(needs: Needs, folder: Path) -> Facts:
         bubblewrap=bubblewrap.find(),
         available_memory=machine.available_memory(),
         disk=disk,
+        writable=os.access(disk, os.W_OK | os.X_OK),
         free_disk=shutil.disk_usage(disk).free,
         free_shm=shutil.disk_usage(machine.SHM).free if machine.SHM.is_dir() else 0,
         taken_ports=tuple(pair for pair in needs.ports if not is_free(*pair)),

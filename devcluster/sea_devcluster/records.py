@@ -56,5 +56,6 @@ def load(folder: Path) -> ClusterRecord | None:
 
 def list_clusters(root: Path) -> list[tuple[Path, ClusterRecord]]:
     """All clusters below a state root, by name."""
-    folders = sorted(root.iterdir()) if root.is_dir() else []
+    entries = sorted(root.iterdir()) if root.is_dir() else []
+    folders = [entry for entry in entries if entry.is_dir()]  # lock files lie beside them
     return [(folder, record) for folder in folders if (record := load(folder))]

@@ -1,6 +1,7 @@
 """Ending a cluster's pods politely before their node is stopped, and what might be left after."""
 
 import logging
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -79,5 +80,5 @@ def _delete(api: KubeApi, pod: dict[str, Any]) -> None:
 
 
 def _unescape(text: str) -> str:
-    """The kernel writes blanks and backslashes as octal numbers."""
-    return text.encode().decode("unicode_escape")
+    """The kernel writes blanks and backslashes as octal numbers, and UTF-8 as it is."""
+    return re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), text)

@@ -30,6 +30,9 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="scripts/setup.py")
     parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock anew")
     parser.add_argument("--force", action="store_true", help="make .venv anew")
+    parser.add_argument(
+        "--packages-only", action="store_true", help="for a cluster of your own: no control plane"
+    )
     arguments = parser.parse_args(argv)
     sys.path.insert(0, str(ROOT / "devcluster"))
     progress = Progress(ROOT / ".tools" / "setup.log")
@@ -38,7 +41,7 @@ def main(argv: list[str]) -> int:
             if arguments.lock:
                 lock.write(ROOT, _tools(progress), progress, _environment())
             else:
-                setup(progress, force=arguments.force)
+                setup(progress, force=arguments.force, devcluster=not arguments.packages_only)
     except SetupError as error:
         print(f"make setup: {error}", file=sys.stderr)
         return 1
@@ -48,8 +51,13 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def setup(progress: Progress, *, force: bool) -> None:
+def setup(progress: Progress, *, force: bool, devcluster: bool = True) -> None:
     """Everything, or nothing where all is done already.
+
+    Args:
+        progress: Is told what happens.
+        force: Make `.venv` anew.
+        devcluster: Whether pods will run here, which takes a sandbox and a control plane.
 
     Raises:
         SetupError: Something is missing.
@@ -60,9 +68,11 @@ def setup(progress: Progress, *, force: bool) -> None:
             "or a virtual one."
         )
     environment = _environment()
-    machine.ensure_bubblewrap(progress, environment)
+    if devcluster:
+        machine.ensure_bubblewrap(progress, environment)
     _ensure_packages(progress, environment, force=force)
-    _ensure_control_plane(progress, environment)
+    if devcluster:
+        _ensure_control_plane(progress, environment)
     progress.say("Ready.")
 
 

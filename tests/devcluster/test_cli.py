@@ -142,6 +142,42 @@ def test_down_all_knows_only_this_checkouts_clusters(
     assert capsys.readouterr().out == ""
 
 
+def test_down_all_works_where_a_cluster_was_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the clusters' folders lie their lock files."""
+    where = ("--state-dir", str(tmp_path))
+    _run("down", "--name", "before", *where)
+    capsys.readouterr()
+    _run("down", "--all", *where)
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("variable", ["XDG_STATE_HOME", "HOME"])
+def test_a_folder_that_cannot_be_made_is_one_sentence(
+    variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Root may write everywhere but in /proc."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setenv(variable, "/proc/nobody")
+    _run("down", "--name", "nowhere", expect=1)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert "/proc/nobody" in lines[0]
+    assert "XDG_STATE_HOME" in lines[0]
+
+
+def test_a_user_without_a_home_folder_is_told_what_to_set(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A container with a user of its own has neither HOME nor a line in /etc/passwd."""
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)
+    _run("status", expect=1)
+    assert "set HOME" in capsys.readouterr().err
+
+
 def _family(cluster: DevCluster) -> list[ProcessId]:
     roots = [process for daemon in cluster.daemons() if (process := daemon.process)]
     return [*roots, *(child for root in roots for child in descendants(root))]

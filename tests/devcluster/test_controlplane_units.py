@@ -1,14 +1,18 @@
 """Pure parts of the control plane: command lines, keys, ports, process identities."""
 
+import contextlib
 import os
 import random
+import socket
 import ssl
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 from sea_devcluster import components, images, kubeconfig, records, shutdown, subnets
+from sea_devcluster.api import KubeApi
 from sea_devcluster.components import Layout, Ports
 from sea_devcluster.daemons import clean_environment
 from sea_devcluster.errors import StartError
@@ -177,8 +181,42 @@ def test_pods_get_their_own_grace_up_to_a_limit(own: int | None, expected: int) 
     assert shutdown.grace_of({"spec": spec}) == expected
 
 
+def test_mounts_below_a_folder_with_an_umlaut_are_found() -> None:
+    """The kernel writes UTF-8 as it is and only blanks and the like as octal numbers."""
+    line = "1 1 0:1 / /home/jörg/s\\040x/a rw - tmpfs x rw"
+    assert shutdown.mounts_below(line, Path("/home/jörg/s x")) == [Path("/home/jörg/s x/a")]
+
+
 def test_mounts_are_found_deepest_first() -> None:
     """A blank in a path is an octal number in the kernel's table."""
     lines = [f"1 1 0:1 / {point} rw - tmpfs x rw" for point in ("/s/a", "/s/a/b\\040c", "/t", "/s")]
     found = shutdown.mounts_below("\n".join(lines), Path("/s"))
     assert found == [Path("/s/a/b c"), Path("/s/a")]
+
+
+def test_an_answer_that_breaks_off_is_a_connection_that_failed(tmp_path: Path) -> None:
+    """`down` waits for pods while the API server may die: it must go on, not raise."""
+    pair = Authority(tmp_path).issue("server", common_name="s", addresses=("127.0.0.1",))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pair.certificate, pair.key)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(10)
+        thread = threading.Thread(target=_break_off, args=(listener, context))
+        thread.start()
+        try:
+            api = KubeApi(
+                f"https://127.0.0.1:{listener.getsockname()[1]}", tmp_path / "ca.crt", "t"
+            )
+            with pytest.raises(OSError, match="GET /api"):
+                api.get("/api")
+        finally:
+            thread.join(10)
+
+
+def _break_off(listener: socket.socket, context: ssl.SSLContext) -> None:
+    connection, _ = listener.accept()
+    with context.wrap_socket(connection, server_side=True) as tls:
+        tls.recv(1 << 16)
+        tls.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{")
+        with contextlib.suppress(OSError):
+            tls.unwrap()

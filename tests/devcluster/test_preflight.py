@@ -16,6 +16,7 @@ GOOD = Facts(
     bubblewrap=Bubblewrap("/usr/bin/bwrap"),
     available_memory=32 * GIB,
     disk=Path("/"),
+    writable=True,
     free_disk=100 * GIB,
     free_shm=4 * GIB,
     taken_ports=(),
@@ -26,7 +27,7 @@ GOOD = Facts(
 FORBIDDEN = Bubblewrap("/usr/bin/bwrap", error="setting up uid map: Permission denied")
 
 CASES: list[tuple[str, dict[str, Any], str]] = [
-    ("another system", {"system": "Darwin"}, "make demo CLUSTER=kubeconfig"),
+    ("another system", {"system": "Darwin"}, "use a Linux machine"),
     ("no bubblewrap", {"bubblewrap": Bubblewrap(None)}, "apt-get install bubblewrap"),
     (
         "AppArmor",
@@ -41,6 +42,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("container", {"bubblewrap": FORBIDDEN}, "--privileged"),
     ("memory", {"available_memory": 10 * GIB}, "needs 14 GiB of memory and 10.0 GiB"),
     ("disk", {"free_disk": GIB}, "XDG_STATE_HOME"),
+    ("read-only", {"writable": False}, "can't be written"),
     ("shm", {"free_shm": 2**20}, "--shm-size 2g"),
     ("port", {"taken_ports": (("127.60.0.1", 7),)}, "listens on 127.60.0.1:7"),
     ("ports", {"ports_error": "Fewer than 24."}, "Fewer than 24"),

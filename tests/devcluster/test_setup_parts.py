@@ -1,6 +1,8 @@
 """`make setup`: its pure parts, imported from `scripts/` as the program itself does."""
 
 import ast
+import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -187,3 +189,37 @@ def test_an_installer_is_shown_and_its_failure_explained(
     with pytest.raises(parts.errors.SetupError, match="cannot be reached"):
         progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 10.0)
     progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 10.0)
+
+
+def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) -> None:
+    """`make` hands a recipe to the shell, which cuts a path at each blank."""
+    checkout = tmp_path / "my clones"
+    (checkout / ".venv" / "bin").mkdir(parents=True)
+    shutil.copy(ROOT / "Makefile", checkout)
+    (checkout / ".venv" / "bin" / "python").symlink_to(shutil.which("echo") or "/bin/echo")
+    done = subprocess.run(
+        ["make", "-s", "down"], cwd=checkout, capture_output=True, text=True, timeout=30, check=True
+    )
+    assert done.stdout.split() == ["-m", "sea_devcluster", "down", "--name", "demo"]
+
+
+def test_a_cluster_of_ones_own_needs_neither_sandbox_nor_control_plane(
+    parts: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`make demo CLUSTER=kubeconfig` built Kubernetes for half an hour first, for nothing."""
+    done: list[str] = []
+    for owner, name in (
+        (parts.machine, "ensure_bubblewrap"),
+        (parts.main, "_ensure_packages"),
+        (parts.main, "_ensure_control_plane"),
+    ):
+        monkeypatch.setattr(owner, name, lambda *_, what=name, **__: done.append(what))
+    parts.main.setup(parts.progress.Progress(None), force=False, devcluster=False)
+    assert done == ["_ensure_packages"]
+
+
+@pytest.mark.parametrize(("cluster", "packages_only"), [("kubeconfig", True), ("", False)])
+def test_make_sets_up_what_the_demos_cluster_needs(cluster: str, packages_only: bool) -> None:
+    command = ["make", "-n", "demo", f"CLUSTER={cluster}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    assert ("--packages-only" in done.stdout) == packages_only

@@ -2,13 +2,19 @@
 
 Kubernetes 1.36 answers requests for the new resource with 429 ("initializing") for about a second
 after it is Established, and until its conditions are first written they are null, on which
-`kubectl wait` ends with an error instead of waiting (kubernetes/kubernetes#66439).
+`kubectl wait` ends with an error instead of waiting (kubernetes/kubernetes#66439). Discovery and
+the handler follow the condition by themselves, so for a moment the new kind may be unknown.
 """
 
 import time
 from collections.abc import Callable
 
-PASSING = ("initializing", ".status.conditions accessor error")
+PASSING = (
+    "initializing",
+    ".status.conditions accessor error",
+    "no matches for kind",
+    "could not find the requested resource",
+)
 ATTEMPTS = 20
 PAUSE_SECONDS = 0.5
 

@@ -22,7 +22,9 @@ class Kubectl:
         """Standard output of `kubectl ARGS`; raises DemoError with kubectl's message."""
         command = [self.binary, *args]
         if self.kubeconfig is not None:
-            command[1:1] = ["--kubeconfig", str(self.kubeconfig)]
+            # A devcluster's address is new each time: in ~/.kube/cache its folder would stay.
+            cache = self.kubeconfig.with_name("kubectl-cache")
+            command[1:1] = ["--kubeconfig", str(self.kubeconfig), "--cache-dir", str(cache)]
         try:
             done = subprocess.run(
                 command,

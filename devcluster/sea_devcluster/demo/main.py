@@ -1,15 +1,15 @@
 """`make demo` from its first line to its last: checks, cluster, the run, and a clean end."""
 
 import logging
-import signal
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
+from rich.markup import escape
 
-from sea_devcluster import preflight
+from sea_devcluster import interrupts, preflight
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
 from sea_devcluster.demo.errors import DemoError
@@ -19,7 +19,9 @@ from sea_devcluster.demo.options import Options
 from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.run import run, step
 from sea_devcluster.demo.target import ObjectServer, Target
-from sea_devcluster.errors import DevclusterError
+from sea_devcluster.errors import DevclusterError, refused_by_system
+from sea_devcluster.locks import exclusive
+from sea_devcluster.paths import private_folder, state_root
 from sea_devcluster.records import Capacity
 
 NEEDS = preflight.Needs(memory_gib=14, disk_gib=5)
@@ -39,11 +41,13 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
     """Runs everything; None (after one sentence on the console) where it could not."""
     console = Console(highlight=False, force_terminal=False if options.plain else None)
     logging.basicConfig(level=logging.WARNING)
-    signal.signal(signal.SIGTERM, _interrupt)
+    interrupts.heed()
     try:
         return _run(options, console, measure_memory=measure_memory)
     except (DemoError, DevclusterError) as error:
-        console.print(f"[red]✗[/] {error}", soft_wrap=True)
+        console.print(f"[red]✗[/] {escape(str(error))}", soft_wrap=True)
+    except OSError as error:
+        console.print(f"[red]✗[/] {escape(refused_by_system(error))}", soft_wrap=True)
     except KeyboardInterrupt:
         console.print("\nStopped.")
     return None
@@ -54,11 +58,33 @@ def _run(options: Options, console: Console, *, measure_memory: bool) -> Finishe
     if options.cluster == "kubeconfig":
         outcome = run(options, existing_cluster(), console, started)
         return Finished(outcome, Usage())
-    with _devcluster(options, console) as cluster:
+    with alone(options.name), _devcluster(options, console) as cluster:
         roots = _pids(cluster) if measure_memory else []
         with MemorySampler(lambda: roots) as sampler:
             outcome = run(options, target_of(cluster), console, started)
         return Finished(outcome, sampler.peak)
+
+
+@contextmanager
+def alone(name: str) -> Iterator[None]:
+    """One demo of a name at a time: the second would stop the first one's devcluster.
+
+    Raises:
+        DemoError: Another one runs.
+    """
+
+    def refuse() -> None:
+        raise DemoError(
+            f"Another `make demo` runs with the devcluster {name}; wait until it ends, or give "
+            f"this one its own: `make demo DEMO_ARGS='--name {name}-2 --out out/{name}-2'`."
+        )
+
+    lock = private_folder(state_root()) / f".{name}.demo.lock"
+    with exclusive(lock, refuse):
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -69,17 +95,17 @@ def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
         with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
             cluster.down()
     preflight.require(NEEDS)
-    with step(console, "Starting a Kubernetes control plane, an S3 server and a node"):
-        cluster.up()
     finished = False
     try:
+        with step(console, "Starting a Kubernetes control plane, an S3 server and a node"):
+            cluster.up()
         yield cluster
         finished = True
     finally:
         if options.down or not finished:
             with step(console, "Stopping the devcluster"):
                 cluster.down(keep_logs=not finished)
-            if not finished:
+            if not finished and (cluster.folder / "logs").is_dir():
                 console.print(f"Its logs are kept in {cluster.folder / 'logs'}.", soft_wrap=True)
 
 
@@ -103,7 +129,3 @@ def target_of(cluster: DevCluster) -> Target:
 def _pids(cluster: DevCluster) -> Iterable[int]:
     """The cluster's own processes; pods are children of the node's agent."""
     return [process.pid for daemon in cluster.daemons() if (process := daemon.process) is not None]
-
-
-def _interrupt(number: int, frame: object) -> None:
-    raise KeyboardInterrupt

@@ -4,7 +4,7 @@ import json
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -88,9 +88,11 @@ def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
 def step(console: Console, title: str) -> Iterator[None]:
     """Prints what is being done, and how long it took."""
     start = time.monotonic()
-    console.print(f"[cyan]▸[/] {title} ...", highlight=False)
+    with suppress(OSError):  # a closed terminal: the last step must stop the cluster all the same
+        console.print(f"[cyan]▸[/] {title} ...", highlight=False)
     yield
-    console.print(f"[green]✓[/] {title} ({time.monotonic() - start:.1f} s)", highlight=False)
+    with suppress(OSError):
+        console.print(f"[green]✓[/] {title} ({time.monotonic() - start:.1f} s)", highlight=False)
 
 
 def _finish(

@@ -5,6 +5,9 @@ import json
 from typing import Any
 from urllib.parse import urlsplit
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.job import client
 from sea_devcluster.demo.target import ObjectServer
 
@@ -15,6 +18,7 @@ class RunObjects:
     def __init__(self, run_url: str, server: ObjectServer) -> None:
         parts = urlsplit(run_url)
         self._bucket, self._prefix = parts.netloc, parts.path.strip("/")
+        self._endpoint = server.endpoint
         self._s3 = client(server)
 
     def metrics(self) -> list[dict[str, Any]]:
@@ -37,8 +41,13 @@ class RunObjects:
 
     def by_key(self, key: str) -> builtins.bytes:
         """An object by its whole key in the run's bucket."""
-        reply = self._s3.get_object(Bucket=self._bucket, Key=key)
-        body: builtins.bytes = reply["Body"].read()
+        try:
+            reply = self._s3.get_object(Bucket=self._bucket, Key=key)
+            body: builtins.bytes = reply["Body"].read()
+        except (BotoCoreError, ClientError) as error:
+            raise DemoError(
+                f"s3://{self._bucket}/{key} can't be read from {self._endpoint}: {error}"
+            ) from error
         return body
 
     def _read(self, key: str) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
@@ -49,11 +50,14 @@ def table(scores: Sequence[Score]) -> Table:
 
 def commands(target: Target, job: str, namespace: str) -> list[str]:
     """What a user would type now."""
-    kubeconfig = [f"export KUBECONFIG={target.kubeconfig}"] if target.kubeconfig else []
-    path = [f"export PATH={Path(target.kubectl).parent}:$PATH"] if target.kubeconfig else []
+    environment = []
+    if target.kubeconfig:
+        environment = [
+            f"export KUBECONFIG={quote(str(target.kubeconfig))}",
+            f"export PATH={quote(str(Path(target.kubectl).parent))}:$PATH",
+        ]
     return [
-        *kubeconfig,
-        *path,
+        *environment,
         f"kubectl -n {namespace} get seatrainingjobs -o wide",
         f"kubectl -n {namespace} get seajob {job} -o yaml",
         f"kubectl -n {namespace} get events --sort-by=.lastTimestamp",

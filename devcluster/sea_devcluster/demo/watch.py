@@ -11,9 +11,12 @@ from rich.live import Live
 
 from sea_devcluster.demo import view
 from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo.patience import patient
 
 POLL_SECONDS = 1.0
 LINE_SECONDS = 10.0
+OPERATOR_SECONDS = 600.0
+"""By then an operator has written a first status, even where its image had to be pulled."""
 
 
 @dataclass
@@ -36,11 +39,12 @@ def follow(
 ) -> Observation:
     """Polls until Complete; DemoError when the job failed, stalled for good, or took too long."""
     seen, start, last_line = Observation(), clock(), -LINE_SECONDS
+    read = patient(fetch, clock, pause)
     live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
     with live or nullcontext():
         while True:
             elapsed = clock() - start
-            seen.job = fetch()
+            seen.job = read()
             note(seen, elapsed)
             if live is not None:
                 live.update(view.render(seen.job, seen.rewards, elapsed))
@@ -49,6 +53,11 @@ def follow(
                 last_line = elapsed
             if over(seen.job):
                 return seen
+            if elapsed > OPERATOR_SECONDS and not seen.job.get("status", {}).get("conditions"):
+                raise DemoError(
+                    f"The operator hasn't taken the job in for {OPERATOR_SECONDS / 60:.0f} minutes;"
+                    " look at its pod (`kubectl -n sea-system get pods`) and at its log."
+                )
             if elapsed > limit_seconds:
                 raise DemoError(f"The job was not complete after {limit_seconds / 60:.0f} minutes.")
             pause(POLL_SECONDS)

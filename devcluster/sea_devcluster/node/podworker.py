@@ -94,6 +94,11 @@ class PodWorker:
         folder = self._folder / "containers" / container / "logs"
         return ContainerLog(folder, self._kit.config.log_bytes, self._kit.now)
 
+    def waits_to_restart(self, container: str) -> bool:
+        """Whether the newest run is over and already the container's last state, as in back-off."""
+        runner = self.containers.find(container) if self.containers else None
+        return runner is not None and bool(runner.record.waiting and runner.record.last)
+
     def _end_within(self, grace: float) -> None:
         """Ask for the end in `grace` seconds; a later call can only make that sooner."""
         kill_at = asyncio.get_running_loop().time() + grace

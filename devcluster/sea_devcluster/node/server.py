@@ -83,7 +83,7 @@ class KubeletServer:
             raise web.HTTPNotFound(text=message)
         log = worker.log_of(where["container"])
         run = log.latest_run()
-        if run is not None and query.previous:
+        if run is not None and query.previous and not worker.waits_to_restart(where["container"]):
             run -= 1
         if run is None or not log.exists(run):
             kind = "previous terminated container" if query.previous else "container"

@@ -9,6 +9,8 @@ NULL = (
     "error: .status.conditions accessor error: <nil> is of the type <nil>, expected []interface{}"
 )
 BUSY = "Error from server (TooManyRequests): storage is (re)initializing"
+UNKNOWN = 'no matches for kind "SEATrainingJob" in version "sea-operator.io/v1alpha1"'
+UNSERVED = "Error from server (NotFound): the server could not find the requested resource"
 
 
 class Steps:
@@ -26,7 +28,9 @@ class Steps:
         fresh_crd.patiently(self, self.pauses.append)
 
 
-@pytest.mark.parametrize("sentences", [(), (NULL,), (BUSY, BUSY), (NULL, BUSY)])
+@pytest.mark.parametrize(
+    "sentences", [(), (NULL,), (BUSY, BUSY), (NULL, BUSY), (UNKNOWN, UNSERVED)]
+)
 def test_what_passes_is_waited_for(sentences: tuple[str, ...]) -> None:
     steps = Steps(*sentences)
     steps.run()

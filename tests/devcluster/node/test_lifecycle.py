@@ -54,6 +54,23 @@ def test_crashes_back_off(namespace, helpers):
     assert "crash" in namespace.logs("crash")
 
 
+def test_in_back_off_the_previous_run_is_the_last_one(namespace, helpers):
+    """`lastState` names it, and `kubectl logs --previous` is how one looks for the crash."""
+    namespace.run("unique", helpers.shell("cat /proc/sys/kernel/random/uuid; exit 7"))
+
+    def waiting():
+        status = helpers.container_status(namespace.get("pods", "unique"))
+        return status.get("restartCount", 0) if "waiting" in status.get("state", {}) else 0
+
+    def logs_of_one_back_off():
+        before = waiting()
+        logs = [namespace.kubectl("logs", "unique", *how).stdout for how in ((), ("--previous",))]
+        return logs if before and waiting() == before else None
+
+    last, previous = namespace.until_true(logs_of_one_back_off, "a back-off to look into")
+    assert last == previous != ""
+
+
 def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
     namespace.run(
         "typo", {**helpers.shell(""), "command": ["no-such-program"]}, restartPolicy="Never"

@@ -1,0 +1,61 @@
+"""Ctrl-C, SIGTERM and a closed terminal: all end a command politely, none ends its clean-up.
+
+The commands call `heed` first; what must not be left half done (a process that runs but is not
+yet on record, a cluster that is being stopped) is inside `postponed`.
+"""
+
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+log = logging.getLogger(__name__)
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def heed() -> None:
+    """Makes each of `SIGNALS` raise KeyboardInterrupt in the main thread, as Ctrl-C does.
+
+    A signal that the caller ignores (SIGHUP under `nohup`, SIGINT in a script's background job)
+    stays ignored.
+    """
+    for number in SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _interrupt)
+
+
+@contextmanager
+def postponed(note: str = "") -> Iterator[None]:
+    """Signals that arrive inside take effect at the end of the block. Blocks nest.
+
+    Only the main thread gets signals; in others this does nothing. `note` is logged when one
+    arrives, so that whoever pressed Ctrl-C knows that it was seen.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+
+    def remember(number: int, _frame: FrameType | None) -> None:
+        arrived.append(number)
+        if note:
+            log.warning(note)
+
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = {number: old for number, old in before.items() if callable(old)}
+    for number in ours:
+        signal.signal(number, remember)
+    try:
+        yield
+    finally:
+        for number, old in ours.items():
+            signal.signal(number, old)
+        if arrived:
+            signal.raise_signal(arrived[0])
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,57 @@
+"""Two demos of one name, and a terminal that goes away: nothing of another run is stopped."""
+
+import contextlib
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from sea_devcluster.demo import main
+from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo.options import parse
+from sea_devcluster.demo.run import step
+
+
+class Closed(io.StringIO):
+    """What a terminal is after its window was closed."""
+
+    def write(self, _text: str) -> int:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_second_demo_of_the_same_name_leaves_the_first_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It stopped the running one's cluster, taking it for an earlier run's."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr("sea_devcluster.preflight.require", _must_not_come_to_this)
+    with main.alone("demo"):
+        assert main.demo(parse(["--plain"])) is None
+    assert "Another `make demo`" in capsys.readouterr().out
+
+
+def test_a_step_is_done_also_where_nobody_can_read_of_it() -> None:
+    """The last step of a demo whose terminal was closed is to stop the cluster."""
+    done = False
+    with contextlib.suppress(OSError), step(Console(file=Closed()), "Stopping"):
+        done = True
+    assert done
+
+
+def _must_not_come_to_this(*_: object) -> None:
+    raise AssertionError("the second demo went on")
+
+
+@pytest.mark.parametrize("words", ["path [/data/x] is empty", "spec.roles[trainer]: too many"])
+def test_brackets_of_an_error_reach_the_reader(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """rich takes them for styles: it drops the one and raises at the other."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise DemoError(words)
+
+    monkeypatch.setattr(main, "_run", fail)
+    assert main.demo(parse(["--plain"])) is None
+    assert words in capsys.readouterr().out

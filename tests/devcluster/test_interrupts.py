@@ -1,0 +1,94 @@
+"""Signals at the worst moment: nothing started is forgotten, no clean-up ends half-way."""
+
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import ParamSpec, TypeVar
+
+import pytest
+
+from sea_devcluster import cluster, daemons, interrupts
+from sea_devcluster.cluster import DevCluster
+from sea_devcluster.daemons import Command, Daemon
+from sea_devcluster.paths import write_private
+from sea_devcluster.records import Capacity, ClusterRecord, save
+from sea_devcluster.shutdown import unmount_below
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+@pytest.fixture(autouse=True)
+def handlers() -> Iterator[None]:
+    """Each test leaves the program's handlers as they were."""
+    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_every_polite_signal_is_a_keyboard_interrupt(number: signal.Signals) -> None:
+    interrupts.heed()
+    with pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(number)
+
+
+def test_a_program_under_nohup_goes_on_when_its_terminal_closes() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.heed()
+    signal.raise_signal(signal.SIGHUP)
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+
+@pytest.mark.parametrize("number", interrupts.SIGNALS)
+def test_a_postponed_signal_comes_after_the_outermost_block(number: signal.Signals) -> None:
+    interrupts.heed()
+    done = []
+
+    def nested() -> None:
+        with interrupts.postponed():
+            with interrupts.postponed():
+                signal.raise_signal(number)
+                done.append("inner")
+            done.append("outer")
+
+    with pytest.raises(KeyboardInterrupt):
+        nested()
+    assert done == ["inner", "outer"]
+
+
+def test_a_process_that_was_started_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C between the start and the record left a process that no `down` could find."""
+    monkeypatch.setattr(daemons, "write_private", _interrupted(write_private))
+    daemon = Daemon(tmp_path, "sleeper")
+    sleeper = Command("sleeper", [sys.executable, "-c", "input()"], cwd=tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        daemon.start(sleeper, persistent=False)
+    try:
+        assert daemon.process is not None
+    finally:
+        daemon.stop()
+
+
+def test_ctrl_c_in_the_middle_of_down_does_not_leave_half_a_cluster(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "half"
+    folder.mkdir()
+    save(folder, ClusterRecord("half", 61, 1, "/clone", Capacity("1", "1Gi")))
+    monkeypatch.setattr(cluster, "unmount_below", _interrupted(unmount_below))
+    with pytest.raises(KeyboardInterrupt):
+        DevCluster("half", state_root=tmp_path).down()
+    assert not folder.exists()
+
+
+def _interrupted(work: Callable[P, R]) -> Callable[P, R]:
+    def then(*args: P.args, **kwargs: P.kwargs) -> R:
+        signal.raise_signal(signal.SIGINT)
+        return work(*args, **kwargs)
+
+    return then

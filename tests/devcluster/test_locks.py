@@ -1,0 +1,41 @@
+"""The lock of a cluster's name, whose file leaves with the cluster."""
+
+import threading
+from pathlib import Path
+
+import pytest
+
+from sea_devcluster.cluster import DevCluster
+from sea_devcluster.locks import exclusive
+
+
+def _nobody() -> None:
+    raise AssertionError("nobody else should have it")
+
+
+def test_down_leaves_no_lock_file(tmp_path: Path) -> None:
+    DevCluster("gone", state_root=tmp_path).down()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_whoever_waited_for_a_file_that_went_locks_the_new_one(tmp_path: Path) -> None:
+    """Else a third one would lock a new file of that name at the same time."""
+    path = tmp_path / "lock"
+    waits, got, leave = threading.Event(), threading.Event(), threading.Event()
+
+    def second() -> None:
+        with exclusive(path, waits.set):
+            got.set()
+            leave.wait(10)
+
+    thread = threading.Thread(target=second)
+    with exclusive(path, _nobody):
+        thread.start()
+        assert waits.wait(10)
+        assert not got.is_set()
+        path.unlink()
+    assert got.wait(10)
+    with pytest.raises(AssertionError, match="nobody else"), exclusive(path, _nobody):
+        pass
+    leave.set()
+    thread.join(10)
