@@ -13,6 +13,7 @@ from sea_workloads.coordinator import (
     program,
     reports,
     troubles,
+    unheard,
 )
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.data import check, sources
@@ -31,6 +32,7 @@ async def tick(core: Coordinator) -> None:
         core.trouble = troubles.look(core)
         _close_evaluation(core)
         await _finish_stage(core)
+        await unheard.look(core)
         await draining.save(core)
     await core.bells.runner.wait(TICK_S)
 
