@@ -14,6 +14,7 @@ from sea_workloads.coordinator import (
     reports,
     troubles,
     unheard,
+    volume,
 )
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.data import check, sources
@@ -27,6 +28,7 @@ TICK_S = 1.0
 async def tick(core: Coordinator) -> None:
     """One look at the running stage."""
     if core.adopted is not None:
+        volume.look(core)
         _start_stage(core)
         _expire(core)
         core.trouble = troubles.look(core)
