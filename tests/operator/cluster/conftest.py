@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import copy
 import itertools
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -206,6 +207,12 @@ class World:
         for pod in await self.pods(job):
             await self._run(pod, job)
 
+    async def judged(self, job: str = "j", count: int = 5) -> bool:
+        """Whether the scheduler has said of each pod where it runs, or why not."""
+        pods = await self.pods(job)
+        told = [pod for pod in pods if pod.get("status", {}).get("conditions")]
+        return len(told) == count
+
     async def _has_pods(self, job: str, count: int) -> bool:
         return (
             len([p for p in await self.pods(job) if "deletionTimestamp" not in p["metadata"]])
@@ -287,16 +294,18 @@ async def reconcile(recorder, clock) -> AsyncIterator[Callable[..., Awaitable[fl
 
 
 class Clock:
-    """Unix seconds that a test may push forward."""
+    """Unix seconds that a test may push forward, and hold where a second more would matter."""
 
     def __init__(self) -> None:
-        import time
-
         self.ahead = 0.0
-        self._time = time.time
+        self._held: float | None = None
+
+    def hold(self) -> None:
+        """From now on only `ahead` moves it."""
+        self._held = time.time()
 
     def __call__(self) -> float:
-        return self._time() + self.ahead
+        return (time.time() if self._held is None else self._held) + self.ahead
 
 
 @pytest.fixture

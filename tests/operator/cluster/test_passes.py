@@ -18,8 +18,8 @@ async def settle(world, reconcile, name="j"):
     await reconcile(world, name)
 
 
-async def test_a_pass_makes_all_children_and_a_second_one_writes_nothing(
-    world, reconcile, recorder
+async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
+    world, reconcile, recorder, until
 ):
     await world.create_secret()
     await world.create_job()
@@ -31,6 +31,9 @@ async def test_a_pass_makes_all_children_and_a_second_one_writes_nothing(
         "j-user": 1,
     }
     assert (await world.status())["observedGeneration"] == 1
+    await until(world.judged)
+    await reconcile(world)
+    assert "j-coordinator-0: Unschedulable: " in (await world.condition("Ready"))["message"]
     recorder.writes.clear()
     await reconcile(world)
     assert recorder.writes == []
@@ -204,6 +207,7 @@ async def test_a_drain_that_never_ends_is_cut_off(world, reconcile, clock):
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
+    clock.hold()
     await world.edit(suspend=True)
     await reconcile(world)
     clock.ahead = 179

@@ -29,7 +29,8 @@ def test_bad_rows_are_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     file = tmp_path / "rl.jsonl"
     file.write_text('{"id": "shop_1"}\n{\n{"id": "mars_1"}\n{"id": "shop_2", "db_path": "/x"}\n')
     assert main(["data", "check", str(file)]) == 1
-    out = capsys.readouterr().out.splitlines()
+    noted, *out = capsys.readouterr().out.splitlines()
+    assert noted.startswith(f"{file}:1: note: evaluation_criteria: is missing or empty")
     assert out[0].startswith(f"{file}:2: row: isn't valid JSON")
     assert out[1].startswith(f"{file}:3: user_scenario.instructions.domain: There is no domain")
     assert out[2] == f"{file}:4: db_path: '/x' leaves the folder of the databases"
@@ -70,6 +71,8 @@ def test_a_model_and_its_token_counts(
         (["data", "check", "nowhere.jsonl"], "sea: nowhere.jsonl: No such file"),
         (["data", "replay", "--domain", "mars", "--data", "."], "There is no domain 'mars'"),
         (["data", "replay", "--domain", "retail", "--data", "nowhere"], "no db.json or db.toml"),
+        (["data", "stats", "."], "sea: .: is a folder: name a file in it."),
+        (["data", "check", "."], "sea: .: is a folder: name a file in it."),
         (["model", "tiny", "--data", "nowhere", "--out", "x"], "sea: nowhere: No such file"),
     ],
 )
@@ -80,11 +83,42 @@ def test_errors_are_sentences(
     assert sentence in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments", [[], ["data"], ["data", "nope"], ["data", "shop"]])
+SYNTH = ["synth", "--domain", "shop", "--out", "x"]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["data"],
+        ["data", "nope"],
+        ["data", "shop"],
+        ["data", "shop", "--out", "x", "--train-databases", "0"],
+        ["data", "shop", "--out", "x", "--dialogues", "-1"],
+        ["data", "stats", "x", "--context-length", "0"],
+        [*SYNTH, "--count", "0"],
+        [*SYNTH, "--endpoint", "localhost:8000", "--model", "m"],
+    ],
+)
 def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as caught:
         main(arguments)
     assert caught.value.code == 2
+
+
+def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
+    code = (
+        "import builtins, sys\n"
+        "from sea_workloads.cli import main\n"
+        "load = builtins.__import__\n"
+        "def interrupted(name, *more):\n"
+        "    if name == 'rich.progress': raise KeyboardInterrupt\n"
+        "    return load(name, *more)\n"
+        "builtins.__import__ = interrupted\n"
+        "sys.exit(main(['data', '--help']))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stderr) == (130, "\nsea: interrupted.\n")
 
 
 def test_no_heavy_library_is_imported() -> None:

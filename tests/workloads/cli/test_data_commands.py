@@ -51,6 +51,16 @@ def test_where_every_token_goes(data: Path, capsys: pytest.CaptureFixture[str]) 
     assert whole["agent: packed into sequences"] < whole["dialogues"] == 20
 
 
+def test_a_file_is_what_its_first_good_row_says(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "sft.jsonl"
+    file.write_bytes(b'{"messages": [\n' + (data / "sft.jsonl").read_bytes())
+    assert main(["data", "stats", str(file), "--json"]) == 0
+    counts = json.loads(capsys.readouterr().out)[str(file)]
+    assert (counts["rows"], counts["bad rows"], counts["dialogues"]) == (21, 1, 20)
+
+
 def test_a_check_as_json(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = str(data / "rl_train.jsonl.gz")
     assert main(["data", "check", file, "--databases", str(data), "--json"]) == 0

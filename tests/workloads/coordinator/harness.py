@@ -49,7 +49,7 @@ from sea_workloads.wire.trainer import (
 from sea_workloads.wire.weights import Shard, WeightVersion
 
 TOKEN = "token-of-the-job"
-SHOP_DATABASE = b'{"users": {}, "orders": {}, "desk": {}}'
+SHOP_DATABASE = b'{"users": {}, "orders": {}, "desk": {"state": {"transferred": false}}}'
 
 
 def wait_for(what: str, condition: Callable[[], Any], seconds: float = 30.0) -> Any:

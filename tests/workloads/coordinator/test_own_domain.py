@@ -24,7 +24,7 @@ from sea_workloads.rollout.generation import Generation
 from sea_workloads.rollout.scoring import Scoring
 from sea_workloads.rollout.simulated_users import SimulatedUsers
 from sea_workloads.tokens.renderer import Renderer
-from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_workloads.verify.sandbox.pool import Sandboxes
 from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, Lease
 
 pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
@@ -74,11 +74,11 @@ class Worker(harness.Worker):  # type: ignore[misc]
         super().__init__(job, name, seed)
         self.results: list[EpisodeResult] = []
         self.loop = asyncio.new_event_loop()
-        self.sandbox = FunctionSandbox(processes=1)
+        self.sandboxes = Sandboxes()
 
     def run(self) -> None:
         super().run()
-        self.loop.run_until_complete(self.sandbox.close())
+        self.loop.run_until_complete(self.sandboxes.close())
         self.loop.close()
 
     def finish(self, lease: Lease) -> bool:
@@ -97,7 +97,7 @@ class Worker(harness.Worker):  # type: ignore[misc]
                 RENDERER,
                 SimulatedUsers(http, None, RENDERER, 8192),  # type: ignore[arg-type]
                 Databases(self.job.store),
-                Scoring(http, self.sandbox),
+                Scoring(http, self.sandboxes),
             )
             return await runner.run(lease)
 

@@ -11,8 +11,9 @@ import pytest
 
 from sea_workloads.cli import main
 from sea_workloads.data import rl, shop
-from sea_workloads.domains import registry
+from sea_workloads.domains import registry, worlds
 from sea_workloads.domains.shop.entities import Split
+from sea_workloads.domains.worlds import Size
 
 Check = Callable[..., dict[str, Any]]
 RETAIL: dict[str, Any] = {
@@ -20,7 +21,8 @@ RETAIL: dict[str, Any] = {
     "orders": {
         "#W1": {
             "order_id": "#W1", "user_id": "u", "status": "pending", "items": [],
-            "address": {"address1": "a", "planet": "Mars"}, "fulfillments": [],
+            "address": {"address1": "a", "address2": "", "city": "c", "country": "x", "state": "s",
+                        "zip": "1", "planet": "Mars"}, "fulfillments": [],
             "payment_history": [], "colour": "red",
         }
     },
@@ -74,6 +76,37 @@ def criteria(*actions: dict[str, Any]) -> str:
         ({"evaluation_criteria": "actions: []"}, "evaluation_criteria", "string that isn't JSON"),
         ({"evaluation_criteria": 3}, "evaluation_criteria", "must be an object"),
         ({"evaluation_criteria": criteria({"name": 3})}, "evaluation_criteria.actions[0].name", ""),
+        (
+            {"evaluation_criteria": criteria({"name": "f", "compare_args": [3]})},
+            "evaluation_criteria.actions[0].compare_args",
+            "list of names",
+        ),
+        (
+            {"evaluation_criteria": criteria({"name": "f", "requestor": "alien"})},
+            "evaluation_criteria.actions[0].requestor",
+            "none of assistant, user",
+        ),
+        (
+            {"evaluation_criteria": {"env_assertions": [{"func_name": "f", "env_type": 3}]}},
+            "evaluation_criteria.env_assertions[0].env_type",
+            "none of assistant, user",
+        ),
+        (
+            {"evaluation_criteria": {"env_assertions": [{"func_name": "f", "assert_value": "no"}]}},
+            "evaluation_criteria.env_assertions[0].assert_value",
+            "true or false, not 'no'",
+        ),
+        (
+            {"evaluation_criteria": {"communicate_info": ["x", None]}},
+            "evaluation_criteria.communicate_info[1]",
+            "must be text, not NoneType",
+        ),
+        ({"verification_function": "x = 1"}, "verification_function", "defines no function"),
+        (
+            {"verification_function": "async def verify(episode): return 1"},
+            "verification_function",
+            "defines no function",
+        ),
         ({"db_path": "databases/none.json"}, "db_path", "does not exist"),
         ({"db_path": "../databases/train_000.json"}, "db_path", "leaves the folder"),
         ({"db_path": "/etc/passwd"}, "db_path", "leaves the folder"),
@@ -86,6 +119,65 @@ def test_bad_rows(check: Check, changes: dict[str, Any], field: str, reason: str
     (problem,) = check(**changes)["problems"]
     assert (problem["line"], problem["field"]) == (2, field)
     assert reason in problem["reason"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("x.jsonl", b""), ("x.jsonl", b"\n\r\n"), ("x.jsonl.gz", gzip.compress(b""))],
+)
+def test_a_file_without_rows_is_a_problem(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main(["data", "check", str(tmp_path / name)]) == 1
+    assert ": the file has no row" in capsys.readouterr().out
+
+
+def test_what_the_users_side_begins_with_is_found_by_the_databases_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As in a job; what else lies there is none of its business."""
+    world = worlds.make("telecom", Size.SMALL, 0)
+    (tmp_path / "x_db.json").write_text(json.dumps(world.agent))
+    (tmp_path / "x_user_db.json").write_text("{")
+    (tmp_path / "user_db.json").write_text(json.dumps(world.user))
+    row = {"id": "telecom_1", "db_path": "x_db.json", "evaluation_criteria": {"actions": []}}
+    (tmp_path / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    given = ["data", "check", str(tmp_path / "rl.jsonl"), "--databases", str(tmp_path)]
+    assert main(given) == 1
+    assert "The database user_db.json isn't valid JSON" in capsys.readouterr().out
+    (tmp_path / "x_user_db.json").write_text(json.dumps(world.user))
+    assert main(given) == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "notes"),
+    [
+        ({"task_id": "task_1", "expected_status": "pending"}, 0),
+        ({"task_id": "task_1", "expected_status": "completed"}, 1),
+        ({"task_id": "task_1"}, 1),
+        ({"task_id": "task_1", "expected_status": "pending", "state": 1}, 1),
+    ],
+)
+def test_assertions_that_nobody_can_meet_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: dict[str, Any], notes: int
+) -> None:
+    tasks = {"task_1": {"task_id": "task_1", "title": "x", "description": "", "status": "pending"}}
+    (tmp_path / "db.json").write_text(json.dumps({"tasks": tasks, "users": {}}))
+    asked = {"func_name": "assert_task_status", "arguments": arguments}
+    criteria = {"env_assertions": [asked], "reward_basis": ["ENV_ASSERTION"]}
+    row = {"id": "mock_1", "db_path": "db.json", "evaluation_criteria": criteria}
+    (tmp_path / "rl.jsonl").write_text(json.dumps(row) + "\n")
+    command = ["data", "check", str(tmp_path / "rl.jsonl"), "--databases", str(tmp_path), "--json"]
+    assert main(command) == 0
+    (report,) = json.loads(capsys.readouterr().out)["files"]
+    assert len(report["notes"]) == notes
+    assert all("doesn't answer true" in note["note"] for note in report["notes"])
+
+
+def test_a_task_without_criteria_is_told(check: Check) -> None:
+    (note,) = check(evaluation_criteria=None)["notes"]
+    assert "is missing or empty" in note["note"]
 
 
 def test_a_link_out_of_the_root(check: Check, root: Path) -> None:
@@ -122,6 +214,10 @@ def test_expected_actions_that_raise_are_kept_and_told(
         ("x.json", "{", "isn't valid JSON"),
         ("x.toml", "a = ", "isn't valid TOML"),
         ("x.json", "[]", "must be an object"),
+        ("x.json", '{"users": {"a": {"name": NaN}}, "orders": {}, "desk": {}}', "NaN isn't a JSON"),
+        ("x.json", '{"users": {"a": {"name": "\\ud800"}}}', "half of a surrogate pair"),
+        ("x.json", "[" * 100000, "nested too deeply"),
+        ("x.toml", "[users.a]\nage = nan", "or NaN"),
         ("x.json", '{"users": {}}', "has no table"),
         ("x.json", '{"users": {}, "orders": {}, "desk": {}, "x": {}}', "unknown table 'x'"),
     ],
@@ -131,6 +227,14 @@ def test_bad_databases(check: Check, root: Path, name: str, content: str, reason
     (problem,) = check(db_path=f"databases/{name}")["problems"]
     assert problem["field"] == "db_path"
     assert reason in problem["reason"]
+
+
+def test_what_windows_writes_is_read(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A byte order mark before the text, two characters behind each line."""
+    for file in (root / "rl.jsonl", root / "databases" / "train_000.json"):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    assert main(["data", "check", str(root / "rl.jsonl"), "--databases", str(root)]) == 0
+    assert capsys.readouterr().out.endswith("rl.jsonl: 3 rows\nno problem found\n")
 
 
 def test_packed_databases(check: Check, root: Path) -> None:
@@ -147,10 +251,10 @@ def test_unknown_fields_of_a_database_are_left_out_aloud(caplog: pytest.LogCaptu
     with caplog.at_level(logging.WARNING):
         database = registry.get("retail").parse(json.dumps(RETAIL).encode(), "x.json")
     assert "x.json has fields that retail doesn't know; they are left out" in caplog.text
-    assert "orders/#W1/colour and 1 more" in caplog.text
+    assert "orders/#W1/address/planet and 1 more" in caplog.text
     order = database.agent["orders"]["#W1"]
     assert "colour" not in order
-    assert order["address"] == {"address1": "a"}
+    assert "planet" not in order["address"]
 
 
 def test_a_truncated_archive(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

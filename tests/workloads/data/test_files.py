@@ -143,7 +143,7 @@ def test_missing_files_are_a_sentence(tmp_path: Path, address: str) -> None:
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
-    with pytest.raises(DataFileError, match="can't be read: Is a directory"):
+    with pytest.raises(DataFileError, match="is a folder: name a file in it"):
         list(source.lines(str(tmp_path)))
 
 

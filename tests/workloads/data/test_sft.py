@@ -157,6 +157,14 @@ def broken(**change: Any) -> bytes:
             broken(answer={"tool_calls": [{"name": "f", "arguments": "[" * 99999}]}),
             "answer.tool_calls[0].arguments",
         ),
+        (
+            broken(answer={"tool_calls": [{"name": "f", "arguments": '{"a": "\\ud800"}'}]}),
+            "answer.tool_calls[0].arguments",
+        ),
+        (
+            broken(answer={"tool_calls": [{"name": "f", "arguments": '{"a": NaN}'}]}),
+            "answer.tool_calls[0].arguments",
+        ),
     ],
 )
 def test_broken_rows_are_reported_or_fatal(line: bytes, field: str) -> None:

@@ -19,7 +19,7 @@ from sea_workloads.cli import main
 from sea_workloads.data import rl
 from sea_workloads.data.replay import replay
 from sea_workloads.domains import registry, worlds
-from sea_workloads.domains.base import Domain
+from sea_workloads.domains.base import Domain, ToolError
 from sea_workloads.domains.database import Database
 from sea_workloads.domains.registry import BrokenDomainError, UnknownDomainError
 from sea_workloads.evaluation.playing import service
@@ -109,6 +109,17 @@ def test_an_episode_on_it_is_verified(
     world = library.open(database)
     world.call("lend_book", {"card": "M1", "book": book})
     assert verify(library, wanted, world, []).reward == reward
+
+
+@pytest.mark.parametrize("arguments", [{}, {"bok": "B2"}, {"book": "B2", "state": 1}])
+def test_an_assertion_that_cant_take_its_arguments_has_failed(
+    library: Domain, database: Database, arguments: dict[str, Any]
+) -> None:
+    wrong = {"func_name": "is_free", "arguments": arguments}
+    wanted = task(env_assertions=[wrong], reward_basis=["ENV_ASSERTION"])
+    with pytest.raises(ToolError, match="is_free can't take its arguments: "):
+        library.open(database).check("is_free", arguments)
+    assert verify(library, wanted, library.open(database), []).reward == 0.0
 
 
 def block(kind: str, number: int) -> str:

@@ -56,7 +56,12 @@ def world() -> Environment:
                 "address": ADDRESS,
                 "email": "Ann@x",
                 "payment_methods": {
-                    "card": {"source": "credit_card", "id": "card"},
+                    "card": {
+                        "source": "credit_card",
+                        "id": "card",
+                        "brand": "visa",
+                        "last_four": "1",
+                    },
                     "gift": {"source": "gift_card", "id": "gift", "balance": 7},
                 },
                 "orders": ["#1", "#2", "#3"],
@@ -192,7 +197,13 @@ def test_a_sum(world: Environment) -> None:
         (b"[]", "object of tables"),
         (b'{"users":{},"orders":{}}', "no table 'products'"),
         (b'{"users":{},"orders":{},"products":{},"x":{}}', "unknown table 'x'"),
-        (b'{"users":{},"orders":{"#1":{}},"products":{}}', "isn't laid out"),
+        (b'{"users":{},"orders":{"#1":{}},"products":{}}', "wrong at orders.#1.order_id: Field"),
+        (b'{"users":{},"orders":{"#1":3},"products":{}}', "wrong at orders.#1: Input should be"),
+        (
+            b'{"users":{},"orders":{},"products":{"p":{"name":["x"],"product_id":"p",'
+            b'"variants":{}}}}',
+            "wrong at products.p.name: Input should be a valid string",
+        ),
     ],
 )
 def test_broken_databases_are_refused(data: bytes, reason: str) -> None:

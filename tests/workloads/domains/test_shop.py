@@ -2,12 +2,14 @@
 
 import json
 import random
+from typing import Any
 
 import pytest
 
 from sea_workloads.data import rl, shop
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
+from sea_workloads.domains.database import DatabaseError
 from sea_workloads.domains.shop import entities
 from sea_workloads.domains.shop.entities import Split
 
@@ -97,3 +99,20 @@ def test_the_user_model_also_learns_to_answer_an_agent_that_slips(
     clean, slipping = ("".join(files[name]) for name in ("sft.jsonl", "user_sft.jsonl"))
     assert "I don't understand." not in clean
     assert slipping.count("I don't understand.") > 20
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"orders": {"A1": "x"}}, r"orders\.A1: Input should be"),
+        ({"users": {"a": {"email": "a"}}}, r"users\.a\.name: Field required"),
+        ({"users": {"a": {"email": "a", "name": "A", "age": 3}}}, r"users\.a\.age: Extra inputs"),
+        ({"desk": {}}, r"desk\.state: Field required"),
+    ],
+)
+def test_broken_databases_are_refused(change: dict[str, Any], reason: str) -> None:
+    tables = {"users": {}, "orders": {}, "desk": {"state": {"transferred": False}}}
+    domain = registry.get("shop")
+    assert domain.parse(json.dumps(tables).encode(), "x.json").agent == tables
+    with pytest.raises(DatabaseError, match=reason):
+        domain.parse(json.dumps({**tables, **change}).encode(), "x.json")

@@ -38,6 +38,14 @@ def test_turns(message: dict[str, Any], turn: AgentTurn) -> None:
         ({"content": None, "tool_calls": [call("f", '{"a":')]}, "aren't valid JSON"),
         ({"content": None, "tool_calls": [call("f", "[1]")]}, "aren't a JSON object"),
         ({"content": None, "tool_calls": [call("f", '{"a": Infinity}')]}, "isn't a JSON number"),
+        ({"content": None, "tool_calls": [call("f", {"a": float("nan")})]}, "or NaN"),
+        ({"content": None, "tool_calls": [call("f", {"a": "\ud800"})]}, "surrogate"),
+        ({"content": None, "tool_calls": [call("f", {"a": 10**30})]}, "64 bits"),
+        (
+            {"content": None, "tool_calls": [call("f", {"a": json.loads("[" * 99 + "]" * 99)})]},
+            "nested too deeply",
+        ),
+        ({"content": None, "tool_calls": [call("f", [1])]}, "aren't a JSON object"),
         ({"content": "<tool_call>{"}, "does not close"),
         ({"content": "So", "finish_reason": "length"}, "token limit"),
         ({"content": "", "tool_calls": [call("f", "{")], "finish_reason": "length"}, "token limit"),
@@ -48,6 +56,11 @@ def test_the_models_mistakes_are_turns(message: dict[str, Any], error: str) -> N
     assert error in turn.error
     assert not turn.tool_calls
     assert turn.complete == (message.get("finish_reason") != "length")
+
+
+def test_half_of_a_character_in_a_tools_name_goes_no_further() -> None:
+    turn = read_turn({"content": None, "tool_calls": [call("find\ud800", {})]})
+    assert turn.tool_calls == (ToolCall("find?", {}),)
 
 
 @pytest.mark.parametrize("calls", ["x", [1], [{}], [{"function": {}}], [{"function": {"name": 3}}]])

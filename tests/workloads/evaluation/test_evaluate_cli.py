@@ -1,7 +1,9 @@
 """`sea evaluate` against a real HTTP server: what it plays, what it counts, how it goes on."""
 
 import asyncio
+import gzip
 import json
+import lzma
 import os
 import signal
 import subprocess
@@ -134,6 +136,7 @@ def test_a_useless_endpoint_ends_the_evaluation_and_scores_nothing(
     error = capsys.readouterr().err
     assert "3 episodes in a row ended without a verdict" in error
     assert sentence in error
+    assert ".." not in error
     assert "--resume" in error
     found = scores(tmp_path / "out")
     assert found["results"] == []
@@ -271,6 +274,41 @@ def test_an_interrupted_evaluation_goes_on(
     assert len(server.requests) - asked <= 6 * (12 - before)
 
 
+def test_a_resumed_evaluation_may_only_grow(
+    arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*arguments, "--max-tasks", "2"]) == 0
+    again = [*arguments, "--resume"]
+    for fewer in (["--max-tasks", "1"], ["--max-tasks", "2", "--trials", "1"]):
+        assert main([*again, *fewer]) == 1
+        assert "may only grow: 1 would leave out what was played" in capsys.readouterr().err
+    assert main([*again, "--max-tasks", "3", "--trials", "3"]) == 0
+    assert len(lines(tmp_path / "out")) == 9
+    assert main([*again, "--trials", "3"]) == 0
+    assert len(lines(tmp_path / "out")) == 18
+    assert main([*again, "--max-tasks", "3", "--trials", "3"]) == 1
+    assert "with maxTasks all" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("suffix", "pack"), [(".gz", gzip.compress), (".xz", lzma.compress)])
+def test_packed_tasks(
+    arguments: list[str],
+    tmp_path: Path,
+    shop_data: Path,
+    capsys: pytest.CaptureFixture[str],
+    suffix: str,
+    pack: Callable[[bytes], bytes],
+) -> None:
+    packed = pack((shop_data / "rl_test.jsonl").read_bytes())
+    file = tmp_path / f"tasks.jsonl{suffix}"
+    file.write_bytes(packed)
+    given = [*arguments, "--tasks", str(file), "--max-tasks", "1", "--trials", "1"]
+    assert main(given) == 0
+    file.write_bytes(packed[:-9])
+    assert main(given) == 1
+    assert "damaged or end too early" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
@@ -303,6 +341,8 @@ def test_what_is_wrong_is_said_before_anything_is_asked(
         ["--user-endpoint", "http://localhost:1"],
         ["--user", "scripted", "--user-endpoint", "http://localhost:1", "--user-model", "m"],
         ["--timeout", "-1"],
+        ["--temperature", "nan"],
+        ["--temperature", "-1"],
     ],
 )
 def test_wrong_usage(arguments: list[str], change: list[str]) -> None:

@@ -43,7 +43,8 @@ WRONG, UNSAID = {"DB": 0.0, "COMMUNICATE": 1.0}, {"DB": 1.0, "COMMUNICATE": 0.0}
         (record(details={"ENV_ASSERTION": 0.0}), Failure.FAILED_ASSERTION),
         (record(details={"NL_ASSERTION": 0.0}), Failure.FAILED_ASSERTION),
         (record(details={"ACTION": 0.0}), Failure.MISSING_ACTION),
-        (record(0.4, details={"FUNCTION": 0.4}), Failure.OTHER),
+        (record(0.4, details={"FUNCTION": 0.4}), Failure.FAILED_FUNCTION),
+        (record(details={"DB": 0.0, "FUNCTION": 0.0}), Failure.WRONG_DATABASE),
         (record(), Failure.OTHER),
     ],
 )

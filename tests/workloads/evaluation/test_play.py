@@ -2,6 +2,10 @@
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,9 +98,40 @@ def test_leaving(
     assert "there is no verdict" in capsys.readouterr().out
 
 
+def test_ctrl_c_leaves_at_the_prompt(shop_data: Path) -> None:
+    # Who runs the tests in the background of a shell hands down an ignored SIGINT.
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from sea_workloads.cli import main; raise SystemExit(main())"
+    )
+    command = [sys.executable, "-u", "-c", code, "play", "shop", "1", "--data", str(shop_data)]
+    pipe = subprocess.PIPE
+    playing = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe)
+    assert playing.stdout is not None
+    said = b""
+    while b"agent> " not in said:
+        said += os.read(playing.stdout.fileno(), 4096) or pytest.fail(said.decode())
+    playing.send_signal(signal.SIGINT)
+    _, error = playing.communicate(timeout=20)
+    assert (playing.returncode, error) == (130, b"\nsea: interrupted.\n")
+
+
+def test_a_functions_share_and_reason_are_shown(
+    shop_data: Path, typed: Type, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = json.loads((shop_data / "rl_test.jsonl").read_text().splitlines()[0])
+    row["evaluation_criteria"] = {"reward_basis": ["FUNCTION"]}
+    row["verification_function"] = "def verify(episode): return 0.25, 'a quarter'"
+    (shop_data / "quarter.jsonl").write_text(json.dumps(row) + "\n")
+    typed(*["Goodbye."] * 9)
+    assert play(shop_data, "--tasks", str(shop_data / "quarter.jsonl")) == 1
+    assert "FUNCTION      0.25: a quarter" in capsys.readouterr().out
+
+
 def test_unknown_tasks_and_endpoints(
     shop_data: Path, typed: Type, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    assert play(shop_data, task="²") == 1
     assert play(shop_data, task="99") == 1
     assert "a number from 1 to 6" in capsys.readouterr().err
     with pytest.raises(SystemExit):

@@ -45,6 +45,8 @@ def test_lines_of_older_coordinators_are_read() -> None:
         ({"transcript": {}}, "transcript"),
         ({"transcript": [1]}, "transcript[0]"),
         ({"transcript": [{"content": "x"}]}, "transcript[0]"),
+        ({"transcript": [{"role": "user", "tool_calls": "x"}]}, "transcript[0].tool_calls"),
+        ({"transcript": [{"role": "user", "tool_calls": [1]}]}, "transcript[0].tool_calls"),
     ],
 )
 def test_broken_lines_are_named(change: dict[str, Any], field: str) -> None:

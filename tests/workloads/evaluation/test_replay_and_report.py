@@ -139,8 +139,45 @@ def test_a_report_from_a_jobs_folder(
     assert "points since" not in page.read_text()
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"expected": {"actions": 1, "communicate": 1.5}},
+        {"expected": {"actions": [{"name": "f", "compare_args": [[]], "requestor": []}]}},
+        {"transcript": [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": "{}"}]}]},
+        {"transcript": [{"role": "assistant", "tool_calls": [{}]}], "request": []},
+    ],
+)
+def test_a_page_takes_whatever_a_file_says(change: dict[str, Any], tmp_path: Path) -> None:
+    expected = {"actions": [{"name": "f", "arguments": {}}]}
+    row = {"domain": "shop", "row": "f:1", "reward": 0, "expected": expected, **change}
+    (tmp_path / "episodes.jsonl").write_text(json.dumps(row) + "\n")
+    (tmp_path / "scores.json").write_text('{"settings": [1]}')
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 0
+    assert main(["replay", str(tmp_path / "episodes.jsonl"), "--number", "1"]) in {0, 1}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"messages": [{"role": "user", "content": "x"}], "answer": "x"},
+        {"messages": [{"role": "user", "content": "x", "tool_calls": "x"}]},
+        {"messages": ["x"]},
+    ],
+)
+def test_a_dialogue_that_is_none_is_told(
+    row: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "x.jsonl").write_text(json.dumps(row) + "\n")
+    assert main(["replay", str(tmp_path / "x.jsonl"), "--domain", "shop"]) == 1
+    assert "transcript[" in capsys.readouterr().err
+
+
 def test_no_report_from_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
     assert "has no evaluation" in capsys.readouterr().err
     assert main(["report", str(tmp_path / "no"), "--out", str(tmp_path / "x.html")]) == 1
-    assert "does not exist" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"sea: {tmp_path / 'no'}: does not exist\n"
+    (tmp_path / "episodes.jsonl").touch()
+    assert main(["report", str(tmp_path), "--out", str(tmp_path / "x.html")]) == 1
+    assert "episodes.jsonl: holds no episode" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 import json
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,20 @@ COMMAND = "import sys; from sea_workloads.cli import main; sys.exit(main())"
 ARGUMENTS = ["synth", "--domain", "shop", "--count", str(COUNT), "--size", "small", "--rounds", "2"]
 
 
+def test_ctrl_c_is_heard_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Procedural workers never wait for anything; nobody waits for 100,000 tasks either."""
+    many = ["synth", "--domain", "shop", "--count", "100000", "--out", str(tmp_path)]
+    # Who runs the tests in the background of a shell hands down an ignored SIGINT.
+    code = f"import signal; signal.signal(signal.SIGINT, signal.default_int_handler); {COMMAND}"
+    running = subprocess.Popen([sys.executable, "-c", code, *many], stderr=subprocess.PIPE)
+    grown(running, tmp_path / ".journal", 100_000)
+    running.send_signal(signal.SIGINT)
+    _, error = running.communicate(timeout=20)
+    assert running.returncode == 130
+    assert error.decode().rstrip().endswith(f"--out {tmp_path} --resume")
+    assert not (tmp_path / "rl.jsonl").exists()
+
+
 def start(out: Path) -> "subprocess.Popen[bytes]":
     return subprocess.Popen(
         [sys.executable, "-c", COMMAND, *ARGUMENTS, "--out", str(out), "--resume"],
@@ -26,13 +41,18 @@ def start(out: Path) -> "subprocess.Popen[bytes]":
     )
 
 
-def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
-    """SIGKILL as soon as the journal has grown to this size, wherever in a line that is."""
+def grown(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
+    """Waits until the journal has this size, wherever in a line that is, or the process's end."""
     deadline = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < deadline:
         if journal.exists() and journal.stat().st_size >= size:
             break
         time.sleep(0.002)
+
+
+def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
+    """SIGKILL as soon as the journal has grown to this size."""
+    grown(process, journal, size)
     process.kill()
     process.wait(10)
 

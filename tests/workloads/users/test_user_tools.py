@@ -95,6 +95,9 @@ async def test_an_endpoints_calls_become_the_users_turn() -> None:
     [
         (called("toggle_data", "{nope"), "aren't JSON"),
         (called("toggle_data", "[1]"), "no object"),
+        (called("toggle_data", '{"a": NaN}'), "isn't a JSON number"),
+        (called("toggle_data", '{"a": "\\ud800"}'), "surrogate"),
+        (called("toggle_\ud800", "{}"), "surrogate"),
         (called("", "{}"), "without a name"),
         (called("toggle_data", f'{{"n": {10**30}}}'), "more than 64 bits"),
         (called("toggle_data", '{"n": "\\ud83d"}'), "half of a surrogate pair"),
@@ -195,6 +198,8 @@ async def test_what_a_model_cannot_write_well(
         ),
         ("What is your name?", None),
         ("toggle_wifi_calling", ToolCall("toggle_wifi_calling", {})),
+        ('toggle_data {"why": "\\ud800"}', ToolCall("toggle_data", {})),
+        ('toggle_data {"why": NaN}', ToolCall("toggle_data", {})),
     ],
 )
 def test_a_script_does_what_the_agent_names(text: str, call: ToolCall | None) -> None:

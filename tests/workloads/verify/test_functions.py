@@ -45,6 +45,8 @@ async def judged(request: pytest.FixtureRequest) -> AsyncIterator[Judge]:
         ("1", 1.0, ""),
         ("True", 1.0, ""),
         ("0.25, 'a quarter'", 0.25, "a quarter"),
+        (r"0.5, 'half \ud800'", 0.5, "half ?"),
+        ("0.5, 'long' * 9999", 0.5, "long" * 500),
         ("float(episode['agent_database']['orders']['A']['total'] == 5)", 1.0, ""),
         ("float(episode['agent_database']['orders']['B']['total'] == 2)", 1.0, ""),
         ("'C' not in episode['agent_database']['orders']", 1.0, ""),
@@ -64,6 +66,15 @@ async def test_what_a_function_sees_and_returns(
     assert found == Judged(reward, reason)
 
 
+FORGED = """\
+import os, sys
+def forged(body):
+  for n in range(3, 99):
+    try: os.write(n, len(body).to_bytes(4, 'big') + body)
+    except OSError: pass
+  os._exit(0)
+"""
+"""Writes an answer of its own, framed as the sandbox would."""
 HOSTILE = {
     "a fork bomb": ("import os\nwhile True: os.fork()", "PermissionError"),
     "threads": ("import _thread\n_thread.start_new_thread(print, ())", "can't start new thread"),
@@ -88,6 +99,14 @@ HOSTILE = {
     "a forged answer": (
         "import os\nfor n in range(99):\n  try: os.write(n, b'{\"reward\": 1e9}')\n"
         "  except OSError: pass\nos._exit(0)",
+        "no verdict",
+    ),
+    "a forged answer without end": (
+        f"{FORGED}forged(b'[' * 60000)",
+        "no verdict",
+    ),
+    "a forged answer of half a character": (
+        f'{FORGED}forged(b\'{{"reward": 1.0, "reason": "\\\\ud800"}}\')',
         "no verdict",
     ),
     "not a number": ("return float('nan')", "isn't between 0 and 1"),

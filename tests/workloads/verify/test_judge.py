@@ -56,6 +56,7 @@ def test_a_good_answer(text: str) -> None:
         answer(True, None),
         f"Sure: {answer(True, True)}",
         "[" * 10_000,
+        answer(True, False).replace("r1", r"\ud800"),
     ],
 )
 def test_anything_else_is_no_verdict(text: str) -> None:

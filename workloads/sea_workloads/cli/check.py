@@ -66,6 +66,14 @@ def _file(file: str, databases: Path | None, given: argparse.Namespace) -> dict[
         for finding in findings(file, inspector, advance):
             report["rows"] += 1
             _add(report, finding, file, quiet=given.json)
+    if not report["rows"]:
+        # A job can't begin with it either.
+        _add(
+            report,
+            Finding(0, RowError("", "the file has no row", file), []),
+            file,
+            quiet=given.json,
+        )
     if not given.json:
         say(f"{file}: {report['rows']} rows")
     return report

@@ -1,6 +1,7 @@
 """What the subcommands share: options, output, reading of files."""
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,12 @@ def store_for(address: str) -> Any:
     from sea_workloads.store.s3 import ObjectStore
 
     return ObjectStore(patience=20.0)
+
+
+def again() -> str:
+    """The command that goes on with what this one leaves."""
+    given = sys.argv[1:]
+    return shlex.join(["sea", *given, *([] if "--resume" in given else ["--resume"])])
 
 
 def write_lines(path: Path, lines: Iterator[str]) -> int:

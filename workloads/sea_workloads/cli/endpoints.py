@@ -22,12 +22,20 @@ def seconds(text: str) -> float:
     return value
 
 
+def temperature(text: str) -> float:
+    """An argument that a sampler can take; NaN isn't even JSON."""
+    value = float(text)
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError("must be 0 or more")
+    return value
+
+
 def add(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None:
     """`--ROLE-endpoint`, `--ROLE-model`, `--ROLE-api-key-env`; the agent's have no prefix."""
     prefix = f"--{role}-" if role else "--"
     parser.add_argument(
         f"{prefix}endpoint",
-        type=_url,
+        type=url,
         metavar="URL",
         help=f"{what}: the address that /chat/completions is appended to",
     )
@@ -40,7 +48,8 @@ def add(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None
     )
 
 
-def _url(text: str) -> str:
+def url(text: str) -> str:
+    """An argument that is the base address of a server."""
     if not text.startswith(("http://", "https://")):
         raise argparse.ArgumentTypeError("must begin with http:// or https://")
     return text

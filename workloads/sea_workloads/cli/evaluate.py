@@ -2,14 +2,13 @@
 
 import argparse
 import asyncio
-import shlex
 import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sea_workloads.cli import endpoints, episode_bar, fetching, functions
-from sea_workloads.cli.common import Commands, say
-from sea_workloads.cli.endpoints import positive, seconds
+from sea_workloads.cli.common import Commands, again, say
+from sea_workloads.cli.endpoints import positive, seconds, temperature
 from sea_workloads.domains import registry
 from sea_workloads.evaluation.measures import LABELS, MEASURES
 from sea_workloads.evaluation.playing import service
@@ -55,7 +54,9 @@ def _who(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--user", choices=["scripted"], help="a user without a model (default)")
     endpoints.add(parser, "user", "SEA_USER_API_KEY", "the simulated user")
     endpoints.add(parser, "judge", "SEA_JUDGE_API_KEY", "the judge of NL assertions")
-    parser.add_argument("--temperature", type=float, default=1.0, help="of the agent (default 1)")
+    parser.add_argument(
+        "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
+    )
     parser.add_argument(
         "--max-tokens", type=positive, default=8192, help="of one agent turn (default 8192)"
     )
@@ -180,20 +181,15 @@ def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Pr
     missing = len(prepared.planned) - len(prepared.book.judged())
     if not missing:
         return 0
-    said = f"{problem}. " if problem and problem != _INTERRUPTED else ""
+    said = f"{problem.rstrip('.')}. " if problem and problem != _INTERRUPTED else ""
     head = "interrupted: " if problem == _INTERRUPTED else ""
     sys.stderr.write(
         f"sea: {head}{said}{missing} of {len(prepared.planned)} episodes have no verdict yet. "
-        f"Go on with: sea {shlex.join(_again())}\n"
+        f"Go on with: {again()}\n"
     )
     if problem == _INTERRUPTED:
         return INTERRUPTED
     return 1 if problem else WITHOUT_VERDICT
-
-
-def _again() -> list[str]:
-    given = sys.argv[1:]
-    return given if "--resume" in given else [*given, "--resume"]
 
 
 def _usage(given: argparse.Namespace, message: str) -> NoReturn:

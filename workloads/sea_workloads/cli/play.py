@@ -3,7 +3,8 @@
 import argparse
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import aiohttp
@@ -38,7 +39,8 @@ examples:
   sea play retail 12 --data ../tau2/retail --as user --endpoint http://localhost:8000/v1 \\
       --model qwen3                                        ... and the agent is a model
 
-exit codes: 0 the task is solved, 1 it is not (or something can't be read), 2 wrong usage.
+exit codes: 0 the task is solved, 1 it is not (or something can't be read), 2 wrong usage,
+130 interrupted.
 """
 _LIMITS = Limits(max_turns=200, max_tokens_per_turn=1, context_length=1)
 
@@ -81,7 +83,8 @@ def run(given: argparse.Namespace) -> int:
     limits = functions.limits(given)
     table = Table(domain, task, world, given.side, given.seed, limits=limits)
     try:
-        return asyncio.run(table.play(agent, user))
+        with _ctrl_c_leaves():
+            return asyncio.run(table.play(agent, user))
     except (EndpointError, UserUnavailableError) as error:
         raise EvaluationError(str(error)) from error
     except by_hand.LeftError:
@@ -94,12 +97,20 @@ def find(found: list[Task], name: str) -> Task:
     for task in found:
         if task.id == name:
             return task
-    if name.isdigit() and 1 <= int(name) <= len(found):
+    if name.isdecimal() and 1 <= int(name) <= len(found):
         return found[int(name) - 1]
     raise EvaluationError(
         f"There is no task {name!r}: give an id (such as {found[0].id}) or a number from 1 to "
         f"{len(found)}."
     )
+
+
+def _met(value: float) -> str:
+    return {0.0: "not met", 1.0: "ok"}.get(value, f"{value:g}")
+
+
+def _because(reason: str) -> str:
+    return f": {reason}" if reason else ""
 
 
 class Table:
@@ -136,7 +147,7 @@ class Table:
             )
         say(f"\nended by {stop}; reward {verdict.reward:g}")
         for name, value in verdict.parts.items():
-            say(f"  {name:<14}{'ok' if value else 'not met'}")
+            say(f"  {name:<14}{_met(value)}{_because(verdict.reasons.get(name, ''))}")
         if verdict.parts.get("DB") == 0.0:
             self._compare()
         return 0 if verdict.reward == 1.0 else 1
@@ -193,6 +204,20 @@ class Table:
         for change in made:
             if change not in wanted:
                 say(f"  unexpected {change}")
+
+
+@contextlib.contextmanager
+def _ctrl_c_leaves() -> Iterator[None]:
+    """asyncio would only cancel the task, which a read from the terminal doesn't notice."""
+
+    def leave(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGINT, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before or signal.SIG_DFL)
 
 
 @contextlib.asynccontextmanager

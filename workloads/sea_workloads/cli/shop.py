@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from sea_workloads.cli.common import Commands, command, say, write_lines
+from sea_workloads.cli.endpoints import positive
 from sea_workloads.data import shop
 
 
@@ -27,7 +28,7 @@ def add(commands: Commands) -> None:
 
 def _size(parser: argparse.ArgumentParser, name: str, default: int, what: str) -> None:
     parser.add_argument(
-        name, type=int, default=default, metavar="N", help=f"{what} (default {default})"
+        name, type=positive, default=default, metavar="N", help=f"{what} (default {default})"
     )
 
 

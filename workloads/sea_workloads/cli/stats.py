@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_workloads.cli.common import DATA_FILE, Commands, command, say, store_for
+from sea_workloads.cli.endpoints import positive
 from sea_workloads.cli.reading import reading
 from sea_workloads.data import bins, encoding, rl, sft, source
 from sea_workloads.data.dialogue import Dialogue
@@ -30,7 +31,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help=DATA_FILE)
     parser.add_argument("--tokenizer", type=Path, help="HF folder to count tokens with")
     parser.add_argument(
-        "--context-length", type=int, default=32768, metavar="N", help="tokens (default 32768)"
+        "--context-length", type=positive, default=32768, metavar="N", help="tokens (default 32768)"
     )
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)
@@ -60,8 +61,8 @@ def _counts(file: str, renderer: Renderer | None, context: int) -> dict[str, Any
 
 
 def _holds_dialogues(rows: RowFile) -> bool:
-    first = rows.get(0) if len(rows) else {}
-    return not isinstance(first, RowError) and "messages" in first
+    good = (row for _, row in rows.rows() if not isinstance(row, RowError))
+    return "messages" in next(good, {})
 
 
 def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[str, Any]:

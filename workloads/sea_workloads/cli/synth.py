@@ -10,7 +10,8 @@ from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import fetching
-from sea_workloads.cli.common import Commands, say
+from sea_workloads.cli.common import Commands, again, say
+from sea_workloads.cli.endpoints import positive, url
 from sea_workloads.cli.episode_bar import Tell, gauge
 from sea_workloads.domains import registry
 from sea_workloads.domains.worlds import Size
@@ -28,6 +29,7 @@ examples:
   sea synth --domain retail --data ../tau2/retail --count 50 --rounds 3 --out data/retail-syn \\
       --endpoint http://localhost:8000/v1 --model Qwen3-30B
 """
+INTERRUPTED = 130
 _MOST_TOKENS = 8192
 _TIMEOUT_S = 300.0
 _EVERY_S = 0.2
@@ -43,42 +45,28 @@ def add(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
-    parser.add_argument("--count", type=_positive, default=100, help="tasks to make (default 100)")
+    parser.add_argument("--count", type=positive, default=100, help="tasks to make (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same rows (default 0)")
     parser.add_argument("--out", type=Path, required=True, help="folder to write")
     parser.add_argument(
         "--data",
         help=f"{fetching.FOLDER}, with db.*, user_db.* and policy.md; else worlds are made",
     )
-    parser.add_argument("--worlds", type=_positive, default=4, help="worlds to make (default 4)")
+    parser.add_argument("--worlds", type=positive, default=4, help="worlds to make (default 4)")
     parser.add_argument(
         "--size", choices=[str(size) for size in Size], default="medium", help="of each world"
     )
-    parser.add_argument("--plans", type=_positive, default=64, help="plans (default 64)")
-    parser.add_argument("--rounds", type=_positive, default=1, help="rounds, K (default 1)")
+    parser.add_argument("--plans", type=positive, default=64, help="plans (default 64)")
+    parser.add_argument("--rounds", type=positive, default=1, help="rounds, K (default 1)")
     parser.add_argument(
-        "--endpoint", metavar="URL", type=_url, help="base URL of an OpenAI-compatible server"
+        "--endpoint", type=url, metavar="URL", help="base URL of an OpenAI-compatible server"
     )
     parser.add_argument("--model", help="name of the model there; its key is in OPENAI_API_KEY")
     parser.add_argument(
-        "--concurrency", type=_positive, default=8, help="items at a time with a model (default 8)"
+        "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
     parser.add_argument("--resume", action="store_true", help="go on where a killed run stopped")
     parser.set_defaults(run=run)
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"must be a whole number of at least 1, not {text!r}")
-    return int(text)
-
-
-def _url(text: str) -> str:
-    if not text.startswith(("http://", "https://")):
-        raise argparse.ArgumentTypeError(
-            f"must be a base URL such as http://localhost:8000/v1, not {text!r}"
-        )
-    return text
 
 
 def _access(given: argparse.Namespace) -> Address | None:
@@ -117,9 +105,13 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
     request = Request(
         settings, given.out, data, given.worlds, Size(given.size), access, given.resume
     )
-    with gauge("tasks", given.count) as tell:
-        state = synthesise(request, _teller(tell))
-        tell(state.accepted, _note(state))
+    try:
+        with gauge("tasks", given.count) as tell:
+            state = synthesise(request, _teller(tell))
+            tell(state.accepted, _note(state))
+    except KeyboardInterrupt:
+        sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
+        return INTERRUPTED
     for line in report.table(state):
         say(line)
     say(f"{given.out / output.TASKS}: {state.accepted} tasks")

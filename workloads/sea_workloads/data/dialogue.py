@@ -3,17 +3,18 @@
 `sft.py` chooses the rows, `sides.py` shows a dialogue as the agent or the user sees it.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from sea_workloads.data import domain_name
+from sea_workloads.data import scenario as scenarios
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import Message
 
-_ROLES = frozenset({"system", "user", "assistant", "tool"})
+_ROLES = ("assistant", "system", "tool", "user")
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
 """Published rows call it `thinking` in answers and `reasoning` in earlier turns."""
 
@@ -72,7 +73,7 @@ def _user_tools(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
 
 
 def _scenario(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    scenario: Mapping[str, Any] = want(metadata, "user_scenario", dict, "metadata.")
+    scenario = scenarios.scenario(metadata, "metadata.")
     if not scenario and metadata.get("reason_for_call"):
         return {"instructions": {"reason_for_call": metadata["reason_for_call"]}}
     return scenario
@@ -92,7 +93,7 @@ def succeeded(row: Mapping[str, Any]) -> bool:
 
 def _message(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(value, dict) or value.get("role") not in _ROLES:
-        raise RowError(field, f"must be an object with a role of {', '.join(sorted(_ROLES))}")
+        raise RowError(field, f"must be an object with a role of {', '.join(_ROLES)}")
     content = value.get("content")
     if content is not None and not isinstance(content, str):
         raise RowError(f"{field}.content", "must be text")
@@ -124,12 +125,10 @@ def _call(value: Any, field: str) -> dict[str, Any]:
     inner = value.get("function", value) if isinstance(value, dict) else None
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise RowError(field, "must be an object with a name")
-    arguments = inner.get("arguments") or {}
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as error:
-            raise RowError(f"{field}.arguments", f"isn't valid JSON: {error}") from error
+    try:
+        arguments = plain_json.carried(inner.get("arguments") or {})
+    except ValueError as error:
+        raise RowError(f"{field}.arguments", f"isn't valid JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise RowError(f"{field}.arguments", "must be an object")
     return {"name": inner["name"], "arguments": arguments}

@@ -18,7 +18,7 @@ class NoSuchFileError(DataFileError):
 
 
 class RowError(ValueError):
-    """A row that can't be used."""
+    """A row that can't be used; without a line, what is wrong with the whole file."""
 
     def __init__(self, field: str, reason: str, file: str = "", line: int = 0) -> None:
         super().__init__(field, reason, file, line)
@@ -32,5 +32,7 @@ class RowError(ValueError):
         return RowError(self.field, self.reason, file, line)
 
     def __str__(self) -> str:
-        place = f"{self.file}:{self.line}: " if self.file else ""
-        return f"{place}{self.field or 'row'}: {self.reason}"
+        of_file = self.file and not self.line
+        place = f"{self.file}:{self.line}" if self.line else self.file
+        parts = (place, self.field or ("" if of_file else "row"), self.reason)
+        return ": ".join(part for part in parts if part)

@@ -4,7 +4,7 @@ What makes a row unusable is a RowError; what is merely worth knowing is a note:
 that raises is kept, as published rows have some.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -42,8 +42,9 @@ class Inspector:
         task = rl.task(row, self._domain)
         domain = _playable(task, judged=self._judged)
         if self._root is None or task.db_path is None:
-            return []
-        return _raised(domain, task, self._database(domain, task.db_path, self._root))
+            return _empty(task)
+        database = self._database(domain, task.db_path, self._root)
+        return [*_empty(task), *_raised(domain, task, database)]
 
     def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
         path = paths.local(root, db_path)
@@ -73,14 +74,36 @@ def _parsed(domain: Domain, path: Path) -> Database:
         raise RowError("db_path", str(error)) from error
 
 
+def _empty(task: Task) -> list[str]:
+    if task.row.get("evaluation_criteria") or task.verification_function:
+        return []
+    return ["evaluation_criteria: is missing or empty: an episode without any change earns 1"]
+
+
 def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
     try:
-        calls = replay(domain, task, database)["gold_calls"]
+        outcome = replay(domain, task, database)
     except ValueError as error:
         raise RowError("evaluation_criteria", str(error)) from error
-    return [
+    raised = [
         f"evaluation_criteria.actions[{index}]: {call['name']} raises, and is kept: "
         f"{call['content'][:_SHOWN]}"
-        for index, call in enumerate(calls)
+        for index, call in enumerate(outcome["gold_calls"])
         if call["error"]
+    ]
+    return [*raised, *_unmet(task, outcome["env_assertions"])]
+
+
+def _unmet(task: Task, outcomes: Sequence[bool]) -> list[str]:
+    """Whoever does just what is expected earns 0 then: most often an argument is wrong."""
+    if "ENV_ASSERTION" not in task.criteria.reward_basis:
+        return []
+    return [
+        f"evaluation_criteria.env_assertions[{index}]: {wanted.func_name}"
+        f"({str(dict(wanted.arguments))[1:-1][:_SHOWN]}) doesn't answer "
+        f"{str(wanted.assert_value).lower()} after the expected actions"
+        for index, (wanted, holds) in enumerate(
+            zip(task.criteria.env_assertions, outcomes, strict=True)
+        )
+        if not holds
     ]

@@ -38,7 +38,8 @@ def parse(line: bytes, file: str, number: int) -> dict[str, Any] | RowError:
     if len(line) > LONGEST_LINE:
         return RowError("", f"is longer than {LONGEST_LINE >> 20} MiB", file, number)
     try:
-        value = plain_json.loads(line.decode("utf-8"))
+        # What Windows writes before a text is no part of it.
+        value = plain_json.loads(line.decode("utf-8-sig" if number == 1 else "utf-8"))
     except UnicodeDecodeError as error:
         return RowError("", f"isn't valid UTF-8 (byte {error.start})", file, number)
     except ValueError as error:

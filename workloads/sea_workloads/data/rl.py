@@ -8,12 +8,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from sea_workloads.data import domain_name, lines, paths
+from sea_workloads.data import scenario as scenarios
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import want
 from sea_workloads.data.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
 from sea_workloads.tokens import plain_json
 
 BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION", "FUNCTION")
+_SIDES = ("assistant", "user")
 _LONGEST_FUNCTION = 65536
 
 
@@ -38,7 +40,7 @@ def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
     if not isinstance(identity, str | int) or identity == "":
         raise RowError("id", "must be a non-empty string")
     criteria = _object(row, "evaluation_criteria")
-    scenario = want(row, "user_scenario", dict)
+    scenario = scenarios.scenario(row)
     path = row.get("db_path")
     if path is not None:
         paths.check(path)
@@ -94,10 +96,19 @@ def _criteria(given: Mapping[str, Any]) -> Criteria:
         env_assertions=[
             _assertion(a, i) for i, a in enumerate(want(given, "env_assertions", list, place))
         ],
-        communicate_info=[str(text) for text in want(given, "communicate_info", list, place)],
-        nl_assertions=[str(text) for text in want(given, "nl_assertions", list, place)],
+        communicate_info=_texts(given, "communicate_info", place),
+        nl_assertions=_texts(given, "nl_assertions", place),
         reward_basis=tuple(basis),
     )
+
+
+def _texts(given: Mapping[str, Any], field: str, place: str) -> list[str]:
+    """A number is taken for its digits; nothing else has an obvious text."""
+    found = want(given, field, list, place)
+    for index, item in enumerate(found):
+        if isinstance(item, bool) or not isinstance(item, str | int | float):
+            raise RowError(f"{place}{field}[{index}]", f"must be text, not {type(item).__name__}")
+    return [str(item) for item in found]
 
 
 def _function(row: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
@@ -107,10 +118,27 @@ def _function(row: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
     if len(source) > _LONGEST_FUNCTION:
         raise RowError("verification_function", f"is longer than {_LONGEST_FUNCTION} characters")
     try:
-        ast.parse(source)
+        program = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise RowError("verification_function", f"isn't valid Python: {error}") from error
+    if source.strip() and not any(map(_binds_verify, ast.walk(program))):
+        raise RowError("verification_function", "defines no function verify(episode)")
     return source
+
+
+def _binds_verify(node: ast.AST) -> bool:
+    if isinstance(node, ast.Name):
+        return node.id == "verify" and isinstance(node.ctx, ast.Store)
+    if isinstance(node, ast.alias):
+        return (node.asname or node.name) == "verify"
+    return isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name == "verify"
+
+
+def _side(value: Mapping[str, Any], field: str, key: str) -> str:
+    side = value.get(key) or "assistant"
+    if side not in _SIDES:
+        raise RowError(f"{field}.{key}", f"is {side!r}, which is none of {', '.join(_SIDES)}")
+    return str(side)
 
 
 def _named(value: Any, field: str, key: str) -> str:
@@ -126,19 +154,24 @@ def _action(value: Any, index: int) -> Action:
     field = f"evaluation_criteria.actions[{index}]"
     name = _named(value, field, "name")
     compare = value.get("compare_args")
-    if compare is not None and not isinstance(compare, list):
-        raise RowError(f"{field}.compare_args", "must be a list or null")
+    if compare is not None and not (
+        isinstance(compare, list) and all(isinstance(item, str) for item in compare)
+    ):
+        raise RowError(f"{field}.compare_args", "must be a list of names or null")
     arguments = want(value, "arguments", dict, f"{field}.")
-    return Action(name, arguments, value.get("requestor") or "assistant", compare)
+    return Action(name, arguments, _side(value, field, "requestor"), compare)
 
 
 def _assertion(value: Any, index: int) -> Assertion:
     field = f"evaluation_criteria.env_assertions[{index}]"
     name = _named(value, field, "func_name")
+    wanted = value.get("assert_value")
+    if not isinstance(wanted, bool | None):
+        raise RowError(f"{field}.assert_value", f"must be true or false, not {wanted!r:.40}")
     return Assertion(
         func_name=name,
         arguments=want(value, "arguments", dict, f"{field}."),
-        env_type=value.get("env_type") or "assistant",
-        assert_value=value.get("assert_value") is not False,
-        message=value.get("message") or "",
+        env_type=_side(value, field, "env_type"),
+        assert_value=wanted is not False,
+        message=want(value, "message", str, f"{field}."),
     )

@@ -82,6 +82,8 @@ def _version(address: str, store: Store | None) -> str:
 
 
 def _size(address: str) -> int:
+    if Path(address).is_dir():
+        raise DataFileError(address, "is a folder: name a file in it.")
     try:
         return Path(address).stat().st_size
     except FileNotFoundError as error:

@@ -1,6 +1,5 @@
 """A folder of tau2-bench's domain data: `db.json|toml`, `user_db.*`, `tasks.json`, `policy.md`."""
 
-import json
 from pathlib import Path
 
 from sea_workloads.data import rl
@@ -8,6 +7,7 @@ from sea_workloads.data.errors import RowError
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.tokens import plain_json
 
 _SUFFIXES = (".json", ".toml")
 
@@ -32,10 +32,10 @@ def tasks(folder: Path, domain: str) -> list[Task]:
     """The tasks of `tasks.json`; raises RowError with the task's number instead of a line."""
     path = folder / "tasks.json"
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))
+        rows = plain_json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise RowError("", f"the folder {folder} has no tasks.json") from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise RowError("", f"isn't valid JSON: {error}", str(path), 1) from error
     if not isinstance(rows, list):
         raise RowError("", "must be a JSON list of tasks", str(path), 1)

@@ -1,6 +1,5 @@
 """Databases as bytes -> `Database`, the immutable base that all episodes of a file share."""
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -8,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sea_workloads.domains.overlay import Tables
+from sea_workloads.tokens import plain_json
 
 _SUFFIX = re.compile(r"\.(json|toml)(\.\w+)?$")
 
@@ -39,8 +39,10 @@ def parse_tables(data: bytes, name: str) -> dict[str, Any]:
     Raises DatabaseError with the file's name and what is wrong in it.
     """
     try:
-        text = data.decode("utf-8")
-        value = tomllib.loads(text) if name.endswith(".toml") else json.loads(text)
+        # What Windows writes before a text is no part of it.
+        text = data.decode("utf-8-sig")
+        value = tomllib.loads(text) if name.endswith(".toml") else plain_json.loads(text)
+        plain_json.check(value)  # TOML knows nan and inf
     except (ValueError, RecursionError) as error:
         kind = "TOML" if name.endswith(".toml") else "JSON"
         raise DatabaseError(f"The database {name} isn't valid {kind}: {error}.") from error

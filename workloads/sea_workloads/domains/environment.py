@@ -1,5 +1,6 @@
 """The one implementation of `Environment`: overlays, tools by name, errors as results."""
 
+import inspect
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
@@ -134,6 +135,12 @@ class ToolEnvironment:
             raise UnknownAssertionError(
                 f"The domain has no assertion {function!r}; it knows {known}."
             )
+        try:
+            inspect.signature(assertion).bind(self._state, **arguments)
+        except TypeError as error:
+            raise ToolError(
+                f"the assertion {function} can't take its arguments: {error}"
+            ) from error
         found = assertion(self._state, **arguments)
         self._sync()
         return found

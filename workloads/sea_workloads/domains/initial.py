@@ -53,9 +53,11 @@ def check(domain: Domain, state: State | None) -> None:
             raise InitialStateError(f"{place}: the domain {domain.name} has no function {name!r}.")
         if not isinstance(action.get("arguments") or {}, dict):
             raise InitialStateError(f"{place}.arguments must be an object.")
-    for key in _data(state or {}):
+    for key, data in _data(state or {}).items():
         if key not in _SIDES:
             raise InitialStateError(f"initialization_data has the unknown side {key!r}.")
+        if not isinstance(data, dict):
+            raise InitialStateError(f"initialization_data.{key} must be an object.")
     messages(state)
 
 

@@ -26,6 +26,7 @@ class Failure(StrEnum):
     MISSING_COMMUNICATION = "missing-communication"
     FAILED_ASSERTION = "failed-assertion"
     MISSING_ACTION = "missing-action"
+    FAILED_FUNCTION = "failed-function"
     OTHER = "other"
 
 
@@ -41,6 +42,7 @@ LABELS = {
     Failure.MISSING_COMMUNICATION: "Missing communication",
     Failure.FAILED_ASSERTION: "Failed assertion",
     Failure.MISSING_ACTION: "Missing action",
+    Failure.FAILED_FUNCTION: "Verification function",
     Failure.OTHER: "Other",
 }
 
@@ -57,6 +59,7 @@ MEANINGS = {
     Failure.MISSING_COMMUNICATION: "The agent did not say what the task asks to be said.",
     Failure.FAILED_ASSERTION: "An assertion on the end state or the dialogue does not hold.",
     Failure.MISSING_ACTION: "An expected call was not made.",
+    Failure.FAILED_FUNCTION: "The task's own function gave less than 1, or failed.",
     Failure.OTHER: "The verifier gave no reward, for none of the reasons above.",
 }
 
@@ -99,6 +102,16 @@ def _failed(*parts: str) -> Callable[[EpisodeRecord], bool]:
     return lambda record: any(record.details.get(part) == 0 for part in parts)
 
 
+def _short_of(part: str) -> Callable[[EpisodeRecord], bool]:
+    """A function may give any share of the reward."""
+
+    def holds(record: EpisodeRecord) -> bool:
+        value = record.details.get(part)
+        return isinstance(value, int | float) and value < 1
+
+    return holds
+
+
 def _gave_up(record: EpisodeRecord) -> bool:
     """Out of scope, stuck in its own tools, or gone while the agent, without a call, was asking.
 
@@ -131,4 +144,5 @@ _RULES: tuple[tuple[Failure, Callable[[EpisodeRecord], bool]], ...] = (
     (Failure.MISSING_COMMUNICATION, _failed("COMMUNICATE")),
     (Failure.FAILED_ASSERTION, _failed("ENV_ASSERTION", "NL_ASSERTION")),
     (Failure.MISSING_ACTION, _failed("ACTION")),
+    (Failure.FAILED_FUNCTION, _short_of("FUNCTION")),
 )

@@ -129,6 +129,9 @@ def _transcript(row: Mapping[str, Any]) -> tuple[Message, ...]:
     for index, message in enumerate(found):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise RowError(f"transcript[{index}]", "must be a message with a role")
+        calls = lines.want(message, "tool_calls", list, f"transcript[{index}].")
+        if not all(isinstance(call, dict) for call in calls):
+            raise RowError(f"transcript[{index}].tool_calls", "must be a list of objects")
     return tuple(found)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from sea_workloads.domains.base import Environment
 from sea_workloads.evaluation.playing.dialogue import steps
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import Message, calls_of
 
 
@@ -48,14 +49,14 @@ def same(before: str, now: str) -> bool:
         return True
     try:
         return bool(json.loads(before) == json.loads(now))
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
 def _arguments(given: Any) -> dict[str, Any]:
     if isinstance(given, str):
         try:
-            given = json.loads(given)
+            given = plain_json.loads(given)
         except ValueError:
             return {}
     return given if isinstance(given, dict) else {}

@@ -4,13 +4,13 @@ Lines of an evaluation, published `sft` rows (`messages` with `answer`), or one 
 either or with a list of messages.
 """
 
-import json
 from collections.abc import Mapping
 from typing import Any
 
 from sea_workloads.data import lines
 from sea_workloads.data.errors import RowError
 from sea_workloads.evaluation.records import EpisodeRecord, from_row
+from sea_workloads.tokens import plain_json
 
 
 def read(data: bytes, file: str, domain: str = "") -> list[EpisodeRecord]:
@@ -35,8 +35,8 @@ def read(data: bytes, file: str, domain: str = "") -> list[EpisodeRecord]:
 def _document(data: bytes) -> list[tuple[int, dict[str, Any] | RowError]]:
     """A file that is one JSON value; empty for one that isn't (JSONL, or broken)."""
     try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
+        value = plain_json.loads(data.decode("utf-8-sig"))
+    except ValueError:
         return []
     if isinstance(value, list) and all(isinstance(m, dict) and "role" in m for m in value):
         value = {"messages": value}
@@ -50,6 +50,10 @@ def _record(row: Mapping[str, Any], domain: str, number: int) -> EpisodeRecord:
     if "messages" not in row:
         raise RowError("messages", "is missing: this is neither an episode nor a dialogue")
     return _dialogue(row, domain, number)
+
+
+def _is_system(message: Any) -> bool:
+    return isinstance(message, dict) and message.get("role") == "system"
 
 
 def _dialogue(row: Mapping[str, Any], domain: str, number: int) -> EpisodeRecord:
@@ -67,6 +71,6 @@ def _dialogue(row: Mapping[str, Any], domain: str, number: int) -> EpisodeRecord
             "row": f"line {number}",
             "reward": metadata.get("reward"),
             "request": metadata.get("reason_for_call"),
-            "transcript": [m for m in messages if m.get("role") != "system"],
+            "transcript": [m for m in messages if not _is_system(m)],
         }
     )

@@ -140,6 +140,8 @@ class Engine:
         return tally.accepted == 0 and failed >= self._settings.patience
 
     async def _make(self, item: Item) -> None:
+        # Procedural workers never wait: without this a Ctrl-C would be heard at the end only.
+        await asyncio.sleep(0)
         before = self._clock()
         outcome = await self._crew.make(item)
         cost = Cost(outcome.cost.tokens, round(self._clock() - before, 6))

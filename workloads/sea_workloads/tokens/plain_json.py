@@ -22,6 +22,14 @@ def loads(text: str) -> Any:
     return value
 
 
+def carried(value: Any) -> Any:
+    """What a text holds as JSON, or a value as it came; ValueError says why neither can go on."""
+    if isinstance(value, str):
+        return loads(value)
+    check(value)
+    return value
+
+
 def check(value: Any) -> None:
     """Raises ValueError where a value, whatever it came from, could not be carried on."""
     _check(value, _DEEPEST)
@@ -45,7 +53,7 @@ def _check(value: Any, depth: int) -> None:
             _check(item, depth - 1)
     elif isinstance(value, float):
         if not math.isfinite(value):
-            raise ValueError("a number is too large")
+            raise ValueError("a number is too large, or NaN")
     elif isinstance(value, int) and not isinstance(value, bool) and value not in _INTEGERS:
         raise ValueError("an integer has more than 64 bits")
 

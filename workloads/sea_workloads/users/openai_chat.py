@@ -53,12 +53,11 @@ def _read(call: Any) -> ToolCall:
     name = function.get("name") if isinstance(function, dict) else None
     if not isinstance(function, dict) or not isinstance(name, str) or not name:
         raise ValueError("it answered a tool call without a name")
-    arguments = function.get("arguments") or {}
-    if isinstance(arguments, str):
-        try:
-            arguments = json.loads(arguments)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"it answered arguments of {name} that aren't JSON") from error
+    try:
+        plain_json.check(name)
+        arguments = plain_json.carried(function.get("arguments") or {})
+    except ValueError as error:
+        raise ValueError(f"it answered a call whose arguments aren't JSON: {error}") from error
     if not isinstance(arguments, dict):
         raise ValueError(f"it answered arguments of {name} that are no object")
     try:

@@ -12,6 +12,7 @@ from typing import Any
 
 from sea_workloads.chat.endpoint import ChatEndpoint, EndpointError
 from sea_workloads.chat.text import text_of
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import Message, calls_of
 
 _FENCE = re.compile(r"\A```(?:json)?\s*(.*?)\s*```\Z", re.DOTALL)
@@ -73,14 +74,14 @@ def verdicts(message: Mapping[str, Any], count: int) -> Opinion:
     text = text_of(message)
     fenced = _FENCE.match(text)
     try:
-        found = json.loads(fenced.group(1) if fenced else text)["verdicts"]
+        found = plain_json.loads(fenced.group(1) if fenced else text)["verdicts"]
         by_number = {entry["number"]: entry for entry in found}
         if len(found) != count or set(by_number) != set(range(1, count + 1)):
             raise ValueError("it doesn't hold one verdict for each expectation")
         ordered = [by_number[number] for number in range(1, count + 1)]
         if not all(isinstance(entry["met"], bool) for entry in ordered):
             raise ValueError("a verdict's `met` is neither true nor false")
-    except (ValueError, LookupError, TypeError, RecursionError) as error:
+    except (ValueError, LookupError, TypeError) as error:
         raise ValueError(f"its verdict can't be read ({error}): {text[:200]!r}") from error
     reasons = [str(entry.get("reason") or "") for entry in ordered]
     return Opinion([entry["met"] for entry in ordered], reasons)

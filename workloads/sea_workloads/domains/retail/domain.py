@@ -1,14 +1,15 @@
 """Retail as a `Domain`: reads tau2's database layout and completes it; prompt with schemas."""
 
 from collections.abc import Collection, Sequence
-from typing import Any
 
 from sea_workloads.domains import desk
 from sea_workloads.domains.base import Tool
-from sea_workloads.domains.database import Database, DatabaseError, parse_tables, require_tables
+from sea_workloads.domains.database import Database, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
 from sea_workloads.domains.prompt import customer_service_prompt
+from sea_workloads.domains.reading import validated
 from sea_workloads.domains.retail import fields, items, orders, reading
+from sea_workloads.domains.retail.layout import RetailTables
 
 TOOLS = (
     desk.calculate,
@@ -27,16 +28,6 @@ TOOLS = (
     orders.modify_user_address,
     items.return_delivered_order_items,
     desk.transfer_to_human_agents,
-)
-
-_ORDER_DEFAULTS = (
-    "cancel_reason",
-    "exchange_items",
-    "exchange_new_items",
-    "exchange_payment_method_id",
-    "exchange_price_difference",
-    "return_items",
-    "return_payment_method_id",
 )
 
 _BOX = Toolbox(agent={tool.name: tool for tool in TOOLS}, user={}, assertions={})
@@ -58,32 +49,9 @@ class Retail:
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
         tables = parse_tables(data, name)
         require_tables(tables, ("products", "users", "orders"), name)
-        try:
-            fields.leave_out_unknown(tables, name)
-            _complete(tables)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise DatabaseError(
-                f"The database {name} has a record that isn't laid out like retail's: {error!r}."
-            ) from error
-        return Database(tables)
+        read = validated(RetailTables, tables, name)
+        fields.tell_left_out(tables, read, name)
+        return Database(read)
 
     def open(self, database: Database) -> ToolEnvironment:
         return ToolEnvironment(database, _BOX)
-
-
-def _complete(tables: dict[str, Any]) -> None:
-    """What tau2's models add on loading: absent fields as null, amounts as floats."""
-    for order in tables["orders"].values():
-        for field in _ORDER_DEFAULTS:
-            order.setdefault(field, None)
-        for item in order["items"]:
-            item["price"] = float(item["price"])
-        for entry in order["payment_history"]:
-            entry["amount"] = float(entry["amount"])
-    for user in tables["users"].values():
-        for method in user["payment_methods"].values():
-            if "balance" in method:
-                method["balance"] = float(method["balance"])
-    for product in tables["products"].values():
-        for variant in product["variants"].values():
-            variant["price"] = float(variant["price"])

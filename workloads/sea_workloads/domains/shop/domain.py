@@ -5,6 +5,8 @@ from collections.abc import Collection, Sequence
 from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
+from sea_workloads.domains.reading import validated
+from sea_workloads.domains.shop.layout import ShopTables
 from sea_workloads.domains.shop.tools import TOOLS
 
 SYSTEM_PROMPT = (
@@ -38,7 +40,7 @@ class Shop:
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
         tables = parse_tables(data, name)
         require_tables(tables, ("users", "orders", "desk"), name)
-        return Database(tables)
+        return Database(validated(ShopTables, tables, name))
 
     def open(self, database: Database) -> ToolEnvironment:
         return ToolEnvironment(database, _BOX)

@@ -111,14 +111,13 @@ def _call(given: Any) -> ToolCall:
     function = given.get("function") if isinstance(given, dict) else None
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise ValueError("it answered a tool call without a function")
-    name, arguments = function["name"], function.get("arguments")
-    if isinstance(arguments, str):
-        try:
-            arguments = plain_json.loads(arguments or "{}")
-        except ValueError as error:
-            raise _BadCallError(
-                f"The arguments of the tool call {name} aren't valid JSON: {error}."
-            ) from error
-    if not isinstance(arguments or {}, dict):
+    name = plain_text(function["name"])
+    try:
+        arguments = plain_json.carried(function.get("arguments") or {})
+    except ValueError as error:
+        raise _BadCallError(
+            f"The arguments of the tool call {name} aren't valid JSON: {error}."
+        ) from error
+    if not isinstance(arguments, dict):
         raise _BadCallError(f"The arguments of the tool call {name} aren't a JSON object.")
-    return ToolCall(name, arguments or {})
+    return ToolCall(name, arguments)

@@ -19,8 +19,8 @@ from sea_workloads.evaluation import records
 from sea_workloads.evaluation.playing.errors import EvaluationError
 from sea_workloads.evaluation.records import EpisodeRecord
 
-_MAY_DIFFER = frozenset({"trials", "maxTasks"})
-"""More trials or tasks only add episodes: seeds and rows of the others stay."""
+_MAY_GROW = ("trials", "maxTasks")
+"""More trials or tasks only add episodes: seeds and rows of the others stay. None is all."""
 
 
 @dataclass
@@ -90,11 +90,22 @@ def _check_same(path: Path, settings: Mapping[str, Any]) -> None:
             "another --out."
         ) from error
     for name, value in settings.items():
-        if name not in _MAY_DIFFER and before.get(name) != value:
+        if name not in _MAY_GROW and before.get(name) != value:
             raise EvaluationError(
                 f"{path.parent} holds an evaluation with {name} {before.get(name)!r}, not "
                 f"{value!r}: give the same settings to resume it, or choose another --out."
             )
+    for name in _MAY_GROW:
+        if not _grown(before.get(name), settings.get(name)):
+            raise EvaluationError(
+                f"{path.parent} holds an evaluation with {name} {before.get(name) or 'all'}, which "
+                f"may only grow: {settings[name]} would leave out what was played. Give at least "
+                "as many, or choose another --out."
+            )
+
+
+def _grown(known: int | None, value: int | None) -> bool:
+    return value is None or (known is not None and value >= known)
 
 
 def _read(path: Path) -> dict[tuple[str, int], EpisodeRecord]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from sea_workloads.data.task import Task
 from sea_workloads.domains.base import Domain, Tool
+from sea_workloads.tokens import plain_json
 from sea_workloads.tokens.messages import AgentTurn, Message, ToolCall
 from sea_workloads.users.base import Reply, Signal
 
@@ -140,7 +141,7 @@ def arguments(tool: Tool, text: str) -> dict[str, Any]:
     """
     if text.strip().startswith("{"):
         try:
-            value: dict[str, Any] = json.loads(text)
+            value: dict[str, Any] = plain_json.loads(text)
         except ValueError as error:
             raise ValueError(f"That is no JSON object: {error}.") from error
         return value
@@ -158,7 +159,7 @@ def _pair(word: str, properties: Mapping[str, Any]) -> tuple[str, Any]:
     if (properties.get(name) or {}).get("type") == "string":
         return name, value
     try:
-        return name, json.loads(value)
+        return name, plain_json.loads(value)
     except ValueError:
         return name, value
 

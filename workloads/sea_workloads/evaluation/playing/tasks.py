@@ -69,7 +69,10 @@ class Folder:
         return self._file is None and (self.root / "tasks.json").is_file()
 
     def tasks(self) -> list[Task]:
-        """All tasks of the domain in file order. Raises EvaluationError or RowError."""
+        """All tasks of the domain in file order.
+
+        Raises EvaluationError, RowError or DataFileError.
+        """
         if self.is_tau2:
             return tau2.tasks(self.root, self._name)
         file = self._file or self._find()

@@ -15,8 +15,8 @@ Marked = dict[str, list[dict[str, Any]]]
 
 def marked(record: EpisodeRecord) -> Marked:
     """`{"actions": [{name, arguments, done}], "communicate": [{text, done}]}`."""
-    actions = [a for a in record.expected.get("actions") or () if _is_action(a)]
-    pieces = [str(piece) for piece in record.expected.get("communicate") or ()]
+    actions = [a for a in _listed(record, "actions") if _is_action(a)]
+    pieces = [str(piece) for piece in _listed(record, "communicate")]
     return {
         "actions": [_action(action, record) for action in actions],
         "communicate": [
@@ -25,17 +25,23 @@ def marked(record: EpisodeRecord) -> Marked:
     }
 
 
+def _listed(record: EpisodeRecord, name: str) -> list[Any]:
+    """Whatever wrote the file: what is no list is nothing to show."""
+    found = record.expected.get(name)
+    return found if isinstance(found, list) else []
+
+
 def _is_action(value: Any) -> bool:
     return isinstance(value, dict) and isinstance(value.get("name"), str)
 
 
 def _action(given: dict[str, Any], record: EpisodeRecord) -> dict[str, Any]:
-    arguments = given.get("arguments")
+    arguments, compared = given.get("arguments"), given.get("compare_args")
     action = Action(
         given["name"],
         arguments if isinstance(arguments, dict) else {},
         given.get("requestor") or "assistant",
-        given.get("compare_args"),
+        [str(name) for name in compared] if isinstance(compared, list) else None,
     )
     shown = {"name": action.name, "arguments": dict(action.arguments)}
     if action.requestor != "assistant":

@@ -75,7 +75,7 @@ def load(source: Source, title: str = "", made: str = "") -> Page:
     known = _json(source.scores)
     played = _records(source.episodes)
     facts = {name: known[name] for name in ("policyVersion", "planned") if name in known}
-    settings = known.get("settings") or {}
+    settings = known["settings"] if isinstance(known.get("settings"), dict) else {}
     stage = str(known.get("stage") or source.stage)
     report = scores.report(stage, played, settings=settings, **facts)
     root = source.episodes.parent
@@ -104,6 +104,8 @@ def _records(path: Path) -> Sequence[EpisodeRecord]:
             if isinstance(record, RowError):
                 raise record
             found[record.key] = record
+    if not found:
+        raise RowError("", "holds no episode", str(path))
     return list(found.values())
 
 

@@ -1,15 +1,16 @@
 """The sandbox of a worker: a few waiting processes, started when first needed."""
 
 import asyncio
-import json
 import logging
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
 from sea_workloads.domains.database import Database
+from sea_workloads.tokens import plain_json
 from sea_workloads.verify.sandbox.command import Walls
 from sea_workloads.verify.sandbox.errors import SandboxError
+from sea_workloads.verify.sandbox.inside.child import shortened
 from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.process import SandboxProcess
 
@@ -144,10 +145,10 @@ def _judged(answer: dict[str, Any]) -> Judged:
     if "fault" in answer:
         return _failed(str(answer["fault"]))
     try:
-        said = json.loads(answer["output"])
+        said = plain_json.loads(answer["output"])
         if "fault" in said:
             return _failed(str(said["fault"]))
-        reward, reason = said["reward"], str(said["reason"])
+        reward, reason = said["reward"], shortened(str(said["reason"]))
         if isinstance(reward, float) and 0 <= reward <= 1:
             return Judged(reward, reason)
     except (ValueError, TypeError, KeyError):
@@ -156,4 +157,5 @@ def _judged(answer: dict[str, Any]) -> Judged:
 
 
 def _failed(why: str) -> Judged:
-    return Judged(0.0, f"The verification function failed: {why.rstrip('. :')}.", failed=True)
+    reason = shortened(f"The verification function failed: {why.rstrip('. :')}")
+    return Judged(0.0, f"{reason}.", failed=True)

@@ -51,11 +51,16 @@ def verdict_of(answer: Any) -> dict[str, Any]:
         return fault(f"it returned {type(answer).__name__}, not a reward or (reward, reason)")
     if not math.isfinite(reward) or not 0 <= reward <= 1:
         return fault(f"it returned the reward {reward}, which isn't between 0 and 1")
-    return {"reward": float(reward), "reason": str(reason)[:_REASON_CHARACTERS]}
+    return {"reward": float(reward), "reason": shortened(str(reason))}
 
 
 def fault(reason: str) -> dict[str, Any]:
-    return {"fault": reason[:_REASON_CHARACTERS]}
+    return {"fault": shortened(reason)}
+
+
+def shortened(reason: str) -> str:
+    """What fits into a report; half of a surrogate pair is no text that could be written."""
+    return reason[:_REASON_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
 
 
 def _described(error: BaseException) -> str:
