@@ -11,7 +11,7 @@ from sea_operator.course import Context
 from sea_operator.decide import decide
 from sea_operator.kube.client import KubeClient
 from sea_operator.observe import observe
-from sea_operator.policies.requeue import SOON
+from sea_operator.policies.requeue import SOON, refused
 from sea_operator.report import report
 from sea_operator.settings import Settings
 from sea_operator.status import compute
@@ -52,8 +52,9 @@ class Reconciler:
             self.client, observed.job, status, identity=self.settings.identity, now=now
         )
         await follow_up(self.client, self.link, observed, plan)
-        turned = wrote and _outcomes(observed.job.status) != _outcomes(status)
-        return min(plan.requeue, SOON) if turned else plan.requeue
+        if wrote and _outcomes(observed.job.status) != _outcomes(status):
+            return min(plan.requeue, SOON)
+        return refused(plan.requeue, self.settings.intervals) if applied.rejected else plan.requeue
 
     def _context(self, now: float) -> Context:
         return Context(now, self.token(), self.settings.images, self.settings.intervals)

@@ -14,3 +14,8 @@ def requeue(course: Course, intervals: Intervals, *, sent: bool) -> float:
     if course.over or course.suspension is Suspension.RELEASED:
         return intervals.idle
     return intervals.stalled if course.halt else intervals.active
+
+
+def refused(seconds: float, intervals: Intervals) -> float:
+    """Instead of `seconds`, where the API server refuses a child: a person must act first."""
+    return max(seconds, intervals.stalled)

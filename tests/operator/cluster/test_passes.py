@@ -4,6 +4,7 @@ import pytest
 
 from sea_operator.kube.errors import ConflictError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.settings import Intervals
 
 pytestmark = pytest.mark.cluster
 
@@ -386,3 +387,24 @@ async def test_a_deleted_job_is_left_to_the_garbage_collector(world, reconcile, 
 
     await until(no_children)
     await world.client.get(SECRET, world.namespace, "s3")
+
+
+async def test_a_child_that_is_refused_is_not_sent_each_second(world, reconcile):
+    """Nothing changes before a person acts; a refused PATCH costs the API server a whole check."""
+    await world.create_secret()
+    await world.create_job()
+    await reconcile(world)
+    live = await world.client.get(STATEFUL_SET, world.namespace, "j-rollout")
+    uid = live["metadata"]["uid"]
+    await world.client.delete(STATEFUL_SET, world.namespace, "j-rollout", uid, 0)
+    meta = {key: live["metadata"][key] for key in ("name", "namespace", "labels")}
+    owners = live["metadata"]["ownerReferences"]
+    other = {
+        **{key: live[key] for key in ("apiVersion", "kind")},
+        "metadata": {**meta, "ownerReferences": owners},
+        "spec": {**live["spec"], "serviceName": "cannot-be-changed"},
+    }
+    await world.client.create(STATEFUL_SET, world.namespace, other)
+    await reconcile(world)
+    assert await reconcile(world) == Intervals().stalled
+    assert (await world.condition("Stalled"))["reason"] == "ChildRejected"

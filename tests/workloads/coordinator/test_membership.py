@@ -1,5 +1,6 @@
 """Worlds, failures, drains and who may lease, in a coordinator without HTTP."""
 
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from sea_workloads.coordinator import (
     state,
     trainers,
     training,
+    unheard,
     weights,
 )
 from sea_workloads.coordinator.errors import StaleError
@@ -121,6 +123,45 @@ def test_drained_once_everything_is_committed_and_stopped(core: Any) -> None:
     adopt.adopt(core, core.db, kit.desired(kit.spec()))
     assert not trainers.drained(core)
     assert beat(core, 0).run
+
+
+class OneObject:
+    """An object store that holds nothing but the stage's head.json."""
+
+    def __init__(self, *steps: int) -> None:
+        self.steps, self.reads = steps, 0
+
+    def get(self, url: str) -> bytes:
+        assert url == "s3://bucket/x/job/stages/rl/checkpoints/head.json"
+        self.reads += 1
+        entries = [
+            {"step": step, "version": step, "manifest_key": "k/m", "bytes": 1, "time": 1.0}
+            for step in self.steps
+        ]
+        return json.dumps({"generation": 1, "checkpoints": entries}).encode()
+
+
+@pytest.mark.parametrize(("steps", "drained"), [((1, 2), True), ((1,), False), ((), False)])
+async def test_a_commit_that_nobody_told_of_ends_the_drain(
+    core: Any, clock: Any, caplog: Any, steps: tuple[int, ...], drained: bool
+) -> None:
+    """Rank 0 died between head.json and its message; lost steps are told."""
+    beat(core, 0)
+    beat(core, 1)
+    training.report(core, "rl", StageProgress(generation=1, step=2, total_steps=3, metrics={}))
+    adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
+    core.store = OneObject(*steps)
+    for rank in (0, 1):
+        beat(core, rank, generation=1, state=PodState.READY)
+    await unheard.look(core)
+    assert core.store.reads == 0
+    for rank in (0, 1):
+        beat(core, rank)
+    await unheard.look(core)
+    await unheard.look(core)
+    assert core.store.reads == 1
+    assert trainers.drained(core) == drained
+    assert ("no checkpoint has" in caplog.text) == (not drained)
 
 
 def test_a_silent_trainer_counts_as_running_at_first(core: Any, clock: Any) -> None:

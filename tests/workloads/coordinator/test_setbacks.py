@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import sqlite3
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ TABLE = [
     (AccessDeniedError("GET s3://b/k: denied."), 1, "StoreFails"),
     (LedgerError("The volume is full."), 1, "LedgerUnusable"),
     (DataProblem("ModelNotFound", "s3://b/m has no config.json."), 1, "ModelNotFound"),
+    (sqlite3.OperationalError("database or disk is full"), 1, "LedgerUnusable"),
     (IllegalMoveError("Group 1 can't."), 1, None),
     (KeyError("x"), OFTEN - 1, None),
     (KeyError("x"), OFTEN, "CoordinatorBroken"),

@@ -41,7 +41,7 @@ def adopt(core: Coordinator, db: Database, desired: Desired) -> None:
         documents.put(db, DESIRED, merged)
         for stage in merged.spec.stages[: merged.stage_index]:
             stages.complete(db, stage.name, core.wall())
-        core.adopted, core.drain_saved = merged, None
+        core.adopted, core.drain_saved, core.head_read = merged, None, None
         trainers.on_desired(core, before, merged)
     log.info(
         "desired: stage %d, generation %d, drain %s (%s)",

@@ -88,6 +88,8 @@ class Coordinator:
         """Checkpoint that the ledger was restored to once more (`opening.catch_up`)."""
         self.drain_saved: str | None = None
         """Digest of the drain whose ledger lies in the object store."""
+        self.head_read: str | None = None
+        """Digest of the drain that has looked for a commit that nobody told of (`unheard.py`)."""
         self.data_problem_at = 0.0
         """Monotonic seconds of the last check that found one."""
         self.models: dict[str, str] = {}

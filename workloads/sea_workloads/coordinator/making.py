@@ -75,17 +75,29 @@ class Making:
         await self._reader
 
     async def _read(self) -> None:
+        """Until the process closes its end: one that nobody reads blocks on its pipe for ever."""
         assert self._process.stdout is not None
-        async for line in self._process.stdout:
+        while True:
             try:
-                said = json.loads(line)
-            except ValueError:
-                log.warning("synthesis: %s", line.decode(errors="replace").rstrip())
+                line = await self._process.stdout.readline()
+            except ValueError:  # asyncio has dropped it
+                log.warning("synthesis: a line of more than 64 KiB is left out")
                 continue
-            if "error" in said:
-                self.error = str(said["error"])
+            if not line:
+                return
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            said = None
+        match said:
+            case {"error": error}:
+                self.error = str(error)
                 self.final = bool(said.get("final"))
-            else:
-                domain, made = said["domain"], said["made"]
+            case {"domain": str(domain), "made": int(made)}:
                 self.advanced |= made > self.made.get(domain, made)
                 self.made[domain] = made
+            case _:
+                log.warning("synthesis: %s", line.decode(errors="replace").rstrip())

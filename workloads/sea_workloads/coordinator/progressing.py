@@ -13,6 +13,8 @@ from sea_workloads.coordinator import (
     program,
     reports,
     troubles,
+    unheard,
+    volume,
 )
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.data import check, sources
@@ -26,11 +28,13 @@ TICK_S = 1.0
 async def tick(core: Coordinator) -> None:
     """One look at the running stage."""
     if core.adopted is not None:
+        volume.look(core)
         _start_stage(core)
         _expire(core)
         core.trouble = troubles.look(core)
         _close_evaluation(core)
         await _finish_stage(core)
+        await unheard.look(core)
         await draining.save(core)
     await core.bells.runner.wait(TICK_S)
 

@@ -5,6 +5,7 @@ A kill between any two steps of a pass costs nothing but the repetition.
 
 import asyncio
 import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 
 from sea_workloads.coordinator import opening, preparing, progressing, synthesis
@@ -27,7 +28,7 @@ async def forever(name: str, step: Callable[[], Awaitable[None]], setbacks: Setb
             await step()
         except asyncio.CancelledError:
             raise
-        except (StoreError, LedgerError, DataProblem) as error:
+        except (StoreError, LedgerError, DataProblem, sqlite3.OperationalError) as error:
             if setbacks.failed(name, error):
                 log.warning("%s: %s", name, error)
             await asyncio.sleep(AFTER_ERROR_S)

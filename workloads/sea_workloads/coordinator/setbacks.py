@@ -4,6 +4,8 @@ The errors of store, ledger and data are sentences about something that a person
 after all patience; they are told at once. Anything else is a mistake of ours, told when it repeats.
 """
 
+import sqlite3
+
 from sea_api.wire.state import Problem
 from sea_workloads.coordinator.data.problems import DataProblem
 from sea_workloads.coordinator.errors import IllegalMoveError, LedgerError
@@ -11,6 +13,8 @@ from sea_workloads.store.errors import StoreError
 
 OFTEN = 5
 """Breaks of one loop in a row, some seconds apart, that are no accident any more."""
+CALLS = "calls"
+"""The part that isn't a loop: what pods and operator ask for."""
 
 
 def problem_of(part: str, error: Exception, times: int) -> Problem | None:
@@ -21,6 +25,13 @@ def problem_of(part: str, error: Exception, times: int) -> Problem | None:
         return Problem(reason="StoreFails", message=f"{error} It is tried again.")
     if isinstance(error, LedgerError) and not isinstance(error, IllegalMoveError):
         return Problem(reason="LedgerUnusable", message=str(error))
+    if isinstance(error, sqlite3.OperationalError):
+        return Problem(
+            reason="LedgerUnusable",
+            message=f"The coordinator can't write its ledger ({error}). Enlarge its volume if it "
+            "is full (its PersistentVolumeClaim), or see the log of "
+            "the coordinator's pod. It is tried again.",
+        )
     if times < OFTEN:
         return None
     return Problem(
@@ -49,6 +60,10 @@ class Setbacks:
         if found is not None:
             self._problems[part] = found
         return found is None or found != before
+
+    def stands(self, part: str) -> bool:
+        """Whether its last attempt failed."""
+        return part in self._times
 
     def over(self, part: str) -> None:
         """The loop has done its work."""

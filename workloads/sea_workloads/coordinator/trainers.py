@@ -101,10 +101,21 @@ def stop_served(core: Coordinator) -> None:
 
 def drained(core: Coordinator) -> bool:
     """Whether no training process runs and everything it did is committed."""
+    return _stopped(core) and _committed(core)
+
+
+def waits_for_a_commit(core: Coordinator) -> bool:
+    """Whether nothing holds a drain up any more but steps without a checkpoint."""
+    return _stopped(core) and not _committed(core)
+
+
+def _stopped(core: Coordinator) -> bool:
     if not core.desired.drain:
         return False
-    if any(_runs(core, pod) for pod in world.trainer_pods(core.desired)):
-        return False
+    return not any(_runs(core, pod) for pod in world.trainer_pods(core.desired))
+
+
+def _committed(core: Coordinator) -> bool:
     stage = core.running_stage
     if stage is None or not program.trains(stage):
         return True

@@ -89,7 +89,8 @@ class OpenStage:
         """Commits where the stage stands, for a drain; nothing is exported."""
         self.saver.finish()
         if self.step:
-            self.saver.start(self.model, self.optimizer, Position(self.step, version))
+            position = Position(self.step, version)
+            self.saver.start(self.model, self.optimizer, position, needed=True)
             self.saver.finish()
 
 

@@ -78,7 +78,8 @@ class Database:
             yield
             self._connection.execute("COMMIT")
         except BaseException:
-            self._connection.execute("ROLLBACK")
+            if self._connection.in_transaction:  # SQLite ends it itself where the volume is full
+                self._connection.execute("ROLLBACK")
             raise
         finally:
             self._open = False

@@ -1,6 +1,8 @@
 """What all routes share: the application's coordinator, JSON in and out, errors as statuses."""
 
 import json
+import logging
+import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -9,7 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.errors import CoordinatorFault, NotReadyError, RefusedError
+from sea_workloads.coordinator.setbacks import CALLS
 from sea_workloads.store.errors import StoreError
+
+log = logging.getLogger(__name__)
 
 CORE: web.AppKey[Coordinator] = web.AppKey("coordinator", Coordinator)
 Model = TypeVar("Model", bound=BaseModel)
@@ -52,6 +57,10 @@ async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except StoreError as error:
         return _refuse(NotReadyError.status, str(error))
+    except sqlite3.OperationalError as error:  # the volume is full: callers come again
+        if core_of(request).setbacks.failed(CALLS, error):
+            log.exception("%s %s", request.method, request.path)
+        return _refuse(NotReadyError.status, f"The ledger can't be written: {error}.")
     except CoordinatorFault as error:
         return _refuse(error.status, str(error))
 

@@ -13,9 +13,13 @@ from pathlib import Path
 
 from megatron.core import dist_checkpointing
 
+from sea_workloads.store.errors import StoreError
 from sea_workloads.store.folders import sha256_of
+from sea_workloads.trainer.background import Background
+from sea_workloads.trainer.checkpoint import abandoned
 from sea_workloads.trainer.checkpoint import state as states
 from sea_workloads.trainer.checkpoint.commit import Commits
+from sea_workloads.trainer.checkpoint.head import Head
 from sea_workloads.trainer.checkpoint.manifest import Manifest, StoredObject
 from sea_workloads.trainer.errors import CheckpointError
 from sea_workloads.trainer.job import Job
@@ -31,11 +35,20 @@ def newest(job: Job, commits: Commits) -> Manifest | None:
     """Takes the stage over for this generation and finds its newest checkpoint, on every rank."""
     text: str | None = None
     if job.leads:
-        entry = commits.fence().newest
+        head = commits.fence()
+        Background("abandoned checkpoints", lambda: _tidy(commits, head))
+        entry = head.newest
         if entry is not None:
             text = commits.store.get(commits.url(entry.manifest_key)).decode()
     text = job.control.broadcast(text)
     return Manifest.model_validate_json(text) if text else None
+
+
+def _tidy(commits: Commits, head: Head) -> None:
+    try:
+        abandoned.remove(commits, head)
+    except (StoreError, ValueError) as error:
+        log.warning("Objects of checkpoints that were never committed stay: %s", error)
 
 
 def load(job: Job, commits: Commits, manifest: Manifest, model: Model, into: Optimizer) -> None:

@@ -9,14 +9,16 @@ alone and the head as it was; the next one tries again.
 import logging
 import shutil
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_workloads.client.errors import StaleGenerationError
+from sea_workloads.client.errors import CoordinatorUnreachableError, StaleGenerationError
 from sea_workloads.store import urls
+from sea_workloads.store.errors import StoreUnavailableError
 from sea_workloads.store.folders import sha256_of
 from sea_workloads.trainer.background import Background
 from sea_workloads.trainer.checkpoint.commit import Commits
@@ -30,6 +32,7 @@ from sea_workloads.trainer.optimizer import Optimizer
 from sea_workloads.wire.trainer import CheckpointCommitted, TrainerTask
 
 log = logging.getLogger(__name__)
+Result = TypeVar("Result")
 WAIT_S = 1.0
 PARALLEL_UPLOADS = 8
 
@@ -48,10 +51,27 @@ class _Save:
     position: Position
     staged: StagedSave
     folder: Path
+    needed: bool
+    """No later save can take its place."""
     writing: Background[list[StoredObject]]
     committing: Background[None] | None = None
     """Rank 0, once all ranks have written."""
     written: bool = False
+
+
+def _done(needed: bool, call: Callable[[], Result]) -> Result:
+    """The call's result; where it is needed, once store and coordinator are back.
+
+    Step by step, so that nothing of a checkpoint that is already committed is written again. Each
+    attempt has a patience of its own: this loop does not spin.
+    """
+    while True:
+        try:
+            return call()
+        except (StoreUnavailableError, CoordinatorUnreachableError) as error:
+            if not needed:
+                raise
+            log.warning("The last checkpoint waits: %s", error)
 
 
 class Saver:
@@ -70,8 +90,13 @@ class Saver:
         name = f"{self.task.stage}-rank-{self.job.world.rank}"
         return self.job.pod.data_dir / "checkpoints" / name
 
-    def start(self, model: Model, optimizer: Optimizer, position: Position) -> None:
-        """Begins a checkpoint of the state as it is now; waits for one that is still under way."""
+    def start(
+        self, model: Model, optimizer: Optimizer, position: Position, *, needed: bool = False
+    ) -> None:
+        """Begins a checkpoint of the state as it is now; waits for one that is still under way.
+
+        One that is `needed` waits for store and coordinator however long they are away.
+        """
         self.finish()
         folder = self._staging / f"step-{position.step:06d}"
         staged = self._writer.stage(model, optimizer, folder)
@@ -79,14 +104,14 @@ class Saver:
 
         def work() -> list[StoredObject]:
             staged.write()
-            return self._upload(folder.glob("__*"), url)
+            return self._upload(folder.glob("__*"), url, needed)
 
-        self._save = _Save(position, staged, folder, Background("checkpoint", work))
+        self._save = _Save(position, staged, folder, needed, Background("checkpoint", work))
 
-    def _upload(self, files: Iterable[Path], url: str) -> list[StoredObject]:
+    def _upload(self, files: Iterable[Path], url: str, needed: bool) -> list[StoredObject]:
         def one(file: Path) -> StoredObject:
             target = urls.join(url, file.name)
-            self.job.store.upload_file(file, target)
+            _done(needed, lambda: self.job.store.upload_file(file, target))
             return StoredObject(
                 key=self.commits.key(target),
                 name=file.name,
@@ -134,12 +159,13 @@ class Saver:
         """Rank 0, in a thread: metadata, ledger, manifest, then the head."""
         step, url = save.position.step, self.commits.step_folder(save.position.step)
         rest = [file for file in save.folder.iterdir() if not file.name.startswith("__")]
-        objects = shards + self._upload(rest, url)
-        taken = self.job.client.snapshot(self.task.stage, step, self.job.generation)
+        objects = shards + self._upload(rest, url, save.needed)
+        stage, generation = self.task.stage, self.job.generation
+        taken = _done(save.needed, lambda: self.job.client.snapshot(stage, step, generation))
         ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
         manifest = self._manifest(save.position, objects, ledger)
-        target = urls.join(url, "manifest.json")
-        self.job.store.put(target, manifest.model_dump_json(indent=1).encode())
+        target, text = urls.join(url, "manifest.json"), manifest.model_dump_json(indent=1)
+        _done(save.needed, lambda: self.job.store.put(target, text.encode()))
         entry = Entry(
             step=step,
             version=manifest.version,
@@ -147,8 +173,9 @@ class Saver:
             bytes=manifest.bytes,
             time=manifest.time,
         )
-        head = self.commits.commit(entry, self.policy.keep_last, self.policy.keep_every)
-        self._tell(entry, head)
+        keep = self.policy.keep_last, self.policy.keep_every
+        head = _done(save.needed, lambda: self.commits.commit(entry, *keep))
+        _done(save.needed, lambda: self._tell(entry, head))
 
     def _manifest(
         self, position: Position, objects: list[StoredObject], ledger: StoredObject

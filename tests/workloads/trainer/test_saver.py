@@ -1,0 +1,110 @@
+"""The last checkpoint of a drain, while store or coordinator are away."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.policy import Checkpoint
+from sea_workloads.client.sync import CoordinatorClient
+from sea_workloads.store.s3 import ObjectStore
+from sea_workloads.trainer.background import Background
+from sea_workloads.trainer.checkpoint import saver as saving
+from sea_workloads.trainer.checkpoint import writer
+from sea_workloads.trainer.checkpoint.commit import Commits
+from sea_workloads.trainer.checkpoint.saver import Position, Saver
+from sea_workloads.trainer.job import Job
+from sea_workloads.trainer.report import Report
+from sea_workloads.trainer.settings import PodSettings
+from sea_workloads.trainer.world import World
+
+pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
+NOWHERE = "http://127.0.0.1:9"
+RUN = "saver"
+
+
+class Alone:
+    """A group of one rank, for any thread."""
+
+    def all(self, value: Any) -> list[Any]:
+        return [value]
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def broadcast(self, value: Any) -> Any:
+        return value
+
+
+class Staged:
+    """A rank's files without Megatron."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+
+    def write(self) -> None:
+        (self.folder / "__0_0.distcp").write_bytes(b"shard")
+
+    def finalize(self) -> None:
+        (self.folder / ".metadata").write_bytes(b"metadata")
+
+
+@pytest.fixture
+def job(store: ObjectStore, coordinator: Any, tmp_path: Path) -> Job:
+    pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
+    client = CoordinatorClient(coordinator.url, "token", patience=0.0)
+    world = World(1, 0, 1, 0, "127.0.0.1", 1)
+    control: Any = Alone()
+    return Job(pod, world, control, client, store, Report())
+
+
+@pytest.fixture
+def saver(job: Job, coordinator: Any, make_task: Any, monkeypatch: pytest.MonkeyPatch) -> Saver:
+    coordinator.task = make_task(RUN, {"type": "Rl", "rl": {}})
+    monkeypatch.setattr(saving, "WAIT_S", 0.05)
+    monkeypatch.setattr(writer.Writer, "__init__", lambda *_: None)
+    monkeypatch.setattr(writer.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
+    commits = Commits(job.store, f"s3://runs/{RUN}", "stage", 1)
+    return Saver(job, coordinator.task, Checkpoint(), commits, expert=1)
+
+
+def away(job: Job, part: str) -> Job:
+    gone = {
+        "store": ObjectStore(NOWHERE, patience=0.0),
+        "client": CoordinatorClient(NOWHERE, "token", patience=0.0),
+    }
+    return Job(**{**vars(job), part: gone[part]})
+
+
+NOTHING: Any = SimpleNamespace()
+
+
+@pytest.mark.parametrize("part", ["store", "client"])
+def test_the_last_checkpoint_waits_until_all_are_back(
+    saver: Saver, job: Job, coordinator: Any, waiting: Any, caplog: Any, part: str
+) -> None:
+    """Nothing comes after it: given up, its steps would be lost and the drain never end."""
+    saver.job = away(job, part)
+    saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
+    end = Background("end", saver.finish)
+    waiting(lambda: caplog.text.count("The last checkpoint waits") > 1, 30, "two attempts")
+    assert not end.done
+    saver.job = job
+    assert end.wait(30)
+    end.result()
+    assert [one.step for one in coordinator.committed] == [3]
+
+
+@pytest.mark.parametrize("part", ["store", "client"])
+def test_any_other_is_given_up_for_the_next(
+    saver: Saver, job: Job, coordinator: Any, part: str
+) -> None:
+    saver.job = away(job, part)
+    saver.start(NOTHING, NOTHING, Position(3, 3))
+    saver.finish()
+    saver.job = job
+    saver.start(NOTHING, NOTHING, Position(4, 4))
+    saver.finish()
+    assert [one.step for one in coordinator.committed] == [4]
