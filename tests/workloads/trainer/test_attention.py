@@ -1,24 +1,27 @@
 """Attention over a packed row: each sequence is alone, and equals attention from the formula."""
 
 import itertools
+from typing import Any
 
 import pytest
 import torch
-from megatron.core.packed_seq_params import PackedSeqParams
-from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 
-from sea_workloads.trainer.attention import TorchAttention
 from sea_workloads.trainer.errors import LayoutError
 
-pytestmark = pytest.mark.component  # Megatron takes seconds to import
+# Megatron takes seconds to import, so it is imported where it runs.
+pytestmark = pytest.mark.component
 
 BOUNDS = [0, 5, 6, 13]
 HEADS, GROUPS, WIDTH = 4, 2, 8
 
 
-def config(context: int = 1) -> TransformerConfig:
-    return TransformerConfig(
+def attention(context: int = 1) -> Any:
+    from megatron.core.transformer.transformer_config import TransformerConfig
+
+    from sea_workloads.trainer.attention import TorchAttention
+
+    config = TransformerConfig(
         num_layers=1,
         hidden_size=32,
         num_attention_heads=HEADS,
@@ -26,12 +29,15 @@ def config(context: int = 1) -> TransformerConfig:
         use_cpu_initialization=True,
         context_parallel_size=context,
     )
+    return TorchAttention(config, 1, None, "self")
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, bounds: list[int]) -> Tensor:
+    from megatron.core.packed_seq_params import PackedSeqParams
+
     starts = torch.tensor(bounds, dtype=torch.int32)
     packed = PackedSeqParams("thd", cu_seqlens_q=starts, cu_seqlens_kv=starts)
-    out: Tensor = TorchAttention(config(), 1, None, "self")(q, k, v, None, packed_seq_params=packed)
+    out: Tensor = attention()(q, k, v, None, packed_seq_params=packed)
     return out
 
 
@@ -71,4 +77,4 @@ def test_no_gradient_leaves_a_sequence() -> None:
 
 def test_context_parallelism_is_refused() -> None:
     with pytest.raises(LayoutError, match="context parallelism"):
-        TorchAttention(config(context=2), 1, None, "self")
+        attention(context=2)
