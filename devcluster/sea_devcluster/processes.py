@@ -40,12 +40,12 @@ class ProcessId:
         return cls(pid, stat.start_ticks, boot_id())
 
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not."""
+        """Whether it still runs; a zombie does not, once all of its threads have ended."""
         stat = read_stat(self.pid)
         return (
             stat is not None
             and stat.start_ticks == self.start_ticks
-            and stat.state not in _DEAD_STATES
+            and (stat.state not in _DEAD_STATES or stat.threads > 1)
             and self.boot == boot_id()
         )
 
@@ -76,13 +76,20 @@ class Stat:
 
     state: str
     parent: int
+    threads: int
+    """A zombie's others may not have ended: until then its ports and files are open."""
     start_ticks: int
 
 
 def parse_stat(text: str) -> Stat:
     """Parses `/proc/PID/stat`; the program's name may itself hold spaces and brackets."""
     fields = text.rpartition(")")[2].split()
-    return Stat(state=fields[0], parent=int(fields[1]), start_ticks=int(fields[19]))
+    return Stat(
+        state=fields[0],
+        parent=int(fields[1]),
+        threads=int(fields[17]),
+        start_ticks=int(fields[19]),
+    )
 
 
 def read_stat(pid: int) -> Stat | None:

@@ -2,10 +2,13 @@
 
 import contextlib
 import os
+import platform
 import random
+import signal
 import socket
 import ssl
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -18,7 +21,7 @@ from sea_devcluster.daemons import clean_environment
 from sea_devcluster.errors import StartError
 from sea_devcluster.pki import Authority
 from sea_devcluster.ports import free_ports, is_free
-from sea_devcluster.processes import ProcessId, descendants, end, parse_stat
+from sea_devcluster.processes import ProcessId, descendants, end, parse_stat, read_stat
 from sea_devcluster.waiting import wait_until
 
 LAYOUT = Layout("127.0.0.1", Ports(1, 2, 3, 4, 5), Path("/state"))
@@ -76,7 +79,7 @@ def test_a_program_name_may_hold_brackets_and_blanks() -> None:
     """/proc/PID/stat quotes nothing."""
     fields = " ".join(str(number) for number in range(4, 30))
     stat = parse_stat(f"7 (a) b (c) S {fields}")
-    assert (stat.state, stat.parent, stat.start_ticks) == ("S", 4, 22)
+    assert (stat.state, stat.parent, stat.threads, stat.start_ticks) == ("S", 4, 20, 22)
 
 
 def test_a_recycled_pid_is_a_stranger() -> None:
@@ -87,6 +90,35 @@ def test_a_recycled_pid_is_a_stranger() -> None:
     assert not stranger.alive()
     assert end(stranger, 0.0)
     assert not ProcessId(me.pid, me.start_ticks, "another boot").alive()
+
+
+def test_a_process_lives_as_long_as_any_of_its_threads() -> None:
+    """A killed one's first thread may be a zombie while others still hold its ports."""
+    exit_one_thread = 60 if platform.machine() == "x86_64" else 93
+    script = (
+        "import ctypes, threading, time;"
+        "threading.Thread(target=time.sleep, args=(30,)).start();"
+        "print('ready', flush=True);"
+        f"ctypes.CDLL(None).syscall({exit_one_thread}, 0)"
+    )
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            process = ProcessId.of(child.pid)
+            wait_until(lambda: _state(child.pid) == "Z", what="the first thread's end", timeout=10)
+            assert process.alive()
+            assert not process.wait(0.05)
+        finally:
+            child.send_signal(signal.SIGKILL)
+        assert process.wait(10.0)
+        assert _state(child.pid) == "Z"  # nobody has looked yet
+        assert not process.alive()
+
+
+def _state(pid: int) -> str:
+    stat = read_stat(pid)
+    return stat.state if stat else ""
 
 
 def test_a_process_that_ignores_sigterm_is_killed() -> None:
