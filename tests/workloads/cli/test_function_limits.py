@@ -26,7 +26,8 @@ def test_options_become_limits(command: list[str]) -> None:
     [
         (["--function-cpu", "0"], "must be at least 1"),
         (["--function-timeout", "inf"], "must be a positive number of seconds"),
-        (["--function-memory", "1"], "must be at least 64 MiB"),
+        (["--function-memory", "1"], "must be a whole number of at least 64 MiB"),
+        (["--function-memory", "lots"], "must be a whole number of at least 64 MiB"),
     ],
 )
 def test_limits_that_are_none(

@@ -189,9 +189,12 @@ def test_an_object_that_is_fixed_in_place_heals_by_itself(job: Any) -> None:
     job.store.put(f"{job.root}/rl.jsonl", b"oops\n")
     job.start()
     job.want(job.desired(rl_only(job)))
-    kit.wait_for("the problem", lambda: job.state().problem)
+    problem = kit.wait_for("the problem", lambda: job.state().problem)
+    assert "rl.jsonl" in problem.message
+    assert job.phase() != "Running"
     job.put_rows("rl.jsonl", [kit.task_row(1)])
-    kit.wait_for("the cure", lambda: job.state().problem is None)
+    kit.wait_for("the stage", lambda: job.phase() == "Running")
+    assert job.state().problem is None
 
 
 def test_s3_gone_for_a_while(job: Any) -> None:

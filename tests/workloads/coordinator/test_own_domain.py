@@ -201,10 +201,11 @@ def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
 ) -> None:
     job.start()
     job.want(job.desired(spec(job, own_domain.NAME)))
-    harness.wait_for("a problem", lambda: job.state().problem)
+    problem = harness.wait_for("a problem", lambda: job.state().problem)
+    assert problem.reason == "UnknownDomain"
     own_domain.write(packages)
-    harness.wait_for("the problem to end", lambda: job.state().problem is None)
     harness.wait_for("the first stage's end", lambda: job.phase() == "Complete", 60)
+    assert job.state().problem is None
 
 
 def test_given_databases_lie_under_the_full_or_the_bare_name(job: Any) -> None:

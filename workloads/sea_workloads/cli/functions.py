@@ -45,7 +45,6 @@ def limits(given: argparse.Namespace) -> FunctionLimits:
 
 
 def _memory(text: str) -> int:
-    value = int(text)
-    if value < _LEAST_MIB:
-        raise argparse.ArgumentTypeError(f"must be at least {_LEAST_MIB} MiB")
-    return value * _MIB
+    if not text.isdecimal() or int(text) < _LEAST_MIB:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {_LEAST_MIB} MiB")
+    return int(text) * _MIB
