@@ -1,4 +1,4 @@
-# Every target sets up what it needs; `make help` lists them.
+# demo, test and the benchmarks set up what they need; the other targets want `make setup` once. `make help` lists all.
 # Relative: the checkout may lie in a folder with blanks in its name.
 PYTHON ?= .venv/bin/python
 BIN := .venv/bin
