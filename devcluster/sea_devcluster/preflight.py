@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sea_devcluster import bubblewrap, machine
+from sea_devcluster import bubblewrap, machine, memory
 from sea_devcluster.binaries import locate
 from sea_devcluster.bubblewrap import Bubblewrap
 from sea_devcluster.errors import BinariesError, PreflightError, StartError
@@ -189,7 +189,7 @@ def gather(needs: Needs, folder: Path) -> Facts:
     return Facts(
         system=platform.system(),
         bubblewrap=bubblewrap.find(),
-        available_memory=machine.available_memory(),
+        available_memory=memory.available_memory(),
         disk=disk,
         writable=os.access(disk, os.W_OK | os.X_OK),
         free_disk=shutil.disk_usage(disk).free,
