@@ -12,6 +12,7 @@ from rich.markup import escape
 from sea_devcluster import interrupts, preflight
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
+from sea_devcluster.demo import job_file
 from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.existing_cluster import existing_cluster
 from sea_devcluster.demo.memory import MemorySampler, Usage
@@ -55,6 +56,7 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
 
 def _run(options: Options, console: Console, *, measure_memory: bool) -> Finished:
     started = time.monotonic()
+    job_file.require_data(job_file.read(options.job), options.data)
     if options.cluster == "kubeconfig":
         outcome = run(options, existing_cluster(), console, started)
         return Finished(outcome, Usage())
