@@ -1,6 +1,5 @@
 """The demo's steps in order: cluster, operator, data, job, watch, scores, picture."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from sea_devcluster.demo import curve, fresh_crd, job, manifests, report, summary, watch
+from sea_devcluster.demo import curve, fresh_crd, job, manifests, places, report, summary, watch
 from sea_devcluster.demo.kubectl import Kubectl
 from sea_devcluster.demo.options import Options
 from sea_devcluster.demo.outcome import Outcome
@@ -50,7 +49,8 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
         rows=objects.metrics(),
         timeline=objects.timeline(),
     )
-    _finish(options, target, console, outcome, namespace, name)
+    places.fetch(objects, outcome, manifest["spec"]["stages"], options.out)
+    _finish(options, target, console, outcome, manifest)
     return outcome
 
 
@@ -100,20 +100,13 @@ def _finish(
     target: Target,
     console: Console,
     outcome: Outcome,
-    namespace: str,
-    name: str,
+    manifest: dict[str, Any],
 ) -> None:
     scores = report.scores(outcome.status)
-    picture = options.out / "learning-curve.png"
-    curve.draw(report.curve(outcome.rows), scores, picture)
-    (options.out / "timeline.json").write_text(json.dumps(outcome.timeline))
-    (options.out / "metrics.json").write_text(json.dumps(outcome.rows))
-    places = {
-        "learning curve": str(picture),
-        "timeline": str(options.out / "timeline.json"),
-        "training data": str(options.data or options.out / "data"),
-        "run's objects": f"{outcome.status['runUrl']} at {target.server.endpoint}",
-    }
-    summary.show(console, scores, target, places, name, namespace)
+    curve.draw(report.curve(outcome.rows), scores, options.out / "learning-curve.png")
+    stages, data = manifest["spec"]["stages"], options.data or options.out / "data"
+    found = places.places(outcome, stages, target.server, options.out, data)
+    name, namespace = str(manifest["metadata"]["name"]), job.namespace(manifest)
+    summary.show(console, scores, target, found, name, namespace)
     minutes, seconds = divmod(round(outcome.seconds), 60)
     console.print(f"\nAll of it took {minutes}:{seconds:02d}.", highlight=False)

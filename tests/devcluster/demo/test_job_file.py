@@ -47,6 +47,17 @@ def test_a_folder_is_no_job(tmp_path: Path) -> None:
         job_file.read(tmp_path)
 
 
+def test_a_folder_that_cannot_be_made_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told after the training."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "out").write_text("a file")
+    assert main.demo(parse(["--plain", "--out", str(tmp_path / "out")])) is None
+    assert "name another with --out" in capsys.readouterr().out
+    assert not (tmp_path / "state").exists()
+
+
 def test_data_that_the_demo_cannot_make_are_asked_for() -> None:
     job = yaml.safe_load((ROOT / "examples" / "retail.yaml").read_text())
     with pytest.raises(DemoError, match="--data"):
