@@ -18,6 +18,8 @@ from sea_devcluster.waiting import wait_until
 ROOT = Path(__file__).parent.parent
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 JOBS = "/apis/sea-operator.io/v1alpha1/seatrainingjobs"
+PATIENCE = 120.0
+"""Seconds that end a wait for what has hung: no test may hang on how fast the machine is."""
 
 Kubectl = Callable[..., str]
 
@@ -52,7 +54,8 @@ def kubeconfig(control_plane: ControlPlane) -> Path:
 @pytest.fixture(scope="session")
 def kube(control_plane: ControlPlane) -> KubeApi:
     """Plain requests to the API server, as administrator."""
-    return control_plane.api
+    plane = control_plane
+    return KubeApi(plane.url, plane.ca_file, plane.token, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +70,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
@@ -81,8 +84,10 @@ def crd(kube: KubeApi) -> dict[str, Any]:
     manifest = yaml.safe_load((ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml").read_text())
     path = f"{CRDS}/{manifest['metadata']['name']}"
     kube.apply(path, manifest)
-    wait_until(lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=30)
-    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=30)
+    wait_until(
+        lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=PATIENCE
+    )
+    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=PATIENCE)
     stored: dict[str, Any] = kube.get(path)
     return stored
 

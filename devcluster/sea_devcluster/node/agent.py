@@ -30,7 +30,8 @@ from .wire import Json, namespaced_name, utc_now
 log = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
-LEAVE_SECONDS = 2.0
+LEAVE_SECONDS = 10.0
+"""For a slow API server: one that is gone refuses at once."""
 
 
 class NodeAgent:
