@@ -134,7 +134,7 @@ def test_stopping_the_agent_leaves_nothing(namespace, helpers, own_agent):
     own_agent.stop()
     # A sandbox's init tells its end to bubblewrap before it is gone itself.
     namespace.until_true(lambda: sandboxes(own_agent) == ([], False), "the end of all sandboxes")
-    assert node_ready(namespace, own_agent) == "False"
+    assert node_ready(namespace, own_agent) in {"False", "Unknown"}
     assert pod["metadata"]["uid"] not in {p.name for p in Path("/dev/shm").glob("sea-*/*")}
 
 
