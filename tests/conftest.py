@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
@@ -20,6 +21,16 @@ CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 JOBS = "/apis/sea-operator.io/v1alpha1/seatrainingjobs"
 
 Kubectl = Callable[..., str]
+
+# Neither the machine's pace nor chance decides on a test: `--hypothesis-profile=default` searches.
+hypothesis.settings.register_profile(
+    "sea",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sea")
 
 
 def pytest_collection_finish() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sea_devcluster.demo.errors import DemoError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 SFT = {"batchSize": 4, "learningRate": 0.002, "maxSteps": 3}
 STAGES = [

@@ -9,7 +9,7 @@ import pytest
 
 from sea_devcluster.demo import job as demo_job
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 STEPS, GROUPS, SAMPLES = 24, 4, 4
 SFT = {"batchSize": 16, "learningRate": 0.002, "warmupSteps": 5, "maxSteps": 12}

@@ -11,7 +11,7 @@ import pytest
 from sea_devcluster.demo import job as demo_job
 from sea_testing import own_domain
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(7200)]
 
 ROOT = Path(__file__).parents[2]
 STAGES = [

@@ -7,6 +7,7 @@ import pytest
 
 from sea_devcluster.s3 import S3Server
 from sea_testing.coordinator.job import Job
+from sea_testing.coordinator.pace import Pace
 
 
 @pytest.fixture(scope="session")
@@ -31,3 +32,9 @@ def second_job(s3: S3Server, tmp_path: Path) -> Iterator[Job]:
     job = Job(s3, tmp_path / "second")
     yield job
     job.close()
+
+
+@pytest.fixture
+def pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """Of the synthesis of coordinators that are started after this."""
+    return Pace(tmp_path, monkeypatch)

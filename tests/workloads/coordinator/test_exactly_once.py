@@ -232,7 +232,6 @@ TestExactlyOnce = Ledger.TestCase
 TestExactlyOnce.settings = settings(
     max_examples=25,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

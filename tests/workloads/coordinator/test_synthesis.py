@@ -18,6 +18,8 @@ from sea_workloads.synthesis import worlds
 pytestmark = pytest.mark.component
 
 COUNT = 300
+PIECE = 350
+"""Tasks whose journal is more than the piece that is sent to the store at once."""
 
 
 def program(count: int = COUNT) -> list[dict[str, Any]]:
@@ -75,11 +77,12 @@ def test_the_trainer_is_told_the_files(job: Any) -> None:
     assert sources.for_trainer(desired, 0).data.sft == ["s3://runs/own.jsonl"]
 
 
-def test_a_killed_coordinator_goes_on_where_it_was(job: Any) -> None:
+def test_a_killed_coordinator_goes_on_where_it_was(job: Any, pace: Any) -> None:
     """Three kills while data are made: every row is there, none twice, progress never goes back."""
     spec = job.spec(program(3 * COUNT), data={})
     journal = job.data_dir / "synthesis" / "make" / "made" / "shop" / ".journal"
     size = 0
+    pace.hold_after(COUNT - 1)
     for _ in range(3):
         job.start()
         job.want(job.desired(spec))
@@ -89,6 +92,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(job: Any) -> None:
         )
         job.kill()
         size = journal.stat().st_size
+    pace.go()
     job.start()
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     made = rows(job, "shop", "rl.jsonl")
@@ -113,20 +117,23 @@ def make(job: Any, spec: Any) -> None:
     wait_for("the stage's end", lambda: job.phase() == "Complete")
 
 
-def test_an_emptied_volume_in_mid_synthesis_costs_no_row(job: Any, second_job: Any) -> None:
+def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
+    job: Any, second_job: Any, pace: Any
+) -> None:
     """kill -9, the folder deleted, twice: in the end the bytes of an undisturbed run."""
     stages = program(3 * COUNT)
     make(second_job, second_job.spec(stages, data={}))
     spec, known = job.spec(stages, data={}), 0
+    pace.hold_after(PIECE)
     for _ in range(2):
         job.start()
         job.want(job.desired(spec))
-        # Not `min(...)` of the end: a machine that is too fast for a kill must fail the test.
         wait_for("more of the journal in S3", lambda k=known: archived(job) > k)
         assert job.phase() != "Complete"
         job.kill()
         known = archived(job)
         job.wipe()
+    pace.go()
     make(job, spec)
     assert "is restored from the store" in job.log.read_text()
     assert job.step() == 3 * COUNT
@@ -140,22 +147,25 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(job: Any, second_job: A
 
 
 def test_a_folder_that_vanishes_under_the_process_is_made_good(
-    job: Any, monkeypatch: pytest.MonkeyPatch
+    job: Any, pace: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The volume's folder is removed while the process writes to it, and nobody is killed."""
     monkeypatch.setenv("SEA_SYNTHESIS_RETRY_S", "0.1")
     spec = job.spec(program(3 * COUNT), data={})
+    pace.hold_after(PIECE)
     job.start()
     job.want(job.desired(spec))
     wait_for("a part in S3", lambda: archived(job) > 0)
     shutil.rmtree(job.data_dir / "synthesis")
+    pace.go()
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     made = rows(job, "shop", "rl.jsonl")
     assert len({row["id"] for row in made}) == len(made) == 3 * COUNT
 
 
-def test_an_edited_stage_is_made_anew(job: Any) -> None:
+def test_an_edited_stage_is_made_anew(job: Any, pace: Any) -> None:
     """In the middle of the work the job asks for another seed and fewer tasks: it gets those."""
+    pace.hold_after(PIECE)
     job.start()
     job.want(job.desired(job.spec(program(3 * COUNT), data={})))
     wait_for("a part in S3", lambda: archived(job) > 0)

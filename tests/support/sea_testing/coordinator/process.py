@@ -7,8 +7,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
+
 from sea_testing.loopback import own_address, port_on
-from sea_testing.waiting import HANG_S
+from sea_testing.waiting import HANG_S, wait_for
 
 TOKEN = "token-of-the-job"
 
@@ -50,9 +52,12 @@ class CoordinatorProcess:
             )
 
     def kill(self) -> None:
+        """With what it started: a synthesis ends by itself, but a moment later."""
         assert self._process is not None
+        started = psutil.Process(self._process.pid).children(recursive=True)
         self._process.send_signal(signal.SIGKILL)
         self._process.wait(HANG_S)
+        wait_for("the end of what it started", lambda: all(map(_is_over, started)))
 
     def close(self) -> None:
         if self._process is not None and self._process.poll() is None:
@@ -61,3 +66,10 @@ class CoordinatorProcess:
     def wipe(self) -> None:
         """The volume is lost."""
         shutil.rmtree(self.data_dir)
+
+
+def _is_over(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() == psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return True
