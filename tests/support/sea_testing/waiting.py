@@ -8,10 +8,12 @@ HANG_S = 600.0
 """After which something counts as hung; far beyond what the slowest of machines takes."""
 
 
-def wait_for(what: str, condition: Callable[[], Any], seconds: float = HANG_S) -> Any:
+def wait_for(
+    what: str, condition: Callable[[], Any], seconds: float = HANG_S, every: float = 0.02
+) -> Any:
     """The first true value of the condition; fails the test with `what` when there is none."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:.0f} s"
-        time.sleep(0.02)
+        time.sleep(every)
     return found
