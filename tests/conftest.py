@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
@@ -23,6 +24,16 @@ PATIENCE = 120.0
 """Seconds that end a wait for what has hung: no test may hang on how fast the machine is."""
 
 Kubectl = Callable[..., str]
+
+# Neither the machine's pace nor chance decides on a test: `--hypothesis-profile=default` searches.
+hypothesis.settings.register_profile(
+    "sea",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sea")
 
 
 def pytest_collection_finish() -> None:
