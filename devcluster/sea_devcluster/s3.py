@@ -36,7 +36,7 @@ from sea_devcluster.seaweedfs import (
     identities_of,
 )
 from sea_devcluster.seaweedfs_sockets import remove_sockets
-from sea_devcluster.waiting import wait_until
+from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,7 +45,6 @@ log = logging.getLogger(__name__)
 
 NAME = "s3"
 REGION = "us-east-1"
-START_TIMEOUT_SECONDS = 60.0
 _ATTEMPTS = 4
 
 
