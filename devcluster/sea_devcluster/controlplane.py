@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sea_devcluster import credentials
+from sea_devcluster import credentials, recordfiles
 from sea_devcluster.api import KubeApi
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.components import (
@@ -80,7 +80,7 @@ class ControlPlane:
     @property
     def layout(self) -> Layout:
         """Addresses and folders; exists after the first `start`."""
-        ports = Ports(**json.loads(self._ports_file.read_text()))
+        ports = recordfiles.load(self._ports_file, lambda content: Ports(**content))
         return Layout(self.address, ports, self.state_dir)
 
     @property

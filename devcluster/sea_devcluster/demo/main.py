@@ -91,7 +91,7 @@ def alone(name: str) -> Iterator[None]:
 def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
     """A fresh cluster; stopped on any failure, and at the end if the options say so."""
     cluster = DevCluster(options.name, options=ClusterOptions(capacity=OVERCOMMITTED))
-    if cluster.record is not None:
+    if cluster.exists:
         with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
             cluster.down()
     preflight.require(NEEDS)
