@@ -35,6 +35,14 @@ def available_memory() -> int:
     return min(available, limit - _first_number(_USAGES, 0) + _reclaimable())
 
 
+def memory_root(subnet: int, number: int | str) -> Path:
+    """Folder on the tmpfs for node `number` of the cluster in 127.`subnet`.
+
+    Named by the subnet: two clusters may have one name in different state folders.
+    """
+    return SHM / f"sea-devcluster-{os.getuid()}-{subnet}-{number}"
+
+
 def gpu_count() -> int:
     """NVIDIA GPUs whose device files exist."""
     return len([path for path in Path("/dev").glob("nvidia*") if path.name[6:].isdigit()])
