@@ -180,7 +180,7 @@ class Status(ApiModel):
     """Rows of the job's data that are broken and left out (`onBadRow: Skip`)."""
     evaluation: list[EvaluationResult] = Field(
         default=[],
-        max_length=256,
+        max_length=544,  # of 32 stages, 16 domains and their average each
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["stage", "domain"],

@@ -47,6 +47,28 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
     assert recorder.writes == []
 
 
+async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
+    world, reconcile, recorder, until
+):
+    """An empty value is dropped, an amount below a thousandth rounded up."""
+    await world.create_secret()
+    template = {
+        "env": [{"name": "EMPTY", "value": ""}],
+        "requests": {"cpu": "0.0004", "memory": "0.5Gi"},
+        "nodeSelector": {"pool": ""},
+    }
+    await world.create_job(
+        trainer={"template": template},
+        coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
+    )
+    await reconcile(world)
+    await until(world.judged)
+    await reconcile(world)
+    recorder.writes.clear()
+    await reconcile(world)
+    assert recorder.writes == []
+
+
 async def test_children_are_owned_and_carry_nothing_of_their_parent(world, reconcile):
     await world.create_secret()
     job = await world.create_job()
