@@ -5,7 +5,8 @@ import functools
 import pytest
 
 from sea_operator.kube.errors import ConflictError
-from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
 
 pytestmark = pytest.mark.cluster
@@ -48,6 +49,28 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
     for _ in range(3):
         await reconcile(world)
     assert (await world.condition("Ready"))["status"] == "True"
+    recorder.writes.clear()
+    await reconcile(world)
+    assert recorder.writes == []
+
+
+async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
+    world, reconcile, recorder, until
+):
+    """An empty value is dropped, an amount below a thousandth rounded up."""
+    await world.create_secret()
+    template = {
+        "env": [{"name": "EMPTY", "value": ""}],
+        "requests": {"cpu": "0.0004", "memory": "0.5Gi"},
+        "nodeSelector": {"pool": ""},
+    }
+    await world.create_job(
+        trainer={"template": template},
+        coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
+    )
+    await reconcile(world)
+    await until(world.judged)
+    await reconcile(world)
     recorder.writes.clear()
     await reconcile(world)
     assert recorder.writes == []
@@ -400,6 +423,38 @@ async def test_a_deleted_job_is_left_to_the_garbage_collector(world, reconcile, 
 
     await until(no_children)
     await world.client.get(SECRET, world.namespace, "s3")
+
+
+async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_servers_words(
+    world, reconcile, until
+):
+    await world.create_secret()
+    quota = Kind("v1", "ResourceQuota", "resourcequotas")
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}}
+    full = {**body, "spec": {"hard": {"secrets": "1"}}}
+    await world.client.create(quota, world.namespace, full)
+
+    async def counted():
+        live = await world.client.get(quota, world.namespace, "full")
+        return live.get("status", {}).get("used", {}).get("secrets") == "1"
+
+    await until(counted)
+    await world.create_job()
+    assert await reconcile(world) == SOON
+    stalled = await world.condition("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "ChildRejected")
+    assert f"Secret {world.namespace}/j-auth" in stalled["message"]
+    assert "exceeded quota: full" in stalled["message"]
+    assert await world.sizes() == {}
+    uid = (await world.client.get(quota, world.namespace, "full"))["metadata"]["uid"]
+    await world.client.delete(quota, world.namespace, "full", uid)
+
+    async def made():
+        await reconcile(world)
+        return len(await world.sizes()) == 4
+
+    await until(made)
+    assert (await world.condition("Stalled"))["status"] == "False"
 
 
 async def test_a_child_that_is_refused_is_not_sent_each_second(world, reconcile):
