@@ -135,11 +135,10 @@ class Saver:
     def _told(self, step: int) -> bool:
         head, _ = _done(True, self.commits.read)
         manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
-        for entry in head.checkpoints:
-            if entry.manifest_key == manifest:
-                _done(True, lambda entry=entry: self._tell(entry, head))
-                return True
-        return False
+        named = [one for one in head.checkpoints if one.manifest_key == manifest]
+        if named:
+            _done(True, lambda: self._tell(named[0], head))
+        return bool(named)
 
     def finish(self) -> None:
         """Waits until nothing is under way."""
