@@ -43,6 +43,17 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
 
 
 @contextmanager
+def file(address: str) -> Iterator[Path]:
+    """One file, or a copy of one in S3 as `folder`."""
+    if not source.is_remote(address):
+        yield Path(address)
+        return
+    parent, _, name = address.rpartition("/")
+    with folder(parent, lambda path: path == name) as copied:
+        yield copied / name
+
+
+@contextmanager
 def database(address: str) -> Iterator[Path]:
     """A database file, with the user's side beside it; a copy of one in S3 as `folder`."""
     if not source.is_remote(address):
