@@ -44,13 +44,17 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
 
 @contextmanager
 def file(address: str) -> Iterator[Path]:
-    """One file, or a copy of one in S3 as `folder`."""
+    """One file, or a copy of one in S3 as `folder`. Raises NoSuchFileError, StoreError."""
     if not source.is_remote(address):
         yield Path(address)
         return
-    parent, _, name = address.rpartition("/")
-    with folder(parent, lambda path: path == name) as copied:
-        yield copied / name
+    store: ObjectStore = store_for(address)
+    size = store.size(address)
+    if size is None:
+        raise NoSuchFileError(address, "does not exist: correct the address or upload the file.")
+    with tempfile.TemporaryDirectory(prefix="sea-s3-") as copies:
+        _copy(store, [ObjectInfo(address, size, "")], Path(copies))
+        yield _place(Path(copies), address)
 
 
 @contextmanager
