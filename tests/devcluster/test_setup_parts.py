@@ -204,8 +204,8 @@ def test_an_installer_is_shown_and_its_failure_explained(
     assert "Begins" in capsys.readouterr().out
     command = ["sh", "-c", "echo earlier; echo 'tcp connect error' >&2; exit 2"]
     with pytest.raises(parts.errors.SetupError, match="cannot be reached"):
-        progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 10.0)
-    progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 10.0)
+        progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 120.0)
+    progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 120.0)
 
 
 def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) -> None:
@@ -215,7 +215,12 @@ def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) 
     shutil.copy(ROOT / "Makefile", checkout)
     (checkout / ".venv" / "bin" / "python").symlink_to(shutil.which("echo") or "/bin/echo")
     done = subprocess.run(
-        ["make", "-s", "down"], cwd=checkout, capture_output=True, text=True, timeout=30, check=True
+        ["make", "-s", "down"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     assert done.stdout.split() == ["-m", "sea_devcluster", "down", "--name", "demo"]
 
@@ -238,7 +243,9 @@ def test_a_cluster_of_ones_own_needs_neither_sandbox_nor_control_plane(
 @pytest.mark.parametrize(("cluster", "packages_only"), [("kubeconfig", True), ("", False)])
 def test_make_sets_up_what_the_demos_cluster_needs(cluster: str, packages_only: bool) -> None:
     command = ["make", "-n", "demo", f"CLUSTER={cluster}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     assert ("--packages-only" in done.stdout) == packages_only
     assert f"--memory-gib {main.NEEDS.memory_gib:g}\n" in done.stdout
 

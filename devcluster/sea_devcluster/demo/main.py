@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from sea_devcluster import interrupts, preflight
+from sea_devcluster import bounds, interrupts, preflight
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
 from sea_devcluster.demo import job_file
@@ -42,7 +42,7 @@ class Finished:
 def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
     """Runs everything; None (after one sentence on the console) where it could not."""
     console = Console(highlight=False, force_terminal=False if options.plain else None)
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     interrupts.heed()
     try:
         return _run(options, console, measure_memory=measure_memory)
@@ -62,6 +62,7 @@ def _run(options: Options, console: Console, *, measure_memory: bool) -> Finishe
     if options.cluster == "kubeconfig":
         outcome = run(options, existing_cluster(), console, started)
         return Finished(outcome, Usage())
+    bounds.require_name(options.name)
     with alone(options.name), _devcluster(options, console) as cluster:
         roots = _pids(cluster) if measure_memory else []
         with MemorySampler(lambda: roots) as sampler:
@@ -109,7 +110,7 @@ def alone(name: str) -> Iterator[None]:
 def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
     """A fresh cluster; stopped on any failure, and at the end if the options say so."""
     cluster = DevCluster(options.name, options=ClusterOptions(capacity=OVERCOMMITTED))
-    if cluster.record is not None:
+    if cluster.exists:
         with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
             cluster.down()
     preflight.require(NEEDS)

@@ -1,45 +1,24 @@
-"""Where everything of a finished run lies: what the demo fetched, and what stays in S3."""
+"""Which objects of a finished run are its product: the agent, and the page about it. Pure."""
 
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from sea_devcluster.demo.outcome import Outcome
-from sea_devcluster.demo.run_objects import RunObjects
-from sea_devcluster.demo.target import ObjectServer
-
 MODEL_STAGES = ("Sft", "Rl")
-"""Stages that train the agent; the last one's export is the job's product."""
+"""Stages that train the agent; the last one's export is what the job was for."""
 
 
-def fetch(objects: RunObjects, outcome: Outcome, stages: Sequence[Any], out: Path) -> None:
-    """Writes timeline, metrics and the last evaluation's report page into `out`."""
-    (out / "timeline.json").write_text(json.dumps(outcome.timeline))
-    (out / "metrics.json").write_text(json.dumps(outcome.rows))
-    evaluation = last(stages, ("Evaluation",))
-    if evaluation:
-        (out / "evaluation.html").write_bytes(objects.bytes(f"evaluation/{evaluation}.html"))
+def trained_model(run_url: str, stages: Sequence[Any]) -> str | None:
+    """Address of the agent's folder in Hugging Face's layout; None where none was trained."""
+    stage = _last(stages, MODEL_STAGES)
+    return f"{run_url.rstrip('/')}/stages/{stage}/export" if stage else None
 
 
-def places(
-    outcome: Outcome, stages: Sequence[Any], server: ObjectServer, out: Path, data: Path
-) -> dict[str, str]:
-    """What is called how and lies where, for people."""
-    run_url = str(outcome.status["runUrl"]).rstrip("/")
-    model, evaluation = last(stages, MODEL_STAGES), last(stages, ("Evaluation",))
-    found = {
-        "trained model": f"{run_url}/stages/{model}/export" if model else "",
-        "report page": str(out / "evaluation.html") if evaluation else "",
-        "learning curve": str(out / "learning-curve.png"),
-        "timeline": str(out / "timeline.json"),
-        "training data": str(data),
-        "run's objects": f"{run_url} at {server.endpoint}",
-    }
-    return {label: place for label, place in found.items() if place}
+def report_page(stages: Sequence[Any]) -> str | None:
+    """Key below the run's root of the last evaluation's page; None where nothing was evaluated."""
+    stage = _last(stages, ("Evaluation",))
+    return f"evaluation/{stage}.html" if stage else None
 
 
-def last(stages: Sequence[Any], types: tuple[str, ...]) -> str | None:
-    """Name of the last stage of one of the types."""
+def _last(stages: Sequence[Any], types: tuple[str, ...]) -> str | None:
     names = [str(stage["name"]) for stage in stages if stage["type"] in types]
     return names[-1] if names else None

@@ -1,0 +1,120 @@
+"""What comes after the job is Complete: its result is told, whatever else fails from here on."""
+
+import json
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rich.console import Console
+from rich.markup import escape
+
+from sea_devcluster.demo import curve, places, report, summary
+from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo.options import Options
+from sea_devcluster.demo.outcome import Outcome
+from sea_devcluster.demo.run_objects import RunObjects
+from sea_devcluster.demo.target import Target
+from sea_devcluster.demo.watch import Observation
+
+Result = TypeVar("Result")
+
+
+def conclude(
+    options: Options, target: Target, console: Console, seen: Observation, started: float
+) -> Outcome:
+    """Collects what the run wrote, draws, and prints the result.
+
+    An hour of training has succeeded by now: what fails here is a sentence on the console, never
+    an exception, which would take the cluster with the trained model down.
+    """
+    status, metadata = seen.job["status"], seen.job["metadata"]
+    aftermath = Aftermath(console)
+    objects = RunObjects(status["runUrl"], target.server)
+    outcome = Outcome(
+        seconds=time.monotonic() - started,
+        ready_seconds=seen.ready_seconds,
+        status=status,
+        rows=aftermath.attempt("The run's metrics were not read", objects.metrics, []),
+        timeline=aftermath.attempt("The run's timeline was not read", objects.timeline, []),
+    )
+    scores: list[report.Score] = aftermath.attempt(
+        "The evaluation was not understood", lambda: report.scores(status), []
+    )
+    stages = seen.job["spec"]["stages"]
+    model = places.trained_model(status["runUrl"], stages)
+    files = _files(options.out, outcome, scores, aftermath)
+    found = {
+        **({"trained model": model} if model else {}),
+        **_page(options.out, objects, places.report_page(stages), aftermath),
+        **files,
+        "training data": str(options.data or options.out / "data"),
+        "run's objects": f"{status['runUrl']} at {target.server.endpoint}",
+    }
+    summary.show(console, scores, target, found, metadata["name"], metadata["namespace"])
+    minutes, seconds = divmod(round(outcome.seconds), 60)
+    console.print(f"\nAll of it took {minutes}:{seconds:02d}.", highlight=False)
+    return outcome
+
+
+class Aftermath:
+    """Tries things one by one and tells what failed."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def attempt(self, failed: str, work: Callable[[], Result], otherwise: Result) -> Result:
+        """What `work` returns, or `otherwise` after a sentence that begins with `failed`."""
+        try:
+            return work()
+        except Exception as error:
+            kind = "" if isinstance(error, DemoError) else f"{type(error).__name__}: "
+            sentence = f"{failed} ({kind}{error}); the job itself is complete."
+            with suppress(OSError):  # a closed terminal
+                self._console.print(f"[yellow]![/] {escape(sentence)}", soft_wrap=True)
+            return otherwise
+
+
+def _files(
+    out: Path, outcome: Outcome, scores: list[report.Score], aftermath: Aftermath
+) -> dict[str, str]:
+    """Writes picture, timeline and metrics; where those lie that could be written."""
+    writers: dict[str, tuple[Path, Callable[[Path], Any]]] = {
+        "learning curve": (
+            out / "learning-curve.png",
+            lambda path: curve.draw(report.curve(outcome.rows), scores, path),
+        ),
+        "timeline": (
+            out / "timeline.json",
+            lambda path: path.write_text(json.dumps(outcome.timeline)),
+        ),
+        "metrics": (
+            out / "metrics.json",
+            lambda path: path.write_text(json.dumps(outcome.rows)),
+        ),
+    }
+    found = {}
+    for label, (path, write) in writers.items():
+        if aftermath.attempt(f"The {label} was not written", _writing(write, path), False):
+            found[label] = str(path)
+    return found
+
+
+def _page(out: Path, objects: RunObjects, key: str | None, aftermath: Aftermath) -> dict[str, str]:
+    """Fetches the last evaluation's report page; where it lies if it does."""
+    if key is None:
+        return {}
+    path = out / "evaluation.html"
+    work = _writing(lambda path: path.write_bytes(objects.bytes(key)), path)
+    written = aftermath.attempt("The report page was not fetched", work, False)
+    return {"report page": str(path)} if written else {}
+
+
+def _writing(write: Callable[[Path], Any], path: Path) -> Callable[[], bool]:
+    def work() -> bool:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write(path)
+        return True
+
+    return work
