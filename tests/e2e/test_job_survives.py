@@ -76,7 +76,10 @@ def test_job_survives_the_death_of_each_part(
         status = read().get("status", {})
         if status.get("stage") == "rl":
             return int(status.get("step") or 0)
-        return STEPS if status.get("stage") == "eval" else 0
+        return STEPS if status.get("stage") == "eval" or complete() else 0
+
+    def complete() -> bool:
+        return condition(read(), "Complete").get("status") == "True"
 
     def goes_on(after: int, more: int, what: str) -> None:
         wait_for(f"steps after {what}", lambda: step() >= min(after + more, STEPS))

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,15 +42,12 @@ def conclude(
     scores: list[report.Score] = aftermath.attempt(
         "The evaluation was not understood", lambda: report.scores(status), []
     )
-    stages = seen.job["spec"]["stages"]
-    model = places.trained_model(status["runUrl"], stages)
-    files = _files(options.out, outcome, scores, aftermath)
+    run_url, stages = status["runUrl"], seen.job["spec"]["stages"]
     found = {
-        **({"trained model": model} if model else {}),
-        **_page(options.out, objects, places.report_page(stages), aftermath),
-        **files,
+        **places.trained_model(run_url, stages),
+        **_files(options.out, _writers(outcome, scores, objects, stages), aftermath),
         "training data": str(options.data or options.out / "data"),
-        "run's objects": f"{status['runUrl']} at {target.server.endpoint}",
+        "run's objects": f"{run_url.rstrip('/')} at {target.server.endpoint}",
     }
     summary.show(console, scores, target, found, metadata["name"], metadata["namespace"])
     minutes, seconds = divmod(round(outcome.seconds), 60)
@@ -76,39 +73,37 @@ class Aftermath:
             return otherwise
 
 
-def _files(
-    out: Path, outcome: Outcome, scores: list[report.Score], aftermath: Aftermath
-) -> dict[str, str]:
-    """Writes picture, timeline and metrics; where those lie that could be written."""
-    writers: dict[str, tuple[Path, Callable[[Path], Any]]] = {
+def _writers(
+    outcome: Outcome, scores: list[report.Score], objects: RunObjects, stages: Sequence[Any]
+) -> dict[str, tuple[str, Callable[[Path], Any]]]:
+    """What is written, by what people call it: the file's name, and who writes it."""
+    page = places.report_page(stages)
+    fetched: dict[str, tuple[str, Callable[[Path], Any]]] = (
+        {"report page": ("evaluation.html", lambda path: path.write_bytes(objects.bytes(page)))}
+        if page
+        else {}
+    )
+    return {
+        **fetched,
         "learning curve": (
-            out / "learning-curve.png",
+            "learning-curve.png",
             lambda path: curve.draw(report.curve(outcome.rows), scores, path),
         ),
-        "timeline": (
-            out / "timeline.json",
-            lambda path: path.write_text(json.dumps(outcome.timeline)),
-        ),
-        "metrics": (
-            out / "metrics.json",
-            lambda path: path.write_text(json.dumps(outcome.rows)),
-        ),
+        "timeline": ("timeline.json", lambda path: path.write_text(json.dumps(outcome.timeline))),
+        "metrics": ("metrics.json", lambda path: path.write_text(json.dumps(outcome.rows))),
     }
+
+
+def _files(
+    out: Path, writers: dict[str, tuple[str, Callable[[Path], Any]]], aftermath: Aftermath
+) -> dict[str, str]:
+    """Where those lie that could be written."""
     found = {}
-    for label, (path, write) in writers.items():
+    for label, (name, write) in writers.items():
+        path = out / name
         if aftermath.attempt(f"The {label} was not written", _writing(write, path), False):
             found[label] = str(path)
     return found
-
-
-def _page(out: Path, objects: RunObjects, key: str | None, aftermath: Aftermath) -> dict[str, str]:
-    """Fetches the last evaluation's report page; where it lies if it does."""
-    if key is None:
-        return {}
-    path = out / "evaluation.html"
-    work = _writing(lambda path: path.write_bytes(objects.bytes(key)), path)
-    written = aftermath.attempt("The report page was not fetched", work, False)
-    return {"report page": str(path)} if written else {}
 
 
 def _writing(write: Callable[[Path], Any], path: Path) -> Callable[[], bool]:

@@ -1,20 +1,20 @@
-"""Which objects of a finished run are its product: the agent, and the page about it. Pure."""
+"""Where a finished run's product lies: the last trained model, the last evaluation's page."""
 
 from collections.abc import Sequence
 from typing import Any
 
 MODEL_STAGES = ("Sft", "Rl")
-"""Stages that train the agent; the last one's export is what the job was for."""
+"""Stages that train the agent; the last one's export is the job's product."""
 
 
-def trained_model(run_url: str, stages: Sequence[Any]) -> str | None:
-    """Address of the agent's folder in Hugging Face's layout; None where none was trained."""
+def trained_model(run_url: str, stages: Sequence[Any]) -> dict[str, str]:
+    """What it is called for people, and its address; nothing where no stage trains one."""
     stage = _last(stages, MODEL_STAGES)
-    return f"{run_url.rstrip('/')}/stages/{stage}/export" if stage else None
+    return {"trained model": f"{run_url.rstrip('/')}/stages/{stage}/export"} if stage else {}
 
 
 def report_page(stages: Sequence[Any]) -> str | None:
-    """Key below the run's root of the last evaluation's page; None where nothing was evaluated."""
+    """Key of the page below the run's root; None where no stage evaluates."""
     stage = _last(stages, ("Evaluation",))
     return f"evaluation/{stage}.html" if stage else None
 
