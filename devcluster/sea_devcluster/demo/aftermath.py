@@ -39,7 +39,7 @@ def conclude(
         rows=aftermath.attempt("The run's metrics were not read", objects.metrics, []),
         timeline=aftermath.attempt("The run's timeline was not read", objects.timeline, []),
     )
-    scores = aftermath.attempt(
+    scores: list[report.Score] = aftermath.attempt(
         "The evaluation was not understood", lambda: report.scores(status), []
     )
     places = {

@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 START_SECONDS = 240.0
 """Below the limit of `up`, so that the sentence about what failed is the agent's."""
 LEAVE_SECONDS = 2.0
+AGAIN_SECONDS = 1.0
 
 
 class NodeAgent:
@@ -89,12 +90,12 @@ class NodeAgent:
             fieldSelector=f"spec.nodeName={self._config.node_name}",
         )
         for work in (
-            registration.run(),
-            kit.events.run(),
-            kit.names.run(),
-            kit.names.services.run(),
-            kit.names.pods.run(),
-            pods.run(),
+            registration.run,
+            kit.events.run,
+            kit.names.run,
+            kit.names.services.run,
+            kit.names.pods.run,
+            pods.run,
         ):
             self._spawn(work)
         try:
@@ -163,10 +164,8 @@ class NodeAgent:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await registration.leave()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(_report_crash)
-        self._tasks.append(task)
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.ensure_future(kept_running(work)))
 
 
 async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -184,6 +183,13 @@ async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None
             return
 
 
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("A task of the node agent broke", exc_info=task.exception())
+async def kept_running(
+    work: Callable[[], Coroutine[Any, Any, None]], pause: float = AGAIN_SECONDS
+) -> None:
+    """`work` until cancelled: a node without its watch or its heartbeat is worse than none."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("A task of the node agent broke; it starts again")
+        await asyncio.sleep(pause)
