@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 
-from sea_devcluster import interrupts, machine, preflight, records, status
+from sea_devcluster import interrupts, logfiles, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
 from sea_devcluster.errors import DevclusterError, refused_by_system
@@ -158,8 +159,16 @@ def _logs(arguments: argparse.Namespace) -> int:
             f"{', '.join(logs) or 'none, since it does not run'}."
         )
     path = logs[arguments.component]
-    command = ["tail", "-n", str(arguments.lines), *(["-F"] if arguments.follow else []), str(path)]
+    text, size = logfiles.last_lines(path, arguments.lines)
+    try:
+        print(text, end="", flush=True)  # noqa: T201  a command's answer
+    except BrokenPipeError:  # `logs ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if not arguments.follow:
+        return 0
     # Without a time-out: following ends with Ctrl-C.
+    command = ["tail", "-c", f"+{size + 1}", "-F", str(path)]
     return subprocess.run(command, check=False).returncode
 
 

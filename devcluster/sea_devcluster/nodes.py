@@ -118,6 +118,8 @@ class Node:
             "require_client_certificate": True,
             "resources": spec.capacity.resources(),
             "memory_root": str(spec.memory_root),
+            # One process cuts them; the first node is always there.
+            "component_logs": str(self.daemon.log_file.parent) if spec.number == 1 else None,
         }
 
 

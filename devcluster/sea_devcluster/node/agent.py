@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 
+from sea_devcluster.logfiles import shorten_all
+
 from .addresses import AddressPool
 from .api import ApiClient
 from .config import NodeConfig
@@ -33,6 +35,7 @@ START_SECONDS = 240.0
 """Below the limit of `up`, so that the sentence about what failed is the agent's."""
 LEAVE_SECONDS = 2.0
 AGAIN_SECONDS = 1.0
+LOG_LOOK_SECONDS = 10.0
 
 
 class NodeAgent:
@@ -96,6 +99,7 @@ class NodeAgent:
             kit.names.services.run,
             kit.names.pods.run,
             pods.run,
+            self._bound_logs,
         ):
             self._spawn(work)
         try:
@@ -146,6 +150,15 @@ class NodeAgent:
         for folder in pods.iterdir() if pods.is_dir() else []:
             if folder.name not in self._workers:
                 shutil.rmtree(pod_folder(self._config.root, folder.name), ignore_errors=True)
+
+    async def _bound_logs(self) -> None:
+        """Cut the daemons' logs, this agent's own among them, before they fill the disk."""
+        config = self._config
+        while config.component_logs is not None:
+            limit = config.component_log_bytes
+            await asyncio.to_thread(shorten_all, config.component_logs, limit)
+            await asyncio.sleep(LOG_LOOK_SECONDS)
+        await asyncio.Event().wait()
 
     async def _stop(self, registration: NodeRegistration) -> None:
         """End all containers, say goodbye, forget the rest."""
