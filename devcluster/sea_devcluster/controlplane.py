@@ -152,10 +152,6 @@ class ControlPlane:
         self._spawn(name)
         self._wait_ready(name)
 
-    def stop_component(self, name: str) -> None:
-        """Stops one component and leaves the others: fault injection, ordered shutdown."""
-        self._daemons[name].stop()
-
     def issue_node(self, name: str, address: str) -> credentials.NodeIdentity:
         """Keys and kubeconfig of a node `name` whose kubelet API listens on `address`."""
         return credentials.issue_node(self.layout, name, address)

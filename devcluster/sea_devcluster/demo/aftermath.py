@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from rich.console import Console
 from rich.markup import escape
 
-from sea_devcluster.demo import curve, report, summary
+from sea_devcluster.demo import curve, places, report, summary
 from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.options import Options
 from sea_devcluster.demo.outcome import Outcome
@@ -42,12 +42,14 @@ def conclude(
     scores: list[report.Score] = aftermath.attempt(
         "The evaluation was not understood", lambda: report.scores(status), []
     )
-    places = {
-        **_files(options.out, outcome, scores, aftermath),
+    run_url, stages = status["runUrl"], seen.job["spec"]["stages"]
+    found = {
+        **places.trained_model(run_url, stages),
+        **_files(options.out, _writers(outcome, scores, objects, stages), aftermath),
         "training data": str(options.data or options.out / "data"),
-        "run's objects": f"{status['runUrl']} at {target.server.endpoint}",
+        "run's objects": f"{run_url.rstrip('/')} at {target.server.endpoint}",
     }
-    summary.show(console, scores, target, places, metadata["name"], metadata["namespace"])
+    summary.show(console, scores, target, found, metadata["name"], metadata["namespace"])
     minutes, seconds = divmod(round(outcome.seconds), 60)
     console.print(f"\nAll of it took {minutes}:{seconds:02d}.", highlight=False)
     return outcome
@@ -71,29 +73,37 @@ class Aftermath:
             return otherwise
 
 
-def _files(
-    out: Path, outcome: Outcome, scores: list[report.Score], aftermath: Aftermath
-) -> dict[str, str]:
-    """Writes picture, timeline and metrics; where those lie that could be written."""
-    writers: dict[str, tuple[Path, Callable[[Path], Any]]] = {
+def _writers(
+    outcome: Outcome, scores: list[report.Score], objects: RunObjects, stages: Sequence[Any]
+) -> dict[str, tuple[str, Callable[[Path], Any]]]:
+    """What is written, by what people call it: the file's name, and who writes it."""
+    page = places.report_page(stages)
+    fetched: dict[str, tuple[str, Callable[[Path], Any]]] = (
+        {"report page": ("evaluation.html", lambda path: path.write_bytes(objects.bytes(page)))}
+        if page
+        else {}
+    )
+    return {
+        **fetched,
         "learning curve": (
-            out / "learning-curve.png",
+            "learning-curve.png",
             lambda path: curve.draw(report.curve(outcome.rows), scores, path),
         ),
-        "timeline": (
-            out / "timeline.json",
-            lambda path: path.write_text(json.dumps(outcome.timeline)),
-        ),
-        "metrics": (
-            out / "metrics.json",
-            lambda path: path.write_text(json.dumps(outcome.rows)),
-        ),
+        "timeline": ("timeline.json", lambda path: path.write_text(json.dumps(outcome.timeline))),
+        "metrics": ("metrics.json", lambda path: path.write_text(json.dumps(outcome.rows))),
     }
-    places = {}
-    for label, (path, write) in writers.items():
+
+
+def _files(
+    out: Path, writers: dict[str, tuple[str, Callable[[Path], Any]]], aftermath: Aftermath
+) -> dict[str, str]:
+    """Where those lie that could be written."""
+    found = {}
+    for label, (name, write) in writers.items():
+        path = out / name
         if aftermath.attempt(f"The {label} was not written", _writing(write, path), False):
-            places[label] = str(path)
-    return places
+            found[label] = str(path)
+    return found
 
 
 def _writing(write: Callable[[Path], Any], path: Path) -> Callable[[], bool]:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
@@ -12,6 +13,7 @@ from rich.markup import escape
 from sea_devcluster import bounds, interrupts, preflight
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
+from sea_devcluster.demo import job_file
 from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.existing_cluster import existing_cluster
 from sea_devcluster.demo.memory import MemorySampler, Usage
@@ -55,6 +57,8 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
 
 def _run(options: Options, console: Console, *, measure_memory: bool) -> Finished:
     started = time.monotonic()
+    job_file.require_data(job_file.read(options.job), options.data)
+    require_folder(options.out)
     if options.cluster == "kubeconfig":
         outcome = run(options, existing_cluster(), console, started)
         return Finished(outcome, Usage())
@@ -64,6 +68,20 @@ def _run(options: Options, console: Console, *, measure_memory: bool) -> Finishe
         with MemorySampler(lambda: roots) as sampler:
             outcome = run(options, target_of(cluster), console, started)
         return Finished(outcome, sampler.peak)
+
+
+def require_folder(out: Path) -> None:
+    """Makes the folder for what the run yields, now rather than after minutes of training.
+
+    Raises:
+        DemoError: It can't be.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(
+            f"The folder {out} can't be made ({error.strerror}); name another with --out."
+        ) from error
 
 
 @contextmanager

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 START_SECONDS = 240.0
 """Below the limit of `up`, so that the sentence about what failed is the agent's."""
-LEAVE_SECONDS = 2.0
+LEAVE_SECONDS = 10.0
+"""For a slow API server: one that is gone refuses at once."""
 AGAIN_SECONDS = 1.0
 LOG_LOOK_SECONDS = 10.0
 

@@ -20,6 +20,7 @@ ROWS: list[dict[str, Any]] = [{"step": 1, "time": 1.0, "metrics": {"reward": 0.5
 SCORE = {"stage": "eval-rl", "domain": "average", "passHat1": 61.5, "episodes": 256, "tasks": 64}
 JOB = {
     "metadata": {"name": "tiny", "namespace": "sea-demo"},
+    "spec": {"stages": [{"name": "rl", "type": "Rl"}, {"name": "eval-rl", "type": "Evaluation"}]},
     "status": {"runUrl": "s3://runs/tiny", "evaluation": [SCORE]},
 }
 
@@ -42,6 +43,8 @@ def test_an_object_store_that_is_gone_does_not_hide_the_result(tmp_path: Path) -
     assert "61.5 %" in said
     assert "metrics were not read (s3://runs/tiny/reports/metrics.jsonl can't be read" in said
     assert "the job itself is complete" in said
+    assert "trained model    s3://runs/tiny/stages/rl/export" in said
+    assert "report page was not written" in said
     assert outcome.rows == []
     assert (tmp_path / "out" / "learning-curve.png").exists()
 
@@ -64,6 +67,17 @@ def test_a_picture_that_cannot_be_drawn_does_not_hide_the_result(
     assert "learning-curve.png" not in said
     assert "timeline.json" in said
     assert outcome.rows == ROWS
+
+
+def test_the_report_page_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the last evaluation."""
+    monkeypatch.setattr(RunObjects, "bytes", lambda _, key: f"page {key}".encode())
+    monkeypatch.setattr(RunObjects, "metrics", lambda _: ROWS)
+    monkeypatch.setattr(RunObjects, "timeline", lambda _: [])
+    said, _ = _conclude(tmp_path / "out")
+    page = tmp_path / "out" / "evaluation.html"
+    assert page.read_text() == "page evaluation/eval-rl.html"
+    assert f"report page      {page}" in said
 
 
 def test_rows_of_another_shape_do_not_hide_the_result(
