@@ -131,6 +131,11 @@ class Daemon:
         except FileNotFoundError:
             return "(no log)"
 
+    def with_tail(self, sentence: str) -> str:
+        """A sentence about it with the end of its log, where that is not in it already."""
+        tail = self.tail()
+        return sentence if sentence.endswith(tail) else f"{sentence}\n{tail}"
+
     def require_alive(self) -> None:
         """Raises:
         StartError: The process has ended; the message carries the end of its log.

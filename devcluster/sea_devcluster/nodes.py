@@ -84,7 +84,7 @@ class Node:
                 check=self._require_alive,
             )
         except StartError as error:
-            raise StartError(f"{error}\n{self.daemon.tail()}") from None
+            raise StartError(self.daemon.with_tail(str(error))) from None
 
     def _require_alive(self) -> None:
         """No node becomes Ready at an API server that has ended."""
