@@ -97,12 +97,14 @@ def _up(arguments: argparse.Namespace) -> int:
     preflight.require(needs, cluster.folder)
     find_binaries(_say)
     cluster.up()
-    _print(_next_steps(cluster))
+    _print(_next_steps(cluster, arguments.state_dir))
     return 0
 
 
-def _next_steps(cluster: DevCluster) -> str:
+def _next_steps(cluster: DevCluster, state_dir: Path | None) -> str:
     name = "" if cluster.name == DEFAULT_NAME else f" --name {cluster.name}"
+    if state_dir is not None:
+        name += f" --state-dir {quote(str(state_dir))}"
     return "\n".join(
         [
             f"Devcluster {cluster.name} runs. Kubeconfig: {cluster.kubeconfig}",

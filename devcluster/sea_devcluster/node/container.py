@@ -70,6 +70,8 @@ class ContainerRunner:
             ran_from = asyncio.get_running_loop().time()
             termination = await self._run_guarded(launch)
             self._set(self.record.as_terminated(termination))
+            if termination.reason == "StartError":
+                self._event("Warning", "Failed", f"Error: {termination.message}")
             if self._stop.is_set() or not should_restart(self._policy, termination.exit_code):
                 return
             await self._back_off(asyncio.get_running_loop().time() - ran_from)
@@ -149,7 +151,6 @@ class ContainerRunner:
             )
         except (OSError, ValueError) as error:  # no such program; a NUL in an argument
             self.log.end()
-            self._event("Warning", "Failed", f"Error: {error}")
             return Termination(128, "StartError", started_at, self._kit.now(), str(error))
         self._process = process
         self._set(self.record.as_running(started_at, container_id))

@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from .admission import refusals
+from .admission import not_started, refusals
 from .backoff import Backoff, after_exit
 from .downward import PodFacts
 from .errors import ApiError, ApiUnreachableError, NodeError
@@ -46,6 +46,7 @@ class PodWorker:
         self._start_time = parse_timestamp((pod.get("status") or {}).get("startTime")) or kit.now()
         self._ending = False
         self._gone = False
+        self._told: set[str] = set()
         self._over = asyncio.Event()
         """Deletion was asked for, or the object is gone."""
         self._kill_at: float | None = None
@@ -67,8 +68,12 @@ class PodWorker:
             self._kit.addresses.release(self.uid)
 
     def update(self, pod: Json) -> None:
-        """A newer version of the object: all that matters after the start is its deletion."""
+        """A newer version of the object: what matters after the start is above all its deletion."""
         self.pod = pod
+        for sentence in not_started(pod):
+            if sentence not in self._told:
+                self._told.add(sentence)
+                self._kit.events.record(pod, "Warning", UNSUPPORTED, sentence)
         if pod["metadata"].get("deletionTimestamp"):
             self._end_within(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
 

@@ -184,3 +184,50 @@ def test_a_pod_without_a_place_waits_for_it(control_plane, namespace, make_agent
     blocker.unlink()
     namespace.until("pods", "late", helpers.is_ready, seconds=100)
     agent.stop()
+
+
+@pytest.mark.cluster
+def test_a_program_that_is_not_there_is_a_warning(control_plane, namespace, helpers):
+    """`kubectl describe` showed Started as the last word."""
+    container = {**helpers.shell(""), "command": ["/no/such/program"]}
+    namespace.run("absent", container, restartPolicy="Never")
+    namespace.until("pods", "absent", lambda one: one["status"]["phase"] == "Failed")
+
+    def told():
+        events = control_plane.api.get(namespace.path("events"))["items"]
+        return [e for e in events if e["type"] == "Warning" and e["reason"] == "Failed"]
+
+    events = namespace.until_true(told, "an event", seconds=100)
+    assert "/no/such/program" in events[0]["message"]
+
+
+@pytest.mark.cluster
+def test_kubectl_debug_is_answered_and_costs_the_pod_nothing(
+    control_plane, namespace, make_agent, helpers
+):
+    """It waited in silence, and the next agent ended the pod for it."""
+    agent = make_agent("debugged")
+    agent.start()
+    namespace.agent = agent
+    namespace.run("patient", helpers.shell("sleep 600"), nodeSelector={"test/agent": "debugged"})
+    namespace.running("patient")
+    path = namespace.path("pods", "patient") + "/ephemeralcontainers"
+    added = [{"name": "debugger", "image": "test/python", "command": ["sh"]}]
+    body = {"spec": {"ephemeralContainers": added}}
+    control_plane.api.request("PATCH", path, body, "application/strategic-merge-patch+json")
+
+    def told():
+        events = control_plane.api.get(namespace.path("events"))["items"]
+        return [e for e in events if "'debugger' isn't started" in e["message"]]
+
+    namespace.until_true(told, "an event", seconds=100)
+    agent.stop()
+    agent.start()
+    restarted = namespace.until(
+        "pods",
+        "patient",
+        lambda one: helpers.is_ready(one) and helpers.container_status(one)["restartCount"] > 0,
+        seconds=100,
+    )
+    assert restarted["status"]["phase"] == "Running"
+    agent.stop()
