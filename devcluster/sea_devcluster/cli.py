@@ -90,6 +90,9 @@ def _up(arguments: argparse.Namespace) -> int:
     )
     cluster = _cluster(arguments, Options(nodes=arguments.nodes, capacity=capacity))
     record = cluster.record
+    asked = (arguments.cpu, arguments.memory, arguments.gpus) != (None, None, None)
+    if record and asked and record.capacity != capacity:
+        _say(f"Devcluster {cluster.name} is there already: its nodes keep the size that they have.")
     more = max(0, arguments.nodes - (record.nodes if record else 1))
     needs = Needs(
         memory_gib=Needs.memory_gib + NODE_GIB * more, ports=tuple(cluster.silent_ports())
