@@ -81,8 +81,8 @@ def crd(kube: KubeApi) -> dict[str, Any]:
     manifest = yaml.safe_load((ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml").read_text())
     path = f"{CRDS}/{manifest['metadata']['name']}"
     kube.apply(path, manifest)
-    wait_until(lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=30)
-    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=30)
+    wait_until(lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=90)
+    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=90)
     stored: dict[str, Any] = kube.get(path)
     return stored
 

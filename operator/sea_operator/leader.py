@@ -137,7 +137,7 @@ class Elector:
             return
         self._renewed = None
         with contextlib.suppress(KubeError, TimeoutError):
-            async with asyncio.timeout(2.0):
+            async with asyncio.timeout(5.0):
                 await self._write(released(self._seen.record, self._wall()))
 
 

@@ -10,11 +10,12 @@ import yaml
 from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
+from sea_devcluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
 JOBS = "/apis/sea-operator.io/v1alpha1/namespaces/default/seatrainingjobs"
-EXAMPLES = ["tiny", "retail", "areal-sea-235b"]
+EXAMPLES = ["tiny", "retail", "worlds", "areal-sea-235b"]
 STATUS = {
     "observedGeneration": 1,
     "stage": "rl",
@@ -146,9 +147,16 @@ def test_examples_are_accepted(name: str, root: Path, kube: KubeApi, kubectl, cr
 
 
 def test_explain_speaks(kubectl, crd: Any) -> None:
-    """`kubectl explain` shows the docstrings."""
-    text = kubectl("explain", "seatrainingjobs.spec.stages.rl.maxStaleness")
-    assert "eta of the staleness gate" in text
+    """`kubectl explain` shows the docstrings; the server tells kubectl of a CRD a moment later."""
+
+    def told() -> bool:
+        try:
+            text = kubectl("explain", "seatrainingjobs.spec.stages.rl.maxStaleness")
+        except AssertionError:
+            return False
+        return "eta of the staleness gate" in text
+
+    wait_until(told, what="kubectl to know the CRD's descriptions", timeout=90)
 
 
 def _namespace(name: str) -> dict[str, Any]:

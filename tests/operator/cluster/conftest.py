@@ -32,7 +32,7 @@ from sea_operator.settings import Intervals, Settings
 
 ADDRESSES = itertools.count(2)
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
-TIMEOUT = 30.0
+TIMEOUT = 90.0
 
 
 async def eventually(check: Callable[[], Awaitable[Any]], within: float = TIMEOUT) -> Any:

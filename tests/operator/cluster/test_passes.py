@@ -7,7 +7,7 @@ from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.timeout(400)]
 
 
 async def settle(world, reconcile, name="j"):
