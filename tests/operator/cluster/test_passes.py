@@ -58,8 +58,15 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         "nodeSelector": {"pool": ""},
     }
     await world.create_job(
-        trainer={"template": template},
+        trainer={"template": template, "gpusPerPod": 8},
+        rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
         coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
+        scheduling={
+            "queueName": "team",
+            "topology": "rail",
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],
+        },
     )
     await reconcile(world)
     await until(world.judged)
