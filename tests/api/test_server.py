@@ -10,7 +10,6 @@ import yaml
 from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
-from sea_devcluster.waiting import wait_until
 
 pytestmark = pytest.mark.cluster
 
@@ -147,16 +146,9 @@ def test_examples_are_accepted(name: str, root: Path, kube: KubeApi, kubectl, cr
 
 
 def test_explain_speaks(kubectl, crd: Any) -> None:
-    """`kubectl explain` shows the docstrings; the server tells kubectl of a CRD a moment later."""
-
-    def told() -> bool:
-        try:
-            text = kubectl("explain", "seatrainingjobs.spec.stages.rl.maxStaleness")
-        except AssertionError:
-            return False
-        return "eta of the staleness gate" in text
-
-    wait_until(told, what="kubectl to know the CRD's descriptions", timeout=90)
+    """`kubectl explain` shows the docstrings."""
+    text = kubectl("explain", "seatrainingjobs.spec.stages.rl.maxStaleness")
+    assert "eta of the staleness gate" in text
 
 
 def _namespace(name: str) -> dict[str, Any]:

@@ -111,7 +111,7 @@ def test_an_unreadable_job_has_a_status_too(make):
 
 def test_the_longest_address_fits_the_status(make):
     """A status that the API server refuses would freeze its job."""
-    spec = make.spec(storage={"url": "s3://b/".ljust(1024, "x")})
+    spec = make.spec(storage={"url": "s3://bucket/".ljust(1024, "x")})
     job = make.job(spec=spec, name="j" * 40)
     found = ask(make, make.observed(job))
     assert Status.model_validate(found.model_dump()).run_url == found.run_url
