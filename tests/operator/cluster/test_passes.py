@@ -291,6 +291,21 @@ async def test_more_rollouts_join_without_a_restart(world, reconcile):
     assert (await world.status())["generation"] == 1
 
 
+async def test_more_trainer_pods_begin_a_generation_of_the_new_size(world, reconcile):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    await world.edit(trainer={"replicas": 4})
+    await reconcile(world)
+    assert (await world.sizes())["j-trainer"] == 4
+    coordinator = world.coordinators["j"]
+    assert coordinator.wishes[-1].generation == 2
+    await world.run_pods(count=7)
+    await reconcile(world)
+    assert coordinator.wishes[-1].generation == 2
+    assert (await world.status())["restarts"]["counted"] == 0
+
+
 async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
     await world.create_secret()
     await world.create_job()
