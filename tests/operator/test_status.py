@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
@@ -115,3 +116,14 @@ def test_the_longest_address_fits_the_status(make):
     job = make.job(spec=spec, name="j" * 40)
     found = ask(make, make.observed(job))
     assert Status.model_validate(found.model_dump()).run_url == found.run_url
+
+
+def test_pods_that_are_not_even_made_are_told_with_where_to_look(make):
+    """As with a PriorityClass that doesn't exist: no pod is there to say so."""
+    pods = tuple(pod for pod in make.observed().pods if pod.role is not Role.TRAINER)
+    status = ask(make, make.observed(pods=pods))
+    (ready,) = [one for one in status.conditions if one.type == "Ready"]
+    assert ready.message == (
+        "Waiting for pods to become ready: trainer 0/2. StatefulSet j-trainer: 0 of 2 pods made; "
+        "`kubectl describe statefulset -n n j-trainer` says why."
+    )
