@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from sea_operator.kube.errors import ConflictError
+from sea_operator.kube.errors import ConflictError, RejectedError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
@@ -456,11 +456,17 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
     full = {**body, "spec": {"hard": {"secrets": "1"}}}
     await world.client.create(quota, world.namespace, full)
 
-    async def counted():
-        live = await world.client.get(quota, world.namespace, "full")
-        return live.get("status", {}).get("used", {}).get("secrets") == "1"
+    async def enforced():
+        """The quota's admission has heard of it and of what is used: a moment after both."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}}
+        path, content = SECRET.path(world.namespace), "application/json"
+        try:
+            await world.client._call("POST", path, [("dryRun", "All")], secret, content)
+        except RejectedError as error:
+            return "exceeded quota: full" in str(error)
+        return False
 
-    await until(counted)
+    await until(enforced)
     await world.create_job()
     assert await reconcile(world) == SOON
     stalled = await world.condition("Stalled")
