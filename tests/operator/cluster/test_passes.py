@@ -65,8 +65,15 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         "nodeSelector": {"pool": ""},
     }
     await world.create_job(
-        trainer={"template": template},
+        trainer={"template": template, "gpusPerPod": 8},
+        rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
         coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
+        scheduling={
+            "queueName": "team",
+            "topology": "rail",
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],
+        },
     )
     await reconcile(world)
     await until(world.judged)
@@ -282,6 +289,21 @@ async def test_more_rollouts_join_without_a_restart(world, reconcile):
     await world.run_pods(count=7)
     assert before <= {pod["metadata"]["uid"] for pod in await world.pods()}
     assert (await world.status())["generation"] == 1
+
+
+async def test_more_trainer_pods_begin_a_generation_of_the_new_size(world, reconcile):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    await world.edit(trainer={"replicas": 4})
+    await reconcile(world)
+    assert (await world.sizes())["j-trainer"] == 4
+    coordinator = world.coordinators["j"]
+    assert coordinator.wishes[-1].generation == 2
+    await world.run_pods(count=7)
+    await reconcile(world)
+    assert coordinator.wishes[-1].generation == 2
+    assert (await world.status())["restarts"]["counted"] == 0
 
 
 async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
