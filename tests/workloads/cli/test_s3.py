@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import fetching, main
 from sea_workloads.data import rows
 from sea_workloads.data.errors import DataFileError
@@ -32,7 +33,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=30.0)
+    return ObjectStore(patience=HANG_S)
 
 
 @pytest.fixture

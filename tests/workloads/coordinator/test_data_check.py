@@ -1,17 +1,16 @@
 """The data check of a job: what its own settings decide, over objects in a dictionary."""
 
 import json
-import sys
 from typing import Any
 
 import pytest
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator.data.check import check, digest
 from sea_workloads.coordinator.data.problems import DataProblem
 from sea_workloads.domains import worlds
 from sea_workloads.store.errors import ObjectNotFoundError
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 JUDGE = {"judge": {"url": "http://judge/v1", "model": "m"}}
 CRITERIA = {"nl_assertions": ["It is kind."], "reward_basis": ["DB", "NL_ASSERTION"]}
 

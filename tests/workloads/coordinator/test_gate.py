@@ -1,17 +1,14 @@
 """The staleness gate as a table; B = 4 groups a batch unless said otherwise."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator.gate import capacity
 from sea_workloads.coordinator.ledger import registry
-
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 
 BASE = {
     "max_concurrent": 100,

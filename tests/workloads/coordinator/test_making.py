@@ -3,11 +3,9 @@
 import asyncio
 import sys
 
-import pytest
-
+from sea_testing.waiting import HANG_S
 from sea_workloads.coordinator.making import Making
 
-pytestmark = pytest.mark.timeout(60)
 SAYS = """
 import json
 for text in ("x" * 300_000, "[1]", "5", '{"domain": 1}', "no JSON", *["y" * 100] * 2000):
@@ -24,8 +22,8 @@ async def test_it_is_read_to_its_end() -> None:
     )
     making = Making("task", process)
     try:
-        await asyncio.wait_for(process.wait(), 30.0)
-        await asyncio.wait_for(making._reader, 30.0)
+        await asyncio.wait_for(process.wait(), HANG_S)
+        await asyncio.wait_for(making._reader, HANG_S)
     finally:
         if process.returncode is None:
             process.kill()

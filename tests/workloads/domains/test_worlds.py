@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sea_testing.tau2 import needs_schemas, schemas
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import main
 from sea_workloads.data import tau2
 from sea_workloads.domains import registry, worlds
@@ -190,7 +191,7 @@ def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         check=True,
     )
     here = [repr(made[name, Size.SMALL]).encode() for name in OURS]

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.domains import registry
 from sea_workloads.domains.database import Database
@@ -231,7 +232,8 @@ async def test_a_user_endpoint_that_fails_is_no_verdict(
         "500": chat_server.status(500),
         "nonsense": chat_server.message(""),
     }[fault]
-    address = Address(chat_server.url, "m", timeout_s=0.1, attempts=2, first_pause_s=0.0)
+    timeout_s = 0.1 if fault == "hangs" else HANG_S
+    address = Address(chat_server.url, "m", timeout_s=timeout_s, attempts=2, first_pause_s=0.0)
     result = await run("Yes?", ExternalUser({}, ChatEndpoint(http, address)))
     assert result.reward is None
     assert "The user has no reply" in result.error

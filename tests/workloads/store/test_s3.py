@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S
 from sea_workloads.store import folders
 from sea_workloads.store.errors import (
     AccessDeniedError,
@@ -124,5 +125,5 @@ def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:
     call = threading.Thread(target=lambda: found.append(store.get(f"{ROOT}/outage.bin")))
     call.start()
     s3.start()
-    call.join(30)
+    call.join(HANG_S)
     assert found == [b"still here"]

@@ -4,6 +4,7 @@ import asyncio
 import os
 from pathlib import Path
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.trainer.child import Child
 
 LOUD = """
@@ -19,7 +20,7 @@ async def test_a_line_without_an_end_does_not_block_the_process(tmp_path: Path) 
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     child = await Child.start(environment, module="loud")
     try:
-        await asyncio.wait_for(child.ended(), 20.0)
+        await asyncio.wait_for(child.ended(), HANG_S)
         assert child.exit_code == 0
         assert child.last_line == "at last"
     finally:
