@@ -115,6 +115,7 @@ def test_frames_may_end_anywhere_in_a_piece() -> None:
         assert b"".join(compression.unpacked(singly, f"x{suffix}")) == PLAIN
 
 
+@pytest.mark.component
 @pytest.mark.parametrize("suffix", PACK)
 def test_what_unpacks_to_a_gigabyte_is_never_held(suffix: str) -> None:
     packed = PACK[suffix](bytes(64 << 20)) * 4

@@ -165,6 +165,7 @@ def test_the_command_writes_a_folder_that_loads(
     assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"} | users
 
 
+@pytest.mark.component
 def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> None:
     """Another process, whose sets have another order, makes the same world."""
     code = (
