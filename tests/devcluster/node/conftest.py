@@ -24,6 +24,9 @@ from sea_devcluster.subnets import claim, release
 
 Json = dict[str, Any]
 IMAGE = "test/python"
+ALONE = [{"key": "test", "value": "alone", "effect": "NoSchedule"}]
+"""The taint of a node of one test: else the scheduler would put later pods on it, too, for as long
+as the controllers haven't noticed that its agent was stopped. A pod for it says `nodeName`."""
 PATIENCE = 120.0
 """Seconds that end a wait for what has hung: a busy machine may take long over anything."""
 
@@ -220,6 +223,7 @@ def make_agent(
             "crash_backoff_start": 0.5,
             "crash_backoff_reset": 3600.0,
             "labels": {"test/agent": name},
+            "taints": ALONE,
             **changes,
         }
         agent = AgentProcess(config, folder)
@@ -235,7 +239,7 @@ def make_agent(
 @pytest.fixture(scope="session")
 def agent(make_agent: Callable[..., AgentProcess]) -> AgentProcess:
     """The node that most tests share."""
-    one = make_agent("shared")
+    one = make_agent("shared", taints=[])
     one.start()
     return one
 

@@ -90,9 +90,8 @@ def test_a_port_that_only_a_real_cluster_translates_is_reported(namespace, helpe
 @pytest.fixture
 def own_agent(make_agent, request):
     """A node for one test alone: only pods that name it run there."""
-    taints = [{"key": "test", "value": "alone", "effect": "NoSchedule"}]
     name = request.node.name.replace("_", "-")[:40].strip("-")
-    agent = make_agent(name, taints=taints, stop_grace_seconds=1)
+    agent = make_agent(name, stop_grace_seconds=1)
     agent.start()
     yield agent
     agent.stop()

@@ -191,9 +191,7 @@ def test_a_pod_without_a_place_waits_for_it(control_plane, namespace, make_agent
     blocker.write_text("in the way")
     agent.start()
     namespace.agent = agent
-    namespace.run(
-        "late", helpers.shell("echo there; sleep 600"), nodeSelector={"test/agent": "cramped"}
-    )
+    namespace.run("late", helpers.shell("echo there; sleep 600"), nodeName="cramped")
 
     def told():
         events = control_plane.api.get(namespace.path("events"))["items"]
@@ -230,7 +228,7 @@ def test_kubectl_debug_is_answered_and_costs_the_pod_nothing(
     agent = make_agent("debugged")
     agent.start()
     namespace.agent = agent
-    namespace.run("patient", helpers.shell("sleep 600"), nodeSelector={"test/agent": "debugged"})
+    namespace.run("patient", helpers.shell("sleep 600"), nodeName="debugged")
     namespace.running("patient")
     path = namespace.path("pods", "patient") + "/ephemeralcontainers"
     added = [{"name": "debugger", "image": "test/python", "command": ["sh"]}]
