@@ -17,6 +17,8 @@ from sea_devcluster.errors import DevclusterError, refused_by_system
 from sea_devcluster.paths import state_root
 from sea_devcluster.preflight import Needs
 
+NODE_GIB = 0.1
+"""Memory of one more node's agent, without pods."""
 _INTERRUPTED = 130
 
 
@@ -60,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", parents=[common], help="log of a component")
     logs.add_argument("component", help="such as kube-apiserver, s3 or node-1")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
-    logs.add_argument("-n", "--lines", type=int, default=100, help="how many (default: 100)")
+    logs.add_argument("-n", "--lines", type=_count, default=100, help="how many (default: 100)")
     logs.set_defaults(run=_logs)
     return root
 
@@ -86,7 +88,12 @@ def _up(arguments: argparse.Namespace) -> int:
         gpus=whole.gpus if arguments.gpus is None else arguments.gpus,
     )
     cluster = _cluster(arguments, Options(nodes=arguments.nodes, capacity=capacity))
-    preflight.require(Needs(ports=tuple(cluster.silent_ports())), cluster.folder)
+    record = cluster.record
+    more = max(0, arguments.nodes - (record.nodes if record else 1))
+    needs = Needs(
+        memory_gib=Needs.memory_gib + NODE_GIB * more, ports=tuple(cluster.silent_ports())
+    )
+    preflight.require(needs, cluster.folder)
     find_binaries(_say)
     cluster.up()
     _print(_next_steps(cluster))
@@ -117,7 +124,7 @@ def _down(arguments: argparse.Namespace) -> int:
         names = [one.name for _, one in records.list_clusters(root) if one.checkout == ours]
     for name in names:
         cluster = DevCluster(name, state_root=root)
-        existed = cluster.record is not None
+        existed = cluster.exists
         cluster.down(keep_logs=arguments.keep_logs)
         _print(f"Devcluster {name} is gone." if existed else f"There is no devcluster {name}.")
     return 0
@@ -154,6 +161,13 @@ def _logs(arguments: argparse.Namespace) -> int:
     command = ["tail", "-n", str(arguments.lines), *(["-F"] if arguments.follow else []), str(path)]
     # Without a time-out: following ends with Ctrl-C.
     return subprocess.run(command, check=False).returncode
+
+
+def _count(text: str) -> int:
+    """A number of lines."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines; use 0, 1, 2, ...")
+    return int(text)
 
 
 def _python() -> str:

@@ -41,6 +41,7 @@ def held(observed: Observed, halt: Halt) -> Course:
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
         generation=_known_generation(observed),
+        fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
     )
@@ -76,6 +77,8 @@ def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: 
         now=context.now,
         timeout=context.intervals.drain_timeout,
     )
+    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
+    fenced = pods.to_fence(lost)
     # Pods are released only once the status that they reported has been stored.
     over = terminal.outcome(job) is not Outcome.RUNNING
     return Course(
@@ -84,7 +87,8 @@ def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: 
         failed=_why_failed(observed, verdict),
         suspension=phase,
         stage_index=steps.index,
-        generation=_generation(observed, spec, verdict, context),
+        generation=_generation(observed, spec, verdict, fenced),
+        fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=replicas(observed, spec, over=over, suspension=phase),
@@ -111,15 +115,19 @@ def _problem(observed: Observed) -> Halt | None:
     return Halt(problem.reason, problem.message) if problem else None
 
 
-def _generation(observed: Observed, spec: Spec, verdict: Verdict | None, context: Context) -> int:
-    """One more for every reason to begin anew; several at once are one."""
+def _generation(
+    observed: Observed, spec: Spec, verdict: Verdict | None, fenced: tuple[str, ...]
+) -> int:
+    """One more for every reason to begin anew; several at once are one.
+
+    A pod that its fence was raised for may stay: a finalizer holds it, or its deletion fails.
+    """
     status = observed.job.status
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
     anew = (
         (verdict is not None and verdict.new_generation)
         or resumes(spec.suspend, status)
         or terminal.retries(observed.job)
-        or pods.needs_fence(lost)
+        or not set(fenced) <= set(status.fenced or ())
     )
     return _known_generation(observed) + (1 if anew else 0)
 

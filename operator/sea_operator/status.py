@@ -34,6 +34,7 @@ def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -
                 situation, job.status.conditions, job.generation, rfc3339(now)
             ),
             "generation": course.generation,
+            "fenced": list(course.fenced) or None,
             "restarts": course.restarts,
             "last_failure": course.last_failure,
             "roles": _roles(pods),

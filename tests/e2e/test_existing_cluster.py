@@ -59,6 +59,8 @@ def test_the_demo_runs_on_the_cluster_of_the_kubeconfig(e2e: Any, tmp_path: Path
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "after SFT" in done.stdout
     assert "kubectl -n sea-demo get seatrainingjobs" in done.stdout
+    assert "stages/sft/export\n" in done.stdout
+    assert "<html" in (tmp_path / "out" / "evaluation.html").read_text()[:200]
     images = {
         container["image"]
         for pod in e2e.kubectl.get("pods", "-n", "sea-system")["items"]

@@ -207,6 +207,9 @@ def test_the_ledger_gets_a_volume_where_asked_for(build):
     assert claim["spec"]["storageClassName"] == "fast"
     assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
     assert spec["template"]["spec"]["volumes"] == []
+    # A new volume is root's, and the pod isn't.
+    assert spec["template"]["spec"]["securityContext"]["fsGroup"] == 65532
+    assert "fsGroup" not in pod(build(), "coordinator")["spec"]["securityContext"]
 
 
 @pytest.mark.parametrize(

@@ -7,10 +7,10 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import yaml
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sea_devcluster.demo import job_file
 from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.target import ObjectServer
 
@@ -19,7 +19,7 @@ GENERATE_TIMEOUT_SECONDS = 300
 
 def load(path: Path, server: ObjectServer) -> dict[str, Any]:
     """The example's manifest with `storage.endpoint` of this cluster."""
-    manifest: dict[str, Any] = yaml.safe_load(path.read_text())
+    manifest = job_file.read(path)
     manifest["spec"]["storage"]["endpoint"] = server.pod_endpoint
     return manifest
 

@@ -29,8 +29,10 @@ from .wire import Json, namespaced_name, utc_now
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 60.0
-LEAVE_SECONDS = 2.0
+START_SECONDS = 240.0
+"""Below the limit of `up`, so that the sentence about what failed is the agent's."""
+LEAVE_SECONDS = 10.0
+"""For a slow API server: one that is gone refuses at once."""
 
 
 class NodeAgent:
@@ -96,8 +98,13 @@ class NodeAgent:
             pods.run(),
         ):
             self._spawn(work)
-        async with asyncio.timeout(START_SECONDS):
-            await pods.synced.wait()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await pods.synced.wait()
+        except TimeoutError:
+            raise NodeError(
+                f"The API server gave no list of pods for {START_SECONDS:.0f} s; look at its log."
+            ) from None
         self._forget_old_pods()
 
     def _pod_changed(self, kit: NodeKit, old: Json | None, new: Json | None) -> None:

@@ -64,3 +64,23 @@ def test_the_users_database_is_read_too() -> None:
     assert caught.value.problem.reason == "BadDatabase"
     store.objects["s3://bucket/db/x_user_db.json"] = made["user_db.json"].encode()
     assert len(check(store, job("telecom")).rows([kit.FILE])) == 1
+
+
+def test_an_initial_state_that_does_not_fit_is_told_with_its_row() -> None:
+    """Or skipped; not found out by an episode that can't begin."""
+    made = worlds.files(worlds.make("retail", "small", 1))["db.json"]
+    order = next(iter(json.loads(made)["orders"]))
+    row = {"id": "retail_1", "evaluation_criteria": "{}", "db_path": "db.json"}
+    wrong = {"initialization_data": {"agent_data": {"orders": {order: {"status": "lost"}}}}}
+    lines = [json.dumps(row), json.dumps({**row, "initial_state": wrong})]
+    store: Any = Bucket(
+        {kit.FILE: "\n".join(lines).encode(), "s3://bucket/db/db.json": made.encode()}
+    )
+    with pytest.raises(DataProblem, match=r"line 2: initial_state can't be set up") as caught:
+        check(store, job("retail"))
+    assert caught.value.problem.reason == "BadRow"
+    assert f"is wrong at orders.{order}.status: " in str(caught.value)
+    data = {"rl": [kit.FILE], "databases": "s3://bucket/db", "onBadRow": "Skip"}
+    found = check(store, job("retail", data=data))
+    assert [row.line for row in found.rows([kit.FILE])] == [1]
+    assert found.skipped == {"BadRow": 1}

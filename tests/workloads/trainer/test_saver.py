@@ -18,6 +18,7 @@ from sea_workloads.trainer.checkpoint.saver import Position, Saver
 from sea_workloads.trainer.job import Job
 from sea_workloads.trainer.report import Report
 from sea_workloads.trainer.settings import PodSettings
+from sea_workloads.trainer.stage import OpenStage
 from sea_workloads.trainer.world import World
 
 pytestmark = pytest.mark.component
@@ -35,6 +36,9 @@ class Alone:
         return [value]
 
     def broadcast(self, value: Any) -> Any:
+        return value
+
+    def smallest(self, value: float) -> float:
         return value
 
 
@@ -109,3 +113,45 @@ def test_any_other_is_given_up_for_the_next(
     saver.start(NOTHING, NOTHING, Position(4, 4))
     saver.finish()
     assert [one.step for one in coordinator.committed] == [4]
+
+
+def interrupted(saver: Saver, job: Job, step: int) -> None:
+    stage = OpenStage(job, saver.task, *[NOTHING] * 5, saver, NOTHING, step=step)
+    stage.interrupt(step)
+
+
+def objects(job: Job) -> dict[str, str]:
+    """Content tags of all objects below the stage's checkpoints but the head."""
+    found = job.store.list(f"s3://runs/{RUN}/stages/stage/checkpoints/")
+    return {one.url: one.etag for one in found if not one.url.endswith("/head.json")}
+
+
+def test_an_interrupt_at_a_committed_step_overwrites_nothing(
+    saver: Saver, job: Job, coordinator: Any
+) -> None:
+    """Killed in between, the manifest would name objects that are others by then."""
+    saver.start(NOTHING, NOTHING, Position(6, 6))
+    saver.finish()
+    before = objects(job)
+    assert any("step-000006-g1/manifest.json" in url for url in before)
+    interrupted(saver, job, 6)
+    assert objects(job) == before
+    assert [one.step for one in coordinator.committed] == [6, 6], "told again: it may be unheard"
+    interrupted(saver, job, 7)
+    assert coordinator.committed[-1].step == 7
+
+
+def test_an_interrupt_at_a_step_of_an_older_generation_has_a_folder_of_its_own(
+    saver: Saver, job: Job, coordinator: Any
+) -> None:
+    saver.start(NOTHING, NOTHING, Position(8, 8))
+    saver.finish()
+    coordinator.generation = 2
+    later = Job(**{**vars(job), "world": World(2, 0, 1, 0, "127.0.0.1", 1)})
+    commits = Commits(job.store, f"s3://runs/{RUN}", "stage", 2)
+    commits.fence()
+    interrupted(Saver(later, saver.task, Checkpoint(), commits, expert=1), later, 8)
+    head, _ = commits.read()
+    assert head.newest is not None
+    assert "step-000008-g2/" in head.newest.manifest_key
+    assert commits.url(head.newest.manifest_key) in objects(job)

@@ -1,6 +1,8 @@
 """`PUT /v1/desired` takes effect: one transaction, then everybody who waits looks again."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from sea_api.wire.desired import Desired
 from sea_workloads.coordinator import trainers
@@ -37,7 +39,7 @@ def adopt(core: Coordinator, db: Database, desired: Desired) -> None:
         return
     generation = max(desired.generation, before.generation if before else 0)
     merged = desired.model_copy(update={"generation": generation})
-    with db.transaction(durable=True):
+    with _remembered(core), db.transaction(durable=True):
         documents.put(db, DESIRED, merged)
         for stage in merged.spec.stages[: merged.stage_index]:
             stages.complete(db, stage.name, core.wall())
@@ -51,3 +53,14 @@ def adopt(core: Coordinator, db: Database, desired: Desired) -> None:
         merged.digest,
     )
     core.bells.all()
+
+
+@contextmanager
+def _remembered(core: Coordinator) -> Iterator[None]:
+    """Memory goes back with the ledger: the wish comes again, and must not look like adopted."""
+    kept = core.adopted, core.drain_saved, core.head_read
+    try:
+        yield
+    except BaseException:
+        core.adopted, core.drain_saved, core.head_read = kept
+        raise

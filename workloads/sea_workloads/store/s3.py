@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 from botocore.config import Config
 
-from sea_workloads.store import folders, urls
+from sea_workloads.store import buffers, folders, urls
 from sea_workloads.store.errors import ObjectNotFoundError, PreconditionFailedError
 from sea_workloads.store.retry import Patience
 
@@ -94,6 +94,25 @@ class ObjectStore:
 
         return self._patience.call(f"GET {url} ({span})", attempt) if length else b""
 
+    def read_into(self, url: str, out: memoryview) -> int:
+        """Fills `out` (bytes) with the object's beginning; returns how many bytes there were.
+
+        Range by range, without a copy in memory: a range that breaks off is all that is read again.
+        """
+        bucket, key = urls.parse(url)
+        for start in range(0, len(out), buffers.RANGE):
+            part = out[start : start + buffers.RANGE]
+            span = f"bytes={start}-{start + len(part) - 1}"
+
+            def attempt(_: int, part: memoryview = part, span: str = span) -> int:
+                reply = self._client.get_object(Bucket=bucket, Key=key, Range=span)
+                return buffers.fill(part, reply["Body"].iter_chunks(buffers.PIECE))
+
+            done = self._patience.call(f"GET {url} ({span})", attempt)
+            if done < len(part):
+                return start + done
+        return len(out)
+
     def put(self, url: str, body: bytes) -> str:
         """Writes or overwrites; returns the entity tag."""
         bucket, key = urls.parse(url)
@@ -102,6 +121,19 @@ class ObjectStore:
             return self._client.put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
 
         return self._patience.call(f"PUT {url}", attempt)
+
+    def put_buffer(self, url: str, data: memoryview) -> None:
+        """Writes what may be too large for one request or for a copy in memory, in parts."""
+        bucket, key = urls.parse(url)
+        if len(data) < buffers.PARTS.multipart_threshold:
+            self.put(url, bytes(data))
+            return
+
+        def attempt(_: int) -> None:
+            source: Any = buffers.Source(data)
+            self._client.upload_fileobj(source, bucket, key, Config=buffers.PARTS)
+
+        self._patience.call(f"PUT {url}", attempt)
 
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
         """Writes only if the object still has `etag` (None: if there is no object yet).

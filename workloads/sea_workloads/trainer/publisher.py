@@ -80,10 +80,10 @@ class ShardBuffers:
 
     def upload(self, index: int, job: Job, url: str) -> Background[None]:
         """Sends a buffer's bytes to S3 in the background; the buffer isn't reused before."""
-        data = self._buffers[index].numpy()
+        data = self._buffers[index].numpy().data
 
         def work() -> None:
-            job.store.put(url, data.tobytes())
+            job.store.put_buffer(url, data)
 
         started: Background[None] = Background("anchor", work)
         self._uploads[index] = started

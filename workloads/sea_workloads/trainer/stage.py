@@ -86,9 +86,9 @@ class OpenStage:
         self.job.control.barrier()
 
     def interrupt(self, version: int) -> None:
-        """Commits where the stage stands, for a drain; nothing is exported."""
+        """Commits where the stage stands, unless it has, for a drain; nothing is exported."""
         self.saver.finish()
-        if self.step:
+        if self.step and not self.saver.committed(self.step):
             position = Position(self.step, version)
             self.saver.start(self.model, self.optimizer, position, needed=True)
             self.saver.finish()

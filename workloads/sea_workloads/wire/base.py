@@ -4,6 +4,6 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Message(BaseModel):
-    """One JSON body: immutable, snake_case, unknown fields refused."""
+    """One JSON body: immutable, snake_case; unknown fields, NaN and infinity are refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

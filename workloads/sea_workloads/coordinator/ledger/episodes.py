@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sea_workloads.coordinator.errors import RefusedError
 from sea_workloads.coordinator.ledger import groups
 from sea_workloads.coordinator.ledger.database import Database
 from sea_workloads.coordinator.ledger.states import (
@@ -189,9 +190,13 @@ def _keep_report(db: Database, row: sqlite3.Row, result: EpisodeResult) -> None:
         "seconds": result.seconds,
         "transcript": result.transcript,
     }
+    try:
+        text = json.dumps(report, default=str)
+    except TypeError as error:
+        raise RefusedError(f"The result's transcript or details are no JSON: {error}.") from error
     db.run(
         "UPDATE episodes SET report = ? WHERE group_number = ? AND sample = ?",
-        json.dumps(report, default=str),
+        text,
         row["group_number"],
         row["sample"],
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sqlite3
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -18,6 +19,8 @@ log = logging.getLogger(__name__)
 
 CORE: web.AppKey[Coordinator] = web.AppKey("coordinator", Coordinator)
 Model = TypeVar("Model", bound=BaseModel)
+LARGEST = 2**63 - 1
+"""What a column of the ledger can hold."""
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -33,13 +36,28 @@ async def body(request: web.Request, model: type[Model]) -> Model:
         raise RefusedError(f"The body is no {model.__name__}: {error}") from error
 
 
-def number(request: web.Request, name: str) -> int:
-    """A number of the query or path; raises RefusedError where it is missing or none."""
+def number(request: web.Request, name: str, least: int = 0) -> int:
+    """A number of the query or path, as large as SQLite's at most; RefusedError for any other."""
     text = request.match_info.get(name) or request.query.get(name, "")
     try:
-        return int(text)
-    except ValueError as error:
-        raise RefusedError(f"'{name}' must be a whole number, it is '{text}'.") from error
+        found = int(text)
+    except ValueError:
+        found = least - 1
+    if not least <= found <= LARGEST:
+        raise RefusedError(f"'{name}' must be a whole number from {least}, it is '{text[:99]}'.")
+    return found
+
+
+def seconds(request: web.Request, name: str, most: float) -> float:
+    """Seconds of the query, 0 where there are none, cut at `most`; RefusedError for no number."""
+    text = request.query.get(name, "0")
+    try:
+        found = float(text)
+    except ValueError:
+        found = math.nan
+    if not 0 <= found < math.inf:
+        raise RefusedError(f"'{name}' must be a number of seconds, it is '{text[:99]}'.")
+    return min(found, most)
 
 
 def reply(message: BaseModel) -> web.Response:
@@ -61,6 +79,8 @@ async def faults(request: web.Request, handler: Handler) -> web.StreamResponse:
         if core_of(request).setbacks.failed(CALLS, error):
             log.exception("%s %s", request.method, request.path)
         return _refuse(NotReadyError.status, f"The ledger can't be written: {error}.")
+    except OverflowError as error:  # SQLite's; what the request has changed is undone
+        return _refuse(RefusedError.status, f"A number in the request is too large: {error}.")
     except CoordinatorFault as error:
         return _refuse(error.status, str(error))
 

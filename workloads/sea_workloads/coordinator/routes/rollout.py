@@ -28,7 +28,7 @@ async def lease(request: web.Request) -> web.Response:
 async def result(request: web.Request) -> web.Response:
     try:
         episode = msgspec.msgpack.decode(await request.read(), type=EpisodeResult)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RefusedError(f"The body is no EpisodeResult in msgpack: {error}") from error
     if episode.lease_id != request.match_info["lease"]:
         raise RefusedError("The lease in the path is not the one in the body.")

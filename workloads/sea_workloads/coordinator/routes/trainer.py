@@ -28,7 +28,7 @@ async def task(request: web.Request) -> web.Response:
 
 async def batch(request: web.Request) -> web.Response:
     core, stage = core_of(request), request.match_info["stage"]
-    step, generation = number(request, "step"), number(request, "generation")
+    step, generation = number(request, "step", least=1), number(request, "generation")
     wait = DRAIN_WAIT_S if core.desired.drain else calls.BATCH_WAIT_S
     try:
         found = await core.bells.batches.until(

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from sea_workloads.coordinator import weights
 from sea_workloads.coordinator.ledger import registry
-from sea_workloads.coordinator.routes.common import body, core_of, done, number, reply
+from sea_workloads.coordinator.routes.common import body, core_of, done, number, reply, seconds
 from sea_workloads.wire.weights import Adopted, WeightVersion
 
 LONGEST_WAIT_S = 10.0
@@ -24,7 +24,7 @@ async def newer(request: web.Request) -> web.Response:
     core, stream = core_of(request), request.match_info["stream"]
     weights.require_stream(stream)
     after = number(request, "after")
-    wait = min(float(request.query.get("wait", "0")), LONGEST_WAIT_S)
+    wait = seconds(request, "wait", LONGEST_WAIT_S)
     found = await core.bells.weights.until(lambda: weights.query(core, stream, after), wait)
     return reply(found or weights.nothing_newer(core, stream))
 

@@ -63,7 +63,6 @@ class ObjectStoreReader:
         if self._store is None:
             self._store = ObjectStore(patience=self._patience_s)
         assert shard.object_url is not None
-        body = self._store.read_range(shard.object_url, 0, shard.nbytes)
-        if len(body) != shard.nbytes:
-            raise OSError(f"{shard.object_url} has {len(body)} bytes, expected {shard.nbytes}.")
-        out[: shard.nbytes].copy_(torch.frombuffer(bytearray(body), dtype=torch.uint8))
+        done = self._store.read_into(shard.object_url, out[: shard.nbytes].numpy().data)
+        if done != shard.nbytes:
+            raise OSError(f"{shard.object_url} has {done} bytes, expected {shard.nbytes}.")

@@ -21,6 +21,7 @@ from sea_workloads.store import urls
 from sea_workloads.store.errors import StoreUnavailableError
 from sea_workloads.store.folders import sha256_of
 from sea_workloads.trainer.background import Background
+from sea_workloads.trainer.checkpoint.abandoned import MANIFEST
 from sea_workloads.trainer.checkpoint.commit import Commits
 from sea_workloads.trainer.checkpoint.head import Entry, Head
 from sea_workloads.trainer.checkpoint.manifest import Manifest, StoredObject
@@ -29,6 +30,7 @@ from sea_workloads.trainer.errors import FencedError
 from sea_workloads.trainer.job import Job
 from sea_workloads.trainer.model import Model
 from sea_workloads.trainer.optimizer import Optimizer
+from sea_workloads.trainer.together import together
 from sea_workloads.wire.trainer import CheckpointCommitted, TrainerTask
 
 log = logging.getLogger(__name__)
@@ -122,6 +124,22 @@ class Saver:
         with ThreadPoolExecutor(PARALLEL_UPLOADS, thread_name_prefix="upload") as pool:
             return list(pool.map(one, sorted(files)))
 
+    def committed(self, step: int) -> bool:
+        """Whether this generation has committed `step`; tells the coordinator of it once more.
+
+        Its objects must not be written again: a manifest that is committed names their checksums.
+        """
+        look = (lambda: self._told(step)) if self.job.leads else None
+        return bool(self.job.control.broadcast(together(self.job, "head.json", look)))
+
+    def _told(self, step: int) -> bool:
+        head, _ = _done(True, self.commits.read)
+        manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
+        named = [one for one in head.checkpoints if one.manifest_key == manifest]
+        if named:
+            _done(True, lambda: self._tell(named[0], head))
+        return bool(named)
+
     def finish(self) -> None:
         """Waits until nothing is under way."""
         while self._save is not None:
@@ -164,7 +182,7 @@ class Saver:
         taken = _done(save.needed, lambda: self.job.client.snapshot(stage, step, generation))
         ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
         manifest = self._manifest(save.position, objects, ledger)
-        target, text = urls.join(url, "manifest.json"), manifest.model_dump_json(indent=1)
+        target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
         _done(save.needed, lambda: self.job.store.put(target, text.encode()))
         entry = Entry(
             step=step,
