@@ -8,11 +8,11 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_operator.children.names import role_name
 from sea_operator.observed import Observed
-from sea_operator.plan import Course, Halt, Outcome
+from sea_operator.plan import Course, Halt, Outcome, Suspension
 from sea_operator.policies import evidence, pods, terminal
 from sea_operator.policies.budget import within
 from sea_operator.policies.failure import Verdict, judge, sentence
-from sea_operator.policies.replicas import replicas
+from sea_operator.policies.replicas import replicas, resized
 from sea_operator.policies.stages import walk
 from sea_operator.policies.suspend import remembered, resumes, suspension
 from sea_operator.settings import Images, Intervals
@@ -81,17 +81,20 @@ def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: 
     fenced = pods.to_fence(lost)
     # Pods are released only once the status that they reported has been stored.
     over = terminal.outcome(job) is not Outcome.RUNNING
+    sizes = replicas(observed, spec, over=over, suspension=phase)
+    # A drain ends with a checkpoint of the generation that it began with.
+    another_size = phase is Suspension.NONE and resized(job.status, sizes)
     return Course(
         halt=_problem(observed),
         outcome=outcome,
         failed=_why_failed(observed, verdict),
         suspension=phase,
         stage_index=steps.index,
-        generation=_generation(observed, spec, verdict, fenced),
+        generation=_generation(observed, spec, verdict, fenced, another_size=another_size),
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
-        replicas=replicas(observed, spec, over=over, suspension=phase),
+        replicas=sizes,
     )
 
 
@@ -116,7 +119,12 @@ def _problem(observed: Observed) -> Halt | None:
 
 
 def _generation(
-    observed: Observed, spec: Spec, verdict: Verdict | None, fenced: tuple[str, ...]
+    observed: Observed,
+    spec: Spec,
+    verdict: Verdict | None,
+    fenced: tuple[str, ...],
+    *,
+    another_size: bool,
 ) -> int:
     """One more for every reason to begin anew; several at once are one.
 
@@ -128,6 +136,7 @@ def _generation(
         or resumes(spec.suspend, status)
         or terminal.retries(observed.job)
         or not set(fenced) <= set(status.fenced or ())
+        or another_size
     )
     return _known_generation(observed) + (1 if anew else 0)
 

@@ -84,11 +84,11 @@ def test_a_loopback_interface_that_is_down_is_noticed() -> None:
     """As in a fresh network namespace, where listening works and connecting doesn't."""
     assert loopback.error() == ""
     inside = ["unshare", "--user", "--map-root-user", "--net"]
-    if subprocess.run([*inside, "true"], capture_output=True, timeout=30, check=False).returncode:
+    if subprocess.run([*inside, "true"], capture_output=True, timeout=120, check=False).returncode:
         pytest.skip("The kernel allows no network namespace here.")
     program = "from sea_devcluster import loopback; print(loopback.error())"
     command = [*inside, sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "unreachable" in done.stdout
 
 

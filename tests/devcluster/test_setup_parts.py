@@ -253,5 +253,7 @@ def test_make_sets_up_what_the_demos_cluster_needs(cluster: str, packages_only: 
 def test_make_setup_alone_asks_for_no_memory() -> None:
     """Its packages are of use on a small machine too."""
     command = ["make", "-n", "setup"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     assert "--memory-gib" not in done.stdout

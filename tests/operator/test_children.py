@@ -148,6 +148,12 @@ def test_probes_look_where_the_programs_listen(build):
         assert (container["startupProbe"]["failureThreshold"]) == 300
 
 
+def test_an_engine_of_a_large_model_has_an_hour_to_load_it(build):
+    """At 1 GB/s the 470 GB of a 235B model alone take eight minutes."""
+    probe = containers(build(rollout={"gpusPerPod": 8}), "rollout")["engine"]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 3600
+
+
 def test_no_pod_has_privileges_or_a_token(build):
     for role in ("coordinator", "trainer", "rollout", "user"):
         spec = pod(build(), role)["spec"]

@@ -3,7 +3,7 @@
 import dataclasses
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Restarts
+from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator.decide import decide
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.status import compute
@@ -175,3 +175,27 @@ def test_stages_appended_to_a_complete_job_run(make):
     assert plan.course.outcome is Outcome.RUNNING
     assert plan.course.stage_index == 3
     assert plan.course.replicas[Role.TRAINER] == 2
+
+
+def test_another_size_of_the_trainer_begins_one_generation(make):
+    """Pods that join a running one would wait for ever: its world is fixed."""
+    before = make.observed()
+    status = compute(before, decide(before, make.context()), None, make.now)
+    more = make.spec(trainer={"replicas": 4, "gpusPerPod": 0})
+    world = make.observed(make.job(spec=more, status=status, generation=2))
+    plan = decide(world, make.context())
+    assert plan.course.generation == 2
+    assert plan.course.restarts == Restarts()
+    status = compute(world, plan, None, make.now)
+    again = make.observed(make.job(spec=more, status=status, generation=2))
+    assert decide(again, make.context()).course.generation == 2
+
+
+def test_a_drain_is_not_cut_off_by_another_size(make):
+    roles = Roles(trainer=RoleStatus(desired=2, ready=2))
+    spec = make.spec(suspend=True, trainer={"replicas": 1, "gpusPerPod": 0})
+    job = make.job(spec=spec, status=make.status(roles=roles), generation=2)
+    observed = make.observed(job, children=make.children(make.job()))
+    plan = decide(observed, make.context())
+    assert plan.course.suspension is Suspension.DRAINING
+    assert plan.course.generation == 1

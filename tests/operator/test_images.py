@@ -5,17 +5,19 @@ import re
 import tomllib
 
 import pytest
+import yaml
 
 from sea_operator.children.desired import full_size, objects
-from sea_operator.settings import Images
+from sea_operator.settings import Images, images
 
 ROLES = ("operator", "coordinator", "trainer", "rollout")
 TOOLS = {
     "operator": set(),
     # Functions that a model or a row brings run under bubblewrap.
     "coordinator": {"bubblewrap"},
-    # Triton raises "Failed to find C compiler" at the first kernel without one.
-    "trainer": {"g++"},
+    # Triton raises "Failed to find C compiler" at the first kernel without one; NCCL loads the other
+    # two by name, and is slow without them.
+    "trainer": {"g++", "ibverbs-providers", "libibverbs1"},
     "rollout": {"bubblewrap", "g++"},
 }
 
@@ -73,3 +75,11 @@ def test_every_program_that_a_pod_starts_is_a_module(make):
             python, option, module = container["command"]
             assert (python, option) == ("python", "-m")
             assert importlib.util.find_spec(module) is not None
+
+
+def test_images_that_nobody_names_are_those_of_the_manifests(root):
+    documents = yaml.safe_load_all((root / "deploy" / "operator.yaml").read_text())
+    (deployment,) = [one for one in documents if one["kind"] == "Deployment"]
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    told = {one["name"]: one["value"] for one in container["env"] if "value" in one}
+    assert images({}) == images(told)

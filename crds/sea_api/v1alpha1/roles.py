@@ -180,7 +180,7 @@ class UserModel(ApiModel):
     url: HttpUrl | None = None
     """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """Model name to ask the `External` engine for."""
+    """Model name to ask the `External` engine for; by default `model.name` of the job."""
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine."""
     temperature: Number = Field(default=0.0, ge=0, le=10)

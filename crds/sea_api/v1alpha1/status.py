@@ -193,7 +193,7 @@ class Status(ApiModel):
     """Restarts since the job began."""
     last_failure: Failure | None = None
     """What last broke."""
-    run_url: str | None = Field(default=None, max_length=1024)
+    run_url: str | None = Field(default=None, max_length=1280)
     """Where this run keeps its objects."""
     start_time: Timestamp | None = None
     """When the operator first acted on the job."""

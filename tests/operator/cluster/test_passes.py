@@ -4,7 +4,7 @@ import functools
 
 import pytest
 
-from sea_operator.kube.errors import ConflictError
+from sea_operator.kube.errors import ConflictError, RejectedError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
@@ -65,8 +65,15 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         "nodeSelector": {"pool": ""},
     }
     await world.create_job(
-        trainer={"template": template},
+        trainer={"template": template, "gpusPerPod": 8},
+        rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
         coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
+        scheduling={
+            "queueName": "team",
+            "topology": "rail",
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],
+        },
     )
     await reconcile(world)
     await until(world.judged)
@@ -284,6 +291,21 @@ async def test_more_rollouts_join_without_a_restart(world, reconcile):
     assert (await world.status())["generation"] == 1
 
 
+async def test_more_trainer_pods_begin_a_generation_of_the_new_size(world, reconcile):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    await world.edit(trainer={"replicas": 4})
+    await reconcile(world)
+    assert (await world.sizes())["j-trainer"] == 4
+    coordinator = world.coordinators["j"]
+    assert coordinator.wishes[-1].generation == 2
+    await world.run_pods(count=7)
+    await reconcile(world)
+    assert coordinator.wishes[-1].generation == 2
+    assert (await world.status())["restarts"]["counted"] == 0
+
+
 async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
     await world.create_secret()
     await world.create_job()
@@ -434,11 +456,17 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
     full = {**body, "spec": {"hard": {"secrets": "1"}}}
     await world.client.create(quota, world.namespace, full)
 
-    async def counted():
-        live = await world.client.get(quota, world.namespace, "full")
-        return live.get("status", {}).get("used", {}).get("secrets") == "1"
+    async def enforced():
+        """The quota's admission has heard of it and of what is used: a moment after both."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}}
+        path, content = SECRET.path(world.namespace), "application/json"
+        try:
+            await world.client._call("POST", path, [("dryRun", "All")], secret, content)
+        except RejectedError as error:
+            return "exceeded quota: full" in str(error)
+        return False
 
-    await until(counted)
+    await until(enforced)
     await world.create_job()
     assert await reconcile(world) == SOON
     stalled = await world.condition("Stalled")
