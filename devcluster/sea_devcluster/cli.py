@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 
-from sea_devcluster import interrupts, machine, preflight, records, status
+from sea_devcluster import interrupts, logfiles, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
 from sea_devcluster.errors import DevclusterError, refused_by_system
@@ -89,6 +90,9 @@ def _up(arguments: argparse.Namespace) -> int:
     )
     cluster = _cluster(arguments, Options(nodes=arguments.nodes, capacity=capacity))
     record = cluster.record
+    asked = (arguments.cpu, arguments.memory, arguments.gpus) != (None, None, None)
+    if record and asked and record.capacity != capacity:
+        _say(f"Devcluster {cluster.name} is there already: its nodes keep the size that they have.")
     more = max(0, arguments.nodes - (record.nodes if record else 1))
     needs = Needs(
         memory_gib=Needs.memory_gib + NODE_GIB * more, ports=tuple(cluster.silent_ports())
@@ -96,12 +100,14 @@ def _up(arguments: argparse.Namespace) -> int:
     preflight.require(needs, cluster.folder)
     find_binaries(_say)
     cluster.up()
-    _print(_next_steps(cluster))
+    _print(_next_steps(cluster, arguments.state_dir))
     return 0
 
 
-def _next_steps(cluster: DevCluster) -> str:
+def _next_steps(cluster: DevCluster, state_dir: Path | None) -> str:
     name = "" if cluster.name == DEFAULT_NAME else f" --name {cluster.name}"
+    if state_dir is not None:
+        name += f" --state-dir {quote(str(state_dir))}"
     return "\n".join(
         [
             f"Devcluster {cluster.name} runs. Kubeconfig: {cluster.kubeconfig}",
@@ -158,8 +164,16 @@ def _logs(arguments: argparse.Namespace) -> int:
             f"{', '.join(logs) or 'none, since it does not run'}."
         )
     path = logs[arguments.component]
-    command = ["tail", "-n", str(arguments.lines), *(["-F"] if arguments.follow else []), str(path)]
+    text, size = logfiles.last_lines(path, arguments.lines)
+    try:
+        print(text, end="", flush=True)  # noqa: T201  a command's answer
+    except BrokenPipeError:  # `logs ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if not arguments.follow:
+        return 0
     # Without a time-out: following ends with Ctrl-C.
+    command = ["tail", "-c", f"+{size + 1}", "-F", str(path)]
     return subprocess.run(command, check=False).returncode
 
 

@@ -29,7 +29,7 @@ from sea_devcluster.nodes import Node, NodeSpec, grant_rights
 from sea_devcluster.paths import private_folder
 from sea_devcluster.records import Capacity, ClusterRecord
 from sea_devcluster.s3 import S3Server
-from sea_devcluster.shutdown import answering, delete_pods, unmount_below
+from sea_devcluster.shutdown import GRACE_LIMIT_SECONDS, answering, delete_pods, unmount_below
 from sea_devcluster.subnets import Subnet
 
 log = logging.getLogger(__name__)
@@ -192,10 +192,12 @@ class DevCluster:
 
     def _start(self) -> None:
         plane, s3 = self.plane, self.s3
+        log.info("Starting the control plane and S3 (logs: %s) ...", self.folder / "logs")
         s3.launch()
         plane.start()
         grant_rights(plane.api)
         nodes = self.nodes
+        log.info("Starting %d %s ...", len(nodes), "node" if len(nodes) == 1 else "nodes")
         for node in nodes:
             node.launch()
         s3.start()
@@ -224,7 +226,9 @@ class DevCluster:
             running[name].stop()
         nodes = self.nodes
         if any(node.daemon.alive() for node in nodes) and (api := answering(plane)):
+            log.info("Ending the pods, which may take %d s ...", GRACE_LIMIT_SECONDS)
             delete_pods(api)
+        log.info("Stopping nodes, S3 and control plane ...")
         for node in nodes:
             node.stop()
         self.s3.stop()

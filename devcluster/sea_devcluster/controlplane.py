@@ -219,7 +219,7 @@ class ControlPlane:
                 check=lambda: self._require_alive_up_to(name),
             )
         except StartError as error:
-            raise StartError(f"{error}\n{daemon.tail()}") from None
+            raise StartError(daemon.with_tail(str(error))) from None
         log.debug("%s was ready after %.1f s.", name, seconds)
 
     def _require_alive_up_to(self, name: str) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sea_devcluster import recordfiles
+from sea_devcluster import logfiles, recordfiles
 from sea_devcluster.errors import StartError
 from sea_devcluster.interrupts import postponed
 from sea_devcluster.paths import write_private
@@ -82,6 +82,7 @@ class Daemon:
         """
         for folder in (self.log_file.parent, self._record_file.parent, command.cwd):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        logfiles.shorten(self.log_file)
         with postponed():  # a process without its record is one that no `down` finds
             with self.log_file.open("ab") as output:
                 child = subprocess.Popen(
@@ -126,10 +127,14 @@ class Daemon:
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log, for error messages."""
         try:
-            text = self.log_file.read_text(errors="replace")
+            return logfiles.last_lines(self.log_file, lines)[0].rstrip("\n")
         except FileNotFoundError:
             return "(no log)"
-        return "\n".join(text.splitlines()[-lines:])
+
+    def with_tail(self, sentence: str) -> str:
+        """A sentence about it with the end of its log, where that is not in it already."""
+        tail = self.tail()
+        return sentence if sentence.endswith(tail) else f"{sentence}\n{tail}"
 
     def require_alive(self) -> None:
         """Raises:

@@ -84,7 +84,7 @@ class Node:
                 check=self._require_alive,
             )
         except StartError as error:
-            raise StartError(f"{error}\n{self.daemon.tail()}") from None
+            raise StartError(self.daemon.with_tail(str(error))) from None
 
     def _require_alive(self) -> None:
         """No node becomes Ready at an API server that has ended."""
@@ -118,6 +118,8 @@ class Node:
             "require_client_certificate": True,
             "resources": spec.capacity.resources(),
             "memory_root": str(spec.memory_root),
+            # One process cuts them; the first node is always there.
+            "component_logs": str(self.daemon.log_file.parent) if spec.number == 1 else None,
         }
 
 

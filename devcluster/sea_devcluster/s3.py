@@ -224,7 +224,7 @@ class S3Server:
                 check=self.daemon.require_alive,
             )
         except StartError as error:
-            raise StartError(f"{error}\n{self.daemon.tail()}") from None
+            raise StartError(self.daemon.with_tail(str(error))) from None
 
     def answers(self) -> bool:
         """Whether an authenticated request succeeds and stored objects can be read."""

@@ -15,6 +15,8 @@ from sea_devcluster.components import API_SERVER, COMPONENTS, ETCD
 from sea_devcluster.daemons import Daemon
 from sea_devcluster.errors import RecordError
 from sea_devcluster.processes import ProcessId, end_family
+from sea_devcluster.s3 import S3Server
+from sea_devcluster.seaweedfs_sockets import remove_sockets
 
 GRACE_SECONDS = 10.0
 _PROGRAMS = frozenset({*COMPONENTS, "weed"})
@@ -22,11 +24,13 @@ _AGENT = "sea_devcluster.node"
 
 
 def stop_found(folder: Path) -> None:
-    """Stops every daemon whose own record can be read, and frees the nodes' memory."""
+    """Stops every daemon whose own record can be read; frees the nodes' memory, removes sockets."""
     names = [path.stem for path in (folder / "run").glob("*.json")]
     for name in sorted(names, key=_stop_rank):
         with suppress(RecordError):  # it is found by its folder, in `end_strays`
             Daemon(folder, name).stop(GRACE_SECONDS)
+    with suppress(RecordError, FileNotFoundError):
+        remove_sockets(S3Server(folder).settings.ports)
     subnet = subnets.claimed(folder)
     if subnet is not None:
         pattern = machine.memory_root(subnet, "*")

@@ -1,10 +1,12 @@
 """Sizes that no cluster can have: refused with a sentence before anything is started."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
-from sea_devcluster import bounds, cli
+from sea_devcluster import bounds, cli, records
 from sea_devcluster.errors import DevclusterError
 from sea_devcluster.records import Capacity
 
@@ -70,3 +72,37 @@ def test_a_name_that_would_break_paths_is_refused() -> None:
     """The same check that a cluster makes."""
     with pytest.raises(DevclusterError, match="lower-case"):
         bounds.require_name("a/b")
+
+
+def test_what_to_type_next_reaches_the_same_cluster(tmp_path: Path) -> None:
+    """Without --state-dir the commands spoke of another one."""
+    cluster: Any = SimpleNamespace(
+        name="a",
+        folder=tmp_path / "a",
+        kubeconfig=tmp_path / "a" / "kubeconfig",
+        s3=SimpleNamespace(endpoint="http://127.60.0.2:1"),
+        plane=SimpleNamespace(kubectl=tmp_path / "bin" / "kubectl"),
+    )
+    down = cli._next_steps(cluster, tmp_path).splitlines()[-1]
+    arguments = down.split("-m sea_devcluster ")[1].split()
+    parsed = cli.parser().parse_args(arguments)
+    assert (parsed.name, parsed.state_dir) == ("a", tmp_path)
+
+
+def test_a_size_for_a_cluster_that_has_one_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was ignored in silence."""
+
+    def stop_here(*_: object) -> None:
+        raise DevclusterError("so far")
+
+    monkeypatch.setattr("sea_devcluster.preflight.require", stop_here)
+    folder = tmp_path / "a"
+    folder.mkdir()
+    records.save(folder, records.ClusterRecord("a", 250, 1, "/clone", Capacity("2", "1Gi")))
+    where = ("--name", "a", "--state-dir", str(tmp_path))
+    assert cli.main(["up", *where, "--cpu", "8"]) == 1
+    assert "its nodes keep the size" in capsys.readouterr().err
+    assert cli.main(["up", *where]) == 1
+    assert "keep the size" not in capsys.readouterr().err

@@ -1,6 +1,7 @@
 """Files that a power cut or a full disk left empty: sentences, and a `down` that cleans up."""
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from sea_devcluster.cluster import DevCluster
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import RecordError
 from sea_devcluster.processes import ProcessId
+from sea_devcluster.seaweedfs_sockets import remove_sockets, socket_files
 
 BROKEN = ["", '{"name": "x"', "[]", '{"name": "x"}', "null"]
 SLEEP = "import time; time.sleep(600)"
@@ -62,6 +64,12 @@ def test_down_ends_what_runs_whichever_record_is_broken(
     records.save(folder, records.ClusterRecord("cut", second, 1, "/clone", capacity))
     memory = machine.memory_root(second, 1)
     memory.mkdir()
+    port = 100_000 + os.getpid()  # no real server's
+    settings = {"access_key": "a", "secret_key": "b", "ports": [port]}
+    (folder / "s3.json").write_text(json.dumps(settings))
+    sockets = socket_files([port])
+    for path in sockets:
+        path.touch()
     processes = [_daemon(folder, name) for name in ("etcd", "weed", "kube-apiserver")]
     (folder / broken).write_text("")
     try:
@@ -71,7 +79,10 @@ def test_down_ends_what_runs_whichever_record_is_broken(
         assert not folder.exists()
         assert not memory.exists()
         assert subnets.claimed(folder) is None
+        left = [path for path in sockets if path.exists()]
+        assert left == (sockets if broken == "s3.json" else [])  # nobody knows its ports any more
     finally:
+        remove_sockets([port])
         for process in processes:
             process.send(signal.SIGKILL)
 

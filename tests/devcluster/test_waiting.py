@@ -55,3 +55,15 @@ def test_a_component_is_not_waited_for_when_one_that_it_needs_has_ended(tmp_path
     with pytest.raises(StartError, match="etcd ended while starting"):
         plane.start()
     assert not any(daemon.alive() for daemon in plane.daemons.values())
+
+
+def test_the_end_of_the_log_is_told_once(tmp_path: Path) -> None:
+    """Fifteen lines twice hide the sentence."""
+    binaries = tmp_path / "bin"
+    binaries.mkdir()
+    (binaries / "etcd").write_text(f"#!{sys.executable}\nraise SystemExit('no quorum today')")
+    (binaries / "etcd").chmod(0o755)
+    plane = ControlPlane(tmp_path / "plane", components=("etcd",), binaries=binaries)
+    with pytest.raises(StartError) as told:
+        plane.start()
+    assert str(told.value).count("no quorum today") == 1

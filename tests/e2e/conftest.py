@@ -80,9 +80,10 @@ class E2E:
         return _patient(job_reader(self.target.kubeconfig, namespace, name))
 
     def delete(self, manifest: dict[str, Any]) -> None:
-        self.kubectl.run(
-            "delete", "seajob", manifest["metadata"]["name"], "-n", demo_job.namespace(manifest)
-        )
+        """Waits until it is gone."""
+        named = ("seajob", manifest["metadata"]["name"], "-n", demo_job.namespace(manifest))
+        self.kubectl.run("delete", *named, "--wait=false")
+        _wait_for("its deletion", lambda: not self.kubectl.run("get", *named, "--ignore-not-found"))
 
     def objects(self, status: dict[str, Any]) -> RunObjects:
         return RunObjects(status["runUrl"], self.target.server)

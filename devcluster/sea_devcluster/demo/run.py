@@ -30,7 +30,8 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
     data = options.data or options.out / "data"
     if "data" in manifest["spec"]:
         with step(console, "Making and uploading dialogues, tasks and databases"):
-            job.upload(options.data or make_data(manifest, data), manifest, target.server)
+            folder = options.data or make_data(manifest, data)
+            job.upload(folder, manifest, target.server, console.print)
     else:
         job.ensure_bucket(manifest, target.server)  # a Synthesis stage makes the data
     with step(console, f"Applying {options.job.name}"):

@@ -113,6 +113,7 @@ def python(code: str) -> "subprocess.CompletedProcess[str]":
     )
 
 
+@pytest.mark.component
 def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
     code = (
         "import builtins, sys\n"
@@ -128,6 +129,7 @@ def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
     assert (ended.returncode, ended.stderr) == (130, "\nsea: interrupted.\n")
 
 
+@pytest.mark.component
 def test_no_heavy_library_is_imported() -> None:
     code = (
         "import sys, sea_workloads.cli.app, sea_workloads.users.model,"

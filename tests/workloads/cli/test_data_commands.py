@@ -84,6 +84,21 @@ def test_a_check_can_be_told_that_there_is_a_judge(
     assert "no problem found" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("indent", [None, 1])
+def test_a_list_of_tasks_is_no_file_of_rows(
+    tmp_path: Path, indent: int | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """tau2-bench's tasks.json: one hint, not an error a line."""
+    file = tmp_path / "tasks.json"
+    file.write_text(json.dumps([{"id": "1"}, {"id": "2"}], indent=indent))
+    assert main(["data", "check", str(file)]) == 1
+    out = capsys.readouterr().out.splitlines()
+    assert out[0].startswith(f"{file}: is one JSON list, not one object a line.")
+    assert "`sea data replay --domain" in out[0]
+    assert "`sea data tau2`" in out[0]
+    assert out[-1] == "1 bad rows"
+
+
 @pytest.mark.parametrize("command", ["check", "stats"])
 def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
@@ -101,6 +116,11 @@ def test_help_has_examples(command: str, capsys: pytest.CaptureFixture[str]) -> 
         (["data", "check", "s3:///x"], "is not an S3 address"),
         (["data", "stats", "FILE", "--tokenizer", "nowhere"], "nowhere holds no tokenizer.json"),
         (["data", "stats", "FILE", "--tokenizer", "BROKEN"], "tokenizer.json can't be read"),
+        (["model", "tiny", "--out", "NEW"], "no usable dialogue to fit the tokenizer to"),
+        (
+            ["model", "tiny", "--out", "NEW", "--data", "EMPTY"],
+            "empty.jsonl: there is no usable",
+        ),
     ],
 )
 def test_errors_are_sentences(
@@ -112,8 +132,11 @@ def test_errors_are_sentences(
 ) -> None:
     (tmp_path / "tokenizer.json").write_text("{")
     places = {"FILE": str(data / "sft.jsonl"), "BROKEN": str(tmp_path)}
+    places |= {"EMPTY": str(tmp_path / "empty.jsonl"), "NEW": str(tmp_path / "new")}
+    (tmp_path / "empty.jsonl").write_text("\n")
     assert main([places.get(argument, argument) for argument in arguments]) == 1
     assert sentence in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 class Terminal(io.StringIO):

@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from sea_testing.coordinator import inprocess as kit
-from sea_workloads.coordinator.gate import capacity
+from sea_workloads.coordinator import rollouts, training, weights
+from sea_workloads.coordinator.core import Coordinator
+from sea_workloads.coordinator.gate import capacity, may_generate
 from sea_workloads.coordinator.ledger import registry
+from sea_workloads.wire.rollouts import LeaseRequest, Trajectory
 
 BASE = {
     "max_concurrent": 100,
@@ -78,3 +82,54 @@ def test_versions_of_a_lost_future_do_not_widen_the_bound(tmp_path: Path) -> Non
         core.db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0)")
         registry.add_anchor(core.db, kit.version(4, anchor=True), 1.0)
     assert core.publish_progress() == 1
+
+
+@pytest.mark.parametrize(
+    ("accepted", "running", "served", "allowed"),
+    [
+        (12, 4, 2, True),
+        (12, 8, 2, False),
+        (12, 8, 3, True),
+        (12, 8, 4, True),
+        (40, 9, 3, True),
+        (0, 0, -1, True),
+    ],
+)
+def test_an_engine_that_lags_takes_what_its_own_version_allows(
+    accepted: int, running: int, served: int, allowed: bool
+) -> None:
+    """Version 3 is the newest, eta 1. One that doesn't lag always may: else nobody would go on."""
+    found = may_generate(
+        accepted=accepted, running=running, served=served, version=3, staleness=1, batch=4
+    )
+    assert found is allowed
+
+
+def take_all(core: Coordinator, adopted: int) -> int:
+    """An engine at `adopted` leases and ends all that it may, in order; how many episodes."""
+    core.members.heard(kit.beat("rollout-0", "rollout", "life", adopted=adopted))
+    done = 0
+    request = LeaseRequest(pod="rollout-0", incarnation="life", want=100)
+    while found := rollouts.lease(core, request):
+        for lease in found.leases:
+            made = kit.result(lease, "rollout-0", "life", float(lease.sample))
+            own = Trajectory.pack([5, 6], [0, 1], [0.0, -0.5], [-1, adopted])
+            assert rollouts.result(core, msgspec.structs.replace(made, trajectory=own))
+            done += 1
+    return done
+
+
+@pytest.mark.parametrize("staleness", [0, 1, 2, 3])
+def test_no_batch_is_staler_than_allowed_however_engines_lag(
+    tmp_path: Path, staleness: int
+) -> None:
+    """Its engine is always as far behind as readiness lets it, and only catches up when idle."""
+    spec = kit.spec(steps=12, maxStaleness=staleness, maxConcurrentGroups=100)
+    core = kit.coordinator(tmp_path, kit.desired(spec), kit.Clock())
+    for step in range(1, 13):
+        take_all(core, core.required("policy"))
+        while training.batch(core, "rl", step, 1) is None:
+            assert take_all(core, step - 1), "a trainer that waits for ever"
+        weights.publish(core, kit.version(step))
+    found = [row[0] for row in core.ledger.rows("SELECT staleness FROM batches ORDER BY step")]
+    assert max(found) <= staleness, found

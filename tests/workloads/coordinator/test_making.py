@@ -3,6 +3,8 @@
 import asyncio
 import sys
 
+import pytest
+
 from sea_testing.waiting import HANG_S
 from sea_workloads.coordinator.making import Making
 
@@ -16,6 +18,7 @@ raise SystemExit(2)
 """
 
 
+@pytest.mark.component
 async def test_it_is_read_to_its_end() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SAYS, stdout=asyncio.subprocess.PIPE

@@ -99,6 +99,7 @@ def test_leaving(
     assert "there is no verdict" in capsys.readouterr().out
 
 
+@pytest.mark.component
 def test_ctrl_c_leaves_at_the_prompt(shop_data: Path) -> None:
     # Who runs the tests in the background of a shell hands down an ignored SIGINT.
     code = (
@@ -117,6 +118,7 @@ def test_ctrl_c_leaves_at_the_prompt(shop_data: Path) -> None:
     assert (playing.returncode, error) == (130, b"\nsea: interrupted.\n")
 
 
+@pytest.mark.component
 def test_a_functions_share_and_reason_are_shown(
     shop_data: Path, typed: Type, capsys: pytest.CaptureFixture[str]
 ) -> None:

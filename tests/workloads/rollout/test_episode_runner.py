@@ -137,6 +137,7 @@ async def test_a_user_that_hangs_up_first_is_a_complete_episode(
     assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
 
 
+@pytest.mark.component
 @pytest.mark.parametrize(("mebibytes", "reward"), [(64, 0.0), (512, 1.0)])
 async def test_the_leases_limits_hold_for_the_rows_function(
     run: Any, mebibytes: int, reward: float
@@ -172,6 +173,7 @@ async def test_a_million_characters_of_a_user_fill_the_context(run: Any) -> None
     assert (result.stop, result.reward, result.error) == ("ContextFull", 0.0, "")
 
 
+@pytest.mark.component
 async def test_a_function_gives_reward_and_reason(run: Any) -> None:
     source = "def verify(episode): return 0.5, 'half of it'"
     result = await run("Yes?", STOPS_SECOND, task={**TASK, "verification_function": source})

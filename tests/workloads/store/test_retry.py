@@ -20,6 +20,7 @@ from sea_workloads.store.errors import (
     StoreUnavailableError,
 )
 from sea_workloads.store.retry import Patience
+from sea_workloads.store.translate import translate
 
 
 class Time:
@@ -100,3 +101,24 @@ def test_what_waiting_does_not_mend_is_told_at_once(
     with pytest.raises(kind, match="PUT y"):
         Time().patience(60.0).call("PUT y", attempt)
     assert calls == [0]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "told"),
+    [
+        ("GET s3://b/k", "AccessDenied", "or no such object: without s3:ListBucket on the bucket"),
+        ("HEAD s3://b/k", "403", "need s3:GetObject on the object and s3:ListBucket on the bucket"),
+        ("LIST s3://b/p/", "AccessDenied", "need s3:ListBucket on the bucket"),
+        ("PUT s3://b/k (conditional)", "AccessDenied", "need s3:PutObject and"),
+        ("DELETE s3://b/k", "AccessDenied", "need s3:DeleteObject on the object"),
+        ("HEAD s3://b/k", "InvalidAccessKeyId", "doesn't accept the keys"),
+        ("GET s3://b/k", "SignatureDoesNotMatch", "doesn't accept the keys"),
+    ],
+)
+def test_a_403_says_which_rights_it_takes(call: str, code: str, told: str) -> None:
+    """S3 answers it for a missing object too, where the keys may not list the bucket."""
+    error = translate(refusal(403, code), call)
+    assert isinstance(error, AccessDeniedError)
+    assert str(error).startswith(f"{call}: ")
+    assert told in str(error)
+    assert "credentialsSecret" in str(error)

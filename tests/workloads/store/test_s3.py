@@ -114,7 +114,7 @@ def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.Mon
         store.get("s3://no-such-bucket/x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(AccessDeniedError, match="credentialsSecret"):
-        ObjectStore(patience=1.0).get(f"{ROOT}/x")
+        ObjectStore(patience=HANG_S).get(f"{ROOT}/x")
 
 
 def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:

@@ -54,6 +54,7 @@ def events(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines]
 
 
+@pytest.mark.component
 @pytest.mark.parametrize(
     ("fault", "said"),
     [
@@ -88,6 +89,7 @@ async def test_an_item_without_an_answer_is_counted_and_the_run_goes_on(
     assert report.as_dict(state)["plans"][1]["withoutAnswer"] == poisoned.items
 
 
+@pytest.mark.component
 async def test_an_endpoint_that_goes_down_in_the_middle_ends_the_run_and_costs_no_item(
     retail: Team, tmp_path: Path
 ) -> None:
@@ -110,6 +112,7 @@ async def test_an_endpoint_that_goes_down_in_the_middle_ends_the_run_and_costs_n
     assert events(tmp_path)[: len(before)] == before
 
 
+@pytest.mark.component
 @pytest.mark.parametrize("fault", [hangs, breaks, babbles, refuses])
 async def test_an_endpoint_that_never_answers_ends_the_run_with_a_sentence(
     retail: Team, tmp_path: Path, fault: Callable[[], Awaitable[web.Response]]
@@ -123,6 +126,7 @@ async def test_an_endpoint_that_never_answers_ends_the_run_with_a_sentence(
         await retail.make(tmp_path, timeout_s=timeout_s, attempts=2)
 
 
+@pytest.mark.component
 async def test_workers_that_talk_nonsense_for_ever_end_the_run(
     retail: Team, tmp_path: Path
 ) -> None:
@@ -145,6 +149,7 @@ async def test_workers_that_talk_nonsense_for_ever_end_the_run(
     }
 
 
+@pytest.mark.component
 async def test_half_a_character_costs_the_dialogue(retail: Team, tmp_path: Path) -> None:
     """JSON's escapes can spell what UTF-8 can't: such a dialogue could not be written."""
     agents = retail.world.system_prompt
@@ -164,6 +169,7 @@ async def test_half_a_character_costs_the_dialogue(retail: Team, tmp_path: Path)
     assert tally.blamed["trajectory"] == 1
 
 
+@pytest.mark.component
 async def test_a_planner_that_repeats_itself_is_asked_a_few_times_only(
     retail: Team, tmp_path: Path
 ) -> None:
@@ -174,6 +180,7 @@ async def test_a_planner_that_repeats_itself_is_asked_a_few_times_only(
     assert 4 <= retail.model.asked[planner.PLANNER] <= 6
 
 
+@pytest.mark.component
 def test_the_command_says_what_is_wrong(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], nobody: int
 ) -> None:

@@ -4,6 +4,8 @@ import asyncio
 import os
 from pathlib import Path
 
+import pytest
+
 from sea_testing.waiting import HANG_S
 from sea_workloads.trainer.child import Child
 
@@ -14,6 +16,7 @@ sys.stderr.write("\\nat last\\n\\n")
 """
 
 
+@pytest.mark.component
 async def test_a_line_without_an_end_does_not_block_the_process(tmp_path: Path) -> None:
     """A progress bar is one: nobody reading on would fill the pipe, and look like a hang."""
     (tmp_path / "loud.py").write_text(LOUD)

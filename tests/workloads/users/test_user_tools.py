@@ -103,6 +103,7 @@ async def test_an_endpoints_calls_become_the_users_turn() -> None:
         (called("toggle_data", '{"n": "\\ud83d"}'), "half of a surrogate pair"),
         ({"content": "", "tool_calls": ["x"]}, "without a name"),
         ({"content": "", "tool_calls": "x"}, "no list"),
+        ({"content": "", "tool_calls": [called("f", "{}")] * 65}, "65 tool calls at once"),
         ({"content": " "}, "empty message"),
     ],
 )

@@ -17,7 +17,7 @@ from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged
 DATABASE = Database({"orders": {"A": {"total": 1}, "B": {"total": 2}}}, {"phone": {"on": True}})
 LIMITS = FunctionLimits(cpu_s=1, wall_s=HANG_S, memory_bytes=256 * 1024 * 1024)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
 
 class Judge:
@@ -140,7 +140,6 @@ SLOW = frozenset({"a loop deaf to signals", "bottomless recursion", "recursion i
 """Ended by limits that don't depend on the walls."""
 
 
-@pytest.mark.component
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_function_costs_the_episode(judged: Judge, name: str) -> None:
     if name in SLOW and judged.walls is Walls.FILTER:

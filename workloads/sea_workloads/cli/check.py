@@ -2,9 +2,11 @@
 
 import argparse
 import json
+import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,13 @@ _EXAMPLE = """\
 sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
   sea data check rl_merge.jsonl --databases .          # also runs every expected action
   sea data check s3://bucket/tau2/sft_merge.jsonl.gz --json"""
+
+_LIST_BEGINS = re.compile(rb"(\xef\xbb\xbf)?\s*\[\s*(\{|$)")
+_LIST = (
+    "is one JSON list, not one object a line. If it is a tasks.json of tau2-bench, `sea data "
+    "replay --domain NAME --data FOLDER` runs its expected actions and `sea data tau2` makes task "
+    "files of it (FOLDER also holds db.*)"
+)
 
 
 @dataclass(frozen=True)
@@ -94,8 +103,12 @@ def _add(report: dict[str, Any], finding: Finding, file: str, *, quiet: bool) ->
 
 def findings(file: str, inspector: Inspector, advance: Advance) -> Iterator[Finding]:
     """One per row, in order. Raises DataFileError where the file can't be read to its end."""
-    read = source.lines(file, store_for(file), advance)
-    for number, row in lines.objects(read, file):
+    read = iter(source.lines(file, store_for(file), advance))
+    first = list(islice(read, 1))
+    if any(_LIST_BEGINS.match(line) for line in first):
+        yield Finding(0, RowError("", _LIST, file), [])
+        return
+    for number, row in lines.objects(chain(first, read), file):
         try:
             if isinstance(row, RowError):
                 raise row

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sea_workloads.cli.common import Commands, command, local, say, store_for
 from sea_workloads.data import sft, source
+from sea_workloads.data.errors import DataFileError
 from sea_workloads.model import corpus, tiny
 
 
@@ -25,6 +26,12 @@ def add(commands: Commands) -> None:
 
 def run(given: argparse.Namespace) -> int:
     loaded = sft.load((file, source.lines(file, store_for(file))) for file in given.data)
+    if not loaded.dialogues:
+        raise DataFileError(
+            " ".join(given.data) or "--data",
+            "there is no usable dialogue to fit the tokenizer to. Name dialogue files "
+            "(`sea data shop` makes some); `sea data check FILE` tells what is wrong with a row.",
+        )
     policies = [path.read_text(encoding="utf-8") for path in given.policy]
     texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)
     tiny.build(texts, given.out, given.context_length, given.seed)

@@ -31,3 +31,14 @@ def capacity(
     by_concurrency = max_concurrent - running
     batches = min(staleness + version + 1, steps)
     return max(0, min(by_concurrency, batches * batch - (accepted + running)))
+
+
+def may_generate(
+    *, accepted: int, running: int, served: int, version: int, staleness: int, batch: int
+) -> bool:
+    """Whether an engine that serves `served` (counted as `version` is) may take episodes.
+
+    `capacity` counts from the newest version. What an engine that lags behind it generates is older
+    by as much, so the newest groups may be too many for it already; once it has caught up, never.
+    """
+    return served >= version or accepted + running <= (staleness + served + 1) * batch

@@ -20,16 +20,38 @@ def lease(core: Coordinator, request: LeaseRequest) -> Leases | None:
     stage = core.running_stage
     if stage is None or request.want < 1 or core.desired.drain or not _may_lease(core, request):
         return None
+    served = _served(core, request)
+    if stage.type == StageType.RL and not _fresh_enough(core, stage, served):
+        return None
     rows = leases.take(
         core.ledger,
         request,
         stage=stage.name,
         epoch=core.epoch,
         now=core.wall(),
-        refill=lambda: _refill(core, stage),
+        refill=lambda: _refill(core, stage, served),
     )
     found: list[Lease] = [leases.message(row, _sampling(core, stage)) for row in rows]
     return Leases(leases=found) if found else None
+
+
+def _served(core: Coordinator, request: LeaseRequest) -> int:
+    """Version of the worker's engine, counted from the one that the stage began with."""
+    beat = core.members.get(request.pod)
+    adopted = (beat.adopted if beat else None) or 0
+    return adopted - program.first_version(core.desired.spec, core.desired.stage_index)
+
+
+def _fresh_enough(core: Coordinator, stage: Stage, served: int) -> bool:
+    block = program.rl_block(stage)
+    return gate.may_generate(
+        accepted=groups.accepted(core.ledger, stage.name),
+        running=groups.running(core.ledger, stage.name),
+        served=served,
+        version=core.publish_progress(),
+        staleness=block.max_staleness,
+        batch=block.prompts_per_step,
+    )
 
 
 def _may_lease(core: Coordinator, request: LeaseRequest) -> bool:
@@ -47,25 +69,25 @@ def _may_lease(core: Coordinator, request: LeaseRequest) -> bool:
     return bool(core.members.user_addresses(core.required(program.USER)))
 
 
-def capacity(core: Coordinator, stage: Stage) -> int:
-    """Groups that the staleness gate lets start now."""
+def capacity(core: Coordinator, stage: Stage, served: int) -> int:
+    """Groups that the staleness gate lets start now on an engine that serves `served`."""
     block = program.rl_block(stage)
     return gate.capacity(
         max_concurrent=block.max_concurrent_groups,
         running=groups.running(core.ledger, stage.name),
         accepted=groups.accepted(core.ledger, stage.name),
-        version=core.publish_progress(),
+        version=min(core.publish_progress(), served),
         staleness=block.max_staleness,
         batch=block.prompts_per_step,
         steps=block.steps,
     )
 
 
-def _refill(core: Coordinator, stage: Stage) -> bool:
+def _refill(core: Coordinator, stage: Stage, served: int) -> bool:
     """Issues the next prompt of the dataset as a group, if data and gate allow."""
     if stage.type != StageType.RL or core.data is None or core.problem is not None:
         return False
-    if capacity(core, stage) < 1:
+    if capacity(core, stage, served) < 1:
         return False
     block, rows = program.rl_block(stage), core.data.rows(sources.task_files(core.desired, stage))
     cursor = stages.draw(core.ledger, stage.name)

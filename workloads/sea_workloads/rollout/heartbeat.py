@@ -1,6 +1,7 @@
-"""Once a second: this pod lives, and this is the weight version that its engine serves."""
+"""Once a second, and at each change: this pod lives, and its engine serves this weight version."""
 
 import asyncio
+import contextlib
 import logging
 
 from sea_workloads.client.aio import AsyncCoordinatorClient
@@ -34,11 +35,21 @@ async def beat(
     state: EngineState,
     pool: UserPool,
 ) -> None:
-    """For ever; the replies name the user-model engines."""
+    """For ever; the replies name the user-model engines.
+
+    A change is told at once: the coordinator may wait for it to hand out leases.
+    """
     while True:
+        told = state.changes
         try:
             reply = await client.heartbeat(message(settings, identity, state))
             pool.use(reply.user_addresses)
         except CoordinatorError as error:
             _log.warning("The heartbeat was not heard: %s", error)
-        await asyncio.sleep(PERIOD_S)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_changed(state, told), PERIOD_S)
+
+
+async def _changed(state: EngineState, told: int) -> None:
+    while state.changes == told:
+        await state.change()

@@ -36,8 +36,19 @@ FOLLOW_UP = {
     errors.BucketNotFoundError: "The bucket does not exist; create it or correct the address.",
     errors.ObjectNotFoundError: "There is no such object; upload it or correct the address.",
     errors.PreconditionFailedError: "Another writer was first; read the object again.",
-    errors.AccessDeniedError: "Access denied; check the job's credentialsSecret.",
 }
+BAD_KEYS = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+HIDDEN = (
+    "access denied, or no such object: without s3:ListBucket on the bucket S3 doesn't say which"
+)
+RIGHTS = {
+    "GET": (HIDDEN, "s3:GetObject on the object and s3:ListBucket on the bucket"),
+    "HEAD": (HIDDEN, "s3:GetObject on the object and s3:ListBucket on the bucket"),
+    "LIST": ("access denied", "s3:ListBucket on the bucket"),
+    "PUT": ("access denied", "s3:PutObject and s3:AbortMultipartUpload on the object"),
+    "DELETE": ("access denied", "s3:DeleteObject on the object"),
+}
+"""By the verb that a call's name begins with: what a 403 means, and what it takes."""
 
 
 def is_transient(error: Exception) -> bool:
@@ -59,6 +70,8 @@ def translate(error: Exception, what: str) -> Exception:
     if not isinstance(error, ClientError):
         return error
     kind = _kind(error)
+    if kind is errors.AccessDeniedError:
+        return kind(f"{what}: {_denied(error, what.split(' ', 1)[0])}")
     return kind(f"{what}: {FOLLOW_UP.get(kind, str(error))}")
 
 
@@ -73,6 +86,19 @@ def _kind(error: ClientError) -> type[errors.StoreError]:
     if status in (401, 403):
         return errors.AccessDeniedError
     return errors.RequestRefusedError
+
+
+def _denied(error: ClientError, verb: str) -> str:
+    if _code(error) in BAD_KEYS:
+        return (
+            f"The server doesn't accept the keys ({_code(error)}). Correct those in the job's "
+            "credentialsSecret."
+        )
+    problem, rights = RIGHTS.get(verb, RIGHTS["GET"])
+    return (
+        f"{problem[0].upper()}{problem[1:]}. The keys in the job's credentialsSecret (or the pods' "
+        f"own identity) need {rights}."
+    )
 
 
 def _code(error: ClientError) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sea_workloads.tokens import plain_json
-from sea_workloads.tokens.messages import Message, ToolCall, calls_of
+from sea_workloads.tokens.messages import MOST_CALLS, Message, ToolCall, calls_of
 
 _EXCHANGED = {"assistant": "user", "user": "assistant"}
 
@@ -36,6 +36,8 @@ def calls(given: Any) -> tuple[ToolCall, ...]:
     """An answer's calls; raises ValueError with a sentence for such as can't be made."""
     if not isinstance(given, list):
         raise ValueError("it answered tool calls that are no list")
+    if len(given) > MOST_CALLS:
+        raise ValueError(f"it answered {len(given)} tool calls at once, more than {MOST_CALLS}")
     return tuple(_read(call) for call in given)
 
 

@@ -25,7 +25,4 @@ def lines(store: ObjectStore, url: str) -> Iterator[bytes]:
     except DataFileError as error:
         raise DataProblem("BadFile", str(error)) from error
     except AccessDeniedError as error:
-        raise DataProblem(
-            "AccessDenied",
-            f"{url} may not be read. Give the keys in spec.storage.credentialsSecret the right to.",
-        ) from error
+        raise DataProblem("AccessDenied", str(error)) from error
