@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import yaml
 
@@ -17,9 +18,22 @@ from sea_devcluster.waiting import wait_until
 
 ROOT = Path(__file__).parent.parent
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+KINDS = "x-kubernetes-group-version-kind"
 JOBS = "/apis/sea-operator.io/v1alpha1/seatrainingjobs"
+PATIENCE = 120.0
+"""Seconds that end a wait for what has hung: no test may hang on how fast the machine is."""
 
 Kubectl = Callable[..., str]
+
+# Neither the machine's pace nor chance decides on a test: `--hypothesis-profile=default` searches.
+hypothesis.settings.register_profile(
+    "sea",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("sea")
 
 
 def pytest_collection_finish() -> None:
@@ -52,7 +66,8 @@ def kubeconfig(control_plane: ControlPlane) -> Path:
 @pytest.fixture(scope="session")
 def kube(control_plane: ControlPlane) -> KubeApi:
     """Plain requests to the API server, as administrator."""
-    return control_plane.api
+    plane = control_plane
+    return KubeApi(plane.url, plane.ca_file, plane.token, timeout=PATIENCE)
 
 
 @pytest.fixture(scope="session")
@@ -67,7 +82,7 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
             check=False,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
         return done.stdout
@@ -77,12 +92,15 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 
 @pytest.fixture(scope="session")
 def crd(kube: KubeApi) -> dict[str, Any]:
-    """The CRD as the server stores it, once it is Established and serves requests."""
+    """The CRD as the server stores it, once it is Established, serves requests and is described."""
     manifest = yaml.safe_load((ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml").read_text())
     path = f"{CRDS}/{manifest['metadata']['name']}"
     kube.apply(path, manifest)
-    wait_until(lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=30)
-    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=30)
+    wait_until(
+        lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=PATIENCE
+    )
+    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=PATIENCE)
+    wait_until(lambda: _described(kube), what="the new resource's schema", timeout=PATIENCE)
     stored: dict[str, Any] = kube.get(path)
     return stored
 
@@ -90,6 +108,20 @@ def crd(kube: KubeApi) -> dict[str, Any]:
 def _established(crd: dict[str, Any]) -> bool:
     conditions = crd.get("status", {}).get("conditions") or []
     return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+
+
+def _described(kube: KubeApi) -> bool:
+    """What kubectl reads of a resource is put together some time after its first request."""
+    group = JOBS.rpartition("/")[0]
+    try:
+        listed = kube.get(group)["resources"]
+        schemas = kube.get(f"/openapi/v3{group}")["components"]["schemas"]
+    except ApiError as error:
+        if error.status in (404, 429, 503):
+            return False
+        raise
+    kinds = {one["kind"] for found in schemas.values() for one in found.get(KINDS, [])}
+    return any(one["name"] == "seatrainingjobs" for one in listed) and "SEATrainingJob" in kinds
 
 
 def _serves(kube: KubeApi) -> bool:

@@ -1,6 +1,11 @@
 """`python -m sea_devcluster`."""
 
-from sea_devcluster.cli import main
+import sys
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    try:
+        from sea_devcluster.cli import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # while the imports took their second
+        sys.exit("Interrupted.")

@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -10,13 +11,15 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 
-from sea_devcluster import interrupts, machine, preflight, records, status
+from sea_devcluster import interrupts, logfiles, machine, preflight, records, status
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
 from sea_devcluster.errors import DevclusterError, refused_by_system
 from sea_devcluster.paths import state_root
 from sea_devcluster.preflight import Needs
 
+NODE_GIB = 0.1
+"""Memory of one more node's agent, without pods."""
 _INTERRUPTED = 130
 
 
@@ -60,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     logs = commands.add_parser("logs", parents=[common], help="log of a component")
     logs.add_argument("component", help="such as kube-apiserver, s3 or node-1")
     logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
-    logs.add_argument("-n", "--lines", type=int, default=100, help="how many (default: 100)")
+    logs.add_argument("-n", "--lines", type=_count, default=100, help="how many (default: 100)")
     logs.set_defaults(run=_logs)
     return root
 
@@ -86,15 +89,25 @@ def _up(arguments: argparse.Namespace) -> int:
         gpus=whole.gpus if arguments.gpus is None else arguments.gpus,
     )
     cluster = _cluster(arguments, Options(nodes=arguments.nodes, capacity=capacity))
-    preflight.require(Needs(ports=tuple(cluster.silent_ports())), cluster.folder)
+    record = cluster.record
+    asked = (arguments.cpu, arguments.memory, arguments.gpus) != (None, None, None)
+    if record and asked and record.capacity != capacity:
+        _say(f"Devcluster {cluster.name} is there already: its nodes keep the size that they have.")
+    more = max(0, arguments.nodes - (record.nodes if record else 1))
+    needs = Needs(
+        memory_gib=Needs.memory_gib + NODE_GIB * more, ports=tuple(cluster.silent_ports())
+    )
+    preflight.require(needs, cluster.folder)
     find_binaries(_say)
     cluster.up()
-    _print(_next_steps(cluster))
+    _print(_next_steps(cluster, arguments.state_dir))
     return 0
 
 
-def _next_steps(cluster: DevCluster) -> str:
+def _next_steps(cluster: DevCluster, state_dir: Path | None) -> str:
     name = "" if cluster.name == DEFAULT_NAME else f" --name {cluster.name}"
+    if state_dir is not None:
+        name += f" --state-dir {quote(str(state_dir))}"
     return "\n".join(
         [
             f"Devcluster {cluster.name} runs. Kubeconfig: {cluster.kubeconfig}",
@@ -117,7 +130,7 @@ def _down(arguments: argparse.Namespace) -> int:
         names = [one.name for _, one in records.list_clusters(root) if one.checkout == ours]
     for name in names:
         cluster = DevCluster(name, state_root=root)
-        existed = cluster.record is not None
+        existed = cluster.exists
         cluster.down(keep_logs=arguments.keep_logs)
         _print(f"Devcluster {name} is gone." if existed else f"There is no devcluster {name}.")
     return 0
@@ -151,9 +164,24 @@ def _logs(arguments: argparse.Namespace) -> int:
             f"{', '.join(logs) or 'none, since it does not run'}."
         )
     path = logs[arguments.component]
-    command = ["tail", "-n", str(arguments.lines), *(["-F"] if arguments.follow else []), str(path)]
+    text, size = logfiles.last_lines(path, arguments.lines)
+    try:
+        print(text, end="", flush=True)  # noqa: T201  a command's answer
+    except BrokenPipeError:  # `logs ... | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    if not arguments.follow:
+        return 0
     # Without a time-out: following ends with Ctrl-C.
+    command = ["tail", "-c", f"+{size + 1}", "-F", str(path)]
     return subprocess.run(command, check=False).returncode
+
+
+def _count(text: str) -> int:
+    """A number of lines."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of lines; use 0, 1, 2, ...")
+    return int(text)
 
 
 def _python() -> str:

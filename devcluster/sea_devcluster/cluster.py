@@ -9,8 +9,6 @@ nothing new appears; pods with their grace; nodes; S3; API server; etcd; files.
 """
 
 import logging
-import os
-import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,11 +17,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sea_devcluster import machine, paths, records, subnets
+from sea_devcluster import bounds, machine, paths, records, subnets, wreck
 from sea_devcluster.components import CONTROLLER_MANAGER, SCHEDULER
 from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.daemons import Daemon
-from sea_devcluster.errors import DevclusterError
+from sea_devcluster.errors import DevclusterError, RecordError
 from sea_devcluster.images import image_map
 from sea_devcluster.interrupts import postponed
 from sea_devcluster.locks import exclusive
@@ -31,7 +29,7 @@ from sea_devcluster.nodes import Node, NodeSpec, grant_rights
 from sea_devcluster.paths import private_folder
 from sea_devcluster.records import Capacity, ClusterRecord
 from sea_devcluster.s3 import S3Server
-from sea_devcluster.shutdown import delete_pods, unmount_below
+from sea_devcluster.shutdown import GRACE_LIMIT_SECONDS, answering, delete_pods, unmount_below
 from sea_devcluster.subnets import Subnet
 
 log = logging.getLogger(__name__)
@@ -40,7 +38,6 @@ DEFAULT_NAME = "default"
 DEMO_NAMESPACE = "sea-demo"
 S3_NAME = "s3.devcluster"
 """Name of the object store in every pod, whatever its namespace."""
-_VALID_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -74,13 +71,10 @@ class DevCluster:
         options: Options | None = None,
         persistent: bool = True,
     ) -> None:
-        if not _VALID_NAME.fullmatch(name):
-            raise DevclusterError(
-                f"A devcluster cannot be called {name!r}; use up to 32 lower-case letters, digits "
-                "and hyphens, such as `demo-2`."
-            )
+        bounds.require_name(name)
         self.name = name
         self.options = options or Options()
+        bounds.require_size(self.options.nodes, self.options.capacity)
         self.folder = (state_root or paths.state_root()).resolve() / name
         self._persistent = persistent
 
@@ -88,8 +82,13 @@ class DevCluster:
 
     @property
     def record(self) -> ClusterRecord | None:
-        """What is known about the cluster, None if there is none."""
+        """What is known about the cluster, None if there is none; RecordError if it is broken."""
         return records.load(self.folder)
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is anything to take down, be its record readable or not."""
+        return records.exists(self.folder)
 
     @property
     def kubeconfig(self) -> Path:
@@ -178,10 +177,11 @@ class DevCluster:
     def _prepare(self) -> None:
         private_folder(self.folder)
         known = self.record
+        subnet = subnets.claim(self.folder, wanted=known.subnet if known else None)
         if known is None:
             known = ClusterRecord(
                 name=self.name,
-                subnet=subnets.claim(self.folder).second,
+                subnet=subnet.second,
                 nodes=self.options.nodes,
                 checkout=str(checkout()),
                 capacity=self.options.capacity or machine.capacity(),
@@ -192,10 +192,12 @@ class DevCluster:
 
     def _start(self) -> None:
         plane, s3 = self.plane, self.s3
+        log.info("Starting the control plane and S3 (logs: %s) ...", self.folder / "logs")
         s3.launch()
         plane.start()
         grant_rights(plane.api)
         nodes = self.nodes
+        log.info("Starting %d %s ...", len(nodes), "node" if len(nodes) == 1 else "nodes")
         for node in nodes:
             node.launch()
         s3.start()
@@ -205,24 +207,32 @@ class DevCluster:
     def _stop(self, *, keep_logs: bool) -> None:
         # Every step of it has a time-out; a second Ctrl-C would leave half a cluster running.
         with postponed(f"Devcluster {self.name} is being stopped, which ends by itself."):
-            self._stop_daemons()
+            try:
+                self._stop_recorded()
+            except RecordError as error:
+                log.warning("%s\nWhat can be found of it is stopped.", error)
+                wreck.stop_found(self.folder)
+            wreck.end_strays(self.folder)
+            unmount_below(self.folder)
             subnets.release(self.folder)
             self._remove_files(keep_logs=keep_logs)
 
-    def _stop_daemons(self) -> None:
-        if self.record is not None:
-            plane = self.plane
-            running = plane.daemons
-            for name in (SCHEDULER, CONTROLLER_MANAGER):
-                running[name].stop()
-            nodes = self.nodes
-            if any(node.daemon.alive() for node in nodes) and plane.api.ready():
-                delete_pods(plane.api)
-            for node in nodes:
-                node.stop()
-            self.s3.stop()
-            plane.stop()
-            unmount_below(self.folder)
+    def _stop_recorded(self) -> None:
+        if self.record is None:
+            return
+        plane = self.plane
+        running = plane.daemons
+        for name in (SCHEDULER, CONTROLLER_MANAGER):
+            running[name].stop()
+        nodes = self.nodes
+        if any(node.daemon.alive() for node in nodes) and (api := answering(plane)):
+            log.info("Ending the pods, which may take %d s ...", GRACE_LIMIT_SECONDS)
+            delete_pods(api)
+        log.info("Stopping nodes, S3 and control plane ...")
+        for node in nodes:
+            node.stop()
+        self.s3.stop()
+        plane.stop()
 
     def _remove_files(self, *, keep_logs: bool) -> None:
         if not self.folder.is_dir():
@@ -247,8 +257,7 @@ class DevCluster:
             pod_subnet=subnet.pods(number),
             capacity=record.capacity,
             images=image_map(self.options.extra_images),
-            # Named by the subnet: two clusters may have one name in different state folders.
-            memory_root=machine.SHM / f"sea-devcluster-{os.getuid()}-{record.subnet}-{number}",
+            memory_root=machine.memory_root(record.subnet, number),
             hosts=dict.fromkeys(names, subnet.s3),
         )
         return Node(plane, spec, persistent=self._persistent)

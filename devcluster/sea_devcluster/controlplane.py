@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sea_devcluster import credentials
+from sea_devcluster import credentials, recordfiles
 from sea_devcluster.api import KubeApi
 from sea_devcluster.binaries import find_binaries
 from sea_devcluster.components import (
@@ -35,11 +35,10 @@ from sea_devcluster.errors import ApiError, StartError
 from sea_devcluster.health import answers
 from sea_devcluster.paths import private_folder, write_private
 from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
-from sea_devcluster.waiting import wait_until
+from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
 log = logging.getLogger(__name__)
 
-START_TIMEOUT_SECONDS = 90.0
 _ATTEMPTS = 4
 
 
@@ -81,7 +80,7 @@ class ControlPlane:
     @property
     def layout(self) -> Layout:
         """Addresses and folders; exists after the first `start`."""
-        ports = Ports(**json.loads(self._ports_file.read_text()))
+        ports = recordfiles.load(self._ports_file, lambda content: Ports(**content))
         return Layout(self.address, ports, self.state_dir)
 
     @property
@@ -153,10 +152,6 @@ class ControlPlane:
         self._spawn(name)
         self._wait_ready(name)
 
-    def stop_component(self, name: str) -> None:
-        """Stops one component and leaves the others: fault injection, ordered shutdown."""
-        self._daemons[name].stop()
-
     def issue_node(self, name: str, address: str) -> credentials.NodeIdentity:
         """Keys and kubeconfig of a node `name` whose kubelet API listens on `address`."""
         return credentials.issue_node(self.layout, name, address)
@@ -221,11 +216,16 @@ class ControlPlane:
                 lambda: self._is_ready(name),
                 what=f"{name} to become ready (log: {daemon.log_file})",
                 timeout=START_TIMEOUT_SECONDS,
-                check=daemon.require_alive,
+                check=lambda: self._require_alive_up_to(name),
             )
         except StartError as error:
-            raise StartError(f"{error}\n{daemon.tail()}") from None
+            raise StartError(daemon.with_tail(str(error))) from None
         log.debug("%s was ready after %.1f s.", name, seconds)
+
+    def _require_alive_up_to(self, name: str) -> None:
+        """A component waits in vain also where one that it needs has ended."""
+        for earlier in self.components[: self.components.index(name) + 1]:
+            self._daemons[earlier].require_alive()
 
     def _wait_for_pods_to_be_allowed(self) -> None:
         """The API server refuses pods until the controllers have made the default account."""
@@ -233,7 +233,7 @@ class ControlPlane:
             self._has_default_account,
             what="the service account default/default",
             timeout=START_TIMEOUT_SECONDS,
-            check=self._daemons[CONTROLLER_MANAGER].require_alive,
+            check=lambda: self._require_alive_up_to(CONTROLLER_MANAGER),
         )
 
     def _has_default_account(self) -> bool:

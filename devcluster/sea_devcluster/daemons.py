@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from sea_devcluster import logfiles, recordfiles
 from sea_devcluster.errors import StartError
 from sea_devcluster.interrupts import postponed
 from sea_devcluster.paths import write_private
-from sea_devcluster.processes import ProcessId, descendants, end
+from sea_devcluster.processes import ProcessId, end_family
 
 log = logging.getLogger(__name__)
 
@@ -49,12 +50,17 @@ class Daemon:
 
     @property
     def process(self) -> ProcessId | None:
-        """Who runs, or ran last under this record; None if it was never started or was stopped."""
+        """Who runs, or ran last under this record; None if it was never started or was stopped.
+
+        Raises:
+            RecordError: The record is broken.
+        """
         try:
-            record = json.loads(self._record_file.read_text())
+            return recordfiles.load(
+                self._record_file, lambda content: ProcessId(**content["process"])
+            )
         except FileNotFoundError:
             return None
-        return ProcessId(**record["process"])
 
     def alive(self) -> bool:
         """Whether the recorded process runs."""
@@ -76,6 +82,7 @@ class Daemon:
         """
         for folder in (self.log_file.parent, self._record_file.parent, command.cwd):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        logfiles.shorten(self.log_file)
         with postponed():  # a process without its record is one that no `down` finds
             with self.log_file.open("ab") as output:
                 child = subprocess.Popen(
@@ -91,7 +98,12 @@ class Daemon:
             process = ProcessId.of(child.pid)
             _CHILDREN[process] = child
             record = {"process": asdict(process), "argv": list(command.argv)}
-            write_private(self._record_file, json.dumps(record, indent=1))
+            try:
+                write_private(self._record_file, json.dumps(record, indent=1))
+            except OSError:  # a full disk: without a record nobody would find it again
+                child.kill()
+                child.wait(10.0)
+                raise
         log.debug("Started %s as process %d.", self.name, process.pid)
 
     def stop(self, grace: float = 10.0) -> None:
@@ -99,11 +111,8 @@ class Daemon:
         process = self.process
         if process is None:
             return
-        family = descendants(process)
-        if not end(process, grace):
+        if not end_family(process, grace):
             log.debug("%s did not end within %.0f s and was killed.", self.name, grace)
-        for member in family:
-            end(member, 2.0)
         if (child := _CHILDREN.pop(process, None)) is not None:
             child.wait(10.0)  # else it stays as a zombie until this program ends
         self._record_file.unlink(missing_ok=True)
@@ -118,10 +127,14 @@ class Daemon:
     def tail(self, lines: int = 15) -> str:
         """The last lines of its log, for error messages."""
         try:
-            text = self.log_file.read_text(errors="replace")
+            return logfiles.last_lines(self.log_file, lines)[0].rstrip("\n")
         except FileNotFoundError:
             return "(no log)"
-        return "\n".join(text.splitlines()[-lines:])
+
+    def with_tail(self, sentence: str) -> str:
+        """A sentence about it with the end of its log, where that is not in it already."""
+        tail = self.tail()
+        return sentence if sentence.endswith(tail) else f"{sentence}\n{tail}"
 
     def require_alive(self) -> None:
         """Raises:

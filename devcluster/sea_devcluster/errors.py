@@ -4,6 +4,7 @@
     ├── BinariesError      the control plane's programs cannot be found or built
     ├── PreflightError     the machine lacks something; raised before anything was started
     ├── StartError         a component did not become ready
+    ├── RecordError        what a cluster wrote about itself is broken
     └── ApiError           the API server answered with an error
 
 Each message is a full sentence: what was wrong, where, what to do.
@@ -24,6 +25,10 @@ class PreflightError(DevclusterError):
 
 class StartError(DevclusterError):
     """A component did not become ready in time, or ended while starting."""
+
+
+class RecordError(DevclusterError):
+    """A file by which a cluster is found again is empty, cut or of another shape."""
 
 
 class ApiError(DevclusterError):

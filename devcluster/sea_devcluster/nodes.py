@@ -20,9 +20,8 @@ from sea_devcluster.errors import ApiError, StartError
 from sea_devcluster.paths import private_folder, write_private
 from sea_devcluster.ports import free_ports
 from sea_devcluster.records import Capacity
-from sea_devcluster.waiting import wait_until
+from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
-READY_TIMEOUT_SECONDS = 60.0
 STOP_GRACE_SECONDS = 20.0
 _READ = ["get", "list", "watch"]
 _ROLE = "devcluster-node"
@@ -81,11 +80,16 @@ class Node:
             wait_until(
                 lambda: node_ready(api, self.name),
                 what=f"{self.name} to become Ready (log: {self.daemon.log_file})",
-                timeout=READY_TIMEOUT_SECONDS,
-                check=self.daemon.require_alive,
+                timeout=START_TIMEOUT_SECONDS,
+                check=self._require_alive,
             )
         except StartError as error:
-            raise StartError(f"{error}\n{self.daemon.tail()}") from None
+            raise StartError(self.daemon.with_tail(str(error))) from None
+
+    def _require_alive(self) -> None:
+        """No node becomes Ready at an API server that has ended."""
+        for daemon in (*self._plane.daemons.values(), self.daemon):
+            daemon.require_alive()
 
     def stop(self) -> None:
         """Ends the agent and every pod that is left on it. Idempotent."""
@@ -114,6 +118,8 @@ class Node:
             "require_client_certificate": True,
             "resources": spec.capacity.resources(),
             "memory_root": str(spec.memory_root),
+            # One process cuts them; the first node is always there.
+            "component_logs": str(self.daemon.log_file.parent) if spec.number == 1 else None,
         }
 
 

@@ -48,7 +48,11 @@ def write_private(path: Path, content: bytes | str) -> Path:
     data = content.encode() if isinstance(content, str) else content
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
-    draft.replace(path)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+        draft.replace(path)
+    except OSError as error:
+        draft.unlink(missing_ok=True)  # what a full disk left of it
+        raise OSError(error.errno, error.strerror, str(path)) from error
     return path

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sea_devcluster import bubblewrap, machine
+from sea_devcluster import bubblewrap, loopback, machine, memory
 from sea_devcluster.binaries import locate
 from sea_devcluster.bubblewrap import Bubblewrap
 from sea_devcluster.errors import BinariesError, PreflightError, StartError
@@ -51,6 +51,8 @@ class Facts:
     free_disk: int
     free_shm: int
     """Bytes free in /dev/shm; 0 if there is none."""
+    loopback_error: str
+    """Why nothing can be reached on 127.0.0.0/8; empty if it can."""
     taken_ports: tuple[tuple[str, int], ...]
     ports_error: str
     """Why no free ports could be found; empty if they could."""
@@ -122,6 +124,16 @@ def check_shm(facts: Facts, needs: Needs) -> str | None:
     )
 
 
+def check_loopback(facts: Facts, _: Needs) -> str | None:
+    """A network namespace of its own has a loopback interface that is down."""
+    if not facts.loopback_error:
+        return None
+    return (
+        f"A connection from this machine to itself at {loopback.ADDRESS} failed "
+        f"({facts.loopback_error}); bring the loopback interface up: `sudo ip link set lo up`."
+    )
+
+
 def check_ports(facts: Facts, needs: Needs) -> str | None:
     """Ports of a cluster that existed before must be free again, others are chosen."""
     if facts.ports_error:
@@ -157,6 +169,7 @@ CHECKS: tuple[Check, ...] = (
     check_disk,
     check_writable,
     check_shm,
+    check_loopback,
     check_ports,
     check_binaries,
     check_weed,
@@ -189,11 +202,12 @@ def gather(needs: Needs, folder: Path) -> Facts:
     return Facts(
         system=platform.system(),
         bubblewrap=bubblewrap.find(),
-        available_memory=machine.available_memory(),
+        available_memory=memory.available_memory(),
         disk=disk,
         writable=os.access(disk, os.W_OK | os.X_OK),
         free_disk=shutil.disk_usage(disk).free,
         free_shm=shutil.disk_usage(machine.SHM).free if machine.SHM.is_dir() else 0,
+        loopback_error=loopback.error(),
         taken_ports=tuple(pair for pair in needs.ports if not is_free(*pair)),
         ports_error=_ports_error(),
         binaries_error=_binaries_error(),

@@ -131,6 +131,15 @@ def end(process: ProcessId, grace: float) -> bool:
     return False
 
 
+def end_family(process: ProcessId, grace: float) -> bool:
+    """Ends a process and then what is left of its descendants; True if it ended in its grace."""
+    family = descendants(process)
+    in_time = end(process, grace)
+    for member in family:
+        end(member, 2.0)
+    return in_time
+
+
 @contextlib.contextmanager
 def _open_pidfd(pid: int) -> Iterator[int | None]:
     try:

@@ -1,10 +1,16 @@
 """What a cluster remembers about itself: `cluster.json` in its state folder."""
 
 import json
+import logging
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
+from sea_devcluster import recordfiles
+from sea_devcluster.errors import RecordError
 from sea_devcluster.paths import write_private
+
+log = logging.getLogger(__name__)
 
 FILE = "cluster.json"
 
@@ -44,18 +50,38 @@ def save(folder: Path, record: ClusterRecord) -> None:
 
 
 def load(folder: Path) -> ClusterRecord | None:
-    """Reads the record; None where there is no cluster."""
+    """Reads the record; None where there is no cluster.
+
+    Raises:
+        RecordError: It is broken.
+    """
     try:
-        content = json.loads((folder / FILE).read_text())
+        return recordfiles.load(folder / FILE, _parse)
     except FileNotFoundError:
         return None
-    capacity = Capacity(**content.pop("capacity"))
-    namespaces = tuple(content.pop("namespaces"))
-    return ClusterRecord(**content, capacity=capacity, namespaces=namespaces)
+
+
+def exists(folder: Path) -> bool:
+    """Whether there is a cluster, also one whose record is broken."""
+    return (folder / FILE).exists()
 
 
 def list_clusters(root: Path) -> list[tuple[Path, ClusterRecord]]:
-    """All clusters below a state root, by name."""
+    """All clusters below a state root, by name; of one with a broken record a line is logged."""
     entries = sorted(root.iterdir()) if root.is_dir() else []
     folders = [entry for entry in entries if entry.is_dir()]  # lock files lie beside them
-    return [(folder, record) for folder in folders if (record := load(folder))]
+    return [(folder, record) for folder in folders if (record := _load_or_tell(folder))]
+
+
+def _load_or_tell(folder: Path) -> ClusterRecord | None:
+    try:
+        return load(folder)
+    except RecordError as error:
+        log.warning("Devcluster %s is left as it is. %s", folder.name, error)
+        return None
+
+
+def _parse(content: dict[str, Any]) -> ClusterRecord:
+    capacity = Capacity(**content.pop("capacity"))
+    namespaces = tuple(content.pop("namespaces"))
+    return ClusterRecord(**content, capacity=capacity, namespaces=namespaces)

@@ -21,6 +21,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sea_devcluster import recordfiles
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import StartError
 from sea_devcluster.health import get
@@ -36,7 +37,7 @@ from sea_devcluster.seaweedfs import (
     identities_of,
 )
 from sea_devcluster.seaweedfs_sockets import remove_sockets
-from sea_devcluster.waiting import wait_until
+from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -45,7 +46,6 @@ log = logging.getLogger(__name__)
 
 NAME = "s3"
 REGION = "us-east-1"
-START_TIMEOUT_SECONDS = 60.0
 _ATTEMPTS = 4
 
 
@@ -85,8 +85,7 @@ class S3Server:
     @property
     def settings(self) -> Settings:
         """Ports and credentials; exist after the first `start`."""
-        content = json.loads(self._settings_file.read_text())
-        return Settings(content["access_key"], content["secret_key"], tuple(content["ports"]))
+        return recordfiles.load(self._settings_file, _parse)
 
     def client_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `boto3.client("s3", ...)`."""
@@ -225,7 +224,7 @@ class S3Server:
                 check=self.daemon.require_alive,
             )
         except StartError as error:
-            raise StartError(f"{error}\n{self.daemon.tail()}") from None
+            raise StartError(self.daemon.with_tail(str(error))) from None
 
     def answers(self) -> bool:
         """Whether an authenticated request succeeds and stored objects can be read."""
@@ -242,3 +241,7 @@ class S3Server:
         port = self.settings.ports[PORT_FLAGS.index("-master.port")]
         status = get(f"http://{self.address}:{port}/dir/status", timeout=2.0)
         return status is not None and bool(json.loads(status)["Topology"].get("DataCenters"))
+
+
+def _parse(content: dict[str, Any]) -> Settings:
+    return Settings(content["access_key"], content["secret_key"], tuple(content["ports"]))

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from sea_devcluster.api import KubeApi
-from sea_devcluster.errors import ApiError, DevclusterError, StartError
+from sea_devcluster.controlplane import ControlPlane
+from sea_devcluster.errors import ApiError, DevclusterError, RecordError, StartError
 from sea_devcluster.waiting import wait_until
 
 log = logging.getLogger(__name__)
@@ -19,6 +20,15 @@ GRACE_LIMIT_SECONDS = 10
 def grace_of(pod: dict[str, Any], limit: int = GRACE_LIMIT_SECONDS) -> int:
     """Seconds that a pod gets: its own grace period, or the limit if that is shorter."""
     return min(int(pod["spec"].get("terminationGracePeriodSeconds", 30)), limit)
+
+
+def answering(plane: ControlPlane) -> KubeApi | None:
+    """The API server if it can be asked: its keys may be broken, and `down` must go on."""
+    try:
+        return plane.api if plane.api.ready() else None
+    except (OSError, LookupError, RecordError) as error:
+        log.debug("The API server cannot be asked: %s", error)
+        return None
 
 
 def delete_pods(api: KubeApi) -> None:

@@ -11,18 +11,20 @@ in the middle leaves no claim behind. Clusters of other users are seen by what l
 
 import fcntl
 import os
-import tempfile
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from sea_devcluster.errors import StartError
-from sea_devcluster.paths import private_folder
+from sea_devcluster.paths import private_folder, write_private
 
 # 127.0 and 127.1 hold the machine's own names; 127.53 looks like systemd's resolver.
 FIRST, LAST = 60, 250
 MAX_NODES = 200
+# Fixed, not the TMPDIR of some shell: clusters of one user that don't see each other's claims take
+# each other's addresses.
+REGISTRY_PARENT = Path("/tmp")  # noqa: S108  in a folder of this user alone
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,36 @@ class Subnet:
         return f"127.{self.second}.{number}.0/24"
 
 
-def claim(owner: Path) -> Subnet:
+def claim(owner: Path, wanted: int | None = None) -> Subnet:
     """The subnet of the cluster whose state lies in `owner`; claims a free one if it has none.
 
+    Args:
+        owner: The cluster's state folder.
+        wanted: A of the subnet that it had before and that is written all over its files. The claim
+            may be gone, since machines empty their /tmp.
+
     Raises:
-        StartError: All are taken.
+        StartError: All are taken, or the wanted one is.
     """
     with _registry() as folder:
         claims = _valid_claims(folder)
-        for second, holder in claims.items():
-            if holder == str(owner):
-                return Subnet(second)
-        taken = set(claims) | listening(Path("/proc/net/tcp").read_text())
-        second = choose(taken)
-        (folder / str(second)).write_text(str(owner))
+        second = wanted if wanted is not None else _held(claims, owner)
+        if second is None:
+            taken = set(claims) | listening(Path("/proc/net/tcp").read_text())
+            second = choose(taken, FIRST + os.getuid() % (LAST - FIRST + 1))
+        if (holder := claims.get(second, str(owner))) != str(owner):
+            raise StartError(
+                f"127.{second}, where this cluster was, belongs to the one in {holder} by now; "
+                "take one of them down (`python -m sea_devcluster down --name NAME`) and up again."
+            )
+        write_private(folder / str(second), str(owner))
         return Subnet(second)
+
+
+def claimed(owner: Path) -> int | None:
+    """A of the subnet that the cluster in `owner` holds, None if it holds none."""
+    with _registry() as folder:
+        return _held(_valid_claims(folder), owner)
 
 
 def release(owner: Path) -> None:
@@ -77,9 +94,12 @@ def release(owner: Path) -> None:
                 (folder / str(second)).unlink()
 
 
-def choose(taken: Container[int]) -> int:
-    """The first free A."""
-    for second in range(FIRST, LAST + 1):
+def choose(taken: Container[int], start: int = FIRST) -> int:
+    """The first free A from `start` on, then those below.
+
+    Each user starts elsewhere: nobody sees another user's claims, only what listens already.
+    """
+    for second in (*range(start, LAST + 1), *range(FIRST, start)):
         if second not in taken:
             return second
     raise StartError(
@@ -101,13 +121,17 @@ def listening(proc_net_tcp: str) -> set[int]:
     return found
 
 
+def _held(claims: Mapping[int, str], owner: Path) -> int | None:
+    return next((second for second, holder in claims.items() if holder == str(owner)), None)
+
+
 def _valid_claims(folder: Path) -> dict[int, str]:
     claims = {}
     for path in folder.iterdir():
         if not path.name.isdigit():
             continue
         holder = path.read_text()
-        if Path(holder).is_dir():
+        if Path(holder).is_absolute() and Path(holder).is_dir():  # a cut file is no claim
             claims[int(path.name)] = holder
         else:
             path.unlink()
@@ -117,7 +141,12 @@ def _valid_claims(folder: Path) -> dict[int, str]:
 @contextmanager
 def _registry() -> Iterator[Path]:
     """The folder of claims, locked: shared by all state folders of this user on this machine."""
-    folder = private_folder(Path(tempfile.gettempdir()) / f"sea-devcluster-{os.getuid()}")
+    folder = private_folder(REGISTRY_PARENT / f"sea-devcluster-{os.getuid()}")
+    if folder.stat().st_uid != os.getuid():
+        raise StartError(
+            f"{folder} belongs to another user, who could hand out addresses in your name; have it "
+            "removed."
+        )
     with (folder / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder

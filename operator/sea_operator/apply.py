@@ -27,7 +27,11 @@ async def apply(client: KubeClient, observed: Observed, plan: Plan) -> Applied:
     """Children and pods: everything that the status tells about."""
     rejected: list[Halt] = []
     if plan.secret is not None:
-        await client.create(SECRET, observed.job.namespace, plan.secret)
+        try:
+            await client.create(SECRET, observed.job.namespace, plan.secret)
+        except RejectedError as error:
+            # Its token is in every template: none of them counts before the Secret is there.
+            return Applied(_refusal(plan.secret, error))
     for child in plan.applies:
         try:
             await client.apply(KINDS[child["kind"]], _pinned(observed, child))

@@ -8,11 +8,11 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_operator.children.names import role_name
 from sea_operator.observed import Observed
-from sea_operator.plan import Course, Halt, Outcome
+from sea_operator.plan import Course, Halt, Outcome, Suspension
 from sea_operator.policies import evidence, pods, terminal
 from sea_operator.policies.budget import within
 from sea_operator.policies.failure import Verdict, judge, sentence
-from sea_operator.policies.replicas import replicas
+from sea_operator.policies.replicas import replicas, resized
 from sea_operator.policies.stages import walk
 from sea_operator.policies.suspend import remembered, resumes, suspension
 from sea_operator.settings import Images, Intervals
@@ -41,6 +41,7 @@ def held(observed: Observed, halt: Halt) -> Course:
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
         generation=_known_generation(observed),
+        fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
     )
@@ -76,18 +77,24 @@ def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: 
         now=context.now,
         timeout=context.intervals.drain_timeout,
     )
+    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
+    fenced = pods.to_fence(lost)
     # Pods are released only once the status that they reported has been stored.
     over = terminal.outcome(job) is not Outcome.RUNNING
+    sizes = replicas(observed, spec, over=over, suspension=phase)
+    # A drain ends with a checkpoint of the generation that it began with.
+    another_size = phase is Suspension.NONE and resized(job.status, sizes)
     return Course(
         halt=_problem(observed),
         outcome=outcome,
         failed=_why_failed(observed, verdict),
         suspension=phase,
         stage_index=steps.index,
-        generation=_generation(observed, spec, verdict, context),
+        generation=_generation(observed, spec, verdict, fenced, another_size=another_size),
+        fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
-        replicas=replicas(observed, spec, over=over, suspension=phase),
+        replicas=sizes,
     )
 
 
@@ -111,15 +118,25 @@ def _problem(observed: Observed) -> Halt | None:
     return Halt(problem.reason, problem.message) if problem else None
 
 
-def _generation(observed: Observed, spec: Spec, verdict: Verdict | None, context: Context) -> int:
-    """One more for every reason to begin anew; several at once are one."""
+def _generation(
+    observed: Observed,
+    spec: Spec,
+    verdict: Verdict | None,
+    fenced: tuple[str, ...],
+    *,
+    another_size: bool,
+) -> int:
+    """One more for every reason to begin anew; several at once are one.
+
+    A pod that its fence was raised for may stay: a finalizer holds it, or its deletion fails.
+    """
     status = observed.job.status
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
     anew = (
         (verdict is not None and verdict.new_generation)
         or resumes(spec.suspend, status)
         or terminal.retries(observed.job)
-        or pods.needs_fence(lost)
+        or not set(fenced) <= set(status.fenced or ())
+        or another_size
     )
     return _known_generation(observed) + (1 if anew else 0)
 

@@ -19,6 +19,8 @@ from sea_operator.settings import LeaseTimes
 log = logging.getLogger(__name__)
 
 NAME = "sea-operator"
+RELEASE_SECONDS = 10.0
+"""A pod's grace period is longer, and an API server that is gone refuses at once."""
 
 
 class Elector:
@@ -133,12 +135,24 @@ class Elector:
 
     async def _release(self) -> None:
         """On a clean end the successor needn't wait for the lease to expire."""
-        if not self.leads or self._seen is None:
+        if not self.leads:
             return
         self._renewed = None
         with contextlib.suppress(KubeError, TimeoutError):
-            async with asyncio.timeout(2.0):
-                await self._write(released(self._seen.record, self._wall()))
+            async with asyncio.timeout(RELEASE_SECONDS):
+                while not await self._given_back():
+                    continue
+
+    async def _given_back(self) -> bool:
+        """False if the lease changed meanwhile: a renewal that was cut off may have arrived."""
+        self._seen = await self._look()
+        if self._seen is None or self._seen.holder != self._me:
+            return True
+        try:
+            await self._write(released(self._seen.record, self._wall()))
+        except ConflictError:
+            return False
+        return True
 
 
 def _lease(meta: dict[str, Any], spec: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,7 @@ question is whether everything we want is there, not whether the objects are equ
 """
 
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
 SUFFIXES = {
@@ -61,8 +61,10 @@ def _same_quantity(live: Any, wanted: Any) -> bool:
 
 
 def _quantity(text: str) -> Decimal | None:
+    """In thousandths, rounded up: the finest that the API server keeps of a resource."""
     number = text.rstrip("kKmMGTPEi")
     try:
-        return Decimal(number) * SUFFIXES[text[len(number) :]]
+        amount = Decimal(number) * SUFFIXES[text[len(number) :]]
+        return amount.quantize(SUFFIXES["m"], ROUND_CEILING)
     except (InvalidOperation, KeyError):
         return None

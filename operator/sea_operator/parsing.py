@@ -1,5 +1,6 @@
 """From what the API server holds to what the policies read. Pure."""
 
+import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -96,11 +97,27 @@ def _spec(stored: Object) -> tuple[Spec | None, str | None]:
 
 
 def _status(stored: Object) -> Status:
-    """A status of another release that doesn't parse is no status: the pass writes a new one."""
+    """Of what another release wrote, all that this one can read: the rest is written anew.
+
+    Were nothing of it kept, a complete job would begin again.
+    """
     try:
         return Status.model_validate(stored)
-    except ValidationError:
-        return Status()
+    except ValidationError as error:
+        legible = copy.deepcopy(dict(stored))
+        for detail in error.errors(include_url=False):
+            _leave_out(legible, detail)
+        return Status.model_validate(legible)
+
+
+def _leave_out(status: Any, detail: Any) -> None:
+    """An unknown field alone; with any other finding the whole field of the status."""
+    *above, last = detail["loc"] if detail["type"] == "extra_forbidden" else detail["loc"][:1]
+    for step in above:
+        if isinstance(status, dict) and step not in status:
+            return
+        status = status[step]
+    status.pop(last, None)
 
 
 def _finding(detail: Any) -> str:

@@ -49,6 +49,8 @@ class Course:
     suspension: Suspension = Suspension.NONE
     stage_index: int | None = None
     generation: int = 1
+    fenced: tuple[str, ...] = ()
+    """Uids of pods on dead nodes whose generation is left behind."""
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)

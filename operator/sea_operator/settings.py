@@ -14,7 +14,7 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 class Images:
     """Images of roles whose job names none."""
 
-    coordinator: str = "sea-operator/trainer:latest"
+    coordinator: str = "sea-operator/coordinator:latest"
     trainer: str = "sea-operator/trainer:latest"
     rollout: str = "sea-operator/rollout:latest"
 

@@ -26,6 +26,7 @@ def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -
     job, course = observed.job, plan.course
     pods = _pods(observed, course)
     waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
+    waiting |= _unmade(observed, pods)
     situation = Situation(course, pods, _pending(observed, plan), rejected, waiting)
     return job.status.model_copy(
         update={
@@ -34,6 +35,7 @@ def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -
                 situation, job.status.conditions, job.generation, rfc3339(now)
             ),
             "generation": course.generation,
+            "fenced": list(course.fenced) or None,
             "restarts": course.restarts,
             "last_failure": course.last_failure,
             "roles": _roles(pods),
@@ -56,6 +58,20 @@ def _pods(observed: Observed, course: Course) -> Mapping[str, tuple[int, int]]:
     held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
     sizes = course.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
     return {role_label(role): (_ready(observed, role), size) for role, size in sizes.items()}
+
+
+def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
+    """StatefulSets without all their pods: where a quota or a missing PriorityClass forbids them,
+    only the set's own events tell."""
+    job, found = observed.job, {}
+    for role in ROLES:
+        size = pods.get(role_label(role), (0, 0))[1]
+        made = sum(pod.deleted is None for pod in observed.of_role(role))
+        if made < size:
+            name = role_name(job.name, role)
+            command = f"kubectl describe statefulset -n {job.namespace} {name}"
+            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; `{command}` says why"
+    return found
 
 
 def _ready(observed: Observed, role: Role) -> int:

@@ -1,4 +1,4 @@
-"""What the machine must have before anything is installed: a sandbox for pods, and disk."""
+"""What the machine must have before anything is installed: a sandbox for pods, memory, disk."""
 
 from __future__ import annotations
 
@@ -32,6 +32,23 @@ def ensure_bubblewrap(progress: Progress, environment: dict[str, str]) -> None:
     sentence = bubblewrap.problem(found)
     if sentence:
         raise SetupError(sentence)
+
+
+def require_memory(needed_gib: float, total: int) -> None:
+    """Checks the machine's size; what is free of it, the demo sees when it starts.
+
+    Args:
+        needed_gib: What the program that is set up for needs.
+        total: Bytes of the machine, or the container's limit.
+
+    Raises:
+        SetupError: No program that ends would make it enough.
+    """
+    if total < needed_gib * 2**30:
+        raise SetupError(
+            f"This needs {needed_gib:g} GiB of memory and the machine has {total / 2**30:.1f} GiB "
+            "in all; use a larger machine, or raise the container's limit."
+        )
 
 
 def require_disk(root: Path, free: int) -> None:

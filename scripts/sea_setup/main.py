@@ -33,6 +33,9 @@ def main(argv: list[str]) -> int:
     parser.add_argument(
         "--packages-only", action="store_true", help="for a cluster of your own: no control plane"
     )
+    parser.add_argument(
+        "--memory-gib", type=float, default=0.0, help="what the demo will need on this machine"
+    )
     arguments = parser.parse_args(argv)
     sys.path.insert(0, str(ROOT / "devcluster"))
     progress = Progress(ROOT / ".tools" / "setup.log")
@@ -41,7 +44,12 @@ def main(argv: list[str]) -> int:
             if arguments.lock:
                 lock.write(ROOT, _tools(progress), progress, _environment())
             else:
-                setup(progress, force=arguments.force, devcluster=not arguments.packages_only)
+                setup(
+                    progress,
+                    force=arguments.force,
+                    devcluster=not arguments.packages_only,
+                    memory_gib=arguments.memory_gib,
+                )
     except SetupError as error:
         print(f"make setup: {error}", file=sys.stderr)
         return 1
@@ -51,13 +59,16 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def setup(progress: Progress, *, force: bool, devcluster: bool = True) -> None:
+def setup(
+    progress: Progress, *, force: bool, devcluster: bool = True, memory_gib: float = 0.0
+) -> None:
     """Everything, or nothing where all is done already.
 
     Args:
         progress: Is told what happens.
         force: Make `.venv` anew.
         devcluster: Whether pods will run here, which takes a sandbox and a control plane.
+        memory_gib: What those pods will need.
 
     Raises:
         SetupError: Something is missing.
@@ -69,6 +80,9 @@ def setup(progress: Progress, *, force: bool, devcluster: bool = True) -> None:
         )
     environment = _environment()
     if devcluster:
+        from sea_devcluster.memory import total_memory
+
+        machine.require_memory(memory_gib, total_memory())
         machine.ensure_bubblewrap(progress, environment)
     _ensure_packages(progress, environment, force=force)
     if devcluster:

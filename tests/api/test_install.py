@@ -119,6 +119,20 @@ def _used(rules: tuple[permissions.Rule, ...]) -> set[tuple[str, str, str]]:
     return {(rule.group, rule.resource, verb) for rule in rules for verb in rule.verbs}
 
 
+def test_without_nodes_the_chart_binds_nothing_cluster_wide_but_jobs(root: Path, values) -> None:
+    """With `watchNamespaces`, which turns the other one into RoleBindings: nothing at all."""
+    off = {**values, "rbac": {**values["rbac"], "nodes": False}}
+    text = (root / "charts/sea-operator/templates/rbac.yaml").read_text()
+    made = _by_name(yaml.safe_load_all("\n".join(_rendered(text, off))))
+    assert {name for kind, name in made if kind.startswith("Cluster")} == {"sea-operator"}
+    watching = _by_name(
+        yaml.safe_load_all(
+            "\n".join(_rendered(text.split("{{- range")[0], off | {"watchNamespaces": 1}))
+        )
+    )
+    assert {kind for kind, _ in watching} == {"ClusterRole"}
+
+
 def test_bindings_name_what_exists(manifests) -> None:
     for (kind, _), document in manifests.items():
         if kind.endswith("Binding"):

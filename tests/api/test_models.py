@@ -7,8 +7,9 @@ import pytest
 from pydantic import TypeAdapter, ValidationError
 
 from sea_api.v1alpha1.base import ApiModel
-from sea_api.v1alpha1.job import SEATrainingJob
+from sea_api.v1alpha1.job import SEATrainingJob, Spec
 from sea_api.v1alpha1.roles import Trainer
+from sea_api.v1alpha1.status import Status
 
 WRONG = {"integer": "1", "number": "1.5", "boolean": 1, "string": 1}
 
@@ -76,3 +77,15 @@ def test_a_required_null_is_missing(job) -> None:
     """Null counts as absent, so the message says what's missing rather than what null is not."""
     with pytest.raises(ValidationError, match="Field required"):
         SEATrainingJob.model_validate(job() | {"spec": job()["spec"] | {"model": None}})
+
+
+def test_a_status_holds_the_scores_of_the_largest_program() -> None:
+    """A status that the server refuses would freeze its job."""
+    bounds = {
+        (model, name): item.max_length
+        for model, name in ((Spec, "stages"), (Spec, "domains"), (Status, "evaluation"))
+        for item in model.model_fields[name].metadata
+        if hasattr(item, "max_length")
+    }
+    most = bounds[Spec, "stages"] * (bounds[Spec, "domains"] + 1)
+    assert bounds[Status, "evaluation"] >= most

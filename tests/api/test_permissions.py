@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sea_devcluster.waiting import wait_until
 from sea_operator import permissions
 
 pytestmark = pytest.mark.cluster
@@ -51,7 +52,12 @@ def _may(kube: Any, verb: str, resource: str, namespace: str) -> bool:
 def test_what_the_operator_does_is_allowed(rule, namespace, kube, installed) -> None:
     resource, _, sub = rule.resource.partition("/")
     name = resource + (f"/{sub}" if sub else "") + (f".{rule.group}" if rule.group else "")
-    assert [verb for verb in rule.verbs if not _may(kube, verb, name, namespace)] == []
+    # The authorizer hears of a new role a moment after it is stored.
+    wait_until(
+        lambda: all(_may(kube, verb, name, namespace) for verb in rule.verbs),
+        what=f"{rule.verbs} of {name} to be allowed",
+        timeout=120,
+    )
 
 
 @pytest.mark.parametrize(("verb", "resource", "namespace"), FORBIDDEN)

@@ -14,7 +14,7 @@ from sea_devcluster.errors import ApiError
 pytestmark = pytest.mark.cluster
 
 JOBS = "/apis/sea-operator.io/v1alpha1/namespaces/default/seatrainingjobs"
-EXAMPLES = ["tiny", "retail", "areal-sea-235b"]
+EXAMPLES = ["tiny", "retail", "worlds", "areal-sea-235b"]
 STATUS = {
     "observedGeneration": 1,
     "stage": "rl",

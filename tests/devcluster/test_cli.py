@@ -62,7 +62,7 @@ def test_up_twice_status_logs_and_down_leave_nothing(
         api.request("POST", "/api/v1/namespaces/default/pods", POD)
         pod = "/api/v1/namespaces/default/pods/sleeper"
         wait_until(
-            lambda: api.get(pod)["status"].get("phase") == "Running", what="the pod", timeout=30
+            lambda: api.get(pod)["status"].get("phase") == "Running", what="the pod", timeout=120
         )
         _run("up", *where)
         after = _status(capsys, *where)

@@ -45,7 +45,7 @@ def test_the_whole_of_it_makes_service_accounts(control_plane: ControlPlane) -> 
     wait_until(
         lambda: bool(names("serviceaccounts") and names("configmaps")),
         what="the default service account and the bundle",
-        timeout=20,
+        timeout=120,
     )
     assert names("serviceaccounts") == ["default"]
     bundle = api.get(f"{base}/configmaps/kube-root-ca.crt")["data"]["ca.crt"]
@@ -59,7 +59,7 @@ def test_a_killed_component_is_started_alone(tmp_path: Path) -> None:
         plane.daemons[API_SERVER].kill()
         assert not plane.api.ready()
         plane.start_component(API_SERVER)
-        assert plane.api.ready()
+        wait_until(plane.api.ready, what="the API server", timeout=120)
         assert (plane.daemons[ETCD].process, plane.url) == (etcd, url)
 
 
@@ -91,7 +91,7 @@ def test_nothing_outlives_a_program_that_is_killed(tmp_path: Path) -> None:
         assert program.stdout is not None
         etcd = ProcessId.of(int(program.stdout.readline()))
         program.kill()
-    assert etcd.wait(10.0)
+    assert etcd.wait(120.0)
 
 
 def test_controllers_that_would_fail_on_loopback_are_off(control_plane: ControlPlane) -> None:

@@ -97,7 +97,7 @@ def test_a_process_lives_as_long_as_any_of_its_threads() -> None:
     exit_one_thread = 60 if platform.machine() == "x86_64" else 93
     script = (
         "import ctypes, threading, time;"
-        "threading.Thread(target=time.sleep, args=(30,)).start();"
+        "threading.Thread(target=time.sleep, args=(3600,)).start();"
         "print('ready', flush=True);"
         f"ctypes.CDLL(None).syscall({exit_one_thread}, 0)"
     )
@@ -106,12 +106,12 @@ def test_a_process_lives_as_long_as_any_of_its_threads() -> None:
             assert child.stdout is not None
             child.stdout.readline()
             process = ProcessId.of(child.pid)
-            wait_until(lambda: _state(child.pid) == "Z", what="the first thread's end", timeout=10)
+            wait_until(lambda: _state(child.pid) == "Z", what="the first thread's end", timeout=120)
             assert process.alive()
             assert not process.wait(0.05)
         finally:
             child.send_signal(signal.SIGKILL)
-        assert process.wait(10.0)
+        assert process.wait(120.0)
         assert _state(child.pid) == "Z"  # nobody has looked yet
         assert not process.alive()
 
@@ -123,7 +123,7 @@ def _state(pid: int) -> str:
 
 def test_a_process_that_ignores_sigterm_is_killed() -> None:
     """And its children are known before."""
-    script = "trap : TERM; sleep 100 & echo ready; wait; wait; wait"
+    script = "trap : TERM; sleep 3600 & echo ready; wait; wait; wait"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
         child.stdout.readline()
@@ -131,7 +131,7 @@ def test_a_process_that_ignores_sigterm_is_killed() -> None:
         family = descendants(process)
         assert len(family) == 1
         assert not end(process, 0.1)
-        assert end(family[0], 5.0)
+        assert end(family[0], 120.0)
     assert not process.alive()
 
 
@@ -232,17 +232,16 @@ def test_an_answer_that_breaks_off_is_a_connection_that_failed(tmp_path: Path) -
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pair.certificate, pair.key)
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.settimeout(10)
+        listener.settimeout(120)
         thread = threading.Thread(target=_break_off, args=(listener, context))
         thread.start()
         try:
-            api = KubeApi(
-                f"https://127.0.0.1:{listener.getsockname()[1]}", tmp_path / "ca.crt", "t"
-            )
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            api = KubeApi(url, tmp_path / "ca.crt", "t", timeout=120.0)
             with pytest.raises(OSError, match="GET /api"):
                 api.get("/api")
         finally:
-            thread.join(10)
+            thread.join(120)
 
 
 def _break_off(listener: socket.socket, context: ssl.SSLContext) -> None:

@@ -1,6 +1,8 @@
 """Signals at the worst moment: nothing started is forgotten, no clean-up ends half-way."""
 
+import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -92,3 +94,22 @@ def _interrupted(work: Callable[P, R]) -> Callable[P, R]:
         return work(*args, **kwargs)
 
     return then
+
+
+@pytest.mark.parametrize("program", ["sea_devcluster", "sea_devcluster.demo"])
+def test_ctrl_c_while_python_still_imports_is_no_traceback(program: str, tmp_path: Path) -> None:
+    """On a busy machine that takes seconds, and people press it at once."""
+    hook = "import sys\nclass Stop:\n    def find_spec(self, name, *_):\n"
+    hook += "        if name == 'sea_devcluster.interrupts':\n            raise KeyboardInterrupt\n"
+    (tmp_path / "sitecustomize.py").write_text(f"{hook}sys.meta_path.insert(0, Stop())\n")
+    environment = {**os.environ, "PYTHONPATH": f"{tmp_path}:{os.environ.get('PYTHONPATH', '')}"}
+    done = subprocess.run(
+        [sys.executable, "-m", program, "--help"],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert len(done.stderr.splitlines()) == 1

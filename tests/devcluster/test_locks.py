@@ -8,6 +8,9 @@ import pytest
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.locks import exclusive
 
+PATIENCE = 120.0
+"""Seconds: ends what would hang."""
+
 
 def _nobody() -> None:
     raise AssertionError("nobody else should have it")
@@ -26,16 +29,16 @@ def test_whoever_waited_for_a_file_that_went_locks_the_new_one(tmp_path: Path) -
     def second() -> None:
         with exclusive(path, waits.set):
             got.set()
-            leave.wait(10)
+            leave.wait(PATIENCE)
 
     thread = threading.Thread(target=second)
     with exclusive(path, _nobody):
         thread.start()
-        assert waits.wait(10)
+        assert waits.wait(PATIENCE)
         assert not got.is_set()
         path.unlink()
-    assert got.wait(10)
+    assert got.wait(PATIENCE)
     with pytest.raises(AssertionError, match="nobody else"), exclusive(path, _nobody):
         pass
     leave.set()
-    thread.join(10)
+    thread.join(PATIENCE)

@@ -1,12 +1,14 @@
 """Each thing that a machine may lack, as a table; and this machine, for real."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sea_devcluster import preflight
+from sea_devcluster import loopback, preflight
 from sea_devcluster.bubblewrap import Bubblewrap
 from sea_devcluster.errors import PreflightError
 from sea_devcluster.preflight import GIB, Facts, Needs
@@ -19,6 +21,7 @@ GOOD = Facts(
     writable=True,
     free_disk=100 * GIB,
     free_shm=4 * GIB,
+    loopback_error="",
     taken_ports=(),
     ports_error="",
     binaries_error="",
@@ -44,6 +47,7 @@ CASES: list[tuple[str, dict[str, Any], str]] = [
     ("disk", {"free_disk": GIB}, "XDG_STATE_HOME"),
     ("read-only", {"writable": False}, "can't be written"),
     ("shm", {"free_shm": 2**20}, "--shm-size 2g"),
+    ("no loopback", {"loopback_error": "Network is unreachable"}, "ip link set lo up"),
     ("port", {"taken_ports": (("127.60.0.1", 7),)}, "listens on 127.60.0.1:7"),
     ("ports", {"ports_error": "Fewer than 24."}, "Fewer than 24"),
     ("binaries", {"binaries_error": "X lacks etcd."}, "X lacks etcd"),
@@ -74,6 +78,18 @@ def test_without_nodes_no_sandbox_is_needed() -> None:
     """A control plane alone needs no bubblewrap."""
     facts = replace(GOOD, bubblewrap=Bubblewrap(None), free_shm=0)
     assert preflight.problems(facts, Needs(nodes=False)) == []
+
+
+def test_a_loopback_interface_that_is_down_is_noticed() -> None:
+    """As in a fresh network namespace, where listening works and connecting doesn't."""
+    assert loopback.error() == ""
+    inside = ["unshare", "--user", "--map-root-user", "--net"]
+    if subprocess.run([*inside, "true"], capture_output=True, timeout=120, check=False).returncode:
+        pytest.skip("The kernel allows no network namespace here.")
+    program = "from sea_devcluster import loopback; print(loopback.error())"
+    command = [*inside, sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    assert "unreachable" in done.stdout
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:

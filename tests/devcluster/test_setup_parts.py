@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from sea_devcluster.demo import main
+
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = ROOT / "scripts"
 
@@ -32,8 +34,8 @@ def parts(scripts_on_path: None) -> ModuleType:
 
 
 def _sources() -> list[Path]:
-    shared = ROOT / "devcluster" / "sea_devcluster" / "bubblewrap.py"
-    return [SCRIPTS / "setup.py", *sorted((SCRIPTS / "sea_setup").glob("*.py")), shared]
+    shared = [ROOT / "devcluster" / "sea_devcluster" / f"{n}.py" for n in ("bubblewrap", "memory")]
+    return [SCRIPTS / "setup.py", *sorted((SCRIPTS / "sea_setup").glob("*.py")), *shared]
 
 
 @pytest.mark.parametrize("path", _sources(), ids=lambda path: path.name)
@@ -163,6 +165,21 @@ def test_too_little_disk_is_told_before_anything_is_installed(
         parts.machine.require_disk(tmp_path, 3 * 10**9)
 
 
+def test_a_machine_that_is_too_small_is_told_before_anything_is_installed(
+    parts: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It downloaded 7 GB and compiled Kubernetes first."""
+
+    def begun(*_: object, **__: object) -> None:
+        raise AssertionError("setting up began")
+
+    monkeypatch.setattr(parts.machine, "ensure_bubblewrap", begun)
+    monkeypatch.setattr(parts.main, "_ensure_packages", begun)
+    with pytest.raises(parts.errors.SetupError, match=r"needs 1e\+06 GiB of memory and .* in all"):
+        parts.main.setup(parts.progress.Progress(None), force=False, memory_gib=1e6)
+    parts.machine.require_memory(14, 16 * 2**30)
+
+
 def test_the_stamp_tells_what_changed(parts: ModuleType, tmp_path: Path) -> None:
     """A new entry point costs a second, a new lock a sync."""
     (tmp_path / "a").write_text("1")
@@ -187,8 +204,8 @@ def test_an_installer_is_shown_and_its_failure_explained(
     assert "Begins" in capsys.readouterr().out
     command = ["sh", "-c", "echo earlier; echo 'tcp connect error' >&2; exit 2"]
     with pytest.raises(parts.errors.SetupError, match="cannot be reached"):
-        progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 10.0)
-    progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 10.0)
+        progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 120.0)
+    progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 120.0)
 
 
 def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) -> None:
@@ -198,7 +215,12 @@ def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) 
     shutil.copy(ROOT / "Makefile", checkout)
     (checkout / ".venv" / "bin" / "python").symlink_to(shutil.which("echo") or "/bin/echo")
     done = subprocess.run(
-        ["make", "-s", "down"], cwd=checkout, capture_output=True, text=True, timeout=30, check=True
+        ["make", "-s", "down"],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
     )
     assert done.stdout.split() == ["-m", "sea_devcluster", "down", "--name", "demo"]
 
@@ -221,5 +243,17 @@ def test_a_cluster_of_ones_own_needs_neither_sandbox_nor_control_plane(
 @pytest.mark.parametrize(("cluster", "packages_only"), [("kubeconfig", True), ("", False)])
 def test_make_sets_up_what_the_demos_cluster_needs(cluster: str, packages_only: bool) -> None:
     command = ["make", "-n", "demo", f"CLUSTER={cluster}"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=30, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
     assert ("--packages-only" in done.stdout) == packages_only
+    assert f"--memory-gib {main.NEEDS.memory_gib:g}\n" in done.stdout
+
+
+def test_make_setup_alone_asks_for_no_memory() -> None:
+    """Its packages are of use on a small machine too."""
+    command = ["make", "-n", "setup"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "--memory-gib" not in done.stdout

@@ -2,13 +2,13 @@
 
 import copy
 import os
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+import urllib3
 import yaml
 
 from sea_devcluster.cluster import DevCluster, Options
@@ -19,11 +19,13 @@ from sea_devcluster.demo.main import target_of
 from sea_devcluster.demo.poll import job_reader
 from sea_devcluster.demo.run_objects import RunObjects
 from sea_devcluster.images import NAMES, REPOSITORY
+from sea_testing import waiting
 from sea_testing.tau2 import DATA as TAU2
 from sea_testing.tau2 import needs_data
 
 ROOT = Path(__file__).parents[2]
-POLL_SECONDS = 0.3
+HANG_S = 1800.0
+"""Far beyond what a whole job takes where ten others run."""
 DATA = ["shop", "--seed", "0", "--dialogues", "200", "--train-tasks", "64", "--test-tasks", "16"]
 
 
@@ -75,12 +77,13 @@ class E2E:
 
     def reader(self, manifest: dict[str, Any]) -> Callable[[], dict[str, Any]]:
         namespace, name = demo_job.namespace(manifest), manifest["metadata"]["name"]
-        return job_reader(self.target.kubeconfig, namespace, name)
+        return _patient(job_reader(self.target.kubeconfig, namespace, name))
 
     def delete(self, manifest: dict[str, Any]) -> None:
-        self.kubectl.run(
-            "delete", "seajob", manifest["metadata"]["name"], "-n", demo_job.namespace(manifest)
-        )
+        """Waits until it is gone."""
+        named = ("seajob", manifest["metadata"]["name"], "-n", demo_job.namespace(manifest))
+        self.kubectl.run("delete", *named, "--wait=false")
+        _wait_for("its deletion", lambda: not self.kubectl.run("get", *named, "--ignore-not-found"))
 
     def objects(self, status: dict[str, Any]) -> RunObjects:
         return RunObjects(status["runUrl"], self.target.server)
@@ -93,12 +96,32 @@ class E2E:
         """Operator processes below this cluster's node."""
         agent = self.cluster.node.daemon.process
         below = psutil.Process(agent.pid).children(recursive=True)
-        return [p for p in below if p.cmdline()[1:3] == ["-m", "sea_operator"]]
+        return [p for p in below if _command(p)[1:3] == ["-m", "sea_operator"]]
 
     def pods(self, job: str) -> list[dict[str, Any]]:
         selector = f"sea-operator.io/job={job}"
         items: list[dict[str, Any]] = self.kubectl.get("pods", "-A", "-l", selector)["items"]
         return items
+
+
+def _patient(read: Callable[[], dict[str, Any]]) -> Callable[[], dict[str, Any]]:
+    """Asks again where the API server is too busy to answer in time."""
+
+    def attempt() -> dict[str, Any] | None:
+        try:
+            return read()
+        except urllib3.exceptions.HTTPError:
+            return None
+
+    return lambda: waiting.wait_for("an answer of the API server", attempt)
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Empty where it has ended meanwhile: pods' probes come and go."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return []
 
 
 def _runs(process: psutil.Process, job: str, program: str) -> bool:
@@ -122,18 +145,12 @@ def e2e(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         cluster.down(keep_logs=request.session.testsfailed > 0)
 
 
-def _wait_for(what: str, probe: Callable[[], Any], seconds: float) -> Any:
-    """The probe's first true answer; fails the test with `what` when there is none in time."""
-    until = time.monotonic() + seconds
-    while time.monotonic() < until:
-        if answer := probe():
-            return answer
-        time.sleep(POLL_SECONDS)
-    raise AssertionError(f"Waited {seconds:.0f} s in vain for: {what}")
+def _wait_for(what: str, probe: Callable[[], Any]) -> Any:
+    return waiting.wait_for(what, probe, HANG_S, every=0.3)
 
 
 @pytest.fixture(scope="session")
-def wait_for() -> Callable[[str, Callable[[], Any], float], Any]:
+def wait_for() -> Callable[[str, Callable[[], Any]], Any]:
     """Waits for a condition, never for a time."""
     return _wait_for
 

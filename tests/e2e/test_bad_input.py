@@ -9,7 +9,7 @@ import pytest
 
 from sea_devcluster.demo.errors import DemoError
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 SFT = {"batchSize": 4, "learningRate": 0.002, "maxSteps": 3}
 STAGES = [
@@ -88,7 +88,6 @@ def test_mistakes_stall_the_job_until_it_is_edited(
         stalled = wait_for(
             f"Stalled with {reason}",
             lambda reason=reason: _stalled(condition(read(), "Stalled"), reason),
-            90,
         )
         assert words in stalled["message"]
         assert stalled["message"].endswith(".")
@@ -96,9 +95,9 @@ def test_mistakes_stall_the_job_until_it_is_edited(
     assert pods  # from the second mistake on they existed, and waited
 
     e2e.edit(right)
-    wait_for("Stalled goes", lambda: condition(read(), "Stalled")["status"] == "False", 60)
+    wait_for("Stalled goes", lambda: condition(read(), "Stalled")["status"] == "False")
     assert {pod["metadata"]["uid"] for pod in e2e.pods("crooked")} == pods
-    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True", 240)
+    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True")
     status = read()["status"]
     assert status.get("restarts", {}).get("counted", 0) == 0
     assert status["generation"] == 1

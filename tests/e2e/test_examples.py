@@ -9,7 +9,7 @@ import pytest
 
 from sea_devcluster.demo import job as demo_job
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -19,7 +19,7 @@ def _complete(
 ) -> Any:
     read = e2e.submit(job)
     name = job["metadata"]["name"]
-    wait_for(f"{name}'s end", lambda: condition(read(), "Complete")["status"] == "True", 700)
+    wait_for(f"{name}'s end", lambda: condition(read(), "Complete")["status"] == "True")
     status: dict[str, Any] = read()["status"]
     assert status["restarts"]["counted"] == 0
     result = status["evaluation"][-1]

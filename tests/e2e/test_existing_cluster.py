@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 STAGES = [
     {
@@ -53,12 +53,14 @@ def test_the_demo_runs_on_the_cluster_of_the_kubeconfig(e2e: Any, tmp_path: Path
         env=environment,
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=1800,
         check=False,
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert "after SFT" in done.stdout
     assert "kubectl -n sea-demo get seatrainingjobs" in done.stdout
+    assert "stages/sft/export\n" in done.stdout
+    assert "<html" in (tmp_path / "out" / "evaluation.html").read_text()[:200]
     images = {
         container["image"]
         for pod in e2e.kubectl.get("pods", "-n", "sea-system")["items"]

@@ -11,7 +11,7 @@ import pytest
 from sea_devcluster.demo import job as demo_job
 from sea_testing import own_domain
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 ROOT = Path(__file__).parents[2]
 STAGES = [
@@ -49,16 +49,18 @@ def test_a_domain_of_another_package(
         manifest["spec"][role] = {**manifest["spec"].get(role, {}), "template": template}
     demo_job.ensure_bucket(manifest, e2e.target.server)
     read = e2e.submit(manifest)
-    wait_for("Stalled", lambda: condition(read(), "Stalled")["status"] == "True", 240)
-    stalled = condition(read(), "Stalled")
-    assert stalled["reason"] == "UnknownDomain"
+    stalled = wait_for("Stalled", lambda: unknown_domain(condition(read(), "Stalled")))
     assert "my-library is installed here, but brings no domain 'libary'" in stalled["message"]
     manifest["spec"]["domains"] = [own_domain.NAME]
     e2e.edit(manifest)
-    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True", 240)
+    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True")
     status = read()["status"]
     scores = {one["domain"]: one for one in status["evaluation"]}
     assert scores[own_domain.NAME]["episodes"] == 4
     rows = e2e.objects(status).bytes("stages/make/data/my-library.library/rl.jsonl")
     assert len(rows.splitlines()) == 8
     e2e.delete(manifest)
+
+
+def unknown_domain(found: dict[str, Any]) -> dict[str, Any] | None:
+    return found if (found["status"], found["reason"]) == ("True", "UnknownDomain") else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 STEPS, OUTAGE_S = 60, 30.0
 STAGES = [
@@ -33,17 +33,17 @@ def test_job_outlives_an_outage_of_the_object_store(
     )
     e2e.upload(manifest)
     read = e2e.submit(manifest)
-    wait_for("a checkpoint", lambda: committed(read()) >= 8, 200)
+    wait_for("a checkpoint", lambda: committed(read()) >= 8)
 
     e2e.cluster.s3.daemon.kill()
     gone = time.monotonic()
     victims = e2e.processes("stranded", "sea_workloads.trainer.process")
     victims[0].kill()
-    wait_for("half a minute without S3", lambda: time.monotonic() - gone >= OUTAGE_S, 60)
+    wait_for("half a minute without S3", lambda: time.monotonic() - gone >= OUTAGE_S)
     assert condition(read(), "Complete")["status"] != "True"
     e2e.cluster.s3.start()
 
-    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True", 300)
+    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True")
     status = read()["status"]
     assert status["generation"] == 2
     objects = e2e.objects(status)
@@ -55,7 +55,7 @@ def test_job_outlives_an_outage_of_the_object_store(
 
 def committed(job: dict[str, Any]) -> int:
     """Step of the newest committed checkpoint."""
-    return int((job["status"].get("checkpoint") or {}).get("step", 0))
+    return int((job.get("status", {}).get("checkpoint") or {}).get("step", 0))
 
 
 def check_checkpoints(objects: Any) -> None:

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
-STEPS = 40
+STEPS = 100
 STAGES = [
     {
         "name": "sft",
@@ -26,25 +26,25 @@ def test_suspended_job_goes_on_from_its_last_step(
     manifest = e2e.manifest(
         "sleeper",
         STAGES,
-        checkpoint={"everySteps": 10, "keepLast": 2},
+        checkpoint={"everySteps": 20, "keepLast": 2},
         userModel={"engine": "Scripted"},
     )
     e2e.upload(manifest)
     read = e2e.submit(manifest)
-    wait_for("the fifth step", lambda: read()["status"].get("step", 0) >= 5, 200)
+    wait_for("the fifth step", lambda: read().get("status", {}).get("step", 0) >= 5)
 
     asleep = copy.deepcopy(manifest)
     asleep["spec"]["suspend"] = True
     e2e.edit(asleep)
-    wait_for("Suspended", lambda: condition(read(), "Suspended")["status"] == "True", 120)
-    wait_for("all pods gone", lambda: not e2e.pods("sleeper"), 90)
+    wait_for("Suspended", lambda: condition(read(), "Suspended")["status"] == "True")
+    wait_for("all pods gone", lambda: not e2e.pods("sleeper"))
     assert not e2e.processes("sleeper", "sea_workloads")
     status = read()["status"]
     stopped_at = status["checkpoint"]["step"]
     assert stopped_at == status["step"] >= 5  # nothing was lost: the last step is committed
 
     e2e.edit(manifest)
-    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True", 240)
+    wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True")
     rows = [row for row in e2e.objects(read()["status"]).metrics() if row["stage"] == "sft"]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))  # none twice
     assert read()["status"]["restarts"]["counted"] == 0

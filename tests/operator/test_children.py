@@ -148,6 +148,12 @@ def test_probes_look_where_the_programs_listen(build):
         assert (container["startupProbe"]["failureThreshold"]) == 300
 
 
+def test_an_engine_of_a_large_model_has_an_hour_to_load_it(build):
+    """At 1 GB/s the 470 GB of a 235B model alone take eight minutes."""
+    probe = containers(build(rollout={"gpusPerPod": 8}), "rollout")["engine"]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 3600
+
+
 def test_no_pod_has_privileges_or_a_token(build):
     for role in ("coordinator", "trainer", "rollout", "user"):
         spec = pod(build(), role)["spec"]
@@ -207,6 +213,9 @@ def test_the_ledger_gets_a_volume_where_asked_for(build):
     assert claim["spec"]["storageClassName"] == "fast"
     assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
     assert spec["template"]["spec"]["volumes"] == []
+    # A new volume is root's, and the pod isn't.
+    assert spec["template"]["spec"]["securityContext"]["fsGroup"] == 65532
+    assert "fsGroup" not in pod(build(), "coordinator")["spec"]["securityContext"]
 
 
 @pytest.mark.parametrize(

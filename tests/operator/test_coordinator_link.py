@@ -14,6 +14,12 @@ from sea_operator.coordinator_link import (
 from sea_operator.wish import desired
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """No answer comes too late on a busy machine."""
+    monkeypatch.setattr(coordinator_link, "TIMEOUT_SECONDS", 120.0)
+
+
 @pytest.fixture
 async def serve():
     """`await serve(handler)` -> base URL of a server that answers everything with it."""

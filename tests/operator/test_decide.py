@@ -3,9 +3,10 @@
 import dataclasses
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Restarts
+from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator.decide import decide
 from sea_operator.plan import Outcome, Suspension
+from sea_operator.status import compute
 from sea_operator.wish import desired
 
 
@@ -123,18 +124,36 @@ def test_the_digest_covers_every_field_but_itself(make):
     assert one.run_url == "s3://bucket/prefix/j-0a1b2c3d"
 
 
-def test_pods_of_dead_nodes_go_by_force_behind_a_new_generation(make):
-    observed = make.observed()
-    stuck = [
+def with_lost(make, *names, status=None):
+    """The world in which these pods are on a node that is gone."""
+    observed = make.observed(make.job(status=status or make.status()))
+    pods = tuple(
         dataclasses.replace(pod, deleted=make.now - 100, node="gone", ready=False)
-        if pod.name == "j-trainer-1"
+        if pod.name in names
         else pod
         for pod in observed.pods
-    ]
-    world = dataclasses.replace(observed, pods=tuple(stuck), dead_nodes=frozenset({"gone"}))
-    plan = decide(world, make.context())
+    )
+    return dataclasses.replace(observed, pods=pods, dead_nodes=frozenset({"gone"}))
+
+
+def test_pods_of_dead_nodes_go_by_force_behind_a_new_generation(make):
+    plan = decide(with_lost(make, "j-trainer-1"), make.context())
     assert plan.course.generation == 2
     assert [(r.name, r.grace_seconds) for r in plan.fenced_removals] == [("j-trainer-1", 0)]
+
+
+def test_a_pod_that_force_does_not_remove_begins_one_generation_only(make):
+    """A finalizer or a failing deletion keeps it; a second lost pod is a reason of its own."""
+    world = with_lost(make, "j-trainer-1")
+    status = compute(world, decide(world, make.context()), None, make.now)
+    assert (status.generation, status.fenced) == (2, ["uid-j-trainer-1"])
+    again = decide(with_lost(make, "j-trainer-1", status=status), make.context())
+    assert again.course.generation == 2
+    assert [removal.name for removal in again.fenced_removals] == ["j-trainer-1"]
+    both = decide(with_lost(make, "j-trainer-0", "j-trainer-1", status=status), make.context())
+    assert both.course.generation == 3
+    after = make.observed(make.job(status=status))
+    assert compute(after, decide(after, make.context()), None, make.now).fenced is None
 
 
 def test_a_failed_job_begins_anew_when_its_spec_is_edited(make):
@@ -156,3 +175,27 @@ def test_stages_appended_to_a_complete_job_run(make):
     assert plan.course.outcome is Outcome.RUNNING
     assert plan.course.stage_index == 3
     assert plan.course.replicas[Role.TRAINER] == 2
+
+
+def test_another_size_of_the_trainer_begins_one_generation(make):
+    """Pods that join a running one would wait for ever: its world is fixed."""
+    before = make.observed()
+    status = compute(before, decide(before, make.context()), None, make.now)
+    more = make.spec(trainer={"replicas": 4, "gpusPerPod": 0})
+    world = make.observed(make.job(spec=more, status=status, generation=2))
+    plan = decide(world, make.context())
+    assert plan.course.generation == 2
+    assert plan.course.restarts == Restarts()
+    status = compute(world, plan, None, make.now)
+    again = make.observed(make.job(spec=more, status=status, generation=2))
+    assert decide(again, make.context()).course.generation == 2
+
+
+def test_a_drain_is_not_cut_off_by_another_size(make):
+    roles = Roles(trainer=RoleStatus(desired=2, ready=2))
+    spec = make.spec(suspend=True, trainer={"replicas": 1, "gpusPerPod": 0})
+    job = make.job(spec=spec, status=make.status(roles=roles), generation=2)
+    observed = make.observed(job, children=make.children(make.job()))
+    plan = decide(observed, make.context())
+    assert plan.course.suspension is Suspension.DRAINING
+    assert plan.course.generation == 1

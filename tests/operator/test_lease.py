@@ -165,7 +165,7 @@ async def test_the_same_identity_goes_on_without_a_wait(store, time):
 async def test_a_clean_end_gives_the_lease_back(store, time):
     one = elector(store, "one", time)
     task = asyncio.create_task(one.run())
-    await asyncio.wait_for(one.wait(), 5)
+    await asyncio.wait_for(one.wait(), 120)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -175,14 +175,44 @@ async def test_a_clean_end_gives_the_lease_back(store, time):
     assert two.leads
 
 
+class CutOff(Store):
+    """From `cut` on a renewal is stored, and its answer never comes."""
+
+    def __init__(self):
+        super().__init__()
+        self.cut = False
+        self.stored = asyncio.Event()
+
+    async def replace(self, kind, body):
+        record = await super().replace(kind, body)
+        if self.cut:
+            self.cut = False
+            self.stored.set()
+            await asyncio.Event().wait()
+        return record
+
+
+async def test_a_clean_end_in_the_middle_of_a_renewal_gives_the_lease_back_too(time):
+    store = CutOff()
+    one = elector(store, "one", time)
+    task = asyncio.create_task(one.run())
+    await asyncio.wait_for(one.wait(), 120)
+    store.cut = True
+    await asyncio.wait_for(store.stored.wait(), 120)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert store.record["spec"]["holderIdentity"] == ""
+
+
 async def test_the_gate_closes_and_opens_with_the_lease(store, time):
     one = elector(store, "one", time)
     await one._round()
-    await asyncio.wait_for(one.wait(), 1)
+    await asyncio.wait_for(one.wait(), 120)
     time.now += 8
     waiter = asyncio.create_task(one.wait())
     for _ in range(5):
         await asyncio.sleep(0)
     assert not waiter.done()
     await one._round()
-    await asyncio.wait_for(waiter, 1)
+    await asyncio.wait_for(waiter, 120)

@@ -41,8 +41,28 @@ def test_a_long_list_of_findings_is_cut(make):
     assert "; and 4 more. Edit" in parsing.job(stored(make, bad)).invalid
 
 
-def test_a_status_of_another_release_is_no_status(make):
-    assert parsing.job(stored(make, status={"stage": ["?"]})).status == Status()
+@pytest.mark.parametrize(
+    ("foreign", "kept"),
+    [
+        ({"stage": ["?"]}, {}),
+        ({"stage": "rl", "yetUnknown": {"a": 1}}, {"stage": "rl"}),
+        (
+            {"stage": "rl", "restarts": {"counted": 3, "forgiven": 1}, "roles": {"judge": {}}},
+            {"stage": "rl", "restarts": {"counted": 3}, "roles": {}},
+        ),
+        ({"stage": "rl", "restarts": {"counted": -3, "forgiven": 1}}, {"stage": "rl"}),
+        ({"stage": "rl", "conditions": "none"}, {"stage": "rl"}),
+    ],
+)
+def test_of_a_status_of_another_release_what_can_be_read_counts(make, foreign, kept):
+    """An operator that is rolled back must not run a complete job again."""
+    assert parsing.job(stored(make, status=foreign)).status == Status.model_validate(kept)
+
+
+def test_a_condition_with_a_field_more_is_still_known(make):
+    complete = make.condition("Complete", "True").model_dump(by_alias=True)
+    found = parsing.job(stored(make, status={"conditions": [{**complete, "since": 1}]})).status
+    assert [(one.type, one.status) for one in found.conditions] == [("Complete", "True")]
 
 
 def pod(**status):

@@ -4,6 +4,7 @@ import dataclasses
 
 import pytest
 
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
@@ -107,3 +108,22 @@ def test_an_unreadable_job_has_a_status_too(make):
     status = ask(make, make.observed(make.job(invalid="The job can't be read: x. Edit the job.")))
     assert isinstance(status, Status)
     assert status.observed_generation == 1
+
+
+def test_the_longest_address_fits_the_status(make):
+    """A status that the API server refuses would freeze its job."""
+    spec = make.spec(storage={"url": "s3://bucket/".ljust(1024, "x")})
+    job = make.job(spec=spec, name="j" * 40)
+    found = ask(make, make.observed(job))
+    assert Status.model_validate(found.model_dump()).run_url == found.run_url
+
+
+def test_pods_that_are_not_even_made_are_told_with_where_to_look(make):
+    """As with a PriorityClass that doesn't exist: no pod is there to say so."""
+    pods = tuple(pod for pod in make.observed().pods if pod.role is not Role.TRAINER)
+    status = ask(make, make.observed(pods=pods))
+    (ready,) = [one for one in status.conditions if one.type == "Ready"]
+    assert ready.message == (
+        "Waiting for pods to become ready: trainer 0/2. StatefulSet j-trainer: 0 of 2 pods made; "
+        "`kubectl describe statefulset -n n j-trainer` says why."
+    )

@@ -1,11 +1,13 @@
-"""Fixtures of several parts: a real HTTP server that speaks, or fails to speak, chat."""
+"""Fixtures of several parts: a real HTTP server that speaks, or fails to speak, chat; and none."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import pytest
 from aiohttp import web
+
+from sea_testing.loopback import silent_port
 
 Answer = Callable[[], web.StreamResponse]
 
@@ -54,3 +56,10 @@ async def chat_server() -> AsyncIterator[ChatServer]:
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
     yield server
     await runner.cleanup()
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port of 127.0.0.1 on which nobody listens, and nobody will."""
+    with silent_port() as port:
+        yield port

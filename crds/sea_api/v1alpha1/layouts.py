@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sea_api.v1alpha1.rules import Rule
+from sea_api.v1alpha1.rules import Rule, Transition
 
 
 def processes_per_pod(gpus_per_pod: int) -> int:
@@ -86,4 +86,19 @@ UNIQUE_ENV = Rule(
     cel=None,
     message="Duplicate value: two variables of env have one name; remove one",
     holds=lambda env: len({variable.name for variable in env}) == len(env),
+)
+
+KEPT_CLASS = Transition(
+    cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
+    " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+    message="storageClassName is immutable: the ledger lies on its volume; create another job"
+    " instead",
+    holds=lambda new, old: new.storage_class_name == old.storage_class_name,
+)
+
+KEPT_SIZE = Transition(
+    cel="string(self.volumeSize) == string(oldSelf.volumeSize)",
+    message="volumeSize is immutable: a StatefulSet can't change its claims; create another job"
+    " instead",
+    holds=lambda new, old: new.volume_size == old.volume_size,
 )

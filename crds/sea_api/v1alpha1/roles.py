@@ -67,7 +67,8 @@ class RolloutParallelism(ApiModel):
 
 
 class Elastic(ApiModel):
-    """The range within which a role may be resized while the job runs."""
+    """The range within which a role may be resized while the job runs; checked, but no part of the
+    operator resizes by itself yet: `replicas` counts."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (layouts.ELASTIC_ORDER,)
 
@@ -131,7 +132,7 @@ class Trainer(ApiModel):
     """Most tokens that a process takes through the model at once: sequences are packed up to it,
     and a longer one goes alone. Absent: `model.contextLength`. Memory grows with it."""
     elastic: Elastic | None = None
-    """Sizes the operator may choose on its own when nodes come and go; absent keeps `replicas`."""
+    """Sizes the operator may choose on its own when nodes come and go; not used yet."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the trainer pods."""
 
@@ -152,7 +153,7 @@ class Rollout(ApiModel):
     parallelism: RolloutParallelism = RolloutParallelism()
     """Layout of the model over a pod's GPUs."""
     elastic: Elastic | None = None
-    """Sizes the operator may choose on its own; absent keeps `replicas`."""
+    """Sizes the operator may choose on its own; not used yet."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the rollout pods."""
 
@@ -179,7 +180,7 @@ class UserModel(ApiModel):
     url: HttpUrl | None = None
     """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """Model name to ask the `External` engine for."""
+    """Model name to ask the `External` engine for; by default `model.name` of the job."""
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
@@ -193,11 +194,13 @@ class UserModel(ApiModel):
 class Coordinator(ApiModel):
     """The pod that keeps dataset cursor, ledger, membership and weight versions."""
 
+    transitions: ClassVar[tuple[Transition, ...]] = (layouts.KEPT_CLASS, layouts.KEPT_SIZE)
+
     storage_class_name: ObjectName | None = None
     """StorageClass of the ledger's volume; without it the ledger lives as long as the pod and
-    its snapshot in every checkpoint is what survives."""
+    its snapshot in every checkpoint is what survives. Immutable."""
     volume_size: Quantity = "10Gi"
-    """Size of the ledger's volume."""
+    """Size of the ledger's volume. Immutable."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the coordinator pod."""
 

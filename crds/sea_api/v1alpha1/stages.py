@@ -73,6 +73,15 @@ class SynthesisStage(ApiModel):
 class SftStage(ApiModel):
     """Supervised fine-tuning on dialogues, of the agent (`Sft`) or of the user (`UserSft`)."""
 
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="!has(self.stopAtValidationLoss) || self.validationFraction > 0.0",
+            message="stopAtValidationLoss has no loss to look at while validationFraction is 0:"
+            " keep dialogues back for it, or remove it",
+            holds=lambda sft: sft.stop_at_validation_loss is None or sft.validation_fraction > 0,
+        ),
+    )
+
     epochs: Int = Field(default=1, ge=1, le=1000)
     """Passes over the dialogues."""
     batch_size: Int = Field(default=128, ge=1, le=65536)

@@ -9,6 +9,7 @@ from sea_api.v1alpha1.domains import LONGEST
 from sea_api.v1alpha1.types import Count, Int, Number, Percent, Timestamp
 
 Score = Annotated[Number, Field(ge=-1e9, le=1e9)]
+Uid = Annotated[str, Field(max_length=64)]
 
 
 class Condition(ApiModel):
@@ -153,6 +154,10 @@ class Status(ApiModel):
     """`step/totalSteps` of the running stage, for the printer column."""
     generation: Count | None = None
     """Attempt number of the trainer."""
+    fenced: list[Uid] | None = Field(
+        default=None, max_length=10001, json_schema_extra={"x-kubernetes-list-type": "set"}
+    )
+    """Uids of pods on dead nodes for which `generation` was raised, until they are gone."""
     reward: Score | None = None
     """Mean reward of the newest training batch, all groups counted."""
     pass1: str | None = Field(default=None, max_length=16)
@@ -175,7 +180,7 @@ class Status(ApiModel):
     """Rows of the job's data that are broken and left out (`onBadRow: Skip`)."""
     evaluation: list[EvaluationResult] = Field(
         default=[],
-        max_length=256,
+        max_length=544,  # of 32 stages, 16 domains and their average each
         json_schema_extra={
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["stage", "domain"],
@@ -188,7 +193,7 @@ class Status(ApiModel):
     """Restarts since the job began."""
     last_failure: Failure | None = None
     """What last broke."""
-    run_url: str | None = Field(default=None, max_length=1024)
+    run_url: str | None = Field(default=None, max_length=1280)
     """Where this run keeps its objects."""
     start_time: Timestamp | None = None
     """When the operator first acted on the job."""

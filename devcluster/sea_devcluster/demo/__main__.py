@@ -2,8 +2,11 @@
 
 import sys
 
-from sea_devcluster.demo.main import demo
-from sea_devcluster.demo.options import parse
-
 if __name__ == "__main__":
-    sys.exit(0 if demo(parse()) is not None else 1)
+    try:
+        from sea_devcluster.demo.main import demo
+        from sea_devcluster.demo.options import parse
+
+        sys.exit(0 if demo(parse()) is not None else 1)
+    except KeyboardInterrupt:  # while the imports took their seconds
+        sys.exit("Stopped.")

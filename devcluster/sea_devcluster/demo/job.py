@@ -2,16 +2,19 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
-import yaml
+from boto3.exceptions import Boto3Error
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sea_devcluster.demo import job_file
 from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo.progress import Progress
 from sea_devcluster.demo.target import ObjectServer
 
 GENERATE_TIMEOUT_SECONDS = 300
@@ -19,7 +22,7 @@ GENERATE_TIMEOUT_SECONDS = 300
 
 def load(path: Path, server: ObjectServer) -> dict[str, Any]:
     """The example's manifest with `storage.endpoint` of this cluster."""
-    manifest: dict[str, Any] = yaml.safe_load(path.read_text())
+    manifest = job_file.read(path)
     manifest["spec"]["storage"]["endpoint"] = server.pod_endpoint
     return manifest
 
@@ -45,11 +48,25 @@ def credentials_secret(manifest: dict[str, Any], server: ObjectServer) -> dict[s
 
 
 def generate(arguments: list[str], out: Path) -> None:
-    """Writes a data folder with the `sea` command."""
-    command = [str(Path(sys.executable).parent / "sea"), "data", *arguments, "--out", str(out)]
-    done = subprocess.run(
-        command, check=False, capture_output=True, text=True, timeout=GENERATE_TIMEOUT_SECONDS
-    )
+    """Writes a data folder with the `sea` command.
+
+    Raises:
+        DemoError: There is no such command, it takes too long, or it fails.
+    """
+    sea = Path(sys.executable).parent / "sea"
+    command = [str(sea), "data", *arguments, "--out", str(out)]
+    try:
+        done = subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=GENERATE_TIMEOUT_SECONDS
+        )
+    except FileNotFoundError:
+        raise DemoError(f"The command {sea} is missing; run `make setup`.") from None
+    except subprocess.TimeoutExpired:
+        raise DemoError(
+            f"`sea data {' '.join(arguments)}` was not done after {GENERATE_TIMEOUT_SECONDS:.0f} s;"
+            " end other programs on this machine, or make the data yourself and name their folder "
+            "with --data."
+        ) from None
     if done.returncode != 0:
         raise DemoError(f"`sea data {' '.join(arguments)}` failed: {done.stderr.strip()}")
 
@@ -66,17 +83,34 @@ def client(server: ObjectServer) -> Any:
     )
 
 
-def upload(folder: Path, manifest: dict[str, Any], server: ObjectServer) -> int:
-    """Uploads a data folder below `<storage.url>/data/`; returns the number of files."""
+def upload(
+    folder: Path,
+    manifest: dict[str, Any],
+    server: ObjectServer,
+    tell: Callable[[str], object] = lambda _: None,
+) -> int:
+    """Uploads a data folder below `<storage.url>/data/`; returns the number of files.
+
+    Args:
+        folder: The data.
+        manifest: The job.
+        server: Where to.
+        tell: Gets a line now and then while it takes long.
+
+    Raises:
+        DemoError: The server doesn't answer or refuses.
+    """
     url = urlsplit(manifest["spec"]["storage"]["url"])
     prefix = url.path.strip("/") + "/data"
     s3 = client(server)
     files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    progress = Progress(sum(path.stat().st_size for path in files), tell)
     try:
         _ensure_bucket(s3, url.netloc)
         for path in files:
-            s3.upload_file(str(path), url.netloc, f"{prefix}/{path.relative_to(folder)}")
-    except (BotoCoreError, ClientError) as error:
+            key = f"{prefix}/{path.relative_to(folder)}"
+            s3.upload_file(str(path), url.netloc, key, Callback=progress)
+    except (Boto3Error, BotoCoreError, ClientError) as error:  # boto3 wraps what a transfer raises
         raise DemoError(f"Uploading to {server.endpoint} failed: {error}") from error
     return len(files)
 

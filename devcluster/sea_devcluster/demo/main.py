@@ -5,13 +5,15 @@ import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 
-from sea_devcluster import interrupts, preflight
+from sea_devcluster import bounds, interrupts, preflight
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
+from sea_devcluster.demo import job_file
 from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.existing_cluster import existing_cluster
 from sea_devcluster.demo.memory import MemorySampler, Usage
@@ -40,7 +42,7 @@ class Finished:
 def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
     """Runs everything; None (after one sentence on the console) where it could not."""
     console = Console(highlight=False, force_terminal=False if options.plain else None)
-    logging.basicConfig(level=logging.WARNING)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
     interrupts.heed()
     try:
         return _run(options, console, measure_memory=measure_memory)
@@ -55,14 +57,31 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
 
 def _run(options: Options, console: Console, *, measure_memory: bool) -> Finished:
     started = time.monotonic()
+    job_file.require_data(job_file.read(options.job), options.data)
+    require_folder(options.out)
     if options.cluster == "kubeconfig":
         outcome = run(options, existing_cluster(), console, started)
         return Finished(outcome, Usage())
+    bounds.require_name(options.name)
     with alone(options.name), _devcluster(options, console) as cluster:
         roots = _pids(cluster) if measure_memory else []
         with MemorySampler(lambda: roots) as sampler:
             outcome = run(options, target_of(cluster), console, started)
         return Finished(outcome, sampler.peak)
+
+
+def require_folder(out: Path) -> None:
+    """Makes the folder for what the run yields, now rather than after minutes of training.
+
+    Raises:
+        DemoError: It can't be.
+    """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DemoError(
+            f"The folder {out} can't be made ({error.strerror}); name another with --out."
+        ) from error
 
 
 @contextmanager
@@ -91,7 +110,7 @@ def alone(name: str) -> Iterator[None]:
 def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
     """A fresh cluster; stopped on any failure, and at the end if the options say so."""
     cluster = DevCluster(options.name, options=ClusterOptions(capacity=OVERCOMMITTED))
-    if cluster.record is not None:
+    if cluster.exists:
         with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
             cluster.down()
     preflight.require(NEEDS)

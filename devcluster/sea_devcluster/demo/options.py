@@ -42,8 +42,12 @@ def parse(arguments: list[str] | None = None) -> Options:
     parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo")
     parser.add_argument("--down", action="store_true", help="stop the devcluster at the end")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
-    parser.add_argument("--limit-minutes", type=float, default=60.0)
+    parser.add_argument(
+        "--limit-minutes", type=float, default=60.0, help="give up after so long (default: 60)"
+    )
     options = Options(**vars(parser.parse_args(arguments)))
+    if not 0 < options.limit_minutes < float("inf"):
+        parser.error(f"--limit-minutes {options.limit_minutes:g} is no time to wait; give minutes.")
     for given in (options.job, options.data):
         if given is not None and not given.exists():
             parser.error(f"{given} doesn't exist.")

@@ -1,6 +1,5 @@
 """The demo's steps in order: cluster, operator, data, job, watch, scores, picture."""
 
-import json
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,12 +9,11 @@ from typing import Any
 
 from rich.console import Console
 
-from sea_devcluster.demo import curve, fresh_crd, job, manifests, report, summary, watch
+from sea_devcluster.demo import aftermath, earlier_job, fresh_crd, job, manifests, watch
 from sea_devcluster.demo.kubectl import Kubectl
 from sea_devcluster.demo.options import Options
 from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.poll import job_reader
-from sea_devcluster.demo.run_objects import RunObjects
 from sea_devcluster.demo.target import Target
 
 CRD_WAIT_SECONDS = 60
@@ -26,12 +24,14 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
     kubectl = Kubectl(target.kubectl, target.kubeconfig)
     manifest = job.load(options.job, target.server)
     namespace, name = job.namespace(manifest), str(manifest["metadata"]["name"])
+    earlier_job.require_none(kubectl, manifest)
     with step(console, "Installing the CRD and the operator"):
         install(kubectl, target)
     data = options.data or options.out / "data"
     if "data" in manifest["spec"]:
         with step(console, "Making and uploading dialogues, tasks and databases"):
-            job.upload(options.data or make_data(manifest, data), manifest, target.server)
+            folder = options.data or make_data(manifest, data)
+            job.upload(folder, manifest, target.server, console.print)
     else:
         job.ensure_bucket(manifest, target.server)  # a Synthesis stage makes the data
     with step(console, f"Applying {options.job.name}"):
@@ -41,17 +41,7 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
         console,
         limit_seconds=60 * options.limit_minutes,
     )
-    status = seen.job["status"]
-    objects = RunObjects(status["runUrl"], target.server)
-    outcome = Outcome(
-        seconds=time.monotonic() - started,
-        ready_seconds=seen.ready_seconds,
-        status=status,
-        rows=objects.metrics(),
-        timeline=objects.timeline(),
-    )
-    _finish(options, target, console, outcome, namespace, name)
-    return outcome
+    return aftermath.conclude(options, target, console, seen, started)
 
 
 def install(kubectl: Kubectl, target: Target) -> None:
@@ -93,27 +83,3 @@ def step(console: Console, title: str) -> Iterator[None]:
     yield
     with suppress(OSError):
         console.print(f"[green]✓[/] {title} ({time.monotonic() - start:.1f} s)", highlight=False)
-
-
-def _finish(
-    options: Options,
-    target: Target,
-    console: Console,
-    outcome: Outcome,
-    namespace: str,
-    name: str,
-) -> None:
-    scores = report.scores(outcome.status)
-    picture = options.out / "learning-curve.png"
-    curve.draw(report.curve(outcome.rows), scores, picture)
-    (options.out / "timeline.json").write_text(json.dumps(outcome.timeline))
-    (options.out / "metrics.json").write_text(json.dumps(outcome.rows))
-    places = {
-        "learning curve": str(picture),
-        "timeline": str(options.out / "timeline.json"),
-        "training data": str(options.data or options.out / "data"),
-        "run's objects": f"{outcome.status['runUrl']} at {target.server.endpoint}",
-    }
-    summary.show(console, scores, target, places, name, namespace)
-    minutes, seconds = divmod(round(outcome.seconds), 60)
-    console.print(f"\nAll of it took {minutes}:{seconds:02d}.", highlight=False)

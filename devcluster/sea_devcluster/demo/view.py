@@ -17,9 +17,8 @@ def render(job: dict[str, Any], rewards: Sequence[float], elapsed: float) -> Ren
     """One frame: stages on top, the running step, then weights, pods and speed."""
     status = job.get("status", {})
     body = [_stages(job), Text(""), _step(status), _facts(status, rewards)]
-    message = _message(status)
-    if message is not None:
-        body += [Text(""), message]
+    if complaint := _complaint(status):
+        body += [Text(""), Text(complaint, style="red")]
     title = f"seatrainingjob/{job['metadata']['name']}"
     return Panel(Group(*body), title=title, subtitle=clock(elapsed), padding=(1, 2))
 
@@ -36,8 +35,9 @@ def line(job: dict[str, Any], elapsed: float) -> str:
         f"pods {pods(status)}",
         f"tokens/s {speeds(status)}",
         f"remaining {clock(status.get('remainingSeconds'))}",
+        _complaint(status),
     ]
-    return "  ".join(parts)
+    return "  ".join(part for part in parts if part)
 
 
 def sparkline(values: Sequence[float], width: int = 40) -> str:
@@ -108,11 +108,12 @@ def _facts(status: dict[str, Any], rewards: Sequence[float]) -> Table:
     return grid
 
 
-def _message(status: dict[str, Any]) -> Text | None:
+def _complaint(status: dict[str, Any]) -> str:
+    """What a person has to mend, empty where nothing."""
     for condition in status.get("conditions", []):
         if condition["type"] == "Stalled" and condition["status"] == "True":
-            return Text(f"{condition['reason']}: {condition['message']}", style="red")
-    return None
+            return f"{condition['reason']}: {condition['message']}"
+    return ""
 
 
 def _condition(status: dict[str, Any], kind: str) -> str | None:

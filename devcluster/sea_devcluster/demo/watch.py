@@ -49,7 +49,8 @@ def follow(
             if live is not None:
                 live.update(view.render(seen.job, seen.rewards, elapsed))
             elif elapsed - last_line >= LINE_SECONDS:
-                console.print(view.line(seen.job, elapsed), highlight=False)
+                line = view.line(seen.job, elapsed)
+                console.print(line, highlight=False, markup=False, soft_wrap=True)
                 last_line = elapsed
             if over(seen.job):
                 return seen

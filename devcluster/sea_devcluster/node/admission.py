@@ -33,19 +33,27 @@ def refusals(pod: Json, allow_host_path: Sequence[str] = ()) -> list[str]:
     return list(_refusals(pod["spec"], allow_host_path))
 
 
+def not_started(pod: Json) -> list[str]:
+    """One sentence for every container that was added to the pod (`kubectl debug`).
+
+    The pod itself goes on: an ephemeral container that can't run is no reason to end the others.
+    """
+    return [
+        f"Ephemeral container {one['name']!r} isn't started: the devcluster doesn't support them; "
+        "look at the logs instead (`kubectl logs`)."
+        for one in pod["spec"].get("ephemeralContainers") or []
+    ]
+
+
 def _refusals(spec: Json, allow_host_path: Sequence[str]) -> Iterator[str]:
     for field, why in _POD_SWITCHES.items():
         if spec.get(field):
             yield f"spec.{field} isn't supported by the devcluster: {why}."
     for index, volume in enumerate(spec.get("volumes") or []):
         yield from _volume(f"spec.volumes[{index}]", volume, allow_host_path)
-    for kind in ("initContainers", "containers", "ephemeralContainers"):
+    for kind in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(kind) or []):
-            where = f"spec.{kind}[{index}]"
-            if kind == "ephemeralContainers":
-                yield f"{where} isn't supported by the devcluster: look at the logs instead."
-                continue
-            yield from _container(where, container)
+            yield from _container(f"spec.{kind}[{index}]", container)
 
 
 def _container(where: str, container: Json) -> Iterator[str]:

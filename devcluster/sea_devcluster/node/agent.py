@@ -10,6 +10,8 @@ from typing import Any
 
 import aiohttp
 
+from sea_devcluster.logfiles import shorten_all
+
 from .addresses import AddressPool
 from .api import ApiClient
 from .config import NodeConfig
@@ -29,8 +31,12 @@ from .wire import Json, namespaced_name, utc_now
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 60.0
-LEAVE_SECONDS = 2.0
+START_SECONDS = 240.0
+"""Below the limit of `up`, so that the sentence about what failed is the agent's."""
+LEAVE_SECONDS = 10.0
+"""For a slow API server: one that is gone refuses at once."""
+AGAIN_SECONDS = 1.0
+LOG_LOOK_SECONDS = 10.0
 
 
 class NodeAgent:
@@ -88,16 +94,22 @@ class NodeAgent:
             fieldSelector=f"spec.nodeName={self._config.node_name}",
         )
         for work in (
-            registration.run(),
-            kit.events.run(),
-            kit.names.run(),
-            kit.names.services.run(),
-            kit.names.pods.run(),
-            pods.run(),
+            registration.run,
+            kit.events.run,
+            kit.names.run,
+            kit.names.services.run,
+            kit.names.pods.run,
+            pods.run,
+            self._bound_logs,
         ):
             self._spawn(work)
-        async with asyncio.timeout(START_SECONDS):
-            await pods.synced.wait()
+        try:
+            async with asyncio.timeout(START_SECONDS):
+                await pods.synced.wait()
+        except TimeoutError:
+            raise NodeError(
+                f"The API server gave no list of pods for {START_SECONDS:.0f} s; look at its log."
+            ) from None
         self._forget_old_pods()
 
     def _pod_changed(self, kit: NodeKit, old: Json | None, new: Json | None) -> None:
@@ -140,6 +152,15 @@ class NodeAgent:
             if folder.name not in self._workers:
                 shutil.rmtree(pod_folder(self._config.root, folder.name), ignore_errors=True)
 
+    async def _bound_logs(self) -> None:
+        """Cut the daemons' logs, this agent's own among them, before they fill the disk."""
+        config = self._config
+        while config.component_logs is not None:
+            limit = config.component_log_bytes
+            await asyncio.to_thread(shorten_all, config.component_logs, limit)
+            await asyncio.sleep(LOG_LOOK_SECONDS)
+        await asyncio.Event().wait()
+
     async def _stop(self, registration: NodeRegistration) -> None:
         """End all containers, say goodbye, forget the rest."""
         workers = list(self._workers.values())
@@ -157,10 +178,8 @@ class NodeAgent:
             async with asyncio.timeout(LEAVE_SECONDS):
                 await registration.leave()
 
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.ensure_future(work)
-        task.add_done_callback(_report_crash)
-        self._tasks.append(task)
+    def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        self._tasks.append(asyncio.ensure_future(kept_running(work)))
 
 
 async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -178,6 +197,13 @@ async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None
             return
 
 
-def _report_crash(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and task.exception() is not None:
-        log.error("A task of the node agent broke", exc_info=task.exception())
+async def kept_running(
+    work: Callable[[], Coroutine[Any, Any, None]], pause: float = AGAIN_SECONDS
+) -> None:
+    """`work` until cancelled: a node without its watch or its heartbeat is worse than none."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            log.exception("A task of the node agent broke; it starts again")
+        await asyncio.sleep(pause)

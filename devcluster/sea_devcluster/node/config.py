@@ -5,6 +5,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sea_devcluster.logfiles import MAX_BYTES
+
 from .errors import ConfigError
 
 
@@ -86,6 +88,10 @@ class NodeConfig(BaseModel):
     """Delete the Node object at the end instead of marking it NotReady."""
     log_bytes: int = Field(16 << 20, ge=1 << 12)
     """Upper bound of one container run's logs on disk."""
+    component_logs: Path | None = None
+    """Folder with the logs of the cluster's daemons, if this agent is the one that bounds them."""
+    component_log_bytes: int = Field(MAX_BYTES, ge=1 << 12)
+    """Length at which a daemon's log is cut."""
 
     @property
     def memory_folder(self) -> Path:

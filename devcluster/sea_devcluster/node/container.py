@@ -68,8 +68,10 @@ class ContainerRunner:
             if launch is None:
                 return
             ran_from = asyncio.get_running_loop().time()
-            termination = await self._run_once(launch)
+            termination = await self._run_guarded(launch)
             self._set(self.record.as_terminated(termination))
+            if termination.reason == "StartError":
+                self._event("Warning", "Failed", f"Error: {termination.message}")
             if self._stop.is_set() or not should_restart(self._policy, termination.exit_code):
                 return
             await self._back_off(asyncio.get_running_loop().time() - ran_from)
@@ -104,20 +106,38 @@ class ContainerRunner:
         while not self._stop.is_set():
             try:
                 return await prepare(self._kit, self._place, self._container)
-            except (NodeError, OSError) as error:
+            except Exception as error:
                 attempt += 1
                 self._report_unprepared(error, attempt)
             await self._pause(min(self._kit.config.retry_seconds * attempt, 10.0))
         return None
 
     def _report_unprepared(self, error: Exception, attempt: int) -> None:
-        reason = "CreateContainerError"
+        reason, message = "CreateContainerError", str(error)
+        if not isinstance(error, (NodeError, OSError)):
+            log.error("Container %s can't be prepared", self.name, exc_info=error)
+            message = f"{type(error).__name__}: {error}"
         if isinstance(error, UnknownImageError):
             reason = "ErrImagePull" if attempt == 1 else "ImagePullBackOff"
         elif isinstance(error, MissingReferenceError):
             reason = "CreateContainerConfigError"
-        self._set(self.record.as_waiting(reason, str(error)))
-        self._event("Warning", "Failed", f"{reason}: {error}")
+        self._set(self.record.as_waiting(reason, message))
+        self._event("Warning", "Failed", f"{reason}: {message}")
+
+    async def _run_guarded(self, launch: Launch) -> Termination:
+        """One run; what breaks it becomes its end, told and treated by the restart policy."""
+        started_at = self._kit.now()
+        try:
+            return await self._run_once(launch)
+        except Exception as error:
+            log.exception("The run of container %s broke", self.name)
+            message = f"The node agent lost this run: {type(error).__name__}: {error}"
+            self._event("Warning", "Failed", message)
+            if (process := self._process) is not None:
+                self._process = None
+                process.kill()
+            self.log.end()
+            return Termination(128, "ContainerCannotRun", started_at, self._kit.now(), message)
 
     async def _run_once(self, launch: Launch) -> Termination:
         started_at, ooms = self._kit.now(), oom_kills()
@@ -129,7 +149,7 @@ class ContainerRunner:
             process = await SandboxProcess.start(
                 launch.arguments, launch.environment, self.log.write
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:  # no such program; a NUL in an argument
             self.log.end()
             return Termination(128, "StartError", started_at, self._kit.now(), str(error))
         self._process = process
@@ -181,8 +201,9 @@ class ContainerRunner:
         finally:
             for task in (probing, recording):
                 task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
+            for broken in await asyncio.gather(probing, recording, return_exceptions=True):
+                if isinstance(broken, Exception):
+                    log.error("A watcher of container %s broke", self.name, exc_info=broken)
 
     def _probed(self, started: bool, ready: bool) -> None:
         if self._process is not None and not self._stop.is_set():

@@ -8,7 +8,8 @@ from .records import Termination
 
 MESSAGE_BYTES = 4096
 FALLBACK_BYTES = 2048
-START_SECONDS = 5.0
+START_SECONDS = 60.0
+"""bubblewrap fails within milliseconds; a busy machine may stretch them."""
 _BWRAP = "bwrap: "
 
 

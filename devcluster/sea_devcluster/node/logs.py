@@ -1,12 +1,15 @@
 """A container's output on disk: one file per run, RFC3339 timestamps, bounded, followed live."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
 from .wire import micro_timestamp
+
+log = logging.getLogger(__name__)
 
 LINE_LIMIT = 1 << 18
 QUEUE_LINES = 8192
@@ -28,6 +31,7 @@ class ContainerLog:
         self._partial = b""
         self._file: BinaryIO | None = None
         self._size = 0
+        self._told = False
         self._followers: set[asyncio.Queue[bytes | None]] = set()
 
     def begin(self, run: int) -> None:
@@ -104,10 +108,15 @@ class ContainerLog:
         stamp = micro_timestamp(self._now()).encode()
         stamped = [stamp + b" " + line for line in lines]
         content = b"\n".join(stamped) + b"\n"
-        if self._size + len(content) > self._half and self._size:
-            self._rotate()
-        self._file.write(content)
-        self._size += len(content)
+        try:
+            if self._size + len(content) > self._half and self._size:
+                self._rotate()
+            self._size += self._file.write(content) or 0
+        except (OSError, ValueError) as error:
+            # A full disk, or a file that it kept from being opened: the container goes on.
+            if not self._told:
+                log.error("Lines of %s are lost: %s", self._folder, error)
+            self._told = True
         for queue in list(self._followers):
             for line in stamped:
                 if not _offer(queue, line):
@@ -118,7 +127,8 @@ class ContainerLog:
         assert self._file is not None and self.run is not None, "only an open log rotates"  # noqa: PT018
         self._file.close()
         path = self._path(self.run)
-        path.replace(path.with_suffix(".log.old"))
+        if path.exists():  # not where the last try got no further than here
+            path.replace(path.with_suffix(".log.old"))
         self._file, self._size = path.open("wb", buffering=0), 0
 
     def _path(self, run: int) -> Path:

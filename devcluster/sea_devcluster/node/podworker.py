@@ -1,16 +1,18 @@
 """One pod from the moment it's bound to this node until it's gone from the API server."""
 
 import asyncio
+import contextlib
 import logging
 import shutil
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from .admission import refusals
+from .admission import not_started, refusals
+from .backoff import Backoff, after_exit
 from .downward import PodFacts
-from .errors import AddressesExhaustedError, ApiError, ApiUnreachableError, NodeError
+from .errors import ApiError, ApiUnreachableError, NodeError
 from .kit import NodeKit
 from .launch import PodPlace
 from .logs import ContainerLog
@@ -44,6 +46,7 @@ class PodWorker:
         self._start_time = parse_timestamp((pod.get("status") or {}).get("startTime")) or kit.now()
         self._ending = False
         self._gone = False
+        self._told: set[str] = set()
         self._over = asyncio.Event()
         """Deletion was asked for, or the object is gone."""
         self._kill_at: float | None = None
@@ -55,24 +58,22 @@ class PodWorker:
         publishing = asyncio.ensure_future(self._publisher.run())
         try:
             if not is_terminal(self.pod):
-                await self._live()
+                await self._despite_errors(self._live, until=self._over)
             self._publisher.changed()
             await self._over.wait()
-            await self._finalize()
-            self._kit.names.remove(self.uid)
-            await asyncio.to_thread(self._volume_folders.remove)
-            await asyncio.to_thread(_remove, self._folder)
-        except Exception:
-            log.exception("The worker of pod %s broke", namespaced_name(self.pod))
-            raise
+            await self._despite_errors(self._leave, until=asyncio.Event())
         finally:
             publishing.cancel()
             self._kit.names.remove(self.uid)
             self._kit.addresses.release(self.uid)
 
     def update(self, pod: Json) -> None:
-        """A newer version of the object: all that matters after the start is its deletion."""
+        """A newer version of the object: what matters after the start is above all its deletion."""
         self.pod = pod
+        for sentence in not_started(pod):
+            if sentence not in self._told:
+                self._told.add(sentence)
+                self._kit.events.record(pod, "Warning", UNSUPPORTED, sentence)
         if pod["metadata"].get("deletionTimestamp"):
             self._end_within(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
 
@@ -110,18 +111,55 @@ class PodWorker:
         if sooner and self.containers is not None:
             self._spawn(self.containers.stop(grace))
 
+    async def _despite_errors(
+        self, work: Callable[[], Coroutine[Any, Any, None]], until: asyncio.Event
+    ) -> None:
+        """`work`, again with a container's back-off after whatever it raises, as a kubelet syncs.
+
+        `until` ends the waiting between two attempts, and with it the attempts.
+        """
+        loop, backoff = asyncio.get_running_loop(), Backoff()
+        while True:
+            began = loop.time()
+            try:
+                await work()
+            except Exception as error:
+                self._tell(error)
+            else:
+                return
+            if self.containers is not None:
+                await self._end_all(self.containers)
+            backoff, seconds = after_exit(self._kit.backoff, backoff, loop.time() - began)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(seconds, self._kit.backoff.start)):
+                    await until.wait()
+                    return
+
+    def _tell(self, error: Exception) -> None:
+        name = namespaced_name(self.pod)
+        if isinstance(error, (OSError, NodeError)):
+            log.warning("Pod %s isn't set up: %s; trying again", name, error)
+            reason, message = "FailedCreatePodSandBox", str(error)
+        else:
+            log.error("The worker of pod %s broke; it starts again", name, exc_info=error)
+            reason = "FailedSync"
+            message = f"error syncing pod, trying again: {type(error).__name__}: {error}"
+        self._kit.events.record(self.pod, "Warning", reason, message)
+
+    async def _end_all(self, containers: PodContainers) -> None:
+        """No process goes on that nobody watches any more."""
+        try:
+            await containers.stop(self._grace())
+        except Exception:
+            log.exception("Containers of pod %s weren't ended", namespaced_name(self.pod))
+
     async def _live(self) -> None:
         """From nothing to all containers ended, by themselves or because it was asked for."""
         refused = refusals(self.pod, self._kit.config.allow_host_path)
         if refused:
             self._fail(UNSUPPORTED, " ".join(refused))
             return
-        try:
-            place = self._make_place()
-        except (OSError, NodeError) as error:
-            reason = "OutOfAddresses" if isinstance(error, AddressesExhaustedError) else "NodeError"
-            self._fail(reason, str(error))
-            return
+        place = self._make_place()
         self.containers = PodContainers(self._kit, place, self._publisher.changed)
         self._publisher.changed()
         working = asyncio.ensure_future(self.containers.run())
@@ -166,6 +204,8 @@ class PodWorker:
                 await place.volumes.prepare(place.facts)
             except (NodeError, OSError) as error:
                 log.info("Volumes of %s not refreshed: %s", namespaced_name(self.pod), error)
+            except Exception:
+                log.exception("Volumes of %s not refreshed", namespaced_name(self.pod))
 
     def _seconds_left(self) -> float | None:
         limit = self.pod["spec"].get("activeDeadlineSeconds")
@@ -199,6 +239,13 @@ class PodWorker:
             ending=self._ending,
         )
         return pod_status(view, previous, self._kit.now())
+
+    async def _leave(self) -> None:
+        """Take the pod off this node and out of the API server."""
+        await self._finalize()
+        self._kit.names.remove(self.uid)
+        await asyncio.to_thread(self._volume_folders.remove)
+        await asyncio.to_thread(_remove, self._folder)
 
     async def _finalize(self) -> None:
         """Report the end and remove the object, until the API server says it's gone."""

@@ -1,11 +1,14 @@
 """Runs a container's probes for one run: startup first, then liveness and readiness together."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from .probes import ProbeSpec, ProbeState, observe, parse_probe
 from .wire import Json
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[ProbeSpec], Awaitable[str | None]]
 
@@ -75,7 +78,13 @@ class Prober:
             await asyncio.sleep(spec.period)
 
     async def _attempt(self, spec: ProbeSpec, state: ProbeState) -> ProbeState:
-        problem = await self._check(spec)
+        try:
+            problem = await self._check(spec)
+        except Exception as error:
+            # A kubelet, too, throws the result of a probe away that could not be made.
+            log.exception("A %s probe broke", spec.kind)
+            self._callbacks.failed(spec, f"it could not be made: {type(error).__name__}: {error}")
+            return state
         if problem is not None:
             self._callbacks.failed(spec, problem)
         return observe(spec, state, problem is None)

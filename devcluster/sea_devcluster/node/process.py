@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Self
 
 CHUNK = 1 << 16
-APPEAR_SECONDS = 5.0
+APPEAR_SECONDS = 60.0
 
 
 class SandboxProcess:

@@ -11,6 +11,7 @@ from .wire import Json, namespaced_name
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+BROKEN_SECONDS = 10.0
 
 
 class StatusPublisher:
@@ -42,6 +43,10 @@ class StatusPublisher:
                 log.warning("Status of %s not written: %s; trying again", self._name, error)
                 self._dirty.set()
                 await asyncio.sleep(RETRY_SECONDS)
+            except Exception:
+                log.exception("Status of %s can't be made; trying again", self._name)
+                self._dirty.set()
+                await asyncio.sleep(BROKEN_SECONDS)
 
     async def flush(self) -> None:
         """Write now what isn't written yet; ApiUnreachableError if nobody answers."""

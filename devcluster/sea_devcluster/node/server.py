@@ -36,7 +36,13 @@ class KubeletServer:
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         for verb in ("exec", "attach", "portForward", "run", "cri"):
             application.router.add_route("*", f"/{verb}/{{rest:.*}}", _refuse)
-        self._runner = web.AppRunner(application, shutdown_timeout=0.5, access_log=None)
+        self._runner = web.AppRunner(
+            application,
+            shutdown_timeout=0.5,
+            access_log=None,
+            # Who follows a silent container's log and goes away must not be waited for.
+            handler_cancellation=True,
+        )
         await self._runner.setup()
         site = web.TCPSite(
             self._runner, self._config.address, self._config.kubelet_port, ssl_context=self._tls()

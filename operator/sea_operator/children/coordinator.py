@@ -32,7 +32,8 @@ def template(job: Job, spec: Spec, image: str, token_digest: str) -> Object:
         probes=probes(COORDINATOR_PORT),
         resources=resources(pod, gpus=0),
     )
-    scratch = volumes(gpus=0, data=spec.coordinator.storage_class_name is None)
+    claimed = spec.coordinator.storage_class_name is not None
+    scratch = volumes(gpus=0, data=not claimed)
     return pod_template(
         job.name,
         Role.COORDINATOR,
@@ -41,6 +42,7 @@ def template(job: Job, spec: Spec, image: str, token_digest: str) -> Object:
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        claimed=claimed,
     )
 
 

@@ -33,7 +33,9 @@ def template(job: Job, spec: Spec, role: Role, image: str, token_digest: str) ->
         "sea_workloads.rollout.engine",
         env=env.merged(variables, pod),
         ports={"engine": ENGINE_PORT},
-        probes=probes(ENGINE_PORT, alive="/health", ready="/health"),
+        probes=probes(
+            ENGINE_PORT, alive="/health", ready="/health", patience=3600 if gpus else 600
+        ),
         resources=resources(pod, gpus),
         **shared,
     )

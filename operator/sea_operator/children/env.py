@@ -111,4 +111,5 @@ def _field(name: str, path: str) -> Var:
 
 
 def _var(name: str, value: str) -> Var:
-    return {"name": name, "value": value}
+    """The API server drops an empty value: written, it would look changed at every pass."""
+    return {"name": name, "value": value} if value else {"name": name}

@@ -18,6 +18,10 @@ GRACE_SECONDS = 30
 
 Object = dict[str, Any]
 
+SECURITY: Object = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+VOLUME_GROUP: Object = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
+"""Lets the pod's user, whichever it is, write to a volume: the kubelet adds the group to both."""
+
 
 def pod_template(
     job: str,
@@ -28,15 +32,17 @@ def pod_template(
     template: PodTemplate,
     scheduling: Scheduling,
     token_digest: str,
+    claimed: bool = False,
 ) -> Object:
     """A template that carries its own hash as a label, so that a pod tells what it was made from.
 
     `token_digest` is part of it: pods that know another token than the job's are replaced.
+    `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.
     """
     spec = {
         "automountServiceAccountToken": False,
         "containers": containers,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {**SECURITY, **(VOLUME_GROUP if claimed else {})},
         "terminationGracePeriodSeconds": GRACE_SECONDS,
         "volumes": volumes,
         **_placement(job, role, template, scheduling),

@@ -29,7 +29,7 @@ class Situation:
     """What else is on its way, as a sentence: the coordinator doesn't answer or has old orders."""
     rejected: Halt | None = None
     waiting: Mapping[str, str] = field(default_factory=dict)
-    """Why a pod can't run, by its name."""
+    """Why a pod can't run, or a set has too few, by its name."""
 
     @property
     def halt(self) -> Halt | None:

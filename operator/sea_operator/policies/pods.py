@@ -35,9 +35,9 @@ def lost(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
     )
 
 
-def needs_fence(pods: tuple[Pod, ...]) -> bool:
-    """Whether one of these may still write: then its generation is left behind first."""
-    return any(pod.role in GANGS for pod in pods)
+def to_fence(pods: tuple[Pod, ...]) -> tuple[str, ...]:
+    """Uids of those that may still write: their generation is left behind before they go."""
+    return tuple(sorted(pod.uid for pod in pods if pod.role in GANGS))
 
 
 def _set_is_current(observed: Observed, role: Role, wanted: str) -> bool:

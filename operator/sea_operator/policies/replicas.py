@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Status
 from sea_operator.children.desired import full_size
 from sea_operator.children.names import role_name
 from sea_operator.observed import Observed
@@ -25,3 +26,12 @@ def replicas(
 def _at_most(observed: Observed, role: Role, size: int) -> int:
     live = observed.replicas(role_name(observed.job.name, role))
     return min(live or 0, size)
+
+
+def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
+    """Whether a trainer that ran gets another size: a running generation keeps its world, so pods
+    that join it would wait for ever. One that comes from nothing or goes there isn't resized.
+    """
+    told = status.roles.trainer if status.roles else None
+    before, now = told.desired if told else 0, wanted.get(Role.TRAINER, 0)
+    return 0 not in (before, now) and before != now

@@ -55,3 +55,21 @@ def test_brackets_of_an_error_reach_the_reader(
     monkeypatch.setattr(main, "_run", fail)
     assert main.demo(parse(["--plain"])) is None
     assert words in capsys.readouterr().out
+
+
+def test_a_name_that_is_a_path_is_refused_by_its_rule(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """It became part of a lock file's path first, and the sentence was about disk space."""
+    assert main.demo(parse(["--plain", "--name", "a/b"])) is None
+    assert "lower-case" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("minutes", ["0", "-5", "nan", "inf"])
+def test_a_limit_that_is_no_time_is_refused(
+    minutes: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was found out after the cluster had started."""
+    with pytest.raises(SystemExit):
+        parse(["--limit-minutes", minutes])
+    assert "is no time to wait" in capsys.readouterr().err

@@ -54,6 +54,13 @@ def test_a_stalled_job_shows_its_sentence() -> None:
     assert "Because: A sentence." in out.getvalue()
 
 
+def test_a_line_tells_it_too() -> None:
+    """A log showed the same numbers for an hour, and not why."""
+    stalled = view.line(job(conditions=[condition("Stalled")]), 0.0)
+    assert stalled.endswith("  Because: A sentence.")
+    assert view.line(job(conditions=[condition("Stalled", "False")]), 0.0).endswith("remaining -")
+
+
 @pytest.mark.parametrize(("values", "bars"), [([0.0, 1.0], "▁█"), ([2.0, -1.0], "█▁"), ([], "")])
 def test_sparkline(values: list[float], bars: str) -> None:
     assert view.sparkline(values) == bars

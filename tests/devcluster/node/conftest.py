@@ -24,6 +24,8 @@ from sea_devcluster.subnets import claim, release
 
 Json = dict[str, Any]
 IMAGE = "test/python"
+PATIENCE = 120.0
+"""Seconds that end a wait for what has hung: a busy machine may take long over anything."""
 
 
 @dataclass
@@ -52,7 +54,7 @@ class AgentProcess:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> None:
         if self.process is not None:
             self.process.send_signal(how)
-            self.process.wait(timeout=20)
+            self.process.wait(timeout=PATIENCE)
             self.process = None
 
     def main_pid(self, pod: Json, container: str) -> int | None:
@@ -97,7 +99,7 @@ class Namespace:
         return self.create("pods", pod(name, *containers, **spec))
 
     def until(
-        self, kind: str, name: str, condition: Callable[[Json], Any], seconds: float = 30.0
+        self, kind: str, name: str, condition: Callable[[Json], Any], seconds: float = PATIENCE
     ) -> Json:
         """The object once the condition holds; fails showing its status and the agent's log."""
         deadline = time.monotonic() + seconds
@@ -109,13 +111,13 @@ class Namespace:
         status = json.dumps((found or {}).get("status"), indent=1)
         pytest.fail(f"{kind}/{name} never got there: {status}\n{self.agent.log()[-3000:]}")
 
-    def until_gone(self, kind: str, name: str, seconds: float = 30.0) -> None:
+    def until_gone(self, kind: str, name: str, seconds: float = PATIENCE) -> None:
         deadline = time.monotonic() + seconds
         while self.find(kind, name) is not None:
             assert time.monotonic() < deadline, f"{kind}/{name} is still there: {self.agent.log()}"
             time.sleep(0.05)
 
-    def until_true(self, condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+    def until_true(self, condition: Callable[[], Any], what: str, seconds: float = PATIENCE) -> Any:
         deadline = time.monotonic() + seconds
         while not (value := condition()):
             assert time.monotonic() < deadline, f"{what} never happened: {self.agent.log()[-3000:]}"
@@ -133,7 +135,9 @@ class Namespace:
 
     def kubectl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [*self.kubectl_command, "--namespace", self.name, *arguments]
-        return subprocess.run(command, check=False, capture_output=True, text=True, timeout=30)
+        return subprocess.run(
+            command, check=False, capture_output=True, text=True, timeout=PATIENCE
+        )
 
     def output(self, name: str, expected: str, *options: str) -> str:
         """The logs once they contain `expected`."""
@@ -214,6 +218,7 @@ def make_agent(
             "retry_seconds": 0.2,
             "refresh_seconds": 1.0,
             "crash_backoff_start": 0.5,
+            "crash_backoff_reset": 3600.0,
             "labels": {"test/agent": name},
             **changes,
         }
@@ -239,17 +244,18 @@ _numbers = itertools.count()
 
 
 @pytest.fixture
-def namespace(control_plane: ControlPlane, agent: AgentProcess) -> Iterator[Namespace]:
+def namespace(
+    control_plane: ControlPlane, kube: KubeApi, agent: AgentProcess
+) -> Iterator[Namespace]:
     """A fresh namespace with its ServiceAccount; deleted at the end."""
     name = f"test-{next(_numbers)}"
-    api = control_plane.api
     manifest = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    api.request("POST", "/api/v1/namespaces", manifest)
+    kube.request("POST", "/api/v1/namespaces", manifest)
     kubectl = [str(control_plane.kubectl), "--kubeconfig", str(control_plane.kubeconfig)]
-    one = Namespace(api, name, agent, kubectl)
+    one = Namespace(kube, name, agent, kubectl)
     one.until_true(lambda: one.find("serviceaccounts", "default"), "the ServiceAccount")
     yield one
-    api.request("DELETE", f"/api/v1/namespaces/{name}")
+    kube.request("DELETE", f"/api/v1/namespaces/{name}")
 
 
 class Helpers:

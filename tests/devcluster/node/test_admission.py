@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_devcluster.node.admission import refusals
+from sea_devcluster.node.admission import not_started, refusals
 
 
 def pod(container=None, **spec):
@@ -21,7 +21,6 @@ def volume(**body):
         (pod(hostPID=True), "spec.hostPID"),
         (pod(shareProcessNamespace=True), "spec.shareProcessNamespace"),
         (pod(runtimeClassName="gvisor"), "spec.runtimeClassName"),
-        (pod(ephemeralContainers=[{"name": "debug"}]), "spec.ephemeralContainers[0]"),
         (pod({"lifecycle": {"preStop": {}}}), "spec.containers[0].lifecycle"),
         (pod({"securityContext": {"privileged": True}}), "securityContext.privileged"),
         (pod({"ports": [{"hostPort": 80}]}), "ports.hostPort"),
@@ -66,3 +65,11 @@ def test_accepted():
 )
 def test_host_paths_below_what_is_allowed(path, allowed):
     assert (refusals(volume(hostPath={"path": path}), ["/srv/data"]) == []) is allowed
+
+
+def test_an_added_container_is_answered_and_no_reason_to_refuse_the_pod():
+    """`kubectl debug` adds it to a pod that runs."""
+    debugged = pod(ephemeralContainers=[{"name": "debugger"}])
+    assert refusals(debugged) == []
+    assert "'debugger' isn't started" in not_started(debugged)[0]
+    assert not_started(pod()) == []

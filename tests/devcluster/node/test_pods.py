@@ -86,7 +86,7 @@ def test_volumes(namespace, helpers):
         {"name": "about", "mountPath": "/sea/about"},
     ]
     writer = helpers.shell(
-        "echo 1 > /sea/data/x; echo 2 > /sea/memory/y; sleep 300",
+        "echo 1 > /sea/data/x; echo 2 > /sea/memory/y; sleep 3600",
         name="writer",
         volumeMounts=mounts[:2],
     )
@@ -95,7 +95,7 @@ def test_volumes(namespace, helpers):
     cat /sea/data/x /sea/memory/y /etc/sea/secret/renamed /var/lib/sea/config/a.txt /sea/one-file
     echo; cat /sea/about/labels; echo; ls /etc/sea/secret; touch /etc/sea/secret/n || echo read-only
     ls /etc/passwd /var/lib/dpkg -d
-    sleep 300
+    sleep 3600
     """
     volumes = [
         {"name": "data", "emptyDir": {}},
@@ -146,12 +146,12 @@ print('found', json.load(opener.open(request))['metadata']['name'], flush=True)
     }
     namespace.api.request("POST", f"{rbac}/rolebindings", binding)
     namespace.run("self", helpers.python(script), restartPolicy="OnFailure")
-    assert namespace.output("self", "found") == "found self\n"
+    assert namespace.output("self", "found self") == "found self\n"
 
 
 def test_two_pods_bind_the_same_port_on_their_own_addresses(namespace, helpers):
     server = "exec python -m http.server --bind $POD_IP 8080 --directory /usr/share"
-    ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1}
+    ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 60}
     for name in ("one", "two"):
         env = [field("POD_IP", "status.podIP")]
         namespace.run(name, helpers.shell(server, env=env, readinessProbe=ready))
@@ -163,7 +163,7 @@ def test_init_containers_and_sidecars_come_first(namespace, helpers):
     shared = [{"name": "data", "mountPath": "/sea/data"}]
     first = helpers.shell("echo init >> /sea/data/order", name="first", volumeMounts=shared)
     sidecar = helpers.shell(
-        "echo sidecar >> /sea/data/order; exec sleep 300",
+        "echo sidecar >> /sea/data/order; exec sleep 3600",
         name="sidecar",
         restartPolicy="Always",
         volumeMounts=shared,
@@ -171,6 +171,8 @@ def test_init_containers_and_sidecars_come_first(namespace, helpers):
     sidecar["startupProbe"] = {
         "exec": {"command": ["grep", "sidecar", "/sea/data/order"]},
         "periodSeconds": 1,
+        "timeoutSeconds": 60,
+        "failureThreshold": 600,
     }
     main = helpers.shell("echo main >> /sea/data/order; cat /sea/data/order", volumeMounts=shared)
     namespace.run(
@@ -210,15 +212,15 @@ def test_an_unknown_image_says_which_are_known(namespace, helpers):
 
 def test_a_missing_secret_is_waited_for(namespace, helpers):
     env = [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "later", "key": "k"}}}]
-    namespace.run("waits", helpers.shell("echo got $S; sleep 300", env=env))
+    namespace.run("waits", helpers.shell("echo got $S; sleep 3600", env=env))
 
     def waiting(pod):
-        return helpers.container_status(pod).get("state", {}).get("waiting", {}).get("message")
+        state = helpers.container_status(pod).get("state", {}).get("waiting", {})
+        return state.get("reason") == "CreateContainerConfigError"
 
     pod = namespace.until("pods", "waits", waiting)
-    state = helpers.container_status(pod)["state"]["waiting"]
-    assert state["reason"] == "CreateContainerConfigError"
-    assert "Secret 'later' not found" in state["message"]
+    message = helpers.container_status(pod)["state"]["waiting"]["message"]
+    assert "Secret 'later' not found" in message
     namespace.create("secrets", {"metadata": {"name": "later"}, "stringData": {"k": "it"}})
     namespace.running("waits")
     assert "got it" in namespace.output("waits", "got")

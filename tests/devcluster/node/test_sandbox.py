@@ -76,14 +76,14 @@ async def test_signals_reach_the_main_process_and_nothing_is_left():
         output.append(chunk)
         up.set()
 
-    script = "trap 'echo got; exit 5' TERM; sleep 300 & echo up; wait"
+    script = "trap 'echo got; exit 5' TERM; sleep 3600 & echo up; wait"
     arguments = Sandbox(hostname="box", command=["sh", "-c", script]).arguments(find_bwrap())
     process = await SandboxProcess.start(arguments, ENV, on_output)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(120):
         await up.wait()
         main = process.main_pid()
-        result = await execute(main, ["sh", "-c", "hostname; exit 4"], ENV, 5)
-        slow = await execute(main, ["sleep", "300"], ENV, 0.2)
+        result = await execute(main, ["sh", "-c", "hostname; exit 4"], ENV, 60)
+        slow = await execute(main, ["sleep", "3600"], ENV, 0.2)
         process.terminate()
         assert await process.wait() == 5
     assert (result.exit_code, result.output) == (4, "box\n")
@@ -106,7 +106,7 @@ from sea_devcluster.node.nsenter import execute
 from sea_devcluster.node.process import SandboxProcess
 async def main():
     process = await SandboxProcess.start(arguments, {"PATH": "/usr/bin:/bin"}, lambda chunk: None)
-    result = await execute(await process.appeared(), ["hostname"], {"PATH": "/usr/bin:/bin"}, 5)
+    result = await execute(await process.appeared(), ["hostname"], {"PATH": "/usr/bin:/bin"}, 60)
     plain = os.system(f"nsenter -t {process.main_pid()} -U --preserve-credentials -i true 2>&-")
     process.kill()
     print(json.dumps([result.exit_code, result.output, plain, await process.wait()]))
@@ -124,7 +124,7 @@ def test_an_ordinary_user_can_run_and_enter_a_sandbox(tmp_path):
         check=False,
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=120,
         env={**os.environ, "PYTHONPATH": ""},
     )
     assert done.returncode == 0, done.stderr

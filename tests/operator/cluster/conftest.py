@@ -10,7 +10,7 @@ import copy
 import itertools
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import aiohttp
@@ -21,6 +21,7 @@ from kubernetes.aio.client import ApiClient
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.wire.desired import Desired
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState, TrainerFailure
+from sea_devcluster.subnets import claim, release
 from sea_operator.children.secret import token_of
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.kube.client import KubeClient
@@ -30,9 +31,10 @@ from sea_operator.kube.login import configuration
 from sea_operator.reconcile import Reconciler
 from sea_operator.settings import Intervals, Settings
 
-ADDRESSES = itertools.count(2)
+NUMBERS = itertools.count(2)
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
-TIMEOUT = 30.0
+TIMEOUT = 180.0
+"""Seconds that end a hang. The garbage collector looks for new kinds of owners every 30 s."""
 
 
 async def eventually(check: Callable[[], Awaitable[Any]], within: float = TIMEOUT) -> Any:
@@ -141,10 +143,11 @@ class FakeCoordinator:
 class World:
     """A fresh namespace on the real API server, and the parts that have no program here."""
 
-    def __init__(self, client: KubeClient, namespace: str, make: Any) -> None:
+    def __init__(self, client: KubeClient, namespace: str, make: Any, octet: int) -> None:
         self.client = client
         self.namespace = namespace
         self.make = make
+        self.octet = octet
         self.coordinators: dict[str, FakeCoordinator] = {}
 
     async def create_job(self, name: str = "j", **patch: Any) -> dict[str, Any]:
@@ -220,8 +223,8 @@ class World:
         )
 
     async def _run(self, pod: dict[str, Any], job: str) -> None:
-        number = next(ADDRESSES)
-        address = f"127.77.{number // 250}.{number % 250 + 1}"
+        number = next(NUMBERS)
+        address = f"127.{self.octet}.{number // 250}.{number % 250 + 1}"
         if pod["metadata"]["name"] == f"{job}-coordinator-0" and not pod["status"].get("podIP"):
             await self._start_coordinator(job, address)
         if pod["status"].get("podIP"):
@@ -245,7 +248,23 @@ class World:
         for pod in await self.pods(job):
             if "deletionTimestamp" in pod["metadata"]:
                 meta = pod["metadata"]
-                await self.client.delete(POD, self.namespace, meta["name"], meta["uid"], 0)
+                with contextlib.suppress(NotFoundError):  # the server may have been faster
+                    await self.client.delete(POD, self.namespace, meta["name"], meta["uid"], 0)
+
+
+@pytest.fixture(scope="session")
+def octet(tmp_path_factory) -> Iterator[int]:
+    """The second number of addresses that no other test run on this machine has."""
+    owner = tmp_path_factory.mktemp("subnet")
+    yield claim(owner).second
+    release(owner)
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """A pass that this process runs itself meets no time-out on a busy machine."""
+    monkeypatch.setattr("sea_operator.kube.client.TIMEOUT_SECONDS", TIMEOUT)
+    monkeypatch.setattr("sea_operator.coordinator_link.TIMEOUT_SECONDS", TIMEOUT)
 
 
 @pytest.fixture
@@ -266,12 +285,12 @@ async def recorder(client) -> AsyncIterator[Recorder]:
 
 
 @pytest.fixture
-async def world(client, make) -> AsyncIterator[World]:
+async def world(client, make, octet) -> AsyncIterator[World]:
     """A namespace of its own; everything in it goes at the end."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await client._call("POST", NAMESPACE.path(None), [], body, "application/json")
-    world = World(client, name, make)
+    world = World(client, name, make, octet)
     yield world
     for coordinator in world.coordinators.values():
         await coordinator.stop()

@@ -1,12 +1,20 @@
 """Single passes against the real API server: what they write, and that they write it once."""
 
+import functools
+
 import pytest
 
-from sea_operator.kube.errors import ConflictError
-from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.errors import ConflictError, RejectedError
+from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
 
 pytestmark = pytest.mark.cluster
+
+
+LATER = 600.0
+"""Seconds after a start that a failure of its own comes: soon after it, a pod that was made long
+after the others, as on a busy machine, would be taken for one that replaced another."""
 
 
 async def settle(world, reconcile, name="j"):
@@ -41,6 +49,35 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
     for _ in range(3):
         await reconcile(world)
     assert (await world.condition("Ready"))["status"] == "True"
+    recorder.writes.clear()
+    await reconcile(world)
+    assert recorder.writes == []
+
+
+async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
+    world, reconcile, recorder, until
+):
+    """An empty value is dropped, an amount below a thousandth rounded up."""
+    await world.create_secret()
+    template = {
+        "env": [{"name": "EMPTY", "value": ""}],
+        "requests": {"cpu": "0.0004", "memory": "0.5Gi"},
+        "nodeSelector": {"pool": ""},
+    }
+    await world.create_job(
+        trainer={"template": template, "gpusPerPod": 8},
+        rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
+        coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
+        scheduling={
+            "queueName": "team",
+            "topology": "rail",
+            "nodeSelector": {"zone": "a"},
+            "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],
+        },
+    )
+    await reconcile(world)
+    await until(world.judged)
+    await reconcile(world)
     recorder.writes.clear()
     await reconcile(world)
     assert recorder.writes == []
@@ -147,6 +184,7 @@ async def test_a_trainer_failure_begins_a_new_generation(world, reconcile, clock
     await world.create_job()
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
+    clock.ahead = LATER
     coordinator.fail(time=clock())
     await reconcile(world)
     assert coordinator.wishes[-1].generation == 2
@@ -163,6 +201,7 @@ async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(world, r
     await world.create_job(failurePolicy={"budget": {"restarts": 1, "windowSeconds": 600}})
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
+    clock.ahead = LATER
     for _ in range(2):
         coordinator.fail(time=clock())
         await reconcile(world)
@@ -252,14 +291,29 @@ async def test_more_rollouts_join_without_a_restart(world, reconcile):
     assert (await world.status())["generation"] == 1
 
 
+async def test_more_trainer_pods_begin_a_generation_of_the_new_size(world, reconcile):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    await world.edit(trainer={"replicas": 4})
+    await reconcile(world)
+    assert (await world.sizes())["j-trainer"] == 4
+    coordinator = world.coordinators["j"]
+    assert coordinator.wishes[-1].generation == 2
+    await world.run_pods(count=7)
+    await reconcile(world)
+    assert coordinator.wishes[-1].generation == 2
+    assert (await world.status())["restarts"]["counted"] == 0
+
+
 async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
+    before = {p["metadata"]["name"]: p["metadata"]["uid"] for p in await world.pods()}
     trainer = {"template": {"env": [{"name": "X", "value": "1"}]}}
     await world.edit(trainer=trainer)
     await reconcile(world)
-    before = {p["metadata"]["name"]: p["metadata"]["uid"] for p in await world.pods()}
 
     async def replaced():
         await reconcile(world)
@@ -292,7 +346,7 @@ async def test_a_lost_token_is_made_anew_and_the_pods_with_it(world, reconcile, 
 
 
 async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
-    world, reconcile, recorder, crash
+    world, reconcile, recorder, crash, until
 ):
     await world.create_secret()
     await world.create_job("whole")
@@ -317,6 +371,9 @@ async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
             child.replace(name, "x"): size for child, size in (await world.sizes(name)).items()
         }
         assert sizes == wanted
+        # The last news by itself: what the scheduler says of the pods goes into the status.
+        await until(functools.partial(world.judged, name))
+        await reconcile(world, name)
         recorder.writes.clear()
         await reconcile(world, name)
         assert recorder.writes == []
@@ -329,6 +386,7 @@ async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_re
     await world.create_job()
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
+    clock.ahead = LATER
     coordinator.fail(time=clock())
     recorder.writes.clear()
     recorder.crash_after = 1
@@ -387,6 +445,44 @@ async def test_a_deleted_job_is_left_to_the_garbage_collector(world, reconcile, 
 
     await until(no_children)
     await world.client.get(SECRET, world.namespace, "s3")
+
+
+async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_servers_words(
+    world, reconcile, until
+):
+    await world.create_secret()
+    quota = Kind("v1", "ResourceQuota", "resourcequotas")
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}}
+    full = {**body, "spec": {"hard": {"secrets": "1"}}}
+    await world.client.create(quota, world.namespace, full)
+
+    async def enforced():
+        """The quota's admission has heard of it and of what is used: a moment after both."""
+        secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}}
+        path, content = SECRET.path(world.namespace), "application/json"
+        try:
+            await world.client._call("POST", path, [("dryRun", "All")], secret, content)
+        except RejectedError as error:
+            return "exceeded quota: full" in str(error)
+        return False
+
+    await until(enforced)
+    await world.create_job()
+    assert await reconcile(world) == SOON
+    stalled = await world.condition("Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "ChildRejected")
+    assert f"Secret {world.namespace}/j-auth" in stalled["message"]
+    assert "exceeded quota: full" in stalled["message"]
+    assert await world.sizes() == {}
+    uid = (await world.client.get(quota, world.namespace, "full"))["metadata"]["uid"]
+    await world.client.delete(quota, world.namespace, "full", uid)
+
+    async def made():
+        await reconcile(world)
+        return len(await world.sizes()) == 4
+
+    await until(made)
+    assert (await world.condition("Stalled"))["status"] == "False"
 
 
 async def test_a_child_that_is_refused_is_not_sent_each_second(world, reconcile):

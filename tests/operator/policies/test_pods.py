@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator.policies.pods import lost, needs_fence, outdated
+from sea_operator.policies.pods import lost, outdated, to_fence
 
 
 def rollouts(make, *marks):
@@ -73,5 +73,6 @@ def test_only_overdue_pods_of_dead_nodes_are_lost(make, deleted, node, expected)
 
 def test_writers_need_a_fence_and_engines_do_not(make):
     engine = make.pod("j-rollout-0", Role.ROLLOUT)
-    assert not needs_fence((engine,))
-    assert needs_fence((engine, dataclasses.replace(engine, role=Role.COORDINATOR)))
+    coordinator = dataclasses.replace(engine, role=Role.COORDINATOR, uid="c")
+    assert to_fence((engine,)) == ()
+    assert to_fence((engine, coordinator)) == ("c",)

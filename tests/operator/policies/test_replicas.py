@@ -1,8 +1,11 @@
 """Sizes of the roles in every phase of a job."""
 
+import pytest
+
 from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.plan import Suspension
-from sea_operator.policies.replicas import replicas
+from sea_operator.policies.replicas import replicas, resized
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 
@@ -33,3 +36,19 @@ def test_while_draining_nothing_grows_again(make):
     assert ask(make, observed, suspension=Suspension.DRAINING) == shrunk
     gone = make.observed(job, children={})
     assert set(ask(make, gone, suspension=Suspension.DRAINING).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (2, 2, False),
+        (2, 4, True),
+        (4, 2, True),
+        (None, 2, False),  # a job that begins
+        (0, 2, False),  # one that is resumed: a new generation for a reason of its own
+        (2, 0, False),  # one that is released
+    ],
+)
+def test_a_trainer_that_ran_with_another_size_is_resized(make, before, now, expected):
+    told = None if before is None else Roles(trainer=RoleStatus(desired=before, ready=1))
+    assert resized(make.status(roles=told), {Role.TRAINER: now}) is expected

@@ -4,22 +4,15 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
-import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_testing.waiting import HANG_S, wait_for
 from sea_workloads.rollout import engine_args
 from sea_workloads.wire.weights import ModelReply
 
 CONTEXT = 512
-
-
-def address(network: int) -> str:
-    """A loopback address that no parallel test session uses; `network` tells engines apart."""
-    pid = os.getpid()
-    return f"127.{network}.{pid // 250 % 250}.{pid % 250 + 1}"
 
 
 @dataclass
@@ -56,21 +49,21 @@ class EngineProcess:
                 start_new_session=True,
             )
 
-    def wait_until_up(self, timeout_s: float = 240.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
-            assert self.process is not None
-            assert self.process.poll() is None, self.log.read_text()[-3000:]
-            try:
-                with urllib.request.urlopen(f"{self.url}/health", timeout=5):
-                    return
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        raise AssertionError(self.log.read_text()[-3000:])
+    def wait_until_up(self) -> None:
+        wait_for("the engine's health", self._is_up)
+
+    def _is_up(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.log.read_text()[-3000:]
+        try:
+            with urllib.request.urlopen(f"{self.url}/health", timeout=60):
+                return True
+        except OSError:
+            return False
 
     def kill(self) -> None:
         """As a container's death: every process of it, at once."""
         if self.process is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self.process.pid, 9)
-            self.process.wait(10)
+            self.process.wait(HANG_S)

@@ -14,6 +14,7 @@ import boto3
 import msgspec
 from aiohttp import web
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.wire.membership import Heartbeat, HeartbeatReply
 from sea_workloads.wire.rollouts import Batch
 from sea_workloads.wire.trainer import (
@@ -43,6 +44,8 @@ class FakeCoordinator:
         self.heartbeats: list[Heartbeat] = []
         self.reply = HeartbeatReply()
         self.batches: Callable[[int], Batch | None] = lambda step: None
+        self.hold_from: int | None = None
+        """Step whose report, and that of each later one, is taken only once this is None again."""
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -50,12 +53,12 @@ class FakeCoordinator:
         ready = threading.Event()
         self._thread = threading.Thread(target=self._serve, args=(ready,), daemon=True)
         self._thread.start()
-        assert ready.wait(10)
+        assert ready.wait(HANG_S)
         return self
 
     def __exit__(self, *_: object) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(HANG_S)
 
     def _serve(self, ready: threading.Event) -> None:
         asyncio.set_event_loop(self._loop)
@@ -65,7 +68,7 @@ class FakeCoordinator:
                 web.post("/v1/heartbeat", self._heartbeat),
                 web.get("/v1/trainer/task", self._task),
                 web.get("/v1/stages/{stage}/batches/{step}", self._batch),
-                web.post("/v1/stages/{stage}/progress", self._keep(StageProgress, "progress")),
+                web.post("/v1/stages/{stage}/progress", self._progress),
                 web.post(
                     "/v1/stages/{stage}/checkpoints", self._keep(CheckpointCommitted, "committed")
                 ),
@@ -103,6 +106,13 @@ class FakeCoordinator:
             await asyncio.sleep(0.2)
             return web.Response(status=204)
         return web.Response(body=msgspec.msgpack.encode(batch))
+
+    async def _progress(self, request: web.Request) -> web.Response:
+        row = StageProgress.model_validate_json(await request.read())
+        while self.hold_from is not None and row.step >= self.hold_from:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        self.progress.append(row)
+        return web.Response()
 
     async def _finish(self, request: web.Request) -> web.Response:
         self.done.append(StageDone.model_validate_json(await request.read()))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.wire.weights import WeightVersion
 
 _PROGRAM = Path(__file__).parent / "publisher_program.py"
@@ -44,4 +45,4 @@ class Publisher:
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(10)
+        self.process.wait(HANG_S)

@@ -2,26 +2,17 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sea_testing.loopback import own_address, port_on
+from sea_testing.waiting import HANG_S, wait_for
 
-def wait_for(condition: Callable[[], Any], seconds: float, what: str) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"{what} did not happen within {seconds} s"
-        time.sleep(0.05)
-    return value
-
-
-def free_port(address: str) -> int:
-    with socket.create_server((address, 0)) as server:
-        return int(server.getsockname()[1])
+COLLECTIVE_S = 2 * HANG_S
+"""Twice as long as a test waits for what must not take a collective's time-out."""
 
 
 class Ranks:
@@ -32,19 +23,19 @@ class Ranks:
         self.processes: list[subprocess.Popen[bytes]] = []
 
     def start(self, generation: int) -> None:
-        port = free_port("127.0.0.1")
+        host = own_address()
+        master = {"MASTER_ADDR": host, "MASTER_PORT": str(port_on(host))}
         self.logs = [self.folder / f"g{generation}-r{rank}.log" for rank in range(self.world)]
-        self.processes = [self._one(rank, generation, port) for rank in range(self.world)]
+        self.processes = [self._one(rank, generation, master) for rank in range(self.world)]
 
-    def _one(self, rank: int, generation: int, port: int) -> subprocess.Popen[bytes]:
+    def _one(self, rank: int, generation: int, master: dict[str, str]) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "RANK": str(rank),
             "WORLD_SIZE": str(self.world),
-            "MASTER_ADDR": "127.0.0.1",
-            "MASTER_PORT": str(port),
+            **master,
             "SEA_GENERATION": str(generation),
-            "SEA_COLLECTIVE_TIMEOUT_S": "60",
+            "SEA_COLLECTIVE_TIMEOUT_S": str(COLLECTIVE_S),
             "POD_NAME": f"job-trainer-{rank}",
             "POD_IP": f"127.0.0.{rank + 1}",
             "SEA_COORDINATOR_URL": self.url,
@@ -68,13 +59,13 @@ class Ranks:
         assert not ended, f"ended with {ended}\n{self.log()}"
         return True
 
-    def wait(self, condition: Callable[[], Any], seconds: float, what: str) -> Any:
-        return wait_for(lambda: self.alive() and condition(), seconds, what)
+    def wait(self, what: str, condition: Callable[[], Any]) -> Any:
+        return wait_for(what, lambda: self.alive() and condition())
 
-    def exit_codes(self, seconds: float = 30.0) -> list[int]:
+    def exit_codes(self, seconds: float = HANG_S) -> list[int]:
         return [process.wait(seconds) for process in self.processes]
 
     def kill(self) -> None:
         for process in self.processes:
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(HANG_S)

@@ -14,6 +14,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from sea_testing.played import PlayedModel
+from sea_testing.waiting import HANG_S
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.synthesis import output
 from sea_workloads.synthesis.agents.crew import ModelCrew
@@ -53,8 +54,9 @@ class Team:
             plans=given.pop("plans", 6),
             model="played",
             concurrency=given.pop("concurrency", 4),
+            patience=given.pop("patience", Settings.patience),
         )
-        address = {"timeout_s": 10.0, "first_pause_s": 0.001, "attempts": 6, **given}
+        address = {"timeout_s": HANG_S, "first_pause_s": 0.001, "attempts": 6, **given}
         async with aiohttp.ClientSession() as session:
             chat = ChatEndpoint(session, Address(self.url, "played", **address))
             crew = ModelCrew(chat, "played", [self.world], 0, self._sandbox)
@@ -78,8 +80,8 @@ def served_aside(handler: Handler) -> Iterator[str]:
     thread = threading.Thread(target=lambda: loop.run_until_complete(serve()), daemon=True)
     thread.start()
     try:
-        yield address.get(timeout=10)
+        yield address.get(timeout=HANG_S)
     finally:
         loop.call_soon_threadsafe(over.set)
-        thread.join(10)
+        thread.join(HANG_S)
         loop.close()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import main
 
 
@@ -106,6 +107,13 @@ def test_wrong_usage_is_exit_code_2(arguments: list[str]) -> None:
     assert caught.value.code == 2
 
 
+def python(code: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=HANG_S
+    )
+
+
+@pytest.mark.component
 def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
     code = (
         "import builtins, sys\n"
@@ -117,10 +125,11 @@ def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
         "builtins.__import__ = interrupted\n"
         "sys.exit(main(['data', '--help']))"
     )
-    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    ended = python(code)
     assert (ended.returncode, ended.stderr) == (130, "\nsea: interrupted.\n")
 
 
+@pytest.mark.component
 def test_no_heavy_library_is_imported() -> None:
     code = (
         "import sys, sea_workloads.cli.app, sea_workloads.users.model,"
@@ -128,5 +137,5 @@ def test_no_heavy_library_is_imported() -> None:
         "sea_workloads.episodes.episode\n"
         "print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60)
+    done = python(code)
     assert done.stdout.strip() == "[]", done.stderr

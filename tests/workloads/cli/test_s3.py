@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import fetching, main
 from sea_workloads.data import rows
 from sea_workloads.data.errors import DataFileError
@@ -32,7 +33,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=30.0)
+    return ObjectStore(patience=HANG_S)
 
 
 @pytest.fixture
@@ -159,6 +160,55 @@ def test_a_tiny_model_of_dialogues_in_s3(shop: Path, tmp_path: Path) -> None:
     out = tmp_path / "tiny"
     assert main(["model", "tiny", "--data", f"{ORDER}/sft.jsonl.gz", "--out", str(out)]) == 0
     assert (out / "tokenizer.json").is_file()
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    """What a command wrote."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def test_a_conversion_of_tau2s_files(telecom: Path, tmp_path: Path) -> None:
+    here, there = tmp_path / "here", tmp_path / "there"
+    command = ["data", "tau2", "--domain", "telecom", "--data"]
+    assert main([*command, str(telecom), "--out", str(here)]) == 0
+    assert main([*command, "s3://data/tau2/telecom", "--out", str(there)]) == 0
+    assert written(here) == written(there) != {}
+
+
+def test_a_synthesis_on_a_world_in_s3(telecom: Path, tmp_path: Path) -> None:
+    """Also gone on with: the copy lies elsewhere each time."""
+    here, there = tmp_path / "here", tmp_path / "there"
+    command = ["synth", "--domain", "telecom", "--plans", "2", "--data"]
+    remote = [*command, "s3://data/tau2/telecom", "--out", str(there)]
+    assert main([*command, str(telecom), "--count", "4", "--out", str(here)]) == 0
+    assert main([*remote, "--count", "4"]) == 0
+    assert tasks(here) == tasks(there) != b""
+    assert main([*remote, "--count", "4", "--resume"]) == 0
+    assert tasks(here) == tasks(there)
+
+
+def tasks(folder: Path) -> bytes:
+    return (folder / "rl.jsonl").read_bytes()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["data", "shop"],
+        ["data", "world", "--domain", "mock"],
+        ["synth", "--domain", "mock"],
+        ["report", "here"],
+    ],
+)
+def test_results_are_written_to_a_disk(
+    command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not into a folder called `s3:`."""
+    with pytest.raises(SystemExit) as caught:
+        main([*command, "--out", "s3://data/out"])
+    assert caught.value.code == 2
+    assert "is an address in S3: results are written to a disk" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,32 +1,13 @@
 """A real coordinator process, a real S3 server, and clients that act as trainer and worker."""
 
-import importlib.util
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
 from sea_devcluster.s3 import S3Server
-
-
-def _load(name: str) -> ModuleType:
-    """A helper module of this folder: importmode importlib puts no folder on sys.path."""
-    qualified = f"coordinator_tests_{name}"
-    if qualified not in sys.modules:
-        spec = importlib.util.spec_from_file_location(
-            qualified, Path(__file__).parent / f"{name}.py"
-        )
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[qualified] = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(sys.modules[qualified])
-    return sys.modules[qualified]
-
-
-harness = _load("harness")
-inprocess = _load("inprocess")
+from sea_testing.coordinator.job import Job
+from sea_testing.coordinator.pace import Pace
 
 
 @pytest.fixture(scope="session")
@@ -38,16 +19,22 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 
 @pytest.fixture
-def job(s3: S3Server, tmp_path: Path) -> Iterator["harness.Job"]:
+def job(s3: S3Server, tmp_path: Path) -> Iterator[Job]:
     """A job of its own below the shared server: data uploaded, coordinator not started."""
-    job = harness.Job(s3, tmp_path)
+    job = Job(s3, tmp_path)
     yield job
     job.close()
 
 
 @pytest.fixture
-def second_job(s3: S3Server, tmp_path: Path) -> Iterator["harness.Job"]:
+def second_job(s3: S3Server, tmp_path: Path) -> Iterator[Job]:
     """Another one, to compare with."""
-    job = harness.Job(s3, tmp_path / "second")
+    job = Job(s3, tmp_path / "second")
     yield job
     job.close()
+
+
+@pytest.fixture
+def pace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pace:
+    """Of the synthesis of coordinators that are started after this."""
+    return Pace(tmp_path, monkeypatch)

@@ -1,17 +1,15 @@
 """When groups that teach nothing become a problem, and what the user is told."""
 
-import sys
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import heartbeats, rollouts, state, troubles
 from sea_workloads.coordinator.constant_groups import Seen, enough, nothing_kept, problem
 from sea_workloads.wire.rollouts import LeaseRequest, Trajectory
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 MOST = 16
 
 F, A, C = "Filtered", "Admitted", "Covered"

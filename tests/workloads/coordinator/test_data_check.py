@@ -1,17 +1,16 @@
 """The data check of a job: what its own settings decide, over objects in a dictionary."""
 
 import json
-import sys
 from typing import Any
 
 import pytest
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator.data.check import check, digest
 from sea_workloads.coordinator.data.problems import DataProblem
 from sea_workloads.domains import worlds
 from sea_workloads.store.errors import ObjectNotFoundError
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 JUDGE = {"judge": {"url": "http://judge/v1", "model": "m"}}
 CRITERIA = {"nl_assertions": ["It is kind."], "reward_basis": ["DB", "NL_ASSERTION"]}
 
@@ -65,3 +64,23 @@ def test_the_users_database_is_read_too() -> None:
     assert caught.value.problem.reason == "BadDatabase"
     store.objects["s3://bucket/db/x_user_db.json"] = made["user_db.json"].encode()
     assert len(check(store, job("telecom")).rows([kit.FILE])) == 1
+
+
+def test_an_initial_state_that_does_not_fit_is_told_with_its_row() -> None:
+    """Or skipped; not found out by an episode that can't begin."""
+    made = worlds.files(worlds.make("retail", "small", 1))["db.json"]
+    order = next(iter(json.loads(made)["orders"]))
+    row = {"id": "retail_1", "evaluation_criteria": "{}", "db_path": "db.json"}
+    wrong = {"initialization_data": {"agent_data": {"orders": {order: {"status": "lost"}}}}}
+    lines = [json.dumps(row), json.dumps({**row, "initial_state": wrong})]
+    store: Any = Bucket(
+        {kit.FILE: "\n".join(lines).encode(), "s3://bucket/db/db.json": made.encode()}
+    )
+    with pytest.raises(DataProblem, match=r"line 2: initial_state can't be set up") as caught:
+        check(store, job("retail"))
+    assert caught.value.problem.reason == "BadRow"
+    assert f"is wrong at orders.{order}.status: " in str(caught.value)
+    data = {"rl": [kit.FILE], "databases": "s3://bucket/db", "onBadRow": "Skip"}
+    found = check(store, job("retail", data=data))
+    assert [row.line for row in found.rows([kit.FILE])] == [1]
+    assert found.skipped == {"BadRow": 1}

@@ -3,7 +3,10 @@
 import subprocess
 import sys
 
+import pytest
 
+
+@pytest.mark.component
 def test_no_training_stack_in_the_coordinator() -> None:
     """It runs beside the operator's limits: no torch, no transformers."""
     code = (

@@ -5,10 +5,8 @@ coordinator is killed between any two calls and goes on with its file.
 """
 
 import shutil
-import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import hypothesis.strategies as st
 import msgspec
@@ -21,6 +19,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import heartbeats, leases, rollouts, training, weights
 from sea_workloads.coordinator.ledger import groups
 from sea_workloads.coordinator.ledger.states import (
@@ -34,7 +33,6 @@ from sea_workloads.wire.trainer import CheckpointCommitted
 
 PODS = ("rollout-0", "rollout-1")
 BATCH, STEPS, ETA = 2, 3, 1
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 
 
 class Ledger(RuleBasedStateMachine):
@@ -234,7 +232,6 @@ TestExactlyOnce = Ledger.TestCase
 TestExactlyOnce.settings = settings(
     max_examples=25,
     stateful_step_count=40,
-    deadline=None,
     suppress_health_check=list(HealthCheck),
 )
 

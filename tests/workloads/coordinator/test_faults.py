@@ -3,7 +3,6 @@
 import json
 import random
 import sqlite3
-import sys
 import threading
 from contextlib import closing
 from typing import Any
@@ -11,13 +10,16 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.data import OnBadRow
+from sea_testing.coordinator.crew import crew, everybody
+from sea_testing.coordinator.program import only_rl
+from sea_testing.coordinator.rows import task_row
+from sea_testing.waiting import HANG_S, wait_for
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
-kit: Any = sys.modules["coordinator_tests_harness"]
+pytestmark = pytest.mark.component
 
 
 def rl_only(job: Any, **rl: Any) -> Any:
-    return job.spec([kit.FULL_PROGRAM(job.root, rl)[3]], userModel={"engine": "Scripted"})
+    return job.spec(only_rl(job.root, **rl), userModel={"engine": "Scripted"})
 
 
 def query(job: Any, sql: str) -> list[Any]:
@@ -40,14 +42,14 @@ def test_coordinator_killed_at_random_moments(job: Any) -> None:
     """kill -9 while everybody hammers it: the job ends as if nothing had happened."""
     spec = rl_only(job, steps=12)
     job.start()
-    trainer, second, *workers, _ = kit.everybody(job)
+    trainer, second, *workers, _ = everybody(job)
     moments = random.Random(4)
-    with kit.crew(job, spec, trainer, second, *workers) as operator:
+    with crew(job, spec, trainer, second, *workers) as operator:
         for _ in range(6):
             operator.complete.wait(moments.uniform(0.3, 1.2))
             job.kill()
             job.start()
-        assert operator.complete.wait(100), job.state()
+        operator.finishes()
     assert_every_batch_once(job, trainer, 12)
     done = query(job, "SELECT COUNT(*), COUNT(DISTINCT lease_id) FROM episodes WHERE reward >= 0")
     assert done[0][0] == done[0][1]
@@ -59,10 +61,11 @@ def test_workers_that_break_and_die(job: Any) -> None:
     """Lost workers and missing verdicts are run again, never counted as zero."""
     spec = rl_only(job, steps=5)
     job.start()
-    trainer, second, *workers, _ = kit.everybody(job)
-    workers[0].broken, workers[1].lost = 0.3, 0.1
-    with kit.crew(job, spec, trainer, second, *workers) as operator:
-        assert operator.complete.wait(100), job.state()
+    trainer, second, *workers, _ = everybody(job)
+    for worker in workers:  # whichever of them gets the most episodes
+        worker.broken, worker.lost = 0.3, 0.1
+    with crew(job, spec, trainer, second, *workers) as operator:
+        operator.finishes()
     assert_every_batch_once(job, trainer, 5)
     assert query(job, "SELECT SUM(failures) FROM episodes")[0][0] > 0
     assert not query(job, "SELECT 1 FROM episodes WHERE state = 'Done' AND reward IS NULL")
@@ -72,10 +75,10 @@ def test_trainer_killed_replays_the_same_batches(job: Any) -> None:
     """A failed generation: the next one starts at the checkpoint with the very same batches."""
     spec = rl_only(job, steps=6)
     job.start()
-    trainer, second, *workers, _ = kit.everybody(job)
+    trainer, second, *workers, _ = everybody(job)
     trainer.crash_after = 3
-    with kit.crew(job, spec, trainer, second, *workers) as operator:
-        assert operator.complete.wait(100), job.state()
+    with crew(job, spec, trainer, second, *workers) as operator:
+        operator.finishes()
         state = job.state()
     assert state.generation == operator.generation == 2
     assert len(trainer.batches["rl", 3]) == 2
@@ -89,13 +92,15 @@ def test_lost_volume_comes_back_from_the_checkpoint(job: Any) -> None:
     """An empty volume restores the ledger; a trainer that is further has to go back."""
     spec = rl_only(job, steps=8)
     job.start()
-    trainer, second, *workers, _ = kit.everybody(job)
-    with kit.crew(job, spec, trainer, second, *workers) as operator:
-        kit.wait_for("a checkpoint", lambda: (s := job.safe_state()) and s.checkpoint)
+    trainer, second, *workers, _ = everybody(job)
+    trainer.hold_after = 4
+    with crew(job, spec, trainer, second, *workers) as operator:
+        wait_for("a checkpoint", lambda: (s := job.safe_state()) and s.checkpoint)
         job.kill()
         job.wipe()
         job.start()
-        assert operator.complete.wait(100), job.state()
+        trainer.hold_after = None
+        operator.finishes()
         state = job.state()
     assert "ledger is restored from" in job.log.read_text()
     assert state.stages[0].step == 8
@@ -107,21 +112,24 @@ def test_drain_and_resume_with_an_empty_volume(job: Any) -> None:
     """Suspend commits a checkpoint and the ledger; resume goes on from there, volume or not."""
     spec = rl_only(job, steps=8)
     job.start()
-    trainer, second, *workers, _ = kit.everybody(job)
-    with kit.crew(job, spec, trainer, second, *workers) as operator:
-        kit.wait_for("two steps", lambda: job.step() >= 2)
+    trainer, second, *workers, _ = everybody(job)
+    trainer.hold_after = 3
+    with crew(job, spec, trainer, second, *workers) as operator:
+        wait_for("two steps", lambda: job.step() >= 2)
         operator.drain = True
-        kit.wait_for("the drain", lambda: (s := job.safe_state()) and s.drained)
+        wait_for("the order to drain", operator.obeyed)
+        trainer.hold_after = None
+        wait_for("the drain", lambda: (s := job.safe_state()) and s.drained)
         before = job.state()
         groups = query(job, "SELECT id, state FROM groups WHERE state = 'Admitted' ORDER BY id")
         job.kill()
         job.wipe()
         job.start()
         operator.drain = False
-        kit.wait_for("the ledger", lambda: (s := job.safe_state()) and s.uid)
+        wait_for("the ledger", lambda: (s := job.safe_state()) and s.uid)
         known = dict(query(job, "SELECT id, state FROM groups"))
         assert all(known[name] != "Running" for name, _ in groups)
-        assert operator.complete.wait(100), job.state()
+        operator.finishes()
     assert before.checkpoint is not None
     assert before.checkpoint.step == before.stages[0].step
     assert trainer.stopped
@@ -136,14 +144,14 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
         update={"data": wrong.data.model_copy(update={"rl": [f"{job.root}/nowhere.jsonl"]})}
     )
     job.want(job.desired(wrong))
-    problem = kit.wait_for("the problem", lambda: job.state().problem)
+    problem = wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == "DataNotFound"
     assert f"{job.root}/nowhere.jsonl" in problem.message
     assert job.phase() == "Pending"
     job.want(job.desired(rl_only(job)))
-    kit.wait_for("the cure", lambda: job.state().problem is None)
+    wait_for("the cure", lambda: job.state().problem is None)
     assert job.state().skipped_rows == {}
-    kit.wait_for("the stage", lambda: job.phase() == "Running")
+    wait_for("the stage", lambda: job.phase() == "Running")
 
 
 @pytest.mark.parametrize(
@@ -161,25 +169,25 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
 )
 def test_bad_rows(job: Any, row: Any, reason: str, words: list[str]) -> None:
     """File, line and reason of the first bad row."""
-    good = json.dumps(kit.task_row(1)).encode()
-    bad = row if isinstance(row, bytes) else json.dumps({**kit.task_row(2), **row}).encode()
+    good = json.dumps(task_row(1)).encode()
+    bad = row if isinstance(row, bytes) else json.dumps({**task_row(2), **row}).encode()
     job.store.put(f"{job.root}/rl.jsonl", good + b"\n" + bad + b"\n")
     job.start()
     job.want(job.desired(rl_only(job)))
-    problem = kit.wait_for("the problem", lambda: job.state().problem)
+    problem = wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == reason
     assert all(word in problem.message for word in words), problem.message
 
 
 def test_bad_rows_are_skipped_where_asked(job: Any) -> None:
     """onBadRow: Skip leaves the row out and goes on."""
-    rows = [kit.task_row(1), kit.task_row(2) | {"db_path": "/etc/passwd"}, kit.task_row(3)]
+    rows = [task_row(1), task_row(2) | {"db_path": "/etc/passwd"}, task_row(3)]
     job.put_rows("rl.jsonl", rows)
     spec = rl_only(job)
     data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
     job.start()
     job.want(job.desired(spec.model_copy(update={"data": data})))
-    kit.wait_for("the stage", lambda: job.phase() == "Running")
+    wait_for("the stage", lambda: job.phase() == "Running")
     assert "'BadDatabasePath': 1" in job.log.read_text()
     assert job.state().skipped_rows == {"BadDatabasePath": 1}
 
@@ -189,26 +197,28 @@ def test_an_object_that_is_fixed_in_place_heals_by_itself(job: Any) -> None:
     job.store.put(f"{job.root}/rl.jsonl", b"oops\n")
     job.start()
     job.want(job.desired(rl_only(job)))
-    problem = kit.wait_for("the problem", lambda: job.state().problem)
+    problem = wait_for("the problem", lambda: job.state().problem)
     assert "rl.jsonl" in problem.message
     assert job.phase() != "Running"
-    job.put_rows("rl.jsonl", [kit.task_row(1)])
-    kit.wait_for("the stage", lambda: job.phase() == "Running")
-    assert job.state().problem is None
+    job.put_rows("rl.jsonl", [task_row(1)])
+    wait_for("the stage", lambda: job.phase() == "Running")
+    wait_for("the cure", lambda: job.state().problem is None)
 
 
 def test_s3_gone_for_a_while(job: Any) -> None:
     """Readiness says so, work waits, and everything goes on afterwards."""
     spec = rl_only(job, steps=8)
     job.start()
-    trainer, second, *workers, _ = kit.everybody(job)
-    with kit.crew(job, spec, trainer, second, *workers) as operator:
-        kit.wait_for("a step", lambda: job.step() >= 1)
+    trainer, second, *workers, _ = everybody(job)
+    trainer.hold_after = 5
+    with crew(job, spec, trainer, second, *workers) as operator:
+        wait_for("a step", lambda: job.step() >= 1)
         job.s3.stop()
-        kit.wait_for("unready", lambda: job.get("/readyz").status == 503)
+        trainer.hold_after = None
+        wait_for("unready", lambda: job.get("/readyz").status == 503)
         assert job.get("/healthz").status == 200
         job.s3.start()
-        assert operator.complete.wait(120), job.state()
+        operator.finishes()
     assert_every_batch_once(job, trainer, 8)
 
 
@@ -216,11 +226,11 @@ def test_clients_wait_for_a_coordinator_that_is_away(job: Any) -> None:
     """Calls made while it is down succeed once it is back."""
     job.start()
     job.want(job.desired(rl_only(job)))
-    kit.wait_for("the stage", lambda: job.phase() == "Running")
+    wait_for("the stage", lambda: job.phase() == "Running")
     job.kill()
     replies: list[Any] = []
     call = threading.Thread(target=lambda: replies.append(job.client().model("policy")))
     call.start()
     job.start()
-    call.join(30)
+    call.join(HANG_S)
     assert replies

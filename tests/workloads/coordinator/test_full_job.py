@@ -7,14 +7,9 @@ from typing import Any
 
 import pytest
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
+from sea_testing.coordinator.crew import crew, everybody
 
-
-@pytest.fixture
-def harness() -> Any:
-    import sys
-
-    return sys.modules["coordinator_tests_harness"]
+pytestmark = pytest.mark.component
 
 
 def groups(job: Any) -> list[dict[str, Any]]:
@@ -23,13 +18,13 @@ def groups(job: Any) -> list[dict[str, Any]]:
         return [dict(row) for row in connection.execute("SELECT * FROM groups ORDER BY number")]
 
 
-def test_five_stages_run_to_the_end(job: Any, harness: Any) -> None:
+def test_five_stages_run_to_the_end(job: Any) -> None:
     """UserSft, Sft, Evaluation, Rl, Evaluation; nothing counted twice, reports in the store."""
     spec = job.spec()
     job.start()
-    trainer, second, *workers, user = harness.everybody(job)
-    with harness.crew(job, spec, trainer, second, *workers, user) as operator:
-        assert operator.complete.wait(90), job.state()
+    trainer, second, *workers, user = everybody(job)
+    with crew(job, spec, trainer, second, *workers, user) as operator:
+        operator.finishes()
         state = job.state()
         timeline = json.loads(job.get("/v1/timeline").data)
     assert [stage.phase for stage in state.stages] == ["Complete"] * 5

@@ -1,6 +1,5 @@
 """The staleness gate as a table; B = 4 groups a batch unless said otherwise."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import rollouts, training, weights
 from sea_workloads.coordinator.gate import capacity, may_generate
 from sea_workloads.coordinator.ledger import registry
 from sea_workloads.wire.rollouts import LeaseRequest, Trajectory
-
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 
 BASE = {
     "max_concurrent": 100,

@@ -5,9 +5,9 @@ import sys
 
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.coordinator.making import Making
 
-pytestmark = pytest.mark.timeout(60)
 SAYS = """
 import json
 for text in ("x" * 300_000, "[1]", "5", '{"domain": 1}', "no JSON", *["y" * 100] * 2000):
@@ -18,14 +18,15 @@ raise SystemExit(2)
 """
 
 
+@pytest.mark.component
 async def test_it_is_read_to_its_end() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", SAYS, stdout=asyncio.subprocess.PIPE
     )
     making = Making("task", process)
     try:
-        await asyncio.wait_for(process.wait(), 30.0)
-        await asyncio.wait_for(making._reader, 30.0)
+        await asyncio.wait_for(process.wait(), HANG_S)
+        await asyncio.wait_for(making._reader, HANG_S)
     finally:
         if process.returncode is None:
             process.kill()

@@ -1,13 +1,13 @@
 """Worlds, failures, drains and who may lease, in a coordinator without HTTP."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sea_api.v1alpha1.policy import Cause
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import (
     adopt,
     heartbeats,
@@ -22,8 +22,6 @@ from sea_workloads.coordinator.errors import StaleError
 from sea_workloads.wire.membership import PodState
 from sea_workloads.wire.rollouts import LeaseRequest
 from sea_workloads.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
-
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 
 
 @pytest.fixture

@@ -7,7 +7,6 @@ the package's episodes with the product's own runner, databases from S3 and a sc
 import asyncio
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,11 @@ import aiohttp
 import pytest
 
 from sea_testing import fake_tau2, own_domain
+from sea_testing.coordinator import engines
+from sea_testing.coordinator.crew import crew
+from sea_testing.coordinator.pod import Supervisor
+from sea_testing.coordinator.trainer import Trainer
+from sea_testing.waiting import wait_for
 from sea_workloads.coordinator import synthesis
 from sea_workloads.model import vocabulary
 from sea_workloads.rollout.databases import Databases
@@ -27,11 +31,10 @@ from sea_workloads.tokens.renderer import Renderer
 from sea_workloads.verify.sandbox.pool import Sandboxes
 from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, Lease
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.component
 
 RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
 MODEL = {"name": "tiny", "source": "builtin:tiny", "contextLength": 8192}
-harness: Any = sys.modules["coordinator_tests_harness"]
 
 
 @pytest.fixture
@@ -67,7 +70,7 @@ class Librarian:
         return Generation(ids, [-0.5] * len(ids), [0] * len(ids), "stop")
 
 
-class Worker(harness.Worker):  # type: ignore[misc]
+class Worker(engines.Worker):
     """Really plays the episodes of packages' domains; half of those that train fail."""
 
     def __init__(self, job: Any, name: str, seed: int) -> None:
@@ -122,9 +125,9 @@ def test_a_job_runs_through_all_its_stages(job: Any, packages: Path) -> None:
     own_domain.write(packages)
     job.start()
     workers = [Worker(job, f"job-rollout-{i}", i) for i in range(2)]
-    pods = [harness.Trainer(job), harness.Supervisor(job, "job-trainer-1"), *workers]
-    with harness.crew(job, spec(job, own_domain.NAME), *pods) as operator:
-        assert operator.complete.wait(60), [w.error or w.results[-1:] for w in workers]
+    pods = [Trainer(job), Supervisor(job, "job-trainer-1"), *workers]
+    with crew(job, spec(job, own_domain.NAME), *pods) as operator:
+        operator.finishes()
     results = [result for worker in workers for result in worker.results]
     assert {result.error for result in results} == {""}
     assert {result.reward for result in results} == {0.0, 1.0}
@@ -160,8 +163,8 @@ def test_tau2s_own_domain_is_evaluated(job: Any, packages: Path) -> None:
     )
     job.start()
     worker = Worker(job, "job-rollout-0", 0)
-    with harness.crew(job, spec, worker) as operator:
-        assert operator.complete.wait(60), worker.error or worker.results[-1:]
+    with crew(job, spec, worker) as operator:
+        operator.finishes()
     assert {(result.error, result.reward) for result in worker.results} == {("", 1.0)}
     scores = [(one.domain, one.pass_hat1, one.episodes) for one in job.state().evaluation]
     assert scores == [("tau2:lamps", 100.0, 2), ("average", 100.0, 2)]
@@ -185,14 +188,14 @@ def test_what_the_images_lack_stalls_the_job_until_it_is_edited(
         (packages / "my_library" / "workshop.py").unlink()
     job.start()
     job.want(job.desired(spec(job, name)))
-    problem = harness.wait_for("a problem", lambda: job.state().problem)
+    problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == reason
     assert sentence in problem.message
     if reason == "UnknownDomain":
         assert "spec.rollout.template.image" in problem.message
     job.want(job.desired(spec(job)))
-    harness.wait_for("the problem to end", lambda: job.state().problem is None)
-    harness.wait_for("the first stage's end", lambda: job.phase() == "Complete", 60)
+    wait_for("the problem to end", lambda: job.state().problem is None)
+    wait_for("the first stage's end", lambda: job.phase() == "Complete")
     assert b"Traceback" not in job.log.read_bytes()
 
 
@@ -201,11 +204,11 @@ def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
 ) -> None:
     job.start()
     job.want(job.desired(spec(job, own_domain.NAME)))
-    problem = harness.wait_for("a problem", lambda: job.state().problem)
+    problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "UnknownDomain"
     own_domain.write(packages)
-    harness.wait_for("the first stage's end", lambda: job.phase() == "Complete", 60)
-    assert job.state().problem is None
+    wait_for("the first stage's end", lambda: job.phase() == "Complete")
+    wait_for("the problem to end", lambda: job.state().problem is None)
 
 
 def test_given_databases_lie_under_the_full_or_the_bare_name(job: Any) -> None:

@@ -3,13 +3,13 @@
 import asyncio
 import logging
 import sqlite3
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from sea_testing.coordinator import inprocess as kit
+from sea_testing.waiting import HANG_S
 from sea_workloads.coordinator import basemodel, preparing, runner
 from sea_workloads.coordinator.data import check
 from sea_workloads.coordinator.data.problems import DataProblem
@@ -17,7 +17,6 @@ from sea_workloads.coordinator.errors import IllegalMoveError, LedgerError
 from sea_workloads.coordinator.setbacks import OFTEN, Setbacks, problem_of
 from sea_workloads.store.errors import AccessDeniedError
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 TABLE = [
     (AccessDeniedError("GET s3://b/k: denied."), 1, "StoreFails"),
     (LedgerError("The volume is full."), 1, "LedgerUnusable"),
@@ -70,7 +69,7 @@ async def _until_exhausted(step: Callable[[], Awaitable[None]], setbacks: Setbac
             await asyncio.Event().wait()
 
     task = asyncio.ensure_future(runner.forever("stages", watched, setbacks))
-    await asyncio.wait_for(ended.wait(), 10.0)
+    await asyncio.wait_for(ended.wait(), HANG_S)
     task.cancel()
 
 
@@ -106,7 +105,7 @@ async def test_a_missing_model_is_told_all_the_time(
     task = asyncio.ensure_future(
         runner.forever("data", lambda: preparing.look(core), core.setbacks)
     )
-    await asyncio.wait_for(enough.wait(), 10.0)
+    await asyncio.wait_for(enough.wait(), HANG_S)
     task.cancel()
     assert told[0] is None
     assert [found.reason for found in told[1:4] if found] == ["ModelNotFound"] * 3

@@ -1,12 +1,12 @@
 """Episodes in which the agent never spoke, and what a lease says about scoring."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import heartbeats, rollouts, troubles
 from sea_workloads.coordinator.data.problems import RowProblem
 from sea_workloads.coordinator.data.rows import require_verifiable, task_row
@@ -15,7 +15,6 @@ from sea_workloads.rollout.scoring import limits_of
 from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.wire.rollouts import Batch, LeaseRequest, Trajectory
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 SILENT = Trajectory.pack([], [], [], [])
 
 

@@ -1,32 +1,34 @@
 """What stops a job for good is told in its state, and the job goes on once it is mended."""
 
+import json
 import os
-import sys
 from typing import Any
 
 import pytest
 
 from sea_api.v1alpha1.data import OnBadRow
+from sea_testing.coordinator.program import only_rl
+from sea_testing.coordinator.rows import SHOP_DATABASE, task_row
+from sea_testing.waiting import wait_for
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
-kit: Any = sys.modules["coordinator_tests_harness"]
+pytestmark = pytest.mark.component
 
 
 def rl_only(job: Any) -> Any:
-    return job.spec([kit.FULL_PROGRAM(job.root)[3]], userModel={"engine": "Scripted"})
+    return job.spec(only_rl(job.root), userModel={"engine": "Scripted"})
 
 
 def told(job: Any) -> Any:
-    return kit.wait_for("the problem", lambda: job.state().problem)
+    return wait_for("the problem", lambda: job.state().problem)
 
 
 def runs(job: Any) -> None:
-    kit.wait_for("the stage", lambda: job.phase() == "Running")
-    kit.wait_for("the cure", lambda: job.state().problem is None)
+    wait_for("the stage", lambda: job.phase() == "Running")
+    wait_for("the cure", lambda: job.state().problem is None)
 
 
 def test_rows_that_are_all_skipped_for_their_database(job: Any) -> None:
-    job.put_rows("rl.jsonl", [kit.task_row(1) | {"db_path": "shop/missing.json"}])
+    job.put_rows("rl.jsonl", [task_row(1) | {"db_path": "shop/missing.json"}])
     spec = rl_only(job)
     data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
     job.start()
@@ -34,7 +36,7 @@ def test_rows_that_are_all_skipped_for_their_database(job: Any) -> None:
     problem = told(job)
     assert problem.reason == "NoUsableRows"
     assert "rl.jsonl" in problem.message
-    job.store.put(f"{job.root}/databases/shop/missing.json", kit.SHOP_DATABASE)
+    job.store.put(f"{job.root}/databases/shop/missing.json", SHOP_DATABASE)
     runs(job)
 
 
@@ -95,7 +97,7 @@ def test_a_damaged_ledger_snapshot(job: Any) -> None:
     key = folder.removeprefix("s3://runs/") + "/step-000002-g1/manifest.json"
     entry = {"step": 2, "version": 2, "bytes": 1, "time": 1.0, "manifest_key": key}
     head = f"{folder}/head.json"
-    job.store.put(head, kit.json.dumps({"generation": 1, "checkpoints": [entry]}).encode())
+    job.store.put(head, json.dumps({"generation": 1, "checkpoints": [entry]}).encode())
     job.store.put(f"{folder}/step-000002-g1/ledger.sqlite", b"This is no database." * 1000)
     job.start()
     job.want(job.desired(rl_only(job)))

@@ -1,6 +1,5 @@
 """A full volume is told and mends itself; SQLite's own limit on pages stands for it."""
 
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -9,12 +8,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import state, volume
 from sea_workloads.coordinator.routes import trainer
 from sea_workloads.coordinator.routes.common import CORE, faults
 from sea_workloads.wire.trainer import StageProgress
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 PLENTY = 1 << 20
 
 

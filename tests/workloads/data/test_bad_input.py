@@ -257,6 +257,26 @@ def test_unknown_fields_of_a_database_are_left_out_aloud(caplog: pytest.LogCaptu
     assert "planet" not in order["address"]
 
 
+@pytest.mark.parametrize(("name", "table"), [("airline", "users"), ("mock", "tasks")])
+def test_nor_are_those_of_other_domains_lost_in_silence(
+    caplog: pytest.LogCaptureFixture, name: str, table: str
+) -> None:
+    tables = json.loads(worlds.files(worlds.make(name, "small", 1))["db.json"])
+    key = next(iter(tables[table]))
+    tables[table][key]["colour"] = "red"
+    with caplog.at_level(logging.WARNING):
+        registry.get(name).parse(json.dumps(tables).encode(), "x.json")
+    assert f"x.json has fields that {name} doesn't know" in caplog.text
+    assert f"{table}/{key}/colour." in caplog.text
+
+
+def test_initial_data_that_do_not_fit_the_database(check: Check) -> None:
+    state = {"initialization_data": {"agent_data": {"users": {"a@x": {"name": 3}}}}}
+    (problem,) = check(initial_state=state)["problems"]
+    assert problem["field"] == "initial_state"
+    assert "is wrong at users.a@x.email: Field required" in problem["reason"]
+
+
 def test_a_truncated_archive(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     whole = gzip.compress((root / "rl.jsonl").read_bytes())
     (root / "rl.jsonl.gz").write_bytes(whole[:-20])

@@ -16,6 +16,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.data import compression, lines, source
 from sea_workloads.data.errors import DataFileError, NoSuchFileError, RowError
 from sea_workloads.data.row_file import RowFile
@@ -114,6 +115,7 @@ def test_frames_may_end_anywhere_in_a_piece() -> None:
         assert b"".join(compression.unpacked(singly, f"x{suffix}")) == PLAIN
 
 
+@pytest.mark.component
 @pytest.mark.parametrize("suffix", PACK)
 def test_what_unpacks_to_a_gigabyte_is_never_held(suffix: str) -> None:
     packed = PACK[suffix](bytes(64 << 20)) * 4
@@ -190,7 +192,6 @@ def test_a_line_without_end_costs_no_memory(tmp_path: Path) -> None:
 
 
 @pytest.mark.component
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize("suffix", ["", ".zst"])
 def test_100_mb_of_dialogues_in_little_memory(
     tmp_path: Path, write_sft: Callable[..., Path], suffix: str
@@ -216,7 +217,7 @@ def test_100_mb_of_dialogues_in_little_memory(
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(path), str(tmp_path / "copies")],
-        capture_output=True, text=True, timeout=250, env=os.environ,
+        capture_output=True, text=True, timeout=HANG_S, env=os.environ,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 60_000, "kilobytes"

@@ -123,9 +123,9 @@ def rows() -> list[dict[str, Any]]:
 
 def test_any_part_of_any_type(inspector: Inspector) -> None:
     rng = random.Random(5)
-    good, bad = 0, list[RowError]()
+    good, bad, known = 0, list[RowError](), rows()
     for _ in range(2000):
-        given = spoiled(rng.choice(rows()), rng)
+        given = spoiled(copy.deepcopy(rng.choice(known)), rng)
         row = lines.parse(json.dumps(given).encode(), "f", 1)
         assert not isinstance(row, RowError)
         try:

@@ -92,7 +92,7 @@ def calls(draw: st.DrawFn, name: str, tools: tuple[Tool, ...]) -> tuple[Tool, di
 
 
 @pytest.mark.parametrize("name", registry.names())
-@settings(deadline=None, max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=40, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_call_gets_a_result(name: str, data: st.DataObject) -> None:
     domain, base = registry.get(name), database(name)

@@ -1,6 +1,7 @@
 """Initial states: set up once, shared by episodes, refused in sentences, wanted by the verifier."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ import pytest
 
 from sea_workloads.cli import main
 from sea_workloads.data import rl
-from sea_workloads.domains import initial, registry
+from sea_workloads.domains import initial, registry, worlds
 from sea_workloads.domains.database import Database, user_files
 from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.verify import expected
@@ -65,12 +66,45 @@ def test_data_are_merged_and_lists_replaced(database: Database) -> None:
 
 
 def test_a_domain_with_one_side_keeps_it_apart() -> None:
-    database = Database({"products": {}, "users": {"a": {"x": 1}}, "orders": {}})
-    data = {"agent_data": {"users": {"a": {"y": 2}}}}
+    database = made("retail")
+    key = next(iter(database.agent["users"]))
+    data = {"agent_data": {"users": {key: {"email": "new@x.org"}}}}
     begun = initial.begin(RETAIL, database, {"initialization_data": data})
-    assert begun.agent["users"] == {"a": {"x": 1, "y": 2}}
+    assert begun.agent["users"][key] == {**database.agent["users"][key], "email": "new@x.org"}
     assert begun.agent["orders"] is database.agent["orders"]
     assert begun.user == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "table", "change", "place"),
+    [
+        ("retail", "orders", {"status": "lost"}, "status"),
+        ("retail", "users", {"orders": None}, "orders"),
+        ("shop", "orders", {"total": "much"}, "total"),
+        ("shop", "users", {"colour": "red"}, "colour"),
+        ("airline", "reservations", {"passengers": [{"first_name": 3}]}, "passengers.0.first_name"),
+        ("airline", "flights", {"dates": {"2024-05-15": {"status": "lost"}}}, "dates.2024-05-15"),
+    ],
+)
+def test_data_of_the_right_layout_are_asked_for(
+    name: str, table: str, change: dict[str, Any], place: str
+) -> None:
+    """Only the records that the data change are read for it, not the whole database."""
+    domain, database = registry.get(name), made(name)
+    key, other, *_ = database.agent[table]
+    state = {"initialization_data": {"agent_data": {table: {key: change}}}}
+    with pytest.raises(InitialStateError, match=re.escape(f"is wrong at {table}.{key}.{place}")):
+        initial.begin(domain, database, state)
+    as_it_was = {"agent_data": {table: {key: dict(database.agent[table][key])}}}
+    begun = initial.begin(domain, database, {"initialization_data": as_it_was})
+    assert begun.agent[table] == database.agent[table]
+    assert begun.agent[table][other] is database.agent[table][other]
+
+
+def made(domain: str) -> Database:
+    """A small generated one."""
+    files = worlds.files(worlds.make(domain, "small", 1))
+    return registry.get(domain).parse(files["db.json"].encode(), "db.json")
 
 
 @pytest.mark.parametrize(

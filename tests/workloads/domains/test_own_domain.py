@@ -285,9 +285,8 @@ async def test_sea_evaluate_plays_it(
     (data / "db.json").write_text(json.dumps(TABLES))
     (data / "policy.md").write_text("Lend books.")
     chat_server.answers = [says("Shall I?"), says("", LEND), says("Done.")]
-    request = service.Request(
-        asked, data, tmp_path / "out", Address(chat_server.url, "m"), trials=1
-    )
+    sources = [service.Source(asked, data)]
+    request = service.Request(sources, tmp_path / "out", Address(chat_server.url, "m"), trials=1)
     prepared = service.prepare(request)
     await service.evaluate(request, prepared, lambda *_: None)
     results = service.finish(prepared)["results"]

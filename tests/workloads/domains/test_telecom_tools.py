@@ -358,7 +358,7 @@ _ANY = st.recursive(
 _KNOWN = st.sampled_from(["C1", "L1", "L2", "B1", "D1", "P1", "555-1", "messaging", "sms", 1, 0.5])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_whatever_is_written_is_answered(data: st.DataObject) -> None:
     world = begin()

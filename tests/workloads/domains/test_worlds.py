@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from sea_testing.tau2 import needs_schemas, schemas
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import main
 from sea_workloads.data import tau2
 from sea_workloads.domains import registry, worlds
@@ -164,6 +165,7 @@ def test_the_command_writes_a_folder_that_loads(
     assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"} | users
 
 
+@pytest.mark.component
 def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> None:
     """Another process, whose sets have another order, makes the same world."""
     code = (
@@ -178,7 +180,7 @@ def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
         check=True,
     )
     here = [repr(made[name, Size.SMALL]).encode() for name in OURS]

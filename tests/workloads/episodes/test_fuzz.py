@@ -59,13 +59,13 @@ def run(turns: list[list[int]]) -> EpisodeResult:
     )  # fmt: skip
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.lists(st.integers(0, 299), max_size=60), min_size=1, max_size=5))
 def test_any_tokens(turns: list[list[int]]) -> None:
     assert msgspec.msgpack.encode(run(turns))
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(NAMES, ARGUMENTS), min_size=1, max_size=5))
 def test_any_call(calls: list[tuple[str, dict[str, Any]]]) -> None:
     def text(name: str, arguments: dict[str, Any]) -> str:

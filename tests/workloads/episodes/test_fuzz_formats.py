@@ -64,7 +64,7 @@ def _endless(texts: list[str]) -> Iterator[str]:
         yield "</think>Goodbye."
 
 
-@settings(deadline=None, max_examples=80)
+@settings(max_examples=80)
 @given(st.sampled_from(sorted(RENDERERS)), st.lists(TEXTS, min_size=1, max_size=5))
 def test_any_text_in_any_style(family: tuple[Any, Any], texts: list[str]) -> None:
     verdict, episode, stop = play(RENDERERS[family], texts)

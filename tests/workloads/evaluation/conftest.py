@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import main
 from sea_workloads.domains.shop import teacher
 
@@ -63,13 +64,13 @@ class Server:
 
     def start(self) -> None:
         self._thread.start()
-        assert self._ready.wait(10)
+        assert self._ready.wait(HANG_S)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(HANG_S)
 
-    def wait_for(self, count: int, timeout: float = 20.0) -> bool:
+    def wait_for(self, count: int, timeout: float = HANG_S) -> bool:
         with self.arrived:
             return self.arrived.wait_for(lambda: len(self.requests) >= count, timeout)
 

@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.evaluation import scores
 from sea_workloads.evaluation.records import EpisodeRecord
 from sea_workloads.evaluation.report import Page, render
@@ -27,7 +28,7 @@ pytestmark = [
 EVIL = (
     "</script><img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>"
 )
-TIMEOUT_S = 30
+TIMEOUT_S = HANG_S
 
 
 class Tab:
@@ -68,6 +69,17 @@ class Tab:
                 await asyncio.sleep(0.02)
 
 
+async def page_at(session: aiohttp.ClientSession, address: str) -> str:
+    """The browser listens a moment before its first page is there."""
+    async with asyncio.timeout(TIMEOUT_S):
+        while True:
+            async with session.get(address) as reply:
+                pages = [one for one in await reply.json() if one["type"] == "page"]
+            if pages:
+                return str(pages[0]["webSocketDebuggerUrl"])
+            await asyncio.sleep(0.05)
+
+
 @pytest_asyncio.fixture
 async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
     profile = tmp_path / "profile"
@@ -86,9 +98,8 @@ async def tab(tmp_path: Path) -> AsyncIterator[Tab]:
             while not port.exists() or "\n" not in port.read_text():  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
         address = f"http://127.0.0.1:{port.read_text().split()[0]}/json"
-        async with aiohttp.ClientSession() as session, session.get(address) as reply:
-            (page,) = [t for t in await reply.json() if t["type"] == "page"]
-            url = page["webSocketDebuggerUrl"]
+        async with aiohttp.ClientSession() as session:
+            url = await page_at(session, address)
             async with session.ws_connect(url, max_msg_size=0) as socket:
                 yield Tab(socket)
     finally:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import main
 
 Evaluate = Callable[..., int]
@@ -26,7 +27,7 @@ def arguments(server: Any, shop_data: Path, tmp_path: Path) -> list[str]:
     return [
         "evaluate", "--endpoint", server.url, "--model", "teacher", "--domain", "shop",
         "--data", str(shop_data), "--out", str(tmp_path / "out"), "--trials", "2",
-        "--timeout", "20", "--retries", "2", "--attempts", "1",
+        "--timeout", str(HANG_S), "--retries", "2", "--attempts", "1",
     ]  # fmt: skip
 
 
@@ -249,13 +250,13 @@ def test_an_interrupted_evaluation_goes_on(
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
         "from sea_workloads.cli import main; raise SystemExit(main())"
     )
-    slow = [*arguments, "--timeout", "60", "--concurrency", "2"]
+    slow = [*arguments, "--concurrency", "2"]
     running = subprocess.Popen(
         [sys.executable, "-c", code, *slow], stderr=subprocess.PIPE, text=True, env=os.environ
     )
     assert server.wait_for(21)
     running.send_signal(end)
-    _, error = running.communicate(timeout=20)
+    _, error = running.communicate(timeout=HANG_S)
     out = tmp_path / "out"
     before = len(lines(out))
     assert 0 < before < 12
@@ -271,7 +272,8 @@ def test_an_interrupted_evaluation_goes_on(
     asked = len(server.requests)
     assert main([*slow, "--resume"]) == 0
     assert len(lines(out)) == 12
-    assert len(server.requests) - asked <= 6 * (12 - before)
+    # The ended process may have sent a request of each episode that the server hadn't counted yet.
+    assert len(server.requests) - asked <= 6 * (12 - before) + 2
 
 
 def test_a_resumed_evaluation_may_only_grow(

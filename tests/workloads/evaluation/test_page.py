@@ -2,7 +2,6 @@
 
 import json
 import re
-import time
 from html.parser import HTMLParser
 from typing import Any
 
@@ -121,12 +120,10 @@ def test_huge_texts_are_cut_and_huge_pages_keep_the_failures() -> None:
     assert 'id="e1"' in only
 
 
-def test_two_thousand_transcripts_take_a_moment() -> None:
-    """Time on a slow machine; the browser parses a body only when it is opened."""
+def test_of_two_thousand_transcripts_the_browser_parses_only_a_list() -> None:
+    """And a body when it is opened: each is a script of its own."""
     records = [record(n, float(n % 3 > 0), "word " * 200) for n in range(2000)]
-    started = time.perf_counter()
     text = page(records)
-    assert time.perf_counter() - started < 8
     assert text.count('<script type="application/json"') == 2002
     assert len(Elements(text).scripts["index"]) < 400_000
 

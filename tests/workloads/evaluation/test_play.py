@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.cli import main
 from sea_workloads.domains import registry
 from sea_workloads.evaluation.playing.by_hand import arguments
@@ -98,6 +99,7 @@ def test_leaving(
     assert "there is no verdict" in capsys.readouterr().out
 
 
+@pytest.mark.component
 def test_ctrl_c_leaves_at_the_prompt(shop_data: Path) -> None:
     # Who runs the tests in the background of a shell hands down an ignored SIGINT.
     code = (
@@ -112,10 +114,11 @@ def test_ctrl_c_leaves_at_the_prompt(shop_data: Path) -> None:
     while b"agent> " not in said:
         said += os.read(playing.stdout.fileno(), 4096) or pytest.fail(said.decode())
     playing.send_signal(signal.SIGINT)
-    _, error = playing.communicate(timeout=20)
+    _, error = playing.communicate(timeout=HANG_S)
     assert (playing.returncode, error) == (130, b"\nsea: interrupted.\n")
 
 
+@pytest.mark.component
 def test_a_functions_share_and_reason_are_shown(
     shop_data: Path, typed: Type, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -30,8 +30,8 @@ def test_lines_of_older_coordinators_are_read() -> None:
     row: dict[str, Any] = {"row": "f:1", "domain": "shop", "trial": 0, "seed": 1, "error": "x"}
     row |= dict.fromkeys(absent)
     found = from_row(row)
-    assert (found.passed, found.key, found.turns) == (None, ("f:1", 0), 0)
-    assert from_row({"domain": "shop", "reward": 1}).key == ("shop/", 0)
+    assert (found.passed, found.key, found.turns) == (None, ("shop", "f:1", 0), 0)
+    assert from_row({"domain": "shop", "reward": 1}).key == ("shop", "shop/", 0)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from aiohttp import web
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.client.aio import AsyncCoordinatorClient
 from sea_workloads.rollout.agent_loop import AgentLoop
 from sea_workloads.rollout.engine_state import EngineState
@@ -87,7 +88,7 @@ async def delivered(coordinator: Coordinator, result: EpisodeResult) -> EpisodeR
     async with AsyncCoordinatorClient(coordinator.url, "token", patience=0.05) as client:
         loop = asyncio.ensure_future(AgentLoop(client, state, Identity("w", "i"), run).run())
         try:
-            return await asyncio.wait_for(coordinator.taken.get(), 10.0)
+            return await asyncio.wait_for(coordinator.taken.get(), HANG_S)
         finally:
             loop.cancel()
 

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.rollout import update
 from sea_workloads.rollout.engine_state import EngineState
 from sea_workloads.rollout.prefetch_status import PrefetchState, PrefetchStatus
@@ -17,7 +18,7 @@ async def test_ready_means_serving_the_required_version() -> None:
         assert not state.ready
         assert not waiting.done()
     state.serves(2)
-    assert await asyncio.wait_for(waiting, 1) == 2
+    assert await asyncio.wait_for(waiting, HANG_S) == 2
     state.lost()
     assert not state.ready
 

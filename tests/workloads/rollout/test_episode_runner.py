@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.domains import registry
 from sea_workloads.domains.database import Database
@@ -136,6 +137,7 @@ async def test_a_user_that_hangs_up_first_is_a_complete_episode(
     assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
 
 
+@pytest.mark.component
 @pytest.mark.parametrize(("mebibytes", "reward"), [(64, 0.0), (512, 1.0)])
 async def test_the_leases_limits_hold_for_the_rows_function(
     run: Any, mebibytes: int, reward: float
@@ -171,6 +173,7 @@ async def test_a_million_characters_of_a_user_fill_the_context(run: Any) -> None
     assert (result.stop, result.reward, result.error) == ("ContextFull", 0.0, "")
 
 
+@pytest.mark.component
 async def test_a_function_gives_reward_and_reason(run: Any) -> None:
     source = "def verify(episode): return 0.5, 'half of it'"
     result = await run("Yes?", STOPS_SECOND, task={**TASK, "verification_function": source})
@@ -231,7 +234,8 @@ async def test_a_user_endpoint_that_fails_is_no_verdict(
         "500": chat_server.status(500),
         "nonsense": chat_server.message(""),
     }[fault]
-    address = Address(chat_server.url, "m", timeout_s=0.1, attempts=2, first_pause_s=0.0)
+    timeout_s = 0.1 if fault == "hangs" else HANG_S
+    address = Address(chat_server.url, "m", timeout_s=timeout_s, attempts=2, first_pause_s=0.0)
     result = await run("Yes?", ExternalUser({}, ChatEndpoint(http, address)))
     assert result.reward is None
     assert "The user has no reply" in result.error

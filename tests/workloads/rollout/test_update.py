@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.rollout import update
 from sea_workloads.rollout.engine_client import EngineClient, session
 from sea_workloads.rollout.prefetch_status import PrefetchState, PrefetchStatus
@@ -36,9 +37,9 @@ async def test_a_worker_that_is_told_to_end_ends_also_while_weights_are_replaced
     async with session() as http:
         engine = EngineClient(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
         adopt = asyncio.ensure_future(update.adopt(engine, VERSION))
-        await asyncio.wait_for(started.wait(), 10)
+        await asyncio.wait_for(started.wait(), HANG_S)
         adopt.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await asyncio.wait_for(adopt, 10)
+            await asyncio.wait_for(adopt, HANG_S)
         assert asked == ["sea_prefetch", "/pause", "sea_terminate"]  # and no /resume
     await runner.cleanup()

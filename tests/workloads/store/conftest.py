@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S
 from sea_workloads.store.s3 import ObjectStore
 
 
@@ -19,4 +20,4 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=30.0, connect_timeout=2.0, read_timeout=5.0)
+    return ObjectStore(patience=HANG_S)

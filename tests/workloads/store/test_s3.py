@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S
 from sea_workloads.store import folders
 from sea_workloads.store.errors import (
     AccessDeniedError,
@@ -113,7 +114,7 @@ def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.Mon
         store.get("s3://no-such-bucket/x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(AccessDeniedError, match="credentialsSecret"):
-        ObjectStore(patience=1.0).get(f"{ROOT}/x")
+        ObjectStore(patience=HANG_S).get(f"{ROOT}/x")
 
 
 def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:
@@ -124,5 +125,5 @@ def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:
     call = threading.Thread(target=lambda: found.append(store.get(f"{ROOT}/outage.bin")))
     call.start()
     s3.start()
-    call.join(30)
+    call.join(HANG_S)
     assert found == [b"still here"]

@@ -33,6 +33,7 @@ def tallies_of(state: State) -> dict[tuple[str, int], Tally]:
     return {(t.plan.id, t.plan.revision): t for t in state.tallies.values()}
 
 
+@pytest.mark.component
 async def test_failures_are_blamed_and_plans_rewritten_over_three_rounds(
     team: Team, tmp_path: Path
 ) -> None:
@@ -72,6 +73,7 @@ async def test_failures_are_blamed_and_plans_rewritten_over_three_rounds(
     assert state.overhead.tokens > 0
 
 
+@pytest.mark.component
 async def test_rows_replay_to_their_reward_by_their_own_function(
     team: Team, sandbox: FunctionSandbox, tmp_path: Path
 ) -> None:

@@ -1,7 +1,7 @@
 """The journal's copy in a real S3 server: what is sent, what comes back, who may write."""
 
+import itertools
 import random
-import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S, wait_for
 from sea_workloads.store.errors import ChecksumMismatchError, StoreUnavailableError
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.synthesis import archive, keeping
@@ -30,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=20.0)
+    return ObjectStore(patience=HANG_S)
 
 
 @pytest.fixture
@@ -136,9 +137,13 @@ def test_all_is_kept_at_the_end(store: ObjectStore, url: str, tmp_path: Path) ->
 
 
 def grow_until_told(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
-    deadline, number = time.monotonic() + 20, 0
-    while "isn't kept in the store" not in caplog.text and time.monotonic() < deadline:
-        add(journal, number := number + 1, 1)
+    numbers = itertools.count(1)
+
+    def told() -> bool:
+        add(journal, next(numbers), 1)
+        return "isn't kept in the store" in caplog.text
+
+    wait_for("the word that nothing is kept", told)
 
 
 def test_an_outage_of_the_store_delays_and_loses_nothing(
@@ -146,13 +151,13 @@ def test_an_outage_of_the_store_delays_and_loses_nothing(
     url: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    unused_tcp_port: int,
+    nobody: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     """The run goes on without the store; at its end it says so, and a later one sends it all."""
     monkeypatch.setattr(keeping, "LOOK_S", 0.01)
     monkeypatch.setattr(keeping, "EVERY_S", 0.0)
-    away = Archive(ObjectStore(f"http://127.0.0.1:{unused_tcp_port}", patience=0.0), url)
+    away = Archive(ObjectStore(f"http://127.0.0.1:{nobody}", patience=0.0), url)
     with closing(Journal(tmp_path)) as journal:
         with pytest.raises(StoreUnavailableError), Keeping(away, journal.path):
             grow_until_told(journal, caplog)

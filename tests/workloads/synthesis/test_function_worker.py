@@ -92,6 +92,7 @@ HANGS = "def verify(episode):\n    while True:\n        pass"
 OPENS = "def verify(episode):\n    return len(open('/etc/passwd').read()) > 0"
 
 
+@pytest.mark.component
 @pytest.mark.parametrize(
     ("source", "said"),
     [
@@ -120,6 +121,7 @@ async def test_a_function_that_does_not_hold_is_refused_with_the_reason(
     assert complaint["content"].endswith("Correct it: one code block.")
 
 
+@pytest.mark.component
 async def test_a_corrected_function_is_taken(
     world: Worlds, sandbox: FunctionSandbox, chat_server: Any
 ) -> None:

@@ -5,11 +5,11 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 
+from sea_testing.waiting import HANG_S, wait_for
 from sea_workloads.cli import main
 
 pytestmark = pytest.mark.component
@@ -27,7 +27,7 @@ def test_ctrl_c_is_heard_at_once_and_says_how_to_go_on(tmp_path: Path) -> None:
     running = subprocess.Popen([sys.executable, "-c", code, *many], stderr=subprocess.PIPE)
     grown(running, tmp_path / ".journal", 100_000)
     running.send_signal(signal.SIGINT)
-    _, error = running.communicate(timeout=20)
+    _, error = running.communicate(timeout=HANG_S)
     assert running.returncode == 130
     assert error.decode().rstrip().endswith(f"--out {tmp_path} --resume")
     assert not (tmp_path / "rl.jsonl").exists()
@@ -43,18 +43,18 @@ def start(out: Path) -> "subprocess.Popen[bytes]":
 
 def grown(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
     """Waits until the journal has this size, wherever in a line that is, or the process's end."""
-    deadline = time.monotonic() + 60
-    while process.poll() is None and time.monotonic() < deadline:
-        if journal.exists() and journal.stat().st_size >= size:
-            break
-        time.sleep(0.002)
+    wait_for("the journal to grow", lambda: process.poll() is not None or reached(journal, size))
+
+
+def reached(journal: Path, size: int) -> bool:
+    return journal.exists() and journal.stat().st_size >= size
 
 
 def kill_beyond(process: "subprocess.Popen[bytes]", journal: Path, size: int) -> None:
     """SIGKILL as soon as the journal has grown to this size."""
     grown(process, journal, size)
     process.kill()
-    process.wait(10)
+    process.wait(HANG_S)
 
 
 def test_killed_at_random_moments_it_makes_the_same_rows(tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_killed_at_random_moments_it_makes_the_same_rows(tmp_path: Path) -> None
         # What a kill in the middle of a write leaves behind.
         with (broken / ".journal").open("ab") as journal:
             journal.write(b'{"event":"item","item":"p0')
-    assert start(broken).wait(60) == 0
+    assert start(broken).wait(HANG_S) == 0
     for name in ("rl.jsonl", "sft.jsonl"):
         assert (broken / name).read_bytes() == (whole / name).read_bytes()
     ids = [json.loads(line)["id"] for line in (broken / "rl.jsonl").read_bytes().splitlines()]

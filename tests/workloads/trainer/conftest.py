@@ -10,7 +10,8 @@ import pytest
 from sea_api.v1alpha1.job import Spec
 from sea_devcluster.s3 import S3Server
 from sea_testing.fake_coordinator import FakeCoordinator
-from sea_testing.ranks import Ranks, wait_for
+from sea_testing.ranks import Ranks
+from sea_testing.waiting import HANG_S
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.wire.trainer import TaskKind, TrainerTask
 
@@ -27,7 +28,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def store(s3: S3Server) -> ObjectStore:
-    return ObjectStore(patience=30.0)
+    return ObjectStore(patience=HANG_S)
 
 
 @pytest.fixture(scope="session")
@@ -97,8 +98,3 @@ def make_task() -> Callable[..., TrainerTask]:
         )
 
     return make
-
-
-@pytest.fixture
-def waiting() -> Callable[..., Any]:
-    return wait_for

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from sea_testing.waiting import wait_for
 from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.trainer.checkpoint import abandoned, restore
@@ -13,7 +14,7 @@ from sea_workloads.trainer.checkpoint.commit import Commits
 from sea_workloads.trainer.checkpoint.head import Entry
 from sea_workloads.trainer.checkpoint.manifest import Manifest, StoredObject
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(60)]
+pytestmark = pytest.mark.component
 ROOT = "x/checkpoints/"
 
 
@@ -82,9 +83,7 @@ def job(store: ObjectStore) -> Any:
     return SimpleNamespace(leads=True, control=SimpleNamespace(broadcast=lambda text: text))
 
 
-def test_the_next_generation_removes_what_the_last_one_left(
-    store: ObjectStore, run: str, waiting: Any
-) -> None:
+def test_the_next_generation_removes_what_the_last_one_left(store: ObjectStore, run: str) -> None:
     """Its checkpoints stay, and so does what a newer generation has begun to write."""
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)
@@ -96,7 +95,7 @@ def test_the_next_generation_removes_what_the_last_one_left(
     assert found is not None
     assert found.step == 1
     kept = {"head.json", "step-000001-g1", "step-000002-g3"}
-    waiting(lambda: left(store, second) == kept, 30, "the deletion")
+    wait_for("the deletion", lambda: left(store, second) == kept)
     assert found.ledger is not None
     for one in (*found.objects, found.ledger):
         assert store.exists(second.url(one.key))

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sea_testing.engine import EngineProcess, address
+from sea_testing.engine import EngineProcess
 from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.loopback import address
 from sea_testing.ranks import Ranks
 from sea_testing.reference import Reference
 from sea_workloads.rollout import update
@@ -23,7 +24,7 @@ from sea_workloads.rollout.generation import Generation
 from sea_workloads.rollout.update import Timings
 from sea_workloads.wire.rollouts import Batch, Group, Trajectory
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.component
 
 STEPS, GROUPS, SIZE = 4, 2, 4
 TOLERANCE = 1e-3
@@ -92,7 +93,7 @@ class Loop:
         self.run = Run()
 
     async def wait(self, condition: Any, what: str) -> Any:
-        return await asyncio.to_thread(self.ranks.wait, condition, 120, what)
+        return await asyncio.to_thread(self.ranks.wait, what, condition)
 
     async def adopt(self, engine: EngineClient, number: int) -> None:
         def published() -> Any:

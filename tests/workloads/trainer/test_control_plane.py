@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.client.sync import CoordinatorClient
 from sea_workloads.trainer.control_plane import TaskWatch
 
@@ -13,7 +14,7 @@ from sea_workloads.trainer.control_plane import TaskWatch
 def test_an_answer_that_cannot_be_read_ends_the_attempt(coordinator: Any) -> None:
     """Of a coordinator of another release; else the trainer would never hear of a drain."""
     coordinator.task = SimpleNamespace(model_dump_json=lambda: '{"kind": "Unheard"}')
-    watch = TaskWatch(CoordinatorClient(coordinator.url, "token", patience=1.0), 1)
+    watch = TaskWatch(CoordinatorClient(coordinator.url, "token", patience=HANG_S), 1)
     with pytest.raises(ValidationError):
         watch.next()
     with pytest.raises(ValidationError):

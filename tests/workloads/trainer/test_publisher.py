@@ -10,6 +10,7 @@ import torch
 import torch.distributed as dist
 
 from sea_api.v1alpha1.policy import Weights
+from sea_testing.waiting import HANG_S, wait_for
 from sea_workloads.client.sync import CoordinatorClient
 from sea_workloads.store.errors import AccessDeniedError
 from sea_workloads.store.s3 import ObjectStore
@@ -22,7 +23,7 @@ from sea_workloads.trainer.report import Report
 from sea_workloads.trainer.settings import PodSettings
 from sea_workloads.trainer.world import World
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.component
 TENSORS = {"w": torch.arange(4.0)}
 NOWHERE = "http://127.0.0.1:9"
 
@@ -39,7 +40,7 @@ def control() -> Iterator[Control]:
 def job(control: Control, coordinator: Any, tmp_path: Path) -> Job:
     pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
     world = World(1, 0, 1, 0, "127.0.0.1", 1)
-    client = CoordinatorClient(coordinator.url, "token", patience=1.0)
+    client = CoordinatorClient(coordinator.url, "token", patience=HANG_S)
     broken = ObjectStore(NOWHERE, patience=0.0)
     return Job(pod, world, control, client, broken, Report())
 
@@ -68,15 +69,15 @@ def with_store(job: Job, store: ObjectStore) -> Job:
 
 
 def test_a_stage_does_not_end_before_its_last_version_is_kept(
-    stage: Publisher, store: ObjectStore, coordinator: Any, waiting: Any, caplog: Any
+    stage: Publisher, store: ObjectStore, coordinator: Any, caplog: Any
 ) -> None:
     """Engines that start later have nowhere else to get it from once its trainer has gone."""
     stage.publish(MODEL, 1, 1, anchor=True)
     end = Background("end", stage.finish)
-    waiting(lambda: "written again" in caplog.text, 30, "a second attempt")
+    wait_for("a second attempt", lambda: "written again" in caplog.text)
     assert not end.done
     stage.job = with_store(stage.job, store)
-    assert end.wait(30)
+    assert end.wait(HANG_S)
     end.result()
     assert coordinator.versions[-1].shards[0].object_url.endswith("v000001/shard-0.bin")
 
@@ -85,7 +86,7 @@ def test_without_a_fast_path_what_waiting_does_not_mend_ends_the_attempt(
     stage: Publisher, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    stage.job = with_store(stage.job, ObjectStore(s3.endpoint, patience=5.0))
+    stage.job = with_store(stage.job, ObjectStore(s3.endpoint, patience=HANG_S))
     stage.policy = Weights.model_validate({"transport": "ObjectStore"})
     with pytest.raises(AccessDeniedError):
         stage.publish(MODEL, 1, 1)

@@ -24,7 +24,6 @@ def test_metrics_without_a_value_reach_the_coordinator() -> None:
 
 
 @pytest.mark.component
-@pytest.mark.timeout(200)
 def test_a_model_that_is_nan_is_neither_published_nor_saved(
     store, base, coordinator, ranks, make_task, tmp_path
 ) -> None:
@@ -41,7 +40,7 @@ def test_a_model_that_is_nan_is_neither_published_nor_saved(
     task = make_task("nan", stage, checkpoint={"everySteps": 1})
     coordinator.task = task.model_copy(update={"initial_model": "s3://runs/nan-base"})
     ranks.start(generation=1)
-    assert ranks.exit_codes(120) == [1, 1]
+    assert ranks.exit_codes() == [1, 1]
     assert "this step would ruin the model" in ranks.log()
     assert not coordinator.progress
     assert not coordinator.versions

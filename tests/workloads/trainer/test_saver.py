@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Checkpoint
+from sea_testing.waiting import HANG_S, wait_for
 from sea_workloads.client.sync import CoordinatorClient
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.trainer.background import Background
@@ -20,7 +21,7 @@ from sea_workloads.trainer.settings import PodSettings
 from sea_workloads.trainer.stage import OpenStage
 from sea_workloads.trainer.world import World
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.component
 NOWHERE = "http://127.0.0.1:9"
 RUN = "saver"
 
@@ -87,16 +88,16 @@ NOTHING: Any = SimpleNamespace()
 
 @pytest.mark.parametrize("part", ["store", "client"])
 def test_the_last_checkpoint_waits_until_all_are_back(
-    saver: Saver, job: Job, coordinator: Any, waiting: Any, caplog: Any, part: str
+    saver: Saver, job: Job, coordinator: Any, caplog: Any, part: str
 ) -> None:
     """Nothing comes after it: given up, its steps would be lost and the drain never end."""
     saver.job = away(job, part)
     saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
     end = Background("end", saver.finish)
-    waiting(lambda: caplog.text.count("The last checkpoint waits") > 1, 30, "two attempts")
+    wait_for("two attempts", lambda: caplog.text.count("The last checkpoint waits") > 1)
     assert not end.done
     saver.job = job
-    assert end.wait(30)
+    assert end.wait(HANG_S)
     end.result()
     assert [one.step for one in coordinator.committed] == [3]
 

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.trainer import megatron_cpu
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.component
 
 NO_DEVICE = "Found no NVIDIA driver|Torch not compiled with CUDA enabled|No CUDA GPUs are available"
 FAILURES = {
@@ -40,7 +41,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         env=os.environ | no_device,
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=HANG_S,
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found: dict[str, str] = json.loads(done.stdout.splitlines()[-1])

@@ -1,4 +1,7 @@
-"""One rank of two: `python together_probe.py RANK PORT`; rank 0's work outlasts a collective."""
+"""One rank of two: `python together_probe.py RANK HOST PORT`; rank 0's work outlasts a collective.
+
+Says `imported`, and joins once it is sent a line.
+"""
 
 import sys
 import time
@@ -9,11 +12,15 @@ from sea_workloads.trainer.report import Report
 from sea_workloads.trainer.together import together
 from sea_workloads.trainer.world import World
 
-LONG_S = 6.0
+LONG_S = 24.0
+"""Joining is collectives too, so half of this has to do for them on any machine."""
 
 
-def main(rank: int, port: int) -> None:
-    world = World(1, rank, 2, 0, "127.0.0.1", port, timeout_s=LONG_S / 2)
+def main(rank: int, host: str, port: int) -> None:
+    sys.stdout.write("imported\n")
+    sys.stdout.flush()
+    sys.stdin.readline()
+    world = World(1, rank, 2, 0, host, port, timeout_s=LONG_S / 2)
     control = groups.join(world)
     job = Job(None, world, control, None, None, Report())  # type: ignore[arg-type]
 
@@ -31,4 +38,4 @@ def main(rank: int, port: int) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:]))
+    main(int(sys.argv[1]), sys.argv[2], int(sys.argv[3]))

@@ -38,6 +38,7 @@ def state() -> Any:
     return worlds.database("telecom", world), given, customer["customer_id"], line["line_id"]
 
 
+@pytest.mark.component
 async def test_both_ends_of_a_two_sided_episode(state: Any) -> None:
     database, given, customer, line = state
     row = {

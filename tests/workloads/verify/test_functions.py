@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.domains.database import Database
 from sea_workloads.verify.sandbox.command import Walls
 from sea_workloads.verify.sandbox.inside.episode import NOTHING
@@ -14,9 +15,9 @@ from sea_workloads.verify.sandbox.limits import FunctionLimits
 from sea_workloads.verify.sandbox.pool import FunctionSandbox, Judged
 
 DATABASE = Database({"orders": {"A": {"total": 1}, "B": {"total": 2}}}, {"phone": {"on": True}})
-LIMITS = FunctionLimits(cpu_s=1, wall_s=20.0, memory_bytes=256 * 1024 * 1024)
+LIMITS = FunctionLimits(cpu_s=1, wall_s=HANG_S, memory_bytes=256 * 1024 * 1024)
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
+pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
 
 class Judge:
@@ -139,7 +140,6 @@ SLOW = frozenset({"a loop deaf to signals", "bottomless recursion", "recursion i
 """Ended by limits that don't depend on the walls."""
 
 
-@pytest.mark.component
 @pytest.mark.parametrize("name", HOSTILE)
 async def test_a_hostile_function_costs_the_episode(judged: Judge, name: str) -> None:
     if name in SLOW and judged.walls is Walls.FILTER:

@@ -6,6 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.verify.judge import Judge, JudgeUnavailableError, Opinion, question, verdicts
 
@@ -71,7 +72,7 @@ def test_no_text_of_the_dialogue_closes_its_frame() -> None:
     assert lines[-2:] == ["1. The agent is kind.", "2. The agent offers a refund."]
 
 
-async def ask(server: Any, timeout_s: float = 5.0) -> Opinion:
+async def ask(server: Any, timeout_s: float = HANG_S) -> Opinion:
     async with aiohttp.ClientSession() as session:
         address = Address(
             url=server.url, model="m", timeout_s=timeout_s, attempts=3, first_pause_s=0.0
@@ -97,4 +98,4 @@ async def test_a_judge_that_fails_gives_no_verdict(chat_server: Any, kind: str) 
         "nonsense": chat_server.message("Perhaps."),
     }[kind]
     with pytest.raises(JudgeUnavailableError, match="The judge has no verdict"):
-        await ask(chat_server, timeout_s=0.2)
+        await ask(chat_server, timeout_s=0.2 if kind == "hangs" else HANG_S)

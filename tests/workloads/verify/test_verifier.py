@@ -63,6 +63,7 @@ def world(*calls: dict[str, Any]) -> Any:
     return opened
 
 
+@pytest.mark.component
 async def test_a_function_is_one_more_factor(sandbox: FunctionSandbox) -> None:
     wanted = task(CANCELLED, actions=CALLS)
     verdict = await Verifier(sandbox).verify(SHOP, wanted, world(*CALLS), BYE)
@@ -71,12 +72,14 @@ async def test_a_function_is_one_more_factor(sandbox: FunctionSandbox) -> None:
     )
 
 
+@pytest.mark.component
 async def test_a_function_alone(sandbox: FunctionSandbox) -> None:
     wanted = task(CANCELLED, reward_basis=["FUNCTION"])
     verdict = await Verifier(sandbox).verify(SHOP, wanted, world(), BYE)
     assert verdict == Verdict(0.0, {"FUNCTION": 0.0}, {"FUNCTION": "the order is pending"})
 
 
+@pytest.mark.component
 async def test_a_hostile_function_is_a_zero_with_its_reason(sandbox: FunctionSandbox) -> None:
     wanted = task("def verify(episode): return open('/etc/passwd').read()")
     verdict = await Verifier(sandbox).verify(SHOP, wanted, world(), BYE)

@@ -38,6 +38,7 @@ def block(page: str, language: str) -> str:
     return str(found)
 
 
+@pytest.mark.component
 @pytest.mark.parametrize(
     ("cancelled", "said", "reward", "reason"),
     [

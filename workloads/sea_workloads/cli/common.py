@@ -39,6 +39,16 @@ def judge_option(parser: argparse.ArgumentParser, effect: str) -> None:
     )
 
 
+def local(text: str) -> Path:
+    """An argument that is written to; a folder called `s3:` is nobody's wish."""
+    if source.is_remote(text):
+        raise argparse.ArgumentTypeError(
+            f"{text} is an address in S3: results are written to a disk, name a path here and "
+            "upload it from there"
+        )
+    return Path(text)
+
+
 def say(line: str = "") -> None:
     """One line to standard output."""
     sys.stdout.write(line + "\n")

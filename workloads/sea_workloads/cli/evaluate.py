@@ -3,17 +3,20 @@
 import argparse
 import asyncio
 import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
 from sea_workloads.cli import endpoints, episode_bar, fetching, functions
-from sea_workloads.cli.common import Commands, again, say
+from sea_workloads.cli.common import Commands, again, local, say
 from sea_workloads.cli.endpoints import positive, seconds, temperature
 from sea_workloads.domains import registry
 from sea_workloads.evaluation.measures import LABELS, MEASURES
 from sea_workloads.evaluation.playing import service
 from sea_workloads.evaluation.playing.errors import EvaluationError
-from sea_workloads.evaluation.playing.service import Prepared, Request
+from sea_workloads.evaluation.playing.service import Prepared, Request, Source
 from sea_workloads.evaluation.records import EpisodeRecord
 
 _EXAMPLES = """\
@@ -23,6 +26,9 @@ examples:
   sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain retail \\
       --data ../tau2/retail --drop-nl-assertions --user-endpoint http://localhost:9000/v1 \\
       --user-model gpt-4.1 --concurrency 32 --out out/qwen3-retail
+  sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 \\
+      --domain airline retail telecom --data data/airline data/retail data/telecom \\
+      --out out/qwen3-three
   sea evaluate ...the same... --resume      play what is missing or had no verdict
 
 exit codes: 0 every episode has a verdict, 1 something can't be read or the endpoint is of no use,
@@ -36,10 +42,10 @@ def add(commands: Commands) -> None:
     parser = commands.add_parser(
         "evaluate",
         help="measure pass^k of a model behind an endpoint",
-        description="Plays every task of a domain several times against a model behind an "
-        "OpenAI-compatible endpoint (chat completions with tools) and reports pass^k. Needs no "
-        "Kubernetes. Time-outs, 5xx and nonsense answers are tried again and never count as a "
-        "failure of the agent.",
+        description="Plays every task of one or several domains several times against a model "
+        "behind an OpenAI-compatible endpoint (chat completions with tools) and reports pass^k by "
+        "domain and on average. Needs no Kubernetes. Time-outs, 5xx and nonsense answers "
+        "are tried again and never count as a failure of the agent.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -70,10 +76,30 @@ def _who(parser: argparse.ArgumentParser) -> None:
 
 
 def _what(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
-    parser.add_argument("--data", required=True, metavar="DIR", help=f"data: {fetching.FOLDER}")
-    parser.add_argument("--tasks", type=Path, metavar="FILE", help="task file, else looked for")
-    parser.add_argument("--max-tasks", type=positive, metavar="N", help="a seeded choice of tasks")
+    parser.add_argument(
+        "--domain",
+        required=True,
+        nargs="+",
+        metavar="NAME",
+        help=f"one or several of {', '.join(registry.names())}",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help=f"data: {fetching.FOLDER}; one for all domains (a folder a domain in it, or rows that "
+        "name theirs), or one each, in their order",
+    )
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="FILE",
+        help="task file (path or s3:// address), else looked for; one for all domains, or one each",
+    )
+    parser.add_argument(
+        "--max-tasks", type=positive, metavar="N", help="a seeded choice of each domain's tasks"
+    )
     parser.add_argument("--trials", type=positive, default=4, help="episodes a task (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling and users (default 0)")
     parser.add_argument(
@@ -84,7 +110,7 @@ def _what(parser: argparse.ArgumentParser) -> None:
 
 
 def _how(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--out", type=local, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     parser.add_argument("--concurrency", type=positive, default=8, help="episodes at a time")
     parser.add_argument("--max-turns", type=positive, default=50, help="agent turns (default 50)")
@@ -107,8 +133,37 @@ def _how(parser: argparse.ArgumentParser) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    with fetching.folder(given.data) as data:
-        return _evaluate(_request(given, data))
+    request = _request(given)
+    places = _each(given, "data"), _each(given, "tasks")
+    with ExitStack() as copies:
+
+        @cache
+        def folder(address: str) -> Path:
+            return copies.enter_context(fetching.folder(address))
+
+        @cache
+        def file(address: str) -> Path:
+            return copies.enter_context(fetching.file(address))
+
+        sources = [
+            Source(domain, folder(data), file(tasks) if tasks else None, data)
+            for domain, data, tasks in zip(given.domain, *places, strict=True)
+        ]
+        return _evaluate(replace(request, sources=sources))
+
+
+def _each(given: argparse.Namespace, option: str) -> list[str]:
+    """What was given for every domain; empty texts where nothing was."""
+    values, domains = getattr(given, option) or [""], len(given.domain)
+    if len(values) == 1:
+        return list(values) * domains
+    if len(values) != domains:
+        _usage(
+            given,
+            f"--{option} names {len(values)} places for {domains} domains: give one for all, or "
+            "one each in the order of --domain",
+        )
+    return list(values)
 
 
 def _evaluate(request: Request) -> int:
@@ -197,7 +252,8 @@ def _usage(given: argparse.Namespace, message: str) -> NoReturn:
     raise AssertionError("argparse exits")
 
 
-def _request(given: argparse.Namespace, data: Path) -> Request:
+def _request(given: argparse.Namespace) -> Request:
+    """All but where the tasks lie."""
     options = {"timeout_s": given.timeout, "attempts": given.retries}
     try:
         agent = endpoints.address(
@@ -212,14 +268,11 @@ def _request(given: argparse.Namespace, data: Path) -> Request:
     if user is not None and given.user:
         _usage(given, "--user scripted and --user-endpoint exclude each other")
     return Request(
-        domain=given.domain,
-        data=data,
-        data_address=given.data,
+        sources=(),
         out=given.out,
         agent=agent,
         user=user,
         judge=judge,
-        task_file=given.tasks,
         drop_nl_assertions=given.drop_nl_assertions,
         max_tasks=given.max_tasks,
         trials=given.trials,

@@ -43,6 +43,21 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
 
 
 @contextmanager
+def file(address: str) -> Iterator[Path]:
+    """One file, or a copy of one in S3 as `folder`. Raises NoSuchFileError, StoreError."""
+    if not source.is_remote(address):
+        yield Path(address)
+        return
+    store: ObjectStore = store_for(address)
+    size = store.size(address)
+    if size is None:
+        raise NoSuchFileError(address, "does not exist: correct the address or upload the file.")
+    with tempfile.TemporaryDirectory(prefix="sea-s3-") as copies:
+        _copy(store, [ObjectInfo(address, size, "")], Path(copies))
+        yield _place(Path(copies), address)
+
+
+@contextmanager
 def database(address: str) -> Iterator[Path]:
     """A database file, with the user's side beside it; a copy of one in S3 as `folder`."""
     if not source.is_remote(address):

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from sea_workloads.cli.common import Commands, command, say, store_for
+from sea_workloads.cli.common import Commands, command, local, say, store_for
 from sea_workloads.data import sft, source
 from sea_workloads.data.errors import DataFileError
 from sea_workloads.model import corpus, tiny
@@ -18,7 +18,7 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--data", nargs="*", default=[], metavar="FILE", help="dialogue files")
     parser.add_argument("--policy", nargs="*", default=[], type=Path, metavar="FILE")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.add_argument("--context-length", type=int, default=512, help="in tokens")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=run)

@@ -5,7 +5,7 @@ import asyncio
 import contextlib
 import signal
 from collections.abc import AsyncIterator, Callable, Iterator
-from pathlib import Path
+from contextlib import ExitStack
 
 import aiohttp
 from rich.console import Console
@@ -57,7 +57,9 @@ def add(commands: Commands) -> None:
     parser.add_argument("domain", metavar="DOMAIN", help=", ".join(registry.names()))
     parser.add_argument("task", metavar="TASK", help="its id, or its number in the file from 1")
     parser.add_argument("--data", required=True, metavar="DIR", help=f"data: {fetching.FOLDER}")
-    parser.add_argument("--tasks", type=Path, metavar="FILE", help="task file, else looked for")
+    parser.add_argument(
+        "--tasks", metavar="FILE", help="task file (path or s3:// address), else looked for"
+    )
     parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
     endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
@@ -73,8 +75,10 @@ def run(given: argparse.Namespace) -> int:
     except argparse.ArgumentTypeError as error:
         given.parser.error(str(error))
     domain = registry.get(given.domain)
-    with fetching.folder(given.data) as data:
-        folder = tasks.Folder(data, domain, given.tasks, given.data)
+    with ExitStack() as copies:
+        data = copies.enter_context(fetching.folder(given.data))
+        file = copies.enter_context(fetching.file(given.tasks)) if given.tasks else None
+        folder = tasks.Folder(data, domain, file, given.data)
         task = find(folder.tasks(), given.task)
         world = folder.world(task)
     if needs_judge(task):

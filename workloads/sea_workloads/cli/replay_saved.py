@@ -173,10 +173,10 @@ class _Worlds:
         return database_files.read(domain, path)
 
     def _of_task(self, domain: Domain, record: EpisodeRecord, data: Path) -> Environment:
-        if domain.name not in self._folders:
+        if record.domain not in self._folders:
             folder = Folder(data, domain)
-            self._folders[domain.name] = folder, folder.tasks()
-        folder, tasks = self._folders[domain.name]
+            self._folders[record.domain] = folder, folder.tasks()
+        folder, tasks = self._folders[record.domain]
         # Ids may repeat; then the row tells, whose folder differs between a job and this machine.
         row = record.row.rpartition("/")[2]
         named = [task for task in tasks if task.id == record.task]

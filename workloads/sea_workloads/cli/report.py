@@ -2,10 +2,9 @@
 
 import argparse
 import time
-from pathlib import Path
 
 from sea_workloads.cli import fetching
-from sea_workloads.cli.common import Commands, say
+from sea_workloads.cli.common import Commands, local, say
 from sea_workloads.data.source import is_remote
 from sea_workloads.evaluation.report import render, source
 
@@ -29,7 +28,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "path", metavar="DIR|FILE", help="folder or episodes file, here or at an s3:// address"
     )
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="page to write")
+    parser.add_argument("--out", type=local, required=True, metavar="FILE", help="page to write")
     parser.add_argument("--stage", default="", help="which evaluation of a folder with several")
     parser.add_argument("--title", default="", help="shown above the stage's name")
     parser.set_defaults(run=run)

@@ -1,9 +1,8 @@
 """`sea data shop`: the demo's data set."""
 
 import argparse
-from pathlib import Path
 
-from sea_workloads.cli.common import Commands, command, say, write_lines
+from sea_workloads.cli.common import Commands, command, local, say, write_lines
 from sea_workloads.cli.endpoints import positive
 from sea_workloads.data import shop
 
@@ -16,7 +15,7 @@ def add(commands: Commands) -> None:
         "make the shop's dialogues, tasks and databases",
         "sea data shop --out data/shop --seed 0 --dialogues 3200 --train-tasks 1000",
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
     _size(parser, "--dialogues", sizes.dialogues, "rows of sft.jsonl and of user_sft.jsonl")
     _size(parser, "--train-tasks", sizes.train_tasks, "rows of rl_train.jsonl")

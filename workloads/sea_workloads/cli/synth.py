@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sea_workloads.chat.endpoint import Address
 from sea_workloads.cli import fetching
-from sea_workloads.cli.common import Commands, again, say
+from sea_workloads.cli.common import Commands, again, local, say
 from sea_workloads.cli.endpoints import positive, seconds, url
 from sea_workloads.cli.episode_bar import Tell, gauge
 from sea_workloads.domains import registry
@@ -46,7 +46,7 @@ def add(commands: Commands) -> None:
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
     parser.add_argument("--count", type=positive, default=100, help="tasks to make (default 100)")
     parser.add_argument("--seed", type=int, default=0, help="same seed, same rows (default 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.add_argument(
         "--data",
         help=f"{fetching.FOLDER}, with db.*, user_db.* and policy.md; else worlds are made",

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from sea_workloads.cli import fetching
-from sea_workloads.cli.common import Commands, command, judge_option, say, write_lines
+from sea_workloads.cli.common import Commands, command, judge_option, local, say, write_lines
 from sea_workloads.data.tau2_convert import convert
 from sea_workloads.domains import registry
 
@@ -20,7 +20,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--data", required=True, help=f"{fetching.FOLDER}, with db.*, tasks.json and policy.md"
     )
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.add_argument(
         "--drop-nl-assertions",
         action="store_true",

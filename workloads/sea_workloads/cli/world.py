@@ -1,9 +1,8 @@
 """`sea data world`: a database and a policy of our own."""
 
 import argparse
-from pathlib import Path
 
-from sea_workloads.cli.common import Commands, command, say, write_lines
+from sea_workloads.cli.common import Commands, command, local, say, write_lines
 from sea_workloads.domains import registry, worlds
 
 
@@ -23,7 +22,7 @@ def add(commands: Commands) -> None:
         help="how many records (default medium)",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
-    parser.add_argument("--out", type=Path, required=True, help="folder to write")
+    parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.set_defaults(run=run)
 
 

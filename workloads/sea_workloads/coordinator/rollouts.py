@@ -7,7 +7,7 @@ from sea_workloads.coordinator import evaluation, gate, leases, program
 from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.data import order, sources
 from sea_workloads.coordinator.leases import Sampling
-from sea_workloads.coordinator.ledger import groups, registry, stages
+from sea_workloads.coordinator.ledger import groups, stages
 from sea_workloads.wire.rollouts import EpisodeKind, EpisodeResult, Lease, LeaseRequest, Leases
 
 log = logging.getLogger(__name__)
@@ -136,7 +136,3 @@ def result(core: Coordinator, episode: EpisodeResult) -> bool:
         core.bells.batches.ring()
         core.bells.runner.ring()
     return accepted
-
-
-def newest_policy(core: Coordinator) -> int:
-    return registry.newest(core.ledger, program.POLICY)

@@ -16,6 +16,7 @@ from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
 from sea_workloads.domains.base import Domain
 from sea_workloads.domains.database import Database, DatabaseError
+from sea_workloads.domains.initial import InitialStateError
 from sea_workloads.verify.verdict import UnverifiableTaskError, check_verifiable
 
 _SHOWN = 200
@@ -83,6 +84,8 @@ def _empty(task: Task) -> list[str]:
 def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
     try:
         outcome = replay(domain, task, database)
+    except InitialStateError as error:
+        raise RowError("initial_state", f"can't be set up: {error.__cause__}") from error
     except ValueError as error:
         raise RowError("evaluation_criteria", str(error)) from error
     raised = [

@@ -79,6 +79,9 @@ class Toolbox:
     """Tables that are lists in the database's own layout."""
     layouts: Mapping[str, Layout] = field(default_factory=dict)
     """By requestor, how data of an initial state are read."""
+    records: Layout | None = None
+    """The same for the agent's records that such data change, where the whole is too much to read
+    for a task: see `merging.laid_over`."""
     one_database: bool = False
     """tau2's mock: initial data for one side make its database that of both."""
     separators: tuple[str, str] = (", ", ": ")
@@ -156,7 +159,8 @@ class ToolEnvironment:
     def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
         box = self._box
         base = merging.raw(self._state.side(requestor), box.listed)
-        tables = merging.laid_over(base, data, box.layouts.get(requestor))
+        records = None if requestor == "user" else box.records
+        tables = merging.laid_over(base, data, box.layouts.get(requestor), records)
         other = self._state.side("assistant" if requestor == "user" else "user").folded()
         both = (tables, tables) if box.one_database else (tables, other)
         agent, user = both if requestor != "user" else both[::-1]

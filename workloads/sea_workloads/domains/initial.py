@@ -35,7 +35,7 @@ def begin(domain: Domain, database: Database, state: State | None) -> Database:
         return database
     known: Database | None = database.memo.get(("initial", domain.name, name))
     if known is None:
-        known = _prepared(domain, database, state).freeze(name)
+        known = prepared(domain, database, state).freeze(name)
         database.memo["initial", domain.name, name] = known
     return known
 
@@ -72,9 +72,12 @@ def messages(state: State | None) -> Sequence[Mapping[str, Any]]:
         raise InitialStateError(f"{error}.") from error
 
 
-def _prepared(domain: Domain, database: Database, state: State) -> Environment:
+def prepared(domain: Domain, database: Database, state: State | None) -> Environment:
+    """An environment in which it is set up, remembered nowhere. Raises InitialStateError."""
     check(domain, state)
     environment = domain.open(database)
+    if not state:
+        return environment
     for key, data in _data(state).items():
         try:
             environment.merge(data, _SIDES[key])

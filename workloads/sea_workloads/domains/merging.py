@@ -23,8 +23,13 @@ def laid_over(
     base: Mapping[str, Any],
     data: Mapping[str, Any],
     layout: Callable[[Mapping[str, Any]], Tables] | None,
+    records: Callable[[Mapping[str, Any]], Tables] | None = None,
 ) -> Tables:
-    """Tables of base and data. Raises DatabaseError where they don't fit the domain's layout."""
+    """Tables of base and data. Raises DatabaseError where they don't fit the domain's layout.
+
+    `layout` reads the whole, `records` only what the data change: a large database is not read
+    again for each task.
+    """
     unknown = sorted(set(data) - set(base))
     if unknown:
         raise DatabaseError(f"the initial data have the unknown table {unknown[0]!r}")
@@ -34,6 +39,9 @@ def laid_over(
     for name, table in found.items():
         if not isinstance(table, dict):
             raise DatabaseError(f"the initial data make the table {name!r} something else")
+    if records is not None:
+        changed = {name: {key: found[name][key] for key in data[name]} for name in data}
+        found |= {name: {**found[name], **read} for name, read in records(changed).items()}
     return found
 
 

@@ -51,9 +51,12 @@ class EpisodeRecord:
         return None if self.reward is None else passk.succeeded(self.reward)
 
     @property
-    def key(self) -> tuple[str, int]:
-        """What makes a trial unique in a file."""
-        return self.row or f"{self.domain}/{self.task}", self.trial
+    def key(self) -> tuple[str, str, int]:
+        """What makes a trial unique in a file: domain, row, trial.
+
+        Rows of two domains' folders may be called alike.
+        """
+        return self.domain, self.row or f"{self.domain}/{self.task}", self.trial
 
     def to_line(self) -> str:
         """One line of JSONL; the names are those of the coordinator's file."""

@@ -43,7 +43,7 @@ def trials_by_domain(records: Iterable[EpisodeRecord]) -> dict[str, dict[str, li
     """Verdicts by domain and task; trials without a verdict are left out, not counted as failed."""
     found: dict[str, dict[str, list[bool]]] = {}
     for record in records:
-        task = found.setdefault(record.domain, {}).setdefault(record.key[0], [])
+        task = found.setdefault(record.domain, {}).setdefault(record.key[1], [])
         if record.passed is not None:
             task.append(record.passed)
     return found

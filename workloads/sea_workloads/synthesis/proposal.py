@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from sea_workloads.data.task import Action, Assertion
-from sea_workloads.domains.base import Domain
-from sea_workloads.domains.database import Database
 from sea_workloads.synthesis.plan import Plan
 
 Message = dict[str, Any]
@@ -48,9 +46,3 @@ class Workshop(Protocol):
     def propose(self, plan: Plan, rng: random.Random) -> Proposal:
         """Raises NothingFitsError or ToolRefusedError; both are the task's fault."""
         ...
-
-
-class MakeWorkshop(Protocol):
-    """Opens a worker over a database; indices over it are built once, here."""
-
-    def __call__(self, domain: Domain, database: Database) -> Workshop: ...

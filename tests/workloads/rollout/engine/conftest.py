@@ -11,7 +11,8 @@ import pytest
 import pytest_asyncio
 
 from sea_devcluster.s3 import S3Server
-from sea_testing.engine import CONTEXT, EngineProcess, address
+from sea_testing.engine import CONTEXT, EngineProcess
+from sea_testing.loopback import address
 from sea_testing.publisher import Publisher
 from sea_testing.reference import Reference
 from sea_workloads.model import tiny

@@ -10,7 +10,7 @@ import pytest
 from sea_testing.reference import Reference
 from sea_workloads.rollout.engine_client import EngineClient
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.component
 
 
 async def test_first_batch_starts_no_compiler(

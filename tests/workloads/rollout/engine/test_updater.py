@@ -8,13 +8,14 @@ import pytest
 import pytest_asyncio
 from aiohttp import test_utils, web
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.client.aio import AsyncCoordinatorClient
 from sea_workloads.rollout.engine_client import EngineClient
 from sea_workloads.rollout.engine_state import EngineState
 from sea_workloads.rollout.updater import Updater
 from sea_workloads.wire.weights import Adopted, WeightQueryReply
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.component
 
 PROMPT = [7, 42, 19, 30, 11, 50, 33, 8, 9, 10, 44, 25]
 
@@ -79,7 +80,7 @@ async def test_anchor_is_taken_when_the_trainer_is_dead(
     dead.kill()
 
     coordinator.reply = WeightQueryReply(newest=newest, required=0, anchor=anchor)
-    took = await asyncio.wait_for(coordinator.adopted.get(), 60)
+    took = await asyncio.wait_for(coordinator.adopted.get(), HANG_S)
     assert (took.version, took.transport) == (first, "ObjectStore")
     assert state.version == first == await engine.version()
     turn = await engine.generate(PROMPT, max_tokens=16, temperature=1.0, stop_token_ids=[])
@@ -89,6 +90,6 @@ async def test_anchor_is_taken_when_the_trainer_is_dead(
 
     again = publisher.publish(second).model_copy(update={"generation": 2})
     coordinator.reply = WeightQueryReply(newest=again, required=0)
-    took = await asyncio.wait_for(coordinator.adopted.get(), 60)
+    took = await asyncio.wait_for(coordinator.adopted.get(), HANG_S)
     assert (took.version, took.transport) == (second, "Nixl")
     assert state.version == second

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 import torch
 
+from sea_testing.waiting import HANG_S
 from sea_workloads.rollout import engine_args, vllm_plugin
 
-pytestmark = [pytest.mark.component, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.component
 
 HERE = Path(__file__).parent
 TOLERANCE = 1e-3
@@ -30,7 +31,7 @@ def run(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         env=engine_args.environment(os.environ, place),
         capture_output=True,
         text=True,
-        timeout=200,
+        timeout=HANG_S,
     )
 
 

@@ -14,18 +14,13 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
-from sea_api.wire.state import Problem
-from sea_workloads.coordinator.data import domains, sources
+from sea_workloads.coordinator.data import databases, domains, sources
 from sea_workloads.coordinator.data.jsonl import lines
 from sea_workloads.coordinator.data.problems import DataProblem, RowProblem
 from sea_workloads.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
-from sea_workloads.data import database_files
 from sea_workloads.data.dialogue import dialogue
 from sea_workloads.data.errors import RowError
 from sea_workloads.data.lines import objects
-from sea_workloads.domains import registry
-from sea_workloads.domains.database import DatabaseError
-from sea_workloads.store.errors import ObjectNotFoundError
 from sea_workloads.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -141,34 +136,12 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
 def _with_databases(
     store: ObjectStore, tasks: dict[str, list[TaskRow]], skip: SkipRow
 ) -> dict[str, list[TaskRow]]:
-    """Leaves out rows whose database is missing or can't be read, or raises (see `skip`)."""
-    wanted = {(row.domain, row.database) for rows in tasks.values() for row in rows}
-    wrong = {
-        key: problem
-        for key in sorted(wanted, key=str)
-        if (problem := _database_problem(store, *key)) is not None
-    }
+    """Leaves out rows whose database or initial state is of no use, or raises (see `skip`)."""
+    every = [row for rows in tasks.values() for row in rows]
+    wrong = {row.key: problem for row, problem in databases.problems(store, every)}
     kept: dict[str, list[TaskRow]] = {}
     for file, rows in tasks.items():
-        for row in rows:
-            problem = wrong.get((row.domain, row.database))
-            if problem is not None:
-                skip(RowProblem(problem.reason, file, row.line, problem.message))
-        kept[file] = _require_some(
-            file, [row for row in rows if (row.domain, row.database) not in wrong]
-        )
+        for problem in (wrong[row.key] for row in rows if row.key in wrong):
+            skip(problem)
+        kept[file] = _require_some(file, [row for row in rows if row.key not in wrong])
     return kept
-
-
-def _database_problem(store: ObjectStore, domain: str, url: str | None) -> Problem | None:
-    """What is wrong with a database; it is read here once, before any episode needs it."""
-    if url is None:
-        return None
-    try:
-        database_files.fetch(registry.get(domain), url, store.get)
-    except ObjectNotFoundError:
-        message = f"the database {url} does not exist. Upload it or correct db_path."
-        return Problem(reason="DataNotFound", message=message)
-    except DatabaseError as error:
-        return Problem(reason="BadDatabase", message=f"{error} Correct {url}.")
-    return None

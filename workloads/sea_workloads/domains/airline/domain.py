@@ -1,16 +1,17 @@
 """The airline as a `Domain`: tools, prompt with schemas, reader of tau2's database layout."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from pydantic import ValidationError
-
-from sea_workloads.domains import desk
+from sea_workloads.domains import desk, fields
 from sea_workloads.domains.airline import booking, changing, flights, reading
 from sea_workloads.domains.airline.layout import AirlineTables
 from sea_workloads.domains.base import Tool
-from sea_workloads.domains.database import Database, DatabaseError, parse_tables, require_tables
+from sea_workloads.domains.database import Database, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
+from sea_workloads.domains.overlay import Tables
 from sea_workloads.domains.prompt import customer_service_prompt
+from sea_workloads.domains.reading import validated, validated_part
 
 TABLES = ("flights", "users", "reservations")
 TOOLS = (
@@ -30,7 +31,15 @@ TOOLS = (
     flights.get_flight_status,
 )
 
-_BOX = Toolbox(agent={tool.name: tool for tool in TOOLS}, user={}, assertions={})
+
+def _records(raw: Mapping[str, Any]) -> Tables:
+    name = "with the task's initial data"
+    read = validated_part(AirlineTables, raw, name)
+    fields.tell_left_out(Airline.name, raw, read, name)
+    return read
+
+
+_BOX = Toolbox(agent={tool.name: tool for tool in TOOLS}, user={}, assertions={}, records=_records)
 
 
 class Airline:
@@ -49,15 +58,9 @@ class Airline:
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
         tables = parse_tables(data, name)
         require_tables(tables, TABLES, name)
-        try:
-            return Database(AirlineTables.model_validate(tables).model_dump())
-        except ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(str(part) for part in first["loc"])
-            raise DatabaseError(
-                f"The database {name} is wrong at {place}: {first['msg']} (the first of "
-                f"{error.error_count()} places that aren't laid out like the airline's)."
-            ) from error
+        read = validated(AirlineTables, tables, name)
+        fields.tell_left_out(self.name, tables, read, name)
+        return Database(read)
 
     def open(self, database: Database) -> ToolEnvironment:
         return ToolEnvironment(database, _BOX)

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from sea_workloads.domains import desk
+from sea_workloads.domains import desk, fields
 from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, parse_tables, parse_user_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
@@ -29,7 +29,10 @@ _SETUP = {"user": {"add_notification": tools.add_notification}}
 
 
 def _agent_tables(raw: Mapping[str, Any]) -> dict[str, Any]:
-    return validated(MockTables, raw, "of mock's agent")
+    name = "of mock's agent"
+    read = validated(MockTables, raw, name)
+    fields.tell_left_out(Mock.name, raw, read, name)
+    return read
 
 
 def _user_tables(raw: Mapping[str, Any]) -> dict[str, Any]:
@@ -61,7 +64,9 @@ class Mock:
         return customer_service_prompt(policy or "", self.tools)
 
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
-        agent = validated(MockTables, parse_tables(data, name), name)
+        tables = parse_tables(data, name)
+        agent = validated(MockTables, tables, name)
+        fields.tell_left_out(self.name, tables, agent, name)
         return Database(agent, _user_tables(parse_user_tables(user_data)))
 
     def open(self, database: Database) -> ToolEnvironment:

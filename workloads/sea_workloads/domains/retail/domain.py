@@ -1,14 +1,16 @@
 """Retail as a `Domain`: reads tau2's database layout and completes it; prompt with schemas."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
-from sea_workloads.domains import desk
+from sea_workloads.domains import desk, fields
 from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
+from sea_workloads.domains.overlay import Tables
 from sea_workloads.domains.prompt import customer_service_prompt
-from sea_workloads.domains.reading import validated
-from sea_workloads.domains.retail import fields, items, orders, reading
+from sea_workloads.domains.reading import validated, validated_part
+from sea_workloads.domains.retail import items, orders, reading
 from sea_workloads.domains.retail.layout import RetailTables
 
 TOOLS = (
@@ -30,7 +32,15 @@ TOOLS = (
     desk.transfer_to_human_agents,
 )
 
-_BOX = Toolbox(agent={tool.name: tool for tool in TOOLS}, user={}, assertions={})
+
+def _records(raw: Mapping[str, Any]) -> Tables:
+    name = "with the task's initial data"
+    read = validated_part(RetailTables, raw, name)
+    fields.tell_left_out(Retail.name, raw, read, name)
+    return read
+
+
+_BOX = Toolbox(agent={tool.name: tool for tool in TOOLS}, user={}, assertions={}, records=_records)
 
 
 class Retail:
@@ -50,7 +60,7 @@ class Retail:
         tables = parse_tables(data, name)
         require_tables(tables, ("products", "users", "orders"), name)
         read = validated(RetailTables, tables, name)
-        fields.tell_left_out(tables, read, name)
+        fields.tell_left_out(self.name, tables, read, name)
         return Database(read)
 
     def open(self, database: Database) -> ToolEnvironment:

@@ -1,11 +1,13 @@
 """The shop as a `Domain`: prompt, tools, database reader."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 from sea_workloads.domains.base import Tool
 from sea_workloads.domains.database import Database, parse_tables, require_tables
 from sea_workloads.domains.environment import Toolbox, ToolEnvironment
-from sea_workloads.domains.reading import validated
+from sea_workloads.domains.overlay import Tables
+from sea_workloads.domains.reading import validated, validated_part
 from sea_workloads.domains.shop.layout import ShopTables
 from sea_workloads.domains.shop.tools import TOOLS
 
@@ -19,8 +21,17 @@ SYSTEM_PROMPT = (
 CLOSING = "Goodbye"
 """What the agent says when it is done; the verifier asks for it."""
 
+
+def _records(raw: Mapping[str, Any]) -> Tables:
+    return validated_part(ShopTables, raw, "with the task's initial data")
+
+
 _BOX = Toolbox(
-    agent={tool.name: tool for tool in TOOLS}, user={}, assertions={}, separators=(",", ":")
+    agent={tool.name: tool for tool in TOOLS},
+    user={},
+    assertions={},
+    records=_records,
+    separators=(",", ":"),
 )
 
 

@@ -29,7 +29,7 @@ class Book:
 
     folder: Path
     settings: Mapping[str, Any]
-    done: dict[tuple[str, int], EpisodeRecord] = field(default_factory=dict)
+    done: dict[tuple[str, str, int], EpisodeRecord] = field(default_factory=dict)
     _file: IO[str] | None = None
 
     @property
@@ -51,7 +51,7 @@ class Book:
         self._file.flush()
         self.done[record.key] = record
 
-    def judged(self) -> set[tuple[str, int]]:
+    def judged(self) -> set[tuple[str, str, int]]:
         """Episodes that needn't be played again."""
         return {key for key, record in self.done.items() if record.reward is not None}
 
@@ -108,12 +108,12 @@ def _grown(known: int | None, value: int | None) -> bool:
     return value is None or (known is not None and value >= known)
 
 
-def _read(path: Path) -> dict[tuple[str, int], EpisodeRecord]:
+def _read(path: Path) -> dict[tuple[str, str, int], EpisodeRecord]:
     """Of an episode with several lines the last; a last line without its end is left out."""
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()
-    found: dict[tuple[str, int], EpisodeRecord] = {}
+    found: dict[tuple[str, str, int], EpisodeRecord] = {}
     for record in records.read(lines, str(path)):
         if isinstance(record, RowError):
             raise EvaluationError(f"{record}. Remove the line to have its episode played again.")

@@ -19,17 +19,19 @@ class Trial:
     seed: int
 
     @property
-    def key(self) -> tuple[str, int]:
+    def key(self) -> tuple[str, str, int]:
         """As `EpisodeRecord.key`."""
-        return self.task.key, self.number
+        return self.task.domain, self.task.key, self.number
 
 
-def trials(tasks: Sequence[Task], count: int, seed: int, most: int | None = None) -> list[Trial]:
+def trials(
+    domains: Sequence[Sequence[Task]], count: int, seed: int, most: int | None = None
+) -> list[Trial]:
     """All episodes, trial by trial: whatever is interrupted has seen all tasks equally often.
 
-    `most` bounds the number of tasks by a seeded choice.
+    `domains` are the tasks of each; `most` bounds those of one domain by a seeded choice.
     """
-    chosen = [tasks[index] for index in choose(len(tasks), most, seed)]
+    chosen = [tasks[index] for tasks in domains for index in choose(len(tasks), most, seed)]
     return [
         Trial(task, number, sampling_seed(seed, task.key, number))
         for number in range(count)
@@ -37,6 +39,6 @@ def trials(tasks: Sequence[Task], count: int, seed: int, most: int | None = None
     ]
 
 
-def missing(planned: Sequence[Trial], done: Collection[tuple[str, int]]) -> list[Trial]:
+def missing(planned: Sequence[Trial], done: Collection[tuple[str, str, int]]) -> list[Trial]:
     """What an interrupted evaluation still has to play."""
     return [trial for trial in planned if trial.key not in done]

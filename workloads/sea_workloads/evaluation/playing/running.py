@@ -5,23 +5,22 @@ being played.
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 
 from sea_workloads.evaluation.playing.book import Book
 from sea_workloads.evaluation.playing.errors import EndpointUselessError
 from sea_workloads.evaluation.playing.plan import Trial
-from sea_workloads.evaluation.playing.player import Player
-from sea_workloads.evaluation.playing.tasks import Folder
 from sea_workloads.evaluation.records import EpisodeRecord
 
 LEAST_PATIENCE = 3
 Ended = Callable[[EpisodeRecord], None]
+Play = Callable[[Trial], Awaitable[EpisodeRecord]]
+"""One episode, on its task's world."""
 
 
 async def run(
     trials: Sequence[Trial],
-    player: Player,
-    folder: Folder,
+    play: Play,
     book: Book,
     *,
     concurrency: int,
@@ -43,14 +42,14 @@ async def run(
     try:
         async with asyncio.TaskGroup() as group:
             for _ in range(min(concurrency, len(trials))):
-                group.create_task(_work(waiting, player, folder, finish))
+                group.create_task(_work(waiting, play, finish))
     except* EndpointUselessError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _work(waiting: Iterator[Trial], player: Player, folder: Folder, finish: Ended) -> None:
+async def _work(waiting: Iterator[Trial], play: Play, finish: Ended) -> None:
     for trial in waiting:
-        finish(await player.play(trial, folder.world(trial.task)))
+        finish(await play(trial))
 
 
 class Fuse:

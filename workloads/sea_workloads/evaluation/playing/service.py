@@ -5,9 +5,10 @@ import hashlib
 import json
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ import aiohttp
 from sea_workloads.chat.endpoint import Address, ChatEndpoint
 from sea_workloads.data.task import Task
 from sea_workloads.domains import registry
+from sea_workloads.domains.base import Domain
 from sea_workloads.episodes import opening
 from sea_workloads.episodes.limits import Limits
 from sea_workloads.evaluation import scores
@@ -39,19 +41,29 @@ _NO_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `sea evaluate` was asked for."""
+class Source:
+    """Where the tasks of one domain lie."""
 
     domain: str
     data: Path
+    task_file: Path | None = None
+    data_address: str = ""
+    """Where `data` was copied from."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `sea evaluate` was asked for."""
+
+    sources: Sequence[Source]
     out: Path
     agent: Address
     user: Address | None = None
     """None: the scripted user."""
     judge: Address | None = None
-    task_file: Path | None = None
     drop_nl_assertions: bool = False
     max_tasks: int | None = None
+    """Of each domain."""
     trials: int = 4
     seed: int = 0
     max_turns: int = 50
@@ -60,8 +72,6 @@ class Request:
     episode_timeout_s: float = 1800.0
     native_tools: bool = True
     resume: bool = False
-    data_address: str = ""
-    """Where `data` was copied from."""
     functions: FunctionLimits | None = None
     """Limits of verification functions; None: as usual."""
     extra: dict[str, Any] = field(default_factory=dict)
@@ -72,7 +82,8 @@ class Request:
 class Prepared:
     """Everything that can be wrong before the first request is made."""
 
-    folder: tasks.Folder
+    folders: Mapping[str, tasks.Folder]
+    """By the domain's full name, which its tasks bear."""
     refused: list[str]
     """Sentences on tasks that can't be scored and are left out."""
     planned: list[plan.Trial]
@@ -84,19 +95,41 @@ def prepare(request: Request) -> Prepared:
 
     Raises EvaluationError, RowError, DatabaseError, InitialStateError.
     """
-    domain = registry.get(request.domain)
-    folder = tasks.Folder(request.data, domain, request.task_file, request.data_address)
+    folders, refused, found = _folders(request.sources), [], []
+    for folder in folders.values():
+        kept, others = _scorable(request, folder)
+        found.append(kept)
+        refused += others
+    planned = plan.trials(found, request.trials, request.seed, request.max_tasks)
+    for task in (trial.task for trial in planned if trial.number == 0):
+        folder = folders[task.domain]
+        opening.environment(folder.domain, folder.world(task).database, task)
+    book = open_book(request.out, settings(request, list(chain(*found))), resume=request.resume)
+    return Prepared(folders, refused, planned, book)
+
+
+def _folders(sources: Sequence[Source]) -> dict[str, tasks.Folder]:
+    found: dict[str, tasks.Folder] = {}
+    for source in sources:
+        domain = registry.get(source.domain)
+        folder = tasks.Folder(source.data, domain, source.task_file, source.data_address)
+        if folder.name in found:
+            raise EvaluationError(f"The domain {folder.name} is named twice: name it once.")
+        found[folder.name] = folder
+    return found
+
+
+def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[str]]:
+    """As `tasks.scorable`; a domain without any such task is an error."""
     found = folder.tasks()
     if request.drop_nl_assertions:
         found = list(map(tasks.without_judged_parts, found))
     kept, refused = tasks.scorable(found, judged=request.judge is not None)
     if not kept:
-        raise EvaluationError(f"None of the {len(found)} tasks can be scored. {refused[0]}")
-    planned = plan.trials(kept, request.trials, request.seed, request.max_tasks)
-    for trial in planned[: len({t.task.key for t in planned})]:
-        opening.environment(domain, folder.world(trial.task).database, trial.task)
-    book = open_book(request.out, settings(request, kept), resume=request.resume)
-    return Prepared(folder, refused, planned, book)
+        raise EvaluationError(
+            f"None of the {len(found)} tasks of {folder.name} can be scored. {refused[0]}"
+        )
+    return kept, refused
 
 
 def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
@@ -105,7 +138,7 @@ def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
     user = request.user.model if request.user else "scripted"
     return {
         "model": request.agent.model,
-        "domain": request.domain,
+        "domain": ", ".join(source.domain for source in request.sources),
         "user": user,
         "judge": request.judge.model if request.judge else None,
         "tasksSha256": hashlib.sha256(rows.encode()).hexdigest(),
@@ -123,15 +156,8 @@ async def evaluate(request: Request, prepared: Prepared, ended: running.Ended) -
     """Plays what is missing. Raises EndpointUselessError; a SIGTERM cancels it like Ctrl-C."""
     waiting = plan.missing(prepared.planned, prepared.book.judged())
     with prepared.book as book, _stopped_by_sigterm():
-        async with _player(request) as player:
-            await running.run(
-                waiting,
-                player,
-                prepared.folder,
-                book,
-                concurrency=request.concurrency,
-                ended=ended,
-            )
+        async with _play(request, prepared.folders) as play:
+            await running.run(waiting, play, book, concurrency=request.concurrency, ended=ended)
 
 
 def finish(prepared: Prepared, clock: Callable[[], float] = time.time) -> dict[str, Any]:
@@ -163,27 +189,38 @@ class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
 
 
 @asynccontextmanager
-async def _player(request: Request) -> AsyncIterator[Player]:
+async def _play(
+    request: Request, folders: Mapping[str, tasks.Folder]
+) -> AsyncIterator[running.Play]:
     sandbox = FunctionSandbox(request.functions)
     connector = aiohttp.TCPConnector(limit=0)
     limits = Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
     try:
         async with aiohttp.ClientSession(connector=connector) as http:
             judge = Judge(ChatEndpoint(http, request.judge)) if request.judge else None
-            yield Player(
-                registry.get(request.domain),
-                _cast(request, http),
-                Verifier(sandbox, judge),
-                limits,
-                attempts=request.attempts,
-                timeout_s=request.episode_timeout_s,
-            )
+            verifier = Verifier(sandbox, judge)
+            players = {
+                name: Player(
+                    folder.domain,
+                    _cast(request, folder.domain, http),
+                    verifier,
+                    limits,
+                    attempts=request.attempts,
+                    timeout_s=request.episode_timeout_s,
+                )
+                for name, folder in folders.items()
+            }
+
+            async def play(trial: plan.Trial) -> EpisodeRecord:
+                name = trial.task.domain
+                return await players[name].play(trial, folders[name].world(trial.task))
+
+            yield play
     finally:
         await sandbox.close()
 
 
-def _cast(request: Request, http: aiohttp.ClientSession) -> Cast:
-    domain = registry.get(request.domain)
+def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast:
     schemas = [tool.schema() for tool in domain.tools]
     endpoint = ChatEndpoint(http, request.agent)
 

@@ -59,9 +59,9 @@ class Folder:
         """`file` names the task file where the folder has several or an unusual one; `address`
         is where the folder was copied from."""
         self._copied, self._address = root, address
-        self._domain, self._file = domain, file
-        self._name = registry.full_name(domain)
-        self.root = root if (root / "tasks.json").is_file() else _inner(root, self._name)
+        self.domain, self._file = domain, file
+        self.name = registry.full_name(domain)
+        self.root = root if (root / "tasks.json").is_file() else _inner(root, self.name)
         self._worlds: dict[str, World] = {}
 
     @property
@@ -74,17 +74,17 @@ class Folder:
         Raises EvaluationError, RowError or DataFileError.
         """
         if self.is_tau2:
-            return tau2.tasks(self.root, self._name)
+            return tau2.tasks(self.root, self.name)
         file = self._file or self._find()
-        rows = rl.read(source.lines(str(file)), file.name, self._name)
+        rows = rl.read(source.lines(str(file)), file.name, self.name)
         found = []
         for row in rows:
             if isinstance(row, RowError):
                 raise row
-            if _means(row.domain, self._name):
-                found.append(_named(row, self._name))
+            if _means(row.domain, self.name):
+                found.append(_named(row, self.name))
         if not found:
-            raise EvaluationError(f"The file {file} has no task of the domain {self._name}.")
+            raise EvaluationError(f"The file {file} has no task of the domain {self.name}.")
         return found
 
     def world(self, task: Task) -> World:
@@ -95,13 +95,13 @@ class Folder:
         return self._worlds[key]
 
     def _tau2(self) -> World:
-        database = tau2.database(self.root, self._domain)
-        policy = tau2.policy(self.root) if self._domain.policy_file else None
+        database = tau2.database(self.root, self.domain)
+        policy = tau2.policy(self.root) if self.domain.policy_file else None
         return World(database, policy, self._told(tau2.find(self.root, "db")))
 
     def _published(self, task: Task) -> World:
         path = self.database_path(task)
-        database = database_files.read(self._domain, path)
+        database = database_files.read(self.domain, path)
         return World(database, self._policy(path), self._told(path))
 
     def _told(self, path: Path | None) -> str:
@@ -124,7 +124,7 @@ class Folder:
         )
 
     def _policy(self, database: Path) -> str | None:
-        name = self._domain.policy_file
+        name = self.domain.policy_file
         if name is None:
             return None
         for folder in (database.parent, database.parent.parent, self.root):
@@ -132,7 +132,7 @@ class Folder:
                 if (folder / file).is_file():
                     return (folder / file).read_text(encoding="utf-8")
         raise DatabaseError(
-            f"The policy of {self._domain.name} lies neither beside {database} nor in {self.root}: "
+            f"The policy of {self.domain.name} lies neither beside {database} nor in {self.root}: "
             f"put it there as {name}."
         )
 

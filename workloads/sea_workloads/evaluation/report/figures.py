@@ -50,11 +50,6 @@ def path(points: Sequence[Point], name: str) -> Html:
     return tag("svg", line, **whole, preserveAspectRatio="none")
 
 
-def dot(point: Point, name: str, title: str) -> Html:
-    x, y = (f"{value:.2f}%" for value in point)
-    return tag("circle", tag("title", title), cx=x, cy=y, r="5", klass=name)
-
-
 def rule(name: str, *, x: float | None = None, y: float | None = None) -> Html:
     """A grid line across the figure."""
     if x is not None:

@@ -32,7 +32,7 @@ class Page:
 
 def render(page: Page) -> str:
     """The whole file."""
-    ordered = sorted(page.records, key=lambda record: (record.domain, *record.key))
+    ordered = sorted(page.records, key=lambda record: record.key)
     body = joined(
         [
             _header(page),

@@ -41,7 +41,7 @@ def _entry(record: EpisodeRecord) -> dict[str, Any]:
     return {
         "domain": record.domain,
         "task": record.task or record.row,
-        "row": record.key[0],
+        "row": record.key[1],
         "trial": record.trial,
         "outcome": _outcome(kind),
         "kind": kind,

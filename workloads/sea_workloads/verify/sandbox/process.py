@@ -11,7 +11,7 @@ from sea_workloads.verify.sandbox.errors import SandboxError
 from sea_workloads.verify.sandbox.inside import frames
 from sea_workloads.verify.sandbox.limits import FunctionLimits
 
-_MARGIN_S = 20.0
+_MARGIN_S = 60.0
 """Beyond the function's own time-out, after which the process itself counts as broken."""
 _GOODBYE_S = 2.0
 

@@ -11,6 +11,8 @@ from . import child, frames
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.01
 _CPU_TOLERANCE_S = 0.1
+_CONFINE_S = 30.0
+"""For the walls around a fork; the function's own time begins behind them."""
 
 
 def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
@@ -26,27 +28,29 @@ def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[
         gc.disable()
         child.run(end, source, episode, limits)
     os.close(end)
-    deadline = time.monotonic() + limits["wall_s"]
-    output, why = _heard(pipe, deadline, 2 * int(limits["output_bytes"]))
+    output, why, deadline = _heard(pipe, limits["wall_s"], 2 * int(limits["output_bytes"]))
     os.close(pipe)
     signalled, cpu_s = _end(process, 0 if why else deadline)
     return _judged(output, why, signalled, cpu_s, limits)
 
 
-def _heard(pipe: int, deadline: float, most: int) -> tuple[bytes, str]:
-    """What came through the pipe until its end, and why reading ended before, if it did."""
-    output, poll = b"", select.poll()
+def _heard(pipe: int, wall_s: float, most: int) -> tuple[bytes, str, float]:
+    """What came until the pipe's end, why reading ended before, if it did, and the deadline."""
+    output, poll, confined = b"", select.poll(), False
     poll.register(pipe, select.POLLIN)
+    deadline = time.monotonic() + _CONFINE_S
     while True:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(1000 * left):
-            return output, "it was not done in time"
+            return output, "it was not done in time", deadline
         part = os.read(pipe, 1 << 16)
         output += part
         if not part:
-            return output, ""
+            return output, "", deadline
         if len(output) > most:
-            return output, "it answered too much"
+            return output, "it answered too much", deadline
+        if not confined and output.startswith(child.READY):
+            confined, deadline = True, time.monotonic() + wall_s
 
 
 def _end(process: int, deadline: float) -> tuple[int, float]:

@@ -1,4 +1,4 @@
-"""Fields of retail's records that tau2 does not know: it leaves them out, and so do we, aloud."""
+"""Fields of records that a domain does not know: tau2 leaves them out, and so do we, aloud."""
 
 import logging
 from collections.abc import Iterator
@@ -7,14 +7,15 @@ from typing import Any
 _log = logging.getLogger(__name__)
 
 
-def tell_left_out(raw: Any, read: Any, name: str) -> None:
+def tell_left_out(domain: str, raw: Any, read: Any, name: str) -> None:
     """A warning with the first place of `raw` that `read`, the same after its model, lacks."""
     found = list(_left_out(raw, read))
     if found:
         more = f" and {len(found) - 1} more" if len(found) > 1 else ""
         _log.warning(
-            "The database %s has fields that retail doesn't know; they are left out: %s%s.",
+            "The database %s has fields that %s doesn't know; they are left out: %s%s.",
             name,
+            domain,
             found[0],
             more,
         )

@@ -1,0 +1,106 @@
+"""A job that is Complete: whatever fails after that, its result is told and its cluster stays."""
+
+import io
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from sea_devcluster.demo import aftermath, curve, run
+from sea_devcluster.demo.options import Options, parse
+from sea_devcluster.demo.run_objects import RunObjects
+from sea_devcluster.demo.target import ObjectServer, Target
+from sea_devcluster.demo.watch import Observation
+
+NOBODY = ObjectServer("http://127.0.0.1:9", "http://127.0.0.1:9", "a", "b")
+TARGET = Target(Path("/k"), "/bin/kubectl", NOBODY)
+ROWS: list[dict[str, Any]] = [{"step": 1, "time": 1.0, "metrics": {"reward": 0.5}}]
+SCORE = {"stage": "eval-rl", "domain": "average", "passHat1": 61.5, "episodes": 256, "tasks": 64}
+JOB = {
+    "metadata": {"name": "tiny", "namespace": "sea-demo"},
+    "spec": {"stages": [{"name": "rl", "type": "Rl"}, {"name": "eval-rl", "type": "Evaluation"}]},
+    "status": {"runUrl": "s3://runs/tiny", "evaluation": [SCORE]},
+}
+
+
+def _conclude(out: Path) -> tuple[str, Any]:
+    said = io.StringIO()
+    outcome = aftermath.conclude(
+        _options(out), TARGET, Console(file=said, width=400), Observation(job=JOB), time.monotonic()
+    )
+    return said.getvalue(), outcome
+
+
+def _options(out: Path) -> Options:
+    return parse(["--plain", "--out", str(out)])
+
+
+def test_an_object_store_that_is_gone_does_not_hide_the_result(tmp_path: Path) -> None:
+    """The table comes from the job's status; the picture has no points."""
+    said, outcome = _conclude(tmp_path / "out")
+    assert "61.5 %" in said
+    assert "metrics were not read (s3://runs/tiny/reports/metrics.jsonl can't be read" in said
+    assert "the job itself is complete" in said
+    assert "trained model    s3://runs/tiny/stages/rl/export" in said
+    assert "report page was not written" in said
+    assert outcome.rows == []
+    assert (tmp_path / "out" / "learning-curve.png").exists()
+
+
+@pytest.mark.parametrize("error", [RuntimeError("no fonts"), OSError(28, "No space left")])
+def test_a_picture_that_cannot_be_drawn_does_not_hide_the_result(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is told, and is not among the places; the other files are."""
+
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(curve, "draw", fail)
+    monkeypatch.setattr(RunObjects, "metrics", lambda _: ROWS)
+    monkeypatch.setattr(RunObjects, "timeline", lambda _: [])
+    said, outcome = _conclude(tmp_path / "out")
+    assert "61.5 %" in said
+    assert f"learning curve was not written ({type(error).__name__}" in said
+    assert "learning-curve.png" not in said
+    assert "timeline.json" in said
+    assert outcome.rows == ROWS
+
+
+def test_the_report_page_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the last evaluation."""
+    monkeypatch.setattr(RunObjects, "bytes", lambda _, key: f"page {key}".encode())
+    monkeypatch.setattr(RunObjects, "metrics", lambda _: ROWS)
+    monkeypatch.setattr(RunObjects, "timeline", lambda _: [])
+    said, _ = _conclude(tmp_path / "out")
+    page = tmp_path / "out" / "evaluation.html"
+    assert page.read_text() == "page evaluation/eval-rl.html"
+    assert f"report page      {page}" in said
+
+
+def test_rows_of_another_shape_do_not_hide_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a newer coordinator might write them."""
+    monkeypatch.setattr(RunObjects, "metrics", lambda _: [{"step": 1}])
+    monkeypatch.setattr(RunObjects, "timeline", lambda _: [])
+    said, _ = _conclude(tmp_path / "out")
+    assert "61.5 %" in said
+    assert "learning curve was not written (KeyError" in said
+
+
+def test_the_run_ends_with_the_aftermath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure there never reaches the code that takes a failed demo's cluster down."""
+    monkeypatch.setattr(run.earlier_job, "require_none", lambda *_: None)
+    for name in ("install", "submit"):
+        monkeypatch.setattr(run, name, lambda *_: None)
+    monkeypatch.setattr(run.job, "upload", lambda *_: 0)
+    monkeypatch.setattr(run, "make_data", lambda *_: tmp_path)
+    monkeypatch.setattr(run, "job_reader", lambda *_: None)
+    monkeypatch.setattr(run.watch, "follow", lambda *_, **__: Observation(job=JOB))
+    said = io.StringIO()
+    outcome = run.run(_options(tmp_path), TARGET, Console(file=said, width=400), time.monotonic())
+    assert outcome.status is JOB["status"]
+    assert "61.5 %" in said.getvalue()

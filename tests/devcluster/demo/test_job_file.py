@@ -1,0 +1,71 @@
+"""What `--job` names is looked at before a cluster is started for it."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from sea_devcluster.demo import job_file, main
+from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo.options import ROOT, parse
+
+TINY = (ROOT / "examples" / "tiny.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: [", "is not one YAML document"),
+        ("a: 1\n---\nb: 2\n", "is not one YAML document"),
+        ("", "holds no SEATrainingJob"),
+        ("- kind: SEATrainingJob\n", "holds no SEATrainingJob"),
+        (TINY.replace("SEATrainingJob", "Job", 1), "holds no SEATrainingJob"),
+        (TINY.replace("    credentialsSecret: s3-credentials\n", ""), "credentialsSecret"),
+        ("kind: SEATrainingJob\nspec: 3\n", "lacks metadata.name, spec.stages, spec.domains"),
+    ],
+)
+def test_a_file_that_is_no_job_starts_nothing(
+    text: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    assert main.demo(parse(["--plain", "--job", str(file)])) is None
+    said = capsys.readouterr().out
+    assert words in said
+    assert str(file) in said
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_folder_is_no_job(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match=r"can't be read .*; name a job's file\.$"):
+        job_file.read(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was told after the training."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "out").write_text("a file")
+    assert main.demo(parse(["--plain", "--out", str(tmp_path / "out")])) is None
+    assert "name another with --out" in capsys.readouterr().out
+    assert not (tmp_path / "state").exists()
+
+
+def test_data_that_the_demo_cannot_make_are_asked_for() -> None:
+    job = yaml.safe_load((ROOT / "examples" / "retail.yaml").read_text())
+    with pytest.raises(DemoError, match="--data"):
+        job_file.require_data(job, None)
+    job_file.require_data(job, Path("out"))
+
+
+@pytest.mark.parametrize("name", ["tiny", "retail", "worlds", "areal-sea-235b"])
+def test_the_examples_are_jobs(name: str) -> None:
+    job: dict[str, Any] = job_file.read(ROOT / "examples" / f"{name}.yaml")
+    assert job["metadata"]["name"]

@@ -1,0 +1,57 @@
+"""The kubelet API of a node, over real TLS."""
+
+import asyncio
+from types import SimpleNamespace
+
+import aiohttp
+
+from sea_devcluster.node.logs import ContainerLog
+from sea_devcluster.node.server import KubeletServer
+from sea_devcluster.node.wire import utc_now
+from sea_devcluster.pki import Authority
+
+POD = {"spec": {"containers": [{"name": "main"}]}}
+
+
+class Log(ContainerLog):
+    """Tells when a follower has left."""
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.left = asyncio.Event()
+
+    def unfollow(self, queue):
+        super().unfollow(queue)
+        self.left.set()
+
+
+async def test_who_follows_a_silent_container_and_goes_away_is_forgotten(tmp_path):
+    """It was remembered until the container's next line, which may never come."""
+    authority = Authority(tmp_path / "pki")
+    pair = authority.issue("node", common_name="n", addresses=("127.0.0.1",))
+    log = Log(tmp_path / "logs", 1 << 20, utc_now)
+    log.begin(0)
+    log.write(b"the only line\n")
+    worker = SimpleNamespace(pod=POD, log_of=lambda _: log)
+    config = SimpleNamespace(
+        address="127.0.0.1",
+        kubelet_port=0,
+        cert_file=pair.certificate,
+        key_file=pair.key,
+        ca_file=authority.pair.certificate,
+        require_client_certificate=False,
+    )
+    server = KubeletServer(config, lambda *_: worker, utc_now)
+    await server.start()
+    try:
+        url = f"https://127.0.0.1:{server.port}/containerLogs/n/p/main?follow=true"
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(url, ssl=False) as response,
+        ):
+            assert await response.content.readline() == b"the only line\n"
+        async with asyncio.timeout(60):
+            await log.left.wait()
+    finally:
+        await server.stop()
+        log.end()

@@ -1,0 +1,233 @@
+"""What nobody foresaw is told in an event and in the log, and tried again, as a kubelet does."""
+
+import asyncio
+import errno
+import itertools
+from types import SimpleNamespace
+
+import pytest
+
+from sea_devcluster.node.agent import kept_running
+from sea_devcluster.node.backoff import BackoffPolicy
+from sea_devcluster.node.logs import ContainerLog
+from sea_devcluster.node.podworker import PodWorker
+from sea_devcluster.node.prober import ProbeCallbacks, Prober
+from sea_devcluster.node.publisher import StatusPublisher
+from sea_devcluster.node.wire import utc_now
+
+POD = {
+    "metadata": {"name": "p", "namespace": "n", "uid": "u"},
+    "spec": {"containers": [{"name": "main", "image": "i"}]},
+}
+
+
+class Kit:
+    """What a worker touches before its pod has a place."""
+
+    def __init__(self, folder):
+        self.config = SimpleNamespace(
+            root=folder, memory_folder=folder / "memory", allow_host_path=[], address="127.0.0.1"
+        )
+        self.api = SimpleNamespace(patch=self._patch, delete=self._delete)
+        self.events = SimpleNamespace(record=lambda _, *event: self.told.append(event))
+        self.names = SimpleNamespace(remove=lambda _: None)
+        self.addresses = SimpleNamespace(release=lambda _: None, claim=self._claim)
+        self.backoff = BackoffPolicy(0.001, 0.002, 60.0)
+        self.now = utc_now
+        self.told = []
+        self.deleted = asyncio.Event()
+        self.claims = itertools.count(1)
+        self.enough = asyncio.Event()
+
+    def _claim(self, *_):
+        if next(self.claims) == 3:
+            self.enough.set()
+        raise KeyError("surprise")
+
+    async def _patch(self, _path, _body):
+        return {}
+
+    async def _delete(self, _path, _body):
+        if not self.deleted.is_set():
+            self.deleted.set()
+            raise ValueError("surprise at the end")
+
+
+async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path):
+    """Before, the pod stayed Pending for ever and only the node's log knew."""
+    kit = Kit(tmp_path)
+    worker = PodWorker(kit, POD)
+    life = asyncio.ensure_future(worker.run())
+    async with asyncio.timeout(60):
+        await kit.enough.wait()
+        worker.update({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})
+        await life
+    assert kit.deleted.is_set(), "a surprise at the end doesn't keep a pod Terminating"
+    kind, reason, message = kit.told[0]
+    assert (kind, reason) == ("Warning", "FailedSync")
+    assert "KeyError: 'surprise'" in message
+    assert "surprise at the end" in kit.told[-1][2]
+
+
+async def test_a_task_of_the_agent_starts_again():
+    """A node that sends heartbeats and watches nothing looks healthy and runs no pod."""
+    rounds, enough = itertools.count(1), asyncio.Event()
+
+    async def work():
+        if next(rounds) == 3:
+            enough.set()
+            await asyncio.Event().wait()
+        raise KeyError("surprise")
+
+    task = asyncio.ensure_future(kept_running(work, 0.0))
+    async with asyncio.timeout(60):
+        await enough.wait()
+    task.cancel()
+
+
+async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
+    """The writer of a pod's status outlives a surprise."""
+    monkeypatch.setattr("sea_devcluster.node.publisher.BROKEN_SECONDS", 0.0)
+    rounds, written = itertools.count(1), asyncio.Event()
+
+    def compute(_):
+        if next(rounds) < 3:
+            raise KeyError("surprise")
+        return {"phase": "Running"}
+
+    async def patch(_path, _body):
+        written.set()
+
+    publisher = StatusPublisher(SimpleNamespace(patch=patch), POD, compute)
+    publisher.changed()
+    task = asyncio.ensure_future(publisher.run())
+    async with asyncio.timeout(60):
+        await written.wait()
+    task.cancel()
+
+
+async def test_a_probe_that_cannot_be_made_is_told_and_made_again():
+    """Its result is thrown away; the other probes and the container go on."""
+    told, rounds, ready = [], itertools.count(1), asyncio.Event()
+
+    async def check(_):
+        if next(rounds) < 3:
+            raise KeyError("surprise")
+
+    def health(_, is_ready):
+        if is_ready:
+            ready.set()
+
+    probe = {"exec": {"command": ["x"]}, "periodSeconds": 0.001, "failureThreshold": 1}
+    callbacks = ProbeCallbacks(health, lambda _, problem: told.append(problem), lambda _: None)
+    prober = asyncio.ensure_future(Prober({"readinessProbe": probe}, check, callbacks).run())
+    async with asyncio.timeout(60):
+        await ready.wait()
+    prober.cancel()
+    assert "KeyError: 'surprise'" in told[0]
+
+
+class FullDisk:
+    """A file on a disk that is full."""
+
+    closed = False
+
+    def write(self, _):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    def close(self):
+        pass
+
+
+def test_a_full_disk_costs_lines_and_not_the_container(tmp_path, caplog):
+    """The reader of its output must go on, or it blocks in its next print."""
+    log = ContainerLog(tmp_path / "logs", 4096, utc_now)
+    log.begin(0)
+    log._file = FullDisk()
+    log.write(b"lost\n")
+    log.write(b"lost too\n")
+    log.end()
+    assert caplog.text.count("No space left on device") == 1
+
+
+@pytest.mark.cluster
+def test_an_argument_that_no_program_can_get(namespace, helpers):
+    """The API server accepts a NUL, the kernel doesn't; the pod stayed Pending in silence."""
+    container = {**helpers.shell("true"), "args": ["a\0b"]}
+    namespace.run("nul", container, restartPolicy="Never")
+    pod = namespace.until("pods", "nul", lambda one: one["status"]["phase"] == "Failed")
+    ended = helpers.container_status(pod)["state"]["terminated"]
+    assert ended["reason"] == "StartError"
+    assert "null byte" in ended["message"]
+
+
+@pytest.mark.cluster
+def test_a_pod_without_a_place_waits_for_it(control_plane, namespace, make_agent, helpers):
+    """As on a full disk: told in an event, tried again, and run once it's possible."""
+    agent = make_agent("cramped")
+    blocker = agent.root / "pods"
+    agent.root.mkdir()
+    blocker.write_text("in the way")
+    agent.start()
+    namespace.agent = agent
+    namespace.run(
+        "late", helpers.shell("echo there; sleep 600"), nodeSelector={"test/agent": "cramped"}
+    )
+
+    def told():
+        events = control_plane.api.get(namespace.path("events"))["items"]
+        return [e for e in events if e["reason"] == "FailedCreatePodSandBox"]
+
+    events = namespace.until_true(told, "an event", seconds=100)
+    assert str(blocker) in events[0]["message"]
+    assert namespace.get("pods", "late")["status"]["phase"] == "Pending"
+    blocker.unlink()
+    namespace.until("pods", "late", helpers.is_ready, seconds=100)
+    agent.stop()
+
+
+@pytest.mark.cluster
+def test_a_program_that_is_not_there_is_a_warning(control_plane, namespace, helpers):
+    """`kubectl describe` showed Started as the last word."""
+    container = {**helpers.shell(""), "command": ["/no/such/program"]}
+    namespace.run("absent", container, restartPolicy="Never")
+    namespace.until("pods", "absent", lambda one: one["status"]["phase"] == "Failed")
+
+    def told():
+        events = control_plane.api.get(namespace.path("events"))["items"]
+        return [e for e in events if e["type"] == "Warning" and e["reason"] == "Failed"]
+
+    events = namespace.until_true(told, "an event", seconds=100)
+    assert "/no/such/program" in events[0]["message"]
+
+
+@pytest.mark.cluster
+def test_kubectl_debug_is_answered_and_costs_the_pod_nothing(
+    control_plane, namespace, make_agent, helpers
+):
+    """It waited in silence, and the next agent ended the pod for it."""
+    agent = make_agent("debugged")
+    agent.start()
+    namespace.agent = agent
+    namespace.run("patient", helpers.shell("sleep 600"), nodeSelector={"test/agent": "debugged"})
+    namespace.running("patient")
+    path = namespace.path("pods", "patient") + "/ephemeralcontainers"
+    added = [{"name": "debugger", "image": "test/python", "command": ["sh"]}]
+    body = {"spec": {"ephemeralContainers": added}}
+    control_plane.api.request("PATCH", path, body, "application/strategic-merge-patch+json")
+
+    def told():
+        events = control_plane.api.get(namespace.path("events"))["items"]
+        return [e for e in events if "'debugger' isn't started" in e["message"]]
+
+    namespace.until_true(told, "an event", seconds=100)
+    agent.stop()
+    agent.start()
+    restarted = namespace.until(
+        "pods",
+        "patient",
+        lambda one: helpers.is_ready(one) and helpers.container_status(one)["restartCount"] > 0,
+        seconds=100,
+    )
+    assert restarted["status"]["phase"] == "Running"
+    agent.stop()

@@ -1,0 +1,81 @@
+"""What a trainer tells about its steps: progress, weights, checkpoints with real objects."""
+
+import hashlib
+import json
+import time
+
+from sea_testing.coordinator.job import Job
+from sea_workloads.client.sync import CoordinatorClient
+from sea_workloads.store import urls
+from sea_workloads.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TrainerTask
+from sea_workloads.wire.weights import Shard, WeightVersion
+
+
+class Reports:
+    """Of the task of one generation."""
+
+    def __init__(
+        self, job: Job, client: CoordinatorClient, task: TrainerTask, generation: int
+    ) -> None:
+        self._store, self._client = job.store, client
+        self._task, self._generation = task, generation
+
+    def progress(self, step: int, total: int, **more: float) -> None:
+        metrics = {"loss": 1.0 / step, "tokens": 100.0, "train_s": 0.01, **more}
+        row = StageProgress(
+            generation=self._generation, step=step, total_steps=total, metrics=metrics
+        )
+        self._client.progress(self._task.stage, row)
+
+    def publish(self, version: int, step: int, anchor: bool = False) -> None:
+        """An anchor's bytes lie in the store, any other's nowhere."""
+        task = self._task
+        url = f"{task.run_url}/weights/{task.stream}/v{version:06d}/shard-0.bin"
+        if anchor:
+            self._store.put(url, b"weights")
+        shard = Shard(rank=0, nbytes=7, tensors=[], object_url=url if anchor else None)
+        self._client.publish(
+            WeightVersion(
+                stream=task.stream,
+                version=version,
+                generation=self._generation,
+                stage=task.stage,
+                step=step,
+                shards=[shard],
+            )
+        )
+
+    def checkpoint(self, step: int, version: int) -> None:
+        """Snapshot, manifest, head: as the product's saver does."""
+        task, generation = self._task, self._generation
+        taken = self._client.snapshot(task.stage, step, generation)
+        body = self._store.get(str(urls.S3Url(urls.parse(task.run_url).bucket, taken.key)))
+        assert hashlib.sha256(body).hexdigest() == taken.sha256
+        folder = f"stages/{task.stage}/checkpoints/step-{step:06d}-g{generation}"
+        manifest = urls.join(task.run_url, f"{folder}/manifest.json")
+        self._store.put(manifest, b"{}")
+        key = urls.parse(manifest).key
+        entry = {"step": step, "version": version, "manifest_key": key, "bytes": 10}
+        head = {"checkpoints": [{**entry, "time": time.time()}]}
+        self._store.put(self._head(), json.dumps(head).encode())
+        self._client.committed(
+            task.stage,
+            CheckpointCommitted(
+                generation=generation, step=step, version=version, bytes=10, manifest_key=key
+            ),
+        )
+
+    def resume_step(self) -> int:
+        """Of the newest checkpoint, 0 where there is none."""
+        if not self._store.exists(self._head()):
+            return 0
+        step: int = json.loads(self._store.get(self._head()))["checkpoints"][-1]["step"]
+        return step
+
+    def done(self, step: int) -> None:
+        export = urls.join(self._task.run_url, f"stages/{self._task.stage}/export/")
+        message = StageDone(generation=self._generation, step=step, export_url=export)
+        self._client.done(self._task.stage, message)
+
+    def _head(self) -> str:
+        return urls.join(self._task.run_url, f"stages/{self._task.stage}/checkpoints/head.json")
