@@ -44,7 +44,7 @@ PORT_FLAGS = (
 
 
 def arguments(address: str, settings: Settings, limits: Limits, folder: Path) -> list[str]:
-    """Arguments of `weed`; its data and `identities.json` lie in `folder`."""
+    """Arguments of `weed`; it runs in `folder`, where its data and `identities.json` lie."""
     ports = zip(PORT_FLAGS, settings.ports, strict=True)
     return [
         # No log files of its own: what it says goes to our log.
@@ -61,8 +61,9 @@ def arguments(address: str, settings: Settings, limits: Limits, folder: Path) ->
         f"-s3.config={folder / 'identities.json'}",
         # A typing error in a bucket's name must be an error, as it is on every other S3.
         "-s3.autoCreateBucket=false",
-        f"-s3.localSocket={folder / 's3.sock'}",
-        f"-filer.localSocket={folder / 'filer.sock'}",
+        # Relative to `folder`, where it runs: the kernel takes no socket's path over 107 bytes.
+        "-s3.localSocket=s3.sock",
+        "-filer.localSocket=filer.sock",
         # With the default of 10 s a restarted master, alone as it is, waits 20 s to elect itself.
         "-master.electionTimeout=1s",
         f"-master.volumeSizeLimitMB={limits.volume_mb}",

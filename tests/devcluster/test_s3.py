@@ -117,6 +117,14 @@ def test_seaweedfs_still_leaves_its_sockets_and_we_remove_them(s3: S3Server) -> 
     s3.start()
 
 
+@pytest.mark.cluster
+def test_a_state_folder_far_below_the_root_will_do(tmp_path: Path) -> None:
+    """Sockets in it had paths longer than the kernel takes: "bind: invalid argument"."""
+    folder = tmp_path / "a-home-folder-with-the-full-name-of-a-person" / ("x" * 60)
+    with S3Server(folder, address="127.59.0.3") as server:
+        server.create_bucket(BUCKET)
+
+
 def test_it_binds_one_address_and_reports_to_nobody() -> None:
     """No telemetry, no bucket by a typing error, no listener elsewhere."""
     settings = Settings("a", "b", tuple(range(8)))

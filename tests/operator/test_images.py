@@ -15,8 +15,8 @@ TOOLS = {
     "operator": set(),
     # Functions that a model or a row brings run under bubblewrap.
     "coordinator": {"bubblewrap"},
-    # Triton raises "Failed to find C compiler" at the first kernel without one; NCCL loads the other
-    # two by name, and is slow without them.
+    # Triton raises "Failed to find C compiler" at the first kernel without one; NCCL loads the
+    # other two by name, and is slow without them.
     "trainer": {"g++", "ibverbs-providers", "libibverbs1"},
     "rollout": {"bubblewrap", "g++"},
 }

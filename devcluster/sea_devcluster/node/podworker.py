@@ -254,7 +254,7 @@ class PodWorker:
         body: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
         while not self._gone:
             try:
-                await self._publisher.flush()
+                await self._last_status()
                 await self._kit.api.delete(path, body)
                 return
             except ApiError as error:
@@ -264,6 +264,15 @@ class PodWorker:
             except ApiUnreachableError as error:
                 log.warning("Pod %s not deleted: %s", namespaced_name(self.pod), error)
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _last_status(self) -> None:
+        """A status that can't be made must not keep the pod Terminating for ever."""
+        try:
+            await self._publisher.flush()
+        except NodeError:
+            raise
+        except Exception:
+            log.exception("The last status of pod %s can't be made", namespaced_name(self.pod))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)

@@ -99,6 +99,7 @@ def test_the_run_ends_with_the_aftermath(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(run.job, "upload", lambda *_: 0)
     monkeypatch.setattr(run, "make_data", lambda *_: tmp_path)
     monkeypatch.setattr(run, "job_reader", lambda *_: None)
+    monkeypatch.setattr(RunObjects, "by_key", lambda *_: 1 / 0)
     monkeypatch.setattr(run.watch, "follow", lambda *_, **__: Observation(job=JOB))
     said = io.StringIO()
     outcome = run.run(_options(tmp_path), TARGET, Console(file=said, width=400), time.monotonic())

@@ -69,6 +69,27 @@ async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path):
     assert "surprise at the end" in kit.told[-1][2]
 
 
+async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(tmp_path, monkeypatch):
+    """What the pod was at its end is less than that it ends."""
+    kit = Kit(tmp_path)
+    deleted = asyncio.Event()
+
+    async def delete(_path, _body):
+        deleted.set()
+
+    def surprise(_view, _previous, _now):
+        raise KeyError("surprise")
+
+    kit.api.delete = delete
+    monkeypatch.setattr("sea_devcluster.node.podworker.pod_status", surprise)
+    worker = PodWorker(kit, POD)
+    life = asyncio.ensure_future(worker.run())
+    worker.update({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})
+    async with asyncio.timeout(60):
+        await deleted.wait()
+        await life
+
+
 async def test_a_task_of_the_agent_starts_again():
     """A node that sends heartbeats and watches nothing looks healthy and runs no pod."""
     rounds, enough = itertools.count(1), asyncio.Event()

@@ -1,7 +1,6 @@
 """The staleness gate as a table; B = 4 groups a batch unless said otherwise."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -10,6 +9,7 @@ from hypothesis import strategies as st
 
 from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import rollouts, training, weights
+from sea_workloads.coordinator.core import Coordinator
 from sea_workloads.coordinator.gate import capacity, may_generate
 from sea_workloads.coordinator.ledger import registry
 from sea_workloads.wire.rollouts import LeaseRequest, Trajectory
@@ -105,7 +105,7 @@ def test_an_engine_that_lags_takes_what_its_own_version_allows(
     assert found is allowed
 
 
-def take_all(core: Any, adopted: int) -> int:
+def take_all(core: Coordinator, adopted: int) -> int:
     """An engine at `adopted` leases and ends all that it may, in order; how many episodes."""
     core.members.heard(kit.beat("rollout-0", "rollout", "life", adopted=adopted))
     done = 0

@@ -48,6 +48,14 @@ def test_tools_read_and_write_as_published(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", names())
+def test_what_users_do_writes_and_what_they_look_at_does_not(name: str) -> None:
+    """The published file tells no kinds of user tools; their names do."""
+    looks = ("check_", "can_", "run_")
+    for tool in registry.get(name).user_tools:
+        assert tool.kind is (Kind.READ if tool.name.startswith(looks) else Kind.WRITE), tool.name
+
+
+@pytest.mark.parametrize("name", names())
 def test_every_tool_says_what_it_is_for(name: str) -> None:
     domain = registry.get(name)
     for tool in (*domain.tools, *domain.user_tools):

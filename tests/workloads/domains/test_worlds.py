@@ -45,6 +45,18 @@ def test_sizes_and_their_users(made: dict[tuple[str, Size], World], domain: str)
 
 
 @pytest.mark.parametrize("domain", OURS)
+def test_the_three_sizes_are_those_of_the_page(domain: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| {domain} | "))
+    cells = row.strip("| ").split(" | ")[1:]
+    for size, cell in zip(Size, cells, strict=True):
+        world = worlds.make(domain, size, 5)
+        for told in cell.split(", "):
+            count, table = told.split()
+            assert len(world.agent[table]) == int(count.replace(",", "")), (size, told)
+
+
+@pytest.mark.parametrize("domain", OURS)
 @pytest.mark.parametrize("size", USERS)
 def test_the_domains_reader_takes_it_as_it_is(
     made: dict[tuple[str, Size], World], domain: str, size: Size

@@ -85,6 +85,10 @@ class Server:
         self._ready.set()
         self._loop.run_forever()
         self._loop.run_until_complete(runner.cleanup())
+        left = asyncio.all_tasks(self._loop)  # answers that never end; they complain at the exit
+        for task in left:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
         self._loop.close()
 
     async def _answer(self, request: web.Request) -> web.StreamResponse:
@@ -114,3 +118,25 @@ def shop_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sizes = ["--dialogues", "1", "--train-tasks", "1", "--test-tasks", "6"]
     assert main(["data", "shop", "--out", str(out), *sizes]) == 0
     return out
+
+
+@pytest.fixture
+def arguments(server: Any, shop_data: Path, tmp_path: Path) -> list[str]:
+    """Six tasks, two trials, nothing patient."""
+    return [
+        "evaluate", "--endpoint", server.url, "--model", "teacher", "--domain", "shop",
+        "--data", str(shop_data), "--out", str(tmp_path / "out"), "--trials", "2",
+        "--timeout", str(HANG_S), "--retries", "2", "--attempts", "1",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sea_workloads.chat.endpoint import Address
+
+    original = Address.__init__
+    monkeypatch.setattr(
+        Address,
+        "__init__",
+        lambda self, **given: original(self, **{"first_pause_s": 1e-3, **given}),
+    )

@@ -240,3 +240,21 @@ async def test_no_open_transcript_overflows(tab: Tab, page: Path, width: int, th
     assert await tab.run("document.documentElement.scrollWidth") <= width
     scheme = await tab.run("getComputedStyle(document.documentElement).colorScheme")
     assert scheme == theme
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+async def test_long_names_leave_room_for_the_numbers(tab: Tab, tmp_path: Path, width: int) -> None:
+    """The column of names stays in sight while the numbers are scrolled beneath it."""
+    domains = ("airline", "a-package-with-a-long-name:warehouse-logistics")
+    records = [
+        EpisodeRecord(domain, f"t{n}", f"f:{n}", 0, 1, 1.0) for domain in domains for n in (0, 1)
+    ]
+    report = scores.report("eval", records, settings={})
+    earlier = scores.report("before", records, settings={})["results"]
+    file = tmp_path / "page.html"
+    file.write_text(render(Page(report, records, earlier=earlier)))
+    await tab.open(file, width)
+    names, whole = await tab.run(
+        "['.scores tbody th', '.scroll'].map(part => document.querySelector(part).clientWidth)"
+    )
+    assert names <= whole / 2

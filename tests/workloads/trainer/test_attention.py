@@ -75,6 +75,27 @@ def test_no_gradient_leaves_a_sequence() -> None:
         assert not one.grad[6:].any()
 
 
+def largest_piece(tokens: int) -> int:
+    """Bytes of the largest allocation of any operation there and back."""
+    from torch.profiler import ProfilerActivity, profile
+
+    tensors = row(tokens)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        attend(*tensors, [0, tokens]).sum().backward()
+    return max(event.self_cpu_memory_usage for event in seen.events())
+
+
+def test_memory_is_linear_in_the_length() -> None:
+    """No [s, s] matrix anywhere: prompts have thousands of tokens."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    tokens = 2048
+    matrix = tokens * tokens * 4
+    assert largest_piece(tokens) < matrix / 8
+    with sdpa_kernel(SDPBackend.MATH):
+        assert largest_piece(tokens) >= matrix  # it would be noticed
+
+
 def test_context_parallelism_is_refused() -> None:
     with pytest.raises(LayoutError, match="context parallelism"):
         attention(context=2)

@@ -56,13 +56,15 @@ def gauge(what: str, total: int, done: int = 0) -> Iterator[Tell]:
 
 
 def _lines(what: str, total: int) -> Tell:
-    said = [time.monotonic()]
+    at, last = time.monotonic(), ""
 
     def tell(count: int, note: str) -> None:
+        nonlocal at, last
+        line = f"{what}: {count} of {total}" + (f", {note}" if note else "")
         now = time.monotonic()
-        if count >= total or now - said[0] >= _LOG_EVERY_S:
-            said[0] = now
-            sys.stderr.write(f"{what}: {count} of {total}, {note}\n")
+        if line != last and (count >= total or now - at >= _LOG_EVERY_S):
+            at, last = now, line
+            sys.stderr.write(line + "\n")
             sys.stderr.flush()
 
     return tell

@@ -27,8 +27,7 @@ examples:
       --data ../tau2/retail --drop-nl-assertions --user-endpoint http://localhost:9000/v1 \\
       --user-model gpt-4.1 --concurrency 32 --out out/qwen3-retail
   sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 \\
-      --domain airline retail telecom --data data/airline data/retail data/telecom \\
-      --out out/qwen3-three
+      --domain airline retail --data data/airline-syn data/retail-syn --out out/qwen3-both
   sea evaluate ...the same... --resume      play what is missing or had no verdict
 
 exit codes: 0 every episode has a verdict, 1 something can't be read or the endpoint is of no use,

@@ -26,7 +26,7 @@ examples:
   sea replay out/qwen3-shop/episodes.jsonl                         list the episodes
   sea replay out/qwen3-shop/episodes.jsonl --number 12             show the twelfth
   sea replay out/qwen3-shop/episodes.jsonl --all --data data/shop  make all calls again
-  sea replay data/shop/sft.jsonl --number 1 --domain shop --database data/shop/databases/x.json
+  sea replay data/retail/sft.jsonl --number 1 --database data/retail/databases/retail_db.json
 
 exit codes: 0 no call answers differently, 1 some do (or a file can't be read), 2 wrong usage.
 """
