@@ -42,7 +42,7 @@ def test_what_passes_is_waited_for(sentences: tuple[str, ...]) -> None:
     [
         (("forbidden",), "forbidden", 0),
         ((BUSY, "timed out waiting for the condition"), "timed out", 1),
-        ((NULL,) * 99, "accessor", fresh_crd.ATTEMPTS - 1),
+        ((NULL,) * fresh_crd.ATTEMPTS, "accessor", fresh_crd.ATTEMPTS - 1),
     ],
 )
 def test_anything_else_and_the_last_attempt_are_raised(
