@@ -89,8 +89,12 @@ class E2E:
         return RunObjects(status["runUrl"], self.target.server)
 
     def processes(self, job: str, program: str) -> list[psutil.Process]:
-        """Processes inside a job's pods whose command line names a program."""
-        return [process for process in psutil.process_iter() if _runs(process, job, program)]
+        """Processes inside a job's pods whose command line names a program.
+
+        Known by their object store: another session may run a job of the same name.
+        """
+        wanted = {"SEA_JOB": job, "AWS_ENDPOINT_URL": self.target.server.endpoint}
+        return [process for process in psutil.process_iter() if _runs(process, wanted, program)]
 
     def operators(self) -> list[psutil.Process]:
         """Operator processes below this cluster's node."""
@@ -124,11 +128,11 @@ def _command(process: psutil.Process) -> list[str]:
         return []
 
 
-def _runs(process: psutil.Process, job: str, program: str) -> bool:
+def _runs(process: psutil.Process, variables: dict[str, str], program: str) -> bool:
     try:
         command = process.cmdline()
         inside = bool(command) and "bwrap" not in command[0] and program in " ".join(command)
-        return inside and process.environ().get("SEA_JOB") == job
+        return inside and variables.items() <= process.environ().items()
     except (psutil.NoSuchProcess, psutil.AccessDenied):
         return False
 

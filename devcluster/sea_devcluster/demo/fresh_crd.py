@@ -15,7 +15,7 @@ PASSING = (
     "no matches for kind",
     "could not find the requested resource",
 )
-ATTEMPTS = 20
+ATTEMPTS = 120
 PAUSE_SECONDS = 0.5
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from sea_devcluster.demo.errors import DemoError
 
-TIMEOUT_SECONDS = 60.0
+TIMEOUT_SECONDS = 180.0
 
 
 @dataclass(frozen=True)

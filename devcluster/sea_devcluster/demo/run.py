@@ -16,7 +16,7 @@ from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.poll import job_reader
 from sea_devcluster.demo.target import Target
 
-CRD_WAIT_SECONDS = 60
+CRD_WAIT_SECONDS = 120
 
 
 def run(options: Options, target: Target, console: Console, started: float) -> Outcome:
@@ -48,7 +48,7 @@ def install(kubectl: Kubectl, target: Target) -> None:
     """CRD first, then the operator; both again is harmless."""
     kubectl.apply(manifests.crd_file())
     crd = "crd/seatrainingjobs.sea-operator.io"
-    wait = ("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS // 2}s")
+    wait = ("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS}s")
     fresh_crd.patiently(lambda: kubectl.run(*wait))
     for document in manifests.operator_objects(target.registry, target.tag):
         kubectl.apply_object(document)

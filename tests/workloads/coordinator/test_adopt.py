@@ -2,20 +2,17 @@
 
 import resource
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from sea_api.wire.desired import Desired
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.coordinator import adopt
 from sea_workloads.coordinator.core import DESIRED
 from sea_workloads.coordinator.ledger import documents
-
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from sea_testing.coordinator import inprocess as kit
 from sea_workloads.client import calls
 from sea_workloads.coordinator import app, evaluation
 from sea_workloads.coordinator.ledger import registry
 from sea_workloads.store.s3 import ObjectStore
 from sea_workloads.wire.rollouts import Lease
 
-kit: Any = sys.modules["coordinator_tests_inprocess"]
 BEARER = {"Authorization": "Bearer token"}
 LEASE = "rl-000000.0.1.EPOCH"
 

@@ -106,7 +106,6 @@ def _group(plain: Plain, rng: Any, name: str, size: int) -> Group:
     return Group(name, rewards, members)
 
 
-@pytest.mark.timeout(400)
 def test_two_ranks_compute_what_the_formulas_say(base, coordinator, ranks, make_task) -> None:
     plain = Plain(base)
     given = batches(plain)
@@ -125,7 +124,7 @@ def test_two_ranks_compute_what_the_formulas_say(base, coordinator, ranks, make_
     task = make_task("formula", {"type": "Rl", "rl": block}, checkpoint={"everySteps": 100})
     coordinator.task = task
     ranks.start(generation=1)
-    ranks.wait(lambda: coordinator.done, 240, "two steps")
+    ranks.wait("two steps", lambda: coordinator.done)
     for row in coordinator.progress:
         wanted = plain.step(given[row.step])
         got = {name: row.metrics[name] for name in wanted}

@@ -35,7 +35,9 @@ def test_a_killed_rank_costs_no_step(
 ) -> None:
     """Loss falls; after kill -9 of a rank the next generation repeats the very same steps."""
     coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
-    coordinator.hold_from = 11  # rank 0 hears nothing of its report until the other one is dead
+    # Rank 0 hears nothing of its report of step 12 until the other one is dead: the save of step 8
+    # has ended before that of step 12 began, which no step follows that could end it.
+    coordinator.hold_from = 12
     ranks.start(generation=1)
     ranks.wait("ten steps", lambda: len(coordinator.progress) >= 10)
     ranks.wait("the second checkpoint", lambda: len(coordinator.committed) >= 2)

@@ -60,7 +60,8 @@ def load(job: Job, commits: Commits, manifest: Manifest, model: Model, into: Opt
     states.prepare_load(into)
     with device_names():
         wanted = states.sharded(model, into, loading=True)
-        wanted["rng"] = states.random_place(model.layout.rank, manifest.world)
+        layout = model.layout
+        wanted["rng"] = states.random_places(layout.rank, layout.world, manifest.world)
         loaded = dist_checkpointing.load(wanted, str(folder))
         states.apply(model, into, loaded)
     job.control.barrier()

@@ -40,9 +40,17 @@ def sharded(model: Model, optimizer: Optimizer, *, loading: bool) -> dict[str, A
     return state
 
 
-def random_place(rank: int, saved_world: int) -> ShardedObject:
-    """Where this rank's random state lies; a rank that didn't exist then takes another's."""
-    return ShardedObject("rng", None, (saved_world,), (rank % saved_world,))
+def random_places(rank: int, world: int, saved_world: int) -> list[ShardedObject]:
+    """Where this rank's random state lies, first; a rank that didn't exist then takes another's.
+
+    Megatron wants each shard loaded exactly once, but for replicas: the states of ranks that are no
+    more follow.
+    """
+    if rank >= saved_world:
+        place = (rank % saved_world,)
+        return [ShardedObject("rng", None, (saved_world,), place, rank // saved_world)]
+    places = range(rank, saved_world, world)
+    return [ShardedObject("rng", None, (saved_world,), (place,)) for place in places]
 
 
 @torch.no_grad()
@@ -60,4 +68,4 @@ def apply(model: Model, optimizer: Optimizer, loaded: dict[str, Any]) -> None:
         from sea_workloads.trainer.megatron_cpu.adam_step_tensor import own_step_tensors
 
         own_step_tensors(optimizer.megatron)
-    torch.set_rng_state(loaded["rng"])
+    torch.set_rng_state(loaded["rng"][0])
