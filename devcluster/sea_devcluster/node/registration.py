@@ -41,7 +41,8 @@ class NodeRegistration:
         except ApiError as error:
             if error.status != 409:
                 raise
-            change = {"metadata": {"labels": node["metadata"]["labels"]}, "spec": node["spec"]}
+            # Taints are a new Node's, as a kubelet's are: a node may not take controllers' away.
+            change = {"metadata": {"labels": node["metadata"]["labels"]}}
             await self._api.patch(f"{NODES}/{self._config.node_name}", change, "merge")
         await self._write_status(ready=True)
         await self._renew_lease()
