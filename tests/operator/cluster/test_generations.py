@@ -1,0 +1,106 @@
+"""Passes that begin the trainer anew, and crashes of the operator in their midst."""
+
+import functools
+
+import pytest
+
+from sea_testing.operator_world import settle
+
+pytestmark = pytest.mark.cluster
+
+LATER = 600.0
+"""Seconds after a start that a failure of its own comes: soon after it, a pod that was made long
+after the others, as on a busy machine, would be taken for one that replaced another."""
+
+
+async def test_a_trainer_failure_begins_a_new_generation(world, reconcile, clock):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    coordinator = world.coordinators["j"]
+    clock.ahead = LATER
+    coordinator.fail(time=clock())
+    await reconcile(world)
+    assert coordinator.wishes[-1].generation == 2
+    status = await world.status()
+    assert status["generation"] == 2
+    assert (status["restarts"]["counted"], status["restarts"]["uncounted"]) == (1, 0)
+    assert status["lastFailure"]["cause"] == "ProcessExit"
+    await reconcile(world)
+    assert (await world.status())["restarts"]["counted"] == 1
+
+
+async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(world, reconcile, clock):
+    await world.create_secret()
+    await world.create_job(failurePolicy={"budget": {"restarts": 1, "windowSeconds": 600}})
+    await settle(world, reconcile)
+    coordinator = world.coordinators["j"]
+    clock.ahead = LATER
+    for _ in range(2):
+        coordinator.fail(time=clock())
+        await reconcile(world)
+    failed = await world.condition("Failed")
+    assert (failed["status"], failed["reason"]) == ("True", "RestartBudgetExhausted")
+    assert "spec.failurePolicy.budget.restarts" in failed["message"]
+    assert (await world.condition("Stalled"))["status"] == "True"
+    await reconcile(world)
+    assert set((await world.sizes()).values()) == {0}
+    await world.edit(failurePolicy={"budget": {"restarts": 5}})
+    await reconcile(world)
+    assert (await world.condition("Failed"))["status"] == "False"
+    assert (await world.sizes())["j-trainer"] == 2
+    assert (await world.status())["generation"] == 3
+
+
+async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
+    world, reconcile, recorder, crash, until
+):
+    await world.create_secret()
+    await world.create_job("whole")
+    await reconcile(world, "whole")
+    total = len(recorder.writes)
+    assert total >= 10
+    wanted = {
+        name.replace("whole", "x"): size for name, size in (await world.sizes("whole")).items()
+    }
+    for after in range(1, total + 1):
+        name = f"c{after}"
+        await world.create_job(name)
+        recorder.writes.clear()
+        recorder.crash_after = after
+        with pytest.raises(crash):
+            await reconcile(world, name)
+        recorder.crash_after = None
+        token = await world.token(name)
+        await reconcile(world, name)
+        assert token in (None, await world.token(name)), "a token is never rotated"
+        sizes = {
+            child.replace(name, "x"): size for child, size in (await world.sizes(name)).items()
+        }
+        assert sizes == wanted
+        # The last news by itself: what the scheduler says of the pods goes into the status.
+        await until(functools.partial(world.judged, name))
+        await reconcile(world, name)
+        recorder.writes.clear()
+        await reconcile(world, name)
+        assert recorder.writes == []
+
+
+async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_restart(
+    world, reconcile, recorder, crash, clock
+):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    coordinator = world.coordinators["j"]
+    clock.ahead = LATER
+    coordinator.fail(time=clock())
+    recorder.writes.clear()
+    recorder.crash_after = 1
+    with pytest.raises(crash):
+        await reconcile(world)
+    recorder.crash_after = None
+    assert coordinator.wishes[-1].generation == 1
+    await reconcile(world)
+    assert coordinator.wishes[-1].generation == 2
+    assert (await world.status())["restarts"]["counted"] == 1

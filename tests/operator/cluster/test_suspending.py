@@ -1,0 +1,46 @@
+"""A job that is suspended drains, releases its pods and resumes."""
+
+import pytest
+
+from sea_testing.operator_world import settle
+
+pytestmark = pytest.mark.cluster
+
+
+async def test_suspend_drains_releases_and_resumes(world, reconcile):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    coordinator = world.coordinators["j"]
+    await world.edit(suspend=True)
+    await reconcile(world)
+    assert coordinator.wishes[-1].drain
+    assert (await world.condition("Suspended"))["status"] == "Unknown"
+    assert (await world.sizes())["j-trainer"] == 2
+    coordinator.change(drained=True)
+    await reconcile(world)
+    assert set((await world.sizes()).values()) == {0}
+    assert (await world.condition("Suspended"))["status"] == "True"
+    assert (await world.condition("Ready"))["reason"] == "Suspended"
+    await coordinator.stop()
+    await reconcile(world)
+    assert set((await world.sizes()).values()) == {0}
+    await world.edit(suspend=False)
+    await reconcile(world)
+    assert (await world.sizes())["j-trainer"] == 2
+    assert (await world.status())["generation"] == 2
+
+
+async def test_a_drain_that_never_ends_is_cut_off(world, reconcile, clock):
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    clock.hold()
+    await world.edit(suspend=True)
+    await reconcile(world)
+    clock.ahead = 179
+    await reconcile(world)
+    assert (await world.sizes())["j-trainer"] == 2
+    clock.ahead = 182
+    await reconcile(world)
+    assert set((await world.sizes()).values()) == {0}
