@@ -23,8 +23,14 @@ R = TypeVar("R")
 
 @pytest.fixture(autouse=True)
 def handlers() -> Iterator[None]:
-    """Each test leaves the program's handlers as they were."""
+    """Python's own at first, and afterwards what they were.
+
+    Who runs the tests under `nohup` or in a shell's background hands down ignored signals.
+    """
     before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    for number in before:
+        signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

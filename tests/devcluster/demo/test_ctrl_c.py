@@ -12,8 +12,10 @@ import pytest
 from sea_devcluster.shutdown import mounts_below
 from sea_testing.waiting import HANG_S, wait_for
 
+# Who runs the tests in the background of a shell hands down an ignored SIGINT.
 PROGRAM = """
-import sys
+import signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from sea_devcluster import preflight
 from sea_devcluster.demo import main, options
 main.NEEDS = preflight.Needs()  # nothing is trained here
