@@ -12,6 +12,7 @@ from sea_testing.waiting import HANG_S
 from sea_workloads.trainer.checkpoint.commit import Commits
 from sea_workloads.trainer.checkpoint.head import Entry
 from sea_workloads.trainer.errors import FencedError
+from sea_workloads.wire.trainer import TaskKind
 
 pytestmark = pytest.mark.component
 
@@ -63,7 +64,7 @@ def test_a_killed_rank_costs_no_step(
 
     _older_generation_cannot_commit(store)
     _published_bytes_equal_export(store, coordinator, tmp_path)
-    coordinator.task = coordinator.task.model_copy(update={"kind": "Stop"})
+    coordinator.task = coordinator.task.model_copy(update={"kind": TaskKind.STOP})
     assert ranks.exit_codes() == [0, 0]
 
 
