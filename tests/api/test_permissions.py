@@ -58,6 +58,7 @@ def test_what_the_operator_does_is_allowed(rule, namespace, kube, installed) -> 
         what=f"{rule.verbs} of {name} to be allowed",
         timeout=120,
     )
+    assert [verb for verb in rule.verbs if not _may(kube, verb, name, namespace)] == []
 
 
 @pytest.mark.parametrize(("verb", "resource", "namespace"), FORBIDDEN)

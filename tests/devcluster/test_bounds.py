@@ -54,8 +54,10 @@ def test_a_nonsense_size_is_refused_before_anything_is_made(
     ],
 )
 def test_sizes_that_kubernetes_knows_are_accepted(nodes: int, capacity: Capacity | None) -> None:
-    """Quantities as in a pod's resources."""
+    """Quantities as in a pod's resources; one node more than there may be is not."""
     bounds.require_size(nodes, capacity)
+    with pytest.raises(DevclusterError, match="node"):
+        bounds.require_size(-nodes, capacity)
 
 
 @pytest.mark.parametrize("lines", ["-5", "x", "1.5", ""])

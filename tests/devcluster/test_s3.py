@@ -123,6 +123,8 @@ def test_a_state_folder_far_below_the_root_will_do(tmp_path: Path) -> None:
     folder = tmp_path / "a-home-folder-with-the-full-name-of-a-person" / ("x" * 60)
     with S3Server(folder, address="127.59.0.3") as server:
         server.create_bucket(BUCKET)
+        buckets = server.client().list_buckets()["Buckets"]
+    assert [one["Name"] for one in buckets] == [BUCKET]
 
 
 def test_it_binds_one_address_and_reports_to_nobody() -> None:

@@ -77,6 +77,8 @@ def test_a_cluster_without_the_crd_has_no_earlier_job(tmp_path: Path) -> None:
     with ControlPlane(tmp_path / "plane", components=("etcd", "kube-apiserver")) as plane:
         kubectl = Kubectl(str(plane.kubectl), plane.kubeconfig)
         job = {"metadata": {"name": "tiny", "namespace": "sea-demo"}}
+        with pytest.raises(DemoError, match="the server doesn't have a resource type"):
+            kubectl.get("seatrainingjobs.sea-operator.io", "-n", "sea-demo")
         earlier_job.require_none(kubectl, job)
 
 

@@ -60,9 +60,11 @@ def test_in_back_off_the_previous_run_is_the_last_one(namespace, helpers):
         last, previous = [
             namespace.kubectl("logs", "unique", *how) for how in ((), ("--previous",))
         ]
-        return last.returncode == 0 and last.stdout == previous.stdout != ""
+        same = last.returncode == 0 and last.stdout == previous.stdout
+        return last.stdout if same else ""
 
-    namespace.until_true(both_name_one_run, "a back-off whose last run is the previous one")
+    found = namespace.until_true(both_name_one_run, "a back-off whose last run is the previous one")
+    assert len(found.strip()) == 36, "the run's own UUID"
 
 
 def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
@@ -92,6 +94,7 @@ def test_the_grace_period_is_honoured(namespace, helpers):
     file = namespace.agent.root / "pods" / pod["metadata"]["uid"] / "volumes" / "data" / "done"
     namespace.delete("pods", "graceful")
     namespace.until_true(file.exists, "the file written by the SIGTERM handler")
+    assert namespace.get("pods", "graceful")["metadata"]["deletionTimestamp"], "it is left its time"
     (file.parent / "seen").touch()
     namespace.until_gone("pods", "graceful")
     namespace.until_true(lambda: not file.parent.exists(), "the volume's deletion")
@@ -124,6 +127,7 @@ def test_a_forced_delete_is_immediate(namespace, helpers):
     pid = main_pid(namespace, pod)
     namespace.delete("pods", "forced", gracePeriodSeconds=0)
     namespace.until_true(lambda: not alive(pid), "the end of the process, an hour too early")
+    assert namespace.find("pods", "forced") is None
 
 
 def test_liveness_failures_restart(namespace, helpers):

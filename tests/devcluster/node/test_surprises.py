@@ -88,6 +88,7 @@ async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(tmp_path, m
     async with asyncio.timeout(60):
         await deleted.wait()
         await life
+    assert life.exception() is None
 
 
 async def test_a_task_of_the_agent_starts_again():
@@ -103,6 +104,7 @@ async def test_a_task_of_the_agent_starts_again():
     task = asyncio.ensure_future(kept_running(work, 0.0))
     async with asyncio.timeout(60):
         await enough.wait()
+    assert next(rounds) == 4, "two rounds broke, the third goes on"
     task.cancel()
 
 
@@ -116,7 +118,10 @@ async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
             raise KeyError("surprise")
         return {"phase": "Running"}
 
-    async def patch(_path, _body):
+    bodies = []
+
+    async def patch(_path, body):
+        bodies.append(body)
         written.set()
 
     publisher = StatusPublisher(SimpleNamespace(patch=patch), POD, compute)
@@ -124,6 +129,7 @@ async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
     task = asyncio.ensure_future(publisher.run())
     async with asyncio.timeout(60):
         await written.wait()
+    assert bodies[0]["status"]["phase"] == "Running"
     task.cancel()
 
 
