@@ -28,10 +28,10 @@ from typing import Any
 
 from env_calls import CUSTOMERS, Call, Customer
 
-from sea_workloads.data import tau2
-from sea_workloads.domains import registry, worlds
-from sea_workloads.domains.base import Domain, Environment
-from sea_workloads.domains.database import Database
+from sea_data.formats import tau2
+from sea_env.domains import registry, worlds
+from sea_env.domains.base import Domain, Environment
+from sea_env.domains.database import Database
 
 EPISODES = 1000
 ROUNDS = 7

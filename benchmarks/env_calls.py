@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sea_workloads.domains.database import Database
+from sea_env.domains.database import Database
 
 Call = tuple[str, dict[str, Any], str]
 """Tool, arguments, requestor."""

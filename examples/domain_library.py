@@ -1,15 +1,15 @@
 """A domain of one's own: the desk of a library, complete with tools, policy and worlds.
 
-docs/adding-a-domain.md walks through it; tests/workloads/domains/test_own_domain.py runs it.
+docs/adding-a-domain.md walks through it; tests/env/domains/test_own_domain.py runs it.
 """
 
-from sea_workloads.domains.base import Kind, ToolError
-from sea_workloads.domains.database import Database, parse_tables, require_tables
-from sea_workloads.domains.environment import State, Toolbox, ToolEnvironment
-from sea_workloads.domains.overlay import Record
-from sea_workloads.domains.prompt import customer_service_prompt
-from sea_workloads.domains.toolkit import tool
-from sea_workloads.domains.worlds import Size, World, generator
+from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.database import Database, parse_tables, require_tables
+from sea_env.domains.environment import State, Toolbox, ToolEnvironment
+from sea_env.domains.overlay import Record
+from sea_env.domains.prompt import customer_service_prompt
+from sea_env.domains.toolkit import tool
+from sea_env.domains.worlds import Size, World, generator
 
 POLICY = """\
 You work at a library's desk. Ask for the card number first. A member may hold three books at once.

@@ -2,19 +2,22 @@
 
 import gc
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
 import yaml
+from aiohttp import web
 
 from sea_devcluster.api import KubeApi
 from sea_devcluster.binaries import locate
 from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.errors import ApiError
 from sea_devcluster.waiting import wait_until
+from sea_testing.chat_server import ChatServer
+from sea_testing.loopback import silent_port
 
 ROOT = Path(__file__).parent.parent
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -133,3 +136,24 @@ def _serves(kube: KubeApi) -> bool:
             return False
         raise
     return True
+
+
+@pytest.fixture
+async def chat_server() -> AsyncIterator[ChatServer]:
+    """A running `ChatServer`."""
+    server = ChatServer()
+    app = web.Application()
+    app.router.add_post("/v1/chat/completions", server.handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    yield server
+    await runner.cleanup()
+
+
+@pytest.fixture
+def nobody() -> Iterator[int]:
+    """A port of 127.0.0.1 on which nobody listens, and nobody will."""
+    with silent_port() as port:
+        yield port

@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
 SFT = {"batchSize": 4, "learningRate": 0.002, "maxSteps": 3}
 STAGES = [
-    {"name": "sft", "type": "Sft", "sft": SFT},
+    {"name": "sft", "type": "SFT", "sft": SFT},
     {
         "name": "eval",
         "type": "Evaluation",

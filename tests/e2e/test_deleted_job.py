@@ -12,7 +12,7 @@ KINDS = "statefulsets,services,secrets,pods"
 STAGES = [
     {
         "name": "sft",
-        "type": "Sft",
+        "type": "SFT",
         # More steps than anybody waits for: the job is deleted at work, not after it.
         "sft": {"batchSize": 4, "learningRate": 0.002, "epochs": 1000, "maxSteps": 50_000},
     }
@@ -31,11 +31,11 @@ def test_a_deleted_job_leaves_nothing_but_its_data(e2e: Any, wait_for: Callable[
     wait_for("a checkpoint", lambda: (read().get("status", {}).get("checkpoint") or {}).get("step"))
     objects = e2e.objects(read()["status"])
     assert {"StatefulSet", "Service", "Secret", "Pod"} <= {one["kind"] for one in children(e2e)}
-    assert e2e.processes("doomed", "sea_workloads")
+    assert e2e.processes("doomed", "sea_runtime")
 
     e2e.delete(manifest)
     wait_for("no child", lambda: not children(e2e))
-    wait_for("no process", lambda: not e2e.processes("doomed", "sea_workloads"))
+    wait_for("no process", lambda: not e2e.processes("doomed", "sea_runtime"))
     namespace = manifest["metadata"]["namespace"]
     assert e2e.kubectl.get("secret", "s3-credentials", "-n", namespace)  # the user's own stays
 

@@ -35,7 +35,7 @@ def _complete(
 def test_a_job_makes_its_own_data_in_three_domains(
     e2e: Any, wait_for: Callable[..., Any], condition: Callable[..., Any]
 ) -> None:
-    """Synthesis, UserSft, Sft, Rl, Evaluation."""
+    """Synthesis, UserSFT, SFT, RL, Evaluation."""
     job = demo_job.load(EXAMPLES / "worlds.yaml", e2e.target.server)
     demo_job.ensure_bucket(job, e2e.target.server)
     objects = _complete(e2e, wait_for, condition, job)

@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 STAGES = [
     {
         "name": "sft",
-        "type": "Sft",
+        "type": "SFT",
         "sft": {"batchSize": 4, "learningRate": 0.002, "maxSteps": 3},
     },
     {

@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 STEPS, GROUPS, SAMPLES = 24, 4, 4
 SFT = {"batchSize": 16, "learningRate": 0.002, "warmupSteps": 5, "maxSteps": 12}
 STAGES = [
-    {"name": "sft", "type": "Sft", "sft": SFT},
+    {"name": "sft", "type": "SFT", "sft": SFT},
     {
         "name": "rl",
-        "type": "Rl",
+        "type": "RL",
         "rl": {
             "steps": STEPS,
             "promptsPerStep": GROUPS,
@@ -47,7 +47,7 @@ STAGES = [
 
 
 def ledger(e2e: Any, status: dict[str, Any], tmp_path: Path) -> sqlite3.Connection:
-    """The ledger as the newest committed checkpoint of the Rl stage keeps it."""
+    """The ledger as the newest committed checkpoint of the RL stage keeps it."""
     objects = e2e.objects(status)
     head = objects.json("stages/rl/checkpoints/head.json")
     manifest = json.loads(objects.by_key(head["checkpoints"][-1]["manifest_key"]))
@@ -72,7 +72,7 @@ def test_job_survives_the_death_of_each_part(
     read = e2e.submit(manifest)
 
     def step() -> int:
-        """Of the Rl stage: none before it, all of them after."""
+        """Of the RL stage: none before it, all of them after."""
         status = read().get("status", {})
         if status.get("stage") == "rl":
             return int(status.get("step") or 0)
@@ -91,14 +91,14 @@ def test_job_survives_the_death_of_each_part(
 
     wait_for("the second RL step", lambda: step() >= 2)
 
-    at = killed("sea_workloads.rollout.server")
+    at = killed("sea_runtime.rollout.server")
     goes_on(at, 3, "the engine's death")
 
-    at = killed("sea_workloads.trainer.process")
+    at = killed("sea_runtime.trainer.process")
     wait_for("another generation", lambda: read().get("status", {}).get("generation", 0) >= 2)
     goes_on(at, 2, "the trainer's death")
 
-    at = killed("sea_workloads.coordinator")
+    at = killed("sea_runtime.coordinator")
     goes_on(at, 2, "the coordinator's death")
 
     victims = wait_for("the operator", e2e.operators)
@@ -115,7 +115,7 @@ def test_job_survives_the_death_of_each_part(
     assert steps == set(range(1, STEPS + 1))
     check_same_batches(rows)
     wait_for("all pods gone", lambda: not e2e.pods("survivor"))
-    assert not e2e.processes("survivor", "sea_workloads")
+    assert not e2e.processes("survivor", "sea_runtime")
 
 
 def check_ledger(database: sqlite3.Connection) -> None:

@@ -14,7 +14,7 @@ STEPS, OUTAGE_S = 60, 30.0
 STAGES = [
     {
         "name": "sft",
-        "type": "Sft",
+        "type": "SFT",
         "sft": {"batchSize": 8, "learningRate": 0.002, "epochs": 9, "maxSteps": STEPS},
     }
 ]
@@ -37,7 +37,7 @@ def test_job_outlives_an_outage_of_the_object_store(
 
     e2e.cluster.s3.daemon.kill()
     gone = time.monotonic()
-    victims = e2e.processes("stranded", "sea_workloads.trainer.process")
+    victims = e2e.processes("stranded", "sea_runtime.trainer.process")
     victims[0].kill()
     wait_for("half a minute without S3", lambda: time.monotonic() - gone >= OUTAGE_S)
     assert condition(read(), "Complete")["status"] != "True"

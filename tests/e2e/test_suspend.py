@@ -12,7 +12,7 @@ STEPS = 100
 STAGES = [
     {
         "name": "sft",
-        "type": "Sft",
+        "type": "SFT",
         "sft": {"batchSize": 8, "learningRate": 0.002, "epochs": 9, "maxSteps": STEPS},
     }
 ]
@@ -38,7 +38,7 @@ def test_suspended_job_goes_on_from_its_last_step(
     e2e.edit(asleep)
     wait_for("Suspended", lambda: condition(read(), "Suspended")["status"] == "True")
     wait_for("all pods gone", lambda: not e2e.pods("sleeper"))
-    assert not e2e.processes("sleeper", "sea_workloads")
+    assert not e2e.processes("sleeper", "sea_runtime")
     status = read()["status"]
     stopped_at = status["checkpoint"]["step"]
     assert stopped_at == status["step"] >= 5  # nothing was lost: the last step is committed

@@ -21,8 +21,8 @@ NOW = 1_800_000_000.0
 UID = "0a1b2c3d-0000-4000-8000-000000000001"
 TOKEN = "token-of-the-test"
 STAGES = [
-    {"name": "sft", "type": "Sft", "sft": {}},
-    {"name": "rl", "type": "Rl", "rl": {}},
+    {"name": "sft", "type": "SFT", "sft": {}},
+    {"name": "rl", "type": "RL", "rl": {}},
     {"name": "eval", "type": "Evaluation", "evaluation": {}},
 ]
 SPEC: dict[str, Any] = {
@@ -33,7 +33,7 @@ SPEC: dict[str, Any] = {
     "stages": STAGES,
     "trainer": {"replicas": 2, "gpusPerPod": 0},
     "rollout": {"replicas": 1, "gpusPerPod": 0},
-    "userModel": {"engine": "Vllm", "replicas": 1, "gpusPerPod": 0},
+    "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0},
 }
 ALL_SECRETS = {"s3": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})}
 

@@ -67,16 +67,16 @@ def test_services_are_headless_and_publish_pods_before_they_are_ready(build):
 @pytest.mark.parametrize(
     ("role", "names", "images"),
     [
-        ("coordinator", {"coordinator": "sea_workloads.coordinator"}, "coordinator:1"),
-        ("trainer", {"trainer": "sea_workloads.trainer"}, "trainer:1"),
+        ("coordinator", {"coordinator": "sea_runtime.coordinator"}, "coordinator:1"),
+        ("trainer", {"trainer": "sea_runtime.trainer"}, "trainer:1"),
         (
             "rollout",
-            {"engine": "sea_workloads.rollout.engine", "worker": "sea_workloads.rollout.worker"},
+            {"engine": "sea_runtime.rollout.engine", "worker": "sea_runtime.rollout.worker"},
             "rollout:1",
         ),
         (
             "user",
-            {"engine": "sea_workloads.rollout.engine", "worker": "sea_workloads.rollout.worker"},
+            {"engine": "sea_runtime.rollout.engine", "worker": "sea_runtime.rollout.worker"},
             "rollout:1",
         ),
     ],

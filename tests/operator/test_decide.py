@@ -170,7 +170,7 @@ def test_a_failed_job_begins_anew_when_its_spec_is_edited(make):
 
 def test_stages_appended_to_a_complete_job_run(make):
     done = make.status(make.condition("Complete", "True"), stage="eval")
-    more = make.spec(stages=[*make.raw_spec()["stages"], {"name": "rl-2", "type": "Rl", "rl": {}}])
+    more = make.spec(stages=[*make.raw_spec()["stages"], {"name": "rl-2", "type": "RL", "rl": {}}])
     plan = decide(make.observed(make.job(spec=more, status=done), state=None), make.context())
     assert plan.course.outcome is Outcome.RUNNING
     assert plan.course.stage_index == 3

@@ -23,7 +23,7 @@ def test_a_job(make):
     ("patch", "says"),
     [
         ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
-        ({"stages": [{"name": "rl", "type": "Rl", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
+        ({"stages": [{"name": "rl", "type": "RL", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
         ({"model": None}, "spec.model: Field required"),
         ({"nonsense": 1}, "spec.nonsense: "),
     ],

@@ -12,7 +12,7 @@ from sea_api.v1alpha1.types import HttpUrl, Int, ModelSource, ObjectName, S3Url
 
 class Precision(StrEnum):
     FP32 = "Fp32"
-    BF16 = "Bf16"
+    BF16 = "BF16"
 
 
 class OnBadRow(StrEnum):

@@ -10,7 +10,7 @@ from sea_api.v1alpha1.types import Bool, Int
 
 class Transport(StrEnum):
     AUTO = "Auto"
-    NIXL = "Nixl"
+    NIXL = "NIXL"
     OBJECT_STORE = "ObjectStore"
 
 

@@ -30,7 +30,7 @@ def _has_evaluation_tasks(spec: Any) -> bool:
 
 def _serves_the_user(spec: Any) -> bool:
     trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
-    return spec.user_model.engine == "Vllm" or not trains_user
+    return spec.user_model.engine == "VLLM" or not trains_user
 
 
 def _signature(stages: list[Stage]) -> list[tuple[str, StageType]]:
@@ -55,14 +55,14 @@ UNIQUE_DOMAINS = Rule(
 
 DIALOGUES = Rule(
     cel=f"size(self.data.sft) > 0 || {_MADE_HERE} || self.stages.all(s,"
-    " (!has(s.sft) || size(s.sft.data) > 0) && (!has(s.userSft) || size(s.userSft.data) > 0))",
-    message="a stage of type Sft or UserSft has no dialogues: set its data or spec.data.sft",
+    " (!has(s.sft) || size(s.sft.data) > 0) && (!has(s.userSFT) || size(s.userSFT.data) > 0))",
+    message="a stage of type SFT or UserSFT has no dialogues: set its data or spec.data.sft",
     holds=_has_dialogues,
 )
 
 TASKS = Rule(
-    cel=f"size(self.data.rl) > 0 || {_MADE_HERE} || !self.stages.exists(s, s.type == 'Rl')",
-    message="a stage of type Rl has no tasks: set spec.data.rl",
+    cel=f"size(self.data.rl) > 0 || {_MADE_HERE} || !self.stages.exists(s, s.type == 'RL')",
+    message="a stage of type RL has no tasks: set spec.data.rl",
     holds=_has_tasks,
 )
 
@@ -74,8 +74,8 @@ EVALUATION_TASKS = Rule(
 )
 
 USER_ENGINE = Rule(
-    cel="self.userModel.engine == 'Vllm' || !self.stages.exists(s, s.type == 'UserSft')",
-    message="a stage of type UserSft needs userModel.engine Vllm, the only one that serves what"
+    cel="self.userModel.engine == 'VLLM' || !self.stages.exists(s, s.type == 'UserSFT')",
+    message="a stage of type UserSFT needs userModel.engine VLLM, the only one that serves what"
     " the stage trains: change the engine or remove the stage",
     holds=_serves_the_user,
 )

@@ -26,7 +26,7 @@ from sea_api.v1alpha1.types import (
 
 
 class UserEngine(StrEnum):
-    VLLM = "Vllm"
+    VLLM = "VLLM"
     EXTERNAL = "External"
     SCRIPTED = "Scripted"
 
@@ -168,15 +168,15 @@ class UserModel(ApiModel):
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
-    """`Vllm` serves a model of this job, `External` asks a server of yours, `Scripted` has none."""
+    """`VLLM` serves a model of this job, `External` asks a server of yours, `Scripted` has none."""
     replicas: Replicas = 1
-    """Pods of the `Vllm` engine."""
+    """Pods of the `VLLM` engine."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a `Vllm` pod; 0 generates on the CPU."""
+    """GPUs of a `VLLM` pod; 0 generates on the CPU."""
     parallelism: RolloutParallelism = RolloutParallelism()
     """Layout of the user model over a pod's GPUs."""
     source: ModelSource | None = None
-    """Weights the `Vllm` engine starts from; by default the job's base model."""
+    """Weights the `VLLM` engine starts from; by default the job's base model."""
     url: HttpUrl | None = None
     """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
@@ -188,7 +188,7 @@ class UserModel(ApiModel):
     max_tokens: Int = Field(default=2048, ge=1, le=65536)
     """Longest turn of the user, in tokens."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the `Vllm` pods."""
+    """Image, environment and resources of the `VLLM` pods."""
 
 
 class Coordinator(ApiModel):

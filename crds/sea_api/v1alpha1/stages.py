@@ -12,9 +12,9 @@ from sea_api.v1alpha1.types import Bool, HttpUrl, Int, Number, ObjectName, S3Url
 
 class StageType(StrEnum):
     SYNTHESIS = "Synthesis"
-    USER_SFT = "UserSft"
-    SFT = "Sft"
-    RL = "Rl"
+    USER_SFT = "UserSFT"
+    SFT = "SFT"
+    RL = "RL"
     EVALUATION = "Evaluation"
 
 
@@ -70,8 +70,8 @@ class SynthesisStage(ApiModel):
     """Agents of a model make the data; without it procedural workers do, which need no model."""
 
 
-class SftStage(ApiModel):
-    """Supervised fine-tuning on dialogues, of the agent (`Sft`) or of the user (`UserSft`)."""
+class SFTStage(ApiModel):
+    """Supervised fine-tuning on dialogues, of the agent (`SFT`) or of the user (`UserSFT`)."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -106,7 +106,7 @@ class SftStage(ApiModel):
     """Seed of the order of dialogues."""
 
 
-class RlStage(ApiModel):
+class RLStage(ApiModel):
     """Asynchronous GRPO on verifiable tasks."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
@@ -181,7 +181,7 @@ class EvaluationStage(ApiModel):
 
 _BLOCKS = {
     StageType.SYNTHESIS: ("synthesis", "synthesis"),
-    StageType.USER_SFT: ("userSft", "user_sft"),
+    StageType.USER_SFT: ("userSFT", "user_sft"),
     StageType.SFT: ("sft", "sft"),
     StageType.RL: ("rl", "rl"),
     StageType.EVALUATION: ("evaluation", "evaluation"),
@@ -214,11 +214,11 @@ class Stage(ApiModel):
     """What the stage does, and which block below is set. Immutable."""
     synthesis: SynthesisStage | None = None
     """Settings of a `Synthesis` stage; `{}` takes the defaults."""
-    user_sft: SftStage | None = None
-    """Settings of a `UserSft` stage; `{}` takes the defaults."""
-    sft: SftStage | None = None
-    """Settings of an `Sft` stage; `{}` takes the defaults."""
-    rl: RlStage | None = None
-    """Settings of an `Rl` stage; `{}` takes the defaults."""
+    user_sft: SFTStage | None = None
+    """Settings of a `UserSFT` stage; `{}` takes the defaults."""
+    sft: SFTStage | None = None
+    """Settings of an `SFT` stage; `{}` takes the defaults."""
+    rl: RLStage | None = None
+    """Settings of an `RL` stage; `{}` takes the defaults."""
     evaluation: EvaluationStage | None = None
     """Settings of an `Evaluation` stage; `{}` takes the defaults."""

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-MODEL_STAGES = ("Sft", "Rl")
+MODEL_STAGES = ("SFT", "RL")
 """Stages that train the agent; the last one's export is the job's product."""
 
 

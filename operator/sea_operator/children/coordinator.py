@@ -24,7 +24,7 @@ def template(job: Job, spec: Spec, image: str, token_digest: str) -> Object:
     ]
     main = container(
         "coordinator",
-        "sea_workloads.coordinator",
+        "sea_runtime.coordinator",
         pod.image or image,
         env=env.merged(variables, pod),
         env_from=env.credentials(spec),

@@ -30,7 +30,7 @@ def template(job: Job, spec: Spec, role: Role, image: str, token_digest: str) ->
     }
     engine = container(
         "engine",
-        "sea_workloads.rollout.engine",
+        "sea_runtime.rollout.engine",
         env=env.merged(variables, pod),
         ports={"engine": ENGINE_PORT},
         probes=probes(
@@ -41,7 +41,7 @@ def template(job: Job, spec: Spec, role: Role, image: str, token_digest: str) ->
     )
     worker = container(
         "worker",
-        "sea_workloads.rollout.worker",
+        "sea_runtime.rollout.worker",
         env=env.merged([*variables, *keys], pod),
         ports={"worker": WORKER_PORT},
         probes=probes(WORKER_PORT),

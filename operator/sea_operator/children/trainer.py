@@ -19,7 +19,7 @@ def template(job: Job, spec: Spec, image: str, token_digest: str) -> dict[str, A
     variables = [*env.common(job, spec, Role.TRAINER), *env.trainer(gpus), *cpu]
     main = container(
         "trainer",
-        "sea_workloads.trainer",
+        "sea_runtime.trainer",
         pod.image or image,
         env=env.merged(variables, pod),
         env_from=env.credentials(spec),

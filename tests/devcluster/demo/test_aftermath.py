@@ -20,7 +20,7 @@ ROWS: list[dict[str, Any]] = [{"step": 1, "time": 1.0, "metrics": {"reward": 0.5
 SCORE = {"stage": "eval-rl", "domain": "average", "passHat1": 61.5, "episodes": 256, "tasks": 64}
 JOB = {
     "metadata": {"name": "tiny", "namespace": "sea-demo"},
-    "spec": {"stages": [{"name": "rl", "type": "Rl"}, {"name": "eval-rl", "type": "Evaluation"}]},
+    "spec": {"stages": [{"name": "rl", "type": "RL"}, {"name": "eval-rl", "type": "Evaluation"}]},
     "status": {"runUrl": "s3://runs/tiny", "evaluation": [SCORE]},
 }
 

@@ -10,7 +10,7 @@ def stages(*types: str) -> list[dict[str, str]]:
 
 
 def test_the_model_is_the_last_one_of_the_agent() -> None:
-    found = stages("Sft", "Rl", "UserSft", "Evaluation")
+    found = stages("SFT", "RL", "UserSFT", "Evaluation")
     assert trained_model(RUN, found) == {"trained model": "s3://sea/tiny/tiny-1/stages/s1/export"}
     assert report_page(found) == "evaluation/s3.html"
 

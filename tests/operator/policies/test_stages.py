@@ -31,7 +31,7 @@ def test_without_a_coordinator_the_status_remembers(make):
 
 
 def test_a_job_that_was_complete_goes_on_behind_its_last_stage(make):
-    stages = [*make.raw_spec()["stages"], {"name": "more", "type": "Rl", "rl": {}}]
+    stages = [*make.raw_spec()["stages"], {"name": "more", "type": "RL", "rl": {}}]
     done = make.status(make.condition("Complete", "True"), stage="eval")
     assert walk(make.spec(stages=stages), done, None) == Walk(3)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sea_testing.waiting import HANG_S, wait_for
-from sea_workloads.rollout import engine_args
-from sea_workloads.wire.weights import ModelReply
+from sea_runtime.rollout import engine_args
+from sea_runtime.wire.weights import ModelReply
 
 CONTEXT = 512
 
@@ -42,7 +42,7 @@ class EngineProcess:
         arguments = engine_args.arguments(reply, engine_args.read_config(self.folder), place)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sea_workloads.rollout.server", *arguments],
+                [sys.executable, "-m", "sea_runtime.rollout.server", *arguments],
                 env=engine_args.environment(os.environ | self.variables, place),
                 stdout=log,
                 stderr=subprocess.STDOUT,

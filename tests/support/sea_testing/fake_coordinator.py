@@ -15,9 +15,9 @@ import msgspec
 from aiohttp import web
 
 from sea_testing.waiting import HANG_S
-from sea_workloads.wire.membership import Heartbeat, HeartbeatReply
-from sea_workloads.wire.rollouts import Batch
-from sea_workloads.wire.trainer import (
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
+from sea_runtime.wire.rollouts import Batch
+from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     LedgerSnapshot,
     StageDone,
@@ -25,7 +25,7 @@ from sea_workloads.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_workloads.wire.weights import WeightVersion
+from sea_runtime.wire.weights import WeightVersion
 
 IDLE = TrainerTask(kind=TaskKind.IDLE)
 

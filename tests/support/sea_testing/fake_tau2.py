@@ -5,7 +5,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from sea_workloads.domains import registry
+from sea_env.domains import registry
 
 MESSAGE = """
 from pydantic import BaseModel

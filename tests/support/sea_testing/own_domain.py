@@ -4,7 +4,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from sea_workloads.domains import registry
+from sea_env.domains import registry
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "domain_library.py"
 WORKSHOP = EXAMPLE.with_name("domain_library_workshop.py")

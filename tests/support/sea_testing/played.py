@@ -14,12 +14,12 @@ from typing import Any
 
 from aiohttp import web
 
-from sea_workloads.synthesis.agents import checkers, function_worker, planner, task_worker
-from sea_workloads.synthesis.agents.asking import parse
-from sea_workloads.synthesis.plan import Plan, Style, ToolMode
-from sea_workloads.synthesis.procedural.workshops import open_workshop
-from sea_workloads.synthesis.worlds import World
-from sea_workloads.tokens.messages import calls_of
+from sea_data.synthesis.agents import checkers, function_worker, planner, task_worker
+from sea_data.synthesis.agents.asking import parse
+from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.procedural.workshops import open_workshop
+from sea_data.synthesis.worlds import World
+from sea_env.tokens.messages import calls_of
 
 FUNCTION = """\
 def verify(episode):

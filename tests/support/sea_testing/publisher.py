@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_testing.waiting import HANG_S
-from sea_workloads.wire.weights import WeightVersion
+from sea_runtime.wire.weights import WeightVersion
 
 _PROGRAM = Path(__file__).parent / "publisher_program.py"
 

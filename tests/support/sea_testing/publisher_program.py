@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
-from sea_workloads.transport import manifest
-from sea_workloads.transport.nixl_link import NixlSource
-from sea_workloads.wire.weights import Shard, WeightVersion
+from sea_runtime.transport import manifest
+from sea_runtime.transport.nixl_link import NixlSource
+from sea_runtime.wire.weights import Shard, WeightVersion
 
 Tensors = dict[str, torch.Tensor]
 

@@ -45,7 +45,7 @@ class Ranks:
         }
         with self.logs[rank].open("wb") as log:
             return subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", "sea_workloads.trainer.process"],
+                [sys.executable, "-W", "ignore", "-m", "sea_runtime.trainer.process"],
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sea_workloads.domains import registry
+from sea_env.domains import registry
 
 AIRLINE = registry.get("airline")
 DAY, NEXT, LATER = "2024-05-20", "2024-05-21", "2024-05-31"

@@ -3,9 +3,9 @@
 import json
 from typing import Any
 
-from sea_workloads.domains import initial, registry
-from sea_workloads.domains.base import Environment
-from sea_workloads.domains.database import Database
+from sea_env.domains import initial, registry
+from sea_env.domains.base import Environment
+from sea_env.domains.database import Database
 
 TELECOM = registry.get("telecom")
 JANE = {"customer_id": "C1"}

@@ -15,15 +15,15 @@ from aiohttp.test_utils import TestServer
 
 from sea_testing.played import PlayedModel
 from sea_testing.waiting import HANG_S
-from sea_workloads.chat.endpoint import Address, ChatEndpoint
-from sea_workloads.synthesis import output
-from sea_workloads.synthesis.agents.crew import ModelCrew
-from sea_workloads.synthesis.engine import Engine
-from sea_workloads.synthesis.journal import Journal
-from sea_workloads.synthesis.settings import Settings
-from sea_workloads.synthesis.state import State
-from sea_workloads.synthesis.worlds import World
-from sea_workloads.verify.sandbox.pool import FunctionSandbox
+from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_data.synthesis import output
+from sea_data.synthesis.agents.crew import ModelCrew
+from sea_data.synthesis.engine import Engine
+from sea_data.synthesis.journal import Journal
+from sea_data.synthesis.settings import Settings
+from sea_data.synthesis.state import State
+from sea_data.synthesis.worlds import World
+from sea_env.verify.sandbox.pool import FunctionSandbox
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

@@ -1,4 +1,4 @@
-"""Jobs around a real coordinator, for the tests of `tests/workloads/coordinator`.
+"""Jobs around a real coordinator, for the tests of `tests/runtime/coordinator`.
 
 Everything but the coordinator is simulated, over real HTTP with the product's own clients:
 `job.py` is the job (`files.py` its data, `process.py` the coordinator, `calls.py` what is asked

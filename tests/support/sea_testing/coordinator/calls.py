@@ -6,7 +6,7 @@ from sea_api.wire.desired import Desired
 from sea_api.wire.state import CoordinatorState
 from sea_testing.coordinator.process import TOKEN
 from sea_testing.waiting import HANG_S, wait_for
-from sea_workloads.client.sync import CoordinatorClient
+from sea_runtime.client.sync import CoordinatorClient
 
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}
 _ANSWER_S = 60.0

@@ -6,8 +6,8 @@ import uuid
 
 from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pod import Pod
-from sea_workloads.client.errors import CoordinatorError
-from sea_workloads.wire.rollouts import EpisodeResult, Lease, LeaseRequest, Trajectory
+from sea_runtime.client.errors import CoordinatorError
+from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest, Trajectory
 
 
 class Engine(Pod):

@@ -8,7 +8,7 @@ from typing import Any
 from sea_devcluster.s3 import S3Server
 from sea_testing.coordinator.rows import SHOP_DATABASE, dialogue, task_row
 from sea_testing.waiting import HANG_S
-from sea_workloads.store.s3 import ObjectStore
+from sea_runtime.store.s3 import ObjectStore
 
 
 class JobFiles:

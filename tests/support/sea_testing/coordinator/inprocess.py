@@ -6,16 +6,16 @@ from typing import Any
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
-from sea_workloads.coordinator import adopt, restore
-from sea_workloads.coordinator.core import Coordinator
-from sea_workloads.coordinator.data.check import CheckedData
-from sea_workloads.coordinator.data.rows import TaskRow
-from sea_workloads.coordinator.ledger import documents, stages
-from sea_workloads.coordinator.ledger.database import Database
-from sea_workloads.coordinator.settings import Settings
-from sea_workloads.wire.membership import Heartbeat, PodState
-from sea_workloads.wire.rollouts import EpisodeResult, Lease, Trajectory
-from sea_workloads.wire.weights import Shard, WeightVersion
+from sea_runtime.coordinator import adopt, restore
+from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.coordinator.data.check import CheckedData
+from sea_runtime.coordinator.data.rows import TaskRow
+from sea_runtime.coordinator.ledger import documents, stages
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.settings import Settings
+from sea_runtime.wire.membership import Heartbeat, PodState
+from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
+from sea_runtime.wire.weights import Shard, WeightVersion
 
 FILE = "s3://bucket/rl.jsonl"
 UID = "0123456789abcdef"
@@ -37,7 +37,7 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
             "data": {"rl": [FILE], "sft": ["s3://bucket/sft.jsonl"]},
             "domains": ["shop"],
             "trainer": {"replicas": 2, "gpusPerPod": 0},
-            "stages": stages_ or [{"name": "rl", "type": "Rl", "rl": block}],
+            "stages": stages_ or [{"name": "rl", "type": "RL", "rl": block}],
         }
     )
 

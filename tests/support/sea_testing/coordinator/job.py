@@ -35,7 +35,7 @@ class Job(JobFiles, CoordinatorProcess, Calls):
                 "stages": stages or full_program(self.root),
                 "trainer": {"replicas": 2, "gpusPerPod": 0},
                 "rollout": {"replicas": 1, "gpusPerPod": 0},
-                "userModel": {"engine": "Vllm", "gpusPerPod": 0},
+                "userModel": {"engine": "VLLM", "gpusPerPod": 0},
                 "checkpoint": {"everySteps": 2},
                 **changes,
             }

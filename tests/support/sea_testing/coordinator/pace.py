@@ -18,7 +18,7 @@ def over(made):
     except FileNotFoundError:
         return False
 def hold():
-    from sea_workloads.synthesis.procedural.shop import ShopWorkshop
+    from sea_data.synthesis.procedural.shop import ShopWorkshop
     propose, made = ShopWorkshop.propose, [0]
     def held(self, plan, rng):
         made[0] += 1
@@ -26,7 +26,7 @@ def hold():
             time.sleep(0.02)
         return propose(self, plan, rng)
     ShopWorkshop.propose = held
-if any(one.startswith("sea_workloads.synthesis") for one in sys.orig_argv):
+if any(one.startswith("sea_runtime.coordinator.synthesis_process") for one in sys.orig_argv):
     hold()
 """
 

@@ -4,8 +4,8 @@ import threading
 import uuid
 
 from sea_testing.coordinator.job import Job
-from sea_workloads.client.errors import CoordinatorError
-from sea_workloads.wire.membership import Heartbeat, HeartbeatReply, PodState
+from sea_runtime.client.errors import CoordinatorError
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
 
 class Pod(threading.Thread):

@@ -45,7 +45,7 @@ class CoordinatorProcess:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "sea_workloads.coordinator"],
+                [sys.executable, "-m", "sea_runtime.coordinator"],
                 env=environment,
                 stdout=log,
                 stderr=log,

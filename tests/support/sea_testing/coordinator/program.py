@@ -4,7 +4,7 @@ from typing import Any
 
 
 def full_program(root: str, rl: dict[str, Any] | None = None) -> list[dict[str, Any]]:
-    """UserSft, Sft, Evaluation, Rl, Evaluation on the data below `root`; `rl` changes the Rl."""
+    """UserSFT, SFT, Evaluation, RL, Evaluation on the data below `root`; `rl` changes the RL."""
     block = {
         "steps": 5,
         "promptsPerStep": 3,
@@ -15,14 +15,14 @@ def full_program(root: str, rl: dict[str, Any] | None = None) -> list[dict[str, 
     }
     evaluation = {"tasks": [f"{root}/eval.jsonl"], "trials": 4}
     return [
-        {"name": "user-sft", "type": "UserSft", "userSft": {"batchSize": 4}},
-        {"name": "sft", "type": "Sft", "sft": {"batchSize": 4}},
+        {"name": "user-sft", "type": "UserSFT", "userSFT": {"batchSize": 4}},
+        {"name": "sft", "type": "SFT", "sft": {"batchSize": 4}},
         {"name": "eval-sft", "type": "Evaluation", "evaluation": evaluation},
-        {"name": "rl", "type": "Rl", "rl": block},
+        {"name": "rl", "type": "RL", "rl": block},
         {"name": "eval-rl", "type": "Evaluation", "evaluation": evaluation},
     ]
 
 
 def only_rl(root: str, **rl: Any) -> list[dict[str, Any]]:
-    """Its Rl stage alone."""
+    """Its RL stage alone."""
     return [full_program(root, rl)[3]]

@@ -5,10 +5,10 @@ import json
 import time
 
 from sea_testing.coordinator.job import Job
-from sea_workloads.client.sync import CoordinatorClient
-from sea_workloads.store import urls
-from sea_workloads.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TrainerTask
-from sea_workloads.wire.weights import Shard, WeightVersion
+from sea_runtime.client.sync import CoordinatorClient
+from sea_data.object_store import urls
+from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TrainerTask
+from sea_runtime.wire.weights import Shard, WeightVersion
 
 
 class Reports:

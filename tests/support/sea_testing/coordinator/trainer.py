@@ -8,10 +8,10 @@ from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pod import Pod
 from sea_testing.coordinator.reports import Reports
 from sea_testing.waiting import wait_for
-from sea_workloads.client.errors import StaleGenerationError
-from sea_workloads.wire.membership import PodState
-from sea_workloads.wire.rollouts import Batch
-from sea_workloads.wire.trainer import TaskKind, TrainerTask
+from sea_runtime.client.errors import StaleGenerationError
+from sea_runtime.wire.membership import PodState
+from sea_runtime.wire.rollouts import Batch
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
 
 class Trainer(Pod):

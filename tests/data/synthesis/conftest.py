@@ -1,0 +1,95 @@
+"""Worlds and runs that several tests look at; made once."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
+from sea_testing.team import Team, served
+from sea_env.domains import registry
+from sea_env.domains.worlds import Size
+from sea_data.synthesis import output, worlds
+from sea_data.synthesis.crew import Crew
+from sea_data.synthesis.engine import Engine
+from sea_data.synthesis.journal import Journal
+from sea_data.synthesis.procedural.crew import ProceduralCrew
+from sea_data.synthesis.settings import Settings
+from sea_data.synthesis.state import State
+from sea_data.synthesis.worlds import World
+from sea_env.verify.sandbox.pool import FunctionSandbox
+
+Run = Callable[..., State]
+
+
+@pytest.fixture(scope="session")
+def world() -> Callable[[str], list[World]]:
+    """The small worlds of a domain."""
+    known: dict[str, list[World]] = {}
+
+    def get(name: str) -> list[World]:
+        if name not in known:
+            known[name] = worlds.made(registry.get(name), 2, Size.SMALL, 0)
+        return known[name]
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def run() -> Run:
+    """`run(folder, settings, worlds, crew=None)`: one run to its end, data set written."""
+
+    def go(folder: Path, settings: Settings, found: list[World], crew: Crew | None = None) -> State:
+        journal = Journal(folder)
+        try:
+            engine = Engine(
+                settings,
+                crew or ProceduralCrew(found, settings.seed),
+                journal,
+                clock=time.monotonic,
+            )
+            state = asyncio.run(engine.run())
+            output.write(folder, journal, found, state)
+        finally:
+            journal.close()
+        return state
+
+    return go
+
+
+@pytest.fixture
+async def sandbox() -> AsyncIterator[FunctionSandbox]:
+    sandbox = FunctionSandbox(processes=2)
+    yield sandbox
+    await sandbox.close()
+
+
+@pytest.fixture(params=[RETAIL, TELECOM], ids=lambda play: play.domain)
+async def team(
+    request: pytest.FixtureRequest,
+    world: Callable[[str], list[World]],
+    sandbox: FunctionSandbox,
+) -> AsyncIterator[Team]:
+    """A played model's crew, once in each of two domains."""
+    play: Play = request.param
+    async with _team(play, world(play.domain)[0], sandbox) as team:
+        yield team
+
+
+@pytest.fixture
+async def retail(
+    world: Callable[[str], list[World]], sandbox: FunctionSandbox
+) -> AsyncIterator[Team]:
+    """The same in one domain."""
+    async with _team(RETAIL, world("retail")[0], sandbox) as team:
+        yield team
+
+
+@asynccontextmanager
+async def _team(play: Play, world: World, sandbox: FunctionSandbox) -> AsyncIterator[Team]:
+    model = PlayedModel(world, play, PLANS)
+    async with served(model.handle) as url:
+        yield Team(model, url, world, sandbox)

@@ -1,0 +1,66 @@
+"""Tools of every domain are those that tau2-bench publishes, name by name and type by type."""
+
+from typing import Any
+
+import pytest
+
+from sea_testing.tau2 import needs_schemas, schemas
+from sea_env.domains import registry
+from sea_env.domains.base import Kind, Tool
+
+OUR_OWN = {"shop"}
+"""Domains that tau2-bench doesn't have."""
+
+pytestmark = needs_schemas
+
+
+def published(domain: str) -> dict[str, Any]:
+    found: dict[str, Any] = schemas()[domain]
+    return found
+
+
+def shown(tool: Tool) -> dict[str, Any]:
+    return {"name": tool.name, "parameters": tool.parameters}
+
+
+def names() -> list[str]:
+    return [name for name in registry.names() if name not in OUR_OWN]
+
+
+@pytest.mark.parametrize("side", ["agent_tools", "user_tools"])
+@pytest.mark.parametrize("name", names())
+def test_tools_have_the_published_names_and_parameters(name: str, side: str) -> None:
+    domain = registry.get(name)
+    tools = domain.user_tools if side == "user_tools" else domain.tools
+    wanted = published(name)[side] or []
+    assert [tool.name for tool in tools] == [tool["name"] for tool in wanted]
+    for tool, expected in zip(tools, wanted, strict=True):
+        assert shown(tool) == expected
+
+
+@pytest.mark.parametrize("name", names())
+def test_tools_read_and_write_as_published(name: str) -> None:
+    kinds = {
+        tool.name: {"type": str(tool.kind), "mutates_state": tool.kind is Kind.WRITE}
+        for tool in registry.get(name).tools
+    }
+    assert kinds == published(name)["tool_kinds"]
+
+
+@pytest.mark.parametrize("name", names())
+def test_what_users_do_writes_and_what_they_look_at_does_not(name: str) -> None:
+    """The published file tells no kinds of user tools; their names do."""
+    looks = ("check_", "can_", "run_")
+    for tool in registry.get(name).user_tools:
+        assert tool.kind is (Kind.READ if tool.name.startswith(looks) else Kind.WRITE), tool.name
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_tool_says_what_it_is_for(name: str) -> None:
+    domain = registry.get(name)
+    for tool in (*domain.tools, *domain.user_tools):
+        assert len(tool.description) > 10, tool.name
+
+
+def test_every_published_domain_is_there() -> None:
+    assert set(schemas()) <= set(registry.names())

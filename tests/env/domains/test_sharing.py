@@ -1,0 +1,152 @@
+"""Episodes share one database: an open one holds nothing, a working one what it changed.
+
+Structure only, no clock: how fast that makes an environment is measured by `make bench-env`.
+"""
+
+import io
+import json
+import runpy
+import sys
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_env.domains import registry, worlds
+from sea_env.domains.database import Database
+from sea_env.domains.environment import ToolEnvironment
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+DOMAINS = ("airline", "retail", "telecom")
+LIMIT = 64 * 1024
+Calls = list[tuple[str, dict[str, Any], str]]
+
+
+@pytest.fixture(scope="module")
+def databases() -> dict[str, Database]:
+    return {name: worlds.database(name, worlds.make(name, "small", 5)) for name in DOMAINS}
+
+
+@pytest.fixture(scope="module")
+def customers() -> dict[str, Callable[[Database], Any]]:
+    """The benchmark's own calls: every one of them succeeds on a fresh episode."""
+    found: dict[str, Callable[[Database], Any]] = runpy.run_path(str(BENCHMARKS / "env_calls.py"))[
+        "CUSTOMERS"
+    ]
+    return found
+
+
+def opened(name: str, database: Database) -> Any:
+    environment = registry.get(name).open(database)
+    assert isinstance(environment, ToolEnvironment)
+    return environment
+
+
+def run(environment: Any, calls: Calls) -> None:
+    for name, arguments, requestor in calls:
+        result = environment.call(name, arguments, requestor)
+        assert not result.error, (name, arguments, result.content)
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_an_idle_episode_holds_nothing_of_its_own(
+    name: str, databases: dict[str, Database]
+) -> None:
+    environment = opened(name, databases[name])
+    for side, base in sides(environment, databases[name]):
+        assert side._own == {}
+        assert side._base is base
+    assert environment._state.memo is databases[name].memo
+    assert environment.changes("assistant") == environment.changes("user") == []
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_reading_copies_nothing(
+    name: str, databases: dict[str, Database], customers: dict[str, Callable[[Database], Any]]
+) -> None:
+    environment = opened(name, databases[name])
+    for customer in customers[name](databases[name]):
+        run(environment, customer.reads)
+    assert [side._own for side, _ in sides(environment, databases[name])] == [{}, {}]
+
+
+def sides(environment: Any, database: Database) -> list[tuple[Any, Any]]:
+    """Both sides' overlays with the tables that they should lie over."""
+    state = environment._state
+    return [(state.agent, database.agent), (state.user, database.user)]
+
+
+def text(database: Database) -> str:
+    return json.dumps([database.agent, database.user])
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_writing_copies_the_written_records_alone(
+    name: str, databases: dict[str, Database], customers: dict[str, Callable[[Database], Any]]
+) -> None:
+    database = databases[name]
+    before = text(database)
+    customer = next(iter(customers[name](database)))
+    environment, other = opened(name, database), opened(name, database)
+    run(environment, customer.writes[:1])
+    written = 0
+    for (side, base), (fresh, _) in zip(
+        sides(environment, database), sides(other, database), strict=True
+    ):
+        for table, records in base.items():
+            for key, record in records.items():
+                written += side.owns(table, key)
+                assert (side.value(table, key) is record) != side.owns(table, key)
+                assert fresh.value(table, key) is record
+    assert 1 <= written <= 4, "airplane mode switches four things of a phone"
+    assert text(database) == before
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_all_writes_of_all_customers_leave_the_base_alone(
+    name: str, databases: dict[str, Database], customers: dict[str, Callable[[Database], Any]]
+) -> None:
+    before = text(databases[name])
+    for customer in customers[name](databases[name]):
+        environment = opened(name, databases[name])
+        run(environment, customer.writes)
+        assert environment.changes("assistant") or environment.changes("user")
+    assert text(databases[name]) == before
+
+
+@pytest.mark.parametrize("name", DOMAINS)
+def test_a_thousand_idle_episodes_fit(name: str, databases: dict[str, Database]) -> None:
+    domain = registry.get(name)
+    tracemalloc.start()
+    try:
+        before = tracemalloc.get_traced_memory()[0]
+        kept = [domain.open(databases[name]) for _ in range(1000)]
+        grown = tracemalloc.get_traced_memory()[0] - before
+    finally:
+        tracemalloc.stop()
+    assert grown / len(kept) < LIMIT
+
+
+def test_the_benchmark_ends_with_one_json_object(
+    monkeypatch: pytest.MonkeyPatch, databases: dict[str, Database]
+) -> None:
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    monkeypatch.setattr(sys, "argv", ["env.py"])
+    monkeypatch.setattr(sys, "stdout", out := io.StringIO())
+    made = runpy.run_path(str(BENCHMARKS / "env.py"), run_name="benchmark")
+    names = made["main"].__globals__
+    names.update(EPISODES=20, ROUNDS=1, RESETS=20)
+    names["_database"] = lambda domain, _: ("small", databases[domain.name])
+    names["CUSTOMERS"] = {name: names["CUSTOMERS"][name] for name in DOMAINS}
+    made["main"]()
+    *rows, last = out.getvalue().splitlines()
+    assert len(rows) == 2 + len(DOMAINS)
+    assert set(json.loads(last)) == {
+        "read_calls_per_s",
+        "write_calls_per_s",
+        "resets_per_s",
+        "bytes_per_idle_episode",
+    }
+    assert all(isinstance(value, int) and value > 0 for value in json.loads(last).values())

@@ -1,0 +1,228 @@
+"""Our own worlds: seeded, laid out like the published ones, consistent, servable by the tools."""
+
+import hashlib
+import itertools
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_testing.tau2 import needs_schemas, schemas
+from sea_testing.waiting import HANG_S
+from sea_cli import main
+from sea_data.formats import tau2
+from sea_env.domains import registry, worlds
+from sea_env.domains.airline.allowance import paid_bags
+from sea_env.domains.worlds import NoWorldError, Size, World
+
+OURS = ("airline", "mock", "retail", "shop", "telecom")
+USERS = {Size.SMALL: 20, Size.MEDIUM: 500}
+
+
+@pytest.fixture(scope="module")
+def made() -> dict[tuple[str, Size], World]:
+    return {(domain, size): worlds.make(domain, size, 3) for domain in OURS for size in USERS}
+
+
+@pytest.mark.parametrize("domain", OURS)
+def test_the_same_seed_is_the_same_world(made: dict[tuple[str, Size], World], domain: str) -> None:
+    world = made[domain, Size.SMALL]
+    assert worlds.files(worlds.make(domain, "small", 3)) == worlds.files(world)
+    assert worlds.make(domain, "small", 4).agent != world.agent
+
+
+@pytest.mark.parametrize("domain", ["airline", "retail"])
+def test_sizes_and_their_users(made: dict[tuple[str, Size], World], domain: str) -> None:
+    for size, users in USERS.items():
+        assert len(made[domain, size].agent["users"]) == users
+    assert made[domain, Size.SMALL].policy == made[domain, Size.MEDIUM].policy
+
+
+@pytest.mark.parametrize("domain", OURS)
+def test_the_three_sizes_are_those_of_the_page(domain: str) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith(f"| {domain} | "))
+    cells = row.strip("| ").split(" | ")[1:]
+    for size, cell in zip(Size, cells, strict=True):
+        world = worlds.make(domain, size, 5)
+        for told in cell.split(", "):
+            count, table = told.split()
+            assert len(world.agent[table]) == int(count.replace(",", "")), (size, told)
+
+
+@pytest.mark.parametrize("domain", OURS)
+@pytest.mark.parametrize("size", USERS)
+def test_the_domains_reader_takes_it_as_it_is(
+    made: dict[tuple[str, Size], World], domain: str, size: Size
+) -> None:
+    database = worlds.database(domain, made[domain, size])
+    for table, records in made[domain, size].agent.items():
+        assert list(database.agent[table]) == list(records)
+
+
+@needs_schemas
+@pytest.mark.parametrize("domain", ["airline", "retail"])
+def test_it_has_the_published_layout(made: dict[tuple[str, Size], World], domain: str) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schema = schemas()[domain]["agent_db_schema"]
+    validator = jsonschema.Draft202012Validator(schema)
+    tables = made[domain, Size.SMALL].agent
+    assert [error.message for error in validator.iter_errors(tables)] == []
+
+
+def test_the_policy_names_every_airline_tool_that_needs_a_rule(
+    made: dict[tuple[str, Size], World],
+) -> None:
+    policy = made["airline", Size.SMALL].policy
+    for word in ("transfer_to_human_agents", "update_reservation_flights", "calculate"):
+        assert f"`{word}`" in policy
+
+
+def reservations(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    tables: Any = world.agent
+    for one in tables["reservations"].values():
+        yield one, tables["users"][one["user_id"]]
+
+
+def test_airline_reservations_add_up(made: dict[tuple[str, Size], World]) -> None:
+    for one, user in reservations(made["airline", Size.MEDIUM]):
+        assert one["reservation_id"] in user["reservations"]
+        people, bags = len(one["passengers"]), one["total_baggages"]
+        paid = paid_bags(user["membership"], one["cabin"], people, bags)
+        assert one["nonfree_baggages"] == paid
+        price = sum(f["price"] for f in one["flights"]) * people + 50 * paid
+        price += 30 * people * (one["insurance"] == "yes")
+        amounts = [p["amount"] for p in one["payment_history"]]
+        assert amounts == ([price, -price] if one["status"] == "cancelled" else [price])
+        assert {p["payment_id"] for p in one["payment_history"]} <= set(user["payment_methods"])
+
+
+def test_airline_trips_are_connected(made: dict[tuple[str, Size], World]) -> None:
+    world = made["airline", Size.MEDIUM]
+    for one, _ in reservations(world):
+        flights = one["flights"]
+        for first, second in itertools.pairwise(flights):
+            assert first["destination"] == second["origin"]
+            assert first["date"] <= second["date"]
+        ends = one["destination"] if one["flight_type"] == "one_way" else one["origin"]
+        assert (flights[0]["origin"], flights[-1]["destination"]) == (one["origin"], ends)
+        assert one["origin"] != one["destination"]
+        assert one["created_at"] < flights[0]["date"] + "T24"
+        for flight in flights:
+            assert flight["date"] in world.agent["flights"][flight["flight_number"]]["dates"]
+
+
+def test_retail_orders_add_up(made: dict[tuple[str, Size], World]) -> None:
+    tables: Any = made["retail", Size.MEDIUM].agent
+    for order in tables["orders"].values():
+        user = tables["users"][order["user_id"]]
+        assert order["order_id"] in user["orders"]
+        assert order["payment_history"][0]["payment_method_id"] in user["payment_methods"]
+        total = round(sum(item["price"] for item in order["items"]), 2)
+        assert order["payment_history"][0]["amount"] == total
+        for item in order["items"]:
+            variants = tables["products"][item["product_id"]]["variants"]
+            assert variants[item["item_id"]]["price"] == item["price"]
+
+
+def test_every_case_of_the_rules_occurs(made: dict[tuple[str, Size], World]) -> None:
+    airline: Any = made["airline", Size.MEDIUM].agent
+    statuses = {d["status"] for f in airline["flights"].values() for d in f["dates"].values()}
+    assert len(statuses) == 6
+    found = list(airline["reservations"].values())
+    assert {r["cabin"] for r in found} == {"business", "economy", "basic_economy"}
+    assert sum(r["created_at"] > "2024-05-14T15:00:00" for r in found) > 20
+    segments = [f for r in found for f in r["flights"]]
+    flown = [airline["flights"][f["flight_number"]]["dates"][f["date"]] for f in segments]
+    assert min(Counter(entry["status"] for entry in flown).values()) > 10
+    retail: Any = made["retail", Size.MEDIUM].agent
+    assert len({o["status"] for o in retail["orders"].values()}) == 4
+
+
+def test_tools_serve_an_airline_world(made: dict[tuple[str, Size], World]) -> None:
+    domain = registry.get("airline")
+    world = domain.open(worlds.database("airline", made["airline", Size.SMALL]))
+    flights = made["airline", Size.SMALL].agent["flights"].values()
+    way = {"origin": "DEN", "date": "2024-05-20"}
+    ends = sorted({f["destination"] for f in flights} - {"DEN"})
+    connections = [
+        json.loads(world.call("search_onestop_flight", {**way, "destination": end}).content)
+        for end in ends
+    ]
+    assert sum(map(len, connections)) > 5
+    direct = [
+        json.loads(world.call("search_direct_flight", {**way, "destination": end}).content)
+        for end in ends
+    ]
+    assert sum(map(len, direct)) > 3
+
+
+@pytest.mark.parametrize("domain", OURS)
+def test_the_command_writes_a_folder_that_loads(
+    tmp_path: Path, domain: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / domain
+    arguments = ["--domain", domain, "--size", "small", "--seed", "3", "--out", str(out)]
+    assert main(["data", "world", *arguments]) == 0
+    assert "small, seed 3: " in capsys.readouterr().out
+    assert tau2.database(out, registry.get(domain)).agent
+    assert len(tau2.policy(out)) > 100
+    users = {"user_db.json"} if registry.get(domain).user_tools else set()
+    assert {path.name for path in out.iterdir()} == {"db.json", "policy.md"} | users
+
+
+@pytest.mark.component
+def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> None:
+    """Another process, whose sets have another order, makes the same world."""
+    code = (
+        "import hashlib, sys; from sea_env.domains import worlds\n"
+        "for name in sys.argv[1:]:\n"
+        "    text = repr(worlds.make(name, 'small', 3))\n"
+        "    print(hashlib.sha256(text.encode()).hexdigest())"
+    )
+    environment = {**os.environ, "PYTHONHASHSEED": "77"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, *OURS],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+        check=True,
+    )
+    here = [repr(made[name, Size.SMALL]).encode() for name in OURS]
+    assert done.stdout.split() == [hashlib.sha256(text).hexdigest() for text in here]
+
+
+def test_tasks_on_a_world_replay_by_the_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: dict[tuple[str, Size], World]
+) -> None:
+    for name, text in worlds.files(made["airline", Size.SMALL]).items():
+        (tmp_path / name).write_text(text)
+    tables: Any = made["airline", Size.SMALL].agent
+    code, found = next(iter(tables["reservations"].items()))
+    actions = [
+        {"name": "get_user_details", "arguments": {"user_id": found["user_id"]}},
+        {"name": "cancel_reservation", "arguments": {"reservation_id": code}},
+        {"name": "cancel_reservation", "arguments": {"reservation_id": "NONE00"}},
+    ]
+    task = {"id": "airline_1", "evaluation_criteria": {"actions": actions}}
+    (tmp_path / "tasks.json").write_text(json.dumps([task]))
+    arguments = ["--domain", "airline", "--data", str(tmp_path), "--json"]
+    assert main(["data", "replay", *arguments]) == 0
+    (outcome,) = json.loads(capsys.readouterr().out)
+    assert [call["error"] for call in outcome["gold_calls"]] == [False, False, True]
+    assert f"/reservations/{code}/status" in [c["path"] for c in outcome["agent_db_changes"]]
+
+
+def test_a_domain_without_a_world_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "get", lambda _: json.JSONDecoder())
+    with pytest.raises(
+        NoWorldError, match=r"The domain mars ships no world: give .*, or write make"
+    ):
+        worlds.make("mars", Size.SMALL, 0)

@@ -1,0 +1,194 @@
+"""One renderer for all Qwen families: exact prefixes where the stock template breaks them."""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_env.tokens import chat_template, tool_prompt
+from sea_env.tokens.errors import UnsuitableTokenizerError
+from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import CallFormat, Style, Thinking
+
+FAMILIES = ("hybrid", "instruct", "thinking", "coder")
+Dialogue = list[dict[str, Any]]
+MakeFolder = Callable[..., Path]
+
+
+@pytest.mark.parametrize(
+    ("family", "style"),
+    [
+        ("hybrid", Style(CallFormat.HERMES, Thinking.OWN)),
+        ("instruct", Style(CallFormat.HERMES, Thinking.NONE)),
+        ("thinking", Style(CallFormat.HERMES, Thinking.PROMPTED)),
+        ("coder", Style(CallFormat.QWEN3_XML, Thinking.NONE)),
+    ],
+)
+def test_the_style_is_read_off_the_template(
+    model_folder: MakeFolder, family: str, style: Style
+) -> None:
+    assert Renderer.load(model_folder(family)).style == style
+
+
+def test_qwen25_by_its_config_and_any_form_by_the_jobs_field(model_folder: MakeFolder) -> None:
+    assert Renderer.load(model_folder("instruct", None, "qwen2")).style.calls is CallFormat.QWEN25
+    forced = Renderer.load(model_folder("instruct"), CallFormat.QWEN3_XML)
+    assert forced.style.calls is CallFormat.QWEN3_XML
+
+
+def test_a_template_in_a_file_of_its_own(model_folder: MakeFolder) -> None:
+    folder = model_folder("instruct")
+    coder = chat_template.load(model_folder("coder"))
+    assert coder is not None
+    source = chat_template.read_json(model_folder("coder") / "tokenizer_config.json")
+    (folder / "chat_template.jinja").write_text(source["chat_template"])
+    assert Renderer.load(folder).style.calls is CallFormat.QWEN3_XML
+
+
+@pytest.mark.parametrize("source", ["{% if %}", "{{ raise_exception('no') }}", "{{ 1 / 0 }}"])
+def test_a_broken_template_is_a_sentence(model_folder: MakeFolder, source: str) -> None:
+    with pytest.raises(UnsuitableTokenizerError, match=r"chat template .* comes with the model"):
+        Renderer.load(model_folder("hybrid", source))
+
+
+def test_without_a_template_the_tokens_decide(model_folder: MakeFolder) -> None:
+    folder = model_folder("hybrid")
+    (folder / "tokenizer_config.json").unlink()
+    assert Renderer.load(folder).style == Style(CallFormat.HERMES, Thinking.OWN)
+
+
+def prompts(renderer: Renderer, messages: Dialogue, tools: Any) -> list[tuple[list[int], int]]:
+    """(prompt, index of the answer) of every agent turn, as an episode grows them."""
+    ids = renderer.opening("Be kind.", messages[:1], tools)
+    found = []
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant":
+            found.append((list(ids), index))
+            ids += renderer.agent_turn(message)
+            ids += appended(renderer, messages[index + 1 :])
+    return found
+
+
+def appended(renderer: Renderer, following: Dialogue) -> list[int]:
+    if not following:
+        return []
+    if following[0]["role"] == "user":
+        return renderer.user_message(following[0]["content"])
+    results = []
+    for message in following:
+        if message["role"] != "tool":
+            break
+        results.append(message["content"])
+    return renderer.tool_results(results)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_prompt_begins_with_the_exact_tokens_of_the_one_before(
+    model_folder: MakeFolder, dialogues: Sequence[Dialogue], tools: Any, family: str
+) -> None:
+    renderer = Renderer.load(model_folder(family))
+    for messages in dialogues:
+        grown = prompts(renderer, messages, tools)
+        whole = [{"role": "system", "content": tool_prompt.write("Be kind.", tools)}, *messages]
+        trained = renderer.dialogue(whole)[0]
+        for (prompt, index), (following, _) in pairwise(grown):
+            assert following[: len(prompt)] == prompt
+            answer = renderer.agent_turn(messages[index])
+            assert following[len(prompt) : len(prompt) + len(answer)] == answer
+            assert trained[: len(following)] == following
+
+
+def test_the_stock_template_breaks_the_prefix_of_thinking_models(
+    model_folder: MakeFolder,
+    dialogues: Sequence[Dialogue],
+    openai: Callable[[Dialogue], Dialogue],
+) -> None:
+    template = chat_template.load(model_folder("hybrid"))
+    assert template is not None
+    broken = 0
+    for messages in map(openai, dialogues):
+        cuts = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+        texts = [template.render(messages[:cut], prompt=True) for cut in cuts]
+        broken += any(
+            not after.startswith(before + "<think>\n" + messages[cut]["reasoning_content"])
+            for (before, after), cut in zip(pairwise(texts), cuts, strict=False)
+        )
+    assert broken == 100
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_first_exchange_reads_as_the_familys_own_template_writes_it(
+    model_folder: MakeFolder,
+    dialogues: Sequence[Dialogue],
+    openai: Callable[[Dialogue], Dialogue],
+    tools: Any,
+    family: str,
+) -> None:
+    """Before a second question nothing is stripped, so text and tokens must agree."""
+    folder = model_folder(family)
+    renderer, template = Renderer.load(folder), chat_template.load(folder)
+    assert template is not None
+    for messages in dialogues:
+        second = [i for i, m in enumerate(messages) if m["role"] == "user"][1]
+        system = {"role": "system", "content": "Be kind."}
+        stock = template.render([system, *openai(messages[:second])], tools)
+        written = {**system, "content": tool_prompt.write("Be kind.", tools)}
+        ids = renderer.dialogue([written, *messages[:second]])[0]
+        assert renderer.decode(ids) + "\n" == stock
+        ours = [renderer.decode([token]) for token in ids]
+        theirs = renderer._tokenizer.encode(stock.removesuffix("\n"), add_special_tokens=False)
+        if family != "thinking":  # its prompt ends after "<think>\n", a token boundary of its own
+            assert ours == [renderer.decode([token]) for token in theirs.ids]
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_what_is_written_reads_back(
+    model_folder: MakeFolder, dialogues: Sequence[Dialogue], tools: Any, family: str
+) -> None:
+    renderer = Renderer.load(model_folder(family))
+    arguments = {"order_id": "7", "count": 3, "deep": True, "items": ["a"], "note": None}
+    call = {"name": "get_order", "arguments": arguments}
+    turn = renderer.parse(
+        renderer.agent_turn({"role": "assistant", "content": "Hm.", "tool_calls": [call]}),
+        tool_prompt.parameters(tools),
+    )
+    assert (turn.error, turn.as_message()["tool_calls"]) == ("", [call])
+    for message in dialogues[0] + dialogues[1]:
+        if message["role"] == "assistant":
+            read = renderer.parse(renderer.agent_turn(message)).as_message()
+            expected = dict(message)
+            if renderer.style.thinking is Thinking.NONE:
+                expected.pop("thinking")
+            assert read == expected
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_only_answers_are_trained_thinking_and_end_included(
+    model_folder: MakeFolder, dialogues: Sequence[Dialogue], family: str
+) -> None:
+    renderer = Renderer.load(model_folder(family))
+    messages = dialogues[0]
+    last = len(messages) - 1
+    ids, mask = renderer.dialogue(messages, trained={last})
+    answer = renderer.agent_turn(messages[last])
+    assert sum(mask) == len(answer)
+    assert ids[-len(answer) :] == answer
+    assert set(mask[-len(answer) :]) == {1}
+
+
+@pytest.mark.parametrize("text", ["<|vision_start|>", "<think>", "</tool_call>", "<|im_end|>"])
+def test_text_never_becomes_a_token_of_the_family(model_folder: MakeFolder, text: str) -> None:
+    renderer = Renderer.load(model_folder("hybrid"))
+    plain, hostile = renderer.user_message("a"), renderer.user_message(f"a{text}a")
+    added = set(renderer._tokenizer.get_added_tokens_decoder())
+    assert sum(i in added for i in plain) == sum(i in added for i in hostile)
+    assert text in renderer.decode(hostile)
+
+
+def test_tools_are_found_in_a_prompt_again(tools: Any) -> None:
+    assert tool_prompt.split(tool_prompt.write("P", tools)) == ("P", tools)
+    assert tool_prompt.split("P") == ("P", [])
+    broken = tool_prompt.write("P", tools).replace('"type"', "type")
+    assert tool_prompt.split(broken) == (broken, [])

@@ -1,0 +1,69 @@
+"""What the clients make of the coordinator's answers, without a network."""
+
+import pytest
+
+from sea_runtime.client import calls
+from sea_runtime.client.errors import RequestRefusedError, StaleGenerationError
+from sea_runtime.client.held import HeldLeases
+from sea_runtime.client.waiting import LARGEST_DELAY_S, delays, read_timeout
+from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
+
+RESULT = EpisodeResult("l", "p", "i", None, "broken", None, 0, 0, "", [], 0.0, {})
+
+
+@pytest.mark.parametrize(
+    ("call", "status", "value"),
+    [
+        (calls.model("policy"), 503, None),
+        (calls.batch("rl", 1, 1), 204, None),
+        (calls.result(RESULT), 409, False),
+        (calls.result(RESULT), 200, True),
+        (calls.release("l", "p", "i"), 409, None),
+    ],
+    ids=str,
+)
+def test_statuses_that_are_answers(call: calls.Call[object], status: int, value: object) -> None:
+    """They are values, and nobody retries them."""
+    assert call.is_answer(status)
+    assert call.read(status, b"{}") is value
+
+
+def test_refusals() -> None:
+    """409 means a generation that is over, another 4xx a mistake, 5xx is tried again."""
+    call = calls.trainer_task(3)
+    assert call.target == "/v1/trainer/task?generation=3"
+    with pytest.raises(StaleGenerationError, match="generation 4 is current"):
+        call.read(409, b"generation 4 is current")
+    with pytest.raises(RequestRefusedError, match="400"):
+        call.read(400, b"no")
+    assert not call.is_answer(500)
+    assert not call.is_answer(503)
+
+
+def test_time_outs_outlast_long_polls() -> None:
+    """The server's wait never looks like a dead server."""
+    assert read_timeout(15.0, 0.0) == 15.0
+    assert read_timeout(15.0, calls.BATCH_WAIT_S) >= calls.BATCH_WAIT_S + 5
+    assert read_timeout(1.0, 10.0) == 15.0
+
+
+def test_delays_grow_to_a_bound() -> None:
+    """From a tenth of a second to two, give or take a quarter."""
+    found = [delay for delay, _ in zip(delays(), range(12), strict=False)]
+    assert found[0] < 0.13
+    assert all(delay <= LARGEST_DELAY_S * 1.25 for delay in found)
+    assert found[-1] >= LARGEST_DELAY_S * 0.75
+
+
+def test_a_client_says_what_it_holds() -> None:
+    """Unless its caller does; what was finished or given back is no longer held."""
+    held = HeldLeases()
+    request = LeaseRequest(pod="p", incarnation="i", want=1)
+    assert held.declare(request).holding == []
+    held.took(Leases(leases=[]))
+    held._ids.update({"a", "b"})
+    held.gave_up("a")
+    held.gave_up("never")
+    assert held.declare(request).holding == ["b"]
+    own = request.model_copy(update={"holding": ["x"]})
+    assert held.declare(own).holding == ["x"]

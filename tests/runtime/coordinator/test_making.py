@@ -1,0 +1,35 @@
+"""What a process says between its messages is no reason not to hear it out."""
+
+import asyncio
+import sys
+
+import pytest
+
+from sea_testing.waiting import HANG_S
+from sea_runtime.coordinator.making import Making
+
+SAYS = """
+import json
+for text in ("x" * 300_000, "[1]", "5", '{"domain": 1}', "no JSON", *["y" * 100] * 2000):
+    print(text)
+print(json.dumps({"domain": "shop", "made": 3}))
+print(json.dumps({"error": "The world is too small."}))
+raise SystemExit(2)
+"""
+
+
+@pytest.mark.component
+async def test_it_is_read_to_its_end() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SAYS, stdout=asyncio.subprocess.PIPE
+    )
+    making = Making("task", process)
+    try:
+        await asyncio.wait_for(process.wait(), HANG_S)
+        await asyncio.wait_for(making._reader, HANG_S)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert making.ended
+    assert making.total == 3
+    assert making.problem == "The world is too small."

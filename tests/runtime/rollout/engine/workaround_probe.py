@@ -1,0 +1,117 @@
+"""Updates a real in-process vLLM with one workaround left out at a time and says what it computes.
+
+A program, not a module: `python workaround_probe.py MODEL OUT`. For each case the weights are saved
+as OUT/CASE.safetensors; the last line is a JSON object {case: log-probabilities of PROMPT}, and
+under `prompt`, `start_methods` and `seeded` what their names say.
+"""
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from vllm import LLM, SamplingParams
+from vllm.v1.engine import utils as engine_utils
+
+from sea_runtime.rollout.forked_engine_core import fork_engine_core
+from sea_runtime.rollout.vllm_plugin import staging, transfer_engine
+
+PROMPT = [(i * 37) % 50 + 5 for i in range(40)]
+CONTEXT = 64
+
+
+@contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    original = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, original)
+
+
+def nothing(*_: Any) -> int:
+    return 0
+
+
+LEFT_OUT: dict[str, tuple[Any, str, Any]] = {
+    "cpu_moe_prepack": (transfer_engine, "forget_moe_kernels", nothing),
+    "cpu_tied_head": (transfer_engine, "repack_heads", nothing),
+    "nothing": (transfer_engine, "forget_moe_kernels", transfer_engine.forget_moe_kernels),
+}
+"""Case -> what stands in for the workaround."""
+
+
+class Engine:
+    """vLLM without a server, in this process."""
+
+    def __init__(self, folder: Path) -> None:
+        self._llm = LLM(
+            str(folder),
+            skip_tokenizer_init=True,
+            dtype="float32",
+            enforce_eager=True,
+            max_model_len=CONTEXT,
+            block_size=32,
+            max_num_seqs=8,
+            max_num_batched_tokens=32,  # PROMPT is prefilled in two parts
+            kv_cache_memory_bytes=16 << 20,
+            distributed_executor_backend="uni",
+            weight_transfer_config={"backend": "sea"},
+        )
+
+    def update(self, tensors: dict[str, torch.Tensor]) -> None:
+        """As the worker updates: the three calls in order, with the tensors as staged ones."""
+        with replaced(staging.Staging, "tensors", lambda *_: iter(tensors.items())):
+            self._llm.collective_rpc("start_weight_update")
+            self._llm.collective_rpc("update_weights", args=({"version": 1, "generation": 1},))
+            self._llm.collective_rpc("finish_weight_update")
+
+    def logprobs(self) -> list[float]:
+        """Of each token of PROMPT but the first."""
+        parameters = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False)
+        prompt: Any = {"prompt_token_ids": PROMPT}
+        (output,) = self._llm.generate([prompt], parameters, use_tqdm=False)
+        rows = output.prompt_logprobs[1:]
+        return [row[token].logprob for row, token in zip(rows, PROMPT[1:], strict=True)]
+
+    def seeded(self) -> str:
+        """The error that a seeded request ends with; a prompt that no cache knows."""
+        prompt: Any = {"prompt_token_ids": PROMPT[::-1]}
+        try:
+            self._llm.generate([prompt], SamplingParams(seed=1, detokenize=False), use_tqdm=False)
+        except RuntimeError as error:
+            return repr(error)
+        return ""
+
+
+def start_methods() -> list[str]:
+    """vLLM's own way of starting an engine core on this platform, and the one with our change."""
+    own = engine_utils.get_mp_context().get_start_method()
+    fork_engine_core()
+    return [own, engine_utils.get_mp_context().get_start_method()]
+
+
+def main() -> None:
+    folder, out = Path(sys.argv[1]), Path(sys.argv[2])
+    engine = Engine(folder)
+    base = load_file(folder / "model.safetensors")
+    found: dict[str, Any] = {"prompt": PROMPT}
+    for seed, case in enumerate(LEFT_OUT):
+        torch.manual_seed(seed)
+        tensors = {name: one + 0.05 * torch.randn_like(one) for name, one in base.items()}
+        save_file(tensors, out / f"{case}.safetensors")
+        with replaced(*LEFT_OUT[case]):
+            engine.update(tensors)
+        found[case] = engine.logprobs()
+    found["start_methods"] = start_methods()
+    found["seeded"] = engine.seeded()
+    print(json.dumps(found))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

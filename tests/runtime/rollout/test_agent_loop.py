@@ -1,0 +1,119 @@
+"""Every lease ends: delivered late, or told as unjudged, but never kept for ever."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import msgspec
+import pytest
+from aiohttp import web
+
+from sea_testing.waiting import HANG_S
+from sea_runtime.client.aio import AsyncCoordinatorClient
+from sea_runtime.rollout.agent_loop import AgentLoop
+from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.episode_runner import Identity
+from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Leases, UserSettings
+
+LEASE = Lease(
+    lease_id="l",
+    stage="rl",
+    kind=EpisodeKind.TRAIN,
+    group_id="g",
+    sample=0,
+    attempt=1,
+    domain="shop",
+    task={},
+    database=None,
+    seed=0,
+    temperature=1.0,
+    max_tokens_per_turn=4,
+    max_turns=6,
+    context_length=8,
+    user=UserSettings(engine="Scripted"),
+)
+GOOD = EpisodeResult("l", "w", "i", 1.0, "", None, 1, 1, "UserStop", [], 0.0, {})
+Answer = Callable[[EpisodeResult], int]
+
+
+class Coordinator:
+    """Hands out one lease; `answer` gives the status of each result that comes."""
+
+    def __init__(self) -> None:
+        self.leases = [LEASE]
+        self.answer: Answer = lambda _: 200
+        self.asked = 0
+        self.taken: asyncio.Queue[EpisodeResult] = asyncio.Queue()
+        self.url = ""
+
+    async def lease(self, _: web.Request) -> web.Response:
+        given, self.leases = self.leases, []
+        if not given:
+            await asyncio.sleep(0.01)
+        return web.Response(text=Leases(leases=given).model_dump_json())
+
+    async def result(self, request: web.Request) -> web.Response:
+        self.asked += 1
+        result = msgspec.msgpack.decode(await request.read(), type=EpisodeResult)
+        status = self.answer(result)
+        if status == 200:
+            self.taken.put_nowait(result)
+        return web.json_response({}, status=status)
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[Coordinator]:
+    served = Coordinator()
+    app = web.Application()
+    app.add_routes(
+        [web.post("/v1/leases", served.lease), web.post("/v1/leases/l/result", served.result)]
+    )
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield served
+    await runner.cleanup()
+
+
+async def delivered(coordinator: Coordinator, result: EpisodeResult) -> EpisodeResult:
+    """What the coordinator takes in the end, of an episode that ends with `result`."""
+
+    async def run(_: Lease) -> EpisodeResult:
+        return result
+
+    state = EngineState()
+    state.serves(0)
+    state.require(0)
+    async with AsyncCoordinatorClient(coordinator.url, "token", patience=0.05) as client:
+        loop = asyncio.ensure_future(AgentLoop(client, state, Identity("w", "i"), run).run())
+        try:
+            return await asyncio.wait_for(coordinator.taken.get(), HANG_S)
+        finally:
+            loop.cancel()
+
+
+async def test_a_result_waits_for_a_coordinator_that_is_away_for_long(
+    coordinator: Coordinator,
+) -> None:
+    """Longer than the client's patience: the coordinator takes this worker's lease for alive."""
+    coordinator.answer = lambda _: 503 if coordinator.asked < 6 else 200
+    assert await delivered(coordinator, GOOD) == GOOD
+
+
+async def test_a_result_that_is_refused_is_told_as_unjudged(coordinator: Coordinator) -> None:
+    coordinator.answer = lambda result: 200 if result.reward is None else 413
+    taken = await delivered(coordinator, GOOD)
+    assert taken.trajectory is None
+    assert "413" in taken.error
+
+
+@pytest.mark.parametrize("said", ["half of an emoji \ud83d", 10**30], ids=["surrogate", "huge"])
+async def test_a_transcript_that_cannot_be_sent_costs_only_the_episode(
+    coordinator: Coordinator, said: Any
+) -> None:
+    transcript = [{"role": "user", "content": said}]
+    taken = await delivered(coordinator, msgspec.structs.replace(GOOD, transcript=transcript))
+    assert taken.reward is None
+    assert taken.transcript == []
+    assert "can't be sent" in taken.error

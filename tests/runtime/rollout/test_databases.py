@@ -1,0 +1,52 @@
+"""A world as `sea data world` writes it serves a job's episodes as it lies."""
+
+from typing import Any
+
+import pytest
+
+from sea_env.domains import registry, worlds
+from sea_env.domains.database import DatabaseError
+from sea_runtime.rollout.databases import Databases
+from sea_data.object_store.errors import ObjectNotFoundError
+
+FOLDER = "s3://bucket/worlds/one"
+
+
+class Store:
+    """Objects in memory, by address."""
+
+    def __init__(self, objects: dict[str, str]) -> None:
+        self._objects = objects
+
+    def get(self, url: str) -> bytes:
+        if url not in self._objects:
+            raise ObjectNotFoundError(f"There is no {url}.")
+        return self._objects[url].encode()
+
+
+def databases(files: dict[str, str]) -> Databases:
+    store: Any = Store({f"{FOLDER}/{name}": text for name, text in files.items()})
+    return Databases(store)
+
+
+@pytest.mark.parametrize("name", ["airline", "retail"])
+async def test_a_shipped_world_loads_with_its_policy(name: str) -> None:
+    domain = registry.get(name)
+    made = worlds.make(name, "small", 1)
+    world = await databases(worlds.files(made)).world(domain, f"{FOLDER}/db.json")
+    assert list(world.database.agent["users"]) == list(made.agent["users"])
+    assert made.policy.strip() in world.system_prompt
+
+
+async def test_the_domains_own_file_name_comes_first() -> None:
+    files = worlds.files(worlds.make("retail", "small", 1))
+    loaded = databases({**files, "retail_policy.md": "Be brief."})
+    world = await loaded.world(registry.get("retail"), f"{FOLDER}/db.json")
+    assert "<policy>\nBe brief.\n</policy>" in world.system_prompt
+
+
+async def test_without_any_policy_nobody_works() -> None:
+    files = worlds.files(worlds.make("retail", "small", 1))
+    del files["policy.md"]
+    with pytest.raises(DatabaseError, match=r"retail_policy\.md, .*/policy\.md, .*: upload it"):
+        await databases(files).world(registry.get("retail"), f"{FOLDER}/db.json")

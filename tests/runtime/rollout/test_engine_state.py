@@ -1,0 +1,43 @@
+"""Who waits for the engine wakes up exactly when it may generate."""
+
+import asyncio
+
+from sea_testing.waiting import HANG_S
+from sea_runtime.rollout import update
+from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
+
+
+async def test_ready_means_serving_the_required_version() -> None:
+    state = EngineState()
+    waiting = asyncio.ensure_future(state.wait_ready())
+    for version, required in ((0, 2), (1, 2)):
+        state.serves(version)
+        state.require(required)
+        await asyncio.sleep(0)
+        assert not state.ready
+        assert not waiting.done()
+    state.serves(2)
+    assert await asyncio.wait_for(waiting, HANG_S) == 2
+    state.lost()
+    assert not state.ready
+
+
+async def test_repeated_observations_are_no_change() -> None:
+    """Otherwise every look at the engine would end the updater's long poll."""
+    state = EngineState()
+    state.serves(3)
+    before = state.changes
+    state.serves(3)
+    assert state.changes == before
+
+
+def test_an_engine_is_as_far_as_its_slowest_worker() -> None:
+    """And failed as soon as one of them is."""
+    ready, running, failed = (
+        PrefetchStatus(state=s)
+        for s in (PrefetchState.READY, PrefetchState.RUNNING, PrefetchState.FAILED)
+    )
+    assert update.slowest([ready, running]) is running
+    assert update.slowest([ready, failed, running]) is failed
+    assert update.slowest([ready]) is ready

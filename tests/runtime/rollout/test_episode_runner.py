@@ -1,0 +1,264 @@
+"""One lease to one result: dialogues that end early, late or never, and verdicts that can't be."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sea_testing.waiting import HANG_S
+from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.domains import registry
+from sea_env.domains.database import Database
+from sea_data.tiny_model import vocabulary
+from sea_runtime.rollout.databases import World
+from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
+from sea_runtime.rollout.generation import Generation
+from sea_runtime.rollout.scoring import Scoring
+from sea_env.tokens.messages import Message
+from sea_env.tokens.renderer import Renderer
+from sea_env.users.external import ExternalUser
+from sea_env.verify.sandbox import pool
+from sea_env.verify.sandbox.errors import SandboxError
+from sea_env.verify.sandbox.pool import Sandboxes
+from sea_runtime.wire.rollouts import (
+    EpisodeKind,
+    EpisodeResult,
+    FunctionSettings,
+    JudgeSettings,
+    Lease,
+)
+from sea_runtime.wire.rollouts import UserSettings as User
+
+SHOP = registry.get("shop")
+RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+CALL = {"tool_calls": [{"name": "find_user", "arguments": {"email": "x"}}]}
+TASK = {"id": "shop_1", "evaluation_criteria": {}}
+
+
+def lease(**changes: Any) -> Lease:
+    given = Lease(
+        lease_id="l",
+        stage="rl",
+        kind=EpisodeKind.TRAIN,
+        group_id="g",
+        sample=0,
+        attempt=1,
+        domain="shop",
+        task=TASK,
+        database="s3://b/db.json",
+        seed=0,
+        temperature=1.0,
+        max_tokens_per_turn=400,
+        max_turns=6,
+        context_length=8192,
+        user=User(engine="Scripted"),
+    )
+    return given.model_copy(update=changes)
+
+
+class Worlds:
+    async def world(self, *_: Any) -> World:
+        tables = {"users": {}, "orders": {}, "desk": {"state": {"transferred": False}}}
+        return World(Database(tables), "Be brief.")
+
+
+class Agent:
+    """Writes the same message every turn, or the text that a function makes of its number."""
+
+    def __init__(self, writes: Any) -> None:
+        self._writes, self._turn = writes, 0
+
+    async def generate(self, prompt: Sequence[int], **_: Any) -> Generation:
+        given = self._writes(self._turn) if callable(self._writes) else self._writes
+        message = {"content": given} if isinstance(given, str) else given
+        self._turn += 1
+        ids = RENDERER.agent_turn({"role": "assistant", "content": "", **message})
+        return Generation(ids, [-1.0] * len(ids), [3] * len(ids), "stop")
+
+
+class Talker:
+    def __init__(self, text: Callable[[int], str]) -> None:
+        self._text = text
+
+    async def reply(self, heard: Sequence[Message]) -> str:
+        return self._text(len(heard))
+
+
+class Users:
+    def __init__(self, user: Any) -> None:
+        self._user = user
+
+    def user(self, *_: Any) -> Any:
+        return self._user
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    async with aiohttp.ClientSession() as session:
+        yield session
+
+
+@pytest.fixture
+async def run(http: aiohttp.ClientSession) -> AsyncIterator[Any]:
+    box = Sandboxes()
+
+    async def one(agent: Any, user: Any, **changes: Any) -> EpisodeResult:
+        runner = EpisodeRunner(
+            Identity("pod", "life"),
+            Agent(agent),  # type: ignore[arg-type]
+            RENDERER,
+            Users(user),
+            Worlds(),  # type: ignore[arg-type]
+            Scoring(http, box),
+        )
+        return await runner.run(lease(**changes))
+
+    yield one
+    await box.close()
+
+
+LEAVES_AT_ONCE = Talker(lambda _: "Never mind. ###STOP###")
+NEVER_STOPS = Talker(lambda heard: f"And another thing, number {heard}.")
+STOPS_SECOND = Talker(lambda heard: "Hello?" if not heard else "Bye ###STOP###")
+
+
+@pytest.mark.parametrize(("info", "reward"), [([], 1.0), (["35"], 0.0)])
+async def test_a_user_that_hangs_up_first_is_a_complete_episode(
+    run: Any, info: list[str], reward: float
+) -> None:
+    """Scored as it stands, with nothing to train on."""
+    task = {"id": "shop_1", "evaluation_criteria": {"communicate_info": info}}
+    result = await run("Hello.", LEAVES_AT_ONCE, task=task)
+    assert (result.error, result.stop, result.turns) == ("", "UserStop", 0)
+    assert result.reward == reward
+    assert (result.generated_tokens, len(result.trajectory.token_ids())) == (0, 0)
+    assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
+
+
+@pytest.mark.component
+@pytest.mark.parametrize(("mebibytes", "reward"), [(64, 0.0), (512, 1.0)])
+async def test_the_leases_limits_hold_for_the_rows_function(
+    run: Any, mebibytes: int, reward: float
+) -> None:
+    source = "def verify(episode): return len(bytearray(150_000_000)) > 0"
+    task = {**TASK, "verification_function": source}
+    limits = FunctionSettings(memory_bytes=mebibytes << 20)
+    result = await run("Hello.", LEAVES_AT_ONCE, task=task, functions=limits)
+    assert (result.error, result.reward) == ("", reward)
+    assert ("memory" in str(result.details).lower()) is (reward == 0.0)
+
+
+async def test_a_user_that_never_stops_ends_with_the_turns(run: Any) -> None:
+    result = await run(lambda turn: f"Yes {turn}?", NEVER_STOPS)
+    assert (result.stop, result.turns, result.reward) == ("MaxTurns", 6, 0.0)
+
+
+async def test_two_that_tell_each_other_the_same_are_in_a_loop(run: Any) -> None:
+    result = await run("Yes?", Talker(lambda _: "Hello?"), max_turns=50)
+    assert (result.stop, result.turns) == ("Loop", 3)
+
+
+@pytest.mark.parametrize("limit", [2, 4])
+async def test_an_agent_that_repeats_one_call_is_in_a_loop(run: Any, limit: int) -> None:
+    result = await run(CALL, STOPS_SECOND, max_turns=50, max_repeats=limit)
+    assert (result.stop, result.turns, result.reward) == ("Loop", limit, 0.0)
+    assert result.transcript[-1]["role"] == "tool", "the last call was made and answered"
+
+
+@pytest.mark.component
+async def test_a_million_characters_of_a_user_fill_the_context(run: Any) -> None:
+    result = await run("Yes?", Talker(lambda heard: "Hello? " * (1 + 100_000 * heard)))
+    assert (result.stop, result.reward, result.error) == ("ContextFull", 0.0, "")
+
+
+@pytest.mark.component
+async def test_a_function_gives_reward_and_reason(run: Any) -> None:
+    source = "def verify(episode): return 0.5, 'half of it'"
+    result = await run("Yes?", STOPS_SECOND, task={**TASK, "verification_function": source})
+    assert result.reward == 0.5
+    assert result.details["FUNCTION"] == 0.5
+    assert result.details["reasons"] == {"FUNCTION": "half of it"}
+
+
+async def test_a_broken_sandbox_is_no_verdict(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def broken(*_: Any) -> None:
+        raise SandboxError("No memory for a process.")
+
+    monkeypatch.setattr(pool.FunctionSandbox, "run", broken)
+    task = {**TASK, "verification_function": "def verify(episode): return 1"}
+    result = await run("Yes?", STOPS_SECOND, task=task)
+    assert (result.reward, result.trajectory) == (None, None)
+    assert result.error == "No memory for a process."
+
+
+NL_TASK = {
+    "id": "shop_1",
+    "evaluation_criteria": {"nl_assertions": ["Was kind."], "reward_basis": ["NL_ASSERTION"]},
+}
+
+
+async def test_without_a_judge_there_is_no_verdict(run: Any) -> None:
+    result = await run("Yes?", STOPS_SECOND, task=NL_TASK)
+    assert result.reward is None
+    assert "spec.verifier.judge" in result.error
+
+
+async def test_a_judge_that_refuses_is_no_verdict(run: Any, chat_server: Any) -> None:
+    chat_server.default = chat_server.status(401, "no key")
+    judge = JudgeSettings(url=chat_server.url, model="m")
+    result = await run("Yes?", STOPS_SECOND, task=NL_TASK, judge=judge)
+    assert result.reward is None
+    assert "401: no key" in result.error
+
+
+async def test_a_judge_is_asked_with_the_key_of_its_own(
+    run: Any, chat_server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SEA_JUDGE_API_KEY", "key")
+    body = '{"verdicts": [{"number": 1, "reason": "It was.", "met": true}]}'
+    chat_server.answers.append(chat_server.message(body))
+    judge = JudgeSettings(url=chat_server.url, model="m")
+    result = await run("Yes?", STOPS_SECOND, task=NL_TASK, judge=judge)
+    assert (result.reward, result.details["reasons"]) == (1.0, {"NL_ASSERTION": "It was."})
+    assert chat_server.keys == ["Bearer key"]
+
+
+@pytest.mark.parametrize("fault", ["hangs", "500", "nonsense"])
+async def test_a_user_endpoint_that_fails_is_no_verdict(
+    run: Any, http: aiohttp.ClientSession, chat_server: Any, fault: str
+) -> None:
+    chat_server.default = {
+        "hangs": None,
+        "500": chat_server.status(500),
+        "nonsense": chat_server.message(""),
+    }[fault]
+    timeout_s = 0.1 if fault == "hangs" else HANG_S
+    address = Address(chat_server.url, "m", timeout_s=timeout_s, attempts=2, first_pause_s=0.0)
+    result = await run("Yes?", ExternalUser({}, ChatEndpoint(http, address)))
+    assert result.reward is None
+    assert "The user has no reply" in result.error
+
+
+async def test_a_domain_that_the_pods_lack_is_no_verdict(run: Any) -> None:
+    """The coordinator's image may hold a package that the rollout's doesn't."""
+    result = await run("Hello.", LEAVES_AT_ONCE, domain="my-library:library")
+    assert result.reward is None
+    assert "Python package my-library, which is not installed here" in result.error
+    assert "spec.rollout.template.image" in result.error
+
+
+async def test_cancelled_episodes_end(run: Any) -> None:
+    """A pod that shuts down cancels its episodes; none may turn that into a result."""
+
+    class Silent:
+        async def reply(self, _: Any) -> str:
+            await asyncio.Event().wait()
+            return ""
+
+    task = asyncio.ensure_future(run("Yes?", Silent()))
+    await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task

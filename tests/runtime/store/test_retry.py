@@ -1,0 +1,124 @@
+"""Patience, with an injected clock."""
+
+from typing import Any
+
+import pytest
+from botocore.exceptions import (
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+
+from sea_data.object_store.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RequestRefusedError,
+    StoreUnavailableError,
+)
+from sea_runtime.store.retry import Patience
+from sea_runtime.store.translate import translate
+
+
+class Time:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def patience(self, seconds: float) -> Patience:
+        return Patience(seconds, lambda: self.now, self.sleep, lambda: 0.5)
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def refusal(status: int, code: str = "X") -> ClientError:
+    reply: Any = {"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    return ClientError(reply, "PutObject")
+
+
+TRANSIENT = [
+    EndpointConnectionError(endpoint_url="u"),
+    ConnectTimeoutError(endpoint_url="u"),
+    ReadTimeoutError(endpoint_url="u"),
+    ConnectionResetError(),
+    refusal(500),
+    refusal(503, "SlowDown"),
+    refusal(429),
+    refusal(409, "ConditionalRequestConflict"),
+]
+
+
+@pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)
+def test_what_passes_by_itself_is_waited_out(error: Exception) -> None:
+    """Twenty failures in a row cost about a minute and a half, and the call succeeds."""
+    time, failures = Time(), iter([error] * 20)
+
+    def attempt(number: int) -> int:
+        if found := next(failures, None):
+            raise found
+        return number
+
+    assert time.patience(120.0).call("GET x", attempt) == 20
+    assert 60 < time.now < 120
+
+
+def test_patience_ends() -> None:
+    """Then the sentence names the call and how long it was tried."""
+    time = Time()
+
+    def attempt(_: int) -> None:
+        raise TRANSIENT[0]
+
+    with pytest.raises(StoreUnavailableError, match=r"GET x.* for 60 s"):
+        time.patience(60.0).call("GET x", attempt)
+    assert 50 < time.now <= 60
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (refusal(404, "NoSuchKey"), ObjectNotFoundError),
+        (refusal(404, "NoSuchBucket"), BucketNotFoundError),
+        (refusal(412), PreconditionFailedError),
+        (refusal(403), AccessDeniedError),
+        (NoCredentialsError(), AccessDeniedError),
+        (refusal(400), RequestRefusedError),
+    ],
+)
+def test_what_waiting_does_not_mend_is_told_at_once(
+    error: Exception, kind: type[Exception]
+) -> None:
+    """In our words, without a second attempt."""
+    calls = []
+
+    def attempt(number: int) -> None:
+        calls.append(number)
+        raise error
+
+    with pytest.raises(kind, match="PUT y"):
+        Time().patience(60.0).call("PUT y", attempt)
+    assert calls == [0]
+
+
+@pytest.mark.parametrize(
+    ("call", "code", "told"),
+    [
+        ("GET s3://b/k", "AccessDenied", "or no such object: without s3:ListBucket on the bucket"),
+        ("HEAD s3://b/k", "403", "need s3:GetObject on the object and s3:ListBucket on the bucket"),
+        ("LIST s3://b/p/", "AccessDenied", "need s3:ListBucket on the bucket"),
+        ("PUT s3://b/k (conditional)", "AccessDenied", "need s3:PutObject and"),
+        ("DELETE s3://b/k", "AccessDenied", "need s3:DeleteObject on the object"),
+        ("HEAD s3://b/k", "InvalidAccessKeyId", "doesn't accept the keys"),
+        ("GET s3://b/k", "SignatureDoesNotMatch", "doesn't accept the keys"),
+    ],
+)
+def test_a_403_says_which_rights_it_takes(call: str, code: str, told: str) -> None:
+    """S3 answers it for a missing object too, where the keys may not list the bucket."""
+    error = translate(refusal(403, code), call)
+    assert isinstance(error, AccessDeniedError)
+    assert str(error).startswith(f"{call}: ")
+    assert told in str(error)
+    assert "credentialsSecret" in str(error)

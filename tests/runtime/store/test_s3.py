@@ -1,0 +1,129 @@
+"""ObjectStore against a real S3 server."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from sea_devcluster.s3 import S3Server
+from sea_testing.waiting import HANG_S
+from sea_runtime.store import folders
+from sea_data.object_store.errors import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    ChecksumMismatchError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+)
+from sea_runtime.store.s3 import ObjectStore
+
+pytestmark = pytest.mark.component
+ROOT = "s3://things"
+
+
+def test_put_get_list_delete(store: ObjectStore) -> None:
+    """The plain calls."""
+    url = f"{ROOT}/plain/a.bin"
+    assert not store.exists(url)
+    store.put(url, b"0123456789")
+    assert store.exists(url)
+    assert store.size(url) == 10
+    assert store.get(url) == b"0123456789"
+    assert store.read_range(url, 3, 4) == b"3456"
+    assert store.read_range(url, 8, 100) == b"89"
+    assert [(item.url, item.size) for item in store.list(f"{ROOT}/plain/")] == [(url, 10)]
+    store.delete(url)
+    store.delete(url)
+    with pytest.raises(ObjectNotFoundError, match=r"plain/a\.bin"):
+        store.get(url)
+
+
+def test_one_of_sixteen_creators_wins(store: ObjectStore) -> None:
+    """If-None-Match: the others are told that somebody was first."""
+    url = f"{ROOT}/race.json"
+
+    def create(number: int) -> int | None:
+        try:
+            store.put_if(url, str(number).encode(), None)
+        except PreconditionFailedError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(16) as pool:
+        winners = [number for number in pool.map(create, range(16)) if number is not None]
+    assert [str(number).encode() for number in winners] == [store.get(url)]
+
+
+def test_compare_and_set(store: ObjectStore) -> None:
+    """If-Match: a writer with an old tag is refused."""
+    url = f"{ROOT}/head.json"
+    first = store.put_if(url, b"1", None)
+    second = store.put_if(url, b"2", first)
+    with pytest.raises(PreconditionFailedError):
+        store.put_if(url, b"3", first)
+    assert store.get_with_etag(url) == (b"2", second)
+
+
+def test_folders_go_up_and_down(store: ObjectStore, tmp_path: Path) -> None:
+    """Names, sizes and sums survive; progress reaches the end."""
+    source = tmp_path / "source"
+    (source / "deep").mkdir(parents=True)
+    for number in range(20):
+        (source / "deep" / f"{number}.bin").write_bytes(bytes([number]) * 1000 * number)
+    sums = store.upload_folder(source, f"{ROOT}/folder")
+    seen: list[tuple[int, int]] = []
+    expected = {item.name: item for item in sums}
+    got = store.download_folder(
+        f"{ROOT}/folder", tmp_path / "target", expected, lambda *at: seen.append(at)
+    )
+    assert got == sums
+    assert seen[-1] == (190000, 190000)
+    assert (tmp_path / "target/deep/7.bin").read_bytes() == bytes([7]) * 7000
+
+
+def test_large_files_go_in_parts(
+    store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Multipart upload and ranged download give the same bytes."""
+    small = folders.TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    monkeypatch.setattr(folders, "TRANSFER", small)
+    data = bytes(range(256)) * 50000
+    (tmp_path / "large.bin").write_bytes(data)
+    store.upload_file(tmp_path / "large.bin", f"{ROOT}/large.bin")
+    store.download_file(f"{ROOT}/large.bin", tmp_path / "back.bin", len(data))
+    assert (tmp_path / "back.bin").read_bytes() == data
+
+
+def test_damaged_and_missing_files_are_noticed(store: ObjectStore, tmp_path: Path) -> None:
+    """A manifest's sums decide, not what happens to lie there."""
+    (tmp_path / "a.bin").write_bytes(b"good")
+    (sums,) = store.upload_folder(tmp_path, f"{ROOT}/damaged")
+    store.put(f"{ROOT}/damaged/a.bin", b"evil")
+    with pytest.raises(ChecksumMismatchError, match=r"a\.bin"):
+        store.download_folder(f"{ROOT}/damaged", tmp_path / "x", {"a.bin": sums})
+    with pytest.raises(ObjectNotFoundError, match=r"b\.bin"):
+        store.download_folder(f"{ROOT}/damaged", tmp_path / "x", {"b.bin": sums})
+    with pytest.raises(ObjectNotFoundError, match="is empty"):
+        store.download_folder(f"{ROOT}/nothing", tmp_path / "x")
+
+
+def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has its own error."""
+    with pytest.raises(BucketNotFoundError):
+        store.get("s3://no-such-bucket/x")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    with pytest.raises(AccessDeniedError, match="credentialsSecret"):
+        ObjectStore(patience=HANG_S).get(f"{ROOT}/x")
+
+
+def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:
+    """A call that begins while the server is away ends when it is back."""
+    store.put(f"{ROOT}/outage.bin", b"still here")
+    s3.stop()
+    found: list[bytes] = []
+    call = threading.Thread(target=lambda: found.append(store.get(f"{ROOT}/outage.bin")))
+    call.start()
+    s3.start()
+    call.join(HANG_S)
+    assert found == [b"still here"]

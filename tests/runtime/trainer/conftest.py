@@ -1,0 +1,100 @@
+"""Fixtures of the trainer's tests: a real S3 server, a few-line coordinator, two real ranks."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.job import Spec
+from sea_devcluster.s3 import S3Server
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import Ranks
+from sea_testing.waiting import HANG_S
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
+
+BUCKET = "s3://runs"
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
+    with S3Server(tmp_path_factory.mktemp("s3")) as server:
+        server.create_bucket("runs")
+        os.environ.update(server.environment())
+        yield server
+
+
+@pytest.fixture(scope="session")
+def store(s3: S3Server) -> ObjectStore:
+    return ObjectStore(patience=HANG_S)
+
+
+@pytest.fixture(scope="session")
+def base(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model and shop dialogues, in S3 below `base/` and `data/`; returns the folder."""
+    from sea_data.formats import sft, shop
+    from sea_data.tiny_model import corpus, tiny
+
+    found = dict(shop.files(shop.Sizes(dialogues=240, train_tasks=1, test_tasks=1), 0))
+    texts = {name: "\n".join(found[name]).encode() for name in ("sft.jsonl", "user_sft.jsonl")}
+    dialogues = [
+        dialogue
+        for name, body in texts.items()
+        for dialogue in sft.load([(name, body.splitlines())]).dialogues
+    ]
+    folder = tmp_path_factory.mktemp("base")
+    tiny.build(corpus.texts([one.messages for one in dialogues]), folder, 512)
+    store.upload_folder(folder, f"{BUCKET}/base")
+    for name, body in texts.items():
+        store.put(f"{BUCKET}/data/{name}", body)
+    return folder
+
+
+@pytest.fixture
+def coordinator() -> Iterator[FakeCoordinator]:
+    with FakeCoordinator() as fake:
+        yield fake
+
+
+@pytest.fixture
+def ranks(tmp_path: Path, coordinator: FakeCoordinator) -> Iterator[Ranks]:
+    both = Ranks(tmp_path, coordinator.url)
+    try:
+        yield both
+    finally:
+        both.kill()
+
+
+@pytest.fixture(scope="session")
+def make_task() -> Callable[..., TrainerTask]:
+    """A task for one stage of a two-pod job; `run` names its folder in the bucket."""
+
+    def make(run: str, stage: dict[str, Any], **overrides: Any) -> TrainerTask:
+        spec = {
+            "model": {
+                "name": "tiny",
+                "source": "builtin:tiny",
+                "precision": "Fp32",
+                "contextLength": 512,
+            },
+            "storage": {"url": BUCKET},
+            "data": {"sft": [f"{BUCKET}/data/sft.jsonl"], "rl": [f"{BUCKET}/data/rl.jsonl"]},
+            "domains": ["shop"],
+            "stages": [{"name": "stage", **stage}],
+            "trainer": {"replicas": 2, "gpusPerPod": 0, "parallelism": {"expert": 2}},
+            **overrides,
+        }
+        return TrainerTask(
+            kind=TaskKind.RL if "rl" in stage else TaskKind.SFT,
+            stage="stage",
+            stage_index=0,
+            stream="policy",
+            initial_model=f"{BUCKET}/base",
+            run_url=f"{BUCKET}/{run}",
+            first_version=0,
+            spec=Spec.model_validate(spec),
+        )
+
+    return make

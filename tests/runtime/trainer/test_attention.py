@@ -1,0 +1,100 @@
+"""Attention over a packed row: each sequence is alone, and equals attention from the formula."""
+
+import itertools
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from sea_runtime.trainer.errors import LayoutError
+
+# Megatron takes seconds to import, so it is imported where it runs.
+pytestmark = pytest.mark.component
+
+BOUNDS = [0, 5, 6, 13]
+HEADS, GROUPS, WIDTH = 4, 2, 8
+
+
+def attention(context: int = 1) -> Any:
+    from megatron.core.transformer.transformer_config import TransformerConfig
+
+    from sea_runtime.trainer.attention import TorchAttention
+
+    config = TransformerConfig(
+        num_layers=1,
+        hidden_size=32,
+        num_attention_heads=HEADS,
+        num_query_groups=GROUPS,
+        use_cpu_initialization=True,
+        context_parallel_size=context,
+    )
+    return TorchAttention(config, 1, None, "self")
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, bounds: list[int]) -> Tensor:
+    from megatron.core.packed_seq_params import PackedSeqParams
+
+    starts = torch.tensor(bounds, dtype=torch.int32)
+    packed = PackedSeqParams("thd", cu_seqlens_q=starts, cu_seqlens_kv=starts)
+    out: Tensor = attention()(q, k, v, None, packed_seq_params=packed)
+    return out
+
+
+def row(tokens: int) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(3)
+    shapes = ((tokens, HEADS, WIDTH), (tokens, GROUPS, WIDTH), (tokens, GROUPS, WIDTH))
+    return [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
+
+
+def formula(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    """softmax(q k / sqrt(d)) v over the past, head by head."""
+    length, outs = len(q), []
+    future = torch.triu(torch.ones(length, length, dtype=torch.bool), 1)
+    for head in range(HEADS):
+        group = head // (HEADS // GROUPS)
+        scores = q[:, head] @ k[:, group].T / WIDTH**0.5
+        outs.append(scores.masked_fill(future, -torch.inf).softmax(dim=1) @ v[:, group])
+    return torch.cat(outs, dim=1)
+
+
+def test_each_sequence_equals_the_formula() -> None:
+    q, k, v = row(13)
+    got = attend(q, k, v, BOUNDS)
+    assert got.shape == (13, HEADS * WIDTH)
+    for a, b in itertools.pairwise(BOUNDS):
+        torch.testing.assert_close(got[a:b], formula(q[a:b], k[a:b], v[a:b]))
+
+
+def test_no_gradient_leaves_a_sequence() -> None:
+    tensors = row(13)
+    attend(*tensors, BOUNDS)[5:6].sum().backward()
+    for one in tensors[1:]:
+        assert one.grad is not None
+        assert not one.grad[:5].any()
+        assert not one.grad[6:].any()
+
+
+def largest_piece(tokens: int) -> int:
+    """Bytes of the largest allocation of any operation there and back."""
+    from torch.profiler import ProfilerActivity, profile
+
+    tensors = row(tokens)
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        attend(*tensors, [0, tokens]).sum().backward()
+    return max(event.self_cpu_memory_usage for event in seen.events())
+
+
+def test_memory_is_linear_in_the_length() -> None:
+    """Thrice the tokens never take nine times the memory: prompts have thousands of them."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    short, long = 1024, 3072
+    assert largest_piece(long) < 5 * largest_piece(short)
+    with sdpa_kernel(SDPBackend.MATH):
+        assert largest_piece(long) > 5 * largest_piece(short)  # it would be noticed
+
+
+def test_context_parallelism_is_refused() -> None:
+    with pytest.raises(LayoutError, match="context parallelism"):
+        attention(context=2)

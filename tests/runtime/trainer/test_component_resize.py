@@ -1,0 +1,72 @@
+"""A trainer of another size goes on from the checkpoint: its state is laid out anew on load."""
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+import pytest
+
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import Ranks
+
+pytestmark = pytest.mark.component
+
+SAVED_EVERY, STEPS = 2, 12
+STAGE = {
+    "type": "SFT",
+    "sft": {"batchSize": 16, "learningRate": 2e-3, "epochs": 2, "maxSteps": STEPS},
+}
+SIZES = (2, 4, 2)
+
+
+@pytest.fixture
+def teams(tmp_path, coordinator) -> Iterator[list[Ranks]]:
+    """One of each size, each with pods of its own."""
+    made = []
+    for number, size in enumerate(SIZES):
+        folder = tmp_path / f"team-{number}"
+        folder.mkdir()
+        made.append(Ranks(folder, coordinator.url, size))
+    yield made
+    for team in made:
+        team.kill()
+
+
+def _newest(coordinator: FakeCoordinator) -> int:
+    return max((one.step for one in coordinator.committed), default=0)
+
+
+def _killed_after_a_checkpoint(team: Ranks, coordinator: FakeCoordinator) -> None:
+    """A save waits for the one before it: with the report of a step after the second one on its
+    way, the first is committed, and at least one step that is heard of comes after the newest."""
+    held = _newest(coordinator) + 3 * SAVED_EVERY
+    coordinator.hold_from = held
+    team.start(coordinator.generation)
+    team.wait("the steps before", lambda: [r for r in coordinator.progress if r.step == held - 1])
+    team.kill()
+    coordinator.hold_from = None
+
+
+def test_more_pods_and_fewer_go_on_where_the_others_were(
+    base, coordinator, teams, make_task
+) -> None:
+    """Twice as many ranks, and then half as many, see the losses that the ones before saw."""
+    coordinator.task = make_task("resize", STAGE, checkpoint={"everySteps": SAVED_EVERY})
+    losses: list[dict[int, float]] = []
+    for generation, team in enumerate(teams, start=1):
+        coordinator.generation = generation
+        coordinator.progress.clear()
+        before = _newest(coordinator)
+        if generation < len(teams):
+            _killed_after_a_checkpoint(team, coordinator)
+        else:
+            team.start(generation)
+            team.wait("the end of the stage", lambda: coordinator.done)
+        losses.append({row.step: row.metrics["loss"] for row in coordinator.progress})
+        assert min(losses[-1]) == before + 1
+    assert max(losses[-1]) == STEPS
+    for one, other in pairwise(losses):
+        common = sorted(one.keys() & other.keys())
+        assert common
+        assert [other[step] for step in common] == pytest.approx(
+            [one[step] for step in common], abs=1e-5
+        )

@@ -1,0 +1,91 @@
+"""RL steps on synthetic trajectories: what was rewarded becomes more likely, and only that."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+
+pytestmark = pytest.mark.component
+GROUPS, SIZE, SILENT = 4, 4, 3
+
+
+def _logprobs(folder: Path, rows: list[list[int]]) -> list[np.ndarray]:
+    """log p of each token of each row by transformers, fp32."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder, experts_implementation="eager").eval()
+    assert model.dtype is torch.float32
+    found = []
+    with torch.no_grad():
+        for row in rows:
+            ids = torch.tensor([row])
+            logp = model(ids).logits[0, :-1].log_softmax(-1)
+            own = logp.gather(1, ids[0, 1:, None])[:, 0]
+            found.append(np.concatenate([[0.0], own.numpy()]))
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows() -> list[list[int]]:
+    rng = np.random.default_rng(0)
+    return [list(map(int, rng.integers(10, 600, rng.integers(20, 60)))) for _ in range(16)]
+
+
+@pytest.mark.parametrize(("mode", "minibatches"), [("Cap", 1), ("Mask", 2)])
+def test_rewarded_tokens_become_more_likely(
+    store, base, coordinator, ranks, make_task, tmp_path, rows, mode, minibatches
+) -> None:
+    before = _logprobs(base, rows)
+    rewards = [1.0 if i % SIZE == 0 else 0.0 for i in range(GROUPS * SIZE)]
+
+    def batch(step: int) -> Batch:
+        return Batch(
+            "stage", step, [_group(g, rows, before, rewards) for g in range(GROUPS)], 0, 0.25
+        )
+
+    coordinator.batches = batch
+    block = {
+        "steps": 2,
+        "promptsPerStep": GROUPS,
+        "trajectoriesPerPrompt": SIZE,
+        "learningRate": 3e-4,
+        "importanceMode": mode,
+        "minibatches": minibatches,
+    }
+    run = f"rl-{mode}"
+    coordinator.task = make_task(run, {"type": "RL", "rl": block})
+    ranks.start(generation=1)
+    ranks.wait("two steps", lambda: coordinator.done)
+
+    first = coordinator.progress[0].metrics
+    assert first["logprob_max_diff"] < 1e-4  # trainer and transformers agree on version 0
+    assert first["importance_mean"] == pytest.approx(1.0, abs=1e-3)
+    assert first["reward"] == 0.25
+    assert first["staleness"] == 0.0
+    assert first["trajectories"] == GROUPS * SIZE
+    assert coordinator.progress[1].metrics["staleness"] == 1.0
+    assert [v.version for v in coordinator.versions][:2] == [1, 2]
+    store.download_folder(f"s3://runs/{run}/stages/stage/export", tmp_path / "export")
+    after = _logprobs(tmp_path / "export", rows)
+    moved = [float((a - b)[len(b) // 2 :].mean()) for a, b in zip(after, before, strict=True)]
+    good = np.mean([m for m, r in zip(moved, rewards, strict=True) if r == 1.0])
+    bad = np.mean([m for m, r in zip(moved, rewards, strict=True) if r == 0.0])
+    assert good > 0.05 > bad
+
+
+def _group(number: int, rows, before, rewards) -> Group:
+    """The second half of every row was generated; in row 3 the user hung up first."""
+    members = range(number * SIZE, (number + 1) * SIZE)
+    trajectories = []
+    for i in members:
+        row = rows[i]
+        mask = [0] * (len(row) // 2) + [1] * (len(row) - len(row) // 2)
+        logprobs = [float(p) if m else 0.0 for p, m in zip(before[i], mask, strict=True)]
+        versions = [0 if m else -1 for m in mask]
+        silent = i == SILENT
+        parts = ([], [], [], []) if silent else (row, mask, logprobs, versions)
+        trajectories.append(Trajectory.pack(*parts))
+    return Group(f"g{number}", [rewards[i] for i in members], trajectories)

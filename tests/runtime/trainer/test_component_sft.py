@@ -1,0 +1,114 @@
+"""Two real ranks with expert parallelism train, checkpoint, die, resume and export."""
+
+import json
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+
+from sea_testing.ranks import COLLECTIVE_S
+from sea_testing.waiting import HANG_S
+from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.head import Entry
+from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.trainer import TaskKind
+
+pytestmark = pytest.mark.component
+
+STAGE = {
+    "type": "SFT",
+    "sft": {
+        "batchSize": 16,
+        "learningRate": 2e-3,
+        "warmupSteps": 4,
+        "epochs": 2,
+        "maxSteps": 14,
+        "observationWeight": 0.5,
+        "validationFraction": 0.1,
+        "validationEvery": 5,
+    },
+}
+
+
+def test_a_killed_rank_costs_no_step(
+    store, base, coordinator, ranks, make_task, tmp_path: Path
+) -> None:
+    """Loss falls; after kill -9 of a rank the next generation repeats the very same steps."""
+    coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
+    # Rank 0 hears nothing of its report of step 12 until the other one is dead: the save of step 8
+    # has ended before that of step 12 began, which no step follows that could end it.
+    coordinator.hold_from = 12
+    ranks.start(generation=1)
+    ranks.wait("ten steps", lambda: len(coordinator.progress) >= 10)
+    ranks.wait("the second checkpoint", lambda: len(coordinator.committed) >= 2)
+    ranks.processes[1].send_signal(signal.SIGKILL)
+    ranks.processes[1].wait(HANG_S)
+    coordinator.hold_from = None
+    assert ranks.exit_codes(COLLECTIVE_S / 2)[0] != 0  # its collective fails, it doesn't hang
+    first = {row.step: row.metrics["loss"] for row in coordinator.progress}
+    assert first[10] < 0.5 * first[1]
+
+    coordinator.generation = 2
+    newest = max(one.step for one in coordinator.committed)
+    coordinator.progress.clear()
+    ranks.start(generation=2)
+    ranks.wait("the end of the stage", lambda: coordinator.done)
+    second = {row.step: row.metrics["loss"] for row in coordinator.progress}
+    assert min(second) == newest + 1
+    again = first.keys() & second.keys()
+    assert again
+    for step in again:
+        assert second[step] == pytest.approx(first[step], abs=1e-6)
+    assert coordinator.committed[-1].step == 14
+
+    _older_generation_cannot_commit(store)
+    _published_bytes_equal_export(store, coordinator, tmp_path)
+    coordinator.task = coordinator.task.model_copy(update={"kind": TaskKind.STOP})
+    assert ranks.exit_codes() == [0, 0]
+
+
+def _older_generation_cannot_commit(store) -> None:
+    entry = Entry(step=20, version=0, manifest_key="k", bytes=1, time=0.0)
+    with pytest.raises(FencedError):
+        Commits(store, "s3://runs/sft", "stage", generation=1).commit(entry, 2, None)
+    body = json.loads(store.get("s3://runs/sft/stages/stage/checkpoints/head.json"))
+    assert body["generation"] == 2
+    assert [one["step"] for one in body["checkpoints"]] == [12, 14]
+    manifest = json.loads(store.get(f"s3://runs/{body['checkpoints'][-1]['manifest_key']}"))
+    assert manifest["ledger"]["size"] == 6
+    kept = {
+        one.url.split("/checkpoints/")[1].split("/")[0]
+        for one in store.list("s3://runs/sft/stages/stage/checkpoints/step-")
+    }
+    assert kept == {"step-000012-g2", "step-000014-g2"}
+
+
+def _published_bytes_equal_export(store, coordinator, tmp_path: Path) -> None:
+    """Over NIXL and from S3 an engine gets what the export holds, tensor by tensor."""
+    from safetensors.torch import load_file
+
+    from sea_runtime.transport import manifest
+    from sea_runtime.transport.nixl_link import NixlSink
+
+    store.download_folder("s3://runs/sft/stages/stage/export", tmp_path / "export")
+    exported = {}
+    for file in (tmp_path / "export").glob("*.safetensors"):
+        exported |= load_file(file)
+    version = coordinator.versions[-1]
+    assert version.version == 1
+    sink = NixlSink("test")
+    found = {}
+    for shard in version.shards:
+        out = manifest.allocate(shard.tensors)
+        sink.read(
+            shard.nixl_metadata, shard.nixl_agent, shard.nixl_address, shard.nbytes, out, HANG_S
+        )
+        assert not manifest.corrupt(shard.tensors, out)
+        found |= manifest.unpack(shard.tensors, out)
+        assert store.get(shard.object_url) == out[: shard.nbytes].numpy().tobytes()
+    sink.close()
+    assert found.keys() == exported.keys()
+    for name, tensor in exported.items():
+        assert torch.equal(found[name], tensor), name
+    assert json.loads(store.get("s3://runs/sft/stages/stage/export/READY.json"))["version"] == 1

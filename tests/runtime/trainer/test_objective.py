@@ -1,0 +1,139 @@
+"""The objective against NumPy written from the formulas, token by token."""
+
+import numpy as np
+import pytest
+import torch
+
+from sea_api.v1alpha1.stages import ImportanceMode
+from sea_runtime.trainer import objective
+from sea_runtime.trainer.objective import PpoSettings
+
+SETTINGS = PpoSettings(0.2, 0.28, ImportanceMode.CAP, 5.0)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "wanted"),
+    [
+        ([1.0, 0.0, 0.0, 0.0], [1.7320508, -0.5773503, -0.5773503, -0.5773503]),
+        ([1.0, 0.0], [1.0, -1.0]),
+        ([1.0, 1.0, 1.0], [0.0, 0.0, 0.0]),
+        ([0.5, 0.25, 0.75], [0.0, -1.2247449, 1.2247449]),
+    ],
+)
+def test_advantages_use_the_population_std(rewards: list[float], wanted: list[float]) -> None:
+    got = objective.advantages(torch.tensor([rewards]))[0]
+    np.testing.assert_allclose(got.numpy(), wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize(
+    ("mode", "wanted"),
+    [
+        (ImportanceMode.CAP, [1.0, 2.0, 3.0]),
+        (ImportanceMode.MASK, [1.0, 2.0, 0.0]),
+    ],
+)
+def test_importance_weights_are_capped_or_masked(mode: ImportanceMode, wanted: list[float]) -> None:
+    proximal = torch.log(torch.tensor([0.2, 0.4, 0.8]))
+    behaviour = torch.log(torch.tensor([0.2, 0.2, 0.1]))
+    got = objective.importance_weights(proximal, behaviour, mode, 3.0)
+    np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5)
+
+
+def test_token_logprobs_and_temperature() -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(10, 7, generator=generator)
+    tokens = torch.randint(0, 7, (10,), generator=generator)
+    first = torch.arange(10) % 5 == 0
+    for temperature in (1.0, 0.5):
+        got = objective.token_logprobs(logits, tokens, first, temperature)
+        scaled = logits.numpy() / temperature
+        assert got[first].tolist() == [0.0, 0.0]
+        for t in (1, 2, 3, 4, 6, 7, 8, 9):
+            row = scaled[t - 1]
+            wanted = row[tokens[t]] - np.log(np.exp(row).sum())
+            assert float(got[t]) == pytest.approx(float(wanted), abs=1e-5)
+
+
+def test_the_token_before_a_sequence_gets_no_gradient_from_it() -> None:
+    logits = torch.zeros(4, 3, requires_grad=True)
+    first = torch.tensor([True, False, True, False])
+    objective.token_logprobs(logits, torch.tensor([0, 1, 2, 1]), first).sum().backward()
+    assert logits.grad is not None
+    assert logits.grad.abs().sum(dim=1).gt(0).tolist() == [True, False, True, False]
+
+
+def test_sft_weights_weigh_observations_and_no_first_token() -> None:
+    got = objective.sft_weights([np.array([0, 0, 1, 1]), np.array([1, 1]), np.zeros(0)], 0.5)
+    np.testing.assert_allclose(got[0] * 3.5, [0.0, 0.5, 1.0, 1.0], rtol=1e-6)
+    np.testing.assert_allclose(got[1] * 3.5, [0.0, 1.0], rtol=1e-6)
+    assert len(got[2]) == 0
+    assert not objective.sft_weights([np.array([1])], 0.0)[0].any()
+
+
+def test_rl_coefficients_count_every_group_the_same() -> None:
+    masks = [np.array([1, 1, 0]), np.array([1, 0]), np.array([1, 0, 0, 0])]
+    got = objective.rl_coefficients(masks, [4, 4, 7])
+    wanted = [[1 / 6, 1 / 6, 0], [1 / 6, 0], [1 / 2, 0, 0, 0]]
+    for row, want in zip(got, wanted, strict=True):
+        np.testing.assert_allclose(row, want, rtol=1e-6)
+    assert float(sum(row.sum() for row in got)) == pytest.approx(1.0)
+    assert not objective.rl_coefficients([np.zeros(3)], [0])[0].any()
+
+
+def _reference(
+    current: np.ndarray,
+    proximal: np.ndarray,
+    behaviour: np.ndarray,
+    advantage: np.ndarray,
+    coefficient: np.ndarray,
+) -> float:
+    total = 0.0
+    for t in range(len(current)):
+        ratio = np.exp(current[t] - proximal[t])
+        importance = min(np.exp(proximal[t] - behaviour[t]), SETTINGS.upper)
+        clipped = np.clip(ratio, 1 - SETTINGS.clip_low, 1 + SETTINGS.clip_high)
+        gain = min(ratio * advantage[t], clipped * advantage[t])
+        total -= coefficient[t] * importance * gain
+    return total
+
+
+def test_ppo_equals_the_formula() -> None:
+    rng = np.random.default_rng(1)
+    current, proximal, behaviour = rng.normal(-2, 0.5, (3, 24))
+    advantage = rng.normal(0, 1, 24)
+    coefficient = rng.uniform(0.1, 1, 24) * (rng.random(24) < 0.6)
+    tensors = [torch.tensor(x) for x in (current, proximal, behaviour, advantage, coefficient)]
+    got = objective.ppo(*tensors, SETTINGS)
+    wanted = _reference(current, proximal, behaviour, advantage, coefficient)
+    assert float(got.loss) == pytest.approx(wanted, rel=1e-9)
+    assert got.tokens == float((coefficient > 0).sum())
+    assert got.importance_max <= SETTINGS.upper
+
+
+def test_ppo_gradient_on_policy_is_the_policy_gradient() -> None:
+    """With current = proximal = behaviour the gradient is -coefficient * advantage."""
+    start = torch.full((6,), -1.5)
+    current = start.clone().requires_grad_()
+    coefficient = torch.tensor([0.5, 0.0, 0.25, 0.1, 0.1, 0.0])
+    advantage = torch.tensor([2.0, 2.0, 2.0, -1.0, -1.0, -1.0])
+    objective.ppo(current, start, start, advantage, coefficient, SETTINGS).loss.backward()
+    np.testing.assert_allclose(current.grad, -(coefficient * advantage), rtol=1e-6)
+
+
+def test_clipped_tokens_carry_no_gradient() -> None:
+    current = torch.tensor([0.0], requires_grad=True)
+    proximal = torch.tensor([-1.0])
+    one = torch.ones(1)
+    result = objective.ppo(current, proximal, proximal, torch.tensor([1.0]), one, SETTINGS)
+    result.loss.backward()
+    assert current.grad is not None
+    assert current.grad.item() == 0.0
+    assert result.clipped == 1.0
+
+
+def test_agreement_looks_only_at_the_versions_own_tokens() -> None:
+    current = torch.tensor([-1.0, -2.0, -3.0])
+    behaviour = torch.tensor([-1.5, -2.01, 0.0])
+    versions = torch.tensor([3, 4, -1])
+    assert objective.agreement(current, behaviour, versions, 4) == pytest.approx(0.01)
+    assert objective.agreement(current, behaviour, versions, 5) == 0.0

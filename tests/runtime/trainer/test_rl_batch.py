@@ -1,0 +1,58 @@
+"""A batch as arrays, with trajectories that have nothing to train."""
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from sea_api.v1alpha1.stages import ImportanceMode
+from sea_runtime.trainer import objective
+from sea_runtime.trainer.objective import PpoSettings
+from sea_runtime.trainer.rl_batch import coefficients, unpack
+from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+
+SPOKE = Trajectory.pack([5, 6, 7, 8], [0, 1, 1, 0], [0.0, -1.0, -2.0, 0.0], [-1, 3, 3, -1])
+EMPTY = Trajectory.pack([], [], [], [])
+SILENT = Trajectory.pack([5, 6], [0, 0], [0.0, 0.0], [-1, -1])
+"""The prompt was there, but the user hung up before the agent spoke."""
+
+
+def batch(*groups: tuple[list[float], list[Trajectory]]) -> Any:
+    named = [Group(f"g{i}", rewards, members) for i, (rewards, members) in enumerate(groups)]
+    return unpack(Batch("rl", 1, named, 0, 0.5))
+
+
+def test_a_silent_trajectory_counts_in_its_group_and_is_not_trained() -> None:
+    got = batch(([1.0, 0.0, 0.0], [SPOKE, EMPTY, SPOKE]), ([0.0, 1.0], [SPOKE, SILENT]))
+    np.testing.assert_allclose(got.advantages, [2**0.5, -(0.5**0.5), -(0.5**0.5), -1, 1], atol=1e-4)
+    assert got.trained(range(2)) == [0, 2, 3]
+    assert got.trained([1]) == [3]
+    metrics = got.metrics(version=4)
+    assert (metrics["trajectories"], metrics["generated_tokens"]) == (5.0, 6.0)
+    assert metrics["staleness"] == 1.0
+
+
+def test_coefficients_are_shared_by_those_who_spoke() -> None:
+    got = batch(([1.0, 0.0, 0.0], [SPOKE, EMPTY, SPOKE]))
+    rows = coefficients(got, got.trained([0]))
+    np.testing.assert_allclose(rows[0], [0, 0.25, 0.25, 0])
+    np.testing.assert_allclose(rows[2], [0, 0.25, 0.25, 0])
+    assert len(rows[1]) == 0
+
+
+def test_a_batch_in_which_nobody_spoke_is_a_step_of_zero() -> None:
+    got = batch(([1.0, 0.0], [EMPTY, SILENT]), ([1.0, 0.0], [SILENT, EMPTY]))
+    assert (got.trained(range(2)), got.trained([1])) == ([0], [2])
+    for chosen in ([0], [2]):
+        (index,) = chosen
+        assert not coefficients(got, chosen)[index].any()
+    assert got.metrics(version=4)["staleness"] == 0.0
+    zero = torch.zeros(2)
+    current = torch.full((2,), -1.0, requires_grad=True)
+    settings = PpoSettings(0.2, 0.2, ImportanceMode.CAP, 5.0)
+    sums = objective.ppo(current, current.detach(), zero, torch.ones(2), zero, settings)
+    sums.loss.backward()
+    assert float(sums.loss.detach()) == 0.0
+    assert current.grad is not None
+    assert not current.grad.any()
+    assert all(np.isfinite(sums.additive()))

@@ -1,0 +1,163 @@
+"""Runs a tiny training with one workaround of `megatron_cpu` left out and says what fails.
+
+A program, not a module: `python workaround_probe.py FOLDER` imports the libraries once and forks a
+child for each case. Its last line is a JSON object {case: error, "" where all went well}. Needs
+CUDA_VISIBLE_DEVICES="" and PYTORCH_NVML_BASED_CUDA_CHECK=1: else asking for a device in the parent
+makes torch refuse one in every fork, and the driver's own words are never heard.
+"""
+
+import contextlib
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+import torch.distributed as dist
+from megatron.core import dist_checkpointing
+
+from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_runtime.trainer import groups, layout, megatron_cpu, model, shape
+from sea_runtime.trainer.checkpoint import state as states
+from sea_runtime.trainer.checkpoint.writer import Writer
+from sea_runtime.trainer.megatron_cpu import adam_step_tensor, cuda_names
+from sea_runtime.trainer.optimizer import Optimizer, device_names
+from sea_runtime.trainer.world import World
+
+SHAPE = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_hidden_layers": 1,
+    "hidden_size": 32,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "head_dim": 16,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 16,
+    "vocab_size": 64,
+    "tie_word_embeddings": True,
+}
+
+
+def build() -> tuple[model.Model, Optimizer]:
+    sizes = shape.parse(json.dumps(SHAPE))
+    place = layout.plan(0, 1, TrainerParallelism(), sizes.experts)
+    torch.manual_seed(0)
+    built = model.build(sizes, place, torch.float32, row_tokens=64)
+    for parameter in built.gpt.parameters():
+        torch.nn.init.normal_(parameter.data, std=0.1)
+    return built, Optimizer(built, 1e-2)
+
+
+def step(built: model.Model, optimizer: Optimizer) -> float:
+    tokens = torch.arange(32)
+    optimizer.zero()
+    logits = built(tokens, [0, 16, 32])
+    loss = torch.nn.functional.cross_entropy(logits, tokens)
+    loss.backward()
+    optimizer.step(1e-2)
+    return float(loss.detach())
+
+
+def train_save_load(folder: Path) -> None:
+    """Two steps, a save, two more; a new model resumes and must repeat the last two."""
+    built, optimizer = build()
+    for _ in range(2):
+        step(built, optimizer)
+    staged = Writer(1 << 30).stage(built, optimizer, folder)
+    staged.write()
+    staged.finalize()
+    wanted = [step(built, optimizer) for _ in range(2)]
+    built, optimizer = build()
+    states.prepare_load(optimizer)
+    with device_names():
+        places = states.sharded(built, optimizer, loading=True)
+        places["rng"] = states.random_places(0, 1, 1)
+        states.apply(built, optimizer, dist_checkpointing.load(places, str(folder)))
+    got = [step(built, optimizer) for _ in range(2)]
+    if any(abs(a - b) > 1e-6 for a, b in zip(got, wanted, strict=True)):
+        raise RuntimeError(f"the resumed losses {got} differ from {wanted}")
+
+
+def leave_no_process() -> None:
+    left = psutil.Process().children(recursive=True)
+    for process in left:
+        process.kill()
+    if left:
+        raise RuntimeError(f"the save left {len(left)} processes running")
+
+
+class PartOfCudaNames(cuda_names.CudaNames):
+    """The mode without its answer to calls that `left_out` picks."""
+
+    def __init__(self, left_out: Callable[[Any, dict[str, Any]], bool]) -> None:
+        super().__init__()
+        self.left_out = left_out
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self.left_out(func, kwargs or {}):
+            return func(*args, **(kwargs or {}))
+        return super().__torch_function__(func, types, args, kwargs)
+
+
+CUDA_NAMES: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
+    "cuda_names: device": lambda func, options: "device" in options,
+    "cuda_names: cuda()": lambda func, options: func is torch.Tensor.cuda,
+    "cuda_names: type()": lambda func, options: func is torch.Tensor.type,
+}
+STEP_TENSOR = "adam_step_tensor"
+CASES = ["all applied", *megatron_cpu.WORKAROUNDS, *CUDA_NAMES, STEP_TENSOR]
+
+
+def leave_out(case: str) -> None:
+    """Applies all workarounds but the case's."""
+    megatron_cpu.apply(without=case)
+    if case in CUDA_NAMES:
+        part = functools.partial(PartOfCudaNames, CUDA_NAMES[case])
+        cuda_names.cuda_names = part
+    elif case == STEP_TENSOR:
+        adam_step_tensor.own_step_tensors = lambda _: None
+
+
+def run(case: str, folder: Path) -> str:
+    """The error that the case ends with."""
+    try:
+        leave_out(case)
+        store = dist.FileStore(str(folder / "store"), 1)
+        dist.init_process_group("gloo", store=store, rank=0, world_size=1)
+        groups.model_parallel(World(1, 0, 1, 0, "", 0, 60.0), 1)
+        train_save_load(folder / "checkpoint")
+        leave_no_process()
+    except BaseException as error:
+        return f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}"
+    finally:
+        with contextlib.suppress(RuntimeError):  # one that is left would hold our output open
+            leave_no_process()
+    return ""
+
+
+def in_a_child(case: str, folder: Path) -> str:
+    folder.mkdir()
+    answer = folder / "answer"
+    child = os.fork()
+    if child == 0:
+        answer.write_text(run(case, folder))
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    return answer.read_text() if status == 0 else f"ended with wait status {status}"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    folder = Path(sys.argv[1])
+    found = {case: in_a_child(case, folder / str(number)) for number, case in enumerate(CASES)}
+    print(json.dumps(found))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

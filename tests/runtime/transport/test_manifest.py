@@ -1,0 +1,62 @@
+"""A shard's buffer gives back exactly the tensors that were packed, and notices every damage."""
+
+import pytest
+import torch
+
+from sea_runtime.transport import manifest
+
+
+def _tensors() -> dict[str, torch.Tensor]:
+    return {
+        "a": torch.arange(5, dtype=torch.float32),
+        "b": torch.randn(3, 7).to(torch.bfloat16),
+        "c": torch.tensor(3.0),
+    }
+
+
+def test_offsets_are_aligned_and_do_not_overlap() -> None:
+    """Each tensor begins at a multiple of 64 bytes after the one before."""
+    entries = manifest.plan(_tensors())
+    assert [(e.offset, e.nbytes) for e in entries] == [(0, 20), (64, 42), (128, 4)]
+    assert manifest.total_bytes(entries) == 132
+    assert manifest.total_bytes([]) == 0
+
+
+def test_pack_then_unpack_returns_equal_tensors() -> None:
+    """Shapes, dtypes and values survive."""
+    tensors = _tensors()
+    entries = manifest.plan(tensors)
+    buffer = manifest.allocate(entries)
+    assert buffer.data_ptr() % manifest.ALIGNMENT == 0
+    packed = manifest.pack(entries, tensors, buffer)
+    assert manifest.corrupt(packed, buffer) == []
+    for name, tensor in manifest.unpack(packed, buffer).items():
+        assert tensor.dtype == tensors[name].dtype
+        assert torch.equal(tensor, tensors[name])
+
+
+@pytest.mark.parametrize(("position", "name"), [(0, "a"), (70, "b"), (131, "c")])
+def test_one_changed_byte_names_its_tensor(position: int, name: str) -> None:
+    """A buffer that was overwritten while it was read is noticed."""
+    tensors = _tensors()
+    entries = manifest.plan(tensors)
+    buffer = manifest.allocate(entries)
+    packed = manifest.pack(entries, tensors, buffer)
+    buffer[position] ^= 1
+    assert manifest.corrupt(packed, buffer) == [name]
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"a": torch.zeros(4)}, {"a": torch.zeros(5, dtype=torch.float64)}]
+)
+def test_tensors_that_do_not_fit_the_plan_are_refused(wrong: dict[str, torch.Tensor]) -> None:
+    """Missing, of another shape, of another dtype."""
+    entries = manifest.plan({"a": torch.zeros(5)})
+    with pytest.raises(manifest.ManifestMismatchError, match="The tensor a"):
+        manifest.pack(entries, wrong, manifest.allocate(entries))
+
+
+def test_unknown_dtype_is_a_sentence() -> None:
+    """A newer trainer's dtype doesn't end in an AttributeError."""
+    with pytest.raises(manifest.ManifestMismatchError, match="float3"):
+        manifest.dtype_of("float3")

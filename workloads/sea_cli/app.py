@@ -1,0 +1,113 @@
+"""The `sea` command: finds the subcommand, turns errors into sentences and exit codes.
+
+Exit codes: 0 done, 1 data with problems or an unreadable file, 2 wrong usage, 130 interrupted.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+
+from sea_cli import (
+    check,
+    evaluate,
+    model,
+    play,
+    replay,
+    replay_saved,
+    report,
+    shop,
+    stats,
+    synth,
+    tau2,
+    world,
+)
+from sea_data.formats.errors import DataFileError, RowError
+from sea_env.domains.database import DatabaseError
+from sea_env.domains.initial import InitialStateError
+from sea_env.domains.registry import UnknownDomainError
+from sea_env.domains.worlds import NoWorldError
+from sea_data.evaluation.playing.errors import EvaluationError
+from sea_data.object_store.errors import StoreError
+from sea_data.synthesis.crew import CrewUnavailableError
+from sea_data.synthesis.journal import JournalError
+from sea_env.tokens.errors import UnsuitableTokenizerError
+from sea_env.verify.verdict import UnverifiableTaskError
+
+_EXPECTED = (
+    OSError,
+    RowError,
+    DatabaseError,
+    UnknownDomainError,
+    NoWorldError,
+    DataFileError,
+    StoreError,
+    InitialStateError,
+    UnsuitableTokenizerError,
+    UnverifiableTaskError,
+    JournalError,
+    CrewUnavailableError,
+    EvaluationError,
+)
+
+_EPILOG = """\
+examples:
+  sea data shop --out data/shop --dialogues 3200
+  sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
+  sea data stats data/shop/sft.jsonl
+  sea data tau2 --domain retail --data ../tau2/retail --out data/retail
+  sea data replay --domain retail --data ../tau2/retail
+  sea data world --domain airline --size small --seed 7 --out data/airline
+  sea model tiny --data data/shop/sft.jsonl --out models/tiny
+  sea synth --domain shop --count 1000 --out data/shop-syn
+  sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain shop \\
+      --data data/shop --out out/qwen3-shop
+  sea replay out/qwen3-shop/episodes.jsonl --number 1
+  sea play shop 1 --data data/shop
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command tree."""
+    top = argparse.ArgumentParser(
+        prog="sea",
+        description="Data, models and evaluation for agentic RL post-training.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
+    data = groups.add_parser("data", help="make, convert, check and count data files")
+    commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for module in (check, replay, shop, stats, tau2, world):
+        module.add(commands)
+    for own in (evaluate, report, replay_saved, play):
+        own.add(groups)
+    models = groups.add_parser("model", help="make models")
+    model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    synth.add(groups)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs one command; the return value is the process's exit code."""
+    given = parser().parse_args(arguments)
+    try:
+        code: int = given.run(given)
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        sys.stderr.write("\nsea: interrupted.\n")
+        return 130
+    except BrokenPipeError:
+        # The reader (`| head`) has had enough; the interpreter must not try to flush again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except _EXPECTED as error:
+        sys.stderr.write(f"sea: {_sentence(error)}\n")
+        return 1
+    return code
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.filename:
+        return f"{error.filename}: {error.strerror}."
+    return str(error)

@@ -1,0 +1,286 @@
+"""`sea evaluate`: pass^k of any OpenAI-compatible server on a domain's tasks."""
+
+import argparse
+import asyncio
+import sys
+from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, NoReturn
+
+from sea_cli import endpoints, episode_bar, fetching, functions
+from sea_cli.common import Commands, again, local, say
+from sea_cli.endpoints import positive, seconds, temperature
+from sea_env.domains import registry
+from sea_data.evaluation.measures import LABELS, MEASURES
+from sea_data.evaluation.playing import service
+from sea_data.evaluation.playing.errors import EvaluationError
+from sea_data.evaluation.playing.service import Prepared, Request, Source
+from sea_data.evaluation.records import EpisodeRecord
+
+_EXAMPLES = """\
+examples:
+  sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain shop \\
+      --data data/shop --trials 4 --out out/qwen3-shop
+  sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain retail \\
+      --data ../tau2/retail --drop-nl-assertions --user-endpoint http://localhost:9000/v1 \\
+      --user-model gpt-4.1 --concurrency 32 --out out/qwen3-retail
+  sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 \\
+      --domain airline retail --data data/airline-syn data/retail-syn --out out/qwen3-both
+  sea evaluate ...the same... --resume      play what is missing or had no verdict
+
+exit codes: 0 every episode has a verdict, 1 something can't be read or the endpoint is of no use,
+2 wrong usage, 3 finished, but episodes are without a verdict, 130 interrupted; --resume goes on.
+"""
+INTERRUPTED = 130
+WITHOUT_VERDICT = 3
+
+
+def add(commands: Commands) -> None:
+    parser = commands.add_parser(
+        "evaluate",
+        help="measure pass^k of a model behind an endpoint",
+        description="Plays every task of one or several domains several times against a model "
+        "behind an OpenAI-compatible endpoint (chat completions with tools) and reports pass^k by "
+        "domain and on average. Needs no Kubernetes. Time-outs, 5xx and nonsense answers "
+        "are tried again and never count as a failure of the agent.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    _who(parser)
+    _what(parser)
+    _how(parser)
+    parser.set_defaults(run=run, parser=parser)
+
+
+def _who(parser: argparse.ArgumentParser) -> None:
+    endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
+    parser.add_argument("--user", choices=["scripted"], help="a user without a model (default)")
+    endpoints.add(parser, "user", "SEA_USER_API_KEY", "the simulated user")
+    endpoints.add(parser, "judge", "SEA_JUDGE_API_KEY", "the judge of NL assertions")
+    parser.add_argument(
+        "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
+    )
+    parser.add_argument(
+        "--max-tokens", type=positive, default=8192, help="of one agent turn (default 8192)"
+    )
+    parser.add_argument(
+        "--tool-calls",
+        choices=["native", "text"],
+        default="native",
+        help="native: the server's tools and tool_calls; text: <tool_call> tags in the text, for "
+        "servers without a tool parser (default native)",
+    )
+
+
+def _what(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--domain",
+        required=True,
+        nargs="+",
+        metavar="NAME",
+        help=f"one or several of {', '.join(registry.names())}",
+    )
+    parser.add_argument(
+        "--data",
+        required=True,
+        nargs="+",
+        metavar="DIR",
+        help=f"data: {fetching.FOLDER}; one for all domains (a folder a domain in it, or rows that "
+        "name theirs), or one each, in their order",
+    )
+    parser.add_argument(
+        "--tasks",
+        nargs="+",
+        metavar="FILE",
+        help="task file (path or s3:// address), else looked for; one for all domains, or one each",
+    )
+    parser.add_argument(
+        "--max-tasks", type=positive, metavar="N", help="a seeded choice of each domain's tasks"
+    )
+    parser.add_argument("--trials", type=positive, default=4, help="episodes a task (default 4)")
+    parser.add_argument("--seed", type=int, default=0, help="of sampling and users (default 0)")
+    parser.add_argument(
+        "--drop-nl-assertions",
+        action="store_true",
+        help="score without what only a judge could check; else such tasks need --judge-endpoint",
+    )
+
+
+def _how(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--out", type=local, required=True, metavar="DIR", help="folder to write")
+    parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
+    parser.add_argument("--concurrency", type=positive, default=8, help="episodes at a time")
+    parser.add_argument("--max-turns", type=positive, default=50, help="agent turns (default 50)")
+    parser.add_argument(
+        "--timeout", type=seconds, default=120.0, metavar="S", help="of a request (default 120)"
+    )
+    parser.add_argument(
+        "--retries", type=positive, default=5, help="attempts of a request (default 5)"
+    )
+    parser.add_argument(
+        "--attempts",
+        type=positive,
+        default=3,
+        help="of an episode whose endpoint broke (default 3)",
+    )
+    parser.add_argument(
+        "--episode-timeout", type=seconds, default=1800.0, metavar="S", help="default 1800"
+    )
+    functions.add(parser)
+
+
+def run(given: argparse.Namespace) -> int:
+    request = _request(given)
+    places = _each(given, "data"), _each(given, "tasks")
+    with ExitStack() as copies:
+
+        @cache
+        def folder(address: str) -> Path:
+            return copies.enter_context(fetching.folder(address))
+
+        @cache
+        def file(address: str) -> Path:
+            return copies.enter_context(fetching.file(address))
+
+        sources = [
+            Source(domain, folder(data), file(tasks) if tasks else None, data)
+            for domain, data, tasks in zip(given.domain, *places, strict=True)
+        ]
+        return _evaluate(replace(request, sources=sources))
+
+
+def _each(given: argparse.Namespace, option: str) -> list[str]:
+    """What was given for every domain; empty texts where nothing was."""
+    values, domains = getattr(given, option) or [""], len(given.domain)
+    if len(values) == 1:
+        return list(values) * domains
+    if len(values) != domains:
+        _usage(
+            given,
+            f"--{option} names {len(values)} places for {domains} domains: give one for all, or "
+            "one each in the order of --domain",
+        )
+    return list(values)
+
+
+def _evaluate(request: Request) -> int:
+    prepared = service.prepare(request)
+    if prepared.refused:
+        say(f"{len(prepared.refused)} tasks left out, the first because: {prepared.refused[0]}")
+    problem = _play(request, prepared)
+    if not prepared.book.done:
+        sys.stderr.write(f"sea: {problem or 'no episode was played'}\n")
+        return INTERRUPTED if problem is _INTERRUPTED else 1
+    report = service.finish(prepared)
+    _show(report, request.out)
+    return _ending(problem, report, request, prepared)
+
+
+_INTERRUPTED = "interrupted"
+
+
+def _play(request: Request, prepared: Prepared) -> str:
+    """Plays to the end; otherwise what stopped it."""
+    judged = prepared.book.judged()
+    played = list(prepared.book.done.values())
+    with episode_bar.bar("episodes", len(prepared.planned), len(judged)) as advance:
+
+        def ended(record: EpisodeRecord) -> None:
+            played.append(record)
+            advance(_note(played))
+
+        try:
+            asyncio.run(service.evaluate(request, prepared, ended))
+        except (KeyboardInterrupt, asyncio.CancelledError):
+            return _INTERRUPTED
+        except EvaluationError as error:
+            return str(error)
+    return ""
+
+
+def _note(played: list[EpisodeRecord]) -> str:
+    share = service.passed_share(played)
+    broken = sum(record.reward is None for record in played)
+    said = "no verdict yet" if share is None else f"{100 * share:.1f}% passed"
+    return f"{said}, {broken} without verdict" if broken else said
+
+
+def _show(report: dict[str, Any], out: Path) -> None:
+    intervals = report["confidence"]["intervals"]
+    say(f"{'domain':<12}{'tasks':>7}{'episodes':>10}" + "".join(f"{n:>9}" for n in LABELS.values()))
+    shown = report["results"][:-1] if len(report["results"]) == 2 else report["results"]
+    for item in shown:
+        values = "".join(_number(item[name]) for name in MEASURES)
+        say(f"{item['domain']:<12}{item['tasks']:>7}{item['episodes']:>10}{values}")
+        low_high = [intervals.get(item["domain"], {}).get(name) for name in MEASURES]
+        if any(low_high):
+            say(f"{'  95%':<29}" + "".join(f"{_range(pair):>9}" for pair in low_high))
+    for domain, kinds in report["failures"].items():
+        if kinds:
+            say(f"failures, {domain}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
+    say(f"{out / 'report.html'}  {out / 'scores.json'}  {out / 'episodes.jsonl'}")
+
+
+def _number(value: float | None) -> str:
+    return f"{'-':>9}" if value is None else f"{value:>9.1f}"
+
+
+def _range(pair: list[float] | None) -> str:
+    return f"{pair[0]:.0f}-{pair[1]:.0f}" if pair else ""
+
+
+def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Prepared) -> int:
+    missing = len(prepared.planned) - len(prepared.book.judged())
+    if not missing:
+        return 0
+    said = f"{problem.rstrip('.')}. " if problem and problem != _INTERRUPTED else ""
+    head = "interrupted: " if problem == _INTERRUPTED else ""
+    sys.stderr.write(
+        f"sea: {head}{said}{missing} of {len(prepared.planned)} episodes have no verdict yet. "
+        f"Go on with: {again()}\n"
+    )
+    if problem == _INTERRUPTED:
+        return INTERRUPTED
+    return 1 if problem else WITHOUT_VERDICT
+
+
+def _usage(given: argparse.Namespace, message: str) -> NoReturn:
+    given.parser.error(message)
+    raise AssertionError("argparse exits")
+
+
+def _request(given: argparse.Namespace) -> Request:
+    """All but where the tasks lie."""
+    options = {"timeout_s": given.timeout, "attempts": given.retries}
+    try:
+        agent = endpoints.address(
+            given, "", temperature=given.temperature, max_tokens=given.max_tokens, **options
+        )
+        user = endpoints.address(given, "user", **options)
+        judge = endpoints.address(given, "judge", **options)
+    except argparse.ArgumentTypeError as error:
+        _usage(given, str(error))
+    if agent is None:
+        _usage(given, "--endpoint and --model say which model to evaluate")
+    if user is not None and given.user:
+        _usage(given, "--user scripted and --user-endpoint exclude each other")
+    return Request(
+        sources=(),
+        out=given.out,
+        agent=agent,
+        user=user,
+        judge=judge,
+        drop_nl_assertions=given.drop_nl_assertions,
+        max_tasks=given.max_tasks,
+        trials=given.trials,
+        seed=given.seed,
+        max_turns=given.max_turns,
+        concurrency=given.concurrency,
+        attempts=given.attempts,
+        episode_timeout_s=given.episode_timeout,
+        native_tools=given.tool_calls == "native",
+        resume=given.resume,
+        functions=functions.limits(given),
+    )

@@ -1,0 +1,1 @@
+"""Files in and out: the published formats, synthesis, evaluation with its report."""

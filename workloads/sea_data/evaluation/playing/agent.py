@@ -1,0 +1,131 @@
+"""An agent behind any OpenAI-compatible endpoint: dialogue in, `AgentTurn` out.
+
+What the model writes wrongly (arguments that aren't JSON, nothing at all) is its turn with an
+error; what the server does wrongly (time-outs, 5xx, no chat completion) is an EndpointError.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Protocol
+
+from sea_env.chat.endpoint import ChatEndpoint, RefusedError
+from sea_env.chat.text import text_of
+from sea_data.evaluation.playing import dialogue
+from sea_data.evaluation.playing.errors import ContextFullError
+from sea_env.tokens import plain_json, reader, tool_prompt
+from sea_env.tokens.markup import IM_END, THINK, THINK_END
+from sea_env.tokens.messages import (
+    MOST_CALLS,
+    TOO_MANY_CALLS,
+    AgentTurn,
+    Message,
+    ToolCall,
+)
+from sea_env.tokens.style import Style, Thinking
+
+_NO_ROOM = re.compile(
+    r"context.{0,12}(length|window)|too (many|long).{0,20}token|prompt is too long", re.IGNORECASE
+)
+_SHOWN = 2000
+
+
+class Agent(Protocol):
+    """Whoever plays the agent's side of one episode."""
+
+    async def turn(self, messages: Sequence[Message]) -> AgentTurn:
+        """The next turn after the dialogue so far (system prompt left out)."""
+        ...
+
+
+class EndpointAgent:
+    """One episode's agent; the endpoint is shared by all."""
+
+    def __init__(
+        self,
+        endpoint: ChatEndpoint,
+        system: str,
+        tools: Sequence[Mapping[str, Any]],
+        *,
+        native: bool = True,
+        **extra: Any,
+    ) -> None:
+        """`native`: tools go into the request and calls come back as `tool_calls`; otherwise the
+        system prompt describes them and calls come as Hermes tags in the text. `extra` goes into
+        every request (seed, top_p, ...)."""
+        self.tokens = 0
+        self._endpoint, self._native, self._extra = endpoint, native, extra
+        self._system = tool_prompt.split(system)[0] if native else system
+        if native and tools:
+            self._extra = {**extra, "tools": list(tools)}
+
+    async def turn(self, messages: Sequence[Message]) -> AgentTurn:
+        """Raises EndpointError, and ContextFullError where the dialogue has outgrown the model."""
+        shown = dialogue.native(messages) if self._native else dialogue.tagged(messages)
+        asked = [{"role": "system", "content": self._system}, *shown]
+        try:
+            return await self._endpoint.ask(asked, self._read, **self._extra)
+        except RefusedError as error:
+            if _NO_ROOM.search(str(error)):
+                raise ContextFullError(str(error)) from error
+            raise
+
+    def _read(self, message: dict[str, Any]) -> AgentTurn:
+        """Raises ValueError for what is no message of a chat completion."""
+        usage = message.get("usage")
+        used = usage.get("completion_tokens") if isinstance(usage, dict) else None
+        self.tokens += used if isinstance(used, int) else 0
+        return read_turn(message)
+
+
+def read_turn(message: Mapping[str, Any]) -> AgentTurn:
+    """A message of a chat completion as a turn; raises ValueError for what is no such message."""
+    given = message.get("tool_calls") or []
+    if not isinstance(given, list):
+        raise ValueError("it answered tool_calls that are no list")
+    thinking = str(message.get("reasoning_content") or message.get("reasoning") or "")
+    whole = message.get("finish_reason") != "length"
+    if not given:
+        written = plain_text(message.get("content") or "")
+        turn = reader.parse(written + IM_END if whole else written, _style(written))
+        return replace(turn, thinking=turn.thinking or plain_text(thinking))
+    text = text_of(message)
+    if not whole:
+        return AgentTurn(text, (), False, "The turn reached its token limit before it ended.")
+    if len(given) > MOST_CALLS:
+        return AgentTurn(text or str(given)[:_SHOWN], (), True, TOO_MANY_CALLS)
+    try:
+        return AgentTurn(text, tuple(map(_call, given)), thinking=plain_text(thinking))
+    except _BadCallError as error:
+        return AgentTurn(text or str(given)[:_SHOWN], (), True, str(error))
+
+
+def _style(written: str) -> Style:
+    """A server without a reasoning parser leaves thoughts in the text, opened or half opened."""
+    half = THINK_END in written and THINK not in written
+    return Style(thinking=Thinking.PROMPTED if half else Thinking.OWN)
+
+
+def plain_text(text: str) -> str:
+    """Half of a surrogate pair is valid JSON but no text that could be encoded."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+class _BadCallError(Exception):
+    """The model's mistake, as a sentence."""
+
+
+def _call(given: Any) -> ToolCall:
+    function = given.get("function") if isinstance(given, dict) else None
+    if not isinstance(function, dict) or not isinstance(function.get("name"), str):
+        raise ValueError("it answered a tool call without a function")
+    name = plain_text(function["name"])
+    try:
+        arguments = plain_json.carried(function.get("arguments") or {})
+    except ValueError as error:
+        raise _BadCallError(
+            f"The arguments of the tool call {name} aren't valid JSON: {error}."
+        ) from error
+    if not isinstance(arguments, dict):
+        raise _BadCallError(f"The arguments of the tool call {name} aren't a JSON object.")
+    return ToolCall(name, arguments)

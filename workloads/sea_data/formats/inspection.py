@@ -1,0 +1,112 @@
+"""One row of any data file, looked at from all sides before a job is given it (`sea data check`).
+
+What makes a row unusable is a RowError; what is merely worth knowing is a note: an expected action
+that raises is kept, as published rows have some.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from sea_data.formats import database_files, paths, rl
+from sea_data.formats.dialogue import dialogue
+from sea_data.formats.errors import RowError
+from sea_data.formats.replay import replay
+from sea_env.tasks.task import Task
+from sea_env.domains import registry
+from sea_env.domains.base import Domain
+from sea_env.domains.database import Database, DatabaseError
+from sea_env.domains.initial import InitialStateError
+from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
+
+_SHOWN = 200
+_KEPT = 16
+
+
+class Inspector:
+    """Checks rows; holds the databases used last."""
+
+    def __init__(
+        self, domain: str = "", databases: Path | None = None, *, judged: bool = False
+    ) -> None:
+        """`domain` is for task rows that name none; with `databases` (the data root) every row's
+        database is read and its expected actions are run on it. `judged`: who uses the rows has a
+        judge model."""
+        self._domain, self._root, self._judged = domain, databases, judged
+        self._databases: dict[tuple[str, Path], Database] = {}
+
+    def notes(self, row: Mapping[str, Any]) -> list[str]:
+        """What is worth knowing about a usable row; raises RowError for another."""
+        if "messages" in row:
+            dialogue(row)
+            return []
+        task = rl.task(row, self._domain)
+        domain = _playable(task, judged=self._judged)
+        if self._root is None or task.db_path is None:
+            return _empty(task)
+        database = self._database(domain, task.db_path, self._root)
+        return [*_empty(task), *_raised(domain, task, database)]
+
+    def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
+        path = paths.local(root, db_path)
+        known = self._databases.pop((domain.name, path), None)
+        found = known if known is not None else _parsed(domain, path)
+        self._databases[domain.name, path] = found
+        while len(self._databases) > _KEPT:
+            del self._databases[next(iter(self._databases))]
+        return found
+
+
+def _playable(task: Task, *, judged: bool) -> Domain:
+    try:
+        domain = registry.get(task.domain)
+        check_verifiable(task, judged=judged)
+    except registry.UnknownDomainError as error:
+        raise RowError("user_scenario.instructions.domain", str(error)) from error
+    except UnverifiableTaskError as error:
+        raise RowError("evaluation_criteria", str(error)) from error
+    return domain
+
+
+def _parsed(domain: Domain, path: Path) -> Database:
+    try:
+        return database_files.read(domain, path)
+    except DatabaseError as error:
+        raise RowError("db_path", str(error)) from error
+
+
+def _empty(task: Task) -> list[str]:
+    if task.row.get("evaluation_criteria") or task.verification_function:
+        return []
+    return ["evaluation_criteria: is missing or empty: an episode without any change earns 1"]
+
+
+def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
+    try:
+        outcome = replay(domain, task, database)
+    except InitialStateError as error:
+        raise RowError("initial_state", f"can't be set up: {error.__cause__}") from error
+    except ValueError as error:
+        raise RowError("evaluation_criteria", str(error)) from error
+    raised = [
+        f"evaluation_criteria.actions[{index}]: {call['name']} raises, and is kept: "
+        f"{call['content'][:_SHOWN]}"
+        for index, call in enumerate(outcome["gold_calls"])
+        if call["error"]
+    ]
+    return [*raised, *_unmet(task, outcome["env_assertions"])]
+
+
+def _unmet(task: Task, outcomes: Sequence[bool]) -> list[str]:
+    """Whoever does just what is expected earns 0 then: most often an argument is wrong."""
+    if "ENV_ASSERTION" not in task.criteria.reward_basis:
+        return []
+    return [
+        f"evaluation_criteria.env_assertions[{index}]: {wanted.func_name}"
+        f"({str(dict(wanted.arguments))[1:-1][:_SHOWN]}) doesn't answer "
+        f"{str(wanted.assert_value).lower()} after the expected actions"
+        for index, (wanted, holds) in enumerate(
+            zip(task.criteria.env_assertions, outcomes, strict=True)
+        )
+        if not holds
+    ]

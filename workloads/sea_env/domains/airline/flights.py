@@ -1,0 +1,133 @@
+"""Airline tools that look for flights: status, direct connections, connections with one stop.
+
+Searches on an untouched timetable are answered from texts that all episodes share.
+"""
+
+import datetime
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from sea_env.domains.airline import lookup
+from sea_env.domains.airline.airports import AIRPORTS
+from sea_env.domains.base import Kind
+from sea_env.domains.environment import State
+from sea_env.domains.overlay import Record
+from sea_env.domains.toolkit import tool
+
+NEXT_DAY = "+1"
+"""Ends an arrival time that lies on the day after the departure."""
+
+_AIRPORTS = json.dumps([{"iata": iata, "city": city} for iata, city in AIRPORTS.items()])
+_NONE = "[]"
+
+
+@tool(Kind.READ)
+def list_all_airports(state: State) -> str:
+    """List all airports: IATA code and city."""
+    return _AIRPORTS
+
+
+@tool(Kind.READ)
+def get_flight_status(state: State, flight_number: str, date: str) -> str:
+    """Get the status of a flight on a date (YYYY-MM-DD)."""
+    return str(lookup.flight_on(state, flight_number, date)["status"])
+
+
+@tool(Kind.READ)
+def search_direct_flight(state: State, origin: str, destination: str, date: str) -> str:
+    """Search for direct flights between two airports (IATA codes) on a date (YYYY-MM-DD). Only
+    flights that can be booked are listed."""
+
+    def find() -> list[Any]:
+        return [
+            _offer(flight, date, None)
+            for flight in _bookable(state, origin, date)
+            if flight["destination"] == destination
+        ]
+
+    return _shared(state, ("direct", origin, destination, date), find)
+
+
+@tool(Kind.READ)
+def search_onestop_flight(state: State, origin: str, destination: str, date: str) -> str:
+    """Search for connections with one stop between two airports (IATA codes) on a date
+    (YYYY-MM-DD). Each is a pair of flights that can be booked."""
+
+    def find() -> list[Any]:
+        return [
+            [_offer(first, date, date), _offer(second, second_date, second_date)]
+            for first in _bookable(state, origin, date)
+            for second_date in _arrival_date(first, date)
+            for second in _bookable(state, first["destination"], second_date)
+            if second["destination"] == destination and _catches(first, second)
+        ]
+
+    return _shared(state, ("onestop", origin, destination, date), find)
+
+
+def _bookable(state: State, origin: str, date: str) -> Iterator[Record]:
+    """Flights that leave an airport on a date and have seats on sale, in the timetable's order."""
+    for number in _departures(state).get(origin, ()):
+        flight = lookup.flight(state, number)
+        found = flight["dates"].get(date)
+        if found is not None and found["status"] == lookup.AVAILABLE:
+            yield flight
+
+
+def _departures(state: State) -> dict[str, list[str]]:
+    """Flight numbers by origin; no tool changes where a flight leaves from."""
+
+    def build() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for number, flight in state.agent.items("flights"):
+            found.setdefault(flight["origin"], []).append(number)
+        return found
+
+    return state.indexed("departures", build)
+
+
+def _offer(flight: Record, date: str, shown: str | None) -> dict[str, Any]:
+    """tau2-bench shows the date in connections only."""
+    found = flight["dates"][date]
+    return {
+        "flight_number": flight["flight_number"],
+        "origin": flight["origin"],
+        "destination": flight["destination"],
+        "status": lookup.AVAILABLE,
+        "scheduled_departure_time_est": flight["scheduled_departure_time_est"],
+        "scheduled_arrival_time_est": flight["scheduled_arrival_time_est"],
+        "date": shown,
+        "available_seats": found["available_seats"],
+        "prices": found["prices"],
+    }
+
+
+def _arrival_date(flight: Record, date: str) -> Iterator[str]:
+    """The day of arrival; none for a date that is no date."""
+    if NEXT_DAY not in flight["scheduled_arrival_time_est"]:
+        yield date
+        return
+    try:
+        yield str(datetime.date.fromisoformat(date) + datetime.timedelta(days=1))
+    except (ValueError, OverflowError):
+        return
+
+
+def _catches(first: Record, second: Record) -> bool:
+    """Compared as texts, as tau2-bench does: `06:00:00` doesn't catch `06:00:00+1`."""
+    leaves: str = second["scheduled_departure_time_est"]
+    arrives: str = first["scheduled_arrival_time_est"]
+    return leaves >= arrives
+
+
+def _shared(state: State, key: tuple[str, ...], find: Callable[[], list[Any]]) -> str:
+    """The answer as JSON. An empty one isn't kept: an agent may ask for any nonsense."""
+    if state.agent.touched("flights"):
+        return json.dumps(find())
+    known: str | None = state.memo.get(key)
+    if known is None:
+        known = json.dumps(find())
+        if known != _NONE:
+            state.memo[key] = known
+    return known

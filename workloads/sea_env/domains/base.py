@@ -1,0 +1,129 @@
+"""What a domain is: tools over a database, a policy, and assertions about the end state.
+
+The episode loop calls `Environment.call`; the verifier compares `changes()` and runs assertions.
+Errors of tools are results that the agent reads, never exceptions.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, Protocol
+
+from sea_env.domains.arguments import Check, checks
+from sea_env.domains.database import Database
+from sea_env.domains.overlay import Change
+
+
+class Kind(StrEnum):
+    """tau2's tool types; only WRITE changes the database."""
+
+    READ = "read"
+    WRITE = "write"
+    THINK = "think"
+    GENERIC = "generic"
+
+
+@dataclass(frozen=True)
+class Tool:
+    """One callable of the agent or the user."""
+
+    name: str
+    kind: Kind
+    description: str
+    parameters: Mapping[str, Any]
+    """JSON schema of the arguments: properties, required, type object."""
+    run: Callable[..., Any]
+    """`run(state, **arguments)`; raises ToolError for what the caller did wrong."""
+
+    @cached_property
+    def checks(self) -> Mapping[str, Check]:
+        """One check per argument, built from `parameters` at the first call."""
+        return checks(self.parameters)
+
+    @cached_property
+    def required(self) -> tuple[str, ...]:
+        """Names of the arguments that every call gives."""
+        return tuple(self.parameters.get("required", ()))
+
+    def schema(self) -> dict[str, Any]:
+        """The OpenAI function schema that goes into a prompt."""
+        function = {
+            "name": self.name,
+            "description": self.description,
+            "parameters": dict(self.parameters),
+        }
+        return {"type": "function", "function": function}
+
+
+class ToolError(ValueError):
+    """The caller's mistake; its text becomes the error result."""
+
+
+@dataclass(frozen=True)
+class ToolResult:
+    content: str
+    error: bool = False
+
+
+class Environment(Protocol):
+    """One episode's world."""
+
+    database: Database
+
+    def call(
+        self, name: str, arguments: Mapping[str, Any], requestor: str = "assistant"
+    ) -> ToolResult: ...
+
+    def changes(self, requestor: str = "assistant") -> list[Change]:
+        """How that side's database differs from the shared base, sorted by path."""
+        ...
+
+    def base(self, requestor: str = "assistant") -> Mapping[str, Any]:
+        """The shared base of that side in the layout of its file, which `changes` refers to."""
+        ...
+
+    def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
+        """Runs a named assertion. Raises UnknownAssertionError if the domain has none such, and
+        ToolError where it can't be answered (what it asks about isn't there)."""
+        ...
+
+    def setup(
+        self, function: str, arguments: Mapping[str, Any], requestor: str = "assistant"
+    ) -> None:
+        """Runs a function of a task's initial state; raises ToolError."""
+        ...
+
+    def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
+        """Lays data of a task's initial state over that side's database; raises DatabaseError."""
+        ...
+
+    def freeze(self, initial: str) -> Database:
+        """The present state as a base for episodes; the environment must not be used any more."""
+        ...
+
+
+class UnknownAssertionError(ValueError):
+    """A task names an assertion that its domain doesn't have."""
+
+
+class Domain(Protocol):
+    """A world's constant part; stateless and shared by all episodes."""
+
+    name: str
+    tools: Sequence[Tool]
+    user_tools: Sequence[Tool]
+    assertions: Collection[str]
+    """Names that `Environment.check` knows."""
+    max_bad_turns: int
+    """Malformed agent turns that are answered with an error; one more ends the episode."""
+    policy_file: str | None
+    """File name of the policy in the folder of the databases; None where it is built in."""
+
+    def system_prompt(self, policy: str | None = None) -> str: ...
+
+    def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
+        """Reads a database file (`.json` or `.toml` by `name`); raises DatabaseError."""
+        ...
+
+    def open(self, database: Database) -> Environment: ...

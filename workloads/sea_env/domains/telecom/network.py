@@ -1,0 +1,85 @@
+"""The mobile network as the phone finds it: service, working data, speed, picture messages."""
+
+from sea_env.domains.environment import State
+from sea_env.domains.telecom.phone import around, read, sim_status, write
+
+_WANTED = {"4g_5g_preferred": "5G", "4g_only": "4G", "3g_only": "3G", "2g_only": "2G"}
+_MBPS = {"2G": (0.1, 0.4), "3G": (1.0, 5.0), "4G": (10.0, 100.0), "5G": (50.0, 500.0)}
+_SHARE = {"none": 0.0, "poor": 0.2, "fair": 0.5, "good": 0.8, "excellent": 1.0}
+"""Part of the technology's speed that a signal lets through."""
+_POOR_VPN, _DATA_SAVER = 0.1, 0.2
+_GRADES = ((1, "Very Poor"), (5, "Poor"), (25, "Fair"), (100, "Good"))
+"""Grade of all speeds below so many Mbps; from 100 on it is Excellent."""
+
+
+def search(state: State) -> None:
+    """The phone looks for a network anew."""
+    if not _reachable(state):
+        write(
+            state,
+            network_connection_status="no_service",
+            network_technology_connected="none",
+            network_signal_strength="none",
+        )
+        return
+    signals = around(state, "signal_strength")
+    technology = _WANTED[read(state, "network_mode_preference")]
+    if technology == "5G" and signals.get("5G", "none") == "none":
+        technology = "4G"
+    write(
+        state,
+        network_connection_status="connected",
+        network_technology_connected=technology,
+        network_signal_strength=signals.get(technology, "none"),
+    )
+
+
+def _reachable(state: State) -> bool:
+    return bool(
+        sim_status(state) == "active"
+        and not read(state, "airplane_mode")
+        and read(state, "active_apn_settings")["apn_name"] != "broken"
+        and around(state, "line_active")
+    )
+
+
+def data_works(state: State) -> bool:
+    """Whether mobile data work."""
+    if read(state, "airplane_mode") or read(state, "network_signal_strength") == "none":
+        return False
+    if read(state, "network_connection_status") == "no_service":
+        return False
+    roaming = read(state, "roaming_enabled") and around(state, "roaming_allowed")
+    if around(state, "is_abroad") and not roaming:
+        return False
+    return bool(read(state, "data_enabled") and not around(state, "mobile_data_usage_exceeded"))
+
+
+def speed(state: State) -> tuple[float, str] | None:
+    """Mbps, rounded to two digits, and grade; None without a connection."""
+    if not data_works(state):
+        return None
+    low, high = _MBPS.get(read(state, "network_technology_connected"), (0.0, 0.0))
+    share = _SHARE[read(state, "network_signal_strength")]
+    mbps = round((low + high) / 2.0 * share * _slowed(state), 2)
+    return mbps, next((grade for below, grade in _GRADES if mbps < below), "Excellent")
+
+
+def _slowed(state: State) -> float:
+    vpn = read(state, "vpn_details")
+    poor = read(state, "vpn_connected") and vpn and vpn["server_performance"] == "poor"
+    factor = _POOR_VPN if poor else 1.0
+    return factor * _DATA_SAVER if read(state, "data_saver_mode") else factor
+
+
+def sends_mms(state: State) -> bool:
+    """Whether the messaging app can send picture messages."""
+    if not data_works(state) or read(state, "network_technology_connected") == "2G":
+        return False
+    # The phone could send them over Wi-Fi calling, but the carrier doesn't take them there.
+    if read(state, "wifi_calling_enabled") and read(state, "wifi_calling_mms_over_wifi"):
+        return False
+    if read(state, "active_apn_settings")["mmsc_url"] is None:
+        return False
+    app = read(state, "app_statuses").get("messaging")
+    return bool(app and app["permissions"]["storage"] and app["permissions"]["sms"])

@@ -1,0 +1,150 @@
+"""A dialogue at the level of messages: who speaks next, what tools answer, when it is over.
+
+`Episode` adds tokens to it; the generator of SFT dialogues uses it as it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sea_env.domains.base import Domain, Environment
+from sea_env.episodes import views
+from sea_env.episodes.limits import Limits, Stop
+from sea_env.episodes.repetition import Repetition
+from sea_env.tokens.messages import AgentTurn, Message
+from sea_env.users.base import Reply, Signal, signal_in, spoken
+
+_STOPS = {
+    Signal.STOP: Stop.USER_STOP,
+    Signal.TRANSFER: Stop.TRANSFER,
+    Signal.OUT_OF_SCOPE: Stop.OUT_OF_SCOPE,
+}
+
+
+@dataclass(frozen=True)
+class UserNext:
+    """The user is to speak; `heard` is what it has heard and said so far."""
+
+    heard: Sequence[Message]
+
+
+@dataclass(frozen=True)
+class AgentNext:
+    """The agent is to speak, after a user text or after tool results (one of the two is set)."""
+
+    user_text: str = ""
+    results: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Over:
+    """The dialogue has ended."""
+
+    stop: Stop
+
+
+Next = UserNext | AgentNext | Over
+
+
+class Conversation:
+    """The messages of one episode and the world they act on."""
+
+    def __init__(
+        self,
+        domain: Domain,
+        environment: Environment,
+        limits: Limits,
+        history: Sequence[Message] = (),
+    ) -> None:
+        """`history`: the messages that the episode begins with (`initial.messages`)."""
+        self.environment = environment
+        self.messages: list[dict[str, Any]] = [dict(message) for message in history]
+        self.turns = 0
+        self._limits = limits
+        self._tools = domain.tools
+        self._bad_turns_left = domain.max_bad_turns
+        self._user_calls = 0
+        self._repetition = Repetition(limits.max_repeats)
+
+    @property
+    def parameters(self) -> dict[str, Mapping[str, Any]]:
+        """JSON schema of the arguments, by name of the agent's tool."""
+        return {tool.name: tool.parameters for tool in self._tools}
+
+    def start(self) -> Next:
+        """The user speaks first, unless a history says otherwise."""
+        if not self.messages:
+            return UserNext(())
+        last = self.messages[-1]
+        if last["role"] == "user":
+            return self._heard(str(last["content"]))
+        if last["role"] == "tool" and not views.is_users_own(last):
+            return AgentNext(results=views.answers(self.messages))
+        return UserNext(spoken(self.messages))
+
+    def user(self, reply: Reply) -> Next:
+        """The user said this, or makes these calls; a signal in a text ends the dialogue."""
+        turn = AgentTurn(reply) if isinstance(reply, str) else reply
+        if turn.tool_calls or turn.error:
+            return self._act(turn)
+        self._user_calls = 0
+        said = views.last_words(self.messages)
+        self.messages.append({"role": "user", "content": turn.text})
+        following = self._heard(turn.text)
+        looping = not isinstance(following, Over) and self._repetition.talk(said, turn.text)
+        return Over(Stop.LOOP) if looping else following
+
+    def _heard(self, text: str) -> Next:
+        signal = signal_in(text)
+        return self._agent(AgentNext(user_text=text)) if signal is None else Over(_STOPS[signal])
+
+    def _act(self, turn: AgentTurn) -> Next:
+        """The user's own calls: results go back to the user, the agent sees nothing of it."""
+        calls = [call.as_dict() for call in turn.tool_calls]
+        message: dict[str, Any] = {"role": "user", "content": turn.text}
+        self.messages.append(message | ({"error": turn.error} if turn.error else {}))
+        if calls:
+            self.messages[-1]["tool_calls"] = calls
+        results = [
+            self.environment.call(call.name, call.arguments, "user").content
+            for call in turn.tool_calls
+        ] or [f"Error: {turn.error}"]
+        self.messages += [
+            {"role": "tool", "requestor": "user", "content": content} for content in results
+        ]
+        self._user_calls += 1
+        if self._user_calls > self._limits.max_user_calls:
+            return Over(Stop.USER_STUCK)
+        return UserNext(spoken(self.messages))
+
+    def agent(self, turn: AgentTurn) -> Next:
+        """The agent's turn: its calls are made, its text goes to the user."""
+        self.turns += 1
+        self.messages.append(turn.as_message())
+        if turn.error:
+            return self._bad(turn)
+        if not turn.tool_calls:
+            return UserNext(spoken(self.messages))
+        results = [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
+        following = self._answer(results)
+        return Over(Stop.LOOP) if self._looping(turn, results) else following
+
+    def _bad(self, turn: AgentTurn) -> Next:
+        self.messages[-1]["error"] = turn.error
+        if not turn.complete:
+            return Over(Stop.TURN_TOO_LONG)
+        if self._bad_turns_left < 1:
+            return Over(Stop.BAD_FORMAT)
+        self._bad_turns_left -= 1
+        return self._answer([f"Error: {turn.error}"])
+
+    def _answer(self, results: Sequence[str]) -> Next:
+        self.messages += [{"role": "tool", "content": content} for content in results]
+        return self._agent(AgentNext(results=results))
+
+    def _agent(self, following: AgentNext) -> Next:
+        return Over(Stop.MAX_TURNS) if self.turns >= self._limits.max_turns else following
+
+    def _looping(self, turn: AgentTurn, results: Sequence[str]) -> bool:
+        steps = zip(turn.tool_calls, results, strict=True)
+        return any(self._repetition.call(c.name, c.arguments, text) for c, text in steps)

@@ -1,0 +1,125 @@
+"""One episode at token level: what the rollout worker drives and what becomes a Trajectory.
+
+    effect = episode.start()
+    NeedUser(heard)            -> ask the user, then episode.on_user(text)
+    NeedGeneration(prompt, n)  -> generate at most n tokens, then episode.on_agent(ids, ...)
+    Done(stop)                 -> verify, pack `episode.tokens, mask, logprobs, versions`
+
+The prompt is always the exact tokens so far; nothing is decoded and encoded again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sea_env.episodes import views
+from sea_env.episodes.conversation import AgentNext, Conversation, Next, Over, UserNext
+from sea_env.episodes.limits import Limits, Stop
+from sea_env.tokens.messages import Message
+from sea_env.tokens.renderer import Renderer
+from sea_env.users.base import Reply
+
+
+@dataclass(frozen=True)
+class NeedUser:
+    """Ask the user. `heard`: the spoken turns so far, empty at the beginning."""
+
+    heard: Sequence[Message]
+
+
+@dataclass(frozen=True)
+class NeedGeneration:
+    """Generate at most `max_tokens` after `prompt`, stopping at `<|im_end|>` (kept in the ids).
+
+    `prompt` is the episode's own list: read it, don't keep or change it.
+    """
+
+    prompt: list[int]
+    max_tokens: int
+
+
+@dataclass(frozen=True)
+class Done:
+    """The episode is over."""
+
+    stop: Stop
+
+
+Effect = NeedUser | NeedGeneration | Done
+
+
+class Episode:
+    """Tokens, mask, log-probabilities and versions of one episode, all of one length T."""
+
+    def __init__(
+        self, conversation: Conversation, renderer: Renderer, system_prompt: str, limits: Limits
+    ) -> None:
+        self.conversation = conversation
+        self.tokens: list[int] = []
+        self.mask: list[int] = []
+        self.logprobs: list[float] = []
+        self.versions: list[int] = []
+        self.generated = 0
+        self._renderer = renderer
+        self._system_prompt = system_prompt
+        self._limits = limits
+
+    @property
+    def turns(self) -> int:
+        """Agent turns so far."""
+        return self.conversation.turns
+
+    @property
+    def transcript(self) -> list[dict[str, Any]]:
+        """The dialogue's messages, without the system prompt."""
+        return self.conversation.messages
+
+    def start(self) -> Effect:
+        return self._effect(self.conversation.start())
+
+    def on_user(self, reply: Reply) -> Effect:
+        """The user's reply to NeedUser; after calls of its own the user is needed again."""
+        return self._effect(self.conversation.user(reply))
+
+    def on_agent(
+        self, ids: Sequence[int], logprobs: Sequence[float], versions: Sequence[int]
+    ) -> Effect:
+        """The generation asked for: ids, behaviour log-probabilities and weight versions.
+
+        The three have one length. What follows the first end tag is dropped.
+        """
+        assert len(ids) == len(logprobs) == len(versions)
+        end = self._renderer.end_id
+        count = ids.index(end) + 1 if end in ids else len(ids)
+        self._extend(ids[:count], 1, logprobs[:count], versions[:count])
+        self.generated += count
+        turn = self._renderer.parse(ids[:count], self.conversation.parameters)
+        return self._effect(self.conversation.agent(turn))
+
+    def _effect(self, following: Next) -> Effect:
+        if isinstance(following, Over):
+            return Done(following.stop)
+        if isinstance(following, UserNext):
+            return NeedUser(following.heard)
+        ids = self._ids(following)
+        room = self._limits.context_length - len(self.tokens) - len(ids)
+        if room < 1:
+            return Done(Stop.CONTEXT_FULL)
+        self._extend(ids, 0, [0.0] * len(ids), [-1] * len(ids))
+        return NeedGeneration(self.tokens, min(room, self._limits.max_tokens_per_turn))
+
+    def _ids(self, following: AgentNext) -> list[int]:
+        if not self.tokens:
+            said = views.of_agent(self.conversation.messages)
+            return self._renderer.opening(self._system_prompt, said)
+        if following.results:
+            return self._renderer.tool_results(following.results)
+        return self._renderer.user_message(following.user_text)
+
+    def _extend(
+        self, ids: Sequence[int], mask: int, logprobs: Sequence[float], versions: Sequence[int]
+    ) -> None:
+        self.tokens.extend(ids)
+        self.mask.extend([mask] * len(ids))
+        self.logprobs.extend(logprobs)
+        self.versions.extend(versions)

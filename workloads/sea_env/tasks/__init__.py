@@ -1,0 +1,1 @@
+"""A verifiable task as values, and the order in which tasks are drawn."""

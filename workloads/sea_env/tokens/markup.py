@@ -1,0 +1,148 @@
+"""Chat markup as segments: what is a tag, what is text, who wrote it. Pure, no tokenizer.
+
+`Renderer` encodes the segments; the tiny model's tokenizer is trained on the text ones. Tags and
+text stay apart so that text which looks like a tag can never become one.
+
+Earlier turns keep their thinking, unlike in Qwen3's own template, which drops it from history as
+soon as the user speaks again: so every prompt begins with the exact tokens of the one before.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from sea_env.tokens import calls
+from sea_env.tokens.calls import call_json as call_json
+from sea_env.tokens.messages import Message, calls_of
+from sea_env.tokens.style import BRIEF, Style, Thinking
+
+IM_START = "<|im_start|>"
+IM_END = "<|im_end|>"
+END_OF_TEXT = "<|endoftext|>"
+TOOL_CALL = "<tool_call>"
+TOOL_CALL_END = "</tool_call>"
+TOOL_RESPONSE = "<tool_response>"
+TOOL_RESPONSE_END = "</tool_response>"
+THINK = "<think>"
+THINK_END = "</think>"
+
+SPECIAL_TOKENS = (
+    END_OF_TEXT,
+    IM_START,
+    IM_END,
+    TOOL_CALL,
+    TOOL_CALL_END,
+    TOOL_RESPONSE,
+    TOOL_RESPONSE_END,
+)
+"""What the tiny tokenizer has."""
+TAGS = (*SPECIAL_TOKENS, THINK, THINK_END)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """A tag or a piece of text; `author` is the role that wrote it, empty for the frame."""
+
+    text: str
+    tag: bool = False
+    author: str = ""
+    trusted: bool = False
+    """Text of the system prompt: tool tags that it spells are tags, as the model learned them."""
+
+
+NEWLINE = Segment("\n")
+START = Segment(IM_START, tag=True)
+
+
+def assistant_header(style: Style = BRIEF) -> Iterator[Segment]:
+    """What the prompt of an assistant's turn ends with."""
+    yield START
+    yield Segment("assistant\n")
+    if style.thinking is Thinking.PROMPTED:
+        yield Segment(THINK, tag=True)
+        yield NEWLINE
+
+
+def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Segment]:
+    """What the agent generates for this message, its end tag included."""
+    found = calls_of(message)
+    yield from _thinking(message, style)
+    text = str(message.get("content") or "")
+    if style.thinking is not Thinking.NONE:
+        text = "\n\n" + text.lstrip("\n")
+    gap = "" if style.brief else "\n"
+    if text:
+        yield Segment(text + gap * bool(found and message.get("content")), author="assistant")
+    for number, call in enumerate(found):
+        if number and gap:
+            yield Segment(gap, author="assistant")
+        yield Segment(TOOL_CALL, tag=True, author="assistant")
+        written = calls.write(call["name"], call.get("arguments") or {}, style)
+        yield Segment(written, author="assistant")
+        yield Segment(TOOL_CALL_END, tag=True, author="assistant")
+    yield Segment(IM_END, tag=True, author="assistant")
+
+
+def _thinking(message: Message, style: Style) -> Iterator[Segment]:
+    """The block before the answer; a model that thinks writes it empty where it has no thought."""
+    if style.thinking is Thinking.NONE:
+        return
+    thought = str(message.get("thinking") or "").strip("\n")
+    if style.thinking is Thinking.OWN:
+        yield Segment(THINK, tag=True, author="assistant")
+        thought = "\n" + thought
+    yield Segment(thought + "\n", author="assistant")
+    yield Segment(THINK_END, tag=True, author="assistant")
+
+
+def plain_turn(role: str, text: str, style: Style = BRIEF) -> Iterator[Segment]:
+    """A system or user turn. The frame has no author, the text and its end tag have."""
+    yield START
+    yield Segment(f"{role}\n")
+    yield Segment(text, author=role, trusted=role == "system" and not style.brief)
+    yield Segment(IM_END, tag=True, author=role)
+
+
+def tool_turn(results: Sequence[str], style: Style = BRIEF) -> Iterator[Segment]:
+    """All results of one agent turn, in one user turn."""
+    gap = "" if style.brief else "\n"
+    yield START
+    yield Segment("user\n")
+    for number, content in enumerate(results):
+        if number and gap:
+            yield Segment(gap, author="tool")
+        yield Segment(TOOL_RESPONSE, tag=True, author="tool")
+        yield Segment(f"{gap}{content}{gap}", author="tool")
+        yield Segment(TOOL_RESPONSE_END, tag=True, author="tool")
+    yield Segment(IM_END, tag=True, author="tool")
+
+
+def turns(
+    messages: Sequence[Message], style: Style = BRIEF
+) -> Iterator[tuple[int, Iterator[Segment]]]:
+    """(index of its last message, segments) of every turn; results of one turn come together."""
+    pending: list[str] = []
+    for index, message in enumerate(messages):
+        if message["role"] == "tool":
+            pending.append(str(message.get("content") or ""))
+            if index + 1 < len(messages) and messages[index + 1]["role"] == "tool":
+                continue
+        yield index, _turn(message, pending, style)
+        pending = []
+
+
+def dialogue(messages: Sequence[Message], style: Style = BRIEF) -> Iterator[Segment]:
+    """A whole dialogue; turns are joined by newlines and none follows the last."""
+    for number, (_, segments) in enumerate(turns(messages, style)):
+        if number:
+            yield NEWLINE
+        yield from segments
+
+
+def _turn(message: Message, pending: list[str], style: Style) -> Iterator[Segment]:
+    if pending:
+        yield from tool_turn(pending, style)
+    elif message["role"] == "assistant":
+        yield from assistant_header(style)
+        yield from written_by_assistant(message, style)
+    else:
+        yield from plain_turn(message["role"], str(message.get("content") or ""), style)

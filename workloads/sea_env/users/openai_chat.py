@@ -1,0 +1,69 @@
+"""A user's view of a dialogue as OpenAI's chat messages, roles exchanged, and its calls back."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from sea_env.tokens import plain_json
+from sea_env.tokens.messages import MOST_CALLS, Message, ToolCall, calls_of
+
+_EXCHANGED = {"assistant": "user", "user": "assistant"}
+
+
+def exchanged(heard: Sequence[Message]) -> Iterator[dict[str, Any]]:
+    """What the user heard, said and did, as the history of the model that plays it.
+
+    Calls get ids by their order, and their results the same.
+    """
+    made = answered = 0
+    for message in heard:
+        if message["role"] == "tool":
+            if answered < made:
+                yield _result(message, answered)
+                answered += 1
+            else:  # It answers a call that couldn't be read, so there is none to point to.
+                yield {"role": "user", "content": message["content"]}
+            continue
+        turn = {"role": _EXCHANGED[message["role"]], "content": message["content"]}
+        calls = calls_of(message)
+        if calls:
+            turn["tool_calls"] = [_call(call, made + i) for i, call in enumerate(calls)]
+            made += len(calls)
+        yield turn
+
+
+def calls(given: Any) -> tuple[ToolCall, ...]:
+    """An answer's calls; raises ValueError with a sentence for such as can't be made."""
+    if not isinstance(given, list):
+        raise ValueError("it answered tool calls that are no list")
+    if len(given) > MOST_CALLS:
+        raise ValueError(f"it answered {len(given)} tool calls at once, more than {MOST_CALLS}")
+    return tuple(_read(call) for call in given)
+
+
+def _call(call: Message, number: int) -> dict[str, Any]:
+    function = {"name": call["name"], "arguments": json.dumps(call["arguments"])}
+    return {"id": f"call_{number}", "type": "function", "function": function}
+
+
+def _result(message: Message, number: int) -> dict[str, Any]:
+    return {"role": "tool", "tool_call_id": f"call_{number}", "content": message["content"]}
+
+
+def _read(call: Any) -> ToolCall:
+    function = call.get("function") if isinstance(call, dict) else None
+    name = function.get("name") if isinstance(function, dict) else None
+    if not isinstance(function, dict) or not isinstance(name, str) or not name:
+        raise ValueError("it answered a tool call without a name")
+    try:
+        plain_json.check(name)
+        arguments = plain_json.carried(function.get("arguments") or {})
+    except ValueError as error:
+        raise ValueError(f"it answered a call whose arguments aren't JSON: {error}") from error
+    if not isinstance(arguments, dict):
+        raise ValueError(f"it answered arguments of {name} that are no object")
+    try:
+        plain_json.check([name, arguments])
+    except ValueError as error:
+        raise ValueError(f"it answered a call that can't be carried on: {error}") from error
+    return ToolCall(name, arguments)

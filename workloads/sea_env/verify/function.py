@@ -1,0 +1,68 @@
+"""FUNCTION part: the row's own verification function, run in the sandbox.
+
+What the function sees is docs/writing-verifiers.md; `sandbox.inside.episode` makes it.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sea_env.tasks.task import Task
+from sea_env.domains.base import Domain, Environment
+from sea_env.domains.database import Database
+from sea_env.tokens.messages import Message
+from sea_env.verify.expected import end_state, expected
+from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
+
+FIELD = "verification_function"
+"""Of an `rl` row."""
+_BASE = "file layout"
+
+
+async def judged_by_function(
+    sandbox: FunctionSandbox,
+    domain: Domain,
+    task: Task,
+    environment: Environment,
+    transcript: Sequence[Message],
+    stop: str,
+) -> Judged:
+    """The function's reward. Raises SandboxError where it could not be run."""
+    finished = finished_episode(domain, task, environment, transcript, stop)
+    return await judged_episode(sandbox, task.verification_function, finished, environment)
+
+
+async def judged_episode(
+    sandbox: FunctionSandbox, source: str, finished: dict[str, Any], environment: Environment
+) -> Judged:
+    """What `source` says about a `finished_episode` of the environment. Raises SandboxError."""
+    return await sandbox.run(source, finished, _base(environment))
+
+
+def _base(environment: Environment) -> Database:
+    """Both bases in the layout of their files, once for all episodes on them."""
+    memo = environment.database.memo
+    known: Database | None = memo.get(_BASE)
+    if known is None:
+        known = memo[_BASE] = Database(environment.base("assistant"), environment.base("user"))
+    return known
+
+
+def finished_episode(
+    domain: Domain,
+    task: Task,
+    environment: Environment,
+    transcript: Sequence[Message],
+    stop: str,
+) -> dict[str, Any]:
+    """The episode as JSON, without the base tables that the sandbox keeps."""
+    agent, user = end_state(environment)
+    wanted_agent, wanted_user = expected(domain, task, environment.database)
+    return {
+        "messages": [dict(message) for message in transcript],
+        "stop": str(stop),
+        "task": {name: value for name, value in task.row.items() if name != FIELD},
+        "agent_changes": agent,
+        "user_changes": user,
+        "expected_agent_changes": wanted_agent,
+        "expected_user_changes": wanted_user,
+    }

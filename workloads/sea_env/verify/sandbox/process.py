@@ -1,0 +1,107 @@
+"""One process of the sandbox, as the worker sees it: ask, get an answer, or replace it."""
+
+import asyncio
+import json
+from asyncio.subprocess import PIPE, Process
+from typing import Any
+
+from sea_env.verify.sandbox import command
+from sea_env.verify.sandbox.command import Walls
+from sea_env.verify.sandbox.errors import SandboxError
+from sea_env.verify.sandbox.inside import frames
+from sea_env.verify.sandbox.limits import FunctionLimits
+
+_MARGIN_S = 60.0
+"""Beyond the function's own time-out, after which the process itself counts as broken."""
+_GOODBYE_S = 2.0
+
+
+class SandboxProcess:
+    """Answers one question at a time."""
+
+    def __init__(self, process: Process, limits: FunctionLimits) -> None:
+        self.keys: dict[str, None] = {}
+        """Databases that it keeps, the one used longest ago first."""
+        self._process = process
+        self._timeout_s = limits.wall_s + _MARGIN_S
+
+    @classmethod
+    async def start(cls, walls: Walls, limits: FunctionLimits) -> "SandboxProcess":
+        """Starts one and has it judge a function that asks for nothing. Raises SandboxError."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command.command(walls, limits),
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=PIPE,
+                env=command.ENVIRONMENT,
+                cwd="/",
+            )
+        except OSError as error:
+            raise SandboxError(f"The sandbox ({walls}) can't be started: {error}.") from error
+        started = cls(process, limits)
+        answer = await started._hear()
+        if "output" not in answer:
+            await started.close()
+            raise SandboxError(f"The sandbox ({walls}) doesn't work: {answer.get('broken')}.")
+        return started
+
+    async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
+        """Raises SandboxError, after which the process is gone."""
+        stdin = self._process.stdin
+        assert stdin is not None
+        try:
+            stdin.write(frames.encode(message))
+            await asyncio.wait_for(stdin.drain(), self._timeout_s)
+        except (OSError, TimeoutError) as error:
+            await self._gone(f"it takes nothing ({error})", error)
+        except BaseException:
+            self._kill()
+            raise
+        return await self._hear()
+
+    async def _hear(self) -> dict[str, Any]:
+        stdout = self._process.stdout
+        assert stdout is not None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                header = await stdout.readexactly(frames.HEADER.size)
+                body = await stdout.readexactly(frames.HEADER.unpack(header)[0])
+            answer: dict[str, Any] = json.loads(body)
+        except (asyncio.IncompleteReadError, TimeoutError, ValueError) as error:
+            await self._gone("it answers no more", error)
+        except BaseException:
+            # An episode that is cancelled leaves an answer behind that nobody waits for.
+            self._kill()
+            raise
+        return answer
+
+    async def _gone(self, problem: str, error: Exception) -> None:
+        stderr = self._process.stderr
+        assert stderr is not None
+        self._kill()
+        try:
+            said = (await asyncio.wait_for(stderr.read(2000), 5.0)).decode(errors="replace")
+        except TimeoutError:
+            said = ""
+        await self.close()
+        raise SandboxError(f"A process of the sandbox broke: {problem}. {said.strip()}") from error
+
+    @property
+    def alive(self) -> bool:
+        return self._process.returncode is None
+
+    def _kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+
+    async def close(self) -> None:
+        """Ends the process: by itself, or else it would leave bubblewrap's half behind as a zombie
+        in a pod, whose first process adopts but doesn't bury."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        try:
+            await asyncio.wait_for(self._process.wait(), _GOODBYE_S)
+        except TimeoutError:
+            self._kill()
+            await self._process.wait()

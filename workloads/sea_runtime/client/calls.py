@@ -1,0 +1,184 @@
+"""Every call to the coordinator as data, so that the two clients only differ in how they send.
+
+A pod's request goes: `calls.<name>(...)` -> `Call` -> `sync` or `aio` sends it, again and again
+while the coordinator is away -> `Call.decode` turns the answer into a wire message.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+from urllib.parse import urlencode
+
+import msgspec
+
+from sea_runtime.client.errors import RequestRefusedError, StaleGenerationError
+from sea_runtime.wire.base import Message
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
+from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
+from sea_runtime.wire.trainer import (
+    CheckpointCommitted,
+    LedgerSnapshot,
+    StageDone,
+    StageProgress,
+    TrainerTask,
+)
+from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WeightVersion
+
+Result = TypeVar("Result")
+Reply = TypeVar("Reply", bound=Message)
+
+JSON = "application/json"
+MSGPACK = "application/msgpack"
+BATCH_WAIT_S = 10.0
+TASK_WAIT_S = 5.0
+LEASE_WAIT_S = 5.0
+
+
+@dataclass(frozen=True)
+class Call(Generic[Result]):
+    """One request and how to read its answer; safe to send more than once."""
+
+    method: str
+    path: str
+    decode: Callable[[bytes], Result]
+    query: dict[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    content_type: str = JSON
+    wait: float = 0.0
+    """Seconds for which the server may hold the request (long poll)."""
+    otherwise: dict[int, Result] = field(default_factory=dict)
+    """Statuses that are answers, not errors."""
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+    @property
+    def target(self) -> str:
+        """Path and query."""
+        return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
+
+    def is_answer(self, status: int) -> bool:
+        return status in self.otherwise or status < 500
+
+    def read(self, status: int, body: bytes) -> Result:
+        """The answer's value.
+
+        Raises:
+            StaleGenerationError: 409.
+            RequestRefusedError: another 4xx.
+        """
+        if status in self.otherwise:
+            return self.otherwise[status]
+        if status == 409:
+            raise StaleGenerationError(f"{self}: {_text(body)}")
+        if status >= 300:
+            raise RequestRefusedError(f"{self} was refused with {status}: {_text(body)}")
+        return self.decode(body)
+
+
+def _text(body: bytes) -> str:
+    return body.decode(errors="replace")[:500]
+
+
+def _nothing(_: bytes) -> None:
+    return None
+
+
+def _get(path: str, reply: type[Reply], wait: float = 0.0, **query: object) -> Call[Reply]:
+    texts = {name: str(value) for name, value in query.items()}
+    return Call("GET", path, reply.model_validate_json, texts, wait=wait)
+
+
+def _tell(path: str, message: Message) -> Call[None]:
+    return Call("POST", path, _nothing, body=message.model_dump_json().encode())
+
+
+def _ask(path: str, message: Message, reply: type[Reply], wait: float = 0.0) -> Call[Reply]:
+    body = message.model_dump_json().encode()
+    return Call("POST", path, reply.model_validate_json, body=body, wait=wait)
+
+
+def heartbeat(beat: Heartbeat) -> Call[HeartbeatReply]:
+    return _ask("/v1/heartbeat", beat, HeartbeatReply)
+
+
+def model(stream: str) -> Call[ModelReply | None]:
+    return Call(
+        "GET",
+        "/v1/model",
+        ModelReply.model_validate_json,
+        {"stream": stream},
+        otherwise={503: None},
+    )
+
+
+def trainer_task(generation: int) -> Call[TrainerTask]:
+    return _get("/v1/trainer/task", TrainerTask, TASK_WAIT_S, generation=generation)
+
+
+def batch(stage: str, step: int, generation: int) -> Call[Batch | None]:
+    return Call(
+        "GET",
+        f"/v1/stages/{stage}/batches/{step}",
+        lambda body: msgspec.msgpack.decode(body, type=Batch),
+        {"generation": str(generation)},
+        wait=BATCH_WAIT_S,
+        otherwise={204: None},
+    )
+
+
+def progress(stage: str, row: StageProgress) -> Call[None]:
+    return _tell(f"/v1/stages/{stage}/progress", row)
+
+
+def snapshot(stage: str, step: int, generation: int) -> Call[LedgerSnapshot]:
+    return Call(
+        "POST",
+        f"/v1/stages/{stage}/snapshot",
+        LedgerSnapshot.model_validate_json,
+        {"step": str(step), "generation": str(generation)},
+        wait=120.0,
+    )
+
+
+def committed(stage: str, checkpoint: CheckpointCommitted) -> Call[None]:
+    return _tell(f"/v1/stages/{stage}/checkpoints", checkpoint)
+
+
+def done(stage: str, message: StageDone) -> Call[None]:
+    return _tell(f"/v1/stages/{stage}/done", message)
+
+
+def publish(version: WeightVersion) -> Call[None]:
+    return _tell(f"/v1/weights/{version.stream}", version)
+
+
+def newer_weights(stream: str, after: int, wait: float) -> Call[WeightQueryReply]:
+    query = {"after": str(after), "wait": str(wait)}
+    read = WeightQueryReply.model_validate_json
+    return Call("GET", f"/v1/weights/{stream}", read, query, wait=wait)
+
+
+def adopted(stream: str, message: Adopted) -> Call[None]:
+    return _tell(f"/v1/weights/{stream}/adopted", message)
+
+
+def lease(request: LeaseRequest) -> Call[Leases]:
+    return _ask("/v1/leases", request, Leases, LEASE_WAIT_S)
+
+
+def result(episode: EpisodeResult) -> Call[bool]:
+    return Call(
+        "POST",
+        f"/v1/leases/{episode.lease_id}/result",
+        lambda _: True,
+        body=msgspec.msgpack.encode(episode),
+        content_type=MSGPACK,
+        otherwise={409: False},
+    )
+
+
+def release(lease_id: str, pod: str, incarnation: str) -> Call[None]:
+    body = msgspec.json.encode({"pod": pod, "incarnation": incarnation})
+    path = f"/v1/leases/{lease_id}/release"
+    return Call("POST", path, _nothing, body=body, otherwise={409: None})

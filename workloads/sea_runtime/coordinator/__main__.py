@@ -1,0 +1,39 @@
+"""`python -m sea_runtime.coordinator`: serves on POD_IP:8080 until SIGTERM."""
+
+import logging
+import os
+import sys
+
+from aiohttp import web
+
+from sea_runtime.coordinator import app, settings
+from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.store.s3 import ObjectStore
+
+
+def main() -> int:
+    """Exit code 2 where the environment is incomplete."""
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    try:
+        found = settings.from_environment(os.environ)
+    except settings.SettingsError as error:
+        logging.error("%s", error)
+        return 2
+    probe = ObjectStore(patience=0.0, connect_timeout=2.0, read_timeout=5.0)
+    core = Coordinator(found, ObjectStore(), probe=probe)
+    web.run_app(
+        app.build(core),
+        host=found.host,
+        port=found.port,
+        print=None,
+        shutdown_timeout=3.0,
+        handler_cancellation=True,
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""Evaluation stages: tasks x trials as groups, then pass^k, then the report in the object store."""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sea_api.v1alpha1.stages import EvaluationStage, Stage
+from sea_api.v1alpha1.status import EvaluationResult
+from sea_env.tasks import order
+from sea_runtime.coordinator.data.rows import TaskRow
+from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger.database import Database
+from sea_data.evaluation import scores
+from sea_data.evaluation.records import EpisodeRecord, description
+from sea_runtime.wire.rollouts import EpisodeKind
+
+
+def block(stage: Stage) -> EvaluationStage:
+    return stage.evaluation or EvaluationStage()
+
+
+def issue(db: Database, stage: Stage, rows: Sequence[TaskRow]) -> int:
+    """Writes all episodes of the stage with their seeds; returns how many tasks there are."""
+    settings = block(stage)
+    chosen = [rows[i] for i in order.choose(len(rows), settings.max_tasks, settings.seed)]
+    with db.transaction(durable=True):
+        for index, row in enumerate(chosen):
+            groups.issue(
+                db,
+                groups.NewGroup(
+                    id=f"{stage.name}-{index:06d}",
+                    stage=stage.name,
+                    kind=EpisodeKind.EVAL,
+                    row_key=row.key,
+                    domain=row.domain,
+                    database=row.database,
+                    task=row.task,
+                    seeds=[
+                        order.sampling_seed(settings.seed, row.key, trial)
+                        for trial in range(settings.trials)
+                    ],
+                ),
+            )
+        db.run(
+            "UPDATE stages SET planned = ? WHERE name = ?",
+            len(chosen) * settings.trials,
+            stage.name,
+        )
+    return len(chosen)
+
+
+def progress(db: Database, stage: str) -> tuple[int, int]:
+    """Episodes judged or given up on, and episodes planned."""
+    ended = db.value(
+        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE g.stage = ? AND e.state IN ('Done', 'Failed')",
+        stage,
+    )
+    return ended, db.value("SELECT planned FROM stages WHERE name = ?", stage) or 0
+
+
+def episodes(db: Database, stage: str) -> list[sqlite3.Row]:
+    """All episodes of the stage with task and verdict, in the order of tasks and trials."""
+    return db.rows(
+        "SELECT e.*, g.id AS group_id, g.row_key, g.domain, g.database, g.task FROM episodes e "
+        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ? "
+        "ORDER BY g.number, e.sample",
+        stage,
+    )
+
+
+def results(stage: str, rows: Iterable[sqlite3.Row]) -> list[EvaluationResult]:
+    """pass^k by domain and on average; trials without a verdict are left out."""
+    return scores.results(stage, scores.trials_by_domain(map(record, rows)))
+
+
+def keep(db: Database, stage: str, found: Sequence[EvaluationResult]) -> None:
+    """Writes results into the ledger, for the operator's status."""
+    for item in found:
+        db.run(
+            "INSERT OR REPLACE INTO evaluations (stage, domain, body) VALUES (?, ?, ?)",
+            stage,
+            item.domain,
+            item.model_dump_json(by_alias=True),
+        )
+
+
+def earlier(db: Database, stages: Sequence[Stage], stage: Stage) -> list[dict[str, Any]]:
+    """Results of the run's evaluation stages before this one, oldest first."""
+    before = [item.name for item in stages[: stages.index(stage)]]
+    return [
+        json.loads(row["body"])
+        for name in before
+        for row in db.rows(
+            "SELECT body FROM evaluations WHERE stage = ? ORDER BY domain = 'average', domain", name
+        )
+    ]
+
+
+def episode_lines(records: Iterable[EpisodeRecord]) -> str:
+    """`evaluation/<stage>.episodes.jsonl`: one line an episode, with the transcript."""
+    return "".join(record.to_line() for record in records)
+
+
+def report(stage: Stage, records: Sequence[EpisodeRecord], version: int) -> dict[str, Any]:
+    """`evaluation/<stage>.json`."""
+    settings = block(stage).model_dump(by_alias=True)
+    return scores.report(stage.name, records, settings=settings, policyVersion=version)
+
+
+def record(row: sqlite3.Row) -> EpisodeRecord:
+    """An episode of the ledger as a line of `evaluation/<stage>.episodes.jsonl`."""
+    kept = json.loads(row["report"] or "{}")
+    task = json.loads(row["task"] or "{}")
+    return EpisodeRecord(
+        domain=row["domain"],
+        task=str(task.get("id") or ""),
+        row=row["row_key"],
+        trial=row["sample"],
+        seed=row["seed"],
+        reward=row["reward"] if row["state"] == "Done" else None,
+        error=row["error"] or "",
+        stop=row["stop"] or "",
+        turns=row["turns"] or 0,
+        generated_tokens=row["generated_tokens"] or 0,
+        weight_version=row["mean_version"],
+        attempts=row["attempt"],
+        seconds=kept.get("seconds") or 0.0,
+        details=kept.get("details") or {},
+        transcript=tuple(kept.get("transcript") or ()),
+        database=row["database"] or "",
+        **description(task),
+    )

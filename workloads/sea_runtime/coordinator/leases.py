@@ -1,0 +1,241 @@
+"""Who runs which episode: handing out, taking results, and taking back from workers that are gone.
+
+A lease belongs to one pod in one life of its worker. Every hand-out has a new id, so a result that
+comes after its lease was taken back finds nothing and is refused: each episode is counted once.
+"""
+
+import json
+import logging
+import math
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sea_api.v1alpha1.job import Spec
+from sea_runtime.coordinator.ledger import episodes
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.episodes import Worker
+from sea_runtime.coordinator.ledger.states import EpisodeState
+from sea_runtime.wire.rollouts import (
+    EpisodeKind,
+    EpisodeResult,
+    FunctionSettings,
+    JudgeSettings,
+    Lease,
+    LeaseRequest,
+    Trajectory,
+    UserSettings,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the episodes of the running stage are generated."""
+
+    temperature: float
+    max_tokens_per_turn: int
+    max_turns: int
+    context_length: int
+    user: UserSettings
+    judge: JudgeSettings | None = None
+    functions: FunctionSettings = field(default_factory=FunctionSettings)
+    max_repeats: int = 3
+
+
+def judge_settings(spec: Spec) -> JudgeSettings | None:
+    judge = spec.verifier.judge
+    if judge is None:
+        return None
+    return JudgeSettings(
+        url=judge.url,
+        model=judge.model,
+        temperature=judge.temperature,
+        max_tokens=judge.max_tokens,
+        timeout_seconds=judge.timeout_seconds,
+    )
+
+
+def function_settings(spec: Spec) -> FunctionSettings:
+    limits = spec.verifier.functions
+    return FunctionSettings(
+        cpu_seconds=limits.cpu_seconds,
+        timeout_seconds=limits.timeout_seconds,
+        memory_bytes=limits.memory_bytes,
+    )
+
+
+def user_settings(spec: Spec) -> UserSettings:
+    user = spec.user_model
+    return UserSettings(
+        engine=user.engine,
+        url=user.url,
+        model=user.model or spec.model.name,
+        temperature=user.temperature,
+        max_tokens=user.max_tokens,
+    )
+
+
+def take(
+    db: Database,
+    request: LeaseRequest,
+    *,
+    stage: str,
+    epoch: str,
+    now: float,
+    refill: Callable[[], bool],
+) -> list[sqlite3.Row]:
+    """Up to `want` episodes for a worker: lost ones first, then the oldest pending, then new ones.
+
+    Args:
+        epoch: changes when the ledger was restored, so that no old lease id comes back.
+        refill: issues one more group if the gate allows; False where it doesn't.
+    """
+    worker = Worker(request.pod, request.incarnation)
+    with db.transaction():
+        lost = _lost(db, worker, request.holding, stage)[: request.want]
+        missing = request.want - len(lost)
+        while episodes.count_pending(db, stage, missing) < missing and refill():
+            pass
+        chosen = episodes.pending(db, stage, missing) if missing > 0 else []
+        for row in chosen:
+            episodes.lease(db, row, worker, epoch, now)
+        keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
+        return [_reread(db, number, sample) for number, sample in keys]
+
+
+def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -> list[sqlite3.Row]:
+    """Leases that this worker was given by an answer which never reached it."""
+    if holding is None:
+        return []
+    known = set(holding)
+    return [
+        row
+        for row in episodes.leased_to(db, worker)
+        if row["lease_id"] not in known and row["stage"] == stage
+    ]
+
+
+def _reread(db: Database, number: int, sample: int) -> sqlite3.Row:
+    found = db.row(
+        episodes.WITH_GROUP + "WHERE e.group_number = ? AND e.sample = ?", number, sample
+    )
+    assert found is not None
+    return found
+
+
+def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
+    """The wire form of a leased episode."""
+    return Lease(
+        lease_id=row["lease_id"],
+        stage=row["stage"],
+        kind=EpisodeKind(row["kind"]),
+        group_id=row["group_id"],
+        sample=row["sample"],
+        attempt=row["attempt"],
+        domain=row["domain"],
+        task=json.loads(row["task"]),
+        database=row["database"],
+        seed=row["seed"],
+        temperature=sampling.temperature,
+        max_tokens_per_turn=sampling.max_tokens_per_turn,
+        max_turns=sampling.max_turns,
+        context_length=sampling.context_length,
+        user=sampling.user,
+        judge=sampling.judge,
+        functions=sampling.functions,
+        max_repeats=sampling.max_repeats,
+    )
+
+
+def accept(
+    db: Database, result: EpisodeResult, now: float, keeping: frozenset[str] = frozenset()
+) -> bool:
+    """Books a result; False where the lease isn't this worker's any more.
+
+    `keeping` names the stages that admit groups whose rewards are all equal.
+
+    The same result sent again (its answer got lost) is acknowledged and not counted again.
+    """
+    with db.transaction():
+        row = episodes.by_lease(db, result.lease_id)
+        if row is None or (row["pod"], row["incarnation"]) != (result.pod, result.incarnation):
+            return False
+        if row["state"] != EpisodeState.LEASED:
+            return bool(row["state"] == EpisodeState.DONE)
+        fault = _fault(row, result)
+        if fault:
+            log.warning("%s: %s", result.lease_id, fault)
+            episodes.fail(db, row, fault, now, reported=True)
+        else:
+            version, keep = _mean_version(result.trajectory), row["stage"] in keeping
+            episodes.finish(db, row, result, version, now, keep_constant=keep)
+        return True
+
+
+def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
+    """Why an episode must be run again; empty where its result counts."""
+    if result.reward is None or not math.isfinite(result.reward):
+        return result.error or "The worker reported no reward and no reason."
+    if row["kind"] == EpisodeKind.EVAL and result.trajectory is None:
+        return ""
+    if result.trajectory is None:
+        return "The worker sent a reward without a trajectory."
+    return _malformed(result.trajectory, result.turns)
+
+
+def _malformed(trajectory: Trajectory, turns: int) -> str:
+    """An agent that had no turn (the user hung up first) has no token to be trained, and counts."""
+    length = len(trajectory.mask)
+    sizes = (len(trajectory.tokens), len(trajectory.logprobs), len(trajectory.versions))
+    if sizes != (4 * length, 4 * length, 4 * length):
+        return f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
+    if turns and not trajectory.loss_mask().any():
+        return f"The trajectory has no generated token, but {turns} turn(s) of the agent."
+    return ""
+
+
+def _mean_version(trajectory: Trajectory | None) -> float | None:
+    if trajectory is None:
+        return None
+    versions = trajectory.token_versions()[trajectory.loss_mask() == 1]
+    return float(np.mean(versions)) if len(versions) else None
+
+
+def release(db: Database, lease_id: str, worker: Worker) -> bool:
+    """Gives an unfinished episode back; False where the lease isn't this worker's any more."""
+    with db.transaction():
+        row = episodes.by_lease(db, lease_id)
+        if row is None or (row["pod"], row["incarnation"]) != (worker.pod, worker.incarnation):
+            return False
+        if row["state"] == EpisodeState.LEASED:
+            episodes.give_back(db, row)
+        return True
+
+
+def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> int:
+    """Takes back the leases of workers that are gone; returns how many.
+
+    Args:
+        gone: why a worker counts as gone, None where it doesn't.
+    """
+    with db.transaction():
+        return sum(
+            _take_back(db, worker, reason, now)
+            for worker in episodes.owners(db)
+            if (reason := gone(worker))
+        )
+
+
+def _take_back(db: Database, worker: Worker, reason: str, now: float) -> int:
+    expired = 0
+    for row in episodes.leased_to(db, worker):
+        current = episodes.by_lease(db, row["lease_id"])
+        # Giving up on one episode cancels its siblings in the same pass.
+        if current is not None and current["state"] == EpisodeState.LEASED:
+            episodes.fail(db, current, reason, now, reported=False)
+            expired += 1
+    return expired

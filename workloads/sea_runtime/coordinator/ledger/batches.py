@@ -1,0 +1,147 @@
+"""Batches in the ledger: fixed once, byte for byte the same until a checkpoint covers them."""
+
+import msgspec
+
+from sea_runtime.coordinator.errors import GoneError
+from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.states import GroupState, move_group
+
+
+class RawGroup(msgspec.Struct, frozen=True):
+    """`wire.rollouts.Group` with its trajectories still encoded."""
+
+    group_id: str
+    rewards: list[float]
+    trajectories: list[msgspec.Raw]
+
+
+class RawBatch(msgspec.Struct, frozen=True):
+    """`wire.rollouts.Batch` with its trajectories still encoded."""
+
+    stage: str
+    step: int
+    groups: list[RawGroup]
+    dropped_groups: int
+    mean_reward: float
+
+
+def newest_step(db: Database, stage: str) -> int:
+    """The last step whose batch is fixed; 0 before the first."""
+    return db.value("SELECT COALESCE(MAX(step), 0) FROM batches WHERE stage = ?", stage) or 0
+
+
+def assign(db: Database, stage: str, step: int, size: int, version: int, now: float) -> bool:
+    """Fixes the batch of `step` from the `size` oldest admitted groups; False if there are fewer.
+
+    Args:
+        version: of the weights that the step starts from; staleness counts from it.
+    """
+    with db.transaction(durable=True):
+        numbers = [
+            row["number"]
+            for row in db.rows(
+                "SELECT number FROM groups WHERE stage = ? AND state = 'Admitted' "
+                "ORDER BY number LIMIT ?",
+                stage,
+                size,
+            )
+        ]
+        if len(numbers) < size:
+            return False
+        for number in numbers:
+            move_group(db, number, GroupState.ASSIGNED)
+            db.run("UPDATE groups SET step = ? WHERE number = ?", step, number)
+        _write_row(db, stage, step, version, now)
+    return True
+
+
+def _write_row(db: Database, stage: str, step: int, version: int, now: float) -> None:
+    mean, dropped = _since_last_batch(db, stage, step)
+    behind = db.value(
+        "SELECT AVG(? - e.mean_version) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE g.stage = ? AND g.step = ? AND e.mean_version IS NOT NULL",
+        version,
+        stage,
+        step,
+    )
+    db.run(
+        "UPDATE groups SET counted_in = ? "
+        "WHERE stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL",
+        step,
+        stage,
+    )
+    staleness = max(0.0, behind or 0.0)
+    db.run(
+        "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", stage, step, dropped, mean, staleness, now
+    )
+
+
+def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
+    """Mean reward of all groups finished since the last batch, and how many were dropped.
+
+    Where none has finished since (they waited for their turn), the mean of the batch itself.
+    """
+    mean, dropped = db.rows(
+        "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) FROM groups "
+        "WHERE stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL",
+        stage,
+    )[0]
+    if mean is None:
+        own = "SELECT AVG(mean_reward) FROM groups WHERE stage = ? AND step = ?"
+        mean = db.value(own, stage, step)
+    return mean, dropped
+
+
+def encode(db: Database, stage: str, step: int) -> bytes:
+    """The wire form of a fixed batch.
+
+    Raises:
+        GoneError: a checkpoint covers the step, its trajectories are pruned.
+    """
+    batch = db.row("SELECT * FROM batches WHERE stage = ? AND step = ?", stage, step)
+    assert batch is not None
+    members = db.rows(
+        "SELECT number, id, state FROM groups WHERE stage = ? AND step = ? ORDER BY number",
+        stage,
+        step,
+    )
+    if any(row["state"] == GroupState.COVERED for row in members):
+        raise GoneError(
+            f"The batch of step {step} of stage '{stage}' is covered by a committed checkpoint "
+            "and was pruned. Start from the newest checkpoint that head.json names."
+        )
+    return msgspec.msgpack.encode(
+        RawBatch(
+            stage,
+            step,
+            [_group(db, row["number"], row["id"]) for row in members],
+            batch["dropped_groups"],
+            batch["mean_reward"],
+        )
+    )
+
+
+def _group(db: Database, number: int, group_id: str) -> RawGroup:
+    rows = db.rows(
+        "SELECT e.reward, t.body FROM episodes e JOIN trajectories t USING (group_number, sample) "
+        "WHERE e.group_number = ? ORDER BY e.sample",
+        number,
+    )
+    return RawGroup(group_id, [row[0] for row in rows], [msgspec.Raw(row[1]) for row in rows])
+
+
+def cover(db: Database, stage: str, step: int) -> int:
+    """Marks all groups of steps up to `step` as covered and prunes them; returns how many."""
+    numbers = [
+        row["number"]
+        for row in db.rows(
+            "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND step <= ?",
+            stage,
+            step,
+        )
+    ]
+    for number in numbers:
+        move_group(db, number, GroupState.COVERED)
+        groups.prune(db, number)
+    return len(numbers)

@@ -1,0 +1,234 @@
+"""Episodes in the ledger: leased, given back, finished. Rules about *when* are in `leases`."""
+
+import json
+import sqlite3
+from dataclasses import dataclass
+
+import msgspec
+
+from sea_runtime.coordinator.errors import RefusedError
+from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.states import (
+    EpisodeState,
+    GroupState,
+    move_episode,
+    move_group,
+)
+from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult
+
+MAX_FAILURES = 5
+
+WITH_GROUP = (
+    "SELECT e.*, g.id AS group_id, g.stage, g.kind, g.domain, g.database, g.task, g.samples, "
+    "g.row_key, g.state AS group_state FROM episodes e JOIN groups g ON g.number = e.group_number "
+)
+
+
+@dataclass(frozen=True)
+class Worker:
+    """Whose lease it is: a pod, in one life of its worker process."""
+
+    pod: str
+    incarnation: str
+
+
+def pending(db: Database, stage: str, limit: int) -> list[sqlite3.Row]:
+    """Episodes of a stage that wait for a worker, oldest group first."""
+    return db.rows(
+        WITH_GROUP + "WHERE e.state = 'Pending' AND g.stage = ? "
+        "ORDER BY e.group_number, e.sample LIMIT ?",
+        stage,
+        limit,
+    )
+
+
+def leased_to(db: Database, worker: Worker) -> list[sqlite3.Row]:
+    return db.rows(
+        WITH_GROUP + "WHERE e.state = 'Leased' AND e.pod = ? AND e.incarnation = ?",
+        worker.pod,
+        worker.incarnation,
+    )
+
+
+def leased(db: Database) -> list[sqlite3.Row]:
+    return db.rows(WITH_GROUP + "WHERE e.state = 'Leased'")
+
+
+def owners(db: Database) -> list[Worker]:
+    """Workers that hold leases."""
+    found = db.rows("SELECT DISTINCT pod, incarnation FROM episodes WHERE state = 'Leased'")
+    return [Worker(row["pod"], row["incarnation"]) for row in found]
+
+
+def count_pending(db: Database, stage: str, most: int) -> int:
+    """Episodes of a stage that wait for a worker, counted up to `most`."""
+    found: int = db.value(
+        "SELECT COUNT(*) FROM (SELECT 1 FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE e.state = 'Pending' AND g.stage = ? LIMIT ?)",
+        stage,
+        most,
+    )
+    return found
+
+
+def by_lease(db: Database, lease_id: str) -> sqlite3.Row | None:
+    return db.row(WITH_GROUP + "WHERE e.lease_id = ?", lease_id)
+
+
+def lease(db: Database, row: sqlite3.Row, worker: Worker, epoch: str, now: float) -> None:
+    """Pending -> Leased under a new lease id; the group is running from its first lease on."""
+    number, sample, attempt = row["group_number"], row["sample"], row["attempt"] + 1
+    move_episode(db, number, sample, EpisodeState.LEASED)
+    db.run(
+        "UPDATE episodes SET attempt = ?, lease_id = ?, pod = ?, incarnation = ?, leased = ? "
+        "WHERE group_number = ? AND sample = ?",
+        attempt,
+        f"{row['group_id']}.{sample}.{attempt}.{epoch}",
+        worker.pod,
+        worker.incarnation,
+        now,
+        number,
+        sample,
+    )
+    if groups.by_number(db, number)["state"] == GroupState.ISSUED:
+        move_group(db, number, GroupState.RUNNING)
+        db.run("UPDATE groups SET started = ? WHERE number = ?", now, number)
+
+
+def give_back(db: Database, row: sqlite3.Row) -> None:
+    """Leased -> Pending without blame (the worker shuts down)."""
+    move_episode(db, row["group_number"], row["sample"], EpisodeState.PENDING)
+    db.run(
+        "UPDATE episodes SET lease_id = NULL, pod = NULL, incarnation = NULL "
+        "WHERE group_number = ? AND sample = ?",
+        row["group_number"],
+        row["sample"],
+    )
+
+
+def fail(db: Database, row: sqlite3.Row, error: str, now: float, *, reported: bool) -> None:
+    """No verdict this time: run it again; after MAX_FAILURES give up on it.
+
+    `reported`: a worker said so, rather than that it is gone.
+
+    Giving up replaces the whole group in training, where another prompt is as good, and leaves
+    one trial out in an evaluation, where it isn't.
+    """
+    number, sample, failures = row["group_number"], row["sample"], row["failures"] + 1
+    db.run(
+        "UPDATE episodes SET failures = ?, unjudged = unjudged + ?, error = ? "
+        "WHERE group_number = ? AND sample = ?",
+        failures,
+        reported,
+        error,
+        number,
+        sample,
+    )
+    if failures < MAX_FAILURES:
+        give_back(db, row)
+    elif row["kind"] == EpisodeKind.TRAIN:
+        groups.end(db, number, GroupState.FAILED, now, error)
+    else:
+        move_episode(db, number, sample, EpisodeState.FAILED)
+        _close_group(db, row, now)
+
+
+def finish(
+    db: Database,
+    row: sqlite3.Row,
+    result: EpisodeResult,
+    mean_version: float | None,
+    now: float,
+    *,
+    keep_constant: bool = False,
+) -> None:
+    """Leased -> Done with a reward; the last episode of a group scores the group.
+
+    With `keep_constant` a group is admitted although all its rewards are equal.
+    """
+    number, sample = row["group_number"], row["sample"]
+    move_episode(db, number, sample, EpisodeState.DONE)
+    db.run(
+        "UPDATE episodes SET reward = ?, finished = ?, stop = ?, turns = ?, generated_tokens = ?, "
+        "mean_version = ?, error = NULL WHERE group_number = ? AND sample = ?",
+        result.reward,
+        now,
+        result.stop,
+        result.turns,
+        result.generated_tokens,
+        mean_version,
+        number,
+        sample,
+    )
+    if row["kind"] == EpisodeKind.EVAL:
+        _keep_report(db, row, result)
+    elif result.trajectory is not None:
+        body = msgspec.msgpack.encode(result.trajectory)
+        db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, body)
+    _close_group(db, row, now, keep_constant=keep_constant)
+
+
+def retry_failed(db: Database, stage: str) -> int:
+    """Gives episodes that were given up on another chance; returns how many."""
+    rows = db.rows(WITH_GROUP + "WHERE e.state = 'Failed' AND g.stage = ?", stage)
+    for row in rows:
+        give_back(db, row)
+        db.run(
+            "UPDATE episodes SET failures = 0, unjudged = 0 WHERE group_number = ? AND sample = ?",
+            row["group_number"],
+            row["sample"],
+        )
+        if groups.by_number(db, row["group_number"])["state"] == GroupState.SCORED:
+            move_group(db, row["group_number"], GroupState.RUNNING)
+    return len(rows)
+
+
+def _keep_report(db: Database, row: sqlite3.Row, result: EpisodeResult) -> None:
+    report = {
+        "details": result.details,
+        "seconds": result.seconds,
+        "transcript": result.transcript,
+    }
+    try:
+        text = json.dumps(report, default=str)
+    except TypeError as error:
+        raise RefusedError(f"The result's transcript or details are no JSON: {error}.") from error
+    db.run(
+        "UPDATE episodes SET report = ? WHERE group_number = ? AND sample = ?",
+        text,
+        row["group_number"],
+        row["sample"],
+    )
+
+
+def _close_group(
+    db: Database, row: sqlite3.Row, now: float, *, keep_constant: bool = False
+) -> None:
+    number = row["group_number"]
+    open_episodes = db.value(
+        "SELECT COUNT(*) FROM episodes WHERE group_number = ? AND state IN ('Pending', 'Leased')",
+        number,
+    )
+    if open_episodes:
+        return
+    rewards = [
+        reward
+        for (reward,) in db.rows(
+            "SELECT reward FROM episodes WHERE group_number = ? AND state = 'Done'", number
+        )
+    ]
+    mean = sum(rewards) / len(rewards) if rewards else None
+    move_group(db, number, GroupState.SCORED)
+    db.run("UPDATE groups SET mean_reward = ?, finished = ? WHERE number = ?", mean, now, number)
+    if row["kind"] == EpisodeKind.TRAIN:
+        _filter(db, number, rewards, keep_constant=keep_constant)
+
+
+def _filter(db: Database, number: int, rewards: list[float], *, keep_constant: bool) -> None:
+    """A group whose rewards are all equal has no advantage: it is dropped and replaced."""
+    if min(rewards) == max(rewards) and not keep_constant:
+        move_group(db, number, GroupState.FILTERED)
+        groups.prune(db, number)
+    else:
+        move_group(db, number, GroupState.ADMITTED)

@@ -1,0 +1,112 @@
+"""Groups in the ledger: issuing them, counting them, ending them."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.states import (
+    EpisodeState,
+    GroupState,
+    move_episode,
+    move_group,
+)
+from sea_runtime.wire.rollouts import EpisodeKind
+
+RUNNING = (GroupState.ISSUED, GroupState.RUNNING)
+ACCEPTED = (GroupState.ADMITTED, GroupState.ASSIGNED, GroupState.COVERED)
+
+
+@dataclass(frozen=True)
+class NewGroup:
+    """A prompt about to become a group of `len(seeds)` episodes."""
+
+    id: str
+    stage: str
+    kind: EpisodeKind
+    row_key: str
+    domain: str
+    database: str | None
+    task: dict[str, Any]
+    seeds: Sequence[int]
+
+
+def issue(db: Database, group: NewGroup) -> int:
+    """Writes the group and its pending episodes; returns its number."""
+    db.run(
+        "INSERT INTO groups (id, stage, kind, row_key, domain, database, task, samples, state) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        group.id,
+        group.stage,
+        group.kind,
+        group.row_key,
+        group.domain,
+        group.database,
+        json.dumps(group.task),
+        len(group.seeds),
+        GroupState.ISSUED,
+    )
+    number: int = db.value("SELECT number FROM groups WHERE id = ?", group.id)
+    for sample, seed in enumerate(group.seeds):
+        db.run(
+            "INSERT INTO episodes (group_number, sample, seed, state) VALUES (?, ?, ?, ?)",
+            number,
+            sample,
+            seed,
+            EpisodeState.PENDING,
+        )
+    return number
+
+
+def counts(db: Database, stage: str) -> dict[GroupState, int]:
+    """Groups of a stage by state."""
+    found = db.rows("SELECT state, COUNT(*) FROM groups WHERE stage = ? GROUP BY state", stage)
+    return {GroupState(state): count for state, count in found}
+
+
+def running(db: Database, stage: str) -> int:
+    by_state = counts(db, stage)
+    return sum(by_state.get(state, 0) for state in RUNNING)
+
+
+def accepted(db: Database, stage: str) -> int:
+    by_state = counts(db, stage)
+    return sum(by_state.get(state, 0) for state in ACCEPTED)
+
+
+def by_number(db: Database, number: int) -> sqlite3.Row:
+    found = db.row("SELECT * FROM groups WHERE number = ?", number)
+    assert found is not None
+    return found
+
+
+def end(db: Database, number: int, to: GroupState, now: float, error: str | None = None) -> None:
+    """Fails or cancels a group: no result of it is taken any more, its blobs go."""
+    rows = db.rows("SELECT sample, state FROM episodes WHERE group_number = ?", number)
+    for sample, state in rows:
+        if state in (EpisodeState.PENDING, EpisodeState.LEASED):
+            move_episode(db, number, sample, EpisodeState.CANCELLED)
+    move_group(db, number, to)
+    db.run("UPDATE groups SET error = ?, finished = ? WHERE number = ?", error, now, number)
+    prune(db, number)
+
+
+def cancel_open(db: Database, stage: str, now: float) -> int:
+    """Cancels what a stage leaves behind when it ends; returns how many groups that were."""
+    open_states = (*RUNNING, GroupState.ADMITTED)
+    numbers = [
+        row["number"]
+        for row in db.rows("SELECT number, state FROM groups WHERE stage = ?", stage)
+        if row["state"] in open_states
+    ]
+    for number in numbers:
+        end(db, number, GroupState.CANCELLED, now, "The stage ended before the group did.")
+    return len(numbers)
+
+
+def prune(db: Database, number: int) -> None:
+    """Drops what only an open group needs: trajectories and the task."""
+    db.run("DELETE FROM trajectories WHERE group_number = ?", number)
+    db.run("UPDATE groups SET task = NULL WHERE number = ?", number)

@@ -1,0 +1,74 @@
+"""Optimizer steps and checkpoints in the ledger, as the trainer reported them."""
+
+import json
+import sqlite3
+
+from sea_runtime.coordinator.goodput import StepRow
+from sea_runtime.coordinator.ledger import batches
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress
+
+
+def add(db: Database, stage: str, row: StageProgress, now: float) -> None:
+    """Keeps the row; the same step of the same generation sent again changes nothing."""
+    with db.transaction():
+        db.run(
+            "INSERT OR IGNORE INTO progress (stage, step, generation, total_steps, metrics, time) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            stage,
+            row.step,
+            row.generation,
+            row.total_steps,
+            json.dumps(row.metrics),
+            now,
+        )
+
+
+def newest(db: Database, stage: str) -> sqlite3.Row | None:
+    return db.row("SELECT * FROM progress WHERE stage = ? ORDER BY number DESC LIMIT 1", stage)
+
+
+def steps(db: Database, stage: str) -> list[StepRow]:
+    """All rows of a stage in the order of their arrival."""
+    found = db.rows("SELECT * FROM progress WHERE stage = ? ORDER BY number", stage)
+    return [
+        StepRow(row["step"], row["generation"], row["time"], json.loads(row["metrics"]))
+        for row in found
+    ]
+
+
+def step_of_generation(db: Database, stage: str, generation: int) -> int:
+    """Last step that this generation reported; 0 where it reported none."""
+    return (
+        db.value(
+            "SELECT COALESCE(MAX(step), 0) FROM progress WHERE stage = ? AND generation = ?",
+            stage,
+            generation,
+        )
+        or 0
+    )
+
+
+def commit(db: Database, stage: str, checkpoint: CheckpointCommitted, now: float) -> int:
+    """Keeps the checkpoint and covers its groups; returns how many were covered."""
+    with db.transaction(durable=True):
+        db.run(
+            "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
+            stage,
+            checkpoint.step,
+            checkpoint.generation,
+            checkpoint.version,
+            checkpoint.bytes,
+            checkpoint.manifest_key,
+            now,
+        )
+        return batches.cover(db, stage, checkpoint.step)
+
+
+def newest_checkpoint(db: Database, stage: str | None = None) -> sqlite3.Row | None:
+    """The checkpoint committed last, of one stage or of the whole job."""
+    return db.row(
+        "SELECT * FROM checkpoints WHERE ?1 IS NULL OR stage = ?1 "
+        "ORDER BY time DESC, step DESC LIMIT 1",
+        stage,
+    )

@@ -1,0 +1,64 @@
+"""Stages in the ledger: which one runs, since when, how far its dataset was drawn."""
+
+from sea_api.wire.state import StagePhase
+from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger.database import Database
+
+
+def phase(db: Database, stage: str) -> StagePhase:
+    found = db.value("SELECT phase FROM stages WHERE name = ?", stage)
+    return StagePhase.PENDING if found is None else StagePhase(found)
+
+
+def start(db: Database, stage: str, now: float) -> bool:
+    """Pending -> Running; False where it ran before."""
+    if phase(db, stage) != StagePhase.PENDING:
+        return False
+    with db.transaction(durable=True):
+        db.run(
+            "INSERT OR REPLACE INTO stages (name, phase, started) VALUES (?, ?, ?)",
+            stage,
+            StagePhase.RUNNING,
+            now,
+        )
+    return True
+
+
+def finish(db: Database, stage: str, now: float) -> bool:
+    """Nothing more is done in the stage; it is complete once its reports are written."""
+    if phase(db, stage) != StagePhase.RUNNING or finished_at(db, stage) is not None:
+        return False
+    with db.transaction(durable=True):
+        db.run("UPDATE stages SET finished = ? WHERE name = ?", now, stage)
+        groups.cancel_open(db, stage, now)
+    return True
+
+
+def complete(db: Database, stage: str, now: float) -> bool:
+    """-> Complete, what it leaves open is cancelled; False where it was complete before."""
+    if phase(db, stage) == StagePhase.COMPLETE:
+        return False
+    with db.transaction(durable=True):
+        db.run(
+            "INSERT INTO stages (name, phase, started, finished) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, "
+            "finished = COALESCE(finished, excluded.finished)",
+            stage,
+            StagePhase.COMPLETE,
+            now,
+            now,
+        )
+        groups.cancel_open(db, stage, now)
+    return True
+
+
+def draw(db: Database, stage: str) -> int:
+    """Takes the next place of the stage's dataset order; returns its number, from 0."""
+    db.run("UPDATE stages SET cursor = cursor + 1 WHERE name = ?", stage)
+    cursor: int = db.value("SELECT cursor - 1 FROM stages WHERE name = ?", stage)
+    return cursor
+
+
+def finished_at(db: Database, stage: str) -> float | None:
+    found: float | None = db.value("SELECT finished FROM stages WHERE name = ?", stage)
+    return found

@@ -1,0 +1,103 @@
+"""The process that makes a Synthesis stage's data, as the coordinator sees it."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+
+from sea_api.v1alpha1.names import synthesis_key
+from sea_runtime.coordinator.synthesis_process import KEY_VARIABLE, Order
+
+log = logging.getLogger(__name__)
+
+_MODULE = "sea_runtime.coordinator.synthesis_process"
+_NICENESS = 5
+"""Below the coordinator itself, whose event loop answers everybody."""
+
+
+class Making:
+    """A started process; `start` is the only way to get one. It dies with this process."""
+
+    def __init__(self, task: str, process: asyncio.subprocess.Process) -> None:
+        self.task = task
+        """What it was started for; of equal text for an equal task."""
+        self.made: dict[str, int] = {}
+        """Accepted tasks by domain."""
+        self.advanced = False
+        """Whether it has made anything itself, beyond what it found."""
+        self.error = ""
+        """Its own last word, where it failed with a sentence."""
+        self.final = False
+        """Whether another attempt would fail in the same way."""
+        self._process = process
+        self._reader = asyncio.create_task(self._read())
+
+    @classmethod
+    async def start(cls, stage: str, task: str, order: Order) -> "Making":
+        key = os.environ.get(synthesis_key(stage), "")
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            _MODULE,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            env={**os.environ, KEY_VARIABLE: key},
+            start_new_session=True,
+        )
+        with contextlib.suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
+        assert process.stdin is not None
+        process.stdin.write(order.to_line())
+        await process.stdin.drain()
+        return cls(task, process)
+
+    @property
+    def total(self) -> int:
+        return sum(self.made.values())
+
+    @property
+    def ended(self) -> bool:
+        return self._process.returncode is not None and self._reader.done()
+
+    @property
+    def problem(self) -> str:
+        """Why it failed; empty where it succeeded or still runs."""
+        code = self._process.returncode
+        return (self.error or f"the process ended with code {code}.") if code else ""
+
+    async def stop(self) -> None:
+        """Ends it at once; what it has made is in its journals."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.kill()
+        await self._process.wait()
+        await self._reader
+
+    async def _read(self) -> None:
+        """Until the process closes its end: one that nobody reads blocks on its pipe for ever."""
+        assert self._process.stdout is not None
+        while True:
+            try:
+                line = await self._process.stdout.readline()
+            except ValueError:  # asyncio has dropped it
+                log.warning("synthesis: a line of more than 64 KiB is left out")
+                continue
+            if not line:
+                return
+            self._take(line)
+
+    def _take(self, line: bytes) -> None:
+        try:
+            said = json.loads(line)
+        except ValueError:
+            said = None
+        match said:
+            case {"error": error}:
+                self.error = str(error)
+                self.final = bool(said.get("final"))
+            case {"domain": str(domain), "made": int(made)}:
+                self.advanced |= made > self.made.get(domain, made)
+                self.made[domain] = made
+            case _:
+                log.warning("synthesis: %s", line.decode(errors="replace").rstrip())

@@ -1,0 +1,72 @@
+"""Which pods live: the last heartbeat of each, in memory.
+
+A coordinator that has just started knows nobody; it gives every pod the usual silence before it
+counts as gone, so that its own restart costs no lease.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sea_runtime.coordinator.ledger.episodes import Worker
+from sea_runtime.wire.membership import Heartbeat, PodState
+
+SILENCE_S = 15.0
+ENGINE_PORT = 8000
+TRAINER, ROLLOUT, USER_ROLE = "trainer", "rollout", "user"
+
+
+@dataclass(frozen=True)
+class Member:
+    beat: Heartbeat
+    seen: float
+    """Monotonic seconds of the last heartbeat."""
+
+
+class Members:
+    """All pods that ever called in this life of the coordinator."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started = clock()
+        self._members: dict[str, Member] = {}
+
+    def heard(self, beat: Heartbeat) -> Heartbeat | None:
+        """Takes a heartbeat; returns the pod's previous one."""
+        before = self._members.get(beat.pod)
+        self._members[beat.pod] = Member(beat, self._clock())
+        return before.beat if before else None
+
+    def get(self, pod: str) -> Heartbeat | None:
+        """The pod's last heartbeat, None where it is silent."""
+        member = self._members.get(pod)
+        return member.beat if member and self._alive(member) else None
+
+    def alive(self, role: str) -> list[Heartbeat]:
+        """Living pods of a role, by name."""
+        found = [m.beat for m in self._members.values() if m.beat.role == role and self._alive(m)]
+        return sorted(found, key=lambda beat: beat.pod)
+
+    def silence(self, pod: str) -> float:
+        """Seconds since the pod called, at most since this coordinator started."""
+        member = self._members.get(pod)
+        return self._clock() - (member.seen if member else self._started)
+
+    def gone(self, worker: Worker) -> str | None:
+        """Why a worker's leases are to be taken back, None where they aren't."""
+        member = self._members.get(worker.pod)
+        if member and member.beat.incarnation != worker.incarnation:
+            return f"The worker of pod {worker.pod} was started anew."
+        if self.silence(worker.pod) > SILENCE_S:
+            return f"Pod {worker.pod} has not been heard of for {SILENCE_S:.0f} s."
+        return None
+
+    def user_addresses(self, version: int) -> list[str]:
+        """User engines that serve at least `version`."""
+        return [
+            f"http://{beat.address}:{ENGINE_PORT}"
+            for beat in self.alive(USER_ROLE)
+            if beat.state == PodState.READY and beat.adopted is not None and beat.adopted >= version
+        ]
+
+    def _alive(self, member: Member) -> bool:
+        return self._clock() - member.seen <= SILENCE_S

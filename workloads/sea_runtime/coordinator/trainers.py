@@ -1,0 +1,132 @@
+"""The trainer's side of membership: its world, its failures, its end while draining."""
+
+import logging
+
+from sea_api.v1alpha1.policy import Cause
+from sea_api.wire.desired import Desired
+from sea_api.wire.state import TrainerFailure
+from sea_runtime.coordinator import program, world
+from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.coordinator.ledger import documents, progress
+from sea_runtime.coordinator.membership import SILENCE_S, TRAINER
+from sea_runtime.coordinator.world import WorldRecord
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
+
+log = logging.getLogger(__name__)
+
+WORLD, FAILURE = "world", "trainer-failure"
+
+
+def on_desired(core: Coordinator, before: Desired | None, now: Desired) -> None:
+    """A new generation starts with a clean slate; one that goes on may be stopped again."""
+    if before is not None and before.generation != now.generation:
+        documents.delete(core.ledger, FAILURE)
+        documents.delete(core.ledger, WORLD)
+    record = current_world(core)
+    if record is not None and not now.drain and (record.stop_served or record.stopped):
+        cleared = record.model_copy(update={"stop_served": False, "stopped": False})
+        documents.put(core.ledger, WORLD, cleared)
+
+
+def current_world(core: Coordinator) -> WorldRecord | None:
+    """The world of the current generation, None until it is formed."""
+    record = documents.get(core.ledger, WORLD, WorldRecord)
+    return record if record and record.world.generation == core.generation else None
+
+
+def failure(core: Coordinator) -> TrainerFailure | None:
+    """The first failure of the current generation: what follows it is its consequence."""
+    found = documents.get(core.ledger, FAILURE, TrainerFailure)
+    return found if found and found.generation == core.generation else None
+
+
+def fail(core: Coordinator, pod: str, cause: str, message: str) -> None:
+    """Writes the generation's failure down, unless it has failed already."""
+    if failure(core) is not None:
+        return
+    log.error("generation %d failed in %s (%s): %s", core.generation, pod, cause, message)
+    documents.put(
+        core.ledger,
+        FAILURE,
+        TrainerFailure(
+            generation=core.generation, pod=pod, cause=cause, message=message, time=core.wall()
+        ),
+    )
+
+
+def answer(core: Coordinator, beat: Heartbeat) -> HeartbeatReply:
+    """What a supervisor should do now."""
+    record = current_world(core) or _form(core)
+    if record is None or beat.pod not in record.incarnations:
+        return HeartbeatReply()
+    if world.replaced(record, beat) and not world.may_rejoin(record, beat):
+        fail(
+            core,
+            beat.pod,
+            Cause.PROCESS_EXIT,
+            f"Pod {beat.pod} was started anew while generation {core.generation} ran; its training "
+            "processes are gone.",
+        )
+        return HeartbeatReply()
+    if beat.state == PodState.FAILED and beat.generation == core.generation:
+        fail(core, beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
+    record = _updated(core, record, beat)
+    run = failure(core) is None and not (core.desired.drain and record.stopped)
+    return HeartbeatReply(run=run, world=record.world if run else None)
+
+
+def _form(core: Coordinator) -> WorldRecord | None:
+    if core.desired.drain:
+        return None
+    record = world.form(core.desired, core.members.alive(TRAINER))
+    if record is not None:
+        log.info("generation %d: %s", core.generation, record.world)
+        documents.put(core.ledger, WORLD, record)
+    return record
+
+
+def _updated(core: Coordinator, record: WorldRecord, beat: Heartbeat) -> WorldRecord:
+    updated = world.update(record, beat)
+    if updated != record:
+        documents.put(core.ledger, WORLD, updated)
+    return updated
+
+
+def stop_served(core: Coordinator) -> None:
+    """Rank 0 was told to commit and stop."""
+    record = current_world(core)
+    if record is not None and not record.stop_served:
+        documents.put(core.ledger, WORLD, record.model_copy(update={"stop_served": True}))
+
+
+def drained(core: Coordinator) -> bool:
+    """Whether no training process runs and everything it did is committed."""
+    return _stopped(core) and _committed(core)
+
+
+def waits_for_a_commit(core: Coordinator) -> bool:
+    """Whether nothing holds a drain up any more but steps without a checkpoint."""
+    return _stopped(core) and not _committed(core)
+
+
+def _stopped(core: Coordinator) -> bool:
+    if not core.desired.drain:
+        return False
+    return not any(_runs(core, pod) for pod in world.trainer_pods(core.desired))
+
+
+def _committed(core: Coordinator) -> bool:
+    stage = core.running_stage
+    if stage is None or not program.trains(stage):
+        return True
+    done = progress.step_of_generation(core.ledger, stage.name, core.generation)
+    checkpoint = progress.newest_checkpoint(core.ledger, stage.name)
+    return done == 0 or (checkpoint is not None and checkpoint["step"] >= done)
+
+
+def _runs(core: Coordinator, pod: str) -> bool:
+    """Whether a pod may have training processes; unknown counts as yes."""
+    beat = core.members.get(pod)
+    if beat is None:
+        return core.members.silence(pod) <= SILENCE_S
+    return beat.generation != 0 and beat.state != PodState.FAILED

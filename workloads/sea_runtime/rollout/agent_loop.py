@@ -1,0 +1,116 @@
+"""Keeps the worker's episodes in flight: leases come, run as tasks, results go back.
+
+No more than `CONCURRENT` at a time; how many there are at all is the coordinator's staleness gate.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from sea_runtime.client.aio import AsyncCoordinatorClient
+from sea_runtime.client.errors import CoordinatorError, CoordinatorUnreachableError
+from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.episode_runner import Identity
+from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest
+
+_log = logging.getLogger(__name__)
+CONCURRENT = 128
+GATHER_S = 0.05
+"""Episodes that end within this time are replaced by one request."""
+RETRY_S = 0.5
+GIVE_BACK_S = 5.0
+
+Run = Callable[[Lease], Awaitable[EpisodeResult]]
+
+
+class AgentLoop:
+    """`run` until cancelled, then `give_back`."""
+
+    def __init__(
+        self,
+        client: AsyncCoordinatorClient,
+        state: EngineState,
+        identity: Identity,
+        run_episode: Run,
+        concurrent: int = CONCURRENT,
+    ) -> None:
+        self._client, self._state, self._identity = client, state, identity
+        self._run_episode, self._concurrent = run_episode, concurrent
+        self._running: dict[asyncio.Task[None], str] = {}
+
+    async def run(self) -> None:
+        while True:
+            await self._state.wait_ready()
+            await self._wait_for_room()
+            for lease in await self._lease(self._concurrent - len(self._running)):
+                task = asyncio.ensure_future(self._episode(lease))
+                self._running[task] = lease.lease_id
+                task.add_done_callback(self._running.pop)
+
+    async def give_back(self) -> None:
+        """Ends all episodes and tells the coordinator, quickly: the pod is about to go."""
+        leases = list(self._running.values())
+        for task in list(self._running):
+            task.cancel()
+        releases = (
+            self._client.release(lease, self._identity.pod, self._identity.incarnation)
+            for lease in leases
+        )
+        try:
+            await asyncio.wait_for(asyncio.gather(*releases, return_exceptions=True), GIVE_BACK_S)
+        except TimeoutError:
+            _log.warning("Not all %d leases could be given back: they will expire.", len(leases))
+
+    async def _wait_for_room(self) -> None:
+        while len(self._running) >= self._concurrent:
+            await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.sleep(GATHER_S)
+
+    async def _lease(self, want: int) -> list[Lease]:
+        request = LeaseRequest(
+            pod=self._identity.pod, incarnation=self._identity.incarnation, want=want
+        )
+        try:
+            return (await self._client.lease(request)).leases
+        except CoordinatorError as error:
+            _log.warning("No leases: %s", error)
+            await asyncio.sleep(RETRY_S)
+            return []
+
+    async def _episode(self, lease: Lease) -> None:
+        result = await self._run_episode(lease)
+        if result.error:
+            _log.warning("Episode %s has no verdict: %s", lease.lease_id, result.error)
+        try:
+            await self._deliver(result)
+        except Exception as error:
+            _log.exception("The result of episode %s can't be sent.", lease.lease_id)
+            await self._deliver(without_verdict(result, error))
+
+    async def _deliver(self, result: EpisodeResult) -> None:
+        """However long the coordinator is away: it takes a living worker's lease for one that runs.
+
+        Raises what makes this very result impossible to send.
+        """
+        while True:
+            try:
+                if not await self._client.result(result):
+                    _log.info("Episode %s was not this worker's any more.", result.lease_id)
+            except CoordinatorUnreachableError as error:
+                _log.warning("The result of episode %s waits: %s", result.lease_id, error)
+            else:
+                return
+
+
+def without_verdict(result: EpisodeResult, error: Exception) -> EpisodeResult:
+    """What is told of an episode whose result the coordinator refuses, or that can't be encoded."""
+    return msgspec.structs.replace(
+        result,
+        reward=None,
+        error=f"The result can't be sent: {error!r}",
+        trajectory=None,
+        transcript=[],
+        details={},
+    )

@@ -1,0 +1,159 @@
+"""One vLLM engine over HTTP: generation, and the steps of a weight update.
+
+Used by the worker for its own engine and for user-model engines. Every call has a time-out.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import aiohttp
+
+from sea_runtime.rollout import generation
+from sea_runtime.rollout.generation import Generation
+from sea_runtime.rollout.prefetch_status import PrefetchStatus
+from sea_runtime.wire.weights import WeightVersion
+
+CONTROL_TIMEOUT_S = 30.0
+APPLY_TIMEOUT_S = 300.0
+GENERATE_TIMEOUT_S = 1800.0
+
+
+class EngineError(RuntimeError):
+    """The engine broke while serving a request (5xx), or answered something unreadable."""
+
+
+class EngineDownError(EngineError):
+    """The engine does not answer at all: it starts, restarts or hangs."""
+
+
+class EngineRefusedError(EngineError):
+    """The engine finds the request wrong (4xx): sending it again is no use."""
+
+
+def session() -> aiohttp.ClientSession:
+    """Keep-alive connections without a limit; shared by everything in a worker."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300.0),
+        timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_S),
+    )
+
+
+class EngineClient:
+    """All methods raise EngineError or one of its kinds."""
+
+    def __init__(self, http: aiohttp.ClientSession, url: str) -> None:
+        self._http = http
+        self.url = url.rstrip("/")
+
+    async def generate(
+        self,
+        token_ids: Sequence[int],
+        *,
+        max_tokens: int,
+        temperature: float,
+        stop_token_ids: Sequence[int],
+        timeout_s: float = GENERATE_TIMEOUT_S,
+    ) -> Generation:
+        """Continues the exact tokens.
+
+        No seed is sent: vLLM 0.32.0 on a CPU dies from a seeded request whose prompt is prefilled
+        in parts (`test_workarounds.py` beside the engine's tests says when that is over), and
+        asynchronous batches would not repeat anyway.
+        """
+        parameters = {
+            "temperature": temperature,
+            "max_tokens": max_tokens,
+            "logprobs": 0,
+            "stop_token_ids": list(stop_token_ids),
+        }
+        body = {"token_ids": list(token_ids), "sampling_params": parameters}
+        reply = await self._call("POST", "/inference/v1/generate", body, timeout_s)
+        try:
+            return generation.parse(reply)
+        except generation.MalformedGenerationError as error:
+            raise EngineError(f"{self.url}: {error}") from error
+
+    async def version(self, timeout_s: float = 5.0) -> int:
+        """Weight version that the engine serves; 0 is the base model."""
+        reply = await self._json("GET", "/weight_info", None, timeout_s)
+        return generation.version_number(reply["weight_version"])
+
+    async def is_paused(self) -> bool:
+        return bool((await self._json("GET", "/is_paused"))["is_paused"])
+
+    async def pause(self) -> None:
+        """Freezes running requests between two tokens; they go on after `resume`."""
+        await self._call("POST", "/pause?mode=keep")
+
+    async def resume(self) -> None:
+        await self._call("POST", "/resume")
+
+    async def prefetch(self, version: WeightVersion) -> list[PrefetchStatus]:
+        """Starts fetching on every worker of the engine; generation goes on."""
+        return self._statuses(await self._rpc("sea_prefetch", version.model_dump_json()))
+
+    async def prefetch_status(self) -> list[PrefetchStatus]:
+        return self._statuses(await self._rpc("sea_prefetch_status"))
+
+    async def is_applying(self) -> bool:
+        """Whether an update was started and not finished: the weights are half-loaded."""
+        return "True" in await self._rpc("sea_is_applying")
+
+    async def start_update(self) -> None:
+        await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_S)
+
+    async def load_staged(self, version: int, generation: int) -> None:
+        """Loads the prefetched version into the paused model."""
+        info = {"update_info": {"version": version, "generation": generation}}
+        await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_S)
+
+    async def finish_update(self, version: int) -> None:
+        """Ends the update; tokens generated from now on carry `version`."""
+        body = {"weight_version": str(version)}
+        await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_S)
+
+    async def terminate(self) -> None:
+        """Ends the engine's processes; its container restarts it with the base model."""
+        try:
+            await self._rpc("sea_terminate")
+        except EngineError:
+            return  # what it was asked to do
+
+    async def _rpc(self, method: str, *arguments: str) -> list[Any]:
+        body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_S}
+        return list((await self._json("POST", "/collective_rpc", body))["results"])
+
+    @staticmethod
+    def _statuses(results: list[Any]) -> list[PrefetchStatus]:
+        return [PrefetchStatus.model_validate_json(result) for result in results]
+
+    async def _json(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout_s: float = CONTROL_TIMEOUT_S,
+    ) -> Any:
+        return json.loads(await self._call(method, path, body, timeout_s))
+
+    async def _call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        timeout_s: float = CONTROL_TIMEOUT_S,
+    ) -> bytes:
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        try:
+            async with self._http.request(
+                method, self.url + path, json=body, timeout=timeout
+            ) as reply:
+                content = await reply.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise EngineDownError(f"{method} {self.url}{path}: {error!r}") from error
+        if reply.status >= 300:
+            text = content[:500].decode(errors="replace")
+            kind = EngineError if reply.status >= 500 else EngineRefusedError
+            raise kind(f"{method} {self.url}{path} answered {reply.status}: {text}")
+        return content

@@ -1,0 +1,171 @@
+"""One lease -> one EpisodeResult: opens the world, lets agent and user talk, has it verified.
+
+The rules of the dialogue are in `sea_env.episodes` (pure); here are its effects.
+"""
+
+import logging
+import time
+from dataclasses import dataclass
+from typing import Protocol
+
+from sea_data.formats import rl
+from sea_data.formats.errors import RowError
+from sea_env.tasks.task import Task
+from sea_env.domains import registry
+from sea_env.domains.base import Domain, UnknownAssertionError
+from sea_env.domains.database import DatabaseError
+from sea_env.domains.initial import InitialStateError
+from sea_env.domains.registry import UnknownDomainError
+from sea_env.episodes import opening
+from sea_env.episodes.episode import Done, Episode, NeedUser
+from sea_env.episodes.limits import Limits, Stop
+from sea_runtime.rollout.databases import Databases
+from sea_runtime.rollout.policy import Policy, PolicyUnavailableError
+from sea_runtime.rollout.scoring import Scoring, details_of
+from sea_runtime.rollout.simulated_users import UnknownUserEngineError
+from sea_data.object_store.errors import StoreError
+from sea_env.tokens.renderer import Renderer
+from sea_env.users.base import User, UserUnavailableError
+from sea_env.verify.judge import JudgeUnavailableError
+from sea_env.verify.sandbox.errors import SandboxError
+from sea_env.verify.verdict import UnverifiableTaskError
+from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
+
+_log = logging.getLogger(__name__)
+
+
+class Users(Protocol):
+    """Makes the user of one episode."""
+
+    def user(self, lease: Lease, task: Task) -> User: ...
+
+
+class NoDatabaseError(ValueError):
+    """The lease's row names no database."""
+
+
+EXPECTED = (
+    DatabaseError,
+    InitialStateError,
+    JudgeUnavailableError,
+    NoDatabaseError,
+    PolicyUnavailableError,
+    RowError,
+    SandboxError,
+    StoreError,
+    UnknownAssertionError,
+    UnknownDomainError,
+    UnknownUserEngineError,
+    UnverifiableTaskError,
+    UserUnavailableError,
+)
+"""What a job's data, its engines and its store may do; anything else is a bug and logs a trace."""
+
+
+_WHERE = "What counts is the image of the rollout pods (spec.rollout.template.image)."
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Who runs: this pod, and this start of its worker."""
+
+    pod: str
+    incarnation: str
+
+
+class EpisodeRunner:
+    """Runs episodes; safe for many at a time on one event loop."""
+
+    def __init__(
+        self,
+        identity: Identity,
+        policy: Policy,
+        renderer: Renderer,
+        users: Users,
+        databases: Databases,
+        scoring: Scoring,
+    ) -> None:
+        self._identity, self._policy, self._renderer = identity, policy, renderer
+        self._users, self._databases, self._scoring = users, databases, scoring
+
+    async def run(self, lease: Lease) -> EpisodeResult:
+        """Never raises: what could not be judged has reward None and a sentence."""
+        started = time.monotonic()
+        try:
+            domain = registry.get(lease.domain)
+            task = rl.task(lease.task, lease.domain)
+            episode = await self._open(lease, domain, task)
+            stop = await self._talk(episode, self._users.user(lease, task), lease)
+            environment = episode.conversation.environment
+            verdict = await self._scoring.verdict(
+                lease, domain, task, environment, episode.transcript, stop
+            )
+        except UnknownDomainError as error:
+            return self._unjudged(lease, f"{error} {_WHERE}", started)
+        except EXPECTED as error:
+            return self._unjudged(lease, f"{error}", started)
+        except Exception as error:
+            _log.exception("Episode %s broke.", lease.lease_id)
+            return self._unjudged(lease, f"The episode broke: {error!r}", started)
+        return EpisodeResult(
+            lease_id=lease.lease_id,
+            pod=self._identity.pod,
+            incarnation=self._identity.incarnation,
+            reward=verdict.reward,
+            error="",
+            trajectory=Trajectory.pack(
+                episode.tokens, episode.mask, episode.logprobs, episode.versions
+            ),
+            generated_tokens=episode.generated,
+            turns=episode.turns,
+            stop=str(stop),
+            transcript=episode.transcript,
+            seconds=time.monotonic() - started,
+            details=details_of(verdict),
+        )
+
+    async def _open(self, lease: Lease, domain: Domain, task: Task) -> Episode:
+        if lease.database is None:
+            raise NoDatabaseError(
+                f"The task of lease {lease.lease_id} names no database: give its row a db_path."
+            )
+        world = await self._databases.world(domain, lease.database)
+        limits = Limits(
+            max_turns=lease.max_turns,
+            max_tokens_per_turn=lease.max_tokens_per_turn,
+            context_length=lease.context_length,
+            max_repeats=lease.max_repeats,
+        )
+        conversation = opening.conversation(domain, world.database, task, limits)
+        return Episode(conversation, self._renderer, world.system_prompt, limits)
+
+    async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:
+        effect = episode.start()
+        while not isinstance(effect, Done):
+            if isinstance(effect, NeedUser):
+                effect = episode.on_user(await user.reply(effect.heard))
+                continue
+            turn = await self._policy.generate(
+                effect.prompt,
+                max_tokens=effect.max_tokens,
+                temperature=lease.temperature,
+                stop_token_ids=[self._renderer.end_id],
+            )
+            effect = episode.on_agent(turn.token_ids, turn.logprobs, turn.versions)
+        return effect.stop
+
+    def _unjudged(self, lease: Lease, error: str, started: float) -> EpisodeResult:
+        return EpisodeResult(
+            lease_id=lease.lease_id,
+            pod=self._identity.pod,
+            incarnation=self._identity.incarnation,
+            reward=None,
+            error=error,
+            trajectory=None,
+            generated_tokens=0,
+            turns=0,
+            stop="",
+            transcript=[],
+            seconds=time.monotonic() - started,
+            details={},
+        )

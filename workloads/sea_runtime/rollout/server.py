@@ -1,0 +1,24 @@
+"""The engine container's last program: vLLM's OpenAI server, with our start-up savings.
+
+`engine` prepares the folder, arguments and environment, then replaces itself by this module, so
+that the variables are set before torch and vLLM are imported.
+"""
+
+import os
+
+FORK_VARIABLE = "SEA_FORK_ENGINE_CORE"
+
+
+def main() -> None:
+    """Serves until SIGTERM; the arguments are vLLM's."""
+    if os.environ.get(FORK_VARIABLE) == "1":
+        from sea_runtime.rollout.forked_engine_core import fork_engine_core
+
+        fork_engine_core()
+    from vllm.entrypoints.launchers.api_server.entry import main as serve
+
+    serve()
+
+
+if __name__ == "__main__":
+    main()

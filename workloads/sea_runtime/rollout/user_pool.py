@@ -1,0 +1,71 @@
+"""The user-model engines of the job: who serves now, and generation that survives a dead one."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+
+import aiohttp
+
+from sea_runtime.rollout.engine_client import EngineClient, EngineError
+from sea_env.users.base import UserUnavailableError
+from sea_env.users.model import Generate
+
+_log = logging.getLogger(__name__)
+PATIENCE_S = 180.0
+RETRY_S = 0.5
+
+
+class UserPool:
+    """Addresses come with every heartbeat's reply."""
+
+    def __init__(self, http: aiohttp.ClientSession, patience_s: float = PATIENCE_S) -> None:
+        self._http = http
+        self._engines: dict[str, EngineClient] = {}
+        self._next = 0
+        self._patience_s = patience_s
+
+    def use(self, addresses: Sequence[str]) -> None:
+        """Replaces the set of engines."""
+        self._engines = {
+            address: self._engines.get(address) or EngineClient(self._http, address)
+            for address in addresses
+        }
+
+    def generator(self, temperature: float, stop_token_ids: Sequence[int]) -> Generate:
+        """A generate function for one episode; it stays with one engine for its prefix cache."""
+        self._next += 1
+        place = self._next
+
+        async def generate(prompt: Sequence[int], max_tokens: int) -> Sequence[int]:
+            return await self._generate(place, prompt, max_tokens, temperature, stop_token_ids)
+
+        return generate
+
+    async def _generate(
+        self,
+        place: int,
+        prompt: Sequence[int],
+        max_tokens: int,
+        temperature: float,
+        stop_token_ids: Sequence[int],
+    ) -> Sequence[int]:
+        loop = asyncio.get_running_loop()
+        deadline, problem = loop.time() + self._patience_s, "no engine serves yet"
+        while loop.time() < deadline:
+            engines = list(self._engines.values())
+            if engines:
+                engine = engines[place % len(engines)]
+                place += 1
+                try:
+                    answer = await engine.generate(
+                        prompt,
+                        max_tokens=max_tokens,
+                        temperature=temperature,
+                        stop_token_ids=stop_token_ids,
+                    )
+                except EngineError as error:
+                    problem = str(error)
+                else:
+                    return answer.token_ids
+            await asyncio.sleep(RETRY_S)
+        raise UserUnavailableError(f"The user model did not answer for a while: {problem}.")

@@ -1,0 +1,16 @@
+"""Entry point of the plug-in: runs in the API server, the engine core and every worker."""
+
+from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
+
+from sea_runtime.rollout.vllm_plugin.cpu_amx import permit_amx
+
+BACKEND = "sea"
+
+
+def register() -> None:
+    """Makes `--weight-transfer-config '{"backend": "sea"}'` known; safe to call twice."""
+    permit_amx()
+    if BACKEND not in WeightTransferEngineFactory._registry:
+        WeightTransferEngineFactory.register_engine(
+            BACKEND, "sea_runtime.rollout.vllm_plugin.transfer_engine", "SeaWeightTransferEngine"
+        )

@@ -1,0 +1,103 @@
+"""The host copy of the next weight version inside a vLLM worker, fetched while it generates.
+
+`worker_extension` starts a prefetch and asks how far it is; `transfer_engine` loads from here
+while generation is paused. One instance per worker process (`STAGING`).
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator
+
+import torch
+
+from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
+from sea_runtime.rollout.vllm_plugin import fetch
+from sea_runtime.rollout.vllm_plugin.readers import NixlReader, ObjectStoreReader
+from sea_runtime.transport import manifest
+from sea_runtime.wire.weights import Shard, WeightVersion
+
+_log = logging.getLogger(__name__)
+
+
+class NotStagedError(RuntimeError):
+    """The version to load was not prefetched, or not completely."""
+
+
+class Staging:
+    """Buffers are kept between versions: registering memory for RDMA costs seconds per GB."""
+
+    def __init__(self) -> None:
+        self._nixl = NixlReader()
+        self._readers: dict[str, fetch.Reader] = {
+            fetch.NIXL: self._nixl,
+            fetch.OBJECT_STORE: ObjectStoreReader(),
+        }
+        self._buffers: dict[int, torch.Tensor] = {}
+        self._version: WeightVersion | None = None
+        self._status = PrefetchStatus()
+        self._thread: threading.Thread | None = None
+        self.applying = False
+        """An update was started and not finished: the model's weights are half-loaded."""
+
+    def prefetch(self, version: WeightVersion) -> PrefetchStatus:
+        """Starts fetching in the background and returns at once.
+
+        While another fetch runs nothing is started: ask `status` and call again.
+        """
+        if self._thread is not None and self._thread.is_alive():
+            return self._status
+        self._version = version
+        self._status = PrefetchStatus(
+            state=PrefetchState.RUNNING, version=version.version, generation=version.generation
+        )
+        self._thread = threading.Thread(target=self._run, args=(version,), name="sea-prefetch")
+        self._thread.daemon = True
+        self._thread.start()
+        return self._status
+
+    def status(self) -> PrefetchStatus:
+        return self._status
+
+    def tensors(self, version: int, generation: int) -> Iterator[tuple[str, torch.Tensor]]:
+        """Names and tensors (views on the buffers), layer by layer; call only when READY.
+
+        Raises NotStagedError when something else, or nothing, is staged.
+        """
+        status = self._status
+        wanted = (PrefetchState.READY, version, generation)
+        if (status.state, status.version, status.generation) != wanted or self._version is None:
+            raise NotStagedError(
+                f"Version {version} of generation {generation} should be loaded, but staged is "
+                f"version {status.version} of generation {status.generation} ({status.state})."
+            )
+        for shard in self._version.shards:
+            yield from manifest.unpack(shard.tensors, self._buffers[shard.rank]).items()
+
+    def close(self) -> None:
+        self._nixl.close()
+        self._buffers.clear()
+
+    def _run(self, version: WeightVersion) -> None:
+        started = time.monotonic()
+        try:
+            for shard in version.shards:
+                self._make_room(shard)
+            transport = fetch.fetch_version(version, self._buffers, self._readers)
+            self._nixl.retain([s.nixl_agent for s in version.shards if s.nixl_agent])
+            change = {"state": PrefetchState.READY, "transport": transport}
+        except Exception as error:
+            _log.warning("Prefetch of version %d failed: %s", version.version, error)
+            change = {"state": PrefetchState.FAILED, "error": str(error)}
+        seconds = time.monotonic() - started
+        self._status = self._status.model_copy(update=change | {"seconds": seconds})
+
+    def _make_room(self, shard: Shard) -> None:
+        known = self._buffers.get(shard.rank)
+        if known is None or known.numel() != shard.nbytes:
+            if known is not None:
+                self._nixl.release(known)
+            self._buffers[shard.rank] = manifest.allocate(shard.tensors)[: shard.nbytes]
+
+
+STAGING = Staging()

@@ -1,0 +1,62 @@
+"""The weight transfer engine `sea`: loads a prefetched version while generation is paused.
+
+vLLM calls, on behalf of the updater: start_weight_update -> update_weights (version, generation)
+-> finish_weight_update. The bytes are already in `staging`; here they become parameters.
+"""
+
+from dataclasses import dataclass
+
+from vllm.distributed.weight_transfer.base import (
+    WeightTransferEngine,
+    WeightTransferInitInfo,
+    WeightTransferUpdateInfo,
+)
+from vllm.model_executor.model_loader.reload import (
+    finalize_layerwise_reload,
+    initialize_layerwise_reload,
+)
+
+from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
+from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
+from sea_runtime.rollout.vllm_plugin.staging import STAGING
+
+
+@dataclass
+class SeaInitInfo(WeightTransferInitInfo):
+    """Nothing to agree on: engines pull."""
+
+
+@dataclass
+class SeaUpdateInfo(WeightTransferUpdateInfo):
+    """Names the staged version."""
+
+    version: int
+    generation: int
+
+
+class SeaWeightTransferEngine(WeightTransferEngine):
+    """Pull-based: no process group, no hand-shake, nothing to do before the first update."""
+
+    init_info_cls = SeaInitInfo
+    update_info_cls = SeaUpdateInfo
+
+    def init_transfer_engine(self, init_info: SeaInitInfo) -> None:
+        pass
+
+    def start_weight_update(self) -> None:
+        STAGING.applying = True
+        if self.device.type == "cpu":
+            forget_moe_kernels(self.model)
+        initialize_layerwise_reload(self.model)
+
+    def receive_weights(self, update_info: SeaUpdateInfo) -> None:
+        self.model.load_weights(STAGING.tensors(update_info.version, update_info.generation))
+
+    def finish_weight_update(self) -> None:
+        finalize_layerwise_reload(self.model, self.model_config)
+        if self.device.type == "cpu":
+            repack_heads(self.model)
+        STAGING.applying = False
+
+    def shutdown(self) -> None:
+        STAGING.close()

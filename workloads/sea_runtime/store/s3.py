@@ -1,0 +1,248 @@
+"""The object store as all pod roles use it: one class, blocking, safe to share between threads.
+
+Trainer, rollout worker and coordinator read and write base models, weight anchors, checkpoints,
+ledger snapshots and reports through it. asyncio callers wrap calls in `asyncio.to_thread`.
+"""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import boto3
+from botocore.config import Config
+
+from sea_data.object_store import urls
+from sea_runtime.store import buffers, folders
+from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError
+from sea_runtime.store.retry import Patience
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.client import S3Client
+
+
+class ObjectInfo(NamedTuple):
+    url: str
+    size: int
+    """Bytes."""
+    etag: str
+
+
+FileSums = list[folders.FileSum]
+
+
+class ObjectStore:
+    """S3 with time-outs, patience during outages, and conditional writes.
+
+    Args:
+        endpoint: address of the server; by default `AWS_ENDPOINT_URL`, else AWS itself.
+        region: by default `AWS_DEFAULT_REGION`, else us-east-1.
+        connect_timeout: seconds for a connection.
+        read_timeout: seconds without a byte before a request counts as failed.
+        patience: seconds for which a call is repeated while the store does not answer.
+        connections: largest number of connections at one time.
+
+    Raises (all methods): `StoreError` and its subclasses, never botocore's errors.
+    """
+
+    def __init__(
+        self,
+        endpoint: str | None = None,
+        region: str | None = None,
+        *,
+        connect_timeout: float = 5.0,
+        read_timeout: float = 30.0,
+        patience: float | Patience = 90.0,
+        connections: int = 16,
+    ) -> None:
+        endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL") or None
+        self._patience = patience if isinstance(patience, Patience) else Patience(patience)
+        self.connections = connections
+        config: Any = Config(
+            connect_timeout=connect_timeout,
+            read_timeout=read_timeout,
+            max_pool_connections=connections,
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path" if endpoint else "auto"},
+        )
+        self._client: S3Client = boto3.session.Session().client(
+            "s3",
+            endpoint_url=endpoint,
+            region_name=region or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            config=config,
+        )
+
+    def get(self, url: str) -> bytes:
+        return self.get_with_etag(url)[0]
+
+    def get_with_etag(self, url: str) -> tuple[bytes, str]:
+        """The object and the tag to pass to `put_if`."""
+        bucket, key = urls.parse(url)
+
+        def attempt(_: int) -> tuple[bytes, str]:
+            reply = self._client.get_object(Bucket=bucket, Key=key)
+            return reply["Body"].read(), reply["ETag"]
+
+        return self._patience.call(f"GET {url}", attempt)
+
+    def read_range(self, url: str, start: int, length: int) -> bytes:
+        """`length` bytes from offset `start`; fewer where the object ends before."""
+        bucket, key = urls.parse(url)
+        span = f"bytes={start}-{start + length - 1}"
+
+        def attempt(_: int) -> bytes:
+            return self._client.get_object(Bucket=bucket, Key=key, Range=span)["Body"].read()
+
+        return self._patience.call(f"GET {url} ({span})", attempt) if length else b""
+
+    def read_into(self, url: str, out: memoryview) -> int:
+        """Fills `out` (bytes) with the object's beginning; returns how many bytes there were.
+
+        Range by range, without a copy in memory: a range that breaks off is all that is read again.
+        """
+        bucket, key = urls.parse(url)
+        for start in range(0, len(out), buffers.RANGE):
+            part = out[start : start + buffers.RANGE]
+            span = f"bytes={start}-{start + len(part) - 1}"
+
+            def attempt(_: int, part: memoryview = part, span: str = span) -> int:
+                reply = self._client.get_object(Bucket=bucket, Key=key, Range=span)
+                return buffers.fill(part, reply["Body"].iter_chunks(buffers.PIECE))
+
+            done = self._patience.call(f"GET {url} ({span})", attempt)
+            if done < len(part):
+                return start + done
+        return len(out)
+
+    def put(self, url: str, body: bytes) -> str:
+        """Writes or overwrites; returns the entity tag."""
+        bucket, key = urls.parse(url)
+
+        def attempt(_: int) -> str:
+            return self._client.put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
+
+        return self._patience.call(f"PUT {url}", attempt)
+
+    def put_buffer(self, url: str, data: memoryview) -> None:
+        """Writes what may be too large for one request or for a copy in memory, in parts."""
+        bucket, key = urls.parse(url)
+        if len(data) < buffers.PARTS.multipart_threshold:
+            self.put(url, bytes(data))
+            return
+
+        def attempt(_: int) -> None:
+            source: Any = buffers.Source(data)
+            self._client.upload_fileobj(source, bucket, key, Config=buffers.PARTS)
+
+        self._patience.call(f"PUT {url}", attempt)
+
+    def put_if(self, url: str, body: bytes, etag: str | None) -> str:
+        """Writes only if the object still has `etag` (None: if there is no object yet).
+
+        A write whose answer was lost is repeated and then refused by the server as if another
+        writer had been first; so after a repetition the object's content decides who won.
+
+        Raises:
+            PreconditionFailedError: somebody else wrote first.
+        """
+        bucket, key = urls.parse(url)
+        condition: Any = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
+        attempts = 0
+
+        def attempt(number: int) -> str:
+            nonlocal attempts
+            attempts = number + 1
+            return self._client.put_object(Bucket=bucket, Key=key, Body=body, **condition)["ETag"]
+
+        try:
+            return self._patience.call(f"PUT {url} (conditional)", attempt)
+        except (PreconditionFailedError, ObjectNotFoundError) as error:
+            current, tag = self.get_with_etag(url) if attempts > 1 else (None, "")
+            if current == body:
+                return tag
+            raise PreconditionFailedError(str(error)) from error
+
+    def exists(self, url: str) -> bool:
+        return self.size(url) is not None
+
+    def size(self, url: str) -> int | None:
+        """Bytes of an object; None where there is none."""
+        bucket, key = urls.parse(url)
+
+        def attempt(_: int) -> int:
+            return self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+
+        try:
+            return self._patience.call(f"HEAD {url}", attempt)
+        except ObjectNotFoundError:
+            return None
+
+    def list(self, url_prefix: str) -> "list[ObjectInfo]":
+        """All objects whose address begins with `url_prefix`, in the order of their keys."""
+        bucket, prefix = urls.parse(url_prefix)
+
+        def attempt(_: int) -> list[ObjectInfo]:
+            pages = self._client.get_paginator("list_objects_v2").paginate(
+                Bucket=bucket, Prefix=prefix
+            )
+            return [
+                ObjectInfo(str(urls.S3Url(bucket, item["Key"])), item["Size"], item["ETag"])
+                for page in pages
+                for item in page.get("Contents", [])
+            ]
+
+        return self._patience.call(f"LIST {url_prefix}", attempt)
+
+    def delete(self, url: str) -> None:
+        """Removes an object; one that isn't there is no error."""
+        bucket, key = urls.parse(url)
+        self._patience.call(
+            f"DELETE {url}", lambda _: self._client.delete_object(Bucket=bucket, Key=key)
+        )
+
+    def upload_file(self, path: Path, url: str) -> None:
+        """Sends a file up, streamed in parallel parts where it is large."""
+        if path.stat().st_size < folders.TRANSFER.multipart_threshold:
+            self.put(url, path.read_bytes())
+            return
+        bucket, key = urls.parse(url)
+
+        def attempt(_: int) -> None:
+            with path.open("rb") as file:
+                self._client.upload_fileobj(file, bucket, key, Config=folders.TRANSFER)
+
+        self._patience.call(f"PUT {url}", attempt)
+
+    def download_file(self, url: str, path: Path, size: int) -> None:
+        """Brings an object of `size` bytes down, streamed in parallel ranges where it is large."""
+        if size < folders.TRANSFER.multipart_threshold:
+            path.write_bytes(self.get(url))
+            return
+        bucket, key = urls.parse(url)
+
+        def attempt(_: int) -> None:
+            with path.open("wb") as file:
+                self._client.download_fileobj(bucket, key, file, Config=folders.TRANSFER)
+
+        self._patience.call(f"GET {url}", attempt)
+
+    def upload_folder(
+        self, path: Path, url: str, progress: Callable[[int, int], None] | None = None
+    ) -> FileSums:
+        """Uploads all files below `path` in parallel; returns their sizes and SHA-256."""
+        return folders.upload(self, path, url, progress)
+
+    def download_folder(
+        self,
+        url: str,
+        path: Path,
+        sums: "dict[str, folders.FileSum] | None" = None,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> FileSums:
+        """Downloads all objects of a folder in parallel, checked against `sums` where given.
+
+        Raises:
+            ObjectNotFoundError: the folder is empty, or lacks a file that `sums` names.
+            ChecksumMismatchError: a file differs from its sum.
+        """
+        return folders.download(self, url, path, sums, progress)

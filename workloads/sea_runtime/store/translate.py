@@ -1,0 +1,109 @@
+"""botocore's errors in our words, and which of them pass by themselves."""
+
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    HTTPClientError,
+    IncompleteReadError,
+    NoCredentialsError,
+    PartialCredentialsError,
+    ResponseStreamingError,
+)
+from botocore.exceptions import (
+    ConnectionError as BotoConnectionError,
+)
+from s3transfer.exceptions import RetriesExceededError
+
+from sea_data.object_store import errors
+
+TRANSIENT_CODES = {
+    "ConditionalRequestConflict",
+    "InternalError",
+    "RequestTimeout",
+    "ServiceUnavailable",
+    "SlowDown",
+    "ThrottlingException",
+}
+NETWORK_ERRORS = (
+    BotoConnectionError,
+    ConnectionError,
+    HTTPClientError,
+    IncompleteReadError,
+    ResponseStreamingError,
+    RetriesExceededError,
+)
+FOLLOW_UP = {
+    errors.BucketNotFoundError: "The bucket does not exist; create it or correct the address.",
+    errors.ObjectNotFoundError: "There is no such object; upload it or correct the address.",
+    errors.PreconditionFailedError: "Another writer was first; read the object again.",
+}
+BAD_KEYS = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+HIDDEN = (
+    "access denied, or no such object: without s3:ListBucket on the bucket S3 doesn't say which"
+)
+RIGHTS = {
+    "GET": (HIDDEN, "s3:GetObject on the object and s3:ListBucket on the bucket"),
+    "HEAD": (HIDDEN, "s3:GetObject on the object and s3:ListBucket on the bucket"),
+    "LIST": ("access denied", "s3:ListBucket on the bucket"),
+    "PUT": ("access denied", "s3:PutObject and s3:AbortMultipartUpload on the object"),
+    "DELETE": ("access denied", "s3:DeleteObject on the object"),
+}
+"""By the verb that a call's name begins with: what a 403 means, and what it takes."""
+
+
+def is_transient(error: Exception) -> bool:
+    """Whether the same request may succeed later."""
+    if isinstance(error, ClientError):
+        return _status(error) >= 500 or _status(error) == 429 or _code(error) in TRANSIENT_CODES
+    return isinstance(error, NETWORK_ERRORS)
+
+
+def translate(error: Exception, what: str) -> Exception:
+    """Our error for one of botocore's; others come back as they are."""
+    if isinstance(error, NoCredentialsError | PartialCredentialsError):
+        return errors.AccessDeniedError(
+            f"{what}: {error}. Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in "
+            "spec.storage.credentialsSecret."
+        )
+    if isinstance(error, BotoCoreError):
+        return errors.RequestRefusedError(f"{what}: {error}")
+    if not isinstance(error, ClientError):
+        return error
+    kind = _kind(error)
+    if kind is errors.AccessDeniedError:
+        return kind(f"{what}: {_denied(error, what.split(' ', 1)[0])}")
+    return kind(f"{what}: {FOLLOW_UP.get(kind, str(error))}")
+
+
+def _kind(error: ClientError) -> type[errors.StoreError]:
+    code, status = _code(error), _status(error)
+    if code == "NoSuchBucket":
+        return errors.BucketNotFoundError
+    if status == 404:
+        return errors.ObjectNotFoundError
+    if status == 412:
+        return errors.PreconditionFailedError
+    if status in (401, 403):
+        return errors.AccessDeniedError
+    return errors.RequestRefusedError
+
+
+def _denied(error: ClientError, verb: str) -> str:
+    if _code(error) in BAD_KEYS:
+        return (
+            f"The server doesn't accept the keys ({_code(error)}). Correct those in the job's "
+            "credentialsSecret."
+        )
+    problem, rights = RIGHTS.get(verb, RIGHTS["GET"])
+    return (
+        f"{problem[0].upper()}{problem[1:]}. The keys in the job's credentialsSecret (or the pods' "
+        f"own identity) need {rights}."
+    )
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")
+
+
+def _status(error: ClientError) -> int:
+    return error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)

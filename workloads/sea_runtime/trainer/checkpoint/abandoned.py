@@ -1,0 +1,74 @@
+"""Removes what attempts that died between upload and `head.json` have left in S3.
+
+Rank 0 runs it in the background once it owns the stage (`restore.py`). Everything here errs on the
+side of keeping: a folder goes only if an older generation made it, it has no manifest, and nothing
+that `head.json` names points into it. An older generation can't commit it any more, since the head
+carries our number; folders of our own and of newer generations are never looked at.
+"""
+
+import logging
+import re
+from collections.abc import Iterable
+
+from sea_data.object_store import urls
+from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.head import Head
+from sea_runtime.trainer.checkpoint.manifest import Manifest
+
+log = logging.getLogger(__name__)
+
+_FOLDER = re.compile(r"step-\d{6,}-g(\d+)")
+MANIFEST = "manifest.json"
+
+
+def folders(keys: Iterable[str], root: str, generation: int) -> set[str]:
+    """Folders below `root` (with a slash at its end) that older generations never committed. Pure.
+
+    Args:
+        keys: all objects below `root`.
+    """
+    found: set[str] = set()
+    kept: set[str] = set()
+    for key in keys:
+        name, _, rest = key.removeprefix(root).partition("/")
+        shape = _FOLDER.fullmatch(name)
+        if not key.startswith(root) or not rest or shape is None:
+            continue
+        keep = int(shape[1]) >= generation or rest == MANIFEST
+        (kept if keep else found).add(f"{root}{name}/")
+    return found - kept
+
+
+def remove(commits: Commits, head: Head) -> None:
+    """Deletes them. Blocking.
+
+    Args:
+        head: as this generation's fence left it.
+
+    Raises:
+        StoreError, ValueError: the store, or a manifest that `head` names, can't be read; nothing
+            is deleted then.
+    """
+    if head.generation != commits.generation:
+        return
+    root = commits.key(urls.folder(commits.folder))
+    keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
+    gone = folders(keys, root, commits.generation)
+    if not gone:
+        return
+    named = _named(commits, head)
+    gone = {one for one in gone if not any(key.startswith(one) for key in named)}
+    for key in keys:
+        if key.startswith(tuple(gone)):
+            commits.store.delete(commits.url(key))
+    for folder in sorted(gone):
+        log.info("Deleted %s, which was never committed.", commits.url(folder))
+
+
+def _named(commits: Commits, head: Head) -> set[str]:
+    """Every key that the head's checkpoints consist of."""
+    found = {one.manifest_key for one in head.checkpoints}
+    for key in tuple(found):
+        manifest = Manifest.model_validate_json(commits.store.get(commits.url(key)))
+        found |= {one.key for one in (*manifest.objects, manifest.ledger) if one is not None}
+    return found

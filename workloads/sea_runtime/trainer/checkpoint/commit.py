@@ -1,0 +1,84 @@
+"""Reads and commits checkpoints in S3: fence, append, and deletion of what nothing names.
+
+Runs on rank 0. Every change of `head.json` is a compare-and-set; losing one means that somebody
+else wrote, so the head is read again and the pure decision (`head.py`) taken anew.
+"""
+
+import logging
+from collections.abc import Callable
+
+from sea_data.object_store import urls
+from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.trainer.checkpoint import head as heads
+from sea_runtime.trainer.checkpoint.head import Entry, Head
+
+log = logging.getLogger(__name__)
+
+
+class Commits:
+    """The checkpoints of one stage as one generation sees them."""
+
+    def __init__(self, store: ObjectStore, run_url: str, stage: str, generation: int) -> None:
+        self.store, self.generation = store, generation
+        self.folder = urls.join(run_url, "stages", stage, "checkpoints")
+        self.bucket = urls.parse(run_url).bucket
+        self._url = urls.join(self.folder, "head.json")
+
+    def step_folder(self, step: int) -> str:
+        return urls.join(self.folder, f"step-{step:06d}-g{self.generation}")
+
+    def key(self, url: str) -> str:
+        return urls.parse(url).key
+
+    def url(self, key: str) -> str:
+        return str(urls.S3Url(self.bucket, key))
+
+    def read(self) -> tuple[Head, str | None]:
+        """The head and its tag; an empty one where nothing is committed yet."""
+        try:
+            body, etag = self.store.get_with_etag(self._url)
+        except ObjectNotFoundError:
+            return Head(), None
+        return Head.model_validate_json(body), etag
+
+    def _change(self, decide: Callable[[Head], Head]) -> Head:
+        while True:
+            head, etag = self.read()
+            wanted = decide(head)
+            if wanted == head:
+                return head
+            try:
+                self.store.put_if(self._url, wanted.model_dump_json().encode(), etag)
+            except PreconditionFailedError:
+                continue  # ends: either we are fenced or the other writer stops
+            return wanted
+
+    def fence(self) -> Head:
+        """Takes the stage over for this generation; FencedError if a newer one has it."""
+        return self._change(lambda head: heads.fence(head, self.generation))
+
+    def commit(self, entry: Entry, keep_last: int, keep_every: int | None) -> Head:
+        """Names `entry` in the head, then deletes what no longer is named."""
+        dropped: list[Entry] = []
+
+        def decide(head: Head) -> Head:
+            wanted, gone = heads.append(head, entry, self.generation, keep_last, keep_every)
+            dropped[:] = gone
+            return wanted
+
+        head = self._change(decide)
+        for gone in dropped:
+            try:
+                self._delete(gone, head)
+            except StoreError as error:  # the commit itself is done
+                log.warning("Objects of step %d stay in the store: %s", gone.step, error)
+        return head
+
+    def _delete(self, entry: Entry, head: Head) -> None:
+        folder = urls.folder(self.url(entry.manifest_key).rsplit("/", 1)[0])
+        if any(self.url(one.manifest_key).startswith(folder) for one in head.checkpoints):
+            return
+        for one in self.store.list(folder):
+            self.store.delete(one.url)
+        log.info("Deleted checkpoint of step %d.", entry.step)

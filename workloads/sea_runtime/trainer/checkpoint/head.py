@@ -1,0 +1,62 @@
+"""`head.json`, the commit of a stage's checkpoints, and the pure decisions on it.
+
+A reader starts here and nowhere else. A generation first fences (writes its number), then commits;
+a writer whose generation is smaller than the head's must stop.
+"""
+
+from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.base import Message
+
+
+class Entry(Message):
+    """One committed checkpoint."""
+
+    step: int
+    version: int
+    manifest_key: str
+    bytes: int
+    time: float
+    """Unix seconds."""
+
+
+class Head(Message):
+    generation: int = 0
+    checkpoints: list[Entry] = []
+    """Newest last."""
+
+    @property
+    def newest(self) -> Entry | None:
+        return self.checkpoints[-1] if self.checkpoints else None
+
+
+def fence(head: Head, generation: int) -> Head:
+    """The head after `generation` has taken over; FencedError if a newer one has."""
+    if head.generation > generation:
+        raise FencedError(
+            f"Generation {head.generation} owns the checkpoints, generation {generation} is over."
+        )
+    return head.model_copy(update={"generation": generation})
+
+
+def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
+    """The newest `keep_last` and every one whose step is a multiple of `keep_every`."""
+    newest = entries[-keep_last:]
+    return [
+        entry
+        for entry in entries
+        if entry in newest or (keep_every is not None and entry.step % keep_every == 0)
+    ]
+
+
+def append(
+    head: Head, entry: Entry, generation: int, keep_last: int, keep_every: int | None
+) -> tuple[Head, list[Entry]]:
+    """The head that commits `entry`, and the entries it no longer names.
+
+    A step that was committed by an earlier attempt is replaced.
+    """
+    owned = fence(head, generation)
+    older = [one for one in owned.checkpoints if one.step < entry.step]
+    names = kept([*older, entry], keep_last, keep_every)
+    dropped = [one for one in owned.checkpoints if one not in names]
+    return Head(generation=generation, checkpoints=names), dropped

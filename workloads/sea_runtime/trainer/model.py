@@ -1,0 +1,148 @@
+"""Builds Megatron's GPTModel for a Hugging Face Qwen3(-MoE) shape, wrapped for data parallelism.
+
+After `groups.join`, before `hf_load`. On a CPU the local layer spec is used and every fusion is
+off; on a GPU the TransformerEngine spec with grouped GEMM if the library is there (untested here:
+no GPU has run it). Attention is `trainer/attention.py` everywhere.
+"""
+
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from megatron.core import parallel_state
+from megatron.core.distributed import DistributedDataParallel, DistributedDataParallelConfig
+from megatron.core.models.gpt import gpt_layer_specs
+from megatron.core.models.gpt.gpt_model import GPTModel
+from megatron.core.packed_seq_params import PackedSeqParams
+from megatron.core.transformer.module import Float16Module
+from megatron.core.transformer.transformer_config import TransformerConfig
+from torch import nn
+
+from sea_runtime.trainer.attention import TorchAttention
+from sea_runtime.trainer.device import has_cuda
+from sea_runtime.trainer.layout import Layout
+from sea_runtime.trainer.shape import ModelShape
+
+
+@dataclass(frozen=True)
+class Model:
+    """A built model; `ddp` is what runs, `gpt` what holds the parameters."""
+
+    shape: ModelShape
+    layout: Layout
+    ddp: DistributedDataParallel
+    gpt: GPTModel
+    te: bool
+    row_tokens: int
+    """Most tokens of a packed row (a longer sequence has a row of its own)."""
+
+    def __call__(self, tokens_t: torch.Tensor, bounds: list[int]) -> torch.Tensor:
+        """A packed row of tokens [T] -> logits [T, vocabulary].
+
+        `bounds` (`packing.bounds`) are where sequences begin, and T: none sees another, and each
+        counts its positions from 0 (Megatron's `thd` format).
+        """
+        starts = torch.tensor(bounds, dtype=torch.int32, device=tokens_t.device)
+        longest = max(b - a for a, b in itertools.pairwise(bounds))
+        packed = PackedSeqParams(
+            qkv_format="thd",
+            cu_seqlens_q=starts,
+            cu_seqlens_kv=starts,
+            max_seqlen_q=longest,
+            max_seqlen_kv=longest,
+        )
+        positions = torch.cat([torch.arange(b - a) for a, b in itertools.pairwise(bounds)])
+        logits_1tv = self.ddp(
+            tokens_t[None], positions[None].to(tokens_t.device), None, packed_seq_params=packed
+        )
+        return logits_1tv[0]
+
+
+def transformer_config(shape: ModelShape, layout: Layout, dtype: torch.dtype) -> TransformerConfig:
+    """Megatron's configuration; the sums of gradients stay sums (`calculate_per_token_loss`)."""
+    cuda = has_cuda()
+    moe: dict[str, Any] = {}
+    if shape.experts:
+        moe = {
+            "num_moe_experts": shape.experts,
+            "moe_router_topk": shape.experts_per_token,
+            "moe_ffn_hidden_size": shape.expert_ffn,
+            "moe_router_pre_softmax": not shape.normalise_top_k,
+            "moe_router_load_balancing_type": "none",
+            "moe_aux_loss_coeff": 0.0,
+            "moe_router_dtype": "fp32",
+            "moe_token_dispatcher_type": "alltoall" if cuda else "allgather",
+            "moe_grouped_gemm": cuda and gpt_layer_specs.HAVE_TE,
+            "moe_permute_fusion": False,
+        }
+    return TransformerConfig(
+        num_layers=shape.layers,
+        hidden_size=shape.hidden,
+        num_attention_heads=shape.heads,
+        num_query_groups=shape.kv_heads,
+        kv_channels=shape.head_dim,
+        ffn_hidden_size=shape.ffn,
+        normalization="RMSNorm",
+        layernorm_epsilon=shape.norm_eps,
+        qk_layernorm=True,
+        add_bias_linear=False,
+        gated_linear_unit=True,
+        activation_func=nn.functional.silu,
+        hidden_dropout=0.0,
+        attention_dropout=0.0,
+        bias_activation_fusion=False,
+        bias_dropout_fusion=False,
+        masked_softmax_fusion=False,
+        apply_rope_fusion=False,
+        gradient_accumulation_fusion=False,
+        cross_entropy_loss_fusion=False,
+        persist_layer_norm=False,
+        calculate_per_token_loss=True,
+        expert_model_parallel_size=layout.expert,
+        use_cpu_initialization=not cuda,
+        perform_initialization=False,
+        params_dtype=dtype,
+        pipeline_dtype=dtype,
+        bf16=dtype is torch.bfloat16,
+        **moe,
+    )
+
+
+def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]:
+    """The layer spec with our attention in it, and whether it's TransformerEngine's."""
+    experts = shape.experts or None
+    te = has_cuda() and gpt_layer_specs.HAVE_TE
+    if te:
+        spec = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec(
+            num_experts=experts, moe_grouped_gemm=config.moe_grouped_gemm, qk_layernorm=True
+        )
+    else:
+        spec = gpt_layer_specs.get_gpt_layer_local_spec(
+            num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
+        )
+    spec.submodules.self_attention.submodules.core_attention = TorchAttention
+    return spec, te
+
+
+def build(shape: ModelShape, layout: Layout, dtype: torch.dtype, row_tokens: int) -> Model:
+    """An uninitialised model on this rank's device; `hf_load` fills it."""
+    config = transformer_config(shape, layout, dtype)
+    spec, te = layer_spec(shape, config)
+    gpt = GPTModel(
+        config=config,
+        transformer_layer_spec=spec,
+        vocab_size=shape.vocabulary,
+        max_sequence_length=shape.context,
+        share_embeddings_and_output_weights=shape.tied,
+        position_embedding_type="rope",
+        rotary_base=shape.rope_theta,
+        parallel_output=False,
+    )
+    module = Float16Module(config, gpt) if config.bf16 else gpt
+    options = DistributedDataParallelConfig(
+        grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
+    )
+    ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
+    assert parallel_state.get_data_parallel_world_size() == layout.world
+    return Model(shape, layout, ddp, gpt, te, row_tokens)

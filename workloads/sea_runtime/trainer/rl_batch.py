@@ -1,0 +1,99 @@
+"""A batch of trajectory groups as arrays: what the RL step reads, and what it reports of it."""
+
+import zlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from sea_runtime.trainer import objective
+from sea_runtime.wire.rollouts import Batch
+
+Rows = list[NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class RLBatch:
+    """All trajectories of a batch; every list has one item a trajectory."""
+
+    tokens: Rows
+    masks: Rows
+    behaviour: Rows
+    versions: Rows
+    group_of: list[int]
+    advantages: list[float]
+    groups: int
+    mean_reward: float
+    dropped_groups: int
+    crc32: int
+    """Of everything that is trained on: two steps with the same number saw the same batch."""
+
+    def trained(self, groups: Collection[int]) -> list[int]:
+        """The trajectories of these groups that go through the model.
+
+        Not those without a generated token (the user ended the call first): their reward counts in
+        the group's mean and that's all. One goes where there is no other, since every rank has to
+        take part in the step; its coefficients are 0.
+        """
+        members = [i for i, group in enumerate(self.group_of) if group in groups]
+        return [i for i in members if self.masks[i].any()] or members[:1]
+
+    def metrics(self, version: int) -> dict[str, float]:
+        """What doesn't depend on the model; `version` is the trainer's before the step."""
+        made = np.concatenate([v[m > 0] for v, m in zip(self.versions, self.masks, strict=True)])
+        return {
+            "batch_crc32": float(self.crc32),
+            "reward": self.mean_reward,
+            "dropped_groups": float(self.dropped_groups),
+            "tokens": float(sum(len(one) for one in self.tokens)),
+            "generated_tokens": float(len(made)),
+            "staleness": float(np.mean(version - made)) if len(made) else 0.0,
+            "trajectories": float(len(self.tokens)),
+        }
+
+
+def unpack(batch: Batch) -> RLBatch:
+    """The wire form as arrays, with group-relative advantages."""
+    trajectories = [one for group in batch.groups for one in group.trajectories]
+    gains = [_advantages(group.rewards) for group in batch.groups]
+    return RLBatch(
+        tokens=[one.token_ids() for one in trajectories],
+        masks=[one.loss_mask() for one in trajectories],
+        behaviour=[one.behaviour_logprobs() for one in trajectories],
+        versions=[one.token_versions() for one in trajectories],
+        group_of=[i for i, group in enumerate(batch.groups) for _ in group.trajectories],
+        advantages=[value for gain in gains for value in gain],
+        groups=len(batch.groups),
+        mean_reward=batch.mean_reward,
+        dropped_groups=batch.dropped_groups,
+        crc32=checksum(batch),
+    )
+
+
+def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
+    """Per-token loss coefficient of every sequence, normalised over the chosen ones' groups."""
+    values = objective.rl_coefficients(
+        [batch.masks[i] for i in chosen], [batch.group_of[i] for i in chosen]
+    )
+    found = dict(zip(chosen, values, strict=True))
+    return [found.get(i, np.zeros(0, np.float32)) for i in range(len(batch.masks))]
+
+
+def checksum(batch: Batch) -> int:
+    """crc32 over group names, rewards and the trajectories' bytes, in order."""
+    crc = 0
+    for group in batch.groups:
+        crc = zlib.crc32(group.group_id.encode(), crc)
+        crc = zlib.crc32(np.asarray(group.rewards, "<f8").tobytes(), crc)
+        for one in group.trajectories:
+            for part in (one.tokens, one.mask, one.logprobs, one.versions):
+                crc = zlib.crc32(part, crc)
+    return crc
+
+
+def _advantages(rewards: list[float]) -> list[float]:
+    """Groups may differ in size, so one at a time."""
+    return [float(x) for x in objective.advantages(torch.tensor([rewards]))[0]]

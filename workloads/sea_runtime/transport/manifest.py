@@ -1,0 +1,112 @@
+"""Layout of one shard of a weight version: tensors in one contiguous, checksummed buffer.
+
+Trainer ranks `plan` once, `pack` every version into one of their host buffers and publish the
+entries; engines fetch the bytes (`nixl_link`, or S3), `verify` them and `unpack` views. Nothing
+here knows where the bytes came from.
+"""
+
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+
+import torch
+
+from sea_runtime.wire.weights import TensorEntry
+
+ALIGNMENT = 64
+"""Bytes: a cache line, and enough for every dtype and for RDMA."""
+
+
+class ManifestMismatchError(ValueError):
+    """Tensors and layout don't belong together."""
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """`torch.bfloat16` -> `bfloat16`."""
+    return str(dtype).removeprefix("torch.")
+
+
+def dtype_of(name: str) -> torch.dtype:
+    """Inverse of `dtype_name`."""
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise ManifestMismatchError(
+            f"The manifest names the dtype {name!r}, which torch does not know: "
+            "trainer and engine run different versions of sea-operator."
+        )
+    return dtype
+
+
+def plan(tensors: Mapping[str, torch.Tensor]) -> list[TensorEntry]:
+    """Places the tensors one after another, each at a multiple of 64 bytes; crc32 is still 0."""
+    entries: list[TensorEntry] = []
+    offset = 0
+    for name, tensor in tensors.items():
+        nbytes = tensor.numel() * tensor.element_size()
+        entries.append(
+            TensorEntry(
+                name=name,
+                shape=list(tensor.shape),
+                dtype=dtype_name(tensor.dtype),
+                offset=offset,
+                nbytes=nbytes,
+                crc32=0,
+            )
+        )
+        offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
+    return entries
+
+
+def total_bytes(entries: Sequence[TensorEntry]) -> int:
+    """Size of the buffer that `entries` need."""
+    return max((entry.offset + entry.nbytes for entry in entries), default=0)
+
+
+def allocate(entries: Sequence[TensorEntry]) -> torch.Tensor:
+    """A zeroed host buffer (uint8, 1-D) for the entries, starting at a multiple of 64 bytes."""
+    nbytes = total_bytes(entries)
+    raw = torch.zeros(nbytes + ALIGNMENT, dtype=torch.uint8)
+    start = -raw.data_ptr() % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def view(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
+    """The entry's tensor as a view on `buffer` (no copy)."""
+    flat = buffer[entry.offset : entry.offset + entry.nbytes]
+    return flat.view(dtype_of(entry.dtype)).view(entry.shape)
+
+
+def checksum(entry: TensorEntry, buffer: torch.Tensor) -> int:
+    """crc32 of the entry's bytes; releases the GIL while it runs."""
+    flat = buffer[entry.offset : entry.offset + entry.nbytes]
+    return zlib.crc32(flat.numpy().data)
+
+
+def pack(
+    entries: Sequence[TensorEntry], tensors: Mapping[str, torch.Tensor], buffer: torch.Tensor
+) -> list[TensorEntry]:
+    """Copies the tensors into `buffer` and returns the entries with their checksums.
+
+    Raises ManifestMismatchError where a tensor is missing or has another shape or dtype than
+    planned.
+    """
+    for entry in entries:
+        tensor = tensors.get(entry.name)
+        if tensor is None:
+            raise ManifestMismatchError(f"The tensor {entry.name} was planned but is not there.")
+        if list(tensor.shape) != entry.shape or dtype_name(tensor.dtype) != entry.dtype:
+            raise ManifestMismatchError(
+                f"The tensor {entry.name} is {dtype_name(tensor.dtype)}{list(tensor.shape)}, "
+                f"planned was {entry.dtype}{entry.shape}: plan again after changing the model."
+            )
+        view(entry, buffer).copy_(tensor.detach())
+    return [e.model_copy(update={"crc32": checksum(e, buffer)}) for e in entries]
+
+
+def unpack(entries: Sequence[TensorEntry], buffer: torch.Tensor) -> dict[str, torch.Tensor]:
+    """Views on `buffer`, by name."""
+    return {entry.name: view(entry, buffer) for entry in entries}
+
+
+def corrupt(entries: Iterable[TensorEntry], buffer: torch.Tensor) -> list[str]:
+    """Names of the tensors whose bytes don't match their checksum."""
+    return [entry.name for entry in entries if checksum(entry, buffer) != entry.crc32]

@@ -1,0 +1,199 @@
+"""One-sided reads between processes over NIXL: trainer ranks serve, engines pull.
+
+A `NixlSource` registers host buffers and hands out its metadata (through the coordinator); a
+`NixlSink` reads from them without the source's help. No process group spans the two: either may
+die at any time and the other sees an error or a time-out. RDMA where there is a card, TCP and
+shared memory otherwise; on machines without an accelerator TCP only, since pods share no memory.
+"""
+
+import base64
+import logging
+import os
+import time
+import uuid
+from collections.abc import Collection
+from typing import Any
+
+import torch
+from nixl._api import nixl_agent, nixl_agent_config
+
+from sea_runtime.transport.nixl_busy_poll import sleeping_progress_thread
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.0005
+
+
+class NixlReadError(RuntimeError):
+    """The source is gone, or refused the read: fetch the newest version's metadata and retry."""
+
+
+class NixlReadTimeoutError(NixlReadError):
+    """The source answers no more within the given time."""
+
+
+def _agent(name: str, progress_thread: bool) -> Any:
+    """Makes an agent; its name is unique, so that a restarted process is never mistaken."""
+    if not torch.cuda.is_available():
+        os.environ.setdefault("UCX_TLS", "tcp")
+    config = nixl_agent_config(enable_prog_thread=progress_thread, backends=["UCX"])
+    with sleeping_progress_thread():
+        return nixl_agent(f"{name}-{uuid.uuid4().hex[:8]}", config)
+
+
+def _flat_bytes(buffer: torch.Tensor) -> None:
+    if buffer.dtype != torch.uint8 or buffer.dim() != 1 or not buffer.is_contiguous():
+        raise ValueError(
+            f"NIXL buffers are contiguous 1-D uint8 tensors, got {buffer.dtype} "
+            f"{tuple(buffer.shape)}: use sea_runtime.transport.manifest.allocate."
+        )
+
+
+class NixlSource:
+    """Serves registered host buffers of this process; one per trainer rank."""
+
+    def __init__(self, name: str) -> None:
+        self._agent = _agent(name, progress_thread=True)
+        self._registered: dict[int, tuple[torch.Tensor, Any]] = {}
+
+    @property
+    def name(self) -> str:
+        """The agent's unique name: `Shard.nixl_agent`."""
+        return str(self._agent.name)
+
+    def register(self, buffer: torch.Tensor) -> int:
+        """Makes a 1-D uint8 host tensor readable; returns its address (`Shard.nixl_address`).
+
+        Keeps the buffer alive. Registering the same buffer again costs nothing; register all
+        rotating buffers before the first `metadata_b64`, then the metadata never changes.
+        """
+        _flat_bytes(buffer)
+        address = buffer.data_ptr()
+        known = self._registered.get(address)
+        if known is None or known[0].numel() != buffer.numel():
+            self.unregister(address)
+            self._registered[address] = (buffer, self._agent.register_memory(buffer))
+        return address
+
+    def unregister(self, address: int) -> None:
+        """Takes a buffer back; unknown addresses are ignored."""
+        known = self._registered.pop(address, None)
+        if known is not None:
+            self._agent.deregister_memory(known[1])
+
+    def metadata_b64(self) -> str:
+        """What a sink needs to read all buffers registered so far (`Shard.nixl_metadata`)."""
+        return base64.b64encode(self._agent.get_agent_metadata()).decode()
+
+    def close(self) -> None:
+        """Stops serving; reads under way fail at their sink."""
+        for address in list(self._registered):
+            self.unregister(address)
+        self._agent = None
+
+
+class NixlSink:
+    """Reads from sources; used by one thread at a time."""
+
+    def __init__(self, name: str) -> None:
+        self._agent = _agent(name, progress_thread=False)
+        self._registered: dict[int, tuple[torch.Tensor, Any]] = {}
+        self._metadata: dict[str, str] = {}
+
+    def read(
+        self,
+        metadata_b64: str,
+        agent_name: str,
+        remote_address: int,
+        nbytes: int,
+        out: torch.Tensor,
+        timeout_s: float,
+    ) -> None:
+        """Copies `nbytes` at `remote_address` of the agent's process into `out` (uint8 [nbytes]).
+
+        Raises NixlReadTimeoutError after `timeout_s`, NixlReadError when the source is gone; in
+        both cases `out` holds anything. `out` stays registered (and alive) for later reads.
+        """
+        _flat_bytes(out)
+        if out.numel() < nbytes:
+            raise ValueError(f"The buffer has {out.numel()} bytes, the shard {nbytes}.")
+        try:
+            self._connect(metadata_b64, agent_name)
+            self._register(out)
+            self._transfer(agent_name, remote_address, nbytes, out, timeout_s)
+        except NixlReadError:
+            self.forget(agent_name)
+            raise
+        except Exception as error:
+            self.forget(agent_name)
+            raise NixlReadError(
+                f"Reading {nbytes} bytes from NIXL agent {agent_name} failed: {error!r}."
+            ) from error
+
+    def _connect(self, metadata_b64: str, agent_name: str) -> None:
+        if self._metadata.get(agent_name) == metadata_b64:
+            return
+        self.forget(agent_name)
+        name = self._agent.add_remote_agent(base64.b64decode(metadata_b64))
+        found = name.decode() if isinstance(name, bytes) else str(name)
+        if found != agent_name:
+            raise NixlReadError(f"The metadata belongs to agent {found}, expected {agent_name}.")
+        self._metadata[agent_name] = metadata_b64
+
+    def _register(self, out: torch.Tensor) -> None:
+        known = self._registered.get(out.data_ptr())
+        if known is None or known[0].numel() != out.numel():
+            self.release(out)
+            self._registered[out.data_ptr()] = (out, self._agent.register_memory(out))
+
+    def _transfer(
+        self, agent_name: str, address: int, nbytes: int, out: torch.Tensor, timeout_s: float
+    ) -> None:
+        deadline = time.monotonic() + timeout_s
+        local = self._agent.get_xfer_descs(out[:nbytes])
+        remote = self._agent.get_xfer_descs([(address, nbytes, 0)], "DRAM")
+        handle = self._agent.initialize_xfer("READ", local, remote, agent_name)
+        try:
+            state = self._agent.transfer(handle)
+            while state == "PROC":
+                if time.monotonic() > deadline:
+                    raise NixlReadTimeoutError(
+                        f"NIXL agent {agent_name} did not deliver {nbytes} bytes in {timeout_s} s."
+                    )
+                time.sleep(_POLL_S)
+                state = self._agent.check_xfer_state(handle)
+        finally:
+            self._release(handle)
+        if state != "DONE":
+            raise NixlReadError(f"NIXL agent {agent_name} ended the read with state {state}.")
+
+    def _release(self, handle: Any) -> None:
+        try:
+            handle.release()
+        except Exception as error:  # a read that can't be cancelled is kept by NIXL itself
+            _log.warning("NIXL kept a cancelled read: %r", error)
+
+    def forget(self, agent_name: str) -> None:
+        """Drops the connection to a source; unknown names are ignored."""
+        if self._metadata.pop(agent_name, None) is not None:
+            try:
+                self._agent.remove_remote_agent(agent_name)
+            except Exception as error:  # it was disconnected already
+                _log.info("NIXL agent %s was gone: %r", agent_name, error)
+
+    def retain(self, agent_names: Collection[str]) -> None:
+        """Drops the connections to all other sources (trainers of older generations)."""
+        for name in [name for name in self._metadata if name not in agent_names]:
+            self.forget(name)
+
+    def release(self, out: torch.Tensor) -> None:
+        """Ends the registration of a buffer, so that its memory can be freed."""
+        known = self._registered.pop(out.data_ptr(), None)
+        if known is not None:
+            self._agent.deregister_memory(known[1])
+
+    def close(self) -> None:
+        """Drops all connections and buffers."""
+        self.retain(())
+        for tensor, _ in list(self._registered.values()):
+            self.release(tensor)
+        self._agent = None

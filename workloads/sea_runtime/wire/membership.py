@@ -1,0 +1,50 @@
+"""`POST /v1/heartbeat`: every pod says that it lives and learns what is wanted of it."""
+
+from enum import StrEnum
+
+from sea_runtime.wire.base import Message
+
+
+class PodState(StrEnum):
+    STARTING = "Starting"
+    READY = "Ready"
+    FAILED = "Failed"
+    """A trainer's process ended badly; `detail` says how."""
+
+
+class Heartbeat(Message):
+    pod: str
+    role: str
+    """trainer, rollout or user."""
+    address: str
+    """Pod IP."""
+    incarnation: str
+    """New for every start of the sending process."""
+    state: PodState
+    generation: int = 0
+    """Trainer: the generation that the supervisor runs (or that failed)."""
+    cause: str = ""
+    """With FAILED: a value of sea_api Cause."""
+    detail: str = ""
+    adopted: int | None = None
+    """Engines: weight version served, None before the first is loaded."""
+
+
+class TrainerWorld(Message):
+    """How the training processes of one generation find each other."""
+
+    generation: int
+    pods: list[str]
+    """Pods of this generation in rank order; a pod runs `processes_per_pod` ranks."""
+    processes_per_pod: int
+    master_address: str
+    master_port: int
+
+
+class HeartbeatReply(Message):
+    run: bool = False
+    """Trainer: whether training processes should run now."""
+    world: TrainerWorld | None = None
+    """Trainer: None until every pod of the generation has called."""
+    user_addresses: list[str] = []
+    """Rollout: `http://ip:8000` of user-model engines that serve the version they should."""

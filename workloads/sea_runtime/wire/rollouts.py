@@ -1,0 +1,170 @@
+"""Episodes on their way: a lease goes to a rollout worker, a result with its tokens comes back."""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sea_runtime.wire.base import Message
+
+
+class EpisodeKind(StrEnum):
+    TRAIN = "Train"
+    EVAL = "Eval"
+
+
+class UserSettings(Message):
+    """Which user simulator talks to the agent."""
+
+    engine: str
+    """Scripted, VLLM or External (sea_api UserEngine)."""
+    url: str | None = None
+    model: str | None = None
+    temperature: float = 0.0
+    max_tokens: int = 2048
+
+
+class JudgeSettings(Message):
+    """Who judges assertions in natural language (sea_api Judge)."""
+
+    url: str
+    model: str
+    temperature: float = 0.0
+    max_tokens: int = 2048
+    timeout_seconds: int = 120
+
+
+class FunctionSettings(Message):
+    """What a row's verification function may use (sea_api FunctionLimits)."""
+
+    cpu_seconds: int = 2
+    timeout_seconds: int = 30
+    memory_bytes: int = 536870912
+
+
+class Lease(Message):
+    """One episode to run; `POST /v1/leases {pod, incarnation, want}` hands out up to `want`."""
+
+    lease_id: str
+    stage: str
+    kind: EpisodeKind
+    group_id: str
+    sample: int
+    """Index within the group (Train) or trial number (Eval)."""
+    attempt: int
+    domain: str
+    task: dict[str, Any]
+    """The row of the task file, `evaluation_criteria` already parsed."""
+    database: str | None
+    """`s3://` address of the row's database; None where the domain makes its own."""
+    seed: int
+    temperature: float
+    max_tokens_per_turn: int
+    max_turns: int
+    context_length: int
+    user: UserSettings
+    judge: JudgeSettings | None = None
+    functions: FunctionSettings = FunctionSettings()
+    max_repeats: int = 3
+    """Identical calls with identical results in a row that end the episode."""
+
+
+class LeaseRequest(Message):
+    pod: str
+    incarnation: str
+    want: int
+    holding: list[str] | None = None
+    """Leases that the worker knows of; others of this incarnation were lost with an answer and are
+    sent again. The clients of `sea_runtime.client` fill it in; None means it isn't known."""
+
+
+class Leases(Message):
+    leases: list[Lease]
+
+
+class Trajectory(msgspec.Struct, frozen=True):
+    """One episode as tokens; arrays travel as little-endian bytes, all of one length T.
+
+    `mask` is 1 on tokens that the policy generated; `logprobs` and `versions` hold the behaviour
+    log-probability and the weight version there, 0 and -1 elsewhere.
+    """
+
+    tokens: bytes
+    mask: bytes
+    logprobs: bytes
+    versions: bytes
+
+    @staticmethod
+    def pack(
+        tokens: list[int], mask: list[int], logprobs: list[float], versions: list[int]
+    ) -> "Trajectory":
+        """Builds the wire form; the four lists have one length."""
+        assert len(tokens) == len(mask) == len(logprobs) == len(versions)
+        return Trajectory(
+            np.asarray(tokens, "<i4").tobytes(),
+            np.asarray(mask, "u1").tobytes(),
+            np.asarray(logprobs, "<f4").tobytes(),
+            np.asarray(versions, "<i4").tobytes(),
+        )
+
+    def token_ids(self) -> NDArray[np.int32]:
+        return np.frombuffer(self.tokens, "<i4")
+
+    def loss_mask(self) -> NDArray[np.uint8]:
+        return np.frombuffer(self.mask, "u1")
+
+    def behaviour_logprobs(self) -> NDArray[np.float32]:
+        return np.frombuffer(self.logprobs, "<f4")
+
+    def token_versions(self) -> NDArray[np.int32]:
+        return np.frombuffer(self.versions, "<i4")
+
+
+class EpisodeResult(msgspec.Struct, frozen=True):
+    """`POST /v1/leases/{lease_id}/result`, as msgpack.
+
+    `reward` None means that no verdict was possible (an engine died, the environment broke):
+    the episode is issued again and never counts as a zero.
+    """
+
+    lease_id: str
+    pod: str
+    incarnation: str
+    reward: float | None
+    error: str
+    """Why there is no reward, a sentence; empty otherwise."""
+    trajectory: Trajectory | None
+    generated_tokens: int
+    turns: int
+    stop: str
+    """Why the episode ended: UserStop, Transfer, MaxTurns, ContextFull, BadFormat, ..."""
+    transcript: list[dict[str, Any]]
+    """Messages for people: role, content, tool_calls."""
+    seconds: float
+    details: dict[str, Any]
+    """The verifier's parts, e.g. {"DB": 1.0, "COMMUNICATE": 0.0}."""
+
+
+class Group(msgspec.Struct, frozen=True):
+    """All episodes of one prompt, with their rewards: the unit of staleness and of advantage."""
+
+    group_id: str
+    rewards: list[float]
+    trajectories: list[Trajectory]
+
+
+class Batch(msgspec.Struct, frozen=True):
+    """`GET /v1/stages/{stage}/batches/{step}?generation=G`, msgpack; fixed once handed out.
+
+    204 means not ready yet (the call waits up to 10 s), 409 a generation that is not current.
+    """
+
+    stage: str
+    step: int
+    groups: list[Group]
+    dropped_groups: int
+    """Groups with identical rewards that were filtered since the last batch."""
+    mean_reward: float
+    """Over all groups finished since the last batch, the dropped ones included."""

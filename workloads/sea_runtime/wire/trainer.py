@@ -1,0 +1,70 @@
+"""What a training process asks of the coordinator, and what it tells it."""
+
+from enum import StrEnum
+
+from sea_api.v1alpha1.job import Spec
+from sea_runtime.wire.base import Message
+
+
+class TaskKind(StrEnum):
+    IDLE = "Idle"
+    """Nothing to train now (an evaluation runs, data are prepared): ask again."""
+    SFT = "SFT"
+    RL = "RL"
+    STOP = "Stop"
+    """Commit a checkpoint of the running stage and exit with code 0."""
+
+
+class TrainerTask(Message):
+    """`GET /v1/trainer/task?generation=G`: what to train now (409 if G is not current)."""
+
+    kind: TaskKind
+    stage: str = ""
+    stage_index: int = 0
+    stream: str = "policy"
+    """Weight stream that the stage trains: `policy` or `user`."""
+    initial_model: str = ""
+    """`s3://` HF folder to start from where the stage has no checkpoint yet."""
+    run_url: str = ""
+    first_version: int = 0
+    """Version number of the stream before the stage; RL step i publishes first_version + i."""
+    spec: Spec | None = None
+
+
+class StageProgress(Message):
+    """`POST /v1/stages/{stage}/progress`: one finished optimizer step."""
+
+    generation: int
+    step: int
+    total_steps: int
+    metrics: dict[str, float]
+    """loss, learning_rate, grad_norm, tokens, plus seconds as `*_s`; RL: reward, staleness, ..."""
+
+
+class StageDone(Message):
+    """`POST /v1/stages/{stage}/done`: the last step is published, exported and committed."""
+
+    generation: int
+    step: int
+    export_url: str
+    """`s3://` HF folder of the stage's final model."""
+
+
+class LedgerSnapshot(Message):
+    """Reply of `POST /v1/stages/{stage}/snapshot?step=N`: an object that the manifest names."""
+
+    key: str
+    size: int
+    sha256: str
+
+
+class CheckpointCommitted(Message):
+    """`POST /v1/stages/{stage}/checkpoints`: the head object now names this checkpoint."""
+
+    generation: int
+    step: int
+    version: int
+    bytes: int
+    manifest_key: str
+    keep_steps: list[int] = []
+    """Steps of all the checkpoints still committed, newest last."""

@@ -1,0 +1,87 @@
+"""Weight versions: what a trainer publishes and an engine pulls.
+
+A *stream* is `policy` or `user`. A version is immutable; version 0 is the base model that an
+engine loads from disk by itself.
+"""
+
+from sea_runtime.wire.base import Message
+
+
+class TensorEntry(Message):
+    """One tensor in HF naming inside one shard's contiguous buffer."""
+
+    name: str
+    shape: list[int]
+    dtype: str
+    """Torch name without the prefix: float32, bfloat16."""
+    offset: int
+    """Bytes from the shard's start."""
+    nbytes: int
+    crc32: int
+
+
+class Shard(Message):
+    """What one trainer rank holds of a version."""
+
+    rank: int
+    nbytes: int
+    tensors: list[TensorEntry]
+    nixl_agent: str | None = None
+    """Name of the NIXL agent that serves the shard; None where there is no fast path."""
+    nixl_metadata: str | None = None
+    """Base64 of the agent's metadata."""
+    nixl_address: int | None = None
+    """Address of the shard's buffer in the agent's process."""
+    object_url: str | None = None
+    """`s3://` copy of the same bytes, where the version is an anchor."""
+
+
+class WeightVersion(Message):
+    """`POST /v1/weights/{stream}` by rank 0; `GET /v1/weights/{stream}?after=V` waits for newer.
+
+    The newest generation wins where two published the same version.
+    """
+
+    stream: str
+    version: int
+    generation: int
+    stage: str
+    step: int
+    shards: list[Shard]
+
+
+class WeightQueryReply(Message):
+    newest: WeightVersion | None
+    """None while only the base model (version 0) exists or nothing is newer than asked."""
+    required: int
+    """Smallest version that an engine of this stream may serve and be Ready."""
+    anchor: WeightVersion | None = None
+    """Newest version newer than asked that lies in the object store, where `newest` doesn't:
+    what to take when `newest` can't be had because its trainer has gone."""
+
+
+class Adopted(Message):
+    """`POST /v1/weights/{stream}/adopted`: an engine serves a version now."""
+
+    pod: str
+    version: int
+    transport: str
+    """NIXL or ObjectStore."""
+    transfer_s: float
+    apply_s: float
+    pause_s: float
+
+
+class ModelReply(Message):
+    """`GET /v1/model?stream=S`: where the base model of a stream lies, 503 until it is there."""
+
+    url: str
+    """`s3://` HF folder."""
+    name: str
+    precision: str
+    """Torch name without the prefix: float32, bfloat16."""
+    context_length: int
+    tensor_parallel: int
+    expert_parallel: bool
+    tool_format: str = "Auto"
+    """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
