@@ -10,13 +10,13 @@ import json
 import os
 import time
 
-from sea_env.domains import registry
-from sea_env.domains.worlds import Size
 from sea_data.synthesis import planner, worlds
 from sea_data.synthesis.outcome import Failure
 from sea_data.synthesis.plan import Item
 from sea_data.synthesis.procedural import workshops
 from sea_data.synthesis.procedural.crew import ProceduralCrew
+from sea_env.domains import registry
+from sea_env.domains.worlds import Size
 
 _PLANS = 64
 

@@ -6,12 +6,12 @@ The desk runs the tools for real, so expected actions and dialogue agree with th
 import random
 from collections.abc import Sequence
 
-from sea_env.domains.base import Domain
-from sea_env.domains.database import Database
-from sea_env.domains.overlay import Record
 from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import Plan, ToolMode
 from sea_data.synthesis.proposal import NothingFitsError, Proposal
+from sea_env.domains.base import Domain
+from sea_env.domains.database import Database
+from sea_env.domains.overlay import Record
 from sea_env.users.base import Signal
 
 MOST_BOOKS = 3

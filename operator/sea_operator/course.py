@@ -40,16 +40,16 @@ def held(observed: Observed, halt: Halt) -> Course:
         failed=terminal.why(observed.job),
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
-        generation=_known_generation(observed),
+        attempt=_known_attempt(observed),
         fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
     )
 
 
-def _known_generation(observed: Observed) -> int:
-    stored = observed.job.status.generation or 1
-    return max(1, stored, observed.state.generation if observed.state else 0)
+def _known_attempt(observed: Observed) -> int:
+    stored = observed.job.status.trainer_attempt or 1
+    return max(1, stored, observed.state.attempt if observed.state else 0)
 
 
 def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
@@ -59,7 +59,7 @@ def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     restarts = observed.job.status.restarts or Restarts()
     recent = within(restarts.recent, spec.failure_policy.budget, now)
     recent = () if terminal.retries(observed.job) else recent
-    trainer = evidence.of_trainer(observed, _known_generation(observed))
+    trainer = evidence.of_trainer(observed, _known_attempt(observed))
     seen = ([trainer] if trainer else []) + list(evidence.of_others(observed, now))
     verdicts = (judge(observed, failure, recent, now) for failure in seen)
     return next((verdict for verdict in verdicts if verdict.acts), None)
@@ -82,7 +82,7 @@ def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: 
     # Pods are released only once the status that they reported has been stored.
     over = terminal.outcome(job) is not Outcome.RUNNING
     sizes = replicas(observed, spec, over=over, suspension=phase)
-    # A drain ends with a checkpoint of the generation that it began with.
+    # A drain ends with a checkpoint of the attempt that it began with.
     another_size = phase is Suspension.NONE and resized(job.status, sizes)
     return Course(
         halt=_problem(observed),
@@ -90,7 +90,7 @@ def course_of(observed: Observed, spec: Spec, verdict: Verdict | None, context: 
         failed=_why_failed(observed, verdict),
         suspension=phase,
         stage_index=steps.index,
-        generation=_generation(observed, spec, verdict, fenced, another_size=another_size),
+        attempt=_attempt(observed, spec, verdict, fenced, another_size=another_size),
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
@@ -118,7 +118,7 @@ def _problem(observed: Observed) -> Halt | None:
     return Halt(problem.reason, problem.message) if problem else None
 
 
-def _generation(
+def _attempt(
     observed: Observed,
     spec: Spec,
     verdict: Verdict | None,
@@ -132,13 +132,13 @@ def _generation(
     """
     status = observed.job.status
     anew = (
-        (verdict is not None and verdict.new_generation)
+        (verdict is not None and verdict.new_attempt)
         or resumes(spec.suspend, status)
         or terminal.retries(observed.job)
         or not set(fenced) <= set(status.fenced or ())
         or another_size
     )
-    return _known_generation(observed) + (1 if anew else 0)
+    return _known_attempt(observed) + (1 if anew else 0)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:

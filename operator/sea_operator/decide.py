@@ -48,7 +48,7 @@ def _plan(
         job,
         spec,
         stage_index=course.stage_index or 0,
-        generation=course.generation,
+        attempt=course.attempt,
         drain=course.suspension is not Suspension.NONE,
     )
     lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)

@@ -70,7 +70,11 @@ def _stage(old: Status, new: Status) -> list[Event]:
 
 def _restart(old: Status, new: Status) -> list[Event]:
     failure = new.last_failure
-    if failure is None or new.generation in (None, old.generation) or failure == old.last_failure:
+    if (
+        failure is None
+        or new.trainer_attempt in (None, old.trainer_attempt)
+        or failure == old.last_failure
+    ):
         return []
     message = f"{failure.cause} of {failure.role}: {failure.message}"
-    return [Event("NewGeneration", f"Generation {new.generation} begins. {message}", True)]
+    return [Event("NewAttempt", f"Attempt {new.trainer_attempt} begins. {message}", True)]

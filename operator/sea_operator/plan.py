@@ -48,9 +48,9 @@ class Course:
     """With `Outcome.FAILED`: why."""
     suspension: Suspension = Suspension.NONE
     stage_index: int | None = None
-    generation: int = 1
+    attempt: int = 1
     fenced: tuple[str, ...] = ()
-    """Uids of pods on dead nodes whose generation is left behind."""
+    """Uids of pods on dead nodes whose attempt is left behind."""
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
@@ -87,6 +87,6 @@ class Plan:
     """Whether it has to be told; happens after the status was written, so that a restart that was
     counted is never counted again."""
     fenced_removals: tuple[Removal, ...] = ()
-    """Pods of dead nodes, removed by force after their generation was left behind in the status."""
+    """Pods of dead nodes, removed by force after their attempt was left behind in the status."""
     requeue: float = 1.0
     """Seconds until the next pass if nothing happens."""

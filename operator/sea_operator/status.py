@@ -34,7 +34,7 @@ def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -
             "conditions": conditions(
                 situation, job.status.conditions, job.generation, rfc3339(now)
             ),
-            "generation": course.generation,
+            "trainer_attempt": course.attempt,
             "fenced": list(course.fenced) or None,
             "restarts": course.restarts,
             "last_failure": course.last_failure,

@@ -13,7 +13,7 @@ def run_url(job: Job, spec: Spec) -> str:
     return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
 
 
-def desired(job: Job, spec: Spec, *, stage_index: int, generation: int, drain: bool) -> Desired:
+def desired(job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool) -> Desired:
     """The whole wish; its digest covers all but the digest."""
     wish = Desired(
         digest="",
@@ -23,7 +23,7 @@ def desired(job: Job, spec: Spec, *, stage_index: int, generation: int, drain: b
         spec_generation=job.generation,
         spec=spec,
         stage_index=stage_index,
-        generation=generation,
+        attempt=attempt,
         drain=drain,
         run_url=run_url(job, spec),
     )

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.waiting import HANG_S
 from sea_cli import main
+from sea_testing.waiting import HANG_S
 
 
 @pytest.fixture(scope="module")

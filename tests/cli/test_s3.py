@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from sea_devcluster.s3 import S3Server
-from sea_testing.waiting import HANG_S
 from sea_cli import fetching, main
-from sea_data.formats import rows
-from sea_data.formats.errors import DataFileError
-from sea_env.domains import registry, worlds
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
+from sea_data.formats import rows
+from sea_data.formats.errors import DataFileError
+from sea_devcluster.s3 import S3Server
+from sea_env.domains import registry, worlds
 from sea_runtime.store.s3 import ObjectStore
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 RUN = "s3://data/jobs/tiny-1a2b"

@@ -100,7 +100,7 @@ def test_mistakes_stall_the_job_until_it_is_edited(
     wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True")
     status = read()["status"]
     assert status.get("restarts", {}).get("counted", 0) == 0
-    assert status["generation"] == 1
+    assert status["trainerAttempt"] == 1
     e2e.delete(right)
 
 

@@ -95,7 +95,7 @@ def test_job_survives_the_death_of_each_part(
     goes_on(at, 3, "the engine's death")
 
     at = killed("sea_runtime.trainer.process")
-    wait_for("another generation", lambda: read().get("status", {}).get("generation", 0) >= 2)
+    wait_for("another attempt", lambda: read().get("status", {}).get("trainerAttempt", 0) >= 2)
     goes_on(at, 2, "the trainer's death")
 
     at = killed("sea_runtime.coordinator")

@@ -45,7 +45,7 @@ def test_job_outlives_an_outage_of_the_object_store(
 
     wait_for("the job's end", lambda: condition(read(), "Complete")["status"] == "True")
     status = read()["status"]
-    assert status["generation"] == 2
+    assert status["trainerAttempt"] == 2
     objects = e2e.objects(status)
     rows = [row for row in objects.metrics() if row["stage"] == "sft"]
     assert {row["step"] for row in rows} == set(range(1, STEPS + 1))
@@ -61,7 +61,7 @@ def committed(job: dict[str, Any]) -> int:
 def check_checkpoints(objects: Any) -> None:
     """Every committed checkpoint is whole: each object has the size and digest of its manifest."""
     head = objects.json("stages/sft/checkpoints/head.json")
-    assert head["generation"] == 2
+    assert head["attempt"] == 2
     assert head["checkpoints"][-1]["step"] == STEPS
     for entry in head["checkpoints"]:
         manifest = json.loads(objects.by_key(entry["manifest_key"]))

@@ -82,7 +82,7 @@ class Make:
         return Condition(type=kind, status=status, **values)
 
     def status(self, *conditions: Condition, **fields: Any) -> Status:
-        fields = {"observed_generation": 1, "generation": 1, "stage": "sft", **fields}
+        fields = {"observed_generation": 1, "trainer_attempt": 1, "stage": "sft", **fields}
         return Status(conditions=list(conditions), **fields)
 
     def restarts(self, *recent: float) -> Restarts:
@@ -94,13 +94,11 @@ class Make:
         """A coordinator's state: `complete` stages are done, `stages` run."""
         done = [StageState(name=name, phase=StagePhase.COMPLETE) for name in complete]
         run = [StageState(name=name, phase=StagePhase.RUNNING) for name in stages]
-        return CoordinatorState(**{"uid": UID, "generation": 1, "stages": [*done, *run], **fields})
+        return CoordinatorState(**{"uid": UID, "attempt": 1, "stages": [*done, *run], **fields})
 
-    def failure(
-        self, generation: int = 1, cause: str = "ProcessExit", **rest: Any
-    ) -> TrainerFailure:
+    def failure(self, attempt: int = 1, cause: str = "ProcessExit", **rest: Any) -> TrainerFailure:
         values = {"pod": "j-trainer-0", "message": "Exit code 1", "time": NOW, **rest}
-        return TrainerFailure(generation=generation, cause=cause, **values)
+        return TrainerFailure(attempt=attempt, cause=cause, **values)
 
     def pod(self, name: str, role: Role, **rest: Any) -> Pod:
         values = {

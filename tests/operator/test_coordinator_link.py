@@ -53,10 +53,10 @@ async def ask(session, url, job):
 async def test_a_state_is_read_with_the_token(serve, session, make):
     async def handler(request):
         assert request.headers["Authorization"] == "Bearer secret"
-        return web.Response(text=make.state(generation=3).model_dump_json(by_alias=True))
+        return web.Response(text=make.state(attempt=3).model_dump_json(by_alias=True))
 
     answer = await ask(session, await serve(handler), make.job())
-    assert (answer.state.generation, answer.unreachable) == (3, None)
+    assert (answer.state.attempt, answer.unreachable) == (3, None)
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ async def test_a_wish_is_put_and_a_refusal_raised(serve, session, make):
 
     url = await serve(handler)
     link, job = CoordinatorLink(session, lambda job, pods: url), make.job()
-    wish = desired(job, job.spec, stage_index=1, generation=2, drain=False)
+    wish = desired(job, job.spec, stage_index=1, attempt=2, drain=False)
     await link.send(job, (), "secret", wish)
     assert received[0][:2] == ("PUT", "/v1/desired")
     assert received[0][2]["stageIndex"] == 1

@@ -30,7 +30,7 @@ def test_a_new_job_gets_a_token_services_before_sets_and_no_message(make):
     assert plan.secret["metadata"]["name"] == "j-auth"
     assert [child["kind"] for child in plan.applies] == ["Service"] * 4 + ["StatefulSet"] * 4
     assert not plan.send
-    assert plan.course.generation == 1
+    assert plan.course.attempt == 1
 
 
 def test_a_deleted_child_comes_back_alone(make):
@@ -57,25 +57,25 @@ def test_a_complete_job_keeps_its_pods_until_the_status_says_so(make):
     assert not plan.send
 
 
-def test_a_failed_generation_is_left_behind_and_counted_once(make):
+def test_a_failed_attempt_is_left_behind_and_counted_once(make):
     observed = make.observed(state=make.state(trainer_failure=make.failure()))
     plan = decide(observed, make.context())
-    assert plan.course.generation == 2
+    assert plan.course.attempt == 2
     assert plan.course.restarts == Restarts(counted=1, recent=[int(make.now)])
-    assert (plan.desired.generation, plan.send) == (2, True)
-    after = make.job(status=make.status(generation=2, restarts=plan.course.restarts))
+    assert (plan.desired.attempt, plan.send) == (2, True)
+    after = make.job(status=make.status(trainer_attempt=2, restarts=plan.course.restarts))
     again = decide(dataclasses.replace(observed, job=after), make.context())
-    assert again.course.generation == 2
+    assert again.course.attempt == 2
     assert again.course.restarts == plan.course.restarts
     assert again.send, "the wish is sent until the coordinator has it"
 
 
-def test_the_coordinators_generation_is_never_undercut(make):
-    plan = decide(make.observed(state=make.state(generation=7)), make.context())
-    assert plan.course.generation == 7
+def test_the_coordinators_attempt_is_never_undercut(make):
+    plan = decide(make.observed(state=make.state(attempt=7)), make.context())
+    assert plan.course.attempt == 7
 
 
-def test_suspend_drains_first_and_resume_begins_a_new_generation(make):
+def test_suspend_drains_first_and_resume_begins_a_new_attempt(make):
     job = make.job(spec=make.spec(suspend=True), status=make.status(), generation=2)
     plan = decide(make.observed(job), make.context())
     assert plan.course.suspension is Suspension.DRAINING
@@ -87,7 +87,7 @@ def test_suspend_drains_first_and_resume_begins_a_new_generation(make):
     resumed = make.job(status=released, generation=3)
     plan = decide(make.observed(resumed, state=None), make.context())
     assert plan.course.suspension is Suspension.NONE
-    assert plan.course.generation == 2
+    assert plan.course.attempt == 2
     assert plan.course.replicas[Role.TRAINER] == 2
 
 
@@ -118,8 +118,8 @@ def test_an_edit_of_the_data_is_sent_and_restarts_nothing(make):
 
 def test_the_digest_covers_every_field_but_itself(make):
     job = make.job()
-    one = desired(job, job.spec, stage_index=0, generation=1, drain=False)
-    other = desired(job, job.spec, stage_index=0, generation=1, drain=True)
+    one = desired(job, job.spec, stage_index=0, attempt=1, drain=False)
+    other = desired(job, job.spec, stage_index=0, attempt=1, drain=True)
     assert one.digest != other.digest
     assert one.run_url == "s3://bucket/prefix/j-0a1b2c3d"
 
@@ -136,35 +136,35 @@ def with_lost(make, *names, status=None):
     return dataclasses.replace(observed, pods=pods, dead_nodes=frozenset({"gone"}))
 
 
-def test_pods_of_dead_nodes_go_by_force_behind_a_new_generation(make):
+def test_pods_of_dead_nodes_go_by_force_behind_a_new_attempt(make):
     plan = decide(with_lost(make, "j-trainer-1"), make.context())
-    assert plan.course.generation == 2
+    assert plan.course.attempt == 2
     assert [(r.name, r.grace_seconds) for r in plan.fenced_removals] == [("j-trainer-1", 0)]
 
 
-def test_a_pod_that_force_does_not_remove_begins_one_generation_only(make):
+def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make):
     """A finalizer or a failing deletion keeps it; a second lost pod is a reason of its own."""
     world = with_lost(make, "j-trainer-1")
     status = compute(world, decide(world, make.context()), None, make.now)
-    assert (status.generation, status.fenced) == (2, ["uid-j-trainer-1"])
+    assert (status.trainer_attempt, status.fenced) == (2, ["uid-j-trainer-1"])
     again = decide(with_lost(make, "j-trainer-1", status=status), make.context())
-    assert again.course.generation == 2
+    assert again.course.attempt == 2
     assert [removal.name for removal in again.fenced_removals] == ["j-trainer-1"]
     both = decide(with_lost(make, "j-trainer-0", "j-trainer-1", status=status), make.context())
-    assert both.course.generation == 3
+    assert both.course.attempt == 3
     after = make.observed(make.job(status=status))
     assert compute(after, decide(after, make.context()), None, make.now).fenced is None
 
 
 def test_a_failed_job_begins_anew_when_its_spec_is_edited(make):
     failed = make.condition("Failed", "True", observed_generation=1)
-    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), generation=4)
+    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), trainer_attempt=4)
     still = decide(make.observed(make.job(status=status)), make.context())
     assert still.course.outcome is Outcome.FAILED
     assert set(still.course.replicas.values()) == {0}
     edited = decide(make.observed(make.job(status=status, generation=2)), make.context())
     assert edited.course.outcome is Outcome.RUNNING
-    assert edited.course.generation == 5
+    assert edited.course.attempt == 5
     assert edited.course.restarts.recent == []
 
 
@@ -177,18 +177,18 @@ def test_stages_appended_to_a_complete_job_run(make):
     assert plan.course.replicas[Role.TRAINER] == 2
 
 
-def test_another_size_of_the_trainer_begins_one_generation(make):
+def test_another_size_of_the_trainer_begins_one_attempt(make):
     """Pods that join a running one would wait for ever: its world is fixed."""
     before = make.observed()
     status = compute(before, decide(before, make.context()), None, make.now)
     more = make.spec(trainer={"replicas": 4, "gpusPerPod": 0})
     world = make.observed(make.job(spec=more, status=status, generation=2))
     plan = decide(world, make.context())
-    assert plan.course.generation == 2
+    assert plan.course.attempt == 2
     assert plan.course.restarts == Restarts()
     status = compute(world, plan, None, make.now)
     again = make.observed(make.job(spec=more, status=status, generation=2))
-    assert decide(again, make.context()).course.generation == 2
+    assert decide(again, make.context()).course.attempt == 2
 
 
 def test_a_drain_is_not_cut_off_by_another_size(make):
@@ -198,4 +198,4 @@ def test_a_drain_is_not_cut_off_by_another_size(make):
     observed = make.observed(job, children=make.children(make.job()))
     plan = decide(observed, make.context())
     assert plan.course.suspension is Suspension.DRAINING
-    assert plan.course.generation == 1
+    assert plan.course.attempt == 1

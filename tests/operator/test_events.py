@@ -29,10 +29,10 @@ def test_the_life_of_a_job(make):
 
 def test_a_restart_is_told_with_its_cause(make):
     failure = Failure(role="Trainer", cause="Hang", message="Silent.", time="2027-01-15T08:00:00Z")
-    restarted = make.status(generation=2, last_failure=failure)
+    restarted = make.status(trainer_attempt=2, last_failure=failure)
     (event,) = between(make.status(), restarted)
-    assert (event.reason, event.warning) == ("NewGeneration", True)
-    assert "Generation 2 begins. Hang of Trainer: Silent." in event.message
+    assert (event.reason, event.warning) == ("NewAttempt", True)
+    assert "Attempt 2 begins. Hang of Trainer: Silent." in event.message
     assert between(restarted, restarted) == ()
 
 

@@ -12,12 +12,12 @@ from typing import Any, NoReturn
 from sea_cli import endpoints, episode_bar, fetching, functions
 from sea_cli.common import Commands, again, local, say
 from sea_cli.endpoints import positive, seconds, temperature
-from sea_env.domains import registry
 from sea_data.evaluation.measures import LABELS, MEASURES
 from sea_data.evaluation.playing import service
 from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.playing.service import Prepared, Request, Source
 from sea_data.evaluation.records import EpisodeRecord
+from sea_env.domains import registry
 
 _EXAMPLES = """\
 examples:

@@ -10,18 +10,18 @@ from contextlib import ExitStack
 import aiohttp
 from rich.console import Console
 
-from sea_env.chat.endpoint import Address, ChatEndpoint, EndpointError
 from sea_cli import endpoints, fetching, functions, show
 from sea_cli.common import Commands, say
-from sea_env.tasks.task import Task
-from sea_env.domains import registry
-from sea_env.domains.base import Domain
-from sea_env.episodes import opening
-from sea_env.episodes.limits import Limits
 from sea_data.evaluation.playing import by_hand, scripted, tasks
 from sea_data.evaluation.playing.agent import Agent, EndpointAgent
 from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.playing.player import talk
+from sea_env.chat.endpoint import Address, ChatEndpoint, EndpointError
+from sea_env.domains import registry
+from sea_env.domains.base import Domain
+from sea_env.episodes import opening
+from sea_env.episodes.limits import Limits
+from sea_env.tasks.task import Task
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.users.external import ExternalUser
 from sea_env.users.scripted import ScriptedUser

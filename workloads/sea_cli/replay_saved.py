@@ -10,16 +10,16 @@ from rich.console import Console
 
 from sea_cli import fetching, show
 from sea_cli.common import DATA_FILE, Commands, say, store_for
-from sea_data.formats import database_files, source
-from sea_env.tasks.task import Task
-from sea_env.domains import registry
-from sea_env.domains.base import Domain, Environment
-from sea_env.domains.database import Database, DatabaseError
-from sea_env.episodes import opening
 from sea_data.evaluation import failures, saved
 from sea_data.evaluation.playing.tasks import Folder
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.rerun import Rerun, rerun
+from sea_data.formats import database_files, source
+from sea_env.domains import registry
+from sea_env.domains.base import Domain, Environment
+from sea_env.domains.database import Database, DatabaseError
+from sea_env.episodes import opening
+from sea_env.tasks.task import Task
 
 _EXAMPLES = """\
 examples:

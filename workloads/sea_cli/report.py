@@ -5,8 +5,8 @@ import time
 
 from sea_cli import fetching
 from sea_cli.common import Commands, local, say
-from sea_data.formats.source import is_remote
 from sea_data.evaluation.report import render, source
+from sea_data.formats.source import is_remote
 
 _EXAMPLES = """\
 examples:

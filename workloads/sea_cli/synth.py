@@ -8,18 +8,18 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from sea_env.chat.endpoint import Address
 from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
 from sea_cli.endpoints import positive, seconds, url
 from sea_cli.episode_bar import Tell, gauge
-from sea_env.domains import registry
-from sea_env.domains.worlds import Size
 from sea_data.synthesis import output, report
 from sea_data.synthesis.outcome import Blame
 from sea_data.synthesis.service import Request, synthesise
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
+from sea_env.chat.endpoint import Address
+from sea_env.domains import registry
+from sea_env.domains.worlds import Size
 
 _EXAMPLES = """\
 examples:

@@ -1,1 +1,1 @@
-"""What runs in a job's pods: coordinator, rollout and trainer on a store, a wire and a transport."""
+"""What runs in a job's pods: coordinator, rollout and trainer, on store, wire and transport."""

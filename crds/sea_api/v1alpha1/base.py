@@ -10,11 +10,16 @@ from pydantic_core import CoreSchema
 from sea_api.v1alpha1.rules import Rule, Transition, with_validations
 
 
+def wire_name(field: str) -> str:
+    """camelCase, with acronyms in one case as Kubernetes writes them: `user_sft` is `userSFT`."""
+    return to_camel(field).replace("Sft", "SFT")
+
+
 class ApiModel(BaseModel):
     """A piece of the resource: immutable, camelCase in YAML, descriptions from docstrings."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel,
+        alias_generator=wire_name,
         populate_by_name=True,
         frozen=True,
         extra="forbid",

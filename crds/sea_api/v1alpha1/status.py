@@ -152,12 +152,12 @@ class Status(ApiModel):
     """Steps the stage will have at its end."""
     progress: str | None = Field(default=None, max_length=64)
     """`step/totalSteps` of the running stage, for the printer column."""
-    generation: Count | None = None
+    trainer_attempt: Count | None = None
     """Attempt number of the trainer."""
     fenced: list[Uid] | None = Field(
         default=None, max_length=10001, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
-    """Uids of pods on dead nodes for which `generation` was raised, until they are gone."""
+    """Uids of pods on dead nodes for which `trainerAttempt` was raised, until they are gone."""
     reward: Score | None = None
     """Mean reward of the newest training batch, all groups counted."""
     pass1: str | None = Field(default=None, max_length=16)

@@ -17,7 +17,7 @@ class Desired(ApiModel):
     spec: Spec
     stage_index: int
     """Which of `spec.stages` runs now."""
-    generation: int
+    attempt: int
     """Trainer attempt; the coordinator never goes back to a smaller one."""
     drain: bool = False
     """Commit a checkpoint, then let no training process run (suspend, deletion, resize)."""

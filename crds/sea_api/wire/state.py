@@ -22,9 +22,9 @@ class Problem(ApiModel):
 
 
 class TrainerFailure(ApiModel):
-    """A training process ended badly in `generation`; the operator decides what follows."""
+    """A training process ended badly in `attempt`; the operator decides what follows."""
 
-    generation: int
+    attempt: int
     pod: str
     cause: str
     """A value of `sea_api.v1alpha1.policy.Cause`."""
@@ -44,11 +44,11 @@ class StageState(ApiModel):
 class CoordinatorState(ApiModel):
     desired_digest: str | None = None
     uid: str | None = None
-    generation: int = 0
+    attempt: int = 0
     stages: list[StageState] = []
     problem: Problem | None = None
     trainer_failure: TrainerFailure | None = None
-    """Newest failure of the current generation, if any."""
+    """Newest failure of the current attempt, if any."""
     drained: bool = False
     """True once `drain` was asked for, a checkpoint is committed and no trainer runs."""
     weights: WeightsStatus | None = None

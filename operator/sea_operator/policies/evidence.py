@@ -27,10 +27,10 @@ class Evidence:
     """Unix seconds."""
 
 
-def of_trainer(observed: Observed, generation: int) -> Evidence | None:
-    """Failure of the running generation; those of earlier ones were dealt with."""
+def of_trainer(observed: Observed, attempt: int) -> Evidence | None:
+    """Failure of the running attempt; those of earlier ones were dealt with."""
     failure = observed.state.trainer_failure if observed.state else None
-    if failure is None or failure.generation != generation:
+    if failure is None or failure.attempt != attempt:
         return None
     cause = _blamed(failure, observed)
     return Evidence(Role.TRAINER, cause, failure.pod, failure.message, failure.time)

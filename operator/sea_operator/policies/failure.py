@@ -1,7 +1,7 @@
 """From a failure to what is done about it: (role, cause) -> action, with a budget.
 
 The job's own rules come first, then the operator's table. An action on the trainer starts a new
-generation; other roles are restarted by the kubelet, and only a rule that asks for more makes the
+attempt; other roles are restarted by the kubelet, and only a rule that asks for more makes the
 operator act, by deleting the pods that remember the failure.
 """
 
@@ -33,7 +33,7 @@ class Verdict:
 
     evidence: Evidence
     delete: tuple[Pod, ...] = ()
-    new_generation: bool = False
+    new_attempt: bool = False
     counted: bool = False
     recent: tuple[int, ...] = ()
     """The budget's window afterwards."""
@@ -42,7 +42,7 @@ class Verdict:
     @property
     def acts(self) -> bool:
         """Whether anything is to be done at all."""
-        return bool(self.delete) or self.new_generation or self.failed is not None
+        return bool(self.delete) or self.new_attempt or self.failed is not None
 
 
 def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
@@ -74,7 +74,7 @@ def judge(observed: Observed, evidence: Evidence, recent: Sequence[int], now: fl
     if spent.exhausted:
         failed = _exhausted(observed, evidence, policy)
         return Verdict(evidence, recent=spent.recent, failed=failed)
-    return Verdict(evidence, verdict.delete, verdict.new_generation, True, spent.recent)
+    return Verdict(evidence, verdict.delete, verdict.new_attempt, True, spent.recent)
 
 
 def _act(

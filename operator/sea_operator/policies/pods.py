@@ -36,7 +36,7 @@ def lost(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
 
 
 def to_fence(pods: tuple[Pod, ...]) -> tuple[str, ...]:
-    """Uids of those that may still write: their generation is left behind before they go."""
+    """Uids of those that may still write: their attempt is left behind before they go."""
     return tuple(sorted(pod.uid for pod in pods if pod.role in GANGS))
 
 

@@ -29,7 +29,7 @@ def _at_most(observed: Observed, role: Role, size: int) -> int:
 
 
 def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
-    """Whether a trainer that ran gets another size: a running generation keeps its world, so pods
+    """Whether a trainer that ran gets another size: a running attempt keeps its world, so pods
     that join it would wait for ever. One that comes from nothing or goes there isn't resized.
     """
     told = status.roles.trainer if status.roles else None

@@ -41,7 +41,7 @@ def suspension(
 
 
 def resumes(wanted: bool, status: Status) -> bool:
-    """Whether pods that were released come back: the trainer then begins a new generation."""
+    """Whether pods that were released come back: the trainer then begins a new attempt."""
     return not wanted and _memory(status) == "True"
 
 

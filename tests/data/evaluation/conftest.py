@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from sea_testing.waiting import HANG_S
 from sea_cli import main
 from sea_env.domains.shop import teacher
+from sea_testing.waiting import HANG_S
 
 Messages = list[dict[str, Any]]
 Fault = Callable[[web.Request, Messages], Awaitable[web.StreamResponse | None]]

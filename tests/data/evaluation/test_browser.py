@@ -15,10 +15,10 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from sea_testing.waiting import HANG_S
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report import Page, render
+from sea_testing.waiting import HANG_S
 
 PROGRAM = shutil.which("chromium") or shutil.which("google-chrome") or ""
 pytestmark = [

@@ -14,9 +14,9 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from sea_cli import main
 from sea_testing.evaluated import lines, scores
 from sea_testing.waiting import HANG_S
-from sea_cli import main
 
 
 def test_the_teacher_solves_everything(

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from sea_testing.evaluated import lines, scores
 from sea_cli import main
+from sea_testing.evaluated import lines, scores
 
 
 async def silence(_: web.Request, __: Any) -> web.Response:

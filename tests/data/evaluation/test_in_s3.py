@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster.s3 import S3Server
 from sea_cli import main
+from sea_devcluster.s3 import S3Server
 from sea_runtime.store.s3 import ObjectStore
 
 pytestmark = pytest.mark.component

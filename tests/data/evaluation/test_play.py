@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from sea_testing.waiting import HANG_S
 from sea_cli import main
-from sea_env.domains import registry
 from sea_data.evaluation.playing.by_hand import arguments
+from sea_env.domains import registry
+from sea_testing.waiting import HANG_S
 
 Type = Callable[..., None]
 

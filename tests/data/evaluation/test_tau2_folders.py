@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from sea_testing.tau2 import DATA, needs_data
 from sea_cli import main
+from sea_testing.tau2 import DATA, needs_data
 
 pytestmark = needs_data
 

@@ -16,10 +16,10 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sea_testing.waiting import HANG_S
 from sea_data.formats import compression, lines, source
 from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.row_file import RowFile
+from sea_testing.waiting import HANG_S
 
 ROWS = [{"n": number, "text": "é" * number} for number in range(50)]
 PLAIN = "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in ROWS).encode()

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.tau2 import DATA, needs_data
 from sea_cli import main
 from sea_data.formats import rl, sft
-from sea_env.tasks.task import Task
-from sea_env.domains import registry
 from sea_data.tiny_model import corpus, vocabulary
+from sea_env.domains import registry
+from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.verify.verdict import check_verifiable
+from sea_testing.tau2 import DATA, needs_data
 
 
 def convert(out: Path, *options: str) -> list[Task]:

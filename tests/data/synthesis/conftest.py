@@ -8,10 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
-from sea_testing.team import Team, served
-from sea_env.domains import registry
-from sea_env.domains.worlds import Size
 from sea_data.synthesis import output, worlds
 from sea_data.synthesis.crew import Crew
 from sea_data.synthesis.engine import Engine
@@ -20,7 +16,11 @@ from sea_data.synthesis.procedural.crew import ProceduralCrew
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_data.synthesis.worlds import World
+from sea_env.domains import registry
+from sea_env.domains.worlds import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox
+from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
+from sea_testing.team import Team, served
 
 Run = Callable[..., State]
 

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from sea_testing.team import Team
 from sea_data.formats import rl
-from sea_env.tasks.task import Task
-from sea_env.domains import initial
-from sea_env.episodes.limits import Stop
 from sea_data.synthesis.agents.asking import parse
 from sea_data.synthesis.state import State, Tally
+from sea_env.domains import initial
+from sea_env.episodes.limits import Stop
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_env.verify.verifier import Verifier
+from sea_testing.team import Team
 
 NAMES = ("p001", "p002", "p003", "p004", "p005", "p006")
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sea_devcluster.s3 import S3Server
-from sea_testing.waiting import HANG_S, wait_for
 from sea_data.object_store.errors import ChecksumMismatchError, StoreUnavailableError
-from sea_runtime.store.s3 import ObjectStore
 from sea_data.synthesis import archive, keeping
 from sea_data.synthesis.archive import Archive
 from sea_data.synthesis.journal import Journal, JournalError
 from sea_data.synthesis.keeping import Keeping
+from sea_devcluster.s3 import S3Server
+from sea_runtime.store.s3 import ObjectStore
+from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 

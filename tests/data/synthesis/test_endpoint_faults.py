@@ -11,10 +11,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_testing.played import draft
-from sea_testing.team import Team, served, served_aside
-from sea_testing.waiting import HANG_S
-from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_cli import episode_bar, main
 from sea_data.synthesis import report
 from sea_data.synthesis.agents import function_worker, planner, task_worker
@@ -25,6 +21,10 @@ from sea_data.synthesis.journal import Journal
 from sea_data.synthesis.outcome import Blame, Cost, Failure, Outcome
 from sea_data.synthesis.plan import Item, Plan, Style, ToolMode
 from sea_data.synthesis.settings import Settings
+from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_testing.played import draft
+from sea_testing.team import Team, served, served_aside
+from sea_testing.waiting import HANG_S
 
 TWO = [
     draft("cancel an order", "terse", "fine"),

@@ -8,10 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_testing.played import FUNCTION, LENIENT
-from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_data.formats import rl
-from sea_env.tasks.task import Task
 from sea_data.synthesis import rows
 from sea_data.synthesis.agents import function_worker
 from sea_data.synthesis.agents.bench import Bench
@@ -22,8 +19,11 @@ from sea_data.synthesis.checking import TaskFaultError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
 from sea_data.synthesis.procedural.workshops import open_workshop
 from sea_data.synthesis.worlds import World
+from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.tasks.task import Task
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
+from sea_testing.played import FUNCTION, LENIENT
 
 Worlds = Callable[[str], list[World]]
 GOALS = {"retail": "cancel", "telecom": "airplane_mode"}

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.waiting import HANG_S, wait_for
 from sea_cli import main
+from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 

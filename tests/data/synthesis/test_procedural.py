@@ -11,15 +11,15 @@ from typing import Any
 import pytest
 
 from sea_data.formats import rl, sft
-from sea_env.tasks.task import Task
+from sea_data.synthesis import functions, worlds
+from sea_data.synthesis.procedural import workshops
+from sea_data.synthesis.settings import Settings
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Environment
 from sea_env.domains.database import Database
 from sea_env.domains.worlds import Size
 from sea_env.episodes.limits import Stop
-from sea_data.synthesis import functions, worlds
-from sea_data.synthesis.procedural import workshops
-from sea_data.synthesis.settings import Settings
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
 from sea_env.verify.function import finished_episode
 from sea_env.verify.sandbox.pool import FunctionSandbox

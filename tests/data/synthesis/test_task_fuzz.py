@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 
-from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 from sea_data.synthesis import checking
 from sea_data.synthesis.agents import task_worker
 from sea_data.synthesis.agents.asking import UNUSABLE, parse
@@ -15,6 +14,7 @@ from sea_data.synthesis.agents.crew import sound
 from sea_data.synthesis.agents.trials import trials
 from sea_data.synthesis.plan import Item, Plan, Style, ToolMode
 from sea_data.synthesis.worlds import World
+from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 
 CASES = 300
 JUNK: list[Any] = [None, 0, -1.5, True, "", "x" * 5000, "\ud800", [], {}, [1], {"a": []}, [[[]]]]

@@ -4,8 +4,8 @@ from sea_data.formats import shop
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.lines import objects
 from sea_data.formats.sides import exchange
-from sea_env.domains.shop.entities import Split
 from sea_data.tiny_model import corpus, vocabulary
+from sea_env.domains.shop.entities import Split
 from sea_env.tokens import markup
 from sea_env.tokens.renderer import Renderer
 

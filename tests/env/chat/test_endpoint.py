@@ -6,7 +6,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_testing.waiting import HANG_S
 from sea_env.chat.endpoint import (
     Address,
     ChatEndpoint,
@@ -14,6 +13,7 @@ from sea_env.chat.endpoint import (
     RefusedError,
 )
 from sea_env.chat.text import text_of
+from sea_testing.waiting import HANG_S
 
 HELLO = [{"role": "user", "content": "Hello"}]
 

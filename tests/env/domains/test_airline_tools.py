@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from sea_env.domains.base import Environment
+from sea_env.domains.database import DatabaseError
 from sea_testing.small_airline import (
     AIRLINE,
     ANN,
@@ -19,8 +21,6 @@ from sea_testing.small_airline import (
     on_sale,
     pay,
 )
-from sea_env.domains.base import Environment
-from sea_env.domains.database import DatabaseError
 
 
 @pytest.fixture

@@ -13,18 +13,18 @@ from pydantic import TypeAdapter
 
 from sea_api.v1alpha1.domains import Domain as DomainName
 from sea_api.v1alpha1.roles import PodTemplate
-from sea_testing import own_domain
-from sea_env.chat.endpoint import Address
 from sea_cli import main
+from sea_data.evaluation.playing import service
 from sea_data.formats import rl
 from sea_data.formats.replay import replay
+from sea_data.synthesis.procedural import workshops
+from sea_env.chat.endpoint import Address
 from sea_env.domains import registry, worlds
 from sea_env.domains.base import Domain, ToolError
 from sea_env.domains.database import Database
 from sea_env.domains.registry import BrokenDomainError, UnknownDomainError
-from sea_data.evaluation.playing import service
-from sea_data.synthesis.procedural import workshops
 from sea_env.verify.verdict import verify
+from sea_testing import own_domain
 
 DOCUMENT = own_domain.EXAMPLE.parents[1] / "docs" / "adding-a-domain.md"
 LEND = {"name": "lend_book", "arguments": {"card": "M1", "book": "B2"}}

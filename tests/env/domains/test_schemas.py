@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from sea_testing.tau2 import needs_schemas, schemas
 from sea_env.domains import registry
 from sea_env.domains.base import Kind, Tool
+from sea_testing.tau2 import needs_schemas, schemas
 
 OUR_OWN = {"shop"}
 """Domains that tau2-bench doesn't have."""

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from sea_data.formats import rl, shop
-from sea_env.tasks.task import Task
 from sea_env.domains import registry
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.shop import entities
 from sea_env.domains.shop.entities import Split
+from sea_env.tasks.task import Task
 
 SHOP = registry.get("shop")
 TABLES = {

@@ -7,16 +7,16 @@ from typing import Any
 
 import pytest
 
-from sea_testing import fake_tau2
-from sea_testing.fake_tau2 import FILES, ON, REGISTRY, forget
+from sea_data.evaluation.playing.tasks import Folder
 from sea_data.formats import rl
 from sea_data.formats.replay import replay
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Domain, Kind, ToolError, UnknownAssertionError
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.domains.registry import UnknownDomainError
-from sea_data.evaluation.playing.tasks import Folder
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
+from sea_testing import fake_tau2
+from sea_testing.fake_tau2 import FILES, ON, REGISTRY, forget
 
 
 def install(folder: Path, files: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sea_env.domains import initial
+from sea_env.domains.base import ToolError
+from sea_env.domains.database import DatabaseError
 from sea_testing.small_telecom import (
     DATABASE,
     JANE,
@@ -20,9 +23,6 @@ from sea_testing.small_telecom import (
     speed,
     user,
 )
-from sea_env.domains import initial
-from sea_env.domains.base import ToolError
-from sea_env.domains.database import DatabaseError
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sea_testing.tau2 import needs_schemas, schemas
 from sea_env.domains import initial, registry, worlds
 from sea_env.domains.telecom.layout import IDS
 from sea_env.domains.worlds import Size, World
+from sea_testing.tau2 import needs_schemas, schemas
 
 TELECOM = registry.get("telecom")
 

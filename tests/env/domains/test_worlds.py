@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from sea_testing.tau2 import needs_schemas, schemas
-from sea_testing.waiting import HANG_S
 from sea_cli import main
 from sea_data.formats import tau2
 from sea_env.domains import registry, worlds
 from sea_env.domains.airline.allowance import paid_bags
 from sea_env.domains.worlds import NoWorldError, Size, World
+from sea_testing.tau2 import needs_schemas, schemas
+from sea_testing.waiting import HANG_S
 
 OURS = ("airline", "mock", "retail", "shop", "telecom")
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}

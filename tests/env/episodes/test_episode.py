@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 
 from sea_data.formats import rl, sft, shop
-from sea_env.tasks.task import Task
+from sea_data.tiny_model import corpus, vocabulary
 from sea_env.domains import registry
 from sea_env.domains.base import Environment
 from sea_env.domains.shop import teacher
@@ -15,7 +15,7 @@ from sea_env.domains.shop.entities import Split
 from sea_env.episodes.conversation import Conversation
 from sea_env.episodes.episode import Done, Effect, Episode, NeedGeneration, NeedUser
 from sea_env.episodes.limits import Limits, Stop
-from sea_data.tiny_model import corpus, vocabulary
+from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.verdict import verify

@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sea_data.formats import rl, shop
+from sea_data.tiny_model import vocabulary
 from sea_env.domains import registry
 from sea_env.domains.shop.entities import Split
 from sea_env.episodes.conversation import Conversation
 from sea_env.episodes.episode import Done, Episode, NeedUser
 from sea_env.episodes.limits import Limits
-from sea_data.tiny_model import vocabulary
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.verdict import verify

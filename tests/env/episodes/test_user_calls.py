@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
+from sea_data.tiny_model import vocabulary
 from sea_env.domains import initial, registry
 from sea_env.domains.database import Database
 from sea_env.episodes import views
 from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext
 from sea_env.episodes.episode import Done, Episode, NeedGeneration, NeedUser
 from sea_env.episodes.limits import Limits, Stop
-from sea_data.tiny_model import vocabulary
 from sea_env.tokens.messages import AgentTurn, ToolCall
 from sea_env.tokens.renderer import Renderer
 

@@ -10,8 +10,8 @@ from sea_data.formats import rl, rows, sft
 from sea_data.formats.dialogue import Dialogue, dialogue
 from sea_data.formats.errors import RowError
 from sea_data.formats.sides import exchange
-from sea_env.domains import registry
 from sea_data.tiny_model import vocabulary
+from sea_env.domains import registry
 from sea_env.tokens.messages import Message
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import BRIEF, Style, Thinking

@@ -8,10 +8,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_data.formats import rl
-from sea_env.domains import registry
 from sea_data.tiny_model import vocabulary
+from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.domains import registry
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import Reply, Signal, UserUnavailableError

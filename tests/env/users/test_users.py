@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_data.tiny_model import vocabulary
 from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
@@ -14,7 +15,6 @@ from sea_env.domains.shop.customer import STOP, Customer
 from sea_env.domains.shop.scenario import Intent, Opening, Script
 from sea_env.episodes.conversation import Conversation, Over
 from sea_env.episodes.limits import ENDED_BY_USER, Limits
-from sea_data.tiny_model import vocabulary
 from sea_env.tokens.messages import AgentTurn
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import Signal, UserUnavailableError, signal_in, spoken

@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from sea_testing.waiting import HANG_S
 from sea_env.domains.database import Database
 from sea_env.verify.sandbox.command import Walls
 from sea_env.verify.sandbox.inside.episode import NOTHING
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
+from sea_testing.waiting import HANG_S
 
 DATABASE = Database({"orders": {"A": {"total": 1}, "B": {"total": 2}}}, {"phone": {"on": True}})
 LIMITS = FunctionLimits(cpu_s=1, wall_s=HANG_S, memory_bytes=256 * 1024 * 1024)

@@ -6,9 +6,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_testing.waiting import HANG_S
 from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.verify.judge import Judge, JudgeUnavailableError, Opinion, question, verdicts
+from sea_testing.waiting import HANG_S
 
 ASSERTIONS = ["The agent is kind.", "The agent offers a refund."]
 DIALOGUE = [

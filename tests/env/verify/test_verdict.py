@@ -5,11 +5,11 @@ from typing import Any
 import pytest
 
 from sea_data.formats import rl
-from sea_env.tasks.task import Action, Task
 from sea_env.domains import registry
 from sea_env.domains.base import UnknownAssertionError
 from sea_env.domains.database import Database
 from sea_env.episodes.limits import Stop
+from sea_env.tasks.task import Action, Task
 from sea_env.verify import actions, expected, said
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 

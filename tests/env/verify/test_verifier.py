@@ -7,13 +7,13 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
+from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.episodes.limits import Stop
+from sea_env.tasks.task import Task
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.pool import FunctionSandbox

@@ -194,7 +194,7 @@ async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(
     await operators("pod-0")
     await until(lambda: wished(world, 1))
     assert await world.token() == token
-    assert (await world.status())["generation"] == 1
+    assert (await world.status())["trainerAttempt"] == 1
 
 
 async def has_sets(world):

@@ -17,10 +17,10 @@ async def test_more_rollouts_join_without_a_restart(world, reconcile):
     await reconcile(world)
     await world.run_pods(count=7)
     assert before <= {pod["metadata"]["uid"] for pod in await world.pods()}
-    assert (await world.status())["generation"] == 1
+    assert (await world.status())["trainerAttempt"] == 1
 
 
-async def test_more_trainer_pods_begin_a_generation_of_the_new_size(world, reconcile):
+async def test_more_trainer_pods_begin_an_attempt_of_the_new_size(world, reconcile):
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -28,10 +28,10 @@ async def test_more_trainer_pods_begin_a_generation_of_the_new_size(world, recon
     await reconcile(world)
     assert (await world.sizes())["j-trainer"] == 4
     coordinator = world.coordinators["j"]
-    assert coordinator.wishes[-1].generation == 2
+    assert coordinator.wishes[-1].attempt == 2
     await world.run_pods(count=7)
     await reconcile(world)
-    assert coordinator.wishes[-1].generation == 2
+    assert coordinator.wishes[-1].attempt == 2
     assert (await world.status())["restarts"]["counted"] == 0
 
 

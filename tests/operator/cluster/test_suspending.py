@@ -28,7 +28,7 @@ async def test_suspend_drains_releases_and_resumes(world, reconcile):
     await world.edit(suspend=False)
     await reconcile(world)
     assert (await world.sizes())["j-trainer"] == 2
-    assert (await world.status())["generation"] == 2
+    assert (await world.status())["trainerAttempt"] == 2
 
 
 async def test_a_drain_that_never_ends_is_cut_off(world, reconcile, clock):

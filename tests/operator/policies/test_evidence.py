@@ -49,7 +49,7 @@ def test_a_missing_pod_and_a_dead_node_are_infrastructure(make):
     assert of_trainer(dead, 1).cause is Cause.NODE_LOSS
 
 
-def test_failures_of_other_generations_are_history(make):
+def test_failures_of_other_attempts_are_history(make):
     assert of_trainer(world(make), 2) is None
     assert of_trainer(make.observed(), 1) is None
     assert of_trainer(make.observed(state=None), 1) is None

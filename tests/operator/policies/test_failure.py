@@ -65,10 +65,10 @@ def test_infrastructure_is_free_unless_named(rule_cause, rule_counts, cause, exp
         ("Resize", []),
     ],
 )
-def test_every_trainer_action_begins_a_generation(make, action, deleted):
+def test_every_trainer_action_begins_an_attempt(make, action, deleted):
     found = verdict(make, [{"role": "Trainer", "action": action}])
     assert [pod.name for pod in found.delete] == deleted
-    assert (found.new_generation, found.counted, found.recent) == (True, True, (int(make.now),))
+    assert (found.new_attempt, found.counted, found.recent) == (True, True, (int(make.now),))
 
 
 def test_other_roles_are_the_kubelets_business_unless_a_rule_says_more(make):
@@ -76,12 +76,12 @@ def test_other_roles_are_the_kubelets_business_unless_a_rule_says_more(make):
     assert not verdict(make, **seen).acts
     found = verdict(make, [{"role": "Rollout", "action": "RestartPod"}], **seen)
     assert [pod.name for pod in found.delete] == ["j-rollout-0"]
-    assert (found.new_generation, found.counted) == (False, True)
+    assert (found.new_attempt, found.counted) == (False, True)
 
 
 def test_an_eviction_is_uncounted(make):
     found = verdict(make, recent=(1, 2), cause=Cause.EVICTION)
-    assert (found.new_generation, found.counted, found.recent) == (True, False, (1, 2))
+    assert (found.new_attempt, found.counted, found.recent) == (True, False, (1, 2))
 
 
 def test_an_exhausted_budget_fails_the_job_and_says_what_to_do(make):
@@ -91,7 +91,7 @@ def test_an_exhausted_budget_fails_the_job_and_says_what_to_do(make):
     assert "More than 2 restarts within 3600 s" in found.failed.message
     assert "raise spec.failurePolicy.budget.restarts" in found.failed.message
     assert "kubectl logs -n n j-trainer-0 --previous" in found.failed.message
-    assert not found.new_generation
+    assert not found.new_attempt
 
 
 def test_a_rule_may_fail_the_job(make):

@@ -45,7 +45,7 @@ def test_while_draining_nothing_grows_again(make):
         (2, 4, True),
         (4, 2, True),
         (None, 2, False),  # a job that begins
-        (0, 2, False),  # one that is resumed: a new generation for a reason of its own
+        (0, 2, False),  # one that is resumed: a new attempt for a reason of its own
         (2, 0, False),  # one that is released
     ],
 )

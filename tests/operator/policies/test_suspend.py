@@ -59,7 +59,7 @@ def test_an_unreachable_coordinator_is_waited_for(make):
         (False, "False", False),
     ],
 )
-def test_only_released_pods_resume_in_a_new_generation(make, wanted, memory, expected):
+def test_only_released_pods_resume_in_a_new_attempt(make, wanted, memory, expected):
     assert resumes(wanted, make.status(make.condition("Suspended", memory))) is expected
 
 

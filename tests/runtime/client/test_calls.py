@@ -3,7 +3,7 @@
 import pytest
 
 from sea_runtime.client import calls
-from sea_runtime.client.errors import RequestRefusedError, StaleGenerationError
+from sea_runtime.client.errors import RequestRefusedError, StaleAttemptError
 from sea_runtime.client.held import HeldLeases
 from sea_runtime.client.waiting import LARGEST_DELAY_S, delays, read_timeout
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
@@ -29,11 +29,11 @@ def test_statuses_that_are_answers(call: calls.Call[object], status: int, value:
 
 
 def test_refusals() -> None:
-    """409 means a generation that is over, another 4xx a mistake, 5xx is tried again."""
+    """409 means an attempt that is over, another 4xx a mistake, 5xx is tried again."""
     call = calls.trainer_task(3)
-    assert call.target == "/v1/trainer/task?generation=3"
-    with pytest.raises(StaleGenerationError, match="generation 4 is current"):
-        call.read(409, b"generation 4 is current")
+    assert call.target == "/v1/trainer/task?attempt=3"
+    with pytest.raises(StaleAttemptError, match="attempt 4 is current"):
+        call.read(409, b"attempt 4 is current")
     with pytest.raises(RequestRefusedError, match="400"):
         call.read(400, b"no")
     assert not call.is_answer(500)

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from sea_api.wire.desired import Desired
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.coordinator import adopt
 from sea_runtime.coordinator.core import DESIRED
 from sea_runtime.coordinator.ledger import documents
+from sea_testing.coordinator import inprocess as kit
 
 
 @contextmanager
@@ -31,7 +31,7 @@ def test_a_full_volume_leaves_the_old_wish_in_force(tmp_path: Path) -> None:
     old = kit.desired(kit.spec())
     core = kit.coordinator(tmp_path, old, kit.Clock())
     core.drain_saved, core.head_read = "saved", "read"
-    new = kit.desired(kit.spec(), generation=2, drain=True)
+    new = kit.desired(kit.spec(), attempt=2, drain=True)
     with no_room(tmp_path / "ledger.sqlite-wal"), pytest.raises(sqlite3.OperationalError):
         adopt.adopt(core, core.db, new)
     assert core.adopted == old

@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.coordinator import heartbeats, rollouts, state, troubles
 from sea_runtime.coordinator.constant_groups import Seen, enough, nothing_kept, problem
 from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
+from sea_testing.coordinator import inprocess as kit
 
 MOST = 16
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from sea_testing.coordinator import inprocess as kit
+from sea_data.object_store.errors import ObjectNotFoundError
+from sea_env.domains import worlds
 from sea_runtime.coordinator.data.check import check, digest
 from sea_runtime.coordinator.data.problems import DataProblem
-from sea_env.domains import worlds
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_testing.coordinator import inprocess as kit
 
 JUDGE = {"judge": {"url": "http://judge/v1", "model": "m"}}
 CRITERIA = {"nl_assertions": ["It is kind."], "reward_basis": ["DB", "NL_ASSERTION"]}

@@ -19,7 +19,6 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.coordinator import heartbeats, leases, rollouts, training, weights
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.states import (
@@ -30,6 +29,7 @@ from sea_runtime.coordinator.ledger.states import (
 )
 from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted
+from sea_testing.coordinator import inprocess as kit
 
 PODS = ("rollout-0", "rollout-1")
 BATCH, STEPS, ETA = 2, 3, 1
@@ -155,7 +155,7 @@ class Ledger(RuleBasedStateMachine):
     def commit(self) -> None:
         self.checkpoint = self.version
         message = CheckpointCommitted(
-            generation=1, step=self.checkpoint, version=self.version, bytes=1, manifest_key="k"
+            attempt=1, step=self.checkpoint, version=self.version, bytes=1, manifest_key="k"
         )
         training.committed(self.core, "rl", message)
 

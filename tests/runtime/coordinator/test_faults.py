@@ -72,7 +72,7 @@ def test_workers_that_break_and_die(job: Any) -> None:
 
 
 def test_trainer_killed_replays_the_same_batches(job: Any) -> None:
-    """A failed generation: the next one starts at the checkpoint with the very same batches."""
+    """A failed attempt: the next one starts at the checkpoint with the very same batches."""
     spec = rl_only(job, steps=6)
     job.start()
     trainer, second, *workers, _ = everybody(job)
@@ -80,7 +80,7 @@ def test_trainer_killed_replays_the_same_batches(job: Any) -> None:
     with crew(job, spec, trainer, second, *workers) as operator:
         operator.finishes()
         state = job.state()
-    assert state.generation == operator.generation == 2
+    assert state.attempt == operator.attempt == 2
     assert len(trainer.batches["rl", 3]) == 2
     assert_every_batch_once(job, trainer, 6)
     assert state.stages[0].step == 6

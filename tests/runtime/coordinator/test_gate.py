@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.coordinator import rollouts, training, weights
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.gate import capacity, may_generate
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
+from sea_testing.coordinator import inprocess as kit
 
 BASE = {
     "max_concurrent": 100,

@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.coordinator.making import Making
+from sea_testing.waiting import HANG_S
 
 SAYS = """
 import json

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Cause
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.coordinator import (
     adopt,
     heartbeats,
@@ -22,6 +21,7 @@ from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.wire.membership import PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
+from sea_testing.coordinator import inprocess as kit
 
 
 @pytest.fixture
@@ -34,12 +34,12 @@ def core(tmp_path: Path, clock: Any) -> Any:
     return kit.coordinator(tmp_path, kit.desired(kit.spec()), clock)
 
 
-def beat(core: Any, rank: int, life: str = "a", generation: int = 0, **more: Any) -> Any:
+def beat(core: Any, rank: int, life: str = "a", attempt: int = 0, **more: Any) -> Any:
     message = kit.beat(
         f"job-trainer-{rank}",
         "trainer",
         life,
-        generation=generation,
+        attempt=attempt,
         address=f"10.0.0.{rank}",
         state=more.pop("state", PodState.STARTING),
         **more,
@@ -70,34 +70,34 @@ def test_after_joining_a_new_process_means_failure(core: Any) -> None:
     """Its training processes died with the old one."""
     beat(core, 0)
     beat(core, 1)
-    beat(core, 0, generation=1, state=PodState.READY)
+    beat(core, 0, attempt=1, state=PodState.READY)
     assert not beat(core, 1, "b").run
-    assert not beat(core, 0, generation=1, state=PodState.READY).run
+    assert not beat(core, 0, attempt=1, state=PodState.READY).run
     failure = state.assemble(core).trainer_failure
-    assert (failure.generation, failure.pod, failure.cause) == (1, "job-trainer-1", "ProcessExit")
+    assert (failure.attempt, failure.pod, failure.cause) == (1, "job-trainer-1", "ProcessExit")
 
 
-def test_the_first_failure_is_told_and_a_new_generation_forgets_it(core: Any) -> None:
+def test_the_first_failure_is_told_and_a_new_attempt_forgets_it(core: Any) -> None:
     """What follows a failure is its consequence."""
     beat(core, 0)
     beat(core, 1)
-    failed = {"generation": 1, "state": PodState.FAILED}
+    failed = {"attempt": 1, "state": PodState.FAILED}
     beat(core, 1, cause=Cause.OUT_OF_MEMORY, detail="killed", **failed)
     beat(core, 0, cause=Cause.PROCESS_EXIT, detail="peer lost", **failed)
     assert trainers.failure(core).cause == Cause.OUT_OF_MEMORY
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), generation=2))
+    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=2))
     assert state.assemble(core).trainer_failure is None
-    assert beat(core, 0, generation=1, state=PodState.FAILED).world.generation == 2
+    assert beat(core, 0, attempt=1, state=PodState.FAILED).world.attempt == 2
     assert trainers.failure(core) is None
-    with pytest.raises(StaleError, match="generation 2 is current"):
+    with pytest.raises(StaleError, match="attempt 2 is current"):
         training.task(core, 1)
 
 
-def test_generations_never_go_back(core: Any) -> None:
-    """An operator that lost its status learns the generation from us."""
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), generation=3))
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), generation=1))
-    assert state.assemble(core).generation == 3
+def test_attempts_never_go_back(core: Any) -> None:
+    """An operator that lost its status learns the attempt from us."""
+    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=3))
+    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=1))
+    assert state.assemble(core).attempt == 3
 
 
 def test_drained_once_everything_is_committed_and_stopped(core: Any) -> None:
@@ -105,17 +105,17 @@ def test_drained_once_everything_is_committed_and_stopped(core: Any) -> None:
     beat(core, 0)
     beat(core, 1)
     for rank in (0, 1):
-        beat(core, rank, generation=1, state=PodState.READY)
-    row = StageProgress(generation=1, step=2, total_steps=3, metrics={})
+        beat(core, rank, attempt=1, state=PodState.READY)
+    row = StageProgress(attempt=1, step=2, total_steps=3, metrics={})
     training.report(core, "rl", row)
     adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
     assert training.task(core, 1).kind == TaskKind.STOP
-    assert beat(core, 1, generation=1, state=PodState.READY).run
+    assert beat(core, 1, attempt=1, state=PodState.READY).run
     assert not trainers.drained(core)
     assert not beat(core, 0).run
     beat(core, 1)
     assert not trainers.drained(core)
-    commit = CheckpointCommitted(generation=1, step=2, version=2, bytes=1, manifest_key="k")
+    commit = CheckpointCommitted(attempt=1, step=2, version=2, bytes=1, manifest_key="k")
     training.committed(core, "rl", commit)
     assert trainers.drained(core)
     adopt.adopt(core, core.db, kit.desired(kit.spec()))
@@ -136,7 +136,7 @@ class OneObject:
             {"step": step, "version": step, "manifest_key": "k/m", "bytes": 1, "time": 1.0}
             for step in self.steps
         ]
-        return json.dumps({"generation": 1, "checkpoints": entries}).encode()
+        return json.dumps({"attempt": 1, "checkpoints": entries}).encode()
 
 
 @pytest.mark.parametrize(("steps", "drained"), [((1, 2), True), ((1,), False), ((), False)])
@@ -146,11 +146,11 @@ async def test_a_commit_that_nobody_told_of_ends_the_drain(
     """Rank 0 died between head.json and its message; lost steps are told."""
     beat(core, 0)
     beat(core, 1)
-    training.report(core, "rl", StageProgress(generation=1, step=2, total_steps=3, metrics={}))
+    training.report(core, "rl", StageProgress(attempt=1, step=2, total_steps=3, metrics={}))
     adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
     core.store = OneObject(*steps)
     for rank in (0, 1):
-        beat(core, rank, generation=1, state=PodState.READY)
+        beat(core, rank, attempt=1, state=PodState.READY)
     await unheard.look(core)
     assert core.store.reads == 0
     for rank in (0, 1):
@@ -193,17 +193,17 @@ def test_nothing_is_leased_while_draining(core: Any) -> None:
 
 
 def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Any) -> None:
-    """A dead generation's versions are gone, except those that lie in the object store."""
+    """A dead attempt's versions are gone, except those that lie in the object store."""
     weights.publish(core, kit.version(1, anchor=True))
     weights.publish(core, kit.version(1))
     weights.publish(core, kit.version(2))
     reply = weights.query(core, "policy", 0)
     assert (reply.newest.version, reply.anchor.version, reply.required) == (2, 1, 1)
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), generation=2))
+    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=2))
     assert weights.query(core, "policy", 0).newest == kit.version(1, anchor=True)
     assert weights.query(core, "policy", 1) is None
     assert weights.status(core).published == 2
     with pytest.raises(StaleError):
-        weights.publish(core, kit.version(3, generation=1))
-    weights.publish(core, kit.version(2, generation=2))
-    assert weights.query(core, "policy", 1).newest.generation == 2
+        weights.publish(core, kit.version(3, attempt=1))
+    weights.publish(core, kit.version(2, attempt=2))
+    assert weights.query(core, "policy", 1).newest.attempt == 2

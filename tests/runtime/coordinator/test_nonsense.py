@@ -12,12 +12,12 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.client import calls
 from sea_runtime.coordinator import app, evaluation
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.rollouts import Lease
+from sea_testing.coordinator import inprocess as kit
 
 BEARER = {"Authorization": "Bearer token"}
 LEASE = "rl-000000.0.1.EPOCH"
@@ -54,22 +54,22 @@ GARBAGE = [
 
 QUERIES = [
     ("GET", "/v1/model?stream={}"),
-    ("GET", "/v1/trainer/task?generation={}"),
-    ("GET", "/v1/stages/rl/batches/{}?generation=1"),
-    ("GET", "/v1/stages/rl/batches/1?generation={}"),
-    ("POST", "/v1/stages/rl/snapshot?step={}&generation=1"),
-    ("POST", "/v1/stages/rl/snapshot?step=1&generation={}"),
+    ("GET", "/v1/trainer/task?attempt={}"),
+    ("GET", "/v1/stages/rl/batches/{}?attempt=1"),
+    ("GET", "/v1/stages/rl/batches/1?attempt={}"),
+    ("POST", "/v1/stages/rl/snapshot?step={}&attempt=1"),
+    ("POST", "/v1/stages/rl/snapshot?step=1&attempt={}"),
     ("GET", "/v1/weights/policy?after={}"),
     ("GET", "/v1/weights/policy?after=0&wait={}"),
     ("GET", "/v1/weights/{}?after=0"),
-    ("GET", "/v1/stages/{}/batches/1?generation=1"),
-    ("POST", "/v1/stages/{}/snapshot?step=0&generation=1"),
+    ("GET", "/v1/stages/{}/batches/1?attempt=1"),
+    ("POST", "/v1/stages/{}/snapshot?step=0&attempt=1"),
 ]
 
 
 def bodies() -> dict[str, dict[str, Any]]:
     """A good body of every route that takes JSON."""
-    beat = kit.beat("trainer-0", "trainer", "life", generation=1, adopted=0)
+    beat = kit.beat("trainer-0", "trainer", "life", attempt=1, adopted=0)
     known = {"pod": "rollout-0", "incarnation": "life"}
     return {
         "PUT /v1/desired": kit.desired(kit.spec()).model_dump(mode="json", by_alias=True),
@@ -77,20 +77,20 @@ def bodies() -> dict[str, dict[str, Any]]:
         "POST /v1/leases": {**known, "want": 2, "holding": [LEASE]},
         f"POST /v1/leases/{LEASE}/release": known,
         "POST /v1/stages/rl/progress": {
-            "generation": 1,
+            "attempt": 1,
             "step": 1,
             "total_steps": 3,
             "metrics": {"loss": 1.0, "tokens": 5.0, "reward": 0.5, "train_s": 1.0},
         },
         "POST /v1/stages/rl/checkpoints": {
-            "generation": 1,
+            "attempt": 1,
             "step": 0,
             "version": 0,
             "bytes": 5,
             "manifest_key": "x/y/m.json",
             "keep_steps": [0],
         },
-        "POST /v1/stages/rl/done": {"generation": 1, "step": 3, "export_url": "s3://b/x"},
+        "POST /v1/stages/rl/done": {"attempt": 1, "step": 3, "export_url": "s3://b/x"},
         "POST /v1/weights/policy": kit.version(1).model_dump(mode="json"),
         "POST /v1/weights/policy/adopted": {
             "pod": "rollout-0",

@@ -14,22 +14,22 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_data.tiny_model import vocabulary
+from sea_env.tokens.renderer import Renderer
+from sea_env.verify.sandbox.pool import Sandboxes
+from sea_runtime.coordinator import synthesis
+from sea_runtime.rollout.databases import Databases
+from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
+from sea_runtime.rollout.generation import Generation
+from sea_runtime.rollout.scoring import Scoring
+from sea_runtime.rollout.simulated_users import SimulatedUsers
+from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease
 from sea_testing import fake_tau2, own_domain
 from sea_testing.coordinator import engines
 from sea_testing.coordinator.crew import crew
 from sea_testing.coordinator.pod import Supervisor
 from sea_testing.coordinator.trainer import Trainer
 from sea_testing.waiting import wait_for
-from sea_runtime.coordinator import synthesis
-from sea_data.tiny_model import vocabulary
-from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
-from sea_runtime.rollout.generation import Generation
-from sea_runtime.rollout.scoring import Scoring
-from sea_runtime.rollout.simulated_users import SimulatedUsers
-from sea_env.tokens.renderer import Renderer
-from sea_env.verify.sandbox.pool import Sandboxes
-from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease
 
 pytestmark = pytest.mark.component
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.job import Spec
-from sea_runtime.coordinator import goodput, program
 from sea_env.tasks import order
+from sea_runtime.coordinator import goodput, program
 from sea_runtime.coordinator.goodput import StepRow
 from sea_runtime.coordinator.rates import Rate
 
@@ -106,8 +106,8 @@ def test_sampling_seeds_differ() -> None:
     assert all(0 <= seed < 2**31 for seed in seeds)
 
 
-def row(step: int, time: float, generation: int = 1, **metrics: float) -> StepRow:
-    return StepRow(step, generation, time, metrics)
+def row(step: int, time: float, attempt: int = 1, **metrics: float) -> StepRow:
+    return StepRow(step, attempt, time, metrics)
 
 
 @pytest.mark.parametrize(

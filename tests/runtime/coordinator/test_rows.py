@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
+from sea_data.formats import rl
 from sea_runtime.coordinator.data.problems import RowProblem
 from sea_runtime.coordinator.data.rows import task_row
-from sea_data.formats import rl
 
 
 def row(**changes: Any) -> dict[str, Any]:

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.coordinator import inprocess as kit
-from sea_testing.waiting import HANG_S
+from sea_data.object_store.errors import AccessDeniedError
 from sea_runtime.coordinator import basemodel, preparing, runner
 from sea_runtime.coordinator.data import check
 from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.coordinator.errors import IllegalMoveError, LedgerError
 from sea_runtime.coordinator.setbacks import OFTEN, Setbacks, problem_of
-from sea_data.object_store.errors import AccessDeniedError
+from sea_testing.coordinator import inprocess as kit
+from sea_testing.waiting import HANG_S
 
 TABLE = [
     (AccessDeniedError("GET s3://b/k: denied."), 1, "StoreFails"),

@@ -6,14 +6,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from sea_testing.coordinator import inprocess as kit
+from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_runtime.coordinator import heartbeats, rollouts, troubles
 from sea_runtime.coordinator.data.problems import RowProblem
 from sea_runtime.coordinator.data.rows import require_verifiable, task_row
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.rollout.scoring import limits_of
-from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_runtime.wire.rollouts import Batch, LeaseRequest, Trajectory
+from sea_testing.coordinator import inprocess as kit
 
 SILENT = Trajectory.pack([], [], [], [])
 

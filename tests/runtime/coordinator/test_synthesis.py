@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
+from sea_data.synthesis import worlds
+from sea_env.domains import registry
+from sea_env.domains.worlds import Size
+from sea_runtime.coordinator.data import sources
 from sea_testing.coordinator.crew import crew, everybody
 from sea_testing.played import PLANS, TELECOM, PlayedModel
 from sea_testing.team import served_aside
 from sea_testing.waiting import wait_for
-from sea_runtime.coordinator.data import sources
-from sea_env.domains import registry
-from sea_env.domains.worlds import Size
-from sea_data.synthesis import worlds
 
 pytestmark = pytest.mark.component
 
@@ -210,11 +210,11 @@ def test_plans_that_give_out_are_told_and_not_tried_again(
     assert "The task repeats an earlier one." in problem.message
     assert "Ask for fewer tasks, or for more plans, rounds or worlds." in problem.message
     assert "not tried again until the stage is edited" in problem.message
-    # Another generation of the same stage is no edit of it.
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), generation=2))
-    wait_for("the new generation", lambda: job.state().generation == 2)
+    # Another attempt of the same stage is no edit of it.
+    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=2))
+    wait_for("the new attempt", lambda: job.state().attempt == 2)
     stages[0]["synthesis"] |= {"tasksPerDomain": 10, "plans": 12}
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), generation=3))
+    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=3))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     wait_for("the problem to end", lambda: job.state().problem is None)
     log = job.log.read_text()

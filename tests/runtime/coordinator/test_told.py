@@ -97,7 +97,7 @@ def test_a_damaged_ledger_snapshot(job: Any) -> None:
     key = folder.removeprefix("s3://runs/") + "/step-000002-g1/manifest.json"
     entry = {"step": 2, "version": 2, "bytes": 1, "time": 1.0, "manifest_key": key}
     head = f"{folder}/head.json"
-    job.store.put(head, json.dumps({"generation": 1, "checkpoints": [entry]}).encode())
+    job.store.put(head, json.dumps({"attempt": 1, "checkpoints": [entry]}).encode())
     job.store.put(f"{folder}/step-000002-g1/ledger.sqlite", b"This is no database." * 1000)
     job.start()
     job.want(job.desired(rl_only(job)))

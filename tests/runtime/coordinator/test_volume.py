@@ -8,11 +8,11 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from sea_testing.coordinator import inprocess as kit
 from sea_runtime.coordinator import state, volume
 from sea_runtime.coordinator.routes import trainer
 from sea_runtime.coordinator.routes.common import CORE, faults
 from sea_runtime.wire.trainer import StageProgress
+from sea_testing.coordinator import inprocess as kit
 
 PLENTY = 1 << 20
 
@@ -37,7 +37,7 @@ def limit(core: Any, pages: int) -> None:
 
 async def report(client: TestClient[Any, Any], step: int) -> web.Response:
     metrics = {f"a-long-name-of-a-metric-{i}": 0.5 for i in range(500)}
-    row = StageProgress(generation=1, step=step, total_steps=3, metrics=metrics)
+    row = StageProgress(attempt=1, step=step, total_steps=3, metrics=metrics)
     reply: Any = await client.post("/v1/stages/rl/progress", data=row.model_dump_json())
     return reply
 

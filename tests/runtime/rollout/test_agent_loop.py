@@ -8,12 +8,12 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.client.aio import AsyncCoordinatorClient
 from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.episode_runner import Identity
 from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Leases, UserSettings
+from sea_testing.waiting import HANG_S
 
 LEASE = Lease(
     lease_id="l",

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.rollout import update
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
+from sea_testing.waiting import HANG_S
 
 
 async def test_ready_means_serving_the_required_version() -> None:

@@ -7,21 +7,20 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_testing.waiting import HANG_S
+from sea_data.tiny_model import vocabulary
 from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
-from sea_data.tiny_model import vocabulary
-from sea_runtime.rollout.databases import World
-from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
-from sea_runtime.rollout.generation import Generation
-from sea_runtime.rollout.scoring import Scoring
 from sea_env.tokens.messages import Message
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.external import ExternalUser
 from sea_env.verify.sandbox import pool
 from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.pool import Sandboxes
+from sea_runtime.rollout.databases import World
+from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
+from sea_runtime.rollout.generation import Generation
+from sea_runtime.rollout.scoring import Scoring
 from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
@@ -30,6 +29,7 @@ from sea_runtime.wire.rollouts import (
     Lease,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
+from sea_testing.waiting import HANG_S
 
 SHOP = registry.get("shop")
 RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))

@@ -55,7 +55,7 @@ def test_falls_back_to_the_object_store(nixl: str, stored: str, expected: str) -
     readers = {NIXL: Bytes(contents[nixl]), OBJECT_STORE: Bytes(contents[stored])}
     out = torch.zeros_like(buffer)
     version = WeightVersion(
-        stream="policy", version=1, generation=1, stage="rl", step=1, shards=[shard]
+        stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[shard]
     )
     assert fetch.fetch_version(version, {0: out}, readers) == expected
     assert torch.equal(out, buffer)

@@ -5,14 +5,14 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.rollout import update
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
+from sea_testing.waiting import HANG_S
 
-VERSION = WeightVersion(stream="policy", version=1, generation=1, stage="rl", step=1, shards=[])
-READY = PrefetchStatus(state=PrefetchState.READY, version=1, generation=1).model_dump_json()
+VERSION = WeightVersion(stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[])
+READY = PrefetchStatus(state=PrefetchState.READY, version=1, attempt=1).model_dump_json()
 RPC = "/collective_rpc"
 
 

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from sea_devcluster.s3 import S3Server
-from sea_testing.waiting import HANG_S
 from sea_runtime.store.s3 import ObjectStore
+from sea_testing.waiting import HANG_S
 
 
 @pytest.fixture(scope="module")

@@ -6,9 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from sea_devcluster.s3 import S3Server
-from sea_testing.waiting import HANG_S
-from sea_runtime.store import folders
 from sea_data.object_store.errors import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -16,7 +13,10 @@ from sea_data.object_store.errors import (
     ObjectNotFoundError,
     PreconditionFailedError,
 )
+from sea_devcluster.s3 import S3Server
+from sea_runtime.store import folders
 from sea_runtime.store.s3 import ObjectStore
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 ROOT = "s3://things"

@@ -9,11 +9,11 @@ import pytest
 
 from sea_api.v1alpha1.job import Spec
 from sea_devcluster.s3 import S3Server
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import Ranks
 from sea_testing.waiting import HANG_S
-from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
 BUCKET = "s3://runs"
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from sea_testing.waiting import wait_for
 from sea_data.object_store.errors import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import abandoned, restore
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Entry
 from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
+from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
 ROOT = "x/checkpoints/"
@@ -33,7 +33,7 @@ ROOT = "x/checkpoints/"
         (["head.json"], False),
     ],
 )
-def test_which_folders_generation_3_calls_abandoned(objects: list[str], goes: bool) -> None:
+def test_which_folders_attempt_3_calls_abandoned(objects: list[str], goes: bool) -> None:
     found = abandoned.folders([ROOT + one for one in objects], ROOT, 3)
     assert found == ({f"{ROOT}{objects[0].split('/')[0]}/"} if goes else set())
 
@@ -53,7 +53,7 @@ def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") 
     manifest = Manifest(
         stage="stage",
         step=step,
-        generation=commits.generation,
+        attempt=commits.attempt,
         stream="policy",
         version=step,
         world=1,
@@ -83,8 +83,8 @@ def job(store: ObjectStore) -> Any:
     return SimpleNamespace(leads=True, control=SimpleNamespace(broadcast=lambda text: text))
 
 
-def test_the_next_generation_removes_what_the_last_one_left(store: ObjectStore, run: str) -> None:
-    """Its checkpoints stay, and so does what a newer generation has begun to write."""
+def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run: str) -> None:
+    """Its checkpoints stay, and so does what a newer attempt has begun to write."""
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)
     store.put(f"{first.step_folder(2)}/__0_0", b"never committed")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.trainer.child import Child
+from sea_testing.waiting import HANG_S
 
 LOUD = """
 import sys

@@ -13,16 +13,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sea_testing.engine import EngineProcess
-from sea_testing.fake_coordinator import FakeCoordinator
-from sea_testing.loopback import address
-from sea_testing.ranks import Ranks
-from sea_testing.reference import Reference
 from sea_runtime.rollout import update
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.update import Timings
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+from sea_testing.engine import EngineProcess
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.loopback import address
+from sea_testing.ranks import Ranks
+from sea_testing.reference import Reference
 
 pytestmark = pytest.mark.component
 
@@ -140,7 +140,7 @@ def run(store, base, make_task, engine_on, tmp_path_factory) -> Run:
         ranks = Ranks(folder, coordinator.url)
         engine = engine_on(base)
         try:
-            ranks.start(generation=1)
+            ranks.start(attempt=1)
             engine.wait_until_up()
             found = asyncio.run(Loop(coordinator, ranks).stage(engine.url))
         finally:

@@ -123,7 +123,7 @@ def test_two_ranks_compute_what_the_formulas_say(base, coordinator, ranks, make_
     }
     task = make_task("formula", {"type": "RL", "rl": block}, checkpoint={"everySteps": 100})
     coordinator.task = task
-    ranks.start(generation=1)
+    ranks.start(attempt=1)
     ranks.wait("two steps", lambda: coordinator.done)
     for row in coordinator.progress:
         wanted = plain.step(given[row.step])

@@ -40,7 +40,7 @@ def _killed_after_a_checkpoint(team: Ranks, coordinator: FakeCoordinator) -> Non
     way, the first is committed, and at least one step that is heard of comes after the newest."""
     held = _newest(coordinator) + 3 * SAVED_EVERY
     coordinator.hold_from = held
-    team.start(coordinator.generation)
+    team.start(coordinator.attempt)
     team.wait("the steps before", lambda: [r for r in coordinator.progress if r.step == held - 1])
     team.kill()
     coordinator.hold_from = None
@@ -52,14 +52,14 @@ def test_more_pods_and_fewer_go_on_where_the_others_were(
     """Twice as many ranks, and then half as many, see the losses that the ones before saw."""
     coordinator.task = make_task("resize", STAGE, checkpoint={"everySteps": SAVED_EVERY})
     losses: list[dict[int, float]] = []
-    for generation, team in enumerate(teams, start=1):
-        coordinator.generation = generation
+    for attempt, team in enumerate(teams, start=1):
+        coordinator.attempt = attempt
         coordinator.progress.clear()
         before = _newest(coordinator)
-        if generation < len(teams):
+        if attempt < len(teams):
             _killed_after_a_checkpoint(team, coordinator)
         else:
-            team.start(generation)
+            team.start(attempt)
             team.wait("the end of the stage", lambda: coordinator.done)
         losses.append({row.step: row.metrics["loss"] for row in coordinator.progress})
         assert min(losses[-1]) == before + 1

@@ -57,7 +57,7 @@ def test_rewarded_tokens_become_more_likely(
     }
     run = f"rl-{mode}"
     coordinator.task = make_task(run, {"type": "RL", "rl": block})
-    ranks.start(generation=1)
+    ranks.start(attempt=1)
     ranks.wait("two steps", lambda: coordinator.done)
 
     first = coordinator.progress[0].metrics

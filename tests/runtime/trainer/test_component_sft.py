@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sea_testing.ranks import COLLECTIVE_S
-from sea_testing.waiting import HANG_S
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Entry
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.wire.trainer import TaskKind
+from sea_testing.ranks import COLLECTIVE_S
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 
@@ -34,12 +34,12 @@ STAGE = {
 def test_a_killed_rank_costs_no_step(
     store, base, coordinator, ranks, make_task, tmp_path: Path
 ) -> None:
-    """Loss falls; after kill -9 of a rank the next generation repeats the very same steps."""
+    """Loss falls; after kill -9 of a rank the next attempt repeats the very same steps."""
     coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
     # Rank 0 hears nothing of its report of step 12 until the other one is dead: the save of step 8
     # has ended before that of step 12 began, which no step follows that could end it.
     coordinator.hold_from = 12
-    ranks.start(generation=1)
+    ranks.start(attempt=1)
     ranks.wait("ten steps", lambda: len(coordinator.progress) >= 10)
     ranks.wait("the second checkpoint", lambda: len(coordinator.committed) >= 2)
     ranks.processes[1].send_signal(signal.SIGKILL)
@@ -49,10 +49,10 @@ def test_a_killed_rank_costs_no_step(
     first = {row.step: row.metrics["loss"] for row in coordinator.progress}
     assert first[10] < 0.5 * first[1]
 
-    coordinator.generation = 2
+    coordinator.attempt = 2
     newest = max(one.step for one in coordinator.committed)
     coordinator.progress.clear()
-    ranks.start(generation=2)
+    ranks.start(attempt=2)
     ranks.wait("the end of the stage", lambda: coordinator.done)
     second = {row.step: row.metrics["loss"] for row in coordinator.progress}
     assert min(second) == newest + 1
@@ -62,18 +62,18 @@ def test_a_killed_rank_costs_no_step(
         assert second[step] == pytest.approx(first[step], abs=1e-6)
     assert coordinator.committed[-1].step == 14
 
-    _older_generation_cannot_commit(store)
+    _older_attempt_cannot_commit(store)
     _published_bytes_equal_export(store, coordinator, tmp_path)
     coordinator.task = coordinator.task.model_copy(update={"kind": TaskKind.STOP})
     assert ranks.exit_codes() == [0, 0]
 
 
-def _older_generation_cannot_commit(store) -> None:
+def _older_attempt_cannot_commit(store) -> None:
     entry = Entry(step=20, version=0, manifest_key="k", bytes=1, time=0.0)
     with pytest.raises(FencedError):
-        Commits(store, "s3://runs/sft", "stage", generation=1).commit(entry, 2, None)
+        Commits(store, "s3://runs/sft", "stage", attempt=1).commit(entry, 2, None)
     body = json.loads(store.get("s3://runs/sft/stages/stage/checkpoints/head.json"))
-    assert body["generation"] == 2
+    assert body["attempt"] == 2
     assert [one["step"] for one in body["checkpoints"]] == [12, 14]
     manifest = json.loads(store.get(f"s3://runs/{body['checkpoints'][-1]['manifest_key']}"))
     assert manifest["ledger"]["size"] == 6

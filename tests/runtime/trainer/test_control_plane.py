@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.client.sync import CoordinatorClient
 from sea_runtime.trainer.control_plane import TaskWatch
+from sea_testing.waiting import HANG_S
 
 
 def test_an_answer_that_cannot_be_read_ends_the_attempt(coordinator: Any) -> None:

@@ -10,9 +10,8 @@ import torch
 import torch.distributed as dist
 
 from sea_api.v1alpha1.policy import Weights
-from sea_testing.waiting import HANG_S, wait_for
-from sea_runtime.client.sync import CoordinatorClient
 from sea_data.object_store.errors import AccessDeniedError
+from sea_runtime.client.sync import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import publisher as publishing
 from sea_runtime.trainer.background import Background
@@ -22,6 +21,7 @@ from sea_runtime.trainer.publisher import Publisher, ShardBuffers
 from sea_runtime.trainer.report import Report
 from sea_runtime.trainer.settings import PodSettings
 from sea_runtime.trainer.world import World
+from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 TENSORS = {"w": torch.arange(4.0)}

@@ -19,7 +19,7 @@ def test_a_norm_that_is_no_number(norm: float) -> None:
 def test_metrics_without_a_value_reach_the_coordinator() -> None:
     """A validation without a single answer has no loss."""
     metrics = finite({"loss": 1.0, "validation_loss": math.nan, "grad_norm": math.inf})
-    row = StageProgress(generation=1, step=1, total_steps=2, metrics=metrics)
+    row = StageProgress(attempt=1, step=1, total_steps=2, metrics=metrics)
     assert StageProgress.model_validate_json(row.model_dump_json()).metrics == {"loss": 1.0}
 
 
@@ -39,7 +39,7 @@ def test_a_model_that_is_nan_is_neither_published_nor_saved(
     stage = {"type": "SFT", "sft": {"batchSize": 4, "maxSteps": 3}}
     task = make_task("nan", stage, checkpoint={"everySteps": 1})
     coordinator.task = task.model_copy(update={"initial_model": "s3://runs/nan-base"})
-    ranks.start(generation=1)
+    ranks.start(attempt=1)
     assert ranks.exit_codes() == [1, 1]
     assert "this step would ruin the model" in ranks.log()
     assert not coordinator.progress

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_testing.waiting import HANG_S, wait_for
 from sea_runtime.client.sync import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.background import Background
@@ -20,6 +19,7 @@ from sea_runtime.trainer.report import Report
 from sea_runtime.trainer.settings import PodSettings
 from sea_runtime.trainer.stage import OpenStage
 from sea_runtime.trainer.world import World
+from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 NOWHERE = "http://127.0.0.1:9"
@@ -141,12 +141,12 @@ def test_an_interrupt_at_a_committed_step_overwrites_nothing(
     assert coordinator.committed[-1].step == 7
 
 
-def test_an_interrupt_at_a_step_of_an_older_generation_has_a_folder_of_its_own(
+def test_an_interrupt_at_a_step_of_an_older_attempt_has_a_folder_of_its_own(
     saver: Saver, job: Job, coordinator: Any
 ) -> None:
     saver.start(NOTHING, NOTHING, Position(8, 8))
     saver.finish()
-    coordinator.generation = 2
+    coordinator.attempt = 2
     later = Job(**{**vars(job), "world": World(2, 0, 1, 0, "127.0.0.1", 1)})
     commits = Commits(job.store, f"s3://runs/{RUN}", "stage", 2)
     commits.fence()

@@ -17,13 +17,13 @@ from sea_runtime.trainer.supervision import (
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 
-def world(generation: int, pods: list[str] | None = None, processes: int = 1) -> TrainerWorld:
+def world(attempt: int, pods: list[str] | None = None, processes: int = 1) -> TrainerWorld:
     return TrainerWorld(
-        generation=generation,
+        attempt=attempt,
         pods=pods or ["a", "b"],
         processes_per_pod=processes,
         master_address="127.0.0.2",
-        master_port=29500 + generation,
+        master_port=29500 + attempt,
     )
 
 
@@ -43,7 +43,7 @@ TABLE = [
     ),
     ("and runs", RUNNING, Observed(world(1), [None]), RUNNING, []),
     (
-        "a newer generation ends the old one",
+        "a newer attempt ends the old one",
         RUNNING,
         Observed(world(2), [None]),
         State(),
@@ -51,7 +51,7 @@ TABLE = [
     ),
     ("so does run=false", RUNNING, Observed(None, [None]), State(), [Kill()]),
     (
-        "a bad exit is a failure of the generation",
+        "a bad exit is a failure of the attempt",
         RUNNING,
         Observed(world(1), [1, None], last_line="ValueError: x"),
         State(failure=Failure(1, "ProcessExit", "exit code 1: ValueError: x")),
@@ -95,7 +95,7 @@ TABLE = [
         [Start()],
     ),
     (
-        "but doesn't run the failed generation",
+        "but doesn't run the failed attempt",
         State(True, 0, 0, FAILED.failure),
         Observed(world(1), [None]),
         State(True, 0, 0, FAILED.failure),
@@ -113,7 +113,7 @@ TABLE = [
     ("nothing is started then", State(over=1), Observed(world(1)), State(over=1), []),
     ("until it isn't wanted any more", State(over=1), Observed(None), WARM, [Start()]),
     (
-        "a fenced process waits for the next generation",
+        "a fenced process waits for the next attempt",
         RUNNING,
         Observed(world(1), [FENCED, None]),
         State(over=1),
@@ -154,4 +154,4 @@ def test_heartbeats(state: State, joined: list[int], wanted: tuple[PodState, int
 def test_ranks_follow_the_order_of_pods() -> None:
     places = supervision.worlds(world(3, processes=2), "b", 60.0)
     assert [(one.rank, one.local_rank, one.size) for one in places] == [(2, 0, 4), (3, 1, 4)]
-    assert {one.generation for one in places} == {3}
+    assert {one.attempt for one in places} == {3}

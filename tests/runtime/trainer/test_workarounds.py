@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.trainer import megatron_cpu
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 

@@ -12,9 +12,9 @@ from importlib.metadata import version
 import pytest
 import torch
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.transport import nixl_busy_poll
 from sea_runtime.transport.nixl_link import NixlReadError, NixlReadTimeoutError, NixlSink
+from sea_testing.waiting import HANG_S
 
 SOURCE = """
 import json, sys, time

@@ -8,9 +8,9 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from sea_testing.waiting import HANG_S, wait_for
 from sea_runtime.rollout import engine_args
 from sea_runtime.wire.weights import ModelReply
+from sea_testing.waiting import HANG_S, wait_for
 
 CONTEXT = 512
 

@@ -1,7 +1,7 @@
 """A coordinator of a few lines that speaks the wire models, for the trainer's component tests.
 
 It hands out the task that the test sets, keeps what the trainer tells it, refuses older
-generations, and makes RL batches with a function that the test gives.
+attempts, and makes RL batches with a function that the test gives.
 """
 
 import asyncio
@@ -14,7 +14,6 @@ import boto3
 import msgspec
 from aiohttp import web
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch
 from sea_runtime.wire.trainer import (
@@ -26,6 +25,7 @@ from sea_runtime.wire.trainer import (
     TrainerTask,
 )
 from sea_runtime.wire.weights import WeightVersion
+from sea_testing.waiting import HANG_S
 
 IDLE = TrainerTask(kind=TaskKind.IDLE)
 
@@ -36,7 +36,7 @@ class FakeCoordinator:
     def __init__(self, address: str = "127.0.0.1") -> None:
         self.address = address
         self.task = IDLE
-        self.generation = 1
+        self.attempt = 1
         self.progress: list[StageProgress] = []
         self.committed: list[CheckpointCommitted] = []
         self.done: list[StageDone] = []
@@ -88,8 +88,8 @@ class FakeCoordinator:
         self._loop.run_until_complete(runner.cleanup())
 
     def _current(self, request: web.Request) -> None:
-        if int(request.query["generation"]) != self.generation:
-            raise web.HTTPConflict(text=f"generation {self.generation} is current")
+        if int(request.query["attempt"]) != self.attempt:
+            raise web.HTTPConflict(text=f"attempt {self.attempt} is current")
 
     async def _heartbeat(self, request: web.Request) -> web.Response:
         self.heartbeats.append(Heartbeat.model_validate_json(await request.read()))

@@ -45,7 +45,7 @@ class FakeCoordinator:
     def fail(self, cause: str = "ProcessExit", time: float = 0.0, pod: str = "j-trainer-0") -> None:
         self.change(
             trainer_failure=TrainerFailure(
-                generation=self.state.generation,
+                attempt=self.state.attempt,
                 pod=pod,
                 cause=cause,
                 message=f"[pair.cc:537] Read error {'x' * 1200} GLHF! \U0001f3d6\ufe0f",
@@ -62,11 +62,11 @@ class FakeCoordinator:
         wish = Desired.model_validate_json(await request.text())
         self.wishes.append(wish)
         failure = self.state.trainer_failure
-        fresh = failure is not None and failure.generation < wish.generation
+        fresh = failure is not None and failure.attempt < wish.attempt
         self.change(
             desired_digest=wish.digest,
             uid=wish.uid,
-            generation=wish.generation,
+            attempt=wish.attempt,
             trainer_failure=None if fresh else failure,
         )
         return web.Response(status=204)

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.wire.weights import WeightVersion
+from sea_testing.waiting import HANG_S
 
 _PROGRAM = Path(__file__).parent / "publisher_program.py"
 

@@ -58,7 +58,7 @@ def publish(ranks: list[Rank], base: Tensors, request: dict[str, Any]) -> Weight
         ranks[1].buffer[777] ^= 255
     number = request["version"]
     return WeightVersion(
-        stream="policy", version=number, generation=1, stage="rl", step=number, shards=shards
+        stream="policy", version=number, attempt=1, stage="rl", step=number, shards=shards
     )
 
 

@@ -22,19 +22,19 @@ class Ranks:
         self.folder, self.url, self.world = folder, url, world
         self.processes: list[subprocess.Popen[bytes]] = []
 
-    def start(self, generation: int) -> None:
+    def start(self, attempt: int) -> None:
         host = own_address()
         master = {"MASTER_ADDR": host, "MASTER_PORT": str(port_on(host))}
-        self.logs = [self.folder / f"g{generation}-r{rank}.log" for rank in range(self.world)]
-        self.processes = [self._one(rank, generation, master) for rank in range(self.world)]
+        self.logs = [self.folder / f"g{attempt}-r{rank}.log" for rank in range(self.world)]
+        self.processes = [self._one(rank, attempt, master) for rank in range(self.world)]
 
-    def _one(self, rank: int, generation: int, master: dict[str, str]) -> subprocess.Popen[bytes]:
+    def _one(self, rank: int, attempt: int, master: dict[str, str]) -> subprocess.Popen[bytes]:
         environment = {
             **os.environ,
             "RANK": str(rank),
             "WORLD_SIZE": str(self.world),
             **master,
-            "SEA_GENERATION": str(generation),
+            "SEA_ATTEMPT": str(attempt),
             "SEA_COLLECTIVE_TIMEOUT_S": str(COLLECTIVE_S),
             "POD_NAME": f"job-trainer-{rank}",
             "POD_IP": f"127.0.0.{rank + 1}",

@@ -13,9 +13,6 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sea_testing.played import PlayedModel
-from sea_testing.waiting import HANG_S
-from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_data.synthesis import output
 from sea_data.synthesis.agents.crew import ModelCrew
 from sea_data.synthesis.engine import Engine
@@ -23,7 +20,10 @@ from sea_data.synthesis.journal import Journal
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_data.synthesis.worlds import World
+from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.verify.sandbox.pool import FunctionSandbox
+from sea_testing.played import PlayedModel
+from sea_testing.waiting import HANG_S
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

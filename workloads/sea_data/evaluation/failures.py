@@ -7,8 +7,8 @@ what only the end state shows. The order matters: a dialogue that looped also ha
 from collections.abc import Callable, Iterable
 from enum import StrEnum
 
-from sea_env.episodes.limits import Stop
 from sea_data.evaluation.records import EpisodeRecord
+from sea_env.episodes.limits import Stop
 from sea_env.tokens.messages import calls_of
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from sea_data.formats import compression
 from sea_data.formats.errors import DataFileError
+from sea_data.object_store.errors import ObjectNotFoundError
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError, user_files
-from sea_data.object_store.errors import ObjectNotFoundError
 
 
 def parse(domain: Domain, data: bytes, name: str, user_data: bytes | None = None) -> Database:

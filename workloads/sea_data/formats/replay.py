@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
 from sea_env.episodes import opening
+from sea_env.tasks.task import Task
 from sea_env.verify.assertions import holds
 
 

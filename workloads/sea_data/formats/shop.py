@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from sea_data.formats import rl, rows
-from sea_env.tasks.task import Task
 from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.domains.shop import teacher, world
@@ -25,6 +24,7 @@ from sea_env.domains.shop.entities import Split
 from sea_env.domains.shop.scenario import Script
 from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext
 from sea_env.episodes.limits import Limits
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import AgentTurn
 from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.verdict import verify

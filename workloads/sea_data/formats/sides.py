@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from sea_data.formats.dialogue import Dialogue
+from sea_data.formats.user_tools import of_dialogue
 from sea_env.tokens import tool_prompt
 from sea_env.tokens.messages import Message, calls_of
 from sea_env.users.base import Signal
 from sea_env.users.prompt import system_prompt
-from sea_data.formats.user_tools import of_dialogue
 
 _TRANSFERRED = "TRANSFERRED TO A HUMAN"
 Indexed = tuple[int, Message]

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
+from sea_env.tasks.task import Task
 from sea_env.tokens import plain_json
 
 _SUFFIXES = (".json", ".toml")

@@ -11,12 +11,12 @@ from typing import Any
 
 from sea_api.v1alpha1.domains import bare
 from sea_data.formats import rows, tau2
-from sea_env.tasks.task import Task
 from sea_data.formats.tau2_dialogues import play, without_judge
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.domains.tau2_plugin import PREFIX
+from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
 

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
-from sea_env.tasks.task import Action, Task
 from sea_env.domains.base import Domain, Kind
 from sea_env.domains.database import Database
 from sea_env.episodes import opening
 from sea_env.episodes.conversation import Over, UserNext
 from sea_env.episodes.limits import Limits
+from sea_env.tasks.task import Action, Task
 from sea_env.tokens.calls import call_json
 from sea_env.tokens.messages import AgentTurn, ToolCall
 from sea_env.users.scripted import ScriptedUser

@@ -10,7 +10,7 @@ from sea_env.users import tools
 
 
 def of_dialogue(given: Dialogue) -> Sequence[Tool]:
-    """As `users.tools.of_task` for the task that the dialogue is about; none where its domain isn't known."""
+    """As `users.tools.of_task` for the dialogue's task; none if its domain is unknown."""
     domain = _named(given.domain) or _with_tools(_called_by_user(given))
     return tools.chosen(domain, given.user_tools) if domain else ()
 

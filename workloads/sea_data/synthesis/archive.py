@@ -17,13 +17,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sea_data.object_store import urls
+from sea_data.object_store.base import ObjectStore
 from sea_data.object_store.errors import (
     ChecksumMismatchError,
     ObjectNotFoundError,
     PreconditionFailedError,
     StoreError,
 )
-from sea_data.object_store.base import ObjectStore
 from sea_data.synthesis.journal import Journal, JournalError
 
 log = logging.getLogger(__name__)

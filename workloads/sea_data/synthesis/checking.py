@@ -9,18 +9,18 @@ from typing import Any, NamedTuple
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
-from sea_env.domains import registry
-from sea_env.domains.base import Domain, Environment, UnknownAssertionError
-from sea_env.domains.database import Database
-from sea_env.domains.initial import InitialStateError
-from sea_env.episodes.limits import Stop
 from sea_data.synthesis import functions, rows
 from sea_data.synthesis.beginning import begin
 from sea_data.synthesis.outcome import Blame, Failure, Made
 from sea_data.synthesis.plan import digest
 from sea_data.synthesis.proposal import Message, Proposal
 from sea_data.synthesis.worlds import World
+from sea_env.domains import registry
+from sea_env.domains.base import Domain, Environment, UnknownAssertionError
+from sea_env.domains.database import Database
+from sea_env.domains.initial import InitialStateError
+from sea_env.episodes.limits import Stop
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
 from sea_env.users.base import Signal, signal_in
 from sea_env.verify.expected import end_state

@@ -8,8 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from sea_env.tasks.task import Action
 from sea_env.domains.base import Environment
+from sea_env.tasks.task import Action
 from sea_env.tokens.messages import ToolCall
 
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from sea_env.tasks.task import Action, Assertion
 from sea_data.synthesis.plan import Plan
+from sea_env.tasks.task import Action, Assertion
 
 Message = dict[str, Any]
 

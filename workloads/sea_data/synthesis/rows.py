@@ -6,9 +6,9 @@ from dataclasses import asdict
 from typing import Any
 
 from sea_data.formats import rows
-from sea_env.tasks.task import Action, Assertion
 from sea_data.synthesis.plan import Item
 from sea_data.synthesis.proposal import Proposal
+from sea_env.tasks.task import Action, Assertion
 
 PROVENANCE = "provenance"
 

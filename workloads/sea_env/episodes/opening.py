@@ -1,12 +1,12 @@
 """A task's world and conversation as they begin: initial state set up, history said."""
 
-from sea_env.tasks.task import Task
 from sea_env.domains import initial
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database
 from sea_env.domains.initial import InitialStateError
 from sea_env.episodes.conversation import Conversation
 from sea_env.episodes.limits import Limits
+from sea_env.tasks.task import Task
 
 
 def environment(domain: Domain, database: Database, task: Task) -> Environment:

@@ -1,7 +1,7 @@
 """ENV_ASSERTION part: one named check on the end state."""
 
-from sea_env.tasks.task import Assertion
 from sea_env.domains.base import Environment, ToolError
+from sea_env.tasks.task import Assertion
 
 
 def holds(environment: Environment, assertion: Assertion) -> bool:

@@ -6,10 +6,10 @@ The expected end state is computed once per task and database and kept in the da
 import json
 from typing import Any
 
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database
 from sea_env.domains.overlay import Change
+from sea_env.tasks.task import Task
 
 EndState = tuple[list[Change], list[Change]]
 

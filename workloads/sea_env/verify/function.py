@@ -6,9 +6,9 @@ What the function sees is docs/writing-verifiers.md; `sandbox.inside.episode` ma
 from collections.abc import Sequence
 from typing import Any
 
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
 from sea_env.verify.expected import end_state, expected
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged

@@ -9,10 +9,10 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sea_env.tasks.task import Task
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Domain, Environment
 from sea_env.episodes.limits import ENDED_BY_USER, Stop
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
 from sea_env.verify.actions import made_all
 from sea_env.verify.assertions import holds

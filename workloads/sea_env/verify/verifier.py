@@ -7,9 +7,9 @@ asked only where they still can make a difference: a product with a zero is a ze
 import math
 from collections.abc import Sequence
 
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain, Environment
 from sea_env.episodes.limits import ENDED_BY_USER, Stop
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
 from sea_env.verify.function import judged_by_function
 from sea_env.verify.judge import Judge

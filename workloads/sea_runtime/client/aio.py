@@ -62,18 +62,18 @@ class AsyncCoordinatorClient:
         """None until the base model is prepared."""
         return await self._send(calls.model(stream))
 
-    async def trainer_task(self, generation: int) -> TrainerTask:
-        return await self._send(calls.trainer_task(generation))
+    async def trainer_task(self, attempt: int) -> TrainerTask:
+        return await self._send(calls.trainer_task(attempt))
 
-    async def batch(self, stage: str, step: int, generation: int) -> Batch | None:
+    async def batch(self, stage: str, step: int, attempt: int) -> Batch | None:
         """None: not ready yet, ask again."""
-        return await self._send(calls.batch(stage, step, generation))
+        return await self._send(calls.batch(stage, step, attempt))
 
     async def progress(self, stage: str, row: StageProgress) -> None:
         await self._send(calls.progress(stage, row))
 
-    async def snapshot(self, stage: str, step: int, generation: int) -> LedgerSnapshot:
-        return await self._send(calls.snapshot(stage, step, generation))
+    async def snapshot(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
+        return await self._send(calls.snapshot(stage, step, attempt))
 
     async def committed(self, stage: str, checkpoint: CheckpointCommitted) -> None:
         await self._send(calls.committed(stage, checkpoint))

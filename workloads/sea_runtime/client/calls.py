@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 
 import msgspec
 
-from sea_runtime.client.errors import RequestRefusedError, StaleGenerationError
+from sea_runtime.client.errors import RequestRefusedError, StaleAttemptError
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
@@ -64,13 +64,13 @@ class Call(Generic[Result]):
         """The answer's value.
 
         Raises:
-            StaleGenerationError: 409.
+            StaleAttemptError: 409.
             RequestRefusedError: another 4xx.
         """
         if status in self.otherwise:
             return self.otherwise[status]
         if status == 409:
-            raise StaleGenerationError(f"{self}: {_text(body)}")
+            raise StaleAttemptError(f"{self}: {_text(body)}")
         if status >= 300:
             raise RequestRefusedError(f"{self} was refused with {status}: {_text(body)}")
         return self.decode(body)
@@ -112,16 +112,16 @@ def model(stream: str) -> Call[ModelReply | None]:
     )
 
 
-def trainer_task(generation: int) -> Call[TrainerTask]:
-    return _get("/v1/trainer/task", TrainerTask, TASK_WAIT_S, generation=generation)
+def trainer_task(attempt: int) -> Call[TrainerTask]:
+    return _get("/v1/trainer/task", TrainerTask, TASK_WAIT_S, attempt=attempt)
 
 
-def batch(stage: str, step: int, generation: int) -> Call[Batch | None]:
+def batch(stage: str, step: int, attempt: int) -> Call[Batch | None]:
     return Call(
         "GET",
         f"/v1/stages/{stage}/batches/{step}",
         lambda body: msgspec.msgpack.decode(body, type=Batch),
-        {"generation": str(generation)},
+        {"attempt": str(attempt)},
         wait=BATCH_WAIT_S,
         otherwise={204: None},
     )
@@ -131,12 +131,12 @@ def progress(stage: str, row: StageProgress) -> Call[None]:
     return _tell(f"/v1/stages/{stage}/progress", row)
 
 
-def snapshot(stage: str, step: int, generation: int) -> Call[LedgerSnapshot]:
+def snapshot(stage: str, step: int, attempt: int) -> Call[LedgerSnapshot]:
     return Call(
         "POST",
         f"/v1/stages/{stage}/snapshot",
         LedgerSnapshot.model_validate_json,
-        {"step": str(step), "generation": str(generation)},
+        {"step": str(step), "attempt": str(attempt)},
         wait=120.0,
     )
 

@@ -2,7 +2,7 @@
 
 CoordinatorError
  |- CoordinatorUnreachableError   no usable answer within the patience
- |- StaleGenerationError          409: the caller belongs to a generation that is over
+ |- StaleAttemptError          409: the caller belongs to an attempt that is over
  `- RequestRefusedError           another 4xx: the caller asked for something impossible
 """
 
@@ -15,7 +15,7 @@ class CoordinatorUnreachableError(CoordinatorError):
     pass
 
 
-class StaleGenerationError(CoordinatorError):
+class StaleAttemptError(CoordinatorError):
     pass
 
 

@@ -55,18 +55,18 @@ class CoordinatorClient:
         """None until the base model is prepared."""
         return self._send(calls.model(stream))
 
-    def trainer_task(self, generation: int) -> TrainerTask:
-        return self._send(calls.trainer_task(generation))
+    def trainer_task(self, attempt: int) -> TrainerTask:
+        return self._send(calls.trainer_task(attempt))
 
-    def batch(self, stage: str, step: int, generation: int) -> Batch | None:
+    def batch(self, stage: str, step: int, attempt: int) -> Batch | None:
         """None: not ready yet, ask again."""
-        return self._send(calls.batch(stage, step, generation))
+        return self._send(calls.batch(stage, step, attempt))
 
     def progress(self, stage: str, row: StageProgress) -> None:
         self._send(calls.progress(stage, row))
 
-    def snapshot(self, stage: str, step: int, generation: int) -> LedgerSnapshot:
-        return self._send(calls.snapshot(stage, step, generation))
+    def snapshot(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
+        return self._send(calls.snapshot(stage, step, attempt))
 
     def committed(self, stage: str, checkpoint: CheckpointCommitted) -> None:
         self._send(calls.committed(stage, checkpoint))

@@ -33,12 +33,12 @@ def want(core: Coordinator, desired: Desired) -> None:
 
 
 def adopt(core: Coordinator, db: Database, desired: Desired) -> None:
-    """Writes the wish down and acts on what changed. Generations never go back."""
+    """Writes the wish down and acts on what changed. Attempts never go back."""
     before = core.adopted
     if before == desired:
         return
-    generation = max(desired.generation, before.generation if before else 0)
-    merged = desired.model_copy(update={"generation": generation})
+    attempt = max(desired.attempt, before.attempt if before else 0)
+    merged = desired.model_copy(update={"attempt": attempt})
     with _remembered(core), db.transaction(durable=True):
         documents.put(db, DESIRED, merged)
         for stage in merged.spec.stages[: merged.stage_index]:
@@ -46,9 +46,9 @@ def adopt(core: Coordinator, db: Database, desired: Desired) -> None:
         core.adopted, core.drain_saved, core.head_read = merged, None, None
         trainers.on_desired(core, before, merged)
     log.info(
-        "desired: stage %d, generation %d, drain %s (%s)",
+        "desired: stage %d, attempt %d, drain %s (%s)",
         merged.stage_index,
-        generation,
+        attempt,
         merged.drain,
         merged.digest,
     )

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from sea_api.wire.desired import Desired
-from sea_runtime.coordinator import program
-from sea_runtime.coordinator.data import sources
-from sea_runtime.coordinator.data.jsonl import lines
-from sea_runtime.coordinator.data.problems import DataProblem
 from sea_data.formats.errors import RowError
 from sea_data.formats.lines import objects
 from sea_data.object_store import urls
 from sea_data.object_store.errors import PreconditionFailedError
+from sea_runtime.coordinator import program
+from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator.data.jsonl import lines
+from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -64,8 +64,8 @@ def _fetch(store: ObjectStore, desired: Desired, source: str, folder: Path) -> N
 
 def _build_tiny(store: ObjectStore, desired: Desired, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
-    from sea_env.domains import registry
     from sea_data.tiny_model import corpus, tiny
+    from sea_env.domains import registry
 
     spec = desired.spec
     policies = [registry.get(name).system_prompt() for name in spec.domains]

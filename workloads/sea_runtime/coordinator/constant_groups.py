@@ -12,10 +12,10 @@ from sqlite3 import Row
 
 from sea_api.v1alpha1.stages import Stage
 from sea_api.wire.state import Problem
+from sea_env.episodes.limits import ENDED_BY_USER
 from sea_runtime.coordinator import program
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.states import GroupState
-from sea_env.episodes.limits import ENDED_BY_USER
 
 BATCHES = 4
 LEAST = 16

@@ -125,8 +125,8 @@ class Coordinator:
         return self.adopted
 
     @property
-    def generation(self) -> int:
-        return self.desired.generation
+    def attempt(self) -> int:
+        return self.desired.attempt
 
     @property
     def stage(self) -> Stage | None:
@@ -153,11 +153,11 @@ class Coordinator:
                 return index, stage
         raise RefusedError(f"The job has no stage '{name}'.")
 
-    def require_generation(self, generation: int) -> None:
-        """Raises StaleError unless the caller belongs to the current trainer generation."""
-        if generation != self.generation:
+    def require_attempt(self, attempt: int) -> None:
+        """Raises StaleError unless the caller belongs to the current trainer attempt."""
+        if attempt != self.attempt:
             raise StaleError(
-                f"Generation {generation} is over, generation {self.generation} is current. "
+                f"Attempt {attempt} is over, attempt {self.attempt} is current. "
                 "Stop this process; the supervisor starts the next one."
             )
 

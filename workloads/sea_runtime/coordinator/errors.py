@@ -3,7 +3,7 @@
 CoordinatorFault
  |- LedgerError            the ledger's file is unusable
  |   `- IllegalMoveError   a state may not follow another: a bug, the transaction is undone
- |- StaleError             409: the caller's generation is over, or the lease is not its own
+ |- StaleError             409: the caller's attempt is over, or the lease is not its own
  |- NotReadyError          503: ask again
  |- GoneError              410: pruned, it can't be had any more
  `- RefusedError           400: the request itself is wrong

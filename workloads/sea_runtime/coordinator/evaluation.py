@@ -7,12 +7,12 @@ from typing import Any
 
 from sea_api.v1alpha1.stages import EvaluationStage, Stage
 from sea_api.v1alpha1.status import EvaluationResult
+from sea_data.evaluation import scores
+from sea_data.evaluation.records import EpisodeRecord, description
 from sea_env.tasks import order
 from sea_runtime.coordinator.data.rows import TaskRow
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
-from sea_data.evaluation import scores
-from sea_data.evaluation.records import EpisodeRecord, description
 from sea_runtime.wire.rollouts import EpisodeKind
 
 

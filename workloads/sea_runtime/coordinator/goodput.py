@@ -10,7 +10,7 @@ class StepRow(NamedTuple):
     """One optimizer step as reported; `time` in unix seconds at its end."""
 
     step: int
-    generation: int
+    attempt: int
     time: float
     metrics: dict[str, float]
 
@@ -20,17 +20,17 @@ def is_seconds(metric: str) -> bool:
 
 
 def durations(rows: Sequence[StepRow]) -> list[float]:
-    """Seconds of each step: `step_s`, else since the generation's previous step, else its parts.
+    """Seconds of each step: `step_s`, else since the attempt's previous step, else its parts.
 
-    A generation's first step counts the time that its parts (`*_s`) say, not the restart before it.
+    An attempt's first step counts the time that its parts (`*_s`) say, not the restart before it.
     """
     previous: dict[int, float] = {}
     found = []
     for row in rows:
         parts = sum(value for name, value in row.metrics.items() if is_seconds(name))
-        since = row.time - previous[row.generation] if row.generation in previous else parts
+        since = row.time - previous[row.attempt] if row.attempt in previous else parts
         found.append(max(0.0, row.metrics.get("step_s", since)))
-        previous[row.generation] = row.time
+        previous[row.attempt] = row.time
     return found
 
 

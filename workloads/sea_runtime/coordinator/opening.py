@@ -62,10 +62,10 @@ async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None
             evaluation.keep(db, stage, results)
         restore.begin(db)
         before = documents.get(db, DESIRED, Desired)
-        generation = max(desired.generation, before.generation if before else 0)
+        attempt = max(desired.attempt, before.attempt if before else 0)
         if checkpoint is not None:
-            restore.keep_checkpoint(db, checkpoint, generation)
-        documents.put(db, DESIRED, desired.model_copy(update={"generation": generation}))
+            restore.keep_checkpoint(db, checkpoint, attempt)
+        documents.put(db, DESIRED, desired.model_copy(update={"attempt": attempt}))
     core.adopted = before
     adopt.adopt(core, db, desired)
     core.bells.all()

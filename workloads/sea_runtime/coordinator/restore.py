@@ -15,12 +15,12 @@ from typing import Any, NamedTuple
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
 from sea_api.wire.desired import Desired
+from sea_data.object_store import urls
+from sea_data.object_store.errors import ObjectNotFoundError
 from sea_runtime.coordinator import draining, program, snapshot
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.ledger import documents, episodes, progress
 from sea_runtime.coordinator.ledger.database import Database
-from sea_data.object_store import urls
-from sea_data.object_store.errors import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import CheckpointCommitted
 
@@ -135,11 +135,11 @@ def replace(target: Path, part: Path) -> Database:
     return Database(target)
 
 
-def keep_checkpoint(db: Database, checkpoint: Checkpoint, generation: int) -> None:
+def keep_checkpoint(db: Database, checkpoint: Checkpoint, attempt: int) -> None:
     """The snapshot is older than the commit of its own checkpoint: writes the commit down."""
     entry = checkpoint.entry
     message = CheckpointCommitted(
-        generation=generation,
+        attempt=attempt,
         step=checkpoint.step,
         version=entry["version"],
         bytes=entry["bytes"],

@@ -3,9 +3,9 @@
 import logging
 
 from sea_api.v1alpha1.stages import Stage, StageType
+from sea_env.tasks import order
 from sea_runtime.coordinator import evaluation, gate, leases, program
 from sea_runtime.coordinator.core import Coordinator
-from sea_env.tasks import order
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.leases import Sampling
 from sea_runtime.coordinator.ledger import groups, stages

@@ -8,12 +8,12 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 
+from sea_data.object_store.errors import StoreError
 from sea_runtime.coordinator import opening, preparing, progressing, synthesis
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.setbacks import Setbacks
-from sea_data.object_store.errors import StoreError
 
 log = logging.getLogger(__name__)
 

@@ -7,9 +7,9 @@ after all patience; they are told at once. Anything else is a mistake of ours, t
 import sqlite3
 
 from sea_api.wire.state import Problem
+from sea_data.object_store.errors import StoreError
 from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.coordinator.errors import IllegalMoveError, LedgerError
-from sea_data.object_store.errors import StoreError
 
 OFTEN = 5
 """Breaks of one loop in a row, some seconds apart, that are no accident any more."""

@@ -11,18 +11,18 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+from sea_data.object_store import urls
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.coordinator.ledger.database import Database
-from sea_data.object_store import urls
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import LedgerSnapshot
 
 FILE = "ledger.sqlite"
 
 
-def checkpoint_key(stage: str, step: int, generation: int) -> str:
+def checkpoint_key(stage: str, step: int, attempt: int) -> str:
     """Folder of a checkpoint below the run's address."""
-    return f"stages/{stage}/checkpoints/step-{step:06d}-g{generation}"
+    return f"stages/{stage}/checkpoints/step-{step:06d}-g{attempt}"
 
 
 def copy(ledger: Path, target: Path) -> None:
@@ -43,10 +43,10 @@ def strip(path: Path, stage: str, step: int) -> None:
 
 
 def take(
-    ledger: Path, store: ObjectStore, run_url: str, stage: str, step: int, generation: int
+    ledger: Path, store: ObjectStore, run_url: str, stage: str, step: int, attempt: int
 ) -> LedgerSnapshot:
     """The ledger for a checkpoint, without what the checkpoint covers. Blocking; safe to repeat."""
-    url = urls.join(run_url, checkpoint_key(stage, step, generation), FILE)
+    url = urls.join(run_url, checkpoint_key(stage, step, attempt), FILE)
     return upload(ledger, store, url, lambda path: strip(path, stage, step))
 
 

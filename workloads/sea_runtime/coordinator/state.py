@@ -27,7 +27,7 @@ def assemble(core: Coordinator) -> CoordinatorState:
     return CoordinatorState(
         desired_digest=desired.digest,
         uid=desired.uid,
-        generation=desired.generation,
+        attempt=desired.attempt,
         stages=[_stage(core, stage) for stage in desired.spec.stages],
         problem=core.problem or core.setbacks.problem or core.trouble or core.making_problem,
         trainer_failure=trainers.failure(core),

@@ -15,14 +15,14 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
 from sea_api.wire.desired import Desired
 from sea_api.wire.state import Problem
+from sea_data.object_store import urls
+from sea_data.synthesis import output
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.making import Making
-from sea_data.object_store import urls
-from sea_runtime.store.s3 import ObjectStore
-from sea_data.synthesis import output
 from sea_runtime.coordinator.synthesis_process import Order
+from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 

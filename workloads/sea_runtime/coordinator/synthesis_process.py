@@ -1,4 +1,4 @@
-"""`python -m sea_runtime.coordinator.synthesis_process`: runs as a process of its own, for the coordinator.
+"""`python -m sea_runtime.coordinator.synthesis_process`: synthesis in a process of its own.
 
 One JSON line on stdin says what to make (`Order`), domain by domain; progress goes to stdout as
 JSON lines. It ends when its parent does: stdin is then closed. What a killed one leaves in its
@@ -20,19 +20,19 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sea_api.v1alpha1.domains import file_name
-from sea_env.chat.endpoint import Address
 from sea_data.formats.errors import RowError
-from sea_env.domains.database import DatabaseError
-from sea_env.domains.registry import UnknownDomainError
-from sea_env.domains.worlds import NoWorldError, Size
 from sea_data.object_store import urls
 from sea_data.object_store.errors import StoreError
-from sea_runtime.store.s3 import ObjectStore
 from sea_data.synthesis.crew import CrewUnavailableError
 from sea_data.synthesis.journal import JournalError
 from sea_data.synthesis.service import Request, synthesise
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
+from sea_env.chat.endpoint import Address
+from sea_env.domains.database import DatabaseError
+from sea_env.domains.registry import UnknownDomainError
+from sea_env.domains.worlds import NoWorldError, Size
+from sea_runtime.store.s3 import ObjectStore
 
 KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"
 _EVERY_S = 0.5

@@ -62,7 +62,7 @@ def step_spans(row: sqlite3.Row, metrics: dict[str, float]) -> Iterator[Span]:
                 "end": end,
                 "stage": row["stage"],
                 "step": row["step"],
-                "generation": row["generation"],
+                "attempt": row["attempt"],
             }
             end -= seconds
 
@@ -90,7 +90,7 @@ def metric_lines(db: Database) -> str:
             {
                 "stage": row["stage"],
                 "step": row["step"],
-                "generation": row["generation"],
+                "attempt": row["attempt"],
                 "totalSteps": row["total_steps"],
                 "time": row["time"],
                 "metrics": json.loads(row["metrics"]),

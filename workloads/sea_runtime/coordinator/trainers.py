@@ -18,8 +18,8 @@ WORLD, FAILURE = "world", "trainer-failure"
 
 
 def on_desired(core: Coordinator, before: Desired | None, now: Desired) -> None:
-    """A new generation starts with a clean slate; one that goes on may be stopped again."""
-    if before is not None and before.generation != now.generation:
+    """A new attempt starts with a clean slate; one that goes on may be stopped again."""
+    if before is not None and before.attempt != now.attempt:
         documents.delete(core.ledger, FAILURE)
         documents.delete(core.ledger, WORLD)
     record = current_world(core)
@@ -29,27 +29,27 @@ def on_desired(core: Coordinator, before: Desired | None, now: Desired) -> None:
 
 
 def current_world(core: Coordinator) -> WorldRecord | None:
-    """The world of the current generation, None until it is formed."""
+    """The world of the current attempt, None until it is formed."""
     record = documents.get(core.ledger, WORLD, WorldRecord)
-    return record if record and record.world.generation == core.generation else None
+    return record if record and record.world.attempt == core.attempt else None
 
 
 def failure(core: Coordinator) -> TrainerFailure | None:
-    """The first failure of the current generation: what follows it is its consequence."""
+    """The first failure of the current attempt: what follows it is its consequence."""
     found = documents.get(core.ledger, FAILURE, TrainerFailure)
-    return found if found and found.generation == core.generation else None
+    return found if found and found.attempt == core.attempt else None
 
 
 def fail(core: Coordinator, pod: str, cause: str, message: str) -> None:
-    """Writes the generation's failure down, unless it has failed already."""
+    """Writes the attempt's failure down, unless it has failed already."""
     if failure(core) is not None:
         return
-    log.error("generation %d failed in %s (%s): %s", core.generation, pod, cause, message)
+    log.error("attempt %d failed in %s (%s): %s", core.attempt, pod, cause, message)
     documents.put(
         core.ledger,
         FAILURE,
         TrainerFailure(
-            generation=core.generation, pod=pod, cause=cause, message=message, time=core.wall()
+            attempt=core.attempt, pod=pod, cause=cause, message=message, time=core.wall()
         ),
     )
 
@@ -64,11 +64,11 @@ def answer(core: Coordinator, beat: Heartbeat) -> HeartbeatReply:
             core,
             beat.pod,
             Cause.PROCESS_EXIT,
-            f"Pod {beat.pod} was started anew while generation {core.generation} ran; its training "
+            f"Pod {beat.pod} was started anew while attempt {core.attempt} ran; its training "
             "processes are gone.",
         )
         return HeartbeatReply()
-    if beat.state == PodState.FAILED and beat.generation == core.generation:
+    if beat.state == PodState.FAILED and beat.attempt == core.attempt:
         fail(core, beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
     record = _updated(core, record, beat)
     run = failure(core) is None and not (core.desired.drain and record.stopped)
@@ -80,7 +80,7 @@ def _form(core: Coordinator) -> WorldRecord | None:
         return None
     record = world.form(core.desired, core.members.alive(TRAINER))
     if record is not None:
-        log.info("generation %d: %s", core.generation, record.world)
+        log.info("attempt %d: %s", core.attempt, record.world)
         documents.put(core.ledger, WORLD, record)
     return record
 
@@ -119,7 +119,7 @@ def _committed(core: Coordinator) -> bool:
     stage = core.running_stage
     if stage is None or not program.trains(stage):
         return True
-    done = progress.step_of_generation(core.ledger, stage.name, core.generation)
+    done = progress.step_of_attempt(core.ledger, stage.name, core.attempt)
     checkpoint = progress.newest_checkpoint(core.ledger, stage.name)
     return done == 0 or (checkpoint is not None and checkpoint["step"] >= done)
 
@@ -129,4 +129,4 @@ def _runs(core: Coordinator, pod: str) -> bool:
     beat = core.members.get(pod)
     if beat is None:
         return core.members.silence(pod) <= SILENCE_S
-    return beat.generation != 0 and beat.state != PodState.FAILED
+    return beat.attempt != 0 and beat.state != PodState.FAILED

@@ -29,9 +29,9 @@ class AheadError(Exception):
         """The last step whose batch the ledger knows."""
 
 
-def task(core: Coordinator, generation: int) -> TrainerTask | None:
+def task(core: Coordinator, attempt: int) -> TrainerTask | None:
     """What rank 0 should do; None while there is nothing."""
-    core.require_generation(generation)
+    core.require_attempt(attempt)
     if core.desired.drain:
         trainers.stop_served(core)
         return TrainerTask(kind=TaskKind.STOP)
@@ -54,7 +54,7 @@ def task(core: Coordinator, generation: int) -> TrainerTask | None:
     )
 
 
-def batch(core: Coordinator, name: str, step: int, generation: int) -> bytes | None:
+def batch(core: Coordinator, name: str, step: int, attempt: int) -> bytes | None:
     """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet.
 
     A stage that doesn't run has no batch either: the trainer then asks for its task and learns why.
@@ -62,7 +62,7 @@ def batch(core: Coordinator, name: str, step: int, generation: int) -> bytes | N
     Raises:
         AheadError: the ledger has not fixed the batch before this one.
     """
-    core.require_generation(generation)
+    core.require_attempt(attempt)
     stage = core.running_stage
     if stage is None or stage.name != name or stage.type != StageType.RL:
         return None
@@ -91,13 +91,13 @@ def fail_ahead(core: Coordinator, name: str, step: int, fixed: int) -> StaleErro
     return StaleError(message)
 
 
-def require_known(core: Coordinator, name: str, step: int, generation: int) -> None:
+def require_known(core: Coordinator, name: str, step: int, attempt: int) -> None:
     """A ledger can only vouch for a checkpoint whose batches it knows.
 
     Raises:
-        StaleError: it was restored and knows fewer; the generation has failed and goes back.
+        StaleError: it was restored and knows fewer; the attempt has failed and goes back.
     """
-    core.require_generation(generation)
+    core.require_attempt(attempt)
     _, stage = core.stage_named(name)
     fixed = batches.newest_step(core.ledger, name)
     if stage.type == StageType.RL and step > fixed:
@@ -105,14 +105,14 @@ def require_known(core: Coordinator, name: str, step: int, generation: int) -> N
 
 
 def report(core: Coordinator, name: str, row: StageProgress) -> None:
-    core.require_generation(row.generation)
+    core.require_attempt(row.attempt)
     core.stage_named(name)
     progress.add(core.ledger, name, row, core.wall())
     core.trained.add(row.metrics.get("tokens", 0.0))
 
 
 def committed(core: Coordinator, name: str, checkpoint: CheckpointCommitted) -> None:
-    core.require_generation(checkpoint.generation)
+    core.require_attempt(checkpoint.attempt)
     core.stage_named(name)
     covered = progress.commit(core.ledger, name, checkpoint, core.wall())
     log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
@@ -120,7 +120,7 @@ def committed(core: Coordinator, name: str, checkpoint: CheckpointCommitted) -> 
 
 def done(core: Coordinator, name: str, message: StageDone) -> None:
     """The stage is over; said again, it changes nothing."""
-    core.require_generation(message.generation)
+    core.require_attempt(message.attempt)
     core.stage_named(name)
     with core.ledger.transaction(durable=True):
         batches.cover(core.ledger, name, message.step)

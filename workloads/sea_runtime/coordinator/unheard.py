@@ -29,7 +29,7 @@ async def look(core: Coordinator) -> None:
     core.head_read = desired.digest
     if newest is not None and newest.stage == stage.name and newest.step > _known(core, newest):
         with core.ledger.transaction(durable=True):
-            restore.keep_checkpoint(core.ledger, newest, desired.generation)
+            restore.keep_checkpoint(core.ledger, newest, desired.attempt)
         log.warning("step %d was committed, but nobody had told of it", newest.step)
     if trainers.waits_for_a_commit(core):
         log.error(

@@ -5,12 +5,12 @@ import logging
 
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.status import WeightsStatus
+from sea_data.object_store import urls
 from sea_runtime.coordinator import program
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.coordinator.membership import ROLLOUT
-from sea_data.object_store import urls
 from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WeightVersion
 
 log = logging.getLogger(__name__)
@@ -28,11 +28,9 @@ def require_stream(stream: str) -> None:
 def publish(core: Coordinator, version: WeightVersion) -> bool:
     """Registers a version and wakes the engines; False where it was known."""
     require_stream(version.stream)
-    core.require_generation(version.generation)
+    core.require_attempt(version.attempt)
     new = registry.publish(core.ledger, version, core.wall())
-    log.info(
-        "weights: %s v%d of generation %d", version.stream, version.version, version.generation
-    )
+    log.info("weights: %s v%d of attempt %d", version.stream, version.version, version.attempt)
     core.bells.weights.ring()
     core.bells.leases.ring()
     return new
@@ -40,7 +38,7 @@ def publish(core: Coordinator, version: WeightVersion) -> bool:
 
 def query(core: Coordinator, stream: str, after: int) -> WeightQueryReply | None:
     """The newest version that can be had, None where it is not newer than `after`."""
-    newest = registry.reachable(core.ledger, stream, core.generation, after)
+    newest = registry.reachable(core.ledger, stream, core.attempt, after)
     if newest is None:
         return None
     anchor = registry.anchor(core.ledger, stream)

@@ -1,8 +1,8 @@
-"""The trainer's world: which pods form a generation, and whether their processes should run.
+"""The trainer's world: which pods form an attempt, and whether their processes should run.
 
 A world is fixed when all pods of the role have called, and kept in the ledger. A member that comes
 back as another process takes its training processes with it: once they had joined (or if it was
-rank 0, whose address the others were told) the generation has failed and the operator starts the
+rank 0, whose address the others were told) the attempt has failed and the operator starts the
 next one; before that the new process simply takes the place.
 """
 
@@ -17,7 +17,7 @@ FIRST_PORT = 29500
 
 
 class WorldRecord(BaseModel):
-    """What the ledger keeps of a generation."""
+    """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
     incarnations: dict[str, str]
@@ -35,17 +35,17 @@ def trainer_pods(desired: Desired) -> list[str]:
 
 
 def form(desired: Desired, alive: Sequence[Heartbeat]) -> WorldRecord | None:
-    """The world of the current generation, None until all its pods have called."""
+    """The world of the current attempt, None until all its pods have called."""
     by_pod = {beat.pod: beat for beat in alive}
     names = trainer_pods(desired)
     if any(name not in by_pod for name in names):
         return None
     world = TrainerWorld(
-        generation=desired.generation,
+        attempt=desired.attempt,
         pods=names,
         processes_per_pod=max(1, desired.spec.trainer.gpus_per_pod),
         master_address=by_pod[names[0]].address,
-        master_port=FIRST_PORT + desired.generation % 100,
+        master_port=FIRST_PORT + desired.attempt % 100,
     )
     return WorldRecord(world=world, incarnations={name: by_pod[name].incarnation for name in names})
 
@@ -57,13 +57,13 @@ def replaced(record: WorldRecord, beat: Heartbeat) -> bool:
 
 
 def may_rejoin(record: WorldRecord, beat: Heartbeat) -> bool:
-    """Whether a new process can take its predecessor's place within the generation."""
+    """Whether a new process can take its predecessor's place within the attempt."""
     return not record.joined and beat.pod != record.world.pods[0]
 
 
 def update(record: WorldRecord, beat: Heartbeat) -> WorldRecord:
     """The record after a heartbeat of a member."""
-    runs = beat.generation == record.world.generation
+    runs = beat.attempt == record.world.attempt
     joined = record.joined or (runs and beat.state == PodState.READY)
     rank_0_ended = beat.pod == record.world.pods[0] and not runs
     return record.model_copy(

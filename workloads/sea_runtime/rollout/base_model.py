@@ -6,9 +6,9 @@ import shutil
 from pathlib import Path
 
 from sea_data.object_store.errors import ObjectNotFoundError
-from sea_runtime.store.s3 import ObjectStore
 from sea_data.object_store.urls import folder, join
 from sea_env.tokens.folder import FILES as TEMPLATE_FILES
+from sea_runtime.store.s3 import ObjectStore
 
 _log = logging.getLogger(__name__)
 _DONE = ".complete"

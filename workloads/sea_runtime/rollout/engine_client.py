@@ -103,9 +103,9 @@ class EngineClient:
     async def start_update(self) -> None:
         await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_S)
 
-    async def load_staged(self, version: int, generation: int) -> None:
+    async def load_staged(self, version: int, attempt: int) -> None:
         """Loads the prefetched version into the paused model."""
-        info = {"update_info": {"version": version, "generation": generation}}
+        info = {"update_info": {"version": version, "attempt": attempt}}
         await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_S)
 
     async def finish_update(self, version: int) -> None:

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
+from sea_data.object_store.errors import StoreError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, UnknownAssertionError
 from sea_env.domains.database import DatabaseError
@@ -19,16 +19,16 @@ from sea_env.domains.registry import UnknownDomainError
 from sea_env.episodes import opening
 from sea_env.episodes.episode import Done, Episode, NeedUser
 from sea_env.episodes.limits import Limits, Stop
-from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.policy import Policy, PolicyUnavailableError
-from sea_runtime.rollout.scoring import Scoring, details_of
-from sea_runtime.rollout.simulated_users import UnknownUserEngineError
-from sea_data.object_store.errors import StoreError
+from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.verify.judge import JudgeUnavailableError
 from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.verdict import UnverifiableTaskError
+from sea_runtime.rollout.databases import Databases
+from sea_runtime.rollout.policy import Policy, PolicyUnavailableError
+from sea_runtime.rollout.scoring import Scoring, details_of
+from sea_runtime.rollout.simulated_users import UnknownUserEngineError
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 
 _log = logging.getLogger(__name__)

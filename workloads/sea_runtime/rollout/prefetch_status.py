@@ -16,7 +16,7 @@ class PrefetchState(StrEnum):
 class PrefetchStatus(Message):
     state: PrefetchState = PrefetchState.IDLE
     version: int = -1
-    generation: int = -1
+    attempt: int = -1
     transport: str = ""
     """NIXL or ObjectStore, once READY."""
     seconds: float = 0.0

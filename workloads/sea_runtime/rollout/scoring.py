@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 
 from sea_env.chat.endpoint import Address, ChatEndpoint
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain, Environment
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.limits import FunctionLimits

@@ -7,16 +7,16 @@ from typing import Any
 import aiohttp
 
 from sea_env.chat.endpoint import Address, ChatEndpoint
-from sea_env.tasks.task import Task
 from sea_env.domains import registry
 from sea_env.domains.base import Tool
-from sea_runtime.rollout.user_pool import UserPool
+from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User
 from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
 from sea_env.users.scripted import ScriptedUser
 from sea_env.users.tools import of_task
+from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.wire.rollouts import Lease
 
 API_KEY_VARIABLE = "SEA_USER_API_KEY"

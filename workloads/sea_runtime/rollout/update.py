@@ -52,10 +52,10 @@ async def prefetch(
 ) -> PrefetchStatus:
     """Raises PrefetchError when a worker could not fetch or the time is over."""
     deadline = time.monotonic() + timeout_s
-    wanted = (version.version, version.generation)
+    wanted = (version.version, version.attempt)
     status = slowest(await engine.prefetch(version))
     while time.monotonic() < deadline:
-        if (status.version, status.generation) != wanted:
+        if (status.version, status.attempt) != wanted:
             # Another fetch was still running: ask again once it is over.
             status = slowest(await engine.prefetch(version))
         elif status.state is PrefetchState.READY:
@@ -63,7 +63,7 @@ async def prefetch(
         elif status.state is PrefetchState.FAILED:
             raise PrefetchError(status.error)
         await asyncio.sleep(_POLL_S)
-        if (status.version, status.generation) == wanted:
+        if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
     raise PrefetchError(f"Version {version.version} was not fetched within {timeout_s:.0f} s.")
 
@@ -76,7 +76,7 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
     started = time.monotonic()
     try:
         await engine.start_update()
-        await engine.load_staged(version.version, version.generation)
+        await engine.load_staged(version.version, version.attempt)
         await engine.finish_update(version.version)
     except asyncio.CancelledError:
         await asyncio.shield(engine.terminate())

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import aiohttp
 
-from sea_runtime.rollout.engine_client import EngineClient, EngineError
 from sea_env.users.base import UserUnavailableError
 from sea_env.users.model import Generate
+from sea_runtime.rollout.engine_client import EngineClient, EngineError
 
 _log = logging.getLogger(__name__)
 PATIENCE_S = 180.0

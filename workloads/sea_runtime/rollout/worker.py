@@ -14,6 +14,9 @@ from typing import Any
 
 import aiohttp
 
+from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import call_format
+from sea_env.verify.sandbox.pool import Sandboxes
 from sea_runtime.client.aio import AsyncCoordinatorClient
 from sea_runtime.client.errors import CoordinatorError
 from sea_runtime.rollout import base_model, engine_client, health
@@ -32,9 +35,6 @@ from sea_runtime.rollout.updater import Updater
 from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.rollout.watcher import watch
 from sea_runtime.store.s3 import ObjectStore
-from sea_env.tokens.renderer import Renderer
-from sea_env.tokens.style import call_format
-from sea_env.verify.sandbox.pool import Sandboxes
 from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)

@@ -13,8 +13,8 @@ import boto3
 from botocore.config import Config
 
 from sea_data.object_store import urls
-from sea_runtime.store import buffers, folders
 from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError
+from sea_runtime.store import buffers, folders
 from sea_runtime.store.retry import Patience
 
 if TYPE_CHECKING:

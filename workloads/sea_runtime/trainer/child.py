@@ -110,7 +110,7 @@ class Child:
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["event"] == "joined":
-            self.joined = int(event["generation"])
+            self.joined = int(event["attempt"])
         elif event["event"] == "failed":
             self.reported = (str(event["cause"]), str(event["message"])[:1000])
 

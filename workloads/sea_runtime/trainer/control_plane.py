@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 
-from sea_runtime.client.errors import StaleGenerationError
+from sea_runtime.client.errors import StaleAttemptError
 from sea_runtime.client.sync import CoordinatorClient
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.trainer.job import Job
@@ -18,8 +18,8 @@ NEW_TASK_WITHIN_S = 10.0
 class TaskWatch:
     """Polls `trainer_task` and keeps the newest answer."""
 
-    def __init__(self, client: CoordinatorClient, generation: int) -> None:
-        self._client, self._generation = client, generation
+    def __init__(self, client: CoordinatorClient, attempt: int) -> None:
+        self._client, self._attempt = client, attempt
         self._condition = threading.Condition()
         self._task: TrainerTask | None = None
         self._error: Exception | None = None
@@ -30,8 +30,8 @@ class TaskWatch:
         while True:
             try:
                 started = time.monotonic()
-                self._set(self._client.trainer_task(self._generation), None)
-            except StaleGenerationError as error:
+                self._set(self._client.trainer_task(self._attempt), None)
+            except StaleAttemptError as error:
                 self._set(None, FencedError(str(error)))
                 return
             except Exception as error:  # told to whoever asks: nobody would miss this thread

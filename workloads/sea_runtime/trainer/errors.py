@@ -4,7 +4,7 @@ TrainerError
 ├── ModelError        the model's files can't be trained as they are
 ├── LayoutError       the parallel layout doesn't fit the model or the world
 ├── CheckpointError   a committed checkpoint is damaged or can't be read
-└── FencedError       a newer generation has taken over: this one must stop
+└── FencedError       a newer attempt has taken over: this one must stop
 """
 
 

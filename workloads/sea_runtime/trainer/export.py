@@ -65,7 +65,7 @@ def export(job: Job, task: TrainerTask, model: Model, initial: Path, version: in
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
     together(job, "export", lambda: job.store.upload_folder(folder, url))
     if job.leads:
-        ready = {"version": version, "stage": task.stage, "generation": job.generation}
+        ready = {"version": version, "stage": task.stage, "attempt": job.attempt}
         job.store.put(urls.join(url, READY), json.dumps(ready).encode())
     shutil.rmtree(folder, ignore_errors=True)
     job.control.barrier()

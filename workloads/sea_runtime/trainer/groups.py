@@ -1,6 +1,6 @@
-"""Joins the process groups of one generation, with a time-out on every collective.
+"""Joins the process groups of one attempt, with a time-out on every collective.
 
-A generation has a store of its own (prefix), so a process never reads addresses of dead peers. Two
+An attempt has a store of its own (prefix), so a process never reads addresses of dead peers. Two
 planes: Megatron's groups carry tensors (NCCL or gloo), `Control` carries small objects over gloo.
 """
 
@@ -90,11 +90,11 @@ def _store(world: World, timeout: datetime.timedelta) -> Any:
         wait_for_workers=False,
         master_listen_fd=descriptor,
     )
-    return dist.PrefixStore(f"generation-{world.generation}", store)
+    return dist.PrefixStore(f"attempt-{world.attempt}", store)
 
 
 def join(world: World) -> Control:
-    """Joins the generation; returns once every rank of it has done so."""
+    """Joins the attempt; returns once every rank of it has done so."""
     timeout = datetime.timedelta(seconds=world.timeout_s)
     backend = "gloo"
     if has_cuda():
@@ -130,6 +130,6 @@ def model_parallel(world: World, expert: int) -> None:
 
 
 def leave() -> None:
-    """Tears the groups down; a process that joins again needs a new generation."""
+    """Tears the groups down; a process that joins again needs a new attempt."""
     parallel_state.destroy_model_parallel()
     dist.destroy_process_group()

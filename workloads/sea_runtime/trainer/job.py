@@ -29,5 +29,5 @@ class Job:
         return self.world.rank == 0
 
     @property
-    def generation(self) -> int:
-        return self.world.generation
+    def attempt(self) -> int:
+        return self.world.attempt

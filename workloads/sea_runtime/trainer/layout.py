@@ -1,4 +1,4 @@
-"""How the ranks of one generation share the model: which layouts this trainer can run.
+"""How the ranks of one attempt share the model: which layouts this trainer can run.
 
 Pure. Experts are spread over the world (expert parallelism), everything else is replicated and its
 batch divided (data parallelism), optimizer states are sharded over the replicas.

@@ -1,8 +1,8 @@
-"""`python -m sea_runtime.trainer.process`: one training process, rank R of one generation.
+"""`python -m sea_runtime.trainer.process`: one training process, rank R of one attempt.
 
 It imports torch and Megatron first and only then waits for its world (a JSON line on stdin, or the
 usual RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), so that a restart doesn't pay for the imports.
-Exit codes: 0 stopped as told, 3 a newer generation has taken over, 1 anything else.
+Exit codes: 0 stopped as told, 3 a newer attempt has taken over, 1 anything else.
 """
 
 import logging
@@ -50,8 +50,8 @@ def _train(world: World, report: Report) -> None:
     pod = PodSettings.from_environment()
     client = CoordinatorClient(pod.coordinator, pod.token, patience=CLIENT_PATIENCE_S)
     control = groups.join(world)
-    report.joined(world.generation)
-    log.info("Generation %d: rank %d of %d joined.", world.generation, world.rank, world.size)
+    report.joined(world.attempt)
+    log.info("Attempt %d: rank %d of %d joined.", world.attempt, world.rank, world.size)
     stages.serve(Job(pod, world, control, client, ObjectStore(), report))
 
 

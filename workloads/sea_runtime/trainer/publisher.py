@@ -185,7 +185,7 @@ class Publisher:
         return WeightVersion(
             stream=self.task.stream,
             version=version,
-            generation=self.job.generation,
+            attempt=self.job.attempt,
             stage=self.task.stage,
             step=step,
             shards=shards,

@@ -25,8 +25,8 @@ class Report:
         number = os.environ.get(REPORT_FD)
         return Report(int(number) if number else None)
 
-    def joined(self, generation: int) -> None:
-        self._send({"event": "joined", "generation": generation})
+    def joined(self, attempt: int) -> None:
+        self._send({"event": "joined", "attempt": attempt})
 
     def alive(self) -> None:
         """Called from the training loop; sends at most one line a second."""

@@ -45,7 +45,7 @@ def _next(stage: OpenStage, watch: TaskWatch | None) -> RLBatch | None:
         stage.job.report.alive()
         data: bytes | None = None
         if watch is not None and watch.still(stage.task):
-            batch = stage.job.client.batch(stage.task.stage, stage.step + 1, stage.job.generation)
+            batch = stage.job.client.batch(stage.task.stage, stage.step + 1, stage.job.attempt)
             data = msgspec.msgpack.encode(batch) if batch is not None else b""
         ready = stage.job.control.broadcast(None if data is None else len(data))
         if ready is None:

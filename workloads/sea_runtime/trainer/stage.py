@@ -67,7 +67,7 @@ class OpenStage:
         """Tells the coordinator about the finished step (rank 0)."""
         if self.job.leads:
             row = StageProgress(
-                generation=self.job.generation,
+                attempt=self.job.attempt,
                 step=self.step,
                 total_steps=total,
                 metrics=finite(metrics),
@@ -81,7 +81,7 @@ class OpenStage:
         self.publisher.finish()
         self.saver.finish()
         if self.job.leads:
-            done = StageDone(generation=self.job.generation, step=self.step, export_url=url)
+            done = StageDone(attempt=self.job.attempt, step=self.step, export_url=url)
             self.job.client.done(self.task.stage, done)
         self.job.control.barrier()
 
@@ -133,7 +133,7 @@ def open_stage(job: Job, task: TrainerTask, buffers: Buffers) -> OpenStage:
     model = models.build(sizes, place, DTYPES[spec.model.precision], row_tokens(spec))
     hf_load.fill(model, initial)
     optimizer = Optimizer(model, learning_rate(settings))
-    commits = Commits(job.store, task.run_url, task.stage, job.generation)
+    commits = Commits(job.store, task.run_url, task.stage, job.attempt)
     manifest = restore.newest(job, commits)
     if manifest is not None:
         restore.load(job, commits, manifest, model, optimizer)

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 
 def serve(job: Job) -> None:
     """Runs stages on all ranks; returns when the coordinator says stop."""
-    watch = TaskWatch(job.client, job.generation) if job.leads else None
+    watch = TaskWatch(job.client, job.attempt) if job.leads else None
     buffers: Buffers = {}
     while True:
         task = _task(job, watch)

@@ -3,7 +3,7 @@
 `supervisor.py` observes (heartbeat reply, exit codes, reports of the processes), calls `decide`
 once a second and whenever something happens, and carries the actions out.
 
-    WARM --world of a new generation--> RUNNING --processes exit 0--> DONE
+    WARM --world of a new attempt--> RUNNING --processes exit 0--> DONE
       ^                                    |----- bad exit, hang ---> FAILED (told to the operator)
       |                                    '----- fenced -----------> WAITING
       '--- processes are started anew, libraries imported, and wait for their world
@@ -17,14 +17,14 @@ from sea_runtime.trainer.world import World
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 FENCED = 3
-"""Exit code of a process that a newer generation has replaced."""
+"""Exit code of a process that a newer attempt has replaced."""
 HANG_S = 900.0
 """Silence of a joined process that counts as a hang; every collective has a shorter time-out."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    generation: int
+    attempt: int
     cause: str
     message: str
 
@@ -36,9 +36,9 @@ class State:
     started: bool = False
     """Processes exist, warm or running."""
     running: int = 0
-    """Generation they were handed; 0 while they only wait."""
+    """Attempt they were handed; 0 while they only wait."""
     over: int = 0
-    """Generation that ended here without a failure; not run again until it's wanted anew."""
+    """Attempt that ended here without a failure; not run again until it's wanted anew."""
     failure: Failure | None = None
 
 
@@ -82,7 +82,7 @@ def decide(state: State, seen: Observed) -> tuple[State, list[Action]]:
     """The next state and what to do now, in this order."""
     if state.running:
         return _running(state, seen)
-    if state.over and (seen.wanted is None or seen.wanted.generation != state.over):
+    if state.over and (seen.wanted is None or seen.wanted.attempt != state.over):
         state = replace(state, over=0)
     return _waiting(state, seen)
 
@@ -96,15 +96,15 @@ def _waiting(state: State, seen: Observed) -> tuple[State, list[Action]]:
         return _broken_start(state, seen)
     if fresh is None:
         return state, []
-    return replace(state, running=fresh.generation, failure=None), [Hand(fresh)]
+    return replace(state, running=fresh.attempt, failure=None), [Hand(fresh)]
 
 
 def _broken_start(state: State, seen: Observed) -> tuple[State, list[Action]]:
-    """A process ended before it had a world: a failure of the generation that waits for it."""
+    """A process ended before it had a world: a failure of the attempt that waits for it."""
     cleared = replace(state, started=False)
     if seen.wanted is None or not _is_new(state, seen.wanted):
         return cleared, [Kill()]
-    return replace(cleared, failure=_failure(seen.wanted.generation, seen)), [Kill()]
+    return replace(cleared, failure=_failure(seen.wanted.attempt, seen)), [Kill()]
 
 
 def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
@@ -118,7 +118,7 @@ def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
         return replace(stopped, over=state.running), [Kill()]
     if ended:
         return replace(stopped, failure=_failure(state.running, seen)), [Kill()]
-    if seen.wanted is None or seen.wanted.generation != state.running:
+    if seen.wanted is None or seen.wanted.attempt != state.running:
         return stopped, [Kill()]
     if seen.silence > HANG_S:
         text = f"No training process was heard of for {seen.silence:.0f} s."
@@ -127,19 +127,19 @@ def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
 
 
 def _is_new(state: State, wanted: TrainerWorld | None) -> bool:
-    if wanted is None or wanted.generation == state.over:
+    if wanted is None or wanted.attempt == state.over:
         return False
-    return state.failure is None or wanted.generation > state.failure.generation
+    return state.failure is None or wanted.attempt > state.failure.attempt
 
 
-def _failure(generation: int, seen: Observed) -> Failure:
+def _failure(attempt: int, seen: Observed) -> Failure:
     if seen.out_of_memory:
-        return Failure(generation, Cause.OUT_OF_MEMORY, "The kernel killed a process for memory.")
+        return Failure(attempt, Cause.OUT_OF_MEMORY, "The kernel killed a process for memory.")
     if seen.reported:
         cause, message = seen.reported
-        return Failure(generation, cause, message)
+        return Failure(attempt, cause, message)
     codes = ", ".join(_words(code) for code in seen.exits if code)
-    return Failure(generation, Cause.PROCESS_EXIT, f"{codes}: {seen.last_line}".rstrip(": "))
+    return Failure(attempt, Cause.PROCESS_EXIT, f"{codes}: {seen.last_line}".rstrip(": "))
 
 
 def _words(code: int) -> str:
@@ -148,25 +148,25 @@ def _words(code: int) -> str:
 
 
 def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int, str, str]:
-    """(state, generation, cause, detail) of the next heartbeat; generation 0 while none runs.
+    """(state, attempt, cause, detail) of the next heartbeat; attempt 0 while none runs.
 
-    `joined` holds the generation that each process has joined.
+    `joined` holds the attempt that each process has joined.
     """
     if state.running:
         ready = bool(joined) and all(one == state.running for one in joined)
         return (PodState.READY if ready else PodState.STARTING), state.running, "", ""
     if state.failure is not None:
         failure = state.failure
-        return PodState.FAILED, failure.generation, failure.cause, failure.message
+        return PodState.FAILED, failure.attempt, failure.cause, failure.message
     return PodState.STARTING, 0, "", ""
 
 
 def worlds(world: TrainerWorld, pod: str, timeout_s: float) -> list[World]:
-    """The place of each of this pod's processes in the generation."""
+    """The place of each of this pod's processes in the attempt."""
     first = world.pods.index(pod) * world.processes_per_pod
     return [
         World(
-            generation=world.generation,
+            attempt=world.attempt,
             rank=first + local,
             size=len(world.pods) * world.processes_per_pod,
             local_rank=local,

@@ -52,7 +52,7 @@ class Supervisor:
 
     @property
     def ready(self) -> bool:
-        """All processes have joined the current generation."""
+        """All processes have joined the current attempt."""
         return self._beat().state is PodState.READY
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -83,14 +83,14 @@ class Supervisor:
 
     def _beat(self) -> Heartbeat:
         joined = [child.joined for child in self._children]
-        state, generation, cause, detail = supervision.heartbeat_state(self.state, joined)
+        state, attempt, cause, detail = supervision.heartbeat_state(self.state, joined)
         return Heartbeat(
             pod=self.settings.pod,
             role=ROLE,
             address=self.settings.address,
             incarnation=self.incarnation,
             state=state,
-            generation=generation,
+            attempt=attempt,
             cause=cause,
             detail=detail,
         )

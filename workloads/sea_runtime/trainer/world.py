@@ -1,7 +1,7 @@
 """The world that the supervisor hands to a training process, one JSON line on its stdin.
 
 Pure data, no torch: both sides import it. The process also accepts it as the usual environment
-(RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, SEA_GENERATION), so it can be started by hand.
+(RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT, SEA_ATTEMPT), so it can be started by hand.
 """
 
 import json
@@ -14,9 +14,9 @@ DEFAULT_TIMEOUT_S = 300.0
 
 @dataclass(frozen=True)
 class World:
-    """One process's place in one generation."""
+    """One process's place in one attempt."""
 
-    generation: int
+    attempt: int
     rank: int
     size: int
     local_rank: int
@@ -38,7 +38,7 @@ class World:
         if "WORLD_SIZE" not in environment:
             return None
         return World(
-            generation=int(environment.get("SEA_GENERATION", "1")),
+            attempt=int(environment.get("SEA_ATTEMPT", "1")),
             rank=int(environment["RANK"]),
             size=int(environment["WORLD_SIZE"]),
             local_rank=int(environment.get("LOCAL_RANK", "0")),

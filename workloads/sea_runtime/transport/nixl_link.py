@@ -181,7 +181,7 @@ class NixlSink:
                 _log.info("NIXL agent %s was gone: %r", agent_name, error)
 
     def retain(self, agent_names: Collection[str]) -> None:
-        """Drops the connections to all other sources (trainers of older generations)."""
+        """Drops the connections to all other sources (trainers of older attempts)."""
         for name in [name for name in self._metadata if name not in agent_names]:
             self.forget(name)
 

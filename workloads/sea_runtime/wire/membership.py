@@ -21,8 +21,8 @@ class Heartbeat(Message):
     incarnation: str
     """New for every start of the sending process."""
     state: PodState
-    generation: int = 0
-    """Trainer: the generation that the supervisor runs (or that failed)."""
+    attempt: int = 0
+    """Trainer: the attempt that the supervisor runs (or that failed)."""
     cause: str = ""
     """With FAILED: a value of sea_api Cause."""
     detail: str = ""
@@ -31,11 +31,11 @@ class Heartbeat(Message):
 
 
 class TrainerWorld(Message):
-    """How the training processes of one generation find each other."""
+    """How the training processes of one attempt find each other."""
 
-    generation: int
+    attempt: int
     pods: list[str]
-    """Pods of this generation in rank order; a pod runs `processes_per_pod` ranks."""
+    """Pods of this attempt in rank order; a pod runs `processes_per_pod` ranks."""
     processes_per_pod: int
     master_address: str
     master_port: int
@@ -45,6 +45,6 @@ class HeartbeatReply(Message):
     run: bool = False
     """Trainer: whether training processes should run now."""
     world: TrainerWorld | None = None
-    """Trainer: None until every pod of the generation has called."""
+    """Trainer: None until every pod of the attempt has called."""
     user_addresses: list[str] = []
     """Rollout: `http://ip:8000` of user-model engines that serve the version they should."""

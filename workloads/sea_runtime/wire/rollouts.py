@@ -156,9 +156,9 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """`GET /v1/stages/{stage}/batches/{step}?generation=G`, msgpack; fixed once handed out.
+    """`GET /v1/stages/{stage}/batches/{step}?attempt=G`, msgpack; fixed once handed out.
 
-    204 means not ready yet (the call waits up to 10 s), 409 a generation that is not current.
+    204 means not ready yet (the call waits up to 10 s), 409 an attempt that is not current.
     """
 
     stage: str

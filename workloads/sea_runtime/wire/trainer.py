@@ -16,7 +16,7 @@ class TaskKind(StrEnum):
 
 
 class TrainerTask(Message):
-    """`GET /v1/trainer/task?generation=G`: what to train now (409 if G is not current)."""
+    """`GET /v1/trainer/task?attempt=G`: what to train now (409 if G is not current)."""
 
     kind: TaskKind
     stage: str = ""
@@ -34,7 +34,7 @@ class TrainerTask(Message):
 class StageProgress(Message):
     """`POST /v1/stages/{stage}/progress`: one finished optimizer step."""
 
-    generation: int
+    attempt: int
     step: int
     total_steps: int
     metrics: dict[str, float]
@@ -44,7 +44,7 @@ class StageProgress(Message):
 class StageDone(Message):
     """`POST /v1/stages/{stage}/done`: the last step is published, exported and committed."""
 
-    generation: int
+    attempt: int
     step: int
     export_url: str
     """`s3://` HF folder of the stage's final model."""
@@ -61,7 +61,7 @@ class LedgerSnapshot(Message):
 class CheckpointCommitted(Message):
     """`POST /v1/stages/{stage}/checkpoints`: the head object now names this checkpoint."""
 
-    generation: int
+    attempt: int
     step: int
     version: int
     bytes: int

@@ -39,12 +39,12 @@ class Shard(Message):
 class WeightVersion(Message):
     """`POST /v1/weights/{stream}` by rank 0; `GET /v1/weights/{stream}?after=V` waits for newer.
 
-    The newest generation wins where two published the same version.
+    The newest attempt wins where two published the same version.
     """
 
     stream: str
     version: int
-    generation: int
+    attempt: int
     stage: str
     step: int
     shards: list[Shard]

@@ -10,14 +10,14 @@ import psutil
 import pytest
 import pytest_asyncio
 
+from sea_data.tiny_model import tiny
 from sea_devcluster.s3 import S3Server
+from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.wire.weights import WeightVersion
 from sea_testing.engine import CONTEXT, EngineProcess
 from sea_testing.loopback import address
 from sea_testing.publisher import Publisher
 from sea_testing.reference import Reference
-from sea_data.tiny_model import tiny
-from sea_runtime.rollout.engine_client import EngineClient, session
-from sea_runtime.wire.weights import WeightVersion
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from sea_testing.reference import Reference
 from sea_runtime.rollout.engine_client import EngineClient
+from sea_testing.reference import Reference
 
 pytestmark = pytest.mark.component
 

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from aiohttp import test_utils, web
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.client.aio import AsyncCoordinatorClient
 from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.updater import Updater
 from sea_runtime.wire.weights import Adopted, WeightQueryReply
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 
@@ -88,7 +88,7 @@ async def test_anchor_is_taken_when_the_trainer_is_dead(
     expected = reference.logprobs(PROMPT, turn.token_ids)
     assert max(abs(a - b) for a, b in zip(expected, turn.logprobs, strict=True)) < 1e-3
 
-    again = publisher.publish(second).model_copy(update={"generation": 2})
+    again = publisher.publish(second).model_copy(update={"attempt": 2})
     coordinator.reply = WeightQueryReply(newest=again, required=0)
     took = await asyncio.wait_for(coordinator.adopted.get(), HANG_S)
     assert (took.version, took.transport) == (second, "NIXL")

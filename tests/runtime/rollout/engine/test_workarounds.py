@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 import torch
 
-from sea_testing.waiting import HANG_S
 from sea_runtime.rollout import engine_args, vllm_plugin
+from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 

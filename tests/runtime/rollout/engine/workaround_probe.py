@@ -68,7 +68,7 @@ class Engine:
         """As the worker updates: the three calls in order, with the tensors as staged ones."""
         with replaced(staging.Staging, "tensors", lambda *_: iter(tensors.items())):
             self._llm.collective_rpc("start_weight_update")
-            self._llm.collective_rpc("update_weights", args=({"version": 1, "generation": 1},))
+            self._llm.collective_rpc("update_weights", args=({"version": 1, "attempt": 1},))
             self._llm.collective_rpc("finish_weight_update")
 
     def logprobs(self) -> list[float]:

@@ -4,9 +4,9 @@ import urllib3
 
 from sea_api.wire.desired import Desired
 from sea_api.wire.state import CoordinatorState
+from sea_runtime.client.sync import CoordinatorClient
 from sea_testing.coordinator.process import TOKEN
 from sea_testing.waiting import HANG_S, wait_for
-from sea_runtime.client.sync import CoordinatorClient
 
 _BEARER = {"Authorization": f"Bearer {TOKEN}"}
 _ANSWER_S = 60.0

@@ -4,10 +4,10 @@ import random
 import threading
 import uuid
 
-from sea_testing.coordinator.job import Job
-from sea_testing.coordinator.pod import Pod
 from sea_runtime.client.errors import CoordinatorError
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest, Trajectory
+from sea_testing.coordinator.job import Job
+from sea_testing.coordinator.pod import Pod
 
 
 class Engine(Pod):

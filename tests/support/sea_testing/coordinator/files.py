@@ -6,9 +6,9 @@ import uuid
 from typing import Any
 
 from sea_devcluster.s3 import S3Server
+from sea_runtime.store.s3 import ObjectStore
 from sea_testing.coordinator.rows import SHOP_DATABASE, dialogue, task_row
 from sea_testing.waiting import HANG_S
-from sea_runtime.store.s3 import ObjectStore
 
 
 class JobFiles:

@@ -42,16 +42,16 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
     )
 
 
-def desired(spec: Spec, *, stage: int = 0, generation: int = 1, drain: bool = False) -> Desired:
+def desired(spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False) -> Desired:
     return Desired(
-        digest=f"{stage}-{generation}-{drain}",
+        digest=f"{stage}-{attempt}-{drain}",
         job="job",
         namespace="ns",
         uid=UID,
         spec_generation=1,
         spec=spec,
         stage_index=stage,
-        generation=generation,
+        attempt=attempt,
         drain=drain,
         run_url="s3://bucket/x/job",
     )
@@ -94,12 +94,12 @@ def beat(pod: str, role: str, incarnation: str, **more: Any) -> Heartbeat:
     )
 
 
-def version(number: int, generation: int = 1, *, anchor: bool = False) -> WeightVersion:
+def version(number: int, attempt: int = 1, *, anchor: bool = False) -> WeightVersion:
     url = f"s3://bucket/x/job/weights/policy/v{number:06d}/shard-0.bin" if anchor else None
     return WeightVersion(
         stream="policy",
         version=number,
-        generation=generation,
+        attempt=attempt,
         stage="rl",
         step=number,
         shards=[Shard(rank=0, nbytes=1, tensors=[], object_url=url)],

@@ -41,10 +41,8 @@ class Job(JobFiles, CoordinatorProcess, Calls):
             }
         )
 
-    def desired(
-        self, spec: Spec, stage: int = 0, generation: int = 1, drain: bool = False
-    ) -> Desired:
-        digest = hashlib.sha256(f"{spec}{stage}{generation}{drain}".encode()).hexdigest()[:12]
+    def desired(self, spec: Spec, stage: int = 0, attempt: int = 1, drain: bool = False) -> Desired:
+        digest = hashlib.sha256(f"{spec}{stage}{attempt}{drain}".encode()).hexdigest()[:12]
         return Desired(
             digest=digest,
             job="job",
@@ -53,7 +51,7 @@ class Job(JobFiles, CoordinatorProcess, Calls):
             spec_generation=1,
             spec=spec,
             stage_index=stage,
-            generation=generation,
+            attempt=attempt,
             drain=drain,
             run_url=self.run_url,
         )

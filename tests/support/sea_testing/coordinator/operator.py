@@ -15,7 +15,7 @@ class Operator(threading.Thread):
     def __init__(self, job: Job, spec: Spec, pods: Sequence[Pod] = ()) -> None:
         super().__init__(daemon=True, name="operator")
         self.job, self.spec, self.pods = job, spec, pods
-        self.stage, self.generation, self.drain = 0, 1, False
+        self.stage, self.attempt, self.drain = 0, 1, False
         self.ended = threading.Event()
         self.complete = threading.Event()
         self.error: BaseException | None = None
@@ -33,13 +33,13 @@ class Operator(threading.Thread):
         state = self.job.safe_state()
         if state is None:
             return
-        wanted = self.job.desired(self.spec, self.stage, self.generation, self.drain)
+        wanted = self.job.desired(self.spec, self.stage, self.attempt, self.drain)
         if state.desired_digest != wanted.digest:
             self.job.want(wanted)
             return
         if state.trainer_failure is not None:
-            assert state.trainer_failure.generation == self.generation
-            self.generation += 1
+            assert state.trainer_failure.attempt == self.attempt
+            self.attempt += 1
         elif state.stages[self.stage].phase == "Complete":
             if self.stage + 1 == len(state.stages):
                 self.complete.set()
@@ -50,7 +50,7 @@ class Operator(threading.Thread):
     def obeyed(self) -> bool:
         """Whether the coordinator has taken what is wanted now."""
         state = self.job.safe_state()
-        wanted = self.job.desired(self.spec, self.stage, self.generation, self.drain)
+        wanted = self.job.desired(self.spec, self.stage, self.attempt, self.drain)
         return state is not None and state.desired_digest == wanted.digest
 
     def finishes(self) -> None:

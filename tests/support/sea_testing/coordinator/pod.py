@@ -3,9 +3,9 @@
 import threading
 import uuid
 
-from sea_testing.coordinator.job import Job
 from sea_runtime.client.errors import CoordinatorError
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
+from sea_testing.coordinator.job import Job
 
 
 class Pod(threading.Thread):
@@ -17,7 +17,7 @@ class Pod(threading.Thread):
         self.incarnation = uuid.uuid4().hex
         self.client = job.client()
         self.adopted: int | None = None
-        self.generation = 0
+        self.attempt = 0
         self.state = PodState.READY
         self.ended = threading.Event()
         self.error: BaseException | None = None
@@ -47,7 +47,7 @@ class Pod(threading.Thread):
                 address=f"127.0.9.{len(self.pod)}",
                 incarnation=self.incarnation,
                 state=self.state,
-                generation=self.generation,
+                attempt=self.attempt,
                 adopted=self.adopted,
             )
         )
@@ -72,6 +72,6 @@ class Supervisor(Pod):
 
     def act(self) -> None:
         running = self.reply.run and self.reply.world is not None
-        self.generation = self.reply.world.generation if running and self.reply.world else 0
+        self.attempt = self.reply.world.attempt if running and self.reply.world else 0
         self.state = PodState.READY if running else PodState.STARTING
         self.ended.wait(0.02)

@@ -4,27 +4,25 @@ import hashlib
 import json
 import time
 
-from sea_testing.coordinator.job import Job
-from sea_runtime.client.sync import CoordinatorClient
 from sea_data.object_store import urls
+from sea_runtime.client.sync import CoordinatorClient
 from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TrainerTask
 from sea_runtime.wire.weights import Shard, WeightVersion
+from sea_testing.coordinator.job import Job
 
 
 class Reports:
-    """Of the task of one generation."""
+    """Of the task of one attempt."""
 
     def __init__(
-        self, job: Job, client: CoordinatorClient, task: TrainerTask, generation: int
+        self, job: Job, client: CoordinatorClient, task: TrainerTask, attempt: int
     ) -> None:
         self._store, self._client = job.store, client
-        self._task, self._generation = task, generation
+        self._task, self._attempt = task, attempt
 
     def progress(self, step: int, total: int, **more: float) -> None:
         metrics = {"loss": 1.0 / step, "tokens": 100.0, "train_s": 0.01, **more}
-        row = StageProgress(
-            generation=self._generation, step=step, total_steps=total, metrics=metrics
-        )
+        row = StageProgress(attempt=self._attempt, step=step, total_steps=total, metrics=metrics)
         self._client.progress(self._task.stage, row)
 
     def publish(self, version: int, step: int, anchor: bool = False) -> None:
@@ -38,7 +36,7 @@ class Reports:
             WeightVersion(
                 stream=task.stream,
                 version=version,
-                generation=self._generation,
+                attempt=self._attempt,
                 stage=task.stage,
                 step=step,
                 shards=[shard],
@@ -47,11 +45,11 @@ class Reports:
 
     def checkpoint(self, step: int, version: int) -> None:
         """Snapshot, manifest, head: as the product's saver does."""
-        task, generation = self._task, self._generation
-        taken = self._client.snapshot(task.stage, step, generation)
+        task, attempt = self._task, self._attempt
+        taken = self._client.snapshot(task.stage, step, attempt)
         body = self._store.get(str(urls.S3Url(urls.parse(task.run_url).bucket, taken.key)))
         assert hashlib.sha256(body).hexdigest() == taken.sha256
-        folder = f"stages/{task.stage}/checkpoints/step-{step:06d}-g{generation}"
+        folder = f"stages/{task.stage}/checkpoints/step-{step:06d}-g{attempt}"
         manifest = urls.join(task.run_url, f"{folder}/manifest.json")
         self._store.put(manifest, b"{}")
         key = urls.parse(manifest).key
@@ -61,7 +59,7 @@ class Reports:
         self._client.committed(
             task.stage,
             CheckpointCommitted(
-                generation=generation, step=step, version=version, bytes=10, manifest_key=key
+                attempt=attempt, step=step, version=version, bytes=10, manifest_key=key
             ),
         )
 
@@ -74,7 +72,7 @@ class Reports:
 
     def done(self, step: int) -> None:
         export = urls.join(self._task.run_url, f"stages/{self._task.stage}/export/")
-        message = StageDone(generation=self._generation, step=step, export_url=export)
+        message = StageDone(attempt=self._attempt, step=step, export_url=export)
         self._client.done(self._task.stage, message)
 
     def _head(self) -> str:

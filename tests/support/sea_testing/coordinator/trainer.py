@@ -4,14 +4,14 @@ import hashlib
 
 import msgspec
 
+from sea_runtime.client.errors import StaleAttemptError
+from sea_runtime.wire.membership import PodState
+from sea_runtime.wire.rollouts import Batch
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pod import Pod
 from sea_testing.coordinator.reports import Reports
 from sea_testing.waiting import wait_for
-from sea_runtime.client.errors import StaleGenerationError
-from sea_runtime.wire.membership import PodState
-from sea_runtime.wire.rollouts import Batch
-from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
 
 class Trainer(Pod):
@@ -33,28 +33,28 @@ class Trainer(Pod):
 
     def act(self) -> None:
         if not self.reply.run or self.reply.world is None:
-            self.generation, self.state = 0, PodState.STARTING
+            self.attempt, self.state = 0, PodState.STARTING
             self.ended.wait(0.02)
             return
-        self.generation, self.state = self.reply.world.generation, PodState.READY
+        self.attempt, self.state = self.reply.world.attempt, PodState.READY
         try:
-            self.process(self.generation)
-        except StaleGenerationError:
+            self.process(self.attempt)
+        except StaleAttemptError:
             self.ended.wait(0.02)
 
-    def process(self, generation: int) -> None:
+    def process(self, attempt: int) -> None:
         """One life of the training process."""
         while not self.ended.is_set():
-            task = self.client.trainer_task(generation)
+            task = self.client.trainer_task(attempt)
             if task.kind == TaskKind.STOP:
                 self.stopped = True
-                self.generation = 0
+                self.attempt = 0
                 self.ended.wait(0.1)
                 return
-            reports = Reports(self.job, self.client, task, generation)
+            reports = Reports(self.job, self.client, task, attempt)
             if task.kind == TaskKind.SFT:
                 self.sft(task, reports)
-            elif task.kind == TaskKind.RL and not self.rl(task, generation, reports):
+            elif task.kind == TaskKind.RL and not self.rl(task, attempt, reports):
                 return
 
     def sft(self, task: TrainerTask, reports: Reports) -> None:
@@ -64,7 +64,7 @@ class Trainer(Pod):
         reports.publish(task.first_version + 1, 3, anchor=True)
         reports.done(3)
 
-    def rl(self, task: TrainerTask, generation: int, reports: Reports) -> bool:
+    def rl(self, task: TrainerTask, attempt: int, reports: Reports) -> bool:
         assert task.spec is not None
         block = task.spec.stages[task.stage_index].rl
         assert block is not None
@@ -72,7 +72,7 @@ class Trainer(Pod):
         reports.publish(task.first_version + step, step)
         while step < block.steps:
             self.held(step)
-            batch = self.next_batch(task, generation, step + 1)
+            batch = self.next_batch(task, attempt, step + 1)
             if batch is None:
                 if step:
                     reports.checkpoint(step, task.first_version + step)
@@ -94,13 +94,13 @@ class Trainer(Pod):
         while self.hold_after is not None and step >= self.hold_after and not self.ended.is_set():
             self.ended.wait(0.02)
 
-    def next_batch(self, task: TrainerTask, generation: int, step: int) -> Batch | None:
+    def next_batch(self, task: TrainerTask, attempt: int, step: int) -> Batch | None:
         while not self.ended.is_set():
-            batch = self.client.batch(task.stage, step, generation)
+            batch = self.client.batch(task.stage, step, attempt)
             if batch is not None:
                 self.remember(batch)
                 return batch
-            if self.client.trainer_task(generation).stage != task.stage:
+            if self.client.trainer_task(attempt).stage != task.stage:
                 return None
         return None
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sea_env.chat.endpoint import ChatEndpoint, RefusedError
-from sea_env.chat.text import text_of
 from sea_data.evaluation.playing import dialogue
 from sea_data.evaluation.playing.errors import ContextFullError
+from sea_env.chat.endpoint import ChatEndpoint, RefusedError
+from sea_env.chat.text import text_of
 from sea_env.tokens import plain_json, reader, tool_prompt
 from sea_env.tokens.markup import IM_END, THINK, THINK_END
 from sea_env.tokens.messages import (

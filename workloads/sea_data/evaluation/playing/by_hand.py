@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from sea_env.tasks.task import Task
 from sea_env.domains.base import Domain, Tool
+from sea_env.tasks.task import Task
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
 from sea_env.users.base import Reply, Signal

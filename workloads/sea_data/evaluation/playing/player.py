@@ -6,16 +6,16 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sea_env.chat.endpoint import EndpointError, RefusedError
-from sea_env.domains.base import Domain
-from sea_env.episodes import opening
-from sea_env.episodes.conversation import Conversation, Over, UserNext
-from sea_env.episodes.limits import Limits, Stop
 from sea_data.evaluation.playing.agent import Agent
 from sea_data.evaluation.playing.errors import ContextFullError
 from sea_data.evaluation.playing.plan import Trial
 from sea_data.evaluation.playing.tasks import World
 from sea_data.evaluation.records import EpisodeRecord, description
+from sea_env.chat.endpoint import EndpointError, RefusedError
+from sea_env.domains.base import Domain
+from sea_env.episodes import opening
+from sea_env.episodes.conversation import Conversation, Over, UserNext
+from sea_env.episodes.limits import Limits, Stop
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.verify.judge import JudgeUnavailableError
 from sea_env.verify.sandbox.errors import SandboxError

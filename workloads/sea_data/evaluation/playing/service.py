@@ -14,12 +14,6 @@ from typing import Any
 
 import aiohttp
 
-from sea_env.chat.endpoint import Address, ChatEndpoint
-from sea_env.tasks.task import Task
-from sea_env.domains import registry
-from sea_env.domains.base import Domain
-from sea_env.episodes import opening
-from sea_env.episodes.limits import Limits
 from sea_data.evaluation import scores
 from sea_data.evaluation.playing import plan, running, tasks
 from sea_data.evaluation.playing.agent import Agent, EndpointAgent
@@ -28,6 +22,12 @@ from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.playing.player import Cast, Player
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report import Page, render
+from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.domains import registry
+from sea_env.domains.base import Domain
+from sea_env.episodes import opening
+from sea_env.episodes.limits import Limits
+from sea_env.tasks.task import Task
 from sea_env.users.base import User
 from sea_env.users.external import ExternalUser
 from sea_env.users.scripted import ScriptedUser

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
+from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.formats import compression, database_files, paths, rl, source, tau2
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
 from sea_env.domains import naming, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
-from sea_data.evaluation.playing.errors import EvaluationError
+from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
 NAMES = (

@@ -5,8 +5,8 @@ The verdict's rules decide (`verify`); this shows where a dialogue left the expe
 
 from typing import Any
 
-from sea_env.tasks.task import Action
 from sea_data.evaluation.records import EpisodeRecord
+from sea_env.tasks.task import Action
 from sea_env.verify.actions import made_all
 from sea_env.verify.said import communicated
 

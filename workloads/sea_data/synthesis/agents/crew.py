@@ -3,9 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-from sea_env.chat.endpoint import ChatEndpoint
 from sea_data.formats import rl
-from sea_env.tasks.task import Task
 from sea_data.synthesis import checking
 from sea_data.synthesis.agents import checkers, dialogue, function_worker, task_worker
 from sea_data.synthesis.agents.asking import NonsenseError
@@ -22,6 +20,8 @@ from sea_data.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost, s
 from sea_data.synthesis.plan import Item, Plan, digest
 from sea_data.synthesis.proposal import Message, Proposal
 from sea_data.synthesis.worlds import World
+from sea_env.chat.endpoint import ChatEndpoint
+from sea_env.tasks.task import Task
 from sea_env.tokens import plain_json
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_env.verify.verdict import check_verifiable

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sea_env.chat.text import text_of
-from sea_env.episodes.conversation import Conversation, Over, UserNext
-from sea_env.episodes.limits import Limits
 from sea_data.synthesis.agents.endpoint import Endpoint, Meter
 from sea_data.synthesis.beginning import begin
 from sea_data.synthesis.proposal import Proposal
 from sea_data.synthesis.worlds import World
+from sea_env.chat.text import text_of
+from sea_env.episodes.conversation import Conversation, Over, UserNext
+from sea_env.episodes.limits import Limits
 from sea_env.tokens import calls, reader
 from sea_env.tokens.markup import IM_END, TOOL_CALL, TOOL_CALL_END
 from sea_env.tokens.messages import AgentTurn, Message, calls_of

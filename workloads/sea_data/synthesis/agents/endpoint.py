@@ -4,9 +4,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sea_data.synthesis.crew import CrewUnavailableError
 from sea_env.chat.endpoint import ChatEndpoint, EndpointError
 from sea_env.chat.text import text_of
-from sea_data.synthesis.crew import CrewUnavailableError
 
 Answer = TypeVar("Answer")
 Waiting = Callable[[str], None]

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
 from sea_data.synthesis.agents.asking import TRIES, Messages
 from sea_data.synthesis.agents.bench import Bench
 from sea_data.synthesis.agents.endpoint import Endpoint, Meter
 from sea_data.synthesis.agents.trials import Trial
 from sea_data.synthesis.outcome import shortened
+from sea_env.tasks.task import Task
 from sea_env.verify.function import FIELD
 
 VERIFIER = "You are the verification worker of a data synthesis team."

@@ -10,12 +10,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sea_env.tasks.task import Action, Assertion
 from sea_data.synthesis.agents.asking import Messages, ask, text_of, texts_of
 from sea_data.synthesis.agents.endpoint import Endpoint, Meter
 from sea_data.synthesis.plan import Item, Plan
 from sea_data.synthesis.proposal import Proposal
 from sea_data.synthesis.worlds import World
+from sea_env.tasks.task import Action, Assertion
 
 WORKER = "You are the task worker of a data synthesis team."
 _MOST_CALLS = 30

@@ -8,12 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sea_env.tasks.task import Action, Task
+from sea_data.synthesis.checking import Ended, TaskFaultError, episode_of, fresh, solved
+from sea_data.synthesis.worlds import World
 from sea_env.domains.base import Environment
 from sea_env.domains.overlay import Change
 from sea_env.episodes.limits import Stop
-from sea_data.synthesis.checking import Ended, TaskFaultError, episode_of, fresh, solved
-from sea_data.synthesis.worlds import World
+from sea_env.tasks.task import Action, Task
 from sea_env.tokens.messages import ToolCall
 from sea_env.users.base import Signal
 from sea_env.verify.verdict import local_parts

@@ -3,14 +3,14 @@
 import random
 from collections.abc import Sequence
 
+from sea_data.synthesis.desk import Desk
+from sea_data.synthesis.plan import Plan, ToolMode
+from sea_data.synthesis.proposal import NothingFitsError, Proposal
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
 from sea_env.domains.shop import entities, teacher, world
 from sea_env.domains.shop.domain import CLOSING
 from sea_env.domains.shop.scenario import Intent, Opening, Script
-from sea_data.synthesis.desk import Desk
-from sea_data.synthesis.plan import Plan, ToolMode
-from sea_data.synthesis.proposal import NothingFitsError, Proposal
 from sea_env.users.base import Reply, Signal, spoken
 from sea_env.users.scripted import ScriptedUser
 

@@ -2,16 +2,16 @@
 
 from collections.abc import Callable
 
-from sea_env.domains import beside, registry
-from sea_env.domains.base import Domain
-from sea_env.domains.database import Database
-from sea_env.domains.registry import UnknownDomainError
 from sea_data.synthesis.procedural.airline.workshop import AirlineWorkshop
 from sea_data.synthesis.procedural.mock.workshop import MockWorkshop
 from sea_data.synthesis.procedural.retail.workshop import RetailWorkshop
 from sea_data.synthesis.procedural.shop import ShopWorkshop
 from sea_data.synthesis.procedural.telecom.workshop import TelecomWorkshop
 from sea_data.synthesis.proposal import Workshop
+from sea_env.domains import beside, registry
+from sea_env.domains.base import Domain
+from sea_env.domains.database import Database
+from sea_env.domains.registry import UnknownDomainError
 
 Open = Callable[[Domain, Database], Workshop]
 

@@ -14,13 +14,13 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.desired import Desired
+from sea_data.formats.dialogue import dialogue
+from sea_data.formats.errors import RowError
+from sea_data.formats.lines import objects
 from sea_runtime.coordinator.data import databases, domains, sources
 from sea_runtime.coordinator.data.jsonl import lines
 from sea_runtime.coordinator.data.problems import DataProblem, RowProblem
 from sea_runtime.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
-from sea_data.formats.dialogue import dialogue
-from sea_data.formats.errors import RowError
-from sea_data.formats.lines import objects
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)

@@ -5,14 +5,14 @@ Each database is read once here, before any episode needs it.
 
 from collections.abc import Iterator, Sequence
 
-from sea_runtime.coordinator.data.problems import RowProblem
-from sea_runtime.coordinator.data.rows import TaskRow, row_problem
 from sea_data.formats import database_files, rl
 from sea_data.formats.errors import RowError
+from sea_data.object_store.errors import ObjectNotFoundError
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_runtime.coordinator.data.problems import RowProblem
+from sea_runtime.coordinator.data.rows import TaskRow, row_problem
 from sea_runtime.store.s3 import ObjectStore
 
 Wrong = Iterator[tuple[TaskRow, RowProblem]]

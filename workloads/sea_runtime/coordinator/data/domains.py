@@ -4,9 +4,9 @@ from collections.abc import Collection
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import StageType
-from sea_runtime.coordinator.data.problems import DataProblem
-from sea_env.domains import registry
 from sea_data.synthesis.procedural import workshops
+from sea_env.domains import registry
+from sea_runtime.coordinator.data.problems import DataProblem
 
 _WHERE = (
     "What counts is what the images of the coordinator and of the rollout pods hold "

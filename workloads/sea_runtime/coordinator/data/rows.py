@@ -4,12 +4,12 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sea_runtime.coordinator.data.problems import RowProblem
 from sea_data.formats import paths, rl
 from sea_data.formats.errors import RowError
-from sea_env.tasks.task import Task
 from sea_env.domains import naming
+from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
+from sea_runtime.coordinator.data.problems import RowProblem
 
 
 @dataclass(frozen=True)

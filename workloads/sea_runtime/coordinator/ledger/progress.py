@@ -10,14 +10,14 @@ from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress
 
 
 def add(db: Database, stage: str, row: StageProgress, now: float) -> None:
-    """Keeps the row; the same step of the same generation sent again changes nothing."""
+    """Keeps the row; the same step of the same attempt sent again changes nothing."""
     with db.transaction():
         db.run(
-            "INSERT OR IGNORE INTO progress (stage, step, generation, total_steps, metrics, time) "
+            "INSERT OR IGNORE INTO progress (stage, step, attempt, total_steps, metrics, time) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             stage,
             row.step,
-            row.generation,
+            row.attempt,
             row.total_steps,
             json.dumps(row.metrics),
             now,
@@ -32,18 +32,18 @@ def steps(db: Database, stage: str) -> list[StepRow]:
     """All rows of a stage in the order of their arrival."""
     found = db.rows("SELECT * FROM progress WHERE stage = ? ORDER BY number", stage)
     return [
-        StepRow(row["step"], row["generation"], row["time"], json.loads(row["metrics"]))
+        StepRow(row["step"], row["attempt"], row["time"], json.loads(row["metrics"]))
         for row in found
     ]
 
 
-def step_of_generation(db: Database, stage: str, generation: int) -> int:
-    """Last step that this generation reported; 0 where it reported none."""
+def step_of_attempt(db: Database, stage: str, attempt: int) -> int:
+    """Last step that this attempt reported; 0 where it reported none."""
     return (
         db.value(
-            "SELECT COALESCE(MAX(step), 0) FROM progress WHERE stage = ? AND generation = ?",
+            "SELECT COALESCE(MAX(step), 0) FROM progress WHERE stage = ? AND attempt = ?",
             stage,
-            generation,
+            attempt,
         )
         or 0
     )
@@ -56,7 +56,7 @@ def commit(db: Database, stage: str, checkpoint: CheckpointCommitted, now: float
             "INSERT OR REPLACE INTO checkpoints VALUES (?, ?, ?, ?, ?, ?, ?)",
             stage,
             checkpoint.step,
-            checkpoint.generation,
+            checkpoint.attempt,
             checkpoint.version,
             checkpoint.bytes,
             checkpoint.manifest_key,

@@ -1,8 +1,8 @@
 """Weight versions in the ledger: immutable, numbered, never going back.
 
-The newest generation wins where two published the same version. After a restart the trainer
+The newest attempt wins where two published the same version. After a restart the trainer
 publishes versions again that engines have long passed; they are kept for late joiners, because the
-memory that the old generation served its versions from is gone. A copy in the object store stays
+memory that the old attempt served its versions from is gone. A copy in the object store stays
 known when its version is published again without one.
 """
 
@@ -15,28 +15,28 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
     """Writes a version; False where it was there already.
 
     Raises:
-        StaleError: a newer generation published it before.
+        StaleError: a newer attempt published it before.
     """
     with db.transaction(durable=True):
         known = db.value(
-            "SELECT generation FROM weights WHERE stream = ? AND version = ?",
+            "SELECT attempt FROM weights WHERE stream = ? AND version = ?",
             version.stream,
             version.version,
         )
-        if known is not None and known > version.generation:
+        if known is not None and known > version.attempt:
             raise StaleError(
-                f"Generation {known} published version {version.version} of '{version.stream}' "
-                f"already; generation {version.generation} is over."
+                f"Attempt {known} published version {version.version} of '{version.stream}' "
+                f"already; attempt {version.attempt} is over."
             )
         body = version.model_dump_json()
         db.run(
-            "INSERT INTO weights (stream, version, generation, body, anchor, time) "
+            "INSERT INTO weights (stream, version, attempt, body, anchor, time) "
             "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stream, version) DO UPDATE SET "
-            "generation = excluded.generation, body = excluded.body, "
+            "attempt = excluded.attempt, body = excluded.body, "
             "anchor = COALESCE(excluded.anchor, anchor)",
             version.stream,
             version.version,
-            version.generation,
+            version.attempt,
             body,
             body if is_anchor(version) else None,
             now,
@@ -48,11 +48,11 @@ def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
     """Makes a copy in the object store known that a restored ledger has not heard of."""
     body = version.model_dump_json()
     db.run(
-        "INSERT OR IGNORE INTO weights (stream, version, generation, body, anchor, time) "
+        "INSERT OR IGNORE INTO weights (stream, version, attempt, body, anchor, time) "
         "VALUES (?, ?, ?, ?, ?, ?)",
         version.stream,
         version.version,
-        version.generation,
+        version.attempt,
         body,
         body,
         now,
@@ -69,17 +69,17 @@ def newest(db: Database, stream: str) -> int:
     return db.value("SELECT COALESCE(MAX(version), 0) FROM weights WHERE stream = ?", stream) or 0
 
 
-def reachable(db: Database, stream: str, generation: int, after: int) -> WeightVersion | None:
+def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVersion | None:
     """The largest version above `after` that an engine can still get.
 
-    That is one of the living generation, or an anchor.
+    That is one of the living attempt, or an anchor.
     """
     body = db.value(
-        "SELECT CASE WHEN generation = ?2 THEN body ELSE anchor END FROM weights "
-        "WHERE stream = ?1 AND version > ?3 AND (generation = ?2 OR anchor IS NOT NULL) "
+        "SELECT CASE WHEN attempt = ?2 THEN body ELSE anchor END FROM weights "
+        "WHERE stream = ?1 AND version > ?3 AND (attempt = ?2 OR anchor IS NOT NULL) "
         "ORDER BY version DESC LIMIT 1",
         stream,
-        generation,
+        attempt,
         after,
     )
     return None if body is None else WeightVersion.model_validate_json(body)

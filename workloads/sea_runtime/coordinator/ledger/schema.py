@@ -82,7 +82,7 @@ CREATE TABLE batches (
 CREATE TABLE checkpoints (
     stage TEXT NOT NULL,
     step INTEGER NOT NULL,
-    generation INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
     version INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
     manifest_key TEXT NOT NULL,
@@ -94,17 +94,17 @@ CREATE TABLE progress (
     number INTEGER PRIMARY KEY AUTOINCREMENT,
     stage TEXT NOT NULL,
     step INTEGER NOT NULL,
-    generation INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
     total_steps INTEGER NOT NULL,
     metrics TEXT NOT NULL,
     time REAL NOT NULL,
-    UNIQUE (stage, step, generation)
+    UNIQUE (stage, step, attempt)
 ) STRICT;
 
 CREATE TABLE weights (
     stream TEXT NOT NULL,
     version INTEGER NOT NULL,
-    generation INTEGER NOT NULL,
+    attempt INTEGER NOT NULL,
     body TEXT NOT NULL,
     anchor TEXT,
     time REAL NOT NULL,

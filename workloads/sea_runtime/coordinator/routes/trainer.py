@@ -21,18 +21,18 @@ DRAIN_WAIT_S = 0.5
 
 
 async def task(request: web.Request) -> web.Response:
-    core, generation = core_of(request), number(request, "generation")
-    found = await core.bells.tasks.until(lambda: training.task(core, generation), calls.TASK_WAIT_S)
+    core, attempt = core_of(request), number(request, "attempt")
+    found = await core.bells.tasks.until(lambda: training.task(core, attempt), calls.TASK_WAIT_S)
     return reply(found or TrainerTask(kind=TaskKind.IDLE))
 
 
 async def batch(request: web.Request) -> web.Response:
     core, stage = core_of(request), request.match_info["stage"]
-    step, generation = number(request, "step", least=1), number(request, "generation")
+    step, attempt = number(request, "step", least=1), number(request, "attempt")
     wait = DRAIN_WAIT_S if core.desired.drain else calls.BATCH_WAIT_S
     try:
         found = await core.bells.batches.until(
-            lambda: training.batch(core, stage, step, generation), wait
+            lambda: training.batch(core, stage, step, attempt), wait
         )
     except training.AheadError as error:
         if not await opening.catch_up(core, stage, error.fixed):
@@ -51,8 +51,8 @@ async def progress(request: web.Request) -> web.Response:
 
 async def take_snapshot(request: web.Request) -> web.Response:
     core, stage = core_of(request), request.match_info["stage"]
-    step, generation = number(request, "step"), number(request, "generation")
-    training.require_known(core, stage, step, generation)
+    step, attempt = number(request, "step"), number(request, "attempt")
+    training.require_known(core, stage, step, attempt)
     taken = await asyncio.to_thread(
         snapshot.take,
         Path(core.ledger_file),
@@ -60,7 +60,7 @@ async def take_snapshot(request: web.Request) -> web.Response:
         core.desired.run_url,
         stage,
         step,
-        generation,
+        attempt,
     )
     return reply(taken)
 

@@ -49,7 +49,7 @@ class Staging:
             return self._status
         self._version = version
         self._status = PrefetchStatus(
-            state=PrefetchState.RUNNING, version=version.version, generation=version.generation
+            state=PrefetchState.RUNNING, version=version.version, attempt=version.attempt
         )
         self._thread = threading.Thread(target=self._run, args=(version,), name="sea-prefetch")
         self._thread.daemon = True
@@ -59,17 +59,17 @@ class Staging:
     def status(self) -> PrefetchStatus:
         return self._status
 
-    def tensors(self, version: int, generation: int) -> Iterator[tuple[str, torch.Tensor]]:
+    def tensors(self, version: int, attempt: int) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors (views on the buffers), layer by layer; call only when READY.
 
         Raises NotStagedError when something else, or nothing, is staged.
         """
         status = self._status
-        wanted = (PrefetchState.READY, version, generation)
-        if (status.state, status.version, status.generation) != wanted or self._version is None:
+        wanted = (PrefetchState.READY, version, attempt)
+        if (status.state, status.version, status.attempt) != wanted or self._version is None:
             raise NotStagedError(
-                f"Version {version} of generation {generation} should be loaded, but staged is "
-                f"version {status.version} of generation {status.generation} ({status.state})."
+                f"Version {version} of attempt {attempt} should be loaded, but staged is "
+                f"version {status.version} of attempt {status.attempt} ({status.state})."
             )
         for shard in self._version.shards:
             yield from manifest.unpack(shard.tensors, self._buffers[shard.rank]).items()

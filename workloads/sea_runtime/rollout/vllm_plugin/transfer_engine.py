@@ -1,6 +1,6 @@
 """The weight transfer engine `sea`: loads a prefetched version while generation is paused.
 
-vLLM calls, on behalf of the updater: start_weight_update -> update_weights (version, generation)
+vLLM calls, on behalf of the updater: start_weight_update -> update_weights (version, attempt)
 -> finish_weight_update. The bytes are already in `staging`; here they become parameters.
 """
 
@@ -31,7 +31,7 @@ class SeaUpdateInfo(WeightTransferUpdateInfo):
     """Names the staged version."""
 
     version: int
-    generation: int
+    attempt: int
 
 
 class SeaWeightTransferEngine(WeightTransferEngine):
@@ -50,7 +50,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
-        self.model.load_weights(STAGING.tensors(update_info.version, update_info.generation))
+        self.model.load_weights(STAGING.tensors(update_info.version, update_info.attempt))
 
     def finish_weight_update(self) -> None:
         finalize_layerwise_reload(self.model, self.model_config)

@@ -1,9 +1,9 @@
 """Removes what attempts that died between upload and `head.json` have left in S3.
 
 Rank 0 runs it in the background once it owns the stage (`restore.py`). Everything here errs on the
-side of keeping: a folder goes only if an older generation made it, it has no manifest, and nothing
-that `head.json` names points into it. An older generation can't commit it any more, since the head
-carries our number; folders of our own and of newer generations are never looked at.
+side of keeping: a folder goes only if an older attempt made it, it has no manifest, and nothing
+that `head.json` names points into it. An older attempt can't commit it any more, since the head
+carries our number; folders of our own and of newer attempts are never looked at.
 """
 
 import logging
@@ -21,8 +21,8 @@ _FOLDER = re.compile(r"step-\d{6,}-g(\d+)")
 MANIFEST = "manifest.json"
 
 
-def folders(keys: Iterable[str], root: str, generation: int) -> set[str]:
-    """Folders below `root` (with a slash at its end) that older generations never committed. Pure.
+def folders(keys: Iterable[str], root: str, attempt: int) -> set[str]:
+    """Folders below `root` (with a slash at its end) that older attempts never committed. Pure.
 
     Args:
         keys: all objects below `root`.
@@ -34,7 +34,7 @@ def folders(keys: Iterable[str], root: str, generation: int) -> set[str]:
         shape = _FOLDER.fullmatch(name)
         if not key.startswith(root) or not rest or shape is None:
             continue
-        keep = int(shape[1]) >= generation or rest == MANIFEST
+        keep = int(shape[1]) >= attempt or rest == MANIFEST
         (kept if keep else found).add(f"{root}{name}/")
     return found - kept
 
@@ -43,17 +43,17 @@ def remove(commits: Commits, head: Head) -> None:
     """Deletes them. Blocking.
 
     Args:
-        head: as this generation's fence left it.
+        head: as this attempt's fence left it.
 
     Raises:
         StoreError, ValueError: the store, or a manifest that `head` names, can't be read; nothing
             is deleted then.
     """
-    if head.generation != commits.generation:
+    if head.attempt != commits.attempt:
         return
     root = commits.key(urls.folder(commits.folder))
     keys = [commits.key(one.url) for one in commits.store.list(urls.folder(commits.folder))]
-    gone = folders(keys, root, commits.generation)
+    gone = folders(keys, root, commits.attempt)
     if not gone:
         return
     named = _named(commits, head)

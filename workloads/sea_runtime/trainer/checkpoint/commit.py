@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class Commits:
-    """The checkpoints of one stage as one generation sees them."""
+    """The checkpoints of one stage as one attempt sees them."""
 
-    def __init__(self, store: ObjectStore, run_url: str, stage: str, generation: int) -> None:
-        self.store, self.generation = store, generation
+    def __init__(self, store: ObjectStore, run_url: str, stage: str, attempt: int) -> None:
+        self.store, self.attempt = store, attempt
         self.folder = urls.join(run_url, "stages", stage, "checkpoints")
         self.bucket = urls.parse(run_url).bucket
         self._url = urls.join(self.folder, "head.json")
 
     def step_folder(self, step: int) -> str:
-        return urls.join(self.folder, f"step-{step:06d}-g{self.generation}")
+        return urls.join(self.folder, f"step-{step:06d}-g{self.attempt}")
 
     def key(self, url: str) -> str:
         return urls.parse(url).key
@@ -55,15 +55,15 @@ class Commits:
             return wanted
 
     def fence(self) -> Head:
-        """Takes the stage over for this generation; FencedError if a newer one has it."""
-        return self._change(lambda head: heads.fence(head, self.generation))
+        """Takes the stage over for this attempt; FencedError if a newer one has it."""
+        return self._change(lambda head: heads.fence(head, self.attempt))
 
     def commit(self, entry: Entry, keep_last: int, keep_every: int | None) -> Head:
         """Names `entry` in the head, then deletes what no longer is named."""
         dropped: list[Entry] = []
 
         def decide(head: Head) -> Head:
-            wanted, gone = heads.append(head, entry, self.generation, keep_last, keep_every)
+            wanted, gone = heads.append(head, entry, self.attempt, keep_last, keep_every)
             dropped[:] = gone
             return wanted
 

@@ -1,7 +1,7 @@
 """`head.json`, the commit of a stage's checkpoints, and the pure decisions on it.
 
-A reader starts here and nowhere else. A generation first fences (writes its number), then commits;
-a writer whose generation is smaller than the head's must stop.
+A reader starts here and nowhere else. An attempt first fences (writes its number), then commits;
+a writer whose attempt is smaller than the head's must stop.
 """
 
 from sea_runtime.trainer.errors import FencedError
@@ -20,7 +20,7 @@ class Entry(Message):
 
 
 class Head(Message):
-    generation: int = 0
+    attempt: int = 0
     checkpoints: list[Entry] = []
     """Newest last."""
 
@@ -29,13 +29,13 @@ class Head(Message):
         return self.checkpoints[-1] if self.checkpoints else None
 
 
-def fence(head: Head, generation: int) -> Head:
-    """The head after `generation` has taken over; FencedError if a newer one has."""
-    if head.generation > generation:
+def fence(head: Head, attempt: int) -> Head:
+    """The head after `attempt` has taken over; FencedError if a newer one has."""
+    if head.attempt > attempt:
         raise FencedError(
-            f"Generation {head.generation} owns the checkpoints, generation {generation} is over."
+            f"Attempt {head.attempt} owns the checkpoints, attempt {attempt} is over."
         )
-    return head.model_copy(update={"generation": generation})
+    return head.model_copy(update={"attempt": attempt})
 
 
 def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
@@ -49,14 +49,14 @@ def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[E
 
 
 def append(
-    head: Head, entry: Entry, generation: int, keep_last: int, keep_every: int | None
+    head: Head, entry: Entry, attempt: int, keep_last: int, keep_every: int | None
 ) -> tuple[Head, list[Entry]]:
     """The head that commits `entry`, and the entries it no longer names.
 
     A step that was committed by an earlier attempt is replaced.
     """
-    owned = fence(head, generation)
+    owned = fence(head, attempt)
     older = [one for one in owned.checkpoints if one.step < entry.step]
     names = kept([*older, entry], keep_last, keep_every)
     dropped = [one for one in owned.checkpoints if one not in names]
-    return Head(generation=generation, checkpoints=names), dropped
+    return Head(attempt=attempt, checkpoints=names), dropped

@@ -15,7 +15,7 @@ class StoredObject(Message):
 class Manifest(Message):
     stage: str
     step: int
-    generation: int
+    attempt: int
     stream: str
     version: int
     """Weight version of the saved parameters."""

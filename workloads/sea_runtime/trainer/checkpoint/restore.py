@@ -32,7 +32,7 @@ PARALLEL_DOWNLOADS = 8
 
 
 def newest(job: Job, commits: Commits) -> Manifest | None:
-    """Takes the stage over for this generation and finds its newest checkpoint, on every rank."""
+    """Takes the stage over for this attempt and finds its newest checkpoint, on every rank."""
     text: str | None = None
     if job.leads:
         head = commits.fence()

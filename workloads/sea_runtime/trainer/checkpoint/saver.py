@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_runtime.client.errors import CoordinatorUnreachableError, StaleGenerationError
 from sea_data.object_store import urls
 from sea_data.object_store.errors import StoreUnavailableError
+from sea_runtime.client.errors import CoordinatorUnreachableError, StaleAttemptError
 from sea_runtime.store.folders import sha256_of
 from sea_runtime.trainer.background import Background
 from sea_runtime.trainer.checkpoint.abandoned import MANIFEST
@@ -125,7 +125,7 @@ class Saver:
             return list(pool.map(one, sorted(files)))
 
     def committed(self, step: int) -> bool:
-        """Whether this generation has committed `step`; tells the coordinator of it once more.
+        """Whether this attempt has committed `step`; tells the coordinator of it once more.
 
         Its objects must not be written again: a manifest that is committed names their checksums.
         """
@@ -148,7 +148,7 @@ class Saver:
             self.poll()
 
     def poll(self) -> None:
-        """Moves a save on where all ranks are ready; FencedError if a newer generation commits."""
+        """Moves a save on where all ranks are ready; FencedError if a newer attempt commits."""
         save = self._save
         if save is None:
             return
@@ -178,8 +178,8 @@ class Saver:
         step, url = save.position.step, self.commits.step_folder(save.position.step)
         rest = [file for file in save.folder.iterdir() if not file.name.startswith("__")]
         objects = shards + self._upload(rest, url, save.needed)
-        stage, generation = self.task.stage, self.job.generation
-        taken = _done(save.needed, lambda: self.job.client.snapshot(stage, step, generation))
+        stage, attempt = self.task.stage, self.job.attempt
+        taken = _done(save.needed, lambda: self.job.client.snapshot(stage, step, attempt))
         ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
         manifest = self._manifest(save.position, objects, ledger)
         target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
@@ -201,7 +201,7 @@ class Saver:
         return Manifest(
             stage=self.task.stage,
             step=position.step,
-            generation=self.job.generation,
+            attempt=self.job.attempt,
             stream=self.task.stream,
             version=position.version,
             world=self.job.world.size,
@@ -216,7 +216,7 @@ class Saver:
         self.job.client.committed(
             self.task.stage,
             CheckpointCommitted(
-                generation=self.job.generation,
+                attempt=self.job.attempt,
                 step=entry.step,
                 version=entry.version,
                 bytes=entry.bytes,
@@ -237,12 +237,12 @@ class Saver:
             raise FencedError(state)
 
     def _outcome(self, save: _Save, committing: Background[None]) -> str | None:
-        """Empty while under way, None when over, a sentence where a newer generation commits."""
+        """Empty while under way, None when over, a sentence where a newer attempt commits."""
         if not committing.done:
             return ""
         error = committing.error
-        if isinstance(error, FencedError | StaleGenerationError):
-            return str(error) or "A newer generation commits."
+        if isinstance(error, FencedError | StaleAttemptError):
+            return str(error) or "A newer attempt commits."
         if error is not None:
             log.error("Commit of step %d failed: %s", save.position.step, error)
         return None

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sea_env.domains import people
-from sea_env.domains.database import Database
 from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.voice import Voice
 from sea_data.synthesis.proposal import NothingFitsError
+from sea_env.domains import people
+from sea_env.domains.database import Database
 
 Record = Mapping[str, Any]
 

@@ -4,8 +4,6 @@ import random
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sea_env.domains.base import Domain
-from sea_env.domains.database import Database
 from sea_data.synthesis.beginning import begin
 from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import Plan, ToolMode
@@ -15,6 +13,8 @@ from sea_data.synthesis.procedural.mock.errands import GOALS, INBOX
 from sea_data.synthesis.procedural.mock.scene import Call, Team
 from sea_data.synthesis.procedural.voice import Voice
 from sea_data.synthesis.proposal import NothingFitsError, Proposal
+from sea_env.domains.base import Domain
+from sea_env.domains.database import Database
 
 _TRIES = 20
 _KNOWN = "You keep a team's task list together with the agent, and have an inbox of notifications."

@@ -3,8 +3,6 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from sea_env.domains.base import Domain
-from sea_env.domains.database import Database
 from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import Plan
 from sea_data.synthesis.procedural.errand import Errand
@@ -19,6 +17,8 @@ from sea_data.synthesis.procedural.retail.index import (
 from sea_data.synthesis.procedural.retail.play import play
 from sea_data.synthesis.procedural.voice import Voice
 from sea_data.synthesis.proposal import NothingFitsError, Proposal
+from sea_env.domains.base import Domain
+from sea_env.domains.database import Database
 
 _TRIES = 200
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sea_env.domains.telecom.clock import TODAY
 from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.voice import Voice
+from sea_env.domains.telecom.clock import TODAY
 
 Record = Mapping[str, Any]
 

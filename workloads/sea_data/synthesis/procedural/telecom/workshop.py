@@ -5,9 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_env.tasks.task import Assertion
-from sea_env.domains.base import Domain
-from sea_env.domains.database import Database
 from sea_data.synthesis.beginning import begin
 from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import Plan, ToolMode
@@ -17,6 +14,9 @@ from sea_data.synthesis.procedural.telecom.repairs import DATA, MMS, SERVICE, SP
 from sea_data.synthesis.procedural.telecom.scene import Call, Record
 from sea_data.synthesis.procedural.voice import Voice
 from sea_data.synthesis.proposal import NothingFitsError, Proposal
+from sea_env.domains.base import Domain
+from sea_env.domains.database import Database
+from sea_env.tasks.task import Assertion
 
 _TRIES = 100
 _ABROAD = 0.3

@@ -13,7 +13,7 @@ LATER = 600.0
 after the others, as on a busy machine, would be taken for one that replaced another."""
 
 
-async def test_a_trainer_failure_begins_a_new_generation(world, reconcile, clock):
+async def test_a_trainer_failure_begins_a_new_attempt(world, reconcile, clock):
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -21,9 +21,9 @@ async def test_a_trainer_failure_begins_a_new_generation(world, reconcile, clock
     clock.ahead = LATER
     coordinator.fail(time=clock())
     await reconcile(world)
-    assert coordinator.wishes[-1].generation == 2
+    assert coordinator.wishes[-1].attempt == 2
     status = await world.status()
-    assert status["generation"] == 2
+    assert status["trainerAttempt"] == 2
     assert (status["restarts"]["counted"], status["restarts"]["uncounted"]) == (1, 0)
     assert status["lastFailure"]["cause"] == "ProcessExit"
     await reconcile(world)
@@ -49,7 +49,7 @@ async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(world, r
     await reconcile(world)
     assert (await world.condition("Failed"))["status"] == "False"
     assert (await world.sizes())["j-trainer"] == 2
-    assert (await world.status())["generation"] == 3
+    assert (await world.status())["trainerAttempt"] == 3
 
 
 async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
@@ -100,7 +100,7 @@ async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_re
     with pytest.raises(crash):
         await reconcile(world)
     recorder.crash_after = None
-    assert coordinator.wishes[-1].generation == 1
+    assert coordinator.wishes[-1].attempt == 1
     await reconcile(world)
-    assert coordinator.wishes[-1].generation == 2
+    assert coordinator.wishes[-1].attempt == 2
     assert (await world.status())["restarts"]["counted"] == 1
