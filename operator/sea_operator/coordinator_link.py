@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import aiohttp
 from pydantic import ValidationError
 
+from sea_api.contract import COORDINATOR_PORT, role_name
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.desired import Desired
 from sea_api.wire.state import CoordinatorState
-from sea_operator.children.names import COORDINATOR_PORT, role_name
 from sea_operator.observed import Job, Pod
 
 TIMEOUT_SECONDS = 3.0

@@ -3,10 +3,10 @@
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
-from sea_operator.children.names import role_name
 from sea_operator.observed import Observed
 from sea_operator.plan import Course, Halt, Outcome, Suspension
 from sea_operator.policies import evidence, pods, terminal

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 
+from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.children.desired import objects, roles
-from sea_operator.children.names import HASH_LABEL, role_name
 from sea_operator.children.secret import auth, token_digest
 from sea_operator.course import Context, course_of, held, verdict_of
 from sea_operator.kube.kinds import POD

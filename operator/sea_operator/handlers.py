@@ -10,8 +10,8 @@ from typing import Any
 
 import kopf
 
+from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, PLURAL, VERSION
-from sea_operator.children.names import JOB_LABEL
 from sea_operator.kube.login import configuration, for_kopf
 from sea_operator.reconcile import Key
 

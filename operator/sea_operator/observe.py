@@ -3,10 +3,10 @@
 import asyncio
 from collections.abc import Iterable
 
+from sea_api.contract import auth_secret, role_name, selector
 from sea_api.v1alpha1.job import Spec
 from sea_operator import parsing
 from sea_operator.children.desired import roles
-from sea_operator.children.names import auth_secret, role_name, selector
 from sea_operator.children.secret import token_of
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.kube.client import KubeClient

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.children.desired import full_size
-from sea_operator.children.names import ROLES, role_label, role_name, selected_by
 from sea_operator.observed import Observed
 from sea_operator.plan import Course, Halt, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions

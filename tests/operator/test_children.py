@@ -4,9 +4,9 @@ import json
 
 import pytest
 
+from sea_api.contract import coordinator_url
 from sea_api.v1alpha1.policy import Role
 from sea_operator.children.desired import full_size, objects, roles
-from sea_operator.children.names import coordinator_url
 from sea_operator.children.secret import auth, token_digest, token_of
 from sea_operator.settings import Images
 

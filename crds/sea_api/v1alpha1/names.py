@@ -33,8 +33,3 @@ NAME_FORM = Rule(
     " the job's Services begin with it: choose another",
     holds=lambda job: re.fullmatch(_FORM[1:-1], _name(job)) is not None,
 )
-
-
-def synthesis_key(stage: str) -> str:
-    """Variable of the coordinator's pod with the API key of a Synthesis stage's endpoint."""
-    return f"SEA_SYNTHESIS_API_KEY_{stage.upper().replace('-', '_')}"

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from sea_api.contract import COORDINATOR_PORT
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.children import env
 from sea_operator.children.container import container, resources
-from sea_operator.children.names import COORDINATOR_PORT
 from sea_operator.children.pod import pod_template, volumes
 from sea_operator.children.probes import probes
 from sea_operator.observed import Job

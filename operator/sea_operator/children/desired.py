@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
+from sea_api.contract import ROLES
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.children import coordinator, engine, trainer
-from sea_operator.children.names import ROLES
 from sea_operator.children.service import service
 from sea_operator.children.stateful_set import stateful_set
 from sea_operator.observed import Job

@@ -2,12 +2,12 @@
 
 from typing import Any
 
+from sea_api.contract import ENGINE_PORT, WORKER_PORT
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import Rollout, UserModel
 from sea_operator.children import env
 from sea_operator.children.container import container, resources
-from sea_operator.children.names import ENGINE_PORT, WORKER_PORT
 from sea_operator.children.pod import pod_template, volumes
 from sea_operator.children.probes import probes
 from sea_operator.observed import Job

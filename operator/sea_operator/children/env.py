@@ -3,11 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from sea_api.contract import auth_secret, coordinator_url, role_label, synthesis_key
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.names import synthesis_key
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import PodTemplate, UserEngine
-from sea_operator.children.names import auth_secret, coordinator_url, role_label
 from sea_operator.observed import Job
 
 DATA_DIR = "/sea/data"

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from sea_api.contract import JOB_LABEL, labels
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.policy import Role
-from sea_operator.children.names import JOB_LABEL, labels
 from sea_operator.observed import Job
 
 

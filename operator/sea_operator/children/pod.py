@@ -4,15 +4,15 @@ import hashlib
 import json
 from typing import Any
 
-from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.roles import PodTemplate, Scheduling
-from sea_operator.children.names import (
+from sea_api.contract import (
     HASH_LABEL,
     KUEUE_LABEL,
     TOKEN_ANNOTATION,
     labels,
     selected_by,
 )
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import PodTemplate, Scheduling
 
 GRACE_SECONDS = 30
 

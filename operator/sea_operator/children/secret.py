@@ -7,8 +7,8 @@ import base64
 import hashlib
 from typing import Any
 
+from sea_api.contract import auth_secret
 from sea_operator.children.meta import metadata
-from sea_operator.children.names import auth_secret
 from sea_operator.observed import Job
 
 KEY = "token"

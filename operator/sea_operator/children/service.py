@@ -2,21 +2,21 @@
 
 from typing import Any
 
-from sea_api.v1alpha1.policy import Role
-from sea_operator.children.meta import metadata
-from sea_operator.children.names import (
+from sea_api.contract import (
     COORDINATOR_PORT,
     ENGINE_PORT,
-    HEALTH_PORT,
+    TRAINER_HEALTH_PORT,
     WORKER_PORT,
     role_name,
     selected_by,
 )
+from sea_api.v1alpha1.policy import Role
+from sea_operator.children.meta import metadata
 from sea_operator.observed import Job
 
 PORTS: dict[Role, dict[str, int]] = {
     Role.COORDINATOR: {"http": COORDINATOR_PORT},
-    Role.TRAINER: {"health": HEALTH_PORT},
+    Role.TRAINER: {"health": TRAINER_HEALTH_PORT},
     Role.ROLLOUT: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
     Role.USER: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
 }

@@ -2,9 +2,9 @@
 
 from typing import Any
 
+from sea_api.contract import role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_operator.children.meta import metadata
-from sea_operator.children.names import role_name, selected_by
 from sea_operator.observed import Job
 
 Object = dict[str, Any]

@@ -2,11 +2,11 @@
 
 from typing import Any
 
+from sea_api.contract import TRAINER_HEALTH_PORT
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.children import env
 from sea_operator.children.container import container, resources
-from sea_operator.children.names import HEALTH_PORT
 from sea_operator.children.pod import pod_template, volumes
 from sea_operator.children.probes import probes
 from sea_operator.observed import Job
@@ -23,8 +23,8 @@ def template(job: Job, spec: Spec, image: str, token_digest: str) -> dict[str, A
         pod.image or image,
         env=env.merged(variables, pod),
         env_from=env.credentials(spec),
-        ports={"health": HEALTH_PORT},
-        probes=probes(HEALTH_PORT),
+        ports={"health": TRAINER_HEALTH_PORT},
+        probes=probes(TRAINER_HEALTH_PORT),
         resources=resources(pod, gpus),
         shm=gpus > 0,
     )

@@ -6,8 +6,8 @@ ones go at once; engines go one by one, so that generation never stops for an up
 
 from collections.abc import Mapping
 
+from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.policy import Role
-from sea_operator.children.names import HASH_LABEL, role_name
 from sea_operator.observed import Observed, Pod
 
 GANGS = frozenset({Role.TRAINER, Role.COORDINATOR})

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable
 
+from sea_api.contract import auth_secret
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.children.names import auth_secret
 from sea_operator.observed import Named, Observed, is_leaving, is_ours
 from sea_operator.plan import Halt
 

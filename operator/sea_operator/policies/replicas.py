@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
+from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_operator.children.desired import full_size
-from sea_operator.children.names import role_name
 from sea_operator.observed import Observed
 from sea_operator.plan import Suspension
 

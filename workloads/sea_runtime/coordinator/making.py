@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from sea_api.v1alpha1.names import synthesis_key
+from sea_api.contract import synthesis_key
 from sea_runtime.coordinator.synthesis_process import KEY_VARIABLE, Order
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,109 @@
+"""What operator and pods share: variables, ports, names and labels. Both sides read them here.
+
+The operator writes these into the objects it creates (`sea_operator`); the programs in the pods
+read them at start (`sea_runtime`). `tests/api/test_contract.py` fails on a literal of one of them
+anywhere else.
+"""
+
+from enum import StrEnum
+
+from sea_api.v1alpha1.names import GROUP
+from sea_api.v1alpha1.policy import Role
+
+DATA_DIR = "/sea/data"
+"""Where a pod's volume is mounted; also its HOME, since the root file system is read-only."""
+
+
+class Env(StrEnum):
+    """Environment variables of a job's pods."""
+
+    JOB = "SEA_JOB"
+    """Name of the SEATrainingJob."""
+    NAMESPACE = "SEA_NAMESPACE"
+    JOB_UID = "SEA_JOB_UID"
+    ROLE = "SEA_ROLE"
+    """`trainer`, `rollout`, `user` or `coordinator`."""
+    TOKEN = "SEA_TOKEN"  # noqa: S105 - a name, not a secret
+    """Bearer token of the coordinator's API."""
+    COORDINATOR_URL = "SEA_COORDINATOR_URL"
+    POD_NAME = "POD_NAME"
+    POD_IP = "POD_IP"
+    """The address that every server of the pod binds to."""
+    DATA_DIR = "SEA_DATA_DIR"
+    STREAM = "SEA_STREAM"
+    """Stream of weight versions that an engine serves: `policy` or `user`."""
+    GPUS_PER_POD = "SEA_GPUS_PER_POD"
+    PROCESSES_PER_POD = "SEA_PROCESSES_PER_POD"
+    """Training processes per trainer pod."""
+    USER_API_KEY = "SEA_USER_API_KEY"
+    """Key of an external user model's endpoint."""
+    JUDGE_API_KEY = "SEA_JUDGE_API_KEY"
+    """Key of a judge's endpoint."""
+
+
+OPENAI_API_KEY = "OPENAI_API_KEY"
+"""Key of a Secret that holds an endpoint's API key."""
+S3_ACCESS_KEY = "AWS_ACCESS_KEY_ID"
+S3_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a name, not a secret
+S3_ENDPOINT_URL = "AWS_ENDPOINT_URL"
+S3_REGION = "AWS_DEFAULT_REGION"
+
+COORDINATOR_PORT = 8080
+TRAINER_HEALTH_PORT = 8081
+ENGINE_PORT = 8000
+WORKER_PORT = 8082
+"""Health of the rollout worker next to an engine."""
+
+JOB_LABEL = f"{GROUP}/job"
+ROLE_LABEL = f"{GROUP}/role"
+HASH_LABEL = f"{GROUP}/template-hash"
+TOKEN_ANNOTATION = f"{GROUP}/token-digest"
+KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+
+ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
+
+
+def synthesis_key(stage: str) -> str:
+    """Variable of the coordinator's pod with the API key of a Synthesis stage's endpoint."""
+    return f"SEA_SYNTHESIS_API_KEY_{stage.upper().replace('-', '_')}"
+
+
+def role_label(role: Role) -> str:
+    """`trainer`, `rollout`, `user`, `coordinator`."""
+    return role.value.lower()
+
+
+def role_name(job: str, role: Role) -> str:
+    """Name of a role's StatefulSet and of its headless Service."""
+    return f"{job}-{role_label(role)}"
+
+
+def pod_name(job: str, role: Role, ordinal: int) -> str:
+    """Name of one pod of a role's StatefulSet."""
+    return f"{role_name(job, role)}-{ordinal}"
+
+
+def auth_secret(job: str) -> str:
+    """Name of the Secret that holds the job's token."""
+    return f"{job}-auth"
+
+
+def coordinator_url(job: str, namespace: str) -> str:
+    """Where the job's pods find their coordinator."""
+    host = role_name(job, Role.COORDINATOR)
+    return f"http://{pod_name(job, Role.COORDINATOR, 0)}.{host}.{namespace}.svc:{COORDINATOR_PORT}"
+
+
+def selector(job: str) -> str:
+    """Label selector of everything that belongs to the job."""
+    return f"{JOB_LABEL}={job}"
+
+
+def selected_by(job: str, role: Role) -> dict[str, str]:
+    """Labels that a role's Service and StatefulSet select pods by."""
+    return {JOB_LABEL: job, ROLE_LABEL: role_label(role)}
+
+
+def labels(job: str, role: Role) -> dict[str, str]:
+    """Labels of a role's objects; none is copied from the job."""
+    return {**selected_by(job, role), "app.kubernetes.io/managed-by": "sea-operator"}
