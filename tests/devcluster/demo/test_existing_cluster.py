@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.binaries import locate
-from sea_devcluster.demo.errors import DemoError
-from sea_devcluster.demo.existing_cluster import existing_cluster, require_object_server
-from sea_devcluster.demo.target import ObjectServer
+from sea_devcluster.demo.object_store import ObjectServer
+from sea_devcluster.demo.target import existing_cluster, require_object_server
+from sea_devcluster.errors import DemoError
 from sea_devcluster.ports import free_ports
 
 GIVEN = {

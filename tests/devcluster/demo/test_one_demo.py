@@ -8,9 +8,9 @@ import pytest
 from rich.console import Console
 
 from sea_devcluster.demo import main
-from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.options import parse
 from sea_devcluster.demo.run import step
+from sea_devcluster.errors import DemoError
 
 
 class Closed(io.StringIO):
@@ -26,7 +26,7 @@ def test_a_second_demo_of_the_same_name_leaves_the_first_alone(
     """It stopped the running one's cluster, taking it for an earlier run's."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr("sea_devcluster.preflight.require", _must_not_come_to_this)
-    with main.alone("demo"):
+    with main.exclusive_name("demo"):
         assert main.demo(parse(["--plain"])) is None
     assert "Another `make demo`" in capsys.readouterr().out
 

@@ -11,7 +11,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError
 
 from sea_devcluster.demo import watch
-from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.errors import DemoError
 
 AWAY = MaxRetryError(HTTPConnectionPool("127.0.0.1"), "/", None)
 BUSY = ApiException(status=503, reason="Service Unavailable")

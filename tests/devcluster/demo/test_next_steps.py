@@ -1,6 +1,7 @@
-"""A job that is Complete: whatever fails after that, its result is told and its cluster stays."""
+"""A job that is Complete: if anything fails later, its result is reported and its cluster stays."""
 
 import io
+import shlex
 import time
 from pathlib import Path
 from typing import Any
@@ -8,10 +9,11 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sea_devcluster.demo import aftermath, curve, run
+from sea_devcluster.demo import job, next_steps, object_store, report, run, watch
+from sea_devcluster.demo.next_steps import commands, report_page, trained_model
+from sea_devcluster.demo.object_store import ObjectServer, RunObjects
 from sea_devcluster.demo.options import Options, parse
-from sea_devcluster.demo.run_objects import RunObjects
-from sea_devcluster.demo.target import ObjectServer, Target
+from sea_devcluster.demo.target import Target
 from sea_devcluster.demo.watch import Observation
 
 NOBODY = ObjectServer("http://127.0.0.1:9", "http://127.0.0.1:9", "a", "b")
@@ -23,11 +25,12 @@ JOB = {
     "spec": {"stages": [{"name": "rl", "type": "RL"}, {"name": "eval-rl", "type": "Evaluation"}]},
     "status": {"runUrl": "s3://runs/tiny", "evaluation": [SCORE]},
 }
+RUN = "s3://sea/tiny/tiny-1/"
 
 
 def _conclude(out: Path) -> tuple[str, Any]:
     said = io.StringIO()
-    outcome = aftermath.conclude(
+    outcome = next_steps.conclude(
         _options(out), TARGET, Console(file=said, width=400), Observation(job=JOB), time.monotonic()
     )
     return said.getvalue(), outcome
@@ -58,7 +61,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_hide_the_result(
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(curve, "draw", fail)
+    monkeypatch.setattr(report, "draw_learning_curve", fail)
     monkeypatch.setattr(RunObjects, "metrics", lambda _: ROWS)
     monkeypatch.setattr(RunObjects, "timeline", lambda _: [])
     said, outcome = _conclude(tmp_path / "out")
@@ -71,7 +74,7 @@ def test_a_picture_that_cannot_be_drawn_does_not_hide_the_result(
 
 def test_the_report_page_is_fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the last evaluation."""
-    monkeypatch.setattr(RunObjects, "bytes", lambda _, key: f"page {key}".encode())
+    monkeypatch.setattr(RunObjects, "read", lambda _, key: f"page {key}".encode())
     monkeypatch.setattr(RunObjects, "metrics", lambda _: ROWS)
     monkeypatch.setattr(RunObjects, "timeline", lambda _: [])
     said, _ = _conclude(tmp_path / "out")
@@ -93,15 +96,38 @@ def test_rows_of_another_shape_do_not_hide_the_result(
 
 def test_the_run_ends_with_the_aftermath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A failure there never reaches the code that takes a failed demo's cluster down."""
-    monkeypatch.setattr(run.earlier_job, "require_none", lambda *_: None)
+    monkeypatch.setattr(job, "require_no_earlier_job", lambda *_: None)
     for name in ("install", "submit"):
         monkeypatch.setattr(run, name, lambda *_: None)
-    monkeypatch.setattr(run.job, "upload", lambda *_: 0)
-    monkeypatch.setattr(run, "make_data", lambda *_: tmp_path)
+    monkeypatch.setattr(object_store, "upload", lambda *_: 0)
+    monkeypatch.setattr(job, "make_data", lambda *_: tmp_path)
     monkeypatch.setattr(run, "job_reader", lambda *_: None)
-    monkeypatch.setattr(RunObjects, "by_key", lambda *_: 1 / 0)
-    monkeypatch.setattr(run.watch, "follow", lambda *_, **__: Observation(job=JOB))
+    monkeypatch.setattr(RunObjects, "read_absolute", lambda *_: 1 / 0)
+    monkeypatch.setattr(watch, "follow", lambda *_, **__: Observation(job=JOB))
     said = io.StringIO()
     outcome = run.run(_options(tmp_path), TARGET, Console(file=said, width=400), time.monotonic())
     assert outcome.status is JOB["status"]
     assert "61.5 %" in said.getvalue()
+
+
+def stages(*types: str) -> list[dict[str, str]]:
+    return [{"name": f"s{n}", "type": kind} for n, kind in enumerate(types)]
+
+
+def test_the_model_is_the_last_one_of_the_agent() -> None:
+    found = stages("SFT", "RL", "UserSFT", "Evaluation")
+    assert trained_model(RUN, found) == {"trained model": "s3://sea/tiny/tiny-1/stages/s1/export"}
+    assert report_page(found) == "evaluation/s3.html"
+
+
+def test_what_no_stage_makes_is_not_named() -> None:
+    assert trained_model(RUN, stages("Synthesis")) == {}
+    assert report_page(stages("Synthesis")) is None
+
+
+def test_commands_survive_blanks_in_paths() -> None:
+    server = ObjectServer("http://s3", "http://s3", "a", "b")
+    target = Target(Path("/home/a b/kubeconfig"), "/home/a b/bin/kubectl", server)
+    first, second, *_ = commands(target, "tiny", "sea-demo")
+    assert shlex.split(first) == ["export", "KUBECONFIG=/home/a b/kubeconfig"]
+    assert shlex.split(second) == ["export", "PATH=/home/a b/bin:$PATH"]
