@@ -80,7 +80,7 @@ def setup(
         )
     environment = _environment()
     if devcluster:
-        from sea_devcluster.memory import total_memory
+        from sea_devcluster.machine import total_memory
 
         machine.require_memory(memory_gib, total_memory())
         machine.ensure_bubblewrap(progress, environment)
@@ -119,7 +119,7 @@ def _ensure_packages(progress: Progress, environment: dict[str, str], *, force: 
 
 
 def _ensure_control_plane(progress: Progress, environment: dict[str, str]) -> None:
-    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "sea_devcluster.binaries"]
+    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "sea_devcluster.build"]
     asked = subprocess.run([*command, "--needs-go"], env=environment, check=False, timeout=120)
     if asked.returncode == 0:
         _tools(progress).ensure_go()

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster import bounds, cli, records
+from sea_devcluster import cli, records
 from sea_devcluster.errors import DevclusterError
 from sea_devcluster.records import Capacity
 
@@ -55,9 +55,9 @@ def test_a_nonsense_size_is_refused_before_anything_is_made(
 )
 def test_sizes_that_kubernetes_knows_are_accepted(nodes: int, capacity: Capacity | None) -> None:
     """Quantities as in a pod's resources; one node more than there may be is not."""
-    bounds.require_size(nodes, capacity)
+    records.require_size(nodes, capacity)
     with pytest.raises(DevclusterError, match="node"):
-        bounds.require_size(-nodes, capacity)
+        records.require_size(-nodes, capacity)
 
 
 @pytest.mark.parametrize("lines", ["-5", "x", "1.5", ""])
@@ -73,7 +73,7 @@ def test_a_nonsense_number_of_lines_is_refused(
 def test_a_name_that_would_break_paths_is_refused() -> None:
     """The same check that a cluster makes."""
     with pytest.raises(DevclusterError, match="lower-case"):
-        bounds.require_name("a/b")
+        records.require_name("a/b")
 
 
 def test_what_to_type_next_reaches_the_same_cluster(tmp_path: Path) -> None:

@@ -34,7 +34,8 @@ def parts(scripts_on_path: None) -> ModuleType:
 
 
 def _sources() -> list[Path]:
-    shared = [ROOT / "devcluster" / "sea_devcluster" / f"{n}.py" for n in ("bubblewrap", "memory")]
+    package = ROOT / "devcluster" / "sea_devcluster"
+    shared = [package / f"{name}.py" for name in ("bubblewrap", "locks", "machine")]
     return [SCRIPTS / "setup.py", *sorted((SCRIPTS / "sea_setup").glob("*.py")), *shared]
 
 

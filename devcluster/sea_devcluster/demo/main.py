@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from sea_devcluster import bounds, interrupts, preflight
+from sea_devcluster import interrupts, preflight, records
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
 from sea_devcluster.demo import job
@@ -59,7 +59,7 @@ def _run(options: Options, console: Console, *, measure_memory: bool) -> Finishe
     require_folder(options.out)
     if options.cluster == "kubeconfig":
         return Finished(run(options, existing_cluster(), console, started), Usage())
-    bounds.require_name(options.name)
+    records.require_name(options.name)
     with exclusive_name(options.name), _devcluster(options, console) as cluster:
         roots = _pids(cluster) if measure_memory else []
         with MemorySampler(lambda: roots) as sampler:

@@ -7,9 +7,10 @@ import signal
 import sys
 from pathlib import Path
 
+from sea_devcluster.errors import DevclusterError
+
 from .agent import NodeAgent
 from .config import NodeConfig, load
-from .errors import NodeError
 
 
 def main() -> int:
@@ -24,7 +25,7 @@ def main() -> int:
     )
     try:
         asyncio.run(_run(load(options.config)))
-    except NodeError as error:
+    except DevclusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -8,7 +8,7 @@ imagePullPolicy, dnsPolicy, enableServiceLinks.
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from .wire import Json
+from .kube_json import Json
 
 SUPPORTED_VOLUMES = {"emptyDir", "configMap", "secret", "projected", "downwardAPI", "hostPath"}
 SUPPORTED_PROJECTIONS = {"serviceAccountToken", "configMap", "secret", "downwardAPI"}

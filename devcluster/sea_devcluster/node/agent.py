@@ -10,24 +10,21 @@ from typing import Any
 
 import aiohttp
 
+from sea_devcluster.errors import DevclusterError
 from sea_devcluster.logfiles import shorten_all
 
-from .addresses import AddressPool
-from .api import ApiClient
+from .api import ApiClient, Reflector, load_connection
 from .config import NodeConfig
-from .errors import NodeError
+from .context import AddressPool, NodeContext
 from .events import EventRecorder
-from .kit import NodeKit
-from .kubeconfig import load_connection
-from .names import HostsKeeper
-from .pids import kill_leftovers
-from .podworker import PodWorker, pod_folder
+from .hosts_files import HostsKeeper
+from .kube_json import Json, namespaced_name, utc_now
+from .pod_worker import PodWorker, pod_folder
+from .process import kill_leftovers
 from .references import References
-from .reflector import Reflector
 from .registration import NodeRegistration
 from .sandbox import find_bwrap
 from .server import KubeletServer
-from .wire import Json, namespaced_name, utc_now
 
 log = logging.getLogger(__name__)
 
@@ -50,20 +47,20 @@ class NodeAgent:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
-        """The whole life of the agent; NodeError if it can't even start."""
+        """The whole life of the agent; DevclusterError if it can't even start."""
         bwrap = find_bwrap()
         self._clean_up()
         async with (
             ApiClient(load_connection(self._config.kubeconfig)) as api,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
         ):
-            kit = self._make_kit(api, session, bwrap)
+            context = self._make_context(api, session, bwrap)
             server = KubeletServer(self._config, self._find, self._now)
             await server.start()
             registration = NodeRegistration(api, self._config, server.port, self._now)
             try:
                 await _until_answered(registration.register)
-                await self._start(kit, registration)
+                await self._start(context, registration)
                 self.ready.set()
                 log.info("Node %s runs pods", self._config.node_name)
                 await stop.wait()
@@ -71,10 +68,12 @@ class NodeAgent:
                 await self._stop(registration)
                 await server.stop()
 
-    def _make_kit(self, api: ApiClient, session: aiohttp.ClientSession, bwrap: str) -> NodeKit:
+    def _make_context(
+        self, api: ApiClient, session: aiohttp.ClientSession, bwrap: str
+    ) -> NodeContext:
         config = self._config
         events = EventRecorder(api, config.node_name, self._now)
-        return NodeKit(
+        return NodeContext(
             config=config,
             api=api,
             references=References(api),
@@ -86,19 +85,19 @@ class NodeAgent:
             now=self._now,
         )
 
-    async def _start(self, kit: NodeKit, registration: NodeRegistration) -> None:
+    async def _start(self, context: NodeContext, registration: NodeRegistration) -> None:
         pods = Reflector(
-            kit.api,
+            context.api,
             "/api/v1/pods",
-            lambda old, new: self._pod_changed(kit, old, new),
+            lambda old, new: self._pod_changed(context, old, new),
             fieldSelector=f"spec.nodeName={self._config.node_name}",
         )
         for work in (
             registration.run,
-            kit.events.run,
-            kit.names.run,
-            kit.names.services.run,
-            kit.names.pods.run,
+            context.events.run,
+            context.names.run,
+            context.names.services.run,
+            context.names.pods.run,
             pods.run,
             self._bound_logs,
         ):
@@ -107,12 +106,12 @@ class NodeAgent:
             async with asyncio.timeout(START_SECONDS):
                 await pods.synced.wait()
         except TimeoutError:
-            raise NodeError(
+            raise DevclusterError(
                 f"The API server gave no list of pods for {START_SECONDS:.0f} s; look at its log."
             ) from None
         self._forget_old_pods()
 
-    def _pod_changed(self, kit: NodeKit, old: Json | None, new: Json | None) -> None:
+    def _pod_changed(self, context: NodeContext, old: Json | None, new: Json | None) -> None:
         if new is None:
             assert old is not None, "a change has an old or a new object"
             known = self._workers.get(old["metadata"]["uid"])
@@ -121,7 +120,7 @@ class NodeAgent:
             return
         known = self._workers.get(new["metadata"]["uid"])
         if known is None:
-            worker = PodWorker(kit, new)
+            worker = PodWorker(context, new)
             task = asyncio.ensure_future(worker.run())
             self._workers[worker.uid] = (worker, task)
             task.add_done_callback(lambda _: self._workers.pop(worker.uid, None))
@@ -174,7 +173,7 @@ class NodeAgent:
             task.cancel()
         await asyncio.gather(*self._tasks, *[task for _, task in workers], return_exceptions=True)
         shutil.rmtree(self._config.memory_folder, ignore_errors=True)
-        with contextlib.suppress(NodeError, TimeoutError):
+        with contextlib.suppress(DevclusterError, TimeoutError):
             async with asyncio.timeout(LEAVE_SECONDS):
                 await registration.leave()
 
@@ -188,7 +187,7 @@ async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None
     while True:
         try:
             await work()
-        except NodeError as error:
+        except DevclusterError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             log.info("The node isn't registered yet: %s", error)

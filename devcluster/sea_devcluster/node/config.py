@@ -1,13 +1,16 @@
-"""What the devcluster tells the node agent: one JSON file, read once at the start."""
+"""The node agent's configuration: a JSON file that the devcluster writes, read at the start."""
 
 import json
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from sea_devcluster.errors import DevclusterError
 from sea_devcluster.logfiles import MAX_BYTES
 
-from .errors import ConfigError
+
+class ConfigError(DevclusterError):
+    """The agent's own configuration can't be used."""
 
 
 class ImageConfig(BaseModel):

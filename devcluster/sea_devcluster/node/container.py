@@ -6,19 +6,25 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from .backoff import Backoff, after_exit, should_restart
-from .checks import Checker
-from .endings import Ending, classify, oom_kills, read_termination_message
-from .errors import MissingReferenceError, NodeError, UnknownImageError
-from .kit import NodeKit
+from sea_devcluster.errors import DevclusterError
+
+from .container_record import ContainerRecord, Termination
+from .context import NodeContext, UnknownImageError
+from .exit_status import (
+    Backoff,
+    Ending,
+    after_exit,
+    classify,
+    oom_kills,
+    read_termination_message,
+    should_restart,
+)
+from .kube_json import Json
 from .launch import Launch, PodPlace, prepare, termination_file
 from .logs import ContainerLog
-from .pids import write_pids
-from .prober import ProbeCallbacks, Prober
-from .probes import ProbeSpec
-from .process import SandboxProcess
-from .records import ContainerRecord, Termination
-from .wire import Json
+from .probes import Checker, ProbeCallbacks, Prober, ProbeSpec
+from .process import SandboxProcess, write_pids
+from .references import MissingReferenceError
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +39,7 @@ class ContainerRunner:
 
     def __init__(
         self,
-        kit: NodeKit,
+        context: NodeContext,
         place: PodPlace,
         container: Json,
         record: ContainerRecord,
@@ -42,10 +48,12 @@ class ContainerRunner:
     ) -> None:
         self.record = record
         self.log = ContainerLog(
-            place.container_folder(container["name"]) / "logs", kit.config.log_bytes, kit.now
+            place.container_folder(container["name"]) / "logs",
+            context.config.log_bytes,
+            context.now,
         )
         self.changed = asyncio.Event()
-        self._kit = kit
+        self._context = context
         self._place = place
         self._container = container
         self._policy = restart_policy
@@ -105,16 +113,16 @@ class ContainerRunner:
         attempt = 0
         while not self._stop.is_set():
             try:
-                return await prepare(self._kit, self._place, self._container)
+                return await prepare(self._context, self._place, self._container)
             except Exception as error:
                 attempt += 1
                 self._report_unprepared(error, attempt)
-            await self._pause(min(self._kit.config.retry_seconds * attempt, 10.0))
+            await self._pause(min(self._context.config.retry_seconds * attempt, 10.0))
         return None
 
     def _report_unprepared(self, error: Exception, attempt: int) -> None:
         reason, message = "CreateContainerError", str(error)
-        if not isinstance(error, (NodeError, OSError)):
+        if not isinstance(error, (DevclusterError, OSError)):
             log.error("Container %s can't be prepared", self.name, exc_info=error)
             message = f"{type(error).__name__}: {error}"
         if isinstance(error, UnknownImageError):
@@ -126,7 +134,7 @@ class ContainerRunner:
 
     async def _run_guarded(self, launch: Launch) -> Termination:
         """One run; what breaks it becomes its end, told and treated by the restart policy."""
-        started_at = self._kit.now()
+        started_at = self._context.now()
         try:
             return await self._run_once(launch)
         except Exception as error:
@@ -137,10 +145,10 @@ class ContainerRunner:
                 self._process = None
                 process.kill()
             self.log.end()
-            return Termination(128, "ContainerCannotRun", started_at, self._kit.now(), message)
+            return Termination(128, "ContainerCannotRun", started_at, self._context.now(), message)
 
     async def _run_once(self, launch: Launch) -> Termination:
-        started_at, ooms = self._kit.now(), oom_kills()
+        started_at, ooms = self._context.now(), oom_kills()
         container_id = f"devcluster://{secrets.token_hex(16)}"
         before = self.record.terminated or self.record.last
         self.log.begin(self.record.restart_count + (1 if before else 0))
@@ -151,7 +159,7 @@ class ContainerRunner:
             )
         except (OSError, ValueError) as error:  # no such program; a NUL in an argument
             self.log.end()
-            return Termination(128, "StartError", started_at, self._kit.now(), str(error))
+            return Termination(128, "StartError", started_at, self._context.now(), str(error))
         self._process = process
         self._set(self.record.as_running(started_at, container_id))
         image = self._container["image"]
@@ -166,7 +174,7 @@ class ContainerRunner:
             Ending(
                 exit_code=code,
                 started_at=started_at,
-                finished_at=self._kit.now(),
+                finished_at=self._context.now(),
                 container_id=container_id,
                 oom_kills=oom_kills() - ooms,
                 killed_by_agent=self._killed,
@@ -186,7 +194,7 @@ class ContainerRunner:
             self._place.facts.pod_ip,
             process,
             launch.environment,
-            self._kit.session,
+            self._context.session,
         )
         callbacks = ProbeCallbacks(self._probed, self._probe_failed, self._unhealthy)
         probing = asyncio.ensure_future(Prober(self._container, checker.check, callbacks).run())
@@ -240,7 +248,7 @@ class ContainerRunner:
             await process.wait()
 
     async def _back_off(self, ran_for: float) -> None:
-        self._backoff, seconds = after_exit(self._kit.backoff, self._backoff, ran_for)
+        self._backoff, seconds = after_exit(self._context.backoff, self._backoff, ran_for)
         if seconds == 0:
             return
         message = f"back-off {seconds:g}s restarting failed container {self.name}"
@@ -264,4 +272,4 @@ class ContainerRunner:
             self._on_change()
 
     def _event(self, kind: str, reason: str, message: str) -> None:
-        self._kit.events.record(self._place.pod, kind, reason, message, self.name)
+        self._context.events.record(self._place.pod, kind, reason, message, self.name)

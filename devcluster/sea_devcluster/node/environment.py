@@ -1,18 +1,72 @@
-"""A container's environment: the image's, the cluster's, then envFrom, then env."""
+"""A container's environment: the image's variables, the cluster's, then envFrom, then env.
 
+Holds the two pure functions behind it: `$(VAR)` expansion and the downward API's fields.
+"""
+
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .config import ImageConfig, NodeConfig
-from .downward import PodFacts, field_value
-from .expansion import expand
 from .hosts import host_name
-from .references import Data, References, missing_key, missing_object
-from .wire import Json
+from .kube_json import Json
+from .references import Data, MissingReferenceError, References, missing_key, missing_object
 
+_REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
+_KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FROM_SOURCES = {"secretRef": "Secret", "configMapRef": "ConfigMap"}
 _KEY_SOURCES = {"secretKeyRef": "Secret", "configMapKeyRef": "ConfigMap"}
 Lookup = Mapping[tuple[str, str], Data | None]
+
+
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replace `$(NAME)` by its value; `$$` is a dollar sign, an unknown name stays as it is."""
+
+    def replacement(match: re.Match[str]) -> str:
+        if match.group(0) == "$$":
+            return "$"
+        return variables.get(match.group(1), match.group(0))
+
+    return _REFERENCE.sub(replacement, text)
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """What this node knows about a pod beside its object."""
+
+    pod_ip: str
+    host_ip: str
+
+
+def field_value(pod: Json, path: str, facts: PodFacts) -> str:
+    """The text behind a fieldRef's fieldPath."""
+    metadata = pod["metadata"]
+    keyed = _KEYED.fullmatch(path)
+    if keyed:
+        return str((metadata.get(keyed[1]) or {}).get(keyed[2], ""))
+    if path in {"metadata.labels", "metadata.annotations"}:
+        entries = (metadata.get(path.removeprefix("metadata.")) or {}).items()
+        return "\n".join(f'{key}="{_escape(value)}"' for key, value in sorted(entries))
+    values = {
+        "metadata.name": metadata["name"],
+        "metadata.namespace": metadata["namespace"],
+        "metadata.uid": metadata["uid"],
+        "spec.nodeName": pod["spec"].get("nodeName", ""),
+        "spec.serviceAccountName": pod["spec"].get("serviceAccountName", ""),
+        "status.podIP": facts.pod_ip,
+        "status.podIPs": facts.pod_ip,
+        "status.hostIP": facts.host_ip,
+        "status.hostIPs": facts.host_ip,
+    }
+    if path not in values:
+        message = f"fieldRef {path!r} isn't known; use one of {', '.join(sorted(values))}."
+        raise MissingReferenceError(message)
+    return str(values[path])
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
 
 
 def base_environment(pod: Json, image: ImageConfig, config: NodeConfig) -> dict[str, str]:

@@ -6,9 +6,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 
+from sea_devcluster.errors import DevclusterError
+
 from .api import ApiClient
-from .errors import NodeError
-from .wire import Json, timestamp
+from .kube_json import Json, timestamp
 
 log = logging.getLogger(__name__)
 
@@ -53,7 +54,7 @@ class EventRecorder:
             event = await self._queue.get()
             try:
                 await self._write(event)
-            except NodeError as error:
+            except DevclusterError as error:
                 log.debug("Event %s not written: %s", event["reason"], error)
 
     async def _write(self, event: Json) -> None:

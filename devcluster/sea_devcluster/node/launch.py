@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .downward import PodFacts
-from .environment import base_environment, compose, fetch_sources
-from .errors import SandboxError
-from .expansion import expand
+from .context import NodeContext
+from .environment import PodFacts, base_environment, compose, expand, fetch_sources
 from .hosts import host_name
-from .kit import NodeKit
-from .mounts import Mount
-from .sandbox import Sandbox
+from .kube_json import Json
+from .sandbox import Mount, Sandbox, SandboxError
 from .volumes import PodVolumes, VolumeFolders
-from .wire import Json
 
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 
@@ -46,15 +42,15 @@ class Launch:
     environment: dict[str, str]
 
 
-async def prepare(kit: NodeKit, place: PodPlace, container: Json) -> Launch:
+async def prepare(context: NodeContext, place: PodPlace, container: Json) -> Launch:
     """Look everything up and write the command line.
 
     Raises UnknownImageError, MissingReferenceError, SandboxError: the container waits with their
     sentence and is tried again.
     """
-    image = kit.image(container["image"])
-    base = base_environment(place.pod, image, kit.config)
-    lookup = await fetch_sources(place.pod, container, kit.references)
+    image = context.image(container["image"])
+    base = base_environment(place.pod, image, context.config)
+    lookup = await fetch_sources(place.pod, container, context.references)
     environment = compose(base, place.pod, container, place.facts, lookup)
     volumes = await place.volumes.prepare(place.facts)
     command = [*(container.get("command") or image.command), *(container.get("args") or [])]
@@ -72,10 +68,10 @@ async def prepare(kit: NodeKit, place: PodPlace, container: Json) -> Launch:
         shm=place.volume_folders.shm,
         termination_log=_termination_log(place, container),
         image_mounts=image.mounts,
-        hidden=[kit.config.root.absolute()],
+        hidden=[context.config.root.absolute()],
         working_dir=container.get("workingDir"),
     )
-    return Launch(sandbox.arguments(kit.bwrap), environment)
+    return Launch(sandbox.arguments(context.bwrap), environment)
 
 
 def volume_mounts(container: Json, volumes: Mapping[str, Path]) -> list[Mount]:

@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from .wire import micro_timestamp
+from .kube_json import micro_timestamp
 
 log = logging.getLogger(__name__)
 

@@ -1,15 +1,21 @@
-"""One running sandbox: the bubblewrap process, the container's main process in it, and signals."""
+"""One running sandbox: the bubblewrap process, the container's main process, signals, PIDs."""
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from sea_devcluster.paths import write_private
+from sea_devcluster.processes import ProcessId
+
 CHUNK = 1 << 16
 APPEAR_SECONDS = 60.0
+PIDS_FILE = "pids.json"
 
 
 class SandboxProcess:
@@ -97,3 +103,41 @@ def first_child(pid: int) -> int | None:
 async def _pump(stream: asyncio.StreamReader, on_output: Callable[[bytes], None]) -> None:
     while chunk := await stream.read(CHUNK):
         on_output(chunk)
+
+
+async def write_pids(folder: Path, process: SandboxProcess) -> None:
+    """Writes `pids.json`: bubblewrap's process at once, the main process as soon as it exists."""
+    _write_pids(folder, process.pid, None)
+    _write_pids(folder, process.pid, await process.appeared())
+
+
+def recorded_main_pid(folder: Path) -> int | None:
+    """PID on the host of the main process of the container in `folder`; None if it has ended."""
+    main = _read_pids(folder / PIDS_FILE).get("main")
+    return main.pid if main is not None and main.alive() else None
+
+
+def kill_leftovers(pods_folder: Path) -> int:
+    """Kills the sandboxes of an agent that was killed; returns how many.
+
+    Normally there are none: bubblewrap ends with its parent.
+    """
+    recorded = [_read_pids(path) for path in pods_folder.glob(f"*/containers/*/{PIDS_FILE}")]
+    return sum(one["bwrap"].send(signal.SIGKILL) for one in recorded if "bwrap" in one)
+
+
+def _read_pids(path: Path) -> dict[str, ProcessId]:
+    try:
+        content = json.loads(path.read_text())
+        return {name: ProcessId(**identity) for name, identity in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_pids(folder: Path, bwrap: int, main: int | None) -> None:
+    content = {}
+    for name, pid in (("bwrap", bwrap), ("main", main)):
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            if pid is not None:
+                content[name] = asdict(ProcessId.of(pid))
+    write_private(folder / PIDS_FILE, json.dumps(content))

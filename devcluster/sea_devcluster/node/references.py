@@ -1,18 +1,26 @@
-"""Reads the Secrets and ConfigMaps that pods name. A moment's cache: many pods start at once."""
+"""Reads what pods refer to: Secrets, ConfigMaps, and tokens of their service account."""
 
 import asyncio
 import base64
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import datetime, timedelta
+
+from sea_devcluster.errors import ApiError, DevclusterError
 
 from .api import ApiClient
-from .errors import ApiError, MissingReferenceError
-from .wire import Json
+from .kube_json import Json, parse_timestamp
 
 CACHE_SECONDS = 0.5
 _LAG_ATTEMPTS = 10
 _LAG_SECONDS = 0.1
 _PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 Data = Mapping[str, bytes]
+RENEW_AFTER = 0.8
+"""Share of a token's life after which it's replaced, as a kubelet does it."""
+
+
+class MissingReferenceError(DevclusterError):
+    """A pod names a Secret, ConfigMap or key that isn't there (yet)."""
 
 
 class References:
@@ -84,3 +92,47 @@ def _decode(kind: str, obj: Json) -> Data:
     plain = {key: text.encode() for key, text in (obj.get("data") or {}).items()}
     binary = {key: base64.b64decode(text) for key, text in (obj.get("binaryData") or {}).items()}
     return {**plain, **binary}
+
+
+class PodTokens:
+    """Tokens bound to one pod: they end with it."""
+
+    def __init__(self, api: ApiClient, pod: Json, now: Callable[[], datetime]) -> None:
+        self._api = api
+        self._pod = pod
+        self._now = now
+        self._tokens: dict[tuple[str, int], tuple[datetime, str]] = {}
+
+    async def token(self, audience: str, seconds: int) -> bytes:
+        """A token with most of its life before it; `audience` may be empty (the API server)."""
+        key = (audience, seconds)
+        renew_at, text = self._tokens.get(key, (self._now(), ""))
+        if self._now() >= renew_at:
+            asked = self._now()
+            status = await self._request(audience, seconds)
+            expires = parse_timestamp(status["expirationTimestamp"]) or asked
+            life = max(expires - asked, timedelta(seconds=10))
+            text = str(status["token"])
+            self._tokens[key] = (asked + RENEW_AFTER * life, text)
+        return text.encode()
+
+    async def _request(self, audience: str, seconds: int) -> Json:
+        metadata, spec = self._pod["metadata"], self._pod["spec"]
+        account = spec.get("serviceAccountName", "default")
+        path = f"/api/v1/namespaces/{metadata['namespace']}/serviceaccounts/{account}/token"
+        body: Json = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {
+                "audiences": [audience] if audience else [],
+                "expirationSeconds": seconds,
+                "boundObjectRef": {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "name": metadata["name"],
+                    "uid": metadata["uid"],
+                },
+            },
+        }
+        answer: Json = await despite_lag(lambda: self._api.create(path, body))
+        return dict(answer["status"])

@@ -6,10 +6,11 @@ import platform
 from collections.abc import Callable
 from datetime import datetime
 
+from sea_devcluster.errors import ApiError, DevclusterError
+
 from .api import ApiClient
 from .config import NodeConfig
-from .errors import ApiError, NodeError
-from .wire import Json, micro_timestamp, timestamp
+from .kube_json import Json, micro_timestamp, timestamp
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ class NodeRegistration:
             except ApiError as error:
                 if error.status == 404:
                     await self._register_again()
-            except NodeError as error:
+            except DevclusterError as error:
                 log.warning("Heartbeat of node %s failed: %s", self._config.node_name, error)
 
     async def leave(self) -> None:
@@ -72,7 +73,7 @@ class NodeRegistration:
         """Somebody deleted the Node or its Lease: a kubelet brings it back."""
         try:
             await self.register()
-        except NodeError as error:
+        except DevclusterError as error:
             log.warning("Node %s not registered again: %s", self._config.node_name, error)
 
     async def _write_status(self, *, ready: bool) -> None:

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .backoff import should_restart
-from .records import ContainerRecord
-from .wire import Json, timestamp
+from .container_record import ContainerRecord
+from .exit_status import should_restart
+from .kube_json import Json, timestamp
 
 
 @dataclass(frozen=True)

@@ -1,14 +1,59 @@
-"""Makes a pod's volumes: folders on the host that `sandbox` binds into the containers."""
+"""A pod's volumes: folders on the host that `sandbox` binds into the containers."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from .downward import PodFacts, field_value
-from .references import References
-from .tokens import PodTokens
-from .volumefiles import File, Files, select, write_files
-from .wire import Json
+from .environment import PodFacts, field_value
+from .kube_json import Json
+from .references import Data, MissingReferenceError, PodTokens, References
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a volume."""
+
+    content: bytes
+    mode: int = 0o644
+
+
+Files = Mapping[str, File]
+
+
+def select(data: Data, items: list[Json] | None, mode: int, what: str, *, optional: bool) -> Files:
+    """The files of a Secret or ConfigMap: all keys, or the ones `items` map to paths. Pure."""
+    if items is None:
+        return {key: File(content, mode) for key, content in data.items()}
+    files: dict[str, File] = {}
+    for item in items:
+        if item["key"] in data:
+            files[item["path"]] = File(data[item["key"]], item.get("mode", mode))
+        elif not optional:
+            message = f"{what} has no key {item['key']!r}: add it, the pod then starts."
+            raise MissingReferenceError(message)
+    return files
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Make `folder` hold exactly `files`. Renames replace them: no reader sees half a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        _write(folder / PurePosixPath(name), file)
+    wanted = {folder / PurePosixPath(name) for name in files}
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path not in wanted:
+            path.unlink()
+
+
+def _write(path: Path, file: File) -> None:
+    if path.is_file() and path.read_bytes() == file.content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(file.content)
+    partial.chmod(file.mode)
+    partial.rename(path)
 
 
 @dataclass(frozen=True)

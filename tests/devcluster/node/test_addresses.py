@@ -2,8 +2,7 @@
 
 import pytest
 
-from sea_devcluster.node.addresses import AddressPool
-from sea_devcluster.node.errors import AddressesExhaustedError
+from sea_devcluster.node.context import AddressesExhaustedError, AddressPool
 
 
 def test_each_pod_gets_another_one():

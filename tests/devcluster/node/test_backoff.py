@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_devcluster.node.backoff import Backoff, BackoffPolicy, after_exit, should_restart
+from sea_devcluster.node.exit_status import Backoff, BackoffPolicy, after_exit, should_restart
 
 POLICY = BackoffPolicy(start=1.0, limit=30.0, reset_after=60.0)
 

@@ -1,4 +1,4 @@
-"""The first node's agent bounds the logs of all of the cluster's daemons."""
+"""Every node's agent bounds the logs of all of the cluster's daemons."""
 
 import logging
 
@@ -25,8 +25,8 @@ def test_an_agent_cuts_logs_that_are_too_long(namespace, make_agent, tmp_path):
     agent.stop()
 
 
-def test_a_clusters_first_node_is_told_to_and_each_step_is_told(tmp_path, caplog):
-    """One of them: two would cut under each other. A busy machine takes a minute for a start."""
+def test_a_clusters_nodes_bound_its_logs_and_each_step_is_logged(tmp_path, caplog):
+    """A busy machine takes a minute for a start, so each step is announced."""
     caplog.set_level(logging.INFO, "sea_devcluster")
     with DevCluster("logs", state_root=tmp_path, persistent=False) as cluster:
         node = cluster.node
@@ -37,7 +37,7 @@ def test_a_clusters_first_node_is_told_to_and_each_step_is_told(tmp_path, caplog
     steps = (
         "Starting the control plane",
         "Starting 1 node ...",
-        "Ending the pods",
+        "Stopping the pods",
         "Stopping nodes",
     )
     assert [step for step in steps if step not in caplog.text] == []

@@ -2,10 +2,8 @@
 
 import pytest
 
-from sea_devcluster.node.downward import PodFacts, field_value
-from sea_devcluster.node.environment import compose
-from sea_devcluster.node.errors import MissingReferenceError
-from sea_devcluster.node.expansion import expand
+from sea_devcluster.node.environment import PodFacts, compose, expand, field_value
+from sea_devcluster.node.references import MissingReferenceError
 
 FACTS = PodFacts("127.1.1.2", "127.1.0.11")
 POD = {

@@ -2,9 +2,15 @@
 
 import pytest
 
-from sea_devcluster.node.endpoints import published, untranslated_ports
-from sea_devcluster.node.hosts import host_name, hosts_text, name_records, own_names
-from sea_devcluster.node.names import write_in_place
+from sea_devcluster.node.hosts import (
+    host_name,
+    hosts_text,
+    name_records,
+    own_names,
+    published,
+    untranslated_ports,
+)
+from sea_devcluster.node.hosts_files import write_in_place
 
 
 def pod(name, address="127.1.1.2", ready=True, namespace="n", **fields):

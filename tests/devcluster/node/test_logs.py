@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sea_devcluster.node.logquery import LogQuery, parse, select
 from sea_devcluster.node.logs import ContainerLog
+from sea_devcluster.node.server import LogQuery, parse, select
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

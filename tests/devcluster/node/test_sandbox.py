@@ -9,12 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from sea_devcluster.node.errors import SandboxError
-from sea_devcluster.node.mounts import Mount, folders_to_open, mount_arguments, resolve
 from sea_devcluster.node.nsenter import execute
 from sea_devcluster.node.process import SandboxProcess
-from sea_devcluster.node.sandbox import Sandbox, find_bwrap
-from sea_devcluster.node.volumefiles import File, write_files
+from sea_devcluster.node.sandbox import (
+    Mount,
+    Sandbox,
+    SandboxError,
+    find_bwrap,
+    folders_to_open,
+    mount_arguments,
+    resolve,
+)
+from sea_devcluster.node.volumes import File, write_files
 
 ENV = {"PATH": "/usr/bin:/bin"}
 
@@ -41,7 +47,7 @@ def test_var_run_is_run_where_it_is_a_link():
 
 
 def test_a_folder_with_too_many_entries_is_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr("sea_devcluster.node.mounts.MAX_OPENED_ENTRIES", 2)
+    monkeypatch.setattr("sea_devcluster.node.sandbox.MAX_OPENED_ENTRIES", 2)
     with pytest.raises(SandboxError, match="Mount it somewhere else"):
         list(mount_arguments([Mount("/etc/sea/x")]))
 

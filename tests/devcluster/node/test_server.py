@@ -5,10 +5,10 @@ from types import SimpleNamespace
 
 import aiohttp
 
+from sea_devcluster.credentials import Authority
+from sea_devcluster.node.kube_json import utc_now
 from sea_devcluster.node.logs import ContainerLog
 from sea_devcluster.node.server import KubeletServer
-from sea_devcluster.node.wire import utc_now
-from sea_devcluster.pki import Authority
 
 POD = {"spec": {"containers": [{"name": "main"}]}}
 
@@ -28,7 +28,7 @@ class Log(ContainerLog):
 async def test_who_follows_a_silent_container_and_goes_away_is_forgotten(tmp_path):
     """It was remembered until the container's next line, which may never come."""
     authority = Authority(tmp_path / "pki")
-    pair = authority.issue("node", common_name="n", addresses=("127.0.0.1",))
+    pair = authority.issue("node", "n", "127.0.0.1")
     log = Log(tmp_path / "logs", 1 << 20, utc_now)
     log.begin(0)
     log.write(b"the only line\n")

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sea_devcluster.node.records import ContainerRecord, Termination, from_status
+from sea_devcluster.node.container_record import ContainerRecord, Termination, from_status
 from sea_devcluster.node.status import PodView, phase, pod_status
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -9,19 +9,20 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+from sea_devcluster.errors import ApiError, ApiUnreachableError, DevclusterError
+
 from .admission import not_started, refusals
-from .backoff import Backoff, after_exit
-from .downward import PodFacts
-from .errors import ApiError, ApiUnreachableError, NodeError
-from .kit import NodeKit
+from .context import NodeContext
+from .environment import PodFacts
+from .exit_status import Backoff, after_exit
+from .kube_json import Json, namespaced_name, parse_timestamp
 from .launch import PodPlace
 from .logs import ContainerLog
-from .podcontainers import PodContainers
-from .publisher import StatusPublisher
+from .pod_containers import PodContainers
+from .references import PodTokens
 from .status import PodView, pod_status
-from .tokens import PodTokens
+from .status_publisher import StatusPublisher
 from .volumes import PodVolumes, VolumeFolders
-from .wire import Json, namespaced_name, parse_timestamp
 
 log = logging.getLogger(__name__)
 
@@ -32,18 +33,20 @@ RETRY_SECONDS = 1.0
 class PodWorker:
     """Runs one pod (one UID). `run` is its whole life; `update` and `gone` feed it."""
 
-    def __init__(self, kit: NodeKit, pod: Json) -> None:
+    def __init__(self, context: NodeContext, pod: Json) -> None:
         self.pod = pod
         self.uid: str = pod["metadata"]["uid"]
         self.containers: PodContainers | None = None
-        self._kit = kit
-        self._folder = pod_folder(kit.config.root, self.uid)
+        self._context = context
+        self._folder = pod_folder(context.config.root, self.uid)
         self._volume_folders = VolumeFolders(
-            self._folder / "volumes", kit.config.memory_folder / self.uid
+            self._folder / "volumes", context.config.memory_folder / self.uid
         )
         self._address: str | None = None
         self._failure: tuple[str, str] | None = None
-        self._start_time = parse_timestamp((pod.get("status") or {}).get("startTime")) or kit.now()
+        self._start_time = (
+            parse_timestamp((pod.get("status") or {}).get("startTime")) or context.now()
+        )
         self._ending = False
         self._gone = False
         self._told: set[str] = set()
@@ -51,7 +54,7 @@ class PodWorker:
         """Deletion was asked for, or the object is gone."""
         self._kill_at: float | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self._publisher = StatusPublisher(kit.api, pod, self._status)
+        self._publisher = StatusPublisher(context.api, pod, self._status)
 
     async def run(self) -> None:
         """Run the pod to its end and delete it; cancel only when the agent stops."""
@@ -64,8 +67,8 @@ class PodWorker:
             await self._despite_errors(self._leave, until=asyncio.Event())
         finally:
             publishing.cancel()
-            self._kit.names.remove(self.uid)
-            self._kit.addresses.release(self.uid)
+            self._context.names.remove(self.uid)
+            self._context.addresses.release(self.uid)
 
     def update(self, pod: Json) -> None:
         """A newer version of the object: what matters after the start is above all its deletion."""
@@ -73,7 +76,7 @@ class PodWorker:
         for sentence in not_started(pod):
             if sentence not in self._told:
                 self._told.add(sentence)
-                self._kit.events.record(pod, "Warning", UNSUPPORTED, sentence)
+                self._context.events.record(pod, "Warning", UNSUPPORTED, sentence)
         if pod["metadata"].get("deletionTimestamp"):
             self._end_within(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
 
@@ -93,7 +96,7 @@ class PodWorker:
         if runner is not None:
             return runner.log
         folder = self._folder / "containers" / container / "logs"
-        return ContainerLog(folder, self._kit.config.log_bytes, self._kit.now)
+        return ContainerLog(folder, self._context.config.log_bytes, self._context.now)
 
     def waits_to_restart(self, container: str) -> bool:
         """Whether the newest run is over and already the container's last state, as in back-off."""
@@ -129,22 +132,22 @@ class PodWorker:
                 return
             if self.containers is not None:
                 await self._end_all(self.containers)
-            backoff, seconds = after_exit(self._kit.backoff, backoff, loop.time() - began)
+            backoff, seconds = after_exit(self._context.backoff, backoff, loop.time() - began)
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(max(seconds, self._kit.backoff.start)):
+                async with asyncio.timeout(max(seconds, self._context.backoff.start)):
                     await until.wait()
                     return
 
     def _tell(self, error: Exception) -> None:
         name = namespaced_name(self.pod)
-        if isinstance(error, (OSError, NodeError)):
+        if isinstance(error, (OSError, DevclusterError)):
             log.warning("Pod %s isn't set up: %s; trying again", name, error)
             reason, message = "FailedCreatePodSandBox", str(error)
         else:
             log.error("The worker of pod %s broke; it starts again", name, exc_info=error)
             reason = "FailedSync"
             message = f"error syncing pod, trying again: {type(error).__name__}: {error}"
-        self._kit.events.record(self.pod, "Warning", reason, message)
+        self._context.events.record(self.pod, "Warning", reason, message)
 
     async def _end_all(self, containers: PodContainers) -> None:
         """No process goes on that nobody watches any more."""
@@ -155,12 +158,12 @@ class PodWorker:
 
     async def _live(self) -> None:
         """From nothing to all containers ended, by themselves or because it was asked for."""
-        refused = refusals(self.pod, self._kit.config.allow_host_path)
+        refused = refusals(self.pod, self._context.config.allow_host_path)
         if refused:
             self._fail(UNSUPPORTED, " ".join(refused))
             return
         place = self._make_place()
-        self.containers = PodContainers(self._kit, place, self._publisher.changed)
+        self.containers = PodContainers(self._context, place, self._publisher.changed)
         self._publisher.changed()
         working = asyncio.ensure_future(self.containers.run())
         refreshing = asyncio.ensure_future(self._refresh(place))
@@ -182,27 +185,27 @@ class PodWorker:
     def _make_place(self) -> PodPlace:
         """Address, folders and hosts file."""
         wanted = (self.pod.get("status") or {}).get("podIP")
-        self._address = self._kit.addresses.claim(self.uid, wanted)
+        self._address = self._context.addresses.claim(self.uid, wanted)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._volume_folders.create()
-        tokens = PodTokens(self._kit.api, self.pod, self._kit.now)
+        tokens = PodTokens(self._context.api, self.pod, self._context.now)
         place = PodPlace(
             pod=self.pod,
-            facts=PodFacts(self._address, self._kit.config.address),
+            facts=PodFacts(self._address, self._context.config.address),
             folder=self._folder,
-            volumes=PodVolumes(self.pod, self._volume_folders, self._kit.references, tokens),
+            volumes=PodVolumes(self.pod, self._volume_folders, self._context.references, tokens),
             volume_folders=self._volume_folders,
         )
-        self._kit.names.add(self.pod, self._address, place.hosts_file)
+        self._context.names.add(self.pod, self._address, place.hosts_file)
         return place
 
     async def _refresh(self, place: PodPlace) -> None:
         """Bring files made from Secrets, ConfigMaps and tokens up to date."""
         while True:
-            await asyncio.sleep(self._kit.config.refresh_seconds)
+            await asyncio.sleep(self._context.config.refresh_seconds)
             try:
                 await place.volumes.prepare(place.facts)
-            except (NodeError, OSError) as error:
+            except (DevclusterError, OSError) as error:
                 log.info("Volumes of %s not refreshed: %s", namespaced_name(self.pod), error)
             except Exception:
                 log.exception("Volumes of %s not refreshed", namespaced_name(self.pod))
@@ -212,7 +215,7 @@ class PodWorker:
         if limit is None:
             return None
         deadline = self._start_time + timedelta(seconds=float(limit))
-        return max(0.0, (deadline - self._kit.now()).total_seconds())
+        return max(0.0, (deadline - self._context.now()).total_seconds())
 
     def _grace(self) -> float:
         if self._kill_at is None:
@@ -221,7 +224,7 @@ class PodWorker:
 
     def _fail(self, reason: str, message: str) -> None:
         self._failure = (reason, message)
-        self._kit.events.record(self.pod, "Warning", reason, message)
+        self._context.events.record(self.pod, "Warning", reason, message)
         self._publisher.changed()
 
     def _status(self, previous: Json) -> Json:
@@ -233,17 +236,17 @@ class PodWorker:
             records=running.records() if running else [],
             init_records=running.init_records() if running else [],
             pod_ip=self._address,
-            host_ip=self._kit.config.address,
+            host_ip=self._context.config.address,
             start_time=self._start_time,
             failure=self._failure,
             ending=self._ending,
         )
-        return pod_status(view, previous, self._kit.now())
+        return pod_status(view, previous, self._context.now())
 
     async def _leave(self) -> None:
         """Take the pod off this node and out of the API server."""
         await self._finalize()
-        self._kit.names.remove(self.uid)
+        self._context.names.remove(self.uid)
         await asyncio.to_thread(self._volume_folders.remove)
         await asyncio.to_thread(_remove, self._folder)
 
@@ -255,7 +258,7 @@ class PodWorker:
         while not self._gone:
             try:
                 await self._last_status()
-                await self._kit.api.delete(path, body)
+                await self._context.api.delete(path, body)
                 return
             except ApiError as error:
                 if error.status in {404, 409}:
@@ -269,7 +272,7 @@ class PodWorker:
         """A status that can't be made must not keep the pod Terminating for ever."""
         try:
             await self._publisher.flush()
-        except NodeError:
+        except DevclusterError:
             raise
         except Exception:
             log.exception("The last status of pod %s can't be made", namespaced_name(self.pod))

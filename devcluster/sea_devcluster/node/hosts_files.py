@@ -7,12 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .api import ApiClient
-from .endpoints import untranslated_ports
+from .api import ApiClient, Reflector
 from .events import EventRecorder
-from .hosts import NameRecord, hosts_text, name_records, own_names
-from .reflector import Reflector
-from .wire import Json
+from .hosts import NameRecord, hosts_text, name_records, own_names, untranslated_ports
+from .kube_json import Json
 
 log = logging.getLogger(__name__)
 

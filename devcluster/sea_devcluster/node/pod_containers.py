@@ -4,24 +4,26 @@ import asyncio
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
-from .backoff import should_restart
 from .container import ContainerRunner
-from .kit import NodeKit
+from .container_record import ContainerRecord, from_status
+from .context import NodeContext
+from .exit_status import should_restart
+from .kube_json import Json
 from .launch import PodPlace
-from .records import ContainerRecord, from_status
-from .wire import Json
 
 
 class PodContainers:
     """Starts, awaits and stops the containers of one pod in the order Kubernetes defines."""
 
-    def __init__(self, kit: NodeKit, place: PodPlace, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, context: NodeContext, place: PodPlace, on_change: Callable[[], None]
+    ) -> None:
         spec = place.pod["spec"]
         status = place.pod.get("status") or {}
         self._policy = str(spec.get("restartPolicy", "Always"))
         self._stopping = False
         first = "PodInitializing" if spec.get("initContainers") else "ContainerCreating"
-        make = _Maker(kit, place, on_change)
+        make = _Maker(context, place, on_change)
         self._init = [
             make(one, status.get("initContainerStatuses"), _init_policy(one, self._policy), first)
             for one in spec.get("initContainers") or []
@@ -94,8 +96,10 @@ class PodContainers:
 class _Maker:
     """Makes runners that begin where an agent before this one left off."""
 
-    def __init__(self, kit: NodeKit, place: PodPlace, on_change: Callable[[], None]) -> None:
-        self._kit = kit
+    def __init__(
+        self, context: NodeContext, place: PodPlace, on_change: Callable[[], None]
+    ) -> None:
+        self._context = context
         self._place = place
         self._on_change = on_change
 
@@ -104,10 +108,12 @@ class _Maker:
     ) -> ContainerRunner:
         known = {one["name"]: one for one in statuses or []}
         name, image = container["name"], container["image"]
-        record = from_status(name, image, known.get(name), self._kit.now())
+        record = from_status(name, image, known.get(name), self._context.now())
         if record.terminated is None or should_restart(policy, record.terminated.exit_code):
             record = record.as_waiting(reason)
-        return ContainerRunner(self._kit, self._place, container, record, policy, self._on_change)
+        return ContainerRunner(
+            self._context, self._place, container, record, policy, self._on_change
+        )
 
 
 def _init_policy(container: Json, pod_policy: str) -> str:

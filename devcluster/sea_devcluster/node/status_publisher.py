@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from sea_devcluster.errors import ApiError, ApiUnreachableError
+
 from .api import ApiClient
-from .errors import ApiError, ApiUnreachableError
-from .wire import Json, namespaced_name
+from .kube_json import Json, namespaced_name
 
 log = logging.getLogger(__name__)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from .wire import Json, parse_timestamp, timestamp
+from .kube_json import Json, parse_timestamp, timestamp
 
 
 @dataclass(frozen=True)

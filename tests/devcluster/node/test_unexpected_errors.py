@@ -1,4 +1,4 @@
-"""What nobody foresaw is told in an event and in the log, and tried again, as a kubelet does."""
+"""Unexpected exceptions are reported in an Event and in the log, and retried, as a kubelet does."""
 
 import asyncio
 import errno
@@ -8,12 +8,12 @@ from types import SimpleNamespace
 import pytest
 
 from sea_devcluster.node.agent import kept_running
-from sea_devcluster.node.backoff import BackoffPolicy
+from sea_devcluster.node.exit_status import BackoffPolicy
+from sea_devcluster.node.kube_json import utc_now
 from sea_devcluster.node.logs import ContainerLog
-from sea_devcluster.node.podworker import PodWorker
-from sea_devcluster.node.prober import ProbeCallbacks, Prober
-from sea_devcluster.node.publisher import StatusPublisher
-from sea_devcluster.node.wire import utc_now
+from sea_devcluster.node.pod_worker import PodWorker
+from sea_devcluster.node.probes import ProbeCallbacks, Prober
+from sea_devcluster.node.status_publisher import StatusPublisher
 
 POD = {
     "metadata": {"name": "p", "namespace": "n", "uid": "u"},
@@ -42,7 +42,7 @@ class Kit:
     def _claim(self, *_):
         if next(self.claims) == 3:
             self.enough.set()
-        raise KeyError("surprise")
+        raise KeyError("unexpected")
 
     async def _patch(self, _path, _body):
         return {}
@@ -50,7 +50,7 @@ class Kit:
     async def _delete(self, _path, _body):
         if not self.deleted.is_set():
             self.deleted.set()
-            raise ValueError("surprise at the end")
+            raise ValueError("unexpected at the end")
 
 
 async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path):
@@ -62,11 +62,11 @@ async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path):
         await kit.enough.wait()
         worker.update({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})
         await life
-    assert kit.deleted.is_set(), "a surprise at the end doesn't keep a pod Terminating"
+    assert kit.deleted.is_set(), "a unexpected at the end doesn't keep a pod Terminating"
     kind, reason, message = kit.told[0]
     assert (kind, reason) == ("Warning", "FailedSync")
-    assert "KeyError: 'surprise'" in message
-    assert "surprise at the end" in kit.told[-1][2]
+    assert "KeyError: 'unexpected'" in message
+    assert "unexpected at the end" in kit.told[-1][2]
 
 
 async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(tmp_path, monkeypatch):
@@ -77,11 +77,11 @@ async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(tmp_path, m
     async def delete(_path, _body):
         deleted.set()
 
-    def surprise(_view, _previous, _now):
-        raise KeyError("surprise")
+    def unexpected(_view, _previous, _now):
+        raise KeyError("unexpected")
 
     kit.api.delete = delete
-    monkeypatch.setattr("sea_devcluster.node.podworker.pod_status", surprise)
+    monkeypatch.setattr("sea_devcluster.node.pod_worker.pod_status", unexpected)
     worker = PodWorker(kit, POD)
     life = asyncio.ensure_future(worker.run())
     worker.update({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})
@@ -99,7 +99,7 @@ async def test_a_task_of_the_agent_starts_again():
         if next(rounds) == 3:
             enough.set()
             await asyncio.Event().wait()
-        raise KeyError("surprise")
+        raise KeyError("unexpected")
 
     task = asyncio.ensure_future(kept_running(work, 0.0))
     async with asyncio.timeout(60):
@@ -109,13 +109,13 @@ async def test_a_task_of_the_agent_starts_again():
 
 
 async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
-    """The writer of a pod's status outlives a surprise."""
-    monkeypatch.setattr("sea_devcluster.node.publisher.BROKEN_SECONDS", 0.0)
+    """The writer of a pod's status outlives a unexpected."""
+    monkeypatch.setattr("sea_devcluster.node.status_publisher.BROKEN_SECONDS", 0.0)
     rounds, written = itertools.count(1), asyncio.Event()
 
     def compute(_):
         if next(rounds) < 3:
-            raise KeyError("surprise")
+            raise KeyError("unexpected")
         return {"phase": "Running"}
 
     bodies = []
@@ -139,7 +139,7 @@ async def test_a_probe_that_cannot_be_made_is_told_and_made_again():
 
     async def check(_):
         if next(rounds) < 3:
-            raise KeyError("surprise")
+            raise KeyError("unexpected")
 
     def health(_, is_ready):
         if is_ready:
@@ -151,7 +151,7 @@ async def test_a_probe_that_cannot_be_made_is_told_and_made_again():
     async with asyncio.timeout(60):
         await ready.wait()
     prober.cancel()
-    assert "KeyError: 'surprise'" in told[0]
+    assert "KeyError: 'unexpected'" in told[0]
 
 
 class FullDisk:

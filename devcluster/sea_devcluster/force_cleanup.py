@@ -1,7 +1,7 @@
-"""Ending a cluster whose records are broken or lost: what `down` finds of it all the same.
+"""Stops a cluster whose records are broken or lost.
 
-Two ways lead to a process: a record of its own that can still be read, and the kernel's list of
-processes, where every daemon stands with the cluster's folder in its arguments and as its place.
+A process is found by its own record if that can still be read, and else in the kernel's list of
+processes: every daemon has the cluster's folder in its arguments and as its working directory.
 """
 
 import os
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from sea_devcluster import machine, subnets
+from sea_devcluster import subnets
 from sea_devcluster.components import API_SERVER, COMPONENTS, ETCD
 from sea_devcluster.daemons import Daemon
 from sea_devcluster.errors import RecordError
@@ -24,22 +24,22 @@ _AGENT = "sea_devcluster.node"
 
 
 def stop_found(folder: Path) -> None:
-    """Stops every daemon whose own record can be read; frees the nodes' memory, removes sockets."""
+    """Stops every daemon whose record can be read; removes memory volumes and sockets."""
     names = [path.stem for path in (folder / "run").glob("*.json")]
     for name in sorted(names, key=_stop_rank):
-        with suppress(RecordError):  # it is found by its folder, in `end_strays`
+        with suppress(RecordError):  # `end_strays` finds it by its folder
             Daemon(folder, name).stop(GRACE_SECONDS)
     with suppress(RecordError, FileNotFoundError):
         remove_sockets(S3Server(folder).settings.ports)
     subnet = subnets.claimed(folder)
     if subnet is not None:
-        pattern = machine.memory_root(subnet, "*")
+        pattern = subnets.memory_root(subnet, "*")
         for memory in pattern.parent.glob(pattern.name):
             shutil.rmtree(memory, ignore_errors=True)
 
 
 def end_strays(folder: Path) -> None:
-    """Ends daemons of the cluster in `folder` that no record names."""
+    """Ends the daemons of the cluster in `folder` that no record names."""
     for process in strays(folder):
         end_family(process, GRACE_SECONDS)
 
@@ -53,26 +53,26 @@ def strays(folder: Path) -> list[ProcessId]:
         with suppress(OSError):  # it has ended, or is another user's
             if entry.stat().st_uid != os.getuid():
                 continue
-            place = (entry / "cwd").readlink()
+            cwd = (entry / "cwd").readlink()
             argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if is_daemon(argv, place, folder):
+            if is_daemon(argv, cwd, folder):
                 found.append(ProcessId.of(int(entry.name)))
     return found
 
 
-def is_daemon(argv: Sequence[str], place: Path, folder: Path) -> bool:
-    """Whether a process is a daemon of the cluster in `folder`, and not a person's `tail` or shell.
+def is_daemon(argv: Sequence[str], cwd: Path, folder: Path) -> bool:
+    """True if a process is a daemon of the cluster in `folder`, not a person's `tail` or shell.
 
     Args:
         argv: Its arguments.
-        place: Its current folder.
+        cwd: Its working directory.
         folder: The cluster's state folder.
     """
     ours = Path(argv[0]).name in _PROGRAMS or _AGENT in argv
     named = any(f"{folder}/" in argument for argument in argv[1:])
-    return ours and named and place.is_relative_to(folder)
+    return ours and named and cwd.is_relative_to(folder)
 
 
 def _stop_rank(name: str) -> int:
-    """Clients before the servers that they need."""
+    """Clients stop before the servers that they need."""
     return {API_SERVER: 1, ETCD: 2}.get(name, 0)
