@@ -28,7 +28,7 @@ KUBERNETES_VERSION = "v1.36.3"
 FREE_BYTES = 12 * 2**30
 """Go's build cache takes 6 GB, its modules 1.8 GB, the programs 0.4 GB."""
 TIMEOUT_SECONDS = 3600.0
-"""For one program: the API server took 7 minutes on two busy cores."""
+"""Per program: the API server took 7 minutes on two busy cores."""
 HEARTBEAT_SECONDS = 15.0
 
 
@@ -162,7 +162,7 @@ def _run(
                 except subprocess.TimeoutExpired:
                     if time.monotonic() - began > TIMEOUT_SECONDS:
                         raise BinariesError(
-                            f"{' '.join(command)} has run for an hour; see what the machine does."
+                            f"{' '.join(command)} has run for an hour; check the machine's load."
                         ) from None
                     progress.tick("still compiling")
         except BaseException:

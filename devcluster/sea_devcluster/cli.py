@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if arguments.verbose else logging.INFO
     logging.getLogger("sea_devcluster").setLevel(level)
     command: Callable[[argparse.Namespace], int] = arguments.run
-    interrupts.heed()
+    interrupts.raise_on_signals()
     try:
         return command(arguments)
     except DevclusterError as error:

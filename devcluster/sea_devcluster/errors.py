@@ -64,7 +64,7 @@ class DemoError(DevclusterError):
 
 
 def refused_by_system(error: OSError) -> str:
-    """The sentence for what the operating system refused: a full disk, a folder of another user."""
+    """A sentence for an error of the operating system: a full disk, another user's folder."""
     if error.filename is None:
         return (
             f"A connection on this machine failed ({error or type(error).__name__}); try again, "

@@ -52,7 +52,7 @@ def _environment() -> dict[str, Any]:
 
 def hidden_roots(roots: Iterable[Path]) -> list[str]:
     """Folders that a pod's own /tmp or /run would hide; none inside another."""
-    hidden = {root for root in roots if any(root.is_relative_to(place) for place in _HIDDEN)}
+    hidden = {root for root in roots if any(root.is_relative_to(folder) for folder in _HIDDEN)}
     return sorted(
         str(root)
         for root in hidden
@@ -62,7 +62,7 @@ def hidden_roots(roots: Iterable[Path]) -> list[str]:
 
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node's place in its cluster."""
+    """One node: its addresses, capacity and images."""
 
     cluster: str
     number: int

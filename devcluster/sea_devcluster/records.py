@@ -1,4 +1,4 @@
-"""What a cluster remembers about itself in its state folder, and how such files are read.
+"""The record that a cluster keeps in its state folder, and how such files are read.
 
 They are written in one step (`paths.write_private`), but a machine that loses power, or a person
 with an editor, can leave one empty or truncated. That is an error with a sentence, never a

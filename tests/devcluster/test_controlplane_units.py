@@ -137,7 +137,7 @@ def test_daemons_do_not_inherit_proxies_and_credentials() -> None:
 
 def test_waiting_in_vain_says_for_what() -> None:
     """A time-out is a failure with a name."""
-    with pytest.raises(StartError, match=r"Waited 0 s for the moon, in vain"):
+    with pytest.raises(StartError, match=r"Waited 0 s for the moon, then gave up"):
         wait_until(lambda: False, what="the moon", timeout=0.0, interval=0.0)
 
 

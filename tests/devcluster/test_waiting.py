@@ -29,7 +29,10 @@ def test_patience_is_minutes_and_is_told(caplog: pytest.LogCaptureFixture) -> No
     """A busy machine needs more than a minute, and a person wants to know what it does."""
     assert START_TIMEOUT_SECONDS >= 300
     ticks = itertools.count()
-    with caplog.at_level(logging.WARNING), pytest.raises(StartError, match="the moon, in vain"):
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(StartError, match="the moon, then gave up"),
+    ):
         wait_until(
             lambda: False,
             what="the moon",

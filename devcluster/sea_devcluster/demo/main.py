@@ -41,7 +41,7 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
     """Runs everything; None, after one sentence on the console, if it failed."""
     console = Console(highlight=False, force_terminal=False if options.plain else None)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    interrupts.heed()
+    interrupts.raise_on_signals()
     try:
         return _run(options, console, measure_memory=measure_memory)
     except DevclusterError as error:

@@ -77,7 +77,7 @@ def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
 def step(console: Console, title: str) -> Iterator[None]:
     """Prints what is being done, and how long it took."""
     start = time.monotonic()
-    with suppress(OSError):  # a closed terminal: the last step must stop the cluster all the same
+    with suppress(OSError):  # a closed terminal: the last step must still stop the cluster
         console.print(f"[cyan]▸[/] {title} ...", highlight=False)
     yield
     with suppress(OSError):

@@ -17,7 +17,7 @@ def main() -> int:
     """Run the agent; 1 and a sentence on stderr if it can't start."""
     parser = argparse.ArgumentParser(prog="sea_devcluster.node", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the agent's JSON configuration")
-    parser.add_argument("--verbose", action="store_true", help="log what is normally left out")
+    parser.add_argument("--verbose", action="store_true", help="log at debug level")
     options = parser.parse_args()
     logging.basicConfig(
         level=logging.DEBUG if options.verbose else logging.INFO,

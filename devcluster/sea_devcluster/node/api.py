@@ -98,7 +98,7 @@ class ApiClient:
         return await self._request("DELETE", path, {}, body)
 
     async def watch(self, path: str, query: dict[str, str]) -> AsyncIterator[Json]:
-        """Watch events until the server ends the watch or the connection breaks."""
+        """Yields watch events until the server ends the watch or the connection breaks."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SECONDS + 30)
         query = {**query, "watch": "1", "timeoutSeconds": str(WATCH_SECONDS)}
         try:
@@ -151,7 +151,7 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Whole lines of any length: aiohttp's own line reader refuses lines over 64 KiB."""
+    """Lines of any length: aiohttp's own line reader refuses lines over 64 KiB."""
     rest = b""
     async for chunk in response.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -192,12 +192,12 @@ class Reflector:
         self._on_change = on_change
 
     async def run(self) -> None:
-        """Reflect until cancelled; an API server that's away is waited for."""
+        """Lists and watches until cancelled; waits for an API server that is down."""
         while True:
             try:
                 await self._follow(await self._list())
             except DevclusterError as error:
-                log.warning("Reflecting %s: %s; trying again", self._path, error)
+                log.warning("Watching %s failed: %s; retrying", self._path, error)
                 await asyncio.sleep(RETRY_SECONDS)
 
     async def _list(self) -> str:
@@ -211,7 +211,7 @@ class Reflector:
         return str(answer["metadata"]["resourceVersion"])
 
     async def _follow(self, version: str) -> None:
-        """Watch from `version`, over any number of connections, until it's too old."""
+        """Watches from `version`, across connections, until that version is too old."""
         while True:
             query = {**self._query, "resourceVersion": version, "allowWatchBookmarks": "true"}
             async for event in self._api.watch(self._path, query):

@@ -1,4 +1,4 @@
-"""What the agent knows about one container: `container` advances it, `status` reports it."""
+"""The state of one container: `container` advances it, `status` reports it."""
 
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -43,7 +43,7 @@ class ContainerRecord:
     container_id: str = ""
 
     def as_waiting(self, reason: str, message: str = "") -> "ContainerRecord":
-        """The container waits; what it did before becomes its last state."""
+        """The record of a waiting container; a finished run becomes its last state."""
         return replace(
             self,
             waiting=Waiting(reason, message),
@@ -55,7 +55,7 @@ class ContainerRecord:
         )
 
     def as_running(self, now: datetime, container_id: str) -> "ContainerRecord":
-        """A new run begins; every run after the first counts as a restart."""
+        """The record of a new run; each run after the first counts as a restart."""
         before = self.terminated or self.last
         return replace(
             self,
@@ -68,7 +68,7 @@ class ContainerRecord:
         )
 
     def as_terminated(self, termination: Termination) -> "ContainerRecord":
-        """The run ended."""
+        """The record of a run that ended."""
         return replace(
             self,
             waiting=None,
@@ -79,7 +79,7 @@ class ContainerRecord:
         )
 
     def as_probed(self, *, started: bool, ready: bool) -> "ContainerRecord":
-        """What the probes say about a running container."""
+        """The record with the results of the probes."""
         return replace(self, started=started, ready=ready)
 
     def to_status(self) -> Json:
@@ -108,9 +108,9 @@ class ContainerRecord:
 
 
 def from_status(name: str, image: str, status: Json | None, now: datetime) -> ContainerRecord:
-    """What an agent that just started makes of the status its predecessor wrote.
+    """The record of a container whose status an earlier agent wrote.
 
-    Containers die with the agent (bubblewrap's --die-with-parent), so a running one has ended.
+    Containers end with their agent (bubblewrap's --die-with-parent), so a running one has ended.
     """
     record = ContainerRecord(name, image)
     if not status:

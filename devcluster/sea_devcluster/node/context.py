@@ -13,7 +13,7 @@ from .api import ApiClient
 from .config import ImageConfig, NodeConfig
 from .events import EventRecorder
 from .exit_status import BackoffPolicy
-from .hosts_files import HostsKeeper
+from .hosts_files import HostsFiles
 from .references import References
 
 
@@ -26,20 +26,20 @@ class AddressesExhaustedError(DevclusterError):
 
 
 class AddressPool:
-    """Addresses .2 to .254 of a /24 (or what a smaller subnet has), handed out round robin.
+    """Pod addresses: .2 to .254 of a /24, or all but the first of a smaller subnet.
 
-    Round robin, so that a new pod doesn't inherit the connections of the one that just ended.
+    Assigned round robin, so that a new pod doesn't inherit the connections of one that just ended.
     """
 
     def __init__(self, subnet: str) -> None:
         self._subnet = subnet
-        # .1 is left for the node itself, should its address be in the same subnet.
+        # .1 is reserved for the node itself, whose address may be in the same subnet.
         self._addresses = [str(host) for host in ipaddress.ip_network(subnet).hosts()][1:]
         self._owners: dict[str, str] = {}
         self._next = 0
 
     def claim(self, owner: str, wanted: str | None = None) -> str:
-        """An address for `owner` (a pod's UID): `wanted` where free, else the next one."""
+        """An address for `owner` (a pod's UID): `wanted` if that is free, else the next one."""
         for address in [wanted] if wanted in self._addresses else []:
             if self._owners.get(address, owner) == owner:
                 self._owners[address] = owner
@@ -57,35 +57,39 @@ class AddressPool:
         raise AddressesExhaustedError(message)
 
     def release(self, owner: str) -> None:
-        """Give back whatever `owner` holds."""
+        """Releases the address of `owner`, if it has one."""
         self._owners = {address: one for address, one in self._owners.items() if one != owner}
 
 
 @dataclass(frozen=True)
 class NodeContext:
-    """The agent's tools, injected into everything that runs pods."""
+    """The agent's shared objects, injected into everything that runs pods."""
 
     config: NodeConfig
     api: ApiClient
     references: References
     events: EventRecorder
     addresses: AddressPool
-    names: HostsKeeper
+    names: HostsFiles
     session: aiohttp.ClientSession
-    """For HTTP probes; not the API server's."""
+    """For HTTP probes, not for the API server."""
     bwrap: str
     now: Callable[[], datetime]
 
     @property
     def backoff(self) -> BackoffPolicy:
-        """The configured CrashLoopBackOff."""
+        """The configured restart back-off."""
         config = self.config
         return BackoffPolicy(
             config.crash_backoff_start, config.crash_backoff_limit, config.crash_backoff_reset
         )
 
     def image(self, reference: str) -> ImageConfig:
-        """What an image means here; UnknownImageError lists the ones this devcluster knows."""
+        """The programs that an image stands for.
+
+        Raises:
+            UnknownImageError: No such image; lists those that this devcluster knows.
+        """
         if reference in self.config.images:
             return self.config.images[reference]
         known = ", ".join(sorted(self.config.images)) or "none"

@@ -21,7 +21,7 @@ Lookup = Mapping[tuple[str, str], Data | None]
 
 
 def expand(text: str, variables: Mapping[str, str]) -> str:
-    """Replace `$(NAME)` by its value; `$$` is a dollar sign, an unknown name stays as it is."""
+    """Replaces `$(NAME)` by its value; `$$` is a dollar sign, unknown names stay unchanged."""
 
     def replacement(match: re.Match[str]) -> str:
         if match.group(0) == "$$":
@@ -33,14 +33,14 @@ def expand(text: str, variables: Mapping[str, str]) -> str:
 
 @dataclass(frozen=True)
 class PodFacts:
-    """What this node knows about a pod beside its object."""
+    """What only the node knows about a pod."""
 
     pod_ip: str
     host_ip: str
 
 
 def field_value(pod: Json, path: str, facts: PodFacts) -> str:
-    """The text behind a fieldRef's fieldPath."""
+    """The value of a fieldRef's fieldPath, as text."""
     metadata = pod["metadata"]
     keyed = _KEYED.fullmatch(path)
     if keyed:
@@ -70,9 +70,9 @@ def _escape(value: str) -> str:
 
 
 def base_environment(pod: Json, image: ImageConfig, config: NodeConfig) -> dict[str, str]:
-    """What every container gets. HOME is the container's own tmpfs: nothing of the host's leaks in.
+    """The variables of every container. HOME is its own tmpfs: nothing leaks in from the host.
 
-    Service variables other than the API server's are left out, as with enableServiceLinks=false.
+    Service variables other than the API server's are omitted, as with enableServiceLinks=false.
     """
     return {
         "PATH": ":".join([*image.path, DEFAULT_PATH]),
@@ -107,7 +107,11 @@ async def fetch_sources(pod: Json, container: Json, references: References) -> L
 def compose(
     base: Mapping[str, str], pod: Json, container: Json, facts: PodFacts, lookup: Lookup
 ) -> dict[str, str]:
-    """The final environment. Pure; MissingReferenceError names what isn't there."""
+    """The final environment. Pure.
+
+    Raises:
+        MissingReferenceError: A required Secret, ConfigMap or key doesn't exist.
+    """
     environment = dict(base)
     for source in container.get("envFrom") or []:
         environment.update(_from_source(pod, source, lookup))

@@ -15,7 +15,7 @@ CLUSTER_DOMAIN = "cluster.local"
 
 
 def published(service: Json, pods: Iterable[Json]) -> list[Json]:
-    """The pods of the Service's own namespace that its name resolves to."""
+    """The pods to which a Service's name resolves, among `pods` of its namespace."""
     selector = service["spec"].get("selector")
     if not selector:
         return []
@@ -33,7 +33,7 @@ def address_of(pod: Json) -> str:
 
 
 def untranslated_ports(service: Json, pods: Iterable[Json]) -> list[str]:
-    """Sentences for the ports of a clusterIP Service that its pods serve under another number."""
+    """One sentence per port of a clusterIP Service that its pods serve under another number."""
     if service["spec"].get("clusterIP") in {None, "None", ""}:
         return []
     behind = [pod for pod in pods if _selected(pod, service["spec"].get("selector") or {})]
@@ -79,7 +79,7 @@ def _serves(pod: Json) -> bool:
 
 @dataclass(frozen=True, order=True)
 class NameRecord:
-    """One name of the cluster: a Service's (no hostname) or that of one pod behind it."""
+    """A name in the cluster: of a Service (no hostname) or of one pod behind it."""
 
     namespace: str
     service: str
@@ -87,7 +87,7 @@ class NameRecord:
     address: str
 
     def names(self, namespace: str) -> list[str]:
-        """All spellings that resolve for a pod in `namespace`."""
+        """All forms of the name that resolve for a pod in `namespace`."""
         stem = f"{self.hostname}.{self.service}" if self.hostname else self.service
         full = f"{stem}.{self.namespace}"
         spellings = [f"{full}.svc.{CLUSTER_DOMAIN}", f"{full}.svc", full]
@@ -115,7 +115,7 @@ def name_records(services: Iterable[Json], pods: Iterable[Json], api_host: str) 
 
 
 def own_names(pod: Json) -> list[str]:
-    """The names a pod has for itself, known before any endpoint is published."""
+    """A pod's names for itself, which exist before any endpoint is published."""
     spec, metadata = pod["spec"], pod["metadata"]
     hostname = host_name(pod)
     if not spec.get("subdomain"):
@@ -126,7 +126,7 @@ def own_names(pod: Json) -> list[str]:
 
 
 def host_name(pod: Json) -> str:
-    """`spec.hostname`, or the pod's name cut to what a hostname may have."""
+    """`spec.hostname`, or the pod's name truncated to the length of a hostname."""
     name = str(pod["spec"].get("hostname") or pod["metadata"]["name"])
     return name[:63].rstrip("-.")
 
@@ -138,7 +138,7 @@ def hosts_text(
     records: Iterable[NameRecord],
     extra: Mapping[str, Sequence[str]],
 ) -> str:
-    """The file: loopback, the pod itself, extra addresses with their names, the cluster's names."""
+    """The file's text: loopback, the pod itself, `extra` names by address, the cluster's names."""
     lines = [
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost",

@@ -1,4 +1,4 @@
-"""Keeps every pod's /etc/hosts up to date with the cluster's Services and pods."""
+"""Keeps each pod's /etc/hosts up to date with the cluster's Services and pods."""
 
 import asyncio
 import logging
@@ -16,12 +16,12 @@ log = logging.getLogger(__name__)
 
 DEBOUNCE_SECONDS = 0.05
 IDLE_SHARE = 10.0
-"""Computing names takes at most a tenth of the time, however many pods the cluster has."""
+"""Computing names takes at most a tenth of the time, even in a cluster of many pods."""
 
 
 @dataclass(frozen=True)
 class HostsFile:
-    """One pod's file and what of it doesn't change."""
+    """One pod's file, and the part of its content that doesn't change."""
 
     path: Path
     address: str
@@ -30,7 +30,7 @@ class HostsFile:
     aliases: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-class HostsKeeper:
+class HostsFiles:
     """Watches Services and all pods, and rewrites hosts files in place, as bind mounts need."""
 
     def __init__(
@@ -47,7 +47,7 @@ class HostsKeeper:
         self._dirty = asyncio.Event()
 
     def add(self, pod: Json, address: str, path: Path) -> None:
-        """Write a new pod's file and keep it up to date until `remove`."""
+        """Writes a new pod's file and keeps it up to date until `remove`."""
         aliases = tuple(
             (one["ip"], tuple(one.get("hostnames") or []))
             for one in pod["spec"].get("hostAliases") or []
@@ -58,11 +58,11 @@ class HostsKeeper:
         self._write(entry)
 
     def remove(self, uid: str) -> None:
-        """Forget a pod."""
+        """Stops updating a pod's file."""
         self._files.pop(uid, None)
 
     async def run(self) -> None:
-        """Rewrite until cancelled; changes that come together are written together."""
+        """Rewrites files until cancelled; changes in quick succession are written together."""
         loop = asyncio.get_running_loop()
         pause = DEBOUNCE_SECONDS
         while True:
@@ -74,7 +74,7 @@ class HostsKeeper:
                 self._rewrite()
                 self._warn_about_ports()
             except (OSError, KeyError):
-                log.exception("Names of the cluster couldn't be written")
+                log.exception("The pods' hosts files couldn't be written")
             pause = max(DEBOUNCE_SECONDS, IDLE_SHARE * (loop.time() - began))
 
     def _rewrite(self) -> None:
@@ -84,7 +84,7 @@ class HostsKeeper:
             self._write(entry)
 
     def _warn_about_ports(self) -> None:
-        """An Event on the Service for each port that only a real cluster would translate."""
+        """Records an Event on the Service for each port that only a real cluster translates."""
         for service in self.services.objects.values():
             metadata = service["metadata"]
             pods = [
@@ -112,7 +112,7 @@ class HostsKeeper:
 
 
 def write_in_place(path: Path, content: bytes) -> None:
-    """Replace a file's content, keeping its inode: one write, then cut, never empty."""
+    """Replaces a file's content but keeps its inode: one write, then truncate, never empty."""
     if path.exists() and path.read_bytes() == content:
         return
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)

@@ -1,4 +1,4 @@
-"""Kubernetes objects as this package handles them: plain JSON, read with a few typed helpers."""
+"""Kubernetes objects as this package handles them: plain JSON and a few typed helpers."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -18,12 +18,12 @@ def namespaced_name(obj: Json) -> str:
 
 
 def timestamp(moment: datetime | None) -> str | None:
-    """RFC3339 with whole seconds, as Kubernetes' `Time` wants it."""
+    """RFC 3339 with whole seconds, the format of Kubernetes' `Time`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ") if moment else None
 
 
 def micro_timestamp(moment: datetime) -> str:
-    """RFC3339 with microseconds, as Kubernetes' `MicroTime` wants it."""
+    """RFC 3339 with microseconds, the format of Kubernetes' `MicroTime`."""
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -33,5 +33,5 @@ def parse_timestamp(text: str | None) -> datetime | None:
 
 
 def utc_now() -> datetime:
-    """The clock given to everything that doesn't get another one from a test."""
+    """The current time: the default of every injected clock."""
     return datetime.now(UTC)

@@ -1,4 +1,4 @@
-"""All containers of one pod: init containers in order, sidecars, main containers together."""
+"""All containers of one pod: init containers in order, sidecars, then the main containers."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
@@ -9,21 +9,21 @@ from .container_record import ContainerRecord, from_status
 from .context import NodeContext
 from .exit_status import should_restart
 from .kube_json import Json
-from .launch import PodPlace
+from .launch import PodSetup
 
 
 class PodContainers:
     """Starts, awaits and stops the containers of one pod in the order Kubernetes defines."""
 
     def __init__(
-        self, context: NodeContext, place: PodPlace, on_change: Callable[[], None]
+        self, context: NodeContext, setup: PodSetup, on_change: Callable[[], None]
     ) -> None:
-        spec = place.pod["spec"]
-        status = place.pod.get("status") or {}
+        spec = setup.pod["spec"]
+        status = setup.pod.get("status") or {}
         self._policy = str(spec.get("restartPolicy", "Always"))
         self._stopping = False
         first = "PodInitializing" if spec.get("initContainers") else "ContainerCreating"
-        make = _Maker(context, place, on_change)
+        make = _RunnerFactory(context, setup, on_change)
         self._init = [
             make(one, status.get("initContainerStatuses"), _init_policy(one, self._policy), first)
             for one in spec.get("initContainers") or []
@@ -52,14 +52,14 @@ class PodContainers:
         return next((one for one in [*self._init, *self._main] if one.name == name), None)
 
     async def run(self) -> None:
-        """Until the main containers ended for good, an init container failed, or all stopped."""
+        """Runs until the main containers ended, an init container failed, or `stop` was called."""
         main = [runner for runner in self._main if self._runs(runner)]
         if main and await self._initialize():
             await _together([runner.run() for runner in main])
         await self._stop_sidecars(30.0)
 
     async def stop(self, grace: float) -> None:
-        """Main containers first, then the sidecars in reverse order with the time that's left."""
+        """Stops the main containers, then the sidecars in reverse order in the remaining time."""
         self._stopping = True
         loop = asyncio.get_running_loop()
         deadline = loop.time() + grace
@@ -68,7 +68,7 @@ class PodContainers:
         await self._stop_sidecars(max(0.0, deadline - loop.time()))
 
     async def _initialize(self) -> bool:
-        """Run the init containers; False if the pod doesn't get further."""
+        """Runs the init containers; False if the main containers must not start."""
         for runner in self._init:
             if self._stopping:
                 return False
@@ -88,19 +88,19 @@ class PodContainers:
             await task
 
     def _runs(self, runner: ContainerRunner) -> bool:
-        """Whether anything is left to run: an agent may start over finished containers."""
+        """True unless the container finished under an earlier agent."""
         ended = runner.record.terminated
         return ended is None or should_restart(self._policy, ended.exit_code)
 
 
-class _Maker:
-    """Makes runners that begin where an agent before this one left off."""
+class _RunnerFactory:
+    """Creates runners that continue where an earlier agent stopped."""
 
     def __init__(
-        self, context: NodeContext, place: PodPlace, on_change: Callable[[], None]
+        self, context: NodeContext, setup: PodSetup, on_change: Callable[[], None]
     ) -> None:
         self._context = context
-        self._place = place
+        self._setup = setup
         self._on_change = on_change
 
     def __call__(
@@ -112,7 +112,7 @@ class _Maker:
         if record.terminated is None or should_restart(policy, record.terminated.exit_code):
             record = record.as_waiting(reason)
         return ContainerRunner(
-            self._context, self._place, container, record, policy, self._on_change
+            self._context, self._setup, container, record, policy, self._on_change
         )
 
 

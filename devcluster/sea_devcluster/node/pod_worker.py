@@ -1,4 +1,4 @@
-"""One pod from the moment it's bound to this node until it's gone from the API server."""
+"""One pod, from its binding to this node until it is gone from the API server."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ from .context import NodeContext
 from .environment import PodFacts
 from .exit_status import Backoff, after_exit
 from .kube_json import Json, namespaced_name, parse_timestamp
-from .launch import PodPlace
+from .launch import PodSetup
 from .logs import ContainerLog
 from .pod_containers import PodContainers
 from .references import PodTokens
@@ -31,7 +31,7 @@ RETRY_SECONDS = 1.0
 
 
 class PodWorker:
-    """Runs one pod (one UID). `run` is its whole life; `update` and `gone` feed it."""
+    """Runs one pod (one UID): `run` is its whole life, `update` and `gone` report changes to it."""
 
     def __init__(self, context: NodeContext, pod: Json) -> None:
         self.pod = pod
@@ -49,49 +49,49 @@ class PodWorker:
         )
         self._ending = False
         self._gone = False
-        self._told: set[str] = set()
-        self._over = asyncio.Event()
-        """Deletion was asked for, or the object is gone."""
+        self._reported: set[str] = set()
+        self._ended = asyncio.Event()
+        """Set when deletion was requested or the object is gone."""
         self._kill_at: float | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._publisher = StatusPublisher(context.api, pod, self._status)
 
     async def run(self) -> None:
-        """Run the pod to its end and delete it; cancel only when the agent stops."""
+        """Runs the pod to its end and deletes it; cancelled only when the agent stops."""
         publishing = asyncio.ensure_future(self._publisher.run())
         try:
             if not is_terminal(self.pod):
-                await self._despite_errors(self._live, until=self._over)
+                await self._retry_errors(self._live, until=self._ended)
             self._publisher.changed()
-            await self._over.wait()
-            await self._despite_errors(self._leave, until=asyncio.Event())
+            await self._ended.wait()
+            await self._retry_errors(self._leave, until=asyncio.Event())
         finally:
             publishing.cancel()
             self._context.names.remove(self.uid)
             self._context.addresses.release(self.uid)
 
     def update(self, pod: Json) -> None:
-        """A newer version of the object: what matters after the start is above all its deletion."""
+        """Takes a newer version of the object, which matters mostly for its deletion."""
         self.pod = pod
         for sentence in not_started(pod):
-            if sentence not in self._told:
-                self._told.add(sentence)
+            if sentence not in self._reported:
+                self._reported.add(sentence)
                 self._context.events.record(pod, "Warning", UNSUPPORTED, sentence)
         if pod["metadata"].get("deletionTimestamp"):
             self._end_within(float(pod["metadata"].get("deletionGracePeriodSeconds") or 0))
 
     def gone(self) -> None:
-        """The object was deleted by force: end at once."""
+        """The object was deleted by force: kills the containers at once."""
         self._gone = True
         self._end_within(0.0)
 
     async def abandon(self, grace: float) -> None:
-        """The agent stops: end the processes, leave the pod to whoever comes next."""
+        """The agent stops: ends the processes and leaves the pod to the next agent."""
         if self.containers is not None:
             await self.containers.stop(grace)
 
     def log_of(self, container: str) -> ContainerLog:
-        """The log of a container, also of a pod that ended before this agent started."""
+        """The log of a container, even of a pod that ended before this agent started."""
         runner = self.containers.find(container) if self.containers else None
         if runner is not None:
             return runner.log
@@ -99,27 +99,27 @@ class PodWorker:
         return ContainerLog(folder, self._context.config.log_bytes, self._context.now)
 
     def waits_to_restart(self, container: str) -> bool:
-        """Whether the newest run is over and already the container's last state, as in back-off."""
+        """True if the newest run has ended and is already the last state, as during back-off."""
         runner = self.containers.find(container) if self.containers else None
         return runner is not None and bool(runner.record.waiting and runner.record.last)
 
     def _end_within(self, grace: float) -> None:
-        """Ask for the end in `grace` seconds; a later call can only make that sooner."""
+        """Requests the end within `grace` seconds; a later call can only shorten that."""
         kill_at = asyncio.get_running_loop().time() + grace
         if self._kill_at is not None and kill_at >= self._kill_at - 0.5:
             return
         sooner = self._kill_at is not None
         self._kill_at = kill_at
-        self._over.set()
+        self._ended.set()
         if sooner and self.containers is not None:
             self._spawn(self.containers.stop(grace))
 
-    async def _despite_errors(
+    async def _retry_errors(
         self, work: Callable[[], Coroutine[Any, Any, None]], until: asyncio.Event
     ) -> None:
-        """`work`, again with a container's back-off after whatever it raises, as a kubelet syncs.
+        """Repeats `work` with a container's back-off while it raises, as a kubelet syncs.
 
-        `until` ends the waiting between two attempts, and with it the attempts.
+        `until` ends the wait between two attempts, and with it the attempts.
         """
         loop, backoff = asyncio.get_running_loop(), Backoff()
         while True:
@@ -127,7 +127,7 @@ class PodWorker:
             try:
                 await work()
             except Exception as error:
-                self._tell(error)
+                self._report(error)
             else:
                 return
             if self.containers is not None:
@@ -138,36 +138,36 @@ class PodWorker:
                     await until.wait()
                     return
 
-    def _tell(self, error: Exception) -> None:
+    def _report(self, error: Exception) -> None:
         name = namespaced_name(self.pod)
         if isinstance(error, (OSError, DevclusterError)):
-            log.warning("Pod %s isn't set up: %s; trying again", name, error)
+            log.warning("Pod %s can't be set up: %s; retrying", name, error)
             reason, message = "FailedCreatePodSandBox", str(error)
         else:
-            log.error("The worker of pod %s broke; it starts again", name, exc_info=error)
+            log.error("The worker of pod %s failed; restarting it", name, exc_info=error)
             reason = "FailedSync"
             message = f"error syncing pod, trying again: {type(error).__name__}: {error}"
         self._context.events.record(self.pod, "Warning", reason, message)
 
     async def _end_all(self, containers: PodContainers) -> None:
-        """No process goes on that nobody watches any more."""
+        """Stops all containers: none may run without a watcher."""
         try:
             await containers.stop(self._grace())
         except Exception:
-            log.exception("Containers of pod %s weren't ended", namespaced_name(self.pod))
+            log.exception("Containers of pod %s weren't stopped", namespaced_name(self.pod))
 
     async def _live(self) -> None:
-        """From nothing to all containers ended, by themselves or because it was asked for."""
+        """Starts the pod and returns when all of its containers have ended."""
         refused = refusals(self.pod, self._context.config.allow_host_path)
         if refused:
             self._fail(UNSUPPORTED, " ".join(refused))
             return
-        place = self._make_place()
-        self.containers = PodContainers(self._context, place, self._publisher.changed)
+        setup = self._set_up()
+        self.containers = PodContainers(self._context, setup, self._publisher.changed)
         self._publisher.changed()
         working = asyncio.ensure_future(self.containers.run())
-        refreshing = asyncio.ensure_future(self._refresh(place))
-        over = asyncio.ensure_future(self._over.wait())
+        refreshing = asyncio.ensure_future(self._refresh(setup))
+        over = asyncio.ensure_future(self._ended.wait())
         try:
             done, _ = await asyncio.wait(
                 {working, over}, timeout=self._seconds_left(), return_when=asyncio.FIRST_COMPLETED
@@ -182,29 +182,29 @@ class PodWorker:
             for task in (working, refreshing, over):
                 task.cancel()
 
-    def _make_place(self) -> PodPlace:
-        """Address, folders and hosts file."""
+    def _set_up(self) -> PodSetup:
+        """Creates the pod's address, folders and hosts file."""
         wanted = (self.pod.get("status") or {}).get("podIP")
         self._address = self._context.addresses.claim(self.uid, wanted)
         self._folder.mkdir(parents=True, exist_ok=True)
         self._volume_folders.create()
         tokens = PodTokens(self._context.api, self.pod, self._context.now)
-        place = PodPlace(
+        setup = PodSetup(
             pod=self.pod,
             facts=PodFacts(self._address, self._context.config.address),
             folder=self._folder,
             volumes=PodVolumes(self.pod, self._volume_folders, self._context.references, tokens),
             volume_folders=self._volume_folders,
         )
-        self._context.names.add(self.pod, self._address, place.hosts_file)
-        return place
+        self._context.names.add(self.pod, self._address, setup.hosts_file)
+        return setup
 
-    async def _refresh(self, place: PodPlace) -> None:
-        """Bring files made from Secrets, ConfigMaps and tokens up to date."""
+    async def _refresh(self, setup: PodSetup) -> None:
+        """Refreshes files made from Secrets, ConfigMaps and tokens."""
         while True:
             await asyncio.sleep(self._context.config.refresh_seconds)
             try:
-                await place.volumes.prepare(place.facts)
+                await setup.volumes.prepare(setup.facts)
             except (DevclusterError, OSError) as error:
                 log.info("Volumes of %s not refreshed: %s", namespaced_name(self.pod), error)
             except Exception:
@@ -244,14 +244,14 @@ class PodWorker:
         return pod_status(view, previous, self._context.now())
 
     async def _leave(self) -> None:
-        """Take the pod off this node and out of the API server."""
+        """Removes the pod from the API server and from this node."""
         await self._finalize()
         self._context.names.remove(self.uid)
         await asyncio.to_thread(self._volume_folders.remove)
         await asyncio.to_thread(_remove, self._folder)
 
     async def _finalize(self) -> None:
-        """Report the end and remove the object, until the API server says it's gone."""
+        """Reports the end and deletes the object, retrying until the API server accepts it."""
         metadata = self.pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
         body: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
@@ -269,13 +269,13 @@ class PodWorker:
             await asyncio.sleep(RETRY_SECONDS)
 
     async def _last_status(self) -> None:
-        """A status that can't be made must not keep the pod Terminating for ever."""
+        """Writes the last status; one that can't be computed must not keep the pod Terminating."""
         try:
             await self._publisher.flush()
         except DevclusterError:
             raise
         except Exception:
-            log.exception("The last status of pod %s can't be made", namespaced_name(self.pod))
+            log.exception("The last status of pod %s can't be computed", namespaced_name(self.pod))
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task: asyncio.Task[None] = asyncio.ensure_future(work)
@@ -284,12 +284,12 @@ class PodWorker:
 
 
 def is_terminal(pod: Json) -> bool:
-    """Whether a pod ended before: nothing of it is run again."""
+    """True if a pod has ended: nothing of it runs again."""
     return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
 
 
 def pod_folder(root: Path, uid: str) -> Path:
-    """Where everything of one pod lies."""
+    """Folder with everything of one pod."""
     return root / "pods" / uid
 
 

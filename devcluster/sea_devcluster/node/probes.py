@@ -34,12 +34,12 @@ class ProbeSpec:
     success_threshold: int = 1
     failure_threshold: int = 3
     grace: float | None = None
-    """terminationGracePeriodSeconds of the probe itself, where it has one."""
+    """The probe's own terminationGracePeriodSeconds, if it has one."""
 
 
 @dataclass(frozen=True)
 class ProbeState:
-    """What a probe has found so far; `healthy` is None until a threshold is reached."""
+    """A probe's results so far; `healthy` is None until a threshold is reached."""
 
     healthy: bool | None = None
     successes: int = 0
@@ -65,7 +65,7 @@ def parse_probe(container: Json, kind: str) -> ProbeSpec | None:
 
 
 def observe(spec: ProbeSpec, state: ProbeState, success: bool) -> ProbeState:
-    """The state after one more result: the verdict flips once its threshold is reached in a row."""
+    """The state after one more result: `healthy` flips after enough equal results in a row."""
     if success:
         state = replace(state, successes=state.successes + 1, failures=0)
         return replace(
@@ -105,7 +105,7 @@ class Checker:
         self._session = session
 
     async def check(self, spec: ProbeSpec) -> str | None:
-        """None for success, otherwise a sentence for the Unhealthy event."""
+        """None for success, otherwise a sentence for the Unhealthy Event."""
         if "httpGet" in spec.handler:
             return await self._http(spec.handler["httpGet"], spec.timeout)
         if "tcpSocket" in spec.handler:
@@ -119,7 +119,7 @@ class Checker:
         url = f"{scheme}://{host}:{port}/{handler.get('path', '/').lstrip('/')}"
         headers = {one["name"]: one["value"] for one in handler.get("httpHeaders") or []}
         try:
-            # A kubelet doesn't check a probe's certificate, and takes a redirect for a success.
+            # A kubelet doesn't check a probe's certificate, and a redirect counts as success.
             async with self._session.get(
                 url,
                 headers={"User-Agent": "kube-probe/devcluster", **headers},
@@ -152,7 +152,7 @@ class Checker:
     async def _exec(self, handler: Json, seconds: float) -> str | None:
         pid = self._process.main_pid()
         if pid is None:
-            return "the container has no process to run the probe's command beside"
+            return "the container has no process whose namespaces the probe's command could enter"
         result = await execute(pid, handler.get("command") or [], self._environment, seconds)
         if result.exit_code == 0:
             return None
@@ -165,14 +165,14 @@ Check = Callable[[ProbeSpec], Awaitable[str | None]]
 
 @dataclass(frozen=True)
 class ProbeCallbacks:
-    """What the prober tells its container."""
+    """How the prober reports to its container."""
 
     health: Callable[[bool, bool], None]
     """`(started, ready)` after every change."""
     failed: Callable[[ProbeSpec, str], None]
-    """One attempt failed: for the Unhealthy event."""
+    """One attempt failed: for the Unhealthy Event."""
     unhealthy: Callable[[ProbeSpec], None]
-    """A startup or liveness probe gave up: the container has to be killed."""
+    """A startup or liveness probe reached its threshold: the container must be killed."""
 
 
 class Prober:
@@ -184,9 +184,9 @@ class Prober:
         self._callbacks = callbacks
 
     async def run(self) -> None:
-        """Probe until cancelled, or until startup or liveness failed for good."""
+        """Probes until cancelled, or until startup or liveness reached its failure threshold."""
         startup = parse_probe(self._container, "startup")
-        if startup and not await self._until_verdict(startup):
+        if startup and not await self._until_decided(startup):
             self._callbacks.unhealthy(startup)
             return
         readiness = parse_probe(self._container, "readiness")
@@ -198,8 +198,8 @@ class Prober:
             if liveness:
                 group.create_task(self._liveness(liveness))
 
-    async def _until_verdict(self, spec: ProbeSpec) -> bool:
-        """Probe until there's a verdict."""
+    async def _until_decided(self, spec: ProbeSpec) -> bool:
+        """Probes until a threshold is reached; True if healthy."""
         state = ProbeState()
         await asyncio.sleep(spec.initial_delay)
         while True:
@@ -231,8 +231,8 @@ class Prober:
         try:
             problem = await self._check(spec)
         except Exception as error:
-            # A kubelet, too, throws the result of a probe away that could not be made.
-            log.exception("A %s probe broke", spec.kind)
+            # A kubelet also discards a probe that could not be made.
+            log.exception("A %s probe failed unexpectedly", spec.kind)
             self._callbacks.failed(spec, f"it could not be made: {type(error).__name__}: {error}")
             return state
         if problem is not None:

@@ -14,7 +14,7 @@ from sea_devcluster.paths import write_private
 from sea_devcluster.processes import ProcessId
 
 CHUNK = 1 << 16
-APPEAR_SECONDS = 60.0
+MAX_APPEAR_SECONDS = 60.0
 PIDS_FILE = "pids.json"
 
 
@@ -33,7 +33,7 @@ class SandboxProcess:
     async def start(
         cls, argv: Sequence[str], env: Mapping[str, str], on_output: Callable[[bytes], None]
     ) -> Self:
-        """Start it; everything it prints (stdout and stderr) goes to `on_output` in chunks."""
+        """Starts it; `on_output` receives stdout and stderr in chunks."""
         process = await asyncio.create_subprocess_exec(
             *argv,
             env=dict(env),
@@ -53,19 +53,19 @@ class SandboxProcess:
         return self._process.pid
 
     async def wait(self) -> int:
-        """The exit code (128 + signal where a signal ended it), once all output is delivered."""
+        """The exit code (128 + signal if a signal ended it), once all output is delivered."""
         code = await asyncio.shield(self._exit)
         await asyncio.shield(self._output)
         return code if code >= 0 else 128 - code
 
     def main_pid(self) -> int | None:
-        """Host PID of the container's main process; None before it exists and after it ended."""
+        """PID on the host of the main process; None before it exists and after it ended."""
         init = first_child(self._process.pid)
         return first_child(init) if init else None
 
     async def appeared(self) -> int | None:
-        """The main process's PID once there is one; None if the sandbox ends or takes too long."""
-        deadline = asyncio.get_running_loop().time() + APPEAR_SECONDS
+        """PID of the main process once it exists; None if the sandbox ends or takes too long."""
+        deadline = asyncio.get_running_loop().time() + MAX_APPEAR_SECONDS
         while not self._exit.done() and asyncio.get_running_loop().time() < deadline:
             pid = self.main_pid()
             if pid is not None:
@@ -74,7 +74,7 @@ class SandboxProcess:
         return None
 
     def terminate(self) -> None:
-        """SIGTERM to the main process; a sandbox that has none yet is killed."""
+        """Sends SIGTERM to the main process; kills a sandbox that has none yet."""
         pid = self.main_pid()
         if pid is None:
             self.kill()
@@ -83,7 +83,7 @@ class SandboxProcess:
             os.kill(pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the PID namespace's init: the kernel ends every process inside."""
+        """Kills the PID namespace's init, with which the kernel ends every process inside."""
         for pid in (first_child(self._process.pid), self._process.pid):
             if pid is not None and not self._exit.done():
                 with contextlib.suppress(ProcessLookupError):

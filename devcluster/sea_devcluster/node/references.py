@@ -11,20 +11,20 @@ from .api import ApiClient
 from .kube_json import Json, parse_timestamp
 
 CACHE_SECONDS = 0.5
-_LAG_ATTEMPTS = 10
-_LAG_SECONDS = 0.1
+_FORBIDDEN_RETRIES = 10
+_FORBIDDEN_RETRY_SECONDS = 0.1
 _PLURALS = {"Secret": "secrets", "ConfigMap": "configmaps"}
 Data = Mapping[str, bytes]
 RENEW_AFTER = 0.8
-"""Share of a token's life after which it's replaced, as a kubelet does it."""
+"""Fraction of a token's lifetime after which it is renewed, as by a kubelet."""
 
 
 class MissingReferenceError(DevclusterError):
-    """A pod names a Secret, ConfigMap or key that isn't there (yet)."""
+    """A pod names a Secret, ConfigMap or key that doesn't exist (yet)."""
 
 
 class References:
-    """Data of Secrets and ConfigMaps by (kind, namespace, name)."""
+    """Reads Secrets and ConfigMaps; cached for a moment, because many pods start at once."""
 
     def __init__(self, api: ApiClient, monotonic: Callable[[], float] | None = None) -> None:
         self._api = api
@@ -32,7 +32,7 @@ class References:
         self._cache: dict[tuple[str, str, str], tuple[float, asyncio.Task[Data | None]]] = {}
 
     async def data(self, kind: str, namespace: str, name: str) -> Data | None:
-        """The object's data, None if there is no such object."""
+        """The object's data; None if there is no such object."""
         now = self._monotonic()
         self._cache = {
             key: entry for key, entry in self._cache.items() if now - entry[0] < CACHE_SECONDS
@@ -53,34 +53,34 @@ class References:
     async def _fetch(self, kind: str, namespace: str, name: str) -> Data | None:
         try:
             path = f"/api/v1/namespaces/{namespace}/{_PLURALS[kind]}/{name}"
-            return _decode(kind, await despite_lag(lambda: self._api.get(path)))
+            return _decode(kind, await retry_forbidden(lambda: self._api.get(path)))
         except ApiError as error:
             if error.status == 404:
                 return None
             raise
 
 
-async def despite_lag(request: Callable[[], Awaitable[Json]]) -> Json:
-    """Repeat what the Node authorizer forbids: it learns of a new pod a moment after we do."""
-    for _ in range(_LAG_ATTEMPTS):
+async def retry_forbidden(request: Callable[[], Awaitable[Json]]) -> Json:
+    """Retries what the Node authorizer forbids: it sees a new pod a moment after this node does."""
+    for _ in range(_FORBIDDEN_RETRIES):
         try:
             return await request()
         except ApiError as error:
             if error.status != 403:
                 raise
-        await asyncio.sleep(_LAG_SECONDS)
+        await asyncio.sleep(_FORBIDDEN_RETRY_SECONDS)
     return await request()
 
 
 def missing_object(kind: str, namespace: str, name: str) -> MissingReferenceError:
-    """The sentence for an object that isn't there."""
+    """The error for an object that doesn't exist."""
     return MissingReferenceError(
         f"{kind} {name!r} not found in namespace {namespace!r}: create it, the pod then starts."
     )
 
 
 def missing_key(kind: str, namespace: str, name: str, key: str) -> MissingReferenceError:
-    """The sentence for a key that isn't there."""
+    """The error for a key that doesn't exist."""
     return MissingReferenceError(
         f"{kind} {namespace}/{name} has no key {key!r}: add it, the pod then starts."
     )
@@ -95,7 +95,7 @@ def _decode(kind: str, obj: Json) -> Data:
 
 
 class PodTokens:
-    """Tokens bound to one pod: they end with it."""
+    """Tokens bound to one pod: they expire with it."""
 
     def __init__(self, api: ApiClient, pod: Json, now: Callable[[], datetime]) -> None:
         self._api = api
@@ -104,7 +104,7 @@ class PodTokens:
         self._tokens: dict[tuple[str, int], tuple[datetime, str]] = {}
 
     async def token(self, audience: str, seconds: int) -> bytes:
-        """A token with most of its life before it; `audience` may be empty (the API server)."""
+        """A token that is valid for a while; an empty `audience` means the API server."""
         key = (audience, seconds)
         renew_at, text = self._tokens.get(key, (self._now(), ""))
         if self._now() >= renew_at:
@@ -134,5 +134,5 @@ class PodTokens:
                 },
             },
         }
-        answer: Json = await despite_lag(lambda: self._api.create(path, body))
+        answer: Json = await retry_forbidden(lambda: self._api.create(path, body))
         return dict(answer["status"])

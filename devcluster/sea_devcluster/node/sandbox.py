@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from sea_devcluster.errors import DevclusterError
 
-FRESH = ("/proc", "/dev", "/tmp", "/run")  # noqa: S108 - mount points, not files of ours
+OWN_FOLDERS = ("/proc", "/dev", "/tmp", "/run")  # noqa: S108 - mount points, not files of ours
 MAX_OPENED_ENTRIES = 1000
 NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts")
 
@@ -25,7 +25,7 @@ class SandboxError(DevclusterError):
 
 @dataclass(frozen=True)
 class Mount:
-    """`source` on the host appears at `destination`; no source means a fresh tmpfs."""
+    """`source` on the host appears at `destination`; without a source, a new tmpfs."""
 
     destination: str
     source: str | None = None
@@ -33,14 +33,14 @@ class Mount:
 
 
 def resolve(destination: str) -> str:
-    """Where a mount point really is: on Debian /var/run/secrets is /run/secrets."""
+    """The real path of a mount point: on Debian /var/run/secrets is /run/secrets."""
     return os.path.realpath(destination)
 
 
 def root_arguments() -> Iterator[str]:
-    """The host's top level, read-only, and the folders that every container has to itself."""
+    """The host's top level, read-only, and the folders that every container has for itself."""
     for entry in _entries("/"):
-        if entry.path not in FRESH:
+        if entry.path not in OWN_FOLDERS:
             yield from _bind_entry(entry)
     yield from ("--proc", "/proc", "--dev", "/dev")
     for fresh in ("/tmp", "/run"):  # noqa: S108
@@ -48,7 +48,7 @@ def root_arguments() -> Iterator[str]:
 
 
 def mount_arguments(mounts: Iterable[Mount]) -> Iterator[str]:
-    """Mounts from the shallowest to the deepest, opening what has to be opened first."""
+    """Mounts from the shallowest to the deepest; opens folders where that is necessary."""
     resolved = {resolve(mount.destination): mount for mount in mounts}
     ordered = sorted(resolved, key=_depth)
     for folder in folders_to_open(ordered):
@@ -62,10 +62,10 @@ def mount_arguments(mounts: Iterable[Mount]) -> Iterator[str]:
 
 
 def folders_to_open(destinations: Iterable[str]) -> list[str]:
-    """Existing host folders that must become writable so that the mount points can be made."""
+    """Existing host folders that must be opened so that the mount points can be created."""
     opened = set()
     for destination in destinations:
-        fresh = any(PurePosixPath(destination).is_relative_to(one) for one in FRESH)
+        fresh = any(PurePosixPath(destination).is_relative_to(one) for one in OWN_FOLDERS)
         if not fresh and not os.path.lexists(destination):
             parent = PurePosixPath(destination).parent
             while not os.path.lexists(parent):
@@ -110,14 +110,14 @@ class Sandbox:
     hostname: str
     command: Sequence[str]
     mounts: Sequence[Mount] = ()
-    """Volumes, in any order; they win over what is below."""
+    """Volumes, in any order; they take precedence over the fields below."""
     hosts_file: Path | None = None
     shm: Path | None = None
     termination_log: tuple[Path, str] | None = None
     image_mounts: Sequence[str] = ()
-    """Host paths made visible read-only although they lie below /tmp or /run."""
+    """Host paths below /tmp or /run that are visible read-only."""
     hidden: Sequence[Path] = ()
-    """Host folders the container must not see: other pods' volumes."""
+    """Host folders that the container must not see: other pods' volumes."""
     devices: Sequence[str] = ()
     working_dir: str | None = None
 
@@ -134,7 +134,7 @@ class Sandbox:
         ]
 
     def _all_mounts(self) -> list[Mount]:
-        """Later ones win where two share a mount point."""
+        """All mounts; of two with one mount point the later takes precedence."""
         mounts = [Mount(str(folder)) for folder in self.hidden if folder.is_dir()]
         mounts += [Mount(path, path, read_only=True) for path in self.image_mounts]
         if self.hosts_file:
@@ -156,7 +156,11 @@ class Sandbox:
 
 
 def find_bwrap() -> str:
-    """Path of bubblewrap; SandboxError says how to get it."""
+    """Path of bubblewrap.
+
+    Raises:
+        SandboxError: It isn't installed.
+    """
     found = shutil.which("bwrap")
     if found is None:
         message = "bubblewrap (bwrap) isn't installed: `apt-get install bubblewrap` or the like."

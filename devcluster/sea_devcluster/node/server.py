@@ -32,7 +32,7 @@ class LogQuery:
 
 
 def parse(query: Mapping[str, str], now: datetime) -> LogQuery:
-    """Read the query string; ValueError for numbers that aren't."""
+    """Parses the query string; ValueError for an invalid number."""
     since = None
     if "sinceSeconds" in query:
         since = now - timedelta(seconds=int(query["sinceSeconds"]))
@@ -66,7 +66,7 @@ def render(line: bytes, query: LogQuery) -> bytes:
 
 
 class KubeletServer:
-    """Serves `/containerLogs`, `/pods` and `/healthz`, and refuses the rest with a sentence."""
+    """Serves `/containerLogs` and `/healthz`, and refuses the rest with a sentence."""
 
     def __init__(self, config: NodeConfig, find: FindPod, now: Callable[[], datetime]) -> None:
         self.port = config.kubelet_port
@@ -76,7 +76,7 @@ class KubeletServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen; with port 0 the port chosen is in `port` afterwards."""
+        """Starts to listen; `port` is then the actual port, even if it was configured as 0."""
         application = web.Application(middlewares=[self._authenticate])
         application.router.add_get("/healthz", _healthz)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
@@ -86,7 +86,7 @@ class KubeletServer:
             application,
             shutdown_timeout=0.5,
             access_log=None,
-            # Who follows a silent container's log and goes away must not be waited for.
+            # A client that follows a silent container's log and disconnects must not be waited for.
             handler_cancellation=True,
         )
         await self._runner.setup()
@@ -147,7 +147,7 @@ class KubeletServer:
 async def _send(
     request: web.Request, log: ContainerLog, run: int, query: LogQuery
 ) -> web.StreamResponse:
-    """Stored lines first, then, where asked for, new ones until the run ends."""
+    """Sends stored lines, then, if requested, new ones until the run ends."""
     following = query.follow and log.live and run == log.run
     # No await between subscribing and reading: no line is lost or sent twice.
     queue = log.follow() if following else None

@@ -12,11 +12,11 @@ from .kube_json import Json, namespaced_name
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
-BROKEN_SECONDS = 10.0
+UNEXPECTED_RETRY_SECONDS = 10.0
 
 
 class StatusPublisher:
-    """`changed()` asks for a write; changes made while one is under way share the next."""
+    """`changed()` requests a write; changes during a write are combined in the next one."""
 
     def __init__(self, api: ApiClient, pod: Json, compute: Callable[[Json], Json]) -> None:
         metadata = pod["metadata"]
@@ -30,7 +30,7 @@ class StatusPublisher:
         self._writing = asyncio.Lock()
 
     def changed(self) -> None:
-        """Something about the pod changed."""
+        """Requests a write."""
         self._dirty.set()
 
     async def run(self) -> None:
@@ -41,16 +41,16 @@ class StatusPublisher:
             try:
                 await self.flush()
             except ApiUnreachableError as error:
-                log.warning("Status of %s not written: %s; trying again", self._name, error)
+                log.warning("Status of %s not written: %s; retrying", self._name, error)
                 self._dirty.set()
                 await asyncio.sleep(RETRY_SECONDS)
             except Exception:
-                log.exception("Status of %s can't be made; trying again", self._name)
+                log.exception("Status of %s can't be computed; retrying", self._name)
                 self._dirty.set()
-                await asyncio.sleep(BROKEN_SECONDS)
+                await asyncio.sleep(UNEXPECTED_RETRY_SECONDS)
 
     async def flush(self) -> None:
-        """Write now what isn't written yet; ApiUnreachableError if nobody answers."""
+        """Writes the status now if it changed; ApiUnreachableError if the server doesn't answer."""
         async with self._writing:
             status = self._compute(self._written)
             if status == self._written:

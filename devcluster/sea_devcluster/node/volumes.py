@@ -36,7 +36,7 @@ def select(data: Data, items: list[Json] | None, mode: int, what: str, *, option
 
 
 def write_files(folder: Path, files: Files) -> None:
-    """Make `folder` hold exactly `files`. Renames replace them: no reader sees half a file."""
+    """Makes `folder` contain exactly `files`; by renames, so that no reader sees half a file."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, file in files.items():
         _write(folder / PurePosixPath(name), file)
@@ -58,14 +58,14 @@ def _write(path: Path, file: File) -> None:
 
 @dataclass(frozen=True)
 class VolumeFolders:
-    """Where a pod's volumes lie: on disk, and on a tmpfs for medium Memory and /dev/shm."""
+    """Where a pod's volumes are stored: on disk, and on a tmpfs for medium Memory and /dev/shm."""
 
     disk: Path
     memory: Path
 
     @property
     def shm(self) -> Path:
-        """What the pod's containers share as /dev/shm."""
+        """Folder that the pod's containers share as /dev/shm."""
         return self.memory / "shm"
 
     def create(self) -> None:
@@ -81,7 +81,7 @@ class VolumeFolders:
 
 
 class PodVolumes:
-    """The volumes of one pod. `prepare` may be called again: it brings files up to date."""
+    """The volumes of one pod. `prepare` may be called again to refresh files."""
 
     def __init__(
         self, pod: Json, folders: VolumeFolders, references: References, tokens: PodTokens
@@ -93,7 +93,11 @@ class PodVolumes:
         self._namespace: str = pod["metadata"]["namespace"]
 
     async def prepare(self, facts: PodFacts) -> dict[str, Path]:
-        """Host path of every volume by name; MissingReferenceError names what isn't there yet."""
+        """Host path of each volume by name.
+
+        Raises:
+            MissingReferenceError: A Secret, ConfigMap or key doesn't exist (yet).
+        """
         paths = {}
         for volume in self._pod["spec"].get("volumes") or []:
             paths[volume["name"]] = await self._volume(volume, facts)

@@ -31,6 +31,7 @@ def volume(**body):
         (pod({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {}}}]}), "resourceFieldRef"),
         (volume(persistentVolumeClaim={"claimName": "c"}), "spec.volumes[0].persistentVolumeClaim"),
         (volume(nfs={}), "spec.volumes[0].nfs"),
+        (volume(emptyDir={"sizeLimit": "1Gi"}), "spec.volumes[0].emptyDir.sizeLimit"),
         (volume(hostPath={"path": "/srv/a"}), "hostPath /srv/a isn't allowed"),
         (volume(projected={"sources": [{"clusterTrustBundle": {}}]}), "clusterTrustBundle"),
     ],

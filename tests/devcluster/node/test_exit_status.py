@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from sea_devcluster.node.exit_status import Ending, classify, oom_kills
+from sea_devcluster.node.exit_status import FinishedRun, classify, oom_kills
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-BASE = Ending(1, NOW, NOW + timedelta(seconds=1), "id", 0, False, "", ("some output",))
+BASE = FinishedRun(1, NOW, NOW + timedelta(seconds=1), "id", 0, False, "", ("some output",))
 BWRAP = ("bwrap: execvp x: No such file or directory",)
 
 

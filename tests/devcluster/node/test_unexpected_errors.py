@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from sea_devcluster.node.agent import kept_running
+from sea_devcluster.node.agent import finished_before, kept_running
 from sea_devcluster.node.exit_status import BackoffPolicy
 from sea_devcluster.node.kube_json import utc_now
 from sea_devcluster.node.logs import ContainerLog
@@ -106,6 +106,30 @@ async def test_a_task_of_the_agent_starts_again():
         await enough.wait()
     assert next(rounds) == 4, "two rounds broke, the third goes on"
     task.cancel()
+
+
+async def test_an_agent_that_is_stopped_while_it_starts_gives_up_at_once():
+    """It heard SIGTERM only after minutes of attempts to register."""
+    stop, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def register():
+        try:
+            stop.set()
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    async with asyncio.timeout(60):
+        assert not await finished_before(stop, register())
+    assert cancelled.is_set()
+
+
+async def test_what_fails_while_an_agent_starts_is_raised():
+    async def fail():
+        raise KeyError("no registration")
+
+    with pytest.raises(KeyError, match="no registration"):
+        await finished_before(asyncio.Event(), fail())
 
 
 async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
