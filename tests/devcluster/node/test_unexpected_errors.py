@@ -133,8 +133,8 @@ async def test_what_fails_while_an_agent_starts_is_raised():
 
 
 async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
-    """The writer of a pod's status outlives a unexpected."""
-    monkeypatch.setattr("sea_devcluster.node.status_publisher.BROKEN_SECONDS", 0.0)
+    """The writer of a pod's status outlives an unexpected error."""
+    monkeypatch.setattr("sea_devcluster.node.status_publisher.UNEXPECTED_RETRY_SECONDS", 0.0)
     rounds, written = itertools.count(1), asyncio.Event()
 
     def compute(_):
