@@ -7,12 +7,15 @@ CoordinatorError
 """
 
 
-class CoordinatorError(Exception):
+from sea_runtime.errors import RuntimeFailure
+
+
+class CoordinatorError(RuntimeFailure):
     """Anything that went wrong in a call; the message names method and path."""
 
 
 class CoordinatorUnreachableError(CoordinatorError):
-    pass
+    permanent = False
 
 
 class StaleAttemptError(CoordinatorError):
