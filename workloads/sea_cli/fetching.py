@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from sea_cli.common import store_for
-from sea_cli.reading import reading
+from sea_cli.progress import reading
 from sea_data.evaluation.playing.tasks import is_data
 from sea_data.formats import source
 from sea_data.formats.errors import DataFileError, NoSuchFileError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
-from sea_cli.endpoints import positive, seconds, url
-from sea_cli.episode_bar import Tell, gauge
+from sea_cli.options import positive, seconds, url
+from sea_cli.progress import Tell, gauge
 from sea_data.synthesis import output, report
 from sea_data.synthesis.outcome import Blame
 from sea_data.synthesis.service import Request, synthesise

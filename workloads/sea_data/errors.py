@@ -1,7 +1,18 @@
-"""The root of what can go wrong with data files and object stores."""
+"""The base of `sea_data`'s errors, and those that several files raise.
+
+Errors of one file are defined where they are raised.
+"""
 
 from sea_api.errors import SeaError
 
 
 class DataError(SeaError):
-    """Data that can't be read, written or used; the message names the file or object."""
+    """Something is wrong with a data file, an evaluation or a synthesis."""
+
+
+class EvaluationError(DataError):
+    """An evaluation can't begin or go on."""
+
+
+class EndpointUselessError(EvaluationError):
+    """Episode after episode ends without a verdict: going on would only waste requests."""

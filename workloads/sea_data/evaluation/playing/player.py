@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sea_data.evaluation.playing.agent import Agent
-from sea_data.evaluation.playing.errors import ContextFullError
-from sea_data.evaluation.playing.plan import Trial
+from sea_data.evaluation.playing.agent import Agent, ContextFullError
 from sea_data.evaluation.playing.tasks import World
+from sea_data.evaluation.playing.trials import Trial
 from sea_data.evaluation.records import EpisodeRecord, description
 from sea_env.chat.endpoint import EndpointError, RefusedError
 from sea_env.domains.base import Domain

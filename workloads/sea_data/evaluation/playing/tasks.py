@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
-from sea_data.evaluation.playing.errors import EvaluationError
+from sea_data.errors import EvaluationError
 from sea_data.formats import compression, database_files, paths, rl, source, tau2
 from sea_data.formats.errors import RowError
 from sea_env.domains import naming, registry
