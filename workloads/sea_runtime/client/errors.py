@@ -6,7 +6,6 @@ CoordinatorError
  `- RequestRefusedError           another 4xx: the caller asked for something impossible
 """
 
-
 from sea_runtime.errors import RuntimeFailure
 
 
