@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sea_api.contract import OPENAI_API_KEY, Env
 from sea_cli import endpoints, episode_bar, fetching, functions
 from sea_cli.common import Commands, again, local, say
 from sea_cli.endpoints import positive, seconds, temperature
@@ -55,10 +56,10 @@ def add(commands: Commands) -> None:
 
 
 def _who(parser: argparse.ArgumentParser) -> None:
-    endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
+    endpoints.add(parser, "", OPENAI_API_KEY, "the agent")
     parser.add_argument("--user", choices=["scripted"], help="a user without a model (default)")
-    endpoints.add(parser, "user", "SEA_USER_API_KEY", "the simulated user")
-    endpoints.add(parser, "judge", "SEA_JUDGE_API_KEY", "the judge of NL assertions")
+    endpoints.add(parser, "user", Env.USER_API_KEY, "the simulated user")
+    endpoints.add(parser, "judge", Env.JUDGE_API_KEY, "the judge of NL assertions")
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
     )

@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import aiohttp
 from rich.console import Console
 
+from sea_api.contract import OPENAI_API_KEY, Env
 from sea_cli import endpoints, fetching, functions, show
 from sea_cli.common import Commands, say
 from sea_data.evaluation.playing import by_hand, scripted, tasks
@@ -62,8 +63,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
-    endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
-    endpoints.add(parser, "user", "SEA_USER_API_KEY", "the user")
+    endpoints.add(parser, "", OPENAI_API_KEY, "the agent")
+    endpoints.add(parser, "user", Env.USER_API_KEY, "the user")
     functions.add(parser)
     parser.set_defaults(run=run, parser=parser)
 
