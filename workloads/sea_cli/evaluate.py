@@ -252,7 +252,7 @@ def _usage(given: argparse.Namespace, message: str) -> NoReturn:
 
 
 def _request(given: argparse.Namespace) -> Request:
-    """All but where the tasks lie."""
+    """Everything but the sources of the tasks."""
     shared = {"timeout_s": given.timeout, "attempts": given.retries}
     try:
         agent = options.address(
