@@ -133,7 +133,7 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
 
 
 class _Line:
-    """Reports at most a few times per second, since events come by the thousand; problems at once."""
+    """Reports a few times per second, since events come by the thousand; problems at once."""
 
     def __init__(self, tell: Tell, access: Address | None) -> None:
         self._tell, self._access = tell, access

@@ -60,7 +60,7 @@ class Player:
         self._attempts, self._timeout_s, self._clock = attempts, timeout_s, clock
 
     async def play(self, trial: Trial, world: World) -> EpisodeRecord:
-        """Plays until there is a verdict; an episode that never gets one has no reward but an error."""
+        """Plays until there is a verdict; without one the record has an error and no reward."""
         problem, attempt = "", 0
         while attempt < self._attempts:
             attempt += 1
