@@ -11,8 +11,8 @@ from pathlib import Path
 from sea_api.contract import OPENAI_API_KEY
 from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
-from sea_cli.endpoints import positive, seconds, url
-from sea_cli.episode_bar import Tell, gauge
+from sea_cli.options import positive, seconds, url
+from sea_cli.progress import Tell, gauge
 from sea_data.synthesis import output, report
 from sea_data.synthesis.outcome import Blame
 from sea_data.synthesis.service import Request, synthesise
@@ -134,7 +134,7 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
 
 
 class _Line:
-    """Tells a few times a second, since events come by the thousand; trouble at once."""
+    """Reports a few times per second, since events come by the thousand; problems at once."""
 
     def __init__(self, tell: Tell, access: Address | None) -> None:
         self._tell, self._access = tell, access
