@@ -147,7 +147,7 @@ def _run_tiny_model(given: argparse.Namespace) -> int:
         raise DataFileError(
             " ".join(given.data) or "--data",
             "there is no usable dialogue to fit the tokenizer to. Name dialogue files "
-            "(`sea data shop` makes some); `sea data check FILE` tells what is wrong with a row.",
+            "(`sea data shop` makes some); `sea data check FILE` checks each row.",
         )
     policies = [path.read_text(encoding="utf-8") for path in given.policy]
     texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sea_api.contract import OPENAI_API_KEY, Env
 from sea_cli import fetching, options, progress
 from sea_cli.common import Commands, again, local, say
 from sea_cli.options import positive, seconds, temperature
@@ -55,10 +56,10 @@ def add(commands: Commands) -> None:
 
 
 def _who(parser: argparse.ArgumentParser) -> None:
-    options.add_endpoint(parser, "", "OPENAI_API_KEY", "the agent")
+    options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
     parser.add_argument("--user", choices=["scripted"], help="a user without a model (default)")
-    options.add_endpoint(parser, "user", "SEA_USER_API_KEY", "the simulated user")
-    options.add_endpoint(parser, "judge", "SEA_JUDGE_API_KEY", "the judge of NL assertions")
+    options.add_endpoint(parser, "user", Env.USER_API_KEY, "the simulated user")
+    options.add_endpoint(parser, "judge", Env.JUDGE_API_KEY, "the judge of NL assertions")
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
     )
@@ -252,7 +253,7 @@ def _usage(given: argparse.Namespace, message: str) -> NoReturn:
 
 
 def _request(given: argparse.Namespace) -> Request:
-    """All but where the tasks lie."""
+    """Everything but the sources of the tasks."""
     shared = {"timeout_s": given.timeout, "attempts": given.retries}
     try:
         agent = options.address(

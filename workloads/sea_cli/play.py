@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import aiohttp
 from rich.console import Console
 
+from sea_api.contract import OPENAI_API_KEY, Env
 from sea_cli import fetching, options, show
 from sea_cli.common import Commands, say
 from sea_data.errors import EvaluationError
@@ -62,8 +63,8 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
-    options.add_endpoint(parser, "", "OPENAI_API_KEY", "the agent")
-    options.add_endpoint(parser, "user", "SEA_USER_API_KEY", "the user")
+    options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
+    options.add_endpoint(parser, "user", Env.USER_API_KEY, "the user")
     options.add_function_limits(parser)
     parser.set_defaults(run=run, parser=parser)
 

@@ -16,9 +16,9 @@ from rich.progress import (
 )
 
 Advance = Callable[[str], None]
-"""One more is done; the text says how it goes."""
+"""Called after each item with a note."""
 Tell = Callable[[int, str], None]
-"""So many are done; the text says how it goes."""
+"""Called with the number of finished items and a note."""
 _LOG_EVERY_S = 30.0
 
 
@@ -37,7 +37,7 @@ def bar(what: str, total: int, done: int = 0) -> Iterator[Advance]:
 
 @contextmanager
 def gauge(what: str, total: int, done: int = 0) -> Iterator[Tell]:
-    """The same, told how many are done; its clock ticks while nothing is told."""
+    """The same with absolute counts; its clock ticks between calls."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(what, total)

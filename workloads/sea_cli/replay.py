@@ -147,7 +147,7 @@ class _Worlds:
         self._folders: dict[str, tuple[Folder, list[Task]]] = {}
 
     def rerun(self, record: EpisodeRecord) -> list[Rerun]:
-        """Raises DatabaseError where no database is to be had, UnknownDomainError."""
+        """Raises DatabaseError if no database is available, and UnknownDomainError."""
         domain = registry.get(record.domain)
         return rerun(self._environment(domain, record), record.transcript)
 
@@ -177,7 +177,7 @@ class _Worlds:
             folder = Folder(data, domain)
             self._folders[record.domain] = folder, folder.tasks()
         folder, tasks = self._folders[record.domain]
-        # Ids may repeat; then the row tells, whose folder differs between a job and this machine.
+        # Ids may repeat; then the row decides. Only its last part: folders differ between machines.
         row = record.row.rpartition("/")[2]
         named = [task for task in tasks if task.id == record.task]
         found = next((task for task in named if task.key == row), named[0] if named else None)

@@ -71,7 +71,7 @@ def test_the_servers_mistakes_are_not(calls: Any) -> None:
         read_turn({"content": None, "tool_calls": calls})
 
 
-MESSAGES = [
+MESSAGES: list[dict[str, Any]] = [
     {"role": "user", "content": "Hi"},
     {"role": "assistant", "content": "<tool_call>{", "error": "No JSON."},
     {"role": "tool", "content": "Error: No JSON."},

@@ -13,7 +13,7 @@ TASKS = [[True] * 4, [True, True, False, False], [False] * 4, [True, False, Fals
 
 def exact(tasks: list[list[bool]], column: int) -> np.ndarray:
     """Means over all equally likely resamples of the tasks, by enumeration."""
-    values = [measures_of_task(task)[column] for task in tasks]
+    values = [measures_of_task(task)[column] or 0.0 for task in tasks]
     return np.sort([np.mean(drawn) for drawn in product(values, repeat=len(values))])
 
 

@@ -75,7 +75,7 @@ class EndpointAgent:
             raise
 
     def _read(self, message: dict[str, Any]) -> AgentTurn:
-        """Raises ValueError for what is no message of a chat completion."""
+        """Raises ValueError if this isn't a chat completion's message."""
         usage = message.get("usage")
         used = usage.get("completion_tokens") if isinstance(usage, dict) else None
         self.tokens += used if isinstance(used, int) else 0
@@ -83,7 +83,7 @@ class EndpointAgent:
 
 
 def read_turn(message: Mapping[str, Any]) -> AgentTurn:
-    """A message of a chat completion as a turn; raises ValueError for what is no such message."""
+    """Parses a chat completion's message; raises ValueError if it isn't one."""
     given = message.get("tool_calls") or []
     if not isinstance(given, list):
         raise ValueError("it answered tool_calls that are no list")

@@ -52,11 +52,11 @@ class ResultStore:
         self.done[record.key] = record
 
     def judged(self) -> set[tuple[str, str, int]]:
-        """Episodes that needn't be played again."""
+        """Keys of the episodes that have a verdict."""
         return {key for key, record in self.done.items() if record.reward is not None}
 
     def write(self, name: str, text: str) -> Path:
-        """A whole file, or none: a reader never sees half of it."""
+        """Writes a file atomically: a reader never sees half of it."""
         return _replace(self.folder / name, text)
 
 
@@ -109,7 +109,7 @@ def _grown(known: int | None, value: int | None) -> bool:
 
 
 def _read(path: Path) -> dict[tuple[str, str, int], EpisodeRecord]:
-    """Of an episode with several lines the last; a last line without its end is left out."""
+    """The last line of each episode; ignores a final line that was cut off by a kill."""
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()

@@ -42,7 +42,7 @@ _NO_LIMIT = 1 << 30
 
 @dataclass(frozen=True)
 class Source:
-    """Where the tasks of one domain lie."""
+    """Where the tasks of one domain are stored."""
 
     domain: str
     data: Path
@@ -53,17 +53,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Request:
-    """What `sea evaluate` was asked for."""
+    """One evaluation, as `sea evaluate` reads it from its options."""
 
     sources: Sequence[Source]
     out: Path
     agent: Address
     user: Address | None = None
-    """None: the scripted user."""
+    """None plays the scripted user."""
     judge: Address | None = None
     drop_nl_assertions: bool = False
     max_tasks: int | None = None
-    """Of each domain."""
+    """Per domain; None plays all tasks."""
     trials: int = 4
     seed: int = 0
     max_turns: int = 50
@@ -73,19 +73,19 @@ class Request:
     native_tools: bool = True
     resume: bool = False
     functions: FunctionLimits | None = None
-    """Limits of verification functions; None: as usual."""
+    """Limits of verification functions; None takes the defaults."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields of the agent's requests (top_p, ...)."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that can be wrong before the first request is made."""
+    """A request whose tasks, databases and folder have been checked, before any model is asked."""
 
     folders: Mapping[str, tasks.Folder]
-    """By the domain's full name, which its tasks bear."""
+    """By the full name of the domain, as in its tasks."""
     refused: list[str]
-    """Sentences on tasks that can't be scored and are left out."""
+    """One sentence per task that can't be scored and is left out."""
     planned: list[trials.Trial]
     store: ResultStore
 
@@ -120,7 +120,7 @@ def _folders(sources: Sequence[Source]) -> dict[str, tasks.Folder]:
 
 
 def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[str]]:
-    """As `tasks.scorable`; a domain without any such task is an error."""
+    """As `tasks.scorable`; raises EvaluationError if no task of the domain can be scored."""
     found = folder.tasks()
     if request.drop_nl_assertions:
         found = list(map(tasks.without_judged_parts, found))
@@ -133,7 +133,7 @@ def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[
 
 
 def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
-    """What makes two evaluations the same; endpoints and concurrency don't matter."""
+    """What two runs must share to be one evaluation; endpoints and concurrency may differ."""
     rows = json.dumps([[task.key, dict(task.row)] for task in found], sort_keys=True, default=str)
     user = request.user.model if request.user else "scripted"
     return {
@@ -177,7 +177,7 @@ def finish(prepared: Prepared, clock: Callable[[], float] = time.time) -> dict[s
 
 
 class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
-    """Whoever ends us politely gets the same as Ctrl-C."""
+    """Treats SIGTERM like Ctrl-C."""
 
     def __enter__(self) -> None:
         task = asyncio.current_task()

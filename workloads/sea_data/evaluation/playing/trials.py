@@ -39,7 +39,7 @@ Play = Callable[[Trial], Awaitable[EpisodeRecord]]
 def trials(
     domains: Sequence[Sequence[Task]], count: int, seed: int, most: int | None = None
 ) -> list[Trial]:
-    """All episodes, trial by trial: whatever is interrupted has seen all tasks equally often.
+    """All episodes, trial by trial, so an interrupted evaluation has seen all tasks equally often.
 
     `domains` are the tasks of each; `most` bounds those of one domain by a seeded choice.
     """

@@ -149,7 +149,7 @@ def _marked(record: EpisodeRecord) -> dict[str, list[dict[str, Any]]]:
 
 
 def _listed(record: EpisodeRecord, name: str) -> list[Any]:
-    """Whatever wrote the file: what is no list is nothing to show."""
+    """The list of that name; empty if a foreign file holds something else there."""
     found = record.expected.get(name)
     return found if isinstance(found, list) else []
 
