@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_runtime.client.sync import CoordinatorClient
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
@@ -58,7 +58,7 @@ class Staged:
 @pytest.fixture
 def context(store: ObjectStore, coordinator: Any, tmp_path: Path) -> RankContext:
     pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
-    client = CoordinatorClient(coordinator.url, "token", patience=0.0)
+    client = CoordinatorClient(coordinator.url, "token", retry_timeout=0.0)
     assignment = RankAssignment(1, 0, 1, 0, "127.0.0.1", 1)
     control: Any = Alone()
     return RankContext(pod, assignment, control, client, store, StatusPipe())
@@ -78,8 +78,8 @@ def saver(
 
 def away(context: RankContext, part: str) -> RankContext:
     gone = {
-        "store": ObjectStore(NOWHERE, patience=0.0),
-        "client": CoordinatorClient(NOWHERE, "token", patience=0.0),
+        "store": ObjectStore(NOWHERE, retry_timeout=0.0),
+        "client": CoordinatorClient(NOWHERE, "token", retry_timeout=0.0),
     }
     return RankContext(**{**vars(context), part: gone[part]})
 

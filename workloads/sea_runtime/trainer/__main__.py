@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 from aiohttp import web
 
+from sea_api.contract import TRAINER_HEALTH_PORT
 from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.supervisor import Supervisor
 
-PORT = 8081
 
-
-async def serve_probes(address: str, ready: Callable[[], bool], port: int = PORT) -> web.AppRunner:
+async def serve_probes(
+    address: str, ready: Callable[[], bool], port: int = TRAINER_HEALTH_PORT
+) -> web.AppRunner:
     """Answers `/healthz` and `/readyz` on the pod's own address.
 
     Args:

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sea_api.contract import DATA_DIR, Env
 from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.status_pipe import StatusPipe
 
 if TYPE_CHECKING:
-    from sea_runtime.client.sync import CoordinatorClient
+    from sea_runtime.client.sync_client import CoordinatorClient
     from sea_runtime.store.s3 import ObjectStore
     from sea_runtime.trainer.process_groups import ControlGroup
 
@@ -35,12 +36,12 @@ class PodSettings:
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "PodSettings":
         return PodSettings(
-            pod=environment["POD_NAME"],
-            address=environment["POD_IP"],
-            coordinator=environment["SEA_COORDINATOR_URL"],
-            token=environment["SEA_TOKEN"],
-            data_dir=Path(environment.get("SEA_DATA_DIR", "/sea/data")),
-            processes=int(environment.get("SEA_PROCESSES_PER_POD", "1")),
+            pod=environment[Env.POD_NAME],
+            address=environment[Env.POD_IP],
+            coordinator=environment[Env.COORDINATOR_URL],
+            token=environment[Env.TOKEN],
+            data_dir=Path(environment.get(Env.DATA_DIR, DATA_DIR)),
+            processes=int(environment.get(Env.PROCESSES_PER_POD, "1")),
         )
 
 

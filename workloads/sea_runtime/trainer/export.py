@@ -12,7 +12,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from sea_data.object_store import urls
+from sea_data import urls
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import rank_barrier
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.hf_weights import published_tensors
@@ -65,7 +66,7 @@ def export(
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
-    rank_barrier.run(context, "export", lambda: context.store.upload_folder(folder, url))
+    rank_barrier.run(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
         # Only after the barrier above: a folder with READY.json is complete.
         ready = {"version": version, "stage": task.stage, "attempt": context.attempt}

@@ -13,6 +13,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
+from sea_runtime.store.folders import download_folder
 from sea_runtime.trainer import rank_barrier, weight_map
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import ModelError
@@ -30,7 +31,7 @@ def download(context: RankContext, url: str) -> Path:
     def work() -> None:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
-        context.store.download_folder(url, folder)
+        download_folder(context.store, url, folder)
         (folder / COMPLETE).touch()
 
     missing = context.assignment.local_rank == 0 and not (folder / COMPLETE).exists()

@@ -12,7 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from sea_runtime.client.sync import CoordinatorClient
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.errors import FencedError
@@ -56,7 +56,7 @@ def _train(assignment: RankAssignment, status: StatusPipe) -> None:
     from sea_runtime.trainer import process_groups
 
     pod = PodSettings.from_environment()
-    client = CoordinatorClient(pod.coordinator, pod.token, patience=CLIENT_RETRY_SECONDS)
+    client = CoordinatorClient(pod.coordinator, pod.token, retry_timeout=CLIENT_RETRY_SECONDS)
     control = process_groups.join(assignment)
     status.joined(assignment.attempt)
     log.info(

@@ -11,8 +11,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Transport, Weights
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreUnavailableError
+from sea_data import urls
+from sea_data.object_store import StoreUnavailableError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.hf_weights import published_tensors

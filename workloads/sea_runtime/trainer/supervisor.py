@@ -12,8 +12,10 @@ import time
 import uuid
 from pathlib import Path
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError
+from sea_api.contract import role_label
+from sea_api.v1alpha1.policy import Role
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.trainer import lifecycle
 from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.lifecycle import Action, Assign, Kill, Observed, Start, State
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
 HEARTBEAT_RETRY_SECONDS = 5.0
 RESTART_PAUSE_SECONDS = 1.0
-ROLE = "trainer"
+ROLE = role_label(Role.TRAINER)
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -58,7 +60,7 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Runs until `stop` is set, then ends the processes."""
         client = AsyncCoordinatorClient(
-            self._settings.coordinator, self._settings.token, patience=HEARTBEAT_RETRY_SECONDS
+            self._settings.coordinator, self._settings.token, retry_timeout=HEARTBEAT_RETRY_SECONDS
         )
         async with client:
             heartbeats = asyncio.create_task(self._send_heartbeats(client))
