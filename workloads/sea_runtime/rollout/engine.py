@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable
 
+from sea_api import logs
 from sea_runtime.client.errors import CoordinatorUnreachableError
 from sea_runtime.client.sync import CoordinatorClient
 from sea_runtime.rollout import base_model, engine_args
@@ -50,7 +51,7 @@ def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_pod(container="engine")
     program, variables = command(from_environment())
     _log.info("Starting %s", " ".join(program))
     sys.stdout.flush()
