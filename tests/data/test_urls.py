@@ -2,8 +2,8 @@
 
 import pytest
 
-from sea_data.object_store import urls
-from sea_data.object_store.errors import BadUrlError
+from sea_data import urls
+from sea_data.urls import BadUrlError
 
 
 def test_parse_and_join() -> None:

@@ -7,10 +7,14 @@ from typing import TypeVar
 import urllib3
 
 from sea_runtime.client import calls
-from sea_runtime.client.calls import Call
-from sea_runtime.client.errors import CoordinatorUnreachableError
-from sea_runtime.client.held import HeldLeases
-from sea_runtime.client.waiting import delays, gave_up, read_timeout
+from sea_runtime.client.calls import (
+    Call,
+    CoordinatorUnreachableError,
+    HeldLeases,
+    delays,
+    gave_up,
+    read_timeout,
+)
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
@@ -32,15 +36,15 @@ class CoordinatorClient:
         url: `SEA_COORDINATOR_URL`.
         token: `SEA_TOKEN`.
         timeout: seconds for one attempt.
-        patience: seconds for which connection errors and 5xx are retried.
+        retry_timeout: seconds for which connection errors and 5xx are retried.
 
     Raises (all methods): `CoordinatorError` and its subclasses.
     """
 
     def __init__(
-        self, url: str, token: str, timeout: float = 15.0, patience: float = 120.0
+        self, url: str, token: str, timeout: float = 15.0, retry_timeout: float = 120.0
     ) -> None:
-        self._url, self._timeout, self._patience = url.rstrip("/"), timeout, patience
+        self._url, self._timeout, self._retry_timeout = url.rstrip("/"), timeout, retry_timeout
         self._pool = urllib3.PoolManager(maxsize=8, block=False, retries=False)
         self._headers = {"Authorization": f"Bearer {token}"}
         self._held, self._leasing = HeldLeases(), threading.Lock()
@@ -89,7 +93,7 @@ class CoordinatorClient:
             return self._held.took(self._send(calls.lease(self._held.declare(request))))
 
     def result(self, episode: EpisodeResult) -> bool:
-        """False: the lease is not this worker's any more, forget the episode."""
+        """False: the lease is not this worker's any longer, forget the episode."""
         accepted = self._send(calls.result(episode))
         self._held.gave_up(episode.lease_id)
         return accepted
@@ -99,7 +103,7 @@ class CoordinatorClient:
         self._held.gave_up(lease_id)
 
     def _send(self, call: Call[Result]) -> Result:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._retry_timeout
         for delay in delays():
             try:
                 reply = self._once(call)
@@ -111,7 +115,7 @@ class CoordinatorClient:
             if time.monotonic() + delay > deadline:
                 break
             time.sleep(delay)
-        raise CoordinatorUnreachableError(gave_up(call, self._url, self._patience, last))
+        raise CoordinatorUnreachableError(gave_up(call, self._url, self._retry_timeout, last))
 
     def _once(self, call: Call[Result]) -> urllib3.BaseHTTPResponse:
         return self._pool.request(

@@ -8,10 +8,14 @@ from typing import Self, TypeVar
 import aiohttp
 
 from sea_runtime.client import calls
-from sea_runtime.client.calls import Call
-from sea_runtime.client.errors import CoordinatorUnreachableError
-from sea_runtime.client.held import HeldLeases
-from sea_runtime.client.waiting import delays, gave_up, read_timeout
+from sea_runtime.client.calls import (
+    Call,
+    CoordinatorUnreachableError,
+    HeldLeases,
+    delays,
+    gave_up,
+    read_timeout,
+)
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
@@ -27,15 +31,15 @@ Result = TypeVar("Result")
 
 
 class AsyncCoordinatorClient:
-    """The methods of `client.sync.CoordinatorClient` as coroutines; close it when done.
+    """The methods of `sync_client.CoordinatorClient` as coroutines; close it when done.
 
     Raises (all methods): `CoordinatorError` and its subclasses.
     """
 
     def __init__(
-        self, url: str, token: str, timeout: float = 15.0, patience: float = 120.0
+        self, url: str, token: str, timeout: float = 15.0, retry_timeout: float = 120.0
     ) -> None:
-        self._url, self._timeout, self._patience = url.rstrip("/"), timeout, patience
+        self._url, self._timeout, self._retry_timeout = url.rstrip("/"), timeout, retry_timeout
         self._headers = {"Authorization": f"Bearer {token}"}
         self._session: aiohttp.ClientSession | None = None
         self._held, self._leasing = HeldLeases(), asyncio.Lock()
@@ -96,7 +100,7 @@ class AsyncCoordinatorClient:
             return self._held.took(await self._send(calls.lease(self._held.declare(request))))
 
     async def result(self, episode: EpisodeResult) -> bool:
-        """False: the lease is not this worker's any more, forget the episode."""
+        """False: the lease is not this worker's any longer, forget the episode."""
         accepted = await self._send(calls.result(episode))
         self._held.gave_up(episode.lease_id)
         return accepted
@@ -106,7 +110,7 @@ class AsyncCoordinatorClient:
         self._held.gave_up(lease_id)
 
     async def _send(self, call: Call[Result]) -> Result:
-        deadline = time.monotonic() + self._patience
+        deadline = time.monotonic() + self._retry_timeout
         for delay in delays():
             try:
                 status, body = await self._once(call)
@@ -118,7 +122,7 @@ class AsyncCoordinatorClient:
             if time.monotonic() + delay > deadline:
                 break
             await asyncio.sleep(delay)
-        raise CoordinatorUnreachableError(gave_up(call, self._url, self._patience, last))
+        raise CoordinatorUnreachableError(gave_up(call, self._url, self._retry_timeout, last))
 
     async def _once(self, call: Call[Result]) -> tuple[int, bytes]:
         # The session is made on first use: aiohttp wants a running loop for it.

@@ -1,11 +1,11 @@
-"""One weight update of one engine: prefetch, pause, load, resume; and what may go wrong.
+"""One weight update of one engine: prefetch, pause, load, resume; and what can go wrong.
 
     generating ..prefetch.. generating | paused: start, load, finish | generating
                                        ^ keep: requests stay          ^ weight version = V
 
 Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. After
-`start` the weights are half-loaded until `finish`: an engine that fails in between is ended rather
-than resumed, since it would generate garbage.
+`start` the weights are half-loaded until `finish`: an engine that fails in between is terminated
+rather than resumed, since it would generate garbage.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ import logging
 import time
 from dataclasses import dataclass
 
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
@@ -22,12 +23,16 @@ _POLL_S = 0.03
 PREFETCH_TIMEOUT_S = 600.0
 
 
-class PrefetchError(RuntimeError):
-    """The version's bytes could not be had; the engine serves what it served."""
+class PrefetchError(RuntimeFailure):
+    """The version could not be fetched; the engine keeps serving the version it had."""
+
+    permanent = False
 
 
-class HalfLoadedError(RuntimeError):
-    """The update broke while weights were replaced; the engine was ended."""
+class HalfLoadedError(RuntimeFailure):
+    """The update failed while weights were replaced; the engine was terminated."""
+
+    permanent = False
 
 
 @dataclass(frozen=True)
@@ -42,7 +47,7 @@ class Timings:
 
 
 def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
-    """What all workers of an engine have reached: one that failed, else one still at it."""
+    """The status of an engine as a whole: of a worker that failed, else of the slowest."""
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     return min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
 
@@ -50,13 +55,16 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
 async def prefetch(
     engine: EngineClient, version: WeightVersion, timeout_s: float = PREFETCH_TIMEOUT_S
 ) -> PrefetchStatus:
-    """Raises PrefetchError when a worker could not fetch or the time is over."""
+    """Has all workers of the engine fetch the version; generation goes on.
+
+    Raises PrefetchError if a worker can't fetch it, or if it takes longer than `timeout_s`.
+    """
     deadline = time.monotonic() + timeout_s
     wanted = (version.version, version.attempt)
     status = slowest(await engine.prefetch(version))
     while time.monotonic() < deadline:
         if (status.version, status.attempt) != wanted:
-            # Another fetch was still running: ask again once it is over.
+            # An earlier fetch is still running: ask until the worker starts ours.
             status = slowest(await engine.prefetch(version))
         elif status.state is PrefetchState.READY:
             return status
@@ -71,7 +79,7 @@ async def prefetch(
 async def load(engine: EngineClient, version: WeightVersion) -> float:
     """Replaces the weights of the paused engine; returns seconds.
 
-    Raises HalfLoadedError when that did not end well; the engine is ended then.
+    Raises HalfLoadedError if loading fails; the engine is then terminated.
     """
     started = time.monotonic()
     try:
@@ -79,12 +87,13 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
         await engine.load_staged(version.version, version.attempt)
         await engine.finish_update(version.version)
     except asyncio.CancelledError:
+        # Our own end must not leave an engine that the next worker finds half-loaded.
         await asyncio.shield(engine.terminate())
         raise
     except Exception as error:
         await engine.terminate()
         raise HalfLoadedError(
-            f"Version {version.version} broke while it was loaded, the engine restarts: {error!r}"
+            f"Version {version.version} failed to load, the engine restarts: {error!r}"
         ) from error
     return time.monotonic() - started
 
@@ -96,6 +105,7 @@ async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
     try:
         await engine.pause()
     except BaseException:
+        # The engine may have paused although its answer never arrived: its weights are whole.
         await asyncio.shield(_resume(engine))
         raise
     apply_s = await load(engine, version)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_env.episodes.repetition import Repetition
+from sea_env.episodes.limits import LoopDetector
 
 
 @pytest.mark.parametrize(
@@ -17,17 +17,17 @@ from sea_env.episodes.repetition import Repetition
 )
 def test_identical_steps_in_a_row(steps: list[str], wanted: list[bool]) -> None:
     """Calls are `arguments=result`: polling something that changes is no loop."""
-    repetition = Repetition(3)
+    detector = LoopDetector(3)
     found = [
-        repetition.talk("Sure?", "Yes.")
+        detector.talk("Sure?", "Yes.")
         if step == "talk"
-        else repetition.call("f", {"x": step[0]}, step[-1])
+        else detector.call("f", {"x": step[0]}, step[-1])
         for step in steps
     ]
     assert found == wanted
 
 
 def test_the_order_of_arguments_makes_no_difference() -> None:
-    repetition = Repetition(2)
-    assert not repetition.call("f", {"a": 1, "b": 2}, "")
-    assert repetition.call("f", {"b": 2, "a": 1}, "")
+    detector = LoopDetector(2)
+    assert not detector.call("f", {"a": 1, "b": 2}, "")
+    assert detector.call("f", {"b": 2, "a": 1}, "")

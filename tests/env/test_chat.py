@@ -6,13 +6,13 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_env.chat.endpoint import (
+from sea_env.chat import (
     Address,
     ChatEndpoint,
     EndpointError,
     RefusedError,
+    text_of,
 )
-from sea_env.chat.text import text_of
 from sea_testing.waiting import HANG_S
 
 HELLO = [{"role": "user", "content": "Hello"}]

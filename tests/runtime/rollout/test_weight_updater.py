@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_runtime.rollout.updater import choose
+from sea_runtime.rollout.weight_updater import choose
 from sea_runtime.wire.weights import Shard, WeightQueryReply, WeightVersion
 
 

@@ -1,10 +1,14 @@
-"""`s3://bucket/key` addresses: taken apart, joined, never guessed."""
+"""`s3://bucket/key` addresses: split and joined in one place."""
 
 from typing import NamedTuple
 
-from sea_data.object_store.errors import BadUrlError
+from sea_data.object_store import StoreError
 
 SCHEME = "s3://"
+
+
+class BadUrlError(StoreError, ValueError):
+    """The address is not `s3://bucket/key`."""
 
 
 class S3Url(NamedTuple):
@@ -18,8 +22,7 @@ class S3Url(NamedTuple):
 def parse(url: str) -> S3Url:
     """Splits `s3://bucket/key`; the key may be empty (a whole bucket).
 
-    Raises:
-        BadUrlError: another scheme, or no bucket.
+    Raises BadUrlError for another scheme or a missing bucket.
     """
     bucket, _, key = url.removeprefix(SCHEME).partition("/")
     if not url.startswith(SCHEME) or not bucket:
@@ -33,5 +36,5 @@ def join(url: str, *parts: str) -> str:
 
 
 def folder(url: str) -> str:
-    """The same address with exactly one slash at its end, so that it lists one folder only."""
+    """The address with exactly one slash at its end, so that a listing covers one folder only."""
     return url.rstrip("/") + "/"

@@ -1,7 +1,8 @@
-"""`POST {url}/chat/completions` with time-outs, retries and a bound on what is read.
+"""A model behind an OpenAI-compatible endpoint: users, judges and synthesis agents talk to one.
 
-An endpoint that hangs, answers 5xx or answers nonsense is asked again, then given up with one
-sentence; what that means (no verdict, a lost trial) is the caller's to say.
+`POST {url}/chat/completions` with time-outs, retries and a bound on the reply's size. An endpoint
+that hangs, answers 5xx or answers something unusable is asked again, then given up with one
+sentence; the caller decides what that means (no verdict, a lost trial).
 """
 
 import asyncio
@@ -15,11 +16,12 @@ import aiohttp
 
 Answer = TypeVar("Answer")
 Sending = Callable[[int, str], None]
-"""Told before each attempt: its number from 1, and what came of the one before, if any."""
-_RETRIED = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
-_LONGEST_ANSWER = 8 * 1024 * 1024
-_LONGEST_PAUSE_S = 20.0
-_SHOWN = 200
+"""Called before each attempt: its number from 1, and what was wrong with the previous one."""
+_RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_MAX_REPLY_BYTES = 8 * 1024 * 1024
+_MAX_PAUSE_SECONDS = 20.0
+_MAX_SHOWN_BYTES = 200
+_END_OF_THOUGHT = "</think>"
 
 
 class EndpointError(RuntimeError):
@@ -86,7 +88,7 @@ class ChatEndpoint:
             if attempt:
                 # Episodes that failed together shall not come back together.
                 await self._sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
-                pause = min(2 * pause, _LONGEST_PAUSE_S)
+                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
             sending(attempt + 1, problem)
             try:
                 data = await self._post(body)
@@ -117,8 +119,10 @@ class ChatEndpoint:
             data = await _bounded(response)
             if response.status == 200:
                 return data
-            said = f"it answered {response.status}: {data[:_SHOWN].decode(errors='replace')}"
-            if response.status in _RETRIED:
+            said = (
+                f"it answered {response.status}: {data[:_MAX_SHOWN_BYTES].decode(errors='replace')}"
+            )
+            if response.status in _RETRIED_STATUSES:
                 raise ValueError(said)
             raise RefusedError(f"The endpoint {self._url} refuses the request: {said}.")
 
@@ -127,8 +131,8 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
     data = bytearray()
     async for part in response.content.iter_chunked(1 << 16):
         data += part
-        if len(data) > _LONGEST_ANSWER:
-            raise ValueError(f"its answer is longer than {_LONGEST_ANSWER} bytes")
+        if len(data) > _MAX_REPLY_BYTES:
+            raise ValueError(f"its answer is longer than {_MAX_REPLY_BYTES} bytes")
     return bytes(data)
 
 
@@ -156,3 +160,11 @@ def _sentence(error: Exception, timeout_s: float) -> str:
     if isinstance(error, TimeoutError):
         return f"it did not answer within {timeout_s:g} s (Timeout)"
     return str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+
+
+def text_of(message: Mapping[str, Any]) -> str:
+    """The message's text without the model's reasoning, stripped; may be empty."""
+    # Some servers leave the reasoning in the text.
+    text = str(message.get("content") or "").rpartition(_END_OF_THOUGHT)[2].strip()
+    # Half of a surrogate pair is valid JSON but can't be encoded.
+    return text.encode("utf-8", "replace").decode("utf-8")

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from aiohttp import web
 
-from sea_runtime.rollout import update
+from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
@@ -36,7 +36,7 @@ async def test_a_worker_that_is_told_to_end_ends_also_while_weights_are_replaced
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     async with session() as http:
         engine = EngineClient(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
-        adopt = asyncio.ensure_future(update.adopt(engine, VERSION))
+        adopt = asyncio.ensure_future(weight_swap.adopt(engine, VERSION))
         await asyncio.wait_for(started.wait(), HANG_S)
         adopt.cancel()
         with pytest.raises(asyncio.CancelledError):

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sea_runtime.rollout import update
+from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient
+from sea_runtime.rollout.engine_state import recover
 from sea_runtime.rollout.generation import Generation
-from sea_runtime.rollout.update import PrefetchError
-from sea_runtime.rollout.watcher import recover
+from sea_runtime.rollout.weight_swap import PrefetchError
 
 pytestmark = pytest.mark.component
 
@@ -35,7 +35,7 @@ async def test_three_updates_each_equal_transformers(
     for _ in range(3):
         number = versions()
         published = publisher.publish(number)
-        timings = await update.adopt(engine, published)
+        timings = await weight_swap.adopt(engine, published)
         assert timings.transport == "NIXL"
         assert await engine.version() == number
         assert not await engine.is_paused()
@@ -51,13 +51,13 @@ async def test_request_in_flight_survives_an_update(
 ) -> None:
     """Its tokens say which version made them, and each version's log-probabilities are right."""
     old, new = versions(), versions()
-    await update.adopt(engine, publisher.publish(old, scale=0.02))
+    await weight_swap.adopt(engine, publisher.publish(old, scale=0.02))
     published = publisher.publish(new, scale=0.02)
-    await update.prefetch(engine, published)
+    await weight_swap.prefetch(engine, published)
     running = asyncio.ensure_future(generate(engine, PROMPT, 400))
     await generate(engine, PROMPT, 4)  # batched with it, so that it has made tokens by now
     await engine.pause()  # nothing is generated any more until it is updated
-    await update.adopt(engine, published)
+    await weight_swap.adopt(engine, published)
     turn = await running
     assert set(turn.versions) == {old, new}
     assert turn.versions == sorted(turn.versions)
@@ -75,7 +75,7 @@ async def test_damaged_shard_is_not_applied(
     """The engine keeps serving the old version, and is never paused."""
     before = await engine.version()
     with pytest.raises(PrefetchError, match="wrong checksums"):
-        await update.adopt(engine, publisher.publish(versions(), damage=True))
+        await weight_swap.adopt(engine, publisher.publish(versions(), damage=True))
     assert await engine.version() == before
     assert not await engine.is_paused()
     assert len((await generate(engine, PROMPT, 4)).token_ids) == 4
@@ -93,10 +93,10 @@ async def test_dead_source_leaves_the_engine_as_it_was(
     dead.kill()
     before = await engine.version()
     with pytest.raises(PrefetchError, match="NIXL"):
-        await update.adopt(engine, published)
+        await weight_swap.adopt(engine, published)
     assert await engine.version() == before
     number = versions()
-    await update.adopt(engine, publisher.publish(number))
+    await weight_swap.adopt(engine, publisher.publish(number))
     assert await engine.version() == number
 
 
@@ -119,7 +119,7 @@ async def test_dead_source_with_an_anchor_comes_from_the_object_store(
     dead = make_publisher()
     published = anchored(dead, dead.publish(number))
     dead.kill()
-    timings = await update.adopt(engine, published)
+    timings = await weight_swap.adopt(engine, published)
     assert timings.transport == "ObjectStore"
     reference.load(dead.weights(number))
     turn = await generate(engine, PROMPT, 16)

@@ -1,4 +1,4 @@
-"""The style of a model's folder: from its chat template, or from its tokens where it has none."""
+"""A model folder's tokenizer and style: from its chat template, or its tokens if it has none."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,13 +6,17 @@ from typing import Any
 
 from tokenizers import Tokenizer
 
+from sea_env.errors import EnvError
 from sea_env.tokens import chat_template, markup
 from sea_env.tokens.chat_template import ChatTemplate, ChatTemplateError
-from sea_env.tokens.errors import UnsuitableTokenizerError
 from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
 FILES = ("tokenizer_config.json", "chat_template.jinja")
-"""What a renderer reads beside tokenizer.json and config.json; either may be missing."""
+"""What a renderer reads in addition to tokenizer.json and config.json; either may be missing."""
+
+
+class UnsuitableTokenizerError(EnvError, ValueError):
+    """No turn can be framed with this folder's tokenizer or chat template."""
 
 
 def tokenizer(folder: Path) -> Any:
@@ -31,7 +35,7 @@ def tokenizer(folder: Path) -> Any:
 def style(
     folder: Path, made: Any, calls: CallFormat | None = None
 ) -> tuple[Style, ChatTemplate | None]:
-    """The folder's style and template; `calls` overrules the form of the calls."""
+    """The folder's style and template; `calls` overrides the format of the calls."""
     try:
         template = chat_template.load(folder)
         found = _from_template(folder, template) if template else _from_tokens(made)
@@ -48,7 +52,7 @@ def _from_template(folder: Path, template: ChatTemplate) -> Style:
 
 
 def _from_tokens(tokenizer: Any) -> Style:
-    """Without a template: Qwen3 where there are tokens for thinking, else the tiny model."""
+    """Without a template: Qwen3 if there are tokens for thinking, else the tiny model."""
     if tokenizer.token_to_id(markup.THINK) is None:
         return BRIEF
     return Style(thinking=Thinking.OWN)

@@ -1,20 +1,20 @@
 """Keeps the engine at the newest weight version: waits for one, has it adopted, reports it.
 
-coordinator --newer_weights--> updater --prefetch, pause, load, resume--> engine
-An engine that restarted serves the base model again; the watcher sees that, and the updater asks
-anew for everything after version 0. Where the newest version can't be had (its trainer died), an
+coordinator --newer_weights--> updater --prefetch, pause, load, resume (`weight_swap`)--> engine
+An engine that restarted serves the base model again; the watcher notices, and the updater asks for
+everything after version 0 again. If the newest version can't be fetched (its trainer died), an
 older one from the object store is still newer than what the engine serves: `choose`.
 """
 
 import asyncio
 import logging
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError
-from sea_runtime.rollout import update
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
+from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.update import HalfLoadedError, PrefetchError, Timings
+from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timings
 from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
 
 _log = logging.getLogger(__name__)
@@ -25,19 +25,19 @@ RETRY_S = 0.5
 def choose(
     reply: WeightQueryReply, served: int, failed: WeightVersion | None
 ) -> WeightVersion | None:
-    """The version to try next: the newest, or the anchor when the newest could not be had just now.
+    """The version to try next: the newest, or the anchor if the newest could not be fetched.
 
-    `failed` is the last version whose bytes could not be had. The two take turns while neither
-    can; a newest version that was published anew (by a new trainer, or with a copy in the object
-    store) counts as another one.
+    `failed` is the last version that could not be fetched. Alternates between newest and anchor
+    until one can be; a newest version that was published again (by a new trainer, or with a copy
+    in the object store) counts as another one.
     """
     offers = [one for one in (reply.newest, reply.anchor) if one and one.version > served]
     others = [one for one in offers if one != failed]
     return next(iter(others or offers), None)
 
 
-class Updater:
-    """One per worker; `run` never returns."""
+class WeightUpdater:
+    """One per worker; `run` ends only when cancelled."""
 
     def __init__(
         self,
@@ -64,7 +64,7 @@ class Updater:
                 await self._adopt(version)
 
     async def _newer(self, served: int) -> WeightQueryReply | None:
-        """Waits for something newer; None when the engine's state changed meanwhile."""
+        """Waits for a newer version; None if the engine's state changed first."""
         ask = asyncio.ensure_future(self._ask(served))
         change = asyncio.ensure_future(self._state.change())
         try:
@@ -75,21 +75,21 @@ class Updater:
             ask.cancel()
 
     async def _ask(self, served: int) -> WeightQueryReply | None:
-        # The first answer is wanted at once: it says which version is required.
+        # No long poll at first: the engine is not ready before it is known which version it needs.
         wait = 0.0 if self._state.required is None else LONG_POLL_S
         try:
             return await self._client.newer_weights(self._stream, served, wait)
         except CoordinatorError as error:
-            _log.warning("The coordinator says nothing about weights: %s", error)
+            _log.warning("The coordinator did not answer about weights: %s", error)
             await asyncio.sleep(RETRY_S)
             return None
 
     async def _adopt(self, version: WeightVersion) -> None:
         self._state.updating = True
         try:
-            timings = await update.adopt(self._engine, version)
+            timings = await weight_swap.adopt(self._engine, version)
         except PrefetchError as error:
-            _log.warning("%s Version %s stays.", error, self._state.version)
+            _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
             await asyncio.sleep(RETRY_S)
         except (HalfLoadedError, EngineError) as error:

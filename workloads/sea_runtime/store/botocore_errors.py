@@ -1,4 +1,4 @@
-"""botocore's errors in our words, and which of them pass by themselves."""
+"""botocore's errors as ours, and which of them a retry may cure."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -15,7 +15,14 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError
 
 from sea_api.contract import S3_ACCESS_KEY, S3_SECRET_KEY
-from sea_data.object_store import errors
+from sea_data.object_store import (
+    AccessDeniedError,
+    BucketNotFoundError,
+    ObjectNotFoundError,
+    PreconditionFailedError,
+    RequestRefusedError,
+    StoreError,
+)
 
 TRANSIENT_CODES = {
     "ConditionalRequestConflict",
@@ -34,9 +41,9 @@ NETWORK_ERRORS = (
     RetriesExceededError,
 )
 FOLLOW_UP = {
-    errors.BucketNotFoundError: "The bucket does not exist; create it or correct the address.",
-    errors.ObjectNotFoundError: "There is no such object; upload it or correct the address.",
-    errors.PreconditionFailedError: "Another writer was first; read the object again.",
+    BucketNotFoundError: "The bucket does not exist; create it or correct the address.",
+    ObjectNotFoundError: "There is no such object; upload it or correct the address.",
+    PreconditionFailedError: "Another writer was first; read the object again.",
 }
 BAD_KEYS = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
 HIDDEN = (
@@ -62,31 +69,31 @@ def is_transient(error: Exception) -> bool:
 def translate(error: Exception, what: str) -> Exception:
     """Our error for one of botocore's; others come back as they are."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
-        return errors.AccessDeniedError(
+        return AccessDeniedError(
             f"{what}: {error}. Name a Secret with {S3_ACCESS_KEY} and {S3_SECRET_KEY} in "
             "spec.storage.credentialsSecret."
         )
     if isinstance(error, BotoCoreError):
-        return errors.RequestRefusedError(f"{what}: {error}")
+        return RequestRefusedError(f"{what}: {error}")
     if not isinstance(error, ClientError):
         return error
     kind = _kind(error)
-    if kind is errors.AccessDeniedError:
+    if kind is AccessDeniedError:
         return kind(f"{what}: {_denied(error, what.split(' ', 1)[0])}")
     return kind(f"{what}: {FOLLOW_UP.get(kind, str(error))}")
 
 
-def _kind(error: ClientError) -> type[errors.StoreError]:
+def _kind(error: ClientError) -> type[StoreError]:
     code, status = _code(error), _status(error)
     if code == "NoSuchBucket":
-        return errors.BucketNotFoundError
+        return BucketNotFoundError
     if status == 404:
-        return errors.ObjectNotFoundError
+        return ObjectNotFoundError
     if status == 412:
-        return errors.PreconditionFailedError
+        return PreconditionFailedError
     if status in (401, 403):
-        return errors.AccessDeniedError
-    return errors.RequestRefusedError
+        return AccessDeniedError
+    return RequestRefusedError
 
 
 def _denied(error: ClientError, verb: str) -> str:

@@ -8,11 +8,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.rollout import heartbeat
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.rollout import health
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.episode_runner import Identity
-from sea_runtime.rollout.settings import Settings
+from sea_runtime.rollout.settings import Identity, Settings
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 
 
@@ -24,7 +23,7 @@ class Pool:
 async def test_a_new_version_does_not_wait_for_the_next_second(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(heartbeat, "PERIOD_S", 3600.0)
+    monkeypatch.setattr(health, "PERIOD_S", 3600.0)
     heard: asyncio.Queue[int | None] = asyncio.Queue()
     state = EngineState()
 
@@ -44,7 +43,7 @@ async def test_a_new_version_does_not_wait_for_the_next_second(
     ):
         pool: Any = Pool()
         beats = asyncio.ensure_future(
-            heartbeat.beat(client, settings, Identity("pod", "life"), state, pool)
+            health.beat(client, settings, Identity("pod", "life"), state, pool)
         )
         assert await asyncio.wait_for(heard.get(), 60) is None
         state.serves(4)

@@ -8,10 +8,10 @@ import pytest
 import pytest_asyncio
 from aiohttp import test_utils, web
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
+from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.updater import Updater
+from sea_runtime.rollout.weight_updater import WeightUpdater
 from sea_runtime.wire.weights import Adopted, WeightQueryReply
 from sea_testing.waiting import HANG_S
 
@@ -55,7 +55,7 @@ async def updated(engine: EngineClient) -> AsyncIterator[tuple[Coordinator, Engi
         test_utils.TestServer(coordinator.app()) as server,
         AsyncCoordinatorClient(str(server.make_url("")), "token") as client,
     ):
-        updater = Updater(client, engine, state, "policy", "job-rollout-0")
+        updater = WeightUpdater(client, engine, state, "policy", "job-rollout-0")
         running = asyncio.ensure_future(updater.run())
         yield coordinator, state
         running.cancel()
