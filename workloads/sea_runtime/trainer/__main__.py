@@ -1,12 +1,12 @@
 """`python -m sea_runtime.trainer`: the trainer pod's entry point: the supervisor and its probes."""
 
 import asyncio
-import logging
 import signal
 from collections.abc import Callable
 
 from aiohttp import web
 
+from sea_api import logs
 from sea_api.contract import TRAINER_HEALTH_PORT
 from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.supervisor import Supervisor
@@ -36,7 +36,7 @@ async def serve_probes(
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, address, port).start()
+    await web.TCPSite(runner, address, TRAINER_HEALTH_PORT).start()
     return runner
 
 
@@ -55,5 +55,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure_pod()
     asyncio.run(main())

@@ -12,6 +12,7 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
+from sea_api import logs
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.context import PodSettings, RankContext
@@ -111,7 +112,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure_pod()
     logging.getLogger("megatron").setLevel(logging.WARNING)
     status = StatusPipe.from_environment()
     try:
@@ -119,6 +120,7 @@ def main() -> int:
         assignment = _assignment()
         if assignment is None:
             return 0
+        logs.bind(rank=assignment.rank, attempt=assignment.attempt)
         _train(assignment, status)
     except FencedError as error:
         log.info("%s", error)

@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from sea_api import logs
 from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.status_pipe import STATUS_FD
 
@@ -140,4 +141,4 @@ class ProcessHandle:
         text = data.decode(errors="replace")
         sys.stderr.write(text)
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        self.last_line = lines[-1][:MAX_MESSAGE] if lines else self.last_line
+        self.last_line = logs.message_of(lines[-1])[:MAX_MESSAGE] if lines else self.last_line

@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from sea_api import logs
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
 from sea_runtime.client.async_client import AsyncCoordinatorClient
@@ -127,6 +128,7 @@ class Supervisor:
             case Start():
                 await self._start()
             case Assign(world):
+                logs.bind(attempt=world.attempt)
                 ranks = lifecycle.assignments(world, self._settings.pod, self._timeout_s)
                 for process, assignment in zip(self._processes, ranks, strict=True):
                     await process.assign(assignment)
