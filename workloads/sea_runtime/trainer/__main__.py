@@ -12,9 +12,7 @@ from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.supervisor import Supervisor
 
 
-async def serve_probes(
-    address: str, ready: Callable[[], bool], port: int = TRAINER_HEALTH_PORT
-) -> web.AppRunner:
+async def serve_probes(address: str, ready: Callable[[], bool]) -> web.AppRunner:
     """Answers `/healthz` and `/readyz` on the pod's own address.
 
     Args:
