@@ -7,6 +7,7 @@ import signal
 import sys
 from pathlib import Path
 
+from sea_api import logs
 from sea_devcluster.errors import DevclusterError
 
 from .agent import NodeAgent
@@ -19,10 +20,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="the agent's JSON configuration")
     parser.add_argument("--verbose", action="store_true", help="log at debug level")
     options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.configure(level=logging.DEBUG if options.verbose else logging.INFO, role="node")
     try:
         asyncio.run(_run(load(options.config)))
     except DevclusterError as error:
