@@ -77,10 +77,10 @@ def test_a_cluster_without_the_crd_has_no_earlier_job(tmp_path: Path) -> None:
     """kubectl calls an unknown kind an error."""
     with ControlPlane(tmp_path / "plane", components=("etcd", "kube-apiserver")) as plane:
         kubectl = Kubectl(str(plane.kubectl), plane.kubeconfig)
-        job = {"metadata": {"name": "tiny", "namespace": "sea-demo"}}
+        manifest = {"metadata": {"name": "tiny", "namespace": "sea-demo"}}
         with pytest.raises(DemoError, match="the server doesn't have a resource type"):
             kubectl.get("seatrainingjobs.sea-operator.io", "-n", "sea-demo")
-        job.require_no_earlier_job(kubectl, job)
+        job.require_no_earlier_job(kubectl, manifest)
 
 
 def _must_not_come_to_this(*_: object) -> None:

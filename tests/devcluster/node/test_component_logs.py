@@ -1,6 +1,8 @@
 """Every node's agent bounds the logs of all of the cluster's daemons."""
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,7 +12,9 @@ from sea_devcluster.node.config import NodeConfig
 pytestmark = pytest.mark.cluster
 
 
-def test_an_agent_cuts_logs_that_are_too_long(namespace, make_agent, tmp_path):
+def test_an_agent_cuts_logs_that_are_too_long(
+    namespace: Any, make_agent: Any, tmp_path: Path
+) -> None:
     """And goes on as a node."""
     path = tmp_path / "kube-apiserver.log"
     path.write_text("x" * 100 + "\n")
@@ -25,7 +29,9 @@ def test_an_agent_cuts_logs_that_are_too_long(namespace, make_agent, tmp_path):
     agent.stop()
 
 
-def test_a_clusters_nodes_bound_its_logs_and_each_step_is_logged(tmp_path, caplog):
+def test_a_clusters_nodes_bound_its_logs_and_each_step_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """A busy machine takes a minute for a start, so each step is announced."""
     caplog.set_level(logging.INFO, "sea_devcluster")
     with DevCluster("logs", state_root=tmp_path, persistent=False) as cluster:

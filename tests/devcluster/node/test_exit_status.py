@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -27,10 +28,10 @@ BWRAP = ("bwrap: execvp x: No such file or directory",)
         ({"fall_back_to_logs": True, "exit_code": 0}, 0, "Completed", ""),
     ],
 )
-def test_classification(changes, code, reason, message):
+def test_classification(changes: Any, code: int, reason: str, message: str) -> None:
     found = classify(replace(BASE, **changes))
     assert (found.exit_code, found.reason, found.message) == (code, reason, message)
 
 
-def test_the_kernel_counts_oom_kills():
+def test_the_kernel_counts_oom_kills() -> None:
     assert oom_kills() >= 0

@@ -3,10 +3,13 @@
 import asyncio
 import errno
 import itertools
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.node.agent import finished_before, kept_running
 from sea_devcluster.node.exit_status import BackoffPolicy
 from sea_devcluster.node.kube_json import utc_now
@@ -15,16 +18,16 @@ from sea_devcluster.node.pod_worker import PodWorker
 from sea_devcluster.node.probes import ProbeCallbacks, Prober
 from sea_devcluster.node.status_publisher import StatusPublisher
 
-POD = {
+POD: dict[str, Any] = {
     "metadata": {"name": "p", "namespace": "n", "uid": "u"},
     "spec": {"containers": [{"name": "main", "image": "i"}]},
 }
 
 
-class Kit:
-    """What a worker touches before its pod has a place."""
+class Context:
+    """What a worker uses of the node's context before its pod is set up."""
 
-    def __init__(self, folder):
+    def __init__(self, folder: Any) -> None:
         self.config = SimpleNamespace(
             root=folder, memory_folder=folder / "memory", allow_host_path=[], address="127.0.0.1"
         )
@@ -34,55 +37,57 @@ class Kit:
         self.addresses = SimpleNamespace(release=lambda _: None, claim=self._claim)
         self.backoff = BackoffPolicy(0.001, 0.002, 60.0)
         self.now = utc_now
-        self.told = []
+        self.told: list[Any] = []
         self.deleted = asyncio.Event()
         self.claims = itertools.count(1)
         self.enough = asyncio.Event()
 
-    def _claim(self, *_):
+    def _claim(self, *_: Any) -> None:
         if next(self.claims) == 3:
             self.enough.set()
         raise KeyError("unexpected")
 
-    async def _patch(self, _path, _body):
+    async def _patch(self, _path: Any, _body: Any) -> Any:
         return {}
 
-    async def _delete(self, _path, _body):
+    async def _delete(self, _path: Any, _body: Any) -> None:
         if not self.deleted.is_set():
             self.deleted.set()
             raise ValueError("unexpected at the end")
 
 
-async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path):
+async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path: Path) -> None:
     """Before, the pod stayed Pending for ever and only the node's log knew."""
-    kit = Kit(tmp_path)
-    worker = PodWorker(kit, POD)
+    context: Any = Context(tmp_path)
+    worker = PodWorker(context, POD)
     life = asyncio.ensure_future(worker.run())
     async with asyncio.timeout(60):
-        await kit.enough.wait()
+        await context.enough.wait()
         worker.update({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})
         await life
-    assert kit.deleted.is_set(), "a unexpected at the end doesn't keep a pod Terminating"
-    kind, reason, message = kit.told[0]
+    assert context.deleted.is_set(), "an error at the end doesn't keep a pod Terminating"
+    kind, reason, message = context.told[0]
     assert (kind, reason) == ("Warning", "FailedSync")
     assert "KeyError: 'unexpected'" in message
-    assert "unexpected at the end" in kit.told[-1][2]
+    assert "unexpected at the end" in context.told[-1][2]
 
 
-async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(tmp_path, monkeypatch):
+async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What the pod was at its end is less than that it ends."""
-    kit = Kit(tmp_path)
+    context: Any = Context(tmp_path)
     deleted = asyncio.Event()
 
-    async def delete(_path, _body):
+    async def delete(_path: Any, _body: Any) -> None:
         deleted.set()
 
-    def unexpected(_view, _previous, _now):
+    def unexpected(_view: Any, _previous: Any, _now: Any) -> None:
         raise KeyError("unexpected")
 
-    kit.api.delete = delete
+    context.api.delete = delete
     monkeypatch.setattr("sea_devcluster.node.pod_worker.pod_status", unexpected)
-    worker = PodWorker(kit, POD)
+    worker = PodWorker(context, POD)
     life = asyncio.ensure_future(worker.run())
     worker.update({**POD, "metadata": {**POD["metadata"], "deletionTimestamp": "now"}})
     async with asyncio.timeout(60):
@@ -91,11 +96,11 @@ async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(tmp_path, m
     assert life.exception() is None
 
 
-async def test_a_task_of_the_agent_starts_again():
+async def test_a_task_of_the_agent_starts_again() -> None:
     """A node that sends heartbeats and watches nothing looks healthy and runs no pod."""
     rounds, enough = itertools.count(1), asyncio.Event()
 
-    async def work():
+    async def work() -> None:
         if next(rounds) == 3:
             enough.set()
             await asyncio.Event().wait()
@@ -108,11 +113,11 @@ async def test_a_task_of_the_agent_starts_again():
     task.cancel()
 
 
-async def test_an_agent_that_is_stopped_while_it_starts_gives_up_at_once():
+async def test_an_agent_that_is_stopped_while_it_starts_gives_up_at_once() -> None:
     """It heard SIGTERM only after minutes of attempts to register."""
     stop, cancelled = asyncio.Event(), asyncio.Event()
 
-    async def register():
+    async def register() -> None:
         try:
             stop.set()
             await asyncio.Event().wait()
@@ -124,31 +129,32 @@ async def test_an_agent_that_is_stopped_while_it_starts_gives_up_at_once():
     assert cancelled.is_set()
 
 
-async def test_what_fails_while_an_agent_starts_is_raised():
-    async def fail():
+async def test_what_fails_while_an_agent_starts_is_raised() -> None:
+    async def fail() -> None:
         raise KeyError("no registration")
 
     with pytest.raises(KeyError, match="no registration"):
         await finished_before(asyncio.Event(), fail())
 
 
-async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
+async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch: pytest.MonkeyPatch) -> None:
     """The writer of a pod's status outlives an unexpected error."""
     monkeypatch.setattr("sea_devcluster.node.status_publisher.UNEXPECTED_RETRY_SECONDS", 0.0)
     rounds, written = itertools.count(1), asyncio.Event()
 
-    def compute(_):
+    def compute(_: Any) -> Any:
         if next(rounds) < 3:
             raise KeyError("unexpected")
         return {"phase": "Running"}
 
     bodies = []
 
-    async def patch(_path, body):
+    async def patch(_path: Any, body: Any) -> None:
         bodies.append(body)
         written.set()
 
-    publisher = StatusPublisher(SimpleNamespace(patch=patch), POD, compute)
+    api: Any = SimpleNamespace(patch=patch)
+    publisher = StatusPublisher(api, POD, compute)
     publisher.changed()
     task = asyncio.ensure_future(publisher.run())
     async with asyncio.timeout(60):
@@ -157,15 +163,15 @@ async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch):
     task.cancel()
 
 
-async def test_a_probe_that_cannot_be_made_is_told_and_made_again():
+async def test_a_probe_that_cannot_be_made_is_told_and_made_again() -> None:
     """Its result is thrown away; the other probes and the container go on."""
     told, rounds, ready = [], itertools.count(1), asyncio.Event()
 
-    async def check(_):
+    async def check(_: Any) -> None:
         if next(rounds) < 3:
             raise KeyError("unexpected")
 
-    def health(_, is_ready):
+    def health(_: Any, is_ready: Any) -> None:
         if is_ready:
             ready.set()
 
@@ -183,18 +189,21 @@ class FullDisk:
 
     closed = False
 
-    def write(self, _):
+    def write(self, _: Any) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    def close(self):
+    def close(self) -> None:
         pass
 
 
-def test_a_full_disk_costs_lines_and_not_the_container(tmp_path, caplog):
+def test_a_full_disk_costs_lines_and_not_the_container(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     """The reader of its output must go on, or it blocks in its next print."""
     log = ContainerLog(tmp_path / "logs", 4096, utc_now)
     log.begin(0)
-    log._file = FullDisk()
+    full: Any = FullDisk()
+    log._file = full
     log.write(b"lost\n")
     log.write(b"lost too\n")
     log.end()
@@ -202,7 +211,7 @@ def test_a_full_disk_costs_lines_and_not_the_container(tmp_path, caplog):
 
 
 @pytest.mark.cluster
-def test_an_argument_that_no_program_can_get(namespace, helpers):
+def test_an_argument_that_no_program_can_get(namespace: Any, helpers: Any) -> None:
     """The API server accepts a NUL, the kernel doesn't; the pod stayed Pending in silence."""
     container = {**helpers.shell("true"), "args": ["a\0b"]}
     namespace.run("nul", container, restartPolicy="Never")
@@ -213,7 +222,9 @@ def test_an_argument_that_no_program_can_get(namespace, helpers):
 
 
 @pytest.mark.cluster
-def test_a_pod_without_a_place_waits_for_it(control_plane, namespace, make_agent, helpers):
+def test_a_pod_without_a_place_waits_for_it(
+    control_plane: ControlPlane, namespace: Any, make_agent: Any, helpers: Any
+) -> None:
     """As on a full disk: told in an event, tried again, and run once it's possible."""
     agent = make_agent("cramped")
     blocker = agent.root / "pods"
@@ -223,7 +234,7 @@ def test_a_pod_without_a_place_waits_for_it(control_plane, namespace, make_agent
     namespace.agent = agent
     namespace.run("late", helpers.shell("echo there; sleep 600"), nodeName="cramped")
 
-    def told():
+    def told() -> Any:
         events = control_plane.api.get(namespace.path("events"))["items"]
         return [e for e in events if e["reason"] == "FailedCreatePodSandBox"]
 
@@ -236,13 +247,15 @@ def test_a_pod_without_a_place_waits_for_it(control_plane, namespace, make_agent
 
 
 @pytest.mark.cluster
-def test_a_program_that_is_not_there_is_a_warning(control_plane, namespace, helpers):
+def test_a_program_that_is_not_there_is_a_warning(
+    control_plane: ControlPlane, namespace: Any, helpers: Any
+) -> None:
     """`kubectl describe` showed Started as the last word."""
     container = {**helpers.shell(""), "command": ["/no/such/program"]}
     namespace.run("absent", container, restartPolicy="Never")
     namespace.until("pods", "absent", lambda one: one["status"]["phase"] == "Failed")
 
-    def told():
+    def told() -> Any:
         events = control_plane.api.get(namespace.path("events"))["items"]
         return [e for e in events if e["type"] == "Warning" and e["reason"] == "Failed"]
 
@@ -252,8 +265,8 @@ def test_a_program_that_is_not_there_is_a_warning(control_plane, namespace, help
 
 @pytest.mark.cluster
 def test_kubectl_debug_is_answered_and_costs_the_pod_nothing(
-    control_plane, namespace, make_agent, helpers
-):
+    control_plane: ControlPlane, namespace: Any, make_agent: Any, helpers: Any
+) -> None:
     """It waited in silence, and the next agent ended the pod for it."""
     agent = make_agent("debugged")
     agent.start()
@@ -265,7 +278,7 @@ def test_kubectl_debug_is_answered_and_costs_the_pod_nothing(
     body = {"spec": {"ephemeralContainers": added}}
     control_plane.api.request("PATCH", path, body, "application/strategic-merge-patch+json")
 
-    def told():
+    def told() -> Any:
         events = control_plane.api.get(namespace.path("events"))["items"]
         return [e for e in events if "'debugger' isn't started" in e["message"]]
 
