@@ -25,7 +25,7 @@ from sea_devcluster.toolchain import find_go
 
 Progress = Callable[[str], None]
 KUBERNETES_VERSION = "v1.36.3"
-FREE_BYTES = 12 * 2**30
+MIN_FREE_BYTES = 12 * 2**30
 """Go's build cache takes 6 GB, its modules 1.8 GB, the programs 0.4 GB."""
 TIMEOUT_SECONDS = 3600.0
 """Per program: the API server took 7 minutes on two busy cores."""
@@ -193,7 +193,7 @@ def explain(output: str, command: list[str]) -> str:
 
 def _require_disk(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
-    if free < FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         raise BinariesError(
             f"Building the control plane takes about 12 GB and {folder} has "
             f"{free / 2**30:.0f} GB free; free some, or set XDG_CACHE_HOME, GOCACHE and "

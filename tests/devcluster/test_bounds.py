@@ -77,7 +77,7 @@ def test_a_name_that_would_break_paths_is_refused() -> None:
 
 
 def test_what_to_type_next_reaches_the_same_cluster(tmp_path: Path) -> None:
-    """Without --state-dir the commands spoke of another one."""
+    """Regression: without --state-dir the commands named another cluster."""
     cluster: Any = SimpleNamespace(
         name="a",
         folder=tmp_path / "a",
@@ -91,10 +91,10 @@ def test_what_to_type_next_reaches_the_same_cluster(tmp_path: Path) -> None:
     assert (parsed.name, parsed.state_dir) == ("a", tmp_path)
 
 
-def test_a_size_for_a_cluster_that_has_one_is_told(
+def test_a_size_for_a_cluster_that_has_one_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was ignored in silence."""
+    """Regression: it was silently ignored."""
 
     def stop_here(*_: object) -> None:
         raise DevclusterError("so far")

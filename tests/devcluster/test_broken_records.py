@@ -1,4 +1,4 @@
-"""Files that a power cut or a full disk left empty: sentences, and a `down` that cleans up."""
+"""Files that a power cut or a full disk left empty: clear errors, and a `down` that cleans up."""
 
 import errno
 import json
@@ -45,7 +45,7 @@ def test_a_broken_record_is_a_sentence_with_the_way_out(
 def test_down_all_leaves_a_cluster_of_which_it_knows_nothing(
     content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be another checkout's; its name is told."""
+    """It may belong to another checkout; a warning names it."""
     folder = _cluster(tmp_path, content)
     assert cli.main(["down", "--all", "--state-dir", str(tmp_path)]) == 0
     assert folder.exists()
@@ -56,7 +56,7 @@ def test_down_all_leaves_a_cluster_of_which_it_knows_nothing(
 def test_down_ends_what_runs_whichever_record_is_broken(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the records that are left, and by the kernel's list for the rest."""
+    """By the remaining records, and for the rest by the kernel's list of processes."""
     folder = tmp_path / "cut"
     folder.mkdir()
     second = subnets.claim(folder).second
@@ -116,14 +116,14 @@ def test_a_daemon_without_a_record_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_only_a_clusters_own_daemons_are_strays(argv: list[str], place: str, ours: bool) -> None:
-    """Program, arguments and place must all fit."""
+    """Program, arguments and working directory must all match."""
     assert force_cleanup.is_daemon(argv, Path(place), Path("/s/a")) == ours
 
 
 def test_a_process_whose_record_cannot_be_written_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody would find it again."""
+    """Nothing would find it again."""
     before, started = _children(), set[int]()
 
     def full(path: Path, _: str) -> Path:

@@ -63,7 +63,7 @@ def test_a_kubeconfig_names_server_authority_and_user(tmp_path: Path) -> None:
 
 
 def test_ports_are_different_and_free() -> None:
-    """What is handed out can be bound."""
+    """Each of the ports can be bound."""
     ports = free_ports(("127.0.0.1", "127.0.0.9"), 20)
     assert len(set(ports)) == 20
     assert all(is_free("127.0.0.9", port) for port in ports)
@@ -76,7 +76,7 @@ def test_no_free_port_is_an_error_with_a_remedy() -> None:
 
 
 def test_a_recycled_pid_is_a_stranger() -> None:
-    """Same number, other start: neither alive nor reachable by a signal."""
+    """Same PID, other start: neither alive nor reachable by a signal."""
     me = ProcessId.of(os.getpid())
     assert me.alive()
     stranger = ProcessId(me.pid, me.started - 2, me.boot)
@@ -114,7 +114,7 @@ def test_a_process_lives_as_long_as_any_of_its_threads() -> None:
 
 
 def test_a_process_that_ignores_sigterm_is_killed() -> None:
-    """And its children are known before."""
+    """Its children are listed before it ends."""
     script = "trap : TERM; sleep 3600 & echo ready; wait; wait; wait"
     with subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE) as child:
         assert child.stdout is not None
@@ -128,7 +128,7 @@ def test_a_process_that_ignores_sigterm_is_killed() -> None:
 
 
 def test_daemons_do_not_inherit_proxies_and_credentials() -> None:
-    """What would reroute or reconfigure a local server stays outside."""
+    """Nothing that would reroute or reconfigure a local server."""
     kept = clean_environment(
         {"PATH": "/bin", "https_proxy": "x", "KUBECONFIG": "x", "AWS_PROFILE": "x", "GOFLAGS": "x"}
     )
@@ -153,7 +153,7 @@ def test_listening_addresses_come_from_the_kernels_table() -> None:
 
 
 def test_all_subnets_taken_is_an_error_with_a_remedy() -> None:
-    """One subnet for each cluster."""
+    """Each cluster has its own subnet."""
     assert subnets.choose({subnets.FIRST}) == subnets.FIRST + 1
     with pytest.raises(StartError, match="down --name"):
         subnets.choose(range(256))
@@ -168,7 +168,7 @@ def test_a_subnets_addresses_do_not_overlap() -> None:
 
 
 def test_claims_are_kept_while_the_state_folder_exists(tmp_path: Path) -> None:
-    """The same owner gets the same subnet, another one another; release is idempotent."""
+    """The same owner gets the same subnet, another owner another one; release is idempotent."""
     one, two = tmp_path / "one", tmp_path / "two"
     one.mkdir()
     two.mkdir()
@@ -183,7 +183,7 @@ def test_claims_are_kept_while_the_state_folder_exists(tmp_path: Path) -> None:
 
 
 def test_only_folders_that_a_pod_cannot_see_are_mounted() -> None:
-    """A pod has a /tmp and a /run of its own."""
+    """A pod has its own /tmp and /run."""
     roots = [Path("/home/a/.venv"), Path("/tmp/x/.venv"), Path("/tmp/x"), Path("/run/y")]
     assert nodes.hidden_roots(roots) == ["/run/y", "/tmp/x"]
 
@@ -206,7 +206,7 @@ def test_pods_get_their_own_grace_up_to_a_limit(own: int | None, expected: int) 
 
 
 def test_mounts_below_a_folder_with_an_umlaut_are_found() -> None:
-    """The kernel writes UTF-8 as it is and only blanks and the like as octal numbers."""
+    """The kernel leaves UTF-8 unchanged and escapes only whitespace and backslashes."""
     line = "1 1 0:1 / /home/jörg/s\\040x/a rw - tmpfs x rw"
     assert shutdown.mounts_below(line, Path("/home/jörg/s x")) == [Path("/home/jörg/s x/a")]
 

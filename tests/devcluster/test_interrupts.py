@@ -1,4 +1,4 @@
-"""Signals at the worst moment: nothing started is forgotten, no clean-up ends half-way."""
+"""Signals at the worst moment: no process is lost, no clean-up is cut short."""
 
 import os
 import signal

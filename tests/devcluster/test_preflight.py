@@ -70,12 +70,12 @@ def test_what_is_missing_is_one_sentence_with_the_remedy(
 
 
 def test_a_good_machine_has_no_problems() -> None:
-    """Silence is consent."""
+    """No sentence at all."""
     assert preflight.problems(GOOD, Needs(memory_gib=14)) == []
 
 
 def test_a_loopback_interface_that_is_down_is_noticed() -> None:
-    """As in a fresh network namespace, where listening works and connecting doesn't."""
+    """As in a new network namespace, where listening works and connecting doesn't."""
     assert preflight.loopback_error() == ""
     inside = ["unshare", "--user", "--map-root-user", "--net"]
     if subprocess.run([*inside, "true"], capture_output=True, timeout=120, check=False).returncode:
@@ -86,8 +86,8 @@ def test_a_loopback_interface_that_is_down_is_noticed() -> None:
     assert "unreachable" in done.stdout
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    """On the real machine: nobody has a million GiB."""
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """On the real machine, which doesn't have a million GiB."""
     with pytest.raises(PreflightError) as caught:
         preflight.require(Needs(memory_gib=1e6, disk_gib=1e6), tmp_path / "not" / "there")
     assert len(str(caught.value).splitlines()) >= 2

@@ -157,7 +157,7 @@ def test_a_python_that_is_too_old_is_refused(
         tools.find_python()
 
 
-def test_too_little_disk_is_told_before_anything_is_installed(
+def test_too_little_disk_is_reported_before_anything_is_installed(
     parts: ModuleType, tmp_path: Path
 ) -> None:
     """15 GB."""
@@ -166,10 +166,10 @@ def test_too_little_disk_is_told_before_anything_is_installed(
         parts.packages.require_disk(tmp_path, 3 * 10**9)
 
 
-def test_a_machine_that_is_too_small_is_told_before_anything_is_installed(
+def test_a_machine_that_is_too_small_is_reported_before_anything_is_installed(
     parts: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It downloaded 7 GB and compiled Kubernetes first."""
+    """Regression: it downloaded 7 GB and compiled Kubernetes first."""
 
     def begun(*_: object, **__: object) -> None:
         raise AssertionError("setting up began")

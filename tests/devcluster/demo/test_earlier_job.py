@@ -1,4 +1,4 @@
-"""The demo on the user's own cluster, run twice: the first run's result is not the second's."""
+"""A second demo on the user's own cluster never shows the first run's result."""
 
 import io
 import time
@@ -52,7 +52,7 @@ def test_a_second_run_is_refused_before_it_changes_anything(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing is installed or uploaded; with the job deleted the way is free."""
+    """Nothing is installed or uploaded; once the job is deleted, a run is possible again."""
     kubectl = Kubectl(str(control_plane.kubectl), control_plane.kubeconfig)
     manifest = yaml.safe_load(parse([]).job.read_text())
     manifest["metadata"]["namespace"] = "demo-twice"
@@ -60,7 +60,7 @@ def test_a_second_run_is_refused_before_it_changes_anything(
     path.write_text(yaml.safe_dump(manifest))
     options = parse(["--plain", "--cluster", "kubeconfig", "--job", str(path)])
     target = Target(control_plane.kubeconfig, str(control_plane.kubectl), NOBODY)
-    monkeypatch.setattr(demo_run, "install", _must_not_come_to_this)
+    monkeypatch.setattr(demo_run, "install", _must_not_be_reached)
     job.require_no_earlier_job(kubectl, manifest)  # not even the namespace is there
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo-twice"}}
     kubectl.apply_object(space)
@@ -83,5 +83,5 @@ def test_a_cluster_without_the_crd_has_no_earlier_job(tmp_path: Path) -> None:
         job.require_no_earlier_job(kubectl, manifest)
 
 
-def _must_not_come_to_this(*_: object) -> None:
+def _must_not_be_reached(*_: object) -> None:
     raise AssertionError("the second run went on")

@@ -1,4 +1,4 @@
-"""The benchmark's last line has the keys that its readers look for."""
+"""The benchmark's last line has the documented keys."""
 
 import importlib.util
 from types import ModuleType
@@ -88,7 +88,7 @@ def test_every_measurement_has_its_key_and_unit(bench: ModuleType) -> None:
 
 
 def test_a_job_without_reinforcement_learning_has_them_too(bench: ModuleType) -> None:
-    """Empty where nothing was measured: never an exception after minutes of training."""
+    """Empty if nothing was measured: never an exception after minutes of training."""
     found = bench.measurements(RunResult(1.0, None, {}, [], []), Usage())
     assert found["pass1"] == {}
     assert found["tokens_per_s"] == {"generated": None, "trained": None}

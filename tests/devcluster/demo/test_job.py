@@ -52,7 +52,7 @@ def test_a_folder_is_no_job(tmp_path: Path) -> None:
 def test_a_folder_that_cannot_be_made_starts_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was told after the training."""
+    """Regression: the error came after the training."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     (tmp_path / "out").write_text("a file")
     assert main.demo(parse(["--plain", "--out", str(tmp_path / "out")])) is None
@@ -76,7 +76,7 @@ def test_the_examples_are_jobs(name: str) -> None:
 def test_data_that_are_never_made_are_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ended the demo with a traceback."""
+    """Regression: it ended the demo with a traceback."""
     sea = tmp_path / "sea"
     sea.write_text("#!/bin/sh\nexec sleep 600\n")
     sea.chmod(0o755)

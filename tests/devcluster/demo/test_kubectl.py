@@ -17,7 +17,7 @@ UNSERVED = "Error from server (NotFound): the server could not find the requeste
 
 
 def test_the_cache_of_discovery_goes_with_the_cluster(tmp_path: Path) -> None:
-    """Each cluster left a folder of its address in ~/.kube/cache for ever."""
+    """Regression: each cluster left a folder of its address in ~/.kube/cache."""
     said = Kubectl("echo", tmp_path / "kubeconfig").run("get", "nodes")
     assert f"--cache-dir {tmp_path / 'kubectl-cache'}" in said
     assert said.endswith("get nodes\n")

@@ -56,7 +56,7 @@ def test_an_object_store_that_is_gone_does_not_hide_the_result(tmp_path: Path) -
 def test_a_picture_that_cannot_be_drawn_does_not_hide_the_result(
     error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is told, and is not among the places; the other files are."""
+    """It is reported and not listed; the other files are."""
 
     def fail(*_: object) -> None:
         raise error
@@ -94,8 +94,8 @@ def test_rows_of_another_shape_do_not_hide_the_result(
     assert "learning curve was not written (KeyError" in said
 
 
-def test_the_run_ends_with_the_aftermath(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A failure there never reaches the code that takes a failed demo's cluster down."""
+def test_the_run_ends_with_the_result(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A failure there never reaches the code that stops a failed demo's cluster."""
     monkeypatch.setattr(job, "require_no_earlier_job", lambda *_: None)
     for name in ("install", "submit"):
         monkeypatch.setattr(run, name, lambda *_: None)

@@ -38,7 +38,7 @@ def test_an_upload_that_is_refused_is_a_sentence(
             object_store.upload(data, elsewhere, server)
 
 
-def test_a_long_upload_is_told() -> None:
+def test_a_long_upload_shows_progress() -> None:
     """Every ten seconds, with the sum."""
     times = iter([0.0, 1.0, PROGRESS_SECONDS, PROGRESS_SECONDS, PROGRESS_SECONDS + 1])
     lines: list[str] = []

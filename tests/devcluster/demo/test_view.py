@@ -56,8 +56,8 @@ def test_a_stalled_job_shows_its_sentence() -> None:
     assert "Because: A sentence." in out.getvalue()
 
 
-def test_a_line_tells_it_too() -> None:
-    """A log showed the same numbers for an hour, and not why."""
+def test_a_line_shows_it_too() -> None:
+    """Regression: a log showed the same numbers for an hour, but not the reason."""
     stalled = watch.line(job(conditions=[condition("Stalled")]), 0.0)
     assert stalled.endswith("  Because: A sentence.")
     assert watch.line(job(conditions=[condition("Stalled", "False")]), 0.0).endswith("remaining -")

@@ -1,4 +1,4 @@
-"""A real control plane with a real node agent in a process of its own, and a namespace per test."""
+"""A real control plane, a real node agent in its own process, and a namespace per test."""
 
 import itertools
 import json
@@ -190,7 +190,7 @@ def container_status(one: Json, name: str = "main") -> Json:
 def make_agent(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., AgentProcess]]:
-    """Makes a configured node agent, each with a subnet of its own."""
+    """Makes configured node agents, each with its own subnet."""
     made: list[tuple[AgentProcess, Path]] = []
     grant_rights(control_plane.api)
 

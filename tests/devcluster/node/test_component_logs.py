@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 def test_an_agent_cuts_logs_that_are_too_long(
     namespace: Any, make_agent: Any, tmp_path: Path
 ) -> None:
-    """And goes on as a node."""
+    """And the node continues to run."""
     path = tmp_path / "kube-apiserver.log"
     path.write_text("x" * 100 + "\n")
     long = tmp_path / "etcd.log"

@@ -1,4 +1,4 @@
-"""Environment composition, `$(VAR)` expansion and what pods learn about themselves."""
+"""Environment composition, `$(VAR)` expansion and the downward API."""
 
 from typing import Any
 

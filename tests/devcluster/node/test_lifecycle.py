@@ -1,4 +1,4 @@
-"""How containers end and begin again: restarts, probes, grace periods, logs of it all."""
+"""How containers end and restart: restart policies, probes, grace periods, logs."""
 
 import os
 import signal
@@ -57,7 +57,7 @@ def test_in_back_off_the_previous_run_is_the_last_one(namespace: Any, helpers: A
     namespace.run("unique", helpers.shell("cat /proc/sys/kernel/random/uuid; exit 7"))
 
     def both_name_one_run() -> Any:
-        """True only in a back-off: a run that goes on, or begins between the two, is another."""
+        """True only during back-off: a run that continues or begins in between is another one."""
         last, previous = [
             namespace.kubectl("logs", "unique", *how) for how in ((), ("--previous",))
         ]

@@ -16,7 +16,7 @@ POD = {"spec": {"containers": [{"name": "main"}]}}
 
 
 class Log(ContainerLog):
-    """Tells when a follower has left."""
+    """Signals when a follower has left."""
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -27,7 +27,9 @@ class Log(ContainerLog):
         self.left.set()
 
 
-async def test_who_follows_a_silent_container_and_goes_away_is_forgotten(tmp_path: Path) -> None:
+async def test_a_follower_of_a_silent_container_that_disconnects_is_forgotten(
+    tmp_path: Path,
+) -> None:
     """It was remembered until the container's next line, which may never come."""
     authority = Authority(tmp_path / "pki")
     pair = authority.issue("node", "n", "127.0.0.1")

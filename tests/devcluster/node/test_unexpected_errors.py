@@ -56,8 +56,8 @@ class Context:
             raise ValueError("unexpected at the end")
 
 
-async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path: Path) -> None:
-    """Before, the pod stayed Pending for ever and only the node's log knew."""
+async def test_a_worker_that_fails_is_reported_and_restarted(tmp_path: Path) -> None:
+    """Regression: the pod stayed Pending indefinitely and only the node's log said why."""
     context: Any = Context(tmp_path)
     worker = PodWorker(context, POD)
     life = asyncio.ensure_future(worker.run())
@@ -75,7 +75,7 @@ async def test_a_worker_that_breaks_is_told_and_starts_again(tmp_path: Path) -> 
 async def test_a_status_that_cannot_be_made_keeps_no_pod_terminating(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What the pod was at its end is less than that it ends."""
+    """That the pod ends matters more than its last status."""
     context: Any = Context(tmp_path)
     deleted = asyncio.Event()
 
@@ -114,7 +114,7 @@ async def test_a_task_of_the_agent_starts_again() -> None:
 
 
 async def test_an_agent_that_is_stopped_while_it_starts_gives_up_at_once() -> None:
-    """It heard SIGTERM only after minutes of attempts to register."""
+    """Regression: SIGTERM took effect only after minutes of attempts to register."""
     stop, cancelled = asyncio.Event(), asyncio.Event()
 
     async def register() -> None:
@@ -163,8 +163,8 @@ async def test_a_status_that_cannot_be_made_is_made_later(monkeypatch: pytest.Mo
     task.cancel()
 
 
-async def test_a_probe_that_cannot_be_made_is_told_and_made_again() -> None:
-    """Its result is thrown away; the other probes and the container go on."""
+async def test_a_probe_that_cannot_be_made_is_reported_and_repeated() -> None:
+    """Its result is discarded; the other probes and the container continue."""
     told, rounds, ready = [], itertools.count(1), asyncio.Event()
 
     async def check(_: Any) -> None:
@@ -199,7 +199,7 @@ class FullDisk:
 def test_a_full_disk_costs_lines_and_not_the_container(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The reader of its output must go on, or it blocks in its next print."""
+    """The agent must go on reading the output, or the container blocks in its next print."""
     log = ContainerLog(tmp_path / "logs", 4096, utc_now)
     log.begin(0)
     full: Any = FullDisk()
@@ -212,7 +212,7 @@ def test_a_full_disk_costs_lines_and_not_the_container(
 
 @pytest.mark.cluster
 def test_an_argument_that_no_program_can_get(namespace: Any, helpers: Any) -> None:
-    """The API server accepts a NUL, the kernel doesn't; the pod stayed Pending in silence."""
+    """Regression: the API server accepts a NUL, the kernel doesn't; the pod stayed Pending."""
     container = {**helpers.shell("true"), "args": ["a\0b"]}
     namespace.run("nul", container, restartPolicy="Never")
     pod = namespace.until("pods", "nul", lambda one: one["status"]["phase"] == "Failed")
@@ -225,7 +225,7 @@ def test_an_argument_that_no_program_can_get(namespace: Any, helpers: Any) -> No
 def test_a_pod_without_a_place_waits_for_it(
     control_plane: ControlPlane, namespace: Any, make_agent: Any, helpers: Any
 ) -> None:
-    """As on a full disk: told in an event, tried again, and run once it's possible."""
+    """As on a full disk: reported in an Event, retried, and run once it's possible."""
     agent = make_agent("cramped")
     blocker = agent.root / "pods"
     agent.root.mkdir()
@@ -250,7 +250,7 @@ def test_a_pod_without_a_place_waits_for_it(
 def test_a_program_that_is_not_there_is_a_warning(
     control_plane: ControlPlane, namespace: Any, helpers: Any
 ) -> None:
-    """`kubectl describe` showed Started as the last word."""
+    """Regression: Started was the last Event that `kubectl describe` showed."""
     container = {**helpers.shell(""), "command": ["/no/such/program"]}
     namespace.run("absent", container, restartPolicy="Never")
     namespace.until("pods", "absent", lambda one: one["status"]["phase"] == "Failed")
@@ -267,7 +267,7 @@ def test_a_program_that_is_not_there_is_a_warning(
 def test_kubectl_debug_is_answered_and_costs_the_pod_nothing(
     control_plane: ControlPlane, namespace: Any, make_agent: Any, helpers: Any
 ) -> None:
-    """It waited in silence, and the next agent ended the pod for it."""
+    """Regression: it waited silently, and the next agent ended the pod because of it."""
     agent = make_agent("debugged")
     agent.start()
     namespace.agent = agent
