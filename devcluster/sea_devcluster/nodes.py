@@ -150,7 +150,6 @@ class Node:
             "ca_file": str(identity.ca_file),
             "cert_file": str(identity.serving.certificate),
             "key_file": str(identity.serving.key),
-            "require_client_certificate": True,
             "resources": spec.capacity.resources(),
             "memory_root": str(spec.memory_root),
             "component_logs": str(self.daemon.log_file.parent),

@@ -5,12 +5,12 @@ but not enforced: securityContext (except `privileged`), resource requests and l
 imagePullPolicy, dnsPolicy, enableServiceLinks.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from .kube_json import Json
 
-SUPPORTED_VOLUMES = {"emptyDir", "configMap", "secret", "projected", "downwardAPI", "hostPath"}
+SUPPORTED_VOLUMES = {"emptyDir", "configMap", "secret", "projected", "downwardAPI"}
 SUPPORTED_PROJECTIONS = {"serviceAccountToken", "configMap", "secret", "downwardAPI"}
 _POD_SWITCHES = {
     "hostNetwork": "every pod has its own address in 127.0.0.0/8",
@@ -28,9 +28,9 @@ _CONTAINER_FIELDS = {
 }
 
 
-def refusals(pod: Json, allow_host_path: Sequence[str] = ()) -> list[str]:
+def refusals(pod: Json) -> list[str]:
     """One sentence per field of the pod that this node doesn't implement."""
-    return list(_refusals(pod["spec"], allow_host_path))
+    return list(_refusals(pod["spec"]))
 
 
 def not_started(pod: Json) -> list[str]:
@@ -45,12 +45,12 @@ def not_started(pod: Json) -> list[str]:
     ]
 
 
-def _refusals(spec: Json, allow_host_path: Sequence[str]) -> Iterator[str]:
+def _refusals(spec: Json) -> Iterator[str]:
     for field, why in _POD_SWITCHES.items():
         if spec.get(field):
             yield f"spec.{field} isn't supported by the devcluster: {why}."
     for index, volume in enumerate(spec.get("volumes") or []):
-        yield from _volume(f"spec.volumes[{index}]", volume, allow_host_path)
+        yield from _volume(f"spec.volumes[{index}]", volume)
     for kind in ("initContainers", "containers"):
         for index, container in enumerate(spec.get(kind) or []):
             yield from _container(f"spec.{kind}[{index}]", container)
@@ -89,18 +89,13 @@ def _mount(where: str, mount: Json) -> Iterator[str]:
         yield f"{where}.volumeMounts.mountPropagation isn't supported by the devcluster: remove it."
 
 
-def _volume(where: str, volume: Json, allow_host_path: Sequence[str]) -> Iterator[str]:
+def _volume(where: str, volume: Json) -> Iterator[str]:
     kinds = set(volume) - {"name"}
     for kind in sorted(kinds - SUPPORTED_VOLUMES):
         known = ", ".join(sorted(SUPPORTED_VOLUMES))
         yield f"{where}.{kind} isn't supported by the devcluster: use one of {known}."
     if (volume.get("emptyDir") or {}).get("sizeLimit"):
         yield f"{where}.emptyDir.sizeLimit isn't supported by the devcluster: remove it."
-    if "hostPath" in kinds:
-        path = PurePosixPath(volume["hostPath"]["path"])
-        if ".." in path.parts or not any(path.is_relative_to(one) for one in allow_host_path):
-            allowed = ", ".join(allow_host_path) or "none"
-            yield f"{where}.hostPath {path} isn't allowed on this node (allowed: {allowed})."
     for source in (volume.get("projected") or {}).get("sources") or []:
         for kind in sorted(set(source) - SUPPORTED_PROJECTIONS):
             yield f"{where}.projected.sources.{kind} isn't supported by the devcluster."

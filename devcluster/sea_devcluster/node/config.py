@@ -61,16 +61,12 @@ class NodeConfig(BaseModel):
     """Serving certificate of the kubelet API."""
     key_file: Path
     """Its key."""
-    require_client_certificate: bool = False
-    """If True, only clients with a certificate of the cluster's CA may read logs."""
     resources: dict[str, str] = {"cpu": "8", "memory": "16Gi", "pods": "110"}
     """Capacity and allocatable of the Node."""
     labels: dict[str, str] = {}
     """Additional labels of the Node."""
     taints: list[dict[str, str]] = []
     """Taints of the Node."""
-    allow_host_path: list[str] = []
-    """Host folders that hostPath volumes may use; empty refuses hostPath."""
     memory_root: Path = Path("/dev/shm")  # noqa: S108 - a tmpfs is what medium Memory asks for
     """A tmpfs, in which the folder for volumes of medium Memory is created."""
     crash_backoff_start: float = Field(1.0, gt=0)
@@ -87,8 +83,6 @@ class NodeConfig(BaseModel):
     """How often the node's Lease and status are renewed."""
     stop_grace_seconds: float = Field(3.0, ge=0)
     """Grace period of all containers when the agent itself is stopped."""
-    delete_node_on_stop: bool = False
-    """Delete the Node object on exit instead of marking it NotReady."""
     log_bytes: int = Field(16 << 20, ge=1 << 12)
     """Maximum size of one container run's logs on disk."""
     component_logs: Path | None = None

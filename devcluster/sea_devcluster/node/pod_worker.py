@@ -158,7 +158,7 @@ class PodWorker:
 
     async def _live(self) -> None:
         """Starts the pod and returns when all of its containers have ended."""
-        refused = refusals(self.pod, self._context.config.allow_host_path)
+        refused = refusals(self.pod)
         if refused:
             self._fail(UNSUPPORTED, " ".join(refused))
             return

@@ -62,12 +62,9 @@ class NodeRegistration:
                 log.warning("Heartbeat of node %s failed: %s", self._config.node_name, error)
 
     async def leave(self) -> None:
-        """Marks the Node NotReady, or deletes it if the configuration says so."""
-        if self._config.delete_node_on_stop:
-            await self._api.delete(f"{NODES}/{self._config.node_name}")
-        else:
-            self._ready_since = self._now()
-            await self._write_status(ready=False)
+        """Marks the Node NotReady."""
+        self._ready_since = self._now()
+        await self._write_status(ready=False)
 
     async def _register_again(self) -> None:
         """The Node or its Lease was deleted: recreates it, as a kubelet does."""

@@ -118,7 +118,6 @@ class Sandbox:
     """Host paths below /tmp or /run that are visible read-only."""
     hidden: Sequence[Path] = ()
     """Host folders that the container must not see: other pods' volumes."""
-    devices: Sequence[str] = ()
     working_dir: str | None = None
 
     def arguments(self, bwrap: str) -> list[str]:
@@ -128,7 +127,6 @@ class Sandbox:
             bwrap,
             *("--die-with-parent", "--new-session", *NAMESPACES, "--hostname", self.hostname),
             *root_arguments(),
-            *[part for device in self.devices for part in ("--dev-bind-try", device, device)],
             *mount_arguments(self._all_mounts()),
             *("--chdir", workdir, "--", *self.command),
         ]

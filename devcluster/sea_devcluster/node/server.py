@@ -114,8 +114,7 @@ class KubeletServer:
     ) -> web.StreamResponse:
         transport = request.transport
         certificate = transport.get_extra_info("peercert") if transport else None
-        open_to_all = request.path == "/healthz" or not self._config.require_client_certificate
-        if not certificate and not open_to_all:
+        if not certificate and request.path != "/healthz":
             message = "Show a client certificate of the cluster's CA (kube-apiserver's is enough)."
             raise web.HTTPUnauthorized(text=message)
         return await handler(request)

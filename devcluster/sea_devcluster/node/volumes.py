@@ -105,8 +105,6 @@ class PodVolumes:
 
     async def _volume(self, volume: Json, facts: PodFacts) -> Path:
         path = self._folders.disk / str(volume["name"])
-        if "hostPath" in volume:
-            return _host_path(volume["hostPath"])
         if "emptyDir" in volume:
             if (volume["emptyDir"] or {}).get("medium") == "Memory":
                 path = self._folders.memory / str(volume["name"])
@@ -161,13 +159,3 @@ class PodVolumes:
         return select(
             data, body.get("items"), body.get("defaultMode", mode), what, optional=optional
         )
-
-
-def _host_path(body: Json) -> Path:
-    path = Path(body["path"])
-    kind = body.get("type", "")
-    if kind == "DirectoryOrCreate":
-        path.mkdir(parents=True, exist_ok=True)
-    elif kind == "FileOrCreate":
-        path.touch()
-    return path

@@ -219,7 +219,6 @@ def make_agent(
             "ca_file": str(identity.ca_file),
             "cert_file": str(identity.serving.certificate),
             "key_file": str(identity.serving.key),
-            "require_client_certificate": True,
             "retry_seconds": 0.2,
             "refresh_seconds": 1.0,
             "crash_backoff_start": 0.5,

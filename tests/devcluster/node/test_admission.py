@@ -34,7 +34,7 @@ def volume(**body: Any) -> Any:
         (volume(persistentVolumeClaim={"claimName": "c"}), "spec.volumes[0].persistentVolumeClaim"),
         (volume(nfs={}), "spec.volumes[0].nfs"),
         (volume(emptyDir={"sizeLimit": "1Gi"}), "spec.volumes[0].emptyDir.sizeLimit"),
-        (volume(hostPath={"path": "/srv/a"}), "hostPath /srv/a isn't allowed"),
+        (volume(hostPath={"path": "/srv/a"}), "spec.volumes[0].hostPath"),
         (volume(projected={"sources": [{"clusterTrustBundle": {}}]}), "clusterTrustBundle"),
     ],
 )
@@ -42,7 +42,7 @@ def test_refused_with_the_fields_name(refused: Any, field: str) -> None:
     sentences = refusals(refused)
     assert len(sentences) == 1
     assert field in sentences[0]
-    assert sentences[0].endswith((".", "(allowed: none)."))
+    assert sentences[0].endswith(".")
 
 
 def test_accepted() -> None:
@@ -60,14 +60,6 @@ def test_accepted() -> None:
     ]
     accepted = pod(container, volumes=volumes, hostNetwork=False, dnsPolicy="ClusterFirst")
     assert refusals(accepted) == []
-
-
-@pytest.mark.parametrize(
-    ("path", "allowed"),
-    [("/srv/data/x", True), ("/srv/database", False), ("/srv/data/../x", False)],
-)
-def test_host_paths_below_what_is_allowed(path: str, allowed: bool) -> None:
-    assert (refusals(volume(hostPath={"path": path}), ["/srv/data"]) == []) is allowed
 
 
 def test_an_added_container_is_answered_and_no_reason_to_refuse_the_pod() -> None:

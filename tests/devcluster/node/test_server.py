@@ -1,6 +1,7 @@
 """The kubelet API of a node, over real TLS."""
 
 import asyncio
+import ssl
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -43,15 +44,16 @@ async def test_a_follower_of_a_silent_container_that_disconnects_is_forgotten(
         cert_file=pair.certificate,
         key_file=pair.key,
         ca_file=authority.pair.certificate,
-        require_client_certificate=False,
     )
     server = KubeletServer(config, lambda *_: worker, utc_now)
     await server.start()
     try:
         url = f"https://127.0.0.1:{server.port}/containerLogs/n/p/main?follow=true"
+        tls = ssl.create_default_context(cafile=str(authority.pair.certificate))
+        tls.load_cert_chain(pair.certificate, pair.key)
         async with (
             aiohttp.ClientSession() as session,
-            session.get(url, ssl=False) as response,
+            session.get(url, ssl=tls) as response,
         ):
             assert await response.content.readline() == b"the only line\n"
         async with asyncio.timeout(60):

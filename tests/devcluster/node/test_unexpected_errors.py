@@ -29,7 +29,7 @@ class Context:
 
     def __init__(self, folder: Any) -> None:
         self.config = SimpleNamespace(
-            root=folder, memory_folder=folder / "memory", allow_host_path=[], address="127.0.0.1"
+            root=folder, memory_folder=folder / "memory", address="127.0.0.1"
         )
         self.api = SimpleNamespace(patch=self._patch, delete=self._delete)
         self.events = SimpleNamespace(record=lambda _, *event: self.told.append(event))
