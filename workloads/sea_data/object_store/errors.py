@@ -4,15 +4,17 @@ StoreError
  |- BadUrlError                the address is not `s3://bucket/key`
  |- ObjectNotFoundError        no such object
  |   `- BucketNotFoundError    no such bucket
- |- PreconditionFailedError    somebody else wrote first
+ |- PreconditionFailedError    another writer was first
  |- AccessDeniedError          credentials are missing or not allowed to do this
  |- ChecksumMismatchError      bytes are not what the manifest says
  |- RequestRefusedError        the server calls the request itself wrong
- `- StoreUnavailableError      no usable answer within the patience
+ `- StoreUnavailableError      no usable answer before the deadline; the only transient one
 """
 
+from sea_data.errors import DataError
 
-class StoreError(Exception):
+
+class StoreError(DataError):
     """Anything that went wrong with an object; the message names the object."""
 
 
@@ -45,4 +47,4 @@ class RequestRefusedError(StoreError):
 
 
 class StoreUnavailableError(StoreError):
-    pass
+    permanent = False

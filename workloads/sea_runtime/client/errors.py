@@ -6,13 +6,15 @@ CoordinatorError
  `- RequestRefusedError           another 4xx: the caller asked for something impossible
 """
 
+from sea_runtime.errors import RuntimeFailure
 
-class CoordinatorError(Exception):
+
+class CoordinatorError(RuntimeFailure):
     """Anything that went wrong in a call; the message names method and path."""
 
 
 class CoordinatorUnreachableError(CoordinatorError):
-    pass
+    permanent = False
 
 
 class StaleAttemptError(CoordinatorError):
