@@ -86,7 +86,7 @@ def why_missing(full: str) -> str:
         )
     has = sorted(bare(name) for name in points() if package(name) == wanted)
     return (
-        f"The Python package {wanted} is installed here, but has no domain {bare(full)!r}: its "
+        f"The Python package {wanted} is installed here, but brings no domain {bare(full)!r}: its "
         f"entry points of the group {GROUP} are {', '.join(has) or 'none'};"
     )
 

@@ -13,7 +13,7 @@ from sea_env.domains.base import Domain, Environment, Kind, ToolError
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.errors import EnvError
 
-State = Mapping[str, Any]
+InitialState = Mapping[str, Any]
 """`{"initialization_data": {"agent_data", "user_data"}, "initialization_actions": [{"env_type",
 "func_name", "arguments"}], "message_history": [message]}`, each optional."""
 
@@ -24,12 +24,12 @@ class InitialStateError(EnvError):
     """An initial state that can't be set up: which part of it, and why not."""
 
 
-def identity(state: State | None) -> str:
+def identity(state: InitialState | None) -> str:
     """Equal for equal initial states; empty if there is none."""
     return json.dumps(state, sort_keys=True) if state else ""
 
 
-def begin(domain: Domain, database: Database, state: State | None) -> Database:
+def begin(domain: Domain, database: Database, state: InitialState | None) -> Database:
     """The database that the task's episodes open, built at the first call. Raises
     InitialStateError."""
     name = identity(state)
@@ -42,7 +42,7 @@ def begin(domain: Domain, database: Database, state: State | None) -> Database:
     return known
 
 
-def check(domain: Domain, state: State | None) -> None:
+def check(domain: Domain, state: InitialState | None) -> None:
     """Raises InitialStateError for what is wrong with any database: shapes and unknown names."""
     for place, action in _actions(state or {}):
         name, side = action.get("func_name"), action.get("env_type")
@@ -63,7 +63,7 @@ def check(domain: Domain, state: State | None) -> None:
     messages(state)
 
 
-def messages(state: State | None) -> Sequence[Mapping[str, Any]]:
+def messages(state: InitialState | None) -> Sequence[Mapping[str, Any]]:
     """The dialogue that episodes of the task begin with; raises InitialStateError."""
     found = (state or {}).get("message_history") or []
     if not isinstance(found, list):
@@ -74,7 +74,7 @@ def messages(state: State | None) -> Sequence[Mapping[str, Any]]:
         raise InitialStateError(f"{error}.") from error
 
 
-def prepared(domain: Domain, database: Database, state: State | None) -> Environment:
+def prepared(domain: Domain, database: Database, state: InitialState | None) -> Environment:
     """An environment with the initial state set up, not cached. Raises InitialStateError."""
     check(domain, state)
     environment = domain.open(database)
@@ -114,14 +114,14 @@ def _replay(domain: Domain, environment: Environment, said: Sequence[Mapping[str
             )
 
 
-def _actions(state: State) -> list[tuple[str, Mapping[str, Any]]]:
+def _actions(state: InitialState) -> list[tuple[str, Mapping[str, Any]]]:
     found = state.get("initialization_actions") or []
     if not isinstance(found, list) or not all(isinstance(action, dict) for action in found):
         raise InitialStateError("initialization_actions must be a list of objects.")
     return [(f"initialization_actions[{i}]", action) for i, action in enumerate(found)]
 
 
-def _data(state: State) -> Mapping[str, Any]:
+def _data(state: InitialState) -> Mapping[str, Any]:
     found = state.get("initialization_data") or {}
     if not isinstance(found, dict):
         raise InitialStateError("initialization_data must be an object.")

@@ -22,6 +22,7 @@ from sea_env.domains.mock.domain import Mock
 from sea_env.domains.retail.domain import Retail
 from sea_env.domains.shop.domain import Shop
 from sea_env.domains.telecom.domain import Telecom
+from sea_env.domains.tool_domain import ToolDomain
 from sea_env.errors import EnvError
 
 __all__ = [
@@ -37,7 +38,7 @@ __all__ = [
     "resolve_listed",
 ]
 
-_DOMAINS: dict[str, type[Domain]] = {
+_DOMAINS: dict[str, type[ToolDomain]] = {
     "airline": Airline,
     "mock": Mock,
     "retail": Retail,
