@@ -1,7 +1,7 @@
-"""The base class of sea_env's errors. Each is defined next to the code that raises it."""
+"""The base of what this package raises for somebody to act on; each error is next to its raiser."""
 
 from sea_api.errors import SeaError
 
 
 class EnvError(SeaError):
-    """An error of tasks, domains, users, episodes or verification."""
+    """An environment, a user, a verifier or a model behind them can't do what it was asked for."""

@@ -18,7 +18,7 @@ from sea_data.evaluation.playing import service
 from sea_data.formats import rl
 from sea_data.formats.replay import replay
 from sea_data.synthesis.procedural import workshops
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, ToolError
 from sea_env.domains.database import Database
@@ -118,7 +118,9 @@ def test_an_assertion_that_cant_take_its_arguments_has_failed(
 ) -> None:
     wrong = {"func_name": "is_free", "arguments": arguments}
     wanted = task(env_assertions=[wrong], reward_basis=["ENV_ASSERTION"])
-    with pytest.raises(ToolError, match="is_free (needs the argument 'book'|can't take its arguments: )"):
+    with pytest.raises(
+        ToolError, match="is_free (needs the argument 'book'|can't take its arguments: )"
+    ):
         library.open(database).check("is_free", arguments)
     assert verify(library, wanted, library.open(database), []).reward == 0.0
 

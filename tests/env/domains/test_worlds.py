@@ -190,7 +190,8 @@ def test_the_command_writes_a_folder_that_loads(
 def test_hashing_has_no_part_in_a_world(made: Generated) -> None:
     """Another process, whose sets have another order, makes the same world."""
     code = (
-        "import hashlib, sys; from sea_env.domains import worlds\n"
+        "import hashlib, sys; from sea_env.domains import registry\n"
+        "from sea_env.domains.database_generator import generate_database\n"
         "for name in sys.argv[1:]:\n"
         "    text = repr(generate_database(registry.get(name), 'small', 3))\n"
         "    print(hashlib.sha256(text.encode()).hexdigest())"
