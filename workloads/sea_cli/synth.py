@@ -21,7 +21,7 @@ from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_env.chat import Address
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 
 _EXAMPLES = """\
 examples:
