@@ -36,5 +36,5 @@ def backoff(
 def stop_at(
     deadline: float, clock: Callable[[], float] = time.monotonic
 ) -> Callable[[RetryCallState], bool]:
-    """For `stop=`: gives up if the next attempt would begin after `deadline`, in `clock`'s seconds."""
+    """For `stop=`: gives up if the next attempt would begin after `deadline`, as `clock` counts."""
     return lambda state: clock() + state.upcoming_sleep > deadline

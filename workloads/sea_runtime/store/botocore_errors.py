@@ -1,4 +1,4 @@
-"""botocore's errors as ours: `StoreUnavailableError`, which a retry may cure, or a permanent one."""
+"""botocore's errors as ours: StoreUnavailableError, which a retry may cure, or a permanent one."""
 
 from botocore.exceptions import (
     BotoCoreError,
