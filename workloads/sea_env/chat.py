@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import aiohttp
 from tenacity import AsyncRetrying, stop_after_attempt
 
+from sea_api import limits
 from sea_env.errors import EnvError
 from sea_env.retry import IF_TRANSIENT, backoff
 
@@ -49,8 +50,8 @@ class Address:
     api_key: str = field(default="", repr=False)
     temperature: float | None = 0.0
     """None leaves it to the server: some models refuse any value."""
-    max_tokens: int = 2048
-    timeout_s: float = 120.0
+    max_tokens: int = limits.USER_MAX_TOKENS
+    timeout_s: float = float(limits.REQUEST_TIMEOUT_SECONDS)
     """Of one attempt."""
     attempts: int = 4
     first_pause_s: float = 0.5
