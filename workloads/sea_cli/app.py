@@ -25,7 +25,7 @@ from sea_cli import (
 from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.formats.errors import DataFileError, RowError
 from sea_data.object_store.errors import StoreError
-from sea_data.synthesis.crew import CrewUnavailableError
+from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.journal import JournalError
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.initial import InitialStateError
@@ -46,7 +46,7 @@ _EXPECTED = (
     UnsuitableTokenizerError,
     UnverifiableTaskError,
     JournalError,
-    CrewUnavailableError,
+    BackendUnavailableError,
     EvaluationError,
 )
 

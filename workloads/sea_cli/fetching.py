@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 from sea_cli.common import store_for
 from sea_cli.reading import reading
 from sea_data.evaluation.playing.tasks import is_data
-from sea_data.formats import source
+from sea_data.formats import data_files
 from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_data.object_store import urls
 from sea_env.domains.database import user_files
@@ -29,7 +29,7 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
     The copy lies at `bucket/key` below a temporary folder, so that messages show where it is from.
     Raises NoSuchFileError where nothing is wanted, StoreError.
     """
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         yield Path(address)
         return
     store: ObjectStore = store_for(address)
@@ -45,7 +45,7 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
 @contextmanager
 def file(address: str) -> Iterator[Path]:
     """One file, or a copy of one in S3 as `folder`. Raises NoSuchFileError, StoreError."""
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         yield Path(address)
         return
     store: ObjectStore = store_for(address)
@@ -60,7 +60,7 @@ def file(address: str) -> Iterator[Path]:
 @contextmanager
 def database(address: str) -> Iterator[Path]:
     """A database file, with the user's side beside it; a copy of one in S3 as `folder`."""
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         yield Path(address)
         return
     parent, _, name = address.rpartition("/")

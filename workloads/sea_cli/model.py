@@ -4,9 +4,9 @@ import argparse
 from pathlib import Path
 
 from sea_cli.common import Commands, command, local, say, store_for
-from sea_data.formats import sft, source
+from sea_data.formats import data_files, sft
 from sea_data.formats.errors import DataFileError
-from sea_data.tiny_model import corpus, tiny
+from sea_data.tiny_model import model_folder, tokenizer
 
 
 def add(commands: Commands) -> None:
@@ -25,7 +25,7 @@ def add(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    loaded = sft.load((file, source.lines(file, store_for(file))) for file in given.data)
+    loaded = sft.load((file, data_files.lines(file, store_for(file))) for file in given.data)
     if not loaded.dialogues:
         raise DataFileError(
             " ".join(given.data) or "--data",
@@ -33,7 +33,7 @@ def run(given: argparse.Namespace) -> int:
             "(`sea data shop` makes some); `sea data check FILE` tells what is wrong with a row.",
         )
     policies = [path.read_text(encoding="utf-8") for path in given.policy]
-    texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)
-    tiny.build(texts, given.out, given.context_length, given.seed)
+    texts = tokenizer.texts(tokenizer.both_sides(loaded.dialogues), policies)
+    model_folder.build(texts, given.out, given.context_length, given.seed)
     say(f"{given.out}: tiny model, tokenizer fitted to {len(loaded.dialogues)} dialogues")
     return 0

@@ -4,11 +4,11 @@ import argparse
 
 from sea_cli.common import Commands, command, local, say, write_lines
 from sea_cli.endpoints import positive
-from sea_data.formats import shop
+from sea_data.formats import shop_dataset
 
 
 def add(commands: Commands) -> None:
-    sizes = shop.Sizes()
+    sizes = shop_dataset.Sizes()
     parser = command(
         commands,
         "shop",
@@ -32,7 +32,7 @@ def _size(parser: argparse.ArgumentParser, name: str, default: int, what: str) -
 
 
 def run(given: argparse.Namespace) -> int:
-    sizes = shop.Sizes(
+    sizes = shop_dataset.Sizes(
         dialogues=given.dialogues,
         train_tasks=given.train_tasks,
         test_tasks=given.test_tasks,
@@ -40,7 +40,7 @@ def run(given: argparse.Namespace) -> int:
         test_databases=given.test_databases,
     )
     databases = 0
-    for name, lines in shop.files(sizes, given.seed):
+    for name, lines in shop_dataset.files(sizes, given.seed):
         count = write_lines(given.out / name, lines)
         if name.startswith("databases/"):
             databases += 1

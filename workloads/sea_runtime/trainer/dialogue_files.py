@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from sea_data.formats import sft, source
+from sea_data.formats import data_files, sft
 from sea_data.formats.errors import DataFileError, RowError
-from sea_data.formats.row_file import RowFile
+from sea_data.formats.jsonl import RowFile
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.errors import DataError
 
@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 @contextmanager
 def planned(
     store: ObjectStore, paths: Sequence[str], folder: Path, *, skip_bad: bool
-) -> Iterator[sft.Plan]:
+) -> Iterator[sft.Selection]:
     """What to train on of all files, in order; open until the end of the block.
 
     DataError names file, line, field and reason of what can't be read.
@@ -29,17 +29,17 @@ def planned(
     with ExitStack() as opened:
         try:
             files = [
-                opened.enter_context(RowFile.open(source.local(path, folder, store), path))
+                opened.enter_context(RowFile.open(data_files.local(path, folder, store), path))
                 for path in paths
             ]
-            plan = sft.plan(files, skip_bad=skip_bad)
+            plan = sft.select(files, skip_bad=skip_bad)
         except (RowError, DataFileError) as error:
             raise DataError(str(error)) from error
-        _tell(plan.report)
+        _tell(plan.counts)
         yield plan
 
 
-def _tell(report: sft.Report) -> None:
+def _tell(report: sft.RowCounts) -> None:
     for error in report.bad:
         log.warning("row skipped: %s", error)
     log.info(

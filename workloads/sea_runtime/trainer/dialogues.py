@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
-from sea_data.formats import encoding
+from sea_data.formats import sequences
 from sea_data.formats.dialogue import Dialogue
-from sea_data.formats.sides import agent_side, exchange
+from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_runtime.trainer.dialogue_files import planned
@@ -44,7 +44,7 @@ class _Packed(msgspec.Struct):
     """uint8, as `tokens`."""
 
 
-def pack(dialogues: Iterable[encoding.Encoded]) -> bytes | None:
+def pack(dialogues: Iterable[sequences.Encoded]) -> bytes | None:
     """All dialogues as one message, built as they come; None where there are none."""
     packed = _Packed([], bytearray(), bytearray())
     for one in dialogues:
@@ -63,10 +63,10 @@ def unpack(data: bytes) -> Dialogues:
 
 
 def encode(
-    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: encoding.Tokens
+    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: sequences.TokenCounts
 ) -> bytes:
     """Renders dialogues; what does not fit into the context is left out, answer by answer."""
-    packed = pack(encoding.encode(dialogues, renderer, context, counts))
+    packed = pack(sequences.encode(dialogues, renderer, context, counts))
     if packed is None:
         raise DataError(
             "No dialogue of the stage's data has a turn of the trained role within "
@@ -91,11 +91,11 @@ def _read(
     job: Job, paths: Sequence[str], model: Path, spec: Spec, as_user: bool
 ) -> tuple[bytes, dict[str, float]]:
     renderer = Renderer.load(model, call_format(spec.model.tool_format))
-    counts = encoding.Tokens()
+    counts = sequences.TokenCounts()
     skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
     with planned(job.store, paths, job.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
         side = exchange if as_user else agent_side
         data = encode(map(side, plan.dialogues()), renderer, spec.model.context_length, counts)
-        metrics = plan.report.as_metrics() | counts.as_metrics()
+        metrics = plan.counts.as_metrics() | counts.as_metrics()
     log.info("What the stage trains on: %s", metrics)
     return data, metrics

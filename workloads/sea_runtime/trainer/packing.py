@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sea_data.formats import bins
+from sea_data.formats import sequences
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ def plan(lengths: Sequence[int], ranks: int, capacity: int) -> list[Microbatch]:
 
     No row is longer than `capacity` tokens, but for one that a longer sequence has to itself.
     """
-    count = -(-len(bins.packed(lengths, capacity)) // ranks)
-    rows = bins.balanced(lengths, count * ranks)
+    count = -(-len(sequences.pack(lengths, capacity)) // ranks)
+    rows = sequences.balance(lengths, count * ranks)
     while any(_tokens(row, lengths) > capacity and len(row) > 1 for row in rows):
         count += 1
-        rows = bins.balanced(lengths, count * ranks)
+        rows = sequences.balance(lengths, count * ranks)
     rows.sort(key=lambda row: -_tokens(row, lengths))
     return [
         Microbatch(tuple(map(tuple, part)), max(1, _tokens(part[0], lengths)))
