@@ -46,9 +46,9 @@ async def follow_up(
     client: KubeClient, link: CoordinatorLink, observed: Observed, plan: Plan
 ) -> None:
     """What may only happen once the status has recorded it."""
-    if plan.send and plan.desired is not None and observed.token is not None:
+    if plan.send and plan.coordinator_spec is not None and observed.token is not None:
         client.check()
-        await link.send(observed.job, observed.pods, observed.token, plan.desired)
+        await link.send(observed.job, observed.pods, observed.token, plan.coordinator_spec)
     for removal in plan.fenced_removals:
         await _remove(client, observed.job.namespace, removal)
 

@@ -31,6 +31,8 @@ class TrainerFailure(ApiModel):
     message: str
     time: float
     """Unix seconds."""
+    spec_generation: int = 0
+    """`metadata.generation` of the resource that the attempt ran."""
 
 
 class StageState(ApiModel):
@@ -42,7 +44,7 @@ class StageState(ApiModel):
 
 
 class CoordinatorState(ApiModel):
-    desired_digest: str | None = None
+    spec_digest: str | None = None
     uid: str | None = None
     attempt: int = 0
     stages: list[StageState] = []

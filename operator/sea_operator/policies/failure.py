@@ -54,6 +54,13 @@ def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
     )
 
 
+def stalls(policy: FailurePolicy, evidence: Evidence) -> bool:
+    """True if only an edit of the spec can help: a mistake of the user that no rule names."""
+    return evidence.cause is Cause.USER_ERROR and not any(
+        rule.role is evidence.role and rule.cause is Cause.USER_ERROR for rule in policy.rules
+    )
+
+
 def counts(rule: FailureRule, cause: Cause) -> bool:
     """Nobody pays for the infrastructure unless a rule names the cause itself."""
     return rule.counts and (cause not in INFRASTRUCTURE or rule.cause is cause)
@@ -64,6 +71,9 @@ def judge(observed: Observed, evidence: Evidence, recent: Sequence[int], now: fl
     spec = observed.job.spec
     assert spec is not None
     policy = spec.failure_policy
+    if stalls(policy, evidence):
+        # The coordinator reports it as the job's problem; a restart would fail the same way.
+        return Verdict(evidence, new_attempt=evidence.edited, recent=tuple(recent))
     rule = rule_for(policy, evidence.role, evidence.cause)
     if rule.action is Action.FAIL_JOB:
         return Verdict(evidence, recent=tuple(recent), failed=_forbidden(evidence))

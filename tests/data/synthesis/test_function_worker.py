@@ -17,7 +17,7 @@ from sea_data.synthesis.execution_checks import TaskFaultError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
 from sea_data.synthesis.procedural.task_generators import open_task_generator
 from sea_data.synthesis.source_database import SourceDatabase
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.tasks.task import Task
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox

@@ -110,7 +110,7 @@ def without_last_write(dialogue: Dialogue, task: Task, base: Database) -> Dialog
             kept = [*dialogue.messages[:place], *dialogue.messages[place + 2 :]]
             left = replayed(task, kept[1:], base)
             if (left.changes(), left.changes("user")) != end:
-                return replace(dialogue, messages=kept)
+                return replace(dialogue, messages=tuple(kept))
     raise AssertionError("no call of this dialogue changes anything")
 
 

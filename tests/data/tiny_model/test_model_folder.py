@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from sea_data.tiny_model import model_folder
 from sea_env.tokens.renderer import Renderer
 
 TEXTS = ["Cancel order A7.", "system\n", "user\n", "assistant\n", '{"name":"get_order"}'] * 4
-MESSAGES = [
+MESSAGES: list[dict[str, Any]] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Cancel order A7."},
     {"role": "assistant", "content": "", "tool_calls": [{"name": "f", "arguments": {"o": "é7"}}]},

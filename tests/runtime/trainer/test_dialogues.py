@@ -36,7 +36,7 @@ def encode(
     counts = sequences.TokenCounts()
     with planned(None, [str(file)], tmp_path / "rows", skip_bad=skip_bad) as plan:
         data = dialogues.encode(map(agent_side, plan.dialogues()), renderer, context, counts)
-        return dialogues.unpack(data), plan.report.as_metrics() | counts.as_metrics()
+        return dialogues.unpack(data), plan.counts.as_metrics() | counts.as_metrics()
 
 
 def trained(found: dialogues.Dialogues, renderer: Renderer) -> list[str]:

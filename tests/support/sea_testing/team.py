@@ -19,7 +19,7 @@ from sea_data.synthesis.engine import Engine
 from sea_data.synthesis.journal import Journal
 from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.source_database import SourceDatabase
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import PlayedModel
 from sea_testing.waiting import HANG_S

@@ -15,9 +15,9 @@ from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.domains.initial import InitialStateError
-from sea_env.episodes import opening
+from sea_env.episodes.conversation import open_environment
 from sea_env.tasks.task import Task
-from sea_env.verify.assertions import holds
+from sea_env.verify.checks import assertion_holds
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
 
@@ -27,7 +27,7 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
     Each call's result and error flag, both databases' changes since the task's initial state, and
     each assertion's outcome. Raises InitialStateError.
     """
-    environment = opening.environment(domain, database, task)
+    environment = open_environment(domain, database, task)
     calls = []
     for action in task.criteria.actions:
         result = environment.call(action.name, action.arguments, action.requestor)
@@ -46,7 +46,7 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
         "agent_db_changes": environment.changes("assistant"),
         "user_db_changes": environment.changes("user"),
         "env_assertions": [
-            holds(environment, assertion) for assertion in task.criteria.env_assertions
+            assertion_holds(environment, assertion) for assertion in task.criteria.env_assertions
         ],
     }
 

@@ -11,15 +11,14 @@ from sea_env.domains import registry
 from sea_env.domains.base import Domain, Tool
 from sea_env.tokens import tool_prompt
 from sea_env.tokens.messages import Message, calls_of
-from sea_env.users import tools
-from sea_env.users.base import Signal
+from sea_env.users.base import Signal, named_user_tools
 from sea_env.users.prompt import system_prompt
 
 
 def user_tools_of(given: Dialogue) -> Sequence[Tool]:
     """The user's tools in the dialogue's task; none if its domain is unknown."""
     domain = _named(given.domain) or _with_tools(_called_by_user(given))
-    return tools.chosen(domain, given.user_tools) if domain else ()
+    return named_user_tools(domain, given.user_tools) if domain else ()
 
 
 def _named(domain: str) -> Domain | None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sea_data.object_store import urls
-from sea_data.object_store.base import ObjectStore
+from sea_data import urls
+from sea_data.object_store import ObjectStore
 from sea_data.synthesis import dataset, source_database
 from sea_data.synthesis.agents.backend import ModelBackend
 from sea_data.synthesis.agents.model_client import OnRetry
@@ -22,7 +22,7 @@ from sea_data.synthesis.plan import digest
 from sea_data.synthesis.procedural.backend import ProceduralBackend
 from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.source_database import SourceDatabase
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.worlds import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox

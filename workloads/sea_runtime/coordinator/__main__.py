@@ -1,4 +1,4 @@
-"""`python -m sea_runtime.coordinator`: serves on POD_IP:8080 until SIGTERM."""
+"""`python -m sea_runtime.coordinator`: serves on the pod's address until SIGTERM."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ import sys
 
 from aiohttp import web
 
+from sea_api import logs
 from sea_runtime.coordinator import app, settings
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.store.s3 import ObjectStore
@@ -13,16 +14,13 @@ from sea_runtime.store.s3 import ObjectStore
 
 def main() -> int:
     """Exit code 2 where the environment is incomplete."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logs.configure_pod()
     try:
         found = settings.from_environment(os.environ)
     except settings.SettingsError as error:
         logging.error("%s", error)
         return 2
-    probe = ObjectStore(patience=0.0, connect_timeout=2.0, read_timeout=5.0)
+    probe = ObjectStore(retry_timeout=0.0, connect_timeout=2.0, read_timeout=5.0)
     core = Coordinator(found, ObjectStore(), probe=probe)
     web.run_app(
         app.build(core),

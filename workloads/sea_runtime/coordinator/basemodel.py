@@ -8,15 +8,16 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data import urls
 from sea_data.formats.errors import RowError
 from sea_data.formats.jsonl import objects
-from sea_data.object_store import urls
-from sea_data.object_store.errors import PreconditionFailedError
+from sea_data.object_store import PreconditionFailedError
 from sea_runtime.coordinator import program
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.data.jsonl import lines
 from sea_runtime.coordinator.data.problems import DataProblem
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ MOST_ROWS = 20000
 """Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
 
 
-def prepare(store: ObjectStore, desired: Desired, stream: str) -> str:
+def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
     """Address of the stream's HF folder, complete. Blocking; the same after every restart.
 
     Raises:
@@ -55,14 +56,14 @@ def _in_place(store: ObjectStore, source: str) -> str:
     return urls.folder(source)
 
 
-def _fetch(store: ObjectStore, desired: Desired, source: str, folder: Path) -> None:
+def _fetch(store: ObjectStore, desired: CoordinatorSpec, source: str, folder: Path) -> None:
     if source == TINY:
         _build_tiny(store, desired, folder)
     else:
         _download_from_hub(source.removeprefix(HUB), folder)
 
 
-def _build_tiny(store: ObjectStore, desired: Desired, folder: Path) -> None:
+def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
     from sea_data.tiny_model import model_folder, tokenizer
     from sea_env.domains import registry
@@ -96,7 +97,7 @@ def _download_from_hub(name: str, folder: Path) -> None:
 
 def _upload(store: ObjectStore, folder: Path, target: str, source: str) -> None:
     """READY.json last: whoever sees it sees a complete folder."""
-    files = store.upload_folder(folder, target)
+    files = upload_folder(store, folder, target)
     body = {"source": source, "files": [file._asdict() for file in files]}
     try:
         store.put_if(urls.join(target, READY), json.dumps(body, indent=2).encode(), None)

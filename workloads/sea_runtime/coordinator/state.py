@@ -25,11 +25,17 @@ def assemble(core: Coordinator) -> CoordinatorState:
     desired, current = core.adopted, _metrics_stage(core)
     batch = _newest_batch(core)
     return CoordinatorState(
-        desired_digest=desired.digest,
+        spec_digest=desired.digest,
         uid=desired.uid,
         attempt=desired.attempt,
         stages=[_stage(core, stage) for stage in desired.spec.stages],
-        problem=core.problem or core.setbacks.problem or core.trouble or core.making_problem,
+        problem=(
+            trainers.user_error(core)
+            or core.problem
+            or core.setbacks.problem
+            or core.trouble
+            or core.making_problem
+        ),
         trainer_failure=trainers.failure(core),
         drained=trainers.drained(core) and core.drain_saved == desired.digest,
         weights=weights.status(core),

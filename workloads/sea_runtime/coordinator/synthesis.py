@@ -13,15 +13,16 @@ from pathlib import Path
 from sea_api.v1alpha1.domains import bare, file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_data.synthesis import dataset
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.making import Making
 from sea_runtime.coordinator.synthesis_process import Order
+from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -140,7 +141,7 @@ def _finish(core: Coordinator, stage: Stage) -> None:
     core.bells.all()
 
 
-def _order(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> Order:
+def _order(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: Path) -> Order:
     """What the process is told; a user's own databases are brought to the volume. Blocking."""
     given = block(stage)
     data: dict[str, str] = {}
@@ -149,7 +150,7 @@ def _order(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> 
         if source is not None:
             target = folder / "given" / file_name(domain)
             target.mkdir(parents=True, exist_ok=True)
-            store.download_folder(source, target)
+            download_folder(store, source, target)
             data[domain] = str(target)
     return Order(
         folder=str(folder / "made"),
@@ -175,7 +176,7 @@ def _given(store: ObjectStore, databases: str, domain: str) -> str | None:
     return next((folder for folder in folders if store.list(folder)), None)
 
 
-def _upload(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> None:
+def _upload(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: Path) -> None:
     """All data sets, then `DONE.json`. Blocking; safe to repeat."""
     reports = {}
     for domain in desired.spec.domains:
@@ -188,5 +189,5 @@ def _upload(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) ->
     store.put(_done_url(desired, stage), json.dumps(reports).encode())
 
 
-def _done_url(desired: Desired, stage: Stage) -> str:
+def _done_url(desired: CoordinatorSpec, stage: Stage) -> str:
     return urls.join(sources.made_folder(desired.run_url, stage.name), DONE)

@@ -20,14 +20,14 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sea_api.v1alpha1.domains import file_name
+from sea_data import urls
 from sea_data.formats.errors import RowError
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.journal import JournalError, JournalTakenError
 from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.service import SynthesisRequest, synthesize
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.domains.worlds import NoWorldError, Size

@@ -12,8 +12,11 @@ import time
 import uuid
 from pathlib import Path
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError
+from sea_api import logs
+from sea_api.contract import role_label
+from sea_api.v1alpha1.policy import Role
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.trainer import supervision
 from sea_runtime.trainer.child import Child
 from sea_runtime.trainer.settings import PodSettings
@@ -25,7 +28,7 @@ log = logging.getLogger(__name__)
 BEAT_S = 1.0
 HEARTBEAT_PATIENCE_S = 5.0
 RESTART_PAUSE_S = 1.0
-ROLE = "trainer"
+ROLE = role_label(Role.TRAINER)
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
@@ -58,7 +61,7 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then ends the processes."""
         client = AsyncCoordinatorClient(
-            self.settings.coordinator, self.settings.token, patience=HEARTBEAT_PATIENCE_S
+            self.settings.coordinator, self.settings.token, retry_timeout=HEARTBEAT_PATIENCE_S
         )
         async with client:
             beats = asyncio.create_task(self._beats(client))
@@ -123,6 +126,7 @@ class Supervisor:
             case Start():
                 await self._start()
             case Hand(world):
+                logs.bind(attempt=world.attempt)
                 places = supervision.worlds(world, self.settings.pod, self._timeout)
                 for child, place in zip(self._children, places, strict=True):
                     await child.hand(place)

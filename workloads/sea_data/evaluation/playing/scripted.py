@@ -10,7 +10,7 @@ from sea_data.formats.tau2_convert import ASK, TRANSFERRED
 from sea_env.domains.base import Domain, Kind
 from sea_env.domains.shop import teacher
 from sea_env.tasks.task import Action, Task
-from sea_env.tokens.calls import call_json
+from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
 
 _SETTLED = "That is all settled. Is there anything else?"
@@ -29,7 +29,7 @@ class Teacher:
 
 
 class Expected:
-    """Makes the task's expected calls, says what is to be said, then waits for the user to go."""
+    """Makes the expected calls, gives the required information, then waits for the user to stop."""
 
     def __init__(self, domain: Domain, task: Task) -> None:
         self._turns = _turns(domain, task)

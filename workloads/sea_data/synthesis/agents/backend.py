@@ -34,7 +34,7 @@ from sea_data.synthesis.item import (
 )
 from sea_data.synthesis.plan import Plan, digest
 from sea_data.synthesis.source_database import SourceDatabase
-from sea_env.chat.endpoint import ChatEndpoint
+from sea_env.chat import ChatEndpoint
 from sea_env.tasks.task import Task
 from sea_env.tokens import plain_json
 from sea_env.verify.sandbox.pool import FunctionSandbox

@@ -19,8 +19,8 @@ from sea_data.synthesis.item import shorten_reason
 from sea_env.domains.base import Environment
 from sea_env.tasks.task import Task
 from sea_env.verify.function import FIELD, judged_episode
-from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
+from sea_env.verify.sandbox.process import SandboxError
 
 _MAX_SANDBOX_TRIES = 3
 

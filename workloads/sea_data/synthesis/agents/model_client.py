@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sea_data.synthesis.backend import BackendUnavailableError
-from sea_env.chat import text as chat_text
-from sea_env.chat.endpoint import ChatEndpoint, EndpointError
+from sea_env import chat
+from sea_env.chat import ChatEndpoint, EndpointError
 from sea_env.tokens import plain_json
 
 Answer = TypeVar("Answer")
@@ -47,8 +47,8 @@ class TokenMeter:
 class ModelClient:
     """Asks one model; shared by all items of a run."""
 
-    def __init__(self, chat: ChatEndpoint, on_retry: OnRetry = lambda problem: None) -> None:
-        self._chat, self._on_retry = chat, on_retry
+    def __init__(self, endpoint: ChatEndpoint, on_retry: OnRetry = lambda problem: None) -> None:
+        self._endpoint, self._on_retry = endpoint, on_retry
         self.sent = 0
         """Attempts of requests so far; they are numbered from 1 in the order of sending."""
         self.answered = 0
@@ -64,7 +64,7 @@ class ModelClient:
     ) -> str:
         """The reply's text. Raises BackendUnavailableError if all attempts fail."""
         extra = {"temperature": temperature} | ({} if seed is None else {"seed": seed})
-        return await self.read(messages, chat_text.text_of, meter, **extra)
+        return await self.read(messages, chat.text_of, meter, **extra)
 
     async def read(
         self,
@@ -84,7 +84,7 @@ class ModelClient:
                 self._on_retry(f"attempt {attempt}: {problem}")
 
         try:
-            answer = await self._chat.ask(
+            answer = await self._endpoint.ask(
                 messages, use, usage=meter.count, sending=sending, **extra
             )
         except EndpointError as error:

@@ -1,0 +1,25 @@
+"""`PUT /v1/spec`: everything that the operator wants from a job's coordinator, idempotent."""
+
+from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.job import Spec
+
+
+class CoordinatorSpec(ApiModel):
+    """Sent again until `CoordinatorState.spec_digest` equals `digest`."""
+
+    digest: str
+    """Hash of the rest, computed by the operator."""
+    job: str
+    namespace: str
+    uid: str
+    spec_generation: int
+    """`metadata.generation` of the resource this was derived from."""
+    spec: Spec
+    stage_index: int
+    """Which of `spec.stages` runs now."""
+    attempt: int
+    """Trainer attempt; the coordinator never goes back to a smaller one."""
+    drain: bool = False
+    """Commit a checkpoint, then let no training process run (suspend, deletion, resize)."""
+    run_url: str
+    """`s3://bucket/prefix/<name>-<uid8>`: root of everything this run writes."""

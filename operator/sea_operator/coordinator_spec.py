@@ -1,0 +1,39 @@
+"""What the operator sends to a job's coordinator (`CoordinatorSpec`), and its digest."""
+
+import hashlib
+import json
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_operator.observed import Job
+
+
+def run_url(job: Job, spec: Spec) -> str:
+    """Root of everything this run writes; the uid keeps a successor of the same name apart."""
+    return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
+
+
+def coordinator_spec(
+    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
+) -> CoordinatorSpec:
+    """The whole message; its digest covers everything but the digest."""
+    undigested = CoordinatorSpec(
+        digest="",
+        job=job.name,
+        namespace=job.namespace,
+        uid=job.uid,
+        spec_generation=job.generation,
+        spec=spec,
+        stage_index=stage_index,
+        attempt=attempt,
+        drain=drain,
+        run_url=run_url(job, spec),
+    )
+    return undigested.model_copy(update={"digest": digest(undigested)})
+
+
+def digest(message: CoordinatorSpec) -> str:
+    """SHA-256 of the message in a canonical form."""
+    content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
