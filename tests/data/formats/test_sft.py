@@ -197,8 +197,10 @@ def test_neither_side_sees_the_other_ones_calls() -> None:
     """Telecom: the user has a phone of its own."""
     user_call = {"role": "user", "content": "", "tool_calls": [CALL]}
     both = {"role": "user", "content": "It says 5G.", "tool_calls": [CALL]}
-    before: list[dict[str, Any]] = [*START, CALLING, RESULT, user_call, RESULT | {"content": "P"}, both,
-              {"role": "tool", "content": "Q", "requestor": "user"}]  # fmt: skip
+    result = RESULT | {"content": "P"}
+    unseen = {"role": "tool", "content": "Q", "requestor": "user"}
+    before: list[dict[str, Any]]
+    before = [*START, CALLING, RESULT, user_call, result, both, unseen]
     (found,) = load(row("a", 1, before=before)).dialogues
     agent = perspective.agent_side(found)
     assert [(m["role"], m["content"]) for m in agent.messages] == [

@@ -10,9 +10,9 @@ from sea_data.formats import sequences
 from sea_data.formats.perspective import agent_side
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens.renderer import Renderer
-from sea_runtime.trainer import dialogues
-from sea_runtime.trainer.dialogue_files import planned
+from sea_runtime.trainer import sft_data
 from sea_runtime.trainer.errors import DataError
+from sea_runtime.trainer.sft_data import planned
 
 
 @pytest.fixture(scope="module")
@@ -30,16 +30,16 @@ def row(identity: str, answer: str, before: tuple[str, ...] = (), **metadata: An
 
 def encode(
     tmp_path: Path, renderer: Renderer, *rows: str, context: int = 1000, skip_bad: bool = False
-) -> tuple[dialogues.Dialogues, dict[str, float]]:
+) -> tuple[sft_data.Dialogues, dict[str, float]]:
     file = tmp_path / "sft.jsonl"
     file.write_text("\n".join(rows) + "\n")
     counts = sequences.TokenCounts()
     with planned(None, [str(file)], tmp_path / "rows", skip_bad=skip_bad) as plan:
-        data = dialogues.encode(map(agent_side, plan.dialogues()), renderer, context, counts)
-        return dialogues.unpack(data), plan.counts.as_metrics() | counts.as_metrics()
+        data = sft_data.encode(map(agent_side, plan.dialogues()), renderer, context, counts)
+        return sft_data.unpack(data), plan.counts.as_metrics() | counts.as_metrics()
 
 
-def trained(found: dialogues.Dialogues, renderer: Renderer) -> list[str]:
+def trained(found: sft_data.Dialogues, renderer: Renderer) -> list[str]:
     return [
         renderer.decode([t for t, on in zip(tokens, mask, strict=True) if on])
         for tokens, mask in zip(found.tokens, found.masks, strict=True)

@@ -2,12 +2,12 @@
 
 import pytest
 
-from sea_runtime.trainer import supervision
-from sea_runtime.trainer.supervision import (
+from sea_runtime.trainer import lifecycle
+from sea_runtime.trainer.lifecycle import (
     FENCED,
-    HANG_S,
+    HANG_SECONDS,
+    Assign,
     Failure,
-    Hand,
     Kill,
     Observed,
     Start,
@@ -39,7 +39,7 @@ TABLE = [
         WARM,
         Observed(world(1), [None]),
         RUNNING,
-        [Hand(world(1))],
+        [Assign(world(1))],
     ),
     ("and runs", RUNNING, Observed(world(1), [None]), RUNNING, []),
     (
@@ -81,9 +81,11 @@ TABLE = [
     (
         "silence is a hang",
         RUNNING,
-        Observed(world(1), [None], silence=HANG_S + 1),
+        Observed(world(1), [None], silence=HANG_SECONDS + 1),
         State(
-            failure=Failure(1, "Hang", f"No training process was heard of for {HANG_S + 1:.0f} s.")
+            failure=Failure(
+                1, "Hang", f"No training process has reported for {HANG_SECONDS + 1:.0f} s."
+            )
         ),
         [Kill()],
     ),
@@ -106,17 +108,17 @@ TABLE = [
         State(True, 0, 0, FAILED.failure),
         Observed(world(2), [None]),
         State(True, 2),
-        [Hand(world(2))],
+        [Assign(world(2))],
     ),
     ("the end is waited for on all", RUNNING, Observed(world(1), [0, None]), RUNNING, []),
-    ("all ended well", RUNNING, Observed(world(1), [0, 0]), State(over=1), []),
-    ("nothing is started then", State(over=1), Observed(world(1)), State(over=1), []),
-    ("until it isn't wanted any more", State(over=1), Observed(None), WARM, [Start()]),
+    ("all ended well", RUNNING, Observed(world(1), [0, 0]), State(finished=1), []),
+    ("nothing is started then", State(finished=1), Observed(world(1)), State(finished=1), []),
+    ("until it isn't wanted any more", State(finished=1), Observed(None), WARM, [Start()]),
     (
         "a fenced process waits for the next attempt",
         RUNNING,
         Observed(world(1), [FENCED, None]),
-        State(over=1),
+        State(finished=1),
         [Kill()],
     ),
     (
@@ -144,14 +146,14 @@ def test_decisions(_, state, seen, after, actions) -> None:
         (RUNNING, [0, 1], (PodState.STARTING, 1)),
         (RUNNING, [1, 1], (PodState.READY, 1)),
         (FAILED, [], (PodState.FAILED, 1)),
-        (State(over=1), [], (PodState.STARTING, 0)),
+        (State(finished=1), [], (PodState.STARTING, 0)),
     ],
 )
 def test_heartbeats(state: State, joined: list[int], wanted: tuple[PodState, int]) -> None:
-    assert supervision.heartbeat_state(state, joined)[:2] == wanted
+    assert lifecycle.heartbeat_state(state, joined)[:2] == wanted
 
 
 def test_ranks_follow_the_order_of_pods() -> None:
-    places = supervision.worlds(world(3, processes=2), "b", 60.0)
-    assert [(one.rank, one.local_rank, one.size) for one in places] == [(2, 0, 4), (3, 1, 4)]
+    places = lifecycle.assignments(world(3, processes=2), "b", 60.0)
+    assert [(one.rank, one.local_rank, one.world_size) for one in places] == [(2, 0, 4), (3, 1, 4)]
     assert {one.attempt for one in places} == {3}

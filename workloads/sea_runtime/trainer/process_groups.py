@@ -1,7 +1,7 @@
 """Joins the process groups of one attempt, with a time-out on every collective.
 
-An attempt has a store of its own (prefix), so a process never reads addresses of dead peers. Two
-planes: Megatron's groups carry tensors (NCCL or gloo), `Control` carries small objects over gloo.
+Two planes: Megatron's groups carry tensors (NCCL or gloo), `ControlGroup` carries small objects
+over gloo.
 """
 
 import datetime
@@ -14,15 +14,19 @@ import torch.distributed as dist
 from megatron.core import parallel_state, tensor_parallel
 
 from sea_runtime.trainer.device import has_cuda
-from sea_runtime.trainer.world import World
+from sea_runtime.trainer.rank_assignment import RankAssignment
 
 
 @dataclass(frozen=True)
-class Control:
-    """Broadcast, gather and agreement of small Python objects among all ranks."""
+class ControlGroup:
+    """Exchanges small Python objects among all ranks.
+
+    Every method is a collective: all ranks must call the same ones in the same order, or they wait
+    for each other until the time-out.
+    """
 
     rank: int
-    world: int
+    world_size: int
     group: Any
 
     def broadcast(self, value: Any) -> Any:
@@ -43,27 +47,27 @@ class Control:
         return tensor.numpy().tobytes()
 
     def gather(self, value: Any) -> list[Any]:
-        """Every rank's value on rank 0 (an empty list elsewhere)."""
-        boxes: list[Any] | None = [None] * self.world if self.rank == 0 else None
+        """Every rank's value on rank 0; an empty list elsewhere."""
+        boxes: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
         dist.gather_object(value, boxes, dst=0, group=self.group)
         return boxes or []
 
-    def all(self, value: Any) -> list[Any]:
+    def all_gather(self, value: Any) -> list[Any]:
         """Every rank's value on every rank."""
-        boxes: list[Any] = [None] * self.world
+        boxes: list[Any] = [None] * self.world_size
         dist.all_gather_object(boxes, value, group=self.group)
         return boxes
 
-    def smallest(self, value: float) -> float:
-        return self._reduce(value, dist.ReduceOp.MIN)
-
-    def total(self, values: list[float]) -> list[float]:
+    def sum(self, values: list[float]) -> list[float]:
         """Element-wise sum over the ranks."""
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor, group=self.group)
         return [float(x) for x in tensor]
 
-    def largest(self, value: float) -> float:
+    def min(self, value: float) -> float:
+        return self._reduce(value, dist.ReduceOp.MIN)
+
+    def max(self, value: float) -> float:
         return self._reduce(value, dist.ReduceOp.MAX)
 
     def _reduce(self, value: float, operation: Any) -> float:
@@ -75,61 +79,58 @@ class Control:
         dist.barrier(group=self.group)
 
 
-def _store(world: World, timeout: datetime.timedelta) -> Any:
-    """Rank 0's store listens on the pod's own address only; others connect to it."""
-    master = world.rank == 0
-    descriptor = None
-    if master:
-        listener = socket.create_server((world.master_address, world.master_port), backlog=1024)
-        descriptor = listener.detach()
+def _store(assignment: RankAssignment, timeout: datetime.timedelta) -> Any:
+    """The attempt's own key-value store, served by rank 0 on its pod's own address only."""
+    master = assignment.rank == 0
+    address = assignment.master_address, assignment.master_port
+    # TCPStore would bind to all addresses by itself, so it is given a listening socket.
+    descriptor = socket.create_server(address, backlog=1024).detach() if master else None
     store = dist.TCPStore(
-        world.master_address,
-        world.master_port,
+        *address,
         is_master=master,
         timeout=timeout,
         wait_for_workers=False,
         master_listen_fd=descriptor,
     )
-    return dist.PrefixStore(f"attempt-{world.attempt}", store)
+    # Keys carry the attempt, so that no rank reads the address of a peer that is dead.
+    return dist.PrefixStore(f"attempt-{assignment.attempt}", store)
 
 
-def join(world: World) -> Control:
-    """Joins the attempt; returns once every rank of it has done so."""
-    timeout = datetime.timedelta(seconds=world.timeout_s)
+def join(assignment: RankAssignment) -> ControlGroup:
+    """Joins the attempt; returns once every rank has joined."""
+    timeout = datetime.timedelta(seconds=assignment.timeout_s)
     backend = "gloo"
     if has_cuda():
-        torch.cuda.set_device(world.local_rank)
+        torch.cuda.set_device(assignment.local_rank)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(
         backend,
-        store=_store(world, timeout),
-        rank=world.rank,
-        world_size=world.size,
+        store=_store(assignment, timeout),
+        rank=assignment.rank,
+        world_size=assignment.world_size,
         timeout=timeout,
     )
+    # new_group is a collective: every rank creates the same groups in the same order.
     group = dist.new_group(backend="gloo", timeout=timeout)
-    control = Control(world.rank, world.size, group)
+    control = ControlGroup(assignment.rank, assignment.world_size, group)
     control.barrier()
     return control
 
 
-def model_parallel(world: World, expert: int) -> None:
-    """Builds Megatron's groups for an expert-parallel size, anew where the size changes."""
+def build_model_parallel_groups(assignment: RankAssignment, expert: int) -> None:
+    """Builds Megatron's groups for an expert-parallel size; again only if the size changes.
+
+    Collective.
+    """
     if parallel_state.model_parallel_is_initialized():
         if parallel_state.get_expert_model_parallel_world_size() == expert:
             return
         parallel_state.destroy_model_parallel()
     parallel_state.initialize_model_parallel(
         expert_model_parallel_size=expert,
-        # the only one of torch's and Megatron's time-outs that reaches every group
-        distributed_timeout_minutes=world.timeout_s / 60,
+        # The only time-out of torch's and Megatron's that reaches every group.
+        distributed_timeout_minutes=assignment.timeout_s / 60,
         create_gloo_process_groups=has_cuda(),
     )
     if has_cuda():
         tensor_parallel.model_parallel_cuda_manual_seed(1)
-
-
-def leave() -> None:
-    """Tears the groups down; a process that joins again needs a new attempt."""
-    parallel_state.destroy_model_parallel()
-    dist.destroy_process_group()

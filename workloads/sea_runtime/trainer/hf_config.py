@@ -1,6 +1,6 @@
-"""What the trainer reads from a Hugging Face `config.json`: the sizes of a Qwen3(-MoE) model.
+"""What the trainer reads from a Hugging Face `config.json`: the shape of a Qwen3(-MoE) model. Pure.
 
-Pure. Everything that builds a model, maps its weights or exports it starts here.
+Everything that builds a model or maps its weights starts here.
 """
 
 import json
@@ -15,7 +15,7 @@ ARCHITECTURES = ("Qwen3MoeForCausalLM", "Qwen3ForCausalLM")
 
 @dataclass(frozen=True)
 class ModelShape:
-    """Sizes of one model; `experts` is 0 for a dense one."""
+    """Sizes of one model; `experts` is 0 for a dense model."""
 
     layers: int
     hidden: int
@@ -23,24 +23,29 @@ class ModelShape:
     kv_heads: int
     head_dim: int
     ffn: int
-    """Width of the dense MLP, where a layer has one."""
+    """Width of the MLP of a dense model."""
     experts: int
     experts_per_token: int
     expert_ffn: int
-    normalise_top_k: bool
+    """Width of one expert's MLP."""
+    normalize_top_k: bool
+    """The router's weights of the chosen experts sum to 1."""
     vocabulary: int
     tied: bool
+    """Embedding and output layer share one parameter."""
     rope_theta: float
     norm_eps: float
     context: int
+    """Longest sequence in tokens."""
 
     @property
     def heads_per_group(self) -> int:
+        """Query heads that share one key-value head."""
         return self.heads // self.kv_heads
 
 
 def _rope_theta(config: Mapping[str, Any]) -> float:
-    """transformers 5 writes `rope_parameters`, earlier ones `rope_theta`."""
+    """transformers 5 writes `rope_parameters`, earlier releases `rope_theta`."""
     parameters = config.get("rope_parameters") or {}
     scaling = parameters.get("rope_type", "default")
     if scaling != "default" or config.get("rope_scaling"):
@@ -52,7 +57,11 @@ def _rope_theta(config: Mapping[str, Any]) -> float:
 
 
 def parse(text: str | bytes) -> ModelShape:
-    """Reads `config.json`; ModelError names an architecture or field that isn't supported."""
+    """Reads `config.json`.
+
+    Raises:
+        ModelError: it names an architecture or a feature that the trainer doesn't support.
+    """
     config: dict[str, Any] = json.loads(text)
     names = config.get("architectures") or ["(none)"]
     if names[0] not in ARCHITECTURES:
@@ -74,7 +83,7 @@ def parse(text: str | bytes) -> ModelShape:
         experts=int(config.get("num_experts") or 0),
         experts_per_token=int(config.get("num_experts_per_tok") or 0),
         expert_ffn=int(config.get("moe_intermediate_size") or 0),
-        normalise_top_k=bool(config.get("norm_topk_prob", True)),
+        normalize_top_k=bool(config.get("norm_topk_prob", True)),
         vocabulary=int(config["vocab_size"]),
         tied=bool(config.get("tie_word_embeddings", False)),
         rope_theta=_rope_theta(config),

@@ -1,4 +1,4 @@
-"""Rank 0's eye on what the coordinator wants, in a thread, so that training never waits for it."""
+"""Rank 0's watch of what the coordinator wants, in a thread: training never waits for it."""
 
 import logging
 import threading
@@ -6,27 +6,28 @@ import time
 
 from sea_runtime.client.calls import StaleAttemptError
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import FencedError
-from sea_runtime.trainer.job import Job
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
 log = logging.getLogger(__name__)
-ASK_EVERY_S = 1.0
-NEW_TASK_WITHIN_S = 10.0
+POLL_SECONDS = 1.0
+FIRST_ANSWER_SECONDS = 600.0
+NEXT_ANSWER_SECONDS = 10.0
 
 
 class TaskWatch:
-    """Polls `trainer_task` and keeps the newest answer."""
+    """Polls `GET /v1/trainer/task` and keeps the newest answer."""
 
     def __init__(self, client: CoordinatorClient, attempt: int) -> None:
         self._client, self._attempt = client, attempt
         self._condition = threading.Condition()
         self._task: TrainerTask | None = None
         self._error: Exception | None = None
-        self._asked = 0
-        threading.Thread(target=self._run, name="task", daemon=True).start()
+        self._answers = 0
+        threading.Thread(target=self._poll, name="task watch", daemon=True).start()
 
-    def _run(self) -> None:
+    def _poll(self) -> None:
         while True:
             try:
                 started = time.monotonic()
@@ -34,30 +35,30 @@ class TaskWatch:
             except StaleAttemptError as error:
                 self._set(None, FencedError(str(error)))
                 return
-            except Exception as error:  # told to whoever asks: nobody would miss this thread
+            except Exception as error:  # raised in the training loop: nobody would miss this thread
                 self._set(None, error)
                 return
-            time.sleep(max(0.0, ASK_EVERY_S - (time.monotonic() - started)))
+            time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
 
     def _set(self, task: TrainerTask | None, error: Exception | None) -> None:
         with self._condition:
             self._task = task or self._task
             self._error = error
-            self._asked += 1
+            self._answers += 1
             self._condition.notify_all()
 
     def current(self) -> TrainerTask:
-        """The newest answer, at once where there is one; raises what ended the polling."""
+        """The newest answer, immediately if there is one; raises what ended the polling."""
         with self._condition:
-            self._condition.wait_for(lambda: self._asked > 0, NEW_TASK_WITHIN_S * 60)
+            self._condition.wait_for(lambda: self._answers > 0, FIRST_ANSWER_SECONDS)
             return self._answer()
 
     def next(self) -> TrainerTask:
-        """An answer newer than this call, within some seconds."""
+        """An answer newer than this call; the last one if none comes within seconds."""
         with self._condition:
-            before = self._asked
+            before = self._answers
             self._condition.wait_for(
-                lambda: self._asked > before or self._error is not None, NEW_TASK_WITHIN_S
+                lambda: self._answers > before or self._error is not None, NEXT_ANSWER_SECONDS
             )
             return self._answer()
 
@@ -69,11 +70,15 @@ class TaskWatch:
         return self._task
 
     def still(self, task: TrainerTask) -> bool:
-        """Whether the coordinator still wants the stage of `task`."""
+        """True if the coordinator still wants the stage of `task`."""
         now = self.current()
         return (now.kind, now.stage) == (task.kind, task.stage)
 
 
-def wanted(job: Job, task: TrainerTask, watch: TaskWatch | None) -> bool:
-    """Whether to go on with the stage, the same answer on every rank."""
-    return bool(job.control.broadcast(watch.still(task) if watch else None))
+def still_wanted(context: RankContext, task: TrainerTask, watch: TaskWatch | None) -> bool:
+    """True if the stage is to go on; collective, the same answer on every rank.
+
+    Args:
+        watch: rank 0's; None elsewhere.
+    """
+    return bool(context.control.broadcast(watch.still(task) if watch else None))

@@ -10,7 +10,7 @@ from sea_testing.loopback import own_address, port_on
 from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
-PROBE = Path(__file__).with_name("together_probe.py")
+PROBE = Path(__file__).with_name("rank_barrier_probe.py")
 
 
 def test_work_may_outlast_a_collective_and_its_failure_ends_everybody() -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_runtime.trainer.child import Child
+from sea_runtime.trainer.process_handle import ProcessHandle
 from sea_testing.waiting import HANG_S
 
 LOUD = """
@@ -21,7 +21,7 @@ async def test_a_line_without_an_end_does_not_block_the_process(tmp_path: Path) 
     """A progress bar is one: nobody reading on would fill the pipe, and look like a hang."""
     (tmp_path / "loud.py").write_text(LOUD)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    child = await Child.start(environment, module="loud")
+    child = await ProcessHandle.start(environment, module="loud")
     try:
         await asyncio.wait_for(child.ended(), HANG_S)
         assert child.exit_code == 0

@@ -1,6 +1,6 @@
-"""One training process as the supervisor sees it: pipes, exit code, and a sure end.
+"""One training process as the supervisor sees it: pipes, exit code, and a certain end.
 
-The process leads a session of its own, so that one signal reaches all it started, and the kernel
+The process leads its own session, so that one signal reaches everything it started, and the kernel
 kills it when the supervisor dies (PR_SET_PDEATHSIG).
 """
 
@@ -17,40 +17,45 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_api import logs
-from sea_runtime.trainer.report import REPORT_FD
-from sea_runtime.trainer.world import World
+from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.status_pipe import STATUS_FD
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
-GRACE_S = 5.0
+GRACE_SECONDS = 5.0
 NICENESS = 5
-PIECE = 1 << 14
+"""Where cores are shared, an engine that is paused for new weights runs before training does."""
+READ_BYTES = 1 << 14
+MAX_MESSAGE = 1000
+"""Characters of an error message that are kept."""
 MODULE = "sea_runtime.trainer.process"
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _before_exec() -> None:
-    """Where cores are shared, an engine that is paused for new weights goes before training."""
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(NICENESS)
 
 
-class Child:
+class ProcessHandle:
     """A started process; `start` is the only way to get one."""
 
-    def __init__(self, process: asyncio.subprocess.Process, report: int) -> None:
+    def __init__(self, process: asyncio.subprocess.Process, status_fd: int) -> None:
         self._process = process
         self.joined = 0
+        """Attempt that the process has joined."""
         self.reported: tuple[str, str] | None = None
+        """(cause, message) of the failure that the process reported."""
         self.last_line = ""
-        self.heard = time.monotonic()
+        self.last_heard = time.monotonic()
         self._tasks = [
-            asyncio.create_task(self._read_reports(report)),
-            asyncio.create_task(self._forward_errors()),
+            asyncio.create_task(self._read_status(status_fd)),
+            asyncio.create_task(self._forward_stderr()),
         ]
 
     @classmethod
-    async def start(cls, environment: Mapping[str, str], module: str = MODULE) -> "Child":
+    async def start(cls, environment: Mapping[str, str], module: str = MODULE) -> "ProcessHandle":
+        """Starts `python -m module`, which imports its libraries and waits for an assignment."""
         read, write = os.pipe()
         os.set_inheritable(write, True)
         try:
@@ -60,7 +65,7 @@ class Child:
                 module,
                 stdin=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env={**environment, REPORT_FD: str(write)},
+                env={**environment, STATUS_FD: str(write)},
                 pass_fds=(write,),
                 start_new_session=True,
                 preexec_fn=_before_exec,
@@ -72,57 +77,62 @@ class Child:
 
     @property
     def exit_code(self) -> int | None:
+        """As in `subprocess`: None while it runs, negative for a signal."""
         return self._process.returncode
 
-    async def hand(self, world: World) -> None:
-        """Gives the process its world."""
+    async def assign(self, assignment: RankAssignment) -> None:
+        """Sends the process its rank."""
         assert self._process.stdin is not None
-        with contextlib.suppress(ConnectionError):
-            self._process.stdin.write(world.to_line().encode())
+        with contextlib.suppress(ConnectionError):  # it has died: its exit code says so
+            self._process.stdin.write(assignment.to_line().encode())
             await self._process.stdin.drain()
-        self.heard = time.monotonic()
+        self.last_heard = time.monotonic()
 
     async def ended(self) -> None:
-        """Until the process has ended and all that it wrote was read."""
+        """Waits until the process has ended and all its output is read."""
         await self._process.wait()
         await asyncio.wait(self._tasks)
 
     async def kill(self) -> None:
-        """SIGTERM to the whole session, SIGKILL after a grace; returns when nothing is left."""
+        """SIGTERM to the whole session, SIGKILL after a grace; returns once nothing is left."""
         self._signal(signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._process.wait(), GRACE_S)
+            await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
+        # Also where the process itself has ended: what it started may still run in its session.
         self._signal(signal.SIGKILL)
         await self._process.wait()
-        await asyncio.wait(self._tasks, timeout=GRACE_S)
+        await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(self._process.pid, number)
 
-    async def _read_reports(self, descriptor: int) -> None:
+    async def _read_status(self, descriptor: int) -> None:
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader()
         pipe = os.fdopen(descriptor, "rb")
         await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
         while line := await reader.readline():
-            self.heard = time.monotonic()
+            self.last_heard = time.monotonic()
             self._take(json.loads(line))
 
     def _take(self, event: dict[str, Any]) -> None:
         if event["event"] == "joined":
             self.joined = int(event["attempt"])
         elif event["event"] == "failed":
-            self.reported = (str(event["cause"]), str(event["message"])[:1000])
+            self.reported = (str(event["cause"]), str(event["message"])[:MAX_MESSAGE])
 
-    async def _forward_errors(self) -> None:
-        """Whole lines, so that processes don't mix theirs; a progress bar, which never ends one,
-        in pieces."""
+    async def _forward_stderr(self) -> None:
+        """Forwards whole lines, so that those of several processes do not mix.
+
+        A progress bar never ends its line: it is forwarded in pieces, or the pipe would fill up
+        and block the process.
+        """
         assert self._process.stderr is not None
         kept = b""
-        while piece := await self._process.stderr.read(PIECE):
-            kept += piece
-            end = kept.rfind(b"\n") + 1 or (len(kept) if len(kept) > PIECE else 0)
+        while read := await self._process.stderr.read(READ_BYTES):
+            kept += read
+            end = kept.rfind(b"\n") + 1 or (len(kept) if len(kept) > READ_BYTES else 0)
             self._forward(kept[:end])
             kept = kept[end:]
         self._forward(kept)
@@ -131,4 +141,4 @@ class Child:
         text = data.decode(errors="replace")
         sys.stderr.write(text)
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        self.last_line = logs.message_of(lines[-1])[:1000] if lines else self.last_line
+        self.last_line = logs.message_of(lines[-1])[:MAX_MESSAGE] if lines else self.last_line

@@ -21,15 +21,15 @@ ROOT = "x/checkpoints/"
 @pytest.mark.parametrize(
     ("objects", "goes"),
     [
-        (["step-000001-g2/__0_0"], True),
-        (["step-1000001-g2/__0_0"], True),
-        (["step-000001-g2/__0_0", "step-000001-g2/manifest.json"], False),
-        (["step-000001-g3/__0_0"], False),
-        (["step-000001-g4/__0_0"], False),
-        (["step-000001-g20/__0_0"], False),
-        (["step-000001-g2.old/__0_0"], False),
-        (["other/step-000001-g2/__0_0"], False),
-        (["step-000001-g2"], False),
+        (["step-000001-a2/__0_0"], True),
+        (["step-1000001-a2/__0_0"], True),
+        (["step-000001-a2/__0_0", "step-000001-a2/manifest.json"], False),
+        (["step-000001-a3/__0_0"], False),
+        (["step-000001-a4/__0_0"], False),
+        (["step-000001-a20/__0_0"], False),
+        (["step-000001-a2.old/__0_0"], False),
+        (["other/step-000001-a2/__0_0"], False),
+        (["step-000001-a2"], False),
         (["head.json"], False),
     ],
 )
@@ -39,7 +39,7 @@ def test_which_folders_attempt_3_calls_abandoned(objects: list[str], goes: bool)
 
 
 def test_another_stage_is_not_touched() -> None:
-    assert not abandoned.folders(["y/checkpoints/step-000001-g1/__0_0"], ROOT, 3)
+    assert not abandoned.folders(["y/checkpoints/step-000001-a1/__0_0"], ROOT, 3)
 
 
 def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") -> None:
@@ -94,7 +94,7 @@ def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run
     found = restore.newest(job(store), second)
     assert found is not None
     assert found.step == 1
-    kept = {"head.json", "step-000001-g1", "step-000002-g3"}
+    kept = {"head.json", "step-000001-a1", "step-000002-a3"}
     wait_for("the deletion", lambda: left(store, second) == kept)
     assert found.ledger is not None
     for one in (*found.objects, found.ledger):
@@ -106,7 +106,7 @@ def test_what_a_manifest_names_stays_wherever_it_lies(store: ObjectStore, run: s
     commit(store, first, 3, borrowed=first.key(f"{first.step_folder(2)}/__0_0"))
     second = Commits(store, run, "stage", 2)
     abandoned.remove(second, second.fence())
-    assert left(store, second) == {"head.json", "step-000002-g1", "step-000003-g1"}
+    assert left(store, second) == {"head.json", "step-000002-a1", "step-000003-a1"}
 
 
 def test_nothing_goes_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:
@@ -117,4 +117,4 @@ def test_nothing_goes_while_a_manifest_cannot_be_read(store: ObjectStore, run: s
     second = Commits(store, run, "stage", 2)
     with pytest.raises(ObjectNotFoundError):
         abandoned.remove(second, second.fence())
-    assert left(store, second) == {"head.json", "step-000001-g1", "step-000002-g1"}
+    assert left(store, second) == {"head.json", "step-000001-a1", "step-000002-a1"}

@@ -1,6 +1,7 @@
-"""What a training process tells its supervisor: JSON lines on a pipe, read by `supervisor.py`.
+"""What a training process reports to its supervisor: JSON lines on an inherited pipe.
 
-Pure I/O on both ends, no torch. `joined` makes the pod ready, `alive` keeps the hang watch quiet.
+`joined` makes the pod ready, `alive` keeps the hang watch quiet, `failed` names the cause. Read by
+`process_handle.py`; no torch.
 """
 
 import json
@@ -9,30 +10,31 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
-REPORT_FD = "SEA_REPORT_FD"
-ALIVE_EVERY_S = 1.0
+STATUS_FD = "SEA_STATUS_FD"
+"""Variable with the number of the pipe's descriptor, set by the supervisor for its processes."""
+ALIVE_EVERY_SECONDS = 1.0
 
 
 @dataclass
-class Report:
+class StatusPipe:
     """The process's end of the pipe; without a supervisor every call does nothing."""
 
     descriptor: int | None = None
-    _last: float = field(default=0.0, repr=False)
+    _sent: float = field(default=0.0, repr=False)
 
     @staticmethod
-    def from_environment() -> "Report":
-        number = os.environ.get(REPORT_FD)
-        return Report(int(number) if number else None)
+    def from_environment() -> "StatusPipe":
+        number = os.environ.get(STATUS_FD)
+        return StatusPipe(int(number) if number else None)
 
     def joined(self, attempt: int) -> None:
         self._send({"event": "joined", "attempt": attempt})
 
     def alive(self) -> None:
-        """Called from the training loop; sends at most one line a second."""
+        """Called from the training loop; sends at most one line per second."""
         now = time.monotonic()
-        if now - self._last >= ALIVE_EVERY_S:
-            self._last = now
+        if now - self._sent >= ALIVE_EVERY_SECONDS:
+            self._sent = now
             self._send({"event": "alive"})
 
     def failed(self, cause: str, message: str) -> None:

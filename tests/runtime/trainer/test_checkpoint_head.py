@@ -8,7 +8,7 @@ from sea_runtime.trainer.errors import FencedError
 
 
 def entry(step: int, attempt: int = 1) -> Entry:
-    key = f"step-{step:06d}-g{attempt}/manifest.json"
+    key = f"step-{step:06d}-a{attempt}/manifest.json"
     return Entry(step=step, version=step, manifest_key=key, bytes=1, time=0.0)
 
 

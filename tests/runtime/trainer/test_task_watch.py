@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 
 from sea_runtime.client.sync_client import CoordinatorClient
-from sea_runtime.trainer.control_plane import TaskWatch
+from sea_runtime.trainer.task_watch import TaskWatch
 from sea_testing.waiting import HANG_S
 
 

@@ -5,21 +5,21 @@ import math
 import pytest
 
 from sea_runtime.store.folders import download_folder, upload_folder
-from sea_runtime.trainer.errors import TrainerError
-from sea_runtime.trainer.sanity import finite, require_finite
+from sea_runtime.trainer.errors import DivergenceError
+from sea_runtime.trainer.finite import finite_metrics, require_finite_norm
 from sea_runtime.wire.trainer import StageProgress
 
 
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
 def test_a_norm_that_is_no_number(norm: float) -> None:
-    assert require_finite(0.5) == 0.5
-    with pytest.raises(TrainerError, match="lower the stage's learningRate"):
-        require_finite(norm)
+    assert require_finite_norm(0.5) == 0.5
+    with pytest.raises(DivergenceError, match="lower the stage's learningRate"):
+        require_finite_norm(norm)
 
 
 def test_metrics_without_a_value_reach_the_coordinator() -> None:
     """A validation without a single answer has no loss."""
-    metrics = finite({"loss": 1.0, "validation_loss": math.nan, "grad_norm": math.inf})
+    metrics = finite_metrics({"loss": 1.0, "validation_loss": math.nan, "grad_norm": math.inf})
     row = StageProgress(attempt=1, step=1, total_steps=2, metrics=metrics)
     assert StageProgress.model_validate_json(row.model_dump_json()).metrics == {"loss": 1.0}
 
