@@ -15,7 +15,7 @@ from sea_data.synthesis.item import Failure, Item
 from sea_data.synthesis.procedural import planner, task_generators
 from sea_data.synthesis.procedural.backend import ProceduralBackend
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 
 _PLANS = 64
 

@@ -16,7 +16,7 @@ from sea_data.synthesis.procedural.backend import ProceduralBackend
 from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 from sea_testing.team import Team, served

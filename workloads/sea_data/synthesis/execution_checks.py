@@ -17,7 +17,7 @@ from sea_data.synthesis.source_database import SourceDatabase, initial_database
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Environment, UnknownAssertionError
 from sea_env.domains.database import Database
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
@@ -91,7 +91,7 @@ def accepted(source: SourceDatabase, candidate: Candidate, row_id: str, function
 def row_of(source: SourceDatabase, candidate: Candidate, row_id: str) -> dict[str, Any]:
     """The `rl` row, still without its function; names the domain in full if it isn't built in."""
     row = candidate.task_row(row_id, source.db_path)
-    if not registry.is_ours(source.domain):
+    if not registry.is_built_in(source.domain):
         row["domain"] = registry.full_name(source.domain)
     return row
 

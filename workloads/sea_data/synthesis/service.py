@@ -24,7 +24,7 @@ from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox
 
 log = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ def synthesize(request: SynthesisRequest, progress: Progress = lambda _: None) -
     Raises:
         JournalError: the folder holds another run, or another process writes to it.
         BackendUnavailableError: the model doesn't answer; the run can be resumed.
-        DatabaseError, RowError, UnknownDomainError, NoWorldError: the databases can't be read or
-            generated.
+        DatabaseError, RowError, UnknownDomainError, NoGeneratorError: the databases can't be read
+            or generated.
         StoreError: the archive can't be read, or not be completed at the end.
     """
     _refuse_leftovers(request)

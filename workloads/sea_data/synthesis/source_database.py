@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sea_api.v1alpha1.domains import file_name
 from sea_data.formats import tau2
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
-from sea_env.domains.worlds import Size, files, make
+from sea_env.domains.database_generator import Size, generate_database
 
 
 @dataclass(frozen=True)
@@ -65,8 +65,8 @@ class SourceDatabase:
 
     @classmethod
     def generated(cls, domain: Domain, size: Size, seed: int, part: str = "") -> "SourceDatabase":
-        """A generated database; raises NoWorldError if the domain ships no generator."""
-        found = files(make(registry.full_name(domain), size, seed))
+        """A generated database; raises NoGeneratorError if the domain ships no generator."""
+        found = generate_database(domain, size, seed).files()
         user = found.get("user_db.json")
         return cls.parse(
             domain,
@@ -84,7 +84,7 @@ class SourceDatabase:
 
 
 def generate(domain: Domain, count: int, size: Size, seed: int) -> list[SourceDatabase]:
-    """`count` databases with consecutive seeds; raises NoWorldError."""
+    """`count` databases with consecutive seeds; raises NoGeneratorError."""
     parts = [f"{number:03}" if count > 1 else "" for number in range(count)]
     return [
         SourceDatabase.generated(domain, size, seed + number, part)
@@ -101,13 +101,15 @@ def fingerprint(sources: Sequence[SourceDatabase]) -> str:
     return whole.hexdigest()[:16]
 
 
-def initial_database(domain: Domain, database: Database, state: initial.State | None) -> Database:
-    """As `initial.begin`, but shares the source's indices. Raises InitialStateError.
+def initial_database(
+    domain: Domain, database: Database, state: initial_state.InitialState | None
+) -> Database:
+    """As `initial_state.begin`, but shares the source's indices. Raises InitialStateError.
 
     Rollouts open an initial state once for many episodes. Here each task has an initial state of
     its own, and an index over five hundred customers would be built for each.
     """
-    found = initial.begin(domain, database, state)
+    found = initial_state.begin(domain, database, state)
     if found is not database and not (state or {}).get("initialization_data"):
         # Indices cover what no function of the domain changes (`State.indexed`): only
         # initialization data could make them wrong.

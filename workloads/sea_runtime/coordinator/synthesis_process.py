@@ -29,8 +29,8 @@ from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.service import SynthesisRequest, synthesize
 from sea_env.chat import Address
 from sea_env.domains.database import DatabaseError
+from sea_env.domains.database_generator import NoGeneratorError, Size
 from sea_env.domains.registry import UnknownDomainError
-from sea_env.domains.worlds import NoWorldError, Size
 from sea_runtime.store.s3 import ObjectStore
 
 KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"
@@ -43,7 +43,7 @@ _EXPECTED = (
     RowError,
     DatabaseError,
     UnknownDomainError,
-    NoWorldError,
+    NoGeneratorError,
     JournalError,
     BackendUnavailableError,
     StoreError,

@@ -11,7 +11,7 @@ from sea_data.synthesis.procedural.mock.task_generator import MockTaskGenerator
 from sea_data.synthesis.procedural.retail.task_generator import RetailTaskGenerator
 from sea_data.synthesis.procedural.shop import ShopTaskGenerator
 from sea_data.synthesis.procedural.telecom.task_generator import TelecomTaskGenerator
-from sea_env.domains import beside, registry
+from sea_env.domains import companions, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
 from sea_env.domains.registry import UnknownDomainError
@@ -58,9 +58,9 @@ def find(domain: Domain) -> Open | None:
 
     A domain of another package has `open_task_generator` in `task_generator.py` next to its module.
     """
-    if registry.is_ours(domain):
+    if registry.is_built_in(domain):
         return _GENERATORS.get(domain.name)
-    return beside.find(domain, "task_generator", "open_task_generator")
+    return companions.find(domain, "task_generator", "open_task_generator")
 
 
 def open_task_generator(domain: Domain, database: Database) -> TaskGenerator:

@@ -6,8 +6,7 @@ from sea_data.synthesis.candidate import NoCandidateError
 from sea_data.synthesis.dialogue_builder import DialogueBuilder
 from sea_data.synthesis.procedural.airline.customer_call import TODAY, CustomerCall, card_text
 from sea_data.synthesis.procedural.goals import Goal
-from sea_env.domains.airline.allowance import paid_bags
-from sea_env.domains.airline.payments import BAG_FEE, INSURANCE_FEE
+from sea_env.domains.airline.payments import BAG_FEE, INSURANCE_FEE, paid_bags
 
 _CABINS = ("basic_economy", "economy", "business")
 _MAX_TRIES = 20

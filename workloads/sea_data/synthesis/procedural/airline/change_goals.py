@@ -13,8 +13,7 @@ from sea_data.synthesis.procedural.airline.customer_call import (
     is_on_sale,
 )
 from sea_data.synthesis.procedural.goals import Goal, refused
-from sea_env.domains.airline.allowance import paid_bags
-from sea_env.domains.airline.payments import BAG_FEE
+from sea_env.domains.airline.payments import BAG_FEE, paid_bags
 
 _NAMES = ("Alma", "Bruno", "Carla", "Dario", "Edda", "Fabian", "Gesa", "Henri", "Ilka", "Jonas")
 _MAX_BAGS = 3

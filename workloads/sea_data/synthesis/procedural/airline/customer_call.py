@@ -14,7 +14,7 @@ from sea_data.synthesis.dialogue_builder import DialogueBuilder
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.goals import Goal
 from sea_data.synthesis.procedural.phrasing import Phrasing
-from sea_env.domains.airline.booking import NOW
+from sea_env.domains.airline.reservations import NOW
 from sea_env.domains.database import Database
 
 Record = Mapping[str, Any]

@@ -10,7 +10,7 @@ from sea_data.synthesis.candidate import NoCandidateError
 from sea_data.synthesis.dialogue_builder import DialogueBuilder
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.phrasing import Phrasing
-from sea_env.domains import people
+from sea_env.domains import fake_people
 from sea_env.domains.database import Database
 
 Record = Mapping[str, Any]
@@ -93,7 +93,7 @@ class CustomerCall:
     def stranger(self) -> str:
         """A name that no user of the team has."""
         while True:
-            name = people.name(self.rng)
+            name = fake_people.name(self.rng)
             whole = f"{name['first_name']} {name['last_name']}"
             if whole not in self.team.names:
                 return whole
