@@ -10,10 +10,11 @@ import pytest
 from sea_cli import fetching, main
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
-from sea_data.formats import rows
+from sea_data.formats import jsonl
 from sea_data.formats.errors import DataFileError
 from sea_devcluster.s3 import S3Server
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import generate_database
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_testing.waiting import HANG_S
@@ -52,7 +53,7 @@ def shop(store: ObjectStore, tmp_path: Path) -> Path:
 @pytest.fixture
 def telecom(store: ObjectStore, tmp_path: Path) -> Path:
     """A folder in tau2-bench's layout, both databases, uploaded."""
-    files = worlds.files(worlds.make("telecom", "small", 3))
+    files = generate_database(registry.get("telecom"), "small", 3).files()
     toggled = {"name": "toggle_airplane_mode", "arguments": {}, "requestor": "user"}
     files["tasks.json"] = json.dumps([{"id": "t", "evaluation_criteria": {"actions": [toggled]}}])
     folder = tmp_path / "telecom"
@@ -131,7 +132,7 @@ def test_a_report_of_a_jobs_folder(
         store.put(f"{RUN}/evaluation/{stage}.json", json.dumps(found).encode())
         store.put(f"{RUN}/evaluation/{stage}.episodes.jsonl", episode.to_line().encode())
     metric = {"stage": "rl", "step": 1, "reward": 0.5, "time": 1.0}
-    store.put(f"{RUN}/reports/metrics.jsonl", rows.dumps(metric).encode())
+    store.put(f"{RUN}/reports/metrics.jsonl", jsonl.dumps(metric).encode())
     store.put(f"{RUN}/stages/rl/checkpoints/1/model.bin", b"never fetched" * 1000)
     folder, file = tmp_path / "a.html", tmp_path / "b.html"
     assert main(["report", RUN, "--stage", "eval-rl", "--out", str(folder)]) == 0

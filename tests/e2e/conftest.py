@@ -18,7 +18,7 @@ from sea_devcluster.demo import run as demo_run
 from sea_devcluster.demo.kubectl import Kubectl, job_reader
 from sea_devcluster.demo.object_store import RunObjects
 from sea_devcluster.demo.target import devcluster_target
-from sea_devcluster.images import NAMES, REPOSITORY
+from sea_devcluster.nodes import NAMES, REPOSITORY
 from sea_testing import waiting
 from sea_testing.tau2 import DATA as TAU2
 from sea_testing.tau2 import needs_data

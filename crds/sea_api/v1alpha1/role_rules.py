@@ -1,0 +1,97 @@
+"""Rules of `roles`: layouts of trainer and engines, elastic ranges, what a volume keeps."""
+
+from typing import Any
+
+from sea_api.v1alpha1.rules import Rule, Transition
+
+
+def processes_per_pod(gpus_per_pod: int) -> int:
+    """Training or engine processes of a pod: one per GPU, or one on the CPU."""
+    return max(1, gpus_per_pod)
+
+
+_PROCESSES = "(self.gpusPerPod > 0 ? self.gpusPerPod : 1)"
+
+
+def _world(trainer: Any) -> int:
+    return int(trainer.replicas * processes_per_pod(trainer.gpus_per_pod))
+
+
+def _spreads_experts_only(layout: Any) -> bool:
+    sizes = (layout.tensor, layout.pipeline, layout.context, layout.expert_tensor)
+    return all(size == 1 for size in sizes)
+
+
+def _within_elastic(role: Any) -> bool:
+    elastic = role.elastic
+    return elastic is None or elastic.min_replicas <= role.replicas <= elastic.max_replicas
+
+
+EXPERTS_ONLY = Rule(
+    cel="self.tensor == 1 && self.pipeline == 1 && self.context == 1 && self.expertTensor == 1",
+    message="trainer.parallelism tensor, pipeline, context and expertTensor must be 1, since the"
+    " trainer spreads a model by its experts only: leave them out and set expert",
+    holds=_spreads_experts_only,
+)
+
+EXPERT_WORLD = Rule(
+    cel=f"(self.replicas * {_PROCESSES}) % self.parallelism.expert == 0",
+    message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
+    " parallelism.expert: change replicas, gpusPerPod or the layout",
+    holds=lambda trainer: _world(trainer) % trainer.parallelism.expert == 0,
+)
+
+ELASTIC_ORDER = Rule(
+    cel="self.minReplicas <= self.maxReplicas",
+    message="elastic.minReplicas must not exceed elastic.maxReplicas: swap or widen the range",
+    holds=lambda elastic: elastic.min_replicas <= elastic.max_replicas,
+)
+
+WITHIN_ELASTIC = Rule(
+    cel="!has(self.elastic) || (self.elastic.minReplicas <= self.replicas"
+    " && self.replicas <= self.elastic.maxReplicas)",
+    message="replicas must lie within elastic.minReplicas and elastic.maxReplicas: change either",
+    holds=_within_elastic,
+)
+
+ENGINE_TENSOR = Rule(
+    cel=f"{_PROCESSES} % self.parallelism.tensor == 0",
+    message="parallelism.tensor must divide max(1, gpusPerPod), since an engine lives in one pod:"
+    " change gpusPerPod or parallelism.tensor",
+    holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.tensor == 0,
+)
+
+ENGINE_EXPERT = Rule(
+    cel=f"{_PROCESSES} % self.parallelism.expert == 0",
+    message="parallelism.expert must divide max(1, gpusPerPod), since an engine lives in one pod:"
+    " change gpusPerPod or parallelism.expert",
+    holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.expert == 0,
+)
+
+EXTERNAL_URL = Rule(
+    cel="self.engine != 'External' || has(self.url)",
+    message="userModel.url is needed with engine External: give the base URL of an"
+    " OpenAI-compatible server",
+    holds=lambda user: user.engine != "External" or user.url is not None,
+)
+
+UNIQUE_ENV = Rule(
+    cel=None,
+    message="Duplicate value: two variables of env have one name; remove one",
+    holds=lambda env: len({variable.name for variable in env}) == len(env),
+)
+
+KEPT_CLASS = Transition(
+    cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
+    " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
+    message="storageClassName is immutable: the ledger lies on its volume; create another job"
+    " instead",
+    holds=lambda new, old: new.storage_class_name == old.storage_class_name,
+)
+
+KEPT_SIZE = Transition(
+    cel="string(self.volumeSize) == string(oldSelf.volumeSize)",
+    message="volumeSize is immutable: a StatefulSet can't change its claims; create another job"
+    " instead",
+    holds=lambda new, old: new.volume_size == old.volume_size,
+)

@@ -1,0 +1,93 @@
+"""Rules of `job`: stages against data, user model and the stages that were there before."""
+
+from typing import Any
+
+from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.stages import Stage, StageType
+
+MAX_STAGES = 32
+_MADE_HERE = "self.stages.exists(s, s.type == 'Synthesis')"
+
+
+def _makes_data(spec: Any) -> bool:
+    return any(stage.type == StageType.SYNTHESIS for stage in spec.stages)
+
+
+def _has_dialogues(spec: Any) -> bool:
+    blocks = [block for stage in spec.stages for block in (stage.sft, stage.user_sft) if block]
+    return bool(spec.data.sft) or _makes_data(spec) or all(block.data for block in blocks)
+
+
+def _has_tasks(spec: Any) -> bool:
+    trains = any(stage.type == StageType.RL for stage in spec.stages)
+    return bool(spec.data.rl) or _makes_data(spec) or not trains
+
+
+def _has_evaluation_tasks(spec: Any) -> bool:
+    blocks = [stage.evaluation for stage in spec.stages if stage.evaluation]
+    return bool(spec.data.rl) or _makes_data(spec) or all(block.tasks for block in blocks)
+
+
+def _serves_the_user(spec: Any) -> bool:
+    trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
+    return spec.user_model.engine == "VLLM" or not trains_user
+
+
+def _signature(stages: list[Stage]) -> list[tuple[str, StageType]]:
+    return [(stage.name, stage.type) for stage in stages]
+
+
+def _keeps_program(new: Any, old: Any) -> bool:
+    return _signature(new.stages)[: len(old.stages)] == _signature(old.stages)
+
+
+UNIQUE_STAGES = Rule(
+    cel=None,
+    message="Duplicate value: two stages have one name; rename one",
+    holds=lambda stages: len({stage.name for stage in stages}) == len(stages),
+)
+
+UNIQUE_DOMAINS = Rule(
+    cel=None,
+    message="Duplicate value: a domain is listed twice; remove one",
+    holds=lambda domains: len(set(domains)) == len(domains),
+)
+
+DIALOGUES = Rule(
+    cel=f"size(self.data.sft) > 0 || {_MADE_HERE} || self.stages.all(s,"
+    " (!has(s.sft) || size(s.sft.data) > 0) && (!has(s.userSFT) || size(s.userSFT.data) > 0))",
+    message="a stage of type SFT or UserSFT has no dialogues: set its data or spec.data.sft",
+    holds=_has_dialogues,
+)
+
+TASKS = Rule(
+    cel=f"size(self.data.rl) > 0 || {_MADE_HERE} || !self.stages.exists(s, s.type == 'RL')",
+    message="a stage of type RL has no tasks: set spec.data.rl",
+    holds=_has_tasks,
+)
+
+EVALUATION_TASKS = Rule(
+    cel=f"size(self.data.rl) > 0 || {_MADE_HERE} || self.stages.all(s,"
+    " !has(s.evaluation) || size(s.evaluation.tasks) > 0)",
+    message="a stage of type Evaluation has no tasks: set its tasks or spec.data.rl",
+    holds=_has_evaluation_tasks,
+)
+
+USER_ENGINE = Rule(
+    cel="self.userModel.engine == 'VLLM' || !self.stages.exists(s, s.type == 'UserSFT')",
+    message="a stage of type UserSFT needs userModel.engine VLLM, the only one that serves what"
+    " the stage trains: change the engine or remove the stage",
+    holds=_serves_the_user,
+)
+
+_PLACES = list(range(MAX_STAGES))
+"""Spelled out in the rule: lists made by `map` have no bound in the server's cost estimate."""
+
+KEPT_STAGES = Transition(
+    cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
+    " && self.stages[i].name == oldSelf.stages[i].name"
+    " && self.stages[i].type == oldSelf.stages[i].type))",
+    message="stages keep their name, type and place for the life of a job: edit their settings,"
+    " append new ones at the end, or create another job",
+    holds=_keeps_program,
+)
