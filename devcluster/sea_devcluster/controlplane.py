@@ -33,12 +33,10 @@ from sea_devcluster.components import (
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import ApiError, RecordError, StartError
 from sea_devcluster.paths import private_folder, write_private
-from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
+from sea_devcluster.ports import free_ports, require_free, retry_taken_ports
 from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
 log = logging.getLogger(__name__)
-
-MAX_START_ATTEMPTS = 4
 
 
 class ControlPlane:
@@ -134,20 +132,11 @@ class ControlPlane:
             StartError: A component ended or did not become ready; carries the end of its log.
             BinariesError: The programs are missing and cannot be built.
         """
-        for attempt in range(1, MAX_START_ATTEMPTS + 1):
-            try:
-                self._start_once()
-            except StartError as error:
-                if self._ports_confirmed():
-                    raise
-                self.stop()
-                if ADDRESS_TAKEN not in str(error) or attempt == MAX_START_ATTEMPTS:
-                    raise
-                log.info("Lost the race for a port; trying again with others.")
-                self._ports_file.unlink(missing_ok=True)
-            else:
-                return self
-        raise AssertionError("unreachable")
+        # Clients know the ports from the kubeconfig, which is written last.
+        retry_taken_ports(
+            self._start_once, confirmed=self.kubeconfig.exists, reset=self._forget_ports
+        )
+        return self
 
     def stop(self, grace: float = 15.0) -> None:
         """Stops every component, clients of the API server first. Idempotent."""
@@ -176,9 +165,9 @@ class ControlPlane:
     def _ports_file(self) -> Path:
         return self.state_dir / "ports.json"
 
-    def _ports_confirmed(self) -> bool:
-        """True once clients may know the ports, which then can't change any more."""
-        return self.kubeconfig.exists()
+    def _forget_ports(self) -> None:
+        self.stop()
+        self._ports_file.unlink(missing_ok=True)
 
     def _start_once(self) -> None:
         self._choose_ports()
@@ -222,7 +211,7 @@ class ControlPlane:
                 check=lambda: self._require_alive_up_to(name),
             )
         except StartError as error:
-            raise StartError(daemon.with_tail(str(error))) from None
+            raise daemon.with_tail(error) from None
         log.debug("%s was ready after %.1f s.", name, seconds)
 
     def _require_alive_up_to(self, name: str) -> None:

@@ -15,9 +15,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from sea_devcluster import logfiles, records
-from sea_devcluster.errors import StartError
+from sea_devcluster.errors import PortTakenError, StartError
 from sea_devcluster.interrupts import postponed
 from sea_devcluster.paths import write_private
+from sea_devcluster.ports import ADDRESS_TAKEN
 from sea_devcluster.processes import ProcessId, end_family
 
 log = logging.getLogger(__name__)
@@ -132,18 +133,23 @@ class Daemon:
         except FileNotFoundError:
             return "(no log)"
 
-    def with_tail(self, sentence: str) -> str:
-        """`sentence` with the end of its log, unless it has it already."""
-        tail = self.tail()
-        return sentence if sentence.endswith(tail) else f"{sentence}\n{tail}"
+    def with_tail(self, error: StartError) -> StartError:
+        """`error` with the end of its log, unless it has it already.
+
+        A PortTakenError if the log, which is all that reports it, names a taken port.
+        """
+        sentence, tail = str(error), self.tail()
+        kind = PortTakenError if ADDRESS_TAKEN in tail else type(error)
+        return kind(sentence if sentence.endswith(tail) else f"{sentence}\n{tail}")
 
     def require_alive(self) -> None:
         """Raises StartError, with the end of its log, if the process has ended."""
         if not self.alive():
-            raise StartError(
+            sentence = (
                 f"{self.name} ended while starting (exit code {self.exit_code()}); "
-                f"its log {self.log_file} ends with:\n{self.tail()}"
+                f"its log {self.log_file} ends with:"
             )
+            raise self.with_tail(StartError(sentence))
 
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:

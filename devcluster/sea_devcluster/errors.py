@@ -5,6 +5,7 @@
        |- BinariesError        the control plane's programs cannot be found or built
        |- PreflightError       the machine lacks something; raised before anything was started
        |- StartError           a component did not become ready
+       |  `- PortTakenError    because another program listens on its port
        |- RecordError          a file that describes a cluster is broken
        |- ApiError             the API server answered with an error status
        |- ApiUnreachableError  the API server could not be reached in time
@@ -33,6 +34,10 @@ class StartError(DevclusterError):
     """A component did not become ready in time, or ended while starting."""
 
     permanent = False
+
+
+class PortTakenError(StartError):
+    """A component could not listen on its port; another one may be free."""
 
 
 class RecordError(DevclusterError):

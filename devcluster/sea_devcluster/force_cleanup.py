@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from sea_devcluster import subnets
 from sea_devcluster.components import API_SERVER, COMPONENTS, ETCD
 from sea_devcluster.daemons import Daemon
@@ -47,16 +49,12 @@ def end_strays(folder: Path) -> None:
 def strays(folder: Path) -> list[ProcessId]:
     """This user's processes that are daemons of the cluster in `folder`."""
     found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        with suppress(OSError):  # it has ended, or is another user's
-            if entry.stat().st_uid != os.getuid():
-                continue
-            cwd = (entry / "cwd").readlink()
-            argv = (entry / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            if is_daemon(argv, cwd, folder):
-                found.append(ProcessId.of(int(entry.name)))
+    for process in psutil.process_iter(["cwd", "cmdline", "uids"]):
+        cwd, argv, uids = (process.info[name] for name in ("cwd", "cmdline", "uids"))
+        ours = cwd and argv and uids and uids.effective == os.getuid()
+        if ours and is_daemon(argv, Path(cwd), folder):
+            with suppress(ProcessLookupError):  # it has ended
+                found.append(ProcessId.of(process.pid))
     return found
 
 

@@ -124,7 +124,7 @@ class Node:
                 check=require_alive,
             )
         except StartError as error:
-            raise StartError(self.daemon.with_tail(str(error))) from None
+            raise self.daemon.with_tail(error) from None
 
     def stop(self) -> None:
         """Stops the agent and every pod that is left on it. Idempotent."""

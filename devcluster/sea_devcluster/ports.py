@@ -1,17 +1,21 @@
 """Free TCP ports on loopback.
 
 A port that was free a moment ago may be taken when the component binds it. Nothing can prevent
-that, so callers start the component, check whether it reports a taken port, and retry with others
-(`controlplane`, `s3`). Ports are below the kernel's range for outgoing connections, so that a
-client's socket does not take one by chance.
+that, so `retry_taken_ports` starts a component again with other ports if it reports a taken one.
+Ports are below the kernel's range for outgoing connections, so that a client's socket does not take
+one by chance.
 """
 
+import logging
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
-from sea_devcluster.errors import StartError
+from sea_devcluster.errors import PortTakenError, StartError
 
+log = logging.getLogger(__name__)
+
+MAX_START_ATTEMPTS = 4
 # Above the well-known services, below 32768, where the range for outgoing connections starts.
 _LOWEST, _HIGHEST = 20_000, 32_000
 ADDRESS_TAKEN = "address already in use"
@@ -34,11 +38,11 @@ def require_free(name: str, pairs: Iterable[tuple[str, int]]) -> None:
     """Checks before a component starts: the program that holds its port would answer instead.
 
     Raises:
-        StartError: A port is taken.
+        PortTakenError: A port is taken.
     """
     for address, port in pairs:
         if not is_free(address, port):
-            raise StartError(
+            raise PortTakenError(
                 f"{name} cannot listen on {address}:{port}, {ADDRESS_TAKEN}; stop the program "
                 "that holds it (`ss -ltnp` names it), or take the cluster down and up again for "
                 "new ports."
@@ -67,3 +71,30 @@ def free_ports(
         f"Fewer than {count} of the ports {_LOWEST}-{_HIGHEST} are free on {where}; "
         "stop the programs that hold them (`ss -ltnp` lists them)."
     )
+
+
+def retry_taken_ports(
+    start: Callable[[], object], *, confirmed: Callable[[], bool], reset: Callable[[], object]
+) -> None:
+    """Calls `start`, again with other ports if one of them was taken in the meantime.
+
+    Args:
+        start: Chooses ports unless there are some, starts components and waits for them.
+        confirmed: True once clients may know the ports, which then can't change any more.
+        reset: Stops the components and forgets their ports.
+
+    Raises:
+        StartError: The last attempt failed, or an attempt failed for another reason.
+    """
+    for attempt in range(1, MAX_START_ATTEMPTS + 1):
+        try:
+            start()
+        except StartError as error:
+            if confirmed():
+                raise
+            reset()
+            if not isinstance(error, PortTakenError) or attempt == MAX_START_ATTEMPTS:
+                raise
+            log.info("Lost the race for a port; trying again with others.")
+        else:
+            return

@@ -26,7 +26,7 @@ from sea_devcluster.api import get_text
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import StartError
 from sea_devcluster.paths import private_folder, write_private
-from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
+from sea_devcluster.ports import free_ports, require_free, retry_taken_ports
 from sea_devcluster.seaweedfs import (
     PORT_FLAGS,
     Limits,
@@ -46,7 +46,6 @@ log = logging.getLogger(__name__)
 
 NAME = "s3"
 REGION = "us-east-1"
-MAX_START_ATTEMPTS = 4
 
 
 class S3Server:
@@ -145,21 +144,10 @@ class S3Server:
         Raises:
             StartError: It ended or did not answer in time; carries the end of its log.
         """
-        for attempt in range(1, MAX_START_ATTEMPTS + 1):
-            try:
-                self.launch()
-                self._wait_ready()
-            except StartError as error:
-                if self._confirmed_file.exists():  # clients know the port: it must not change
-                    raise
-                self.stop()
-                self._settings_file.unlink(missing_ok=True)
-                if ADDRESS_TAKEN not in str(error) or attempt == MAX_START_ATTEMPTS:
-                    raise
-            else:
-                self._confirmed_file.touch()
-                return self
-        raise AssertionError("unreachable")
+        retry_taken_ports(
+            self._start_once, confirmed=self._confirmed_file.exists, reset=self._forget_ports
+        )
+        return self
 
     def stop(self, grace: float = 1.0) -> None:
         """Stops it; objects stay. Idempotent.
@@ -198,6 +186,15 @@ class S3Server:
         """Exists once clients may know the ports, which then can't change any more."""
         return self.state_dir / "s3.confirmed"
 
+    def _start_once(self) -> None:
+        self.launch()
+        self._wait_ready()
+        self._confirmed_file.touch()
+
+    def _forget_ports(self) -> None:
+        self.stop()
+        self._settings_file.unlink(missing_ok=True)
+
     def _choose_settings(self) -> None:
         # SeaweedFS listens on 127.0.0.1 as well as on the address that it is told to bind.
         ports = tuple(free_ports((self.address, "127.0.0.1"), len(PORT_FLAGS)))
@@ -224,7 +221,7 @@ class S3Server:
                 check=self.daemon.require_alive,
             )
         except StartError as error:
-            raise StartError(self.daemon.with_tail(str(error))) from None
+            raise self.daemon.with_tail(error) from None
 
     def answers(self) -> bool:
         """True if an authenticated request succeeds and stored objects can be read."""

@@ -155,7 +155,7 @@ def test_a_full_disk_leaves_the_old_record_and_no_draft(
 
 
 def test_a_broken_process_record_is_a_record_error(tmp_path: Path) -> None:
-    """`up` must not start a second daemon beside one that it cannot see."""
+    """`up` must not start a second daemon next to one that it cannot see."""
     daemon = Daemon(tmp_path, "etcd")
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "etcd.json").write_text("{")
