@@ -1,6 +1,6 @@
-"""Makes tasks of the library without a model: `workshop.py` beside the module of its domain.
+"""Makes tasks of the library without a model: `workshop.py` next to the module of its domain.
 
-The desk runs the tools for real, so expected actions and dialogue agree with the database.
+`Desk` runs the real tools, so expected actions and dialogue agree with the database.
 """
 
 import random
@@ -14,7 +14,7 @@ from sea_env.domains.database import Database
 from sea_env.domains.overlay import Record
 from sea_env.users.base import Signal
 
-MOST_BOOKS = 3
+MAX_BOOKS = 3
 
 
 class LibraryWorkshop:
@@ -31,15 +31,15 @@ class LibraryWorkshop:
         borrows = plan.goals[0] == "borrow"
         member, book = self._pair(borrows, rng)
         named = f"book {book['book']}" if plan.mode is ToolMode.GIVEN else f"'{book['title']}'"
-        wish = f"{'borrow' if borrows else 'return'} {named}"
+        request = f"{'borrow' if borrows else 'return'} {named}"
         desk = Desk(self._domain.open(self._database))
-        desk.user(f"Hello, I want to {wish}.")
+        desk.user(f"Hello, I want to {request}.")
         desk.agent("What is your card number?")
         desk.user(f"My card number is {member['card']}.")
         desk.call("get_member", card=member["card"])
         if plan.mode is not ToolMode.GIVEN:
             desk.call("find_books", title=book["title"])
-        desk.confirm(f"You want to {wish}: shall I do that now?", "Yes, please.")
+        desk.confirm(f"You want to {request}: shall I do that now?", "Yes, please.")
         if borrows:
             desk.call("lend_book", card=member["card"], book=book["book"])
         else:
@@ -47,9 +47,9 @@ class LibraryWorkshop:
         desk.agent("Done. Goodbye.")
         desk.user(Signal.STOP)
         known = f"Your card number is {member['card']}. It is the book {book['book']}."
-        instructions = {"reason_for_call": f"You want to {wish}.", "known_info": known}
+        instructions = {"reason_for_call": f"You want to {request}.", "known_info": known}
         return Proposal(
-            purpose=wish,
+            purpose=request,
             scenario={"instructions": {"domain": self._domain.name, **instructions}},
             actions=desk.actions,
             messages=desk.messages,
@@ -57,10 +57,10 @@ class LibraryWorkshop:
         )
 
     def _pair(self, borrows: bool, rng: random.Random) -> tuple[Record, Record]:
-        """A member and a book of whom the wish can be granted."""
+        """A member and a book for which the request can be granted."""
         members, books = self._database.agent["members"], self._database.agent["books"]
         free = [book for book in books.values() if bool(book["holder"]) != borrows]
-        able = [m for m in members.values() if len(m["loans"]) < MOST_BOOKS]
+        able = [m for m in members.values() if len(m["loans"]) < MAX_BOOKS]
         if not free or not able:
             raise NothingFitsError("Every book is out, or nobody may borrow one.")
         book = rng.choice(free)
