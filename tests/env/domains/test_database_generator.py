@@ -1,4 +1,4 @@
-"""Our own worlds: seeded, laid out like the published ones, consistent, servable by the tools."""
+"""Generated databases: seeded, of the published layout, consistent, usable by the tools."""
 
 import hashlib
 import itertools
@@ -27,7 +27,7 @@ from sea_env.domains.mock.domain import Mock
 from sea_testing.tau2 import needs_schemas, schemas
 from sea_testing.waiting import HANG_S
 
-OURS = ("airline", "mock", "retail", "shop", "telecom")
+BUILT_IN = ("airline", "mock", "retail", "shop", "telecom")
 Generated = dict[tuple[str, Size], GeneratedDatabase]
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}
 
@@ -38,11 +38,11 @@ def generated(name: str, size: Size | str, seed: int) -> GeneratedDatabase:
 
 @pytest.fixture(scope="module")
 def made() -> Generated:
-    return {(domain, size): generated(domain, size, 3) for domain in OURS for size in USERS}
+    return {(domain, size): generated(domain, size, 3) for domain in BUILT_IN for size in USERS}
 
 
-@pytest.mark.parametrize("domain", OURS)
-def test_the_same_seed_is_the_same_world(made: Generated, domain: str) -> None:
+@pytest.mark.parametrize("domain", BUILT_IN)
+def test_the_same_seed_gives_the_same_database(made: Generated, domain: str) -> None:
     world = made[domain, Size.SMALL]
     assert generated(domain, "small", 3).files() == world.files()
     assert generated(domain, "small", 4).agent != world.agent
@@ -55,21 +55,21 @@ def test_sizes_and_their_users(made: Generated, domain: str) -> None:
     assert made[domain, Size.SMALL].policy == made[domain, Size.MEDIUM].policy
 
 
-@pytest.mark.parametrize("domain", OURS)
-def test_the_three_sizes_are_those_of_the_page(domain: str) -> None:
+@pytest.mark.parametrize("domain", BUILT_IN)
+def test_the_three_sizes_are_the_documented_ones(domain: str) -> None:
     page = (Path(__file__).parents[3] / "docs" / "data-formats.md").read_text()
     row = next(line for line in page.splitlines() if line.startswith(f"| {domain} | "))
     cells = row.strip("| ").split(" | ")[1:]
     for size, cell in zip(Size, cells, strict=True):
         world = generated(domain, size, 5)
-        for told in cell.split(", "):
-            count, table = told.split()
-            assert len(world.agent[table]) == int(count.replace(",", "")), (size, told)
+        for entry in cell.split(", "):
+            count, table = entry.split()
+            assert len(world.agent[table]) == int(count.replace(",", "")), (size, entry)
 
 
-@pytest.mark.parametrize("domain", OURS)
+@pytest.mark.parametrize("domain", BUILT_IN)
 @pytest.mark.parametrize("size", USERS)
-def test_the_domains_reader_takes_it_as_it_is(made: Generated, domain: str, size: Size) -> None:
+def test_the_domain_reads_it_unchanged(made: Generated, domain: str, size: Size) -> None:
     database = made[domain, size].load(registry.get(domain))
     for table, records in made[domain, size].agent.items():
         assert list(database.agent[table]) == list(records)
@@ -154,7 +154,7 @@ def test_every_case_of_the_rules_occurs(made: Generated) -> None:
     assert len({o["status"] for o in retail["orders"].values()}) == 4
 
 
-def test_tools_serve_an_airline_world(made: Generated) -> None:
+def test_tools_find_flights_in_an_airline_database(made: Generated) -> None:
     domain = registry.get("airline")
     world = domain.open(made["airline", Size.SMALL].load(registry.get("airline")))
     flights = made["airline", Size.SMALL].agent["flights"].values()
@@ -172,7 +172,7 @@ def test_tools_serve_an_airline_world(made: Generated) -> None:
     assert sum(map(len, direct)) > 3
 
 
-@pytest.mark.parametrize("domain", OURS)
+@pytest.mark.parametrize("domain", BUILT_IN)
 def test_the_command_writes_a_folder_that_loads(
     tmp_path: Path, domain: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -187,8 +187,8 @@ def test_the_command_writes_a_folder_that_loads(
 
 
 @pytest.mark.component
-def test_hashing_has_no_part_in_a_world(made: Generated) -> None:
-    """Another process, whose sets have another order, makes the same world."""
+def test_hash_order_does_not_influence_a_database(made: Generated) -> None:
+    """Another process, whose sets have another order, generates the same database."""
     code = (
         "import hashlib, sys; from sea_env.domains import registry\n"
         "from sea_env.domains.database_generator import generate_database\n"
@@ -198,18 +198,18 @@ def test_hashing_has_no_part_in_a_world(made: Generated) -> None:
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     done = subprocess.run(
-        [sys.executable, "-c", code, *OURS],
+        [sys.executable, "-c", code, *BUILT_IN],
         env=environment,
         capture_output=True,
         text=True,
         timeout=HANG_S,
         check=True,
     )
-    here = [repr(made[name, Size.SMALL]).encode() for name in OURS]
+    here = [repr(made[name, Size.SMALL]).encode() for name in BUILT_IN]
     assert done.stdout.split() == [hashlib.sha256(text).hexdigest() for text in here]
 
 
-def test_tasks_on_a_world_replay_by_the_command(
+def test_tasks_on_a_generated_database_replay_by_the_command(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     made: Generated,
@@ -236,7 +236,7 @@ class WithoutGenerator(Mock):
     __module__ = "json.decoder"
 
 
-def test_a_domain_without_a_generator_is_a_sentence() -> None:
+def test_a_domain_without_a_generator_is_refused_with_the_remedy() -> None:
     with pytest.raises(
         NoGeneratorError,
         match=r"^The domain mock generates no databases: give a folder with its databases, or "

@@ -1,4 +1,4 @@
-"""Our own telecom world: consistent, usable for every kind of initial state."""
+"""Generated telecom databases: consistent, usable for every kind of initial state."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ TELECOM = registry.get("telecom")
 
 @pytest.fixture(scope="module")
 def world() -> GeneratedDatabase:
-    return generate_database(registry.get("telecom"), Size.MEDIUM, 5)
+    return generate_database(TELECOM, Size.MEDIUM, 5)
 
 
 @pytest.fixture(scope="module")
@@ -22,14 +22,14 @@ def tables(world: GeneratedDatabase) -> Any:
     return world.agent
 
 
-def test_records_lie_under_their_ids_and_ids_say_their_kind(tables: Any) -> None:
+def test_records_have_their_ids_as_keys_and_ids_show_the_table(tables: Any) -> None:
     for table, field in ID_FIELDS.items():
         assert all(record[field] == key for key, record in tables[table].items())
         assert {key[0] for key in tables[table]} == {table[0].upper()}
     assert len(tables["customers"]) == 500
 
 
-def test_everything_belongs_to_somebody(tables: Any) -> None:
+def test_every_line_bill_and_device_has_an_owner(tables: Any) -> None:
     lines = [line for c in tables["customers"].values() for line in c["line_ids"]]
     bills = [bill for c in tables["customers"].values() for bill in c["bill_ids"]]
     assert sorted(lines) == sorted(tables["lines"])
@@ -68,7 +68,7 @@ def test_it_has_the_published_layout(world: GeneratedDatabase) -> None:
 
 
 def test_an_overdue_bill_can_be_settled_in_it(world: GeneratedDatabase) -> None:
-    database = world.load(registry.get("telecom"))
+    database = world.load(TELECOM)
     agent: Any = world.agent
     customer = next(
         c

@@ -11,7 +11,7 @@ from sea_env.domains.registry import UnlistedDomainError, resolve_listed
 TWO = ["a:library", "b:library"]
 
 
-def test_the_contract_knows_the_domains_that_are_built_in() -> None:
+def test_the_contract_lists_the_built_in_domains() -> None:
     assert set(BUILT_IN) == set(registry._DOMAINS)
 
 
@@ -26,7 +26,7 @@ def test_the_contract_knows_the_domains_that_are_built_in() -> None:
         ("b:library", TWO, "b:library"),
     ],
 )
-def test_what_a_row_means(said: str, listed: list[str], found: str) -> None:
+def test_a_row_means_the_listed_domain(said: str, listed: list[str], found: str) -> None:
     assert resolve_listed(said, listed) == found
 
 
@@ -40,7 +40,9 @@ def test_what_a_row_means(said: str, listed: list[str], found: str) -> None:
         ("", TWO, "the domain ''"),
     ],
 )
-def test_what_a_row_cannot_mean(said: str, listed: list[str], sentence: str) -> None:
+def test_a_row_of_an_unlisted_domain_is_refused(
+    said: str, listed: list[str], sentence: str
+) -> None:
     with pytest.raises(UnlistedDomainError, match=re.escape(sentence)):
         resolve_listed(said, listed)
 
@@ -53,6 +55,8 @@ def test_what_a_row_cannot_mean(said: str, listed: list[str], sentence: str) -> 
         ("my-library:my_desk", ("my-library", "my_desk"), "my-library.my_desk"),
     ],
 )
-def test_parts_of_a_name(name: str, parts: tuple[str, str], file: str) -> None:
+def test_a_name_has_a_package_a_bare_name_and_a_file_name(
+    name: str, parts: tuple[str, str], file: str
+) -> None:
     assert (package(name), bare(name)) == parts
     assert file_name(name) == file

@@ -1,4 +1,4 @@
-"""Initial states: set up once, shared by episodes, refused in sentences, wanted by the verifier."""
+"""Initial states: set up once, shared by episodes, validated, required by the verifier."""
 
 import json
 import re
@@ -43,7 +43,7 @@ def history(answer: str = CREATED) -> list[dict[str, Any]]:
     ]
 
 
-def test_it_is_made_once_and_shared(database: Database) -> None:
+def test_it_is_set_up_once_and_shared(database: Database) -> None:
     state = {"initialization_actions": [NOTE], "message_history": history()}
     begun = initial_state.begin(MOCK, database, state)
     assert initial_state.begin(MOCK, database, dict(state)) is begun
@@ -58,16 +58,16 @@ def test_it_is_made_once_and_shared(database: Database) -> None:
     )
 
 
-def test_data_are_merged_and_lists_replaced(database: Database) -> None:
-    data = {"agent_data": {"users": {"u": {"tasks": []}}}}
+def test_data_is_merged_and_lists_are_replaced(database: Database) -> None:
+    data: dict[str, Any] = {"agent_data": {"users": {"u": {"tasks": []}}}}
     begun = initial_state.begin(MOCK, database, {"initialization_data": data})
     assert begun.agent["users"]["u"] == {"user_id": "u", "name": "U", "tasks": []}
     assert begun.user is begun.agent, "tau2's mock: both sides have one database then"
     assert MOCK.open(begun).call("check_notifications", {}, "user").error
 
 
-def test_a_domain_with_one_side_keeps_it_apart() -> None:
-    database = made("retail")
+def test_data_of_a_one_sided_domain_shares_the_unchanged_tables() -> None:
+    database = generated("retail")
     key = next(iter(database.agent["users"]))
     data = {"agent_data": {"users": {key: {"email": "new@x.org"}}}}
     begun = initial_state.begin(RETAIL, database, {"initialization_data": data})
@@ -87,11 +87,11 @@ def test_a_domain_with_one_side_keeps_it_apart() -> None:
         ("airline", "flights", {"dates": {"2024-05-15": {"status": "lost"}}}, "dates.2024-05-15"),
     ],
 )
-def test_data_of_the_right_layout_are_asked_for(
+def test_data_of_a_wrong_layout_is_refused(
     name: str, table: str, change: dict[str, Any], place: str
 ) -> None:
-    """Only the records that the data change are read for it, not the whole database."""
-    domain, database = registry.get(name), made(name)
+    """Only the records that the data changes are validated, not the whole database."""
+    domain, database = registry.get(name), generated(name)
     key, other, *_ = database.agent[table]
     state = {"initialization_data": {"agent_data": {table: {key: change}}}}
     with pytest.raises(InitialStateError, match=re.escape(f"is wrong at {table}.{key}.{place}")):
@@ -102,10 +102,9 @@ def test_data_of_the_right_layout_are_asked_for(
     assert begun.agent[table][other] is database.agent[table][other]
 
 
-def made(domain: str) -> Database:
-    """A small generated one."""
-    files = generate_database(registry.get(domain), "small", 1).files()
-    return registry.get(domain).parse(files["db.json"].encode(), "db.json")
+def generated(name: str) -> Database:
+    """A small generated database."""
+    return generate_database(registry.get(name), "small", 1).load(registry.get(name))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +114,6 @@ def made(domain: str) -> Database:
         ({"initialization_actions": [7]}, "must be a list of objects"),
         ({"initialization_actions": [{**NOTE, "env_type": "x"}]}, "'user' or 'assistant'"),
         ({"initialization_actions": [{**NOTE, "func_name": "fly"}]}, "no function 'fly'"),
-        ({"initialization_data": []}, None),
         ({"initialization_data": {"both": {"a": 1}}}, "unknown side 'both'"),
         ({"initialization_data": {"agent_data": [1]}}, "agent_data must be an object"),
         ({"initialization_actions": [{**NOTE, "arguments": "x"}]}, "arguments must be an object"),
@@ -137,14 +135,16 @@ def made(domain: str) -> Database:
     ],
 )
 def test_shapes_and_names_are_refused_before_any_episode(
-    state: dict[str, Any], reason: str | None
+    state: dict[str, Any], reason: str
 ) -> None:
-    task = rl.task({"id": "mock_1", "initial_state": state})
-    if reason is None:
-        check_verifiable(task)
-        return
     with pytest.raises(UnverifiableTaskError, match=reason):
-        check_verifiable(task)
+        check_verifiable(rl.task({"id": "mock_1", "initial_state": state}))
+
+
+def test_an_empty_list_of_data_is_no_data(database: Database) -> None:
+    state: dict[str, Any] = {"initialization_data": []}
+    check_verifiable(rl.task({"id": "mock_1", "initial_state": state}))
+    assert initial_state.begin(MOCK, database, state).agent == database.agent
 
 
 @pytest.mark.parametrize(
@@ -166,15 +166,15 @@ def test_shapes_and_names_are_refused_before_any_episode(
         ({"message_history": history("other")}, "create_task answers .* not 'other'"),
     ],
 )
-def test_what_only_the_database_shows_is_a_sentence_too(
+def test_what_only_the_database_shows_is_refused_with_its_place(
     database: Database, state: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(InitialStateError, match=reason):
         initial_state.begin(MOCK, database, state)
 
 
-def test_the_verifier_wants_the_episode_to_have_begun_with_it(database: Database) -> None:
-    update = {
+def test_the_verifier_requires_that_the_episode_began_with_it(database: Database) -> None:
+    update: dict[str, Any] = {
         "name": "update_task_status",
         "arguments": {"task_id": "task_2", "status": "completed"},
     }
@@ -227,14 +227,14 @@ def test_expected_actions_of_both_sides_and_assertions_count(database: Database)
     assert verify(MOCK, unanswerable, world, made).parts["ENV_ASSERTION"] == 0.0
 
 
-def test_where_a_users_database_lies() -> None:
+def test_names_of_a_users_database_files() -> None:
     assert user_files("telecom_db.toml") == ["telecom_user_db.json", "telecom_user_db.toml"]
     assert user_files("telecom_db.toml.gz") == user_files("telecom_db.toml")
     assert user_files("db.json") == ["user_db.json", "user_db.toml"]
     assert user_files("a.json") == ["a_user_db.json", "a_user_db.toml"]
 
 
-def test_the_command_says_which_task_cannot_begin(
+def test_the_command_names_the_message_that_cannot_be_repeated(
     tmp_path: Path, database: Database, capsys: pytest.CaptureFixture[str]
 ) -> None:
     task = {"id": "1", "initial_state": {"message_history": history("other")}}
