@@ -1,14 +1,14 @@
 """Does what a plan says, in two halves around the status write; keeps nothing to itself.
 
 Every step may be the last one before a crash: the next pass sees what was done and does the rest.
+The API server's answers go into the cache at once, so that the next pass doesn't do it again.
 """
 
 from dataclasses import dataclass
 
-from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import ConflictError, NotFoundError, RejectedError
+from sea_operator.errors import ConflictError, NotFoundError, RejectedError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.observe import Sources
 from sea_operator.observed import Object, Observed
 from sea_operator.plan import Halt, Plan, Removal
 
@@ -23,34 +23,39 @@ class Applied:
     """A child that the API server refuses for good."""
 
 
-async def apply(client: KubeClient, observed: Observed, plan: Plan) -> Applied:
+async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
     """Children and pods: everything that the status tells about."""
     rejected: list[Halt] = []
     if plan.secret is not None:
         try:
-            await client.create(SECRET, observed.job.namespace, plan.secret)
+            made = await sources.client.create(SECRET, observed.job.namespace, plan.secret)
         except RejectedError as error:
             # Its token is in every template: none of them counts before the Secret is there.
             return Applied(_refusal(plan.secret, error))
+        sources.secrets.wrote_token(observed.job, made)
     for child in plan.applies:
+        kind = KINDS[child["kind"]]
         try:
-            await client.apply(KINDS[child["kind"]], _pinned(observed, child))
+            live = await sources.client.apply(kind, _pinned(observed, child))
         except RejectedError as error:
             rejected.append(_refusal(child, error))
+        else:
+            sources.cache.wrote(kind, live)
     for removal in plan.removals:
-        await _remove(client, observed.job.namespace, removal)
+        await _remove(sources, observed.job.namespace, removal)
     return Applied(rejected[0] if rejected else None)
 
 
-async def follow_up(
-    client: KubeClient, link: CoordinatorLink, observed: Observed, plan: Plan
-) -> None:
+async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
     """What may only happen once the status has recorded it."""
     if plan.send and plan.desired is not None and observed.token is not None:
-        client.check()
-        await link.send(observed.job, observed.pods, observed.token, plan.desired)
+        # Not a request to the API server, so no guard asks by itself whether we still lead.
+        sources.client.check()
+        await sources.link.send(observed.job, observed.pods, observed.token, plan.desired)
+    # After the status has left their attempt behind (fencing): a pod whose node only seemed dead
+    # finds that its attempt may not commit any more. The other way round both could write.
     for removal in plan.fenced_removals:
-        await _remove(client, observed.job.namespace, removal)
+        await _remove(sources, observed.job.namespace, removal)
 
 
 def _pinned(observed: Observed, child: Object) -> Object:
@@ -61,14 +66,19 @@ def _pinned(observed: Observed, child: Object) -> Object:
     return {**child, "metadata": {**child["metadata"], "uid": live["metadata"]["uid"]}}
 
 
-async def _remove(client: KubeClient, namespace: str, removal: Removal) -> None:
+async def _remove(sources: Sources, namespace: str, removal: Removal) -> None:
     """Gone already, or replaced by another of the same name: both are what was wanted."""
+    kind, name, uid = removal.kind, removal.name, removal.uid
     try:
-        await client.delete(
-            removal.kind, namespace, removal.name, removal.uid, removal.grace_seconds
-        )
+        answer = await sources.client.delete(kind, namespace, name, uid, removal.grace_seconds)
     except (NotFoundError, ConflictError):
+        # Our view was late. Whatever has the name now comes with its own event.
+        sources.cache.deleted(kind, namespace, name, uid)
         return
+    if answer.get("kind") == kind.name:
+        sources.cache.wrote(kind, answer)  # it stays until its grace period or a finalizer ends
+    else:
+        sources.cache.deleted(kind, namespace, name, uid)
 
 
 def _refusal(child: Object, error: RejectedError) -> Halt:

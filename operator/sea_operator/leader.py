@@ -10,8 +10,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from sea_operator.errors import ConflictError, KubeError, NotFoundError, NotLeadingError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import ConflictError, KubeError, NotFoundError, NotLeadingError
 from sea_operator.kube.kinds import LEASE
 from sea_operator.lease import Move, Sighting, held_by, move, released, sighting
 from sea_operator.settings import LeaseTimes

@@ -8,12 +8,10 @@ from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
-SUFFIXES = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    **{unit: Decimal(1000) ** (i + 1) for i, unit in enumerate("kMGTPE")},
-    **{f"{unit}i": Decimal(1024) ** (i + 1) for i, unit in enumerate("KMGTPE")},
-}
+from kubernetes.utils.quantity import parse_quantity
+
+FINEST = Decimal("0.001")
+"""Of an amount: the API server rounds up to it."""
 
 
 def contains(live: Any, wanted: Any) -> bool:
@@ -61,10 +59,8 @@ def _same_quantity(live: Any, wanted: Any) -> bool:
 
 
 def _quantity(text: str) -> Decimal | None:
-    """In thousandths, rounded up: the finest that the API server keeps of a resource."""
-    number = text.rstrip("kKmMGTPEi")
+    """An amount as the API server keeps it; None for other text."""
     try:
-        amount = Decimal(number) * SUFFIXES[text[len(number) :]]
-        return amount.quantize(SUFFIXES["m"], ROUND_CEILING)
-    except (InvalidOperation, KeyError):
+        return Decimal(parse_quantity(text)).quantize(FINEST, ROUND_CEILING)
+    except (ValueError, InvalidOperation):
         return None

@@ -5,19 +5,33 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import Status
-from sea_operator.observed import Job, Pod, Termination, role_of, template_hash_of
+from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
 
 Object = Mapping[str, Any]
 
 
-def job(live: Object) -> Job:
-    """A stored SEATrainingJob; an invalid spec becomes a sentence, never an exception."""
+IGNORED = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp"})
+"""Metadata that changes with each write of anybody and that no policy reads."""
+
+
+def job(live: Object, before: Job | None = None) -> Job:
+    """A stored SEATrainingJob; an invalid spec becomes a sentence, never an exception.
+
+    `before`: the same job as parsed last; its spec is kept while the generation stands still.
+    """
     meta = live["metadata"]
-    spec, invalid = _spec(live.get("spec", {}))
+    same = before is not None and (before.uid, before.generation) == (
+        meta["uid"],
+        int(meta["generation"]),
+    )
+    spec, invalid = (
+        (before.spec, before.invalid) if before and same else _spec(live.get("spec", {}))
+    )
     stored = live.get("status", {})
     return Job(
         name=meta["name"],
@@ -29,7 +43,15 @@ def job(live: Object) -> Job:
         status=_status(stored),
         invalid=invalid,
         stored_status=stored,
+        deleting="deletionTimestamp" in meta,
     )
+
+
+def child(live: Object) -> Child:
+    """A StatefulSet or Service; its status is its controller's and isn't kept."""
+    meta = {key: value for key, value in live["metadata"].items() if key not in IGNORED}
+    kept = {key: value for key, value in live.items() if key not in ("status", "metadata")}
+    return Child(meta["uid"], orjson.dumps({**kept, "metadata": meta}))
 
 
 def pod(live: Object) -> Pod:

@@ -6,8 +6,9 @@ from typing import Any
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import Status
 from sea_operator import events
+from sea_operator.cache import Cache
+from sea_operator.errors import KubeError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import KubeError
 from sea_operator.kube.kinds import EVENT, JOB
 from sea_operator.observed import Job
 
@@ -15,13 +16,14 @@ log = logging.getLogger(__name__)
 
 
 async def report(
-    client: KubeClient, job: Job, status: Status, *, identity: str, now: float
+    client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
 ) -> bool:
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     if wanted == job.stored_status:
         return False
-    await client.apply(JOB, _body(job, wanted), sub="status")
+    # The resourceVersion in the body makes a pass on a late view fail here, with a conflict.
+    cache.wrote(JOB, await client.apply(JOB, _body(job, wanted), sub="status"))
     for event in events.between(job.status, status):
         await _tell(client, job, event, identity, now)
     return True

@@ -6,11 +6,8 @@ from aiohttp import web
 
 from sea_api.v1alpha1.policy import Role
 from sea_operator import coordinator_link
-from sea_operator.coordinator_link import (
-    CoordinatorLink,
-    CoordinatorRefusedError,
-    by_pod_ip,
-)
+from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip
+from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.wish import desired
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sea_operator.kube.errors import (
+from sea_operator.errors import (
     ConflictError,
     NotFoundError,
     NotLeadingError,

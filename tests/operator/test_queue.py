@@ -29,7 +29,7 @@ async def ready(queue):
     """The next key, None if there's none right now."""
     try:
         async with asyncio.timeout(0.01):
-            return await queue.get()
+            return (await queue.get())[0]
     except TimeoutError:
         return None
 
@@ -119,7 +119,7 @@ async def test_a_wish_that_waits_is_woken(queue):
     waiter = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     queue.add("a")
-    assert await asyncio.wait_for(waiter, 120) == "a"
+    assert await asyncio.wait_for(waiter, 120) == ("a", True)
 
 
 async def test_a_gone_key_leaves_nothing_behind(queue):

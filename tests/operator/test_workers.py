@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from sea_operator.kube.errors import ConflictError
+from sea_operator.errors import ConflictError
 from sea_operator.queue import Backoff, WorkQueue
 from sea_operator.workers import Workers
 

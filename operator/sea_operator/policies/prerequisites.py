@@ -51,6 +51,22 @@ def _name_taken(kind: str, namespace: str, name: str) -> Halt:
 
 
 def _secrets(observed: Observed, spec: Spec) -> Halt | None:
+    for field, name, keys in _named(spec):
+        if name and (halt := _secret(observed, field, name, keys)):
+            return halt
+    return None
+
+
+def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
+    """Secrets that the spec names, and the keys that each must have."""
+    found: dict[str, frozenset[str]] = {}
+    for _, name, keys in _named(spec):
+        if name:
+            found[name] = found.get(name, frozenset()) | frozenset(keys)
+    return found
+
+
+def _named(spec: Spec) -> list[Needed]:
     needed: list[Needed] = [
         ("spec.storage.credentialsSecret", spec.storage.credentials_secret, AWS_KEYS)
     ]
@@ -64,10 +80,7 @@ def _secrets(observed: Observed, spec: Spec) -> Halt | None:
         if stage.synthesis is not None and stage.synthesis.endpoint is not None:
             field = f"spec.stages[{i}].synthesis.endpoint.apiKeySecret"
             needed.append((field, stage.synthesis.endpoint.api_key_secret, OPENAI_KEYS))
-    for field, name, keys in needed:
-        if name and (halt := _secret(observed, field, name, keys)):
-            return halt
-    return None
+    return needed
 
 
 def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Halt | None:

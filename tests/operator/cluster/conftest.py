@@ -9,15 +9,18 @@ from typing import Any
 
 import aiohttp
 import pytest
-from kubernetes.aio.client import ApiClient
 
+from sea_api.contract import JOB_LABEL
 from sea_devcluster.subnets import claim, release
+from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import KubeError
-from sea_operator.kube.kinds import Kind
-from sea_operator.kube.login import configuration
+from sea_operator.errors import KubeError
+from sea_operator.kube.client import Connection, KubeClient
+from sea_operator.kube.kinds import JOB, POD, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.reflector import Reflector
+from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
 from sea_testing.operator_world import TIMEOUT, World, eventually
@@ -44,7 +47,7 @@ def patient(monkeypatch) -> None:
 async def client(kubeconfig, crd, monkeypatch) -> AsyncIterator[KubeClient]:
     """The administrator's client."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    client = KubeClient(ApiClient(configuration=await configuration()))
+    client = KubeClient(await Connection.open())
     yield client
     await client.close()
 
@@ -52,7 +55,7 @@ async def client(kubeconfig, crd, monkeypatch) -> AsyncIterator[KubeClient]:
 @pytest.fixture
 async def recorder(client) -> AsyncIterator[Recorder]:
     """The operator's client: counts writes, crashes on demand."""
-    recorder = Recorder(ApiClient(configuration=await configuration()))
+    recorder = Recorder(await Connection.open())
     yield recorder
     await recorder.close()
 
@@ -62,27 +65,39 @@ async def world(client, make, octet) -> AsyncIterator[World]:
     """A namespace of its own; everything in it goes at the end."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    await client._call("POST", NAMESPACE.path(None), [], body, "application/json")
+    await client.request("POST", NAMESPACE.path(None), [], body, "application/json")
     world = World(client, name, make, octet)
     yield world
     for coordinator in world.coordinators.values():
         await coordinator.stop()
     with contextlib.suppress(KubeError):
-        await client._call("DELETE", NAMESPACE.path(None, name))
+        await client.request("DELETE", NAMESPACE.path(None, name))
 
 
 @pytest.fixture
 async def reconcile(recorder, clock) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
-    """`reconcile(world, "j")`: one pass, and nothing else."""
+    """`reconcile(world, "j")`: one pass of an operator that started this very moment."""
     settings = Settings(identity="test", intervals=Intervals())
     async with aiohttp.ClientSession() as session:
         link = CoordinatorLink(session)
 
         async def one_pass(world: World, name: str = "j") -> float | None:
-            reconciler = Reconciler(recorder, link, settings, clock)
-            return await reconciler((world.namespace, name))
+            cache = Cache(lambda key: None)
+            for reflector in reflectors(world.client, world.namespace, cache):
+                await reflector.fill()
+            secrets = SecretReader(recorder, time.monotonic)
+            sources = Sources(recorder, cache, secrets, link)
+            return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass
+
+
+def reflectors(client: KubeClient, namespace: str, cache: Cache) -> list[Reflector]:
+    """What feeds an operator's cache; the job comes through kopf there."""
+    kinds = ((JOB, ""), (STATEFUL_SET, JOB_LABEL), (SERVICE, JOB_LABEL), (POD, JOB_LABEL))
+    return [
+        Reflector(client, kind, namespace, selector, cache, lambda: 0.5) for kind, selector in kinds
+    ]
 
 
 class Clock:

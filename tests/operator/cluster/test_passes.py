@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_operator.kube.errors import ConflictError
+from sea_operator.errors import ConflictError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
 from sea_testing.operator_world import settle
 
@@ -136,14 +136,14 @@ async def test_two_jobs_do_not_disturb_each_other(world, reconcile):
 async def test_a_write_by_somebody_else_in_between_is_noticed(world, reconcile, recorder):
     await world.create_secret()
     await world.create_job()
-    original = recorder.list
+    original = recorder.get
 
-    async def edit_meanwhile(kind, namespace, selector):
-        recorder.list = original
+    async def edit_meanwhile(kind, namespace, name):
+        recorder.get = original
         await world.edit(suspend=True)
-        return await original(kind, namespace, selector)
+        return await original(kind, namespace, name)
 
-    recorder.list = edit_meanwhile
+    recorder.get = edit_meanwhile
     with pytest.raises(ConflictError):
         await reconcile(world)
     await reconcile(world)

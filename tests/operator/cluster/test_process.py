@@ -50,15 +50,15 @@ async def account(world, control_plane, tmp_path):
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": world.namespace}],
     }
     for kind, body in ((CLUSTER_ROLE, role), (CLUSTER_BINDING, binding)):
-        await client._call("POST", kind.path(None), [], body, "application/json")
+        await client.request("POST", kind.path(None), [], body, "application/json")
     path = ACCOUNT.path(world.namespace, name, "token")
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = await client._call("POST", path, [], request, "application/json")
+    answer = await client.request("POST", path, [], request, "application/json")
     file = tmp_path / "kubeconfig"
     file.write_text(kubeconfig_of(control_plane, answer["status"]["token"]))
     yield file
     for kind in (CLUSTER_ROLE, CLUSTER_BINDING):
-        await client._call("DELETE", kind.path(None, name))
+        await client.request("DELETE", kind.path(None, name))
 
 
 def kubeconfig_of(plane, token):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_operator.kube.errors import RejectedError
+from sea_operator.errors import RejectedError
 from sea_operator.kube.kinds import SECRET, STATEFUL_SET, Kind
 from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
@@ -91,7 +91,7 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}}
         path, content = SECRET.path(world.namespace), "application/json"
         try:
-            await world.client._call("POST", path, [("dryRun", "All")], secret, content)
+            await world.client.request("POST", path, [("dryRun", "All")], secret, content)
         except RejectedError as error:
             return "exceeded quota: full" in str(error)
         return False

@@ -14,8 +14,8 @@ import pytest
 
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator.children.secret import token_of
+from sea_operator.errors import NotFoundError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import NotFoundError
 from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET, Kind
 from sea_testing.operator_coordinator import FakeCoordinator
 
@@ -68,7 +68,7 @@ class World:
     ) -> Any:
         path = kind.path(self.namespace, name, sub)
         content = "application/merge-patch+json"
-        return await self.client._call("PATCH", path, [], body, content)
+        return await self.client.request("PATCH", path, [], body, content)
 
     async def create_secret(self, name: str = "s3", *keys: str) -> None:
         names = keys or ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
