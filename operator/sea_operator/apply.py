@@ -48,10 +48,10 @@ async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
 
 async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
     """What may only happen once the status has recorded it."""
-    if plan.send and plan.desired is not None and observed.token is not None:
+    if plan.send and plan.coordinator_spec is not None and observed.token is not None:
         # Not a request to the API server, so no guard asks by itself whether we still lead.
         sources.client.check()
-        await sources.link.send(observed.job, observed.pods, observed.token, plan.desired)
+        await sources.link.send(observed.job, observed.pods, observed.token, plan.coordinator_spec)
     # After the status has left their attempt behind (fencing): a pod whose node only seemed dead
     # finds that its attempt may not commit any more. The other way round both could write.
     for removal in plan.fenced_removals:

@@ -1,4 +1,4 @@
-"""The operator's line to a job's coordinator: `GET /v1/state` up, `PUT /v1/desired` down.
+"""The operator's line to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
 
 That a coordinator can't be reached is an everyday fact (it starts, restarts, moves), so reading
 returns the reason instead of raising it.
@@ -10,9 +10,9 @@ from dataclasses import dataclass
 import aiohttp
 from pydantic import ValidationError
 
-from sea_api.contract import COORDINATOR_PORT, role_name
+from sea_api.contract import COORDINATOR_PORT, pod_name
 from sea_api.v1alpha1.policy import Role
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
@@ -35,7 +35,7 @@ class Answer:
 
 def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
     """The pod's own address: right at once after a restart, where a name may lag behind."""
-    name = f"{role_name(job.name, Role.COORDINATOR)}-0"
+    name = pod_name(job.name, Role.COORDINATOR, 0)
     addresses = (pod.ip for pod in pods if pod.name == name and pod.role is Role.COORDINATOR)
     address = next(addresses, None)
     host = f"[{address}]" if address and ":" in address else address
@@ -72,11 +72,13 @@ class CoordinatorLink:
             return Answer(unreachable=f"The coordinator at {url} serves another job.")
         return Answer(state)
 
-    async def send(self, job: Job, pods: tuple[Pod, ...], token: str, wish: Desired) -> None:
+    async def send(
+        self, job: Job, pods: tuple[Pod, ...], token: str, spec: CoordinatorSpec
+    ) -> None:
         """Tells the coordinator what is wanted. Raises `CoordinatorRefusedError`."""
         url = self._resolve(job, pods)
         try:
-            await self._put(f"{url}/v1/desired", token, wish.model_dump_json(by_alias=True))
+            await self._put(f"{url}/v1/spec", token, spec.model_dump_json(by_alias=True))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
             raise CoordinatorRefusedError(

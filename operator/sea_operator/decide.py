@@ -7,6 +7,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.children.desired import objects, roles
 from sea_operator.children.secret import auth, token_digest
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.course import Context, course_of, held, verdict_of
 from sea_operator.kube.kinds import POD
 from sea_operator.observed import Named, Object, Observed, Pod, role_of
@@ -16,7 +17,6 @@ from sea_operator.policies.drift import due, strays
 from sea_operator.policies.failure import Verdict
 from sea_operator.policies.prerequisites import unmet
 from sea_operator.policies.requeue import requeue
-from sea_operator.wish import desired
 
 
 def decide(observed: Observed, context: Context) -> Plan:
@@ -44,7 +44,7 @@ def _plan(
     job = observed.job
     token = observed.token or context.fresh_token
     wanted = objects(job, spec, course.replicas, context.images, token_digest(token))
-    wish = desired(
+    wanted_spec = coordinator_spec(
         job,
         spec,
         stage_index=course.stage_index or 0,
@@ -52,13 +52,13 @@ def _plan(
         drain=course.suspension is not Suspension.NONE,
     )
     lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
-    send = not course.over and _is_news(observed, wish.digest)
+    send = not course.over and _is_news(observed, wanted_spec.digest)
     return Plan(
         course,
         secret=auth(job, token) if observed.token is None else None,
         applies=tuple(due(observed, wanted)),
         removals=(*strays(observed, wanted), *map(_removal, _doomed(observed, verdict, wanted))),
-        desired=wish,
+        coordinator_spec=wanted_spec,
         send=send,
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
         requeue=requeue(course, context.intervals, sent=send),
@@ -66,7 +66,7 @@ def _plan(
 
 
 def _is_news(observed: Observed, digest: str) -> bool:
-    return observed.state is not None and observed.state.desired_digest != digest
+    return observed.state is not None and observed.state.spec_digest != digest
 
 
 def _doomed(observed: Observed, verdict: Verdict | None, wanted: list[Object]) -> tuple[Pod, ...]:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Sequence
 import aiohttp
 import kopf
 
-from sea_api.contract import JOB_LABEL
+from sea_api.contract import JOB_LABEL, Env
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator import logs
 from sea_operator import settings as env
@@ -55,8 +55,12 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     where.add_argument("--namespace", action="append", default=[], help="serve this namespace only")
     where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
     parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
-    parser.add_argument("--health-port", type=int, default=8080, help="port of /healthz")
-    parser.add_argument("--identity", help="name in the Lease (default: POD_NAME, or unique)")
+    parser.add_argument(
+        "--health-port", type=int, default=Settings.health_port, help="port of /healthz"
+    )
+    parser.add_argument(
+        "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
+    )
     parser.add_argument("--workers", type=int, default=16, help="jobs worked on at one time")
     given = parser.parse_args(arguments)
     own = env.own_namespace(os.environ)
@@ -181,7 +185,7 @@ async def _crd_exists(client: KubeClient, settings: Settings) -> None:
     namespace = settings.namespaces[0] if settings.namespaces else None
     for attempt in range(600):
         try:
-            await client.list(JOB, namespace, "sea-operator.io/none=none")
+            await client.list(JOB, namespace, f"{GROUP}/none=none")
         except KubeError as error:
             if attempt % 15 == 0:
                 log.info("waiting for %s.%s: %s", KIND, f"{VERSION}.{GROUP}", error)

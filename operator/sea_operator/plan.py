@@ -7,7 +7,7 @@ from typing import Any
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.kube.kinds import Kind
 
 Object = dict[str, Any]
@@ -81,7 +81,7 @@ class Plan:
     applies: tuple[Object, ...] = ()
     """Children to apply on the server."""
     removals: tuple[Removal, ...] = ()
-    desired: Desired | None = None
+    coordinator_spec: CoordinatorSpec | None = None
     """What the coordinator should know."""
     send: bool = False
     """Whether it has to be told; happens after the status was written, so that a restart that was

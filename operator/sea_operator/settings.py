@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sea_api.contract import Env
+
 NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 
@@ -73,7 +75,7 @@ def identity(env: Mapping[str, str]) -> str:
     The pod's name in a cluster: a container that the kubelet restarted follows itself without a
     wait, which is safe because the kubelet never runs two of them. Elsewhere unique per process.
     """
-    return env.get("POD_NAME") or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
+    return env.get(Env.POD_NAME) or f"{socket.gethostname()}-{uuid.uuid4().hex[:8]}"
 
 
 def own_namespace(env: Mapping[str, str], file: Path = NAMESPACE_FILE) -> str | None:
@@ -85,4 +87,4 @@ def own_namespace(env: Mapping[str, str], file: Path = NAMESPACE_FILE) -> str | 
 
 def health_host(env: Mapping[str, str] = os.environ) -> str:
     """The pod's own address, never all of the machine's."""
-    return env.get("POD_IP", "127.0.0.1")
+    return env.get(Env.POD_IP, "127.0.0.1")

@@ -13,10 +13,10 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.children.desired import full_size
+from sea_operator.coordinator_spec import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Course, Halt, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions
-from sea_operator.wish import run_url
 
 Fields = dict[str, Any]
 

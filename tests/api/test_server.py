@@ -78,11 +78,11 @@ def test_both_write_the_same_defaults(stored) -> None:
     assert created["status"] == _plain(model)["status"]
 
 
-def test_status_begins_before_the_first_attempt(stored, kube: KubeApi) -> None:
+def test_status_begins_before_the_first_generation(stored, kube: KubeApi) -> None:
     """kstatus reads a job that no operator has seen as InProgress, not as Current."""
     stored("untouched")
     read = kube.get(f"{JOBS}/untouched")
-    assert read["status"]["observedGeneration"] == -1 < read["metadata"]["attempt"]
+    assert read["status"]["observedGeneration"] == -1 < read["metadata"]["generation"]
 
 
 def test_a_status_from_the_model_is_stored_whole(stored, kube: KubeApi) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sea_cli import main
-from sea_cli.reading import reading
+from sea_cli.progress import reading
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_cli import functions, main
+from sea_cli import main, options
 from sea_cli.app import parser
 from sea_env.verify.sandbox.limits import FunctionLimits
 
@@ -15,9 +15,9 @@ OPTIONS = ["--function-cpu", "5", "--function-timeout", "40", "--function-memory
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_options_become_limits(command: list[str]) -> None:
-    usual = functions.limits(parser().parse_args(command))
+    usual = options.function_limits(parser().parse_args(command))
     assert usual == FunctionLimits()
-    given = functions.limits(parser().parse_args([*command, *OPTIONS]))
+    given = options.function_limits(parser().parse_args([*command, *OPTIONS]))
     assert given == FunctionLimits(5, 40.0, 128 << 20)
 
 

@@ -7,8 +7,8 @@ from aiohttp import web
 from sea_api.v1alpha1.policy import Role
 from sea_operator import coordinator_link
 from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.errors import CoordinatorRefusedError
-from sea_operator.wish import desired
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ async def test_silence_ends_by_time_out(serve, session, make, monkeypatch):
     assert "TimeoutError" in (await ask(session, await serve(handler), make.job())).unreachable
 
 
-async def test_a_wish_is_put_and_a_refusal_raised(serve, session, make):
+async def test_a_spec_is_put_and_a_refusal_raised(serve, session, make):
     received = []
 
     async def handler(request):
@@ -99,12 +99,12 @@ async def test_a_wish_is_put_and_a_refusal_raised(serve, session, make):
 
     url = await serve(handler)
     link, job = CoordinatorLink(session, lambda job, pods: url), make.job()
-    wish = desired(job, job.spec, stage_index=1, attempt=2, drain=False)
-    await link.send(job, (), "secret", wish)
-    assert received[0][:2] == ("PUT", "/v1/desired")
+    spec = coordinator_spec(job, job.spec, stage_index=1, attempt=2, drain=False)
+    await link.send(job, (), "secret", spec)
+    assert received[0][:2] == ("PUT", "/v1/spec")
     assert received[0][2]["stageIndex"] == 1
     with pytest.raises(CoordinatorRefusedError, match=r"n/j at .* They are sent again"):
-        await link.send(job, (), "secret", wish)
+        await link.send(job, (), "secret", spec)
 
 
 @pytest.mark.parametrize(

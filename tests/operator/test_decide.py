@@ -4,17 +4,18 @@ import dataclasses
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.decide import decide
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.status import compute
-from sea_operator.wish import desired
 
 
-def told(make, observed, **wish):
+def told(make, observed, **sent):
     """The same world whose coordinator already has the newest instructions."""
     plan = decide(observed, make.context())
     return dataclasses.replace(
-        observed, state=observed.state.model_copy(update={"desired_digest": plan.desired.digest})
+        observed,
+        state=observed.state.model_copy(update={"spec_digest": plan.coordinator_spec.digest}),
     )
 
 
@@ -40,9 +41,9 @@ def test_a_deleted_child_comes_back_alone(make):
     assert [child["metadata"]["name"] for child in plan.applies] == ["j-rollout", "j-rollout"]
 
 
-def test_a_complete_stage_moves_the_wish_to_the_next(make):
+def test_a_complete_stage_moves_the_spec_to_the_next(make):
     plan = decide(make.observed(state=make.state("sft")), make.context())
-    assert (plan.desired.stage_index, plan.send) == (1, True)
+    assert (plan.coordinator_spec.stage_index, plan.send) == (1, True)
     assert plan.requeue < 1
 
 
@@ -62,12 +63,12 @@ def test_a_failed_attempt_is_left_behind_and_counted_once(make):
     plan = decide(observed, make.context())
     assert plan.course.attempt == 2
     assert plan.course.restarts == Restarts(counted=1, recent=[int(make.now)])
-    assert (plan.desired.attempt, plan.send) == (2, True)
+    assert (plan.coordinator_spec.attempt, plan.send) == (2, True)
     after = make.job(status=make.status(trainer_attempt=2, restarts=plan.course.restarts))
     again = decide(dataclasses.replace(observed, job=after), make.context())
     assert again.course.attempt == 2
     assert again.course.restarts == plan.course.restarts
-    assert again.send, "the wish is sent until the coordinator has it"
+    assert again.send, "the spec is sent until the coordinator has it"
 
 
 def test_the_coordinators_attempt_is_never_undercut(make):
@@ -79,7 +80,7 @@ def test_suspend_drains_first_and_resume_begins_a_new_attempt(make):
     job = make.job(spec=make.spec(suspend=True), status=make.status(), generation=2)
     plan = decide(make.observed(job), make.context())
     assert plan.course.suspension is Suspension.DRAINING
-    assert plan.desired.drain
+    assert plan.coordinator_spec.drain
     assert plan.course.replicas[Role.TRAINER] == 2
     released = make.status(make.condition("Suspended", "True"))
     zero = dict.fromkeys(make.children(make.job()), 0)
@@ -118,8 +119,8 @@ def test_an_edit_of_the_data_is_sent_and_restarts_nothing(make):
 
 def test_the_digest_covers_every_field_but_itself(make):
     job = make.job()
-    one = desired(job, job.spec, stage_index=0, attempt=1, drain=False)
-    other = desired(job, job.spec, stage_index=0, attempt=1, drain=True)
+    one = coordinator_spec(job, job.spec, stage_index=0, attempt=1, drain=False)
+    other = coordinator_spec(job, job.spec, stage_index=0, attempt=1, drain=True)
     assert one.digest != other.digest
     assert one.run_url == "s3://bucket/prefix/j-0a1b2c3d"
 

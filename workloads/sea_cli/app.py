@@ -9,20 +9,17 @@ import sys
 from collections.abc import Sequence
 
 from sea_cli import (
-    check,
+    data_check,
+    data_make,
+    data_replay,
+    data_stats,
     evaluate,
-    model,
     play,
     replay,
-    replay_saved,
     report,
-    shop,
-    stats,
     synth,
-    tau2,
-    world,
 )
-from sea_data.evaluation.playing.errors import EvaluationError
+from sea_data.errors import EvaluationError
 from sea_data.formats.errors import DataFileError, RowError
 from sea_data.object_store.errors import StoreError
 from sea_data.synthesis.crew import CrewUnavailableError
@@ -78,12 +75,18 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    for module in (check, replay, shop, stats, tau2, world):
-        module.add(commands)
-    for own in (evaluate, report, replay_saved, play):
+    data_check.add(commands)
+    data_replay.add(commands)
+    data_make.add_shop(commands)
+    data_stats.add(commands)
+    data_make.add_tau2(commands)
+    data_make.add_world(commands)
+    for own in (evaluate, report, replay, play):
         own.add(groups)
     models = groups.add_parser("model", help="make models")
-    model.add(models.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    data_make.add_tiny_model(
+        models.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    )
     synth.add(groups)
     return top
 

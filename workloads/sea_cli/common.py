@@ -34,13 +34,13 @@ def judge_option(parser: argparse.ArgumentParser, effect: str) -> None:
     parser.add_argument(
         "--judge",
         action="store_true",
-        help="who uses the rows has a judge model (spec.verifier.judge of a job, --judge-endpoint "
+        help="the rows are used with a judge model (spec.verifier.judge of a job, --judge-endpoint "
         f"of `sea evaluate`): {effect}",
     )
 
 
 def local(text: str) -> Path:
-    """An argument that is written to; a folder called `s3:` is nobody's wish."""
+    """A path to write to. Rejects s3:// addresses here."""
     if source.is_remote(text):
         raise argparse.ArgumentTypeError(
             f"{text} is an address in S3: results are written to a disk, name a path here and "

@@ -9,12 +9,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
-from sea_cli import endpoints, episode_bar, fetching, functions
+from sea_api.contract import OPENAI_API_KEY, Env
+from sea_cli import fetching, options, progress
 from sea_cli.common import Commands, again, local, say
-from sea_cli.endpoints import positive, seconds, temperature
-from sea_data.evaluation.measures import LABELS, MEASURES
+from sea_cli.options import positive, seconds, temperature
+from sea_data.errors import EvaluationError
+from sea_data.evaluation.passk import LABELS, MEASURES
 from sea_data.evaluation.playing import service
-from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.playing.service import Prepared, Request, Source
 from sea_data.evaluation.records import EpisodeRecord
 from sea_env.domains import registry
@@ -55,10 +56,10 @@ def add(commands: Commands) -> None:
 
 
 def _who(parser: argparse.ArgumentParser) -> None:
-    endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
+    options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
     parser.add_argument("--user", choices=["scripted"], help="a user without a model (default)")
-    endpoints.add(parser, "user", "SEA_USER_API_KEY", "the simulated user")
-    endpoints.add(parser, "judge", "SEA_JUDGE_API_KEY", "the judge of NL assertions")
+    options.add_endpoint(parser, "user", Env.USER_API_KEY, "the simulated user")
+    options.add_endpoint(parser, "judge", Env.JUDGE_API_KEY, "the judge of NL assertions")
     parser.add_argument(
         "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
     )
@@ -128,7 +129,7 @@ def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--episode-timeout", type=seconds, default=1800.0, metavar="S", help="default 1800"
     )
-    functions.add(parser)
+    options.add_function_limits(parser)
 
 
 def run(given: argparse.Namespace) -> int:
@@ -170,7 +171,7 @@ def _evaluate(request: Request) -> int:
     if prepared.refused:
         say(f"{len(prepared.refused)} tasks left out, the first because: {prepared.refused[0]}")
     problem = _play(request, prepared)
-    if not prepared.book.done:
+    if not prepared.store.done:
         sys.stderr.write(f"sea: {problem or 'no episode was played'}\n")
         return INTERRUPTED if problem is _INTERRUPTED else 1
     report = service.finish(prepared)
@@ -183,9 +184,9 @@ _INTERRUPTED = "interrupted"
 
 def _play(request: Request, prepared: Prepared) -> str:
     """Plays to the end; otherwise what stopped it."""
-    judged = prepared.book.judged()
-    played = list(prepared.book.done.values())
-    with episode_bar.bar("episodes", len(prepared.planned), len(judged)) as advance:
+    judged = prepared.store.judged()
+    played = list(prepared.store.done.values())
+    with progress.bar("episodes", len(prepared.planned), len(judged)) as advance:
 
         def ended(record: EpisodeRecord) -> None:
             played.append(record)
@@ -232,7 +233,7 @@ def _range(pair: list[float] | None) -> str:
 
 
 def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Prepared) -> int:
-    missing = len(prepared.planned) - len(prepared.book.judged())
+    missing = len(prepared.planned) - len(prepared.store.judged())
     if not missing:
         return 0
     said = f"{problem.rstrip('.')}. " if problem and problem != _INTERRUPTED else ""
@@ -252,14 +253,14 @@ def _usage(given: argparse.Namespace, message: str) -> NoReturn:
 
 
 def _request(given: argparse.Namespace) -> Request:
-    """All but where the tasks lie."""
-    options = {"timeout_s": given.timeout, "attempts": given.retries}
+    """Everything but the sources of the tasks."""
+    shared = {"timeout_s": given.timeout, "attempts": given.retries}
     try:
-        agent = endpoints.address(
-            given, "", temperature=given.temperature, max_tokens=given.max_tokens, **options
+        agent = options.address(
+            given, "", temperature=given.temperature, max_tokens=given.max_tokens, **shared
         )
-        user = endpoints.address(given, "user", **options)
-        judge = endpoints.address(given, "judge", **options)
+        user = options.address(given, "user", **shared)
+        judge = options.address(given, "judge", **shared)
     except argparse.ArgumentTypeError as error:
         _usage(given, str(error))
     if agent is None:
@@ -282,5 +283,5 @@ def _request(given: argparse.Namespace) -> Request:
         episode_timeout_s=given.episode_timeout,
         native_tools=given.tool_calls == "native",
         resume=given.resume,
-        functions=functions.limits(given),
+        functions=options.function_limits(given),
     )

@@ -1,4 +1,4 @@
-"""Files and folders that a command reads, wherever they lie: in S3 they are copied first.
+"""Files and folders that a command reads; those in S3 are copied first.
 
 What reads one file as a stream takes `data.source` instead; here is what needs a path.
 """
@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from sea_cli.common import store_for
-from sea_cli.reading import reading
+from sea_cli.progress import reading
 from sea_data.evaluation.playing.tasks import is_data
 from sea_data.formats import source
 from sea_data.formats.errors import DataFileError, NoSuchFileError
@@ -26,7 +26,7 @@ FOLDER = "folder, or s3:// address of one"
 def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
     """A local folder itself, or a copy of what is wanted of one in S3 until the end of the block.
 
-    The copy lies at `bucket/key` below a temporary folder, so that messages show where it is from.
+    The copy is stored at `bucket/key` below a temporary folder, so messages show its origin.
     Raises NoSuchFileError where nothing is wanted, StoreError.
     """
     if not source.is_remote(address):
@@ -59,7 +59,7 @@ def file(address: str) -> Iterator[Path]:
 
 @contextmanager
 def database(address: str) -> Iterator[Path]:
-    """A database file, with the user's side beside it; a copy of one in S3 as `folder`."""
+    """A database file, with the user's side next to it; a copy of one in S3 as `folder`."""
     if not source.is_remote(address):
         yield Path(address)
         return

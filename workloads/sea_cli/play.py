@@ -10,11 +10,12 @@ from contextlib import ExitStack
 import aiohttp
 from rich.console import Console
 
-from sea_cli import endpoints, fetching, functions, show
+from sea_api.contract import OPENAI_API_KEY, Env
+from sea_cli import fetching, options, show
 from sea_cli.common import Commands, say
-from sea_data.evaluation.playing import by_hand, scripted, tasks
+from sea_data.errors import EvaluationError
+from sea_data.evaluation.playing import scripted, tasks, terminal
 from sea_data.evaluation.playing.agent import Agent, EndpointAgent
-from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.playing.player import talk
 from sea_env.chat.endpoint import Address, ChatEndpoint, EndpointError
 from sea_env.domains import registry
@@ -62,16 +63,16 @@ def add(commands: Commands) -> None:
     )
     parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
-    endpoints.add(parser, "", "OPENAI_API_KEY", "the agent")
-    endpoints.add(parser, "user", "SEA_USER_API_KEY", "the user")
-    functions.add(parser)
+    options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
+    options.add_endpoint(parser, "user", Env.USER_API_KEY, "the user")
+    options.add_function_limits(parser)
     parser.set_defaults(run=run, parser=parser)
 
 
 def run(given: argparse.Namespace) -> int:
     try:
-        agent = endpoints.address(given, "")
-        user = endpoints.address(given, "user")
+        agent = options.address(given, "")
+        user = options.address(given, "user")
     except argparse.ArgumentTypeError as error:
         given.parser.error(str(error))
     domain = registry.get(given.domain)
@@ -84,14 +85,14 @@ def run(given: argparse.Namespace) -> int:
     if needs_judge(task):
         say("The assertions in natural language take a judge; the verdict leaves them out.")
         task = tasks.without_judged_parts(task)
-    limits = functions.limits(given)
+    limits = options.function_limits(given)
     table = Table(domain, task, world, given.side, given.seed, limits=limits)
     try:
         with _ctrl_c_leaves():
             return asyncio.run(table.play(agent, user))
     except (EndpointError, UserUnavailableError) as error:
         raise EvaluationError(str(error)) from error
-    except by_hand.LeftError:
+    except terminal.LeftError:
         say("\nYou left; there is no verdict.")
         return 1
 
@@ -157,18 +158,18 @@ class Table:
         return 0 if verdict.reward == 1.0 else 1
 
     def _greet(self) -> None:
-        person = by_hand.HandAgent if self._side == "agent" else by_hand.HandUser
+        person = terminal.HandAgent if self._side == "agent" else terminal.HandUser
         say(f"{self._domain.name} {self._task.id}: you are the {self._side}. /help lists commands.")
         say(person.help)
         if self._side == "user":
-            by_hand.tell_scenario(self._task, say)
+            terminal.tell_scenario(self._task, say)
         say()
 
     def _agent(self, http: aiohttp.ClientSession, address: Address | None) -> Agent:
         system = self._domain.system_prompt(self._world.policy)
         if self._side == "agent":
             policy = self._world.policy or system
-            return by_hand.HandAgent(self._domain, self._task, policy, self._read, say, self._show)
+            return terminal.HandAgent(self._domain, self._task, policy, self._read, say, self._show)
         if address is None:
             return scripted.scripted(self._domain, self._task)
         schemas = [tool.schema() for tool in self._domain.tools]
@@ -177,7 +178,7 @@ class Table:
     def _user(self, http: aiohttp.ClientSession, address: Address | None) -> User:
         own = of_task(self._domain, self._task)
         if self._side == "user":
-            return by_hand.HandUser(self._task, own, self._read, say, self._show)
+            return terminal.HandUser(self._task, own, self._read, say, self._show)
         scenario = dict(self._task.scenario)
         if address is None:
             return ScriptedUser(scenario, self._seed, own)

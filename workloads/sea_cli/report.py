@@ -46,7 +46,7 @@ def run(given: argparse.Namespace) -> int:
 
 
 def _place(path: str) -> tuple[str, str]:
-    """The folder to look at and a file's place in it: what lies beside a file belongs to it."""
+    """The folder to read and a file's place in it: neighbors of a file belong to it."""
     if not is_remote(path) or not path.endswith(source.EPISODES):
         return path, ""
     folder, _, name = path.rpartition("/")

@@ -10,7 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from sea_data.evaluation.playing.dialogue import steps
+from sea_data.evaluation.playing.chat_messages import steps
 from sea_env.tokens.messages import Message, calls_of
 
 _WHO = {"user": ("User", "bold cyan"), "assistant": ("Agent", "bold green")}

@@ -8,10 +8,11 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from sea_api.contract import OPENAI_API_KEY
 from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
-from sea_cli.endpoints import positive, seconds, url
-from sea_cli.episode_bar import Tell, gauge
+from sea_cli.options import positive, seconds, url
+from sea_cli.progress import Tell, gauge
 from sea_data.synthesis import output, report
 from sea_data.synthesis.outcome import Blame
 from sea_data.synthesis.service import Request, synthesise
@@ -60,7 +61,7 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--endpoint", type=url, metavar="URL", help="base URL of an OpenAI-compatible server"
     )
-    parser.add_argument("--model", help="name of the model there; its key is in OPENAI_API_KEY")
+    parser.add_argument("--model", help=f"name of the model there; its key is in {OPENAI_API_KEY}")
     parser.add_argument(
         "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
@@ -80,7 +81,7 @@ def _access(given: argparse.Namespace) -> Address | None:
     return Address(
         given.endpoint,
         given.model,
-        os.environ.get("OPENAI_API_KEY", ""),
+        os.environ.get(OPENAI_API_KEY, ""),
         max_tokens=_MOST_TOKENS,
         timeout_s=given.timeout,
         attempts=given.retries,
@@ -133,7 +134,7 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
 
 
 class _Line:
-    """Tells a few times a second, since events come by the thousand; trouble at once."""
+    """Reports a few times per second, since events come by the thousand; problems at once."""
 
     def __init__(self, tell: Tell, access: Address | None) -> None:
         self._tell, self._access = tell, access

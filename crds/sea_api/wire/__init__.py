@@ -1,1 +1,1 @@
-"""What operator and coordinator say to each other: `Desired` down, `CoordinatorState` up."""
+"""Messages between operator and coordinator: `CoordinatorSpec` down, `CoordinatorState` up."""

@@ -42,7 +42,7 @@ class StageState(ApiModel):
 
 
 class CoordinatorState(ApiModel):
-    desired_digest: str | None = None
+    spec_digest: str | None = None
     uid: str | None = None
     attempt: int = 0
     stages: list[StageState] = []

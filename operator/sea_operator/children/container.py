@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from sea_api.contract import DATA_DIR
 from sea_api.v1alpha1.roles import PodTemplate
-from sea_operator.children.env import DATA_DIR, Var
+from sea_operator.children.env import Var
 from sea_operator.children.probes import Probes
 
 GPU = "nvidia.com/gpu"

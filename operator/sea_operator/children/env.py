@@ -3,15 +3,21 @@
 from collections.abc import Iterable
 from typing import Any
 
-from sea_api.contract import auth_secret, coordinator_url, role_label, synthesis_key
+from sea_api.contract import (
+    DATA_DIR,
+    OPENAI_API_KEY,
+    S3_ENDPOINT_URL,
+    S3_REGION,
+    Env,
+    auth_secret,
+    coordinator_url,
+    role_label,
+    synthesis_key,
+)
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import PodTemplate, UserEngine
 from sea_operator.observed import Job
-
-DATA_DIR = "/sea/data"
-OPENAI_KEY = "OPENAI_API_KEY"
-USER_KEY, JUDGE_KEY = "SEA_USER_API_KEY", "SEA_JUDGE_API_KEY"
 
 Var = dict[str, Any]
 
@@ -19,16 +25,16 @@ Var = dict[str, Any]
 def common(job: Job, spec: Spec, role: Role) -> list[Var]:
     """What every pod of a job is told."""
     return [
-        _var("SEA_JOB", job.name),
-        _var("SEA_NAMESPACE", job.namespace),
-        _var("SEA_JOB_UID", job.uid),
-        _var("SEA_ROLE", role_label(role)),
+        _var(Env.JOB, job.name),
+        _var(Env.NAMESPACE, job.namespace),
+        _var(Env.JOB_UID, job.uid),
+        _var(Env.ROLE, role_label(role)),
         _token(job),
-        _var("SEA_COORDINATOR_URL", coordinator_url(job.name, job.namespace)),
-        _field("POD_NAME", "metadata.name"),
-        _field("POD_IP", "status.podIP"),
+        _var(Env.COORDINATOR_URL, coordinator_url(job.name, job.namespace)),
+        _field(Env.POD_NAME, "metadata.name"),
+        _field(Env.POD_IP, "status.podIP"),
         *_storage(spec),
-        _var("SEA_DATA_DIR", DATA_DIR),
+        _var(Env.DATA_DIR, DATA_DIR),
         # Libraries cache below HOME; the root file system isn't theirs to write.
         _var("HOME", DATA_DIR),
     ]
@@ -43,8 +49,8 @@ def engine(stream: str, gpus_per_pod: int) -> list[Var]:
     """What rollout and user-model pods are told on top; `stream` is `policy` or `user`."""
     cpu = [_var("VLLM_CPU_KVCACHE_SPACE", "1"), _var("VLLM_CPU_OMP_THREADS_BIND", "nobind")]
     return [
-        _var("SEA_STREAM", stream),
-        _var("SEA_GPUS_PER_POD", str(gpus_per_pod)),
+        _var(Env.STREAM, stream),
+        _var(Env.GPUS_PER_POD, str(gpus_per_pod)),
         *(cpu if gpus_per_pod == 0 else []),
     ]
 
@@ -56,8 +62,11 @@ def endpoint_keys(spec: Spec) -> list[Var]:
     """
     user, judge = spec.user_model, spec.verifier.judge
     external = user.api_key_secret if user.engine is UserEngine.EXTERNAL else None
-    wanted = {USER_KEY: external, JUDGE_KEY: judge.api_key_secret if judge else None}
-    return [_secret(name, secret, OPENAI_KEY) for name, secret in wanted.items() if secret]
+    wanted = {
+        Env.USER_API_KEY: external,
+        Env.JUDGE_API_KEY: judge.api_key_secret if judge else None,
+    }
+    return [_secret(name, secret, OPENAI_API_KEY) for name, secret in wanted.items() if secret]
 
 
 def synthesis_keys(spec: Spec) -> list[Var]:
@@ -68,7 +77,7 @@ def synthesis_keys(spec: Spec) -> list[Var]:
         if stage.synthesis is not None and stage.synthesis.endpoint is not None
     }
     return [
-        _secret(synthesis_key(stage), secret, OPENAI_KEY)
+        _secret(synthesis_key(stage), secret, OPENAI_API_KEY)
         for stage, secret in secrets.items()
         if secret
     ]
@@ -76,7 +85,7 @@ def synthesis_keys(spec: Spec) -> list[Var]:
 
 def trainer(gpus_per_pod: int) -> list[Var]:
     """What trainer pods are told on top."""
-    return [_var("SEA_PROCESSES_PER_POD", str(max(1, gpus_per_pod)))]
+    return [_var(Env.PROCESSES_PER_POD, str(max(1, gpus_per_pod)))]
 
 
 def merged(variables: Iterable[Var], template: PodTemplate) -> list[Var]:
@@ -93,22 +102,22 @@ def credentials(spec: Spec) -> list[dict[str, Any]]:
 
 def _storage(spec: Spec) -> list[Var]:
     endpoint = spec.storage.endpoint
-    region = _var("AWS_DEFAULT_REGION", spec.storage.region)
-    return [_var("AWS_ENDPOINT_URL", endpoint), region] if endpoint else [region]
+    region = _var(S3_REGION, spec.storage.region)
+    return [_var(S3_ENDPOINT_URL, endpoint), region] if endpoint else [region]
 
 
 def _token(job: Job) -> Var:
-    return _secret("SEA_TOKEN", auth_secret(job.name), "token")
+    return _secret(Env.TOKEN, auth_secret(job.name), "token")
 
 
 def _secret(name: str, secret: str, key: str) -> Var:
-    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+    return {"name": str(name), "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def _field(name: str, path: str) -> Var:
-    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
+    return {"name": str(name), "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}
 
 
 def _var(name: str, value: str) -> Var:
-    """The API server drops an empty value: written, it would look changed at every pass."""
-    return {"name": name, "value": value} if value else {"name": name}
+    # Omit empty values: the API server drops them, which would look like drift.
+    return {"name": str(name), **({"value": value} if value else {})}

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterable
 
-from sea_api.contract import auth_secret
+from sea_api.contract import OPENAI_API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, auth_secret
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Named, Observed, is_leaving, is_ours
 from sea_operator.plan import Halt
 
-AWS_KEYS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
-OPENAI_KEYS = ("OPENAI_API_KEY",)
+S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
+OPENAI_KEYS = (OPENAI_API_KEY,)
 
 Needed = tuple[str, str | None, tuple[str, ...]]
 """Field, the name it holds, and the keys that the Secret must have."""
@@ -68,7 +68,7 @@ def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
 
 def _named(spec: Spec) -> list[Needed]:
     needed: list[Needed] = [
-        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, AWS_KEYS)
+        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS)
     ]
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret

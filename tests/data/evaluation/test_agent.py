@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.evaluation.playing import dialogue
+from sea_data.evaluation.playing import chat_messages
 from sea_data.evaluation.playing.agent import read_turn
 from sea_env.tokens.messages import AgentTurn, ToolCall
 
@@ -71,7 +71,7 @@ def test_the_servers_mistakes_are_not(calls: Any) -> None:
         read_turn({"content": None, "tool_calls": calls})
 
 
-MESSAGES = [
+MESSAGES: list[dict[str, Any]] = [
     {"role": "user", "content": "Hi"},
     {"role": "assistant", "content": "<tool_call>{", "error": "No JSON."},
     {"role": "tool", "content": "Error: No JSON."},
@@ -86,7 +86,7 @@ MESSAGES = [
 
 
 def test_native_messages_name_the_calls_that_results_answer() -> None:
-    shown = dialogue.native(MESSAGES)
+    shown = chat_messages.native(MESSAGES)
     roles = [message["role"] for message in shown]
     assert roles == ["user", "assistant", "user", "assistant", "tool", "tool", "user"]
     calls = shown[3]["tool_calls"]
@@ -96,7 +96,7 @@ def test_native_messages_name_the_calls_that_results_answer() -> None:
 
 
 def test_tagged_messages_hold_calls_and_results_in_text() -> None:
-    shown = dialogue.tagged(MESSAGES)
+    shown = chat_messages.tagged(MESSAGES)
     roles = [message["role"] for message in shown]
     assert roles == ["user", "assistant", "user", "assistant", "user", "user"]
     assert shown[3]["content"].startswith(

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from sea_data.evaluation import bootstrap
-from sea_data.evaluation.measures import MEASURES, of_task
+from sea_data.evaluation.passk import MEASURES, measures_of_task
 
 TASKS = [[True] * 4, [True, True, False, False], [False] * 4, [True, False, False, False]]
 
 
 def exact(tasks: list[list[bool]], column: int) -> np.ndarray:
     """Means over all equally likely resamples of the tasks, by enumeration."""
-    values = [of_task(task)[column] for task in tasks]
+    values = [measures_of_task(task)[column] or 0.0 for task in tasks]
     return np.sort([np.mean(drawn) for drawn in product(values, repeat=len(values))])
 
 

@@ -35,9 +35,9 @@ def test_the_average_starts_at_the_first_value() -> None:
 
 
 def test_plots() -> None:
-    assert curves.plots([]) == ""
-    assert curves.plots([row("rl", 1, reward=1.0)]) == "", "one point is no curve"
+    assert curves.plots([]) == []
+    assert curves.plots([row("rl", 1, reward=1.0)]) == [], "one point is no curve"
     rows = [row("rl", n, reward=n / 2000) for n in range(2000)]
-    drawn = curves.plots(rows)
-    assert drawn.count("<polyline") == 2
-    assert drawn.count(",") < 8000, "thinned to what a screen can show"
+    (plot,) = curves.plots(rows)
+    assert (plot.stages, plot.borders, len(plot.trends)) == ([("rl", 2000)], [], 1)
+    assert len(plot.raw) == len(plot.trends[0]) <= 600, "thinned to what a screen can show"

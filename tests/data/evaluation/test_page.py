@@ -10,7 +10,7 @@ import pytest
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report import Page, payload, render
-from sea_data.evaluation.report.markup import Html, embedded, tag
+from sea_data.evaluation.report.payload import embedded
 
 EVIL = "</script><img src=x onerror=alert(1)><!-- <script>\u2028' \" &amp; \ud800"
 
@@ -128,7 +128,7 @@ def test_of_two_thousand_transcripts_the_browser_parses_only_a_list() -> None:
     assert len(Elements(text).scripts["index"]) < 400_000
 
 
-def test_tags_escape_what_is_not_markup() -> None:
-    made = tag("p", "a<b", Html("<i>c</i>"), klass='x"y', data_kind="k", title=None)
-    assert made == '<p class="x&quot;y" data-kind="k">a&lt;b<i>c</i></p>'
-    assert "</script>" not in embedded(EVIL, "x").removesuffix("</script>\n")
+def test_no_text_closes_the_element_that_embeds_it() -> None:
+    made = embedded(EVIL, 'x"y')
+    assert made.startswith('<script type="application/json" id="x&#34;y">')
+    assert "</script>" not in made.removesuffix("</script>\n")

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from sea_cli import main
-from sea_data.evaluation.playing.by_hand import arguments
+from sea_data.evaluation.playing.terminal import arguments
 from sea_env.domains import registry
 from sea_testing.waiting import HANG_S
 

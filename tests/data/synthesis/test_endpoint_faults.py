@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from sea_cli import episode_bar, main
+from sea_cli import main, progress
 from sea_data.synthesis import report
 from sea_data.synthesis.agents import function_worker, planner, task_worker
 from sea_data.synthesis.agents.endpoint import Endpoint, Meter
@@ -273,7 +273,7 @@ def test_the_bar_says_what_it_waits_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A server that hangs: as many attempts and seconds as asked for, each told."""
-    monkeypatch.setattr(episode_bar, "_LOG_EVERY_S", 0.0)
+    monkeypatch.setattr(progress, "_LOG_EVERY_S", 0.0)
 
     async def hang(_: web.Request) -> web.Response:
         return await hangs()

@@ -21,7 +21,7 @@ async def test_a_trainer_failure_begins_a_new_attempt(world, reconcile, clock):
     clock.ahead = LATER
     coordinator.fail(time=clock())
     await reconcile(world)
-    assert coordinator.wishes[-1].attempt == 2
+    assert coordinator.specs[-1].attempt == 2
     status = await world.status()
     assert status["trainerAttempt"] == 2
     assert (status["restarts"]["counted"], status["restarts"]["uncounted"]) == (1, 0)
@@ -100,7 +100,7 @@ async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_re
     with pytest.raises(crash):
         await reconcile(world)
     recorder.crash_after = None
-    assert coordinator.wishes[-1].attempt == 1
+    assert coordinator.specs[-1].attempt == 1
     await reconcile(world)
-    assert coordinator.wishes[-1].attempt == 2
+    assert coordinator.specs[-1].attempt == 2
     assert (await world.status())["restarts"]["counted"] == 1

@@ -85,11 +85,11 @@ async def test_stages_are_walked_to_the_end_and_pods_released_after_the_last_rep
     await world.create_job()
     await settle(world, reconcile)
     coordinator = world.coordinators["j"]
-    assert coordinator.wishes[-1].stage_index == 0
+    assert coordinator.specs[-1].stage_index == 0
     coordinator.complete("sft", running="rl", step=12)
     coordinator.change(reward=0.51234, goodput=0.987)
     await reconcile(world)
-    assert coordinator.wishes[-1].stage_index == 1
+    assert coordinator.specs[-1].stage_index == 1
     status = await world.status()
     assert (status["stage"], status["progress"], status["goodput"]) == ("rl", "12/40", "98.7")
     coordinator.complete("sft", "rl", "eval")

@@ -185,14 +185,14 @@ async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(
     await world.create_job()
     await until(lambda: has_sets(world))
     await world.run_pods()
-    await until(lambda: wished(world))
+    await until(lambda: was_sent(world))
     token = await world.token()
     await first.stop(signal.SIGKILL)
     # Whoever waited for the lease's end would wait an hour.
     await world.patch(LEASE, NAME, {"spec": {"leaseDurationSeconds": 3600}})
     world.coordinators["j"].complete("sft", running="rl")
     await operators("pod-0")
-    await until(lambda: wished(world, 1))
+    await until(lambda: was_sent(world, 1))
     assert await world.token() == token
     assert (await world.status())["trainerAttempt"] == 1
 
@@ -201,9 +201,9 @@ async def has_sets(world):
     return len(await world.sizes()) == 4
 
 
-async def wished(world, index=0):
-    wishes = world.coordinators["j"].wishes
-    return bool(wishes) and wishes[-1].stage_index == index
+async def was_sent(world, index=0):
+    specs = world.coordinators["j"].specs
+    return bool(specs) and specs[-1].stage_index == index
 
 
 async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(world, operators, until):

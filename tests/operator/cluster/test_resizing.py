@@ -28,10 +28,10 @@ async def test_more_trainer_pods_begin_an_attempt_of_the_new_size(world, reconci
     await reconcile(world)
     assert (await world.sizes())["j-trainer"] == 4
     coordinator = world.coordinators["j"]
-    assert coordinator.wishes[-1].attempt == 2
+    assert coordinator.specs[-1].attempt == 2
     await world.run_pods(count=7)
     await reconcile(world)
-    assert coordinator.wishes[-1].attempt == 2
+    assert coordinator.specs[-1].attempt == 2
     assert (await world.status())["restarts"]["counted"] == 0
 
 

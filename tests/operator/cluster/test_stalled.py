@@ -70,7 +70,7 @@ async def test_a_problem_of_the_data_stalls_until_the_coordinator_takes_it_back(
     pods = {pod["metadata"]["uid"] for pod in await world.pods()}
     await world.edit(data={"sft": ["s3://bucket/there.jsonl"]})
     await reconcile(world)
-    assert coordinator.wishes[-1].spec.data.sft == ["s3://bucket/there.jsonl"]
+    assert coordinator.specs[-1].spec.data.sft == ["s3://bucket/there.jsonl"]
     coordinator.change(problem=None)
     await reconcile(world)
     assert (await world.condition("Stalled"))["status"] == "False"

@@ -14,7 +14,7 @@ async def test_suspend_drains_releases_and_resumes(world, reconcile):
     coordinator = world.coordinators["j"]
     await world.edit(suspend=True)
     await reconcile(world)
-    assert coordinator.wishes[-1].drain
+    assert coordinator.specs[-1].drain
     assert (await world.condition("Suspended"))["status"] == "Unknown"
     assert (await world.sizes())["j-trainer"] == 2
     coordinator.change(drained=True)

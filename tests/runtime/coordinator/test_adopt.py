@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import adopt
 from sea_runtime.coordinator.core import DESIRED
 from sea_runtime.coordinator.ledger import documents
@@ -36,6 +36,6 @@ def test_a_full_volume_leaves_the_old_wish_in_force(tmp_path: Path) -> None:
         adopt.adopt(core, core.db, new)
     assert core.adopted == old
     assert (core.drain_saved, core.head_read) == ("saved", "read")
-    assert documents.get(core.db, DESIRED, Desired) == old
+    assert documents.get(core.db, DESIRED, CoordinatorSpec) == old
     adopt.adopt(core, core.db, new)
-    assert core.adopted == documents.get(core.db, DESIRED, Desired) == new
+    assert core.adopted == documents.get(core.db, DESIRED, CoordinatorSpec) == new

@@ -72,7 +72,7 @@ def bodies() -> dict[str, dict[str, Any]]:
     beat = kit.beat("trainer-0", "trainer", "life", attempt=1, adopted=0)
     known = {"pod": "rollout-0", "incarnation": "life"}
     return {
-        "PUT /v1/desired": kit.desired(kit.spec()).model_dump(mode="json", by_alias=True),
+        "PUT /v1/spec": kit.desired(kit.spec()).model_dump(mode="json", by_alias=True),
         "POST /v1/heartbeat": beat.model_dump(mode="json"),
         "POST /v1/leases": {**known, "want": 2, "holding": [LEASE]},
         f"POST /v1/leases/{LEASE}/release": known,
@@ -178,7 +178,7 @@ async def test_paths_and_queries(method: str, path: str, tmp_path: Path) -> None
 @pytest.mark.parametrize("call", sorted(bodies()))
 async def test_json_bodies(call: str, tmp_path: Path) -> None:
     asked, good = Asked(tmp_path), bodies()[call]
-    depth = 2 if "desired" in call else 3
+    depth = 2 if "/v1/spec" in call else 3
     async with await asked.fresh() as client:
         for body in [*GARBAGE, *(json.dumps(one).encode() for one in changed(good, depth))]:
             await asked.send(client, call, body)

@@ -4,23 +4,23 @@ from typing import Any
 
 from aiohttp import web
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState, TrainerFailure
 
 
 class FakeCoordinator:
-    """Speaks the wire models; tests set `state` and read `wishes`."""
+    """Speaks the wire models; tests set `state` and read `specs`."""
 
     def __init__(self) -> None:
         self.state = CoordinatorState()
-        self.wishes: list[Desired] = []
+        self.specs: list[CoordinatorSpec] = []
         self.token: str | None = None
         self.address = ""
         self._runner: web.AppRunner | None = None
 
     async def start(self, address: str) -> None:
         app = web.Application()
-        app.add_routes([web.get("/v1/state", self._get), web.put("/v1/desired", self._put)])
+        app.add_routes([web.get("/v1/state", self._get), web.put("/v1/spec", self._put)])
         self._runner = web.AppRunner(app, shutdown_timeout=0.5)
         await self._runner.setup()
         self.address = address
@@ -59,14 +59,14 @@ class FakeCoordinator:
 
     async def _put(self, request: web.Request) -> web.Response:
         self._check(request)
-        wish = Desired.model_validate_json(await request.text())
-        self.wishes.append(wish)
+        spec = CoordinatorSpec.model_validate_json(await request.text())
+        self.specs.append(spec)
         failure = self.state.trainer_failure
-        fresh = failure is not None and failure.attempt < wish.attempt
+        fresh = failure is not None and failure.attempt < spec.attempt
         self.change(
-            desired_digest=wish.digest,
-            uid=wish.uid,
-            attempt=wish.attempt,
+            spec_digest=spec.digest,
+            uid=spec.uid,
+            attempt=spec.attempt,
             trainer_failure=None if fresh else failure,
         )
         return web.Response(status=204)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from sea_data.evaluation.measures import MEASURES, Trials, of_task
+from sea_data.evaluation.passk import MEASURES, Trials, measures_of_task
 
 DRAWS = 2000
 LEVEL = 0.95
@@ -44,7 +44,7 @@ def intervals(
 
 def draw(tasks: Sequence[Trials], draws: int, rng: np.random.Generator) -> Floats:
     """Shape (draws, measures): the means of resampled tasks; NaN where none defines the measure."""
-    values = np.array([of_task(task) for task in tasks if task], dtype=np.float64)
+    values = np.array([measures_of_task(task) for task in tasks if task], dtype=np.float64)
     if len(values) < 2:
         return np.full((draws, len(MEASURES)), np.nan)
     defined = ~np.isnan(values)

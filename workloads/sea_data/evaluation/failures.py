@@ -1,4 +1,4 @@
-"""Why an episode failed: one main kind an episode, from its end, its verdict and its calls. Pure.
+"""Why an episode failed: one main kind per episode, from its end, its verdict and its calls. Pure.
 
 The first rule that holds names the kind, from what says least about the agent (infrastructure) to
 what only the end state shows. The order matters: a dialogue that looped also has a wrong database.

@@ -1,7 +1,25 @@
-"""pass^k and pass@k (tau-bench, arXiv 2406.12045): how dependable, and how able, an agent is."""
+"""pass^k and pass@k (tau-bench, arXiv 2406.12045): how dependable, and how able, an agent is.
+
+Also the five numbers of an evaluation: `scores` takes their means over tasks, `bootstrap` resamples
+them; both read the same rows.
+"""
 
 from collections.abc import Iterable, Sequence
 from math import comb
+
+Trials = Sequence[bool]
+"""Outcomes of one task's trials, those without a verdict left out."""
+
+MEASURES = ("passHat1", "passHat2", "passHat3", "passHat4", "passAt4")
+"""Names as in status and in `evaluation/<stage>.json`; all in percent."""
+
+LABELS = {
+    "passHat1": "pass^1",
+    "passHat2": "pass^2",
+    "passHat3": "pass^3",
+    "passHat4": "pass^4",
+    "passAt4": "pass@4",
+}
 
 SUCCESS_TOLERANCE = 1e-6
 
@@ -37,3 +55,10 @@ def mean_pass_at(tasks: Iterable[Sequence[bool]], k: int) -> float | None:
 
 def _mean(values: list[float]) -> float | None:
     return 100.0 * sum(values) / len(values) if values else None
+
+
+def measures_of_task(trials: Trials) -> list[float | None]:
+    """One value per measure, in percent; None where the task has too few trials."""
+    n, passed = len(trials), sum(trials)
+    hats = [100.0 * pass_hat(n, passed, k) if n >= k else None for k in range(1, 5)]
+    return [*hats, 100.0 * pass_at(n, passed, 4) if n >= 4 else None]

@@ -43,7 +43,7 @@ class EpisodeRecord:
     expected: Mapping[str, Any] = field(default_factory=dict)
     """`actions` and `communicate` of the task: what a reader compares the dialogue with."""
     database: str = ""
-    """Where the task's database lies."""
+    """Path or address of the task's database."""
 
     @property
     def passed(self) -> bool | None:

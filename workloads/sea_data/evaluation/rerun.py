@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.evaluation.playing.dialogue import steps
+from sea_data.evaluation.playing.chat_messages import steps
 from sea_env.domains.base import Environment
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import Message, calls_of

@@ -9,7 +9,7 @@ from typing import Any
 
 from sea_api.v1alpha1.status import EvaluationResult
 from sea_data.evaluation import bootstrap, failures, passk
-from sea_data.evaluation.measures import Trials
+from sea_data.evaluation.passk import Trials
 from sea_data.evaluation.records import EpisodeRecord
 
 AVERAGE = "average"

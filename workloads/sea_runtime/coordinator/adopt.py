@@ -1,10 +1,10 @@
-"""`PUT /v1/desired` takes effect: one transaction, then everybody who waits looks again."""
+"""`PUT /v1/spec` takes effect: one transaction, then everybody who waits looks again."""
 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import trainers
 from sea_runtime.coordinator.core import DESIRED, Coordinator
 from sea_runtime.coordinator.errors import RefusedError
@@ -14,7 +14,7 @@ from sea_runtime.coordinator.ledger.database import Database
 log = logging.getLogger(__name__)
 
 
-def want(core: Coordinator, desired: Desired) -> None:
+def want(core: Coordinator, desired: CoordinatorSpec) -> None:
     """Takes the operator's wish; it waits in memory while the ledger isn't open.
 
     Raises:
@@ -32,7 +32,7 @@ def want(core: Coordinator, desired: Desired) -> None:
         adopt(core, core.db, desired)
 
 
-def adopt(core: Coordinator, db: Database, desired: Desired) -> None:
+def adopt(core: Coordinator, db: Database, desired: CoordinatorSpec) -> None:
     """Writes the wish down and acts on what changed. Attempts never go back."""
     before = core.adopted
     if before == desired:

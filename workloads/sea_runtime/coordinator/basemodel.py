@@ -8,7 +8,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.formats.errors import RowError
 from sea_data.formats.lines import objects
 from sea_data.object_store import urls
@@ -28,7 +28,7 @@ MOST_ROWS = 20000
 """Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
 
 
-def prepare(store: ObjectStore, desired: Desired, stream: str) -> str:
+def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
     """Address of the stream's HF folder, complete. Blocking; the same after every restart.
 
     Raises:
@@ -55,14 +55,14 @@ def _in_place(store: ObjectStore, source: str) -> str:
     return urls.folder(source)
 
 
-def _fetch(store: ObjectStore, desired: Desired, source: str, folder: Path) -> None:
+def _fetch(store: ObjectStore, desired: CoordinatorSpec, source: str, folder: Path) -> None:
     if source == TINY:
         _build_tiny(store, desired, folder)
     else:
         _download_from_hub(source.removeprefix(HUB), folder)
 
 
-def _build_tiny(store: ObjectStore, desired: Desired, folder: Path) -> None:
+def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
     from sea_data.tiny_model import corpus, tiny
     from sea_env.domains import registry

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from sea_api.v1alpha1.stages import Stage
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, StagePhase
 from sea_runtime.coordinator import program
 from sea_runtime.coordinator.bells import Bell
@@ -72,9 +72,9 @@ class Coordinator:
         self.bells = Bells()
         self.generated, self.trained = Rate(clock), Rate(clock)
         self.db: Database | None = None
-        self.wanted: Desired | None = None
+        self.wanted: CoordinatorSpec | None = None
         """Arrived, but not yet adopted: the ledger is being opened or restored."""
-        self.adopted: Desired | None = None
+        self.adopted: CoordinatorSpec | None = None
         """The ledger's desired document."""
         self.data: CheckedData | None = None
         self.data_digest: str | None = None
@@ -112,13 +112,13 @@ class Coordinator:
         """Raises NotReadyError until the ledger is open."""
         if self.db is None or self.adopted is None:
             raise NotReadyError(
-                "The coordinator waits for the operator's first PUT /v1/desired, or restores its "
+                "The coordinator waits for the operator's first PUT /v1/spec, or restores its "
                 "ledger from the newest checkpoint. Ask again."
             )
         return self.db
 
     @property
-    def desired(self) -> Desired:
+    def desired(self) -> CoordinatorSpec:
         """What the operator wants; raises NotReadyError before it said so."""
         assert self.ledger is not None
         assert self.adopted is not None

@@ -7,12 +7,13 @@ counts as gone, so that its own restart costs no lease.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from sea_api.contract import ENGINE_PORT, role_label
+from sea_api.v1alpha1.policy import Role
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.wire.membership import Heartbeat, PodState
 
 SILENCE_S = 15.0
-ENGINE_PORT = 8000
-TRAINER, ROLLOUT, USER_ROLE = "trainer", "rollout", "user"
+TRAINER, ROLLOUT, USER_ROLE = map(role_label, (Role.TRAINER, Role.ROLLOUT, Role.USER))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import adopt, evaluation, restore, weights
 from sea_runtime.coordinator.core import DESIRED, Coordinator
 from sea_runtime.coordinator.errors import LedgerError
@@ -39,13 +39,13 @@ async def open_ledger(core: Coordinator) -> None:
 
 def _take_over(core: Coordinator, db: Database) -> None:
     """A coordinator that was killed goes on with its own ledger."""
-    core.adopted = documents.get(db, DESIRED, Desired)
+    core.adopted = documents.get(db, DESIRED, CoordinatorSpec)
     if core.adopted is not None:
         log.info("ledger of %s opened, stage %d", core.adopted.job, core.adopted.stage_index)
         core.bells.all()
 
 
-async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None:
+async def _restore(core: Coordinator, empty: Database, desired: CoordinatorSpec) -> None:
     target = Path(core.ledger_file)
     part = target.with_suffix(".part")
     source, checkpoint = await asyncio.to_thread(restore.fetch, core.store, desired, part)
@@ -61,7 +61,7 @@ async def _restore(core: Coordinator, empty: Database, desired: Desired) -> None
         for stage, results in evaluations.items():
             evaluation.keep(db, stage, results)
         restore.begin(db)
-        before = documents.get(db, DESIRED, Desired)
+        before = documents.get(db, DESIRED, CoordinatorSpec)
         attempt = max(desired.attempt, before.attempt if before else 0)
         if checkpoint is not None:
             restore.keep_checkpoint(db, checkpoint, attempt)

@@ -4,7 +4,7 @@ import asyncio
 import logging
 
 from sea_api.v1alpha1.stages import StageType
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, StagePhase
 from sea_runtime.coordinator import basemodel, program
 from sea_runtime.coordinator.core import Coordinator
@@ -50,7 +50,7 @@ def _may_prepare(core: Coordinator) -> bool:
     return not (tiny and synthesis and stage is not None and stage.name not in made(core))
 
 
-async def _check(core: Coordinator, desired: Desired, digest: str) -> None:
+async def _check(core: Coordinator, desired: CoordinatorSpec, digest: str) -> None:
     try:
         core.data = await asyncio.to_thread(check.check, core.store, desired, made(core))
     except DataProblem as problem:
@@ -68,7 +68,7 @@ def _problem(core: Coordinator, problem: Problem) -> None:
     core.problem, core.data_problem_at = problem, core.clock()
 
 
-async def _prepare(core: Coordinator, desired: Desired) -> None:
+async def _prepare(core: Coordinator, desired: CoordinatorSpec) -> None:
     """Raises DataProblem, which stays told until an attempt ends well."""
     for stream in program.STREAMS:
         core.models[stream] = await asyncio.to_thread(

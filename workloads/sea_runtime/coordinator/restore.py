@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.object_store import urls
 from sea_data.object_store.errors import ObjectNotFoundError
 from sea_runtime.coordinator import draining, program, snapshot
@@ -47,7 +47,9 @@ class Checkpoint(NamedTuple):
         return int(self.entry["step"])
 
 
-def fetch(store: ObjectStore, desired: Desired, target: Path) -> tuple[str, Checkpoint | None]:
+def fetch(
+    store: ObjectStore, desired: CoordinatorSpec, target: Path
+) -> tuple[str, Checkpoint | None]:
     """Downloads the newest ledger to `target`. Blocking.
 
     Returns:
@@ -67,7 +69,7 @@ def fetch(store: ObjectStore, desired: Desired, target: Path) -> tuple[str, Chec
     return url, newest
 
 
-def newest_checkpoint(store: ObjectStore, desired: Desired) -> Checkpoint | None:
+def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoint | None:
     """Of the current stage or, where it has none, of the nearest stage before. Blocking."""
     for stage in _training_stages(desired):
         head = _json(
@@ -78,7 +80,7 @@ def newest_checkpoint(store: ObjectStore, desired: Desired) -> Checkpoint | None
     return None
 
 
-def _training_stages(desired: Desired) -> Iterator[Stage]:
+def _training_stages(desired: CoordinatorSpec) -> Iterator[Stage]:
     """The current stage and those before it, newest first."""
     stages = desired.spec.stages[: desired.stage_index + 1]
     return (stage for stage in reversed(stages) if program.trains(stage))
@@ -159,7 +161,9 @@ def begin(db: Database) -> None:
         documents.put_text(db, INITIALISED, "true")
 
 
-def read_evaluations(store: ObjectStore, desired: Desired) -> dict[str, list[EvaluationResult]]:
+def read_evaluations(
+    store: ObjectStore, desired: CoordinatorSpec
+) -> dict[str, list[EvaluationResult]]:
     """Reports of evaluation stages that are over, by stage. Blocking."""
     found = {}
     for stage in desired.spec.stages[: desired.stage_index]:

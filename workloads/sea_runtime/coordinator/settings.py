@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api.contract import COORDINATOR_PORT, Env
+
 
 class SettingsError(Exception):
     """The pod was not started by the operator, or by a broken one."""
@@ -17,14 +19,14 @@ class Settings:
     token: str
     host: str
     data_dir: Path
-    port: int = 8080
+    port: int = COORDINATOR_PORT
     synthesis_retry_s: float = 15.0
     """Pause before a synthesis that failed is tried again."""
 
 
 def from_environment(env: Mapping[str, str]) -> Settings:
     """Raises SettingsError naming the variables that are missing."""
-    names = ("SEA_JOB", "SEA_NAMESPACE", "SEA_JOB_UID", "SEA_TOKEN", "POD_IP", "SEA_DATA_DIR")
+    names = (Env.JOB, Env.NAMESPACE, Env.JOB_UID, Env.TOKEN, Env.POD_IP, Env.DATA_DIR)
     missing = [name for name in names if not env.get(name)]
     if missing:
         raise SettingsError(
@@ -32,12 +34,12 @@ def from_environment(env: Mapping[str, str]) -> Settings:
             "them on the pods it creates."
         )
     return Settings(
-        job=env["SEA_JOB"],
-        namespace=env["SEA_NAMESPACE"],
-        uid=env["SEA_JOB_UID"],
-        token=env["SEA_TOKEN"],
-        host=env["POD_IP"],
-        data_dir=Path(env["SEA_DATA_DIR"]),
-        port=int(env.get("SEA_PORT") or 8080),
+        job=env[Env.JOB],
+        namespace=env[Env.NAMESPACE],
+        uid=env[Env.JOB_UID],
+        token=env[Env.TOKEN],
+        host=env[Env.POD_IP],
+        data_dir=Path(env[Env.DATA_DIR]),
+        port=int(env.get("SEA_PORT") or COORDINATOR_PORT),
         synthesis_retry_s=float(env.get("SEA_SYNTHESIS_RETRY_S") or 15.0),
     )

@@ -25,7 +25,7 @@ def assemble(core: Coordinator) -> CoordinatorState:
     desired, current = core.adopted, _metrics_stage(core)
     batch = _newest_batch(core)
     return CoordinatorState(
-        desired_digest=desired.digest,
+        spec_digest=desired.digest,
         uid=desired.uid,
         attempt=desired.attempt,
         stages=[_stage(core, stage) for stage in desired.spec.stages],

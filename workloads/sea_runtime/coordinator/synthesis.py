@@ -13,7 +13,7 @@ from pathlib import Path
 from sea_api.v1alpha1.domains import bare, file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem
 from sea_data.object_store import urls
 from sea_data.synthesis import output
@@ -140,7 +140,7 @@ def _finish(core: Coordinator, stage: Stage) -> None:
     core.bells.all()
 
 
-def _order(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> Order:
+def _order(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: Path) -> Order:
     """What the process is told; a user's own databases are brought to the volume. Blocking."""
     given = block(stage)
     data: dict[str, str] = {}
@@ -175,7 +175,7 @@ def _given(store: ObjectStore, databases: str, domain: str) -> str | None:
     return next((folder for folder in folders if store.list(folder)), None)
 
 
-def _upload(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) -> None:
+def _upload(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: Path) -> None:
     """All data sets, then `DONE.json`. Blocking; safe to repeat."""
     reports = {}
     for domain in desired.spec.domains:
@@ -188,5 +188,5 @@ def _upload(store: ObjectStore, desired: Desired, stage: Stage, folder: Path) ->
     store.put(_done_url(desired, stage), json.dumps(reports).encode())
 
 
-def _done_url(desired: Desired, stage: Stage) -> str:
+def _done_url(desired: CoordinatorSpec, stage: Stage) -> str:
     return urls.join(sources.made_folder(desired.run_url, stage.name), DONE)

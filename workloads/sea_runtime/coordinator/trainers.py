@@ -3,7 +3,7 @@
 import logging
 
 from sea_api.v1alpha1.policy import Cause
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import TrainerFailure
 from sea_runtime.coordinator import program, world
 from sea_runtime.coordinator.core import Coordinator
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 WORLD, FAILURE = "world", "trainer-failure"
 
 
-def on_desired(core: Coordinator, before: Desired | None, now: Desired) -> None:
+def on_desired(core: Coordinator, before: CoordinatorSpec | None, now: CoordinatorSpec) -> None:
     """A new attempt starts with a clean slate; one that goes on may be stopped again."""
     if before is not None and before.attempt != now.attempt:
         documents.delete(core.ledger, FAILURE)

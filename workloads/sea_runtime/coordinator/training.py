@@ -2,7 +2,8 @@
 
 import logging
 
-from sea_api.v1alpha1.policy import Cause
+from sea_api.contract import pod_name
+from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
 from sea_runtime.coordinator import goodput, program, trainers
 from sea_runtime.coordinator.core import Coordinator
@@ -87,7 +88,8 @@ def fail_ahead(core: Coordinator, name: str, step: int, fixed: int) -> StaleErro
         f"The trainer asks for step {step} of stage '{name}', but the ledger, restored from a "
         f"checkpoint, knows batches up to step {fixed} only. Training must go on from there."
     )
-    trainers.fail(core, f"{core.desired.job}-trainer-0", Cause.PROCESS_EXIT, message)
+    rank_0 = pod_name(core.desired.job, Role.TRAINER, 0)
+    trainers.fail(core, rank_0, Cause.PROCESS_EXIT, message)
     return StaleError(message)
 
 

@@ -10,7 +10,9 @@ from collections.abc import Sequence
 
 from pydantic import BaseModel
 
-from sea_api.wire.desired import Desired
+from sea_api.contract import pod_name
+from sea_api.v1alpha1.policy import Role
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.wire.membership import Heartbeat, PodState, TrainerWorld
 
 FIRST_PORT = 29500
@@ -29,12 +31,13 @@ class WorldRecord(BaseModel):
     """Whether rank 0's processes have ended after that."""
 
 
-def trainer_pods(desired: Desired) -> list[str]:
+def trainer_pods(desired: CoordinatorSpec) -> list[str]:
     """Names in rank order: rank 0 runs in ordinal 0."""
-    return [f"{desired.job}-trainer-{i}" for i in range(desired.spec.trainer.replicas)]
+    replicas = desired.spec.trainer.replicas
+    return [pod_name(desired.job, Role.TRAINER, i) for i in range(replicas)]
 
 
-def form(desired: Desired, alive: Sequence[Heartbeat]) -> WorldRecord | None:
+def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | None:
     """The world of the current attempt, None until all its pods have called."""
     by_pod = {beat.pod: beat for beat in alive}
     names = trainer_pods(desired)

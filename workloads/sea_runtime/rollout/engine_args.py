@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sea_api.contract import ENGINE_PORT
 from sea_runtime.rollout.server import FORK_VARIABLE
 from sea_runtime.wire.weights import ModelReply
 
-PORT = 8000
 MAX_SEQUENCES = 128
 CPU_BLOCK_TOKENS = 32
 """KV block size; vLLM's default of 128 on CPUs never caches the prefix of a short dialogue."""
@@ -41,7 +41,7 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         *("--model", str(place.folder)),
         *("--served-model-name", model.name),
         *("--host", place.host),
-        *("--port", str(PORT)),
+        *("--port", str(ENGINE_PORT)),
         *("--dtype", model.precision.lower()),
         *("--max-model-len", str(model.context_length)),
         *("--max-num-seqs", str(MAX_SEQUENCES)),

@@ -2,9 +2,8 @@
 
 from aiohttp import web
 
+from sea_api.contract import WORKER_PORT
 from sea_runtime.rollout.engine_state import EngineState
-
-PORT = 8082
 
 
 def application(state: EngineState) -> web.Application:
@@ -23,7 +22,7 @@ def application(state: EngineState) -> web.Application:
     return app
 
 
-async def serve(state: EngineState, host: str, port: int = PORT) -> web.AppRunner:
+async def serve(state: EngineState, host: str, port: int = WORKER_PORT) -> web.AppRunner:
     """Starts listening; the caller cleans the runner up."""
     runner = web.AppRunner(application(state), access_log=None)
     await runner.setup()

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from sea_api.contract import Env
 from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.domains.base import Domain, Environment
 from sea_env.tasks.task import Task
@@ -16,8 +17,6 @@ from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.verdict import Verdict
 from sea_env.verify.verifier import Verifier
 from sea_runtime.wire.rollouts import FunctionSettings, JudgeSettings, Lease
-
-API_KEY_VARIABLE = "SEA_JUDGE_API_KEY"
 
 
 class Scoring:
@@ -44,7 +43,7 @@ class Scoring:
         address = Address(
             url=settings.url,
             model=settings.model,
-            api_key=os.environ.get(API_KEY_VARIABLE, ""),
+            api_key=os.environ.get(Env.JUDGE_API_KEY, ""),
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
             timeout_s=float(settings.timeout_seconds),

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api.contract import Env
+
 
 class MissingVariableError(RuntimeError):
     """The pod lacks a variable that the operator sets."""
@@ -37,12 +39,12 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         return value
 
     return Settings(
-        coordinator_url=get("SEA_COORDINATOR_URL"),
-        token=get("SEA_TOKEN"),
-        pod=get("POD_NAME"),
-        address=get("POD_IP"),
-        role=get("SEA_ROLE"),
-        stream=get("SEA_STREAM"),
-        gpus=int(environment.get("SEA_GPUS_PER_POD") or 0),
-        data_dir=Path(get("SEA_DATA_DIR")),
+        coordinator_url=get(Env.COORDINATOR_URL),
+        token=get(Env.TOKEN),
+        pod=get(Env.POD_NAME),
+        address=get(Env.POD_IP),
+        role=get(Env.ROLE),
+        stream=get(Env.STREAM),
+        gpus=int(environment.get(Env.GPUS_PER_POD) or 0),
+        data_dir=Path(get(Env.DATA_DIR)),
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import aiohttp
 
+from sea_api.contract import Env
 from sea_env.chat.endpoint import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.base import Tool
@@ -18,8 +19,6 @@ from sea_env.users.scripted import ScriptedUser
 from sea_env.users.tools import of_task
 from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.wire.rollouts import Lease
-
-API_KEY_VARIABLE = "SEA_USER_API_KEY"
 
 
 class UnknownUserEngineError(ValueError):
@@ -69,7 +68,7 @@ class SimulatedUsers:
         address = Address(
             url=lease.user.url,
             model=lease.user.model,
-            api_key=os.environ.get(API_KEY_VARIABLE, ""),
+            api_key=os.environ.get(Env.USER_API_KEY, ""),
             temperature=lease.user.temperature,
             max_tokens=lease.user.max_tokens,
         )

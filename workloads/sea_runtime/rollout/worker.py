@@ -14,6 +14,8 @@ from typing import Any
 
 import aiohttp
 
+from sea_api.contract import ENGINE_PORT, role_label
+from sea_api.v1alpha1.policy import Role
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_env.verify.sandbox.pool import Sandboxes
@@ -22,7 +24,6 @@ from sea_runtime.client.errors import CoordinatorError
 from sea_runtime.rollout import base_model, engine_client, health
 from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.engine_args import PORT
 from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
@@ -50,7 +51,7 @@ class Worker:
         self.settings, self.client, self.http = settings, client, http
         self.identity = Identity(settings.pod, uuid.uuid4().hex)
         self.state = EngineState()
-        self.engine = EngineClient(http, f"http://{settings.address}:{PORT}")
+        self.engine = EngineClient(http, f"http://{settings.address}:{ENGINE_PORT}")
         self.pool = UserPool(http)
         self.updater = Updater(client, self.engine, self.state, settings.stream, settings.pod)
         self.loop: AgentLoop | None = None
@@ -62,7 +63,8 @@ class Worker:
             self.updater.run(),
             beat(self.client, self.settings, self.identity, self.state, self.pool),
         ]
-        return always + ([self.episodes()] if self.settings.role == "rollout" else [])
+        runs_episodes = self.settings.role == role_label(Role.ROLLOUT)
+        return always + ([self.episodes()] if runs_episodes else [])
 
     async def episodes(self) -> None:
         """Prepares the agent loop (tokenizers come with the base models), then runs it."""

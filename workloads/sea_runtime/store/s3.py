@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import boto3
 from botocore.config import Config
 
+from sea_api.contract import S3_ENDPOINT_URL, S3_REGION
 from sea_data.object_store import urls
 from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError
 from sea_runtime.store import buffers, folders
@@ -55,7 +56,7 @@ class ObjectStore:
         patience: float | Patience = 90.0,
         connections: int = 16,
     ) -> None:
-        endpoint = endpoint or os.environ.get("AWS_ENDPOINT_URL") or None
+        endpoint = endpoint or os.environ.get(S3_ENDPOINT_URL) or None
         self._patience = patience if isinstance(patience, Patience) else Patience(patience)
         self.connections = connections
         config: Any = Config(
@@ -68,7 +69,7 @@ class ObjectStore:
         self._client: S3Client = boto3.session.Session().client(
             "s3",
             endpoint_url=endpoint,
-            region_name=region or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1",
+            region_name=region or os.environ.get(S3_REGION) or "us-east-1",
             config=config,
         )
 

@@ -14,6 +14,7 @@ from botocore.exceptions import (
 )
 from s3transfer.exceptions import RetriesExceededError
 
+from sea_api.contract import S3_ACCESS_KEY, S3_SECRET_KEY
 from sea_data.object_store import errors
 
 TRANSIENT_CODES = {
@@ -62,7 +63,7 @@ def translate(error: Exception, what: str) -> Exception:
     """Our error for one of botocore's; others come back as they are."""
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return errors.AccessDeniedError(
-            f"{what}: {error}. Name a Secret with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY in "
+            f"{what}: {error}. Name a Secret with {S3_ACCESS_KEY} and {S3_SECRET_KEY} in "
             "spec.storage.credentialsSecret."
         )
     if isinstance(error, BotoCoreError):

@@ -1,13 +1,15 @@
-"""Probes of the trainer pod: `/healthz` and `/readyz` on the pod's own address, port 8081."""
+"""Probes of the trainer pod: `/healthz` and `/readyz` on the pod's own address."""
 
 from collections.abc import Callable
 
 from aiohttp import web
 
-PORT = 8081
+from sea_api.contract import TRAINER_HEALTH_PORT
 
 
-async def serve(address: str, ready: Callable[[], bool], port: int = PORT) -> web.AppRunner:
+async def serve(
+    address: str, ready: Callable[[], bool], port: int = TRAINER_HEALTH_PORT
+) -> web.AppRunner:
     """Starts answering; `ready` is asked at every probe. Clean the runner up at the end."""
 
     async def healthz(_: web.Request) -> web.Response:

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api.contract import DATA_DIR, Env
+
 
 @dataclass(frozen=True)
 class PodSettings:
@@ -20,10 +22,10 @@ class PodSettings:
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "PodSettings":
         return PodSettings(
-            pod=environment["POD_NAME"],
-            address=environment["POD_IP"],
-            coordinator=environment["SEA_COORDINATOR_URL"],
-            token=environment["SEA_TOKEN"],
-            data_dir=Path(environment.get("SEA_DATA_DIR", "/sea/data")),
-            processes=int(environment.get("SEA_PROCESSES_PER_POD", "1")),
+            pod=environment[Env.POD_NAME],
+            address=environment[Env.POD_IP],
+            coordinator=environment[Env.COORDINATOR_URL],
+            token=environment[Env.TOKEN],
+            data_dir=Path(environment.get(Env.DATA_DIR, DATA_DIR)),
+            processes=int(environment.get(Env.PROCESSES_PER_POD, "1")),
         )

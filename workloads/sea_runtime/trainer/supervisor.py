@@ -12,6 +12,8 @@ import time
 import uuid
 from pathlib import Path
 
+from sea_api.contract import role_label
+from sea_api.v1alpha1.policy import Role
 from sea_runtime.client.aio import AsyncCoordinatorClient
 from sea_runtime.client.errors import CoordinatorError
 from sea_runtime.trainer import supervision
@@ -25,7 +27,7 @@ log = logging.getLogger(__name__)
 BEAT_S = 1.0
 HEARTBEAT_PATIENCE_S = 5.0
 RESTART_PAUSE_S = 1.0
-ROLE = "trainer"
+ROLE = role_label(Role.TRAINER)
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 

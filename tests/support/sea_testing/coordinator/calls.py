@@ -2,7 +2,7 @@
 
 import urllib3
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_runtime.client.sync import CoordinatorClient
 from sea_testing.coordinator.process import TOKEN
@@ -41,15 +41,15 @@ class Calls:
         state = self.safe_state()
         return str(state.stages[0].phase) if state and state.stages else ""
 
-    def want(self, desired: Desired) -> None:
+    def want(self, desired: CoordinatorSpec) -> None:
         """As the operator does; waits for a coordinator that is about to start."""
         body = desired.model_dump_json(by_alias=True).encode()
-        wait_for("PUT /v1/desired", lambda: self._put(body))
+        wait_for("PUT /v1/spec", lambda: self._put(body))
 
     def _put(self, body: bytes) -> bool:
         try:
             reply = self._http.request(
-                "PUT", self._url + "/v1/desired", body=body, headers=_BEARER, timeout=_ANSWER_S
+                "PUT", self._url + "/v1/spec", body=body, headers=_BEARER, timeout=_ANSWER_S
             )
         except urllib3.exceptions.HTTPError:
             return False

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import adopt, restore
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data.check import CheckedData
@@ -42,8 +42,10 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
     )
 
 
-def desired(spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False) -> Desired:
-    return Desired(
+def desired(
+    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False
+) -> CoordinatorSpec:
+    return CoordinatorSpec(
         digest=f"{stage}-{attempt}-{drain}",
         job="job",
         namespace="ns",
@@ -69,14 +71,14 @@ def task_rows(count: int = 5) -> list[TaskRow]:
     return [TaskRow(FILE, i + 1, "shop", {"id": f"shop_{i}"}, None) for i in range(count)]
 
 
-def coordinator(folder: Path, wanted: Desired, clock: Clock) -> Coordinator:
+def coordinator(folder: Path, wanted: CoordinatorSpec, clock: Clock) -> Coordinator:
     """Opens the folder's ledger as a coordinator that was started anew would."""
     settings = Settings("job", "ns", UID, "token", "127.0.0.1", folder)
     core = Coordinator(settings, None, wall=clock, clock=clock)  # type: ignore[arg-type]
     core.db = Database(folder / "ledger.sqlite")
     if not restore.is_initialised(core.db):
         restore.begin(core.db)
-    core.adopted = documents.get(core.db, "desired", Desired)
+    core.adopted = documents.get(core.db, "desired", CoordinatorSpec)
     adopt.adopt(core, core.db, wanted)
     core.data = CheckedData({FILE: task_rows()})
     stages.start(core.db, wanted.spec.stages[wanted.stage_index].name, clock())

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_devcluster.s3 import S3Server
 from sea_testing.coordinator.calls import Calls
 from sea_testing.coordinator.files import JobFiles
@@ -41,9 +41,11 @@ class Job(JobFiles, CoordinatorProcess, Calls):
             }
         )
 
-    def desired(self, spec: Spec, stage: int = 0, attempt: int = 1, drain: bool = False) -> Desired:
+    def desired(
+        self, spec: Spec, stage: int = 0, attempt: int = 1, drain: bool = False
+    ) -> CoordinatorSpec:
         digest = hashlib.sha256(f"{spec}{stage}{attempt}{drain}".encode()).hexdigest()[:12]
-        return Desired(
+        return CoordinatorSpec(
             digest=digest,
             job="job",
             namespace="ns",

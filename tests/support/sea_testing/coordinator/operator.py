@@ -34,7 +34,7 @@ class Operator(threading.Thread):
         if state is None:
             return
         wanted = self.job.desired(self.spec, self.stage, self.attempt, self.drain)
-        if state.desired_digest != wanted.digest:
+        if state.spec_digest != wanted.digest:
             self.job.want(wanted)
             return
         if state.trainer_failure is not None:
@@ -51,7 +51,7 @@ class Operator(threading.Thread):
         """Whether the coordinator has taken what is wanted now."""
         state = self.job.safe_state()
         wanted = self.job.desired(self.spec, self.stage, self.attempt, self.drain)
-        return state is not None and state.desired_digest == wanted.digest
+        return state is not None and state.spec_digest == wanted.digest
 
     def finishes(self) -> None:
         """Waits for the job's end; fails at once when a pod does."""

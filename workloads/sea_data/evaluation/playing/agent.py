@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sea_data.evaluation.playing import dialogue
-from sea_data.evaluation.playing.errors import ContextFullError
+from sea_data.errors import DataError
+from sea_data.evaluation.playing import chat_messages
 from sea_env.chat.endpoint import ChatEndpoint, RefusedError
 from sea_env.chat.text import text_of
 from sea_env.tokens import plain_json, reader, tool_prompt
@@ -30,8 +30,12 @@ _NO_ROOM = re.compile(
 _SHOWN = 2000
 
 
+class ContextFullError(DataError):
+    """The dialogue no longer fits the model's context: the agent's failure, not the server's."""
+
+
 class Agent(Protocol):
-    """Whoever plays the agent's side of one episode."""
+    """The agent's side of one episode."""
 
     async def turn(self, messages: Sequence[Message]) -> AgentTurn:
         """The next turn after the dialogue so far (system prompt left out)."""
@@ -61,7 +65,7 @@ class EndpointAgent:
 
     async def turn(self, messages: Sequence[Message]) -> AgentTurn:
         """Raises EndpointError, and ContextFullError where the dialogue has outgrown the model."""
-        shown = dialogue.native(messages) if self._native else dialogue.tagged(messages)
+        shown = chat_messages.native(messages) if self._native else chat_messages.tagged(messages)
         asked = [{"role": "system", "content": self._system}, *shown]
         try:
             return await self._endpoint.ask(asked, self._read, **self._extra)
@@ -71,7 +75,7 @@ class EndpointAgent:
             raise
 
     def _read(self, message: dict[str, Any]) -> AgentTurn:
-        """Raises ValueError for what is no message of a chat completion."""
+        """Raises ValueError if this isn't a chat completion's message."""
         usage = message.get("usage")
         used = usage.get("completion_tokens") if isinstance(usage, dict) else None
         self.tokens += used if isinstance(used, int) else 0
@@ -79,7 +83,7 @@ class EndpointAgent:
 
 
 def read_turn(message: Mapping[str, Any]) -> AgentTurn:
-    """A message of a chat completion as a turn; raises ValueError for what is no such message."""
+    """Parses a chat completion's message; raises ValueError if it isn't one."""
     given = message.get("tool_calls") or []
     if not isinstance(given, list):
         raise ValueError("it answered tool_calls that are no list")

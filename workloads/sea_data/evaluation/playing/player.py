@@ -6,10 +6,9 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sea_data.evaluation.playing.agent import Agent
-from sea_data.evaluation.playing.errors import ContextFullError
-from sea_data.evaluation.playing.plan import Trial
+from sea_data.evaluation.playing.agent import Agent, ContextFullError
 from sea_data.evaluation.playing.tasks import World
+from sea_data.evaluation.playing.trials import Trial
 from sea_data.evaluation.records import EpisodeRecord, description
 from sea_env.chat.endpoint import EndpointError, RefusedError
 from sea_env.domains.base import Domain
@@ -31,12 +30,12 @@ INFRASTRUCTURE = (
     TimeoutError,
     UserUnavailableError,
 )
-"""Says nothing about the agent: the episode has no verdict and is played again."""
+"""Errors that say nothing about the agent: the episode has no verdict and is played again."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """Who plays an episode, made anew for each."""
+    """Makes the agent and the user of each episode."""
 
     agent: Callable[[Trial, World], Agent]
     user: Callable[[Trial], User]
@@ -61,7 +60,7 @@ class Player:
         self._attempts, self._timeout_s, self._clock = attempts, timeout_s, clock
 
     async def play(self, trial: Trial, world: World) -> EpisodeRecord:
-        """Never raises for what an endpoint does: such an episode has no reward and a sentence."""
+        """Plays until there is a verdict; without one the record has an error and no reward."""
         problem, attempt = "", 0
         while attempt < self._attempts:
             attempt += 1

@@ -29,7 +29,7 @@ class Teacher:
 
 
 class Expected:
-    """Makes the task's expected calls, says what is to be said, then waits for the user to go."""
+    """Makes the expected calls, gives the required information, then waits for the user to stop."""
 
     def __init__(self, domain: Domain, task: Task) -> None:
         self._turns = _turns(domain, task)

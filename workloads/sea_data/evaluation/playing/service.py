@@ -14,12 +14,12 @@ from typing import Any
 
 import aiohttp
 
+from sea_data.errors import EvaluationError
 from sea_data.evaluation import scores
-from sea_data.evaluation.playing import plan, running, tasks
+from sea_data.evaluation.playing import tasks, trials
 from sea_data.evaluation.playing.agent import Agent, EndpointAgent
-from sea_data.evaluation.playing.book import Book, open_book
-from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.playing.player import Cast, Player
+from sea_data.evaluation.playing.results import ResultStore, open_results
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report import Page, render
 from sea_env.chat.endpoint import Address, ChatEndpoint
@@ -42,7 +42,7 @@ _NO_LIMIT = 1 << 30
 
 @dataclass(frozen=True)
 class Source:
-    """Where the tasks of one domain lie."""
+    """Where the tasks of one domain are stored."""
 
     domain: str
     data: Path
@@ -53,17 +53,17 @@ class Source:
 
 @dataclass(frozen=True)
 class Request:
-    """What `sea evaluate` was asked for."""
+    """One evaluation, as `sea evaluate` reads it from its options."""
 
     sources: Sequence[Source]
     out: Path
     agent: Address
     user: Address | None = None
-    """None: the scripted user."""
+    """None plays the scripted user."""
     judge: Address | None = None
     drop_nl_assertions: bool = False
     max_tasks: int | None = None
-    """Of each domain."""
+    """Per domain; None plays all tasks."""
     trials: int = 4
     seed: int = 0
     max_turns: int = 50
@@ -73,21 +73,21 @@ class Request:
     native_tools: bool = True
     resume: bool = False
     functions: FunctionLimits | None = None
-    """Limits of verification functions; None: as usual."""
+    """Limits of verification functions; None takes the defaults."""
     extra: dict[str, Any] = field(default_factory=dict)
     """Further fields of the agent's requests (top_p, ...)."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything that can be wrong before the first request is made."""
+    """A request whose tasks, databases and folder have been checked, before any model is asked."""
 
     folders: Mapping[str, tasks.Folder]
-    """By the domain's full name, which its tasks bear."""
+    """By the full name of the domain, as in its tasks."""
     refused: list[str]
-    """Sentences on tasks that can't be scored and are left out."""
-    planned: list[plan.Trial]
-    book: Book
+    """One sentence per task that can't be scored and is left out."""
+    planned: list[trials.Trial]
+    store: ResultStore
 
 
 def prepare(request: Request) -> Prepared:
@@ -100,12 +100,12 @@ def prepare(request: Request) -> Prepared:
         kept, others = _scorable(request, folder)
         found.append(kept)
         refused += others
-    planned = plan.trials(found, request.trials, request.seed, request.max_tasks)
+    planned = trials.trials(found, request.trials, request.seed, request.max_tasks)
     for task in (trial.task for trial in planned if trial.number == 0):
         folder = folders[task.domain]
         opening.environment(folder.domain, folder.world(task).database, task)
-    book = open_book(request.out, settings(request, list(chain(*found))), resume=request.resume)
-    return Prepared(folders, refused, planned, book)
+    store = open_results(request.out, settings(request, list(chain(*found))), resume=request.resume)
+    return Prepared(folders, refused, planned, store)
 
 
 def _folders(sources: Sequence[Source]) -> dict[str, tasks.Folder]:
@@ -120,7 +120,7 @@ def _folders(sources: Sequence[Source]) -> dict[str, tasks.Folder]:
 
 
 def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[str]]:
-    """As `tasks.scorable`; a domain without any such task is an error."""
+    """As `tasks.scorable`; raises EvaluationError if no task of the domain can be scored."""
     found = folder.tasks()
     if request.drop_nl_assertions:
         found = list(map(tasks.without_judged_parts, found))
@@ -133,7 +133,7 @@ def _scorable(request: Request, folder: tasks.Folder) -> tuple[list[Task], list[
 
 
 def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
-    """What makes two evaluations the same; endpoints and concurrency don't matter."""
+    """What two runs must share to be one evaluation; endpoints and concurrency may differ."""
     rows = json.dumps([[task.key, dict(task.row)] for task in found], sort_keys=True, default=str)
     user = request.user.model if request.user else "scripted"
     return {
@@ -152,32 +152,32 @@ def settings(request: Request, found: Sequence[Task]) -> dict[str, Any]:
     }
 
 
-async def evaluate(request: Request, prepared: Prepared, ended: running.Ended) -> None:
+async def evaluate(request: Request, prepared: Prepared, ended: trials.Ended) -> None:
     """Plays what is missing. Raises EndpointUselessError; a SIGTERM cancels it like Ctrl-C."""
-    waiting = plan.missing(prepared.planned, prepared.book.judged())
-    with prepared.book as book, _stopped_by_sigterm():
+    waiting = trials.missing(prepared.planned, prepared.store.judged())
+    with prepared.store as store, _stopped_by_sigterm():
         async with _play(request, prepared.folders) as play:
-            await running.run(waiting, play, book, concurrency=request.concurrency, ended=ended)
+            await trials.run(waiting, play, store, concurrency=request.concurrency, ended=ended)
 
 
 def finish(prepared: Prepared, clock: Callable[[], float] = time.time) -> dict[str, Any]:
     """Writes scores and page of what has been played so far; returns the scores."""
-    book = prepared.book
+    store = prepared.store
     order = {trial.key: number for number, trial in enumerate(prepared.planned)}
     played = [
-        book.done[key] for key in sorted(book.done, key=lambda key: order.get(key, _NO_LIMIT))
+        store.done[key] for key in sorted(store.done, key=lambda key: order.get(key, _NO_LIMIT))
     ]
-    model, domain = book.settings["model"], book.settings["domain"]
-    report = scores.report(domain, played, settings=book.settings, planned=len(prepared.planned))
+    model, domain = store.settings["model"], store.settings["domain"]
+    report = scores.report(domain, played, settings=store.settings, planned=len(prepared.planned))
     made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(clock()))
-    book.write("episodes.jsonl", "".join(record.to_line() for record in played))
-    book.write("scores.json", json.dumps(report, indent=2) + "\n")
-    book.write("report.html", render(Page(report, played, title=model, made=made)))
+    store.write("episodes.jsonl", "".join(record.to_line() for record in played))
+    store.write("scores.json", json.dumps(report, indent=2) + "\n")
+    store.write("report.html", render(Page(report, played, title=model, made=made)))
     return report
 
 
 class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
-    """Whoever ends us politely gets the same as Ctrl-C."""
+    """Treats SIGTERM like Ctrl-C."""
 
     def __enter__(self) -> None:
         task = asyncio.current_task()
@@ -191,7 +191,7 @@ class _stopped_by_sigterm:  # noqa: N801 - reads as what it does
 @asynccontextmanager
 async def _play(
     request: Request, folders: Mapping[str, tasks.Folder]
-) -> AsyncIterator[running.Play]:
+) -> AsyncIterator[trials.Play]:
     sandbox = FunctionSandbox(request.functions)
     connector = aiohttp.TCPConnector(limit=0)
     limits = Limits(request.max_turns, request.agent.max_tokens, _NO_LIMIT)
@@ -211,7 +211,7 @@ async def _play(
                 for name, folder in folders.items()
             }
 
-            async def play(trial: plan.Trial) -> EpisodeRecord:
+            async def play(trial: trials.Trial) -> EpisodeRecord:
                 name = trial.task.domain
                 return await players[name].play(trial, folders[name].world(trial.task))
 
@@ -224,7 +224,7 @@ def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast
     schemas = [tool.schema() for tool in domain.tools]
     endpoint = ChatEndpoint(http, request.agent)
 
-    def agent(trial: plan.Trial, world: tasks.World) -> Agent:
+    def agent(trial: trials.Trial, world: tasks.World) -> Agent:
         system = domain.system_prompt(world.policy)
         # vLLM strips special tokens from text, and with them the tags of calls.
         plain = {} if request.native_tools else {"skip_special_tokens": False}
@@ -236,7 +236,7 @@ def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast
             **{"seed": trial.seed, **plain, **request.extra},
         )
 
-    def user(trial: plan.Trial) -> User:
+    def user(trial: trials.Trial) -> User:
         scenario, own = dict(trial.task.scenario), of_task(domain, trial.task)
         if request.user is None:
             return ScriptedUser(scenario, trial.seed, own)

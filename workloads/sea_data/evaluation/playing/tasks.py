@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
-from sea_data.evaluation.playing.errors import EvaluationError
+from sea_data.errors import EvaluationError
 from sea_data.formats import compression, database_files, paths, rl, source, tau2
 from sea_data.formats.errors import RowError
 from sea_env.domains import naming, registry
@@ -110,7 +110,7 @@ class Folder:
         return f"{self._address.rstrip('/')}/{path.relative_to(self._copied)}"
 
     def database_path(self, task: Task) -> Path:
-        """Where the row's database lies in the folder; raises DatabaseError."""
+        """Path of the row's database in the folder; raises DatabaseError."""
         if task.db_path is None:
             raise DatabaseError(f"Task {task.key} names no database: give its row a db_path.")
         places = [self.root, self.root / "tau2_rl_database", self.root / "databases"]
@@ -132,7 +132,7 @@ class Folder:
                 if (folder / file).is_file():
                     return (folder / file).read_text(encoding="utf-8")
         raise DatabaseError(
-            f"The policy of {self.domain.name} lies neither beside {database} nor in {self.root}: "
+            f"The policy of {self.domain.name} is neither next to {database} nor in {self.root}: "
             f"put it there as {name}."
         )
 

@@ -1,4 +1,4 @@
-"""The curves over training steps: rows of `reports/metrics.jsonl` -> one plot a metric."""
+"""Curves over training steps: rows of `reports/metrics.jsonl` -> one plot per metric."""
 
 import json
 import math
@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.evaluation.report import figures
-from sea_data.evaluation.report.markup import Html, joined, tag
+Place = tuple[float, float]
+"""In percent of the figure's width and height, from the upper left."""
 
 PLOTTED = (
     ("reward", "Reward", "mean over the step's trajectories"),
     ("answer_loss", "Supervised loss", "on what the model writes itself"),
 )
-"""A stage's rows hold the one or the other: losses of RL and SFT have no common scale."""
+"""A stage's rows hold one of them: losses of RL and SFT have no common scale."""
 _MOST_POINTS = 600
 _SMOOTHING = 0.85
 
@@ -28,10 +28,31 @@ class Point:
     value: float
 
 
-def plots(rows: Sequence[Mapping[str, Any]]) -> Html:
-    """All plots that the rows have data for; empty without any."""
+@dataclass(frozen=True)
+class Plot:
+    """One metric over steps, ready to draw."""
+
+    label: str
+    note: str
+    last: float
+    """Newest value of the moving average."""
+    axis: tuple[float, float, float]
+    """Marks from top to bottom."""
+    raw: list[Place]
+    trends: list[list[Place]]
+    """The moving average, a line per stage."""
+    borders: list[float]
+    """Where a stage begins, the first left out, in percent."""
+    hover: str
+    """JSON for the page's script: [name, value, average] per drawn step."""
+    stages: list[tuple[str, int]]
+    """Name and number of steps."""
+
+
+def plots(rows: Sequence[Mapping[str, Any]]) -> list[Plot]:
+    """All plots that the rows have data for."""
     found = [(label, note, series(rows, metric)) for metric, label, note in PLOTTED]
-    return joined(_plot(label, note, points) for label, note, points in found if len(points) > 1)
+    return [_plot(label, note, points) for label, note, points in found if len(points) > 1]
 
 
 def series(rows: Iterable[Mapping[str, Any]], metric: str) -> list[Point]:
@@ -55,29 +76,20 @@ def smoothed(values: Sequence[float], keep: float = _SMOOTHING) -> list[float]:
     return found
 
 
-def _plot(label: str, note: str, points: list[Point]) -> Html:
+def _plot(label: str, note: str, points: list[Point]) -> Plot:
     values = [point.value for point in points]
     low, high = _range(values)
     trend = _per_stage(points)
-    marks = [tag("i", f"{value:.3g}") for value in (high, (high + low) / 2, low)]
-    figure = tag(
-        "svg",
-        *[figures.rule("grid", y=y) for y in (0.0, 50.0, 100.0)],
-        *[figures.rule("stage", x=x) for x in _borders(points)],
-        figures.path(_thinned(_placed(values, low, high)), "raw"),
-        *[figures.path(part, "trend") for part in _trends(points, trend, low, high)],
-        width="100%",
-        height="100%",
-    )
-    drawn = tag("div", figure, klass="plot", data_points=_hover(points, trend))
-    title = tag("h3", label, tag("small", note))
-    last = tag("span", f"{trend[-1]:.3g}", klass="last")
-    return tag(
-        "figure",
-        tag("figcaption", title, last),
-        tag("div", tag("div", *marks, klass="axis"), drawn, klass="frame"),
-        tag("div", *_stage_names(points), klass="stages"),
-        klass="curve card",
+    return Plot(
+        label=label,
+        note=note,
+        last=trend[-1],
+        axis=(high, (high + low) / 2, low),
+        raw=_thinned(_placed(values, low, high)),
+        trends=_trends(points, trend, low, high),
+        borders=_borders(points),
+        hover=_hover(points, trend),
+        stages=[(part[0].stage, len(part)) for part in _runs(points)],
     )
 
 
@@ -107,7 +119,7 @@ def _runs(points: Sequence[Point]) -> list[list[Point]]:
 
 def _trends(
     points: Sequence[Point], trend: Sequence[float], low: float, high: float
-) -> list[list[figures.Point]]:
+) -> list[list[Place]]:
     placed = _placed(trend, low, high)
     found, start = [], 0
     for part in _runs(points):
@@ -116,12 +128,12 @@ def _trends(
     return found
 
 
-def _placed(values: Sequence[float], low: float, high: float) -> list[figures.Point]:
+def _placed(values: Sequence[float], low: float, high: float) -> list[Place]:
     last = max(len(values) - 1, 1)
     return [(100.0 * n / last, 100.0 * (high - v) / (high - low)) for n, v in enumerate(values)]
 
 
-def _thinned(points: list[figures.Point]) -> list[figures.Point]:
+def _thinned(points: list[Place]) -> list[Place]:
     stride = -(-len(points) // _MOST_POINTS)
     return points[::stride] if stride > 1 else points
 
@@ -131,13 +143,6 @@ def _borders(points: Sequence[Point]) -> list[float]:
     last = max(len(points) - 1, 1)
     starts = [part[0].position for part in _runs(points)][1:]
     return [100.0 * (start - 0.5) / last for start in starts]
-
-
-def _stage_names(points: Sequence[Point]) -> list[Html]:
-    return [
-        tag("span", tag("b", part[0].stage), f" {len(part)} steps", style=f"flex:{len(part)}")
-        for part in _runs(points)
-    ]
 
 
 def _hover(points: Sequence[Point], trend: Sequence[float]) -> str:

@@ -1,4 +1,4 @@
-"""What lies in a folder of results -> a `Page`: of `sea evaluate`, or a job's folder."""
+"""A folder of results, from `sea evaluate` or a job -> a `Page`."""
 
 import json
 from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ def wanted(stage: str = "") -> Callable[[str], bool]:
 
 
 def load(source: Source, title: str = "", made: str = "") -> Page:
-    """Scores are computed from the episodes; the JSON beside them adds settings and versions.
+    """Scores are computed from the episodes; the JSON next to them adds settings and versions.
 
     Raises RowError for a broken line.
     """
@@ -110,7 +110,7 @@ def _records(path: Path) -> Sequence[EpisodeRecord]:
 
 
 def _earlier(source: Source, known: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Results of evaluations beside this one that saw older weights."""
+    """Results of the other evaluations in the folder that saw older weights."""
     version = known.get("policyVersion")
     if version is None:
         return []

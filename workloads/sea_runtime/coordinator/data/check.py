@@ -1,7 +1,8 @@
 """The data check: every file of every stage is read before training starts.
 
-Runs when `Desired` arrives and again while there is a problem, so that a mistake is told within
-seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollouts draw from it.
+Runs when `CoordinatorSpec` arrives and again while there is a problem, so that a mistake is told
+within seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollouts draw from
+it.
 """
 
 import hashlib
@@ -13,7 +14,7 @@ from typing import Any
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import RowError
 from sea_data.formats.lines import objects
@@ -39,7 +40,7 @@ class CheckedData:
         return [row for file in files for row in self.tasks[file]]
 
 
-def digest(desired: Desired, made: Collection[str]) -> str:
+def digest(desired: CoordinatorSpec, made: Collection[str]) -> str:
     """Changes when the data must be checked again. `made`: Synthesis stages that are complete."""
     spec = desired.spec
     parts = [
@@ -55,7 +56,7 @@ def digest(desired: Desired, made: Collection[str]) -> str:
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def check(store: ObjectStore, desired: Desired, made: Collection[str] = ()) -> CheckedData:
+def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = ()) -> CheckedData:
     """Reads everything the stages will read, but for what is still to be synthesised.
 
     Raises:
@@ -99,7 +100,7 @@ def _objects(store: ObjectStore, file: str, skip: SkipRow) -> Iterator[tuple[int
             yield line, row
 
 
-def _tasks(store: ObjectStore, desired: Desired, file: str, skip: SkipRow) -> list[TaskRow]:
+def _tasks(store: ObjectStore, desired: CoordinatorSpec, file: str, skip: SkipRow) -> list[TaskRow]:
     spec, rows = desired.spec, []
     folder = sources.databases(desired, file)
     for line, row in _objects(store, file, skip):

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 from sea_api.v1alpha1.domains import file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.object_store import urls
 from sea_data.synthesis.output import DIALOGUES, TASKS
 
@@ -21,7 +21,7 @@ def made_folder(run_url: str, stage: str, domain: str = "") -> str:
     return urls.join(run_url, "stages", stage, "data", *parts)
 
 
-def task_files(desired: Desired, stage: Stage) -> list[str]:
+def task_files(desired: CoordinatorSpec, stage: Stage) -> list[str]:
     """Task files that a stage draws prompts from."""
     spec = desired.spec
     if stage.type == StageType.RL:
@@ -32,7 +32,7 @@ def task_files(desired: Desired, stage: Stage) -> list[str]:
     return []
 
 
-def dialogue_files(desired: Desired, stage: Stage) -> list[str]:
+def dialogue_files(desired: CoordinatorSpec, stage: Stage) -> list[str]:
     """Dialogue files that a stage trains on."""
     block = {StageType.SFT: stage.sft, StageType.USER_SFT: stage.user_sft}.get(stage.type)
     if block is None:
@@ -40,7 +40,7 @@ def dialogue_files(desired: Desired, stage: Stage) -> list[str]:
     return block.data or [*desired.spec.data.sft, *_made(desired, stage, DIALOGUES)]
 
 
-def databases(desired: Desired, file: str) -> str | None:
+def databases(desired: CoordinatorSpec, file: str) -> str | None:
     """The folder that `db_path` is relative to in rows of this file."""
     for stage in _synthesis(desired.spec):
         if file.startswith(urls.folder(made_folder(desired.run_url, stage.name))):
@@ -48,7 +48,7 @@ def databases(desired: Desired, file: str) -> str | None:
     return desired.spec.data.databases
 
 
-def still_to_make(desired: Desired, complete: Collection[str]) -> set[str]:
+def still_to_make(desired: CoordinatorSpec, complete: Collection[str]) -> set[str]:
     """Files that Synthesis stages, other than those in `complete`, have yet to write."""
     return {
         urls.join(made_folder(desired.run_url, stage.name, domain), name)
@@ -59,7 +59,7 @@ def still_to_make(desired: Desired, complete: Collection[str]) -> set[str]:
     }
 
 
-def for_trainer(desired: Desired, index: int) -> Spec:
+def for_trainer(desired: CoordinatorSpec, index: int) -> Spec:
     """The spec as a stage's trainer reads it: `data.sft` holds what was made before it, too."""
     spec, stage = desired.spec, desired.spec.stages[index]
     made = _made(desired, stage, DIALOGUES)
@@ -69,7 +69,7 @@ def for_trainer(desired: Desired, index: int) -> Spec:
     return spec.model_copy(update={"data": data})
 
 
-def _made(desired: Desired, stage: Stage, name: str) -> list[str]:
+def _made(desired: CoordinatorSpec, stage: Stage, name: str) -> list[str]:
     """Files of that name from all Synthesis stages before this one."""
     place = [s.name for s in desired.spec.stages].index(stage.name)
     return [

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import adopt, state
 from sea_runtime.coordinator.routes.common import body, core_of, done
 
@@ -12,8 +12,8 @@ async def get_state(request: web.Request) -> web.Response:
     return web.Response(text=text, content_type="application/json")
 
 
-async def put_desired(request: web.Request) -> web.Response:
-    adopt.want(core_of(request), await body(request, Desired))
+async def put_spec(request: web.Request) -> web.Response:
+    adopt.want(core_of(request), await body(request, CoordinatorSpec))
     return done()
 
 
@@ -29,7 +29,7 @@ async def readyz(request: web.Request) -> web.Response:
 def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/state", get_state),
-        web.put("/v1/desired", put_desired),
+        web.put("/v1/spec", put_spec),
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
     ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from sea_api.contract import Env
 from sea_runtime.wire.weights import Shard
 
 NIXL_BYTES_PER_S = 50e6
@@ -22,7 +23,7 @@ class NixlReader:
         from sea_runtime.transport.nixl_link import NixlSink
 
         if self._sink is None:
-            self._sink = NixlSink(f"{os.environ.get('POD_NAME', 'engine')}-sink")
+            self._sink = NixlSink(f"{os.environ.get(Env.POD_NAME, 'engine')}-sink")
         assert shard.nixl_metadata is not None
         assert shard.nixl_agent is not None
         assert shard.nixl_address is not None

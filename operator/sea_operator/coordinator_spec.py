@@ -1,10 +1,10 @@
-"""The document that tells a coordinator what is wanted, and its digest."""
+"""What the operator sends to a job's coordinator (`CoordinatorSpec`), and its digest."""
 
 import hashlib
 import json
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.wire.desired import Desired
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.observed import Job
 
 
@@ -13,9 +13,11 @@ def run_url(job: Job, spec: Spec) -> str:
     return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
 
 
-def desired(job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool) -> Desired:
-    """The whole wish; its digest covers all but the digest."""
-    wish = Desired(
+def coordinator_spec(
+    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
+) -> CoordinatorSpec:
+    """The whole message; its digest covers everything but the digest."""
+    undigested = CoordinatorSpec(
         digest="",
         job=job.name,
         namespace=job.namespace,
@@ -27,11 +29,11 @@ def desired(job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
         drain=drain,
         run_url=run_url(job, spec),
     )
-    return wish.model_copy(update={"digest": digest(wish)})
+    return undigested.model_copy(update={"digest": digest(undigested)})
 
 
-def digest(wish: Desired) -> str:
-    """SHA-256 of the wish in a canonical form."""
-    content = wish.model_dump(mode="json", by_alias=True, exclude={"digest"})
+def digest(message: CoordinatorSpec) -> str:
+    """SHA-256 of the message in a canonical form."""
+    content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

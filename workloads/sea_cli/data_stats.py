@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from sea_cli.common import DATA_FILE, Commands, command, say, store_for
-from sea_cli.endpoints import positive
-from sea_cli.reading import reading
+from sea_cli.options import positive
+from sea_cli.progress import reading
 from sea_data.formats import bins, encoding, rl, sft, source
 from sea_data.formats.dialogue import Dialogue
 from sea_data.formats.errors import RowError

@@ -23,93 +23,113 @@ Show = Callable[[], None]
 
 
 class LeftError(Exception):
-    """The person has had enough; there is no verdict."""
+    """The person quits; there is no verdict."""
 
 
-class HandAgent:
-    """Text goes to the user; `/tool name=value ...` or `/tool {json}` calls a tool."""
+class Terminal:
+    """What both sides share: lines read until one is a turn, commands answered on the way."""
 
-    help = "/tools  /policy  /expected  /quit  |  /TOOL name=value ...  or  /TOOL {json}  |  text"
-
-    def __init__(
-        self, domain: Domain, task: Task, policy: str, read: Read, tell: Tell, show: Show
-    ) -> None:
-        self._tools = {tool.name: tool for tool in domain.tools}
-        self._task, self._policy = task, policy
-        self._read, self._tell, self._show = read, tell, show
-
-    async def turn(self, messages: Sequence[Message]) -> AgentTurn:
-        """Raises LeftError."""
-        self._show()
-        while True:
-            line = _line(self._read, "agent> ")
-            if not line.startswith("/"):
-                return AgentTurn(line)
-            call = _called(line, self._tools, self._tell)
-            if call is not None:
-                return AgentTurn("", (call,))
-            self._command(line[1:].partition(" ")[0])
-
-    def _command(self, name: str) -> None:
-        if name in self._tools:
-            return
-        if name == "tools":
-            _tell_tools(self._tools, self._tell)
-        elif name == "policy":
-            self._tell(self._policy)
-        elif name == "expected":
-            _tell_expected(self._task, self._tell)
-        else:
-            self._tell(self.help)
-
-
-class HandUser:
-    """Text goes to the agent; `/stop` and `/transfer` end the dialogue."""
-
-    help = "/scenario  /tools  /stop  /transfer  /out-of-scope  /quit  |  text"
-    _ends = {
-        "stop": Signal.STOP,
-        "transfer": Signal.TRANSFER,
-        "out-of-scope": Signal.OUT_OF_SCOPE,
-    }
+    help = ""
+    prompt = ""
 
     def __init__(
         self, task: Task, tools: Sequence[Tool], read: Read, tell: Tell, show: Show
     ) -> None:
-        """`tools` are the user's own (telecom's phone)."""
         self._tools = {tool.name: tool for tool in tools}
         self._task, self._read, self._tell, self._show = task, read, tell, show
+
+    def _next(self) -> str | ToolCall:
+        """The person's text or call; a text may be a command of the side's own.
+
+        Raises LeftError.
+        """
+        while True:
+            line = _line(self._read, self.prompt)
+            if not line.startswith("/"):
+                return line
+            name = line[1:].partition(" ")[0]
+            if name in self._tools:
+                call = _called(line, self._tools, self._tell)
+                if call is not None:
+                    return call
+            elif self._ends(name):
+                return line
+            elif name == "tools":
+                _tell_tools(self._tools, self._tell)
+            elif not self._command(name):
+                self._tell(self.help)
+
+    def _ends(self, name: str) -> bool:
+        """True if this command is a turn by itself."""
+        return False
+
+    def _command(self, name: str) -> bool:
+        """Answers a command of this side; False if it has none of that name."""
+        return False
+
+
+class HandAgent(Terminal):
+    """Text goes to the user; `/tool name=value ...` or `/tool {json}` calls a tool."""
+
+    help = "/tools  /policy  /expected  /quit  |  /TOOL name=value ...  or  /TOOL {json}  |  text"
+    prompt = "agent> "
+
+    def __init__(
+        self, domain: Domain, task: Task, policy: str, read: Read, tell: Tell, show: Show
+    ) -> None:
+        super().__init__(task, domain.tools, read, tell, show)
+        self._policy = policy
+
+    async def turn(self, messages: Sequence[Message]) -> AgentTurn:
+        """Raises LeftError."""
+        self._show()
+        given = self._next()
+        return AgentTurn(given) if isinstance(given, str) else AgentTurn("", (given,))
+
+    def _command(self, name: str) -> bool:
+        if name == "policy":
+            self._tell(self._policy)
+        elif name == "expected":
+            _tell_expected(self._task, self._tell)
+        return name in {"policy", "expected"}
+
+
+_ENDS = {
+    "stop": Signal.STOP,
+    "transfer": Signal.TRANSFER,
+    "out-of-scope": Signal.OUT_OF_SCOPE,
+}
+
+
+class HandUser(Terminal):
+    """Text goes to the agent; `/stop` and `/transfer` end the dialogue.
+
+    `tools` are the user's own (telecom's phone).
+    """
+
+    help = "/scenario  /tools  /stop  /transfer  /out-of-scope  /quit  |  text"
+    prompt = "user> "
 
     async def reply(self, heard: Sequence[Message]) -> Reply:
         """Raises LeftError."""
         self._show()
-        while True:
-            line = _line(self._read, "user> ")
-            if not line.startswith("/"):
-                return line
-            if line[1:] in self._ends:
-                return self._ends[line[1:]]
-            call = _called(line, self._tools, self._tell)
-            if call is not None:
-                return AgentTurn("", (call,))
-            self._command(line[1:].partition(" ")[0])
+        given = self._next()
+        if isinstance(given, ToolCall):
+            return AgentTurn("", (given,))
+        return _ENDS[given[1:]] if given.startswith("/") else given
 
-    def _command(self, name: str) -> None:
-        if name in self._tools:
-            return
-        if name == "tools":
-            _tell_tools(self._tools, self._tell)
-        elif name == "scenario":
+    def _ends(self, name: str) -> bool:
+        return name in _ENDS
+
+    def _command(self, name: str) -> bool:
+        if name == "scenario":
             tell_scenario(self._task, self._tell)
-        else:
-            self._tell(self.help)
+        return name == "scenario"
 
 
 def _called(line: str, tools: Mapping[str, Tool], tell: Tell) -> ToolCall | None:
-    """The call that a line makes; None for a command, and for a call that can't be read."""
+    """The call that a line makes; None, with a sentence to the person, if it can't be read."""
     name, _, rest = line[1:].partition(" ")
-    if name not in tools:
-        return None
     try:
         return ToolCall(name, arguments(tools[name], rest))
     except ValueError as error:

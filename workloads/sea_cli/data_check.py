@@ -12,7 +12,7 @@ from typing import Any
 
 from sea_cli import fetching
 from sea_cli.common import DATA_FILE, Commands, command, judge_option, say, store_for
-from sea_cli.reading import Advance, reading
+from sea_cli.progress import ReadAdvance, reading
 from sea_data.formats import lines, source
 from sea_data.formats.errors import RowError
 from sea_data.formats.inspection import Inspector
@@ -101,7 +101,7 @@ def _add(report: dict[str, Any], finding: Finding, file: str, *, quiet: bool) ->
             say(f"{file}:{finding.line}: note: {note}")
 
 
-def findings(file: str, inspector: Inspector, advance: Advance) -> Iterator[Finding]:
+def findings(file: str, inspector: Inspector, advance: ReadAdvance) -> Iterator[Finding]:
     """One per row, in order. Raises DataFileError where the file can't be read to its end."""
     read = iter(source.lines(file, store_for(file), advance))
     first = list(islice(read, 1))

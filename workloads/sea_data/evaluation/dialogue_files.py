@@ -1,4 +1,4 @@
-"""Files that hold dialogues, whoever wrote them, as episode records.
+"""Files that hold dialogues, from any source, as episode records.
 
 Lines of an evaluation, published `sft` rows (`messages` with `answer`), or one JSON document with
 either or with a list of messages.

@@ -1,7 +1,7 @@
-"""The folder of an evaluation: what was asked for, what was played so far, what came of it.
+"""The folder of an evaluation: settings, episodes played so far, scores.
 
-    run.json          settings, so that nobody resumes another evaluation
-    episodes.jsonl    one line an episode, written as it ends
+    run.json          settings, checked when an evaluation is resumed
+    episodes.jsonl    one line per episode, written as it ends
     scores.json       see `scores.report`
     report.html       the page
 
@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from sea_data.errors import EvaluationError
 from sea_data.evaluation import records
-from sea_data.evaluation.playing.errors import EvaluationError
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.formats.errors import RowError
 
@@ -24,8 +24,8 @@ _MAY_GROW = ("trials", "maxTasks")
 
 
 @dataclass
-class Book:
-    """Use as a context manager; `open_book` makes one."""
+class ResultStore:
+    """Use as a context manager; `open_results` makes one."""
 
     folder: Path
     settings: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Book:
     def episodes(self) -> Path:
         return self.folder / "episodes.jsonl"
 
-    def __enter__(self) -> "Book":
+    def __enter__(self) -> "ResultStore":
         self._file = self.episodes.open("a", encoding="utf-8")
         return self
 
@@ -45,40 +45,40 @@ class Book:
             self._file.close()
 
     def add(self, record: EpisodeRecord) -> None:
-        """Writes the episode and hands it to the system, which keeps it if we are killed."""
-        assert self._file is not None, "the book is open"
+        """Appends the episode and flushes it: it survives a kill."""
+        assert self._file is not None, "the store is open"
         self._file.write(record.to_line())
         self._file.flush()
         self.done[record.key] = record
 
     def judged(self) -> set[tuple[str, str, int]]:
-        """Episodes that needn't be played again."""
+        """Keys of the episodes that have a verdict."""
         return {key for key, record in self.done.items() if record.reward is not None}
 
     def write(self, name: str, text: str) -> Path:
-        """A whole file, or none: a reader never sees half of it."""
+        """Writes a file atomically: a reader never sees half of it."""
         return _replace(self.folder / name, text)
 
 
-def open_book(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> Book:
-    """The folder's book; with `resume` what it holds is kept, without it must hold nothing.
+def open_results(folder: Path, settings: Mapping[str, Any], *, resume: bool) -> ResultStore:
+    """The folder's store; `resume` keeps what it holds, otherwise it must hold nothing.
 
     Raises EvaluationError.
     """
-    book = Book(folder, settings)
-    if book.episodes.exists() and not resume:
+    store = ResultStore(folder, settings)
+    if store.episodes.exists() and not resume:
         raise EvaluationError(
             f"The folder {folder} holds an evaluation already: add --resume to go on with it, or "
             "choose another --out."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    if book.episodes.exists():
+    if store.episodes.exists():
         _check_same(folder / "run.json", settings)
-        book.done = _read(book.episodes)
+        store.done = _read(store.episodes)
         # A killed write leaves half a line, a second attempt a second one for the same episode.
-        _replace(book.episodes, "".join(record.to_line() for record in book.done.values()))
-    book.write("run.json", json.dumps(settings, indent=2) + "\n")
-    return book
+        _replace(store.episodes, "".join(record.to_line() for record in store.done.values()))
+    store.write("run.json", json.dumps(settings, indent=2) + "\n")
+    return store
 
 
 def _check_same(path: Path, settings: Mapping[str, Any]) -> None:
@@ -109,7 +109,7 @@ def _grown(known: int | None, value: int | None) -> bool:
 
 
 def _read(path: Path) -> dict[tuple[str, str, int], EpisodeRecord]:
-    """Of an episode with several lines the last; a last line without its end is left out."""
+    """The last line of each episode; ignores a final line that was cut off by a kill."""
     lines = path.read_bytes().splitlines(keepends=True)
     if lines and not lines[-1].endswith(b"\n"):
         lines.pop()

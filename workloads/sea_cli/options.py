@@ -1,9 +1,10 @@
-"""Options that name a model behind an OpenAI-compatible endpoint."""
+"""Options that several commands share: endpoints of models, limits of verification functions."""
 
 import argparse
 import os
 
 from sea_env.chat.endpoint import Address
+from sea_env.verify.sandbox.limits import FunctionLimits
 
 
 def positive(text: str) -> int:
@@ -30,7 +31,7 @@ def temperature(text: str) -> float:
     return value
 
 
-def add(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None:
+def add_endpoint(parser: argparse.ArgumentParser, role: str, key: str, what: str) -> None:
     """`--ROLE-endpoint`, `--ROLE-model`, `--ROLE-api-key-env`; the agent's have no prefix."""
     prefix = f"--{role}-" if role else "--"
     parser.add_argument(
@@ -69,3 +70,48 @@ def address(given: argparse.Namespace, role: str, **options: object) -> Address 
         raise argparse.ArgumentTypeError(f"{flag}endpoint and {flag}model belong together")
     key = os.environ.get(getattr(given, f"{name}api_key_env"), "")
     return Address(url=url, model=model, api_key=key, **options)  # type: ignore[arg-type]
+
+
+_DEFAULT = FunctionLimits()
+_MIB = 1 << 20
+_LEAST_MIB = 64
+
+
+def add_function_limits(parser: argparse.ArgumentParser) -> None:
+    """`--function-cpu`, `--function-timeout`, `--function-memory`: spec.verifier.functions."""
+    parser.add_argument(
+        "--function-cpu",
+        type=positive,
+        default=_DEFAULT.cpu_s,
+        metavar="S",
+        help=f"CPU seconds of a verification function (default {_DEFAULT.cpu_s})",
+    )
+    parser.add_argument(
+        "--function-timeout",
+        type=seconds,
+        default=_DEFAULT.wall_s,
+        metavar="S",
+        help=f"its time on the clock (default {_DEFAULT.wall_s:.0f})",
+    )
+    parser.add_argument(
+        "--function-memory",
+        type=_memory,
+        default=_DEFAULT.memory_bytes,
+        metavar="MIB",
+        help=f"its memory (default {_DEFAULT.memory_bytes // _MIB}, at least {_LEAST_MIB})",
+    )
+
+
+def function_limits(given: argparse.Namespace) -> FunctionLimits:
+    """What the options say."""
+    return FunctionLimits(
+        cpu_s=given.function_cpu,
+        wall_s=given.function_timeout,
+        memory_bytes=given.function_memory,
+    )
+
+
+def _memory(text: str) -> int:
+    if not text.isdecimal() or int(text) < _LEAST_MIB:
+        raise argparse.ArgumentTypeError(f"must be a whole number of at least {_LEAST_MIB} MiB")
+    return int(text) * _MIB

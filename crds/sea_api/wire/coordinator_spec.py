@@ -1,11 +1,11 @@
-"""`PUT /v1/desired`: all that the operator wants of a job's coordinator, idempotent."""
+"""`PUT /v1/spec`: everything that the operator wants from a job's coordinator, idempotent."""
 
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.job import Spec
 
 
-class Desired(ApiModel):
-    """The operator's wish; sent again until `CoordinatorState.desired_digest` equals `digest`."""
+class CoordinatorSpec(ApiModel):
+    """Sent again until `CoordinatorState.spec_digest` equals `digest`."""
 
     digest: str
     """Hash of the rest, computed by the operator."""

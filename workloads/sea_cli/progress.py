@@ -1,4 +1,4 @@
-"""A progress bar on standard error for people, a line now and then for logs."""
+"""Progress on standard error: a bar where a person looks, a line now and then for logs."""
 
 import sys
 import time
@@ -16,9 +16,9 @@ from rich.progress import (
 )
 
 Advance = Callable[[str], None]
-"""One more is done; the text says how it goes."""
+"""Called after each item with a note."""
 Tell = Callable[[int, str], None]
-"""So many are done; the text says how it goes."""
+"""Called with the number of finished items and a note."""
 _LOG_EVERY_S = 30.0
 
 
@@ -37,7 +37,7 @@ def bar(what: str, total: int, done: int = 0) -> Iterator[Advance]:
 
 @contextmanager
 def gauge(what: str, total: int, done: int = 0) -> Iterator[Tell]:
-    """The same, told how many are done; its clock ticks while nothing is told."""
+    """The same with absolute counts; its clock ticks between calls."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield _lines(what, total)
@@ -68,3 +68,30 @@ def _lines(what: str, total: int) -> Tell:
             sys.stderr.flush()
 
     return tell
+
+
+ReadAdvance = Callable[[int, int], None]
+"""Called with (done, total)."""
+
+
+@contextmanager
+def reading(label: str, unit_bytes: bool = True) -> Iterator[ReadAdvance]:
+    """`label` names the file; the total becomes known with the first piece."""
+    if not sys.stderr.isatty():
+        yield lambda done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+
+    counted = DownloadColumn() if unit_bytes else MofNCompleteColumn()
+    columns = (TextColumn("{task.description}"), BarColumn(), counted, TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(label, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
