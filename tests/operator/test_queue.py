@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sea_operator.queue import Backoff, WorkQueue
+from sea_operator.queue import MAX_EVENTS_IN_A_ROW, Backoff, WorkQueue
 
 
 class Time:
@@ -135,3 +135,52 @@ async def test_a_gone_key_leaves_nothing_behind(queue):
 )
 def test_backoff(failures, random, expected):
     assert Backoff().delay(failures, random) == expected
+
+
+async def test_events_go_before_polls_that_are_due_longer(queue, time):
+    for key in "ab":
+        queue.add(key)
+        await ready(queue)
+        queue.done(key, after=1)
+    time.now += 100
+    queue.add("c")
+    assert [await queue.get() for _ in range(3)] == [("c", True), ("a", False), ("b", False)]
+
+
+async def test_a_storm_of_events_lets_polls_through(queue, time):
+    queue.add("poll")
+    await ready(queue)
+    queue.done("poll", after=1)
+    time.now += 100
+    for key in range(2 * MAX_EVENTS_IN_A_ROW):
+        queue.add(key)
+    order = [(await queue.get())[0] for _ in range(MAX_EVENTS_IN_A_ROW)]
+    assert order.index("poll") == MAX_EVENTS_IN_A_ROW - 1, "its own first pass was an event's"
+
+
+async def test_an_event_makes_a_poll_one(queue, time):
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=30)
+    time.now += 1
+    queue.add("a")
+    assert await queue.get() == ("a", True)
+    queue.done("a", after=30)
+    time.now += 30
+    assert await queue.get() == ("a", False)
+    assert await ready(queue) is None
+
+
+async def test_polls_wait_while_they_may_not_go(queue, time):
+    queue.add("poll")
+    await ready(queue)
+    queue.done("poll", after=0)
+    time.now += 1
+    may_poll = False
+    waiter = asyncio.create_task(queue.get(lambda: may_poll))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert not waiter.done()
+    may_poll = True
+    queue.done("another", after=None)
+    assert await asyncio.wait_for(waiter, 120) == ("poll", False)

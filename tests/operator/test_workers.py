@@ -95,3 +95,31 @@ async def test_a_standby_touches_nothing_and_forgets_nothing(queue):
         gate.open()
         await asyncio.wait_for(done.wait(), 120)
     assert seen == ["a"]
+
+
+async def test_polls_that_hang_leave_slots_for_events(queue):
+    """Coordinators that don't answer hold a pass for seconds."""
+    hang, hung, full, done = asyncio.Event(), set(), asyncio.Event(), asyncio.Event()
+    first = set(range(8))
+
+    async def reconcile(key):
+        if key == "event":
+            done.set()
+        elif key in first:
+            first.discard(key)
+            return 0.0
+        else:
+            hung.add(key)
+            if len(hung) == 6:
+                full.set()
+            await hang.wait()
+        return None
+
+    async with running(Workers(queue, reconcile, Gate(), 8)):
+        for key in range(8):
+            queue.add(key)
+        async with asyncio.timeout(120):
+            await full.wait()
+            queue.add("event")
+            await done.wait()
+        assert len(hung) == 6

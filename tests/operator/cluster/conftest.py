@@ -10,20 +10,18 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_api.contract import JOB_LABEL
 from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import JOB, POD, SERVICE, STATEFUL_SET, Kind
-from sea_operator.kube.reflector import Reflector
+from sea_operator.kube.kinds import Kind
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
-from sea_testing.operator_world import TIMEOUT, World, eventually
+from sea_testing.operator_world import TIMEOUT, World, eventually, reflectors
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 
@@ -90,14 +88,6 @@ async def reconcile(recorder, clock) -> AsyncIterator[Callable[..., Awaitable[fl
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass
-
-
-def reflectors(client: KubeClient, namespace: str, cache: Cache) -> list[Reflector]:
-    """What feeds an operator's cache; the job comes through kopf there."""
-    kinds = ((JOB, ""), (STATEFUL_SET, JOB_LABEL), (SERVICE, JOB_LABEL), (POD, JOB_LABEL))
-    return [
-        Reflector(client, kind, namespace, selector, cache, lambda: 0.5) for kind, selector in kinds
-    ]
 
 
 class Clock:

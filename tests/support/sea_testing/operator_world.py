@@ -12,11 +12,14 @@ from typing import Any
 
 import pytest
 
+from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
+from sea_operator.cache import Cache
 from sea_operator.children.secret import token_of
 from sea_operator.errors import NotFoundError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.reflector import Reflector
 from sea_testing.operator_coordinator import FakeCoordinator
 
 NUMBERS = itertools.count(2)
@@ -34,6 +37,14 @@ async def eventually(check: Callable[[], Awaitable[Any]], within: float = TIMEOU
     except TimeoutError:
         pytest.fail(f"not within {within} s; last answer: {last!r}")
     return last
+
+
+def reflectors(client: KubeClient, namespace: str, cache: Cache) -> list[Reflector]:
+    """What feeds an operator's cache; the job comes through kopf there."""
+    kinds = ((JOB, ""), (STATEFUL_SET, JOB_LABEL), (SERVICE, JOB_LABEL), (POD, JOB_LABEL))
+    return [
+        Reflector(client, kind, namespace, selector, cache, lambda: 0.5) for kind, selector in kinds
+    ]
 
 
 class World:
