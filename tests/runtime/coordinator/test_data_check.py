@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import worlds
 from sea_runtime.coordinator.data.check import check, digest
 from sea_runtime.coordinator.data.problems import DataProblem

@@ -126,7 +126,7 @@ class Asked:
     async def fresh(self) -> TestClient[web.Request, web.Application]:
         """A coordinator of its own, in the middle of an RL stage."""
         self.core = kit.coordinator(self.folder, kit.desired(self.spec), kit.Clock())
-        self.core.store = ObjectStore(endpoint="http://127.0.0.1:9", patience=0.0)
+        self.core.store = ObjectStore(endpoint="http://127.0.0.1:9", retry_timeout=0.0)
         self.core.members.heard(kit.beat("rollout-0", "rollout", "life", adopted=1))
         registry.publish(self.core.db, kit.version(1), 1.0)
         served = app.build(self.core)

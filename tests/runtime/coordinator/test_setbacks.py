@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_data.object_store.errors import AccessDeniedError
+from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator import basemodel, preparing, runner
 from sea_runtime.coordinator.data import check
 from sea_runtime.coordinator.data.problems import DataProblem

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import abandoned, restore
 from sea_runtime.trainer.checkpoint.commit import Commits

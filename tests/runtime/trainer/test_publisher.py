@@ -10,8 +10,8 @@ import torch
 import torch.distributed as dist
 
 from sea_api.v1alpha1.policy import Weights
-from sea_data.object_store.errors import AccessDeniedError
-from sea_runtime.client.sync import CoordinatorClient
+from sea_data.object_store import AccessDeniedError
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import publisher as publishing
 from sea_runtime.trainer.background import Background
@@ -40,8 +40,8 @@ def control() -> Iterator[Control]:
 def job(control: Control, coordinator: Any, tmp_path: Path) -> Job:
     pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
     world = World(1, 0, 1, 0, "127.0.0.1", 1)
-    client = CoordinatorClient(coordinator.url, "token", patience=HANG_S)
-    broken = ObjectStore(NOWHERE, patience=0.0)
+    client = CoordinatorClient(coordinator.url, "token", retry_timeout=HANG_S)
+    broken = ObjectStore(NOWHERE, retry_timeout=0.0)
     return Job(pod, world, control, client, broken, Report())
 
 
@@ -86,7 +86,7 @@ def test_without_a_fast_path_what_waiting_does_not_mend_ends_the_attempt(
     stage: Publisher, s3: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    stage.job = with_store(stage.job, ObjectStore(s3.endpoint, patience=HANG_S))
+    stage.job = with_store(stage.job, ObjectStore(s3.endpoint, retry_timeout=HANG_S))
     stage.policy = Weights.model_validate({"transport": "ObjectStore"})
     with pytest.raises(AccessDeniedError):
         stage.publish(MODEL, 1, 1)

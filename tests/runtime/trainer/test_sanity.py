@@ -4,6 +4,7 @@ import math
 
 import pytest
 
+from sea_runtime.store.folders import download_folder, upload_folder
 from sea_runtime.trainer.errors import TrainerError
 from sea_runtime.trainer.sanity import finite, require_finite
 from sea_runtime.wire.trainer import StageProgress
@@ -31,11 +32,11 @@ def test_a_model_that_is_nan_is_neither_published_nor_saved(
     from safetensors.torch import load_file, save_file
 
     folder = tmp_path / "nan"
-    store.download_folder("s3://runs/base", folder)
+    download_folder(store, "s3://runs/base", folder)
     tensors = load_file(folder / "model.safetensors")
     tensors["model.norm.weight"] = torch.full_like(tensors["model.norm.weight"], math.nan)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    store.upload_folder(folder, "s3://runs/nan-base")
+    upload_folder(store, folder, "s3://runs/nan-base")
     stage = {"type": "SFT", "sft": {"batchSize": 4, "maxSteps": 3}}
     task = make_task("nan", stage, checkpoint={"everySteps": 1})
     coordinator.task = task.model_copy(update={"initial_model": "s3://runs/nan-base"})

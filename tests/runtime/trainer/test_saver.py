@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_runtime.client.sync import CoordinatorClient
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.background import Background
 from sea_runtime.trainer.checkpoint import saver as saving
@@ -59,7 +59,7 @@ class Staged:
 @pytest.fixture
 def job(store: ObjectStore, coordinator: Any, tmp_path: Path) -> Job:
     pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
-    client = CoordinatorClient(coordinator.url, "token", patience=0.0)
+    client = CoordinatorClient(coordinator.url, "token", retry_timeout=0.0)
     world = World(1, 0, 1, 0, "127.0.0.1", 1)
     control: Any = Alone()
     return Job(pod, world, control, client, store, Report())
@@ -77,8 +77,8 @@ def saver(job: Job, coordinator: Any, make_task: Any, monkeypatch: pytest.Monkey
 
 def away(job: Job, part: str) -> Job:
     gone = {
-        "store": ObjectStore(NOWHERE, patience=0.0),
-        "client": CoordinatorClient(NOWHERE, "token", patience=0.0),
+        "store": ObjectStore(NOWHERE, retry_timeout=0.0),
+        "client": CoordinatorClient(NOWHERE, "token", retry_timeout=0.0),
     }
     return Job(**{**vars(job), part: gone[part]})
 

@@ -22,7 +22,7 @@ def main() -> int:
     except settings.SettingsError as error:
         logging.error("%s", error)
         return 2
-    probe = ObjectStore(patience=0.0, connect_timeout=2.0, read_timeout=5.0)
+    probe = ObjectStore(retry_timeout=0.0, connect_timeout=2.0, read_timeout=5.0)
     core = Coordinator(found, ObjectStore(), probe=probe)
     web.run_app(
         app.build(core),

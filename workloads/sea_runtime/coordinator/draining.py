@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.coordinator import snapshot, trainers
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.ledger import progress

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sea_api.v1alpha1.stages import Stage, StageType
+from sea_data import urls
 from sea_data.evaluation.report import Page, render
-from sea_data.object_store import urls
 from sea_runtime.coordinator import evaluation, restore, timeline
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.ledger import registry

@@ -8,7 +8,7 @@ import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
 
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.coordinator import opening, preparing, progressing, synthesis
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data.problems import DataProblem

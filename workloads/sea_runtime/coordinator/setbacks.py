@@ -7,7 +7,7 @@ after all patience; they are told at once. Anything else is a mistake of ours, t
 import sqlite3
 
 from sea_api.wire.state import Problem
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.coordinator.errors import IllegalMoveError, LedgerError
 

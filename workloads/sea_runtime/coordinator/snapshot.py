@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.store.s3 import ObjectStore

@@ -15,13 +15,14 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_data.synthesis import output
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.making import Making
 from sea_runtime.coordinator.synthesis_process import Order
+from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -149,7 +150,7 @@ def _order(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: P
         if source is not None:
             target = folder / "given" / file_name(domain)
             target.mkdir(parents=True, exist_ok=True)
-            store.download_folder(source, target)
+            download_folder(store, source, target)
             data[domain] = str(target)
     return Order(
         folder=str(folder / "made"),

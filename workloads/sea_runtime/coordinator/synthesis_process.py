@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sea_api.v1alpha1.domains import file_name
+from sea_data import urls
 from sea_data.formats.errors import RowError
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_data.synthesis.crew import CrewUnavailableError
 from sea_data.synthesis.journal import JournalError
 from sea_data.synthesis.service import Request, synthesise
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.domains.worlds import NoWorldError, Size

@@ -5,7 +5,7 @@ import logging
 
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.status import WeightsStatus
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.coordinator import program
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.errors import RefusedError

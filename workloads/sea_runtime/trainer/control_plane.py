@@ -4,8 +4,8 @@ import logging
 import threading
 import time
 
-from sea_runtime.client.errors import StaleAttemptError
-from sea_runtime.client.sync import CoordinatorClient
+from sea_runtime.client.calls import StaleAttemptError
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.trainer.job import Job
 from sea_runtime.wire.trainer import TaskKind, TrainerTask

@@ -12,7 +12,8 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from sea_data.object_store import urls
+from sea_data import urls
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer.job import Job
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.publisher import own_tensors
@@ -63,7 +64,7 @@ def export(job: Job, task: TrainerTask, model: Model, initial: Path, version: in
     if job.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
-    together(job, "export", lambda: job.store.upload_folder(folder, url))
+    together(job, "export", lambda: upload_folder(job.store, folder, url))
     if job.leads:
         ready = {"version": version, "stage": task.stage, "attempt": job.attempt}
         job.store.put(urls.join(url, READY), json.dumps(ready).encode())

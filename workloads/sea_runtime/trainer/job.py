@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sea_runtime.client.sync import CoordinatorClient
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.report import Report
 from sea_runtime.trainer.settings import PodSettings

@@ -4,6 +4,7 @@ import hashlib
 import shutil
 from pathlib import Path
 
+from sea_runtime.store.folders import download_folder
 from sea_runtime.trainer.job import Job
 from sea_runtime.trainer.together import together
 
@@ -22,5 +23,5 @@ def fetch(job: Job, url: str) -> Path:
 def _download(job: Job, url: str, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    job.store.download_folder(url, folder)
+    download_folder(job.store, url, folder)
     (folder / COMPLETE).touch()

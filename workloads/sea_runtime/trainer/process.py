@@ -41,14 +41,14 @@ def _world() -> World | None:
 
 
 def _train(world: World, report: Report) -> None:
-    from sea_runtime.client.sync import CoordinatorClient
+    from sea_runtime.client.sync_client import CoordinatorClient
     from sea_runtime.store.s3 import ObjectStore
     from sea_runtime.trainer import groups, stages
     from sea_runtime.trainer.job import Job
     from sea_runtime.trainer.settings import PodSettings
 
     pod = PodSettings.from_environment()
-    client = CoordinatorClient(pod.coordinator, pod.token, patience=CLIENT_PATIENCE_S)
+    client = CoordinatorClient(pod.coordinator, pod.token, retry_timeout=CLIENT_PATIENCE_S)
     control = groups.join(world)
     report.joined(world.attempt)
     log.info("Attempt %d: rank %d of %d joined.", world.attempt, world.rank, world.size)

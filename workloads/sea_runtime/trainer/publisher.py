@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreUnavailableError
+from sea_data import urls
+from sea_data.object_store import StoreUnavailableError
 from sea_runtime.trainer import hf_load, hf_mapping
 from sea_runtime.trainer.background import Background
 from sea_runtime.trainer.job import Job

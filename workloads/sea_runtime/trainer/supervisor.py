@@ -14,8 +14,8 @@ from pathlib import Path
 
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.trainer import supervision
 from sea_runtime.trainer.child import Child
 from sea_runtime.trainer.settings import PodSettings
@@ -60,7 +60,7 @@ class Supervisor:
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop` is set; then ends the processes."""
         client = AsyncCoordinatorClient(
-            self.settings.coordinator, self.settings.token, patience=HEARTBEAT_PATIENCE_S
+            self.settings.coordinator, self.settings.token, retry_timeout=HEARTBEAT_PATIENCE_S
         )
         async with client:
             beats = asyncio.create_task(self._beats(client))

@@ -4,8 +4,8 @@ import hashlib
 import json
 import time
 
-from sea_data.object_store import urls
-from sea_runtime.client.sync import CoordinatorClient
+from sea_data import urls
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TrainerTask
 from sea_runtime.wire.weights import Shard, WeightVersion
 from sea_testing.coordinator.job import Job

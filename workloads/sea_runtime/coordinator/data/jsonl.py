@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sea_data.formats import source
 from sea_data.formats.errors import DataFileError, NoSuchFileError
-from sea_data.object_store.errors import AccessDeniedError
+from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.store.s3 import ObjectStore
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.errors import CoordinatorFault, NotReadyError, RefusedError
 from sea_runtime.coordinator.setbacks import CALLS

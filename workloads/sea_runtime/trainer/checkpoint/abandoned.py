@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable
 
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Head
 from sea_runtime.trainer.checkpoint.manifest import Manifest

@@ -7,8 +7,8 @@ else wrote, so the head is read again and the pure decision (`head.py`) taken an
 import logging
 from collections.abc import Callable
 
-from sea_data.object_store import urls
-from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from sea_data import urls
+from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.head import Entry, Head

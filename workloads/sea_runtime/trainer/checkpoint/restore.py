@@ -13,7 +13,7 @@ from pathlib import Path
 
 from megatron.core import dist_checkpointing
 
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.store.folders import sha256_of
 from sea_runtime.trainer.background import Background
 from sea_runtime.trainer.checkpoint import abandoned

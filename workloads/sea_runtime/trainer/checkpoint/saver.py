@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreUnavailableError
-from sea_runtime.client.errors import CoordinatorUnreachableError, StaleAttemptError
+from sea_data import urls
+from sea_data.object_store import StoreUnavailableError
+from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
 from sea_runtime.store.folders import sha256_of
 from sea_runtime.trainer.background import Background
 from sea_runtime.trainer.checkpoint.abandoned import MANIFEST
