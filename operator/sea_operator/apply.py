@@ -10,7 +10,7 @@ from sea_operator.errors import ConflictError, NotFoundError, RejectedError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
 from sea_operator.observe import Sources
 from sea_operator.observed import Object, Observed
-from sea_operator.plan import Halt, Plan, Removal
+from sea_operator.plan import Blocker, Plan, Removal
 
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
@@ -19,13 +19,13 @@ KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 class Applied:
     """How the first half went."""
 
-    rejected: Halt | None = None
+    rejected: Blocker | None = None
     """A child that the API server refuses for good."""
 
 
 async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
     """Children and pods: everything that the status tells about."""
-    rejected: list[Halt] = []
+    rejected: list[Blocker] = []
     if plan.secret is not None:
         try:
             made = await sources.client.create(SECRET, observed.job.namespace, plan.secret)
@@ -81,9 +81,9 @@ async def _remove(sources: Sources, namespace: str, removal: Removal) -> None:
         sources.cache.deleted(kind, namespace, name, uid)
 
 
-def _refusal(child: Object, error: RejectedError) -> Halt:
+def _refusal(child: Object, error: RejectedError) -> Blocker:
     meta = child["metadata"]
-    return Halt(
+    return Blocker(
         "ChildRejected",
         f"The API server refuses {child['kind']} {meta['namespace']}/{meta['name']}: {error} "
         "Change what it objects to in the job, or delete the object if a field of it can't "

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from sea_api.contract import role_name
 from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
-from sea_operator.children.desired import roles
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import NotFoundError, RejectedError
 from sea_operator.kube.client import KubeClient
 from sea_operator.kube.kinds import JOB, NODE, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observed import Child, Children, Job, Named, Object, Observed, Pod
 from sea_operator.policies.prerequisites import needed_secrets
+from sea_operator.resources.build import roles
 from sea_operator.secret_reader import SecretReader
 
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}

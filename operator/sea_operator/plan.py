@@ -1,4 +1,4 @@
-"""What a pass decided: the job's course, and the writes that bring the world there."""
+"""What a pass decided: the job's lifecycle, and the writes that bring the world there."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class Suspension(Enum):
 
 
 @dataclass(frozen=True)
-class Halt:
+class Blocker:
     """Why the job can't go on without a person; becomes a condition."""
 
     reason: str
@@ -38,13 +38,13 @@ class Halt:
 
 
 @dataclass(frozen=True)
-class Course:
+class Lifecycle:
     """Where the job stands and goes: the part of a plan that the status tells."""
 
-    halt: Halt | None = None
+    blocker: Blocker | None = None
     """Something that a person must change; `Stalled`."""
     outcome: Outcome = Outcome.RUNNING
-    failed: Halt | None = None
+    failed: Blocker | None = None
     """With `Outcome.FAILED`: why."""
     suspension: Suspension = Suspension.NONE
     stage_index: int | None = None
@@ -75,7 +75,7 @@ class Removal:
 class Plan:
     """Everything that `apply` does and `report` tells, in this order of execution."""
 
-    course: Course
+    lifecycle: Lifecycle
     secret: Object | None = None
     """The auth Secret to create."""
     applies: tuple[Object, ...] = ()

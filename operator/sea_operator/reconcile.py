@@ -9,12 +9,11 @@ from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
 from sea_operator.apply import Applied, apply, follow_up
 from sea_operator.cache import Key
-from sea_operator.course import Context
-from sea_operator.decide import decide
+from sea_operator.decide import SOON_SECONDS, decide, refused
+from sea_operator.lifecycle import Context
 from sea_operator.observe import Sources, observe
 from sea_operator.observed import Observed
 from sea_operator.plan import Plan, Suspension
-from sea_operator.policies.requeue import SOON, refused
 from sea_operator.report import report
 from sea_operator.settings import Settings
 from sea_operator.status import compute
@@ -90,7 +89,7 @@ class Reconciler:
         )
         await follow_up(self.sources, observed, plan)
         if wrote and _outcomes(observed.job.status) != _outcomes(status):
-            return min(plan.requeue, SOON)
+            return min(plan.requeue, SOON_SECONDS)
         if applied.rejected:
             return refused(plan.requeue, self.settings.intervals)
         if not wrote and _is_timeless(observed, plan, applied):
@@ -104,7 +103,7 @@ class Reconciler:
 def _is_timeless(observed: Observed, plan: Plan, applied: Applied) -> bool:
     """Whether nothing was done, and no clock changes that: no drain and no deletion is running."""
     did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, applied.rejected)
-    waits = plan.course.suspension is Suspension.DRAINING or any(
+    waits = plan.lifecycle.suspension is Suspension.DRAINING or any(
         pod.deleted is not None for pod in observed.pods
     )
     return not waits and not plan.send and not any(did)

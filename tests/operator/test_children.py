@@ -6,8 +6,14 @@ import pytest
 
 from sea_api.contract import coordinator_url
 from sea_api.v1alpha1.policy import Role
-from sea_operator.children.desired import full_size, objects, roles
-from sea_operator.children.secret import auth, token_digest, token_of
+from sea_operator.resources.build import (
+    full_size,
+    objects,
+    roles,
+    token_digest,
+    token_of,
+    token_secret,
+)
 from sea_operator.settings import Images
 
 IMAGES = Images(coordinator="coordinator:1", trainer="trainer:1", rollout="rollout:1")
@@ -250,7 +256,7 @@ def test_another_token_makes_other_pods(make):
 
 
 def test_the_secret_holds_the_token(make):
-    secret = auth(make.job(), "s3cret")
+    secret = token_secret(make.job(), "s3cret")
     assert token_of(secret) == "s3cret"
     assert token_of({}) is None
     assert "s3cret" not in json.dumps(secret)

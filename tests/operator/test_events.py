@@ -1,7 +1,7 @@
 """Events tell changes, once."""
 
 from sea_api.v1alpha1.status import Failure
-from sea_operator.events import between, body
+from sea_operator.report import between, event_body
 
 
 def reasons(old, new):
@@ -38,7 +38,7 @@ def test_a_restart_is_told_with_its_cause(make):
 
 def test_the_body_names_the_job(make):
     (event,) = between(make.status(stage=None), make.status())
-    written = body(make.job(), event, "me", make.now)
+    written = event_body(make.job(), event, "me", make.now)
     assert written["involvedObject"]["uid"] == make.uid
     assert written["metadata"] == {"generateName": "j.", "namespace": "n"}
     assert (written["type"], written["firstTimestamp"]) == ("Normal", "2027-01-15T08:00:00Z")

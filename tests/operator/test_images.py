@@ -7,7 +7,7 @@ import tomllib
 import pytest
 import yaml
 
-from sea_operator.children.desired import full_size, objects
+from sea_operator.resources.build import full_size, objects
 from sea_operator.settings import Images, images
 
 ROLES = ("operator", "coordinator", "trainer", "rollout")

@@ -10,8 +10,16 @@ from sea_operator.errors import (
     NotLeadingError,
     UnavailableError,
 )
-from sea_operator.leader import Elector
-from sea_operator.lease import Move, Sighting, held_by, micro_time, move, released, sighting
+from sea_operator.leader import (
+    Elector,
+    Move,
+    Sighting,
+    held_by,
+    micro_time,
+    move,
+    released,
+    sighting,
+)
 from sea_operator.settings import LeaseTimes
 
 TIMES = LeaseTimes(duration=10.0, deadline=7.0, retry=0.001)

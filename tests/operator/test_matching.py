@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_operator.matching import contains
+from sea_operator.policies.drift import is_subset
 
 
 @pytest.mark.parametrize(
@@ -44,4 +44,4 @@ from sea_operator.matching import contains
     ],
 )
 def test_contains(live, wanted, expected):
-    assert contains(live, wanted) is expected
+    assert is_subset(live, wanted) is expected

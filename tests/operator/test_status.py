@@ -8,7 +8,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
-from sea_operator.plan import Halt
+from sea_operator.plan import Blocker
 from sea_operator.status import compute
 
 
@@ -77,7 +77,7 @@ def test_a_second_alone_changes_nothing(make, seconds):
 
 
 def test_a_refused_child_stalls_the_job(make):
-    status = ask(make, make.observed(), Halt("ChildRejected", "No."))
+    status = ask(make, make.observed(), Blocker("ChildRejected", "No."))
     stalled = next(c for c in status.conditions if c.type == "Stalled")
     assert (stalled.status, stalled.reason) == ("True", "ChildRejected")
 

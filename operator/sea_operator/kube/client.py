@@ -7,6 +7,7 @@ lease stops at its next write.
 """
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,6 @@ from kubernetes.client import Configuration
 from yarl import URL
 
 from sea_operator.errors import UnavailableError, of_status
-from sea_operator.kube.apply_body import CONTENT_TYPE, encode
 from sea_operator.kube.kinds import Kind
 from sea_operator.kube.login import bearer, configuration, tls
 
@@ -26,6 +26,9 @@ TIMEOUT_SECONDS = 10.0
 WATCH_SECONDS = 240
 """After which the server ends a watch; a watch that went silent for good is noticed then."""
 PAGE_SIZE = 500
+APPLY = "application/apply-patch+yaml"
+_ESCAPED = re.compile("[^\x20-\x7e\U00010000-\U0010ffff]")
+_HALF = re.compile("[\ud800-\udfff]")
 
 Object = dict[str, Any]
 Body = Object | bytes
@@ -163,7 +166,7 @@ class KubeClient:
         meta = body["metadata"]
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         path = kind.path(meta["namespace"], meta["name"], sub)
-        return await self._write("PATCH", path, query, encode(body), CONTENT_TYPE)
+        return await self._write("PATCH", path, query, apply_body(body), APPLY)
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""
@@ -210,6 +213,12 @@ class KubeClient:
                 return dict(orjson.loads(await answer.read()))
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
+
+
+def apply_body(body: dict[str, Any]) -> bytes:
+    """JSON that is YAML as well; half a surrogate pair, which is no character, becomes U+FFFD."""
+    text = _HALF.sub("\ufffd", json.dumps(body, ensure_ascii=False))
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
 
 
 async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
 from sea_operator.plan import Suspension
-from sea_operator.policies.terminal import condition
+from sea_operator.policies.progress import condition
 
 
 def suspension(

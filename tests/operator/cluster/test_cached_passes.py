@@ -10,11 +10,11 @@ import aiohttp
 import pytest
 
 from sea_operator.cache import Cache, View
-from sea_operator.children.secret import token_digest
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.resources.build import token_digest
 from sea_operator.secret_reader import MAX_AGE_SECONDS, SecretReader
 from sea_operator.settings import Settings
 from sea_testing.operator_client import Recorder

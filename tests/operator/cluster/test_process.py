@@ -8,10 +8,10 @@ import uuid
 import pytest
 import yaml
 
-from sea_operator.children.secret import token_of
 from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
 from sea_operator.leader import NAME
 from sea_operator.permissions import CLUSTER, JOBS, OWN_NAMESPACE
+from sea_operator.resources.build import token_of
 from sea_testing.operator_process import Operator
 
 pytestmark = pytest.mark.cluster

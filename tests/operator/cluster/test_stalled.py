@@ -2,9 +2,9 @@
 
 import pytest
 
+from sea_operator.decide import SOON_SECONDS
 from sea_operator.errors import RejectedError
 from sea_operator.kube.kinds import SECRET, STATEFUL_SET, Kind
-from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
 from sea_testing.operator_world import settle
 
@@ -98,7 +98,7 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
 
     await until(enforced)
     await world.create_job()
-    assert await reconcile(world) == SOON
+    assert await reconcile(world) == SOON_SECONDS
     stalled = await world.condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "ChildRejected")
     assert f"Secret {world.namespace}/j-auth" in stalled["message"]

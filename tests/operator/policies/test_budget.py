@@ -3,7 +3,7 @@
 import pytest
 
 from sea_api.v1alpha1.policy import RestartBudget
-from sea_operator.policies.budget import MOST_REMEMBERED, Spent, spend, within
+from sea_operator.policies.failure_policy import MAX_REMEMBERED, Spent, spend, within
 
 
 @pytest.mark.parametrize(
@@ -24,9 +24,9 @@ def test_spend(recent, restarts, window, expected):
 
 
 def test_the_window_never_outgrows_the_largest_budget():
-    budget = RestartBudget(restarts=MOST_REMEMBERED, window_seconds=2000)
-    spent = spend(range(1, MOST_REMEMBERED), budget, 1500)
-    assert (len(spent.recent), spent.exhausted) == (MOST_REMEMBERED, False)
+    budget = RestartBudget(restarts=MAX_REMEMBERED, window_seconds=2000)
+    spent = spend(range(1, MAX_REMEMBERED), budget, 1500)
+    assert (len(spent.recent), spent.exhausted) == (MAX_REMEMBERED, False)
     assert spend(spent.recent, budget, 1500).exhausted
 
 

@@ -5,9 +5,8 @@ import copy
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator.children.desired import full_size, objects
-from sea_operator.children.secret import token_digest
 from sea_operator.policies.drift import due, strays
+from sea_operator.resources.build import full_size, objects, token_digest
 from sea_operator.settings import Images
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_operator.observed import Termination
-from sea_operator.policies.evidence import of_others, of_trainer
+from sea_operator.policies.failures import of_others, of_trainer
 
 
 def world(make, cause="ProcessExit", **change):
@@ -67,7 +67,7 @@ def test_failures_of_other_attempts_are_history(make):
 def test_ends_of_other_containers(make, termination, cause):
     pod = make.pod("j-rollout-0", Role.ROLLOUT, terminations=(termination,))
     found = of_others(make.observed(pods=(pod,)), make.now)
-    assert [evidence.cause for evidence in found] == ([cause] if cause else [])
+    assert [failure.cause for failure in found] == ([cause] if cause else [])
 
 
 def test_trainer_pods_and_leaving_pods_are_not_others(make):

@@ -3,22 +3,22 @@
 import pytest
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
-from sea_operator.policies.evidence import Evidence
-from sea_operator.policies.failure import counts, judge, rule_for, sentence
+from sea_operator.policies.failure_policy import counts, judge, rule_for, sentence
+from sea_operator.policies.failures import DetectedFailure
 
 
 def policy(*rules):
     return FailurePolicy(rules=[FailureRule(**rule) for rule in rules])
 
 
-def evidence(make, role=Role.TRAINER, cause=Cause.PROCESS_EXIT, pod="j-trainer-0"):
-    return Evidence(role, cause, pod, "It broke", make.now)
+def failure(make, role=Role.TRAINER, cause=Cause.PROCESS_EXIT, pod="j-trainer-0"):
+    return DetectedFailure(role, cause, pod, "It broke", make.now)
 
 
 def verdict(make, rules=(), recent=(), budget=None, **seen):
     failure_policy = {"rules": list(rules), "budget": budget or {}}
     job = make.job(spec=make.spec(failurePolicy=failure_policy), status=make.status())
-    return judge(make.observed(job), evidence(make, **seen), recent, make.now)
+    return judge(make.observed(job), failure(make, **seen), recent, make.now)
 
 
 @pytest.mark.parametrize("role", list(Role))

@@ -21,8 +21,8 @@ def test_nothing_is_unmet_in_a_settled_world(make):
 
 def test_an_invalid_spec_comes_with_its_sentence(make):
     job = make.job(invalid="The job can't be read: spec.x: no. Edit the job.")
-    halt = unmet(make.observed(job), [])
-    assert (halt.reason, halt.message) == ("InvalidSpec", job.invalid)
+    blocker = unmet(make.observed(job), [])
+    assert (blocker.reason, blocker.message) == ("InvalidSpec", job.invalid)
 
 
 @pytest.mark.parametrize(
@@ -34,9 +34,9 @@ def test_an_invalid_spec_comes_with_its_sentence(make):
     ],
 )
 def test_a_secret_must_exist_with_its_keys(make, secrets, reason, says):
-    halt = unmet(make.observed(secrets=secrets), SETS)
-    assert halt.reason == reason
-    assert says in halt.message
+    blocker = unmet(make.observed(secrets=secrets), SETS)
+    assert blocker.reason == reason
+    assert says in blocker.message
 
 
 def test_no_secret_is_needed_where_none_is_named(make):
@@ -47,15 +47,15 @@ def test_no_secret_is_needed_where_none_is_named(make):
 def test_an_external_user_model_needs_its_key(make):
     user = {"engine": "External", "url": "http://x", "apiKeySecret": "openai"}
     job = make.job(spec=make.spec(userModel=user))
-    halt = unmet(make.observed(job), [])
-    assert "Secret n/openai that spec.userModel.apiKeySecret names doesn't exist" in halt.message
-    assert "with key OPENAI_API_KEY or" in halt.message
+    blocker = unmet(make.observed(job), [])
+    assert "Secret n/openai that spec.userModel.apiKeySecret names doesn't exist" in blocker.message
+    assert "with key OPENAI_API_KEY or" in blocker.message
 
 
 def test_a_judge_needs_its_key(make):
     judge = {"url": "http://x", "model": "m", "apiKeySecret": "openai"}
-    halt = unmet(make.observed(make.job(spec=make.spec(verifier={"judge": judge}))), [])
-    assert "Secret n/openai that spec.verifier.judge.apiKeySecret names" in halt.message
+    blocker = unmet(make.observed(make.job(spec=make.spec(verifier={"judge": judge}))), [])
+    assert "Secret n/openai that spec.verifier.judge.apiKeySecret names" in blocker.message
 
 
 @pytest.mark.parametrize(
@@ -68,8 +68,8 @@ def test_a_judge_needs_its_key(make):
     ],
 )
 def test_a_taken_name_stalls_unless_it_is_ours_or_leaving(make, meta, reason):
-    halt = unmet(make.observed(children=stranger(**meta)), SETS)
-    assert (halt.reason if halt else None) == reason
+    blocker = unmet(make.observed(children=stranger(**meta)), SETS)
+    assert (blocker.reason if blocker else None) == reason
 
 
 def test_a_foreign_or_broken_auth_secret_is_named(make):
@@ -83,8 +83,8 @@ def test_a_synthesis_endpoint_needs_its_key(make):
     endpoint = {"url": "http://x", "model": "m", "apiKeySecret": "openai"}
     stages = [{"name": "make", "type": "Synthesis", "synthesis": {"endpoint": endpoint}}]
     spec = make.spec(stages=[*stages, *make.raw_spec()["stages"]])
-    halt = unmet(make.observed(make.job(spec=spec)), [])
-    assert "Secret n/openai that spec.stages[0].synthesis.endpoint.apiKeySecret" in halt.message
+    blocker = unmet(make.observed(make.job(spec=spec)), [])
+    assert "Secret n/openai that spec.stages[0].synthesis.endpoint.apiKeySecret" in blocker.message
     stages[0]["synthesis"] = {}
     spec = make.spec(stages=[*stages, *make.raw_spec()["stages"]])
     assert unmet(make.observed(make.job(spec=spec)), []) is None

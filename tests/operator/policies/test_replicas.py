@@ -4,8 +4,8 @@ import pytest
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
+from sea_operator.lifecycle import replicas, resized
 from sea_operator.plan import Suspension
-from sea_operator.policies.replicas import replicas, resized
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 

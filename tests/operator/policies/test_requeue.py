@@ -2,24 +2,24 @@
 
 import pytest
 
-from sea_operator.plan import Course, Halt, Outcome, Suspension
-from sea_operator.policies.requeue import requeue
+from sea_operator.decide import requeue
+from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 from sea_operator.settings import Intervals
 
-HALT = Halt("R", "M.")
+HALT = Blocker("R", "M.")
 
 
 @pytest.mark.parametrize(
-    ("course", "sent", "expected"),
+    ("lifecycle", "sent", "expected"),
     [
-        (Course(), False, 1.0),
-        (Course(), True, 0.5),
-        (Course(halt=HALT), False, 3.0),
-        (Course(suspension=Suspension.DRAINING), False, 1.0),
-        (Course(suspension=Suspension.RELEASED), False, 30.0),
-        (Course(outcome=Outcome.COMPLETE), False, 30.0),
-        (Course(outcome=Outcome.FAILED, halt=HALT), False, 30.0),
+        (Lifecycle(), False, 1.0),
+        (Lifecycle(), True, 0.5),
+        (Lifecycle(blocker=HALT), False, 3.0),
+        (Lifecycle(suspension=Suspension.DRAINING), False, 1.0),
+        (Lifecycle(suspension=Suspension.RELEASED), False, 30.0),
+        (Lifecycle(outcome=Outcome.COMPLETE), False, 30.0),
+        (Lifecycle(outcome=Outcome.FAILED, blocker=HALT), False, 30.0),
     ],
 )
-def test_requeue(course, sent, expected):
-    assert requeue(course, Intervals(), sent=sent) == expected
+def test_requeue(lifecycle, sent, expected):
+    assert requeue(lifecycle, Intervals(), sent=sent) == expected

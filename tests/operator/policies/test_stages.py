@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_operator.policies.stages import Walk, position, walk
+from sea_operator.policies.progress import Walk, position, walk
 
 
 @pytest.mark.parametrize(

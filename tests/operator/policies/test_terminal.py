@@ -3,7 +3,7 @@
 import pytest
 
 from sea_operator.plan import Outcome
-from sea_operator.policies.terminal import outcome, retries, why
+from sea_operator.policies.progress import outcome, retries, why
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,10 @@ operator act, by deleting the pods that remember the failure.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
+from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
 from sea_operator.observed import Observed, Pod
-from sea_operator.plan import Halt
-from sea_operator.policies.budget import spend
-from sea_operator.policies.evidence import Evidence
+from sea_operator.plan import Blocker
+from sea_operator.policies.failures import DetectedFailure
 
 INFRASTRUCTURE = frozenset({Cause.EVICTION, Cause.NODE_LOSS})
 
@@ -26,18 +25,42 @@ TABLE = tuple(
     }.items()
 )
 
+MAX_REMEMBERED = 1000
+"""Bound of `status.restarts.recent`, and of a budget."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The window after one more restart was asked for."""
+
+    recent: tuple[int, ...]
+    exhausted: bool = False
+
+
+def within(recent: Sequence[int], budget: RestartBudget, now: float) -> tuple[int, ...]:
+    """Those restarts that the window still covers."""
+    return tuple(time for time in recent if now - time < budget.window_seconds)
+
+
+def spend(recent: Sequence[int], budget: RestartBudget, now: float) -> Spent:
+    """One more restart, or the finding that the budget has none left."""
+    covered = within(recent, budget, now)
+    if len(covered) >= budget.restarts:
+        return Spent(covered, exhausted=True)
+    return Spent((*covered, int(now)))
+
 
 @dataclass(frozen=True)
 class Verdict:
     """What follows from one failure."""
 
-    evidence: Evidence
+    failure: DetectedFailure
     delete: tuple[Pod, ...] = ()
     new_attempt: bool = False
     counted: bool = False
     recent: tuple[int, ...] = ()
     """The budget's window afterwards."""
-    failed: Halt | None = None
+    failed: Blocker | None = None
 
     @property
     def acts(self) -> bool:
@@ -59,52 +82,54 @@ def counts(rule: FailureRule, cause: Cause) -> bool:
     return rule.counts and (cause not in INFRASTRUCTURE or rule.cause is cause)
 
 
-def judge(observed: Observed, evidence: Evidence, recent: Sequence[int], now: float) -> Verdict:
+def judge(
+    observed: Observed, failure: DetectedFailure, recent: Sequence[int], now: float
+) -> Verdict:
     """What to do about a failure."""
     spec = observed.job.spec
     assert spec is not None
     policy = spec.failure_policy
-    rule = rule_for(policy, evidence.role, evidence.cause)
+    rule = rule_for(policy, failure.role, failure.cause)
     if rule.action is Action.FAIL_JOB:
-        return Verdict(evidence, recent=tuple(recent), failed=_forbidden(evidence))
-    verdict = _act(observed, evidence, rule.action, tuple(recent))
-    if not verdict.acts or not counts(rule, evidence.cause):
+        return Verdict(failure, recent=tuple(recent), failed=_forbidden(failure))
+    verdict = _act(observed, failure, rule.action, tuple(recent))
+    if not verdict.acts or not counts(rule, failure.cause):
         return verdict
     spent = spend(recent, policy.budget, now)
     if spent.exhausted:
-        failed = _exhausted(observed, evidence, policy)
-        return Verdict(evidence, recent=spent.recent, failed=failed)
-    return Verdict(evidence, verdict.delete, verdict.new_attempt, True, spent.recent)
+        failed = _exhausted(observed, failure, policy)
+        return Verdict(failure, recent=spent.recent, failed=failed)
+    return Verdict(failure, verdict.delete, verdict.new_attempt, True, spent.recent)
 
 
 def _act(
-    observed: Observed, evidence: Evidence, action: Action, recent: tuple[int, ...]
+    observed: Observed, failure: DetectedFailure, action: Action, recent: tuple[int, ...]
 ) -> Verdict:
     """Resize is in the API before it's in the operator: until then the process restarts."""
-    pods = observed.of_role(evidence.role)
+    pods = observed.of_role(failure.role)
     delete: tuple[Pod, ...] = ()
     if action is Action.RESTART_POD:
-        delete = tuple(pod for pod in pods if pod.name == evidence.pod)
+        delete = tuple(pod for pod in pods if pod.name == failure.pod)
     elif action is Action.RESTART_ROLE:
         delete = pods
-    return Verdict(evidence, delete, evidence.role is Role.TRAINER, recent=recent)
+    return Verdict(failure, delete, failure.role is Role.TRAINER, recent=recent)
 
 
-def _forbidden(evidence: Evidence) -> Halt:
-    return Halt(
+def _forbidden(failure: DetectedFailure) -> Blocker:
+    return Blocker(
         "FailurePolicy",
-        f"spec.failurePolicy fails the job on {evidence.cause} of {evidence.role}. "
-        f"{sentence(evidence.message)} Edit the spec to run again.",
+        f"spec.failurePolicy fails the job on {failure.cause} of {failure.role}. "
+        f"{sentence(failure.message)} Edit the spec to run again.",
     )
 
 
-def _exhausted(observed: Observed, evidence: Evidence, policy: FailurePolicy) -> Halt:
+def _exhausted(observed: Observed, failure: DetectedFailure, policy: FailurePolicy) -> Blocker:
     budget, job = policy.budget, observed.job
-    return Halt(
+    return Blocker(
         "RestartBudgetExhausted",
         f"More than {budget.restarts} restarts within {budget.window_seconds} s. The last: "
-        f"{evidence.cause} of {evidence.pod}: {sentence(evidence.message)} See `kubectl logs "
-        f"-n {job.namespace} {evidence.pod} --previous`; then edit the job, for example raise "
+        f"{failure.cause} of {failure.pod}: {sentence(failure.message)} See `kubectl logs "
+        f"-n {job.namespace} {failure.pod} --previous`; then edit the job, for example raise "
         "spec.failurePolicy.budget.restarts, to run again from the last checkpoint.",
     )
 

@@ -16,7 +16,7 @@ GRACEFUL = frozenset({0, 143})
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DetectedFailure:
     """One failure."""
 
     role: Role
@@ -27,16 +27,16 @@ class Evidence:
     """Unix seconds."""
 
 
-def of_trainer(observed: Observed, attempt: int) -> Evidence | None:
+def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
     """Failure of the running attempt; those of earlier ones were dealt with."""
     failure = observed.state.trainer_failure if observed.state else None
     if failure is None or failure.attempt != attempt:
         return None
     cause = _blamed(failure, observed)
-    return Evidence(Role.TRAINER, cause, failure.pod, failure.message, failure.time)
+    return DetectedFailure(Role.TRAINER, cause, failure.pod, failure.message, failure.time)
 
 
-def of_others(observed: Observed, now: float) -> tuple[Evidence, ...]:
+def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
     """Containers of other roles that ended badly, as long as their pod remembers it."""
     return tuple(
         _terminated(pod, termination, now)
@@ -71,7 +71,7 @@ def _taken_away(pod: Pod, time: float, eldest: float) -> bool:
     return pod.disrupted or pod.deleted is not None or replaced
 
 
-def _terminated(pod: Pod, termination: Termination, now: float) -> Evidence:
+def _terminated(pod: Pod, termination: Termination, now: float) -> DetectedFailure:
     assert pod.role is not None
     killed = termination.reason == "OOMKilled"
     cause = Cause.OUT_OF_MEMORY if killed else Cause.PROCESS_EXIT
@@ -79,4 +79,4 @@ def _terminated(pod: Pod, termination: Termination, now: float) -> Evidence:
         f"Container {termination.container} of pod {pod.name} ended with exit code "
         f"{termination.exit_code} ({termination.reason or 'Error'})."
     )
-    return Evidence(pod.role, cause, pod.name, message, now)
+    return DetectedFailure(pod.role, cause, pod.name, message, now)
