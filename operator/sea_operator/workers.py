@@ -70,10 +70,15 @@ class Workers(Generic[K]):
             async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
                 after = await self._reconcile(key)
         except (ConflictError, NotLeadingError) as error:
-            log.info("pass given up, next soon: %s", error, extra={"job": key})
+            log.info("pass given up, next soon: %s", error, extra={"job": _text(key)})
             self._queue.failed(key)
         except Exception:
             delay = self._queue.failed(key)
-            log.exception("pass failed, next in %.1f s", delay, extra={"job": key})
+            log.exception("pass failed, next in %.1f s", delay, extra={"job": _text(key)})
         else:
             self._queue.done(key, after)
+
+
+def _text(key: object) -> str:
+    """`namespace/name` in logs."""
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)

@@ -1,8 +1,10 @@
-"""The base of what can go wrong in the pods of a job; each error is next to its raiser.
+"""The root of what can go wrong in the pods of a job; each error is next to its raiser.
 
     RuntimeFailure
     |- client.calls.CoordinatorError
-    `- what coordinator, trainer and rollout pods raise
+    |- coordinator.errors.CoordinatorFailure
+    |- trainer.errors.TrainerError
+    `- what the rollout pods raise
 
 An object store's failures are `sea_data.object_store.StoreError`, since files are read and written
 without pods, too.
@@ -11,5 +13,5 @@ without pods, too.
 from sea_api.errors import SeaError
 
 
-class RuntimeFailure(SeaError):  # noqa: N818 (a builtin has the other name)
+class RuntimeFailure(SeaError):  # noqa: N818 - RuntimeError is Python's
     """A failure in a pod; the message is a sentence for the user."""

@@ -22,11 +22,15 @@ class Role(StrEnum):
 
 
 class Cause(StrEnum):
+    """Why a pod failed. A `UserError` stalls the job until its spec is edited."""
+
     PROCESS_EXIT = "ProcessExit"
     HANG = "Hang"
     OUT_OF_MEMORY = "OutOfMemory"
     EVICTION = "Eviction"
     NODE_LOSS = "NodeLoss"
+    USER_ERROR = "UserError"
+    """Restarting can't help: a layout that doesn't fit, a wrong model folder, missing access."""
     ANY = "Any"
 
 
@@ -68,7 +72,7 @@ class FailureRule(ApiModel):
     role: Role
     """Role the rule is about."""
     cause: Cause = Cause.ANY
-    """Cause the rule is about; `Any` matches every one."""
+    """Cause the rule is about; `Any` matches every one except `UserError`."""
     action: Action
     """What happens, from small to large: process, pod, role, trainer size, the whole job."""
     counts: Bool = True

@@ -31,6 +31,8 @@ class TrainerFailure(ApiModel):
     message: str
     time: float
     """Unix seconds."""
+    spec_generation: int = 0
+    """`metadata.generation` of the resource that the attempt ran."""
 
 
 class StageState(ApiModel):

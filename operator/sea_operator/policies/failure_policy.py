@@ -77,6 +77,13 @@ def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
     )
 
 
+def stalls(policy: FailurePolicy, failure: DetectedFailure) -> bool:
+    """True if only an edit of the spec can help: a mistake of the user that no rule names."""
+    return failure.cause is Cause.USER_ERROR and not any(
+        rule.role is failure.role and rule.cause is Cause.USER_ERROR for rule in policy.rules
+    )
+
+
 def counts(rule: FailureRule, cause: Cause) -> bool:
     """Nobody pays for the infrastructure unless a rule names the cause itself."""
     return rule.counts and (cause not in INFRASTRUCTURE or rule.cause is cause)
@@ -89,6 +96,9 @@ def judge(
     spec = observed.job.spec
     assert spec is not None
     policy = spec.failure_policy
+    if stalls(policy, failure):
+        # The coordinator reports it as the job's problem; a restart would fail the same way.
+        return Verdict(failure, new_attempt=failure.edited, recent=tuple(recent))
     rule = rule_for(policy, failure.role, failure.cause)
     if rule.action is Action.FAIL_JOB:
         return Verdict(failure, recent=tuple(recent), failed=_forbidden(failure))

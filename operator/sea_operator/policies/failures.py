@@ -25,6 +25,8 @@ class DetectedFailure:
     message: str
     time: float
     """Unix seconds."""
+    edited: bool = False
+    """Whether the spec was edited since."""
 
 
 def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
@@ -33,7 +35,8 @@ def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
     if failure is None or failure.attempt != attempt:
         return None
     cause = _blamed(failure, observed)
-    return DetectedFailure(Role.TRAINER, cause, failure.pod, failure.message, failure.time)
+    edited = observed.job.generation > failure.spec_generation
+    return DetectedFailure(Role.TRAINER, cause, failure.pod, failure.message, failure.time, edited)
 
 
 def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:

@@ -40,7 +40,7 @@ PORTS: dict[Role, dict[str, int]] = {
     Role.ROLLOUT: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
     Role.USER: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
 }
-TOKEN_KEY = "token"
+TOKEN_KEY = "token"  # noqa: S105 - a name, not a secret
 
 
 def roles(spec: Spec) -> tuple[Role, ...]:

@@ -1,4 +1,4 @@
-"""The pod template of a role: containers, volumes, probes, placement, security, and a hash of it all."""
+"""The pod template of a role: containers, probes, volumes, placement, security, hash of it all."""
 
 import hashlib
 import json

@@ -93,6 +93,18 @@ def test_the_first_failure_is_told_and_a_new_attempt_forgets_it(core: Any) -> No
         training.task(core, 1)
 
 
+def test_a_users_mistake_is_the_jobs_problem_until_the_next_attempt(core: Any) -> None:
+    beat(core, 0)
+    beat(core, 1)
+    failed = {"attempt": 1, "state": PodState.FAILED, "cause": Cause.USER_ERROR}
+    assert not beat(core, 1, detail="The layout needs 4 ranks.", **failed).run
+    found = state.assemble(core)
+    assert found.problem.message.startswith("The layout needs 4 ranks.")
+    assert found.trainer_failure.spec_generation == 1
+    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=2))
+    assert state.assemble(core).problem is None
+
+
 def test_attempts_never_go_back(core: Any) -> None:
     """An operator that lost its status learns the attempt from us."""
     adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=3))

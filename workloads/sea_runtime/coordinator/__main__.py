@@ -1,4 +1,4 @@
-"""`python -m sea_runtime.coordinator`: serves on POD_IP:8080 until SIGTERM."""
+"""`python -m sea_runtime.coordinator`: serves on the pod's address until SIGTERM."""
 
 import logging
 import os
@@ -6,6 +6,7 @@ import sys
 
 from aiohttp import web
 
+from sea_api import logs
 from sea_runtime.coordinator import app, settings
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.store.s3 import ObjectStore
@@ -13,10 +14,7 @@ from sea_runtime.store.s3 import ObjectStore
 
 def main() -> int:
     """Exit code 2 where the environment is incomplete."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logs.configure_pod()
     try:
         found = settings.from_environment(os.environ)
     except settings.SettingsError as error:

@@ -29,7 +29,13 @@ def assemble(core: Coordinator) -> CoordinatorState:
         uid=desired.uid,
         attempt=desired.attempt,
         stages=[_stage(core, stage) for stage in desired.spec.stages],
-        problem=core.problem or core.setbacks.problem or core.trouble or core.making_problem,
+        problem=(
+            trainers.user_error(core)
+            or core.problem
+            or core.setbacks.problem
+            or core.trouble
+            or core.making_problem
+        ),
         trainer_failure=trainers.failure(core),
         drained=trainers.drained(core) and core.drain_saved == desired.digest,
         weights=weights.status(core),

@@ -4,7 +4,7 @@ import logging
 
 from sea_api.v1alpha1.policy import Cause
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_api.wire.state import TrainerFailure
+from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import program, world
 from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.ledger import documents, progress
@@ -40,6 +40,17 @@ def failure(core: Coordinator) -> TrainerFailure | None:
     return found if found and found.attempt == core.attempt else None
 
 
+def user_error(core: Coordinator) -> Problem | None:
+    """A mistake of the user that ended the attempt; the next one starts after an edit."""
+    found = failure(core)
+    if found is None or found.cause != Cause.USER_ERROR:
+        return None
+    return Problem(
+        reason="TrainerStalled",
+        message=f"{found.message} The trainer starts again once the job is edited.",
+    )
+
+
 def fail(core: Coordinator, pod: str, cause: str, message: str) -> None:
     """Writes the attempt's failure down, unless it has failed already."""
     if failure(core) is not None:
@@ -49,7 +60,12 @@ def fail(core: Coordinator, pod: str, cause: str, message: str) -> None:
         core.ledger,
         FAILURE,
         TrainerFailure(
-            attempt=core.attempt, pod=pod, cause=cause, message=message, time=core.wall()
+            attempt=core.attempt,
+            pod=pod,
+            cause=cause,
+            message=message,
+            time=core.wall(),
+            spec_generation=core.desired.spec_generation,
         ),
     )
 

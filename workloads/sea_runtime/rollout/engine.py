@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 
+from sea_api import logs
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.rollout import base_model, engine_args
 from sea_runtime.rollout.settings import Settings, from_environment
@@ -30,7 +31,7 @@ def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_pod(container="engine")
     program, variables = command(from_environment())
     _log.info("Starting %s", " ".join(program))
     sys.stdout.flush()

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from sea_api import logs
 from sea_api.contract import ENGINE_PORT, role_label
 from sea_api.v1alpha1.policy import Role
 from sea_env.tokens.renderer import Renderer
@@ -134,7 +135,7 @@ async def run(settings: Settings) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_pod(container="worker")
     asyncio.run(run(from_environment()))
 
 

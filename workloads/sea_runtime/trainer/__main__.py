@@ -1,9 +1,9 @@
 """`python -m sea_runtime.trainer`: the trainer pod's entry point, the supervisor."""
 
 import asyncio
-import logging
 import signal
 
+from sea_api import logs
 from sea_runtime.trainer import health
 from sea_runtime.trainer.settings import PodSettings
 from sea_runtime.trainer.supervisor import Supervisor
@@ -24,5 +24,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure_pod()
     asyncio.run(main())

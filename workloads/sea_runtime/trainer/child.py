@@ -16,6 +16,7 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
+from sea_api import logs
 from sea_runtime.trainer.report import REPORT_FD
 from sea_runtime.trainer.world import World
 
@@ -130,4 +131,4 @@ class Child:
         text = data.decode(errors="replace")
         sys.stderr.write(text)
         lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-        self.last_line = lines[-1][:1000] if lines else self.last_line
+        self.last_line = logs.message_of(lines[-1])[:1000] if lines else self.last_line

@@ -9,6 +9,7 @@ import logging
 import os
 import sys
 
+from sea_api import logs
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.trainer.report import Report
 from sea_runtime.trainer.supervision import FENCED
@@ -66,7 +67,7 @@ def cause_of(error: BaseException) -> str:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure_pod()
     logging.getLogger("megatron").setLevel(logging.WARNING)
     report = Report.from_environment()
     try:
@@ -74,6 +75,7 @@ def main() -> int:
         world = _world()
         if world is None:
             return 0
+        logs.bind(rank=world.rank, attempt=world.attempt)
         _train(world, report)
     except FencedError as error:
         log.info("%s", error)

@@ -12,6 +12,7 @@ import time
 import uuid
 from pathlib import Path
 
+from sea_api import logs
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
 from sea_runtime.client.async_client import AsyncCoordinatorClient
@@ -125,6 +126,7 @@ class Supervisor:
             case Start():
                 await self._start()
             case Hand(world):
+                logs.bind(attempt=world.attempt)
                 places = supervision.worlds(world, self.settings.pod, self._timeout)
                 for child, place in zip(self._children, places, strict=True):
                     await child.hand(place)

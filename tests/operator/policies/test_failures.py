@@ -24,6 +24,7 @@ def world(make, cause="ProcessExit", **change):
         ("ProcessExit", {}, Cause.PROCESS_EXIT),
         ("Hang", {}, Cause.HANG),
         ("OutOfMemory", {}, Cause.OUT_OF_MEMORY),
+        ("UserError", {}, Cause.USER_ERROR),
         ("nonsense", {}, Cause.PROCESS_EXIT),
         ("ProcessExit", {"disrupted": True}, Cause.EVICTION),
         ("ProcessExit", {"deleted": 5.0}, Cause.EVICTION),

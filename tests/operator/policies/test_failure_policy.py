@@ -1,5 +1,7 @@
 """(role, cause) -> action, and who pays."""
 
+import dataclasses
+
 import pytest
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
@@ -77,6 +79,21 @@ def test_other_roles_are_the_kubelets_business_unless_a_rule_says_more(make):
     found = verdict(make, [{"role": "Rollout", "action": "RestartPod"}], **seen)
     assert [pod.name for pod in found.delete] == ["j-rollout-0"]
     assert (found.new_attempt, found.counted) == (False, True)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_users_mistake_starts_no_attempt_until_the_spec_is_edited(make, edited):
+    job = make.job(spec=make.spec(), status=make.status())
+    seen = dataclasses.replace(failure(make, cause=Cause.USER_ERROR), edited=edited)
+    found = judge(make.observed(job), seen, (1,), make.now)
+    assert (found.new_attempt, found.counted, found.acts) == (edited, False, edited)
+
+
+def test_a_rule_that_names_user_errors_wins_and_any_is_not_meant(make):
+    fails = [{"role": "Trainer", "cause": "UserError", "action": "FailJob"}]
+    assert verdict(make, fails, cause=Cause.USER_ERROR).failed is not None
+    restarts = [{"role": "Trainer", "cause": "Any", "action": "RestartRole"}]
+    assert not verdict(make, restarts, cause=Cause.USER_ERROR).acts
 
 
 def test_an_eviction_is_uncounted(make):
