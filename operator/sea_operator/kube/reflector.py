@@ -103,6 +103,8 @@ class Reflector:
         except KubeError as error:
             # Nothing is lost: the server keeps some minutes of history.
             self._complain(error)
+        if self._seen == version:
+            # A watch without news, or a server that ends watches at once: not in a busy loop.
             await self._pause()
         return self._seen
 

@@ -94,15 +94,15 @@ def test_a_ledger_that_cannot_be_opened(job: Any) -> None:
 def test_a_damaged_ledger_snapshot(job: Any) -> None:
     """The download replaces nothing, and the next attempt starts from the empty ledger again."""
     folder = f"{job.run_url}/stages/rl/checkpoints"
-    key = folder.removeprefix("s3://runs/") + "/step-000002-g1/manifest.json"
+    key = folder.removeprefix("s3://runs/") + "/step-000002-a1/manifest.json"
     entry = {"step": 2, "version": 2, "bytes": 1, "time": 1.0, "manifest_key": key}
     head = f"{folder}/head.json"
     job.store.put(head, json.dumps({"attempt": 1, "checkpoints": [entry]}).encode())
-    job.store.put(f"{folder}/step-000002-g1/ledger.sqlite", b"This is no database." * 1000)
+    job.store.put(f"{folder}/step-000002-a1/ledger.sqlite", b"This is no database." * 1000)
     job.start()
     job.want(job.desired(rl_only(job)))
     problem = told(job)
     assert problem.reason == "LedgerUnusable"
-    assert "step-000002-g1/ledger.sqlite" in problem.message
+    assert "step-000002-a1/ledger.sqlite" in problem.message
     job.store.delete(head)
     runs(job)

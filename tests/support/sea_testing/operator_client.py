@@ -1,6 +1,7 @@
 """The operator's client in tests: counts its requests and crashes on demand."""
 
 from collections.abc import Callable
+from typing import Self
 
 from sea_operator.kube.client import Body, Connection, KubeClient, Object, Query
 
@@ -14,7 +15,7 @@ class Recorder(KubeClient):
         self.writes: list[str] = []
         self.crash_after: int | None = None
 
-    def guarded_by(self, guard: Callable[[], None]) -> KubeClient:
+    def guarded_by(self, guard: Callable[[], None]) -> Self:
         return self
 
     async def request(

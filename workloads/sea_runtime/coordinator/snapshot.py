@@ -22,7 +22,7 @@ FILE = "ledger.sqlite"
 
 def checkpoint_key(stage: str, step: int, attempt: int) -> str:
     """Folder of a checkpoint below the run's address."""
-    return f"stages/{stage}/checkpoints/step-{step:06d}-g{attempt}"
+    return f"stages/{stage}/checkpoints/step-{step:06d}-a{attempt}"
 
 
 def copy(ledger: Path, target: Path) -> None:
