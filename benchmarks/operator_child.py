@@ -51,9 +51,7 @@ def noop(server: str, ca: str, token: str) -> None:
     settings.posting.enabled = False
     settings.scanning.disabled = True
     asyncio.run(
-        kopf.operator(
-            registry=handlers, settings=settings, namespaces=[NAMESPACE], standalone=True
-        )
+        kopf.operator(registry=handlers, settings=settings, namespaces=[NAMESPACE], standalone=True)
     )
 
 

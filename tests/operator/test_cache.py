@@ -1,5 +1,6 @@
 """The cache: versions only move forward, and only what a pass must answer brings one."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -181,14 +182,15 @@ def test_what_no_policy_reads_brings_no_pass(cache: Watched) -> None:
 
 def test_each_change_makes_another_revision(cache: Watched, stored: Any) -> None:
     seen = set()
-    for change in (
+    changes: tuple[Callable[[], None], ...] = (
         lambda: cache.put(STATEFUL_SET, child(5)),
         lambda: cache.put(POD, pod(6)),
         lambda: cache.wrote(JOB, {**stored(7), "status": {"stage": "rl"}}),
         lambda: cache.deleted(POD, "n", "j-trainer-0", "uid-p"),
         lambda: cache.remove(JOB, stored(8)),
         lambda: cache.put(JOB, stored(9, uid="uid-next")),
-    ):
+    )
+    for change in changes:
         change()
         view = cache.view(KEY)
         seen.add(view.revision if view else 0)

@@ -1,5 +1,7 @@
 """The command line and the environment."""
 
+from pathlib import Path
+
 import pytest
 
 from sea_operator.main import parse
@@ -7,25 +9,25 @@ from sea_operator.settings import health_host, identity, images, own_namespace
 
 
 @pytest.fixture(autouse=True)
-def outside_a_cluster(monkeypatch):
+def outside_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POD_NAME", "POD_NAMESPACE", "POD_IP"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_defaults():
+def test_defaults() -> None:
     settings = parse([])
     assert (settings.namespaces, settings.lease_namespace) == ((), "default")
     assert (settings.health_host, settings.health_port) == ("127.0.0.1", 8080)
 
 
-def test_arguments():
+def test_arguments() -> None:
     settings = parse(["--namespace", "a", "--namespace", "b", "--identity", "me"])
     assert (settings.namespaces, settings.identity) == (("a", "b"), "me")
     with pytest.raises(SystemExit):
         parse(["--namespace", "a", "--all-namespaces"])
 
 
-def test_in_a_pod(monkeypatch):
+def test_in_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     pod = {"POD_NAME": "op-0", "POD_NAMESPACE": "sea-system", "POD_IP": "10.0.0.9"}
     for name, value in pod.items():
         monkeypatch.setenv(name, value)
@@ -34,7 +36,7 @@ def test_in_a_pod(monkeypatch):
     assert settings.health_host == "10.0.0.9"
 
 
-def test_environment(tmp_path):
+def test_environment(tmp_path: Path) -> None:
     env = {"SEA_TRAINER_IMAGE": "t:1", "SEA_ROLLOUT_IMAGE": "r:1", "SEA_COORDINATOR_IMAGE": "c:1"}
     found = images(env)
     assert (found.trainer, found.rollout, found.coordinator) == ("t:1", "r:1", "c:1")

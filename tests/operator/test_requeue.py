@@ -1,5 +1,7 @@
 """How soon to look again."""
 
+from typing import Any
+
 import pytest
 
 from sea_operator.decide import requeue
@@ -21,5 +23,5 @@ HALT = Blocker("R", "M.")
         (Lifecycle(outcome=Outcome.FAILED, blocker=HALT), False, 30.0),
     ],
 )
-def test_requeue(lifecycle, sent, expected):
+def test_requeue(lifecycle: Any, sent: bool, expected: float) -> None:
     assert requeue(lifecycle, Intervals(), sent=sent) == expected

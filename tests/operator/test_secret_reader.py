@@ -74,7 +74,7 @@ async def test_what_is_missing_is_asked_for_each_time(reader: SecretReader, serv
     del server.secrets["s3"]
     assert await reader.keys("n", "s3", KEYS) is None
     server.secrets["s3"] = {"metadata": {}, "data": {"a": "x"}}
-    assert await reader.keys("n", "s3", KEYS) == {"a"}
+    assert await reader.keys("n", "s3", KEYS) == frozenset({"a"})
     server.secrets["s3"] = {"metadata": {}, "data": dict.fromkeys(KEYS, "x")}
     assert await reader.keys("n", "s3", KEYS) == KEYS
 

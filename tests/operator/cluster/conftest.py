@@ -5,6 +5,7 @@ import copy
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -21,13 +22,13 @@ from sea_operator.reconcile import Reconciler
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
-from sea_testing.operator_world import TIMEOUT, World, eventually, reflectors
+from sea_testing.operator_world import TIMEOUT, Clock, World, eventually, reflectors
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 
 
 @pytest.fixture(scope="session")
-def octet(tmp_path_factory) -> Iterator[int]:
+def octet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The second number of addresses that no other test run on this machine has."""
     owner = tmp_path_factory.mktemp("subnet")
     yield claim(owner).second
@@ -35,14 +36,16 @@ def octet(tmp_path_factory) -> Iterator[int]:
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch) -> None:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that this process runs itself meets no time-out on a busy machine."""
     monkeypatch.setattr("sea_operator.kube.client.TIMEOUT_SECONDS", TIMEOUT)
     monkeypatch.setattr("sea_operator.coordinator_link.TIMEOUT_SECONDS", TIMEOUT)
 
 
 @pytest.fixture
-async def client(kubeconfig, crd, monkeypatch) -> AsyncIterator[KubeClient]:
+async def client(
+    kubeconfig: Path, crd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KubeClient]:
     """The administrator's client."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
     client = KubeClient(await Connection.open())
@@ -51,7 +54,7 @@ async def client(kubeconfig, crd, monkeypatch) -> AsyncIterator[KubeClient]:
 
 
 @pytest.fixture
-async def recorder(client) -> AsyncIterator[Recorder]:
+async def recorder(client: KubeClient) -> AsyncIterator[Recorder]:
     """The operator's client: counts writes, crashes on demand."""
     recorder = Recorder(await Connection.open())
     yield recorder
@@ -59,7 +62,7 @@ async def recorder(client) -> AsyncIterator[Recorder]:
 
 
 @pytest.fixture
-async def world(client, make, octet) -> AsyncIterator[World]:
+async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
     """A namespace of its own; everything in it goes at the end."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
@@ -73,7 +76,9 @@ async def world(client, make, octet) -> AsyncIterator[World]:
 
 
 @pytest.fixture
-async def reconcile(recorder, clock) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
+async def reconcile(
+    recorder: Recorder, clock: Clock
+) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
     """`reconcile(world, "j")`: one pass of an operator that started this very moment."""
     settings = Settings(identity="test", intervals=Intervals())
     async with aiohttp.ClientSession() as session:
@@ -90,28 +95,13 @@ async def reconcile(recorder, clock) -> AsyncIterator[Callable[..., Awaitable[fl
         yield one_pass
 
 
-class Clock:
-    """Unix seconds that a test may push forward, and hold where a second more would matter."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self._held: float | None = None
-
-    def hold(self) -> None:
-        """From now on only `ahead` moves it."""
-        self._held = time.time()
-
-    def __call__(self) -> float:
-        return (time.time() if self._held is None else self._held) + self.ahead
-
-
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
 
 
 @pytest.fixture
-def until():
+def until() -> Any:
     """`await until(check)`."""
     return eventually
 
@@ -122,7 +112,7 @@ def crash() -> type[Exception]:
 
 
 @pytest.fixture
-def snapshot():
+def snapshot() -> Any:
     """What a world looks like, without what time and the server put into it."""
 
     def strip(live: dict[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """What kubectl, Flux and Argo CD read: each situation and its six conditions."""
 
+from typing import Any
+
 import pytest
 
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
@@ -30,12 +32,12 @@ TABLE = [
 ]
 
 
-def ask(situation, before=(), now="2027-01-15T09:00:00Z"):
+def ask(situation: Any, before: Any = (), now: Any = "2027-01-15T09:00:00Z") -> Any:
     return {found.type: found for found in conditions(situation, list(before), 7, now)}
 
 
 @pytest.mark.parametrize(("situation", "expected"), TABLE)
-def test_the_six(situation, expected):
+def test_the_six(situation: Any, expected: Any) -> None:
     found = ask(situation)
     order = ("Ready", "Reconciling", "Stalled", "Suspended", "Complete", "Failed")
     assert list(found) == list(order)
@@ -43,13 +45,13 @@ def test_the_six(situation, expected):
     assert {condition.observed_generation for condition in found.values()} == {7}
 
 
-def test_a_person_reads_what_is_missing():
+def test_a_person_reads_what_is_missing() -> None:
     found = ask(Situation(Lifecycle(), SHORT))["Ready"]
     assert found.reason == "PodsNotReady"
     assert found.message == "Waiting for pods to become ready: trainer 1/2, rollout 0/1."
 
 
-def test_a_person_reads_why():
+def test_a_person_reads_why() -> None:
     """Three pods at most: the fourth says what the others do."""
     waiting = {
         f"j-rollout-{i}": "container engine: ImagePullBackOff: no such image" for i in "0123"
@@ -60,13 +62,13 @@ def test_a_person_reads_why():
     assert "j-rollout-3" not in found.message
 
 
-def test_a_problem_goes_through_word_by_word():
+def test_a_problem_goes_through_word_by_word() -> None:
     found = ask(Situation(Lifecycle(blocker=HALT), FULL))
     assert (found["Stalled"].reason, found["Stalled"].message) == (HALT.reason, HALT.message)
     assert found["Ready"].reason == HALT.reason
 
 
-def test_the_transition_time_moves_with_the_status_only(make):
+def test_the_transition_time_moves_with_the_status_only(make: Any) -> None:
     before = [
         make.condition("Ready", "True", reason="Other"),
         make.condition("Stalled", "True"),
@@ -76,6 +78,6 @@ def test_the_transition_time_moves_with_the_status_only(make):
     assert found["Stalled"].last_transition_time == "2027-01-15T09:00:00Z"
 
 
-def test_messages_fit_the_crd():
+def test_messages_fit_the_crd() -> None:
     huge = Blocker("X", "y" * 10000)
     assert len(ask(Situation(Lifecycle(blocker=huge), FULL))["Stalled"].message) == 4096
