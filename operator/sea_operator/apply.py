@@ -1,6 +1,6 @@
-"""Does what a plan says, in two halves around the status write; keeps nothing to itself.
+"""Carries out a plan, in two halves around the status write.
 
-Every step may be the last one before a crash: the next pass sees what was done and does the rest.
+The process may crash after any step: the next pass sees what was done and does the rest.
 The API server's answers go into the cache at once, so that the next pass doesn't do it again.
 """
 
@@ -24,7 +24,7 @@ class Applied:
 
 
 async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
-    """Children and pods: everything that the status tells about."""
+    """Children and pods: everything that the status reports."""
     rejected: list[Blocker] = []
     if plan.secret is not None:
         try:
@@ -47,7 +47,7 @@ async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
 
 
 async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
-    """What may only happen once the status has recorded it."""
+    """What may happen only after the status has recorded it."""
     if plan.send and plan.coordinator_spec is not None and observed.token is not None:
         # Not a request to the API server, so no guard asks by itself whether we still lead.
         sources.client.check()
@@ -59,7 +59,11 @@ async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
 
 
 def _pinned(observed: Observed, child: Object) -> Object:
-    """The child with the uid of the live one: a stranger that took its name meanwhile is safe."""
+    """The child with the uid of the live one as a precondition.
+
+    `apply` forces conflicts, so without it an object that took the name in between would be
+    overwritten.
+    """
     live = observed.children.get((child["kind"], child["metadata"]["name"]))
     if live is None:
         return child
@@ -67,7 +71,7 @@ def _pinned(observed: Observed, child: Object) -> Object:
 
 
 async def _remove(sources: Sources, namespace: str, removal: Removal) -> None:
-    """Gone already, or replaced by another of the same name: both are what was wanted."""
+    """Deletes; an object that is gone or was replaced under its name is deleted already."""
     kind, name, uid = removal.kind, removal.name, removal.uid
     try:
         answer = await sources.client.delete(kind, namespace, name, uid, removal.grace_seconds)
@@ -87,5 +91,5 @@ def _refusal(child: Object, error: RejectedError) -> Blocker:
         "ChildRejected",
         f"The API server refuses {child['kind']} {meta['namespace']}/{meta['name']}: {error} "
         "Change what it objects to in the job, or delete the object if a field of it can't "
-        "change, and the operator makes it anew.",
+        "change, and the operator creates it again.",
     )

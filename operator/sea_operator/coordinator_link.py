@@ -1,7 +1,7 @@
-"""The operator's line to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
+"""The operator's connection to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
 
-That a coordinator can't be reached is an everyday fact (it starts, restarts, moves), so reading
-returns the reason instead of raising it.
+Coordinators start, restart and move, so an unreachable one is normal: reading returns the reason
+instead of raising it.
 """
 
 from collections.abc import Callable
@@ -34,7 +34,7 @@ class Answer:
 
 
 def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
-    """The pod's own address: right at once after a restart, where a name may lag behind."""
+    """The pod's own address: DNS may lag behind after a restart."""
     name = pod_name(job.name, Role.COORDINATOR, 0)
     addresses = (pod.ip for pod in pods if pod.name == name and pod.role is Role.COORDINATOR)
     address = next(addresses, None)
@@ -55,7 +55,7 @@ class CoordinatorLink:
         self._last.pop((namespace, name), None)
 
     async def state(self, job: Job, pods: tuple[Pod, ...], token: str) -> Answer:
-        """What the job's coordinator says; never raises for what the network does."""
+        """The state that the job's coordinator reports; network errors become the reason."""
         url = self._resolve(job, pods)
         if url is None:
             return Answer(unreachable="The coordinator's pod has no address yet.")

@@ -1,4 +1,4 @@
-"""The decision of a pass: from what was seen to what is to be done. Pure."""
+"""The decision of a pass: from the observation to a plan. Pure."""
 
 from collections.abc import Mapping
 
@@ -59,7 +59,7 @@ def _plan(
         lifecycle,
         secret=token_secret(job, token) if observed.token is None else None,
         applies=tuple(due(observed, wanted)),
-        removals=(*strays(observed, wanted), *map(_removal, _doomed(observed, verdict, wanted))),
+        removals=(*strays(observed, wanted), *map(_removal, _to_delete(observed, verdict, wanted))),
         coordinator_spec=wanted_spec,
         send=send,
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
@@ -71,8 +71,10 @@ def _is_news(observed: Observed, digest: str) -> bool:
     return observed.state is not None and observed.state.spec_digest != digest
 
 
-def _doomed(observed: Observed, verdict: Verdict | None, wanted: list[Object]) -> tuple[Pod, ...]:
-    """Pods to delete: those the failure policy names, and outdated ones."""
+def _to_delete(
+    observed: Observed, verdict: Verdict | None, wanted: list[Object]
+) -> tuple[Pod, ...]:
+    """Pods that the failure policy selects, and outdated ones."""
     named = [
         *(verdict.delete if verdict else ()),
         *pods.outdated(observed, _template_hashes(wanted)),
@@ -94,7 +96,7 @@ def _removal(pod: Pod, grace: int | None = None) -> Removal:
 
 
 def requeue(lifecycle: Lifecycle, intervals: Intervals, *, sent: bool) -> float:
-    """Seconds until the next pass; `sent`: the coordinator was told something new."""
+    """Seconds until the next pass; `sent`: the coordinator gets a new spec."""
     if sent:
         return intervals.active / 2
     if lifecycle.over or lifecycle.suspension is Suspension.RELEASED:

@@ -1,4 +1,4 @@
-"""Where a job stands and goes: failure, stage and suspension policies put together. Pure."""
+"""Where a job is in its lifecycle: failure, stage and suspension policies combined. Pure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ from sea_operator.settings import Images, Intervals
 
 @dataclass(frozen=True)
 class Context:
-    """What a decision needs beside the observation."""
+    """What a decision needs in addition to the observation."""
 
     now: float
     """Unix seconds."""
@@ -31,7 +31,7 @@ class Context:
 
 
 def held(observed: Observed, blocker: Blocker) -> Lifecycle:
-    """The lifecycle of a job whose children are left as they are."""
+    """The lifecycle of a blocked job: nothing about its children changes."""
     status = observed.job.status
     spec = observed.job.spec
     return Lifecycle(
@@ -81,10 +81,12 @@ def lifecycle_of(
     )
     lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
     fenced = pods.to_fence(lost)
-    # Pods are released only once the status that they reported has been stored.
+    # Status before scale-down: the outcome of the stored status counts, not the one decided now.
+    # Pods that go earlier would take their last report with them if the status write failed.
     over = progress.outcome(job) is not Outcome.RUNNING
     sizes = replicas(observed, spec, over=over, suspension=phase)
-    # A drain ends with a checkpoint of the attempt that it began with.
+    # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
+    # the drain waits for.
     another_size = phase is Suspension.NONE and resized(job.status, sizes)
     return Lifecycle(
         blocker=_problem(observed),
@@ -128,19 +130,20 @@ def _attempt(
     *,
     another_size: bool,
 ) -> int:
-    """One more for every reason to begin anew; several at once are one.
+    """The attempt number: one higher if the trainer must restart, for however many reasons.
 
-    A pod that its fence was raised for may stay: a finalizer holds it, or its deletion fails.
+    A fenced pod may still exist in later passes (a finalizer holds it, or its deletion fails), so
+    only pods that aren't in `status.fenced` yet count as a reason.
     """
     status = observed.job.status
-    anew = (
+    restart = (
         (verdict is not None and verdict.new_attempt)
         or resumes(spec.suspend, status)
         or progress.retries(observed.job)
         or not set(fenced) <= set(status.fenced or ())
         or another_size
     )
-    return _known_attempt(observed) + (1 if anew else 0)
+    return _known_attempt(observed) + (1 if restart else 0)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
@@ -171,7 +174,7 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
 def replicas(
     observed: Observed, spec: Spec, *, over: bool, suspension: Suspension
 ) -> Mapping[Role, int]:
-    """None once the job is over or released; while it drains nothing grows again."""
+    """Pods of each role: zero once the job is over or released; none is added during a drain."""
     full = full_size(spec)
     if over or suspension is Suspension.RELEASED:
         return dict.fromkeys(full, 0)
@@ -186,9 +189,10 @@ def _at_most(observed: Observed, role: Role, size: int) -> int:
 
 
 def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
-    """Whether a trainer that ran gets another size: a running attempt keeps its world, so pods
-    that join it would wait for ever. One that comes from nothing or goes there isn't resized.
+    """True if the trainer's replica count changed between two non-zero sizes.
+
+    A running attempt has a fixed number of ranks: pods that join it would wait forever.
     """
-    told = status.roles.trainer if status.roles else None
-    before, now = told.desired if told else 0, wanted.get(Role.TRAINER, 0)
+    last = status.roles.trainer if status.roles else None
+    before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
     return 0 not in (before, now) and before != now

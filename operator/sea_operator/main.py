@@ -1,4 +1,4 @@
-"""Puts the operator together and runs it: election, workers, kopf; ends cleanly on SIGTERM."""
+"""Wires the operator and runs it: election, watches, workers, kopf; stops cleanly on SIGTERM."""
 
 import argparse
 import asyncio
@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
     )
-    parser.add_argument("--workers", type=int, default=16, help="jobs worked on at one time")
+    parser.add_argument("--workers", type=int, default=16, help="passes at one time")
     given = parser.parse_args(arguments)
     own = env.own_namespace(os.environ)
     return Settings(
@@ -170,7 +170,7 @@ async def _watch(
 
 
 async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
-    """A part that ends by an error takes the process down, so that it's started again."""
+    """Stops the whole process if a part fails: the kubelet restarts it."""
     try:
         await work
     except Exception:
@@ -181,7 +181,7 @@ async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
 
 
 async def _crd_exists(client: KubeClient, settings: Settings) -> None:
-    """kopf looks for the resource only once, at its start; so the start waits for the CRD."""
+    """Waits for the CRD: kopf looks for the resource only once, when it starts."""
     namespace = settings.namespaces[0] if settings.namespaces else None
     for attempt in range(600):
         try:

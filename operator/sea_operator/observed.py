@@ -1,4 +1,4 @@
-"""What one pass saw of a job and its world; frozen, so that decisions can't change it."""
+"""What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -94,12 +94,12 @@ class Pod:
     """Evicted, preempted, or taken away with its node."""
     terminations: tuple[Termination, ...] = ()
     waiting: str = ""
-    """What keeps it from running, in the scheduler's or the kubelet's words; empty on its way."""
+    """Why it can't run, in the scheduler's or the kubelet's words; empty while it starts."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One read of everything."""
+    """Everything that a pass decides by."""
 
     job: Job
     children: Mapping[Named, Object] = field(default_factory=dict)
@@ -147,10 +147,12 @@ def is_leaving(live: Object, job: Job) -> bool:
     return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
 
 
+_BY_LABEL = {role_label(role): role for role in Role}
+
+
 def role_of(labels: Mapping[str, str]) -> Role | None:
     """Role of an object, from its label."""
-    by_label = {role_label(role): role for role in Role}
-    return by_label.get(labels.get(ROLE_LABEL, ""))
+    return _BY_LABEL.get(labels.get(ROLE_LABEL, ""))
 
 
 def template_hash_of(labels: Mapping[str, str]) -> str | None:

@@ -1,4 +1,4 @@
-"""From what the API server holds to what the policies read. Pure."""
+"""Parses what the API server stores into what the policies read. Pure."""
 
 import copy
 from collections.abc import Mapping
@@ -75,11 +75,11 @@ def pod(live: Object) -> Pod:
 
 
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
-"""Reasons of a container that waits as each one does at first."""
+"""Reasons of a container that is starting normally."""
 
 
 def waiting(status: Object) -> str:
-    """Why a pod can't run, from its status; empty where nothing is wrong yet."""
+    """Why a pod can't run, from its status; empty if nothing is wrong."""
     for found in status.get("conditions", []):
         if (found["type"], found["status"]) == ("PodScheduled", "False"):
             return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
@@ -91,7 +91,7 @@ def waiting(status: Object) -> str:
 
 
 def _stuck(container: Object, state: Object) -> str:
-    """A crash by its exit code: the kubelet's own words count seconds, and change all the time."""
+    """A crash is described by its exit code: the kubelet's message counts seconds, and changes."""
     ends = _ends(container)
     if ends:
         return f"{state['reason']}, it ended with exit code {ends[0]['exitCode']}"
@@ -119,9 +119,9 @@ def _spec(stored: Object) -> tuple[Spec | None, str | None]:
 
 
 def _status(stored: Object) -> Status:
-    """Of what another release wrote, all that this one can read: the rest is written anew.
+    """The stored status, without fields of other releases that this one can't read.
 
-    Were nothing of it kept, a complete job would begin again.
+    Dropping the whole status instead would start a complete job again.
     """
     try:
         return Status.model_validate(stored)

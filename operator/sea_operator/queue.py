@@ -65,7 +65,7 @@ class WorkQueue(Generic[K]):
         self._schedule(key, Due(max(self.clock(), earliest), event=True))
 
     def done(self, key: K, after: float | None) -> None:
-        """A pass ended well and wants the next one `after` seconds; None forgets the key."""
+        """A pass succeeded; the next one is due in `after` seconds, None forgets the key."""
         self._running.discard(key)
         self._failures.pop(key, None)
         if after is not None:
@@ -109,7 +109,7 @@ class WorkQueue(Generic[K]):
             self._push(key, due)
 
     def _wake(self, key: K) -> None:
-        """What was scheduled during the pass was set aside; now it counts."""
+        """Makes what was scheduled during the pass visible again."""
         if key in self._due:
             self._push(key, self._due[key])
         self._changed.set()

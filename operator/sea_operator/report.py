@@ -1,4 +1,4 @@
-"""Writes the status, once a pass and only if it changed, and then the Events about the change.
+"""Writes the status, once per pass and only if it changed, then Events about the change.
 
 Events are for people and are never read by the operator.
 """
@@ -42,8 +42,9 @@ async def report(
         return False
     # The resourceVersion in the body makes a pass on a late view fail here, with a conflict.
     cache.wrote(JOB, await client.apply(JOB, _body(job, wanted), sub="status"))
+    # After the write: an Event about a change that wasn't stored would be repeated.
     for event in between(job.status, status):
-        await _tell(client, job, event, identity, now)
+        await _create(client, job, event, identity, now)
     return True
 
 
@@ -61,8 +62,8 @@ def _body(job: Job, status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _tell(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
-    """An Event that can't be written is logged: no decision hangs on it."""
+async def _create(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
+    """Creates an Event; a failure is only logged, since no decision depends on Events."""
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
     try:
         body = event_body(job, event, identity, now)
@@ -72,7 +73,7 @@ async def _tell(client: KubeClient, job: Job, event: Event, identity: str, now: 
 
 
 def between(old: Status, new: Status) -> tuple[Event, ...]:
-    """What is worth telling, in the order of the conditions."""
+    """Events about the differences, in the order of the conditions."""
     return (*_conditions(old, new), *_stage(old, new), *_restart(old, new))
 
 

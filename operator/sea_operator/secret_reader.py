@@ -5,7 +5,7 @@ A Secret is read once and then trusted for `MAX_AGE_SECONDS`. How a change is no
 - One that doesn't exist, isn't the job's or lacks a key is never trusted: each pass reads it again,
   and a job that waits for it has a pass every few seconds. A corrected Secret is noticed then.
 - The coordinator answers 401: its pod was started with another token than the one known here.
-- The spec changed: it may name other Secrets, and whoever edits it may have edited those too.
+- The spec changed: it may name other Secrets, or the user edited those as well.
 - A Secret that was deleted or rotated behind a job that runs well is noticed once it is too old.
 """
 

@@ -1,7 +1,6 @@
-"""The status that a pass reports: a pure function of what was seen, decided and done.
+"""Computes the status that a pass reports, from what was observed, decided and done. Pure.
 
-Numbers that flicker are rounded, so that a status is written when something happened and not
-because a second went by.
+Numbers that change all the time are rounded: each change costs a write.
 """
 
 from collections.abc import Mapping
@@ -22,7 +21,7 @@ Fields = dict[str, Any]
 
 
 def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float) -> Status:
-    """The whole status; what can't be known now stays as it was."""
+    """The whole status; fields that are unknown now keep their values."""
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
     waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
@@ -53,7 +52,7 @@ def rfc3339(seconds: float) -> str:
 
 
 def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, int]]:
-    """Ready and desired pods by role; a held job keeps the sizes its StatefulSets have."""
+    """Ready and desired pods by role; for a blocked job, the sizes that its StatefulSets have."""
     spec, job = observed.job.spec, observed.job.name
     held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
     sizes = lifecycle.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
@@ -61,8 +60,8 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
 
 
 def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
-    """StatefulSets without all their pods: where a quota or a missing PriorityClass forbids them,
-    only the set's own events tell."""
+    """StatefulSets that lack pods: only the set's Events report a quota or a missing PriorityClass
+    that forbids them."""
     job, found = observed.job, {}
     for role in ROLES:
         size = pods.get(role_label(role), (0, 0))[1]
@@ -96,7 +95,7 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
 
 
 def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
-    """Stage and steps. A job that never ran has no stage: that's how a suspend knows."""
+    """Stage and steps. A job that never ran has no stage; `policies/suspend.py` relies on that."""
     spec, index = observed.job.spec, lifecycle.stage_index
     unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
     if spec is None or index is None or unstarted:
@@ -116,7 +115,7 @@ def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
 
 
 def _fresh(stage: str) -> Fields:
-    """A stage that the coordinator hasn't spoken of yet."""
+    """Fields of a stage that the coordinator hasn't reported yet."""
     unknown = ("step", "total_steps", "progress", "remaining_seconds")
     return {"stage": stage, **dict.fromkeys(unknown)}
 
@@ -127,7 +126,7 @@ def _stage(state: CoordinatorState | None, name: str) -> StageState | None:
 
 
 def _from_state(state: CoordinatorState) -> Fields:
-    """Measured things, as far as the coordinator has them."""
+    """Measurements that the coordinator reports."""
     measured: Fields = {
         "reward": _rounded(state.reward, 4),
         "staleness": _rounded(state.staleness, 2),

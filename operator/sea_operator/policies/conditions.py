@@ -1,8 +1,8 @@
 """The six conditions, as kstatus reads them.
 
-`Ready` is True where the job is as it should be: running with all pods, complete, or suspended.
-`Stalled` is True only where a person must act. `Reconciling` is True on the way from one to the
-other. `Suspended` and `Complete` and `Failed` tell the job's life; see `policies/suspend.py` on
+`Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
+`Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
+spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/suspend.py` explains
 `Suspended=Unknown`.
 """
 
@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from sea_api.v1alpha1.status import Condition
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 
-TOLD = 3
-"""Pods that are named in a message."""
-MOST = 4096
+MAX_NAMED_PODS = 3
+"""Pods that a message names."""
+MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
 
 
@@ -26,14 +26,14 @@ class Situation:
     pods: Mapping[str, tuple[int, int]]
     """Ready and desired pods by role."""
     pending: str | None = None
-    """What else is on its way, as a sentence: the coordinator doesn't answer or has old orders."""
+    """What else isn't done yet: the coordinator doesn't answer, or has an old spec."""
     rejected: Blocker | None = None
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
 
     @property
     def blocker(self) -> Blocker | None:
-        """What a person must change."""
+        """What a user must change."""
         return self.lifecycle.failed or self.rejected or self.lifecycle.blocker
 
 
@@ -69,7 +69,7 @@ def _condition(
         type=kind,
         status=status,
         reason=reason,
-        message=message[:MOST],
+        message=message[:MAX_MESSAGE],
         last_transition_time=since,
         observed_generation=generation,
     )
@@ -98,7 +98,7 @@ def _reconciling(situation: Situation) -> Judgement:
 
 
 def _progress(situation: Situation) -> tuple[str, str] | None:
-    """What has to happen yet before the job is as it should be."""
+    """What must still happen before the job is as its spec asks."""
     if situation.lifecycle.suspension is Suspension.DRAINING:
         return "Draining", "Waiting for a checkpoint before the pods are released."
     short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
@@ -111,9 +111,9 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
 
 
 def _why(situation: Situation) -> str:
-    """The first pods that say so, each as a sentence; the others of a role say the same."""
-    told = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
-    return "".join(told[:TOLD])
+    """Why the first few pods wait, a sentence each; the others of a role say the same."""
+    sentences = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
+    return "".join(sentences[:MAX_NAMED_PODS])
 
 
 def _stalled(situation: Situation) -> Judgement:

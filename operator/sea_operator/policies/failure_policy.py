@@ -1,8 +1,8 @@
-"""From a failure to what is done about it: (role, cause) -> action, with a budget.
+"""Failure policy: (role, cause) -> action, with a windowed restart budget.
 
 The job's own rules come first, then the operator's table. An action on the trainer starts a new
 attempt; other roles are restarted by the kubelet, and only a rule that asks for more makes the
-operator act, by deleting the pods that remember the failure.
+operator act, by deleting the pods whose status shows the failure.
 """
 
 from collections.abc import Sequence
@@ -31,19 +31,19 @@ MAX_REMEMBERED = 1000
 
 @dataclass(frozen=True)
 class Spent:
-    """The window after one more restart was asked for."""
+    """The window after one more restart."""
 
     recent: tuple[int, ...]
     exhausted: bool = False
 
 
 def within(recent: Sequence[int], budget: RestartBudget, now: float) -> tuple[int, ...]:
-    """Those restarts that the window still covers."""
+    """Restarts that are still inside the window."""
     return tuple(time for time in recent if now - time < budget.window_seconds)
 
 
 def spend(recent: Sequence[int], budget: RestartBudget, now: float) -> Spent:
-    """One more restart, or the finding that the budget has none left."""
+    """Adds a restart, or reports that the budget is exhausted."""
     covered = within(recent, budget, now)
     if len(covered) >= budget.restarts:
         return Spent(covered, exhausted=True)
@@ -64,7 +64,7 @@ class Verdict:
 
     @property
     def acts(self) -> bool:
-        """Whether anything is to be done at all."""
+        """True if the failure asks for an action."""
         return bool(self.delete) or self.new_attempt or self.failed is not None
 
 
@@ -85,7 +85,7 @@ def stalls(policy: FailurePolicy, failure: DetectedFailure) -> bool:
 
 
 def counts(rule: FailureRule, cause: Cause) -> bool:
-    """Nobody pays for the infrastructure unless a rule names the cause itself."""
+    """Infrastructure causes don't count against the budget unless a rule names the cause."""
     return rule.counts and (cause not in INFRASTRUCTURE or rule.cause is cause)
 
 
@@ -115,7 +115,7 @@ def judge(
 def _act(
     observed: Observed, failure: DetectedFailure, action: Action, recent: tuple[int, ...]
 ) -> Verdict:
-    """Resize is in the API before it's in the operator: until then the process restarts."""
+    """Resize isn't implemented yet: the process restarts instead."""
     pods = observed.of_role(failure.role)
     delete: tuple[Pod, ...] = ()
     if action is Action.RESTART_POD:
@@ -145,6 +145,6 @@ def _exhausted(observed: Observed, failure: DetectedFailure, policy: FailurePoli
 
 
 def sentence(text: str, most: int = 2000) -> str:
-    """A message cut to a bearable length that ends like a sentence."""
+    """A message, cut to `most` characters, that ends like a sentence."""
     cut = text.strip()[:most] or "No message was given."
     return cut if cut.endswith((".", "!", "?")) else f"{cut}."

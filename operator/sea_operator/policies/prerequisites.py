@@ -1,4 +1,4 @@
-"""What must be so before a job's pods may be made; otherwise a sentence for the user."""
+"""What must hold before a job's pods are created; otherwise a sentence for the user."""
 
 from collections.abc import Iterable
 

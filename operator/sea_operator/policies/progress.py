@@ -1,9 +1,9 @@
-"""How far a job is: over or running, and which stage runs.
+"""How far a job is: running, complete or failed, and which stage runs.
 
-What was reported stays so. A job that completed runs again only if stages were appended; one that
+The stored status is final. A job that completed runs again only if stages were appended; one that
 failed, only if its spec was edited after it failed. The walk through the stages never goes back: a
 stage that was left behind has its results in the object store, and a coordinator that lost its
-ledger and forgot about it must not run it again.
+ledger must not run it again.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ def outcome(job: Job) -> Outcome:
 
 
 def retries(job: Job) -> bool:
-    """Whether the job failed before and was edited since, so that it begins afresh."""
+    """True if the job failed and its spec was edited since, so that it starts again."""
     failed = condition(job.status, "Failed")
     return bool(_is_true(failed) and failed and failed.observed_generation != job.generation)
 
@@ -52,7 +52,7 @@ def _has_more(job: Job) -> bool:
 
 @dataclass(frozen=True)
 class Walk:
-    """Where the job is in its program."""
+    """Position in `spec.stages`."""
 
     index: int
     """Stage that runs now; the last one when all are done."""
