@@ -1,10 +1,11 @@
 """The command line and the environment."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from sea_operator.main import parse
+from sea_operator.main import MayAct, parse
 from sea_operator.settings import health_host, identity, images, own_namespace
 
 
@@ -46,3 +47,35 @@ def test_environment(tmp_path: Path) -> None:
     file.write_text("here\n")
     assert own_namespace({}, file) == "here"
     assert health_host({}) == "127.0.0.1"
+
+
+class Watch:
+    """A reflector as far as the gate knows it."""
+
+    def __init__(self) -> None:
+        self.synced = asyncio.Event()
+
+
+class Lease:
+    """An elector as far as the gate knows it."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self.held.wait()
+
+
+@pytest.mark.parametrize("lease_first", [True, False])
+async def test_a_fresh_leader_waits_until_all_its_watches_have_listed(lease_first: bool) -> None:
+    watches, lease = [Watch(), Watch()], Lease()
+    gate = MayAct(watches, lease)  # type: ignore[arg-type]
+    waiter = asyncio.create_task(gate.wait())
+    events = [watches[1].synced, watches[0].synced]
+    events.insert(0 if lease_first else 2, lease.held)
+    for event in events:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiter.done()
+        event.set()
+    await asyncio.wait_for(waiter, 120)
