@@ -79,10 +79,20 @@ async def _remove(sources: Sources, namespace: str, removal: Removal) -> None:
         # Our view was late. Whatever has the name now comes with its own event.
         sources.cache.deleted(kind, namespace, name, uid)
         return
-    if answer.get("kind") == kind.name:
-        sources.cache.wrote(kind, answer)  # it stays until its grace period or a finalizer ends
+    if _stays(answer):
+        sources.cache.wrote(kind, answer)
     else:
         sources.cache.deleted(kind, namespace, name, uid)
+
+
+def _stays(answer: Object) -> bool:
+    """Whether a deleted object exists until its grace period or a finalizer ends.
+
+    Of one that is gone the API server returns a Status, or for some kinds its last state.
+    """
+    meta = answer.get("metadata", {})
+    waits = meta.get("deletionGracePeriodSeconds") or meta.get("finalizers")
+    return "deletionTimestamp" in meta and bool(waits)
 
 
 def _refusal(child: Object, error: RejectedError) -> Blocker:

@@ -101,12 +101,16 @@ class Reconciler:
 
 
 def _is_timeless(observed: Observed, plan: Plan, applied: Applied) -> bool:
-    """Whether nothing was done, and no clock changes that: no drain and no deletion is running."""
+    """True if nothing was done and nothing but news can change that.
+
+    A drain and a deletion run out of time by themselves. A blocked job may wait for something that
+    the cache doesn't hold, such as another's object under a name that the job needs.
+    """
     did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, applied.rejected)
     waits = plan.lifecycle.suspension is Suspension.DRAINING or any(
         pod.deleted is not None for pod in observed.pods
     )
-    return not waits and not plan.send and not any(did)
+    return not waits and not plan.send and plan.lifecycle.blocker is None and not any(did)
 
 
 def _outcomes(status: Status) -> list[tuple[str, str]]:
