@@ -1,12 +1,13 @@
-"""The shop: its desk's rules, its data set, its held-out entities; all of it is solvable."""
+"""The shop: its tools, its data set, its held-out entities; every task is solvable."""
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from sea_data.formats import rl, shop
+from sea_data.formats import rl, shop_dataset
 from sea_env.domains import registry
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.shop import entities
@@ -30,9 +31,9 @@ TABLES = {
 }
 
 
-def test_tools_change_what_they_say() -> None:
+def test_tools_change_what_they_report() -> None:
     world = SHOP.open(SHOP.parse(json.dumps(TABLES).encode(), "x.json"))
-    assert world.call("get_order", {"order": "A7"}).error, "nobody is identified yet"
+    assert world.call("get_order", {"order": "A7"}).error, "no customer is identified yet"
     assert world.call("find_user", {"email": "Kim5@shop"}).content == '{"name":"Kim"}'
     assert world.call("get_order", {"order": "A7"}).content == '{"status":"pending","total":35}'
     assert world.call("cancel_order", {"order": "A7"}).content == '{"status":"cancelled"}'
@@ -49,19 +50,23 @@ def test_tools_change_what_they_say() -> None:
 
 
 def test_held_out_entities_are_new_combinations_of_seen_tokens() -> None:
+    places: list[Callable[[str], str]] = [
+        lambda e: e.split("@")[0][:-1],
+        lambda e: e.split("@")[0][-1],
+    ]
     for of in (entities.orders, entities.emails):
         train, test = of(Split.TRAIN), of(Split.TEST)
         assert not set(train) & set(test)
         assert set(train) | set(test) == set(of(Split.ALL))
         assert 0.1 < len(test) / len(train) < 0.4
-        for place in (lambda e: e.split("@")[0][:-1], lambda e: e.split("@")[0][-1]):
+        for place in places:
             assert {place(e) for e in test} <= {place(e) for e in train}
 
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, list[str]]:
-    sizes = shop.Sizes(300, 200, 100, 3, 2)
-    return {name: list(lines) for name, lines in shop.files(sizes, seed=3)}
+    sizes = shop_dataset.Sizes(300, 200, 100, 3, 2)
+    return {name: list(lines) for name, lines in shop_dataset.files(sizes, seed=3)}
 
 
 def test_training_never_shows_a_held_out_entity(files: dict[str, list[str]]) -> None:
@@ -73,9 +78,13 @@ def test_training_never_shows_a_held_out_entity(files: dict[str, list[str]]) -> 
 
 
 def test_same_seed_same_files(files: dict[str, list[str]]) -> None:
-    again = {n: list(x) for n, x in shop.files(shop.Sizes(300, 200, 100, 3, 2), seed=3)}
+    again = {
+        n: list(x) for n, x in shop_dataset.files(shop_dataset.Sizes(300, 200, 100, 3, 2), seed=3)
+    }
     assert again == files
-    other = {n: list(x) for n, x in shop.files(shop.Sizes(300, 200, 100, 3, 2), seed=4)}
+    other = {
+        n: list(x) for n, x in shop_dataset.files(shop_dataset.Sizes(300, 200, 100, 3, 2), seed=4)
+    }
     assert other["rl_test.jsonl"] != files["rl_test.jsonl"]
 
 
@@ -85,7 +94,7 @@ def test_every_task_is_solved_by_the_teacher(files: dict[str, list[str]], name: 
     for found in rl.read((line.encode() for line in files[name]), name):
         assert isinstance(found, Task), found
         database = SHOP.parse(files[found.db_path or ""][0].encode(), "x.json")
-        assert shop.play(found, database, rng.getrandbits(32))[1] == 1.0
+        assert shop_dataset.play(found, database, rng.getrandbits(32))[1] == 1.0
 
 
 def test_every_dialogue_reached_its_goal(files: dict[str, list[str]]) -> None:
