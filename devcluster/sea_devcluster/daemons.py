@@ -13,6 +13,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import ClassVar
 
 from sea_devcluster import logfiles, records
 from sea_devcluster.errors import PortTakenError, StartError
@@ -24,9 +25,6 @@ from sea_devcluster.processes import ProcessId, end_family
 log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
-_CHILDREN: dict[ProcessId | None, subprocess.Popen[bytes]] = {}
-"""Processes that this program started and must reap. Shared: several `Daemon` objects may stand for
-one process, and any of them may stop it."""
 # Loaded here: between fork and exec nothing may be imported or loaded.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -44,6 +42,10 @@ class Command:
 
 class Daemon:
     """One recorded process of a cluster, found by the cluster's folder and its own name."""
+
+    _children: ClassVar[dict[ProcessId | None, subprocess.Popen[bytes]]] = {}
+    """Processes that this program started and must reap. Shared: several objects may stand for one
+    process, and any of them may stop it."""
 
     def __init__(self, state_dir: Path, name: str) -> None:
         self.name = name
@@ -71,7 +73,7 @@ class Daemon:
 
     def exit_code(self) -> int | None:
         """Exit code, if this program is the parent and the process has ended."""
-        child = _CHILDREN.get(self.process)
+        child = self._children.get(self.process)
         return child.poll() if child is not None else None
 
     def start(self, command: Command, *, persistent: bool) -> None:
@@ -98,7 +100,7 @@ class Daemon:
                     preexec_fn=None if persistent else _die_with(os.getpid()),  # noqa: PLW1509
                 )
             process = ProcessId.of(child.pid)
-            _CHILDREN[process] = child
+            self._children[process] = child
             record = {"process": asdict(process), "argv": list(command.argv)}
             try:
                 write_private(self._record_file, json.dumps(record, indent=1))
@@ -115,7 +117,7 @@ class Daemon:
             return
         if not end_family(process, grace):
             log.debug("%s did not end within %.0f s and was killed.", self.name, grace)
-        if (child := _CHILDREN.pop(process, None)) is not None:
+        if (child := self._children.pop(process, None)) is not None:
             child.wait(10.0)  # else it stays as a zombie until this program ends
         self._record_file.unlink(missing_ok=True)
 
