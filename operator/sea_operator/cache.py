@@ -101,7 +101,7 @@ class Cache:
     def prune(
         self, kind: Kind, namespace: str | None, seen: set[tuple[str, str]], version: str
     ) -> None:
-        """After a complete list: an object that it lacks is gone, unless it is newer than the list."""
+        """After a complete list: objects that it lacks are gone, unless they are newer."""
         for ref in [ref for ref in self._homes if ref[0] == kind.name]:
             entry = self._entry(ref)
             within = namespace in (None, ref[1])
@@ -128,7 +128,7 @@ class Cache:
     # --- inside ---
 
     def _store(self, kind: Kind, live: Object) -> Key | None:
-        """Stores the object if it is newer; returns the job that should have a pass because of it."""
+        """Stores the object if it is newer; returns the job that needs a pass because of it."""
         meta = live["metadata"]
         name = meta["name"] if kind is JOB else meta.get("labels", {}).get(JOB_LABEL)
         if name is None:
