@@ -85,13 +85,21 @@ async def test_many_episodes_at_a_time_share_few_processes() -> None:
     await box.close()
 
 
-async def test_a_cancelled_episode_takes_its_process_along() -> None:
+async def test_a_cancelled_episode_takes_its_process_along(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its answer must not become that of the next episode."""
     box = FunctionSandbox(LIMITS, processes=1)
     assert (await run(box, "def verify(episode): return 1")).reward == 1.0
+    sent, hear = asyncio.Event(), process.SandboxProcess._hear
+
+    async def spy(self: process.SandboxProcess) -> dict[str, Any]:
+        sent.set()
+        return await hear(self)
+
+    monkeypatch.setattr(process.SandboxProcess, "_hear", spy)
     task = asyncio.ensure_future(run(box, WAITS))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(sent.wait(), HANG_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -18,7 +18,7 @@ from sea_env.users.external import ExternalUser
 from sea_env.verify.sandbox import pool
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.sandbox.process import SandboxError
-from sea_runtime.rollout.databases import World
+from sea_runtime.rollout.databases import DomainData
 from sea_runtime.rollout.episode_runner import EpisodeRunner
 from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.scoring import Scoring
@@ -59,9 +59,9 @@ def lease(**changes: Any) -> Lease:
 
 
 class Worlds:
-    async def world(self, *_: Any) -> World:
+    async def load(self, *_: Any) -> DomainData:
         tables = {"users": {}, "orders": {}, "desk": {"state": {"transferred": False}}}
-        return World(Database(tables), "Be brief.")
+        return DomainData(Database(tables), "Be brief.")
 
 
 class Agent:
@@ -251,14 +251,16 @@ async def test_a_domain_that_the_pods_lack_is_no_verdict(run: Any) -> None:
 
 async def test_cancelled_episodes_end(run: Any) -> None:
     """A pod that shuts down cancels its episodes; none may turn that into a result."""
+    asked = asyncio.Event()
 
     class Silent:
         async def reply(self, _: Any) -> str:
+            asked.set()
             await asyncio.Event().wait()
             return ""
 
     task = asyncio.ensure_future(run("Yes?", Silent()))
-    await asyncio.sleep(0)
+    await asyncio.wait_for(asked.wait(), HANG_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

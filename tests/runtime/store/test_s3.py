@@ -1,6 +1,7 @@
 """ObjectStore against a real S3 server."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sea_data.object_store import (
 from sea_devcluster.s3 import S3Server
 from sea_runtime.store import s3 as s3_module
 from sea_runtime.store.folders import download_folder, upload_folder
+from sea_runtime.store.retry import RetryPolicy
 from sea_runtime.store.s3 import ObjectStore
 from sea_testing.waiting import HANG_S
 
@@ -121,10 +123,19 @@ def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.Mon
 def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:
     """A call that begins while the server is away ends when it is back."""
     store.put(f"{ROOT}/outage.bin", b"still here")
-    s3.stop()
+    failed = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        failed.set()
+        time.sleep(seconds)
+
+    patient = ObjectStore(retry_timeout=RetryPolicy(HANG_S, sleep=sleep))
     found: list[bytes] = []
-    call = threading.Thread(target=lambda: found.append(store.get(f"{ROOT}/outage.bin")))
+    call = threading.Thread(target=lambda: found.append(patient.get(f"{ROOT}/outage.bin")))
+    s3.stop()
     call.start()
+    seen = failed.wait(HANG_S)
     s3.start()
     call.join(HANG_S)
+    assert seen, "the first attempt found no server"
     assert found == [b"still here"]
