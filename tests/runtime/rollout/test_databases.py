@@ -1,4 +1,4 @@
-"""A world as `sea data world` writes it serves a job's episodes as it lies."""
+"""A folder that `sea data world` writes serves a job's episodes unchanged."""
 
 from typing import Any
 
@@ -31,7 +31,7 @@ def databases(files: dict[str, str]) -> Databases:
 
 
 @pytest.mark.parametrize("name", ["airline", "retail"])
-async def test_a_shipped_world_loads_with_its_policy(name: str) -> None:
+async def test_a_generated_database_loads_with_its_policy(name: str) -> None:
     domain = registry.get(name)
     made = generate_database(registry.get(name), "small", 1)
     data = await databases(made.files()).load(domain, f"{FOLDER}/db.json")
@@ -46,7 +46,7 @@ async def test_the_domains_own_file_name_comes_first() -> None:
     assert "<policy>\nBe brief.\n</policy>" in data.system_prompt
 
 
-async def test_without_any_policy_nobody_works() -> None:
+async def test_a_database_without_a_policy_is_refused() -> None:
     files = generate_database(registry.get("retail"), "small", 1).files()
     del files["policy.md"]
     with pytest.raises(DatabaseError, match=r"retail_policy\.md, .*/policy\.md, .*: upload it"):

@@ -1,4 +1,4 @@
-"""What an engine serves is told at once: leases may wait for it."""
+"""A new weight version is reported at once: leases may wait for it."""
 
 import asyncio
 from pathlib import Path
@@ -21,7 +21,7 @@ class Pool:
         pass
 
 
-async def test_a_new_version_does_not_wait_for_the_next_second(
+async def test_a_new_version_does_not_wait_for_the_next_heartbeat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(health, "PERIOD_S", 3600.0)

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from sea_data.object_store import (
     AccessDeniedError,
@@ -26,7 +27,7 @@ ROOT = "s3://things"
 
 
 def test_put_get_list_delete(store: ObjectStore) -> None:
-    """The plain calls."""
+    """One object through all plain calls."""
     url = f"{ROOT}/plain/a.bin"
     assert not store.exists(url)
     store.put(url, b"0123456789")
@@ -43,7 +44,7 @@ def test_put_get_list_delete(store: ObjectStore) -> None:
 
 
 def test_one_of_sixteen_creators_wins(store: ObjectStore) -> None:
-    """If-None-Match: the others are told that somebody was first."""
+    """If-None-Match: the others get an error that another writer was first."""
     url = f"{ROOT}/race.json"
 
     def create(number: int) -> int | None:
@@ -68,7 +69,7 @@ def test_compare_and_set(store: ObjectStore) -> None:
     assert store.get_with_etag(url) == (b"2", second)
 
 
-def test_folders_go_up_and_down(store: ObjectStore, tmp_path: Path) -> None:
+def test_folders_are_uploaded_and_downloaded(store: ObjectStore, tmp_path: Path) -> None:
     """Names, sizes and sums survive; progress reaches the end."""
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
@@ -89,7 +90,7 @@ def test_large_files_go_in_parts(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Multipart upload and ranged download give the same bytes."""
-    small = s3_module.TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    small = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
     monkeypatch.setattr(s3_module, "TRANSFER", small)
     data = bytes(range(256)) * 50000
     (tmp_path / "large.bin").write_bytes(data)
@@ -98,8 +99,8 @@ def test_large_files_go_in_parts(
     assert (tmp_path / "back.bin").read_bytes() == data
 
 
-def test_damaged_and_missing_files_are_noticed(store: ObjectStore, tmp_path: Path) -> None:
-    """A manifest's sums decide, not what happens to lie there."""
+def test_damaged_and_missing_files_are_errors(store: ObjectStore, tmp_path: Path) -> None:
+    """A manifest's sums decide, not the stored bytes."""
     (tmp_path / "a.bin").write_bytes(b"good")
     (sums,) = upload_folder(store, tmp_path, f"{ROOT}/damaged")
     store.put(f"{ROOT}/damaged/a.bin", b"evil")

@@ -49,7 +49,7 @@ class Coordinator:
 
 @pytest_asyncio.fixture
 async def updated(engine: EngineClient) -> AsyncIterator[tuple[Coordinator, EngineState]]:
-    """An updater at work on the engine, and the coordinator that it asks."""
+    """A running updater of the engine: the coordinator that it asks, and its state."""
     coordinator, state = Coordinator(), EngineState()
     state.serves(await engine.version())
     async with (
