@@ -84,7 +84,7 @@ def _add_context(
 def _plain_extras(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Keeps scalars, joins tuples (`namespace/name`) and drops the rest, such as kopf's settings."""
+    """Keeps scalars, joins tuples (`namespace/name`) and drops the rest, like kopf's settings."""
     plain: structlog.typing.EventDict = {}
     for key, value in event.items():
         if isinstance(value, tuple) and key not in _INTERNAL:
