@@ -104,10 +104,10 @@ def planned(
                 for path in paths
             ]
             plan = sft.plan(files, skip_bad=skip_bad)
+            _log_report(plan.report)
+            yield plan  # rows are read within the block: their errors come back here
         except (RowError, DataFileError) as error:
             raise DataError(str(error)) from error
-        _log_report(plan.report)
-        yield plan
 
 
 def _log_report(report: sft.Report) -> None:
