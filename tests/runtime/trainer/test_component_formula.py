@@ -5,6 +5,7 @@ and torch's AdamW. It catches what tests of the parts can't: sums scaled by rank
 experts' gradients counted wrongly, masks or advantages on the wrong tokens of a packed row.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ import torch
 from torch import Tensor
 
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+from sea_runtime.wire.trainer import TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import Ranks
 
 pytestmark = pytest.mark.component
 STEPS, MINIBATCHES, TEMPERATURE, RATE = 2, 2, 0.7, 2e-5
@@ -106,7 +110,9 @@ def _group(plain: Plain, rng: Any, name: str, size: int) -> Group:
     return Group(name, rewards, members)
 
 
-def test_two_ranks_compute_what_the_formulas_say(base, coordinator, ranks, make_task) -> None:
+def test_two_ranks_compute_what_the_formulas_say(
+    base: Path, coordinator: FakeCoordinator, ranks: Ranks, make_task: Callable[..., TrainerTask]
+) -> None:
     plain = Plain(base)
     given = batches(plain)
     coordinator.batches = lambda step: Batch("stage", step, given[step], 0, 0.5)

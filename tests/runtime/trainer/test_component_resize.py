@@ -1,10 +1,12 @@
 """A trainer of another size goes on from the checkpoint: its state is laid out anew on load."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import Ranks
 
@@ -19,7 +21,7 @@ SIZES = (2, 4, 2)
 
 
 @pytest.fixture
-def teams(tmp_path, coordinator) -> Iterator[list[Ranks]]:
+def teams(tmp_path: Path, coordinator: FakeCoordinator) -> Iterator[list[Ranks]]:
     """One of each size, each with pods of its own."""
     made = []
     for number, size in enumerate(SIZES):
@@ -47,7 +49,10 @@ def _killed_after_a_checkpoint(team: Ranks, coordinator: FakeCoordinator) -> Non
 
 
 def test_more_pods_and_fewer_go_on_where_the_others_were(
-    base, coordinator, teams, make_task
+    base: Path,
+    coordinator: FakeCoordinator,
+    teams: list[Ranks],
+    make_task: Callable[..., TrainerTask],
 ) -> None:
     """Twice as many ranks, and then half as many, see the losses that the ones before saw."""
     coordinator.task = make_task("resize", STAGE, checkpoint={"everySteps": SAVED_EVERY})

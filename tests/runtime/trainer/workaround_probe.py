@@ -122,7 +122,7 @@ def leave_out(case: str) -> None:
         part = functools.partial(PartOfCudaNames, CUDA_NAMES[case])
         cuda_names.cuda_names = part
     elif case == STEP_TENSOR:
-        adam_step_tensor.own_step_tensors = lambda _: None
+        adam_step_tensor.own_step_tensors = lambda optimizer: None
 
 
 def run(case: str, folder: Path) -> str:
