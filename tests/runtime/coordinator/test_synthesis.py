@@ -8,7 +8,7 @@ import pytest
 
 from sea_data.synthesis import worlds
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_runtime.coordinator.data import sources
 from sea_testing.coordinator.crew import crew, everybody
 from sea_testing.played import PLANS, TELECOM, PlayedModel

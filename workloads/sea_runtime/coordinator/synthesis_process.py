@@ -30,8 +30,8 @@ from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_env.chat import Address
 from sea_env.domains.database import DatabaseError
+from sea_env.domains.database_generator import NoGeneratorError, Size
 from sea_env.domains.registry import UnknownDomainError
-from sea_env.domains.worlds import NoWorldError, Size
 from sea_runtime.store.s3 import ObjectStore
 
 KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"
@@ -44,7 +44,7 @@ _EXPECTED = (
     RowError,
     DatabaseError,
     UnknownDomainError,
-    NoWorldError,
+    NoGeneratorError,
     JournalError,
     CrewUnavailableError,
     StoreError,
