@@ -1,4 +1,4 @@
-"""What a supervisor reports of real processes that fail: the cause, not its consequences."""
+"""Real processes that fail: their supervisor reports the cause, not its consequences."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ def lacking(store: ObjectStore, folder: Path, tensor: str) -> str:
 
 
 async def failures(coordinator: FakeCoordinator, folder: Path) -> dict[str, Heartbeat]:
-    """Runs a supervisor per pod until both have failed or were told to stop; failures by pod."""
+    """Runs one supervisor per pod until one has failed and the other stopped; failures by pod."""
     host = own_address()
     world = TrainerWorld(
         attempt=1, pods=PODS, processes_per_pod=1, master_address=host, master_port=port_on(host)
@@ -66,7 +66,7 @@ async def failures(coordinator: FakeCoordinator, folder: Path) -> dict[str, Hear
         def more() -> bool:
             return len(coordinator.heartbeats) >= count + 3 * len(PODS)
 
-        await asyncio.to_thread(wait_for, "what the other pod makes of it", more)
+        await asyncio.to_thread(wait_for, "heartbeats of both pods after it", more)
         return failed()
     finally:
         for one in pods:
@@ -96,7 +96,7 @@ async def test_a_mistake_that_one_rank_sees_is_reported_as_such(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The other rank only sees a broken connection, which must not be heard first."""
+    """The other rank sees a broken connection, which must not be reported first."""
     monkeypatch.setenv(Env.DATA_DIR, str(tmp_path / "data"))
     tensor = "model.layers.0.mlp.experts.0.up_proj.weight"
     url = await asyncio.to_thread(lacking, store, tmp_path / "model", tensor)

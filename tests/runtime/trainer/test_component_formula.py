@@ -1,4 +1,4 @@
-"""Two real ranks with expert parallelism against the formulas in plain torch, step after step.
+"""Two real ranks with expert parallelism against the formulas in plain torch, step by step.
 
 One process, one sequence at a time, no packing, no shards: transformers' model, the paper's sums,
 and torch's AdamW. It catches what tests of the parts can't: sums scaled by ranks or microbatches,
@@ -22,9 +22,9 @@ from sea_testing.ranks import Ranks
 pytestmark = pytest.mark.component
 STEPS, MINIBATCHES, TEMPERATURE, RATE = 2, 2, 0.7, 2e-5
 LOW, HIGH, UPPER = 0.001, 0.002, 2.0
-"""So narrow that the second minibatch is clipped on many tokens."""
+"""Narrow, so that the second minibatch is clipped on many tokens."""
 SIZES = [4, 2, 3, 4]
-"""Trajectories of the groups: unequal, in number as in length."""
+"""Trajectories per group: groups differ in size and length."""
 
 
 class Plain:
@@ -86,7 +86,7 @@ class Plain:
 
 
 def batches(plain: Plain) -> dict[int, list[Group]]:
-    """Several turns an episode; behaviour off the policy, on some tokens beyond the cap."""
+    """Several turns per episode; behavior is off-policy, beyond the cap on some tokens."""
     rng = np.random.default_rng(3)
     return {
         step: [_group(plain, rng, f"{step}-{i}", size) for i, size in enumerate(SIZES)]
@@ -135,7 +135,7 @@ def test_two_ranks_compute_what_the_formulas_say(
         wanted = plain.step(given[row.step])
         got = {name: row.metrics[name] for name in wanted}
         flipped = abs(got.pop("clip_fraction") - wanted["clip_fraction"])
-        assert flipped < 0.02  # a ratio at the very edge may fall to either side
+        assert flipped < 0.02  # a ratio at the edge may fall to either side
         assert wanted["clip_fraction"] > 0.05
         assert wanted["importance_mean"] > 1.01
         assert got == pytest.approx({name: wanted[name] for name in got}, rel=2e-3), row.step

@@ -1,4 +1,4 @@
-"""RL steps on synthetic trajectories: what was rewarded becomes more likely, and only that."""
+"""RL steps on synthetic trajectories: rewarded tokens become more likely, and only those."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +92,7 @@ def test_rewarded_tokens_become_more_likely(
 
 
 def _group(number: int, rows: Any, before: Any, rewards: Any) -> Group:
-    """The second half of every row was generated; in row 3 the user hung up first."""
+    """The second half of every row is generated, except in row 3: the user hung up first."""
     members = range(number * SIZE, (number + 1) * SIZE)
     trajectories = []
     for i in members:

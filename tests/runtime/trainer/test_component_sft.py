@@ -46,8 +46,8 @@ def test_a_killed_rank_costs_no_step(
 ) -> None:
     """Loss falls; after kill -9 of a rank the next attempt repeats the very same steps."""
     coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
-    # Rank 0 hears nothing of its report of step 12 until the other one is dead: the save of step 8
-    # has ended before that of step 12 began, which no step follows that could end it.
+    # The report of step 12 is held until rank 1 is dead. A save waits for the one before it, so the
+    # checkpoint of step 8 is committed then, and that of step 12 is not.
     coordinator.hold_from = 12
     ranks.start(attempt=1)
     ranks.wait("ten steps", lambda: len(coordinator.progress) >= 10)
@@ -55,7 +55,7 @@ def test_a_killed_rank_costs_no_step(
     ranks.processes[1].send_signal(signal.SIGKILL)
     ranks.processes[1].wait(HANG_S)
     coordinator.hold_from = None
-    assert ranks.exit_codes(COLLECTIVE_S / 2)[0] != 0  # its collective fails, it doesn't hang
+    assert ranks.exit_codes(COLLECTIVE_S / 2)[0] != 0  # its collective fails at once
     first = {row.step: row.metrics["loss"] for row in coordinator.progress}
     assert first[10] < 0.5 * first[1]
 
@@ -95,7 +95,7 @@ def _older_attempt_cannot_commit(store: Any) -> None:
 
 
 def _published_bytes_equal_export(store: Any, coordinator: Any, tmp_path: Path) -> None:
-    """Over NIXL and from S3 an engine gets what the export holds, tensor by tensor."""
+    """Over NIXL and from S3 an engine gets the tensors of the export."""
     from safetensors.torch import load_file
 
     from sea_runtime.transport import manifest

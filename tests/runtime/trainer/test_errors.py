@@ -10,7 +10,7 @@ from sea_runtime.client.calls import CoordinatorUnreachableError
 from sea_runtime.trainer import errors
 
 TIMED_OUT = "S3 timed out, the connection timeout was 5 s, out of memory"
-"""Words that say nothing."""
+"""Words that must not matter."""
 
 
 @pytest.mark.parametrize("stalled", [False, True])

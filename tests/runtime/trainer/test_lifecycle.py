@@ -76,7 +76,7 @@ TABLE: list[tuple[str, State, Observed, State, list[Action]]] = [
         [Kill()],
     ),
     (
-        "the exit code alone tells a user's mistake",
+        "the exit code alone shows a user's mistake",
         RUNNING,
         Observed(world(1), [ExitCode.USER_ERROR], last_line="No access."),
         failed(Cause.USER_ERROR, "exit code 4: No access."),

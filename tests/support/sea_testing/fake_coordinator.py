@@ -1,7 +1,7 @@
-"""A coordinator of a few lines that speaks the wire models, for the trainer's component tests.
+"""A small coordinator that speaks the wire models, for the trainer's component tests.
 
-It hands out the task that the test sets, keeps what the trainer tells it, refuses older
-attempts, and makes RL batches with a function that the test gives.
+It hands out the task that the test sets, keeps what the trainer reports, refuses older attempts,
+and gets RL batches from a function of the test.
 """
 
 import asyncio
@@ -45,7 +45,7 @@ class FakeCoordinator:
         self.reply = HeartbeatReply()
         self.batches: Callable[[int], Batch | None] = lambda step: None
         self.hold_from: int | None = None
-        """Step whose report, and that of each later one, is taken only once this is None again."""
+        """Reports of this step and of later ones are held until it is None again."""
         self.url = ""
 
     def __enter__(self) -> Self:

@@ -1,4 +1,4 @@
-"""Training processes as in pods, each with an address and a folder of its own."""
+"""Training processes as in pods, each with its own address and folder."""
 
 import os
 import signal
@@ -12,11 +12,11 @@ from sea_testing.loopback import own_address, port_on
 from sea_testing.waiting import HANG_S, wait_for
 
 COLLECTIVE_S = 2 * HANG_S
-"""Twice as long as a test waits for what must not take a collective's time-out."""
+"""Twice as long as a test waits: a failure that takes a collective's time-out fails the test."""
 
 
 class Ranks:
-    """Two training processes as in two pods, each with an address and a folder of its own."""
+    """Training processes as in as many pods, each with its own address and folder."""
 
     def __init__(self, folder: Path, url: str, world: int = 2) -> None:
         self.folder, self.url, self.world = folder, url, world

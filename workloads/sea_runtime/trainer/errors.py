@@ -47,10 +47,9 @@ def cause_of(error: BaseException, *, stalled: bool) -> Cause:
     """The cause of an error that ends a training process; the only place that knows torch's types.
 
     Args:
-        stalled: the process made no progress for the time-out of a collective. gloo raises a plain
-            RuntimeError for a time-out as for a peer that is gone (torch 2.13), NCCL a
-            DistBackendError, the store a DistStoreError: no type tells one from the other, but a
-            time-out is never raised earlier.
+        stalled: the process made no progress for as long as a collective may take. For a time-out
+            as for a peer that is gone, gloo raises a plain RuntimeError (torch 2.13), NCCL a
+            DistBackendError: the types are the same, but a time-out is never raised earlier.
     """
     import torch
     from torch.distributed import DistError

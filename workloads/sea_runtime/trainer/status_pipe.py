@@ -22,7 +22,7 @@ class ExitCode(IntEnum):
     """Of a training process."""
 
     STOPPED = 0
-    """It did what it was told to."""
+    """The coordinator said stop."""
     FAILED = 1
     FENCED = 3
     """A newer attempt has taken over."""
