@@ -6,7 +6,7 @@ from torch.distributed import DistBackendError, DistStoreError
 
 from sea_api.v1alpha1.policy import Cause
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
-from sea_runtime.client.calls import CoordinatorUnreachableError
+from sea_runtime.client.calls import CoordinatorUnreachableError, RequestRefusedError
 from sea_runtime.trainer import errors
 
 TIMED_OUT = "S3 timed out, the connection timeout was 5 s, out of memory"
@@ -19,12 +19,13 @@ TIMED_OUT = "S3 timed out, the connection timeout was 5 s, out of memory"
     [
         (errors.LayoutError("3 processes can't form groups of 2."), Cause.USER_ERROR),
         (errors.ModelError("The model folder lacks a tensor."), Cause.USER_ERROR),
-        (errors.DataError("sft.jsonl:2: not JSON."), Cause.USER_ERROR),
+        (errors.TrainingDataError("sft.jsonl:2: not JSON."), Cause.USER_ERROR),
         (errors.CheckpointError("An object is damaged."), Cause.USER_ERROR),
         (AccessDeniedError("s3://bucket/key: access denied."), Cause.USER_ERROR),
         (errors.DivergenceError("The norm is nan."), Cause.PROCESS_EXIT),
         (StoreUnavailableError(TIMED_OUT), Cause.PROCESS_EXIT),
         (CoordinatorUnreachableError(TIMED_OUT), Cause.PROCESS_EXIT),
+        (RequestRefusedError("404: no such stage."), Cause.PROCESS_EXIT),
         (ValueError(TIMED_OUT), Cause.PROCESS_EXIT),
         (MemoryError(), Cause.OUT_OF_MEMORY),
         (torch.OutOfMemoryError("x"), Cause.OUT_OF_MEMORY),

@@ -11,7 +11,7 @@ from sea_data.formats.sides import agent_side
 from sea_data.tiny_model import vocabulary
 from sea_env.tokens.renderer import Renderer
 from sea_runtime.trainer import sft_data
-from sea_runtime.trainer.errors import DataError
+from sea_runtime.trainer.errors import TrainingDataError
 from sea_runtime.trainer.sft_data import planned
 
 
@@ -82,13 +82,13 @@ def test_an_answer_that_does_not_fit_is_dropped_whole(tmp_path: Path, renderer: 
 
 
 def test_errors_name_their_place(tmp_path: Path, renderer: Renderer) -> None:
-    with pytest.raises(DataError, match=r"sft.jsonl:2: row: isn't valid JSON"):
+    with pytest.raises(TrainingDataError, match=r"sft.jsonl:2: row: isn't valid JSON"):
         encode(tmp_path, renderer, row("a", "one"), "{")
-    with pytest.raises(DataError, match=r"No dialogue .* within model.contextLength"):
+    with pytest.raises(TrainingDataError, match=r"No dialogue .* within model.contextLength"):
         encode(tmp_path, renderer, row("a", "one"), context=3)
     missing = str(tmp_path / "nowhere.jsonl")
     with (
-        pytest.raises(DataError, match="No such file"),
+        pytest.raises(TrainingDataError, match="No such file"),
         planned(None, [missing], tmp_path, skip_bad=True),
     ):
         pass

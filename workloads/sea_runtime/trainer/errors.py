@@ -2,16 +2,17 @@
 
 RuntimeFailure
 `- TrainerError
-    |- ModelError         the model's files can't be trained as they are
-    |- LayoutError        the parallel layout doesn't fit the model or the number of processes
-    |- DataError          the stage's dialogues can't be read, or hold nothing to train on
-    |- CheckpointError    a committed checkpoint is damaged
-    |- DivergenceError    the model became NaN or infinite; transient
-    `- FencedError        a newer attempt has taken over: this one must stop
+    |- ModelError           the model's files can't be trained as they are
+    |- LayoutError          the parallel layout doesn't fit the model or the number of processes
+    |- TrainingDataError    the stage's dialogues can't be read, or hold nothing to train on
+    |- CheckpointError      a committed checkpoint is damaged
+    |- DivergenceError      the model became NaN or infinite; transient
+    `- FencedError          a newer attempt has taken over: this one must stop
 """
 
 from sea_api.errors import SeaError
 from sea_api.v1alpha1.policy import Cause
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.errors import RuntimeFailure
 
 
@@ -27,7 +28,7 @@ class LayoutError(TrainerError):
     pass
 
 
-class DataError(TrainerError):
+class TrainingDataError(TrainerError):
     pass
 
 
@@ -54,6 +55,8 @@ def cause_of(error: BaseException, *, stalled: bool) -> Cause:
     import torch
     from torch.distributed import DistError
 
+    if isinstance(error, CoordinatorError):
+        return Cause.PROCESS_EXIT  # a call that it refuses is no mistake of the user
     if isinstance(error, SeaError):
         return Cause.USER_ERROR if error.permanent else Cause.PROCESS_EXIT
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
