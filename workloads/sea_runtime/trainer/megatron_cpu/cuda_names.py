@@ -3,7 +3,8 @@
 The optimizer's construction and step, and saving and loading of checkpoints run inside
 `cuda_names()`: `device="cuda"` means the CPU, `.cuda()` returns the tensor itself, and
 `Tensor.type()` returns the CUDA name. Forward and backward passes run outside, since the context
-adds microseconds to every call of torch. Without it: "Wrapped parameters must be one of ..." and driver errors.
+adds microseconds to every call of torch. Without it: "Wrapped parameters must be one of ..." and
+driver errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
