@@ -40,8 +40,8 @@ def lacking(store: ObjectStore, folder: Path, tensor: str) -> str:
     return "s3://runs/lacking-base"
 
 
-async def failures(coordinator: FakeCoordinator, folder: Path) -> dict[str, Heartbeat]:
-    """Runs one supervisor per pod until one has failed and the other stopped; failures by pod."""
+async def first_failure(coordinator: FakeCoordinator, folder: Path) -> Heartbeat:
+    """Runs one supervisor per pod; the first failure that the coordinator hears of."""
     host = own_address()
     world = TrainerWorld(
         attempt=1, pods=PODS, processes_per_pod=1, master_address=host, master_port=port_on(host)
@@ -53,21 +53,12 @@ async def failures(coordinator: FakeCoordinator, folder: Path) -> dict[str, Hear
     ]
     running = [asyncio.create_task(one.run()) for one in pods]
 
-    def failed() -> dict[str, Heartbeat]:
-        found = [one for one in coordinator.heartbeats if one.state is PodState.FAILED]
-        if found:  # as the real coordinator does: the others are stopped
-            coordinator.reply = HeartbeatReply()
-        return {one.pod: one for one in reversed(found)}
+    def failed() -> list[Heartbeat]:
+        return [one for one in coordinator.heartbeats if one.state is PodState.FAILED]
 
     try:
-        await asyncio.to_thread(wait_for, "a failure", failed)
-        count = len(coordinator.heartbeats)
-
-        def more() -> bool:
-            return len(coordinator.heartbeats) >= count + 3 * len(PODS)
-
-        await asyncio.to_thread(wait_for, "heartbeats of both pods after it", more)
-        return failed()
+        found: list[Heartbeat] = await asyncio.to_thread(wait_for, "a failure", failed)
+        return found[0]
     finally:
         for one in pods:
             one.stop()
@@ -88,7 +79,7 @@ def pod_environment(monkeypatch: pytest.MonkeyPatch, coordinator: FakeCoordinato
         monkeypatch.setenv(name, value)
 
 
-async def test_a_mistake_that_one_rank_sees_is_reported_as_such(
+async def test_a_mistake_that_one_rank_sees_is_reported_before_its_consequences(
     store: ObjectStore,
     base: Path,
     coordinator: FakeCoordinator,
@@ -96,18 +87,30 @@ async def test_a_mistake_that_one_rank_sees_is_reported_as_such(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The other rank sees a broken connection, which must not be reported first."""
+    """The coordinator keeps the first failure; the other rank sees only a broken connection."""
     monkeypatch.setenv(Env.DATA_DIR, str(tmp_path / "data"))
     tensor = "model.layers.0.mlp.experts.0.up_proj.weight"
     url = await asyncio.to_thread(lacking, store, tmp_path / "model", tensor)
     task = make_task("lacking", STAGE)
     coordinator.task = task.model_copy(update={"initial_model": url})
-    found = await failures(coordinator, tmp_path)
-    assert {one.cause for one in found.values()} == {Cause.USER_ERROR}
-    assert all(f"has no tensor {tensor}" in one.detail for one in found.values())
+
+    async def hold(beat: Heartbeat) -> None:
+        """Takes rank 0's failure only after more heartbeats of rank 1's pod."""
+        if beat.state is PodState.FAILED and beat.pod == PODS[0]:
+            enough = len(of_rank_1()) + 3
+            while len(of_rank_1()) < enough:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    def of_rank_1() -> list[Heartbeat]:
+        return [one for one in coordinator.heartbeats if one.pod == PODS[1]]
+
+    coordinator.before_heartbeat = hold
+    failure = await first_failure(coordinator, tmp_path)
+    assert (failure.pod, failure.cause) == (PODS[0], Cause.USER_ERROR)
+    assert f"has no tensor {tensor}" in failure.detail
 
 
-async def test_a_layout_that_does_not_fit_is_reported_as_such(
+async def test_a_layout_that_does_not_fit_is_a_mistake_of_the_user(
     base: Path,
     coordinator: FakeCoordinator,
     make_task: Callable[..., TrainerTask],
@@ -117,11 +120,9 @@ async def test_a_layout_that_does_not_fit_is_reported_as_such(
     monkeypatch.setenv(Env.DATA_DIR, str(tmp_path / "data"))
     trainer = {"replicas": 2, "gpusPerPod": 0, "parallelism": {"expert": 4}}
     coordinator.task = make_task("layout", STAGE, trainer=trainer)
-    found = await failures(coordinator, tmp_path)
-    assert {one.cause for one in found.values()} == {Cause.USER_ERROR}
-    assert all(
-        "2 training processes can't form groups of 4" in one.detail for one in found.values()
-    )
+    failure = await first_failure(coordinator, tmp_path)
+    assert failure.cause == Cause.USER_ERROR
+    assert "2 training processes can't form groups of 4" in failure.detail
 
 
 @pytest.fixture

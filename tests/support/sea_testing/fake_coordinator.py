@@ -7,7 +7,7 @@ and gets RL batches from a function of the test.
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import boto3
@@ -43,6 +43,8 @@ class FakeCoordinator:
         self.versions: list[WeightVersion] = []
         self.heartbeats: list[Heartbeat] = []
         self.reply = HeartbeatReply()
+        self.before_heartbeat: Callable[[Heartbeat], Awaitable[None]] | None = None
+        """Awaited before a heartbeat is taken."""
         self.batches: Callable[[int], Batch | None] = lambda step: None
         self.hold_from: int | None = None
         """Reports of this step and of later ones are held until it is None again."""
@@ -92,7 +94,10 @@ class FakeCoordinator:
             raise web.HTTPConflict(text=f"attempt {self.attempt} is current")
 
     async def _heartbeat(self, request: web.Request) -> web.Response:
-        self.heartbeats.append(Heartbeat.model_validate_json(await request.read()))
+        heartbeat = Heartbeat.model_validate_json(await request.read())
+        if self.before_heartbeat is not None:
+            await self.before_heartbeat(heartbeat)
+        self.heartbeats.append(heartbeat)
         return web.json_response(text=self.reply.model_dump_json())
 
     async def _task(self, request: web.Request) -> web.Response:

@@ -17,7 +17,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import RowError
-from sea_data.formats.lines import objects
+from sea_data.formats.jsonl import objects
 from sea_runtime.coordinator.data import databases, domains, sources
 from sea_runtime.coordinator.data.jsonl import lines
 from sea_runtime.coordinator.data.problems import DataProblem, RowProblem

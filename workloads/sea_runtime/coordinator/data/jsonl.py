@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sea_data.formats import source
+from sea_data.formats import data_files
 from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator.data.problems import DataProblem
@@ -16,7 +16,7 @@ def lines(store: ObjectStore, url: str) -> Iterator[bytes]:
         DataProblem: there is no such object, it may not be read, or it is damaged.
     """
     try:
-        yield from source.lines(url, store)
+        yield from data_files.lines(url, store)
     except NoSuchFileError as error:
         raise DataProblem(
             "DataNotFound",
