@@ -115,8 +115,10 @@ def failure_of(error: Exception, status: StatusPipe, timeout_s: float) -> Report
     return ReportedFailure(cause, text)
 
 
-def _fail(failure: ReportedFailure, status: StatusPipe) -> ExitCode:
-    log.exception("Training failed (%s).", failure.cause)
+def fail(error: Exception, status: StatusPipe, timeout_s: float) -> ExitCode:
+    """Reports the error and waits for the supervisor to end this process."""
+    failure = failure_of(error, status, timeout_s)
+    log.error("Training failed (%s).", failure.cause, exc_info=error)
     status.failed(failure)
     if status.supervised:
         # The supervisor kills this process once the coordinator knows the cause. Leaving earlier
@@ -143,7 +145,7 @@ def main() -> ExitCode:
         log.info("%s", error)
         return ExitCode.FENCED
     except Exception as error:
-        return _fail(failure_of(error, status, timeout_s), status)
+        return fail(error, status, timeout_s)
     return ExitCode.STOPPED
 
 
