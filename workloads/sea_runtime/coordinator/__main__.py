@@ -7,12 +7,11 @@ import sys
 from aiohttp import web
 
 from sea_runtime.coordinator import app, settings
-from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.store.s3 import ObjectStore
 
 
 def main() -> int:
-    """Exit code 2 where the environment is incomplete."""
+    """Exit code 2 if the environment is incomplete."""
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
@@ -22,10 +21,11 @@ def main() -> int:
     except settings.SettingsError as error:
         logging.error("%s", error)
         return 2
+    # The probe does not retry: `/readyz` reports what the store answers now.
     probe = ObjectStore(patience=0.0, connect_timeout=2.0, read_timeout=5.0)
-    core = Coordinator(found, ObjectStore(), probe=probe)
+    parts = app.assemble(found, ObjectStore(), probe)
     web.run_app(
-        app.build(core),
+        app.with_loops(app.serve(parts, found.token), parts),
         host=found.host,
         port=found.port,
         print=None,

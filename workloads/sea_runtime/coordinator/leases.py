@@ -1,7 +1,7 @@
 """Who runs which episode: handing out, taking results, and taking back from workers that are gone.
 
 A lease belongs to one pod in one life of its worker. Every hand-out has a new id, so a result that
-comes after its lease was taken back finds nothing and is refused: each episode is counted once.
+arrives after its lease was taken back finds nothing and is refused: each episode is counted once.
 """
 
 import json
@@ -92,7 +92,7 @@ def take(
 
     Args:
         epoch: changes when the ledger was restored, so that no old lease id comes back.
-        refill: issues one more group if the gate allows; False where it doesn't.
+        refill: issues one more group if the gate allows; False if it doesn't.
     """
     worker = Worker(request.pod, request.incarnation)
     with db.transaction():
@@ -104,7 +104,7 @@ def take(
         for row in chosen:
             episodes.lease(db, row, worker, epoch, now)
         keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
-        return [_reread(db, number, sample) for number, sample in keys]
+        return [episodes.by_place(db, number, sample) for number, sample in keys]
 
 
 def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -> list[sqlite3.Row]:
@@ -117,14 +117,6 @@ def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -
         for row in episodes.leased_to(db, worker)
         if row["lease_id"] not in known and row["stage"] == stage
     ]
-
-
-def _reread(db: Database, number: int, sample: int) -> sqlite3.Row:
-    found = db.row(
-        episodes.WITH_GROUP + "WHERE e.group_number = ? AND e.sample = ?", number, sample
-    )
-    assert found is not None
-    return found
 
 
 def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
@@ -154,7 +146,7 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
 def accept(
     db: Database, result: EpisodeResult, now: float, keeping: frozenset[str] = frozenset()
 ) -> bool:
-    """Books a result; False where the lease isn't this worker's any more.
+    """Records a result; False if the lease isn't this worker's any more.
 
     `keeping` names the stages that admit groups whose rewards are all equal.
 
@@ -177,7 +169,7 @@ def accept(
 
 
 def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
-    """Why an episode must be run again; empty where its result counts."""
+    """Why an episode must be run again; empty if its result counts."""
     if result.reward is None or not math.isfinite(result.reward):
         return result.error or "The worker reported no reward and no reason."
     if row["kind"] == EpisodeKind.EVAL and result.trajectory is None:
@@ -206,7 +198,7 @@ def _mean_version(trajectory: Trajectory | None) -> float | None:
 
 
 def release(db: Database, lease_id: str, worker: Worker) -> bool:
-    """Gives an unfinished episode back; False where the lease isn't this worker's any more."""
+    """Gives an unfinished episode back; False if the lease isn't this worker's any more."""
     with db.transaction():
         row = episodes.by_lease(db, lease_id)
         if row is None or (row["pod"], row["incarnation"]) != (worker.pod, worker.incarnation):
@@ -220,7 +212,7 @@ def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> in
     """Takes back the leases of workers that are gone; returns how many.
 
     Args:
-        gone: why a worker counts as gone, None where it doesn't.
+        gone: why a worker counts as gone, None if it doesn't.
     """
     with db.transaction():
         return sum(

@@ -1,4 +1,4 @@
-"""The data check's look at what task rows begin with: their databases, and what they lay over them.
+"""The data check's look at what task rows begin with: their databases, and changes to them.
 
 Each database is read once here, before any episode needs it.
 """
@@ -11,11 +11,11 @@ from sea_data.object_store.errors import ObjectNotFoundError
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
-from sea_runtime.coordinator.data.problems import RowProblem
-from sea_runtime.coordinator.data.rows import TaskRow, row_problem
+from sea_runtime.coordinator.data.task_rows import TaskRow, row_problem
+from sea_runtime.coordinator.errors import BadRowError
 from sea_runtime.store.s3 import ObjectStore
 
-Wrong = Iterator[tuple[TaskRow, RowProblem]]
+Wrong = Iterator[tuple[TaskRow, BadRowError]]
 
 
 def problems(store: ObjectStore, rows: Sequence[TaskRow]) -> Wrong:
@@ -45,10 +45,10 @@ def _of_database(store: ObjectStore, name: str, url: str, rows: Sequence[TaskRow
 
 
 def _all(rows: Sequence[TaskRow], reason: str, message: str) -> Wrong:
-    return ((row, RowProblem(reason, row.file, row.line, message)) for row in rows)
+    return ((row, BadRowError(reason, row.file, row.line, message)) for row in rows)
 
 
-def _of_row(domain: Domain, database: Database, row: TaskRow) -> RowProblem | None:
+def _of_row(domain: Domain, database: Database, row: TaskRow) -> BadRowError | None:
     """Set up as an episode does it, and kept no longer than this."""
     try:
         initial.prepared(domain, database, rl.task(row.task, row.domain).initial_state)

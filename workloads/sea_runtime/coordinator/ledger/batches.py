@@ -31,6 +31,15 @@ def newest_step(db: Database, stage: str) -> int:
     return db.value("SELECT COALESCE(MAX(step), 0) FROM batches WHERE stage = ?", stage) or 0
 
 
+def newest(db: Database, stage: str) -> tuple[float, float] | None:
+    """Mean reward and staleness of the newest batch, None before the first."""
+    row = db.row(
+        "SELECT mean_reward, staleness FROM batches WHERE stage = ? ORDER BY step DESC LIMIT 1",
+        stage,
+    )
+    return None if row is None else (row[0], row[1])
+
+
 def assign(db: Database, stage: str, step: int, size: int, version: int, now: float) -> bool:
     """Fixes the batch of `step` from the `size` oldest admitted groups; False if there are fewer.
 
@@ -80,7 +89,7 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
 def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
     """Mean reward of all groups finished since the last batch, and how many were dropped.
 
-    Where none has finished since (they waited for their turn), the mean of the batch itself.
+    If none has finished since (they waited for their turn), the mean of the batch itself.
     """
     mean, dropped = db.rows(
         "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) FROM groups "

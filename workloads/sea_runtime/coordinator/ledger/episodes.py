@@ -76,6 +76,32 @@ def by_lease(db: Database, lease_id: str) -> sqlite3.Row | None:
     return db.row(WITH_GROUP + "WHERE e.lease_id = ?", lease_id)
 
 
+def by_place(db: Database, number: int, sample: int) -> sqlite3.Row:
+    found = db.row(WITH_GROUP + "WHERE e.group_number = ? AND e.sample = ?", number, sample)
+    assert found is not None
+    return found
+
+
+def unjudged_in_a_row(db: Database, stage: str) -> tuple[int, str]:
+    """Attempts without a verdict since the stage's last judged group, and the last error.
+
+    0 while an episode of a running group is judged.
+    """
+    failed, error = db.rows(
+        "SELECT COALESCE(SUM(e.unjudged), 0), MAX(e.error) FROM episodes e "
+        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ?1 "
+        "AND g.number > (SELECT COALESCE(MAX(number), 0) FROM groups "
+        "WHERE stage = ?1 AND mean_reward IS NOT NULL)",
+        stage,
+    )[0]
+    judged = db.value(
+        "SELECT COUNT(*) FROM groups g JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Running' AND e.state = 'Done'",
+        stage,
+    )
+    return (0, "") if judged else (failed, error or "")
+
+
 def lease(db: Database, row: sqlite3.Row, worker: Worker, epoch: str, now: float) -> None:
     """Pending -> Leased under a new lease id; the group is running from its first lease on."""
     number, sample, attempt = row["group_number"], row["sample"], row["attempt"] + 1

@@ -4,12 +4,16 @@ import msgspec
 from aiohttp import web
 
 from sea_runtime.client import calls
-from sea_runtime.coordinator import leases, rollouts
 from sea_runtime.coordinator.errors import RefusedError, StaleError
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.routes.common import body, core_of, done, reply
+from sea_runtime.coordinator.notifier import Notifier
+from sea_runtime.coordinator.routes.common import body, done, reply
+from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
+
+SCHEDULER = web.AppKey("scheduler", Scheduler)
+LEASABLE = web.AppKey("leasable", Notifier)
 
 NOT_YOURS = "The lease is not this worker's any more. Forget the episode."
 
@@ -20,8 +24,8 @@ class Release(Message):
 
 
 async def lease(request: web.Request) -> web.Response:
-    core, wanted = core_of(request), await body(request, LeaseRequest)
-    found = await core.bells.leases.until(lambda: rollouts.lease(core, wanted), calls.LEASE_WAIT_S)
+    scheduler, wanted = request.app[SCHEDULER], await body(request, LeaseRequest)
+    found = await request.app[LEASABLE].first(lambda: scheduler.lease(wanted), calls.LEASE_WAIT_S)
     return reply(found or Leases(leases=[]))
 
 
@@ -29,20 +33,19 @@ async def result(request: web.Request) -> web.Response:
     try:
         episode = msgspec.msgpack.decode(await request.read(), type=EpisodeResult)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RefusedError(f"The body is no EpisodeResult in msgpack: {error}") from error
+        raise RefusedError(f"The body is not an EpisodeResult in msgpack: {error}") from error
     if episode.lease_id != request.match_info["lease"]:
         raise RefusedError("The lease in the path is not the one in the body.")
-    if not rollouts.result(core_of(request), episode):
+    if not request.app[SCHEDULER].result(episode):
         raise StaleError(NOT_YOURS)
     return done()
 
 
 async def release(request: web.Request) -> web.Response:
-    core, message = core_of(request), await body(request, Release)
+    message = await body(request, Release)
     worker = Worker(message.pod, message.incarnation)
-    if not leases.release(core.ledger, request.match_info["lease"], worker):
+    if not request.app[SCHEDULER].release(request.match_info["lease"], worker):
         raise StaleError(NOT_YOURS)
-    core.bells.leases.ring()
     return done()
 
 

@@ -1,9 +1,11 @@
-"""How much of the time produced steps that count: pure arithmetic over the progress rows."""
+"""Tokens per second, and how much of the time produced steps that count."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 RECENT_STEPS = 8
+WINDOW_SECONDS = 30.0
 
 
 class StepRow(NamedTuple):
@@ -54,3 +56,35 @@ def remaining_seconds(rows: Sequence[StepRow], step: int, total_steps: int) -> f
         return None
     recent = sorted(durations(rows)[-RECENT_STEPS:])
     return max(0, total_steps - step) * recent[len(recent) // 2]
+
+
+class Rate:
+    """Exponentially decaying sum of amounts over `WINDOW_SECONDS` seconds.
+
+    Corrected for the time before it was full, so that the first seconds don't read too low.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._started: float | None = None
+        self._time = clock()
+        self._sum = 0.0
+
+    def add(self, amount: float) -> None:
+        self._decay()
+        self._started = self._time if self._started is None else self._started
+        self._sum += amount
+
+    def per_second(self) -> float | None:
+        """None before the first amount."""
+        if self._started is None:
+            return None
+        self._decay()
+        # Amounts arrive at the end of the work that made them: count at least some seconds.
+        filled = 1.0 - math.exp(-max(self._time - self._started, 5.0) / WINDOW_SECONDS)
+        return self._sum / (WINDOW_SECONDS * filled)
+
+    def _decay(self) -> None:
+        now = self._clock()
+        self._sum *= math.exp(-(now - self._time) / WINDOW_SECONDS)
+        self._time = now

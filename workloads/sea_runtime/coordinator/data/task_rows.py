@@ -9,7 +9,7 @@ from sea_data.formats.errors import RowError
 from sea_env.domains import naming
 from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
-from sea_runtime.coordinator.data.problems import RowProblem
+from sea_runtime.coordinator.errors import BadRowError
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def task_row(
     """One row, checked.
 
     Raises:
-        RowProblem: BadRow, BadDatabasePath or UnknownDomain.
+        BadRowError: BadRow, BadDatabasePath or UnknownDomain.
     """
     try:
         task = rl.task(row, key=f"{file}:{line}")
@@ -46,24 +46,24 @@ def task_row(
     try:
         domain = naming.meant(task.domain, domains)
     except naming.UnlistedDomainError as error:
-        raise RowProblem("UnknownDomain", file, line, str(error)) from error
+        raise BadRowError("UnknownDomain", file, line, str(error)) from error
     return TaskRow(file, line, domain, _named(task, domain), database)
 
 
 def require_verifiable(row: TaskRow, *, judged: bool) -> None:
-    """Raises RowProblem NotVerifiable for a task that no episode of this job could be scored on."""
+    """Raises BadRowError NotVerifiable for a task that this job could not score an episode of."""
     try:
         check_verifiable(rl.task(row.task, row.domain, row.key), judged=judged)
     except UnverifiableTaskError as error:
-        raise RowProblem("NotVerifiable", row.file, row.line, str(error)) from error
+        raise BadRowError("NotVerifiable", row.file, row.line, str(error)) from error
 
 
-def row_problem(error: RowError) -> RowProblem:
+def row_problem(error: RowError) -> BadRowError:
     """The problem of the job for an error that knows its file and line."""
     reason = "BadDatabasePath" if error.field == "db_path" else "BadRow"
     field = f"{error.field} " if error.field else "the row "
     message = f"{field}{error.reason}. Correct or remove the line."
-    return RowProblem(reason, error.file, error.line, message)
+    return BadRowError(reason, error.file, error.line, message)
 
 
 def _named(task: Task, domain: str) -> dict[str, Any]:

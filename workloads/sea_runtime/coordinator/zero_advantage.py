@@ -1,8 +1,8 @@
-"""Nothing to learn from: all groups of a good while had equal rewards and were dropped.
+"""Zero advantage: all rewards of each recent group were equal, so all groups were dropped.
 
 Each is replaced by another prompt, so an RL stage whose user hangs up first, or whose tasks are all
-too hard or all solved, would go on for ever without a batch, in silence. `troubles` asks here at
-every look; rollouts go on trying, and the first group that is kept ends the problem.
+too hard or all solved, would go on forever without a batch. The stage controller asks here on every
+pass; rollouts go on trying, and the first group that is kept ends the problem.
 """
 
 from collections import Counter
@@ -11,23 +11,24 @@ from dataclasses import dataclass
 from sqlite3 import Row
 
 from sea_api.v1alpha1.stages import Stage
-from sea_api.wire.state import Problem
+from sea_api.wire.state import Problem, Severity
 from sea_env.episodes.limits import ENDED_BY_USER
-from sea_runtime.coordinator import program
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.states import GroupState
 
 BATCHES = 4
-LEAST = 16
+MIN_GROUPS = 16
 
 
 def enough(prompts_per_step: int) -> int:
-    """Dropped groups in a row that are a good while: four batches, and never just a few."""
-    return max(LEAST, BATCHES * prompts_per_step)
+    """How many dropped groups in a row are a problem: four batches, and never just a few."""
+    return max(MIN_GROUPS, BATCHES * prompts_per_step)
 
 
 def nothing_kept(newest: Sequence[str], prompts_per_step: int) -> bool:
-    """Whether all of a good while's groups were dropped; `newest` are states, newest first."""
+    """Whether all of the `enough` newest groups were dropped; `newest` are states, newest first."""
     recent = newest[: enough(prompts_per_step)]
     dropped = [state for state in recent if state == GroupState.FILTERED]
     return len(dropped) == enough(prompts_per_step)
@@ -38,35 +39,24 @@ class Seen:
     """Dropped groups of a stage."""
 
     rewards: Sequence[float]
-    """The reward of all episodes of a group, one number a group."""
+    """The reward that all episodes of a group share, one number per group."""
     ends: Mapping[str, int]
-    """Their episodes by the word for their end (`Stop`)."""
+    """Number of their episodes by reason of their end (`Stop`)."""
     silent: int
     """Those of them that the user ended before the agent had spoken."""
 
 
 def look(db: Database, stage: Stage) -> Problem | None:
-    """The stage's problem, from the ledger. Walks back from the newest group, no further."""
-    prompts = program.rl_block(stage).prompts_per_step
-    newest = db.rows(
-        "SELECT number, state, mean_reward FROM groups NOT INDEXED WHERE stage = ? AND state IN "
-        "('Filtered', 'Admitted', 'Assigned', 'Covered') ORDER BY number DESC LIMIT ?",
-        stage.name,
-        enough(prompts),
-    )
+    """The stage's problem, from the ledger."""
+    prompts = stage_plan.rl_block(stage).prompts_per_step
+    newest = groups.newest_finished(db, stage.name, enough(prompts))
     if not nothing_kept([row["state"] for row in newest], prompts):
         return None
     return problem(stage.name, _seen(db, newest))
 
 
 def _seen(db: Database, dropped: Sequence[Row]) -> Seen:
-    rows = db.rows(
-        "SELECT e.stop, e.turns, COUNT(*) AS episodes FROM groups g "
-        "JOIN episodes e ON e.group_number = g.number WHERE g.number >= ? AND g.state = ? "
-        "GROUP BY e.stop, e.turns",
-        min(row["number"] for row in dropped),
-        GroupState.FILTERED,
-    )
+    rows = groups.dropped_ends(db, min(row["number"] for row in dropped))
     ends: Counter[str] = Counter()
     for row in rows:
         ends[row["stop"]] += row["episodes"]
@@ -88,6 +78,7 @@ def problem(stage: str, seen: Seen) -> Problem:
         f"{100 * seen.silent / total:.0f} % of their {total} episodes the user ended the call "
         f"before the agent spoke; the most frequent end was {_commonest(seen.ends)}. "
         f"{_advice(seen)} Rollouts go on trying.",
+        severity=Severity.WARNING,
     )
 
 
@@ -115,12 +106,12 @@ def _advice(seen: Seen) -> str:
         )
     if max(seen.rewards) <= 0:
         return (
-            "The tasks are too hard for this policy: train it longer in an SFT stage before, put "
-            "easier tasks among the data, or raise rl.trajectoriesPerPrompt."
+            "The tasks are too hard for this policy: train it longer in an SFT stage before, add "
+            "easier tasks to the data, or raise rl.trajectoriesPerPrompt."
         )
     if min(seen.rewards) >= 1:
         return (
-            "The policy solves these tasks already: put harder ones among the data, or end the "
+            "The policy solves these tasks already: add harder ones to the data, or end the "
             "stage with fewer rl.steps."
         )
     return (

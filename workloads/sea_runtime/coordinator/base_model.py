@@ -13,10 +13,10 @@ from sea_data.formats.errors import RowError
 from sea_data.formats.lines import objects
 from sea_data.object_store import urls
 from sea_data.object_store.errors import PreconditionFailedError
-from sea_runtime.coordinator import program
+from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.data import sources
-from sea_runtime.coordinator.data.jsonl import lines
-from sea_runtime.coordinator.data.problems import DataProblem
+from sea_runtime.coordinator.data.check import lines
+from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 READY = "READY.json"
 TINY = "builtin:tiny"
 HUB = "hf://"
-MOST_ROWS = 20000
+MAX_ROWS = 20000
 """Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
 
 
@@ -32,12 +32,12 @@ def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
     """Address of the stream's HF folder, complete. Blocking; the same after every restart.
 
     Raises:
-        DataProblem: there is no such model.
+        PreconditionError: there is no such model.
     """
-    spec, source = desired.spec, program.model_source(desired.spec, stream)
+    spec, source = desired.spec, stage_plan.model_source(desired.spec, stream)
     if source.startswith(urls.SCHEME):
         return _in_place(store, source)
-    own = stream == program.USER and source != spec.model.source
+    own = stream == stage_plan.USER and source != spec.model.source
     target = urls.join(desired.run_url, "base-user" if own else "base")
     if not store.exists(urls.join(target, READY)):
         with tempfile.TemporaryDirectory(prefix="base-") as folder:
@@ -48,9 +48,9 @@ def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
 
 def _in_place(store: ObjectStore, source: str) -> str:
     if not store.exists(urls.join(source, "config.json")):
-        raise DataProblem(
+        raise PreconditionError(
             "ModelNotFound",
-            f"{source} has no config.json, so it is no model in HF layout. Correct the source.",
+            f"{source} has no config.json, so it is not a model in HF layout. Correct the source.",
         )
     return urls.folder(source)
 
@@ -70,7 +70,7 @@ def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> N
     spec = desired.spec
     policies = [registry.get(name).system_prompt() for name in spec.domains]
     files = dict.fromkeys(f for s in spec.stages for f in sources.dialogue_files(desired, s))
-    rows = (row for file in files for row in islice(_rows(store, file), MOST_ROWS))
+    rows = (row for file in files for row in islice(_rows(store, file), MAX_ROWS))
     tiny.build(corpus.texts(corpus.from_rows(rows), policies), folder, spec.model.context_length)
 
 
@@ -85,7 +85,7 @@ def _download_from_hub(name: str, folder: Path) -> None:
     try:
         snapshot_download(name, local_dir=folder, etag_timeout=30.0)
     except Exception as error:
-        raise DataProblem(
+        raise PreconditionError(
             "ModelNotFound",
             f"hf://{name} could not be downloaded ({error}). Check the name, the network and "
             "HF_TOKEN, or copy the model to S3 and name it as s3://bucket/prefix.",

@@ -1,6 +1,6 @@
-"""Pure facts about a job's program: which stream a stage trains, from what, at which version.
+"""Arithmetic over a job's stages: which stream a stage trains, from what, at which version. Pure.
 
-A version number follows from the spec alone (an SFT stage publishes one, an RL stage one a step),
+A version number follows from the spec alone (an SFT stage publishes one, an RL stage one per step),
 so that a ledger restored from an older checkpoint still agrees with the trainer.
 """
 
