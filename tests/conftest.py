@@ -2,7 +2,7 @@
 
 import gc
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.errors import ApiError
 from sea_devcluster.waiting import wait_until
 from sea_testing.chat_server import ChatServer
+from sea_testing.fixture_types import Kubectl
 from sea_testing.loopback import silent_port
 
 ROOT = Path(__file__).parent.parent
@@ -25,8 +26,6 @@ KINDS = "x-kubernetes-group-version-kind"
 JOBS = "/apis/sea-operator.io/v1alpha1/seatrainingjobs"
 PATIENCE = 120.0
 """Seconds that end a wait for what has hung: no test may hang on how fast the machine is."""
-
-Kubectl = Callable[..., str]
 
 # Neither the machine's pace nor chance decides on a test: `--hypothesis-profile=default` searches.
 hypothesis.settings.register_profile(

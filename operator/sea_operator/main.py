@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Sequence
 import aiohttp
 import kopf
 
+from sea_api import logs
 from sea_api.contract import Env
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_operator import logs
 from sea_operator import settings as env
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
 from sea_operator.handlers import registry
@@ -34,7 +34,7 @@ log = logging.getLogger(__name__)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """`python -m sea_operator`; returns the exit status."""
-    logs.set_up()
+    logs.configure(role="operator")
     try:
         asyncio.run(serve(parse(arguments)))
     except NoClusterError as error:

@@ -1,8 +1,7 @@
 """Building jobs from patches, and asking both judges: the models and the API server."""
 
 import copy
-from collections.abc import Callable
-from typing import Any
+from pathlib import Path
 
 import pytest
 import yaml
@@ -12,20 +11,17 @@ from sea_api.v1alpha1.changes import refused_changes
 from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
+from sea_testing.fixture_types import BuildJob, Judge, Manifest
 from sea_testing.merge_patch import merged
-
-Job = dict[str, Any]
-Builder = Callable[..., Job]
-Judge = Callable[..., str | None]
 
 
 @pytest.fixture(scope="session")
-def job(root) -> Builder:
+def job(root: Path) -> BuildJob:
     """`job(patch)` -> the base job of `cases/base.yaml` with the patch in it."""
     base = yaml.safe_load((root / "tests" / "api" / "cases" / "base.yaml").read_text())
 
-    def build(patch: Job | None = None) -> Job:
-        result: Job = merged(copy.deepcopy(base), patch or {})
+    def build(patch: Manifest | None = None) -> Manifest:
+        result: Manifest = merged(copy.deepcopy(base), patch or {})
         return result
 
     return build
@@ -35,7 +31,7 @@ def job(root) -> Builder:
 def models() -> Judge:
     """`models(new, old=None)` -> None if the pydantic models accept, else what they object to."""
 
-    def judge(new: Job, old: Job | None = None) -> str | None:
+    def judge(new: Manifest, old: Manifest | None = None) -> str | None:
         try:
             accepted = SEATrainingJob.model_validate(new)
         except ValidationError as error:
@@ -47,10 +43,10 @@ def models() -> Judge:
 
 
 @pytest.fixture(scope="session")
-def server(kube: KubeApi, crd: Job) -> Judge:
+def server(kube: KubeApi, crd: Manifest) -> Judge:
     """`server(new, old=None)` -> None if the API server accepts, else its message."""
 
-    def judge(new: Job, old: Job | None = None) -> str | None:
+    def judge(new: Manifest, old: Manifest | None = None) -> str | None:
         jobs = _collection(new)
         try:
             if old is None:
@@ -67,7 +63,7 @@ def server(kube: KubeApi, crd: Job) -> Judge:
     return judge
 
 
-def _dry_run_update(kube: KubeApi, path: str, new: Job) -> str | None:
+def _dry_run_update(kube: KubeApi, path: str, new: Manifest) -> str | None:
     stored = kube.get(path)
     version = stored["metadata"]["resourceVersion"]
     update = merged(new, {"metadata": {"resourceVersion": version}})
@@ -78,7 +74,7 @@ def _dry_run_update(kube: KubeApi, path: str, new: Job) -> str | None:
     return None
 
 
-def _collection(job: Job) -> str:
+def _collection(job: Manifest) -> str:
     namespace = job["metadata"].get("namespace", "default")
     return f"/apis/sea-operator.io/v1alpha1/namespaces/{namespace}/seatrainingjobs"
 

@@ -6,6 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sea_testing.fixture_types import BuildJob, Judge
+
 Case = dict[str, Any]
 
 
@@ -28,7 +30,7 @@ def _expect(case: Case, objection: str | None) -> None:
 
 
 @pytest.mark.parametrize("case", _cases())
-def test_models(case: Case, job, models) -> None:
+def test_models(case: Case, job: BuildJob, models: Judge) -> None:
     """The models accept or refuse the case, with the sentence and the field that it names."""
     old = job(case["old"]) if "old" in case else None
     objection = models(job(case.get("patch")), old)
@@ -39,7 +41,7 @@ def test_models(case: Case, job, models) -> None:
 
 @pytest.mark.cluster
 @pytest.mark.parametrize("case", _cases())
-def test_server(case: Case, job, server) -> None:
+def test_server(case: Case, job: BuildJob, server: Judge) -> None:
     """So does the API server."""
     old = job(case["old"]) if "old" in case else None
     objection = server(job(case.get("patch")), old)

@@ -4,6 +4,7 @@ Each example takes the base job, changes up to three fields to values at, around
 edges of their schema, and asks pydantic and the API server.
 """
 
+import contextlib
 import copy
 import math
 from typing import Any
@@ -13,13 +14,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sea_api.crd import root_schema
+from sea_testing.fixture_types import BuildJob, Judge
 
 Schema = dict[str, Any]
 Path = tuple[str | int, ...]
 
 pytestmark = pytest.mark.cluster
 
-ODD = st.sampled_from(
+ODD: st.SearchStrategy[Any] = st.sampled_from(
     [None, "", "x", "8", "-", "É", "a\n", 0, 1, -1, 1.5, True, [], {}, [1], "1e3"]
 )
 
@@ -98,11 +100,9 @@ def _set(job: Any, path: Path, value: Any) -> None:
             job = job[step]
         except (KeyError, IndexError, TypeError):
             return
-    if isinstance(job, dict | list):
-        try:
-            job[path[-1]] = value
-        except (TypeError, IndexError):
-            return
+    container: Any = job if isinstance(job, dict | list) else {}
+    with contextlib.suppress(TypeError, IndexError):
+        container[path[-1]] = value
 
 
 @settings(
@@ -112,7 +112,9 @@ def _set(job: Any, path: Path, value: Any) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(changes=_changes())
-def test_both_judges_agree(changes: list[tuple[Path, Any]], job, models, server) -> None:
+def test_both_judges_agree(
+    changes: list[tuple[Path, Any]], job: BuildJob, models: Judge, server: Judge
+) -> None:
     manifest = copy.deepcopy(job())
     for path, value in changes:
         _set(manifest, path, value)

@@ -89,7 +89,9 @@ def manifests(root: Path) -> dict[tuple[str, str], Object]:
     return _by_name(yaml.safe_load_all((root / "deploy/operator.yaml").read_text()))
 
 
-def test_chart_and_manifests_agree(chart, manifests) -> None:
+def test_chart_and_manifests_agree(
+    chart: dict[tuple[str, str], Object], manifests: dict[tuple[str, str], Object]
+) -> None:
     """Object by object; only the Namespace is Helm's own business."""
     plain = {key: value for key, value in manifests.items() if key[0] != "Namespace"}
     assert set(chart) == set(plain)
@@ -97,7 +99,7 @@ def test_chart_and_manifests_agree(chart, manifests) -> None:
         assert chart[key] == document, key
 
 
-def test_rules_are_what_the_operator_uses(manifests) -> None:
+def test_rules_are_what_the_operator_uses(manifests: dict[tuple[str, str], Object]) -> None:
     """Not a verb more: no write to jobs, no list of Secrets, no making of pods."""
     assert _granted(manifests, "ClusterRole", "sea-operator") == _used(permissions.JOBS)
     assert _granted(manifests, "ClusterRole", "sea-operator-nodes") == _used(permissions.CLUSTER)
@@ -119,7 +121,9 @@ def _used(rules: tuple[permissions.Rule, ...]) -> set[tuple[str, str, str]]:
     return {(rule.group, rule.resource, verb) for rule in rules for verb in rule.verbs}
 
 
-def test_without_nodes_the_chart_binds_nothing_cluster_wide_but_jobs(root: Path, values) -> None:
+def test_without_nodes_the_chart_binds_nothing_cluster_wide_but_jobs(
+    root: Path, values: Object
+) -> None:
     """With `watchNamespaces`, which turns the other one into RoleBindings: nothing at all."""
     off = {**values, "rbac": {**values["rbac"], "nodes": False}}
     text = (root / "charts/sea-operator/templates/rbac.yaml").read_text()
@@ -133,7 +137,7 @@ def test_without_nodes_the_chart_binds_nothing_cluster_wide_but_jobs(root: Path,
     assert {kind for kind, _ in watching} == {"ClusterRole"}
 
 
-def test_bindings_name_what_exists(manifests) -> None:
+def test_bindings_name_what_exists(manifests: dict[tuple[str, str], Object]) -> None:
     for (kind, _), document in manifests.items():
         if kind.endswith("Binding"):
             role = document["roleRef"]
@@ -141,7 +145,7 @@ def test_bindings_name_what_exists(manifests) -> None:
             assert ("ServiceAccount", document["subjects"][0]["name"]) in manifests
 
 
-def test_restricted_pod_security(manifests) -> None:
+def test_restricted_pod_security(manifests: dict[tuple[str, str], Object]) -> None:
     """What the Pod Security Standard `restricted` asks of a container."""
     pod = manifests["Deployment", "sea-operator"]["spec"]["template"]["spec"]
     container = pod["containers"][0]

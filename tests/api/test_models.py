@@ -10,6 +10,7 @@ from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.job import SEATrainingJob, Spec
 from sea_api.v1alpha1.roles import Trainer
 from sea_api.v1alpha1.status import Status
+from sea_testing.fixture_types import BuildJob
 
 WRONG = {"integer": "1", "number": "1.5", "boolean": 1, "string": 1}
 
@@ -58,7 +59,7 @@ def test_scalars_are_strict(annotation: Any, kind: str) -> None:
         TypeAdapter(annotation).validate_python(WRONG[kind])
 
 
-def test_round_trip(job) -> None:
+def test_round_trip(job: BuildJob) -> None:
     """A dump, nulls included, reads back as the same job."""
     model = SEATrainingJob.model_validate(job())
     assert SEATrainingJob.model_validate(model.model_dump(mode="json", by_alias=True)) == model
@@ -73,7 +74,7 @@ def test_all_broken_rules_are_told() -> None:
     assert "expertTensor * expert * pipeline" in str(caught.value)
 
 
-def test_a_required_null_is_missing(job) -> None:
+def test_a_required_null_is_missing(job: BuildJob) -> None:
     """Null counts as absent, so the message says what's missing rather than what null is not."""
     with pytest.raises(ValidationError, match="Field required"):
         SEATrainingJob.model_validate(job() | {"spec": job()["spec"] | {"model": None}})

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from sea_devcluster.api import KubeApi
 from sea_devcluster.waiting import wait_until
 from sea_operator import permissions
+from sea_testing.fixture_types import Kubectl
 
 pytestmark = pytest.mark.cluster
 
@@ -26,7 +28,7 @@ FORBIDDEN = [
 
 
 @pytest.fixture(scope="module")
-def installed(kubectl, crd: Any, root: Path) -> None:
+def installed(kubectl: Kubectl, crd: Any, root: Path) -> None:
     kubectl("apply", "--validate=strict", "-f", str(root / "deploy/operator.yaml"))
 
 
@@ -49,7 +51,9 @@ def _may(kube: Any, verb: str, resource: str, namespace: str) -> bool:
     + [(rule, "sea-system") for rule in permissions.OWN_NAMESPACE],
     ids=str,
 )
-def test_what_the_operator_does_is_allowed(rule, namespace, kube, installed) -> None:
+def test_what_the_operator_does_is_allowed(
+    rule: permissions.Rule, namespace: str, kube: KubeApi, installed: None
+) -> None:
     resource, _, sub = rule.resource.partition("/")
     name = resource + (f"/{sub}" if sub else "") + (f".{rule.group}" if rule.group else "")
     # The authorizer hears of a new role a moment after it is stored.
@@ -62,5 +66,7 @@ def test_what_the_operator_does_is_allowed(rule, namespace, kube, installed) -> 
 
 
 @pytest.mark.parametrize(("verb", "resource", "namespace"), FORBIDDEN)
-def test_what_it_never_does_is_not(verb, resource, namespace, kube, installed) -> None:
+def test_what_it_never_does_is_not(
+    verb: str, resource: str, namespace: str, kube: KubeApi, installed: None
+) -> None:
     assert not _may(kube, verb, resource, namespace)

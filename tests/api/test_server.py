@@ -1,6 +1,7 @@
 """The installed CRD on a real API server: defaults, columns, subresources, the examples."""
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import yaml
 from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
+from sea_testing.fixture_types import BuildJob, Kubectl
 
 pytestmark = pytest.mark.cluster
 
@@ -46,7 +48,7 @@ def _plain(model: SEATrainingJob) -> dict[str, Any]:
 
 
 @pytest.fixture
-def stored(kube: KubeApi, crd: Any, job):
+def stored(kube: KubeApi, crd: Any, job: BuildJob) -> Iterator[BuildJob]:
     """`stored(name, patch)` creates a job for one test."""
     names: list[str] = []
 
@@ -70,7 +72,7 @@ def test_the_server_took_the_schema_as_it_is(crd: dict[str, Any], root: Path) ->
     assert reasons == []
 
 
-def test_both_write_the_same_defaults(stored) -> None:
+def test_both_write_the_same_defaults(stored: BuildJob) -> None:
     """What pydantic fills in is what the server fills in."""
     created = stored("defaults")
     model = SEATrainingJob.model_validate(created)
@@ -78,21 +80,21 @@ def test_both_write_the_same_defaults(stored) -> None:
     assert created["status"] == _plain(model)["status"]
 
 
-def test_status_begins_before_the_first_generation(stored, kube: KubeApi) -> None:
+def test_status_begins_before_the_first_generation(stored: BuildJob, kube: KubeApi) -> None:
     """kstatus reads a job that no operator has seen as InProgress, not as Current."""
     stored("untouched")
     read = kube.get(f"{JOBS}/untouched")
     assert read["status"]["observedGeneration"] == -1 < read["metadata"]["generation"]
 
 
-def test_a_status_from_the_model_is_stored_whole(stored, kube: KubeApi) -> None:
+def test_a_status_from_the_model_is_stored_whole(stored: BuildJob, kube: KubeApi) -> None:
     stored("status")
     body = {**kube.get(f"{JOBS}/status"), "status": STATUS}
     written = kube.request("PUT", f"{JOBS}/status/status?fieldValidation=Strict", body)
     assert written["status"] == _plain(SEATrainingJob.model_validate(body))["status"]
 
 
-def test_columns_of_kubectl_get(stored, kube: KubeApi, kubectl) -> None:
+def test_columns_of_kubectl_get(stored: BuildJob, kube: KubeApi, kubectl: Kubectl) -> None:
     stored("columns")
     kube.request("PUT", f"{JOBS}/columns/status", {**kube.get(f"{JOBS}/columns"), "status": STATUS})
     head, row = kubectl("get", "seajob", "columns").splitlines()
@@ -105,7 +107,7 @@ def test_columns_of_kubectl_get(stored, kube: KubeApi, kubectl) -> None:
     assert {"Running", "5", "0.5", "97.1", "2"} <= set(wide[1].split())
 
 
-def test_kubectl_scale_sets_the_rollouts(stored, kube: KubeApi, kubectl) -> None:
+def test_kubectl_scale_sets_the_rollouts(stored: BuildJob, kube: KubeApi, kubectl: Kubectl) -> None:
     stored("scaled")
     body = {**kube.get(f"{JOBS}/scaled"), "status": STATUS}
     kube.request("PUT", f"{JOBS}/scaled/status", body)
@@ -115,7 +117,7 @@ def test_kubectl_scale_sets_the_rollouts(stored, kube: KubeApi, kubectl) -> None
     assert scale["status"] == {"replicas": 2, "selector": STATUS["rolloutSelector"]}
 
 
-def test_scaling_passes_the_rules_too(stored, kubectl, kube: KubeApi) -> None:
+def test_scaling_passes_the_rules_too(stored: BuildJob, kubectl: Kubectl, kube: KubeApi) -> None:
     """A scale outside the elastic range is refused with the rule's sentence."""
     stored("elastic", {"spec": {"rollout": {"elastic": {"minReplicas": 1, "maxReplicas": 2}}}})
     scale = kube.get(f"{JOBS}/elastic/scale")
@@ -124,7 +126,7 @@ def test_scaling_passes_the_rules_too(stored, kubectl, kube: KubeApi) -> None:
         kube.request("PUT", f"{JOBS}/elastic/scale", scale)
 
 
-def test_explicit_nulls(kube: KubeApi, crd: Any, job) -> None:
+def test_explicit_nulls(kube: KubeApi, crd: Any, job: BuildJob) -> None:
     """Null where a default exists takes the default; elsewhere the server refuses it."""
     base = job()
     defaulted = {**base, "spec": {**base["spec"], "trainer": None}}
@@ -133,7 +135,9 @@ def test_explicit_nulls(kube: KubeApi, crd: Any, job) -> None:
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_examples_are_accepted(name: str, root: Path, kube: KubeApi, kubectl, crd: Any) -> None:
+def test_examples_are_accepted(
+    name: str, root: Path, kube: KubeApi, kubectl: Kubectl, crd: Any
+) -> None:
     """By kubectl, strictly, and the stored object says what the models say."""
     manifest = yaml.safe_load((root / "examples" / f"{name}.yaml").read_text())
     namespace = manifest["metadata"]["namespace"]
@@ -145,7 +149,7 @@ def test_examples_are_accepted(name: str, root: Path, kube: KubeApi, kubectl, cr
     assert models[0].spec == models[1].spec
 
 
-def test_explain_speaks(kubectl, crd: Any) -> None:
+def test_explain_speaks(kubectl: Kubectl, crd: Any) -> None:
     """`kubectl explain` shows the docstrings."""
     text = kubectl("explain", "seatrainingjobs.spec.stages.rl.maxStaleness")
     assert "eta of the staleness gate" in text

@@ -14,6 +14,7 @@ from sea_data.formats import rows
 from sea_data.formats.errors import DataFileError
 from sea_devcluster.s3 import S3Server
 from sea_env.domains import registry, worlds
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_testing.waiting import HANG_S
 
@@ -33,7 +34,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=HANG_S)
+    return ObjectStore(retry_timeout=HANG_S)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def shop(store: ObjectStore, tmp_path: Path) -> Path:
     assert main(["data", "shop", "--out", str(out), *sizes]) == 0
     packed = gzip.compress((out / "sft.jsonl").read_bytes())
     (out / "sft.jsonl.gz").write_bytes(packed)
-    store.upload_folder(out, ORDER)
+    upload_folder(store, out, ORDER)
     return out
 
 
@@ -58,7 +59,7 @@ def telecom(store: ObjectStore, tmp_path: Path) -> Path:
     folder.mkdir()
     for name, text in files.items():
         (folder / name).write_text(text)
-    store.upload_folder(folder, "s3://data/tau2/telecom")
+    upload_folder(store, folder, "s3://data/tau2/telecom")
     return folder
 
 

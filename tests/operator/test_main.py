@@ -1,11 +1,7 @@
 """The command line and the environment."""
 
-import json
-import logging
-
 import pytest
 
-from sea_operator.logs import JsonLines
 from sea_operator.main import parse
 from sea_operator.settings import health_host, identity, images, own_namespace
 
@@ -48,11 +44,3 @@ def test_environment(tmp_path):
     file.write_text("here\n")
     assert own_namespace({}, file) == "here"
     assert health_host({}) == "127.0.0.1"
-
-
-def test_a_log_line_is_one_json_object():
-    record = logging.makeLogRecord({"name": "n", "msg": "a\n%s", "args": ("b",), "job": ("x", "y")})
-    line = JsonLines().format(record)
-    assert "\n" not in line
-    assert json.loads(line)["message"] == "a\nb"
-    assert json.loads(line)["job"] == "x/y"

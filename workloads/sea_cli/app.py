@@ -21,14 +21,14 @@ from sea_cli import (
 )
 from sea_data.errors import EvaluationError
 from sea_data.formats.errors import DataFileError, RowError
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_data.synthesis.crew import CrewUnavailableError
 from sea_data.synthesis.journal import JournalError
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.initial import InitialStateError
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.domains.worlds import NoWorldError
-from sea_env.tokens.errors import UnsuitableTokenizerError
+from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.verify.verdict import UnverifiableTaskError
 
 _EXPECTED = (

@@ -60,7 +60,7 @@ def store_for(address: str) -> Any:
         return None
     from sea_runtime.store.s3 import ObjectStore
 
-    return ObjectStore(patience=20.0)
+    return ObjectStore(retry_timeout=20.0)
 
 
 def again() -> str:

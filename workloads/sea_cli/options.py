@@ -3,7 +3,7 @@
 import argparse
 import os
 
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.verify.sandbox.limits import FunctionLimits
 
 

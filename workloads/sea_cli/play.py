@@ -17,17 +17,16 @@ from sea_data.errors import EvaluationError
 from sea_data.evaluation.playing import scripted, tasks, terminal
 from sea_data.evaluation.playing.agent import Agent, EndpointAgent
 from sea_data.evaluation.playing.player import talk
-from sea_env.chat.endpoint import Address, ChatEndpoint, EndpointError
+from sea_env.chat import Address, ChatEndpoint, EndpointError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
-from sea_env.episodes import opening
+from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.limits import Limits
 from sea_env.tasks.task import Task
-from sea_env.users.base import User, UserUnavailableError
+from sea_env.users.base import User, UserUnavailableError, task_user_tools
 from sea_env.users.external import ExternalUser
 from sea_env.users.scripted import ScriptedUser
-from sea_env.users.tools import of_task
-from sea_env.verify.expected import end_state, expected
+from sea_env.verify.checks import end_state, expected_end_state
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_env.verify.verdict import needs_judge
@@ -134,7 +133,7 @@ class Table:
         self._domain, self._task, self._world, self._side = domain, task, world, side
         self._seed, self._read, self._limits = seed, read, limits
         self._console = Console(highlight=False)
-        self._conversation = opening.conversation(domain, world.database, task, _LIMITS)
+        self._conversation = open_conversation(domain, world.database, task, _LIMITS)
         self._shown = 0
 
     async def play(self, agent: Address | None, user: Address | None) -> int:
@@ -176,7 +175,7 @@ class Table:
         return EndpointAgent(ChatEndpoint(http, address), system, schemas)
 
     def _user(self, http: aiohttp.ClientSession, address: Address | None) -> User:
-        own = of_task(self._domain, self._task)
+        own = task_user_tools(self._domain, self._task)
         if self._side == "user":
             return terminal.HandUser(self._task, own, self._read, say, self._show)
         scenario = dict(self._task.scenario)
@@ -200,7 +199,7 @@ class Table:
             [str(change) for side in state for change in side]
             for state in (
                 end_state(environment),
-                expected(self._domain, self._task, environment.database),
+                expected_end_state(self._domain, self._task, environment.database),
             )
         )
         for change in wanted:

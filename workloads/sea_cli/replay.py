@@ -18,7 +18,7 @@ from sea_data.formats import database_files, source
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database, DatabaseError
-from sea_env.episodes import opening
+from sea_env.episodes.conversation import open_environment
 from sea_env.tasks.task import Task
 
 _EXAMPLES = """\
@@ -185,4 +185,4 @@ class _Worlds:
             raise DatabaseError(
                 f"The folder {data} has no task {record.task}: name another --data."
             )
-        return opening.environment(domain, folder.world(found).database, found)
+        return open_environment(domain, folder.world(found).database, found)

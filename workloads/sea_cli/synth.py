@@ -18,7 +18,7 @@ from sea_data.synthesis.outcome import Blame
 from sea_data.synthesis.service import Request, synthesise
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.domains import registry
 from sea_env.domains.worlds import Size
 

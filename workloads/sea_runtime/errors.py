@@ -1,13 +1,13 @@
-"""The root of what can go wrong in the pods of a job.
+"""The root of what can go wrong in the pods of a job; each error is next to its raiser.
 
     RuntimeFailure
-    |- client.errors.CoordinatorError
+    |- client.calls.CoordinatorError
     |- coordinator.errors.CoordinatorFailure
     |- trainer.errors.TrainerError
     `- what the rollout pods raise
 
-An object store's failures are `sea_data.object_store.errors.StoreError`, since files are read and
-written without pods, too.
+An object store's failures are `sea_data.object_store.StoreError`, since files are read and written
+without pods, too.
 """
 
 from sea_api.errors import SeaError

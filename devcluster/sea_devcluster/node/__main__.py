@@ -7,6 +7,8 @@ import signal
 import sys
 from pathlib import Path
 
+from sea_api import logs
+
 from .agent import NodeAgent
 from .config import NodeConfig, load
 from .errors import NodeError
@@ -18,10 +20,7 @@ def main() -> int:
     parser.add_argument("--config", type=Path, required=True, help="the agent's JSON configuration")
     parser.add_argument("--verbose", action="store_true", help="log what is normally left out")
     options = parser.parse_args()
-    logging.basicConfig(
-        level=logging.DEBUG if options.verbose else logging.INFO,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-    )
+    logs.configure(level=logging.DEBUG if options.verbose else logging.INFO, role="node")
     try:
         asyncio.run(_run(load(options.config)))
     except NodeError as error:

@@ -132,7 +132,7 @@ def arguments(server: Any, shop_data: Path, tmp_path: Path) -> list[str]:
 
 @pytest.fixture
 def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    from sea_env.chat.endpoint import Address
+    from sea_env.chat import Address
 
     original = Address.__init__
     monkeypatch.setattr(

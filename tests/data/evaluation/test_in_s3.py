@@ -11,6 +11,7 @@ import pytest
 
 from sea_cli import main
 from sea_devcluster.s3 import S3Server
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 
 pytestmark = pytest.mark.component
@@ -29,8 +30,8 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def uploaded(s3: S3Server, shop_data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    store = ObjectStore(patience=30.0)
-    store.upload_folder(shop_data, ADDRESS)
+    store = ObjectStore(retry_timeout=30.0)
+    upload_folder(store, shop_data, ADDRESS)
     lines = (shop_data / "rl_test.jsonl").read_bytes().splitlines(keepends=True)
     store.put(TASKS, gzip.compress(b"".join(lines[:3])))
 

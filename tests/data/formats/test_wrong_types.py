@@ -15,9 +15,9 @@ from sea_data.formats.inspection import Inspector
 from sea_env.domains import registry, worlds
 from sea_env.domains.shop.entities import Split
 from sea_env.domains.worlds import Size
+from sea_env.users.base import task_user_tools
 from sea_env.users.prompt import system_prompt
 from sea_env.users.scripted import ScriptedUser
-from sea_env.users.tools import of_task
 
 ODD: list[Any] = [
     *(None, True, 0, -1, 1.5, 10**18, "", "x", "assistant", "[1]", '{"a": []}', "../x"),
@@ -109,7 +109,7 @@ def use(row: dict[str, Any]) -> None:
             json.dumps([dict(message) for message in side.messages]).encode()
         return
     task = rl.task(row)
-    tools = of_task(registry.get(task.domain), task)
+    tools = task_user_tools(registry.get(task.domain), task)
     assert system_prompt(task.scenario, tools=True)
     assert ScriptedUser(task.scenario, 1, tools).say([])
 

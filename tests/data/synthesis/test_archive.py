@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_data.object_store.errors import ChecksumMismatchError, StoreUnavailableError
+from sea_data.object_store import ChecksumMismatchError, StoreUnavailableError
 from sea_data.synthesis import archive, keeping
 from sea_data.synthesis.archive import Archive
 from sea_data.synthesis.journal import Journal, JournalError
@@ -31,7 +31,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in server.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=HANG_S)
+    return ObjectStore(retry_timeout=HANG_S)
 
 
 @pytest.fixture
@@ -157,7 +157,7 @@ def test_an_outage_of_the_store_delays_and_loses_nothing(
     """The run goes on without the store; at its end it says so, and a later one sends it all."""
     monkeypatch.setattr(keeping, "LOOK_S", 0.01)
     monkeypatch.setattr(keeping, "EVERY_S", 0.0)
-    away = Archive(ObjectStore(f"http://127.0.0.1:{nobody}", patience=0.0), url)
+    away = Archive(ObjectStore(f"http://127.0.0.1:{nobody}", retry_timeout=0.0), url)
     with closing(Journal(tmp_path)) as journal:
         with pytest.raises(StoreUnavailableError), Keeping(away, journal.path):
             grow_until_told(journal, caplog)

@@ -21,7 +21,7 @@ from sea_data.synthesis.journal import Journal
 from sea_data.synthesis.outcome import Blame, Cost, Failure, Outcome
 from sea_data.synthesis.plan import Item, Plan, Style, ToolMode
 from sea_data.synthesis.settings import Settings
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_testing.played import draft
 from sea_testing.team import Team, served, served_aside
 from sea_testing.waiting import HANG_S

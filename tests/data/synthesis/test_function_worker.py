@@ -19,7 +19,7 @@ from sea_data.synthesis.checking import TaskFaultError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
 from sea_data.synthesis.procedural.workshops import open_workshop
 from sea_data.synthesis.worlds import World
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.tasks.task import Task
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox

@@ -12,7 +12,7 @@ from sea_data.formats import rl
 from sea_env.domains import initial, registry, worlds
 from sea_env.domains.database import Database, user_files
 from sea_env.domains.initial import InitialStateError
-from sea_env.verify import expected
+from sea_env.verify.checks import expected_end_state
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 
 MOCK = registry.get("mock")
@@ -190,7 +190,7 @@ def test_the_verifier_wants_the_episode_to_have_begun_with_it(database: Database
     assert verify(MOCK, task, world, []).reward == 0.0
     world.call(update["name"], update["arguments"])
     assert verify(MOCK, task, world, []).reward == 1.0
-    assert expected.expected(MOCK, task, begun)[0] == [
+    assert expected_end_state(MOCK, task, begun)[0] == [
         {"path": "/tasks/task_2/status", "value": "completed"}
     ]
 

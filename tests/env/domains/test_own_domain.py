@@ -18,7 +18,7 @@ from sea_data.evaluation.playing import service
 from sea_data.formats import rl
 from sea_data.formats.replay import replay
 from sea_data.synthesis.procedural import workshops
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.domains import registry, worlds
 from sea_env.domains.base import Domain, ToolError
 from sea_env.domains.database import Database

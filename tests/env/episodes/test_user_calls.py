@@ -7,8 +7,7 @@ import pytest
 from sea_data.tiny_model import vocabulary
 from sea_env.domains import initial, registry
 from sea_env.domains.database import Database
-from sea_env.episodes import views
-from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext
+from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext, agent_view
 from sea_env.episodes.episode import Done, Episode, NeedGeneration, NeedUser
 from sea_env.episodes.limits import Limits, Stop
 from sea_env.tokens.messages import AgentTurn, ToolCall
@@ -56,7 +55,7 @@ def test_results_go_back_to_the_user_and_not_to_the_agent() -> None:
     assert [message["role"] for message in following.heard] == ["user", "assistant", "user", "tool"]
     assert "Done?" in following.heard[-1]["content"]
     assert conversation.user("One is there.") == AgentNext(user_text="One is there.")
-    seen = [message["content"] for message in views.of_agent(conversation.messages)]
+    seen = [message["content"] for message in agent_view(conversation.messages)]
     assert seen == ["Hello", "Look at your inbox.", "One is there."]
 
 
@@ -88,7 +87,7 @@ def test_a_call_that_is_none_is_answered_with_its_error() -> None:
         "requestor": "user",
         "content": "Error: It isn't valid JSON.",
     }
-    assert views.of_agent(conversation.messages) == []
+    assert agent_view(conversation.messages) == []
 
 
 def test_a_user_that_only_acts_is_stopped() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sea_env.tokens import chat_template, tool_prompt
-from sea_env.tokens.errors import UnsuitableTokenizerError
+from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import CallFormat, Style, Thinking
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sea_env.tokens import markup, reader
-from sea_env.tokens.messages import MOST_CALLS, TOO_MANY_CALLS, AgentTurn, ToolCall
+from sea_env.tokens.messages import MAX_CALLS, TOO_MANY_CALLS, AgentTurn, ToolCall
 from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
 END = "<|im_end|>"
@@ -25,15 +25,15 @@ def test_text_and_calls() -> None:
 @pytest.mark.parametrize("piece", [1, 7, 10_000_000])
 def test_a_turn_with_thousands_of_calls_is_none(piece: int) -> None:
     """Told as a sentence; what comes after the 64th is not even parsed."""
-    most = '<tool_call>{"name": "f"}</tool_call>' * MOST_CALLS
-    assert len(reader.parse(most + END).tool_calls) == MOST_CALLS == 64
+    most = '<tool_call>{"name": "f"}</tool_call>' * MAX_CALLS
+    assert len(reader.parse(most + END).tool_calls) == MAX_CALLS == 64
     text = most + "<tool_call>[</tool_call>" * 3000 + END
     found = reader.TurnReader()
     for start in range(0, len(text), piece):
         found.feed(text[start : start + piece])
     turn = found.close()
     assert (turn.tool_calls, turn.complete, turn.error) == ((), True, TOO_MANY_CALLS)
-    assert len(found.calls) == MOST_CALLS
+    assert len(found.calls) == MAX_CALLS
 
 
 def test_thinking_is_set_apart() -> None:

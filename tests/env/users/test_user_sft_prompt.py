@@ -15,8 +15,8 @@ from sea_env.domains import registry
 from sea_env.tokens.messages import Message
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import BRIEF, Style, Thinking
+from sea_env.users.base import task_user_tools
 from sea_env.users.model import ModelUser
-from sea_env.users.tools import of_task
 
 TELECOM = registry.get("telecom")
 SCENARIO = {
@@ -61,7 +61,7 @@ async def prompts(renderer: Renderer, user_tools: list[str] | None) -> list[list
         return renderer.agent_turn(own or {"role": "assistant", "content": "###STOP###"})
 
     task = rl.task({"id": "telecom_1", "user_scenario": SCENARIO, "user_tools": user_tools})
-    tools = of_task(TELECOM, task)
+    tools = task_user_tools(TELECOM, task)
     user = ModelUser(
         SCENARIO, renderer, generate, context_length=50_000, max_tokens=500, tools=tools
     )

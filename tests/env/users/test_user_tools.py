@@ -10,17 +10,15 @@ from aiohttp import web
 
 from sea_data.formats import rl
 from sea_data.tiny_model import vocabulary
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
 from sea_env.tokens.renderer import Renderer
-from sea_env.users.base import Reply, Signal, UserUnavailableError
+from sea_env.users.base import Reply, Signal, UserUnavailableError, task_user_tools
 from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
-from sea_env.users.obedience import asked_for
 from sea_env.users.openai_chat import exchanged
-from sea_env.users.scripted import ScriptedUser
-from sea_env.users.tools import of_task
+from sea_env.users.scripted import ScriptedUser, requested_call
 
 TELECOM = registry.get("telecom")
 TOOLS = TELECOM.user_tools
@@ -204,7 +202,7 @@ async def test_what_a_model_cannot_write_well(
     ],
 )
 def test_a_script_does_what_the_agent_names(text: str, call: ToolCall | None) -> None:
-    assert asked_for(text, BY_NAME) == call
+    assert requested_call(text, BY_NAME) == call
 
 
 def test_a_script_acts_and_tells_what_it_saw() -> None:
@@ -218,6 +216,6 @@ def test_a_script_acts_and_tells_what_it_saw() -> None:
 
 def test_a_task_may_take_tools_away() -> None:
     all_of_them = rl.task({"id": "telecom_1"})
-    assert of_task(TELECOM, all_of_them) == TOOLS
+    assert task_user_tools(TELECOM, all_of_them) == TOOLS
     some = rl.task({"id": "telecom_1", "user_tools": ["toggle_data"]})
-    assert [tool.name for tool in of_task(TELECOM, some)] == ["toggle_data"]
+    assert [tool.name for tool in task_user_tools(TELECOM, some)] == ["toggle_data"]

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from sea_data.tiny_model import vocabulary
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.domains.shop.customer import STOP, Customer

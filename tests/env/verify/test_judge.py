@@ -6,7 +6,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.verify.judge import Judge, JudgeUnavailableError, Opinion, question, verdicts
 from sea_testing.waiting import HANG_S
 

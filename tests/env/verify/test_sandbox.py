@@ -15,11 +15,11 @@ from sea_devcluster.node.sandbox import Sandbox, find_bwrap
 from sea_env.domains.database import Database
 from sea_env.verify.sandbox import command, process
 from sea_env.verify.sandbox.command import Walls
-from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.inside import seccomp
 from sea_env.verify.sandbox.inside.episode import NOTHING, patched
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged, Sandboxes
+from sea_env.verify.sandbox.process import SandboxError
 from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component

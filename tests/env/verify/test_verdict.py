@@ -10,7 +10,7 @@ from sea_env.domains.base import UnknownAssertionError
 from sea_env.domains.database import Database
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Action, Task
-from sea_env.verify import actions, expected, said
+from sea_env.verify.checks import communicated, expected_end_state, made_all
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 
 SHOP = registry.get("shop")
@@ -59,7 +59,7 @@ def test_only_a_dialogue_that_the_user_ended_can_earn(stop: Stop) -> None:
     [([], True), (["goodbye"], True), (["1035"], True), (["1,035", "36"], False)],
 )
 def test_information_is_looked_for_in_what_the_agent_said(info: list[str], found: bool) -> None:
-    assert said.communicated(info, [{"role": "user", "content": "36"}, *BYE]) is found
+    assert communicated(info, [{"role": "user", "content": "36"}, *BYE]) is found
 
 
 @pytest.mark.parametrize(
@@ -77,15 +77,15 @@ def test_expected_calls_compare_the_arguments_that_count(
 ) -> None:
     wanted = Action("f", {"a": 1, "b": 2}, compare_args=compare)
     made = [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": given}]}]
-    assert actions.made_all([wanted], made) is fits
-    assert not actions.made_all([Action("f", {}, "user")], made)
+    assert made_all([wanted], made) is fits
+    assert not made_all([Action("f", {}, "user")], made)
 
 
 def test_the_expected_end_state_is_computed_once() -> None:
     shared = database()
-    first = expected.expected(SHOP, task(actions=[FIND, CANCEL]), shared)
-    assert expected.expected(SHOP, task(actions=[FIND, CANCEL]), shared) is first
-    assert expected.expected(SHOP, task(actions=[FIND]), shared) == ([], [])
+    first = expected_end_state(SHOP, task(actions=[FIND, CANCEL]), shared)
+    assert expected_end_state(SHOP, task(actions=[FIND, CANCEL]), shared) is first
+    assert expected_end_state(SHOP, task(actions=[FIND]), shared) == ([], [])
 
 
 def test_expected_actions_may_err() -> None:

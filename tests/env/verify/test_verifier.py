@@ -9,14 +9,14 @@ import pytest
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.verify.judge import Judge
-from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.pool import FunctionSandbox
+from sea_env.verify.sandbox.process import SandboxError
 from sea_env.verify.verdict import UnverifiableTaskError, Verdict, verify
 from sea_env.verify.verifier import Verifier
 

@@ -3,9 +3,14 @@
 import pytest
 
 from sea_runtime.client import calls
-from sea_runtime.client.errors import RequestRefusedError, StaleAttemptError
-from sea_runtime.client.held import HeldLeases
-from sea_runtime.client.waiting import LARGEST_DELAY_S, delays, read_timeout
+from sea_runtime.client.calls import (
+    MAX_DELAY_S,
+    HeldLeases,
+    RequestRefusedError,
+    StaleAttemptError,
+    delays,
+    read_timeout,
+)
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 
 RESULT = EpisodeResult("l", "p", "i", None, "broken", None, 0, 0, "", [], 0.0, {})
@@ -51,8 +56,8 @@ def test_delays_grow_to_a_bound() -> None:
     """From a tenth of a second to two, give or take a quarter."""
     found = [delay for delay, _ in zip(delays(), range(12), strict=False)]
     assert found[0] < 0.13
-    assert all(delay <= LARGEST_DELAY_S * 1.25 for delay in found)
-    assert found[-1] >= LARGEST_DELAY_S * 0.75
+    assert all(delay <= MAX_DELAY_S * 1.25 for delay in found)
+    assert found[-1] >= MAX_DELAY_S * 0.75
 
 
 def test_a_client_says_what_it_holds() -> None:

@@ -125,13 +125,12 @@ class Asked:
 
     async def fresh(self) -> TestClient[web.Request, web.Application]:
         """A coordinator of its own, in the middle of an RL stage."""
-        self.core = kit.coordinator(self.folder, kit.desired(self.spec), kit.Clock())
-        self.core.store = ObjectStore(endpoint="http://127.0.0.1:9", patience=0.0)
-        self.core.members.heard(kit.beat("rollout-0", "rollout", "life", adopted=1))
-        registry.publish(self.core.db, kit.version(1), 1.0)
-        served = app.build(self.core)
-        served.cleanup_ctx.clear()  # no background loops: they would ask the object store
-        return TestClient(TestServer(served))
+        store = ObjectStore(endpoint="http://127.0.0.1:9", retry_timeout=0.0)
+        self.core = kit.coordinator(self.folder, kit.desired(self.spec), kit.Clock(), store)
+        self.core.membership.heard(kit.beat("rollout-0", "rollout", "life", adopted=1))
+        registry.publish(self.core.ledger.db, kit.version(1), 1.0)
+        # No background loops: they would ask the object store.
+        return TestClient(TestServer(app.serve(self.core, "token")))
 
     async def send(
         self, client: TestClient[web.Request, web.Application], call: str, body: bytes | None = None
@@ -199,7 +198,9 @@ async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None
     asked = Asked(tmp_path, kit.spec([stage]))
     async with await asked.fresh() as client:
         if stage is EVALUATION:
-            evaluation.issue(asked.core.db, asked.core.stage, kit.task_rows(1))
+            stage = asked.core.job.stage
+            assert stage is not None
+            evaluation.issue(asked.core.ledger.db, stage, kit.task_rows(1))
         lease = await asked.lease(client)
         kept = kit.result(lease, "rollout-0", "life", 1.0)
         good = {**msgspec.structs.asdict(kept), "details": {"DB": 1.0}, "transcript": [{"a": 1}]}

@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from aiohttp import web
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
+from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.episode_runner import Identity
+from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease, Leases, UserSettings
 from sea_testing.waiting import HANG_S
 
@@ -85,7 +85,7 @@ async def delivered(coordinator: Coordinator, result: EpisodeResult) -> EpisodeR
     state = EngineState()
     state.serves(0)
     state.require(0)
-    async with AsyncCoordinatorClient(coordinator.url, "token", patience=0.05) as client:
+    async with AsyncCoordinatorClient(coordinator.url, "token", retry_timeout=0.05) as client:
         loop = asyncio.ensure_future(AgentLoop(client, state, Identity("w", "i"), run).run())
         try:
             return await asyncio.wait_for(coordinator.taken.get(), HANG_S)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.data import ToolFormat
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError
 from sea_env.tokens.style import CallFormat, call_format
 from sea_runtime.rollout import base_model
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import registry, worlds
 from sea_env.domains.database import DatabaseError
 from sea_runtime.rollout.databases import Databases

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from sea_runtime.rollout import update
+from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_testing.waiting import HANG_S
@@ -38,6 +38,6 @@ def test_an_engine_is_as_far_as_its_slowest_worker() -> None:
         PrefetchStatus(state=s)
         for s in (PrefetchState.READY, PrefetchState.RUNNING, PrefetchState.FAILED)
     )
-    assert update.slowest([ready, running]) is running
-    assert update.slowest([ready, failed, running]) is failed
-    assert update.slowest([ready]) is ready
+    assert weight_swap.slowest([ready, running]) is running
+    assert weight_swap.slowest([ready, failed, running]) is failed
+    assert weight_swap.slowest([ready]) is ready

@@ -7,7 +7,7 @@ import pytest
 
 from sea_runtime.rollout import generation
 from sea_runtime.rollout.generation import Generation, MalformedGenerationError
-from sea_runtime.rollout.policy import acceptable
+from sea_runtime.rollout.sampler import acceptable
 
 
 def body(tokens: int, logprobs: int, spans: list[tuple[str, int, int]]) -> bytes:

@@ -20,4 +20,4 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
     for name, value in s3.environment().items():
         monkeypatch.setenv(name, value)
-    return ObjectStore(patience=HANG_S)
+    return ObjectStore(retry_timeout=HANG_S)

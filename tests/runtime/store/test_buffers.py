@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sea_devcluster.s3 import S3Server
-from sea_runtime.rollout.vllm_plugin.readers import ObjectStoreReader
+from sea_runtime.rollout.vllm_plugin.fetch import ObjectStoreReader
 from sea_runtime.store import buffers
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import Shard
@@ -133,7 +133,7 @@ def test_only_the_range_that_broke_off_is_read_again(
     data, out = content(size), torch.zeros(size, dtype=torch.uint8)
     store.put_buffer(URL, data.numpy().data)
     with cutting(s3.endpoint, broken=3, after=MIB // 2) as proxy:
-        reader_of(ObjectStore(proxy.url, patience=30.0)).read(shard(size), out)
+        reader_of(ObjectStore(proxy.url, retry_timeout=30.0)).read(shard(size), out)
     starts = [int(one.removeprefix("bytes=").split("-")[0]) // MIB for one in proxy.ranges]
     assert starts == [0, 1, 2, 2, 3]
     assert torch.equal(data, out)

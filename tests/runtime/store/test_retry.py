@@ -1,4 +1,4 @@
-"""Patience, with an injected clock."""
+"""RetryPolicy, with an injected clock."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from botocore.exceptions import (
     ReadTimeoutError,
 )
 
-from sea_data.object_store.errors import (
+from sea_data.object_store import (
     AccessDeniedError,
     BucketNotFoundError,
     ObjectNotFoundError,
@@ -19,16 +19,16 @@ from sea_data.object_store.errors import (
     RequestRefusedError,
     StoreUnavailableError,
 )
-from sea_runtime.store.retry import Patience
-from sea_runtime.store.translate import translate
+from sea_runtime.store.botocore_errors import translate
+from sea_runtime.store.retry import RetryPolicy
 
 
 class Time:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def patience(self, seconds: float) -> Patience:
-        return Patience(seconds, lambda: self.now, self.sleep, lambda: 0.5)
+    def patience(self, seconds: float) -> RetryPolicy:
+        return RetryPolicy(seconds, lambda: self.now, self.sleep, lambda: 0.5)
 
     def sleep(self, seconds: float) -> None:
         self.now += seconds

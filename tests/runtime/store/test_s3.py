@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_data.object_store.errors import (
+from sea_data.object_store import (
     AccessDeniedError,
     BucketNotFoundError,
     ChecksumMismatchError,
@@ -14,7 +14,8 @@ from sea_data.object_store.errors import (
     PreconditionFailedError,
 )
 from sea_devcluster.s3 import S3Server
-from sea_runtime.store import folders
+from sea_runtime.store import s3 as s3_module
+from sea_runtime.store.folders import download_folder, upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_testing.waiting import HANG_S
 
@@ -71,11 +72,11 @@ def test_folders_go_up_and_down(store: ObjectStore, tmp_path: Path) -> None:
     (source / "deep").mkdir(parents=True)
     for number in range(20):
         (source / "deep" / f"{number}.bin").write_bytes(bytes([number]) * 1000 * number)
-    sums = store.upload_folder(source, f"{ROOT}/folder")
+    sums = upload_folder(store, source, f"{ROOT}/folder")
     seen: list[tuple[int, int]] = []
     expected = {item.name: item for item in sums}
-    got = store.download_folder(
-        f"{ROOT}/folder", tmp_path / "target", expected, lambda *at: seen.append(at)
+    got = download_folder(
+        store, f"{ROOT}/folder", tmp_path / "target", expected, lambda *at: seen.append(at)
     )
     assert got == sums
     assert seen[-1] == (190000, 190000)
@@ -86,8 +87,8 @@ def test_large_files_go_in_parts(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Multipart upload and ranged download give the same bytes."""
-    small = folders.TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
-    monkeypatch.setattr(folders, "TRANSFER", small)
+    small = s3_module.TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    monkeypatch.setattr(s3_module, "TRANSFER", small)
     data = bytes(range(256)) * 50000
     (tmp_path / "large.bin").write_bytes(data)
     store.upload_file(tmp_path / "large.bin", f"{ROOT}/large.bin")
@@ -98,14 +99,14 @@ def test_large_files_go_in_parts(
 def test_damaged_and_missing_files_are_noticed(store: ObjectStore, tmp_path: Path) -> None:
     """A manifest's sums decide, not what happens to lie there."""
     (tmp_path / "a.bin").write_bytes(b"good")
-    (sums,) = store.upload_folder(tmp_path, f"{ROOT}/damaged")
+    (sums,) = upload_folder(store, tmp_path, f"{ROOT}/damaged")
     store.put(f"{ROOT}/damaged/a.bin", b"evil")
     with pytest.raises(ChecksumMismatchError, match=r"a\.bin"):
-        store.download_folder(f"{ROOT}/damaged", tmp_path / "x", {"a.bin": sums})
+        download_folder(store, f"{ROOT}/damaged", tmp_path / "x", {"a.bin": sums})
     with pytest.raises(ObjectNotFoundError, match=r"b\.bin"):
-        store.download_folder(f"{ROOT}/damaged", tmp_path / "x", {"b.bin": sums})
+        download_folder(store, f"{ROOT}/damaged", tmp_path / "x", {"b.bin": sums})
     with pytest.raises(ObjectNotFoundError, match="is empty"):
-        store.download_folder(f"{ROOT}/nothing", tmp_path / "x")
+        download_folder(store, f"{ROOT}/nothing", tmp_path / "x")
 
 
 def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -114,7 +115,7 @@ def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.Mon
         store.get("s3://no-such-bucket/x")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     with pytest.raises(AccessDeniedError, match="credentialsSecret"):
-        ObjectStore(patience=HANG_S).get(f"{ROOT}/x")
+        ObjectStore(retry_timeout=HANG_S).get(f"{ROOT}/x")
 
 
 def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from sea_api.v1alpha1.job import Spec
 from sea_devcluster.s3 import S3Server
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
@@ -28,7 +29,7 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
 
 @pytest.fixture(scope="session")
 def store(s3: S3Server) -> ObjectStore:
-    return ObjectStore(patience=HANG_S)
+    return ObjectStore(retry_timeout=HANG_S)
 
 
 @pytest.fixture(scope="session")
@@ -46,7 +47,7 @@ def base(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     ]
     folder = tmp_path_factory.mktemp("base")
     tiny.build(corpus.texts([one.messages for one in dialogues]), folder, 512)
-    store.upload_folder(folder, f"{BUCKET}/base")
+    upload_folder(store, folder, f"{BUCKET}/base")
     for name, body in texts.items():
         store.put(f"{BUCKET}/data/{name}", body)
     return folder

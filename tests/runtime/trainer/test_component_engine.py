@@ -13,10 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sea_runtime.rollout import update
+from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.rollout.generation import Generation
-from sea_runtime.rollout.update import Timings
+from sea_runtime.rollout.weight_swap import Timings
+from sea_runtime.store.folders import download_folder
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
 from sea_testing.engine import EngineProcess
 from sea_testing.fake_coordinator import FakeCoordinator
@@ -100,7 +101,7 @@ class Loop:
             return [one for one in self.coordinator.versions if one.version == number]
 
         version = (await self.wait(published, f"version {number}"))[0]
-        self.run.updates.append(await update.adopt(engine, version))
+        self.run.updates.append(await weight_swap.adopt(engine, version))
 
     async def stage(self, url: str) -> Run:
         async with session() as http:
@@ -147,7 +148,7 @@ def run(store, base, make_task, engine_on, tmp_path_factory) -> Run:
             ranks.kill()
             engine.kill()
     found.export = folder / "export"
-    store.download_folder("s3://runs/rl-engine/stages/stage/export", found.export)
+    download_folder(store, "s3://runs/rl-engine/stages/stage/export", found.export)
     return found
 
 

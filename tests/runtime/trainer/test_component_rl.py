@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from sea_runtime.store.folders import download_folder
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
 
 pytestmark = pytest.mark.component
@@ -68,7 +69,7 @@ def test_rewarded_tokens_become_more_likely(
     assert first["trajectories"] == GROUPS * SIZE
     assert coordinator.progress[1].metrics["staleness"] == 1.0
     assert [v.version for v in coordinator.versions][:2] == [1, 2]
-    store.download_folder(f"s3://runs/{run}/stages/stage/export", tmp_path / "export")
+    download_folder(store, f"s3://runs/{run}/stages/stage/export", tmp_path / "export")
     after = _logprobs(tmp_path / "export", rows)
     moved = [float((a - b)[len(b) // 2 :].mean()) for a, b in zip(after, before, strict=True)]
     good = np.mean([m for m, r in zip(moved, rewards, strict=True) if r == 1.0])

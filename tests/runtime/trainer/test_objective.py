@@ -6,9 +6,9 @@ import torch
 
 from sea_api.v1alpha1.stages import ImportanceMode
 from sea_runtime.trainer import objective
-from sea_runtime.trainer.objective import PpoSettings
+from sea_runtime.trainer.objective import PPOSettings
 
-SETTINGS = PpoSettings(0.2, 0.28, ImportanceMode.CAP, 5.0)
+SETTINGS = PPOSettings(0.2, 0.28, ImportanceMode.CAP, 5.0)
 
 
 @pytest.mark.parametrize(

@@ -62,4 +62,4 @@ def test_a_batch_without_tokens_is_still_a_step_of_all_ranks() -> None:
 def test_little_fills_the_rows_of_a_shop_batch(count: int, most: float) -> None:
     lengths = [int(x) for x in np.random.default_rng(0).integers(60, 140, count)]
     plan = packing.plan(lengths, 2, 3072)
-    assert packing.filling(plan, sum(lengths)) <= most
+    assert packing.padding_fraction(plan, sum(lengths)) <= most

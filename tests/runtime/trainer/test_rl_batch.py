@@ -7,7 +7,7 @@ import torch
 
 from sea_api.v1alpha1.stages import ImportanceMode
 from sea_runtime.trainer import objective
-from sea_runtime.trainer.objective import PpoSettings
+from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.rl_batch import coefficients, unpack
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
 
@@ -49,7 +49,7 @@ def test_a_batch_in_which_nobody_spoke_is_a_step_of_zero() -> None:
     assert got.metrics(version=4)["staleness"] == 0.0
     zero = torch.zeros(2)
     current = torch.full((2,), -1.0, requires_grad=True)
-    settings = PpoSettings(0.2, 0.2, ImportanceMode.CAP, 5.0)
+    settings = PPOSettings(0.2, 0.2, ImportanceMode.CAP, 5.0)
     sums = objective.ppo(current, current.detach(), zero, torch.ones(2), zero, settings)
     sums.loss.backward()
     assert float(sums.loss.detach()) == 0.0

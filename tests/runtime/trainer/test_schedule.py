@@ -52,10 +52,10 @@ def test_batches_depend_on_seed_and_step_only() -> None:
 
 
 @pytest.mark.parametrize(("count", "fraction", "held"), [(100, 0.1, 10), (3, 0.99, 2), (9, 0.0, 0)])
-def test_kept_back(count: int, fraction: float, held: int) -> None:
-    train, kept = schedule.kept_back(count, fraction, seed=0)
-    assert len(kept) == held
-    assert sorted(train + kept) == list(range(count))
+def test_validation_split(count: int, fraction: float, held: int) -> None:
+    train, held_out = schedule.split_validation(count, fraction, seed=0)
+    assert len(held_out) == held
+    assert sorted(train + held_out) == list(range(count))
 
 
 @pytest.mark.parametrize(

@@ -22,12 +22,13 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.trainer import groups, layout, megatron_cpu, model, shape
+from sea_runtime.trainer import hf_config, megatron_cpu, model, parallel_layout, process_groups
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.writer import Writer
+from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.megatron_cpu import adam_step_tensor, cuda_names
-from sea_runtime.trainer.optimizer import Optimizer, device_names
-from sea_runtime.trainer.world import World
+from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.trainer.rank_assignment import RankAssignment
 
 SHAPE = {
     "architectures": ["Qwen3MoeForCausalLM"],
@@ -45,8 +46,8 @@ SHAPE = {
 
 
 def build() -> tuple[model.Model, Optimizer]:
-    sizes = shape.parse(json.dumps(SHAPE))
-    place = layout.plan(0, 1, TrainerParallelism(), sizes.experts)
+    sizes = hf_config.parse(json.dumps(SHAPE))
+    place = parallel_layout.plan(0, 1, TrainerParallelism(), sizes.experts)
     torch.manual_seed(0)
     built = model.build(sizes, place, torch.float32, row_tokens=64)
     for parameter in built.gpt.parameters():
@@ -57,7 +58,7 @@ def build() -> tuple[model.Model, Optimizer]:
 def step(built: model.Model, optimizer: Optimizer) -> float:
     tokens = torch.arange(32)
     optimizer.zero()
-    logits = built(tokens, [0, 16, 32])
+    logits = built.logits(tokens, [0, 16, 32])
     loss = torch.nn.functional.cross_entropy(logits, tokens)
     loss.backward()
     optimizer.step(1e-2)
@@ -77,7 +78,7 @@ def train_save_load(folder: Path) -> None:
     states.prepare_load(optimizer)
     with device_names():
         places = states.sharded(built, optimizer, loading=True)
-        places["rng"] = states.random_places(0, 1, 1)
+        places["rng"] = states.rng_shards(0, 1, 1)
         states.apply(built, optimizer, dist_checkpointing.load(places, str(folder)))
     got = [step(built, optimizer) for _ in range(2)]
     if any(abs(a - b) > 1e-6 for a, b in zip(got, wanted, strict=True)):
@@ -130,7 +131,7 @@ def run(case: str, folder: Path) -> str:
         leave_out(case)
         store = dist.FileStore(str(folder / "store"), 1)
         dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-        groups.model_parallel(World(1, 0, 1, 0, "", 0, 60.0), 1)
+        process_groups.build_model_parallel_groups(RankAssignment(1, 0, 1, 0, "", 0, 60.0), 1)
         train_save_load(folder / "checkpoint")
         leave_no_process()
     except BaseException as error:

@@ -8,6 +8,7 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api.contract import ENGINE_PORT
 from sea_runtime.rollout import engine_args
 from sea_runtime.wire.weights import ModelReply
 from sea_testing.waiting import HANG_S, wait_for
@@ -27,7 +28,7 @@ class EngineProcess:
 
     @property
     def url(self) -> str:
-        return f"http://{self.host}:{engine_args.PORT}"
+        return f"http://{self.host}:{ENGINE_PORT}"
 
     def start(self) -> None:
         reply = ModelReply(

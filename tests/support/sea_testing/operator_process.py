@@ -6,6 +6,8 @@ import os
 import signal
 import sys
 import urllib.request
+from pathlib import Path
+from typing import Any, Self
 
 from sea_devcluster.ports import free_ports
 
@@ -13,16 +15,16 @@ from sea_devcluster.ports import free_ports
 class Operator:
     """One operator process."""
 
-    def __init__(self, kubeconfig, namespace, identity):
+    def __init__(self, kubeconfig: Path, namespace: str, identity: str) -> None:
         self.kubeconfig = kubeconfig
         self.namespace = namespace
         self.identity = identity
         self.port = free_ports(("127.0.0.1",), 1)[0]
-        self.process = None
-        self.lines = []
+        self.process: asyncio.subprocess.Process | None = None
+        self.lines: list[str] = []
 
-    async def start(self):
-        self.process = await asyncio.create_subprocess_exec(
+    async def start(self) -> Self:
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
             "sea_operator",
@@ -37,18 +39,20 @@ class Operator:
             env={**os.environ, "KUBECONFIG": str(self.kubeconfig)},
             stderr=asyncio.subprocess.PIPE,
         )
-        self._reader = asyncio.create_task(self._read())
+        assert process.stderr is not None
+        self.process = process
+        self._reader = asyncio.create_task(self._read(process.stderr))
         return self
 
-    async def _read(self):
-        async for line in self.process.stderr:
+    async def _read(self, stderr: asyncio.StreamReader) -> None:
+        async for line in stderr:
             self.lines.append(line.decode())
 
-    def health(self):
+    def health(self) -> Any:
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/healthz", timeout=120) as answer:
             return json.loads(answer.read())
 
-    async def stop(self, how=signal.SIGTERM):
+    async def stop(self, how: int = signal.SIGTERM) -> int | None:
         if self.process is None:
             return None
         if self.process.returncode is None:

@@ -148,7 +148,7 @@ class World:
                     await self.client.delete(POD, self.namespace, meta["name"], meta["uid"], 0)
 
 
-async def settle(world, reconcile, name="j"):
+async def settle(world: Any, reconcile: Any, name: str = "j") -> None:
     """The first passes of a job up to where it runs and its coordinator knows what to do."""
     await reconcile(world, name)
     await world.run_pods(name)

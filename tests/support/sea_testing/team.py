@@ -20,7 +20,7 @@ from sea_data.synthesis.journal import Journal
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_data.synthesis.worlds import World
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import PlayedModel
 from sea_testing.waiting import HANG_S

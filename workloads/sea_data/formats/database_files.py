@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sea_data.formats import compression
 from sea_data.formats.errors import DataFileError
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError, user_files
 

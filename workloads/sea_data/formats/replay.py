@@ -4,9 +4,9 @@ from typing import Any
 
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
-from sea_env.episodes import opening
+from sea_env.episodes.conversation import open_environment
 from sea_env.tasks.task import Task
-from sea_env.verify.assertions import holds
+from sea_env.verify.checks import assertion_holds
 
 
 def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
@@ -14,7 +14,7 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
 
     Changes are those since the task's initial state. Raises InitialStateError.
     """
-    environment = opening.environment(domain, database, task)
+    environment = open_environment(domain, database, task)
     calls = []
     for action in task.criteria.actions:
         result = environment.call(action.name, action.arguments, action.requestor)
@@ -33,6 +33,6 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
         "agent_db_changes": environment.changes("assistant"),
         "user_db_changes": environment.changes("user"),
         "env_assertions": [
-            holds(environment, assertion) for assertion in task.criteria.env_assertions
+            assertion_holds(environment, assertion) for assertion in task.criteria.env_assertions
         ],
     }

@@ -12,8 +12,8 @@ from typing import Protocol
 from sea_data.formats import compression
 from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_data.formats.lines import split
-from sea_data.object_store.errors import ObjectNotFoundError
-from sea_data.object_store.urls import SCHEME
+from sea_data.object_store import ObjectNotFoundError
+from sea_data.urls import SCHEME
 
 PIECE_BYTES = 8 << 20
 Progress = Callable[[int, int], None]

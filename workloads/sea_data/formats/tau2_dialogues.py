@@ -11,14 +11,13 @@ from typing import Any
 
 from sea_env.domains.base import Domain, Kind
 from sea_env.domains.database import Database
-from sea_env.episodes import opening
-from sea_env.episodes.conversation import Over, UserNext
+from sea_env.episodes.conversation import Over, UserNext, open_conversation
 from sea_env.episodes.limits import Limits
 from sea_env.tasks.task import Action, Task
-from sea_env.tokens.calls import call_json
+from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.messages import AgentTurn, ToolCall
+from sea_env.users.base import task_user_tools
 from sea_env.users.scripted import ScriptedUser
-from sea_env.users.tools import of_task
 from sea_env.verify.verdict import verify
 
 ASK = "Who am I talking to? Please tell me your email, or your name and zip code."
@@ -31,8 +30,8 @@ def play(
     domain: Domain, task: Task, database: Database, policy: str
 ) -> tuple[list[dict[str, Any]], float]:
     """The dialogue, system prompt first, and its reward (judged parts left out)."""
-    conversation = opening.conversation(domain, database, task, _LIMITS)
-    user = ScriptedUser(task.scenario, seed=0, tools=of_task(domain, task))
+    conversation = open_conversation(domain, database, task, _LIMITS)
+    user = ScriptedUser(task.scenario, seed=0, tools=task_user_tools(domain, task))
     agent = _turns(domain, task)
     following = conversation.start()
     while not isinstance(following, Over):

@@ -6,13 +6,13 @@ from sea_data.formats.dialogue import Dialogue
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Tool
 from sea_env.tokens.messages import calls_of
-from sea_env.users import tools
+from sea_env.users.base import named_user_tools
 
 
 def of_dialogue(given: Dialogue) -> Sequence[Tool]:
-    """As `users.tools.of_task` for the dialogue's task; none if its domain is unknown."""
+    """As `users.base.task_user_tools` for the dialogue's task; none if its domain is unknown."""
     domain = _named(given.domain) or _with_tools(_called_by_user(given))
-    return tools.chosen(domain, given.user_tools) if domain else ()
+    return named_user_tools(domain, given.user_tools) if domain else ()
 
 
 def _named(domain: str) -> Domain | None:

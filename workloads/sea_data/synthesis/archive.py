@@ -16,11 +16,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sea_data.object_store import urls
-from sea_data.object_store.base import ObjectStore
-from sea_data.object_store.errors import (
+from sea_data import urls
+from sea_data.object_store import (
     ChecksumMismatchError,
     ObjectNotFoundError,
+    ObjectStore,
     PreconditionFailedError,
     StoreError,
 )

@@ -23,7 +23,7 @@ from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
 from sea_env.users.base import Signal, signal_in
-from sea_env.verify.expected import end_state
+from sea_env.verify.checks import end_state
 from sea_env.verify.function import FIELD, finished_episode
 from sea_env.verify.verdict import UnverifiableTaskError, verify
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_data.synthesis.archive import Archive
 from sea_data.synthesis.journal import JournalError
 

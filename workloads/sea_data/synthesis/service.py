@@ -9,8 +9,8 @@ from pathlib import Path
 
 import aiohttp
 
-from sea_data.object_store import urls
-from sea_data.object_store.base import ObjectStore
+from sea_data import urls
+from sea_data.object_store import ObjectStore
 from sea_data.synthesis import output, worlds
 from sea_data.synthesis.agents.crew import ModelCrew
 from sea_data.synthesis.agents.endpoint import Waiting
@@ -24,7 +24,7 @@ from sea_data.synthesis.procedural.crew import ProceduralCrew
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_data.synthesis.worlds import World
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.worlds import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox

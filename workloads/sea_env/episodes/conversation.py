@@ -1,17 +1,21 @@
 """A dialogue at the level of messages: who speaks next, what tools answer, when it is over.
 
-`Episode` adds tokens to it; the generator of SFT dialogues uses it as it is.
+`open_conversation` starts one from a task; `Episode` adds tokens to it; the generator of SFT
+dialogues uses it as it is.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
+from sea_env.domains import initial
 from sea_env.domains.base import Domain, Environment
-from sea_env.episodes import views
-from sea_env.episodes.limits import Limits, Stop
-from sea_env.episodes.repetition import Repetition
-from sea_env.tokens.messages import AgentTurn, Message
+from sea_env.domains.database import Database
+from sea_env.domains.initial import InitialStateError
+from sea_env.episodes.limits import Limits, LoopDetector, Stop
+from sea_env.tasks.task import Task
+from sea_env.tokens.messages import AgentTurn, Message, calls_of
 from sea_env.users.base import Reply, Signal, signal_in, spoken
 
 _STOPS = {
@@ -23,14 +27,14 @@ _STOPS = {
 
 @dataclass(frozen=True)
 class UserNext:
-    """The user is to speak; `heard` is what it has heard and said so far."""
+    """The user speaks next; `heard` is what it has heard and said so far."""
 
     heard: Sequence[Message]
 
 
 @dataclass(frozen=True)
 class AgentNext:
-    """The agent is to speak, after a user text or after tool results (one of the two is set)."""
+    """The agent speaks next, after a user text or after tool results (one of the two is set)."""
 
     user_text: str = ""
     results: Sequence[str] = ()
@@ -47,7 +51,7 @@ Next = UserNext | AgentNext | Over
 
 
 class Conversation:
-    """The messages of one episode and the world they act on."""
+    """The messages of one episode and the environment they act on."""
 
     def __init__(
         self,
@@ -56,7 +60,7 @@ class Conversation:
         limits: Limits,
         history: Sequence[Message] = (),
     ) -> None:
-        """`history`: the messages that the episode begins with (`initial.messages`)."""
+        """`history`: the messages the episode begins with (`initial.messages`)."""
         self.environment = environment
         self.messages: list[dict[str, Any]] = [dict(message) for message in history]
         self.turns = 0
@@ -64,7 +68,7 @@ class Conversation:
         self._tools = domain.tools
         self._bad_turns_left = domain.max_bad_turns
         self._user_calls = 0
-        self._repetition = Repetition(limits.max_repeats)
+        self._loop = LoopDetector(limits.max_repeats)
 
     @property
     def parameters(self) -> dict[str, Mapping[str, Any]]:
@@ -72,26 +76,26 @@ class Conversation:
         return {tool.name: tool.parameters for tool in self._tools}
 
     def start(self) -> Next:
-        """The user speaks first, unless a history says otherwise."""
+        """Who speaks first: the user, unless a history says otherwise."""
         if not self.messages:
             return UserNext(())
         last = self.messages[-1]
         if last["role"] == "user":
             return self._heard(str(last["content"]))
-        if last["role"] == "tool" and not views.is_users_own(last):
-            return AgentNext(results=views.answers(self.messages))
+        if last["role"] == "tool" and not _is_users_own(last):
+            return AgentNext(results=_trailing_results(self.messages))
         return UserNext(spoken(self.messages))
 
     def user(self, reply: Reply) -> Next:
-        """The user said this, or makes these calls; a signal in a text ends the dialogue."""
+        """Adds the user's text, or makes its calls; a signal in a text ends the dialogue."""
         turn = AgentTurn(reply) if isinstance(reply, str) else reply
         if turn.tool_calls or turn.error:
             return self._act(turn)
         self._user_calls = 0
-        said = views.last_words(self.messages)
+        said = _last_words(self.messages)
         self.messages.append({"role": "user", "content": turn.text})
         following = self._heard(turn.text)
-        looping = not isinstance(following, Over) and self._repetition.talk(said, turn.text)
+        looping = not isinstance(following, Over) and self._loop.talk(said, turn.text)
         return Over(Stop.LOOP) if looping else following
 
     def _heard(self, text: str) -> Next:
@@ -99,7 +103,7 @@ class Conversation:
         return self._agent(AgentNext(user_text=text)) if signal is None else Over(_STOPS[signal])
 
     def _act(self, turn: AgentTurn) -> Next:
-        """The user's own calls: results go back to the user, the agent sees nothing of it."""
+        """Makes the user's own calls; results go back to the user, unseen by the agent."""
         calls = [call.as_dict() for call in turn.tool_calls]
         message: dict[str, Any] = {"role": "user", "content": turn.text}
         self.messages.append(message | ({"error": turn.error} if turn.error else {}))
@@ -118,7 +122,7 @@ class Conversation:
         return UserNext(spoken(self.messages))
 
     def agent(self, turn: AgentTurn) -> Next:
-        """The agent's turn: its calls are made, its text goes to the user."""
+        """Adds the agent's turn: its calls are made, its text goes to the user."""
         self.turns += 1
         self.messages.append(turn.as_message())
         if turn.error:
@@ -147,4 +151,50 @@ class Conversation:
 
     def _looping(self, turn: AgentTurn, results: Sequence[str]) -> bool:
         steps = zip(turn.tool_calls, results, strict=True)
-        return any(self._repetition.call(c.name, c.arguments, text) for c, text in steps)
+        return any(self._loop.call(c.name, c.arguments, text) for c, text in steps)
+
+
+def open_environment(domain: Domain, database: Database, task: Task) -> Environment:
+    """The task's environment with its initial state set up.
+
+    `database` is the one that the task's row names. Raises InitialStateError naming the task.
+    """
+    try:
+        return domain.open(initial.begin(domain, database, task.initial_state))
+    except InitialStateError as error:
+        raise InitialStateError(
+            f"The initial_state of task {task.key} can't be set up: {error}"
+        ) from error
+
+
+def open_conversation(
+    domain: Domain, database: Database, task: Task, limits: Limits
+) -> Conversation:
+    """The task's conversation so far, on a fresh environment. Raises InitialStateError."""
+    environment = open_environment(domain, database, task)
+    return Conversation(domain, environment, limits, initial.messages(task.initial_state))
+
+
+def agent_view(messages: Sequence[Message]) -> list[Message]:
+    """The messages without the user's own calls and their results (`users.base.spoken` is the
+    user's view)."""
+    return [message for message in messages if not _is_users_own(message)]
+
+
+def _is_users_own(message: Message) -> bool:
+    """True for a call of the user, a malformed one, or the result of one."""
+    if message["role"] == "tool":
+        return message.get("requestor") == "user"
+    return message["role"] == "user" and bool(calls_of(message) or message.get("error"))
+
+
+def _trailing_results(messages: Sequence[Message]) -> list[str]:
+    """The tool results that a dialogue ends with, oldest first."""
+    found = takewhile(lambda message: message["role"] == "tool", reversed(messages))
+    return [str(message["content"]) for message in found][::-1]
+
+
+def _last_words(messages: Sequence[Message]) -> str:
+    """The agent's last text to the user; empty if there is none."""
+    said = (m for m in reversed(messages) if m["role"] == "assistant" and not calls_of(m))
+    return str(next(said, {"content": ""})["content"])

@@ -1,4 +1,4 @@
-"""One episode at token level: what the rollout worker drives and what becomes a Trajectory.
+"""One episode at token level: the rollout worker drives it, and it becomes a Trajectory.
 
     effect = episode.start()
     NeedUser(heard)            -> ask the user, then episode.on_user(text)
@@ -12,8 +12,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_env.episodes import views
-from sea_env.episodes.conversation import AgentNext, Conversation, Next, Over, UserNext
+from sea_env.episodes.conversation import (
+    AgentNext,
+    Conversation,
+    Next,
+    Over,
+    UserNext,
+    agent_view,
+)
 from sea_env.episodes.limits import Limits, Stop
 from sea_env.tokens.messages import Message
 from sea_env.tokens.renderer import Renderer
@@ -49,7 +55,7 @@ Effect = NeedUser | NeedGeneration | Done
 
 
 class Episode:
-    """Tokens, mask, log-probabilities and versions of one episode, all of one length T."""
+    """Tokens, mask, log-probabilities and versions of one episode, all of the same length T."""
 
     def __init__(
         self, conversation: Conversation, renderer: Renderer, system_prompt: str, limits: Limits
@@ -84,9 +90,9 @@ class Episode:
     def on_agent(
         self, ids: Sequence[int], logprobs: Sequence[float], versions: Sequence[int]
     ) -> Effect:
-        """The generation asked for: ids, behaviour log-probabilities and weight versions.
+        """Adds the requested generation: ids, behaviour log-probabilities and weight versions.
 
-        The three have one length. What follows the first end tag is dropped.
+        The three have the same length. Whatever follows the first end tag is dropped.
         """
         assert len(ids) == len(logprobs) == len(versions)
         end = self._renderer.end_id
@@ -110,7 +116,7 @@ class Episode:
 
     def _ids(self, following: AgentNext) -> list[int]:
         if not self.tokens:
-            said = views.of_agent(self.conversation.messages)
+            said = agent_view(self.conversation.messages)
             return self._renderer.opening(self._system_prompt, said)
         if following.results:
             return self._renderer.tool_results(following.results)

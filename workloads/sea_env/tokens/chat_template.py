@@ -1,7 +1,7 @@
-"""A model folder's own chat template, asked two things: its style, and its text for the tools.
+"""A model folder's own chat template, read for two things: its style, and its text for the tools.
 
-Our renderer frames turns itself (a template would encode history anew), but how a family writes
-calls, thoughts and the list of tools is the template's to say. Needs jinja2, not transformers.
+Our renderer frames turns itself (a template would encode history again), but the template decides
+how the family writes calls, thoughts and the list of tools. Needs jinja2, not transformers.
 """
 
 import json
@@ -57,11 +57,11 @@ class ChatTemplate:
             return self._template.render(
                 messages=messages, tools=list(tools) or None, add_generation_prompt=prompt
             )
-        except Exception as error:  # a template is a program: whatever it raises is its fault
+        except Exception as error:  # a template is a program and may raise anything
             raise ChatTemplateError(f"The chat template can't be rendered: {error}.") from error
 
     def style(self, model_type: str = "") -> Style:
-        """Read off what the template writes; `model_type` is config.json's."""
+        """Derived from what the template writes; `model_type` is config.json's."""
         written = self.render(_PROBE)
         header = self.render(_PROBE[:1], prompt=True).rpartition(markup.IM_START)[2]
         thinking = Thinking.NONE
@@ -83,7 +83,7 @@ class ChatTemplate:
 
 
 def load(folder: Path) -> ChatTemplate | None:
-    """`chat_template.jinja`, or the entry of tokenizer_config.json; None where there is none."""
+    """`chat_template.jinja`, or the entry of tokenizer_config.json; None if there is none."""
     file = folder / "chat_template.jinja"
     if file.is_file():
         return ChatTemplate(file.read_text(encoding="utf-8"))
@@ -94,7 +94,7 @@ def load(folder: Path) -> ChatTemplate | None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A small configuration file; empty where there is none or it isn't an object."""
+    """A small configuration file; empty if it is missing or isn't an object."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

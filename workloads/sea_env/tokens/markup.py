@@ -1,7 +1,7 @@
 """Chat markup as segments: what is a tag, what is text, who wrote it. Pure, no tokenizer.
 
-`Renderer` encodes the segments; the tiny model's tokenizer is trained on the text ones. Tags and
-text stay apart so that text which looks like a tag can never become one.
+`Renderer` encodes the segments; the tiny model's tokenizer is trained on the text segments. Tags
+and text are kept apart, so that text that looks like a tag never becomes one.
 
 Earlier turns keep their thinking, unlike in Qwen3's own template, which drops it from history as
 soon as the user speaks again: so every prompt begins with the exact tokens of the one before.
@@ -10,8 +10,7 @@ soon as the user speaks again: so every prompt begins with the exact tokens of t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from sea_env.tokens import calls
-from sea_env.tokens.calls import call_json as call_json
+from sea_env.tokens.call_formats import write_call
 from sea_env.tokens.messages import Message, calls_of
 from sea_env.tokens.style import BRIEF, Style, Thinking
 
@@ -34,7 +33,7 @@ SPECIAL_TOKENS = (
     TOOL_RESPONSE,
     TOOL_RESPONSE_END,
 )
-"""What the tiny tokenizer has."""
+"""The tiny model's."""
 TAGS = (*SPECIAL_TOKENS, THINK, THINK_END)
 
 
@@ -46,7 +45,7 @@ class Segment:
     tag: bool = False
     author: str = ""
     trusted: bool = False
-    """Text of the system prompt: tool tags that it spells are tags, as the model learned them."""
+    """Text of the system prompt: tool tags spelled in it are tags, as the model learned them."""
 
 
 NEWLINE = Segment("\n")
@@ -76,14 +75,14 @@ def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Seg
         if number and gap:
             yield Segment(gap, author="assistant")
         yield Segment(TOOL_CALL, tag=True, author="assistant")
-        written = calls.write(call["name"], call.get("arguments") or {}, style)
+        written = write_call(call["name"], call.get("arguments") or {}, style)
         yield Segment(written, author="assistant")
         yield Segment(TOOL_CALL_END, tag=True, author="assistant")
     yield Segment(IM_END, tag=True, author="assistant")
 
 
 def _thinking(message: Message, style: Style) -> Iterator[Segment]:
-    """The block before the answer; a model that thinks writes it empty where it has no thought."""
+    """The block before the answer; a thinking model writes an empty one if it has no thought."""
     if style.thinking is Thinking.NONE:
         return
     thought = str(message.get("thinking") or "").strip("\n")
@@ -95,7 +94,7 @@ def _thinking(message: Message, style: Style) -> Iterator[Segment]:
 
 
 def plain_turn(role: str, text: str, style: Style = BRIEF) -> Iterator[Segment]:
-    """A system or user turn. The frame has no author, the text and its end tag have."""
+    """A system or user turn. The frame has no author; the text and its end tag do."""
     yield START
     yield Segment(f"{role}\n")
     yield Segment(text, author=role, trusted=role == "system" and not style.brief)

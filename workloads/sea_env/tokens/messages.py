@@ -1,13 +1,13 @@
-"""The messages of a dialogue, as every part of the workloads passes them around."""
+"""The messages of a dialogue, as all parts of the workloads pass them around."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-MOST_CALLS = 64
-"""Of one turn of the agent; more is a turn that can't be used. Whole published tasks of tau2-bench
-expect 13 at most."""
-TOO_MANY_CALLS = f"The turn makes more than {MOST_CALLS} tool calls: make fewer at a time."
+MAX_CALLS = 64
+"""Per turn of the agent; a turn with more is malformed. Whole published tasks of tau2-bench expect
+at most 13."""
+TOO_MANY_CALLS = f"The turn makes more than {MAX_CALLS} tool calls: make fewer at a time."
 
 Message = Mapping[str, Any]
 """`{"role": system|user|assistant|tool, "content": str, "tool_calls": [{name, arguments}],

@@ -1,14 +1,14 @@
-"""JSON that every later hop can carry: what Python's parser lets through and others choke on.
+"""JSON that every later hop can carry: rejects what only Python's own parser accepts.
 
 Lone surrogates break UTF-8, huge integers break msgpack, infinities break JSON itself and deep
-nesting breaks whoever recurses. Called on tool calls as the model wrote them and on data rows.
+nesting breaks recursive code. Called on tool calls as the model wrote them and on data rows.
 """
 
 import json
 import math
 from typing import Any, NoReturn
 
-_DEEPEST = 32
+_MAX_DEPTH = 32
 _INTEGERS = range(-(2**63), 2**64)
 
 
@@ -32,7 +32,7 @@ def carried(value: Any) -> Any:
 
 def check(value: Any) -> None:
     """Raises ValueError where a value, whatever it came from, could not be carried on."""
-    _check(value, _DEEPEST)
+    _check(value, _MAX_DEPTH)
 
 
 def _refuse(name: str) -> NoReturn:

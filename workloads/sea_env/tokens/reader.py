@@ -1,18 +1,16 @@
 """What the model wrote -> `AgentTurn`, whole or piece by piece, strictly.
 
-Whatever it wrote becomes a turn: text, calls, or a sentence on what was wrong; nothing raises.
-Called by `Renderer.parse` on the decoded generation. Text cut anywhere gives the same turn.
+Any text becomes a turn: text, calls, or a sentence on what was wrong; nothing raises. Called by
+`Renderer.parse` on the decoded generation. Text cut anywhere gives the same turn.
 """
 
 import re
 from enum import Enum, auto
 
-from sea_env.tokens import json_calls, xml_calls
-from sea_env.tokens.malformed import MalformedError
+from sea_env.tokens.call_formats import MalformedError, Parameters, read_call
 from sea_env.tokens.markup import IM_END, TAGS, THINK, THINK_END, TOOL_CALL, TOOL_CALL_END
-from sea_env.tokens.messages import MOST_CALLS, TOO_MANY_CALLS, AgentTurn, ToolCall
-from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
-from sea_env.tokens.xml_calls import Parameters
+from sea_env.tokens.messages import MAX_CALLS, TOO_MANY_CALLS, AgentTurn, ToolCall
+from sea_env.tokens.style import BRIEF, Style, Thinking
 
 
 class _State(Enum):
@@ -33,7 +31,8 @@ _PATTERNS = {
 
 
 def parse(text: str, style: Style = BRIEF, parameters: Parameters | None = None) -> AgentTurn:
-    """Reads one generation. Text after `<|im_end|>` is ignored; without it it is incomplete."""
+    """Reads one generation. Text after `<|im_end|>` is ignored; without that tag the turn is
+    incomplete."""
     reader = TurnReader(style, parameters)
     reader.feed(text)
     return reader.close()
@@ -134,20 +133,13 @@ class TurnReader:
         inside = "".join(self._call)
         self._call.clear()
         self._state = _State.SPEAKING
-        if len(self.calls) == MOST_CALLS:
+        if len(self.calls) == MAX_CALLS:
             self._wrong(TOO_MANY_CALLS)
             return
         try:
-            self.calls.append(self._read(inside))
+            self.calls.append(read_call(inside, self._style, self._parameters))
         except MalformedError as error:
             self._wrong(str(error))
-
-    def _read(self, inside: str) -> ToolCall:
-        if self._style.calls is CallFormat.QWEN3_XML:
-            return xml_calls.read(inside, self._parameters)
-        if self._style.calls is CallFormat.QWEN25:
-            return json_calls.qwen25(inside)
-        return json_calls.hermes(inside)
 
     def _end(self) -> None:
         if self._state is _State.THINKING:

@@ -11,13 +11,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from sea_env.tokens import folder, markup, reader, tool_prompt
+from sea_env.tokens import markup, model_folder, reader, tool_prompt
+from sea_env.tokens.call_formats import Parameters
 from sea_env.tokens.chat_template import ChatTemplate
-from sea_env.tokens.errors import UnsuitableTokenizerError
 from sea_env.tokens.markup import Segment
 from sea_env.tokens.messages import AgentTurn, Message
+from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.tokens.style import BRIEF, CallFormat, Style
-from sea_env.tokens.xml_calls import Parameters
 
 _TOOL_TAGS = re.compile(f"({re.escape(markup.TOOL_CALL)}|{re.escape(markup.TOOL_CALL_END)})")
 _CACHED_TEXTS = 8192
@@ -25,12 +25,12 @@ _CACHED_PROMPTS = 64
 
 
 class Renderer:
-    """Renders dialogues with one tokenizer. Stateless but for a cache of encoded texts."""
+    """Renders dialogues with one tokenizer. Its only state is a cache of encoded texts."""
 
     def __init__(
         self, tokenizer: Any, style: Style = BRIEF, template: ChatTemplate | None = None
     ) -> None:
-        """`template` is asked for the text of the tools where the style isn't Qwen3's own."""
+        """`template` writes the list of tools if the style isn't the tiny model's."""
         self.style = style
         self._tokenizer, self._template = tokenizer, template
         self._ids = {tag: tokenizer.token_to_id(tag) for tag in markup.TAGS}
@@ -47,11 +47,11 @@ class Renderer:
     def load(cls, path: Path, calls: CallFormat | None = None) -> "Renderer":
         """Reads an HF folder: tokenizer.json, and its chat template for the style.
 
-        `calls` overrules the form of tool calls that the template shows. Raises
+        `calls` overrides the format of tool calls that the template shows. Raises
         UnsuitableTokenizerError.
         """
-        tokenizer = folder.tokenizer(Path(path))
-        style, template = folder.style(Path(path), tokenizer, calls)
+        tokenizer = model_folder.tokenizer(Path(path))
+        style, template = model_folder.style(Path(path), tokenizer, calls)
         return cls(tokenizer, style, template)
 
     @property
@@ -67,7 +67,7 @@ class Renderer:
     ) -> list[int]:
         """First prompt: system turn, `messages`, header of the assistant's turn.
 
-        `tools` are OpenAI function schemas; a prompt made by `tool_prompt.write` has them already.
+        `tools` are OpenAI function schemas; a prompt written by `tool_prompt.write` includes them.
         """
         text = tool_prompt.write(system_prompt, tools)
         turns = self._prepared([{"role": "system", "content": text}, *messages])
@@ -173,7 +173,7 @@ class Renderer:
 
 
 def _pattern(tokenizer: Any) -> "re.Pattern[str]":
-    """All that the tokenizer would take for a token of its own, and all of our tags."""
+    """Everything that the tokenizer treats as a token of its own, and all of our tags."""
     added = [token.content for token in tokenizer.get_added_tokens_decoder().values()]
     tags = sorted({*markup.TAGS, *filter(None, added)}, key=len, reverse=True)
     return re.compile("|".join(re.escape(tag) for tag in tags))

@@ -1,6 +1,7 @@
-"""How a family of models writes a turn: form of its calls, its thinking, its white space.
+"""How a family of models writes a turn: format of its calls, its thinking, its white space.
 
-`probe.py` finds a folder's style, `markup.py` and `calls.py` write by it, `reader.py` reads by it.
+`model_folder` finds a folder's style, `markup` writes by it, `reader` reads by it, and
+`call_formats` does both for the calls.
 """
 
 from dataclasses import dataclass
@@ -8,26 +9,26 @@ from enum import StrEnum
 
 
 class CallFormat(StrEnum):
-    """What stands between `<tool_call>` and `</tool_call>`."""
+    """What is written between `<tool_call>` and `</tool_call>`."""
 
     HERMES = "Hermes"
     """One JSON object `{"name": ..., "arguments": {...}}`."""
     QWEN25 = "Qwen25"
-    """As Hermes; `parameters` may stand for `arguments`, and a string may hold the object."""
+    """As Hermes; `parameters` may replace `arguments`, and a string may hold the object."""
     QWEN3_XML = "Qwen3Xml"
-    """`<function=name>` with one `<parameter=key>` for each argument."""
+    """`<function=name>` with one `<parameter=key>` per argument."""
 
 
 def call_format(named: str) -> CallFormat | None:
-    """What the job's `model.toolFormat` names; None for `Auto`: the chat template decides."""
+    """The job's `model.toolFormat` as a format; None for `Auto`: the chat template decides."""
     return None if named == "Auto" else CallFormat(named)
 
 
 class Thinking(StrEnum):
-    """Who writes `<think>` before an answer."""
+    """What writes `<think>` before an answer."""
 
     NONE = "None"
-    """Nobody: the model does not think aloud."""
+    """Nothing: the model does not write its thoughts."""
     OWN = "Own"
     """The model (Qwen3's hybrid models)."""
     PROMPTED = "Prompted"
@@ -36,12 +37,12 @@ class Thinking(StrEnum):
 
 @dataclass(frozen=True)
 class Style:
-    """Everything in which models of the family differ."""
+    """Everything in which the families differ."""
 
     calls: CallFormat = CallFormat.HERMES
     thinking: Thinking = Thinking.NONE
     brief: bool = False
-    """Compact JSON and no line breaks around tags: the tiny model's form."""
+    """Compact JSON and no line breaks around tags: the tiny model's style."""
 
 
 BRIEF = Style(brief=True)

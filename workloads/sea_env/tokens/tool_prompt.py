@@ -1,7 +1,7 @@
-"""The list of tools in a system prompt, in the form that Qwen2.5 and Qwen3 were trained on.
+"""The list of tools in a system prompt, in the format that Qwen2.5 and Qwen3 were trained on.
 
-Domains and the published rows write it like this; for a family with another form `Renderer` takes
-the schemas out again and has the model's own template write them.
+Domains and the published rows write it like this; for a family with another format `Renderer` takes
+the schemas out and lets the model's own template write them.
 """
 
 import json
@@ -28,7 +28,7 @@ def write(system: str, tools: Iterable[Mapping[str, Any]]) -> str:
 
 
 def split(system: str) -> tuple[str, list[dict[str, Any]]]:
-    """The inverse of `write`: (prompt, schemas); the whole text and no schema where it has none."""
+    """The inverse of `write`: (prompt, schemas); the whole text and no schema if it has none."""
     text, found, rest = system.partition(_BEFORE)
     lines, closed, after = rest.rpartition(_AFTER)
     if not found or not closed or after.strip():

@@ -1,9 +1,12 @@
-"""What every simulated user offers to the episode loop, and the signals that end a dialogue."""
+"""What every simulated user offers to the episode loop: replies, ending signals, its tools."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
+from sea_env.domains.base import Domain, Tool
+from sea_env.errors import EnvError
+from sea_env.tasks.task import Task
 from sea_env.tokens.messages import AgentTurn, Message
 
 
@@ -15,8 +18,10 @@ class Signal(StrEnum):
     OUT_OF_SCOPE = "###OUT-OF-SCOPE###"
 
 
-class UserUnavailableError(RuntimeError):
-    """The user could not answer (an endpoint hangs or is down): no verdict is possible."""
+class UserUnavailableError(EnvError):
+    """The user did not answer (an endpoint hangs or is down): no verdict is possible."""
+
+    permanent = False
 
 
 Reply = str | AgentTurn
@@ -27,10 +32,10 @@ class User(Protocol):
     """Talks to one agent in one episode."""
 
     async def reply(self, heard: Sequence[Message]) -> Reply:
-        """The user's next text or calls. `heard` is what `spoken` gives of the dialogue so far,
+        """The user's next text or calls. `heard` is what `spoken` returns for the dialogue so far,
         oldest first; empty at the beginning.
 
-        Raises UserUnavailableError when there is no answer to be had.
+        Raises UserUnavailableError if no answer is available.
         """
         ...
 
@@ -44,7 +49,7 @@ def spoken(messages: Sequence[Message]) -> list[Message]:
     """What the user heard, said and did: text turns of both, its own calls and their results.
 
     Calls are on messages of role user; results have role tool and the requestor user. What an agent
-    writes beside a tool call goes to the tools alone, as in tau2-bench.
+    writes next to a tool call reaches only the tools, as in tau2-bench.
     """
     return [found for message in messages if (found := _heard(message)) is not None]
 
@@ -56,3 +61,16 @@ def _heard(message: Message) -> Message | None:
     if role == "assistant" and message.get("content") and not message.get("tool_calls"):
         return {"role": role, "content": message["content"]}
     return message if role == "tool" and message.get("requestor") == "user" else None
+
+
+def task_user_tools(domain: Domain, task: Task) -> Sequence[Tool]:
+    """The user's tools in this task: the domain's, or those that the task's `user_tools` names."""
+    named = task.row.get("user_tools")
+    return named_user_tools(domain, named if isinstance(named, list) else None)
+
+
+def named_user_tools(domain: Domain, names: Collection[Any] | None) -> Sequence[Tool]:
+    """The domain's user tools with these names; all of them for None."""
+    if names is None:
+        return domain.user_tools
+    return [tool for tool in domain.user_tools if tool.name in names]

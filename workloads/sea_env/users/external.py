@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sea_env.chat.endpoint import ChatEndpoint, EndpointError
-from sea_env.chat.text import text_of
+from sea_env.chat import ChatEndpoint, EndpointError, text_of
 from sea_env.domains.base import Tool
 from sea_env.tokens.messages import AgentTurn, Message
 from sea_env.users import openai_chat

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from sea_env.tokens import plain_json
-from sea_env.tokens.messages import MOST_CALLS, Message, ToolCall, calls_of
+from sea_env.tokens.messages import MAX_CALLS, Message, ToolCall, calls_of
 
 _EXCHANGED = {"assistant": "user", "user": "assistant"}
 
@@ -36,8 +36,8 @@ def calls(given: Any) -> tuple[ToolCall, ...]:
     """An answer's calls; raises ValueError with a sentence for such as can't be made."""
     if not isinstance(given, list):
         raise ValueError("it answered tool calls that are no list")
-    if len(given) > MOST_CALLS:
-        raise ValueError(f"it answered {len(given)} tool calls at once, more than {MOST_CALLS}")
+    if len(given) > MAX_CALLS:
+        raise ValueError(f"it answered {len(given)} tool calls at once, more than {MAX_CALLS}")
     return tuple(_read(call) for call in given)
 
 

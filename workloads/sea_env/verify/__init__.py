@@ -1,1 +1,1 @@
-"""Rewards: the product over a task's basis, by replay, assertions and what was said."""
+"""Rewards: the product over a task's basis, by replay, assertions, text, functions and judges."""

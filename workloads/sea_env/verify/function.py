@@ -1,6 +1,6 @@
 """FUNCTION part: the row's own verification function, run in the sandbox.
 
-What the function sees is docs/writing-verifiers.md; `sandbox.inside.episode` makes it.
+docs/writing-verifiers.md describes what the function sees; `sandbox.inside.episode` builds it.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,7 @@ from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
-from sea_env.verify.expected import end_state, expected
+from sea_env.verify.checks import end_state, expected_end_state
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
 
 FIELD = "verification_function"
@@ -26,7 +26,7 @@ async def judged_by_function(
     transcript: Sequence[Message],
     stop: str,
 ) -> Judged:
-    """The function's reward. Raises SandboxError where it could not be run."""
+    """The function's reward. Raises SandboxError if it could not be run."""
     finished = finished_episode(domain, task, environment, transcript, stop)
     return await judged_episode(sandbox, task.verification_function, finished, environment)
 
@@ -39,7 +39,7 @@ async def judged_episode(
 
 
 def _base(environment: Environment) -> Database:
-    """Both bases in the layout of their files, once for all episodes on them."""
+    """Both bases in the layout of their files, built once for all episodes on them."""
     memo = environment.database.memo
     known: Database | None = memo.get(_BASE)
     if known is None:
@@ -56,7 +56,7 @@ def finished_episode(
 ) -> dict[str, Any]:
     """The episode as JSON, without the base tables that the sandbox keeps."""
     agent, user = end_state(environment)
-    wanted_agent, wanted_user = expected(domain, task, environment.database)
+    wanted_agent, wanted_user = expected_end_state(domain, task, environment.database)
     return {
         "messages": [dict(message) for message in transcript],
         "stop": str(stop),

@@ -1,7 +1,7 @@
 """NL_ASSERTION part: a judge model says which expectations a dialogue met.
 
-Any OpenAI-compatible endpoint. What it answers is read strictly: one verdict for each assertion,
-by number. An answer that isn't that is asked for again, and in the end an error, never a reward.
+Any OpenAI-compatible endpoint. Its answers are read strictly: one verdict per assertion, by number.
+Anything else is asked for again, and in the end an error, never a reward.
 """
 
 import json
@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_env.chat.endpoint import ChatEndpoint, EndpointError
-from sea_env.chat.text import text_of
+from sea_env.chat import ChatEndpoint, EndpointError, text_of
+from sea_env.errors import EnvError
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import Message, calls_of
 
@@ -26,20 +26,22 @@ Answer with one JSON object and nothing else, one entry for each expectation, in
 {"verdicts": [{"number": 1, "reason": "<one sentence>", "met": true}]}"""
 
 
-class JudgeUnavailableError(RuntimeError):
+class JudgeUnavailableError(EnvError):
     """The judge gave no verdict: the episode has none either, and is run again."""
+
+    permanent = False
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """What the judge found, one item for each assertion in order."""
+    """What the judge found, one item per assertion, in order."""
 
     met: list[bool]
     reasons: list[str]
 
 
 class Judge:
-    """Asks one endpoint; safe for many episodes at a time."""
+    """Asks one endpoint; safe for many episodes at a time on one event loop."""
 
     def __init__(self, endpoint: ChatEndpoint) -> None:
         self._endpoint = endpoint
@@ -57,7 +59,7 @@ class Judge:
 
 
 def question(assertions: Sequence[str], dialogue: Sequence[Message]) -> str:
-    """The dialogue as JSON lines, so that no text in it can close its frame; then the list."""
+    """The dialogue as JSON lines, so that no text in it closes its frame; then the assertions."""
     lines = [json.dumps(_shown(message), ensure_ascii=False) for message in dialogue]
     wanted = [f"{number}. {text}" for number, text in enumerate(assertions, start=1)]
     return "\n".join(["<dialogue>", *lines, "</dialogue>", "", "Expectations:", *wanted])
@@ -70,7 +72,7 @@ def _shown(message: Message) -> dict[str, Any]:
 
 
 def verdicts(message: Mapping[str, Any], count: int) -> Opinion:
-    """Reads a judge's answer; ValueError says what isn't as asked."""
+    """Reads a judge's answer; ValueError says what is wrong with it."""
     text = text_of(message)
     fenced = _FENCE.match(text)
     try:

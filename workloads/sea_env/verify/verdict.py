@@ -1,50 +1,48 @@
-"""`verify`: one finished episode -> reward and its parts.
+"""`verify`: one finished episode -> reward and its parts; and which tasks can't be scored at all.
 
-Follows tau2-bench: a dialogue that didn't end by the user's word earns 0; otherwise the reward is
-the product of the parts that the task's `reward_basis` names. Parts that take a judge model or run
-code of the row are `verifier.Verifier`'s.
+Follows tau2-bench: a dialogue that the user didn't end earns 0; otherwise the reward is the product
+of the parts that the task's `reward_basis` names (`checks`). Parts that need a judge model or run
+code from the row are computed by `verifier.Verifier`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Domain, Environment
 from sea_env.episodes.limits import ENDED_BY_USER, Stop
+from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
-from sea_env.verify.actions import made_all
-from sea_env.verify.assertions import holds
-from sea_env.verify.expected import matches
-from sea_env.verify.said import communicated
+from sea_env.verify.checks import CHECKS
 
 
-class UnverifiableTaskError(ValueError):
+class UnverifiableTaskError(EnvError, ValueError):
     """The task asks for a check that this job can't make; it must not be scored at all."""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """`reward` is the product of `parts`, 0 to 1; a part that couldn't matter is left out."""
+    """`reward` is the product of `parts`, 0 to 1; parts that can't change it are left out."""
 
     reward: float
     parts: dict[str, float]
     """Every checked part by its name in the basis; FUNCTION is the row's own function."""
     reasons: Mapping[str, str] = field(default_factory=dict)
-    """What a function or a judge said about its part."""
+    """What a function or a judge gave as the reason for its part."""
 
 
 def needs_judge(task: Task) -> bool:
-    """Whether a part of the reward is a judge model's."""
+    """True if a part of the reward is decided by a judge model."""
     return "NL_ASSERTION" in task.criteria.reward_basis and bool(task.criteria.nl_assertions)
 
 
 def check_verifiable(task: Task, *, judged: bool = False) -> None:
     """Raises UnverifiableTaskError for a task that can't be set up or scored.
 
-    Called when data are loaded, so that no episode is spent on such a task. `judged`: there is a
-    judge model.
+    Called when data is loaded, so that no episode is spent on such a task. `judged`: a judge model
+    is configured.
     """
     if needs_judge(task) and not judged:
         raise UnverifiableTaskError(
@@ -84,7 +82,7 @@ def _check_assertions(task: Task) -> None:
 
 
 def _known(task: Task) -> Domain | None:
-    """The task's domain; whoever opens an episode says what is wrong where there is none."""
+    """The task's domain; None if it is unknown, which opening an episode reports."""
     try:
         return registry.get(task.domain)
     except registry.UnknownDomainError:
@@ -98,7 +96,7 @@ def verify(
     transcript: Sequence[Message],
     stop: str = Stop.USER_STOP,
 ) -> Verdict:
-    """The reward of an episode that takes neither judge nor function.
+    """The reward of an episode that needs neither judge nor function.
 
     Raises UnverifiableTaskError.
     """
@@ -115,43 +113,14 @@ def verify(
 def local_parts(
     domain: Domain, task: Task, environment: Environment, transcript: Sequence[Message]
 ) -> dict[str, float]:
-    """The parts of the basis that replay and text decide. Raises UnverifiableTaskError."""
+    """The parts of the basis in `checks`, 0 or 1 each. Raises UnverifiableTaskError."""
     if environment.database.initial != initial.identity(task.initial_state):
         raise UnverifiableTaskError(
             f"The episode of task {task.key} didn't begin with the task's initial_state: open the "
             "environment on what `initial.begin` returns."
         )
     return {
-        name: float(_CHECKS[name](domain, task, environment, transcript))
+        name: float(CHECKS[name](domain, task, environment, transcript))
         for name in task.criteria.reward_basis
-        if name in _CHECKS and not (name == "NL_ASSERTION" and needs_judge(task))
+        if name in CHECKS and not (name == "NL_ASSERTION" and needs_judge(task))
     }
-
-
-def _database(domain: Domain, task: Task, environment: Environment, _: Sequence[Message]) -> bool:
-    return matches(domain, task, environment)
-
-
-def _assertions(_: Domain, task: Task, environment: Environment, __: Sequence[Message]) -> bool:
-    return all(holds(environment, assertion) for assertion in task.criteria.env_assertions)
-
-
-def _actions(_: Domain, task: Task, __: Environment, transcript: Sequence[Message]) -> bool:
-    return made_all(task.criteria.actions, transcript)
-
-
-def _said(_: Domain, task: Task, __: Environment, transcript: Sequence[Message]) -> bool:
-    return communicated(task.criteria.communicate_info, transcript)
-
-
-def _vacuous(_: Domain, __: Task, ___: Environment, ____: Sequence[Message]) -> bool:
-    return True
-
-
-_CHECKS: dict[str, Callable[[Domain, Task, Environment, Sequence[Message]], bool]] = {
-    "DB": _database,
-    "ENV_ASSERTION": _assertions,
-    "ACTION": _actions,
-    "COMMUNICATE": _said,
-    "NL_ASSERTION": _vacuous,
-}

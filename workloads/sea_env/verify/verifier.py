@@ -1,7 +1,7 @@
 """`Verifier`: one finished episode -> reward, with a judge and the rows' own functions.
 
-What needs neither is `verdict.verify`'s, which data generators use directly. The slow parts are
-asked only where they still can make a difference: a product with a zero is a zero.
+Data generators, which need neither, call `verdict.verify` directly. The slow parts run only if they
+can still change the reward: a product with a zero is zero.
 """
 
 import math
@@ -37,7 +37,7 @@ class Verifier:
         """The episode's reward, from 0 to 1.
 
         Raises UnverifiableTaskError for a task that can't be scored, SandboxError and
-        JudgeUnavailableError where this episode could not be.
+        JudgeUnavailableError if this episode could not be.
         """
         judge = self._judge
         check_verifiable(task, judged=judge is not None)

@@ -1,1 +1,1 @@
-"""Clients of the coordinator for the other pods: `sync` for trainers, `aio` for workers."""
+"""The coordinator's clients: `sync_client` for trainers, `async_client` for rollout workers."""

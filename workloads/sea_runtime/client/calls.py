@@ -1,17 +1,18 @@
-"""Every call to the coordinator as data, so that the two clients only differ in how they send.
+"""Every call to the coordinator as data, so that the two clients differ only in how they send.
 
-A pod's request goes: `calls.<name>(...)` -> `Call` -> `sync` or `aio` sends it, again and again
-while the coordinator is away -> `Call.decode` turns the answer into a wire message.
+A pod's request goes: `calls.<name>(...)` -> `Call` -> `sync_client` or `async_client` sends it,
+repeatedly while the coordinator is away -> `Call.read` turns the answer into a wire message.
 """
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 
-from sea_runtime.client.errors import RequestRefusedError, StaleAttemptError
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
@@ -32,6 +33,27 @@ MSGPACK = "application/msgpack"
 BATCH_WAIT_S = 10.0
 TASK_WAIT_S = 5.0
 LEASE_WAIT_S = 5.0
+FIRST_DELAY_S = 0.1
+MAX_DELAY_S = 2.0
+POLL_MARGIN_S = 5.0
+
+
+class CoordinatorError(RuntimeFailure):
+    """A call to the coordinator failed; the message names method and path."""
+
+
+class CoordinatorUnreachableError(CoordinatorError):
+    """No usable answer before the deadline."""
+
+    permanent = False
+
+
+class StaleAttemptError(CoordinatorError):
+    """409: the caller belongs to an attempt that is over."""
+
+
+class RequestRefusedError(CoordinatorError):
+    """Another 4xx: the caller asked for something impossible."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +96,51 @@ class Call(Generic[Result]):
         if status >= 300:
             raise RequestRefusedError(f"{self} was refused with {status}: {_text(body)}")
         return self.decode(body)
+
+
+def delays() -> Iterator[float]:
+    """Seconds: doubling up to 2, spread by 50 % so that pods don't come back in step."""
+    delay = FIRST_DELAY_S
+    while True:
+        yield delay * random.uniform(0.75, 1.25)  # noqa: S311 (spreads load, guards nothing)
+        delay = min(2 * delay, MAX_DELAY_S)
+
+
+def read_timeout(timeout: float, wait: float) -> float:
+    """Seconds to wait for an answer that the server may hold back for `wait` seconds."""
+    return max(timeout, wait + POLL_MARGIN_S)
+
+
+def gave_up(call: object, url: str, seconds: float, last: object) -> str:
+    return (
+        f"The coordinator at {url} did not answer '{call}' for {seconds:.0f} s: {last}. "
+        "Look at the logs of its pod."
+    )
+
+
+class HeldLeases:
+    """Which leases this process holds, so that a lost answer costs no episode.
+
+    If the coordinator handed out leases and the answer never arrived, it believes that the worker
+    runs them. So each request says what the worker really holds; the coordinator sends the rest
+    again.
+    """
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+
+    def declare(self, request: LeaseRequest) -> LeaseRequest:
+        """The request with `holding` filled in, unless the caller did."""
+        if request.holding is not None:
+            return request
+        return request.model_copy(update={"holding": sorted(self._ids)})
+
+    def took(self, leases: Leases) -> Leases:
+        self._ids.update(lease.lease_id for lease in leases.leases)
+        return leases
+
+    def gave_up(self, lease_id: str) -> None:
+        self._ids.discard(lease_id)
 
 
 def _text(body: bytes) -> str:

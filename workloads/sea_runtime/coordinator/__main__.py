@@ -1,4 +1,4 @@
-"""`python -m sea_runtime.coordinator`: serves on POD_IP:8080 until SIGTERM."""
+"""`python -m sea_runtime.coordinator`: serves on the pod's address until SIGTERM."""
 
 import logging
 import os
@@ -6,23 +6,21 @@ import sys
 
 from aiohttp import web
 
+from sea_api import logs
 from sea_runtime.coordinator import app, settings
 from sea_runtime.store.s3 import ObjectStore
 
 
 def main() -> int:
     """Exit code 2 if the environment is incomplete."""
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
-    logging.getLogger("aiohttp.access").setLevel(logging.WARNING)
+    logs.configure_pod()
     try:
         found = settings.from_environment(os.environ)
     except settings.SettingsError as error:
         logging.error("%s", error)
         return 2
     # The probe does not retry: `/readyz` reports what the store answers now.
-    probe = ObjectStore(patience=0.0, connect_timeout=2.0, read_timeout=5.0)
+    probe = ObjectStore(retry_timeout=0.0, connect_timeout=2.0, read_timeout=5.0)
     parts = app.assemble(found, ObjectStore(), probe)
     web.run_app(
         app.with_loops(app.serve(parts, found.token), parts),

@@ -8,8 +8,8 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from sea_api.errors import SeaError
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreError
+from sea_data import urls
+from sea_data.object_store import StoreError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.store.s3 import ObjectStore

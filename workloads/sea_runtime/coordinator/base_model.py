@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data import urls
 from sea_data.formats.errors import RowError
 from sea_data.formats.lines import objects
-from sea_data.object_store import urls
-from sea_data.object_store.errors import PreconditionFailedError
+from sea_data.object_store import PreconditionFailedError
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.data.check import lines
 from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ def _download_from_hub(name: str, folder: Path) -> None:
 
 def _upload(store: ObjectStore, folder: Path, target: str, source: str) -> None:
     """READY.json last: whoever sees it sees a complete folder."""
-    files = store.upload_folder(folder, target)
+    files = upload_folder(store, folder, target)
     body = {"source": source, "files": [file._asdict() for file in files]}
     try:
         store.put_if(urls.join(target, READY), json.dumps(body, indent=2).encode(), None)

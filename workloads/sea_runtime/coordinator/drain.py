@@ -10,7 +10,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.coordinator import snapshot
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress

@@ -65,10 +65,6 @@ class Preconditions:
         """Rows that were left out, by reason; None before the first check."""
         return self._data.skipped if self._data else None
 
-    def hold(self, data: CheckedData, desired: CoordinatorSpec) -> None:
-        """Takes data as checked for `desired`."""
-        self._data, self._digest = data, check.digest(desired, self.made())
-
     def rows(self, stage: Stage) -> list[TaskRow] | None:
         """Prompts of a stage; None while the data has a problem or is not checked."""
         if self._data is None or self._problems.found(Source.DATA) is not None:

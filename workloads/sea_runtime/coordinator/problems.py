@@ -12,7 +12,7 @@ from enum import Enum
 
 from sea_api.errors import SeaError
 from sea_api.wire.state import Problem, Severity
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.coordinator.errors import LedgerError, PreconditionError
 
 log = logging.getLogger(__name__)

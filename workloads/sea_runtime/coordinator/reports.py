@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from sea_api.v1alpha1.stages import Stage, StageType
+from sea_data import urls
 from sea_data.evaluation.report import Page, render
-from sea_data.object_store import urls
 from sea_runtime.coordinator import evaluation, restore, stage_plan, timeline
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import evaluations, registry

@@ -15,8 +15,8 @@ from typing import Any, NamedTuple
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_data.object_store import urls
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data import urls
+from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.coordinator import drain, snapshot, stage_plan
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.ledger import documents, episodes, progress

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.coordinator.ledger.database import Database, Ledger
@@ -23,7 +23,7 @@ FILE = "ledger.sqlite"
 
 def checkpoint_key(stage: str, step: int, attempt: int) -> str:
     """Folder of a checkpoint below the run's address."""
-    return f"stages/{stage}/checkpoints/step-{step:06d}-g{attempt}"
+    return f"stages/{stage}/checkpoints/step-{step:06d}-a{attempt}"
 
 
 def copy(ledger: Path, target: Path) -> None:

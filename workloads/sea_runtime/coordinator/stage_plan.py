@@ -7,7 +7,7 @@ so that a ledger restored from an older checkpoint still agrees with the trainer
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
 from sea_api.v1alpha1.stages import RLStage, Stage, StageType
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.wire.trainer import TaskKind
 
 POLICY, USER = "policy", "user"

@@ -17,7 +17,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, Severity
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_data.synthesis import output
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.job import Job
@@ -27,6 +27,7 @@ from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.synthesis_main import Order
 from sea_runtime.coordinator.synthesis_process import SynthesisProcess
+from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -185,7 +186,7 @@ def _order(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: P
         if source is not None:
             target = folder / "given" / file_name(domain)
             target.mkdir(parents=True, exist_ok=True)
-            store.download_folder(source, target)
+            download_folder(store, source, target)
             data[domain] = str(target)
     return Order(
         folder=str(folder / "made"),

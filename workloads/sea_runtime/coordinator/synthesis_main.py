@@ -22,12 +22,12 @@ from typing import Any, TextIO
 
 from sea_api.errors import SeaError
 from sea_api.v1alpha1.domains import file_name
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_data.synthesis.journal import JournalError
 from sea_data.synthesis.service import Request, synthesise
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
-from sea_env.chat.endpoint import Address
+from sea_env.chat import Address
 from sea_env.domains.worlds import Size
 from sea_runtime.store.s3 import ObjectStore
 

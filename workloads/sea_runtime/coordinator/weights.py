@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from sea_api.v1alpha1.status import WeightsStatus
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.job import Job

@@ -9,10 +9,10 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError, CoordinatorUnreachableError
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError, CoordinatorUnreachableError
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.episode_runner import Identity
+from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest
 
 _log = logging.getLogger(__name__)

@@ -1,35 +1,62 @@
-"""The base model's folder on the pod's disk: downloaded once, reused after a restart."""
+"""The base model's folder on the pod's disk: downloaded once, reused after a restart.
+
+`engine` waits for the coordinator to prepare the model and downloads it whole; `worker` downloads
+only what a renderer needs.
+"""
 
 import json
 import logging
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
-from sea_data.object_store.errors import ObjectNotFoundError
-from sea_data.object_store.urls import folder, join
-from sea_env.tokens.folder import FILES as TEMPLATE_FILES
+from sea_data.object_store import ObjectNotFoundError
+from sea_data.urls import folder, join
+from sea_env.tokens.model_folder import FILES as TEMPLATE_FILES
+from sea_runtime.client.calls import CoordinatorUnreachableError
+from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
 _DONE = ".complete"
+_POLL_S = 0.5
 TOKENIZER_FILES = ("tokenizer.json", "config.json")
 
 
+def await_model(
+    client: CoordinatorClient, stream: str, sleep: Callable[[float], None] = time.sleep
+) -> ModelReply:
+    """Asks until the coordinator has prepared the base model, however long that takes."""
+    while True:
+        try:
+            reply = client.model(stream)
+        except CoordinatorUnreachableError as error:
+            _log.warning("%s Still waiting.", error)
+            reply = None
+        if reply is not None:
+            return reply
+        sleep(_POLL_S)
+
+
 def fetch(store: ObjectStore, url: str, target: Path) -> Path:
-    """Downloads the HF folder `url` unless `target` already holds it whole."""
+    """Downloads the HF folder `url` unless `target` already holds all of it."""
     marker = target / _DONE
     if marker.exists() and marker.read_text() == url:
-        _log.info("The base model %s is here already.", url)
+        _log.info("The base model %s is on disk already.", url)
         return target
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    store.download_folder(url, target)
+    download_folder(store, url, target)
+    # Written last: a download that a restart cut short starts again from scratch.
     marker.write_text(url)
     return target
 
 
 def fetch_tokenizer(store: ObjectStore, url: str, target: Path) -> Path:
-    """Downloads only what a renderer needs: the tokenizer, and the chat template where it lies."""
+    """Downloads only what a renderer needs: tokenizer, config, and the chat template if any."""
     target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         body = store.get(join(folder(url), name))

@@ -1,44 +1,25 @@
 """`python -m sea_runtime.rollout.engine`: the engine container of rollout and user pods.
 
 Waits for the base model, downloads it, then becomes vLLM's server (`server`, by exec). Everything
-later, weight versions included, is the worker's business (`worker`, beside it in the pod).
+later, weight versions included, is done by the worker container of the same pod (`worker`).
 """
 
 import logging
 import os
 import sys
-import time
-from collections.abc import Callable
 
-from sea_runtime.client.errors import CoordinatorUnreachableError
-from sea_runtime.client.sync import CoordinatorClient
+from sea_api import logs
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.rollout import base_model, engine_args
 from sea_runtime.rollout.settings import Settings, from_environment
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
-_POLL_S = 0.5
-
-
-def await_model(
-    client: CoordinatorClient, stream: str, pause: Callable[[float], None] = time.sleep
-) -> ModelReply:
-    """Asks until the coordinator has prepared the base model, however long that takes."""
-    while True:
-        try:
-            reply = client.model(stream)
-        except CoordinatorUnreachableError as error:
-            _log.warning("%s Still waiting.", error)
-            reply = None
-        if reply is not None:
-            return reply
-        pause(_POLL_S)
 
 
 def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     """Program and variables of this pod's engine; the model is on disk when this returns."""
-    reply = await_model(
+    reply = base_model.await_model(
         CoordinatorClient(settings.coordinator_url, settings.token), settings.stream
     )
     _log.info("Base model of stream %s: %s", settings.stream, reply.url)
@@ -50,7 +31,7 @@ def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_pod(container="engine")
     program, variables = command(from_environment())
     _log.info("Starting %s", " ".join(program))
     sys.stdout.flush()

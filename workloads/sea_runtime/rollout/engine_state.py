@@ -1,38 +1,44 @@
 """What the pod's engine serves at this moment: one object that all tasks of the worker share.
 
-The watcher and the updater write it; the agent loop, the health server and the heartbeat read it.
+The watcher below and the weight updater write it; the agent loop, the sampler and `health` read it.
 """
 
 import asyncio
+import logging
+
+from sea_runtime.rollout.engine_client import EngineClient, EngineError
+
+_log = logging.getLogger(__name__)
+WATCH_PERIOD_S = 1.0
 
 
 class EngineState:
-    """`version` None: the engine is not there, or what it serves is not known yet."""
+    """`version` None: the engine is down, or what it serves is not known yet."""
 
     def __init__(self) -> None:
         self.version: int | None = None
         self.required: int | None = None
-        """Smallest version to generate with; None before the coordinator has said so."""
+        """Smallest version to generate with; None until the coordinator has said so."""
         self.updating = False
         self.changes = 0
-        """Counts what `serves` and `require` changed: tells an old observation from a new one."""
+        """Counts the changes by `serves` and `require`: tells an old observation from a new one."""
         self._changed = asyncio.Event()
 
     @property
     def ready(self) -> bool:
-        """Whether the engine serves a version that it may generate with."""
+        """True if the engine serves a version that it may generate with."""
         return (
             self.version is not None and self.required is not None and self.version >= self.required
         )
 
     def serves(self, version: int | None) -> None:
-        """The engine was seen with this version; None: it was not seen."""
+        """Records the version that the engine serves; None: it did not answer."""
         if version != self.version:
             self.version = version
             self._announce()
 
     def lost(self) -> None:
-        """A request found the engine gone; the watcher will find it again."""
+        """Records that a request found the engine down; the watcher notices when it is back."""
         self.serves(None)
 
     def require(self, version: int) -> None:
@@ -61,3 +67,44 @@ class EngineState:
         self.changes += 1
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
+
+
+async def recover(engine: EngineClient) -> None:
+    """Leaves no engine paused, whatever a dead updater did to it.
+
+    Paused with complete weights, it is resumed. Paused in the middle of an update, its weights are
+    half-loaded, so it is terminated and comes back with the base model.
+    """
+    if not await engine.is_paused():
+        return
+    if await engine.is_applying():
+        _log.warning("The engine was left in the middle of an update: it is restarted.")
+        await engine.terminate()
+        raise EngineError("The engine is being restarted.")
+    _log.warning("The engine was left paused: it is resumed.")
+    await engine.resume()
+
+
+async def observe(engine: EngineClient, state: EngineState) -> None:
+    """One observation; an engine seen again after an absence is recovered before it counts."""
+    if state.updating:
+        return
+    before = state.changes
+    try:
+        if state.version is None:
+            await recover(engine)
+        version: int | None = await engine.version()
+    except EngineError as error:
+        version = None
+        if state.version is not None:
+            _log.warning("The engine does not answer: %s", error)
+    # An update or a lost engine in the meantime is newer than this observation.
+    if not state.updating and state.changes == before:
+        state.serves(version)
+
+
+async def watch(engine: EngineClient, state: EngineState, period_s: float = WATCH_PERIOD_S) -> None:
+    """Observes the engine until cancelled."""
+    while True:
+        await observe(engine, state)
+        await asyncio.sleep(period_s)

@@ -5,29 +5,29 @@ The rules of the dialogue are in `sea_env.episodes` (pure); here are its effects
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, UnknownAssertionError
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.initial import InitialStateError
 from sea_env.domains.registry import UnknownDomainError
-from sea_env.episodes import opening
+from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.episode import Done, Episode, NeedUser
 from sea_env.episodes.limits import Limits, Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.verify.judge import JudgeUnavailableError
-from sea_env.verify.sandbox.errors import SandboxError
+from sea_env.verify.sandbox.process import SandboxError
 from sea_env.verify.verdict import UnverifiableTaskError
 from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.policy import Policy, PolicyUnavailableError
+from sea_runtime.rollout.sampler import Sampler, SamplingError
 from sea_runtime.rollout.scoring import Scoring, details_of
+from sea_runtime.rollout.settings import Identity
 from sea_runtime.rollout.simulated_users import UnknownUserEngineError
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 
@@ -49,7 +49,7 @@ EXPECTED = (
     InitialStateError,
     JudgeUnavailableError,
     NoDatabaseError,
-    PolicyUnavailableError,
+    SamplingError,
     RowError,
     SandboxError,
     StoreError,
@@ -65,27 +65,19 @@ EXPECTED = (
 _WHERE = "What counts is the image of the rollout pods (spec.rollout.template.image)."
 
 
-@dataclass(frozen=True)
-class Identity:
-    """Who runs: this pod, and this start of its worker."""
-
-    pod: str
-    incarnation: str
-
-
 class EpisodeRunner:
     """Runs episodes; safe for many at a time on one event loop."""
 
     def __init__(
         self,
         identity: Identity,
-        policy: Policy,
+        sampler: Sampler,
         renderer: Renderer,
         users: Users,
         databases: Databases,
         scoring: Scoring,
     ) -> None:
-        self._identity, self._policy, self._renderer = identity, policy, renderer
+        self._identity, self._sampler, self._renderer = identity, sampler, renderer
         self._users, self._databases, self._scoring = users, databases, scoring
 
     async def run(self, lease: Lease) -> EpisodeResult:
@@ -136,7 +128,7 @@ class EpisodeRunner:
             context_length=lease.context_length,
             max_repeats=lease.max_repeats,
         )
-        conversation = opening.conversation(domain, world.database, task, limits)
+        conversation = open_conversation(domain, world.database, task, limits)
         return Episode(conversation, self._renderer, world.system_prompt, limits)
 
     async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:
@@ -145,7 +137,7 @@ class EpisodeRunner:
             if isinstance(effect, NeedUser):
                 effect = episode.on_user(await user.reply(effect.heard))
                 continue
-            turn = await self._policy.generate(
+            turn = await self._sampler.generate(
                 effect.prompt,
                 max_tokens=effect.max_tokens,
                 temperature=lease.temperature,

@@ -1,13 +1,29 @@
-"""`/healthz` and `/readyz` of a worker, on the pod's own address."""
+"""How the worker reports that it lives: probes for the kubelet, heartbeats for the coordinator.
+
+`/healthz` and `/readyz` are served on the pod's own address. A heartbeat says which weight version
+the engine serves, once a second and at each change.
+"""
+
+import asyncio
+import contextlib
+import logging
 
 from aiohttp import web
 
 from sea_api.contract import WORKER_PORT
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.settings import Identity, Settings
+from sea_runtime.rollout.user_pool import UserPool
+from sea_runtime.wire.membership import Heartbeat, PodState
+
+_log = logging.getLogger(__name__)
+PERIOD_S = 1.0
 
 
 def application(state: EngineState) -> web.Application:
-    """Ready exactly when the engine serves a version that it may serve."""
+    """Ready exactly while the engine serves a version that it may serve."""
 
     async def healthz(_: web.Request) -> web.Response:
         return web.Response(text="ok")
@@ -23,8 +39,48 @@ def application(state: EngineState) -> web.Application:
 
 
 async def serve(state: EngineState, host: str, port: int = WORKER_PORT) -> web.AppRunner:
-    """Starts listening; the caller cleans the runner up."""
+    """Starts listening; the caller cleans up the runner."""
     runner = web.AppRunner(application(state), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, host, port).start()
     return runner
+
+
+def heartbeat(settings: Settings, identity: Identity, state: EngineState) -> Heartbeat:
+    """What the coordinator is told now."""
+    return Heartbeat(
+        pod=identity.pod,
+        role=settings.role,
+        address=settings.address,
+        incarnation=identity.incarnation,
+        state=PodState.READY if state.ready else PodState.STARTING,
+        adopted=state.version,
+    )
+
+
+async def beat(
+    client: AsyncCoordinatorClient,
+    settings: Settings,
+    identity: Identity,
+    state: EngineState,
+    pool: UserPool,
+) -> None:
+    """Sends heartbeats until cancelled; the replies name the user-model engines.
+
+    A change is reported at once: the coordinator may be waiting for it to hand out leases.
+    """
+    while True:
+        # Taken before the message is built: a change during the call starts the next one at once.
+        reported = state.changes
+        try:
+            reply = await client.heartbeat(heartbeat(settings, identity, state))
+            pool.use(reply.user_addresses)
+        except CoordinatorError as error:
+            _log.warning("The heartbeat did not reach the coordinator: %s", error)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(_changed(state, reported), PERIOD_S)
+
+
+async def _changed(state: EngineState, reported: int) -> None:
+    while state.changes == reported:
+        await state.change()

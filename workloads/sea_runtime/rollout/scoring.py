@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from sea_api.contract import Env
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains.base import Domain, Environment
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message

@@ -48,3 +48,11 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         gpus=int(environment.get(Env.GPUS_PER_POD) or 0),
         data_dir=Path(get(Env.DATA_DIR)),
     )
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Which worker runs: the pod, and this start of its process."""
+
+    pod: str
+    incarnation: str

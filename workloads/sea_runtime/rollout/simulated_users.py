@@ -7,16 +7,15 @@ from typing import Any
 import aiohttp
 
 from sea_api.contract import Env
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.base import Tool
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
-from sea_env.users.base import User
+from sea_env.users.base import User, task_user_tools
 from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
 from sea_env.users.scripted import ScriptedUser
-from sea_env.users.tools import of_task
 from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.wire.rollouts import Lease
 
@@ -42,7 +41,7 @@ class SimulatedUsers:
     def user(self, lease: Lease, task: Task) -> User:
         """Raises UnknownUserEngineError."""
         scenario: dict[str, Any] = dict(task.scenario)
-        tools = of_task(registry.get(task.domain), task)
+        tools = task_user_tools(registry.get(task.domain), task)
         if lease.user.engine == "Scripted":
             return ScriptedUser(scenario, lease.seed, tools)
         if lease.user.engine == "VLLM":

@@ -11,18 +11,20 @@ from sea_env.users.model import Generate
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 
 _log = logging.getLogger(__name__)
-PATIENCE_S = 180.0
+RETRY_TIMEOUT_S = 180.0
 RETRY_S = 0.5
 
 
 class UserPool:
     """Addresses come with every heartbeat's reply."""
 
-    def __init__(self, http: aiohttp.ClientSession, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, http: aiohttp.ClientSession, retry_timeout_s: float = RETRY_TIMEOUT_S
+    ) -> None:
         self._http = http
         self._engines: dict[str, EngineClient] = {}
         self._next = 0
-        self._patience_s = patience_s
+        self._retry_timeout_s = retry_timeout_s
 
     def use(self, addresses: Sequence[str]) -> None:
         """Replaces the set of engines."""
@@ -50,7 +52,7 @@ class UserPool:
         stop_token_ids: Sequence[int],
     ) -> Sequence[int]:
         loop = asyncio.get_running_loop()
-        deadline, problem = loop.time() + self._patience_s, "no engine serves yet"
+        deadline, problem = loop.time() + self._retry_timeout_s, "no engine serves yet"
         while loop.time() < deadline:
             engines = list(self._engines.values())
             if engines:

@@ -1,7 +1,7 @@
-"""`python -m sea_runtime.rollout.worker`: the worker container beside an engine.
+"""`python -m sea_runtime.rollout.worker`: the worker container next to an engine.
 
-Both roles: watch the engine, keep its weights new, answer probes, send heartbeats. Role rollout
-also runs episodes. SIGTERM gives all leases back and ends within seconds.
+Both roles: watch the engine, keep its weights up to date, answer probes, send heartbeats. Role
+rollout also runs episodes. On SIGTERM it gives all leases back and exits within seconds.
 """
 
 import asyncio
@@ -14,27 +14,26 @@ from typing import Any
 
 import aiohttp
 
+from sea_api import logs
 from sea_api.contract import ENGINE_PORT, role_label
 from sea_api.v1alpha1.policy import Role
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_env.verify.sandbox.pool import Sandboxes
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout import base_model, engine_client, health
 from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.databases import Databases
 from sea_runtime.rollout.engine_client import EngineClient
-from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.episode_runner import EpisodeRunner, Identity
-from sea_runtime.rollout.heartbeat import beat
-from sea_runtime.rollout.policy import Policy
+from sea_runtime.rollout.engine_state import EngineState, watch
+from sea_runtime.rollout.episode_runner import EpisodeRunner
+from sea_runtime.rollout.sampler import Sampler
 from sea_runtime.rollout.scoring import Scoring
-from sea_runtime.rollout.settings import Settings, from_environment
+from sea_runtime.rollout.settings import Identity, Settings, from_environment
 from sea_runtime.rollout.simulated_users import SimulatedUsers
-from sea_runtime.rollout.updater import Updater
 from sea_runtime.rollout.user_pool import UserPool
-from sea_runtime.rollout.watcher import watch
+from sea_runtime.rollout.weight_updater import WeightUpdater
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
 
@@ -43,7 +42,7 @@ _MODEL_POLL_S = 0.5
 
 
 class Worker:
-    """Everything that runs in the process, wired together."""
+    """Wires together everything that runs in the process."""
 
     def __init__(
         self, settings: Settings, client: AsyncCoordinatorClient, http: aiohttp.ClientSession
@@ -53,7 +52,7 @@ class Worker:
         self.state = EngineState()
         self.engine = EngineClient(http, f"http://{settings.address}:{ENGINE_PORT}")
         self.pool = UserPool(http)
-        self.updater = Updater(client, self.engine, self.state, settings.stream, settings.pod)
+        self.updater = WeightUpdater(client, self.engine, self.state, settings.stream, settings.pod)
         self.loop: AgentLoop | None = None
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
@@ -61,7 +60,7 @@ class Worker:
         always = [
             watch(self.engine, self.state),
             self.updater.run(),
-            beat(self.client, self.settings, self.identity, self.state, self.pool),
+            health.beat(self.client, self.settings, self.identity, self.state, self.pool),
         ]
         runs_episodes = self.settings.role == role_label(Role.ROLLOUT)
         return always + ([self.episodes()] if runs_episodes else [])
@@ -75,7 +74,7 @@ class Worker:
         sandboxes = Sandboxes()
         runner = EpisodeRunner(
             self.identity,
-            Policy(self.engine, self.state),
+            Sampler(self.engine, self.state),
             policy,
             users,
             Databases(store),
@@ -115,7 +114,7 @@ async def _stop_signal() -> AsyncIterator[asyncio.Event]:
 
 
 async def run(settings: Settings) -> None:
-    """Serves until SIGTERM; a task that ends by itself ends the worker with its error."""
+    """Runs until SIGTERM; a task that ends by itself ends the worker with its error."""
     client = AsyncCoordinatorClient(settings.coordinator_url, settings.token)
     async with client, engine_client.session() as http, _stop_signal() as stop:
         worker = Worker(settings, client, http)
@@ -136,7 +135,7 @@ async def run(settings: Settings) -> None:
 
 
 def main() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logs.configure_pod(container="worker")
     asyncio.run(run(from_environment()))
 
 

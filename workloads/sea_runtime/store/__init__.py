@@ -1,1 +1,1 @@
-"""Objects in S3, as every pod role uses them: time-outs, patience, conditional writes."""
+"""Objects in S3, as every pod role uses them: time-outs, retries, conditional writes."""

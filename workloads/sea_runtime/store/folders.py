@@ -1,4 +1,4 @@
-"""Whole folders up and down, in parallel, with checksums and a log line while it takes long."""
+"""Uploads and downloads whole folders in parallel, with checksums and progress in the log."""
 
 import hashlib
 import logging
@@ -6,24 +6,16 @@ import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-from boto3.s3.transfer import TransferConfig
+from sea_data import urls
+from sea_data.object_store import ChecksumMismatchError, ObjectNotFoundError
+from sea_runtime.store.s3 import ObjectStore
 
-from sea_data.object_store import urls
-from sea_data.object_store.errors import ChecksumMismatchError, ObjectNotFoundError
-
-if TYPE_CHECKING:
-    from sea_runtime.store.s3 import ObjectStore
-
-log = logging.getLogger(__name__)
-
-TRANSFER = TransferConfig(
-    multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=8
-)
-LOG_EVERY_S = 5.0
+_log = logging.getLogger(__name__)
+_LOG_PERIOD_SECONDS = 5.0
 Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in all) after each file."""
+"""Called with (bytes done, bytes in total) after each file."""
 
 
 class FileSum(NamedTuple):
@@ -39,10 +31,10 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def upload(
-    store: "ObjectStore", path: Path, url: str, progress: Progress | None = None
+def upload_folder(
+    store: ObjectStore, path: Path, url: str, progress: Progress | None = None
 ) -> list[FileSum]:
-    """Every file below `path` to `url/<relative name>`."""
+    """Uploads every file below `path` to `url/<relative name>`; returns their sizes and SHA-256."""
     files = sorted(file for file in path.rglob("*") if file.is_file())
     total = sum(file.stat().st_size for file in files)
 
@@ -55,14 +47,19 @@ def upload(
     return _in_parallel(f"upload to {url}", jobs, store.connections, total, progress)
 
 
-def download(
-    store: "ObjectStore",
+def download_folder(
+    store: ObjectStore,
     url: str,
     path: Path,
     sums: dict[str, FileSum] | None = None,
     progress: Progress | None = None,
 ) -> list[FileSum]:
-    """Every object of the folder `url` to `path/<relative name>`."""
+    """Downloads every object of the folder `url` to `path/<relative name>`.
+
+    Raises:
+        ObjectNotFoundError: the folder is empty, or lacks a file that `sums` names.
+        ChecksumMismatchError: a file differs from its sum.
+    """
     root = urls.folder(url)
     sizes = {item.url.removeprefix(root): item.size for item in store.list(root)}
     missing = sorted(set(sums or {}) - set(sizes))
@@ -116,9 +113,9 @@ def _in_parallel(
                 size = sum(item.size for item in done)
                 if progress:
                     progress(size, total)
-                if time.monotonic() - logged > LOG_EVERY_S:
+                if time.monotonic() - logged > _LOG_PERIOD_SECONDS:
                     logged = time.monotonic()
-                    log.info("%s: %.1f of %.1f MB", what, size / 1e6, total / 1e6)
+                    _log.info("%s: %.1f of %.1f MB", what, size / 1e6, total / 1e6)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise

@@ -1,4 +1,4 @@
-"""Waiting out an outage of the object store: back-off until the patience is used up.
+"""Waiting out an outage of the object store: back-off until a deadline.
 
 boto3's own retries are off (see `store.s3`): they can't tell a conditional write that was repeated
 from one that lost, and they give up within seconds.
@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from sea_data.object_store.errors import StoreUnavailableError
-from sea_runtime.store.translate import is_transient, translate
+from sea_data.object_store import StoreUnavailableError
+from sea_runtime.store.botocore_errors import is_transient, translate
 
 log = logging.getLogger(__name__)
 
@@ -31,7 +31,7 @@ def delays(jitter: Callable[[], float]) -> Iterator[float]:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait for a store that does not answer, in seconds."""
 
     seconds: float
@@ -40,7 +40,7 @@ class Patience:
     jitter: Callable[[], float] = field(default=random.random)
 
     def call(self, what: str, attempt: Callable[[int], Result]) -> Result:
-        """Runs `attempt(number)` until it succeeds, fails for good, or the patience is over.
+        """Runs `attempt(number)` until it succeeds, fails for good, or the deadline.
 
         Raises:
             StoreUnavailableError: still no usable answer after `seconds`.

@@ -5,21 +5,25 @@ ledger snapshots and reports through it. asyncio callers wrap calls in `asyncio.
 """
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import boto3
+from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 
 from sea_api.contract import S3_ENDPOINT_URL, S3_REGION
-from sea_data.object_store import urls
-from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError
-from sea_runtime.store import buffers, folders
-from sea_runtime.store.retry import Patience
+from sea_data import urls
+from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError
+from sea_runtime.store import buffers
+from sea_runtime.store.retry import RetryPolicy
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
+
+TRANSFER = TransferConfig(
+    multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=8
+)
 
 
 class ObjectInfo(NamedTuple):
@@ -29,19 +33,16 @@ class ObjectInfo(NamedTuple):
     etag: str
 
 
-FileSums = list[folders.FileSum]
-
-
 class ObjectStore:
-    """S3 with time-outs, patience during outages, and conditional writes.
+    """S3 with time-outs, retries during outages, and conditional writes.
 
     Args:
         endpoint: address of the server; by default `AWS_ENDPOINT_URL`, else AWS itself.
         region: by default `AWS_DEFAULT_REGION`, else us-east-1.
         connect_timeout: seconds for a connection.
         read_timeout: seconds without a byte before a request counts as failed.
-        patience: seconds for which a call is repeated while the store does not answer.
-        connections: largest number of connections at one time.
+        retry_timeout: seconds for which a call is repeated while the store does not answer.
+        connections: maximum number of simultaneous connections.
 
     Raises (all methods): `StoreError` and its subclasses, never botocore's errors.
     """
@@ -53,11 +54,12 @@ class ObjectStore:
         *,
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
-        patience: float | Patience = 90.0,
+        retry_timeout: float | RetryPolicy = 90.0,
         connections: int = 16,
     ) -> None:
         endpoint = endpoint or os.environ.get(S3_ENDPOINT_URL) or None
-        self._patience = patience if isinstance(patience, Patience) else Patience(patience)
+        given = retry_timeout
+        self._retry = given if isinstance(given, RetryPolicy) else RetryPolicy(given)
         self.connections = connections
         config: Any = Config(
             connect_timeout=connect_timeout,
@@ -84,7 +86,7 @@ class ObjectStore:
             reply = self._client.get_object(Bucket=bucket, Key=key)
             return reply["Body"].read(), reply["ETag"]
 
-        return self._patience.call(f"GET {url}", attempt)
+        return self._retry.call(f"GET {url}", attempt)
 
     def read_range(self, url: str, start: int, length: int) -> bytes:
         """`length` bytes from offset `start`; fewer where the object ends before."""
@@ -94,7 +96,7 @@ class ObjectStore:
         def attempt(_: int) -> bytes:
             return self._client.get_object(Bucket=bucket, Key=key, Range=span)["Body"].read()
 
-        return self._patience.call(f"GET {url} ({span})", attempt) if length else b""
+        return self._retry.call(f"GET {url} ({span})", attempt) if length else b""
 
     def read_into(self, url: str, out: memoryview) -> int:
         """Fills `out` (bytes) with the object's beginning; returns how many bytes there were.
@@ -110,7 +112,7 @@ class ObjectStore:
                 reply = self._client.get_object(Bucket=bucket, Key=key, Range=span)
                 return buffers.fill(part, reply["Body"].iter_chunks(buffers.PIECE))
 
-            done = self._patience.call(f"GET {url} ({span})", attempt)
+            done = self._retry.call(f"GET {url} ({span})", attempt)
             if done < len(part):
                 return start + done
         return len(out)
@@ -122,7 +124,7 @@ class ObjectStore:
         def attempt(_: int) -> str:
             return self._client.put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
 
-        return self._patience.call(f"PUT {url}", attempt)
+        return self._retry.call(f"PUT {url}", attempt)
 
     def put_buffer(self, url: str, data: memoryview) -> None:
         """Writes what may be too large for one request or for a copy in memory, in parts."""
@@ -135,7 +137,7 @@ class ObjectStore:
             source: Any = buffers.Source(data)
             self._client.upload_fileobj(source, bucket, key, Config=buffers.PARTS)
 
-        self._patience.call(f"PUT {url}", attempt)
+        self._retry.call(f"PUT {url}", attempt)
 
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
         """Writes only if the object still has `etag` (None: if there is no object yet).
@@ -156,7 +158,7 @@ class ObjectStore:
             return self._client.put_object(Bucket=bucket, Key=key, Body=body, **condition)["ETag"]
 
         try:
-            return self._patience.call(f"PUT {url} (conditional)", attempt)
+            return self._retry.call(f"PUT {url} (conditional)", attempt)
         except (PreconditionFailedError, ObjectNotFoundError) as error:
             current, tag = self.get_with_etag(url) if attempts > 1 else (None, "")
             if current == body:
@@ -174,7 +176,7 @@ class ObjectStore:
             return self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
 
         try:
-            return self._patience.call(f"HEAD {url}", attempt)
+            return self._retry.call(f"HEAD {url}", attempt)
         except ObjectNotFoundError:
             return None
 
@@ -192,58 +194,37 @@ class ObjectStore:
                 for item in page.get("Contents", [])
             ]
 
-        return self._patience.call(f"LIST {url_prefix}", attempt)
+        return self._retry.call(f"LIST {url_prefix}", attempt)
 
     def delete(self, url: str) -> None:
         """Removes an object; one that isn't there is no error."""
         bucket, key = urls.parse(url)
-        self._patience.call(
+        self._retry.call(
             f"DELETE {url}", lambda _: self._client.delete_object(Bucket=bucket, Key=key)
         )
 
     def upload_file(self, path: Path, url: str) -> None:
         """Sends a file up, streamed in parallel parts where it is large."""
-        if path.stat().st_size < folders.TRANSFER.multipart_threshold:
+        if path.stat().st_size < TRANSFER.multipart_threshold:
             self.put(url, path.read_bytes())
             return
         bucket, key = urls.parse(url)
 
         def attempt(_: int) -> None:
             with path.open("rb") as file:
-                self._client.upload_fileobj(file, bucket, key, Config=folders.TRANSFER)
+                self._client.upload_fileobj(file, bucket, key, Config=TRANSFER)
 
-        self._patience.call(f"PUT {url}", attempt)
+        self._retry.call(f"PUT {url}", attempt)
 
     def download_file(self, url: str, path: Path, size: int) -> None:
         """Brings an object of `size` bytes down, streamed in parallel ranges where it is large."""
-        if size < folders.TRANSFER.multipart_threshold:
+        if size < TRANSFER.multipart_threshold:
             path.write_bytes(self.get(url))
             return
         bucket, key = urls.parse(url)
 
         def attempt(_: int) -> None:
             with path.open("wb") as file:
-                self._client.download_fileobj(bucket, key, file, Config=folders.TRANSFER)
+                self._client.download_fileobj(bucket, key, file, Config=TRANSFER)
 
-        self._patience.call(f"GET {url}", attempt)
-
-    def upload_folder(
-        self, path: Path, url: str, progress: Callable[[int, int], None] | None = None
-    ) -> FileSums:
-        """Uploads all files below `path` in parallel; returns their sizes and SHA-256."""
-        return folders.upload(self, path, url, progress)
-
-    def download_folder(
-        self,
-        url: str,
-        path: Path,
-        sums: "dict[str, folders.FileSum] | None" = None,
-        progress: Callable[[int, int], None] | None = None,
-    ) -> FileSums:
-        """Downloads all objects of a folder in parallel, checked against `sums` where given.
-
-        Raises:
-            ObjectNotFoundError: the folder is empty, or lacks a file that `sums` names.
-            ChecksumMismatchError: a file differs from its sum.
-        """
-        return folders.download(self, url, path, sums, progress)
+        self._retry.call(f"GET {url}", attempt)

@@ -1,5 +1,9 @@
 """Trainer pod: a supervisor that runs the training processes of the current attempt.
 
-`__main__` and `supervis*` are the supervisor (no torch), `process` and everything beside it are
-what a training process does: stages, weights, checkpoints, export.
+The supervisor (no torch): `__main__` serves probes, `supervisor` observes and acts, `lifecycle`
+decides, `process_handle` is one process as it sees it. It assigns ranks over stdin
+(`rank_assignment`) and hears from its processes over a pipe (`status_pipe`).
+
+A training process: `process` joins the attempt and asks for tasks; `sft` and `rl` are the loops of
+their stages on top of `stage_trainer`, which owns model, optimizer, checkpoints and publishing.
 """

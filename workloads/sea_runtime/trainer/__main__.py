@@ -1,12 +1,41 @@
-"""`python -m sea_runtime.trainer`: the trainer pod's entry point, the supervisor."""
+"""`python -m sea_runtime.trainer`: the trainer pod's entry point: the supervisor and its probes."""
 
 import asyncio
-import logging
 import signal
+from collections.abc import Callable
 
-from sea_runtime.trainer import health
-from sea_runtime.trainer.settings import PodSettings
+from aiohttp import web
+
+from sea_api import logs
+from sea_api.contract import TRAINER_HEALTH_PORT
+from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.supervisor import Supervisor
+
+
+async def serve_probes(address: str, ready: Callable[[], bool]) -> web.AppRunner:
+    """Answers `/healthz` and `/readyz` on the pod's own address.
+
+    Args:
+        ready: called on every readiness probe.
+
+    Returns:
+        The runner; the caller cleans it up.
+    """
+
+    async def healthz(_: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def readyz(_: web.Request) -> web.Response:
+        if ready():
+            return web.Response(text="ok")
+        return web.Response(status=503, text="The training processes have not joined.")
+
+    app = web.Application()
+    app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, address, TRAINER_HEALTH_PORT).start()
+    return runner
 
 
 async def main() -> None:
@@ -16,7 +45,7 @@ async def main() -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
     supervisor = Supervisor(settings)
-    runner = await health.serve(settings.address, lambda: supervisor.ready)
+    runner = await serve_probes(settings.address, lambda: supervisor.ready)
     try:
         await supervisor.run(stop)
     finally:
@@ -24,5 +53,5 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure_pod()
     asyncio.run(main())

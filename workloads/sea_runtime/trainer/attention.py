@@ -1,8 +1,8 @@
-"""Megatron core attention through torch's `scaled_dot_product_attention`.
+"""Megatron's core attention through torch's `scaled_dot_product_attention`.
 
-Megatron's own CPU-capable attention builds the whole [b, heads, s, s] matrix; this one is linear in
-memory, which prompts of thousands of tokens need. It takes the place of `core_attention` in the
-layer spec (`trainer/model.py`), on every device.
+Megatron's own CPU-capable attention builds the whole [b, heads, s, s] matrix; this one needs memory
+linear in s, for prompts of thousands of tokens. It replaces `core_attention` in the layer spec
+(`model.py`), on every device.
 """
 
 import itertools
@@ -33,7 +33,10 @@ class TorchAttention(MegatronModule):
     ) -> None:
         super().__init__(config=config)
         if config.context_parallel_size != 1:
-            raise LayoutError("Attention through torch knows no context parallelism: set it to 1.")
+            raise LayoutError(
+                "Attention through torch has no context parallelism: set "
+                "trainer.parallelism.context to 1."
+            )
         self.softmax_scale = softmax_scale
 
     def forward(
@@ -48,13 +51,13 @@ class TorchAttention(MegatronModule):
     ) -> Tensor:
         """query [t, heads, d], key and value [t, groups, d] -> [t, heads * d].
 
-        `packed_seq_params.cu_seqlens_q` says where each sequence of the row begins; a token sees
-        those of its own sequence that are before it.
+        `packed_seq_params.cu_seqlens_q` says where each sequence of the row begins; a token attends
+        to itself and to the tokens before it in its own sequence.
         """
         assert packed_seq_params is not None
         assert attention_bias is None
         repeats = query.shape[1] // key.shape[1]
-        if repeats > 1:  # enable_gqa leaves the memory-linear kernel on a CPU
+        if repeats > 1:  # enable_gqa would leave the memory-linear kernel on a CPU
             key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
         starts = packed_seq_params.cu_seqlens_q.tolist()
         lengths = [b - a for a, b in itertools.pairwise(starts)]
@@ -62,7 +65,7 @@ class TorchAttention(MegatronModule):
         return torch.cat([self._sequence(q, k, v) for q, k, v in parts]).flatten(1)
 
     def _sequence(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """One sequence: all [s, heads, d]."""
+        """Attention of one sequence: all [s, heads, d]."""
         q, k, v = (x.transpose(0, 1)[None] for x in (query, key, value))
         out = functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=self.softmax_scale

@@ -1,45 +1,36 @@
-"""One background job at a time, whose failure surfaces where its result is asked for."""
+"""Work in a daemon thread, as a `concurrent.futures.Future`.
+
+The standard executors join their threads when the interpreter exits: an upload that is stuck would
+keep a dying process alive.
+"""
 
 import threading
 from collections.abc import Callable
-from typing import Generic, TypeVar
+from concurrent.futures import Future, wait
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 
-class Background(Generic[Result]):
-    """Runs `work` in a daemon thread: a stuck upload never keeps a dying process alive."""
+def start(name: str, work: Callable[[], Result]) -> Future[Result]:
+    """Runs `work` in a thread of its own; the future holds what it returns or raises."""
+    future: Future[Result] = Future()
 
-    def __init__(self, name: str, work: Callable[[], Result]) -> None:
-        self._work = work
-        self._result: Result | None = None
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
+    def run() -> None:
         try:
-            self._result = self._work()
+            future.set_result(work())
         except BaseException as error:
-            self._error = error
+            future.set_exception(error)
 
-    @property
-    def done(self) -> bool:
-        return not self._thread.is_alive()
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return future
 
-    @property
-    def error(self) -> BaseException | None:
-        """The failure, once done."""
-        return self._error if self.done else None
 
-    def wait(self, seconds: float) -> bool:
-        """Waits at most so long; whether it's done."""
-        self._thread.join(seconds)
-        return self.done
+def finished(future: Future[Any], seconds: float) -> bool:
+    """Waits at most `seconds`; true if the work is finished."""
+    return bool(wait([future], seconds).done)
 
-    def result(self) -> Result:
-        """Waits for the end; raises what the work raised."""
-        self._thread.join()
-        if self._error is not None:
-            raise self._error
-        return self._result  # type: ignore[return-value]
+
+def error_of(future: Future[Any]) -> BaseException | None:
+    """What the work raised; None if it succeeded or still runs."""
+    return future.exception() if future.done() else None

@@ -1,12 +1,23 @@
 """Which device the training processes use."""
 
+import contextlib
+import importlib
+from typing import Any
+
 import torch
 
 
 def has_cuda() -> bool:
-    """True where a CUDA device answers; a CUDA build of torch without a driver counts as CPU."""
+    """True if a CUDA device answers; a CUDA build of torch without a driver counts as CPU."""
     return torch.cuda.is_available()
 
 
 def training_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if has_cuda() else torch.device("cpu")
+
+
+def device_names() -> contextlib.AbstractContextManager[Any]:
+    """Wraps the library's calls that name the device `cuda` (see `megatron_cpu/cuda_names.py`)."""
+    if has_cuda():
+        return contextlib.nullcontext()
+    return importlib.import_module("sea_runtime.trainer.megatron_cpu.cuda_names").cuda_names()

@@ -1,10 +1,12 @@
-"""What can go wrong in a trainer, one small tree.
+"""What can go wrong in a trainer.
 
 TrainerError
-├── ModelError        the model's files can't be trained as they are
-├── LayoutError       the parallel layout doesn't fit the model or the world
-├── CheckpointError   a committed checkpoint is damaged or can't be read
-└── FencedError       a newer attempt has taken over: this one must stop
+|- ModelError         the model's files can't be trained as they are
+|- LayoutError        the parallel layout doesn't fit the model or the number of processes
+|- DataError          the stage's dialogues can't be read, or hold nothing to train on
+|- CheckpointError    a committed checkpoint is damaged
+|- DivergenceError    the model became NaN or infinite
+`- FencedError        a newer attempt has taken over: this one must stop
 """
 
 
@@ -25,6 +27,10 @@ class DataError(TrainerError):
 
 
 class CheckpointError(TrainerError):
+    pass
+
+
+class DivergenceError(TrainerError):
     pass
 
 

@@ -1,7 +1,7 @@
 """Writes the final model of a stage as a Hugging Face folder that transformers and vLLM load.
 
-Each rank uploads one safetensors shard with the tensors it holds (no gather), rank 0 adds index,
-configuration and tokenizer, and `READY.json` last.
+Each rank uploads one safetensors shard with the tensors it publishes (no gather); rank 0 adds
+index, configuration and tokenizer, and `READY.json` last.
 """
 
 import json
@@ -12,11 +12,12 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from sea_data.object_store import urls
-from sea_runtime.trainer.job import Job
+from sea_data import urls
+from sea_runtime.store.folders import upload_folder
+from sea_runtime.trainer import rank_barrier
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.hf_weights import published_tensors
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.publisher import own_tensors
-from sea_runtime.trainer.together import together
 from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
@@ -30,7 +31,7 @@ def shard_name(number: int, count: int) -> str:
 
 
 def index(shards: list[dict[str, int]]) -> dict[str, Any]:
-    """The index of shards given as {tensor name: bytes} in order."""
+    """`model.safetensors.index.json` of shards, given in order as {tensor name: bytes}."""
     weights = {
         name: shard_name(number, len(shards))
         for number, shard in enumerate(shards, 1)
@@ -41,34 +42,37 @@ def index(shards: list[dict[str, int]]) -> dict[str, Any]:
 
 
 def configuration(text: str, dtype: str) -> str:
-    """config.json of the initial model with the number format of the exported weights."""
+    """The initial model's config.json with the dtype of the exported weights."""
     config = json.loads(text)
     config.pop("torch_dtype", None)
     config["dtype"] = dtype
     return json.dumps(config, indent=2)
 
 
-def export(job: Job, task: TrainerTask, model: Model, initial: Path, version: int) -> str:
-    """Uploads the model to `stages/<stage>/export/`; returns its address. Collective."""
+def export(
+    context: RankContext, task: TrainerTask, model: Model, initial: Path, version: int
+) -> str:
+    """Uploads the model to `stages/<stage>/export/`; returns that `s3://` URL. Collective."""
     url = urls.join(task.run_url, "stages", task.stage, "export")
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in own_tensors(model).items()}
-    sizes = job.control.all({name: tensor.nbytes for name, tensor in tensors.items()})
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in published_tensors(model).items()}
+    sizes = context.control.all_gather({name: tensor.nbytes for name, tensor in tensors.items()})
     shards = [shard for shard in sizes if shard]
-    folder = job.pod.data_dir / "export" / f"{task.stage}-rank-{job.world.rank}"
+    folder = context.pod.data_dir / "export" / f"{task.stage}-rank-{context.assignment.rank}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     if tensors:
-        number = sum(1 for shard in sizes[: job.world.rank + 1] if shard)
+        number = sum(1 for shard in sizes[: context.assignment.rank + 1] if shard)
         save_file(tensors, folder / shard_name(number, len(shards)), metadata={"format": "pt"})
-    if job.leads:
+    if context.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
-    together(job, "export", lambda: job.store.upload_folder(folder, url))
-    if job.leads:
-        ready = {"version": version, "stage": task.stage, "attempt": job.attempt}
-        job.store.put(urls.join(url, READY), json.dumps(ready).encode())
+    rank_barrier.run(context, "export", lambda: upload_folder(context.store, folder, url))
+    if context.leads:
+        # Only after the barrier above: a folder with READY.json is complete.
+        ready = {"version": version, "stage": task.stage, "attempt": context.attempt}
+        context.store.put(urls.join(url, READY), json.dumps(ready).encode())
     shutil.rmtree(folder, ignore_errors=True)
-    job.control.barrier()
+    context.control.barrier()
     return url
 
 

@@ -1,11 +1,15 @@
 """Builds Megatron's GPTModel for a Hugging Face Qwen3(-MoE) shape, wrapped for data parallelism.
 
-After `groups.join`, before `hf_load`. On a CPU the local layer spec is used and every fusion is
-off; on a GPU the TransformerEngine spec with grouped GEMM if the library is there (untested here:
-no GPU has run it). Attention is `trainer/attention.py` everywhere.
+After `process_groups.join`, before `hf_weights.load`. On a CPU the local layer spec is used and
+every fusion is off; on a GPU the TransformerEngine spec with grouped GEMM if the library is
+installed (untested here: no GPU has run it). Attention is `attention.py` everywhere.
+
+Shape suffixes: t tokens of a packed row, v vocabulary.
 """
 
 import itertools
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,31 +21,50 @@ from megatron.core.models.gpt.gpt_model import GPTModel
 from megatron.core.packed_seq_params import PackedSeqParams
 from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
-from torch import nn
+from torch import Tensor, nn
 
+from sea_runtime.trainer import objective, packing
 from sea_runtime.trainer.attention import TorchAttention
-from sea_runtime.trainer.device import has_cuda
-from sea_runtime.trainer.layout import Layout
-from sea_runtime.trainer.shape import ModelShape
+from sea_runtime.trainer.device import has_cuda, training_device
+from sea_runtime.trainer.hf_config import ModelShape
+from sea_runtime.trainer.packing import Microbatch, MicrobatchTensors, Rows
+from sea_runtime.trainer.parallel_layout import ParallelLayout
 
 
 @dataclass(frozen=True)
 class Model:
-    """A built model; `ddp` is what runs, `gpt` what holds the parameters."""
+    """A built model; `ddp` is what runs, `gpt` holds the parameters."""
 
     shape: ModelShape
-    layout: Layout
+    layout: ParallelLayout
     ddp: DistributedDataParallel
     gpt: GPTModel
     te: bool
+    """Built from TransformerEngine's layers: they name parameters differently."""
     row_tokens: int
-    """Most tokens of a packed row (a longer sequence has a row of its own)."""
+    """Most tokens of a packed row; a longer sequence has a row of its own."""
 
-    def __call__(self, tokens_t: torch.Tensor, bounds: list[int]) -> torch.Tensor:
-        """A packed row of tokens [T] -> logits [T, vocabulary].
+    def plan(self, tokens: Rows, chosen: Sequence[int]) -> list[Microbatch]:
+        """The microbatches of the chosen sequences; the same on every rank."""
+        return packing.plan_chosen(tokens, chosen, self.layout.world_size, self.row_tokens)
 
-        `bounds` (`packing.bounds`) are where sequences begin, and T: none sees another, and each
-        counts its positions from 0 (Megatron's `thd` format).
+    def microbatches(
+        self, microbatches: Sequence[Microbatch], tokens: Rows
+    ) -> Iterator[MicrobatchTensors]:
+        """This rank's row of each microbatch.
+
+        Every rank runs the model on all of them, in this order: each forward and backward pass is
+        a collective among the ranks that share experts.
+        """
+        rank = self.layout.rank
+        return packing.iter_microbatches(microbatches, rank, tokens, training_device())
+
+    def logits(self, tokens_t: Tensor, bounds: list[int]) -> Tensor:
+        """A packed row of tokens [T] -> logits [T, V].
+
+        Args:
+            bounds: where sequences begin, then T (`packing.bounds`). No sequence sees another, and
+                each counts its positions from 0 (Megatron's `thd` format).
         """
         starts = torch.tensor(bounds, dtype=torch.int32, device=tokens_t.device)
         longest = max(b - a for a, b in itertools.pairwise(bounds))
@@ -52,15 +75,32 @@ class Model:
             max_seqlen_q=longest,
             max_seqlen_kv=longest,
         )
-        positions = torch.cat([torch.arange(b - a) for a, b in itertools.pairwise(bounds)])
+        positions_t = torch.cat([torch.arange(b - a) for a, b in itertools.pairwise(bounds)])
         logits_1tv = self.ddp(
-            tokens_t[None], positions[None].to(tokens_t.device), None, packed_seq_params=packed
+            tokens_t[None], positions_t[None].to(tokens_t.device), None, packed_seq_params=packed
         )
         return logits_1tv[0]
 
+    def logprobs(
+        self, microbatch: MicrobatchTensors, temperature: float = 1.0, *, grad: bool = True
+    ) -> Tensor:
+        """log p of each token given the tokens before it in its sequence, [T]."""
+        context: AbstractContextManager[Any] = nullcontext() if grad else torch.no_grad()
+        with context:
+            logits_tv = self.logits(microbatch.tokens_t, microbatch.bounds)
+            return objective.token_logprobs(
+                logits_tv, microbatch.tokens_t, microbatch.starts_t, temperature
+            )
 
-def transformer_config(shape: ModelShape, layout: Layout, dtype: torch.dtype) -> TransformerConfig:
-    """Megatron's configuration; the sums of gradients stay sums (`calculate_per_token_loss`)."""
+
+def transformer_config(
+    shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype
+) -> TransformerConfig:
+    """Megatron's configuration.
+
+    Gradients are summed over ranks and microbatches, not averaged (`calculate_per_token_loss`): the
+    loss's coefficients are normalized over the whole batch beforehand (`objective.py`).
+    """
     cuda = has_cuda()
     moe: dict[str, Any] = {}
     if shape.experts:
@@ -68,7 +108,7 @@ def transformer_config(shape: ModelShape, layout: Layout, dtype: torch.dtype) ->
             "num_moe_experts": shape.experts,
             "moe_router_topk": shape.experts_per_token,
             "moe_ffn_hidden_size": shape.expert_ffn,
-            "moe_router_pre_softmax": not shape.normalise_top_k,
+            "moe_router_pre_softmax": not shape.normalize_top_k,
             "moe_router_load_balancing_type": "none",
             "moe_aux_loss_coeff": 0.0,
             "moe_router_dtype": "fp32",
@@ -110,7 +150,7 @@ def transformer_config(shape: ModelShape, layout: Layout, dtype: torch.dtype) ->
 
 
 def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]:
-    """The layer spec with our attention in it, and whether it's TransformerEngine's."""
+    """The layer spec with our attention in it; true if its layers are TransformerEngine's."""
     experts = shape.experts or None
     te = has_cuda() and gpt_layer_specs.HAVE_TE
     if te:
@@ -125,8 +165,8 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
     return spec, te
 
 
-def build(shape: ModelShape, layout: Layout, dtype: torch.dtype, row_tokens: int) -> Model:
-    """An uninitialised model on this rank's device; `hf_load` fills it."""
+def build(shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, row_tokens: int) -> Model:
+    """An uninitialized model on this rank's device; `hf_weights.load` fills it. Collective."""
     config = transformer_config(shape, layout, dtype)
     spec, te = layer_spec(shape, config)
     gpt = GPTModel(
@@ -144,5 +184,5 @@ def build(shape: ModelShape, layout: Layout, dtype: torch.dtype, row_tokens: int
         grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
     )
     ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
-    assert parallel_state.get_data_parallel_world_size() == layout.world
+    assert parallel_state.get_data_parallel_world_size() == layout.world_size
     return Model(shape, layout, ddp, gpt, te, row_tokens)

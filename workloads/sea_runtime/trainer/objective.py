@@ -1,12 +1,13 @@
 """The losses: weighted next-token cross-entropy, and decoupled PPO on group-relative advantages.
 
-Pure torch, called by `sft.py` and `rl.py` on one microbatch at a time. Coefficients are normalised
-over the whole batch beforehand, so the sum of all microbatches on all ranks is the loss.
+Pure, called by `sft.py` and `rl.py` on one microbatch at a time. Coefficients are normalized over
+the whole batch beforehand, so the sum over all microbatches on all ranks is the loss.
 
-GRPO's advantage: https://arxiv.org/abs/2402.03300. Decoupled PPO (behaviour, proximal, current):
-https://arxiv.org/abs/2505.24298.
+Advantage: GRPO, https://arxiv.org/abs/2402.03300. Decoupled PPO (behavior, proximal and current
+policy): AReaL, https://arxiv.org/abs/2505.24298.
 
-Shape suffixes: t tokens of a packed row, s of one sequence, v vocabulary, g groups, k trajectories.
+Shape suffixes: t tokens of a packed row, s tokens of one sequence, v vocabulary, g groups, k
+trajectories of a group. Log-probabilities are natural; probabilities of the sampled tokens only.
 """
 
 from collections import Counter
@@ -27,20 +28,28 @@ STD_EPSILON = 1e-6
 
 
 def token_logprobs(
-    logits_tv: Tensor, tokens_t: Tensor, first_t: Tensor, temperature: float = 1.0
+    logits_tv: Tensor, tokens_t: Tensor, starts_t: Tensor, temperature: float = 1.0
 ) -> Tensor:
-    """log p(token | tokens before it in its sequence), [T]; 0 where `first_t`: no past."""
+    """log p(token | tokens before it in its sequence), [T]; 0 where `starts_t` is true.
+
+    Args:
+        logits_tv: [T, V].
+        tokens_t: token ids, [T].
+        starts_t: true on the first token of each sequence, which has no past, [T].
+        temperature: of the sampling that the probabilities are about.
+    """
     scaled = logits_tv[:-1].float()
     if temperature != 1.0:
         scaled = scaled / temperature
     loss = functional.cross_entropy(scaled, tokens_t[1:], reduction="none")
-    return functional.pad(-loss, (1, 0)).masked_fill(first_t, 0.0)
+    return functional.pad(-loss, (1, 0)).masked_fill(starts_t, 0.0)
 
 
 def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array]:
-    """Weight of each token of each sequence [S]: 1 where the role wrote, less elsewhere.
+    """Loss weight of each token of each sequence, [S] each; all of them sum to 1.
 
-    All together sum up to 1. The first token of a sequence has no past and weighs 0.
+    Tokens that the trained role wrote (mask 1) weigh 1 before normalization, others
+    `observation_weight`; the first token of a sequence has no past and weighs 0.
     """
     weights = [np.where(mask > 0, 1.0, observation_weight) for mask in masks]
     for weight in weights:
@@ -50,17 +59,24 @@ def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array
 
 
 def advantages(rewards_gk: Tensor) -> Tensor:
-    """(R - mean) / (std + eps) within each group, population std; 0 where all rewards agree."""
-    centred = rewards_gk - rewards_gk.mean(dim=1, keepdim=True)
+    """GRPO: (R - mean) / (std + eps) within each group, [G, K]; 0 if all rewards are equal.
+
+    With the population's standard deviation (no Bessel correction).
+    """
+    centered = rewards_gk - rewards_gk.mean(dim=1, keepdim=True)
     std = rewards_gk.std(dim=1, keepdim=True, correction=0)
-    return centred / (std + STD_EPSILON)
+    return centered / (std + STD_EPSILON)
 
 
 def rl_coefficients(masks: Sequence[Array], group_of: Sequence[int]) -> list[Array]:
-    """1 / (groups * generated tokens of the token's group) on generated tokens, 0 elsewhere.
+    """Loss coefficient of each token of each sequence, [S] each.
 
-    Takes all sequences [S] of a minibatch: every group counts the same, however long its
-    trajectories are.
+    1 / (groups * generated tokens of the token's group) on generated tokens, 0 elsewhere: every
+    group counts the same, however long its trajectories are.
+
+    Args:
+        masks: 1 on generated tokens, [S] each; all sequences of a minibatch.
+        group_of: group of each sequence.
     """
     generated: Counter[int] = Counter()
     for mask, group in zip(masks, group_of, strict=True):
@@ -73,28 +89,35 @@ def rl_coefficients(masks: Sequence[Array], group_of: Sequence[int]) -> list[Arr
 
 
 @dataclass(frozen=True)
-class PpoSettings:
+class PPOSettings:
     clip_low: float
     clip_high: float
+    """The ratio current / proximal is clipped to [1 - clip_low, 1 + clip_high]."""
     mode: ImportanceMode
     upper: float
+    """Bound of the importance weight proximal / behavior."""
 
 
 def importance_weights(
-    proximal_t: Tensor, behaviour_t: Tensor, mode: ImportanceMode, upper: float
+    proximal_t: Tensor, behavior_t: Tensor, mode: ImportanceMode, upper: float
 ) -> Tensor:
-    """proximal / behaviour probability, capped at `upper`, or 0 above it; carries no gradient."""
-    ratio = (proximal_t - behaviour_t).detach().exp()
+    """proximal / behavior probability, [T], capped at `upper` or 0 above it; without gradient.
+
+    AReaL's off-policy correction: behavior is the engine's policy when the token was sampled,
+    proximal the trainer's before the step.
+    """
+    ratio = (proximal_t - behavior_t).detach().exp()
     if mode is ImportanceMode.CAP:
         return ratio.clamp(max=upper)
     return torch.where(ratio <= upper, ratio, torch.zeros_like(ratio))
 
 
 @dataclass(frozen=True)
-class PpoSums:
+class PPOSums:
     """Sums over the generated tokens of a microbatch, for the step's metrics."""
 
     loss: Tensor
+    """Scalar, with gradient."""
     tokens: float
     kl: float
     entropy: float
@@ -116,47 +139,56 @@ class PpoSums:
 def ppo(
     current_t: Tensor,
     proximal_t: Tensor,
-    behaviour_t: Tensor,
+    behavior_t: Tensor,
     advantage_t: Tensor,
     coefficient_t: Tensor,
-    settings: PpoSettings,
-) -> PpoSums:
-    """-sum of coefficient * importance * min(r A, clip(r) A) with r = current / proximal."""
-    generated = coefficient_t > 0
-    weight = importance_weights(proximal_t, behaviour_t, settings.mode, settings.upper)
-    ratio = torch.where(generated, current_t - proximal_t, 0.0).exp()
-    clipped = ratio.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
-    gain = torch.minimum(ratio * advantage_t, clipped * advantage_t)
-    weight = torch.where(generated, weight, 0.0)
-    loss = -(coefficient_t * weight * gain).sum()
-    return _sums(loss, current_t, behaviour_t, generated, ratio, clipped, weight)
+    settings: PPOSettings,
+) -> PPOSums:
+    """Decoupled PPO: -sum of coefficient * importance * min(r A, clip(r) A).
+
+    r = current / proximal, importance = proximal / behavior, bounded.
+
+    All arguments are [T]; the first three are log-probabilities, of which `current_t` carries the
+    gradient. Tokens with a coefficient of 0 were not generated and are left out.
+    """
+    generated_t = coefficient_t > 0
+    weight_t = importance_weights(proximal_t, behavior_t, settings.mode, settings.upper)
+    # Masked before exp(): an infinity on a token that was not generated would make its gradient NaN
+    # although its coefficient is 0.
+    ratio_t = torch.where(generated_t, current_t - proximal_t, 0.0).exp()
+    clipped_t = ratio_t.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    gain_t = torch.minimum(ratio_t * advantage_t, clipped_t * advantage_t)
+    weight_t = torch.where(generated_t, weight_t, 0.0)
+    loss = -(coefficient_t * weight_t * gain_t).sum()
+    return _sums(loss, current_t, behavior_t, generated_t, ratio_t, clipped_t, weight_t)
 
 
 @torch.no_grad()
 def _sums(
     loss: Tensor,
-    current: Tensor,
-    behaviour: Tensor,
-    generated: Tensor,
-    ratio: Tensor,
-    clipped: Tensor,
-    weight: Tensor,
-) -> PpoSums:
-    moved = (current - behaviour)[generated]
-    return PpoSums(
+    current_t: Tensor,
+    behavior_t: Tensor,
+    generated_t: Tensor,
+    ratio_t: Tensor,
+    clipped_t: Tensor,
+    weight_t: Tensor,
+) -> PPOSums:
+    moved = (current_t - behavior_t)[generated_t]
+    return PPOSums(
         loss=loss,
-        tokens=float(generated.sum()),
+        tokens=float(generated_t.sum()),
+        # The estimator k3 of KL(behavior, current): exp(x) - 1 - x, never negative.
         kl=float((moved.exp() - 1.0 - moved).sum()),
-        entropy=float(-current[generated].sum()),
-        clipped=float((ratio != clipped)[generated].sum()),
-        importance=float(weight.sum()),
-        importance_max=float(weight.max()) if weight.numel() else 0.0,
+        entropy=float(-current_t[generated_t].sum()),
+        clipped=float((ratio_t != clipped_t)[generated_t].sum()),
+        importance=float(weight_t.sum()),
+        importance_max=float(weight_t.max()) if weight_t.numel() else 0.0,
     )
 
 
-def agreement(current_t: Tensor, behaviour_t: Tensor, versions_t: Tensor, version: int) -> float:
-    """Largest |trainer - engine| log-probability on tokens that this very version generated."""
+def agreement(current_t: Tensor, behavior_t: Tensor, versions_t: Tensor, version: int) -> float:
+    """Largest |trainer - engine| log-probability on tokens that `version` itself generated."""
     same = versions_t == version
     if not bool(same.any()):
         return 0.0
-    return float((current_t.detach() - behaviour_t)[same].abs().max())
+    return float((current_t.detach() - behavior_t)[same].abs().max())

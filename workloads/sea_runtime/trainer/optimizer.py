@@ -1,29 +1,18 @@
 """AdamW on Megatron's DistributedOptimizer: states sharded over replicas, gradients clipped at 1.
 
 A stage has its own optimizer. `step` sets the rate (a pure function of the step, `schedule.py`),
-reduces the gradients, clips and updates. On a CPU torch's AdamW stands under it and runs fused.
+reduces the gradients, clips and updates. On a CPU it runs torch's AdamW, fused.
 """
-
-import contextlib
-import importlib
-from typing import Any
 
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 
-from sea_runtime.trainer.device import has_cuda
+from sea_runtime.trainer.device import device_names, has_cuda
+from sea_runtime.trainer.finite import require_finite_norm
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.sanity import require_finite
 
 BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
-
-
-def device_names() -> contextlib.AbstractContextManager[Any]:
-    """Around what names the device `cuda` inside the library (see `megatron_cpu/cuda_names.py`)."""
-    if has_cuda():
-        return contextlib.nullcontext()
-    return importlib.import_module("sea_runtime.trainer.megatron_cpu.cuda_names").cuda_names()
 
 
 class Optimizer:
@@ -50,24 +39,29 @@ class Optimizer:
             self._fuse()
 
     def _fuse(self) -> None:
-        """torch's fused kernel walks each parameter once instead of eight times."""
+        """torch's fused kernel reads each parameter once instead of eight times."""
         for part in self.megatron.chained_optimizers:
             for group in part.optimizer.param_groups:
                 group["fused"] = True
                 group["foreach"] = False
 
     def zero(self) -> None:
+        """Clears the gradients."""
         self.model.ddp.zero_grad_buffer()
         self.megatron.zero_grad()
 
     def step(self, learning_rate: float) -> float:
-        """Updates the parameters from the accumulated gradients; returns their norm before.
+        """Updates the parameters from the accumulated gradients. Collective.
 
-        TrainerError on every rank where the norm is no number: the parameters are useless then.
+        Returns:
+            The norm of the gradients before clipping, the same on every rank.
+
+        Raises:
+            DivergenceError: the norm is not finite, on every rank: the parameters are ruined.
         """
         with device_names():
             finalize_model_grads([self.model.ddp])
             for group in self.megatron.param_groups:
                 group["lr"] = learning_rate
             _, norm, _ = self.megatron.step()
-        return require_finite(float(norm))
+        return require_finite_norm(float(norm))

@@ -1,25 +1,37 @@
-"""`python -m sea_runtime.trainer.process`: one training process, rank R of one attempt.
+"""`python -m sea_runtime.trainer.process`: one training process, one rank of one attempt.
 
-It imports torch and Megatron first and only then waits for its world (a JSON line on stdin, or the
-usual RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), so that a restart doesn't pay for the imports.
-Exit codes: 0 stopped as told, 3 a newer attempt has taken over, 1 anything else.
+It imports torch and Megatron first and only then waits for its assignment (a JSON line on stdin, or
+the usual RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), so that a restart doesn't pay for the
+imports. Then it asks for tasks and runs their stages until it is told to stop. Exit codes: 0
+stopped as told, 3 a newer attempt has taken over, 1 anything else.
 """
 
 import logging
 import os
 import sys
+import time
+from typing import TYPE_CHECKING
 
+from sea_api import logs
+from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.errors import FencedError
-from sea_runtime.trainer.report import Report
-from sea_runtime.trainer.supervision import FENCED
-from sea_runtime.trainer.world import World
+from sea_runtime.trainer.lifecycle import FENCED
+from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.trainer.task_watch import TaskWatch
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
-log = logging.getLogger("sea.trainer")
-CLIENT_PATIENCE_S = 240.0
+if TYPE_CHECKING:
+    from sea_runtime.trainer.shard_buffers import StreamBuffers
+
+log = logging.getLogger(__name__)
+CLIENT_RETRY_SECONDS = 240.0
 
 
-def _warm() -> None:
-    """The slow imports, with what they need to work on this device."""
+def _warm_up() -> None:
+    """The slow imports, and what they need to work on this device."""
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
@@ -29,30 +41,64 @@ def _warm() -> None:
         from sea_runtime.trainer import megatron_cpu
 
         megatron_cpu.apply()
-    from sea_runtime.trainer import stages  # noqa: F401
+    from sea_runtime.trainer import rl, sft  # noqa: F401
 
 
-def _world() -> World | None:
-    world = World.from_environment()
-    if world is not None:
-        return world
+def _assignment() -> RankAssignment | None:
+    """None if the supervisor closed stdin without assigning a rank."""
+    assignment = RankAssignment.from_environment()
+    if assignment is not None:
+        return assignment
     line = sys.stdin.readline()
-    return World.from_line(line) if line.strip() else None
+    return RankAssignment.from_line(line) if line.strip() else None
 
 
-def _train(world: World, report: Report) -> None:
-    from sea_runtime.client.sync import CoordinatorClient
-    from sea_runtime.store.s3 import ObjectStore
-    from sea_runtime.trainer import groups, stages
-    from sea_runtime.trainer.job import Job
-    from sea_runtime.trainer.settings import PodSettings
+def _train(assignment: RankAssignment, status: StatusPipe) -> None:
+    from sea_runtime.trainer import process_groups
 
     pod = PodSettings.from_environment()
-    client = CoordinatorClient(pod.coordinator, pod.token, patience=CLIENT_PATIENCE_S)
-    control = groups.join(world)
-    report.joined(world.attempt)
-    log.info("Attempt %d: rank %d of %d joined.", world.attempt, world.rank, world.size)
-    stages.serve(Job(pod, world, control, client, ObjectStore(), report))
+    client = CoordinatorClient(pod.coordinator, pod.token, retry_timeout=CLIENT_RETRY_SECONDS)
+    control = process_groups.join(assignment)
+    status.joined(assignment.attempt)
+    log.info(
+        "Attempt %d: rank %d of %d joined.",
+        assignment.attempt,
+        assignment.rank,
+        assignment.world_size,
+    )
+    run_tasks(RankContext(pod, assignment, control, client, ObjectStore(), status))
+
+
+def run_tasks(context: RankContext) -> None:
+    """Runs stages on all ranks; returns when the coordinator says stop."""
+    watch = TaskWatch(context.client, context.attempt) if context.leads else None
+    buffers: StreamBuffers = {}
+    while True:
+        task = _next_task(context, watch)
+        if task.kind is TaskKind.STOP:
+            return
+        if task.kind is not TaskKind.IDLE:
+            _run_stage(context, task, watch, buffers)
+
+
+def _next_task(context: RankContext, watch: TaskWatch | None) -> TrainerTask:
+    """What to do now, the same on every rank."""
+    context.status.alive()
+    text = watch.next().model_dump_json() if watch else None
+    return TrainerTask.model_validate_json(context.control.broadcast(text))
+
+
+def _run_stage(
+    context: RankContext, task: TrainerTask, watch: TaskWatch | None, buffers: "StreamBuffers"
+) -> None:
+    from sea_runtime.trainer import rl, sft
+    from sea_runtime.trainer.stage_trainer import StageTrainer
+
+    started = time.monotonic()
+    stage = StageTrainer.open(context, task, buffers)
+    seconds = time.monotonic() - started
+    log.info("Stage %s begins at step %d, opened in %.1f s.", task.stage, stage.step, seconds)
+    (rl.run if task.kind is TaskKind.RL else sft.run)(stage, watch)
 
 
 def cause_of(error: BaseException) -> str:
@@ -66,21 +112,22 @@ def cause_of(error: BaseException) -> str:
 
 
 def main() -> int:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    logs.configure_pod()
     logging.getLogger("megatron").setLevel(logging.WARNING)
-    report = Report.from_environment()
+    status = StatusPipe.from_environment()
     try:
-        _warm()
-        world = _world()
-        if world is None:
+        _warm_up()
+        assignment = _assignment()
+        if assignment is None:
             return 0
-        _train(world, report)
+        logs.bind(rank=assignment.rank, attempt=assignment.attempt)
+        _train(assignment, status)
     except FencedError as error:
         log.info("%s", error)
         return FENCED
     except Exception as error:
         log.exception("Training failed.")
-        report.failed(cause_of(error), f"{type(error).__name__}: {error}")
+        status.failed(cause_of(error), f"{type(error).__name__}: {error}")
         return 1
     return 0
 

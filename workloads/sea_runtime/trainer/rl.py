@@ -4,33 +4,37 @@ Step i trains on batch i, which the coordinator fixed before handing it out, so 
 trains on the very same groups, and publishes version `first_version + i`.
 """
 
-import logging
 import math
 
 import msgspec
 import numpy as np
 
 from sea_api.v1alpha1.stages import RLStage
-from sea_runtime.trainer import compute, objective, schedule
-from sea_runtime.trainer.control_plane import TaskWatch
-from sea_runtime.trainer.objective import PpoSettings
+from sea_runtime.trainer import objective, packing, schedule
+from sea_runtime.trainer.objective import PPOSettings
+from sea_runtime.trainer.packing import Rows
 from sea_runtime.trainer.rl_batch import RLBatch, coefficients, unpack
-from sea_runtime.trainer.stage import OpenStage
+from sea_runtime.trainer.stage_trainer import StageTrainer
+from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.rollouts import Batch
 
-log = logging.getLogger(__name__)
-_SUMS = 6
+_ADDITIVE = 6
+"""Sums that `PPOSums.additive` returns."""
 
 
-def run(stage: OpenStage, watch: TaskWatch | None) -> None:
-    """Trains until the stage's steps are done, then completes it."""
+def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
+    """Trains until the stage's steps are done, then completes it.
+
+    Collective. Returns early, with a committed checkpoint, when the stage is no longer wanted.
+    """
     block = stage.settings.rl
     assert block is not None
     first = stage.task.first_version
+    # The host buffers of the attempt before are gone: engines get the resumed version from here.
     if first + stage.step > 0 and stage.step < block.steps:
         stage.publisher.publish(stage.model, first + stage.step, stage.step)
     while stage.step < block.steps:
-        with stage.clock.part("batch_wait_s"):
+        with stage.timer.part("batch_wait_s"):
             batch = _next(stage, watch)
         if batch is None:
             stage.interrupt(first + stage.step)
@@ -39,26 +43,28 @@ def run(stage: OpenStage, watch: TaskWatch | None) -> None:
     stage.complete(first + stage.step)
 
 
-def _next(stage: OpenStage, watch: TaskWatch | None) -> RLBatch | None:
-    """The batch of the next step on every rank; None when the stage isn't wanted any more."""
+def _next(stage: StageTrainer, watch: TaskWatch | None) -> RLBatch | None:
+    """The batch of the next step on every rank; None if the stage is no longer wanted."""
     while True:
-        stage.job.report.alive()
+        stage.context.status.alive()
         data: bytes | None = None
         if watch is not None and watch.still(stage.task):
-            batch = stage.job.client.batch(stage.task.stage, stage.step + 1, stage.job.attempt)
+            batch = stage.context.client.batch(
+                stage.task.stage, stage.step + 1, stage.context.attempt
+            )
             data = msgspec.msgpack.encode(batch) if batch is not None else b""
-        ready = stage.job.control.broadcast(None if data is None else len(data))
+        ready = stage.context.control.broadcast(None if data is None else len(data))
         if ready is None:
             return None
         if ready:
-            raw = stage.job.control.broadcast_bytes(data)
+            raw = stage.context.control.broadcast_bytes(data)
             return unpack(msgspec.msgpack.decode(raw, type=Batch))
-        with stage.clock.part("checkpoint_s"):
+        with stage.timer.part("checkpoint_s"):
             stage.publisher.settle()
             stage.saver.poll()
 
 
-def _step(stage: OpenStage, block: RLStage, batch: RLBatch) -> None:
+def _step(stage: StageTrainer, block: RLStage, batch: RLBatch) -> None:
     number, version = stage.step + 1, stage.task.first_version + stage.step
     rate = schedule.rl_rate(
         number,
@@ -67,77 +73,87 @@ def _step(stage: OpenStage, block: RLStage, batch: RLBatch) -> None:
         block.steps,
         block.final_learning_rate_fraction,
     )
-    with stage.clock.part("train_s"):
+    with stage.timer.part("train_s"):
         metrics = _train(stage, block, batch, version, rate)
     stage.step = number
-    with stage.clock.part("publish_s"):
+    with stage.timer.part("publish_s"):
         stage.publisher.publish(stage.model, version + 1, number)
     stage.after_step(version + 1, finished=number >= block.steps)
-    seconds = stage.clock.take("train_s", "batch_wait_s", "publish_s", "checkpoint_s")
+    seconds = stage.timer.take("train_s", "batch_wait_s", "publish_s", "checkpoint_s")
     metrics |= batch.metrics(version) | seconds | {"learning_rate": rate}
     metrics["tokens_per_s"] = metrics["tokens"] / max(seconds["train_s"], 1e-9)
-    stage.progress(block.steps, metrics)
+    stage.report(block.steps, metrics)
 
 
 def _train(
-    stage: OpenStage, block: RLStage, batch: RLBatch, version: int, rate: float
+    stage: StageTrainer, block: RLStage, batch: RLBatch, version: int, rate: float
 ) -> dict[str, float]:
-    settings = PpoSettings(
+    """One step on the batch, in `minibatches` optimizer updates; its metrics."""
+    settings = PPOSettings(
         block.clip_low, block.clip_high, block.importance_mode, block.importance_upper
     )
     parts = schedule.minibatches(batch.groups, block.minibatches)
+    # With one minibatch the current policy is the proximal one: its forward pass gives both.
     proximal = _proximal(stage, block, batch) if len(parts) > 1 else None
-    sums, largest, norms = np.zeros(_SUMS), [0.0, 0.0], []
+    sums, largest, norms = np.zeros(_ADDITIVE), [0.0, 0.0], []
     for index, groups in enumerate(parts):
         stage.optimizer.zero()
         chosen = batch.trained(groups)
         weights = coefficients(batch, chosen)
-        for cut in compute.cuts(stage.model, batch.tokens, chosen):
-            stage.job.report.alive()
-            behaviour = cut.field(batch.behaviour, np.float32)
-            current = compute.logprobs(stage.model, cut, block.temperature)
-            before = cut.field(proximal, np.float32) if proximal else current.detach()
+        plan = stage.model.plan(batch.tokens, chosen)
+        for microbatch in stage.model.microbatches(plan, batch.tokens):
+            stage.context.status.alive()
+            behavior_t = microbatch.per_token(batch.behaviour, np.float32)
+            current_t = stage.model.logprobs(microbatch, block.temperature)
+            proximal_t = (
+                microbatch.per_token(proximal, np.float32) if proximal else current_t.detach()
+            )
             result = objective.ppo(
-                current,
-                before,
-                behaviour,
-                cut.number(batch.advantages, batch.tokens),
-                cut.field(weights, np.float32),
+                current_t,
+                proximal_t,
+                behavior_t,
+                microbatch.per_sequence(batch.advantages, batch.tokens),
+                microbatch.per_token(weights, np.float32),
                 settings,
             )
             result.loss.backward()
             sums += result.additive()
             largest[0] = max(largest[0], result.importance_max)
-            if index == 0:
-                versions = cut.field(batch.versions, np.int32, fill=-1)
-                same = objective.agreement(current, behaviour, versions, version)
+            if index == 0:  # later minibatches have other parameters than the version
+                versions_t = microbatch.per_token(batch.versions, np.int32, fill=-1)
+                same = objective.agreement(current_t, behavior_t, versions_t, version)
                 largest[1] = max(largest[1], same)
         norms.append(stage.optimizer.step(rate))
-    filling = compute.filling(stage.model, batch.tokens, batch.trained(range(batch.groups)))
-    return _metrics(stage, sums, largest, norms) | {"filling": filling}
+    return _metrics(stage, sums, largest, norms) | {"padding_fraction": _padding(stage, batch)}
 
 
-def _proximal(stage: OpenStage, block: RLStage, batch: RLBatch) -> compute.Rows:
+def _padding(stage: StageTrainer, batch: RLBatch) -> float:
+    chosen = batch.trained(range(batch.groups))
+    tokens = sum(len(batch.tokens[i]) for i in chosen)
+    return packing.padding_fraction(stage.model.plan(batch.tokens, chosen), tokens)
+
+
+def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
     """log p of every token under the parameters before the first minibatch, on every rank.
 
-    A sequence may be dealt to another rank in its minibatch, so all ranks get all of them.
+    A sequence may be on another rank in its minibatch, so every rank gets all of them.
     """
     own: dict[int, np.ndarray] = {}
-    chosen = batch.trained(range(batch.groups))
-    for cut in compute.cuts(stage.model, batch.tokens, chosen):
-        stage.job.report.alive()
-        logp = compute.logprobs(stage.model, cut, block.temperature, grad=False).cpu().numpy()
-        own |= cut.split(logp, batch.tokens)
+    plan = stage.model.plan(batch.tokens, batch.trained(range(batch.groups)))
+    for microbatch in stage.model.microbatches(plan, batch.tokens):
+        stage.context.status.alive()
+        logp_t = stage.model.logprobs(microbatch, block.temperature, grad=False).cpu().numpy()
+        own |= microbatch.split(logp_t, batch.tokens)
     found: dict[int, np.ndarray] = {}
-    for part in stage.job.control.all(own):
+    for part in stage.context.control.all_gather(own):
         found |= part
     return [found.get(i, np.zeros(len(one), np.float32)) for i, one in enumerate(batch.tokens)]
 
 
 def _metrics(
-    stage: OpenStage, sums: np.ndarray, largest: list[float], norms: list[float]
+    stage: StageTrainer, sums: np.ndarray, largest: list[float], norms: list[float]
 ) -> dict[str, float]:
-    loss, tokens, kl, entropy, clipped, importance = stage.job.control.total([*map(float, sums)])
+    loss, tokens, kl, entropy, clipped, importance = stage.context.control.sum([*map(float, sums)])
     count = max(tokens, 1.0)
     return {
         "loss": loss,
@@ -145,7 +161,7 @@ def _metrics(
         "entropy": entropy / count,
         "clip_fraction": clipped / count,
         "importance_mean": importance / count,
-        "importance_max": stage.job.control.largest(largest[0]),
-        "logprob_max_diff": stage.job.control.largest(largest[1]),
+        "importance_max": stage.context.control.max(largest[0]),
+        "logprob_max_diff": stage.context.control.max(largest[1]),
         "grad_norm": math.sqrt(sum(norm * norm for norm in norms) / len(norms)),
     }

@@ -1,28 +1,28 @@
-"""A batch of trajectory groups as arrays: what the RL step reads, and what it reports of it."""
+"""A batch of trajectory groups as arrays: what an RL step trains on, and its metrics."""
 
 import zlib
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from sea_runtime.trainer import objective
+from sea_runtime.trainer.packing import Rows
 from sea_runtime.wire.rollouts import Batch
-
-Rows = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
 class RLBatch:
-    """All trajectories of a batch; every list has one item a trajectory."""
+    """All trajectories of a batch; every list has one item per trajectory, every array is [S]."""
 
     tokens: Rows
     masks: Rows
+    """1 on generated tokens."""
     behaviour: Rows
+    """Log-probabilities of the engine that generated the tokens."""
     versions: Rows
+    """Weight version that generated the token; -1 elsewhere."""
     group_of: list[int]
     advantages: list[float]
     groups: int
@@ -34,15 +34,15 @@ class RLBatch:
     def trained(self, groups: Collection[int]) -> list[int]:
         """The trajectories of these groups that go through the model.
 
-        Not those without a generated token (the user ended the call first): their reward counts in
-        the group's mean and that's all. One goes where there is no other, since every rank has to
-        take part in the step; its coefficients are 0.
+        Those without a generated token (the user ended the call first) are left out: their reward
+        counts in the group's mean, nothing else. If no other is left, one goes all the same, with
+        coefficients of 0: every rank has to take part in the step.
         """
         members = [i for i, group in enumerate(self.group_of) if group in groups]
         return [i for i in members if self.masks[i].any()] or members[:1]
 
     def metrics(self, version: int) -> dict[str, float]:
-        """What doesn't depend on the model; `version` is the trainer's before the step."""
+        """Metrics that don't depend on the model; `version` is the trainer's before the step."""
         made = np.concatenate([v[m > 0] for v, m in zip(self.versions, self.masks, strict=True)])
         return {
             "batch_crc32": float(self.crc32),
@@ -74,7 +74,7 @@ def unpack(batch: Batch) -> RLBatch:
 
 
 def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
-    """Per-token loss coefficient of every sequence, normalised over the chosen ones' groups."""
+    """Loss coefficient per token [S] of every sequence, normalized over the chosen ones' groups."""
     values = objective.rl_coefficients(
         [batch.masks[i] for i in chosen], [batch.group_of[i] for i in chosen]
     )
@@ -83,7 +83,7 @@ def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
 
 
 def checksum(batch: Batch) -> int:
-    """crc32 over group names, rewards and the trajectories' bytes, in order."""
+    """crc32 of group names, rewards and the trajectories' bytes, in order."""
     crc = 0
     for group in batch.groups:
         crc = zlib.crc32(group.group_id.encode(), crc)
@@ -95,5 +95,5 @@ def checksum(batch: Batch) -> int:
 
 
 def _advantages(rewards: list[float]) -> list[float]:
-    """Groups may differ in size, so one at a time."""
+    """Of one group: groups may differ in size."""
     return [float(x) for x in objective.advantages(torch.tensor([rewards]))[0]]

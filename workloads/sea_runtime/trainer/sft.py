@@ -1,76 +1,77 @@
 """Supervised fine-tuning of the policy or of the user model, one optimizer step after another.
 
 Which dialogues a step trains on is a pure function of (seed, step) (`schedule.py`), so an attempt
-that resumes at a checkpoint repeats exactly what an undisturbed one does.
+that resumes from a checkpoint repeats exactly what an undisturbed one does.
 """
 
-import logging
 import math
 
 import numpy as np
 
 from sea_api.v1alpha1.stages import SFTStage, StageType
-from sea_runtime.trainer import compute, dialogues, objective, schedule
-from sea_runtime.trainer.control_plane import TaskWatch, wanted
-from sea_runtime.trainer.dialogues import Dialogues
-from sea_runtime.trainer.stage import OpenStage
-
-log = logging.getLogger(__name__)
+from sea_runtime.trainer import objective, packing, schedule, sft_data
+from sea_runtime.trainer.sft_data import Dialogues
+from sea_runtime.trainer.stage_trainer import StageTrainer
+from sea_runtime.trainer.task_watch import TaskWatch, still_wanted
 
 
-def run(stage: OpenStage, watch: TaskWatch | None) -> None:
-    """Trains until the steps are done or the validation loss is low enough, then completes."""
+def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
+    """Trains until the steps are done or the validation loss is low enough, then completes.
+
+    Collective. Returns early, with a committed checkpoint, when the stage is no longer wanted.
+    """
     block = stage.settings.sft or stage.settings.user_sft
     assert block is not None
-    data, stage.counts = dialogues.load(
-        stage.job,
+    data, counts = sft_data.load(
+        stage.context,
         block.data or stage.spec.data.sft,
         stage.initial,
         stage.spec,
         as_user=stage.settings.type is StageType.USER_SFT,
     )
-    train, held = schedule.kept_back(len(data), block.validation_fraction, block.seed)
+    train, held_out = schedule.split_validation(len(data), block.validation_fraction, block.seed)
     total = schedule.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
     finished = stage.finished or stage.step >= total
     while not finished:
-        if not wanted(stage.job, stage.task, watch):
+        if not still_wanted(stage.context, stage.task, watch):
             stage.interrupt(stage.task.first_version)
             return
-        finished = _step(stage, block, data, train, held, total)
+        metrics, finished = _step(stage, block, data, train, held_out, total)
+        # What the data holds is reported with the attempt's first step.
+        stage.report(total, metrics | counts)
+        counts = {}
     stage.complete(stage.task.first_version + 1)
 
 
 def _step(
-    stage: OpenStage,
+    stage: StageTrainer,
     block: SFTStage,
     data: Dialogues,
     train: list[int],
-    held: list[int],
+    held_out: list[int],
     total: int,
-) -> bool:
-    """One optimizer step; whether it was the last."""
+) -> tuple[dict[str, float], bool]:
+    """One optimizer step; its metrics, and true if it was the last."""
     number = stage.step + 1
     rate = schedule.sft_rate(number, block.learning_rate, block.warmup_steps)
     chosen = schedule.sft_batch(number, train, block.batch_size, block.seed)
-    with stage.clock.part("train_s"):
+    with stage.timer.part("train_s"):
         metrics = _train(stage, data, chosen, block.observation_weight, rate)
     stage.step = number
     finished = number >= total
-    if held and (number % block.validation_every == 0 or finished):
-        with stage.clock.part("validation_s"):
-            metrics["validation_loss"] = _validate(stage, data, held)
+    if held_out and (number % block.validation_every == 0 or finished):
+        with stage.timer.part("validation_s"):
+            metrics["validation_loss"] = _validate(stage, data, held_out)
         goal = block.stop_at_validation_loss
         finished = finished or (goal is not None and metrics["validation_loss"] <= goal)
     stage.after_step(stage.task.first_version, finished=finished)
-    seconds = stage.clock.take("train_s", "checkpoint_s")
-    metrics |= seconds | {"tokens_per_s": metrics["tokens"] / max(seconds["train_s"], 1e-9)}
-    stage.progress(total, metrics | stage.counts)
-    stage.counts = {}
-    return finished
+    seconds = stage.timer.take("train_s", "checkpoint_s")
+    speed = {"tokens_per_s": metrics["tokens"] / max(seconds["train_s"], 1e-9)}
+    return metrics | seconds | speed, finished
 
 
 def _train(
-    stage: OpenStage,
+    stage: StageTrainer,
     data: Dialogues,
     chosen: list[int],
     observation_weight: float,
@@ -78,40 +79,43 @@ def _train(
 ) -> dict[str, float]:
     found = objective.sft_weights([data.masks[i] for i in chosen], observation_weight)
     weights = dict(zip(chosen, found, strict=True))
+    plan = stage.model.plan(data.tokens, chosen)
     stage.optimizer.zero()
     sums = [0.0, 0.0, 0.0]
-    for cut in compute.cuts(stage.model, data.tokens, chosen):
-        stage.job.report.alive()
-        mask = cut.field(data.masks, np.uint8)
-        weight = cut.field(weights, np.float32)
-        logp = compute.logprobs(stage.model, cut)
-        loss = -(weight * logp).sum()
+    for microbatch in stage.model.microbatches(plan, data.tokens):
+        stage.context.status.alive()
+        mask_t = microbatch.per_token(data.masks, np.uint8)
+        weight_t = microbatch.per_token(weights, np.float32)
+        logp_t = stage.model.logprobs(microbatch)
+        loss = -(weight_t * logp_t).sum()
         loss.backward()
-        answers = (mask > 0) & (weight > 0)
+        answers_t = (mask_t > 0) & (weight_t > 0)
         sums[0] += float(loss.detach())
-        sums[1] += float(-logp.detach()[answers].sum())
-        sums[2] += float(answers.sum())
+        sums[1] += float(-logp_t.detach()[answers_t].sum())
+        sums[2] += float(answers_t.sum())
     norm = stage.optimizer.step(rate)
-    loss_sum, answer_loss, answers_count = stage.job.control.total(sums)
+    loss_sum, answer_loss, answer_tokens = stage.context.control.sum(sums)
+    tokens = sum(len(data.tokens[i]) for i in chosen)
     return {
         "loss": loss_sum,
-        "answer_loss": answer_loss / max(answers_count, 1.0),
+        "answer_loss": answer_loss / max(answer_tokens, 1.0),
         "learning_rate": rate,
         "grad_norm": norm,
-        "tokens": float(sum(len(data.tokens[i]) for i in chosen)),
-        "filling": compute.filling(stage.model, data.tokens, chosen),
+        "tokens": float(tokens),
+        "padding_fraction": packing.padding_fraction(plan, tokens),
     }
 
 
-def _validate(stage: OpenStage, data: Dialogues, held: list[int]) -> float:
-    """Mean loss in nats per answer token on the kept-back dialogues."""
+def _validate(stage: StageTrainer, data: Dialogues, held_out: list[int]) -> float:
+    """Mean loss in nats per answer token of the held-out dialogues; NaN if they have none."""
     sums = [0.0, 0.0]
-    for cut in compute.cuts(stage.model, data.tokens, held):
-        stage.job.report.alive()
-        mask = cut.field(data.masks, np.uint8)
-        answers = (mask > 0) & ~cut.first_t
-        logp = compute.logprobs(stage.model, cut, grad=False)
-        sums[0] += float(-logp[answers].sum())
-        sums[1] += float(answers.sum())
-    loss, count = stage.job.control.total(sums)
+    plan = stage.model.plan(data.tokens, held_out)
+    for microbatch in stage.model.microbatches(plan, data.tokens):
+        stage.context.status.alive()
+        mask_t = microbatch.per_token(data.masks, np.uint8)
+        answers_t = (mask_t > 0) & ~microbatch.starts_t
+        logp_t = stage.model.logprobs(microbatch, grad=False)
+        sums[0] += float(-logp_t[answers_t].sum())
+        sums[1] += float(answers_t.sum())
+    loss, count = stage.context.control.sum(sums)
     return loss / count if count else math.nan

@@ -1,7 +1,7 @@
-"""The trainer pod's main program: heartbeat each second, training processes as it says.
+"""The trainer pod's main program: a heartbeat per second, and processes as its reply says.
 
-Observes, asks `supervision.decide`, acts. Imports no torch: it answers probes and heartbeats in
-milliseconds whatever the processes do.
+Observes, calls `lifecycle.decide`, acts. Imports no torch: it answers probes and sends heartbeats
+within milliseconds whatever the processes do.
 """
 
 import asyncio
@@ -12,27 +12,28 @@ import time
 import uuid
 from pathlib import Path
 
+from sea_api import logs
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
-from sea_runtime.client.aio import AsyncCoordinatorClient
-from sea_runtime.client.errors import CoordinatorError
-from sea_runtime.trainer import supervision
-from sea_runtime.trainer.child import Child
-from sea_runtime.trainer.settings import PodSettings
-from sea_runtime.trainer.supervision import Action, Hand, Kill, Observed, Start, State
-from sea_runtime.trainer.world import DEFAULT_TIMEOUT_S
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
+from sea_runtime.trainer import lifecycle
+from sea_runtime.trainer.context import PodSettings
+from sea_runtime.trainer.lifecycle import Action, Assign, Kill, Observed, Start, State
+from sea_runtime.trainer.process_handle import ProcessHandle
+from sea_runtime.trainer.rank_assignment import DEFAULT_TIMEOUT_SECONDS
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
 log = logging.getLogger(__name__)
-BEAT_S = 1.0
-HEARTBEAT_PATIENCE_S = 5.0
-RESTART_PAUSE_S = 1.0
+HEARTBEAT_SECONDS = 1.0
+HEARTBEAT_RETRY_SECONDS = 5.0
+RESTART_PAUSE_SECONDS = 1.0
 ROLE = role_label(Role.TRAINER)
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
 
 def oom_kills(path: Path = MEMORY_EVENTS) -> int:
-    """How often the kernel has killed for memory in this pod; 0 where it doesn't say."""
+    """How often the kernel has killed for memory in this pod; 0 if it does not say."""
     try:
         fields = dict(line.split() for line in path.read_text().splitlines())
     except (OSError, ValueError):
@@ -44,53 +45,53 @@ class Supervisor:
     """One trainer pod."""
 
     def __init__(self, settings: PodSettings) -> None:
-        self.settings = settings
-        self.incarnation = uuid.uuid4().hex
-        self.state = State()
-        self._children: list[Child] = []
+        self._settings = settings
+        self._incarnation = uuid.uuid4().hex
+        self._state = State()
+        self._processes: list[ProcessHandle] = []
         self._reply = HeartbeatReply()
         self._ooms = oom_kills()
-        self._timeout = float(os.environ.get("SEA_COLLECTIVE_TIMEOUT_S", DEFAULT_TIMEOUT_S))
+        self._timeout_s = float(os.environ.get("SEA_COLLECTIVE_TIMEOUT_S", DEFAULT_TIMEOUT_SECONDS))
 
     @property
     def ready(self) -> bool:
-        """All processes have joined the current attempt."""
-        return self._beat().state is PodState.READY
+        """True if all processes have joined the current attempt."""
+        return self._heartbeat().state is PodState.READY
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop` is set; then ends the processes."""
+        """Runs until `stop` is set, then ends the processes."""
         client = AsyncCoordinatorClient(
-            self.settings.coordinator, self.settings.token, patience=HEARTBEAT_PATIENCE_S
+            self._settings.coordinator, self._settings.token, retry_timeout=HEARTBEAT_RETRY_SECONDS
         )
         async with client:
-            beats = asyncio.create_task(self._beats(client))
+            heartbeats = asyncio.create_task(self._send_heartbeats(client))
             try:
                 while not stop.is_set():
                     await self._once()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), BEAT_S / 4)
+                        await asyncio.wait_for(stop.wait(), HEARTBEAT_SECONDS / 4)
             finally:
-                beats.cancel()
+                heartbeats.cancel()
                 await self._kill()
 
-    async def _beats(self, client: AsyncCoordinatorClient) -> None:
-        """A heartbeat each second, in time also while processes are being ended."""
+    async def _send_heartbeats(self, client: AsyncCoordinatorClient) -> None:
+        """A task of its own: heartbeats go on while processes are being ended."""
         while True:
             started = time.monotonic()
             try:
-                self._reply = await client.heartbeat(self._beat())
+                self._reply = await client.heartbeat(self._heartbeat())
             except CoordinatorError as error:  # training goes on without the coordinator
                 log.warning("No heartbeat: %s", error)
-            await asyncio.sleep(max(0.0, BEAT_S - (time.monotonic() - started)))
+            await asyncio.sleep(max(0.0, HEARTBEAT_SECONDS - (time.monotonic() - started)))
 
-    def _beat(self) -> Heartbeat:
-        joined = [child.joined for child in self._children]
-        state, attempt, cause, detail = supervision.heartbeat_state(self.state, joined)
+    def _heartbeat(self) -> Heartbeat:
+        joined = [process.joined for process in self._processes]
+        state, attempt, cause, detail = lifecycle.heartbeat_state(self._state, joined)
         return Heartbeat(
-            pod=self.settings.pod,
+            pod=self._settings.pod,
             role=ROLE,
-            address=self.settings.address,
-            incarnation=self.incarnation,
+            address=self._settings.address,
+            incarnation=self._incarnation,
             state=state,
             attempt=attempt,
             cause=cause,
@@ -98,22 +99,24 @@ class Supervisor:
         )
 
     async def _once(self) -> None:
-        state, actions = supervision.decide(self.state, self._observe())
-        if state.failure is not None and state.failure != self.state.failure:
+        state, actions = lifecycle.decide(self._state, self._observe())
+        if state.failure is not None and state.failure != self._state.failure:
             log.error("Training failed: %s", state.failure)
-        self.state = state
+        # Before the actions: a heartbeat that is sent while they run must not call a pod ready
+        # whose processes are being killed.
+        self._state = state
         for action in actions:
             await self._act(action)
 
     def _observe(self) -> Observed:
         world = self._reply.world if self._reply.run else None
-        here = world is not None and self.settings.pod in world.pods
-        reported = [child.reported for child in self._children if child.reported]
-        lines = [child.last_line for child in self._children if child.exit_code]
-        heard = max((child.heard for child in self._children), default=time.monotonic())
+        here = world is not None and self._settings.pod in world.pods
+        reported = [process.reported for process in self._processes if process.reported]
+        lines = [process.last_line for process in self._processes if process.exit_code]
+        heard = max((one.last_heard for one in self._processes), default=time.monotonic())
         return Observed(
-            wanted=world if here else None,
-            exits=[child.exit_code for child in self._children],
+            desired=world if here else None,
+            exits=[process.exit_code for process in self._processes],
             reported=reported[0] if reported else None,
             last_line=lines[0] if lines else "",
             silence=time.monotonic() - heard,
@@ -124,19 +127,22 @@ class Supervisor:
         match action:
             case Start():
                 await self._start()
-            case Hand(world):
-                places = supervision.worlds(world, self.settings.pod, self._timeout)
-                for child, place in zip(self._children, places, strict=True):
-                    await child.hand(place)
+            case Assign(world):
+                logs.bind(attempt=world.attempt)
+                ranks = lifecycle.assignments(world, self._settings.pod, self._timeout_s)
+                for process, assignment in zip(self._processes, ranks, strict=True):
+                    await process.assign(assignment)
             case Kill():
                 await self._kill()
-                await asyncio.sleep(RESTART_PAUSE_S if not self.state.running else 0.0)
+                await asyncio.sleep(RESTART_PAUSE_SECONDS if not self._state.running else 0.0)
 
     async def _start(self) -> None:
         self._ooms = oom_kills()
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        self._children = [await Child.start(environment) for _ in range(self.settings.processes)]
+        self._processes = [
+            await ProcessHandle.start(environment) for _ in range(self._settings.processes)
+        ]
 
     async def _kill(self) -> None:
-        await asyncio.gather(*(child.kill() for child in self._children))
-        self._children = []
+        await asyncio.gather(*(process.kill() for process in self._processes))
+        self._processes = []

@@ -4,7 +4,7 @@ import urllib3
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
-from sea_runtime.client.sync import CoordinatorClient
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_testing.coordinator.process import TOKEN
 from sea_testing.waiting import HANG_S, wait_for
 
@@ -62,4 +62,4 @@ class Calls:
 
     def client(self, patience: float = HANG_S) -> CoordinatorClient:
         """A pod's."""
-        return CoordinatorClient(self._url, TOKEN, patience=patience)
+        return CoordinatorClient(self._url, TOKEN, retry_timeout=patience)

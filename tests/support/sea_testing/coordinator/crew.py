@@ -15,16 +15,17 @@ from sea_testing.coordinator.trainer import Trainer
 def crew(job: Job, spec: Spec, *pods: Pod) -> Iterator[Operator]:
     """Runs operator and pods; fails when one of them does."""
     operator = Operator(job, spec, pods)
-    for thread in (operator, *pods):
+    threads: list[Operator | Pod] = [operator, *pods]
+    for thread in threads:
         thread.start()
     try:
         yield operator
     finally:
-        for thread in (operator, *pods):
+        for thread in threads:
             thread.ended.set()
-        for thread in (operator, *pods):
+        for thread in threads:
             thread.join(30)
-    errors = [thread.error for thread in (operator, *pods) if thread.error is not None]
+    errors = [thread.error for thread in threads if thread.error is not None]
     assert not errors, errors
     assert b"Traceback" not in job.log.read_bytes(), job.log.read_text()
 

@@ -4,7 +4,7 @@ import random
 import threading
 import uuid
 
-from sea_runtime.client.errors import CoordinatorError
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest, Trajectory
 from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pod import Pod

@@ -20,7 +20,7 @@ class JobFiles:
         self.uid = uuid.uuid4().hex
         self.root = f"s3://runs/{self.uid}"
         self.run_url = f"{self.root}/job-{self.uid[:8]}"
-        self.store = ObjectStore(patience=HANG_S)
+        self.store = ObjectStore(retry_timeout=HANG_S)
         self.upload_data()
 
     def upload_data(self) -> None:

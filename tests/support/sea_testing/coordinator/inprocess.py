@@ -6,11 +6,11 @@ from typing import Any
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import adopt, restore
-from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.coordinator import app, restore
+from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.data.check import CheckedData
-from sea_runtime.coordinator.data.rows import TaskRow
-from sea_runtime.coordinator.ledger import documents, stages
+from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.settings import Settings
 from sea_runtime.wire.membership import Heartbeat, PodState
@@ -71,17 +71,20 @@ def task_rows(count: int = 5) -> list[TaskRow]:
     return [TaskRow(FILE, i + 1, "shop", {"id": f"shop_{i}"}, None) for i in range(count)]
 
 
-def coordinator(folder: Path, wanted: CoordinatorSpec, clock: Clock) -> Coordinator:
-    """Opens the folder's ledger as a coordinator that was started anew would."""
+def coordinator(
+    folder: Path, wanted: CoordinatorSpec, clock: Clock, store: Any = None
+) -> Components:
+    """Opens the folder's ledger as a coordinator that has just started would."""
     settings = Settings("job", "ns", UID, "token", "127.0.0.1", folder)
-    core = Coordinator(settings, None, wall=clock, clock=clock)  # type: ignore[arg-type]
-    core.db = Database(folder / "ledger.sqlite")
-    if not restore.is_initialised(core.db):
-        restore.begin(core.db)
-    core.adopted = documents.get(core.db, "desired", CoordinatorSpec)
-    adopt.adopt(core, core.db, wanted)
-    core.data = CheckedData({FILE: task_rows()})
-    stages.start(core.db, wanted.spec.stages[wanted.stage_index].name, clock())
+    core = app.assemble(settings, store, store, wall=clock, clock=clock)
+    db = Database(folder / "ledger.sqlite")
+    if not restore.is_initialised(db):
+        restore.begin(db)
+    core.ledger.install(db)
+    core.job.load()
+    core.job.adopt(wanted)
+    core.preconditions._data = CheckedData({FILE: task_rows()})
+    stages.start(db, wanted.spec.stages[wanted.stage_index].name, clock())
     return core
 
 

@@ -58,6 +58,7 @@ class Operator(threading.Thread):
         wait_for("the job's end", self._has_finished)
 
     def _has_finished(self) -> bool:
-        failed = [one.error for one in (self, *self.pods) if one.error is not None]
+        everybody: list[Operator | Pod] = [self, *self.pods]
+        failed = [one.error for one in everybody if one.error is not None]
         assert not failed, failed
         return self.complete.wait(0.5)

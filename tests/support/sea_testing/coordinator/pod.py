@@ -3,7 +3,7 @@
 import threading
 import uuid
 
-from sea_runtime.client.errors import CoordinatorError
+from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 from sea_testing.coordinator.job import Job
 

@@ -4,8 +4,8 @@ import hashlib
 import json
 import time
 
-from sea_data.object_store import urls
-from sea_runtime.client.sync import CoordinatorClient
+from sea_data import urls
+from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TrainerTask
 from sea_runtime.wire.weights import Shard, WeightVersion
 from sea_testing.coordinator.job import Job
@@ -49,7 +49,7 @@ class Reports:
         taken = self._client.snapshot(task.stage, step, attempt)
         body = self._store.get(str(urls.S3Url(urls.parse(task.run_url).bucket, taken.key)))
         assert hashlib.sha256(body).hexdigest() == taken.sha256
-        folder = f"stages/{task.stage}/checkpoints/step-{step:06d}-g{attempt}"
+        folder = f"stages/{task.stage}/checkpoints/step-{step:06d}-a{attempt}"
         manifest = urls.join(task.run_url, f"{folder}/manifest.json")
         self._store.put(manifest, b"{}")
         key = urls.parse(manifest).key

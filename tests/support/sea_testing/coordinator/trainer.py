@@ -4,7 +4,7 @@ import hashlib
 
 import msgspec
 
-from sea_runtime.client.errors import StaleAttemptError
+from sea_runtime.client.calls import StaleAttemptError
 from sea_runtime.wire.membership import PodState
 from sea_runtime.wire.rollouts import Batch
 from sea_runtime.wire.trainer import TaskKind, TrainerTask

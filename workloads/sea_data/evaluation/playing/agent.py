@@ -11,12 +11,11 @@ from typing import Any, Protocol
 
 from sea_data.errors import DataError
 from sea_data.evaluation.playing import chat_messages
-from sea_env.chat.endpoint import ChatEndpoint, RefusedError
-from sea_env.chat.text import text_of
+from sea_env.chat import ChatEndpoint, RefusedError, text_of
 from sea_env.tokens import plain_json, reader, tool_prompt
 from sea_env.tokens.markup import IM_END, THINK, THINK_END
 from sea_env.tokens.messages import (
-    MOST_CALLS,
+    MAX_CALLS,
     TOO_MANY_CALLS,
     AgentTurn,
     Message,
@@ -96,7 +95,7 @@ def read_turn(message: Mapping[str, Any]) -> AgentTurn:
     text = text_of(message)
     if not whole:
         return AgentTurn(text, (), False, "The turn reached its token limit before it ended.")
-    if len(given) > MOST_CALLS:
+    if len(given) > MAX_CALLS:
         return AgentTurn(text or str(given)[:_SHOWN], (), True, TOO_MANY_CALLS)
     try:
         return AgentTurn(text, tuple(map(_call, given)), thinking=plain_text(thinking))

@@ -8,8 +8,8 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from sea_env.episodes import views
-from sea_env.tokens.calls import call_json
+from sea_env.episodes.conversation import agent_view
+from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.markup import (
     TOOL_CALL,
     TOOL_CALL_END,
@@ -25,7 +25,7 @@ Step = tuple[Message, Sequence[Message]]
 def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """With `tool_calls` and `tool` messages that name the call they answer."""
     shown: list[dict[str, Any]] = []
-    for number, (turn, results) in enumerate(steps(views.of_agent(messages))):
+    for number, (turn, results) in enumerate(steps(agent_view(messages))):
         if turn["role"] != "assistant":
             shown += _said_by_user(turn)
             continue
@@ -49,7 +49,7 @@ def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
 def tagged(messages: Sequence[Message]) -> list[dict[str, Any]]:
     """With Hermes tags in the text: for models whose server knows nothing of tools."""
     shown: list[dict[str, Any]] = []
-    for turn, results in steps(views.of_agent(messages)):
+    for turn, results in steps(agent_view(messages)):
         if turn["role"] != "assistant":
             shown += _said_by_user(turn)
             continue

@@ -10,14 +10,13 @@ from sea_data.evaluation.playing.agent import Agent, ContextFullError
 from sea_data.evaluation.playing.tasks import World
 from sea_data.evaluation.playing.trials import Trial
 from sea_data.evaluation.records import EpisodeRecord, description
-from sea_env.chat.endpoint import EndpointError, RefusedError
+from sea_env.chat import EndpointError, RefusedError
 from sea_env.domains.base import Domain
-from sea_env.episodes import opening
-from sea_env.episodes.conversation import Conversation, Over, UserNext
+from sea_env.episodes.conversation import Conversation, Over, UserNext, open_conversation
 from sea_env.episodes.limits import Limits, Stop
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.verify.judge import JudgeUnavailableError
-from sea_env.verify.sandbox.errors import SandboxError
+from sea_env.verify.sandbox.process import SandboxError
 from sea_env.verify.verdict import Verdict
 from sea_env.verify.verifier import Verifier
 
@@ -80,7 +79,7 @@ class Player:
     async def _once(self, trial: Trial, world: World, attempt: int) -> EpisodeRecord:
         started = self._clock()
         agent, user = self._cast.agent(trial, world), self._cast.user(trial)
-        conversation = opening.conversation(self._domain, world.database, trial.task, self._limits)
+        conversation = open_conversation(self._domain, world.database, trial.task, self._limits)
         stop = await talk(conversation, agent, user)
         verdict = await self._verifier.verify(
             self._domain, trial.task, conversation.environment, conversation.messages, stop

@@ -10,7 +10,7 @@ from sea_data.formats.tau2_dialogues import ASK, TRANSFERRED
 from sea_env.domains.base import Domain, Kind
 from sea_env.domains.shop import teacher
 from sea_env.tasks.task import Action, Task
-from sea_env.tokens.calls import call_json
+from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
 
 _SETTLED = "That is all settled. Is there anything else?"

@@ -22,16 +22,15 @@ from sea_data.evaluation.playing.player import Cast, Player
 from sea_data.evaluation.playing.results import ResultStore, open_results
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report import Page, render
-from sea_env.chat.endpoint import Address, ChatEndpoint
+from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
-from sea_env.episodes import opening
+from sea_env.episodes.conversation import open_environment
 from sea_env.episodes.limits import Limits
 from sea_env.tasks.task import Task
-from sea_env.users.base import User
+from sea_env.users.base import User, task_user_tools
 from sea_env.users.external import ExternalUser
 from sea_env.users.scripted import ScriptedUser
-from sea_env.users.tools import of_task
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
@@ -103,7 +102,7 @@ def prepare(request: Request) -> Prepared:
     planned = trials.trials(found, request.trials, request.seed, request.max_tasks)
     for task in (trial.task for trial in planned if trial.number == 0):
         folder = folders[task.domain]
-        opening.environment(folder.domain, folder.world(task).database, task)
+        open_environment(folder.domain, folder.world(task).database, task)
     store = open_results(request.out, settings(request, list(chain(*found))), resume=request.resume)
     return Prepared(folders, refused, planned, store)
 
@@ -237,7 +236,7 @@ def _cast(request: Request, domain: Domain, http: aiohttp.ClientSession) -> Cast
         )
 
     def user(trial: trials.Trial) -> User:
-        scenario, own = dict(trial.task.scenario), of_task(domain, trial.task)
+        scenario, own = dict(trial.task.scenario), task_user_tools(domain, trial.task)
         if request.user is None:
             return ScriptedUser(scenario, trial.seed, own)
         return ExternalUser(scenario, ChatEndpoint(http, request.user), own)

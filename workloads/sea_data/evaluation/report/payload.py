@@ -14,8 +14,7 @@ from sea_data.evaluation.failures import Failure, classify
 from sea_data.evaluation.records import EpisodeRecord
 from sea_env.tasks.task import Action
 from sea_env.tokens.messages import calls_of
-from sea_env.verify.actions import made_all
-from sea_env.verify.said import communicated
+from sea_env.verify.checks import communicated, made_all
 
 LONGEST_TEXT = 20_000
 """Characters of one text or argument; more is cut, and says so."""

@@ -5,8 +5,8 @@ from typing import Any
 from sea_data.synthesis.crew import CrewUnavailableError
 from sea_env.domains.base import Environment
 from sea_env.verify.function import judged_episode
-from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
+from sea_env.verify.sandbox.process import SandboxError
 
 _TRIES = 3
 

@@ -20,7 +20,7 @@ from sea_data.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost, s
 from sea_data.synthesis.plan import Item, Plan, digest
 from sea_data.synthesis.proposal import Message, Proposal
 from sea_data.synthesis.worlds import World
-from sea_env.chat.endpoint import ChatEndpoint
+from sea_env.chat import ChatEndpoint
 from sea_env.tasks.task import Task
 from sea_env.tokens import plain_json
 from sea_env.verify.sandbox.pool import FunctionSandbox

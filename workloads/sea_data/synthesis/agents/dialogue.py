@@ -7,10 +7,11 @@ from sea_data.synthesis.agents.endpoint import Endpoint, Meter
 from sea_data.synthesis.beginning import begin
 from sea_data.synthesis.proposal import Proposal
 from sea_data.synthesis.worlds import World
-from sea_env.chat.text import text_of
+from sea_env.chat import text_of
 from sea_env.episodes.conversation import Conversation, Over, UserNext
 from sea_env.episodes.limits import Limits
-from sea_env.tokens import calls, reader
+from sea_env.tokens import reader
+from sea_env.tokens.call_formats import write_call
 from sea_env.tokens.markup import IM_END, TOOL_CALL, TOOL_CALL_END
 from sea_env.tokens.messages import AgentTurn, Message, calls_of
 from sea_env.tokens.style import CallFormat, Style
@@ -74,6 +75,6 @@ def _as_agent(world: World, messages: Sequence[Message]) -> list[Mapping[str, An
 def _written(message: Message) -> str:
     parts = [str(message.get("content") or "")]
     for call in calls_of(message):
-        written = calls.write(call["name"], call.get("arguments") or {}, _STYLE)
+        written = write_call(call["name"], call.get("arguments") or {}, _STYLE)
         parts.append(f"{TOOL_CALL}{written}{TOOL_CALL_END}")
     return "\n".join(parts).strip()

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from sea_data.synthesis.crew import CrewUnavailableError
-from sea_env.chat.endpoint import ChatEndpoint, EndpointError
-from sea_env.chat.text import text_of
+from sea_env.chat import ChatEndpoint, EndpointError, text_of
 
 Answer = TypeVar("Answer")
 Waiting = Callable[[str], None]

@@ -9,10 +9,9 @@ from typing import Any
 from sea_env.domains.database import Database
 from sea_env.tokens import plain_json
 from sea_env.verify.sandbox.command import Walls
-from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.inside.child import shortened
 from sea_env.verify.sandbox.limits import FunctionLimits
-from sea_env.verify.sandbox.process import SandboxProcess
+from sea_env.verify.sandbox.process import SandboxError, SandboxProcess
 
 _log = logging.getLogger(__name__)
 _PROCESSES = 2

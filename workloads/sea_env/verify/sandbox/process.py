@@ -5,15 +5,21 @@ import json
 from asyncio.subprocess import PIPE, Process
 from typing import Any
 
+from sea_env.errors import EnvError
 from sea_env.verify.sandbox import command
 from sea_env.verify.sandbox.command import Walls
-from sea_env.verify.sandbox.errors import SandboxError
 from sea_env.verify.sandbox.inside import frames
 from sea_env.verify.sandbox.limits import FunctionLimits
 
 _MARGIN_S = 60.0
 """Beyond the function's own time-out, after which the process itself counts as broken."""
 _GOODBYE_S = 2.0
+
+
+class SandboxError(EnvError):
+    """The sandbox is not available or broke: the episode has no verdict and is run again."""
+
+    permanent = False
 
 
 class SandboxProcess:

@@ -19,7 +19,7 @@ from sea_data.formats import source
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.lines import objects
-from sea_data.object_store.errors import AccessDeniedError
+from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator.data import databases, domains, sources
 from sea_runtime.coordinator.data.task_rows import (
     TaskRow,

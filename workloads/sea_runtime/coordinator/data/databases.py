@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from sea_data.formats import database_files, rl
 from sea_data.formats.errors import RowError
-from sea_data.object_store.errors import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import initial, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError

@@ -11,7 +11,7 @@ from sea_api.v1alpha1.domains import file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_data.object_store import urls
+from sea_data import urls
 from sea_data.synthesis.output import DIALOGUES, TASKS
 
 

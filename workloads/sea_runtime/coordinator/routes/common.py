@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 from pydantic import BaseModel, ValidationError
 
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.coordinator.errors import (
     CoordinatorFailure,
     LedgerUnavailableError,

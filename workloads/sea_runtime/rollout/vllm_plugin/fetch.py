@@ -1,36 +1,101 @@
-"""Brings the shards of one weight version into host buffers, by the best way that works.
+"""Fetches the shards of one weight version into host buffers, by the best transport that works.
 
-Called by `staging` in its background thread. NIXL first; where the source is dead, hung, or has
-overwritten its buffer meanwhile (the checksums tell), the object-store copy of an anchor version.
+Called by `staging` in its background thread. NIXL first; if the source is dead, hung, or has
+overwritten its buffer in the meantime (the checksums tell), the object-store copy of an anchor
+version.
 """
 
 import logging
+import os
 from collections.abc import Mapping
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
+from sea_api.contract import Env
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.transport import manifest
 from sea_runtime.wire.weights import Shard, WeightVersion
 
 _log = logging.getLogger(__name__)
 NIXL = "NIXL"
 OBJECT_STORE = "ObjectStore"
+MIN_NIXL_BYTES_PER_SECOND = 50e6
+"""A transfer slower than this counts as hung."""
+MIN_NIXL_TIMEOUT_SECONDS = 5.0
+STORE_RETRY_TIMEOUT_SECONDS = 60.0
 
 
-class FetchError(RuntimeError):
-    """No way led to all of the version's bytes: ask for the newest version and try that."""
+class FetchError(RuntimeFailure):
+    """No transport brought all of the version's bytes: ask for the newest version and try that."""
+
+    permanent = False
 
 
 class Reader(Protocol):
-    """One way to the bytes of a shard."""
+    """One transport for the bytes of a shard."""
 
     def read(self, shard: Shard, out: torch.Tensor) -> None:
-        """Fills `out` (uint8, [shard.nbytes]); raises whatever its library raises."""
+        """Fills `out` (uint8, [shard.nbytes]); raises any error of its library."""
         ...
 
 
-def ways(shard: Shard) -> list[str]:
+class NixlReader:
+    """Reads the trainer's memory. Keeps one NIXL agent, created at the first read (0.4 s)."""
+
+    def __init__(self) -> None:
+        self._sink: Any = None
+
+    def read(self, shard: Shard, out: torch.Tensor) -> None:
+        from sea_runtime.transport.nixl_link import NixlSink
+
+        if self._sink is None:
+            self._sink = NixlSink(f"{os.environ.get(Env.POD_NAME, 'engine')}-sink")
+        assert shard.nixl_metadata is not None
+        assert shard.nixl_agent is not None
+        assert shard.nixl_address is not None
+        self._sink.read(
+            shard.nixl_metadata,
+            shard.nixl_agent,
+            shard.nixl_address,
+            shard.nbytes,
+            out,
+            MIN_NIXL_TIMEOUT_SECONDS + shard.nbytes / MIN_NIXL_BYTES_PER_SECOND,
+        )
+
+    def retain(self, agents: list[str]) -> None:
+        """Drops connections to trainers that no longer serve a shard."""
+        if self._sink is not None:
+            self._sink.retain(agents)
+
+    def release(self, buffer: torch.Tensor) -> None:
+        if self._sink is not None:
+            self._sink.release(buffer)
+
+    def close(self) -> None:
+        if self._sink is not None:
+            self._sink.close()
+            self._sink = None
+
+
+class ObjectStoreReader:
+    """Reads the shard's copy in S3; waits out short outages."""
+
+    def __init__(self) -> None:
+        self._store: Any = None
+
+    def read(self, shard: Shard, out: torch.Tensor) -> None:
+        from sea_runtime.store.s3 import ObjectStore
+
+        if self._store is None:
+            self._store = ObjectStore(retry_timeout=STORE_RETRY_TIMEOUT_SECONDS)
+        assert shard.object_url is not None
+        done = self._store.read_into(shard.object_url, out[: shard.nbytes].numpy().data)
+        if done != shard.nbytes:
+            raise OSError(f"{shard.object_url} has {done} bytes, expected {shard.nbytes}.")
+
+
+def transports(shard: Shard) -> list[str]:
     """Transports that the manifest offers for a shard, best first."""
     offered = []
     if shard.nixl_metadata and shard.nixl_agent and shard.nixl_address is not None:
@@ -43,19 +108,21 @@ def ways(shard: Shard) -> list[str]:
 def fetch_shard(shard: Shard, out: torch.Tensor, readers: Mapping[str, Reader]) -> str:
     """Fills and verifies `out`; returns the transport that worked.
 
-    Raises FetchError with the reason of every way that failed.
+    Raises FetchError with the reason for each transport that failed.
     """
     reasons: list[str] = []
-    for way in ways(shard):
+    for transport in transports(shard):
         try:
-            readers[way].read(shard, out)
+            readers[transport].read(shard, out)
         except Exception as error:
-            reasons.append(f"{way}: {error}")
+            reasons.append(f"{transport}: {error}")
             continue
         damaged = manifest.corrupt(shard.tensors, out)
         if not damaged:
-            return way
-        reasons.append(f"{way}: {len(damaged)} tensors have wrong checksums, first {damaged[0]}")
+            return transport
+        reasons.append(
+            f"{transport}: {len(damaged)} tensors have wrong checksums, first {damaged[0]}"
+        )
     raise FetchError(
         f"Shard {shard.rank} could not be fetched: {'; '.join(reasons) or 'no transport offered'}."
     )

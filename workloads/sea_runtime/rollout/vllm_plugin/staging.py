@@ -13,7 +13,7 @@ import torch
 
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.rollout.vllm_plugin import fetch
-from sea_runtime.rollout.vllm_plugin.readers import NixlReader, ObjectStoreReader
+from sea_runtime.rollout.vllm_plugin.fetch import NixlReader, ObjectStoreReader
 from sea_runtime.transport import manifest
 from sea_runtime.wire.weights import Shard, WeightVersion
 

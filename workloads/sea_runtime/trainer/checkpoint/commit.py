@@ -1,14 +1,14 @@
-"""Reads and commits checkpoints in S3: fence, append, and deletion of what nothing names.
+"""Reads and commits checkpoints in S3: fence, append, and deletion of what is no longer named.
 
-Runs on rank 0. Every change of `head.json` is a compare-and-set; losing one means that somebody
-else wrote, so the head is read again and the pure decision (`head.py`) taken anew.
+Runs on rank 0. Every change of `head.json` is a compare-and-set; losing one means that another
+attempt wrote, so the head is read again and the pure decision (`head.py`) is made again.
 """
 
 import logging
 from collections.abc import Callable
 
-from sea_data.object_store import urls
-from sea_data.object_store.errors import ObjectNotFoundError, PreconditionFailedError, StoreError
+from sea_data import urls
+from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError, StoreError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint import head as heads
 from sea_runtime.trainer.checkpoint.head import Entry, Head
@@ -26,7 +26,8 @@ class Commits:
         self._url = urls.join(self.folder, "head.json")
 
     def step_folder(self, step: int) -> str:
-        return urls.join(self.folder, f"step-{step:06d}-g{self.attempt}")
+        """URL of the folder that this attempt writes the checkpoint of `step` to."""
+        return urls.join(self.folder, f"step-{step:06d}-a{self.attempt}")
 
     def key(self, url: str) -> str:
         return urls.parse(url).key
@@ -35,7 +36,7 @@ class Commits:
         return str(urls.S3Url(self.bucket, key))
 
     def read(self) -> tuple[Head, str | None]:
-        """The head and its tag; an empty one where nothing is committed yet."""
+        """The head and its entity tag; an empty head and None if nothing is committed yet."""
         try:
             body, etag = self.store.get_with_etag(self._url)
         except ObjectNotFoundError:
@@ -45,34 +46,44 @@ class Commits:
     def _change(self, decide: Callable[[Head], Head]) -> Head:
         while True:
             head, etag = self.read()
-            wanted = decide(head)
-            if wanted == head:
+            desired = decide(head)
+            if desired == head:
                 return head
             try:
-                self.store.put_if(self._url, wanted.model_dump_json().encode(), etag)
+                self.store.put_if(self._url, desired.model_dump_json().encode(), etag)
             except PreconditionFailedError:
-                continue  # ends: either we are fenced or the other writer stops
-            return wanted
+                # This ends: either the other attempt is newer, and `decide` raises FencedError, or
+                # it is older and stops at its next compare-and-set.
+                continue
+            return desired
 
     def fence(self) -> Head:
-        """Takes the stage over for this attempt; FencedError if a newer one has it."""
+        """Takes the stage over for this attempt: from now on no older one can commit.
+
+        Raises:
+            FencedError: a newer attempt has it.
+        """
         return self._change(lambda head: heads.fence(head, self.attempt))
 
     def commit(self, entry: Entry, keep_last: int, keep_every: int | None) -> Head:
-        """Names `entry` in the head, then deletes what no longer is named."""
+        """Names `entry` in the head, then deletes what the head no longer names.
+
+        Raises:
+            FencedError: a newer attempt has taken the stage over.
+        """
         dropped: list[Entry] = []
 
         def decide(head: Head) -> Head:
-            wanted, gone = heads.append(head, entry, self.attempt, keep_last, keep_every)
-            dropped[:] = gone
-            return wanted
+            after, dropped[:] = heads.append(head, entry, self.attempt, keep_last, keep_every)
+            return after
 
         head = self._change(decide)
-        for gone in dropped:
+        # Only after the head is written: until then readers may resume from any of them.
+        for old in dropped:
             try:
-                self._delete(gone, head)
+                self._delete(old, head)
             except StoreError as error:  # the commit itself is done
-                log.warning("Objects of step %d stay in the store: %s", gone.step, error)
+                log.warning("Objects of step %d are kept in the store: %s", old.step, error)
         return head
 
     def _delete(self, entry: Entry, head: Head) -> None:
@@ -81,4 +92,4 @@ class Commits:
             return
         for one in self.store.list(folder):
             self.store.delete(one.url)
-        log.info("Deleted checkpoint of step %d.", entry.step)
+        log.info("Deleted the checkpoint of step %d.", entry.step)

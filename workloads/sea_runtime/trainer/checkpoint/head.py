@@ -1,7 +1,7 @@
-"""`head.json`, the commit of a stage's checkpoints, and the pure decisions on it.
+"""`head.json`, the only commit point of a stage's checkpoints, and the pure decisions on it.
 
-A reader starts here and nowhere else. An attempt first fences (writes its number), then commits;
-a writer whose attempt is smaller than the head's must stop.
+Readers start from it. An attempt first fences (writes its number), then commits; a writer whose
+attempt is smaller than the head's must stop.
 """
 
 from sea_runtime.trainer.errors import FencedError
@@ -20,7 +20,10 @@ class Entry(Message):
 
 
 class Head(Message):
+    """The content of `head.json`."""
+
     attempt: int = 0
+    """The attempt that owns the stage."""
     checkpoints: list[Entry] = []
     """Newest last."""
 
@@ -30,16 +33,20 @@ class Head(Message):
 
 
 def fence(head: Head, attempt: int) -> Head:
-    """The head after `attempt` has taken over; FencedError if a newer one has."""
+    """The head after `attempt` has taken over.
+
+    Raises:
+        FencedError: a newer attempt has taken over.
+    """
     if head.attempt > attempt:
         raise FencedError(
-            f"Attempt {head.attempt} owns the checkpoints, attempt {attempt} is over."
+            f"Attempt {head.attempt} owns the checkpoints: attempt {attempt} must stop."
         )
     return head.model_copy(update={"attempt": attempt})
 
 
 def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
-    """The newest `keep_last` and every one whose step is a multiple of `keep_every`."""
+    """The newest `keep_last`, and all whose step is a multiple of `keep_every`."""
     newest = entries[-keep_last:]
     return [
         entry
@@ -51,12 +58,14 @@ def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[E
 def append(
     head: Head, entry: Entry, attempt: int, keep_last: int, keep_every: int | None
 ) -> tuple[Head, list[Entry]]:
-    """The head that commits `entry`, and the entries it no longer names.
+    """The head that commits `entry`, and the entries that it no longer names.
 
-    A step that was committed by an earlier attempt is replaced.
+    Raises:
+        FencedError: a newer attempt has taken over.
     """
     owned = fence(head, attempt)
+    # Later steps belong to an attempt that this one did not resume from.
     older = [one for one in owned.checkpoints if one.step < entry.step]
-    names = kept([*older, entry], keep_last, keep_every)
-    dropped = [one for one in owned.checkpoints if one not in names]
-    return Head(attempt=attempt, checkpoints=names), dropped
+    named = kept([*older, entry], keep_last, keep_every)
+    dropped = [one for one in owned.checkpoints if one not in named]
+    return Head(attempt=attempt, checkpoints=named), dropped

@@ -1,4 +1,4 @@
-"""The manifest of one checkpoint: every object with size and SHA-256, and what isn't a tensor."""
+"""`manifest.json` of one checkpoint: every object with size and SHA-256, and the progress."""
 
 from sea_runtime.wire.base import Message
 
@@ -7,7 +7,7 @@ class StoredObject(Message):
     key: str
     """Key in the bucket of the run."""
     name: str
-    """File name within the checkpoint; empty for objects that aren't part of the saved state."""
+    """File name within the checkpoint; empty for objects that Megatron doesn't load."""
     size: int
     sha256: str
 
@@ -20,7 +20,9 @@ class Manifest(Message):
     version: int
     """Weight version of the saved parameters."""
     world: int
+    """Number of ranks that saved it."""
     expert: int
+    """Their expert-parallel size."""
     finished: bool
     """The stage ended with this step (validation stop or last step)."""
     objects: list[StoredObject]

@@ -1,8 +1,8 @@
 """Loads the newest committed checkpoint of a stage into a model and its optimizer.
 
 Rank 0 takes the stage over (fence) and reads the head; every pod downloads the objects that the
-manifest names, checks size and SHA-256, and Megatron puts together what each rank needs, whatever
-the size of the world that saved it.
+manifest names and checks size and SHA-256; Megatron assembles what each rank needs, whatever the
+number of ranks that saved it.
 """
 
 import logging
@@ -13,59 +13,68 @@ from pathlib import Path
 
 from megatron.core import dist_checkpointing
 
-from sea_data.object_store.errors import StoreError
+from sea_data.object_store import StoreError
 from sea_runtime.store.folders import sha256_of
-from sea_runtime.trainer.background import Background
+from sea_runtime.trainer import background, rank_barrier
 from sea_runtime.trainer.checkpoint import abandoned
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Head
 from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.errors import CheckpointError
-from sea_runtime.trainer.job import Job
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.optimizer import Optimizer, device_names
-from sea_runtime.trainer.together import together
+from sea_runtime.trainer.optimizer import Optimizer
 
 log = logging.getLogger(__name__)
 PARALLEL_DOWNLOADS = 8
 
 
-def newest(job: Job, commits: Commits) -> Manifest | None:
-    """Takes the stage over for this attempt and finds its newest checkpoint, on every rank."""
+def newest(context: RankContext, commits: Commits) -> Manifest | None:
+    """Takes the stage over for this attempt; its newest checkpoint, on every rank. Collective."""
     text: str | None = None
-    if job.leads:
+    if context.leads:
         head = commits.fence()
-        Background("abandoned checkpoints", lambda: _tidy(commits, head))
+        background.start("abandoned checkpoints", lambda: _clean_up(commits, head))
         entry = head.newest
         if entry is not None:
             text = commits.store.get(commits.url(entry.manifest_key)).decode()
-    text = job.control.broadcast(text)
+    text = context.control.broadcast(text)
     return Manifest.model_validate_json(text) if text else None
 
 
-def _tidy(commits: Commits, head: Head) -> None:
+def _clean_up(commits: Commits, head: Head) -> None:
     try:
         abandoned.remove(commits, head)
     except (StoreError, ValueError) as error:
-        log.warning("Objects of checkpoints that were never committed stay: %s", error)
+        log.warning("Objects of checkpoints that were never committed are kept: %s", error)
 
 
-def load(job: Job, commits: Commits, manifest: Manifest, model: Model, into: Optimizer) -> None:
-    """Fills model and optimizer; CheckpointError names an object that isn't what was written."""
-    folder = job.pod.data_dir / "restore" / f"{manifest.stage}-{manifest.step:06d}"
+def load(
+    context: RankContext, commits: Commits, manifest: Manifest, model: Model, into: Optimizer
+) -> None:
+    """Restores model and optimizer. Collective.
+
+    Raises:
+        CheckpointError: an object differs from what the manifest names.
+    """
+    folder = context.pod.data_dir / "restore" / f"{manifest.stage}-{manifest.step:06d}"
     objects = [one for one in manifest.objects if one.name]
-    first = job.world.local_rank == 0
-    together(job, "restore", (lambda: _download(commits, objects, folder)) if first else None)
+    first = context.assignment.local_rank == 0
+    rank_barrier.run(
+        context, "restore", (lambda: _download(commits, objects, folder)) if first else None
+    )
     states.prepare_load(into)
     with device_names():
         wanted = states.sharded(model, into, loading=True)
         layout = model.layout
-        wanted["rng"] = states.random_places(layout.rank, layout.world, manifest.world)
+        wanted["rng"] = states.rng_shards(layout.rank, layout.world_size, manifest.world)
         loaded = dist_checkpointing.load(wanted, str(folder))
         states.apply(model, into, loaded)
-    job.control.barrier()
-    if job.world.local_rank == 0:
+    # The other ranks of the pod read the same files.
+    context.control.barrier()
+    if context.assignment.local_rank == 0:
         shutil.rmtree(folder, ignore_errors=True)
     log.info("Resumed %s from step %d.", manifest.stage, manifest.step)
 
@@ -80,8 +89,8 @@ def _download(commits: Commits, objects: Iterable[StoredObject], folder: Path) -
         commits.store.download_file(url, path, stored.size)
         if path.stat().st_size != stored.size or sha256_of(path) != stored.sha256:
             raise CheckpointError(
-                f"{url} isn't what the manifest names (size or SHA-256 differ): restore the "
-                "object, or remove the checkpoint from head.json to go on from the one before."
+                f"{url} differs from what the manifest names (size or SHA-256): restore the "
+                "object, or remove the checkpoint from head.json to resume from the one before."
             )
 
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:

@@ -1,47 +1,46 @@
-"""Runs a checkpoint through its phases beside training: stage, write and upload, commit.
+"""Runs a checkpoint through its phases next to training: stage, write and upload, commit.
 
-`start` copies the state (foreground), threads write and upload it; `poll`, called on all ranks
+`start` copies the state (training waits), threads write and upload it; `poll`, called on all ranks
 between steps, moves on once every rank has finished a phase, so nobody waits for S3. Only the last
-phase, on rank 0, makes the checkpoint visible (`commit.py`). A save that fails leaves training
-alone and the head as it was; the next one tries again.
+phase, on rank 0, makes the checkpoint visible (`commit.py`). A save that fails leaves training and
+the head as they were; the next one tries again.
 """
 
 import logging
 import shutil
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from sea_api.v1alpha1.policy import Checkpoint
-from sea_data.object_store import urls
-from sea_data.object_store.errors import StoreUnavailableError
-from sea_runtime.client.errors import CoordinatorUnreachableError, StaleAttemptError
+from sea_data import urls
+from sea_data.object_store import StoreUnavailableError
+from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
 from sea_runtime.store.folders import sha256_of
-from sea_runtime.trainer.background import Background
+from sea_runtime.trainer import background, rank_barrier
 from sea_runtime.trainer.checkpoint.abandoned import MANIFEST
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Entry, Head
 from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
 from sea_runtime.trainer.checkpoint.writer import StagedSave, Writer
+from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import FencedError
-from sea_runtime.trainer.job import Job
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.together import together
 from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
 
 log = logging.getLogger(__name__)
 Result = TypeVar("Result")
-WAIT_S = 1.0
+WAIT_SECONDS = 1.0
 PARALLEL_UPLOADS = 8
 
 
 @dataclass(frozen=True)
 class Position:
-    """Where the stage stands when its state is saved."""
+    """How far the stage is when its state is saved."""
 
     step: int
     version: int
@@ -50,22 +49,24 @@ class Position:
 
 @dataclass
 class _Save:
+    """The save that is under way."""
+
     position: Position
     staged: StagedSave
     folder: Path
     needed: bool
-    """No later save can take its place."""
-    writing: Background[list[StoredObject]]
-    committing: Background[None] | None = None
-    """Rank 0, once all ranks have written."""
+    """No later save can replace it."""
+    writing: Future[list[StoredObject]]
+    committing: Future[None] | None = None
+    """On rank 0, once all ranks have written."""
     written: bool = False
 
 
-def _done(needed: bool, call: Callable[[], Result]) -> Result:
-    """The call's result; where it is needed, once store and coordinator are back.
+def _persist(needed: bool, call: Callable[[], Result]) -> Result:
+    """The call's result; if it is needed, retried until store and coordinator are back.
 
-    Step by step, so that nothing of a checkpoint that is already committed is written again. Each
-    attempt has a patience of its own: this loop does not spin.
+    Each phase is retried by itself, so that no object of a checkpoint that is already committed is
+    written again. The calls back off by themselves: this loop does not spin.
     """
     while True:
         try:
@@ -77,27 +78,37 @@ def _done(needed: bool, call: Callable[[], Result]) -> Result:
 
 
 class Saver:
-    """Checkpoints of one stage; every method is called on every rank in the same order."""
+    """Checkpoints of one stage.
+
+    Every method is called on every rank in the same order: they all contain collectives.
+    """
 
     def __init__(
-        self, job: Job, task: TrainerTask, policy: Checkpoint, commits: Commits, expert: int
+        self,
+        context: RankContext,
+        task: TrainerTask,
+        policy: Checkpoint,
+        commits: Commits,
+        expert: int,
     ) -> None:
-        self.job, self.task, self.policy, self.commits = job, task, policy, commits
+        """`expert` is the expert-parallel size, for the manifest."""
+        self.context, self.task, self.policy, self.commits = context, task, policy, commits
         self.expert = expert
         self._writer = Writer(policy.max_staging_bytes)
         self._save: _Save | None = None
 
     @property
     def _staging(self) -> Path:
-        name = f"{self.task.stage}-rank-{self.job.world.rank}"
-        return self.job.pod.data_dir / "checkpoints" / name
+        name = f"{self.task.stage}-rank-{self.context.assignment.rank}"
+        return self.context.pod.data_dir / "checkpoints" / name
 
     def start(
         self, model: Model, optimizer: Optimizer, position: Position, *, needed: bool = False
     ) -> None:
-        """Begins a checkpoint of the state as it is now; waits for one that is still under way.
+        """Begins a checkpoint of the state as it is now, after the one before has ended.
 
-        One that is `needed` waits for store and coordinator however long they are away.
+        Args:
+            needed: waits for store and coordinator however long they are away.
         """
         self.finish()
         folder = self._staging / f"step-{position.step:06d}"
@@ -108,12 +119,13 @@ class Saver:
             staged.write()
             return self._upload(folder.glob("__*"), url, needed)
 
-        self._save = _Save(position, staged, folder, needed, Background("checkpoint", work))
+        writing = background.start("checkpoint", work)
+        self._save = _Save(position, staged, folder, needed, writing)
 
     def _upload(self, files: Iterable[Path], url: str, needed: bool) -> list[StoredObject]:
         def one(file: Path) -> StoredObject:
             target = urls.join(url, file.name)
-            _done(needed, lambda: self.job.store.upload_file(file, target))
+            _persist(needed, lambda: self.context.store.upload_file(file, target))
             return StoredObject(
                 key=self.commits.key(target),
                 name=file.name,
@@ -125,30 +137,35 @@ class Saver:
             return list(pool.map(one, sorted(files)))
 
     def committed(self, step: int) -> bool:
-        """Whether this attempt has committed `step`; tells the coordinator of it once more.
+        """True if this attempt has committed `step`; reports it to the coordinator once more.
 
-        Its objects must not be written again: a manifest that is committed names their checksums.
+        Such a step must not be saved again: the committed manifest names its objects' checksums.
         """
-        look = (lambda: self._told(step)) if self.job.leads else None
-        return bool(self.job.control.broadcast(together(self.job, "head.json", look)))
+        look = (lambda: self._report_again(step)) if self.context.leads else None
+        found = rank_barrier.run(self.context, "head.json", look)
+        return bool(self.context.control.broadcast(found))
 
-    def _told(self, step: int) -> bool:
-        head, _ = _done(True, self.commits.read)
+    def _report_again(self, step: int) -> bool:
+        head, _ = _persist(True, self.commits.read)
         manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
         named = [one for one in head.checkpoints if one.manifest_key == manifest]
         if named:
-            _done(True, lambda: self._tell(named[0], head))
+            _persist(True, lambda: self._report(named[0], head))
         return bool(named)
 
     def finish(self) -> None:
-        """Waits until nothing is under way."""
+        """Waits until no save is under way."""
         while self._save is not None:
-            self.job.report.alive()
-            (self._save.committing or self._save.writing).wait(WAIT_S)
+            self.context.status.alive()
+            background.finished(self._save.committing or self._save.writing, WAIT_SECONDS)
             self.poll()
 
     def poll(self) -> None:
-        """Moves a save on where all ranks are ready; FencedError if a newer attempt commits."""
+        """Moves a save to its next phase if all ranks are ready.
+
+        Raises:
+            FencedError: a newer attempt commits.
+        """
         save = self._save
         if save is None:
             return
@@ -158,8 +175,9 @@ class Saver:
             self._after_commit(save)
 
     def _after_writing(self, save: _Save) -> None:
-        error = save.writing.error
-        states = self.job.control.all(-1 if error else int(save.writing.done))
+        error = background.error_of(save.writing)
+        # All ranks decide by the same list, so that they drop the save or go on with it together.
+        states = self.context.control.all_gather(-1 if error else int(save.writing.done()))
         if error is not None:
             log.error("Checkpoint of step %d failed: %s", save.position.step, error)
         if min(states) < 0 and 0 not in states:
@@ -168,22 +186,25 @@ class Saver:
             return
         save.staged.finalize()
         save.written = True
-        objects = self.job.control.gather(save.writing.result())
-        if self.job.leads:
+        objects = self.context.control.gather(save.writing.result())
+        if self.context.leads:
             flat = [one for part in objects for one in part]
-            save.committing = Background("commit", lambda: self._commit(save, flat))
+            save.committing = background.start("commit", lambda: self._commit(save, flat))
 
     def _commit(self, save: _Save, shards: list[StoredObject]) -> None:
-        """Rank 0, in a thread: metadata, ledger, manifest, then the head."""
+        """Rank 0, in a thread: metadata, ledger, manifest, then the head.
+
+        In this order: what an object names exists before it, and the head makes all of it visible.
+        """
         step, url = save.position.step, self.commits.step_folder(save.position.step)
         rest = [file for file in save.folder.iterdir() if not file.name.startswith("__")]
         objects = shards + self._upload(rest, url, save.needed)
-        stage, attempt = self.task.stage, self.job.attempt
-        taken = _done(save.needed, lambda: self.job.client.snapshot(stage, step, attempt))
+        stage, attempt = self.task.stage, self.context.attempt
+        taken = _persist(save.needed, lambda: self.context.client.snapshot(stage, step, attempt))
         ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
         manifest = self._manifest(save.position, objects, ledger)
         target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
-        _done(save.needed, lambda: self.job.store.put(target, text.encode()))
+        _persist(save.needed, lambda: self.context.store.put(target, text.encode()))
         entry = Entry(
             step=step,
             version=manifest.version,
@@ -192,8 +213,8 @@ class Saver:
             time=manifest.time,
         )
         keep = self.policy.keep_last, self.policy.keep_every
-        head = _done(save.needed, lambda: self.commits.commit(entry, *keep))
-        _done(save.needed, lambda: self._tell(entry, head))
+        head = _persist(save.needed, lambda: self.commits.commit(entry, *keep))
+        _persist(save.needed, lambda: self._report(entry, head))
 
     def _manifest(
         self, position: Position, objects: list[StoredObject], ledger: StoredObject
@@ -201,10 +222,10 @@ class Saver:
         return Manifest(
             stage=self.task.stage,
             step=position.step,
-            attempt=self.job.attempt,
+            attempt=self.context.attempt,
             stream=self.task.stream,
             version=position.version,
-            world=self.job.world.size,
+            world=self.context.assignment.world_size,
             expert=self.expert,
             finished=position.finished,
             objects=objects,
@@ -212,11 +233,11 @@ class Saver:
             time=time.time(),
         )
 
-    def _tell(self, entry: Entry, head: Head) -> None:
-        self.job.client.committed(
+    def _report(self, entry: Entry, head: Head) -> None:
+        self.context.client.committed(
             self.task.stage,
             CheckpointCommitted(
-                attempt=self.job.attempt,
+                attempt=self.context.attempt,
                 step=entry.step,
                 version=entry.version,
                 bytes=entry.bytes,
@@ -226,21 +247,21 @@ class Saver:
         )
 
     def _after_commit(self, save: _Save) -> None:
-        state: str | None = ""
+        outcome: str | None = ""
         if save.committing is not None:
-            state = self._outcome(save, save.committing)
-        state = self.job.control.broadcast(state)
-        if state == "":
+            outcome = self._outcome(save, save.committing)
+        outcome = self.context.control.broadcast(outcome)
+        if outcome == "":
             return
         self._drop(save)
-        if state is not None:
-            raise FencedError(state)
+        if outcome is not None:
+            raise FencedError(outcome)
 
-    def _outcome(self, save: _Save, committing: Background[None]) -> str | None:
-        """Empty while under way, None when over, a sentence where a newer attempt commits."""
-        if not committing.done:
+    def _outcome(self, save: _Save, committing: Future[None]) -> str | None:
+        """Empty while under way, None when it has ended, a sentence if a newer attempt commits."""
+        if not committing.done():
             return ""
-        error = committing.error
+        error = committing.exception()
         if isinstance(error, FencedError | StaleAttemptError):
             return str(error) or "A newer attempt commits."
         if error is not None:

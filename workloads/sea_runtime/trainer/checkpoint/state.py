@@ -1,4 +1,4 @@
-"""What a checkpoint holds: Megatron's sharded parameters and optimizer states, and random states.
+"""What a checkpoint holds: Megatron's sharded parameters and optimizer states, and RNG states.
 
 The optimizer is saved in the layout that any expert- or data-parallel size can load
 (`fully_reshardable`).
@@ -16,7 +16,7 @@ from sea_runtime.trainer.optimizer import Optimizer
 
 
 def content_metadata() -> dict[str, Any]:
-    """Tells Megatron in which layout to save and load."""
+    """Megatron's description of the layout that is saved and loaded."""
     return {
         "distrib_optim_sharding_type": "fully_reshardable",
         "distrib_optim_fully_reshardable_mem_efficient": False,
@@ -27,41 +27,41 @@ def content_metadata() -> dict[str, Any]:
 
 
 def sharded(model: Model, optimizer: Optimizer, *, loading: bool) -> dict[str, Any]:
-    """The sharded state of this rank; when `loading`, the places that are to be filled."""
+    """The sharded state of this rank; with `loading`, the places to load into."""
     metadata = content_metadata()
     model_state = model.gpt.sharded_state_dict(metadata=metadata)
     state: dict[str, Any] = {"model": model_state}
     state["optimizer"] = optimizer.megatron.sharded_state_dict(
         model_state, is_loading=loading, metadata=metadata
     )
-    rank, world = model.layout.rank, model.layout.world
+    rank, world_size = model.layout.rank, model.layout.world_size
     if not loading:
-        state["rng"] = ShardedObject("rng", torch.get_rng_state(), (world,), (rank,))
+        state["rng"] = ShardedObject("rng", torch.get_rng_state(), (world_size,), (rank,))
     return state
 
 
-def random_places(rank: int, world: int, saved_world: int) -> list[ShardedObject]:
-    """Where this rank's random state lies, first; a rank that didn't exist then takes another's.
+def rng_shards(rank: int, world_size: int, saved_world_size: int) -> list[ShardedObject]:
+    """Where this rank's RNG state is in the checkpoint, first; a rank beyond shares another's.
 
-    Megatron wants each shard loaded exactly once, but for replicas: the states of ranks that are no
-    more follow.
+    Megatron requires that each shard is loaded exactly once, replicas aside: the states of ranks
+    that no longer exist follow.
     """
-    if rank >= saved_world:
-        place = (rank % saved_world,)
-        return [ShardedObject("rng", None, (saved_world,), place, rank // saved_world)]
-    places = range(rank, saved_world, world)
-    return [ShardedObject("rng", None, (saved_world,), (place,)) for place in places]
+    if rank >= saved_world_size:
+        place = (rank % saved_world_size,)
+        return [ShardedObject("rng", None, (saved_world_size,), place, rank // saved_world_size)]
+    places = range(rank, saved_world_size, world_size)
+    return [ShardedObject("rng", None, (saved_world_size,), (place,)) for place in places]
 
 
 @torch.no_grad()
 def prepare_load(optimizer: Optimizer) -> None:
-    """torch's Adam has no state before its first step: Megatron needs places to load into."""
+    """Creates the optimizer's states: torch's Adam has none before its first step to load into."""
     for part in optimizer.megatron.chained_optimizers:
         part._init_optimizer_states_with_dummy_values()
 
 
 def apply(model: Model, optimizer: Optimizer, loaded: dict[str, Any]) -> None:
-    """Puts a loaded state into model and optimizer."""
+    """Copies a loaded state into model, optimizer and RNG."""
     model.gpt.load_state_dict(loaded["model"], strict=True)
     optimizer.megatron.load_state_dict(loaded["optimizer"])
     if not has_cuda():

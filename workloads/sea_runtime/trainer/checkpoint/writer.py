@@ -1,4 +1,4 @@
-"""Stages a Megatron checkpoint in memory and writes it with a thread of the same process.
+"""Stages a Megatron checkpoint in memory and writes it in a thread of the same process.
 
 Megatron's own asynchronous save forks writer processes; here the tensors are copied (bounded by
 `maxStagingBytes`) and a thread writes them, so training goes on and no process is left behind.
@@ -20,14 +20,15 @@ from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShard
 from megatron.core.parallel_state import get_data_parallel_group
 
 from sea_runtime.trainer.checkpoint import state as states
+from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.optimizer import Optimizer, device_names
+from sea_runtime.trainer.optimizer import Optimizer
 
 log = logging.getLogger(__name__)
 
 
-class _Counter:
-    """Stands for Megatron's queue of busy writer processes."""
+class _NoQueue:
+    """Replaces Megatron's queue of busy writer processes."""
 
     def get(self) -> None:
         return None
@@ -37,7 +38,10 @@ class _Counter:
 
 
 class StagedSave:
-    """One save of one rank: planned and copied on construction, written by `write`."""
+    """One save of one rank: planned and copied on construction, written by `write`.
+
+    A state above `staging_limit` bytes is not copied but written on construction.
+    """
 
     def __init__(self, request: AsyncRequest, staging_limit: int) -> None:
         self._request = request
@@ -50,8 +54,8 @@ class StagedSave:
         self.nbytes = sum(t.nbytes for _, _, (_, items) in buckets for _, t in items)
         if self.nbytes > staging_limit:
             log.warning(
-                "A checkpoint of %d bytes exceeds checkpoint.maxStagingBytes (%d): "
-                "writing it while training waits.",
+                "A checkpoint of %d bytes exceeds checkpoint.maxStagingBytes (%d): training waits "
+                "while it is written.",
                 self.nbytes,
                 staging_limit,
             )
@@ -62,14 +66,14 @@ class StagedSave:
             self._buckets = [_copied(bucket) for bucket in buckets]
 
     def write(self) -> None:
-        """Writes this rank's files (any thread)."""
+        """Writes this rank's files; safe in any thread."""
         if not self._buckets:
             return
         written: dict[int, Any] = {}
         for index, bucket in enumerate(self._buckets):
             answers: queue.Queue[Any] = queue.Queue()
             FileSystemWriterAsync.write_preloaded_data(
-                self._transforms, index, bucket, answers, _Counter(), use_fsync=False
+                self._transforms, index, bucket, answers, _NoQueue(), use_fsync=False
             )
             _, result = answers.get_nowait()
             if isinstance(result, Exception):
@@ -79,7 +83,10 @@ class StagedSave:
         self._results.put(written)
 
     def finalize(self) -> None:
-        """Writes the metadata on rank 0; collective, on the training thread of every rank."""
+        """Writes the metadata on rank 0. Collective, so on the training thread of every rank.
+
+        Another thread's collectives would interleave with those of the training step.
+        """
         with device_names():
             for finish in self._request.finalize_fns:
                 finish()
@@ -102,7 +109,7 @@ class Writer:
         self._validated = False
 
     def stage(self, model: Model, optimizer: Optimizer, folder: Path) -> StagedSave:
-        """Copies the state as it is now; collective. The parameters may change afterwards."""
+        """Copies the state as it is now; the parameters may change afterwards. Collective."""
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         with device_names():

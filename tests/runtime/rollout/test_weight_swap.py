@@ -1,0 +1,45 @@
+"""A weight update that is cut short by the end of its worker."""
+
+import asyncio
+
+import pytest
+from aiohttp import web
+
+from sea_runtime.rollout import weight_swap
+from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
+from sea_runtime.wire.weights import WeightVersion
+from sea_testing.waiting import HANG_S
+
+VERSION = WeightVersion(stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[])
+READY = PrefetchStatus(state=PrefetchState.READY, version=1, attempt=1).model_dump_json()
+RPC = "/collective_rpc"
+
+
+async def test_a_worker_that_is_told_to_end_ends_also_while_weights_are_replaced() -> None:
+    """The engine is half-loaded, so it is ended; the cancellation goes on to the worker."""
+    started, asked = asyncio.Event(), []
+
+    async def start(_: web.Request) -> web.Response:
+        started.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def other(request: web.Request) -> web.Response:
+        asked.append((await request.json())["method"] if request.path == RPC else request.path)
+        return web.json_response({"results": [READY]})
+
+    app = web.Application()
+    app.add_routes([web.post("/start_weight_update", start), web.post("/{_}", other)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1, handler_cancellation=True)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    async with session() as http:
+        engine = EngineClient(http, f"http://127.0.0.1:{runner.addresses[0][1]}")
+        adopt = asyncio.ensure_future(weight_swap.adopt(engine, VERSION))
+        await asyncio.wait_for(started.wait(), HANG_S)
+        adopt.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asyncio.wait_for(adopt, HANG_S)
+        assert asked == ["sea_prefetch", "/pause", "sea_terminate"]  # and no /resume
+    await runner.cleanup()

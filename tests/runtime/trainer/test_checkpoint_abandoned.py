@@ -1,0 +1,120 @@
+"""Only what can't be part of any checkpoint is deleted."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sea_data.object_store import ObjectNotFoundError
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.trainer.checkpoint import abandoned, restore
+from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.head import Entry
+from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
+from sea_testing.waiting import wait_for
+
+pytestmark = pytest.mark.component
+ROOT = "x/checkpoints/"
+
+
+@pytest.mark.parametrize(
+    ("objects", "goes"),
+    [
+        (["step-000001-a2/__0_0"], True),
+        (["step-1000001-a2/__0_0"], True),
+        (["step-000001-a2/__0_0", "step-000001-a2/manifest.json"], False),
+        (["step-000001-a3/__0_0"], False),
+        (["step-000001-a4/__0_0"], False),
+        (["step-000001-a20/__0_0"], False),
+        (["step-000001-a2.old/__0_0"], False),
+        (["other/step-000001-a2/__0_0"], False),
+        (["step-000001-a2"], False),
+        (["head.json"], False),
+    ],
+)
+def test_which_folders_attempt_3_calls_abandoned(objects: list[str], goes: bool) -> None:
+    found = abandoned.folders([ROOT + one for one in objects], ROOT, 3)
+    assert found == ({f"{ROOT}{objects[0].split('/')[0]}/"} if goes else set())
+
+
+def test_another_stage_is_not_touched() -> None:
+    assert not abandoned.folders(["y/checkpoints/step-000001-a1/__0_0"], ROOT, 3)
+
+
+def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") -> None:
+    """A whole checkpoint; one of its objects may lie in another folder."""
+    url = commits.step_folder(step)
+    keys = [commits.key(f"{url}/__0_0"), *([borrowed] if borrowed else [])]
+    objects = [StoredObject(key=key, name="__0_0", size=1, sha256="") for key in keys]
+    ledger = StoredObject(key=commits.key(f"{url}/ledger.sqlite"), name="", size=1, sha256="")
+    for one in (*objects, ledger):
+        store.put(commits.url(one.key), b"x")
+    manifest = Manifest(
+        stage="stage",
+        step=step,
+        attempt=commits.attempt,
+        stream="policy",
+        version=step,
+        world=1,
+        expert=1,
+        finished=False,
+        objects=objects,
+        ledger=ledger,
+        time=float(step),
+    )
+    target = f"{url}/manifest.json"
+    store.put(target, manifest.model_dump_json().encode())
+    key = commits.key(target)
+    commits.commit(Entry(step=step, version=step, manifest_key=key, bytes=1, time=1.0), 2, None)
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> str:
+    return f"s3://runs/{tmp_path.name}"
+
+
+def left(store: ObjectStore, commits: Commits) -> set[str]:
+    found = store.list(commits.folder + "/")
+    return {one.url.removeprefix(commits.folder + "/").split("/")[0] for one in found}
+
+
+def job(store: ObjectStore) -> Any:
+    return SimpleNamespace(leads=True, control=SimpleNamespace(broadcast=lambda text: text))
+
+
+def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run: str) -> None:
+    """Its checkpoints stay, and so does what a newer attempt has begun to write."""
+    first = Commits(store, run, "stage", 1)
+    commit(store, first, 1)
+    store.put(f"{first.step_folder(2)}/__0_0", b"never committed")
+    newer = Commits(store, run, "stage", 3)
+    store.put(f"{newer.step_folder(2)}/__0_0", b"being written")
+    second = Commits(store, run, "stage", 2)
+    found = restore.newest(job(store), second)
+    assert found is not None
+    assert found.step == 1
+    kept = {"head.json", "step-000001-a1", "step-000002-a3"}
+    wait_for("the deletion", lambda: left(store, second) == kept)
+    assert found.ledger is not None
+    for one in (*found.objects, found.ledger):
+        assert store.exists(second.url(one.key))
+
+
+def test_what_a_manifest_names_stays_wherever_it_lies(store: ObjectStore, run: str) -> None:
+    first = Commits(store, run, "stage", 1)
+    commit(store, first, 3, borrowed=first.key(f"{first.step_folder(2)}/__0_0"))
+    second = Commits(store, run, "stage", 2)
+    abandoned.remove(second, second.fence())
+    assert left(store, second) == {"head.json", "step-000002-a1", "step-000003-a1"}
+
+
+def test_nothing_goes_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:
+    first = Commits(store, run, "stage", 1)
+    commit(store, first, 1)
+    store.put(f"{first.step_folder(2)}/__0_0", b"x")
+    store.delete(f"{first.step_folder(1)}/manifest.json")
+    second = Commits(store, run, "stage", 2)
+    with pytest.raises(ObjectNotFoundError):
+        abandoned.remove(second, second.fence())
+    assert left(store, second) == {"head.json", "step-000001-a1", "step-000002-a1"}

@@ -1,0 +1,50 @@
+"""Decisions on head.json: who may commit, what it names, what may be deleted."""
+
+import pytest
+
+from sea_runtime.trainer.checkpoint import head as heads
+from sea_runtime.trainer.checkpoint.head import Entry, Head
+from sea_runtime.trainer.errors import FencedError
+
+
+def entry(step: int, attempt: int = 1) -> Entry:
+    key = f"step-{step:06d}-a{attempt}/manifest.json"
+    return Entry(step=step, version=step, manifest_key=key, bytes=1, time=0.0)
+
+
+def test_a_newer_attempt_takes_over_and_keeps_the_checkpoints() -> None:
+    head = Head(attempt=1, checkpoints=[entry(4)])
+    assert heads.fence(head, 3) == Head(attempt=3, checkpoints=[entry(4)])
+    assert heads.fence(heads.fence(head, 3), 3).attempt == 3
+
+
+@pytest.mark.parametrize("decide", ["fence", "append"])
+def test_an_older_attempt_is_refused(decide: str) -> None:
+    head = Head(attempt=2)
+    with pytest.raises(FencedError, match="Attempt 2 owns the checkpoints"):
+        heads.fence(head, 1) if decide == "fence" else heads.append(head, entry(1), 1, 2, None)
+
+
+@pytest.mark.parametrize(
+    ("last", "every", "names"),
+    [(1, None, [40]), (2, None, [30, 40]), (9, None, [10, 20, 30, 40]), (1, 20, [20, 40])],
+)
+def test_retention(last: int, every: int | None, names: list[int]) -> None:
+    head = Head(attempt=1, checkpoints=[entry(s) for s in (10, 20, 30)])
+    after, dropped = heads.append(head, entry(40), 1, last, every)
+    assert [one.step for one in after.checkpoints] == names
+    assert {one.step for one in dropped} == {10, 20, 30, 40} - set(names)
+
+
+def test_an_earlier_attempts_same_step_is_replaced() -> None:
+    head = Head(attempt=2, checkpoints=[entry(4, 1), entry(8, 1)])
+    after, dropped = heads.append(head, entry(8, 2), 2, 2, None)
+    assert after.checkpoints == [entry(4, 1), entry(8, 2)]
+    assert dropped == [entry(8, 1)]
+
+
+def test_later_steps_of_an_abandoned_attempt_are_dropped() -> None:
+    head = Head(attempt=2, checkpoints=[entry(4, 1), entry(8, 1)])
+    after, dropped = heads.append(head, entry(6, 2), 2, 3, None)
+    assert [one.step for one in after.checkpoints] == [4, 6]
+    assert dropped == [entry(8, 1)]

@@ -1,0 +1,159 @@
+"""The last checkpoint of a drain, while store or coordinator are away."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.policy import Checkpoint
+from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.trainer import background
+from sea_runtime.trainer.checkpoint import saver as saving
+from sea_runtime.trainer.checkpoint import writer
+from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.saver import Position, Saver
+from sea_runtime.trainer.context import PodSettings, RankContext
+from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.stage_trainer import StageTrainer
+from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_testing.waiting import HANG_S, wait_for
+
+pytestmark = pytest.mark.component
+NOWHERE = "http://127.0.0.1:9"
+RUN = "saver"
+
+
+class Alone:
+    """A group of one rank, for any thread."""
+
+    def all_gather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def gather(self, value: Any) -> list[Any]:
+        return [value]
+
+    def broadcast(self, value: Any) -> Any:
+        return value
+
+    def min(self, value: float) -> float:
+        return value
+
+
+class Staged:
+    """A rank's files without Megatron."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        self.folder = folder
+
+    def write(self) -> None:
+        (self.folder / "__0_0.distcp").write_bytes(b"shard")
+
+    def finalize(self) -> None:
+        (self.folder / ".metadata").write_bytes(b"metadata")
+
+
+@pytest.fixture
+def context(store: ObjectStore, coordinator: Any, tmp_path: Path) -> RankContext:
+    pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
+    client = CoordinatorClient(coordinator.url, "token", retry_timeout=0.0)
+    assignment = RankAssignment(1, 0, 1, 0, "127.0.0.1", 1)
+    control: Any = Alone()
+    return RankContext(pod, assignment, control, client, store, StatusPipe())
+
+
+@pytest.fixture
+def saver(
+    context: RankContext, coordinator: Any, make_task: Any, monkeypatch: pytest.MonkeyPatch
+) -> Saver:
+    coordinator.task = make_task(RUN, {"type": "RL", "rl": {}})
+    monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
+    monkeypatch.setattr(writer.Writer, "__init__", lambda *_: None)
+    monkeypatch.setattr(writer.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
+    commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
+    return Saver(context, coordinator.task, Checkpoint(), commits, expert=1)
+
+
+def away(context: RankContext, part: str) -> RankContext:
+    gone = {
+        "store": ObjectStore(NOWHERE, retry_timeout=0.0),
+        "client": CoordinatorClient(NOWHERE, "token", retry_timeout=0.0),
+    }
+    return RankContext(**{**vars(context), part: gone[part]})
+
+
+NOTHING: Any = SimpleNamespace()
+
+
+@pytest.mark.parametrize("part", ["store", "client"])
+def test_the_last_checkpoint_waits_until_all_are_back(
+    saver: Saver, context: RankContext, coordinator: Any, caplog: Any, part: str
+) -> None:
+    """Nothing comes after it: given up, its steps would be lost and the drain never end."""
+    saver.context = away(context, part)
+    saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
+    end = background.start("end", saver.finish)
+    wait_for("two attempts", lambda: caplog.text.count("The last checkpoint waits") > 1)
+    assert not end.done()
+    saver.context = context
+    end.result(HANG_S)
+    assert [one.step for one in coordinator.committed] == [3]
+
+
+@pytest.mark.parametrize("part", ["store", "client"])
+def test_any_other_is_given_up_for_the_next(
+    saver: Saver, context: RankContext, coordinator: Any, part: str
+) -> None:
+    saver.context = away(context, part)
+    saver.start(NOTHING, NOTHING, Position(3, 3))
+    saver.finish()
+    saver.context = context
+    saver.start(NOTHING, NOTHING, Position(4, 4))
+    saver.finish()
+    assert [one.step for one in coordinator.committed] == [4]
+
+
+def interrupted(saver: Saver, context: RankContext, step: int) -> None:
+    stage = StageTrainer(context, saver.task, *[NOTHING] * 5, saver, NOTHING, step=step)
+    stage.interrupt(step)
+
+
+def objects(context: RankContext) -> dict[str, str]:
+    """Content tags of all objects below the stage's checkpoints but the head."""
+    found = context.store.list(f"s3://runs/{RUN}/stages/stage/checkpoints/")
+    return {one.url: one.etag for one in found if not one.url.endswith("/head.json")}
+
+
+def test_an_interrupt_at_a_committed_step_overwrites_nothing(
+    saver: Saver, context: RankContext, coordinator: Any
+) -> None:
+    """Killed in between, the manifest would name objects that are others by then."""
+    saver.start(NOTHING, NOTHING, Position(6, 6))
+    saver.finish()
+    before = objects(context)
+    assert any("step-000006-a1/manifest.json" in url for url in before)
+    interrupted(saver, context, 6)
+    assert objects(context) == before
+    assert [one.step for one in coordinator.committed] == [6, 6], "told again: it may be unheard"
+    interrupted(saver, context, 7)
+    assert coordinator.committed[-1].step == 7
+
+
+def test_an_interrupt_at_a_step_of_an_older_attempt_has_a_folder_of_its_own(
+    saver: Saver, context: RankContext, coordinator: Any
+) -> None:
+    saver.start(NOTHING, NOTHING, Position(8, 8))
+    saver.finish()
+    coordinator.attempt = 2
+    later = RankContext(
+        **{**vars(context), "assignment": RankAssignment(2, 0, 1, 0, "127.0.0.1", 1)}
+    )
+    commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 2)
+    commits.fence()
+    interrupted(Saver(later, saver.task, Checkpoint(), commits, expert=1), later, 8)
+    head, _ = commits.read()
+    assert head.newest is not None
+    assert "step-000008-a2/" in head.newest.manifest_key
+    assert commits.url(head.newest.manifest_key) in objects(context)

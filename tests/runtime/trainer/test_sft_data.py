@@ -1,0 +1,92 @@
+"""From dialogue files to what every rank trains on, with counts of what was left out."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_data.formats import encoding
+from sea_data.formats.sides import agent_side
+from sea_data.tiny_model import vocabulary
+from sea_env.tokens.renderer import Renderer
+from sea_runtime.trainer import sft_data
+from sea_runtime.trainer.errors import DataError
+from sea_runtime.trainer.sft_data import planned
+
+
+@pytest.fixture(scope="module")
+def renderer() -> Renderer:
+    return Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+
+
+def row(identity: str, answer: str, before: tuple[str, ...] = (), **metadata: Any) -> str:
+    messages = [{"role": "user", "content": "U"}]
+    for text in before:
+        messages += [{"role": "assistant", "content": text}, {"role": "user", "content": "U"}]
+    metadata = {"source_dialog_id": identity, "turn_index": len(before), **metadata}
+    return json.dumps({"messages": messages, "answer": {"content": answer}, "metadata": metadata})
+
+
+def encode(
+    tmp_path: Path, renderer: Renderer, *rows: str, context: int = 1000, skip_bad: bool = False
+) -> tuple[sft_data.Dialogues, dict[str, float]]:
+    file = tmp_path / "sft.jsonl"
+    file.write_text("\n".join(rows) + "\n")
+    counts = encoding.Tokens()
+    with planned(None, [str(file)], tmp_path / "rows", skip_bad=skip_bad) as plan:
+        data = sft_data.encode(map(agent_side, plan.dialogues()), renderer, context, counts)
+        return sft_data.unpack(data), plan.report.as_metrics() | counts.as_metrics()
+
+
+def trained(found: sft_data.Dialogues, renderer: Renderer) -> list[str]:
+    return [
+        renderer.decode([t for t, on in zip(tokens, mask, strict=True) if on])
+        for tokens, mask in zip(found.tokens, found.masks, strict=True)
+    ]
+
+
+def test_answers_are_trained_once_and_all_is_counted(tmp_path: Path, renderer: Renderer) -> None:
+    found, counts = encode(
+        tmp_path,
+        renderer,
+        row("a", "one"),
+        row("a", "two", ("one",)),
+        row("b", "alone", ("context only",)),
+        row("c", "lost", reward=0),
+        "{",
+        skip_bad=True,
+    )
+    assert trained(found, renderer) == ["one<|im_end|>two<|im_end|>", "alone<|im_end|>"]
+    assert counts["data_rows"] == 5
+    assert (counts["data_rows_failed"], counts["data_rows_bad"]) == (1, 1)
+    assert (counts["data_rows_within_longer"], counts["data_dialogues"]) == (1, 2)
+    assert counts["data_answer_tokens"] == sum(int(mask.sum()) for mask in found.masks)
+    total = counts["data_answer_tokens"] + counts["data_context_tokens"]
+    assert total == sum(len(tokens) for tokens in found.tokens)
+
+
+def test_an_answer_that_does_not_fit_is_left_out_whole(tmp_path: Path, renderer: Renderer) -> None:
+    rows = [row("a", "one"), row("a", "x" * 50, ("one",)), row("b", "y" * 500)]
+    found, counts = encode(tmp_path, renderer, *rows, context=60)
+    assert trained(found, renderer) == ["one<|im_end|>"]
+    assert counts["data_over_length_answer_tokens"] == 51 + 501
+    assert counts["data_dialogues_without_answer"] == 1
+    whole, _ = encode(tmp_path, renderer, *rows[:2])
+    exact = len(whole.tokens[0])
+    for context, answers in ((exact, 2), (exact - 1, 1)):
+        found, _ = encode(tmp_path, renderer, *rows[:2], context=context)
+        assert trained(found, renderer)[0].count("<|im_end|>") == answers
+
+
+def test_errors_are_sentences_with_their_place(tmp_path: Path, renderer: Renderer) -> None:
+    with pytest.raises(DataError, match=r"sft.jsonl:2: row: isn't valid JSON"):
+        encode(tmp_path, renderer, row("a", "one"), "{")
+    with pytest.raises(DataError, match=r"No dialogue .* within model.contextLength"):
+        encode(tmp_path, renderer, row("a", "one"), context=3)
+    missing = str(tmp_path / "nowhere.jsonl")
+    with (
+        pytest.raises(DataError, match="No such file"),
+        planned(None, [missing], tmp_path, skip_bad=True),
+    ):
+        pass

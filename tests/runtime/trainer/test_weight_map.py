@@ -1,0 +1,112 @@
+"""Hugging Face names and layouts to Megatron's and back."""
+
+import json
+
+import pytest
+import torch
+
+from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_runtime.trainer import hf_config, parallel_layout, weight_map
+from sea_runtime.trainer.errors import LayoutError, ModelError
+from sea_runtime.trainer.weight_map import Fusion
+
+CONFIG = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_hidden_layers": 2,
+    "hidden_size": 8,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 3,
+    "num_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 5,
+    "vocab_size": 11,
+    "tie_word_embeddings": True,
+}
+
+
+def parsed(**changes: object) -> hf_config.ModelShape:
+    return hf_config.parse(json.dumps({**CONFIG, **changes}))
+
+
+@pytest.mark.parametrize("changes", [{}, {"num_experts": 0}, {"tie_word_embeddings": False}])
+def test_every_layout_survives_the_way_there_and_back(changes: dict) -> None:
+    sizes = parsed(**changes)
+    rows = {"q": 4 * 3, "k": 2 * 3, "v": 2 * 3}
+    for weight in weight_map.rank_weights(sizes, range(sizes.experts)):
+        if weight.fusion is Fusion.QKV:
+            parts = [torch.randn(rows[x], 8) for x in "qkv"]
+        else:
+            parts = [torch.randn(5, 8) for _ in weight.hf]
+        merged = weight_map.to_megatron(weight, parts, sizes)
+        for there, back in zip(parts, weight_map.to_hf(weight, merged, sizes), strict=True):
+            assert torch.equal(there, back)
+
+
+def test_qkv_is_grouped_by_key_value_head() -> None:
+    sizes = parsed()
+    q, k, v = (torch.full((n, 8), float(i)) for i, n in ((1, 12), (2, 6), (3, 6)))
+    weight = next(w for w in weight_map.rank_weights(sizes, [0]) if w.fusion is Fusion.QKV)
+    merged = weight_map.to_megatron(weight, [q, k, v], sizes)
+    assert (
+        merged[:, 0].tolist()
+        == [1.0] * 6 + [2.0] * 3 + [3.0] * 3 + [1.0] * 6 + [2.0] * 3 + [3.0] * 3
+    )
+
+
+def test_ranks_name_all_tensors_once() -> None:
+    sizes = parsed()
+    one = [name for w in weight_map.rank_weights(sizes, range(4)) for name in w.hf]
+    spread: list[str] = []
+    for rank in range(2):
+        experts = parallel_layout.ParallelLayout(rank, 2, 2).local_experts(4)
+        own = weight_map.published(
+            weight_map.rank_weights(sizes, experts), dense=rank == 0, experts=True
+        )
+        spread += [name for w in own for name in w.hf]
+    assert sorted(spread) == sorted(one)
+    assert len(set(one)) == len(one) == 3 - 1 + 2 * (2 + 6 + 1 + 4 * 3)
+    assert "model.layers.1.mlp.experts.3.gate_proj.weight" in one
+
+
+def test_both_specs_have_the_same_tensors() -> None:
+    sizes = parsed()
+    names = [[w.hf for w in weight_map.rank_weights(sizes, range(4), te)] for te in (False, True)]
+    assert names[0] == names[1]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"architectures": ["LlamaForCausalLM"]}, "can't train LlamaForCausalLM"),
+        ({"rope_scaling": {"rope_type": "yarn"}}, "rope scaling"),
+        ({"mlp_only_layers": [0]}, "experts in every layer"),
+    ],
+)
+def test_models_that_are_refused(changes: dict, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        parsed(**changes)
+
+
+@pytest.mark.parametrize(
+    ("world", "wish", "experts", "words"),
+    [
+        (2, TrainerParallelism(tensor=2), 8, "tensor, pipeline, context"),
+        (3, TrainerParallelism(expert=2), 8, "3 training processes"),
+        (4, TrainerParallelism(expert=4), 6, "6 experts"),
+    ],
+)
+def test_layouts_that_are_refused(world, wish, experts, words) -> None:
+    with pytest.raises(LayoutError, match=words):
+        parallel_layout.plan(0, world, wish, experts)
+
+
+@pytest.mark.parametrize(("rank", "wanted"), [(0, [0, 1]), (1, [2, 3]), (2, [0, 1]), (3, [2, 3])])
+def test_experts_are_dealt_to_neighbouring_ranks(rank: int, wanted: list[int]) -> None:
+    place = parallel_layout.plan(rank, 4, TrainerParallelism(expert=2), 4)
+    assert list(place.local_experts(4)) == wanted
+    assert place.writes_experts == (rank < 2)
+
+
+def test_dense_models_ignore_the_wish_for_expert_parallelism() -> None:
+    assert parallel_layout.plan(0, 2, TrainerParallelism(expert=2), 0).expert == 1

@@ -1,1 +1,0 @@
-"""Models behind OpenAI-compatible endpoints, for whoever talks to one: users, judges, writers."""

@@ -1,0 +1,58 @@
+"""A model folder's tokenizer and style: from its chat template, or its tokens if it has none."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from tokenizers import Tokenizer
+
+from sea_env.errors import EnvError
+from sea_env.tokens import chat_template, markup
+from sea_env.tokens.chat_template import ChatTemplate, ChatTemplateError
+from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
+
+FILES = ("tokenizer_config.json", "chat_template.jinja")
+"""What a renderer reads in addition to tokenizer.json and config.json; either may be missing."""
+
+
+class UnsuitableTokenizerError(EnvError, ValueError):
+    """No turn can be framed with this folder's tokenizer or chat template."""
+
+
+def tokenizer(folder: Path) -> Any:
+    """The folder's fast tokenizer; raises UnsuitableTokenizerError."""
+    file = folder / "tokenizer.json"
+    if not file.is_file():
+        raise UnsuitableTokenizerError(
+            f"{folder} holds no tokenizer.json: point to a model's folder in Hugging Face layout."
+        )
+    try:
+        return Tokenizer.from_file(str(file))
+    except Exception as error:  # the library raises plain Exception
+        raise UnsuitableTokenizerError(f"{file} can't be read: {error}.") from error
+
+
+def style(
+    folder: Path, made: Any, calls: CallFormat | None = None
+) -> tuple[Style, ChatTemplate | None]:
+    """The folder's style and template; `calls` overrides the format of the calls."""
+    try:
+        template = chat_template.load(folder)
+        found = _from_template(folder, template) if template else _from_tokens(made)
+    except ChatTemplateError as error:
+        raise UnsuitableTokenizerError(
+            f"{error} It comes with the model in {folder}: correct it there, or remove it."
+        ) from error
+    return (replace(found, calls=calls, brief=False) if calls else found), template
+
+
+def _from_template(folder: Path, template: ChatTemplate) -> Style:
+    kind = chat_template.read_json(folder / "config.json").get("model_type")
+    return template.style(str(kind or ""))
+
+
+def _from_tokens(tokenizer: Any) -> Style:
+    """Without a template: Qwen3 if there are tokens for thinking, else the tiny model."""
+    if tokenizer.token_to_id(markup.THINK) is None:
+        return BRIEF
+    return Style(thinking=Thinking.OWN)

@@ -1,0 +1,140 @@
+"""The coordinator for asyncio callers: rollout worker and weight puller."""
+
+import asyncio
+import time
+from types import TracebackType
+from typing import Self, TypeVar
+
+import aiohttp
+
+from sea_runtime.client import calls
+from sea_runtime.client.calls import (
+    Call,
+    CoordinatorUnreachableError,
+    HeldLeases,
+    delays,
+    gave_up,
+    read_timeout,
+)
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
+from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
+from sea_runtime.wire.trainer import (
+    CheckpointCommitted,
+    LedgerSnapshot,
+    StageDone,
+    StageProgress,
+    TrainerTask,
+)
+from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WeightVersion
+
+Result = TypeVar("Result")
+
+
+class AsyncCoordinatorClient:
+    """The methods of `sync_client.CoordinatorClient` as coroutines; close it when done.
+
+    Raises (all methods): `CoordinatorError` and its subclasses.
+    """
+
+    def __init__(
+        self, url: str, token: str, timeout: float = 15.0, retry_timeout: float = 120.0
+    ) -> None:
+        self._url, self._timeout, self._retry_timeout = url.rstrip("/"), timeout, retry_timeout
+        self._headers = {"Authorization": f"Bearer {token}"}
+        self._session: aiohttp.ClientSession | None = None
+        self._held, self._leasing = HeldLeases(), asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+    async def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
+        return await self._send(calls.heartbeat(beat))
+
+    async def model(self, stream: str) -> ModelReply | None:
+        """None until the base model is prepared."""
+        return await self._send(calls.model(stream))
+
+    async def trainer_task(self, attempt: int) -> TrainerTask:
+        return await self._send(calls.trainer_task(attempt))
+
+    async def batch(self, stage: str, step: int, attempt: int) -> Batch | None:
+        """None: not ready yet, ask again."""
+        return await self._send(calls.batch(stage, step, attempt))
+
+    async def progress(self, stage: str, row: StageProgress) -> None:
+        await self._send(calls.progress(stage, row))
+
+    async def snapshot(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
+        return await self._send(calls.snapshot(stage, step, attempt))
+
+    async def committed(self, stage: str, checkpoint: CheckpointCommitted) -> None:
+        await self._send(calls.committed(stage, checkpoint))
+
+    async def done(self, stage: str, message: StageDone) -> None:
+        await self._send(calls.done(stage, message))
+
+    async def publish(self, version: WeightVersion) -> None:
+        await self._send(calls.publish(version))
+
+    async def newer_weights(self, stream: str, after: int, wait: float) -> WeightQueryReply:
+        return await self._send(calls.newer_weights(stream, after, wait))
+
+    async def adopted(self, stream: str, message: Adopted) -> None:
+        await self._send(calls.adopted(stream, message))
+
+    async def lease(self, request: LeaseRequest) -> Leases:
+        """One at a time: two open requests would each get what the other already holds."""
+        async with self._leasing:
+            return self._held.took(await self._send(calls.lease(self._held.declare(request))))
+
+    async def result(self, episode: EpisodeResult) -> bool:
+        """False: the lease is not this worker's any longer, forget the episode."""
+        accepted = await self._send(calls.result(episode))
+        self._held.gave_up(episode.lease_id)
+        return accepted
+
+    async def release(self, lease_id: str, pod: str, incarnation: str) -> None:
+        await self._send(calls.release(lease_id, pod, incarnation))
+        self._held.gave_up(lease_id)
+
+    async def _send(self, call: Call[Result]) -> Result:
+        deadline = time.monotonic() + self._retry_timeout
+        for delay in delays():
+            try:
+                status, body = await self._once(call)
+                if call.is_answer(status):
+                    return call.read(status, body)
+                last = f"status {status} {body[:300]!r}"
+            except (aiohttp.ClientError, TimeoutError) as error:
+                last = repr(error)
+            if time.monotonic() + delay > deadline:
+                break
+            await asyncio.sleep(delay)
+        raise CoordinatorUnreachableError(gave_up(call, self._url, self._retry_timeout, last))
+
+    async def _once(self, call: Call[Result]) -> tuple[int, bytes]:
+        # The session is made on first use: aiohttp wants a running loop for it.
+        self._session = self._session or aiohttp.ClientSession(
+            headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
+        )
+        seconds = read_timeout(self._timeout, call.wait)
+        async with self._session.request(
+            call.method,
+            self._url + call.target,
+            data=call.body or None,
+            headers={"Content-Type": call.content_type},
+            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=5.0),
+        ) as reply:
+            return reply.status, await reply.read()

@@ -1,0 +1,120 @@
+"""One weight update of one engine: prefetch, pause, load, resume; and what can go wrong.
+
+    generating ..prefetch.. generating | paused: start, load, finish | generating
+                                       ^ keep: requests stay          ^ weight version = V
+
+Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. After
+`start` the weights are half-loaded until `finish`: an engine that fails in between is terminated
+rather than resumed, since it would generate garbage.
+"""
+
+import asyncio
+import logging
+import time
+from dataclasses import dataclass
+
+from sea_runtime.errors import RuntimeFailure
+from sea_runtime.rollout.engine_client import EngineClient, EngineError
+from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
+from sea_runtime.wire.weights import WeightVersion
+
+_log = logging.getLogger(__name__)
+_POLL_S = 0.03
+PREFETCH_TIMEOUT_S = 600.0
+
+
+class PrefetchError(RuntimeFailure):
+    """The version could not be fetched; the engine keeps serving the version it had."""
+
+    permanent = False
+
+
+class HalfLoadedError(RuntimeFailure):
+    """The update failed while weights were replaced; the engine was terminated."""
+
+    permanent = False
+
+
+@dataclass(frozen=True)
+class Timings:
+    transport: str
+    transfer_s: float
+    """Fetching and verifying; generation went on."""
+    apply_s: float
+    """Replacing the weights; part of the pause."""
+    pause_s: float
+    """From the request to pause until generation went on."""
+
+
+def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
+    """The status of an engine as a whole: of a worker that failed, else of the slowest."""
+    order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
+    return min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
+
+
+async def prefetch(
+    engine: EngineClient, version: WeightVersion, timeout_s: float = PREFETCH_TIMEOUT_S
+) -> PrefetchStatus:
+    """Has all workers of the engine fetch the version; generation goes on.
+
+    Raises PrefetchError if a worker can't fetch it, or if it takes longer than `timeout_s`.
+    """
+    deadline = time.monotonic() + timeout_s
+    wanted = (version.version, version.attempt)
+    status = slowest(await engine.prefetch(version))
+    while time.monotonic() < deadline:
+        if (status.version, status.attempt) != wanted:
+            # An earlier fetch is still running: ask until the worker starts ours.
+            status = slowest(await engine.prefetch(version))
+        elif status.state is PrefetchState.READY:
+            return status
+        elif status.state is PrefetchState.FAILED:
+            raise PrefetchError(status.error)
+        await asyncio.sleep(_POLL_S)
+        if (status.version, status.attempt) == wanted:
+            status = slowest(await engine.prefetch_status())
+    raise PrefetchError(f"Version {version.version} was not fetched within {timeout_s:.0f} s.")
+
+
+async def load(engine: EngineClient, version: WeightVersion) -> float:
+    """Replaces the weights of the paused engine; returns seconds.
+
+    Raises HalfLoadedError if loading fails; the engine is then terminated.
+    """
+    started = time.monotonic()
+    try:
+        await engine.start_update()
+        await engine.load_staged(version.version, version.attempt)
+        await engine.finish_update(version.version)
+    except asyncio.CancelledError:
+        # Our own end must not leave an engine that the next worker finds half-loaded.
+        await asyncio.shield(engine.terminate())
+        raise
+    except Exception as error:
+        await engine.terminate()
+        raise HalfLoadedError(
+            f"Version {version.version} failed to load, the engine restarts: {error!r}"
+        ) from error
+    return time.monotonic() - started
+
+
+async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
+    """Brings the engine to `version`. Raises PrefetchError, HalfLoadedError or EngineError."""
+    status = await prefetch(engine, version)
+    paused = time.monotonic()
+    try:
+        await engine.pause()
+    except BaseException:
+        # The engine may have paused although its answer never arrived: its weights are whole.
+        await asyncio.shield(_resume(engine))
+        raise
+    apply_s = await load(engine, version)
+    await asyncio.shield(engine.resume())
+    return Timings(status.transport, status.seconds, apply_s, time.monotonic() - paused)
+
+
+async def _resume(engine: EngineClient) -> None:
+    try:
+        await engine.resume()
+    except EngineError as error:
+        _log.warning("The engine could not be resumed: %s", error)

@@ -1,0 +1,124 @@
+"""Keeps the engine at the newest weight version: waits for one, has it adopted, reports it.
+
+coordinator --newer_weights--> updater --prefetch, pause, load, resume (`weight_swap`)--> engine
+An engine that restarted serves the base model again; the watcher notices, and the updater asks for
+everything after version 0 again. If the newest version can't be fetched (its trainer died), an
+older one from the object store is still newer than what the engine serves: `choose`.
+"""
+
+import asyncio
+import logging
+
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorError
+from sea_runtime.rollout import weight_swap
+from sea_runtime.rollout.engine_client import EngineClient, EngineError
+from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timings
+from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
+
+_log = logging.getLogger(__name__)
+LONG_POLL_S = 10.0
+RETRY_S = 0.5
+
+
+def choose(
+    reply: WeightQueryReply, served: int, failed: WeightVersion | None
+) -> WeightVersion | None:
+    """The version to try next: the newest, or the anchor if the newest could not be fetched.
+
+    `failed` is the last version that could not be fetched. Alternates between newest and anchor
+    until one can be; a newest version that was published again (by a new trainer, or with a copy
+    in the object store) counts as another one.
+    """
+    offers = [one for one in (reply.newest, reply.anchor) if one and one.version > served]
+    others = [one for one in offers if one != failed]
+    return next(iter(others or offers), None)
+
+
+class WeightUpdater:
+    """One per worker; `run` ends only when cancelled."""
+
+    def __init__(
+        self,
+        client: AsyncCoordinatorClient,
+        engine: EngineClient,
+        state: EngineState,
+        stream: str,
+        pod: str,
+    ) -> None:
+        self._client, self._engine, self._state = client, engine, state
+        self._stream, self._pod = stream, pod
+        self._failed: WeightVersion | None = None
+        self._reports: set[asyncio.Task[None]] = set()
+
+    async def run(self) -> None:
+        while True:
+            served = await self._state.wait_up()
+            reply = await self._newer(served)
+            if reply is None:
+                continue
+            self._state.require(reply.required)
+            version = choose(reply, served, self._failed)
+            if version is not None:
+                await self._adopt(version)
+
+    async def _newer(self, served: int) -> WeightQueryReply | None:
+        """Waits for a newer version; None if the engine's state changed first."""
+        ask = asyncio.ensure_future(self._ask(served))
+        change = asyncio.ensure_future(self._state.change())
+        try:
+            await asyncio.wait({ask, change}, return_when=asyncio.FIRST_COMPLETED)
+            return ask.result() if ask.done() else None
+        finally:
+            change.cancel()
+            ask.cancel()
+
+    async def _ask(self, served: int) -> WeightQueryReply | None:
+        # No long poll at first: the engine is not ready before it is known which version it needs.
+        wait = 0.0 if self._state.required is None else LONG_POLL_S
+        try:
+            return await self._client.newer_weights(self._stream, served, wait)
+        except CoordinatorError as error:
+            _log.warning("The coordinator did not answer about weights: %s", error)
+            await asyncio.sleep(RETRY_S)
+            return None
+
+    async def _adopt(self, version: WeightVersion) -> None:
+        self._state.updating = True
+        try:
+            timings = await weight_swap.adopt(self._engine, version)
+        except PrefetchError as error:
+            _log.warning("%s The engine keeps version %s.", error, self._state.version)
+            self._failed = version
+            await asyncio.sleep(RETRY_S)
+        except (HalfLoadedError, EngineError) as error:
+            _log.warning("%s", error)
+            self._state.lost()
+            await asyncio.sleep(RETRY_S)
+        else:
+            self._failed = None
+            self._state.serves(version.version)
+            self._report(version.version, timings)
+        finally:
+            self._state.updating = False
+
+    def _report(self, version: int, timings: Timings) -> None:
+        _log.info("The engine serves version %d: %s", version, timings)
+        message = Adopted(
+            pod=self._pod,
+            version=version,
+            transport=timings.transport,
+            transfer_s=timings.transfer_s,
+            apply_s=timings.apply_s,
+            pause_s=timings.pause_s,
+        )
+        task = asyncio.ensure_future(self._send(message))
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _send(self, message: Adopted) -> None:
+        try:
+            await self._client.adopted(self._stream, message)
+        except CoordinatorError as error:
+            _log.warning("The update was not reported: %s", error)

@@ -1,0 +1,117 @@
+"""The model's weights in Hugging Face form: downloaded, loaded into a built model, and back.
+
+Each rank reads only the tensors that it holds.
+"""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from sea_runtime.store.folders import download_folder
+from sea_runtime.trainer import rank_barrier, weight_map
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.errors import ModelError
+from sea_runtime.trainer.model import Model
+
+COMPLETE = ".complete"
+"""Marks a folder whose download finished."""
+
+
+def download(context: RankContext, url: str) -> Path:
+    """The pod's copy of the model folder at `url`; collective, once for all of its processes."""
+    name = hashlib.sha256(url.encode()).hexdigest()[:16]
+    folder = context.pod.data_dir / "models" / name
+
+    def work() -> None:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        download_folder(context.store, url, folder)
+        (folder / COMPLETE).touch()
+
+    missing = context.assignment.local_rank == 0 and not (folder / COMPLETE).exists()
+    rank_barrier.run(context, "download", work if missing else None)
+    return folder
+
+
+class SafetensorsFolder:
+    """Tensors by name, of a folder with `model.safetensors` or with shards and their index."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises ModelError if the folder has neither."""
+        self.folder = folder
+        self._open: dict[str, Any] = {}
+        index = folder / "model.safetensors.index.json"
+        if index.exists():
+            self._files: dict[str, str] = json.loads(index.read_text())["weight_map"]
+        elif (folder / "model.safetensors").exists():
+            with safe_open(folder / "model.safetensors", "pt") as file:
+                self._files = dict.fromkeys(file.keys(), "model.safetensors")
+        else:
+            raise ModelError(
+                f"The model folder {folder} has neither model.safetensors nor "
+                "model.safetensors.index.json: point model.source to a Hugging Face folder "
+                "with safetensors."
+            )
+
+    def get(self, name: str) -> Tensor:
+        """One tensor.
+
+        Raises:
+            ModelError: the folder lacks it.
+        """
+        file = self._files.get(name)
+        if file is None:
+            raise ModelError(
+                f"The model folder has no tensor {name}, which its config.json implies."
+            )
+        if file not in self._open:
+            self._open[file] = safe_open(self.folder / file, "pt")
+        tensor: Tensor = self._open[file].get_tensor(name)
+        return tensor
+
+
+def _parameters(model: Model) -> dict[weight_map.Weight, Tensor]:
+    """The rank's mapped weights, each with its live parameter."""
+    named = dict(model.gpt.named_parameters())
+    experts = model.layout.local_experts(model.shape.experts)
+    found = weight_map.rank_weights(model.shape, experts, model.te)
+    missing = {weight.megatron for weight in found} ^ named.keys()
+    assert not missing, f"weight_map and model disagree on {sorted(missing)}"
+    return {weight: named[weight.megatron] for weight in found}
+
+
+@torch.no_grad()
+def load(model: Model, folder: Path) -> None:
+    """Copies the folder's weights into the model's parameters (any float type on disk).
+
+    Raises:
+        ModelError: a tensor is missing or has another shape than config.json implies.
+    """
+    tensors = SafetensorsFolder(folder)
+    for weight, parameter in _parameters(model).items():
+        parts = [tensors.get(name) for name in weight.hf]
+        fused = weight_map.to_megatron(weight, parts, model.shape)
+        if fused.shape != parameter.shape:
+            raise ModelError(
+                f"{weight.hf[0]} gives {tuple(fused.shape)} where config.json implies "
+                f"{tuple(parameter.shape)}: config.json and safetensors don't belong together."
+            )
+        parameter.copy_(fused)
+
+
+def published_tensors(model: Model) -> dict[str, Tensor]:
+    """What this rank publishes, by Hugging Face name; views where the layout allows it."""
+    live = _parameters(model)
+    found: dict[str, Tensor] = {}
+    for weight in weight_map.published(
+        live, dense=model.layout.rank == 0, experts=model.layout.writes_experts
+    ):
+        tensors = weight_map.to_hf(weight, live[weight].detach(), model.shape)
+        found.update(zip(weight.hf, tensors, strict=True))
+    return found

@@ -1,0 +1,181 @@
+"""What a supervisor does about its training processes: a pure state machine.
+
+`supervisor.py` observes (heartbeat reply, exit codes, status of the processes), calls `decide`
+several times per second, and carries the actions out.
+
+    WARM --assignment of a new attempt--> RUNNING --all exit 0 --> FINISHED
+      ^                                     |------ bad exit, hang -> FAILED (the operator decides)
+      |                                     '------ fenced ---------> FINISHED
+      '--- processes are started, import their libraries, and wait for an assignment
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from sea_api.v1alpha1.policy import Cause
+from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.wire.membership import PodState, TrainerWorld
+
+FENCED = 3
+"""Exit code of a process that a newer attempt has replaced."""
+HANG_SECONDS = 900.0
+"""Silence of a joined process that counts as a hang; every collective has a shorter time-out."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    attempt: int
+    cause: str
+    message: str
+
+
+@dataclass(frozen=True)
+class State:
+    """What the supervisor remembers."""
+
+    started: bool = False
+    """Processes exist, warm or running."""
+    running: int = 0
+    """Attempt that the processes were assigned to; 0 while they only wait."""
+    finished: int = 0
+    """Attempt that ended here without a failure; not run again unless it is withdrawn between."""
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What the supervisor sees now."""
+
+    desired: TrainerWorld | None
+    """The attempt to run and its pods; None if no process should train in this pod."""
+    exits: Sequence[int | None] = ()
+    """Exit code of each process, None while it runs."""
+    reported: tuple[str, str] | None = None
+    """(cause, message) that a process reported before it ended."""
+    last_line: str = ""
+    """Last line that a failed process wrote to stderr."""
+    silence: float = 0.0
+    """Seconds since any process was last heard."""
+    out_of_memory: bool = False
+    """The kernel has killed a process of this pod for memory since the processes started."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """Start the processes; they import and wait for an assignment."""
+
+
+@dataclass(frozen=True)
+class Assign:
+    """Assign the waiting processes their ranks."""
+
+    world: TrainerWorld
+
+
+@dataclass(frozen=True)
+class Kill:
+    """End all processes."""
+
+
+Action = Start | Assign | Kill
+
+
+def decide(state: State, seen: Observed) -> tuple[State, list[Action]]:
+    """The next state, and the actions that lead there, in this order."""
+    if state.running:
+        return _running(state, seen)
+    if state.finished and (seen.desired is None or seen.desired.attempt != state.finished):
+        state = replace(state, finished=0)
+    return _waiting(state, seen)
+
+
+def _waiting(state: State, seen: Observed) -> tuple[State, list[Action]]:
+    new = seen.desired if _is_new(state, seen.desired) else None
+    if not state.started:
+        idle = state.finished and new is None
+        return (state, []) if idle else (replace(state, started=True), [Start()])
+    if any(code is not None for code in seen.exits):
+        return _failed_start(state, seen)
+    if new is None:
+        return state, []
+    return replace(state, running=new.attempt, failure=None), [Assign(new)]
+
+
+def _failed_start(state: State, seen: Observed) -> tuple[State, list[Action]]:
+    """A process ended before its assignment: a failure of the attempt that waits for it."""
+    stopped = replace(state, started=False)
+    if seen.desired is None or not _is_new(state, seen.desired):
+        return stopped, [Kill()]
+    return replace(stopped, failure=_failure(seen.desired.attempt, seen)), [Kill()]
+
+
+def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
+    ended = [code for code in seen.exits if code is not None]
+    stopped = replace(state, started=False, running=0)
+    if ended and all(code == 0 for code in ended):
+        if len(ended) < len(seen.exits):
+            return state, []
+        return replace(stopped, finished=state.running), []
+    if FENCED in ended:
+        return replace(stopped, finished=state.running), [Kill()]
+    if ended:
+        return replace(stopped, failure=_failure(state.running, seen)), [Kill()]
+    if seen.desired is None or seen.desired.attempt != state.running:
+        return stopped, [Kill()]
+    if seen.silence > HANG_SECONDS:
+        text = f"No training process has reported for {seen.silence:.0f} s."
+        return replace(stopped, failure=Failure(state.running, Cause.HANG, text)), [Kill()]
+    return state, []
+
+
+def _is_new(state: State, desired: TrainerWorld | None) -> bool:
+    if desired is None or desired.attempt == state.finished:
+        return False
+    return state.failure is None or desired.attempt > state.failure.attempt
+
+
+def _failure(attempt: int, seen: Observed) -> Failure:
+    if seen.out_of_memory:
+        return Failure(attempt, Cause.OUT_OF_MEMORY, "The kernel killed a process for memory.")
+    if seen.reported:
+        cause, message = seen.reported
+        return Failure(attempt, cause, message)
+    codes = ", ".join(_describe(code) for code in seen.exits if code)
+    return Failure(attempt, Cause.PROCESS_EXIT, f"{codes}: {seen.last_line}".rstrip(": "))
+
+
+def _describe(code: int) -> str:
+    """An exit code in the convention of `subprocess`: a negative one is a signal."""
+    return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int, str, str]:
+    """(state, attempt, cause, detail) of the next heartbeat; attempt 0 while none runs.
+
+    Args:
+        joined: the attempt that each process has joined.
+    """
+    if state.running:
+        ready = bool(joined) and all(one == state.running for one in joined)
+        return (PodState.READY if ready else PodState.STARTING), state.running, "", ""
+    if state.failure is not None:
+        failure = state.failure
+        return PodState.FAILED, failure.attempt, failure.cause, failure.message
+    return PodState.STARTING, 0, "", ""
+
+
+def assignments(world: TrainerWorld, pod: str, timeout_s: float) -> list[RankAssignment]:
+    """The rank of each process of this pod, in the order of the attempt's pods."""
+    first = world.pods.index(pod) * world.processes_per_pod
+    return [
+        RankAssignment(
+            attempt=world.attempt,
+            rank=first + local,
+            world_size=len(world.pods) * world.processes_per_pod,
+            local_rank=local,
+            master_address=world.master_address,
+            master_port=world.master_port,
+            timeout_s=timeout_s,
+        )
+        for local in range(world.processes_per_pod)
+    ]

@@ -1,0 +1,136 @@
+"""Joins the process groups of one attempt, with a time-out on every collective.
+
+Two planes: Megatron's groups carry tensors (NCCL or gloo), `ControlGroup` carries small objects
+over gloo.
+"""
+
+import datetime
+import socket
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from megatron.core import parallel_state, tensor_parallel
+
+from sea_runtime.trainer.device import has_cuda
+from sea_runtime.trainer.rank_assignment import RankAssignment
+
+
+@dataclass(frozen=True)
+class ControlGroup:
+    """Exchanges small Python objects among all ranks.
+
+    Every method is a collective: all ranks must call the same ones in the same order, or they wait
+    for each other until the time-out.
+    """
+
+    rank: int
+    world_size: int
+    group: Any
+
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's value on every rank."""
+        box = [value]
+        dist.broadcast_object_list(box, src=0, group=self.group)
+        return box[0]
+
+    def broadcast_bytes(self, data: bytes | None) -> bytes:
+        """Rank 0's bytes on every rank, without pickling a second copy."""
+        size = int(self.broadcast(len(data) if data is not None else 0))
+        if self.rank == 0 and data is not None:
+            tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+        else:
+            tensor = torch.empty(size, dtype=torch.uint8)
+        if size:
+            dist.broadcast(tensor, src=0, group=self.group)
+        return tensor.numpy().tobytes()
+
+    def gather(self, value: Any) -> list[Any]:
+        """Every rank's value on rank 0; an empty list elsewhere."""
+        boxes: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
+        dist.gather_object(value, boxes, dst=0, group=self.group)
+        return boxes or []
+
+    def all_gather(self, value: Any) -> list[Any]:
+        """Every rank's value on every rank."""
+        boxes: list[Any] = [None] * self.world_size
+        dist.all_gather_object(boxes, value, group=self.group)
+        return boxes
+
+    def sum(self, values: list[float]) -> list[float]:
+        """Element-wise sum over the ranks."""
+        tensor = torch.tensor(values, dtype=torch.float64)
+        dist.all_reduce(tensor, group=self.group)
+        return [float(x) for x in tensor]
+
+    def min(self, value: float) -> float:
+        return self._reduce(value, dist.ReduceOp.MIN)
+
+    def max(self, value: float) -> float:
+        return self._reduce(value, dist.ReduceOp.MAX)
+
+    def _reduce(self, value: float, operation: Any) -> float:
+        tensor = torch.tensor([value], dtype=torch.float64)
+        dist.all_reduce(tensor, op=operation, group=self.group)
+        return float(tensor.item())
+
+    def barrier(self) -> None:
+        dist.barrier(group=self.group)
+
+
+def _store(assignment: RankAssignment, timeout: datetime.timedelta) -> Any:
+    """The attempt's own key-value store, served by rank 0 on its pod's own address only."""
+    master = assignment.rank == 0
+    address = assignment.master_address, assignment.master_port
+    # TCPStore would bind to all addresses by itself, so it is given a listening socket.
+    descriptor = socket.create_server(address, backlog=1024).detach() if master else None
+    store = dist.TCPStore(
+        *address,
+        is_master=master,
+        timeout=timeout,
+        wait_for_workers=False,
+        master_listen_fd=descriptor,
+    )
+    # Keys carry the attempt, so that no rank reads the address of a peer that is dead.
+    return dist.PrefixStore(f"attempt-{assignment.attempt}", store)
+
+
+def join(assignment: RankAssignment) -> ControlGroup:
+    """Joins the attempt; returns once every rank has joined."""
+    timeout = datetime.timedelta(seconds=assignment.timeout_s)
+    backend = "gloo"
+    if has_cuda():
+        torch.cuda.set_device(assignment.local_rank)
+        backend = "cpu:gloo,cuda:nccl"
+    dist.init_process_group(
+        backend,
+        store=_store(assignment, timeout),
+        rank=assignment.rank,
+        world_size=assignment.world_size,
+        timeout=timeout,
+    )
+    # new_group is a collective: every rank creates the same groups in the same order.
+    group = dist.new_group(backend="gloo", timeout=timeout)
+    control = ControlGroup(assignment.rank, assignment.world_size, group)
+    control.barrier()
+    return control
+
+
+def build_model_parallel_groups(assignment: RankAssignment, expert: int) -> None:
+    """Builds Megatron's groups for an expert-parallel size; again only if the size changes.
+
+    Collective.
+    """
+    if parallel_state.model_parallel_is_initialized():
+        if parallel_state.get_expert_model_parallel_world_size() == expert:
+            return
+        parallel_state.destroy_model_parallel()
+    parallel_state.initialize_model_parallel(
+        expert_model_parallel_size=expert,
+        # The only time-out of torch's and Megatron's that reaches every group.
+        distributed_timeout_minutes=assignment.timeout_s / 60,
+        create_gloo_process_groups=has_cuda(),
+    )
+    if has_cuda():
+        tensor_parallel.model_parallel_cuda_manual_seed(1)

@@ -1,0 +1,144 @@
+"""One training process as the supervisor sees it: pipes, exit code, and a certain end.
+
+The process leads its own session, so that one signal reaches everything it started, and the kernel
+kills it when the supervisor dies (PR_SET_PDEATHSIG).
+"""
+
+import asyncio
+import contextlib
+import ctypes
+import json
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any
+
+from sea_api import logs
+from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.status_pipe import STATUS_FD
+
+log = logging.getLogger(__name__)
+PR_SET_PDEATHSIG = 1
+GRACE_SECONDS = 5.0
+NICENESS = 5
+"""Where cores are shared, an engine that is paused for new weights runs before training does."""
+READ_BYTES = 1 << 14
+MAX_MESSAGE = 1000
+"""Characters of an error message that are kept."""
+MODULE = "sea_runtime.trainer.process"
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _before_exec() -> None:
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.nice(NICENESS)
+
+
+class ProcessHandle:
+    """A started process; `start` is the only way to get one."""
+
+    def __init__(self, process: asyncio.subprocess.Process, status_fd: int) -> None:
+        self._process = process
+        self.joined = 0
+        """Attempt that the process has joined."""
+        self.reported: tuple[str, str] | None = None
+        """(cause, message) of the failure that the process reported."""
+        self.last_line = ""
+        self.last_heard = time.monotonic()
+        self._tasks = [
+            asyncio.create_task(self._read_status(status_fd)),
+            asyncio.create_task(self._forward_stderr()),
+        ]
+
+    @classmethod
+    async def start(cls, environment: Mapping[str, str], module: str = MODULE) -> "ProcessHandle":
+        """Starts `python -m module`, which imports its libraries and waits for an assignment."""
+        read, write = os.pipe()
+        os.set_inheritable(write, True)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                module,
+                stdin=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env={**environment, STATUS_FD: str(write)},
+                pass_fds=(write,),
+                start_new_session=True,
+                preexec_fn=_before_exec,
+                limit=1 << 20,
+            )
+        finally:
+            os.close(write)
+        return cls(process, read)
+
+    @property
+    def exit_code(self) -> int | None:
+        """As in `subprocess`: None while it runs, negative for a signal."""
+        return self._process.returncode
+
+    async def assign(self, assignment: RankAssignment) -> None:
+        """Sends the process its rank."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(ConnectionError):  # it has died: its exit code says so
+            self._process.stdin.write(assignment.to_line().encode())
+            await self._process.stdin.drain()
+        self.last_heard = time.monotonic()
+
+    async def ended(self) -> None:
+        """Waits until the process has ended and all its output is read."""
+        await self._process.wait()
+        await asyncio.wait(self._tasks)
+
+    async def kill(self) -> None:
+        """SIGTERM to the whole session, SIGKILL after a grace; returns once nothing is left."""
+        self._signal(signal.SIGTERM)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._process.wait(), GRACE_SECONDS)
+        # Also where the process itself has ended: what it started may still run in its session.
+        self._signal(signal.SIGKILL)
+        await self._process.wait()
+        await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self._process.pid, number)
+
+    async def _read_status(self, descriptor: int) -> None:
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        pipe = os.fdopen(descriptor, "rb")
+        await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+        while line := await reader.readline():
+            self.last_heard = time.monotonic()
+            self._take(json.loads(line))
+
+    def _take(self, event: dict[str, Any]) -> None:
+        if event["event"] == "joined":
+            self.joined = int(event["attempt"])
+        elif event["event"] == "failed":
+            self.reported = (str(event["cause"]), str(event["message"])[:MAX_MESSAGE])
+
+    async def _forward_stderr(self) -> None:
+        """Forwards whole lines, so that those of several processes do not mix.
+
+        A progress bar never ends its line: it is forwarded in pieces, or the pipe would fill up
+        and block the process.
+        """
+        assert self._process.stderr is not None
+        kept = b""
+        while read := await self._process.stderr.read(READ_BYTES):
+            kept += read
+            end = kept.rfind(b"\n") + 1 or (len(kept) if len(kept) > READ_BYTES else 0)
+            self._forward(kept[:end])
+            kept = kept[end:]
+        self._forward(kept)
+
+    def _forward(self, data: bytes) -> None:
+        text = data.decode(errors="replace")
+        sys.stderr.write(text)
+        lines = [line.rstrip() for line in text.splitlines() if line.strip()]
+        self.last_line = logs.message_of(lines[-1])[:MAX_MESSAGE] if lines else self.last_line

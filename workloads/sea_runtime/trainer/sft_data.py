@@ -1,0 +1,149 @@
+"""The dialogues of an SFT stage on all ranks: rank 0 reads and encodes, every rank gets the tokens.
+
+Files (published `sft` JSONL layout) in S3 are copied to the pod's disk first, unpacked: a gigabyte
+of rows is then read by position, and a later attempt in the same pod finds the copies.
+"""
+
+import logging
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from sea_api.v1alpha1.data import OnBadRow
+from sea_api.v1alpha1.job import Spec
+from sea_data.formats import encoding, sft, source
+from sea_data.formats.dialogue import Dialogue
+from sea_data.formats.errors import DataFileError, RowError
+from sea_data.formats.row_file import RowFile
+from sea_data.formats.sides import agent_side, exchange
+from sea_env.tokens.renderer import Renderer
+from sea_env.tokens.style import call_format
+from sea_runtime.trainer import rank_barrier
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.errors import DataError
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Dialogues:
+    """Encoded dialogues, [S] each; `masks` are 1 on tokens that the trained role wrote."""
+
+    tokens: list[NDArray[np.int32]]
+    masks: list[NDArray[np.uint8]]
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+
+class _Message(msgspec.Struct):
+    """All dialogues, as rank 0 sends them."""
+
+    lengths: list[int]
+    tokens: Any
+    """int32 of all dialogues; a bytearray while it grows, bytes once it was sent."""
+    masks: Any
+    """uint8, as `tokens`."""
+
+
+def pack(dialogues: Iterable[encoding.Encoded]) -> bytes | None:
+    """All dialogues as one message, built as they are read; None if there are none."""
+    message = _Message([], bytearray(), bytearray())
+    for one in dialogues:
+        message.lengths.append(len(one.ids))
+        message.tokens += one.ids.tobytes()
+        message.masks += one.mask.tobytes()
+    return msgspec.msgpack.encode(message) if message.lengths else None
+
+
+def unpack(data: bytes) -> Dialogues:
+    """The inverse of `pack`."""
+    message = msgspec.msgpack.decode(data, type=_Message)
+    ends = np.cumsum(message.lengths)[:-1]
+    tokens = np.split(np.frombuffer(message.tokens, "<i4"), ends)
+    masks = np.split(np.frombuffer(message.masks, "u1"), ends)
+    return Dialogues([*tokens], [*masks])
+
+
+def encode(
+    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: encoding.Tokens
+) -> bytes:
+    """Renders dialogues; drops what doesn't fit into the context, answer by answer.
+
+    Raises:
+        DataError: nothing is left to train on.
+    """
+    packed = pack(encoding.encode(dialogues, renderer, context, counts))
+    if packed is None:
+        raise DataError(
+            "No dialogue of the stage's data has a turn of the trained role within "
+            "model.contextLength: check data.sft and the context length."
+        )
+    return packed
+
+
+@contextmanager
+def planned(
+    store: source.Store | None, paths: Sequence[str], folder: Path, *, skip_bad: bool
+) -> Iterator[sft.Plan]:
+    """What to train on in all files, in order; the files are open until the end of the block.
+
+    Raises:
+        DataError: it names file, line, field and reason of what can't be read.
+    """
+    with ExitStack() as opened:
+        try:
+            files = [
+                opened.enter_context(RowFile.open(source.local(path, folder, store), path))
+                for path in paths
+            ]
+            plan = sft.plan(files, skip_bad=skip_bad)
+        except (RowError, DataFileError) as error:
+            raise DataError(str(error)) from error
+        _log_report(plan.report)
+        yield plan
+
+
+def _log_report(report: sft.Report) -> None:
+    for error in report.bad:
+        log.warning("Row skipped: %s", error)
+    log.info(
+        "%d rows: %d to train on, %d within longer ones, %d of failed dialogues, %d bad.",
+        report.rows,
+        report.chosen,
+        report.prefixes,
+        report.failed,
+        len(report.bad),
+    )
+
+
+def load(
+    context: RankContext, paths: Sequence[str], model: Path, spec: Spec, *, as_user: bool
+) -> tuple[Dialogues, dict[str, float]]:
+    """The stage's dialogues, encoded with the model's tokenizer, and metrics of what they hold.
+
+    Collective; the metrics are rank 0's alone.
+    """
+    read = (lambda: _read(context, paths, model, spec, as_user)) if context.leads else None
+    data, metrics = rank_barrier.run(context, "dialogues", read) or (None, {})
+    return unpack(context.control.broadcast_bytes(data)), metrics
+
+
+def _read(
+    context: RankContext, paths: Sequence[str], model: Path, spec: Spec, as_user: bool
+) -> tuple[bytes, dict[str, float]]:
+    renderer = Renderer.load(model, call_format(spec.model.tool_format))
+    counts = encoding.Tokens()
+    skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
+    with planned(context.store, paths, context.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
+        side = exchange if as_user else agent_side
+        data = encode(map(side, plan.dialogues()), renderer, spec.model.context_length, counts)
+        metrics = plan.report.as_metrics() | counts.as_metrics()
+    log.info("The stage trains on: %s", metrics)
+    return data, metrics

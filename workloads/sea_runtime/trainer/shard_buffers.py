@@ -1,0 +1,110 @@
+"""Host buffers of one stream on one rank: what engines read over NIXL, and what goes to S3.
+
+They outlive stages: registering memory with NIXL costs seconds, and engines keep reading the last
+version while the next stage opens.
+"""
+
+import logging
+from collections.abc import Mapping
+from concurrent.futures import Future
+
+from torch import Tensor
+
+from sea_api.v1alpha1.policy import Transport, Weights
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.trainer import background
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.hf_weights import published_tensors
+from sea_runtime.trainer.model import Model
+from sea_runtime.transport import manifest
+from sea_runtime.wire.weights import Shard, TensorEntry
+
+log = logging.getLogger(__name__)
+BUFFERS = 3
+"""Versions that engines can read at a time: the newest, and two that slow engines still read."""
+WAIT_SECONDS = 5.0
+
+
+class ShardBuffers:
+    """Rotating host buffers for this rank's tensors, each of which holds one version."""
+
+    def __init__(self, tensors: Mapping[str, Tensor], name: str, nixl: bool) -> None:
+        """Args:
+        name: of the NIXL agent.
+        nixl: registers the buffers, so that engines can read them.
+        """
+        self.entries = manifest.plan(tensors)
+        self.nbytes = manifest.total_bytes(self.entries)
+        self._buffers = [manifest.allocate(self.entries) for _ in range(BUFFERS)]
+        self._uploads: list[Future[None] | None] = [None] * BUFFERS
+        self._next = 0
+        self._source = None
+        if nixl and self.nbytes:
+            from sea_runtime.transport.nixl_link import NixlSource
+
+            self._source = NixlSource(name)
+            # All of them before the metadata is read: it then never changes.
+            for buffer in self._buffers:
+                self._source.register(buffer)
+            self._metadata = self._source.metadata_b64()
+
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """True if the buffers were planned for tensors of these names, shapes and dtypes."""
+        planned = [(one.name, one.shape, one.dtype) for one in self.entries]
+        return planned == [
+            (name, list(tensor.shape), manifest.dtype_name(tensor.dtype))
+            for name, tensor in tensors.items()
+        ]
+
+    def pack(self, tensors: Mapping[str, Tensor], rank: int) -> tuple[Shard, int]:
+        """Copies the tensors into the oldest buffer; returns its description and its index.
+
+        An engine that still reads that buffer gets bytes of two versions; the checksums of the
+        entries let it notice.
+        """
+        index, self._next = self._next, (self._next + 1) % BUFFERS
+        upload = self._uploads[index]
+        # An upload reads the buffer without a copy: overwritten under it, the object in S3 would
+        # not match its manifest.
+        while upload is not None and not background.finished(upload, WAIT_SECONDS):
+            log.info("Waiting for the upload of an older version before its buffer is reused.")
+        buffer = self._buffers[index]
+        entries: list[TensorEntry] = manifest.pack(self.entries, tensors, buffer)
+        shard = Shard(rank=rank, nbytes=self.nbytes, tensors=entries)
+        if self._source is not None:
+            shard = shard.model_copy(
+                update={
+                    "nixl_agent": self._source.name,
+                    "nixl_metadata": self._metadata,
+                    "nixl_address": buffer.data_ptr(),
+                }
+            )
+        return shard, index
+
+    def upload(self, index: int, store: ObjectStore, url: str) -> Future[None]:
+        """Uploads a buffer in the background; `pack` does not reuse it before that is finished."""
+        data = self._buffers[index].numpy().data
+        upload = background.start("anchor", lambda: store.put_buffer(url, data))
+        self._uploads[index] = upload
+        return upload
+
+    def close(self) -> None:
+        if self._source is not None:
+            self._source.close()
+
+
+StreamBuffers = dict[str, ShardBuffers]
+"""By stream."""
+
+
+def buffers_of(
+    context: RankContext, stream: str, model: Model, weights: Weights, kept: StreamBuffers
+) -> ShardBuffers:
+    """The stream's buffers: those in `kept` if they fit the model, else new ones, kept there."""
+    tensors = published_tensors(model)
+    known = kept.get(stream)
+    if known is None or not known.fits(tensors):
+        nixl = weights.transport is not Transport.OBJECT_STORE
+        name = f"{context.pod.pod}-{stream}-{context.assignment.rank}"
+        kept[stream] = ShardBuffers(tensors, name, nixl)
+    return kept[stream]

@@ -1,0 +1,163 @@
+"""What SFT and RL stages share: model, optimizer, resume, checkpoints, publishing, completion.
+
+`StageTrainer.open` runs on every rank when a task begins; the loops in `sft.py` and `rl.py` then
+call `after_step` once per step and `complete` at the end.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+
+from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.stages import Stage as StageSpec
+from sea_runtime.trainer import hf_config, hf_weights, parallel_layout, process_groups
+from sea_runtime.trainer import model as models
+from sea_runtime.trainer.checkpoint import restore
+from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.saver import Position, Saver
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.export import export
+from sea_runtime.trainer.finite import finite_metrics
+from sea_runtime.trainer.model import Model
+from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.trainer.publisher import Publisher
+from sea_runtime.trainer.shard_buffers import StreamBuffers, buffers_of
+from sea_runtime.wire.trainer import StageDone, StageProgress, TrainerTask
+
+DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+
+
+class StepTimer:
+    """Adds up wall-clock seconds by name; `take` reads and clears them."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextmanager
+    def part(self, name: str) -> Iterator[None]:
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            spent = time.monotonic() - started
+            self._seconds[name] = self._seconds.get(name, 0.0) + spent
+
+    def take(self, *names: str) -> dict[str, float]:
+        """Seconds since the last call; the given names are in it even if they took no time."""
+        taken = dict.fromkeys(names, 0.0) | self._seconds
+        self._seconds = {}
+        return taken
+
+
+@dataclass
+class StageTrainer:
+    """One running stage on one rank.
+
+    Every method is called on every rank in the same order: they all contain collectives.
+    """
+
+    context: RankContext
+    task: TrainerTask
+    spec: Spec
+    settings: StageSpec
+    initial: Path
+    """Local folder of the stage's initial model."""
+    model: Model
+    optimizer: Optimizer
+    saver: Saver
+    publisher: Publisher
+    step: int = 0
+    """Finished optimizer steps."""
+    finished: bool = False
+    """The stage ended with `step`: its last checkpoint says so."""
+    timer: StepTimer = field(default_factory=StepTimer)
+
+    @staticmethod
+    def open(context: RankContext, task: TrainerTask, buffers: StreamBuffers) -> "StageTrainer":
+        """Model and optimizer of the stage, restored from its newest committed checkpoint.
+
+        Args:
+            buffers: host buffers of earlier stages, by stream; taken over or replaced.
+        """
+        spec = task.spec
+        assert spec is not None
+        settings = spec.stages[task.stage_index]
+        initial = hf_weights.download(context, task.initial_model)
+        shape = hf_config.parse((initial / "config.json").read_bytes())
+        rank, world_size = context.assignment.rank, context.assignment.world_size
+        layout = parallel_layout.plan(rank, world_size, spec.trainer.parallelism, shape.experts)
+        process_groups.build_model_parallel_groups(context.assignment, layout.expert)
+        model = models.build(shape, layout, DTYPES[spec.model.precision], _row_tokens(spec))
+        hf_weights.load(model, initial)
+        optimizer = Optimizer(model, _learning_rate(settings))
+        commits = Commits(context.store, task.run_url, task.stage, context.attempt)
+        # Before anything is written: `newest` fences, after which an older attempt can't commit.
+        manifest = restore.newest(context, commits)
+        if manifest is not None:
+            restore.load(context, commits, manifest, model, optimizer)
+        saver = Saver(context, task, spec.checkpoint, commits, expert=layout.expert)
+        shards = buffers_of(context, task.stream, model, spec.weights, buffers)
+        publisher = Publisher(context, task, spec.weights, shards)
+        stage = StageTrainer(
+            context, task, spec, settings, initial, model, optimizer, saver, publisher
+        )
+        if manifest is not None:
+            stage.step, stage.finished = manifest.step, manifest.finished
+        return stage
+
+    def after_step(self, version: int, *, finished: bool) -> None:
+        """Advances uploads, and begins a checkpoint if one is due."""
+        self.context.status.alive()
+        with self.timer.part("checkpoint_s"):
+            self.publisher.settle()
+            self.saver.poll()
+            if finished or self.step % self.spec.checkpoint.every_steps == 0:
+                position = Position(self.step, version, finished)
+                self.saver.start(self.model, self.optimizer, position)
+
+    def report(self, total: int, metrics: dict[str, float]) -> None:
+        """Reports the finished step to the coordinator (rank 0)."""
+        if self.context.leads:
+            row = StageProgress(
+                attempt=self.context.attempt,
+                step=self.step,
+                total_steps=total,
+                metrics=finite_metrics(metrics),
+            )
+            self.context.client.progress(self.task.stage, row)
+
+    def complete(self, version: int) -> None:
+        """Publishes, exports, waits for the last checkpoint, then reports the stage as done."""
+        self.publisher.publish(self.model, version, self.step, anchor=True)
+        url = export(self.context, self.task, self.model, self.initial, version)
+        self.publisher.finish()
+        self.saver.finish()
+        if self.context.leads:
+            done = StageDone(attempt=self.context.attempt, step=self.step, export_url=url)
+            self.context.client.done(self.task.stage, done)
+        # The next task is asked for only once the coordinator knows that this stage is done.
+        self.context.control.barrier()
+
+    def interrupt(self, version: int) -> None:
+        """Commits the current step for a drain, unless it is committed; exports nothing."""
+        self.saver.finish()
+        if self.step and not self.saver.committed(self.step):
+            position = Position(self.step, version)
+            self.saver.start(self.model, self.optimizer, position, needed=True)
+            self.saver.finish()
+
+
+def _learning_rate(settings: StageSpec) -> float:
+    block = settings.rl or settings.sft or settings.user_sft
+    assert block is not None
+    return block.learning_rate
+
+
+def _row_tokens(spec: Spec) -> int:
+    """Most tokens of a packed row."""
+    return spec.trainer.max_tokens_per_microbatch or spec.model.context_length

@@ -1,0 +1,84 @@
+"""Rank 0's watch of what the coordinator wants, in a thread: training never waits for it."""
+
+import logging
+import threading
+import time
+
+from sea_runtime.client.calls import StaleAttemptError
+from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
+
+log = logging.getLogger(__name__)
+POLL_SECONDS = 1.0
+FIRST_ANSWER_SECONDS = 600.0
+NEXT_ANSWER_SECONDS = 10.0
+
+
+class TaskWatch:
+    """Polls `GET /v1/trainer/task` and keeps the newest answer."""
+
+    def __init__(self, client: CoordinatorClient, attempt: int) -> None:
+        self._client, self._attempt = client, attempt
+        self._condition = threading.Condition()
+        self._task: TrainerTask | None = None
+        self._error: Exception | None = None
+        self._answers = 0
+        threading.Thread(target=self._poll, name="task watch", daemon=True).start()
+
+    def _poll(self) -> None:
+        while True:
+            try:
+                started = time.monotonic()
+                self._set(self._client.trainer_task(self._attempt), None)
+            except StaleAttemptError as error:
+                self._set(None, FencedError(str(error)))
+                return
+            except Exception as error:  # raised in the training loop: nobody would miss this thread
+                self._set(None, error)
+                return
+            time.sleep(max(0.0, POLL_SECONDS - (time.monotonic() - started)))
+
+    def _set(self, task: TrainerTask | None, error: Exception | None) -> None:
+        with self._condition:
+            self._task = task or self._task
+            self._error = error
+            self._answers += 1
+            self._condition.notify_all()
+
+    def current(self) -> TrainerTask:
+        """The newest answer, immediately if there is one; raises what ended the polling."""
+        with self._condition:
+            self._condition.wait_for(lambda: self._answers > 0, FIRST_ANSWER_SECONDS)
+            return self._answer()
+
+    def next(self) -> TrainerTask:
+        """An answer newer than this call; the last one if none comes within seconds."""
+        with self._condition:
+            before = self._answers
+            self._condition.wait_for(
+                lambda: self._answers > before or self._error is not None, NEXT_ANSWER_SECONDS
+            )
+            return self._answer()
+
+    def _answer(self) -> TrainerTask:
+        if self._error is not None:
+            raise self._error
+        if self._task is None:
+            return TrainerTask(kind=TaskKind.IDLE)
+        return self._task
+
+    def still(self, task: TrainerTask) -> bool:
+        """True if the coordinator still wants the stage of `task`."""
+        now = self.current()
+        return (now.kind, now.stage) == (task.kind, task.stage)
+
+
+def still_wanted(context: RankContext, task: TrainerTask, watch: TaskWatch | None) -> bool:
+    """True if the stage is to go on; collective, the same answer on every rank.
+
+    Args:
+        watch: rank 0's; None elsewhere.
+    """
+    return bool(context.control.broadcast(watch.still(task) if watch else None))
