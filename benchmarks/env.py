@@ -29,9 +29,10 @@ from typing import Any
 from env_calls import CUSTOMERS, Call, Customer
 
 from sea_data.formats import tau2
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database
+from sea_env.domains.database_generator import NoGeneratorError, Size, generate_database
 
 EPISODES = 1000
 ROUNDS = 7
@@ -57,7 +58,7 @@ def main() -> None:
 def _row(name: str, data: Path | None) -> dict[str, int]:
     try:
         return measured(name, data)
-    except worlds.NoWorldError as error:
+    except NoGeneratorError as error:
         print(f"{name:<10}not measured: {error}", flush=True)
         return {}
 
@@ -83,8 +84,7 @@ def _database(domain: Domain, data: Path | None) -> tuple[str, Database]:
     folder = None if data is None else data / domain.name
     if folder is not None and tau2.find(folder, "db") is not None:
         return "tau2-bench", tau2.database(folder, domain)
-    world = worlds.make(domain.name, worlds.Size.LARGE, 0)
-    return "our LARGE", worlds.database(domain.name, world)
+    return "our LARGE", generate_database(domain, Size.LARGE, 0).load(domain)
 
 
 def _open(domain: Domain, database: Database, customers: Sequence[Customer]) -> Opened:

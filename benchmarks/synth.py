@@ -16,7 +16,7 @@ from sea_data.synthesis.plan import Item
 from sea_data.synthesis.procedural import workshops
 from sea_data.synthesis.procedural.crew import ProceduralCrew
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 
 _PLANS = 64
 

@@ -13,7 +13,8 @@ from sea_data.evaluation.records import EpisodeRecord
 from sea_data.formats import rows
 from sea_data.formats.errors import DataFileError
 from sea_devcluster.s3 import S3Server
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import generate_database
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_testing.waiting import HANG_S
@@ -52,7 +53,7 @@ def shop(store: ObjectStore, tmp_path: Path) -> Path:
 @pytest.fixture
 def telecom(store: ObjectStore, tmp_path: Path) -> Path:
     """A folder in tau2-bench's layout, both databases, uploaded."""
-    files = worlds.files(worlds.make("telecom", "small", 3))
+    files = generate_database(registry.get("telecom"), "small", 3).files()
     toggled = {"name": "toggle_airplane_mode", "arguments": {}, "requestor": "user"}
     files["tasks.json"] = json.dumps([{"id": "t", "evaluation_criteria": {"actions": [toggled]}}])
     folder = tmp_path / "telecom"

@@ -25,9 +25,9 @@ from sea_data.object_store import StoreError
 from sea_data.synthesis.crew import CrewUnavailableError
 from sea_data.synthesis.journal import JournalError
 from sea_env.domains.database import DatabaseError
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.database_generator import NoGeneratorError
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.domains.registry import UnknownDomainError
-from sea_env.domains.worlds import NoWorldError
 from sea_env.tokens.model_folder import UnsuitableTokenizerError
 from sea_env.verify.verdict import UnverifiableTaskError
 
@@ -36,7 +36,7 @@ _EXPECTED = (
     RowError,
     DatabaseError,
     UnknownDomainError,
-    NoWorldError,
+    NoGeneratorError,
     DataFileError,
     StoreError,
     InitialStateError,

@@ -10,7 +10,8 @@ from sea_data.formats import sft, shop, source
 from sea_data.formats.errors import DataFileError
 from sea_data.formats.tau2_convert import convert
 from sea_data.tiny_model import corpus, tiny
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import Size, generate_database
 
 
 def add_shop(commands: Commands) -> None:
@@ -67,8 +68,8 @@ def add_world(commands: Commands) -> None:
     parser.add_argument("--domain", required=True, help=", ".join(registry.names()))
     parser.add_argument(
         "--size",
-        choices=[str(size) for size in worlds.Size],
-        default=str(worlds.Size.MEDIUM),
+        choices=[str(size) for size in Size],
+        default=str(Size.MEDIUM),
         help="how many records (default medium)",
     )
     parser.add_argument("--seed", type=int, default=0, help="same seed, same bytes (default 0)")
@@ -77,8 +78,8 @@ def add_world(commands: Commands) -> None:
 
 
 def _run_world(given: argparse.Namespace) -> int:
-    world = worlds.make(given.domain, given.size, given.seed)
-    for name, text in worlds.files(world).items():
+    world = generate_database(registry.get(given.domain), given.size, given.seed)
+    for name, text in world.files().items():
         write_lines(given.out / name, iter([text]))
         say(f"{given.out / name}: {len(text.encode()):,} bytes")
     counts = ", ".join(f"{len(table)} {name}" for name, table in world.agent.items())

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from sea_api import limits
 from sea_cli.common import DATA_FILE, Commands, command, say, store_for
 from sea_cli.options import positive
 from sea_cli.progress import reading
@@ -31,7 +32,11 @@ def add(commands: Commands) -> None:
     parser.add_argument("files", nargs="+", metavar="FILE", help=DATA_FILE)
     parser.add_argument("--tokenizer", type=Path, help="HF folder to count tokens with")
     parser.add_argument(
-        "--context-length", type=positive, default=32768, metavar="N", help="tokens (default 32768)"
+        "--context-length",
+        type=positive,
+        default=limits.CONTEXT_LENGTH,
+        metavar="N",
+        help="tokens (default %(default)s)",
     )
     parser.add_argument("--json", action="store_true", help="print everything as one JSON object")
     parser.set_defaults(run=run)

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NoReturn
 
+from sea_api import limits
 from sea_api.contract import OPENAI_API_KEY, Env
 from sea_cli import fetching, options, progress
 from sea_cli.common import Commands, again, local, say
@@ -64,7 +65,10 @@ def _who(parser: argparse.ArgumentParser) -> None:
         "--temperature", type=temperature, default=1.0, help="of the agent (default 1)"
     )
     parser.add_argument(
-        "--max-tokens", type=positive, default=8192, help="of one agent turn (default 8192)"
+        "--max-tokens",
+        type=positive,
+        default=limits.MAX_TOKENS_PER_TURN,
+        help="of one agent turn (default %(default)s)",
     )
     parser.add_argument(
         "--tool-calls",
@@ -113,9 +117,18 @@ def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=local, required=True, metavar="DIR", help="folder to write")
     parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
     parser.add_argument("--concurrency", type=positive, default=8, help="episodes at a time")
-    parser.add_argument("--max-turns", type=positive, default=50, help="agent turns (default 50)")
     parser.add_argument(
-        "--timeout", type=seconds, default=120.0, metavar="S", help="of a request (default 120)"
+        "--max-turns",
+        type=positive,
+        default=limits.MAX_TURNS,
+        help="agent turns (default %(default)s)",
+    )
+    parser.add_argument(
+        "--timeout",
+        type=seconds,
+        default=limits.REQUEST_TIMEOUT_SECONDS,
+        metavar="S",
+        help="of a request (default %(default)s)",
     )
     parser.add_argument(
         "--retries", type=positive, default=5, help="attempts of a request (default 5)"

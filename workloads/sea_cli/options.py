@@ -3,6 +3,7 @@
 import argparse
 import os
 
+from sea_api import limits
 from sea_env.chat import Address
 from sea_env.verify.sandbox.limits import FunctionLimits
 
@@ -74,7 +75,7 @@ def address(given: argparse.Namespace, role: str, **options: object) -> Address 
 
 _DEFAULT = FunctionLimits()
 _MIB = 1 << 20
-_LEAST_MIB = 64
+_LEAST_MIB = limits.MIN_FUNCTION_MEMORY_BYTES // _MIB
 
 
 def add_function_limits(parser: argparse.ArgumentParser) -> None:

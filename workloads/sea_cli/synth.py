@@ -8,6 +8,7 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
+from sea_api import limits
 from sea_api.contract import OPENAI_API_KEY
 from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
@@ -20,7 +21,7 @@ from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_env.chat import Address
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 
 _EXAMPLES = """\
 examples:
@@ -31,7 +32,6 @@ examples:
       --endpoint http://localhost:8000/v1 --model Qwen3-30B
 """
 INTERRUPTED = 130
-_MOST_TOKENS = 8192
 _EVERY_S = 0.2
 
 
@@ -66,7 +66,11 @@ def add(commands: Commands) -> None:
         "--concurrency", type=positive, default=8, help="items at a time with a model (default 8)"
     )
     parser.add_argument(
-        "--timeout", type=seconds, default=120.0, metavar="S", help="of a request (default 120)"
+        "--timeout",
+        type=seconds,
+        default=limits.REQUEST_TIMEOUT_SECONDS,
+        metavar="S",
+        help="of a request (default %(default)s)",
     )
     parser.add_argument(
         "--retries", type=positive, default=4, help="attempts of a request (default 4)"
@@ -82,7 +86,7 @@ def _access(given: argparse.Namespace) -> Address | None:
         given.endpoint,
         given.model,
         os.environ.get(OPENAI_API_KEY, ""),
-        max_tokens=_MOST_TOKENS,
+        max_tokens=limits.MAX_TOKENS_PER_TURN,
         timeout_s=given.timeout,
         attempts=given.retries,
     )

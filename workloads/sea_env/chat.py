@@ -14,6 +14,8 @@ from typing import Any, TypeVar
 
 import aiohttp
 
+from sea_api import limits
+
 Answer = TypeVar("Answer")
 Sending = Callable[[int, str], None]
 """Called before each attempt: its number from 1, and what was wrong with the previous one."""
@@ -42,8 +44,8 @@ class Address:
     api_key: str = field(default="", repr=False)
     temperature: float | None = 0.0
     """None leaves it to the server: some models refuse any."""
-    max_tokens: int = 2048
-    timeout_s: float = 120.0
+    max_tokens: int = limits.USER_MAX_TOKENS
+    timeout_s: float = float(limits.REQUEST_TIMEOUT_SECONDS)
     """Of one attempt."""
     attempts: int = 4
     first_pause_s: float = 0.5

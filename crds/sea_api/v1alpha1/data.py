@@ -5,6 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from sea_api import limits
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Transition, immutable
 from sea_api.v1alpha1.types import HttpUrl, Int, ModelSource, ObjectName, S3Url
@@ -45,7 +46,7 @@ class Model(ApiModel):
     Immutable."""
     precision: Precision = Precision.BF16
     """Number format of the served weights and of the trainer's forward pass."""
-    context_length: Int = Field(default=32768, ge=64, le=1048576)
+    context_length: Int = Field(default=limits.CONTEXT_LENGTH, ge=64, le=1048576)
     """The longest token sequence (prompt and answer, all turns) in tokens."""
     tool_format: ToolFormat = ToolFormat.AUTO
     """How the model writes tool calls. `Auto` reads it off the model's chat template; `Hermes` is

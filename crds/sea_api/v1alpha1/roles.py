@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from sea_api.limits import USER_MAX_TOKENS
 from sea_api.v1alpha1 import layouts
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
@@ -185,7 +186,7 @@ class UserModel(ApiModel):
     """Secret with OPENAI_API_KEY for the `External` engine."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
     """Sampling temperature of the user's turns."""
-    max_tokens: Int = Field(default=2048, ge=1, le=65536)
+    max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
     """Longest turn of the user, in tokens."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the `VLLM` pods."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from sea_api import limits
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import Bool, HttpUrl, Int, Number, ObjectName, S3Url, Seed, Steps
@@ -106,7 +107,18 @@ class SFTStage(ApiModel):
     """Seed of the order of dialogues."""
 
 
-class RLStage(ApiModel):
+class EpisodeLimits(ApiModel):
+    """How far an episode of a stage may go."""
+
+    max_tokens_per_turn: Int = Field(default=limits.MAX_TOKENS_PER_TURN, ge=1, le=1048576)
+    """Most tokens of one agent turn."""
+    max_turns: Int = Field(default=limits.MAX_TURNS, ge=1, le=10000)
+    """Most agent turns of one episode."""
+    max_repeats: Int = Field(default=limits.MAX_REPEATS, ge=2, le=1000)
+    """Identical calls with identical results in a row that end an episode as a loop."""
+
+
+class RLStage(EpisodeLimits):
     """Asynchronous GRPO on verifiable tasks."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
@@ -132,12 +144,6 @@ class RLStage(ApiModel):
     """Steps over which the rate rises linearly from 0."""
     temperature: Number = Field(default=1.0, gt=0, le=10)
     """Sampling temperature of the agent."""
-    max_tokens_per_turn: Int = Field(default=8192, ge=1, le=1048576)
-    """Most tokens of one agent turn."""
-    max_turns: Int = Field(default=50, ge=1, le=10000)
-    """Most agent turns of one episode."""
-    max_repeats: Int = Field(default=3, ge=2, le=1000)
-    """Identical calls with identical results in a row that end an episode as a loop."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
     """Versions a batch may lag behind the trainer (eta of the staleness gate)."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
@@ -158,7 +164,7 @@ class RLStage(ApiModel):
     """Seed of task order and sampling."""
 
 
-class EvaluationStage(ApiModel):
+class EvaluationStage(EpisodeLimits):
     """Measures pass^k of the newest policy."""
 
     tasks: list[S3Url] = Field(default=[], max_length=64)
@@ -169,12 +175,6 @@ class EvaluationStage(ApiModel):
     """Upper bound on tasks; absent means all."""
     temperature: Number = Field(default=1.0, ge=0, le=10)
     """Sampling temperature of the agent; 0 is greedy."""
-    max_tokens_per_turn: Int = Field(default=8192, ge=1, le=1048576)
-    """Most tokens of one agent turn."""
-    max_turns: Int = Field(default=50, ge=1, le=10000)
-    """Most agent turns of one episode."""
-    max_repeats: Int = Field(default=3, ge=2, le=1000)
-    """Identical calls with identical results in a row that end an episode as a loop."""
     seed: Seed = 0
     """Seed of sampling."""
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from sea_api import limits
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import HttpUrl, Int, Number, ObjectName
@@ -20,9 +21,9 @@ class Judge(ApiModel):
     """Secret with OPENAI_API_KEY for the endpoint."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
     """Sampling temperature of the verdicts."""
-    max_tokens: Int = Field(default=2048, ge=1, le=65536)
+    max_tokens: Int = Field(default=limits.JUDGE_MAX_TOKENS, ge=1, le=65536)
     """Longest verdict, its reasoning included, in tokens."""
-    timeout_seconds: Int = Field(default=120, ge=1, le=3600)
+    timeout_seconds: Int = Field(default=limits.REQUEST_TIMEOUT_SECONDS, ge=1, le=3600)
     """Patience with one request; it is sent again a few times, then the episode is run again."""
 
 
@@ -34,15 +35,17 @@ class FunctionLimits(ApiModel):
             cel="self.timeoutSeconds >= self.cpuSeconds",
             message="verifier.functions.timeoutSeconds must not be less than cpuSeconds: raise it,"
             " or lower cpuSeconds",
-            holds=lambda limits: limits.timeout_seconds >= limits.cpu_seconds,
+            holds=lambda given: given.timeout_seconds >= given.cpu_seconds,
         ),
     )
 
-    cpu_seconds: Int = Field(default=2, ge=1, le=600)
+    cpu_seconds: Int = Field(default=limits.FUNCTION_CPU_SECONDS, ge=1, le=600)
     """Processor time."""
-    timeout_seconds: Int = Field(default=30, ge=1, le=3600)
+    timeout_seconds: Int = Field(default=limits.FUNCTION_TIMEOUT_SECONDS, ge=1, le=3600)
     """Time on the clock; generous, since a busy node must not cost a reward."""
-    memory_bytes: Int = Field(default=536870912, ge=67108864, le=68719476736)
+    memory_bytes: Int = Field(
+        default=limits.FUNCTION_MEMORY_BYTES, ge=limits.MIN_FUNCTION_MEMORY_BYTES, le=68719476736
+    )
     """Address space on top of what the sandbox itself holds. Two functions run at a time in a
     rollout pod: leave it room for both."""
 

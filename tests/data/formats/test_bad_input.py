@@ -10,9 +10,9 @@ import pytest
 
 from sea_cli import main
 from sea_data.formats import rl, shop
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import Size, generate_database
 from sea_env.domains.shop.entities import Split
-from sea_env.domains.worlds import Size
 
 Check = Callable[..., dict[str, Any]]
 
@@ -124,7 +124,7 @@ def test_what_the_users_side_begins_with_is_found_by_the_databases_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """As in a job; what else lies there is none of its business."""
-    world = worlds.make("telecom", Size.SMALL, 0)
+    world = generate_database(registry.get("telecom"), Size.SMALL, 0)
     (tmp_path / "x_db.json").write_text(json.dumps(world.agent))
     (tmp_path / "x_user_db.json").write_text("{")
     (tmp_path / "user_db.json").write_text(json.dumps(world.user))

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import generate_database
 
 RETAIL: dict[str, Any] = {
     "users": {},
@@ -37,7 +38,7 @@ def test_unknown_fields_of_a_database_are_left_out_aloud(caplog: pytest.LogCaptu
 def test_nor_are_those_of_other_domains_lost_in_silence(
     caplog: pytest.LogCaptureFixture, name: str, table: str
 ) -> None:
-    tables = json.loads(worlds.files(worlds.make(name, "small", 1))["db.json"])
+    tables = json.loads(generate_database(registry.get(name), "small", 1).files()["db.json"])
     key = next(iter(tables[table]))
     tables[table][key]["colour"] = "red"
     with caplog.at_level(logging.WARNING):

@@ -12,9 +12,9 @@ from sea_data.formats import lines, rl, shop, sides
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import RowError
 from sea_data.formats.inspection import Inspector
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import Size, generate_database
 from sea_env.domains.shop.entities import Split
-from sea_env.domains.worlds import Size
 from sea_env.users.base import task_user_tools
 from sea_env.users.prompt import system_prompt
 from sea_env.users.scripted import ScriptedUser
@@ -72,7 +72,7 @@ DIALOGUE: dict[str, Any] = {
 @pytest.fixture(scope="module")
 def inspector(tmp_path_factory: pytest.TempPathFactory) -> Inspector:
     root = tmp_path_factory.mktemp("root")
-    world = worlds.make("telecom", Size.SMALL, 0)
+    world = generate_database(registry.get("telecom"), Size.SMALL, 0)
     (root / "db.json").write_text(json.dumps(world.agent))
     (root / "user_db.json").write_text(json.dumps(world.user))
     for path, tables in shop.databases(Split.TRAIN, 1, seed=0).items():

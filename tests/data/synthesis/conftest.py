@@ -17,7 +17,7 @@ from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_data.synthesis.worlds import World
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 from sea_testing.team import Team, served

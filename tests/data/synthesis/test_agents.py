@@ -10,7 +10,7 @@ import pytest
 from sea_data.formats import rl
 from sea_data.synthesis.agents.asking import parse
 from sea_data.synthesis.state import State, Tally
-from sea_env.domains import initial
+from sea_env.domains import initial_state
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
@@ -96,7 +96,7 @@ async def test_rows_replay_to_their_reward_by_their_own_function(
         assert (tmp_path / task.db_path).is_file()
         answer = {"role": "assistant", **dialogue["answer"]}
         messages = [*dialogue["messages"][1:], answer, {"role": "user", "content": "###STOP###"}]
-        begun = initial.begin(domain, team.world.database, task.initial_state)
+        begun = initial_state.begin(domain, team.world.database, task.initial_state)
         environment = domain.open(begun)
         for message in messages:
             for call in calls_of(message):

@@ -14,10 +14,10 @@ from sea_data.formats import rl, sft
 from sea_data.synthesis import functions, worlds
 from sea_data.synthesis.procedural import workshops
 from sea_data.synthesis.settings import Settings
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Environment
 from sea_env.domains.database import Database
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
@@ -73,7 +73,7 @@ def pairs(folder: Path) -> Iterator[tuple[Task, sft.Dialogue, Database]]:
 
 def replayed(task: Task, messages: Any, base: Database) -> Environment:
     domain = registry.get(task.domain)
-    environment = domain.open(initial.begin(domain, base, task.initial_state))
+    environment = domain.open(initial_state.begin(domain, base, task.initial_state))
     for message in messages:
         for call in calls_of(message):
             environment.call(call["name"], call["arguments"], message["role"])

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from sea_env.domains import registry
-from sea_env.domains.airline.layout import AirlineTables
+from sea_env.domains.airline.records import AirlineTables
 from sea_env.domains.base import Kind
-from sea_env.domains.signature import without_prose
+from sea_env.domains.toolkit import without_prose
 from sea_testing.tau2 import needs_schemas, schemas
 
 pytestmark = needs_schemas

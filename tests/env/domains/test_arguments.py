@@ -8,8 +8,7 @@ from pydantic import BaseModel
 
 from sea_env.domains.arguments import checks
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.signature import parameters
-from sea_env.domains.toolkit import check_arguments, tool
+from sea_env.domains.toolkit import check_arguments, parameters, tool
 
 
 class Colour(StrEnum):

@@ -13,10 +13,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
 from sea_env.domains.base import Kind, Tool, ToolResult
 from sea_env.domains.database import Database
-from sea_env.domains.worlds import NoWorldError
+from sea_env.domains.database_generator import NoGeneratorError, generate_database
 
 _INTEGERS = st.integers(-(2**63), 2**64 - 1) | st.integers(-3, 400)
 _ANYTHING = st.recursive(
@@ -31,8 +31,8 @@ _ANYTHING = st.recursive(
 @cache
 def database(name: str) -> Database:
     try:
-        return worlds.database(name, worlds.make(name, "small", 2))
-    except NoWorldError:
+        return generate_database(registry.get(name), "small", 2).load(registry.get(name))
+    except NoGeneratorError:
         pytest.skip(f"{name} has no world of its own")
 
 

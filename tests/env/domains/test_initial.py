@@ -9,9 +9,10 @@ import pytest
 
 from sea_cli import main
 from sea_data.formats import rl
-from sea_env.domains import initial, registry, worlds
+from sea_env.domains import initial_state, registry
 from sea_env.domains.database import Database, user_files
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.database_generator import generate_database
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.verify.checks import expected_end_state
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 
@@ -44,10 +45,10 @@ def history(answer: str = CREATED) -> list[dict[str, Any]]:
 
 def test_it_is_made_once_and_shared(database: Database) -> None:
     state = {"initialization_actions": [NOTE], "message_history": history()}
-    begun = initial.begin(MOCK, database, state)
-    assert initial.begin(MOCK, database, dict(state)) is begun
-    assert initial.begin(MOCK, begun, state) is begun, "it isn't set up twice"
-    assert initial.begin(MOCK, database, None) is database
+    begun = initial_state.begin(MOCK, database, state)
+    assert initial_state.begin(MOCK, database, dict(state)) is begun
+    assert initial_state.begin(MOCK, begun, state) is begun, "it isn't set up twice"
+    assert initial_state.begin(MOCK, database, None) is database
     assert begun.agent["tasks"]["task_1"] is database.agent["tasks"]["task_1"]
     world = MOCK.open(begun)
     assert world.changes() == world.changes("user") == []
@@ -59,7 +60,7 @@ def test_it_is_made_once_and_shared(database: Database) -> None:
 
 def test_data_are_merged_and_lists_replaced(database: Database) -> None:
     data = {"agent_data": {"users": {"u": {"tasks": []}}}}
-    begun = initial.begin(MOCK, database, {"initialization_data": data})
+    begun = initial_state.begin(MOCK, database, {"initialization_data": data})
     assert begun.agent["users"]["u"] == {"user_id": "u", "name": "U", "tasks": []}
     assert begun.user is begun.agent, "tau2's mock: both sides have one database then"
     assert MOCK.open(begun).call("check_notifications", {}, "user").error
@@ -69,7 +70,7 @@ def test_a_domain_with_one_side_keeps_it_apart() -> None:
     database = made("retail")
     key = next(iter(database.agent["users"]))
     data = {"agent_data": {"users": {key: {"email": "new@x.org"}}}}
-    begun = initial.begin(RETAIL, database, {"initialization_data": data})
+    begun = initial_state.begin(RETAIL, database, {"initialization_data": data})
     assert begun.agent["users"][key] == {**database.agent["users"][key], "email": "new@x.org"}
     assert begun.agent["orders"] is database.agent["orders"]
     assert begun.user == {}
@@ -94,16 +95,16 @@ def test_data_of_the_right_layout_are_asked_for(
     key, other, *_ = database.agent[table]
     state = {"initialization_data": {"agent_data": {table: {key: change}}}}
     with pytest.raises(InitialStateError, match=re.escape(f"is wrong at {table}.{key}.{place}")):
-        initial.begin(domain, database, state)
+        initial_state.begin(domain, database, state)
     as_it_was = {"agent_data": {table: {key: dict(database.agent[table][key])}}}
-    begun = initial.begin(domain, database, {"initialization_data": as_it_was})
+    begun = initial_state.begin(domain, database, {"initialization_data": as_it_was})
     assert begun.agent[table] == database.agent[table]
     assert begun.agent[table][other] is database.agent[table][other]
 
 
 def made(domain: str) -> Database:
     """A small generated one."""
-    files = worlds.files(worlds.make(domain, "small", 1))
+    files = generate_database(registry.get(domain), "small", 1).files()
     return registry.get(domain).parse(files["db.json"].encode(), "db.json")
 
 
@@ -169,7 +170,7 @@ def test_what_only_the_database_shows_is_a_sentence_too(
     database: Database, state: dict[str, Any], reason: str
 ) -> None:
     with pytest.raises(InitialStateError, match=reason):
-        initial.begin(MOCK, database, state)
+        initial_state.begin(MOCK, database, state)
 
 
 def test_the_verifier_wants_the_episode_to_have_begun_with_it(database: Database) -> None:
@@ -183,9 +184,9 @@ def test_the_verifier_wants_the_episode_to_have_begun_with_it(database: Database
         "evaluation_criteria": {"actions": [update], "reward_basis": ["DB"]},
     }
     task = rl.task(row)
-    with pytest.raises(UnverifiableTaskError, match=r"initial\.begin"):
+    with pytest.raises(UnverifiableTaskError, match=r"initial_state\.begin"):
         verify(MOCK, task, MOCK.open(database), [])
-    begun = initial.begin(MOCK, database, task.initial_state)
+    begun = initial_state.begin(MOCK, database, task.initial_state)
     world = MOCK.open(begun)
     assert verify(MOCK, task, world, []).reward == 0.0
     world.call(update["name"], update["arguments"])
@@ -215,7 +216,7 @@ def test_expected_actions_of_both_sides_and_assertions_count(database: Database)
         return {"id": "mock_1", "initial_state": state, "evaluation_criteria": criteria}
 
     task = rl.task(row(read))
-    world = MOCK.open(initial.begin(MOCK, database, task.initial_state))
+    world = MOCK.open(initial_state.begin(MOCK, database, task.initial_state))
     world.call("dismiss_notification", {"notification_id": "n"}, "user")
     call = {"name": "dismiss_notification", "arguments": {"notification_id": "n"}}
     made = [{"role": "user", "content": "", "tool_calls": [call]}]

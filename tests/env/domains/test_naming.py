@@ -6,7 +6,7 @@ import pytest
 
 from sea_api.v1alpha1.domains import BUILT_IN, bare, file_name, package
 from sea_env.domains import registry
-from sea_env.domains.naming import UnlistedDomainError, meant
+from sea_env.domains.registry import UnlistedDomainError, resolve_listed
 
 TWO = ["a:library", "b:library"]
 
@@ -27,7 +27,7 @@ def test_the_contract_knows_the_domains_that_are_built_in() -> None:
     ],
 )
 def test_what_a_row_means(said: str, listed: list[str], found: str) -> None:
-    assert meant(said, listed) == found
+    assert resolve_listed(said, listed) == found
 
 
 @pytest.mark.parametrize(
@@ -35,14 +35,14 @@ def test_what_a_row_means(said: str, listed: list[str], found: str) -> None:
     [
         ("mars", ["shop", "retail"], "'mars', but spec.domains lists retail, shop. Add the domain"),
         ("tau2:retail", ["retail"], "'tau2:retail', but spec.domains lists retail."),
-        ("library", TWO, "a:library and b:library of spec.domains are called so. Write the full"),
+        ("library", TWO, "a:library and b:library of spec.domains have that name. Write the full"),
         ("a", TWO, "'a', but spec.domains lists a:library, b:library."),
         ("", TWO, "the domain ''"),
     ],
 )
 def test_what_a_row_cannot_mean(said: str, listed: list[str], sentence: str) -> None:
     with pytest.raises(UnlistedDomainError, match=re.escape(sentence)):
-        meant(said, listed)
+        resolve_listed(said, listed)
 
 
 @pytest.mark.parametrize(

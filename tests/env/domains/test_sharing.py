@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
 from sea_env.domains.database import Database
+from sea_env.domains.database_generator import generate_database
 from sea_env.domains.environment import ToolEnvironment
 
 BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
@@ -24,9 +25,14 @@ LIMIT = 64 * 1024
 Calls = list[tuple[str, dict[str, Any], str]]
 
 
+def small(name: str) -> Database:
+    domain = registry.get(name)
+    return generate_database(domain, "small", 5).load(domain)
+
+
 @pytest.fixture(scope="module")
 def databases() -> dict[str, Database]:
-    return {name: worlds.database(name, worlds.make(name, "small", 5)) for name in DOMAINS}
+    return {name: small(name) for name in DOMAINS}
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 from sea_data.evaluation.playing.tasks import Folder
 from sea_data.formats import rl
 from sea_data.formats.replay import replay
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain, Kind, ToolError, UnknownAssertionError
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.domains.registry import UnknownDomainError
@@ -74,7 +74,7 @@ def test_initial_states_are_tau2s_own(lamps: Domain, database: Database) -> None
             {"env_type": "assistant", "func_name": "switch", "arguments": ON["arguments"]}
         ],
     }
-    world = lamps.open(initial.begin(lamps, database, state))
+    world = lamps.open(initial_state.begin(lamps, database, state))
     assert world.changes() == []
     assert world.check("assert_on", {"lamp": "attic"})
     assert world.check("assert_on", {"lamp": "hall"})

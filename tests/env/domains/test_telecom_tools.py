@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sea_env.domains import initial
+from sea_env.domains import initial_state
 from sea_env.domains.base import ToolError
 from sea_env.domains.database import DatabaseError
 from sea_testing.small_telecom import (
@@ -106,7 +106,7 @@ def test_used_up_data_come_back_with_refuelling_on_a_new_draft_bill() -> None:
     who = {"name": "J", "phone_number": "555-1"}
     known = {"env_type": "user", "func_name": "set_user_info", "arguments": who}
     state = {"initialization_actions": [action, known]}
-    world = TELECOM.open(initial.begin(TELECOM, DATABASE, state))
+    world = TELECOM.open(initial_state.begin(TELECOM, DATABASE, state))
     assert world.check("assert_mobile_data_usage_exceeded", {"expected_status": True})
     answer = json.loads(desk(world, "refuel_data", **LINE, gb_amount=1))
     assert answer == {
@@ -222,7 +222,7 @@ def test_a_slow_vpn_stays_slow_in_its_episode_only() -> None:
 
 
 def test_a_number_without_a_line_is_no_episode() -> None:
-    with pytest.raises(initial.InitialStateError, match="555-404 not found"):
+    with pytest.raises(initial_state.InitialStateError, match="555-404 not found"):
         begin(phone="555-404")
     with pytest.raises(DatabaseError, match="doesn't fit the agent's"):
         parsed(TABLES, {"surroundings": {"phone_number": "555-404"}})

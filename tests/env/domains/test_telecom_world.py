@@ -4,26 +4,26 @@ from typing import Any
 
 import pytest
 
-from sea_env.domains import initial, registry, worlds
-from sea_env.domains.telecom.layout import IDS
-from sea_env.domains.worlds import Size, World
+from sea_env.domains import initial_state, registry
+from sea_env.domains.database_generator import GeneratedDatabase, Size, generate_database
+from sea_env.domains.telecom.records import ID_FIELDS
 from sea_testing.tau2 import needs_schemas, schemas
 
 TELECOM = registry.get("telecom")
 
 
 @pytest.fixture(scope="module")
-def world() -> World:
-    return worlds.make("telecom", Size.MEDIUM, 5)
+def world() -> GeneratedDatabase:
+    return generate_database(registry.get("telecom"), Size.MEDIUM, 5)
 
 
 @pytest.fixture(scope="module")
-def tables(world: World) -> Any:
+def tables(world: GeneratedDatabase) -> Any:
     return world.agent
 
 
 def test_records_lie_under_their_ids_and_ids_say_their_kind(tables: Any) -> None:
-    for table, field in IDS.items():
+    for table, field in ID_FIELDS.items():
         assert all(record[field] == key for key, record in tables[table].items())
         assert {key[0] for key in tables[table]} == {table[0].upper()}
     assert len(tables["customers"]) == 500
@@ -57,7 +57,7 @@ def test_bills_add_up_and_late_customers_have_a_suspended_line(tables: Any) -> N
 
 
 @needs_schemas
-def test_it_has_the_published_layout(world: World) -> None:
+def test_it_has_the_published_layout(world: GeneratedDatabase) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     layouts = schemas()["telecom"]
     lists = {name: list(records.values()) for name, records in world.agent.items()}
@@ -67,8 +67,8 @@ def test_it_has_the_published_layout(world: World) -> None:
         assert [error.message for error in validator.iter_errors(tables)] == []
 
 
-def test_an_overdue_bill_can_be_settled_in_it(world: World) -> None:
-    database = worlds.database("telecom", world)
+def test_an_overdue_bill_can_be_settled_in_it(world: GeneratedDatabase) -> None:
+    database = world.load(registry.get("telecom"))
     agent: Any = world.agent
     customer = next(
         c
@@ -84,7 +84,7 @@ def test_an_overdue_bill_can_be_settled_in_it(world: World) -> None:
             {"env_type": "user", "func_name": "simulate_network_search", "arguments": {}},
         ]
     }
-    episode = TELECOM.open(initial.begin(TELECOM, database, state))
+    episode = TELECOM.open(initial_state.begin(TELECOM, database, state))
     assert not episode.check("assert_service_status", {"expected_status": "connected"})
     owner = {"customer_id": customer["customer_id"]}
     episode.call("send_payment_request", {**owner, "bill_id": overdue})
@@ -95,6 +95,6 @@ def test_an_overdue_bill_can_be_settled_in_it(world: World) -> None:
     assert episode.check("assert_no_overdue_bill", {"overdue_bill_id": overdue})
 
 
-def test_the_policy_names_the_tools_that_need_a_rule(world: World) -> None:
+def test_the_policy_names_the_tools_that_need_a_rule(world: GeneratedDatabase) -> None:
     named = ("transfer_to_human_agents", "send_payment_request", "resume_line", "refuel_data")
     assert all(f"`{tool}`" in world.policy for tool in named)

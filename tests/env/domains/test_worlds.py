@@ -15,30 +15,41 @@ import pytest
 
 from sea_cli import main
 from sea_data.formats import tau2
-from sea_env.domains import registry, worlds
-from sea_env.domains.airline.allowance import paid_bags
-from sea_env.domains.worlds import NoWorldError, Size, World
+from sea_env.domains import registry
+from sea_env.domains.airline.payments import paid_bags
+from sea_env.domains.database_generator import (
+    GeneratedDatabase,
+    NoGeneratorError,
+    Size,
+    generate_database,
+)
+from sea_env.domains.mock.domain import Mock
 from sea_testing.tau2 import needs_schemas, schemas
 from sea_testing.waiting import HANG_S
 
 OURS = ("airline", "mock", "retail", "shop", "telecom")
+Generated = dict[tuple[str, Size], GeneratedDatabase]
 USERS = {Size.SMALL: 20, Size.MEDIUM: 500}
 
 
+def generated(name: str, size: Size | str, seed: int) -> GeneratedDatabase:
+    return generate_database(registry.get(name), size, seed)
+
+
 @pytest.fixture(scope="module")
-def made() -> dict[tuple[str, Size], World]:
-    return {(domain, size): worlds.make(domain, size, 3) for domain in OURS for size in USERS}
+def made() -> Generated:
+    return {(domain, size): generated(domain, size, 3) for domain in OURS for size in USERS}
 
 
 @pytest.mark.parametrize("domain", OURS)
-def test_the_same_seed_is_the_same_world(made: dict[tuple[str, Size], World], domain: str) -> None:
+def test_the_same_seed_is_the_same_world(made: Generated, domain: str) -> None:
     world = made[domain, Size.SMALL]
-    assert worlds.files(worlds.make(domain, "small", 3)) == worlds.files(world)
-    assert worlds.make(domain, "small", 4).agent != world.agent
+    assert generated(domain, "small", 3).files() == world.files()
+    assert generated(domain, "small", 4).agent != world.agent
 
 
 @pytest.mark.parametrize("domain", ["airline", "retail"])
-def test_sizes_and_their_users(made: dict[tuple[str, Size], World], domain: str) -> None:
+def test_sizes_and_their_users(made: Generated, domain: str) -> None:
     for size, users in USERS.items():
         assert len(made[domain, size].agent["users"]) == users
     assert made[domain, Size.SMALL].policy == made[domain, Size.MEDIUM].policy
@@ -50,7 +61,7 @@ def test_the_three_sizes_are_those_of_the_page(domain: str) -> None:
     row = next(line for line in page.splitlines() if line.startswith(f"| {domain} | "))
     cells = row.strip("| ").split(" | ")[1:]
     for size, cell in zip(Size, cells, strict=True):
-        world = worlds.make(domain, size, 5)
+        world = generated(domain, size, 5)
         for told in cell.split(", "):
             count, table = told.split()
             assert len(world.agent[table]) == int(count.replace(",", "")), (size, told)
@@ -58,17 +69,15 @@ def test_the_three_sizes_are_those_of_the_page(domain: str) -> None:
 
 @pytest.mark.parametrize("domain", OURS)
 @pytest.mark.parametrize("size", USERS)
-def test_the_domains_reader_takes_it_as_it_is(
-    made: dict[tuple[str, Size], World], domain: str, size: Size
-) -> None:
-    database = worlds.database(domain, made[domain, size])
+def test_the_domains_reader_takes_it_as_it_is(made: Generated, domain: str, size: Size) -> None:
+    database = made[domain, size].load(registry.get(domain))
     for table, records in made[domain, size].agent.items():
         assert list(database.agent[table]) == list(records)
 
 
 @needs_schemas
 @pytest.mark.parametrize("domain", ["airline", "retail"])
-def test_it_has_the_published_layout(made: dict[tuple[str, Size], World], domain: str) -> None:
+def test_it_has_the_published_layout(made: Generated, domain: str) -> None:
     jsonschema = pytest.importorskip("jsonschema")
     schema = schemas()[domain]["agent_db_schema"]
     validator = jsonschema.Draft202012Validator(schema)
@@ -77,20 +86,20 @@ def test_it_has_the_published_layout(made: dict[tuple[str, Size], World], domain
 
 
 def test_the_policy_names_every_airline_tool_that_needs_a_rule(
-    made: dict[tuple[str, Size], World],
+    made: Generated,
 ) -> None:
     policy = made["airline", Size.SMALL].policy
     for word in ("transfer_to_human_agents", "update_reservation_flights", "calculate"):
         assert f"`{word}`" in policy
 
 
-def reservations(world: World) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+def reservations(world: GeneratedDatabase) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
     tables: Any = world.agent
     for one in tables["reservations"].values():
         yield one, tables["users"][one["user_id"]]
 
 
-def test_airline_reservations_add_up(made: dict[tuple[str, Size], World]) -> None:
+def test_airline_reservations_add_up(made: Generated) -> None:
     for one, user in reservations(made["airline", Size.MEDIUM]):
         assert one["reservation_id"] in user["reservations"]
         people, bags = len(one["passengers"]), one["total_baggages"]
@@ -103,7 +112,7 @@ def test_airline_reservations_add_up(made: dict[tuple[str, Size], World]) -> Non
         assert {p["payment_id"] for p in one["payment_history"]} <= set(user["payment_methods"])
 
 
-def test_airline_trips_are_connected(made: dict[tuple[str, Size], World]) -> None:
+def test_airline_trips_are_connected(made: Generated) -> None:
     world = made["airline", Size.MEDIUM]
     for one, _ in reservations(world):
         flights = one["flights"]
@@ -118,7 +127,7 @@ def test_airline_trips_are_connected(made: dict[tuple[str, Size], World]) -> Non
             assert flight["date"] in world.agent["flights"][flight["flight_number"]]["dates"]
 
 
-def test_retail_orders_add_up(made: dict[tuple[str, Size], World]) -> None:
+def test_retail_orders_add_up(made: Generated) -> None:
     tables: Any = made["retail", Size.MEDIUM].agent
     for order in tables["orders"].values():
         user = tables["users"][order["user_id"]]
@@ -131,7 +140,7 @@ def test_retail_orders_add_up(made: dict[tuple[str, Size], World]) -> None:
             assert variants[item["item_id"]]["price"] == item["price"]
 
 
-def test_every_case_of_the_rules_occurs(made: dict[tuple[str, Size], World]) -> None:
+def test_every_case_of_the_rules_occurs(made: Generated) -> None:
     airline: Any = made["airline", Size.MEDIUM].agent
     statuses = {d["status"] for f in airline["flights"].values() for d in f["dates"].values()}
     assert len(statuses) == 6
@@ -145,9 +154,9 @@ def test_every_case_of_the_rules_occurs(made: dict[tuple[str, Size], World]) -> 
     assert len({o["status"] for o in retail["orders"].values()}) == 4
 
 
-def test_tools_serve_an_airline_world(made: dict[tuple[str, Size], World]) -> None:
+def test_tools_serve_an_airline_world(made: Generated) -> None:
     domain = registry.get("airline")
-    world = domain.open(worlds.database("airline", made["airline", Size.SMALL]))
+    world = domain.open(made["airline", Size.SMALL].load(registry.get("airline")))
     flights = made["airline", Size.SMALL].agent["flights"].values()
     way = {"origin": "DEN", "date": "2024-05-20"}
     ends = sorted({f["destination"] for f in flights} - {"DEN"})
@@ -178,12 +187,13 @@ def test_the_command_writes_a_folder_that_loads(
 
 
 @pytest.mark.component
-def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> None:
+def test_hashing_has_no_part_in_a_world(made: Generated) -> None:
     """Another process, whose sets have another order, makes the same world."""
     code = (
-        "import hashlib, sys; from sea_env.domains import worlds\n"
+        "import hashlib, sys; from sea_env.domains import registry\n"
+        "from sea_env.domains.database_generator import generate_database\n"
         "for name in sys.argv[1:]:\n"
-        "    text = repr(worlds.make(name, 'small', 3))\n"
+        "    text = repr(generate_database(registry.get(name), 'small', 3))\n"
         "    print(hashlib.sha256(text.encode()).hexdigest())"
     )
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
@@ -200,9 +210,11 @@ def test_hashing_has_no_part_in_a_world(made: dict[tuple[str, Size], World]) -> 
 
 
 def test_tasks_on_a_world_replay_by_the_command(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], made: dict[tuple[str, Size], World]
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    made: Generated,
 ) -> None:
-    for name, text in worlds.files(made["airline", Size.SMALL]).items():
+    for name, text in made["airline", Size.SMALL].files().items():
         (tmp_path / name).write_text(text)
     tables: Any = made["airline", Size.SMALL].agent
     code, found = next(iter(tables["reservations"].items()))
@@ -220,9 +232,14 @@ def test_tasks_on_a_world_replay_by_the_command(
     assert f"/reservations/{code}/status" in [c["path"] for c in outcome["agent_db_changes"]]
 
 
-def test_a_domain_without_a_world_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "get", lambda _: json.JSONDecoder())
+class WithoutGenerator(Mock):
+    __module__ = "json.decoder"
+
+
+def test_a_domain_without_a_generator_is_a_sentence() -> None:
     with pytest.raises(
-        NoWorldError, match=r"The domain mars ships no world: give .*, or write make"
+        NoGeneratorError,
+        match=r"^The domain mock generates no databases: give a folder with its databases, or "
+        r"define generate_database\(size, seed\) in the module json\.database_generator\.$",
     ):
-        worlds.make("mars", Size.SMALL, 0)
+        generate_database(WithoutGenerator(), Size.SMALL, 0)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_data.tiny_model import vocabulary
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state, registry
 from sea_env.domains.database import Database
 from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext, agent_view
 from sea_env.episodes.episode import Done, Episode, NeedGeneration, NeedUser
@@ -130,7 +130,7 @@ def test_at_token_level_nothing_of_it_reaches_the_prompt(renderer: Renderer) -> 
 
 def test_a_history_is_continued_where_it_ends(renderer: Renderer) -> None:
     state = {"message_history": HISTORY}
-    messages = initial.messages(state)
+    messages = initial_state.messages(state)
     after_text = begin(history=messages).start()
     assert isinstance(after_text, UserNext)
     assert [message["content"] for message in after_text.heard] == [
@@ -144,7 +144,7 @@ def test_a_history_is_continued_where_it_ends(renderer: Renderer) -> None:
 
 
 def test_a_history_is_in_the_first_prompt(renderer: Renderer) -> None:
-    messages = initial.messages({"message_history": HISTORY})
+    messages = initial_state.messages({"message_history": HISTORY})
     episode = Episode(begin(history=messages), renderer, "Policy", LIMITS)
     assert isinstance(episode.start(), NeedUser)
     effect = episode.on_user("Thanks")

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sea_data.formats import rl
-from sea_env.domains import initial, registry, worlds
-from sea_env.domains.worlds import Size
+from sea_env.domains import initial_state, registry
+from sea_env.domains.database_generator import Size, generate_database
 from sea_env.verify import function
 from sea_env.verify.sandbox.inside.episode import patched
 from sea_env.verify.sandbox.pool import FunctionSandbox
@@ -24,7 +24,7 @@ def verify(episode):
 
 @pytest.fixture(scope="module")
 def state() -> Any:
-    world = worlds.make("telecom", Size.SMALL, 5)
+    world = generate_database(registry.get("telecom"), Size.SMALL, 5)
     agent: Any = world.agent
     customer = next(c for c in agent["customers"].values() if c["line_ids"])
     line = agent["lines"][customer["line_ids"][0]]
@@ -35,7 +35,7 @@ def state() -> Any:
             {"env_type": "user", "func_name": "set_user_info", "arguments": who},
         ]
     }
-    return worlds.database("telecom", world), given, customer["customer_id"], line["line_id"]
+    return world.load(registry.get("telecom")), given, customer["customer_id"], line["line_id"]
 
 
 @pytest.mark.component
@@ -48,7 +48,7 @@ async def test_both_ends_of_a_two_sided_episode(state: Any) -> None:
         "verification_function": SOURCE.replace("LINE", repr(line)),
     }
     task = rl.task(row)
-    episode = TELECOM.open(initial.begin(TELECOM, database, task.initial_state))
+    episode = TELECOM.open(initial_state.begin(TELECOM, database, task.initial_state))
     suspend = {"customer_id": customer, "line_id": line, "reason": "lost"}
     assert not episode.call("suspend_line", suspend).error
     assert not episode.call("toggle_airplane_mode", {}, "user").error

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sea_data.object_store import ObjectNotFoundError
-from sea_env.domains import worlds
+from sea_env.domains import registry
+from sea_env.domains.database_generator import generate_database
 from sea_runtime.coordinator.data.check import check, digest
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_testing.coordinator import inprocess as kit
@@ -55,7 +56,7 @@ def test_a_judge_of_the_job_decides_on_tasks_for_a_judge() -> None:
 
 
 def test_the_users_database_is_read_too() -> None:
-    made = worlds.files(worlds.make("telecom", "small", 1))
+    made = generate_database(registry.get("telecom"), "small", 1).files()
     store: Any = bucket("telecom", {}, "x_db.json")
     store.objects["s3://bucket/db/x_db.json"] = made["db.json"].encode()
     store.objects["s3://bucket/db/x_user_db.json"] = b"{"
@@ -68,7 +69,7 @@ def test_the_users_database_is_read_too() -> None:
 
 def test_an_initial_state_that_does_not_fit_is_told_with_its_row() -> None:
     """Or skipped; not found out by an episode that can't begin."""
-    made = worlds.files(worlds.make("retail", "small", 1))["db.json"]
+    made = generate_database(registry.get("retail"), "small", 1).files()["db.json"]
     order = next(iter(json.loads(made)["orders"]))
     row = {"id": "retail_1", "evaluation_criteria": "{}", "db_path": "db.json"}
     wrong = {"initialization_data": {"agent_data": {"orders": {order: {"status": "lost"}}}}}

@@ -45,8 +45,9 @@ def test_a_world_is_formed_when_all_have_called(core: Components) -> None:
     assert beat(core, 1).world is None
     found = beat(core, 0)
     assert found.run
-    assert found.world.pods == ["job-trainer-0", "job-trainer-1"]
-    assert (found.world.master_address, found.world.master_port) == ("10.0.0.0", 29501)
+    world = kit.some(found.world)
+    assert world.pods == ["job-trainer-0", "job-trainer-1"]
+    assert (world.master_address, world.master_port) == ("10.0.0.0", 29501)
     assert beat(core, 1).world == found.world
 
 
@@ -56,7 +57,7 @@ def test_before_joining_a_pod_may_be_replaced_unless_it_is_the_master(core: Comp
     assert beat(core, 1, "b").world == world
     assert core.rendezvous.failure is None
     assert not beat(core, 0, "b").run
-    assert core.rendezvous.failure.pod == "job-trainer-0"
+    assert kit.some(core.rendezvous.failure).pod == "job-trainer-0"
 
 
 def test_after_joining_a_new_process_means_failure(core: Components) -> None:
@@ -66,7 +67,7 @@ def test_after_joining_a_new_process_means_failure(core: Components) -> None:
     beat(core, 0, attempt=1, state=PodState.READY)
     assert not beat(core, 1, "b").run
     assert not beat(core, 0, attempt=1, state=PodState.READY).run
-    failure = core.state.assemble().trainer_failure
+    failure = kit.some(core.state.assemble().trainer_failure)
     assert (failure.attempt, failure.pod, failure.cause) == (1, "job-trainer-1", "ProcessExit")
 
 
@@ -74,13 +75,14 @@ def test_the_first_failure_is_told_and_a_new_attempt_forgets_it(core: Components
     """What follows a failure is its consequence."""
     beat(core, 0)
     beat(core, 1)
-    failed = {"attempt": 1, "state": PodState.FAILED}
+    failed: dict[str, Any] = {"attempt": 1, "state": PodState.FAILED}
     beat(core, 1, cause=Cause.OUT_OF_MEMORY, detail="killed", **failed)
     beat(core, 0, cause=Cause.PROCESS_EXIT, detail="peer lost", **failed)
-    assert core.rendezvous.failure.cause == Cause.OUT_OF_MEMORY
+    assert kit.some(core.rendezvous.failure).cause == Cause.OUT_OF_MEMORY
     core.job.adopt(kit.desired(kit.spec(), attempt=2))
     assert core.state.assemble().trainer_failure is None
-    assert beat(core, 0, attempt=1, state=PodState.FAILED).world.attempt == 2
+    reply = beat(core, 0, attempt=1, state=PodState.FAILED)
+    assert kit.some(reply.world).attempt == 2
     assert core.rendezvous.failure is None
     with pytest.raises(StaleError, match="attempt 2 is current"):
         core.training.task(1)
@@ -89,7 +91,7 @@ def test_the_first_failure_is_told_and_a_new_attempt_forgets_it(core: Components
 def test_a_users_mistake_is_the_jobs_problem_until_the_next_attempt(core: Components) -> None:
     beat(core, 0)
     beat(core, 1)
-    failed = {"attempt": 1, "state": PodState.FAILED, "cause": Cause.USER_ERROR}
+    failed: dict[str, Any] = {"attempt": 1, "state": PodState.FAILED, "cause": Cause.USER_ERROR}
     assert not beat(core, 1, detail="The layout needs 4 ranks.", **failed).run
     core.controller.find_problems()
     found = core.state.assemble()
@@ -118,7 +120,7 @@ def test_drained_once_everything_is_committed_and_stopped(core: Components) -> N
     row = StageProgress(attempt=1, step=2, total_steps=3, metrics={})
     core.training.report("rl", row)
     core.job.adopt(kit.desired(kit.spec(), drain=True))
-    assert core.training.task(1).kind == TaskKind.STOP
+    assert kit.some(core.training.task(1)).kind == TaskKind.STOP
     assert beat(core, 1, attempt=1, state=PodState.READY).run
     assert not core.rendezvous.drained
     assert not beat(core, 0).run
@@ -207,13 +209,15 @@ def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Component
     core.weights.publish(kit.version(1, anchor=True))
     core.weights.publish(kit.version(1))
     core.weights.publish(kit.version(2))
-    reply = core.weights.query("policy", 0)
-    assert (reply.newest.version, reply.anchor.version, reply.required) == (2, 1, 1)
+    reply = kit.some(core.weights.query("policy", 0))
+    versions = kit.some(reply.newest).version, kit.some(reply.anchor).version
+    assert (*versions, reply.required) == (2, 1, 1)
     core.job.adopt(kit.desired(kit.spec(), attempt=2))
-    assert core.weights.query("policy", 0).newest == kit.version(1, anchor=True)
+    assert kit.some(core.weights.query("policy", 0)).newest == kit.version(1, anchor=True)
     assert core.weights.query("policy", 1) is None
     assert core.weights.status().published == 2
     with pytest.raises(StaleError):
         core.weights.publish(kit.version(3, attempt=1))
     core.weights.publish(kit.version(2, attempt=2))
-    assert core.weights.query("policy", 1).newest.attempt == 2
+    newest = kit.some(core.weights.query("policy", 1)).newest
+    assert kit.some(newest).attempt == 2

@@ -198,12 +198,13 @@ async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None
     asked = Asked(tmp_path, kit.spec([stage]))
     async with await asked.fresh() as client:
         if stage is EVALUATION:
-            stage = asked.core.job.stage
-            assert stage is not None
-            evaluation.issue(asked.core.ledger.db, stage, kit.task_rows(1))
+            running = asked.core.job.stage
+            assert running is not None
+            evaluation.issue(asked.core.ledger.db, running, kit.task_rows(1))
         lease = await asked.lease(client)
         kept = kit.result(lease, "rollout-0", "life", 1.0)
         good = {**msgspec.structs.asdict(kept), "details": {"DB": 1.0}, "transcript": [{"a": 1}]}
+        assert kept.trajectory is not None
         good["trajectory"] = msgspec.structs.asdict(kept.trajectory)
         for nonsense in [*changed(good), *({**good, "details": {"x": one}} for one in MSGPACK)]:
             named = nonsense

@@ -49,7 +49,8 @@ def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Co
     assert core.scheduler.result(kit.result(second, "w", "a", 1.0))
     states = core.ledger.db.rows("SELECT state, failures, mean_version FROM episodes")
     assert [tuple(row) for row in states][:2] == [("Done", 0, None), ("Done", 0, 0.0)]
-    group = core.ledger.db.row("SELECT state, mean_reward FROM groups WHERE id = ?", first.group_id)
+    sql = "SELECT state, mean_reward FROM groups WHERE id = ?"
+    group = kit.some(core.ledger.db.row(sql, first.group_id))
     assert tuple(group) == ("Admitted", 0.5)
     assert batches.assign(core.ledger.db, "rl", 1, 1, 0, 1000.0)
     batch = msgspec.msgpack.decode(batches.encode(core.ledger.db, "rl", 1), type=Batch)
@@ -61,7 +62,7 @@ def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Co
     first, second = lease(core, 2)
     for given in (first, second):
         assert core.scheduler.result(silent(given, 0.0))
-    group = core.ledger.db.row("SELECT state FROM groups WHERE id = ?", first.group_id)
+    group = kit.some(core.ledger.db.row("SELECT state FROM groups WHERE id = ?", first.group_id))
     assert tuple(group) == ("Filtered",)
     assert stage_controller.without_verdict(core.ledger.db, "rl") is None
 
@@ -69,7 +70,7 @@ def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Co
 def test_turns_without_tokens_are_still_a_fault(core: Components) -> None:
     first, _ = lease(core, 2)
     assert core.scheduler.result(silent(first, 0.0, turns=2))
-    row = core.ledger.db.row("SELECT state, error FROM episodes WHERE failures = 1")
+    row = kit.some(core.ledger.db.row("SELECT state, error FROM episodes WHERE failures = 1"))
     assert row["state"] == "Pending"
     assert "no generated token, but 2 turn(s)" in row["error"]
 
@@ -78,7 +79,8 @@ def test_a_lease_names_judge_loop_limit_and_limits_of_functions(core: Components
     (given,) = lease(core, 1)
     assert given.max_repeats == 4
     assert limits_of(given.functions) == FunctionLimits(9, 90.0, 1 << 30)
-    assert (given.judge.url, given.judge.model, given.judge.timeout_seconds) == (
+    judge = kit.some(given.judge)
+    assert (judge.url, judge.model, judge.timeout_seconds) == (
         "http://judge/v1",
         "m",
         7,

@@ -2,13 +2,15 @@
 
 import json
 import shutil
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from sea_data.synthesis import worlds
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_runtime.coordinator.data import sources
 from sea_testing.coordinator.crew import crew, everybody
 from sea_testing.coordinator.job import Job
@@ -89,9 +91,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(job: Job, pace: Pace) -> None
         job.start()
         job.want(job.desired(spec))
         wanted = size + 100_000
-        wait_for(
-            "the journal to grow", lambda w=wanted: journal.exists() and journal.stat().st_size > w
-        )
+        wait_for("the journal to grow", partial(is_larger, journal, wanted))
         job.kill()
         size = journal.stat().st_size
     pace.go()
@@ -113,6 +113,14 @@ def archived(job: Job, domain: str = "shop") -> int:
     return sum(part["size"] for url in heads for part in json.loads(job.store.get(url))["parts"])
 
 
+def is_larger(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size > size
+
+
+def has_more(job: Job, known: int) -> bool:
+    return archived(job) > known
+
+
 def make(job: Job, spec: Any) -> None:
     job.start()
     job.want(job.desired(spec))
@@ -130,7 +138,7 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     for _ in range(2):
         job.start()
         job.want(job.desired(spec))
-        wait_for("more of the journal in S3", lambda k=known: archived(job) > k)
+        wait_for("more of the journal in S3", partial(has_more, job, known))
         assert job.phase() != "Complete"
         job.kill()
         known = archived(job)

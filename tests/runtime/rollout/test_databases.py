@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from sea_data.object_store import ObjectNotFoundError
-from sea_env.domains import registry, worlds
+from sea_env.domains import registry
 from sea_env.domains.database import DatabaseError
+from sea_env.domains.database_generator import generate_database
 from sea_runtime.rollout.databases import Databases
 
 FOLDER = "s3://bucket/worlds/one"
@@ -32,21 +33,21 @@ def databases(files: dict[str, str]) -> Databases:
 @pytest.mark.parametrize("name", ["airline", "retail"])
 async def test_a_shipped_world_loads_with_its_policy(name: str) -> None:
     domain = registry.get(name)
-    made = worlds.make(name, "small", 1)
-    world = await databases(worlds.files(made)).world(domain, f"{FOLDER}/db.json")
+    made = generate_database(registry.get(name), "small", 1)
+    world = await databases(made.files()).world(domain, f"{FOLDER}/db.json")
     assert list(world.database.agent["users"]) == list(made.agent["users"])
     assert made.policy.strip() in world.system_prompt
 
 
 async def test_the_domains_own_file_name_comes_first() -> None:
-    files = worlds.files(worlds.make("retail", "small", 1))
+    files = generate_database(registry.get("retail"), "small", 1).files()
     loaded = databases({**files, "retail_policy.md": "Be brief."})
     world = await loaded.world(registry.get("retail"), f"{FOLDER}/db.json")
     assert "<policy>\nBe brief.\n</policy>" in world.system_prompt
 
 
 async def test_without_any_policy_nobody_works() -> None:
-    files = worlds.files(worlds.make("retail", "small", 1))
+    files = generate_database(registry.get("retail"), "small", 1).files()
     del files["policy.md"]
     with pytest.raises(DatabaseError, match=r"retail_policy\.md, .*/policy\.md, .*: upload it"):
         await databases(files).world(registry.get("retail"), f"{FOLDER}/db.json")

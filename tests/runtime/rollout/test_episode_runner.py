@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_api.v1alpha1.verifier import FunctionLimits, Judge
 from sea_data.tiny_model import vocabulary
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
@@ -25,8 +26,6 @@ from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
-    FunctionSettings,
-    JudgeSettings,
     Lease,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
@@ -145,7 +144,7 @@ async def test_the_leases_limits_hold_for_the_rows_function(
 ) -> None:
     source = "def verify(episode): return len(bytearray(150_000_000)) > 0"
     task = {**TASK, "verification_function": source}
-    limits = FunctionSettings(memory_bytes=mebibytes << 20)
+    limits = FunctionLimits(memory_bytes=mebibytes << 20)
     result = await run("Hello.", LEAVES_AT_ONCE, task=task, functions=limits)
     assert (result.error, result.reward) == ("", reward)
     assert ("memory" in str(result.details).lower()) is (reward == 0.0)
@@ -208,7 +207,7 @@ async def test_without_a_judge_there_is_no_verdict(run: Any) -> None:
 
 async def test_a_judge_that_refuses_is_no_verdict(run: Any, chat_server: Any) -> None:
     chat_server.default = chat_server.status(401, "no key")
-    judge = JudgeSettings(url=chat_server.url, model="m")
+    judge = Judge(url=chat_server.url, model="m")
     result = await run("Yes?", STOPS_SECOND, task=NL_TASK, judge=judge)
     assert result.reward is None
     assert "401: no key" in result.error
@@ -220,7 +219,7 @@ async def test_a_judge_is_asked_with_the_key_of_its_own(
     monkeypatch.setenv("SEA_JUDGE_API_KEY", "key")
     body = '{"verdicts": [{"number": 1, "reason": "It was.", "met": true}]}'
     chat_server.answers.append(chat_server.message(body))
-    judge = JudgeSettings(url=chat_server.url, model="m")
+    judge = Judge(url=chat_server.url, model="m")
     result = await run("Yes?", STOPS_SECOND, task=NL_TASK, judge=judge)
     assert (result.reward, result.details["reasons"]) == (1.0, {"NL_ASSERTION": "It was."})
     assert chat_server.keys == ["Bearer key"]

@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Environment
 from sea_env.domains.database import Database
 
@@ -85,7 +85,7 @@ def begin(*faults: tuple[str, dict[str, Any]], phone: str | None = "555-1") -> E
         who = {"name": "Jane Roe", "phone_number": phone}
         actions.insert(0, {"env_type": "user", "func_name": "set_user_info", "arguments": who})
     state = {"initialization_actions": actions} if actions else None
-    return TELECOM.open(initial.begin(TELECOM, DATABASE, state))
+    return TELECOM.open(initial_state.begin(TELECOM, DATABASE, state))
 
 
 def desk(world: Environment, name: str, **arguments: Any) -> str:

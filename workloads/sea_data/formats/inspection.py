@@ -15,7 +15,7 @@ from sea_data.formats.replay import replay
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 

@@ -18,7 +18,7 @@ from typing import Any
 from sea_data.formats import rl, rows
 from sea_env.domains import registry
 from sea_env.domains.database import Database
-from sea_env.domains.shop import teacher, world
+from sea_env.domains.shop import database_generator, teacher
 from sea_env.domains.shop.domain import CLOSING
 from sea_env.domains.shop.entities import Split
 from sea_env.domains.shop.scenario import Script
@@ -69,7 +69,10 @@ def files(sizes: Sizes, seed: int) -> Iterator[tuple[str, Iterator[str]]]:
 def databases(split: Split, count: int, seed: int) -> dict[str, Tables]:
     """Databases by their path in the data set."""
     rng = _rng(seed, split, "databases")
-    return {f"databases/{split}_{i:03}.json": world.tables(split, rng) for i in range(count)}
+    return {
+        f"databases/{split}_{i:03}.json": database_generator.tables(split, rng)
+        for i in range(count)
+    }
 
 
 def tasks(split: Split, worlds: dict[str, Tables], count: int, seed: int) -> Iterator[str]:
@@ -78,12 +81,12 @@ def tasks(split: Split, worlds: dict[str, Tables], count: int, seed: int) -> Ite
     paths = list(worlds)
     for index in range(count):
         path = paths[index % len(paths)]
-        wish = world.script(worlds[path], rng)
+        wish = database_generator.draw_script(worlds[path], rng)
         yield rows.dumps(_row(f"shop_{split}_{index}", wish, worlds[path], path))
 
 
 def _row(identity: str, wish: Script, tables: Tables, db_path: str) -> dict[str, Any]:
-    actions, info = world.expected(wish, tables)
+    actions, info = database_generator.expected(wish, tables)
     criteria = {
         "actions": actions,
         "communicate_info": [*info, CLOSING],
@@ -102,9 +105,14 @@ def dialogues(split: Split, count: int, seed: int, slips: float = 0.0) -> Iterat
     database = Database({})
     for index in range(count):
         if index % _DIALOGUES_PER_WORLD == 0:
-            tables = world.tables(split, rng)
+            tables = database_generator.tables(split, rng)
             database = Database(tables)
-        row = _row(f"shop_{split}_{index}", world.script(tables, rng), tables, "none.json")
+        row = _row(
+            f"shop_{split}_{index}",
+            database_generator.draw_script(tables, rng),
+            tables,
+            "none.json",
+        )
         messages, reward = _until_solved(rl.task(row), database, rng, slips)
         identity = f"shop_sft_{split}_{index}"
         yield rows.dumps(rows.dialogue_row(identity, messages, row["user_scenario"], reward))

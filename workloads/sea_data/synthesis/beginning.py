@@ -4,15 +4,15 @@ Rollouts open a task's initial state once for many episodes; here every task has
 an index over five hundred customers would be built for each.
 """
 
-from sea_env.domains import initial
+from sea_env.domains import initial_state
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
-from sea_env.domains.initial import State
+from sea_env.domains.initial_state import InitialState
 
 
-def begin(domain: Domain, database: Database, state: State | None) -> Database:
-    """As `initial.begin`. Raises InitialStateError."""
-    found = initial.begin(domain, database, state)
+def begin(domain: Domain, database: Database, state: InitialState | None) -> Database:
+    """As `initial_state.begin`. Raises InitialStateError."""
+    found = initial_state.begin(domain, database, state)
     if found is not database and not (state or {}).get("initialization_data"):
         # Indices cover what no function of the domain changes (`State.indexed`); only data could.
         for key, known in database.memo.items():

@@ -18,7 +18,7 @@ from sea_data.synthesis.worlds import World
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Environment, UnknownAssertionError
 from sea_env.domains.database import Database
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
@@ -87,7 +87,7 @@ def made(world: World, given: Proposal, identity: str, function: str) -> Made:
 def row_of(world: World, given: Proposal, identity: str) -> dict[str, Any]:
     """The `rl` row, still without its function; a domain that isn't ours is named in full."""
     row = rows.task_row(identity, given, world.db_path)
-    if not registry.is_ours(world.domain):
+    if not registry.is_built_in(world.domain):
         row["domain"] = registry.full_name(world.domain)
     return row
 

@@ -26,7 +26,7 @@ from sea_data.synthesis.state import State
 from sea_data.synthesis.worlds import World
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox
 
 log = logging.getLogger(__name__)

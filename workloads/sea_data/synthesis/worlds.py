@@ -7,10 +7,9 @@ from pathlib import Path
 
 from sea_api.v1alpha1.domains import file_name
 from sea_data.formats import tau2
-from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
-from sea_env.domains.worlds import Size, files, make
+from sea_env.domains.database_generator import Size, generate_database
 
 
 @dataclass(frozen=True)
@@ -55,12 +54,12 @@ def of_folder(domain: Domain, folder: Path) -> list[World]:
 
 
 def made(domain: Domain, count: int, size: Size, seed: int) -> list[World]:
-    """`count` worlds of our own making; raises NoWorldError where a domain ships none."""
+    """`count` worlds of our own making; raises NoGeneratorError if the domain generates none."""
     return [_made(domain, size, seed, number, count) for number in range(count)]
 
 
 def _made(domain: Domain, size: Size, seed: int, number: int, count: int) -> World:
-    found = files(make(registry.full_name(domain), size, seed + number))
+    found = generate_database(domain, size, seed + number).files()
     user = found.get("user_db.json")
     return build(
         domain,

@@ -1,4 +1,6 @@
-"""The worlds that agents act in: databases, tools, policies. Pure, synchronous, no I/O.
+"""Domains: the databases, tools and policies that agents act in. Pure, synchronous, no I/O.
 
-An episode opens an `Environment` over a shared `Database` and keeps only what it changed.
+    registry -> Domain -> parse(file) -> Database -> open -> Environment (one per episode)
+
+All episodes of a database share it; an `Environment` keeps only the records it changed.
 """

@@ -1,7 +1,7 @@
-"""JSON schema of a tool's arguments -> checks that are built once and run at every call.
+"""JSON schema of a tool's arguments -> checks that are built once and run on every call.
 
-A call is the hot path of an environment, and a model writes it, so any value may come. The checks
-know the part of JSON schema that tools use: types, `enum`, arrays, objects with properties,
+A call is the hot path of an environment, and a model writes it, so any value may occur. The checks
+implement the part of JSON schema that tools use: types, `enum`, arrays, objects with properties,
 `anyOf`, and `$ref` into `$defs`.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 Fits = Callable[[Any], bool]
 Schema = Mapping[str, Any]
 
-_ONE: dict[str, tuple[type, ...]] = {
+_SCALARS: dict[str, tuple[type, ...]] = {
     "string": (str,),
     "integer": (int,),
     "number": (int, float),
@@ -23,14 +23,14 @@ _ONE: dict[str, tuple[type, ...]] = {
 
 @dataclass(frozen=True)
 class Check:
-    """Whether a value fits one argument, and what to call a value that would."""
+    """Whether a value fits one argument, and in words what it should be."""
 
     fits: Fits
     words: str
 
 
 def checks(parameters: Schema) -> dict[str, Check]:
-    """A check per argument of a tool."""
+    """One check per argument of a tool, by name."""
     definitions: Schema = parameters.get("$defs", {})
     return {
         name: Check(_fits(schema, definitions), _words(schema, definitions))
@@ -62,9 +62,9 @@ def _enumerated(schema: Schema) -> Fits:
 def _scalar(kind: str | None) -> Fits:
     if kind is None:
         return lambda _: True
-    types = _ONE[kind]
+    types = _SCALARS[kind]
     if kind in {"integer", "number"}:
-        # In Python a bool is an int; in JSON it is none.
+        # In Python a bool is an int; in JSON it isn't a number.
         return lambda value: isinstance(value, types) and not isinstance(value, bool)
     return lambda value: isinstance(value, types)
 
@@ -97,7 +97,7 @@ def _target(schema: Schema, definitions: Schema) -> Schema:
 
 
 def _words(schema: Schema, definitions: Schema) -> str:
-    """What the value should be, to be read after "to be": `a list of strings`."""
+    """What the value should be, for a sentence ending in "to be ...": `a list of strings`."""
     if "$ref" in schema:
         return _words(_target(schema, definitions), definitions)
     if "anyOf" in schema:

@@ -1,7 +1,7 @@
 """What a domain is: tools over a database, a policy, and assertions about the end state.
 
 The episode loop calls `Environment.call`; the verifier compares `changes()` and runs assertions.
-Errors of tools are results that the agent reads, never exceptions.
+An error of a tool is a result that the agent reads, never an exception.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,6 +13,7 @@ from typing import Any, Protocol
 from sea_env.domains.arguments import Check, checks
 from sea_env.domains.database import Database
 from sea_env.domains.overlay import Change
+from sea_env.errors import EnvError
 
 
 class Kind(StrEnum):
@@ -43,7 +44,7 @@ class Tool:
 
     @cached_property
     def required(self) -> tuple[str, ...]:
-        """Names of the arguments that every call gives."""
+        """Names of the arguments that every call must give."""
         return tuple(self.parameters.get("required", ()))
 
     def schema(self) -> dict[str, Any]:
@@ -56,24 +57,28 @@ class Tool:
         return {"type": "function", "function": function}
 
 
-class ToolError(ValueError):
-    """The caller's mistake; its text becomes the error result."""
+class ToolError(EnvError):
+    """A mistake of a tool's caller; its text becomes the error result."""
 
 
 @dataclass(frozen=True)
 class ToolResult:
+    """What the caller of a tool reads: text, or JSON as text."""
+
     content: str
     error: bool = False
 
 
 class Environment(Protocol):
-    """One episode's world."""
+    """One episode's databases, and the calls that change them."""
 
     database: Database
 
     def call(
         self, name: str, arguments: Mapping[str, Any], requestor: str = "assistant"
-    ) -> ToolResult: ...
+    ) -> ToolResult:
+        """Runs a tool of the agent, or of the user if `requestor` is "user"."""
+        ...
 
     def changes(self, requestor: str = "assistant") -> list[Change]:
         """How that side's database differs from the shared base, sorted by path."""
@@ -84,8 +89,8 @@ class Environment(Protocol):
         ...
 
     def check(self, function: str, arguments: Mapping[str, Any]) -> bool:
-        """Runs a named assertion. Raises UnknownAssertionError if the domain has none such, and
-        ToolError where it can't be answered (what it asks about isn't there)."""
+        """Runs a named assertion. Raises UnknownAssertionError if the domain has none of that name,
+        ToolError if it can't be answered (the record it is about doesn't exist)."""
         ...
 
     def setup(
@@ -95,20 +100,22 @@ class Environment(Protocol):
         ...
 
     def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
-        """Lays data of a task's initial state over that side's database; raises DatabaseError."""
+        """Merges a task's initial data into that side's database; raises DatabaseError."""
         ...
 
     def freeze(self, initial: str) -> Database:
-        """The present state as a base for episodes; the environment must not be used any more."""
+        """The present state as a base for episodes; the environment must not be used again.
+
+        `initial` becomes `Database.initial`."""
         ...
 
 
-class UnknownAssertionError(ValueError):
+class UnknownAssertionError(EnvError):
     """A task names an assertion that its domain doesn't have."""
 
 
 class Domain(Protocol):
-    """A world's constant part; stateless and shared by all episodes."""
+    """The constant part of all episodes: tools, policy, readers. Stateless."""
 
     name: str
     tools: Sequence[Tool]
@@ -116,14 +123,18 @@ class Domain(Protocol):
     assertions: Collection[str]
     """Names that `Environment.check` knows."""
     max_bad_turns: int
-    """Malformed agent turns that are answered with an error; one more ends the episode."""
+    """Malformed turns of the agent that are answered with an error; one more ends the episode."""
     policy_file: str | None
-    """File name of the policy in the folder of the databases; None where it is built in."""
+    """File name of the policy in the folder of the databases; None if it is built in."""
 
-    def system_prompt(self, policy: str | None = None) -> str: ...
+    def system_prompt(self, policy: str | None = None) -> str:
+        """The prompt of an episode's agent: policy and tools."""
+        ...
 
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
         """Reads a database file (`.json` or `.toml` by `name`); raises DatabaseError."""
         ...
 
-    def open(self, database: Database) -> Environment: ...
+    def open(self, database: Database) -> Environment:
+        """A new episode over the database, which it shares with all others."""
+        ...

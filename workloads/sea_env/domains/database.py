@@ -7,12 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sea_env.domains.overlay import Tables
+from sea_env.errors import EnvError
 from sea_env.tokens import plain_json
 
 _SUFFIX = re.compile(r"\.(json|toml)(\.\w+)?$")
 
 
-class DatabaseError(ValueError):
+class DatabaseError(EnvError):
     """A database file that can't be read: which one, where, why."""
 
 
@@ -20,8 +21,8 @@ class DatabaseError(ValueError):
 class Database:
     """Both sides' tables. Treat as frozen: episodes share it.
 
-    `memo` keeps what was computed from this very base (expected end states); it dies with it.
-    Where `user` is the very object `agent`, both sides work on one database.
+    `memo` caches what was computed from this very base (expected end states) for as long as the
+    base lives. If `user` is the same object as `agent`, both sides work on one database.
     """
 
     agent: Tables
@@ -30,7 +31,7 @@ class Database:
     session: Mapping[str, Any] = field(default_factory=dict)
     """What an episode's scratch space begins with."""
     initial: str = ""
-    """The initial state that this base has been given, by `initial.identity`; empty for none."""
+    """`initial_state.identity` of the initial state that is set up in this base; empty if none."""
 
 
 def parse_tables(data: bytes, name: str) -> dict[str, Any]:
@@ -39,10 +40,10 @@ def parse_tables(data: bytes, name: str) -> dict[str, Any]:
     Raises DatabaseError with the file's name and what is wrong in it.
     """
     try:
-        # What Windows writes before a text is no part of it.
+        # utf-8-sig: editors on Windows write a byte order mark, which no parser accepts.
         text = data.decode("utf-8-sig")
         value = tomllib.loads(text) if name.endswith(".toml") else plain_json.loads(text)
-        plain_json.check(value)  # TOML knows nan and inf
+        plain_json.check(value)  # TOML has nan and inf
     except (ValueError, RecursionError) as error:
         kind = "TOML" if name.endswith(".toml") else "JSON"
         raise DatabaseError(f"The database {name} isn't valid {kind}: {error}.") from error
@@ -52,24 +53,25 @@ def parse_tables(data: bytes, name: str) -> dict[str, Any]:
 
 
 def parse_user_tables(data: bytes | None) -> dict[str, Any]:
-    """The user's database file of either kind; empty without one. TOML can't begin with a brace."""
+    """The user's database file, JSON or TOML; empty if there is none."""
     if data is None:
         return {}
+    # The file's name isn't known here; TOML can't begin with a brace.
     return parse_tables(data, "user_db" + (".json" if data.lstrip()[:1] == b"{" else ".toml"))
 
 
 def user_files(name: str) -> list[str]:
-    """Where the user's database lies beside the agent's: `x_db.toml` has `x_user_db.json|toml`.
+    """Names of the user's database file next to the agent's: `x_user_db.json|toml` for `x_db.toml`.
 
-    The agent's file may be packed (`x_db.toml.gz`), the user's is small and isn't.
+    The agent's file may be compressed (`x_db.toml.gz`), the user's is small and isn't.
     """
     stem = _SUFFIX.sub("", name)
     user = f"{stem[:-2]}user_db" if stem.endswith("db") else f"{stem}_user_db"
     return [f"{user}.json", f"{user}.toml"]
 
 
-def require_tables(tables: dict[str, Any], wanted: tuple[str, ...], name: str) -> None:
-    """Refuses a database whose top-level tables aren't exactly the domain's."""
+def require_tables(tables: Mapping[str, Any], wanted: tuple[str, ...], name: str) -> None:
+    """Raises DatabaseError unless the top-level tables are exactly those of the domain."""
     missing = [table for table in wanted if not isinstance(tables.get(table), dict)]
     if missing:
         raise DatabaseError(f"The database {name} has no table {missing[0]!r}.")

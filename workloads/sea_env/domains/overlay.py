@@ -1,7 +1,7 @@
-"""Copy-on-write view of a database: an episode holds the records it changed, nothing else.
+"""Copy-on-write view of a database: an episode holds the records that it changed, nothing else.
 
-A database is `{table: {key: record}}`. Records of the base are shared by all open episodes and
-are never written; the first `edit` of a record copies that one record.
+A database is `{table: {key: record}}`. All open episodes share the records of the base, which are
+never written; the first `edit` of a record copies that one record.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -9,9 +9,9 @@ from typing import Any
 
 Record = Mapping[str, Any]
 Tables = Mapping[str, Mapping[str, Any]]
-"""Records by table and key. A table may also hold plain values (a phone's switches by name)."""
+"""Records by table and key. A table may also hold plain values (a phone's settings by name)."""
 Change = dict[str, Any]
-"""`{"path": JSON pointer, "value": new value}`; a removed place has `"removed": True` instead."""
+"""`{"path": JSON pointer, "value": new value}`, or `"removed": True` instead of a value."""
 
 
 class Overlay:
@@ -23,10 +23,10 @@ class Overlay:
         self._base = base
         self._own: dict[tuple[str, str], Any] = {}
         self.writes = 0
-        """Grows with every write, so that who watches a database knows when to look again."""
+        """Number of writes so far: an observer compares it to detect changes."""
 
     def get(self, table: str, key: str) -> Record | None:
-        """The record for reading only, or None. Any key is fine, also one of a wrong type."""
+        """The record for reading only, or None. Accepts any key, also one of a wrong type."""
         own = self._own.get((table, key)) if isinstance(key, str) else None
         if own is not None:
             return own
@@ -38,7 +38,7 @@ class Overlay:
         return self._own[place] if place in self._own else self._base[table][key]
 
     def set(self, table: str, key: str, value: Any) -> None:
-        """Replaces a plain value; one that is there already costs nothing."""
+        """Replaces a plain value; setting the present value again is no write."""
         if self.value(table, key) != value:
             self._own[table, key] = value
             self.writes += 1
@@ -65,7 +65,7 @@ class Overlay:
         self._own[table, key] = record
 
     def items(self, table: str) -> Iterator[tuple[str, Any]]:
-        """All records of a table, the base's order first, then what was added."""
+        """All records of a table: those of the base in its order, then the added ones."""
         for key, record in self._base[table].items():
             yield key, self._own.get((table, key), record)
         for (owned_table, key), record in self._own.items():
@@ -75,8 +75,8 @@ class Overlay:
     def changes(self, listed: Collection[str] = ()) -> list[Change]:
         """What differs from the base, sorted by path; equal lists mean equal databases.
 
-        `listed` names the tables that are lists in the database's own layout: a list is one value,
-        so such a table appears whole, in the base's order.
+        `listed` names the tables that are lists in the layout of the database's file: a list is one
+        value, so such a table appears whole, in the base's order.
         """
         found: list[Change] = []
         lists: set[str] = set()
@@ -98,9 +98,9 @@ class Overlay:
             yield {"path": path, "value": value}
 
     def folded(self) -> Tables:
-        """Base and changes as tables of their own, what is unchanged still shared.
+        """Base and changes as new tables, which share the unchanged records with the base.
 
-        The overlay must not be written any more.
+        The overlay must not be written afterwards: the tables share its own records too.
         """
         tables = {name: dict(records) for name, records in self._base.items() if self.touched(name)}
         for (table, key), value in self._own.items():
@@ -109,14 +109,14 @@ class Overlay:
 
 
 def _copied(value: Any) -> Any:
-    """A copy of a JSON value. `copy.deepcopy` looks for cycles and takes over twice as long."""
+    """A copy of a JSON value. `copy.deepcopy` tracks cycles and takes more than twice as long."""
     if isinstance(value, dict):
         return {key: _copied(part) for key, part in value.items()}
     return [_copied(part) for part in value] if isinstance(value, list) else value
 
 
 def differences(path: str, old: Any, new: Any) -> Iterator[Change]:
-    """How one JSON value differs from another; lists are compared whole."""
+    """How one JSON value differs from another; a list that differs appears whole."""
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in old:
             if key not in new:

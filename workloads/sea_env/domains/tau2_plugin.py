@@ -3,13 +3,13 @@
     tau2.registry.registry.get_env_constructor(name) -> environment of tau2
     its get_tools, get_user_tools, get_policy, get_response, run_env_function_call, set_state
 
-Nothing of tau2 is imported before such a name is asked for. The package called tau2 on PyPI is
-another one: what counts is a module `tau2.registry`. Unlike our own domains, an episode holds a
-whole copy of its database, and each `changes` dumps it: use this to compare, not to train.
+tau2 is imported only when such a name is requested. The package called tau2 on PyPI is a different
+one: what counts is a module `tau2.registry`. Unlike the built-in domains, an episode holds a whole
+copy of its database, and each `changes` dumps it: use this to compare, not to train.
 
 Written against commit a2c0247 of 2026-08-18. Its real environments of telecom and mock were run
-through this file once and gave all published results; a whole installation (Python 3.12, a dozen
-packages) was not. The test has a small package with the same interface.
+through this file once and gave all published results; a complete installation (Python 3.12, a
+dozen packages) was not tried. The test has a small package with the same interface.
 """
 
 import importlib
@@ -19,16 +19,17 @@ from typing import Any, NoReturn
 
 from sea_env.domains.base import Kind, Tool, ToolError, ToolResult, UnknownAssertionError
 from sea_env.domains.database import Database, parse_tables, parse_user_tables
+from sea_env.domains.entry_points import UnknownDomainError
 from sea_env.domains.overlay import Change, differences
-from sea_env.domains.prompt import customer_service_prompt
-from sea_env.domains.reading import validated
+from sea_env.domains.tool_domain import customer_service_prompt
+from sea_env.domains.validation import validated
 
 PREFIX = "tau2:"
 _SIDES = ("assistant", "user")
 
 
-class Tau2UnavailableError(ValueError):
-    """tau2-bench isn't installed, is broken, or hasn't the domain."""
+class Tau2UnavailableError(UnknownDomainError):
+    """tau2-bench isn't installed, is broken, or doesn't have the domain."""
 
 
 def domain(name: str) -> "Tau2Domain":
@@ -39,7 +40,7 @@ def domain(name: str) -> "Tau2Domain":
     except ImportError as error:
         raise Tau2UnavailableError(
             f"The domain {name} needs tau2-bench (Sierra Research), and its module tau2.registry "
-            f"can't be imported: {error}. The package called tau2 on PyPI is another one."
+            f"can't be imported: {error}. The package called tau2 on PyPI is a different one."
         ) from error
     except (KeyError, AttributeError) as error:
         raise Tau2UnavailableError(f"tau2-bench has no domain for {name}: {error}.") from error
@@ -53,16 +54,16 @@ def domain(name: str) -> "Tau2Domain":
 
 
 class Tau2Domain:
-    """One domain of tau2-bench behind our interface; made once, `registry` keeps it."""
+    """One domain of tau2-bench as a `Domain`; `registry` keeps one instance."""
 
     max_bad_turns = 3
     policy_file: str | None = None
-    """tau2 has its policies with it."""
+    """tau2-bench has its policies built in."""
 
     def __init__(self, name: str, constructor: Callable[..., Any]) -> None:
         self.name = name
         self._constructor = constructor
-        # An environment on tau2's own database, to read the domain's constants off.
+        # An environment on tau2's own database, from which the domain's constants are read.
         self._sample = sample = constructor()
         self.tools: Sequence[Tool] = _tools(sample.tools, sample.get_tools())
         self.user_tools: Sequence[Tool] = ()
@@ -74,6 +75,7 @@ class Tau2Domain:
         )
 
     def system_prompt(self, policy: str | None = None) -> str:
+        """The given policy, or tau2-bench's own, and the tools."""
         return customer_service_prompt(policy or self._sample.get_policy(), self.tools)
 
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
@@ -86,12 +88,14 @@ class Tau2Domain:
         return Database(agent, validated(type(kit.db), user, "of the user"))
 
     def open(self, database: Database) -> "Tau2Environment":
+        """A new episode, on a copy of the database."""
         return Tau2Environment(database, self._environment(database))
 
     def _environment(self, database: Database) -> Any:
         bases = {"db": type(self._sample.tools.db).model_validate(database.agent)}
         kit = self._sample.user_tools
         if kit is not None and database.user is database.agent:
+            # One database for both sides: tau2's constructor would copy it for each.
             found = self._constructor(**bases)
             found.user_tools.db = found.tools.db
             return found
@@ -101,7 +105,7 @@ class Tau2Domain:
 
 
 class Tau2Environment:
-    """One episode in an environment of tau2."""
+    """One episode in an environment of tau2-bench; the methods are those of `Environment`."""
 
     def __init__(self, database: Database, environment: Any) -> None:
         self.database = database

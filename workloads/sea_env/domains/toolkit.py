@@ -1,15 +1,20 @@
-"""Functions -> tools: the JSON schema of a tool is read off its signature, once, at import.
+"""Functions -> tools: a tool's JSON schema is read from its signature once, at import.
 
 `@tool(Kind.READ)` on `def get_order(state, order: str)` makes a Tool named `get_order` with one
-required string. The docstring's first paragraph is its description.
+required string. The docstring's first paragraph is its description. Pydantic derives the schema,
+so every annotation that it knows works: `Literal`, an enum, a model of nested objects, a union, a
+default.
 """
 
 import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from pydantic import create_model
+
 from sea_env.domains.base import Kind, Tool, ToolError
-from sea_env.domains.signature import parameters
+
+_PROSE = frozenset({"title", "description"})
 
 
 def tool(kind: Kind) -> Callable[[Callable[..., Any]], Tool]:
@@ -22,8 +27,8 @@ def tool(kind: Kind) -> Callable[[Callable[..., Any]], Tool]:
     return make
 
 
-def asserting(tool: Tool) -> Callable[..., bool]:
-    """A tool that answers yes or no as an assertion, its arguments checked like a call's."""
+def as_assertion(tool: Tool) -> Callable[..., bool]:
+    """A tool that answers yes or no as an assertion; its arguments are checked like a call's."""
 
     def run(state: Any, **arguments: Any) -> bool:
         check_arguments(tool, arguments)
@@ -44,3 +49,38 @@ def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
             raise ToolError(f"{tool.name} has no argument {name!r}")
         if not check.fits(value):
             raise ToolError(f"{tool.name} wants {name!r} to be {check.words}")
+
+
+def parameters(function: Callable[..., Any]) -> dict[str, Any]:
+    """JSON schema of all parameters except the first, which is the state.
+
+    `def f(state, x: str, n: int = 3)` gives `{"properties": {"x": {"type": "string"}, "n":
+    {"type": "integer", "default": 3}}, "required": ["x"], "type": "object"}`.
+    """
+    fields: dict[str, Any] = {}
+    for name, parameter in list(inspect.signature(function).parameters.items())[1:]:
+        empty = parameter.default is inspect.Parameter.empty
+        fields[name] = (parameter.annotation, ... if empty else parameter.default)
+    schema: dict[str, Any] = without_prose(
+        create_model(function.__name__, **fields).model_json_schema()
+    )
+    return schema
+
+
+def without_prose(schema: Any) -> Any:
+    """The schema without titles and descriptions, as tau2-bench publishes it.
+
+    A prompt carries the tool's own description once. Properties called `title` or `description`
+    stay.
+    """
+    if isinstance(schema, list):
+        return [without_prose(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    found = {}
+    for key, value in schema.items():
+        if key in {"properties", "$defs"}:
+            found[key] = {name: without_prose(part) for name, part in value.items()}
+        elif key not in _PROSE:
+            found[key] = without_prose(value)
+    return found

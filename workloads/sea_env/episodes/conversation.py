@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from sea_env.domains import initial
+from sea_env.domains import initial_state
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.episodes.limits import Limits, LoopDetector, Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import AgentTurn, Message, calls_of
@@ -60,7 +60,7 @@ class Conversation:
         limits: Limits,
         history: Sequence[Message] = (),
     ) -> None:
-        """`history`: the messages the episode begins with (`initial.messages`)."""
+        """`history`: the messages the episode begins with (`initial_state.messages`)."""
         self.environment = environment
         self.messages: list[dict[str, Any]] = [dict(message) for message in history]
         self.turns = 0
@@ -160,7 +160,7 @@ def open_environment(domain: Domain, database: Database, task: Task) -> Environm
     `database` is the one that the task's row names. Raises InitialStateError naming the task.
     """
     try:
-        return domain.open(initial.begin(domain, database, task.initial_state))
+        return domain.open(initial_state.begin(domain, database, task.initial_state))
     except InitialStateError as error:
         raise InitialStateError(
             f"The initial_state of task {task.key} can't be set up: {error}"
@@ -172,7 +172,7 @@ def open_conversation(
 ) -> Conversation:
     """The task's conversation so far, on a fresh environment. Raises InitialStateError."""
     environment = open_environment(domain, database, task)
-    return Conversation(domain, environment, limits, initial.messages(task.initial_state))
+    return Conversation(domain, environment, limits, initial_state.messages(task.initial_state))
 
 
 def agent_view(messages: Sequence[Message]) -> list[Message]:

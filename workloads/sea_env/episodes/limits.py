@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sea_api import limits
+
 
 class Stop(StrEnum):
     """Why an episode ended. Only the user's own endings can earn a reward."""
@@ -38,7 +40,7 @@ class Limits:
     max_turns: int
     max_tokens_per_turn: int
     context_length: int
-    max_repeats: int = 3
+    max_repeats: int = limits.MAX_REPEATS
     """Identical calls with identical results (or texts with identical answers) in a row that end
     the episode."""
     max_user_calls: int = 30

@@ -9,7 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain, Environment
 from sea_env.episodes.limits import ENDED_BY_USER, Stop
 from sea_env.errors import EnvError
@@ -61,8 +61,8 @@ def _check_initial_state(task: Task) -> None:
     if domain is None:
         return
     try:
-        initial.check(domain, task.initial_state)
-    except initial.InitialStateError as error:
+        initial_state.check(domain, task.initial_state)
+    except initial_state.InitialStateError as error:
         raise UnverifiableTaskError(
             f"Task {task.key} has an initial_state that can't be set up: {error}"
         ) from error
@@ -114,10 +114,10 @@ def local_parts(
     domain: Domain, task: Task, environment: Environment, transcript: Sequence[Message]
 ) -> dict[str, float]:
     """The parts of the basis in `checks`, 0 or 1 each. Raises UnverifiableTaskError."""
-    if environment.database.initial != initial.identity(task.initial_state):
+    if environment.database.initial != initial_state.identity(task.initial_state):
         raise UnverifiableTaskError(
             f"The episode of task {task.key} didn't begin with the task's initial_state: open the "
-            "environment on what `initial.begin` returns."
+            "environment on what `initial_state.begin` returns."
         )
     return {
         name: float(CHECKS[name](domain, task, environment, transcript))

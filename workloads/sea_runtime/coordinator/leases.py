@@ -9,11 +9,12 @@ import logging
 import math
 import sqlite3
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.verifier import FunctionLimits, Judge
 from sea_runtime.coordinator.ledger import episodes
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.episodes import Worker
@@ -21,8 +22,6 @@ from sea_runtime.coordinator.ledger.states import EpisodeState
 from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
-    FunctionSettings,
-    JudgeSettings,
     Lease,
     LeaseRequest,
     Trajectory,
@@ -41,31 +40,9 @@ class Sampling:
     max_turns: int
     context_length: int
     user: UserSettings
-    judge: JudgeSettings | None = None
-    functions: FunctionSettings = field(default_factory=FunctionSettings)
-    max_repeats: int = 3
-
-
-def judge_settings(spec: Spec) -> JudgeSettings | None:
-    judge = spec.verifier.judge
-    if judge is None:
-        return None
-    return JudgeSettings(
-        url=judge.url,
-        model=judge.model,
-        temperature=judge.temperature,
-        max_tokens=judge.max_tokens,
-        timeout_seconds=judge.timeout_seconds,
-    )
-
-
-def function_settings(spec: Spec) -> FunctionSettings:
-    limits = spec.verifier.functions
-    return FunctionSettings(
-        cpu_seconds=limits.cpu_seconds,
-        timeout_seconds=limits.timeout_seconds,
-        memory_bytes=limits.memory_bytes,
-    )
+    judge: Judge | None
+    functions: FunctionLimits
+    max_repeats: int
 
 
 def user_settings(spec: Spec) -> UserSettings:

@@ -194,7 +194,7 @@ class Scheduler:
             max_turns=block.max_turns,
             context_length=spec.model.context_length,
             user=leases.user_settings(spec),
-            judge=leases.judge_settings(spec),
-            functions=leases.function_settings(spec),
+            judge=spec.verifier.judge,
+            functions=spec.verifier.functions,
             max_repeats=block.max_repeats,
         )

@@ -28,7 +28,7 @@ from sea_data.synthesis.service import Request, synthesise
 from sea_data.synthesis.settings import Settings
 from sea_data.synthesis.state import State
 from sea_env.chat import Address
-from sea_env.domains.worlds import Size
+from sea_env.domains.database_generator import Size
 from sea_runtime.store.s3 import ObjectStore
 
 KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"

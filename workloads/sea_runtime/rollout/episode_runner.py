@@ -13,7 +13,7 @@ from sea_data.object_store import StoreError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, UnknownAssertionError
 from sea_env.domains.database import DatabaseError
-from sea_env.domains.initial import InitialStateError
+from sea_env.domains.initial_state import InitialStateError
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.episode import Done, Episode, NeedUser

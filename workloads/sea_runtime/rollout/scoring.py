@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 
 from sea_api.contract import Env
+from sea_api.v1alpha1 import verifier as spec
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains.base import Domain, Environment
 from sea_env.tasks.task import Task
@@ -16,7 +17,7 @@ from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.verdict import Verdict
 from sea_env.verify.verifier import Verifier
-from sea_runtime.wire.rollouts import FunctionSettings, JudgeSettings, Lease
+from sea_runtime.wire.rollouts import Lease
 
 
 class Scoring:
@@ -39,7 +40,7 @@ class Scoring:
         verifier = Verifier(await self._sandboxes.of(limits_of(lease.functions)), judge)
         return await verifier.verify(domain, task, environment, transcript, stop)
 
-    def _judge(self, settings: JudgeSettings) -> Judge:
+    def _judge(self, settings: spec.Judge) -> Judge:
         address = Address(
             url=settings.url,
             model=settings.model,
@@ -51,7 +52,7 @@ class Scoring:
         return Judge(ChatEndpoint(self._http, address))
 
 
-def limits_of(settings: FunctionSettings) -> FunctionLimits:
+def limits_of(settings: spec.FunctionLimits) -> FunctionLimits:
     """The job's limits as the sandbox takes them."""
     return FunctionLimits(
         cpu_s=settings.cpu_seconds,

@@ -7,6 +7,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from sea_api import limits
+from sea_api.v1alpha1.verifier import FunctionLimits, Judge
 from sea_runtime.wire.base import Message
 
 
@@ -23,25 +25,7 @@ class UserSettings(Message):
     url: str | None = None
     model: str | None = None
     temperature: float = 0.0
-    max_tokens: int = 2048
-
-
-class JudgeSettings(Message):
-    """Who judges assertions in natural language (sea_api Judge)."""
-
-    url: str
-    model: str
-    temperature: float = 0.0
-    max_tokens: int = 2048
-    timeout_seconds: int = 120
-
-
-class FunctionSettings(Message):
-    """What a row's verification function may use (sea_api FunctionLimits)."""
-
-    cpu_seconds: int = 2
-    timeout_seconds: int = 30
-    memory_bytes: int = 536870912
+    max_tokens: int = limits.USER_MAX_TOKENS
 
 
 class Lease(Message):
@@ -65,9 +49,9 @@ class Lease(Message):
     max_turns: int
     context_length: int
     user: UserSettings
-    judge: JudgeSettings | None = None
-    functions: FunctionSettings = FunctionSettings()
-    max_repeats: int = 3
+    judge: Judge | None = None
+    functions: FunctionLimits = FunctionLimits()
+    max_repeats: int = limits.MAX_REPEATS
     """Identical calls with identical results in a row that end the episode."""
 
 

@@ -2,7 +2,7 @@
 
 import uuid
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
@@ -16,6 +16,8 @@ from sea_runtime.coordinator.settings import Settings
 from sea_runtime.wire.membership import Heartbeat, PodState
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 from sea_runtime.wire.weights import Shard, WeightVersion
+
+T = TypeVar("T")
 
 FILE = "s3://bucket/rl.jsonl"
 UID = "0123456789abcdef"
@@ -57,6 +59,12 @@ def desired(
         drain=drain,
         run_url="s3://bucket/x/job",
     )
+
+
+def some(value: T | None) -> T:
+    """The value, which must be there."""
+    assert value is not None
+    return value
 
 
 class Clock:

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 
+from sea_api import limits
 from sea_data.errors import EvaluationError
 from sea_data.evaluation import scores
 from sea_data.evaluation.playing import tasks, trials
@@ -65,7 +66,7 @@ class Request:
     """Per domain; None plays all tasks."""
     trials: int = 4
     seed: int = 0
-    max_turns: int = 50
+    max_turns: int = limits.MAX_TURNS
     concurrency: int = 8
     attempts: int = 3
     episode_timeout_s: float = 1800.0

@@ -12,7 +12,7 @@ from sea_api.v1alpha1.domains import bare, file_name
 from sea_data.errors import EvaluationError
 from sea_data.formats import compression, database_files, paths, rl, source, tau2
 from sea_data.formats.errors import RowError
-from sea_env.domains import naming, registry
+from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.tasks.task import Task
@@ -155,8 +155,8 @@ def _inner(root: Path, name: str) -> Path:
 
 def _means(said: str, name: str) -> bool:
     try:
-        return naming.meant(said, [name]) == name
-    except naming.UnlistedDomainError:
+        return registry.resolve_listed(said, [name]) == name
+    except registry.UnlistedDomainError:
         return False
 
 

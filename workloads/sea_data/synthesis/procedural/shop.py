@@ -8,7 +8,7 @@ from sea_data.synthesis.plan import Plan, ToolMode
 from sea_data.synthesis.proposal import NothingFitsError, Proposal
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
-from sea_env.domains.shop import entities, teacher, world
+from sea_env.domains.shop import database_generator, entities, teacher
 from sea_env.domains.shop.domain import CLOSING
 from sea_env.domains.shop.scenario import Intent, Opening, Script
 from sea_env.users.base import Reply, Signal, spoken
@@ -23,7 +23,7 @@ class ShopWorkshop:
 
     goals: Sequence[str] = (
         *(intent.value for intent in Intent),
-        *(f"{_REFUSED}{intent.value}" for intent in world.ALLOWED),
+        *(f"{_REFUSED}{intent.value}" for intent in database_generator.ALLOWED),
     )
     most_goals = 1
 
@@ -41,7 +41,7 @@ class ShopWorkshop:
         script = self._script(plan, rng)
         desk = Desk(self._domain.open(self._database))
         _play(desk, script, rng.getrandbits(32))
-        _, info = world.expected(script, {"orders": self._database.agent["orders"]})
+        _, info = database_generator.expected(script, {"orders": self._database.agent["orders"]})
         return Proposal(
             purpose=script.reason,
             scenario=script.scenario(),
@@ -53,7 +53,7 @@ class ShopWorkshop:
     def _script(self, plan: Plan, rng: random.Random) -> Script:
         goal = plan.goals[0]
         intent = Intent(goal.removeprefix(_REFUSED))
-        allowed = world.ALLOWED.get(intent)
+        allowed = database_generator.ALLOWED.get(intent)
         refused = goal.startswith(_REFUSED)
         able = [
             key

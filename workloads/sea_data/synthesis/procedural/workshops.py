@@ -8,7 +8,7 @@ from sea_data.synthesis.procedural.retail.workshop import RetailWorkshop
 from sea_data.synthesis.procedural.shop import ShopWorkshop
 from sea_data.synthesis.procedural.telecom.workshop import TelecomWorkshop
 from sea_data.synthesis.proposal import Workshop
-from sea_env.domains import beside, registry
+from sea_env.domains import companions, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
 from sea_env.domains.registry import UnknownDomainError
@@ -31,9 +31,9 @@ def names() -> list[str]:
 
 def find(domain: Domain) -> Open | None:
     """What opens the domain's worker, `open_workshop` of its package; None where it has none."""
-    if registry.is_ours(domain):
+    if registry.is_built_in(domain):
         return _WORKSHOPS.get(domain.name)
-    return beside.find(domain, "workshop", "open_workshop")
+    return companions.find(domain, "workshop", "open_workshop")
 
 
 def open_workshop(domain: Domain, database: Database) -> Workshop:

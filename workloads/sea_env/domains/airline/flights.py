@@ -1,4 +1,4 @@
-"""Airline tools that look for flights: status, direct connections, connections with one stop.
+"""Airline tools that search flights: airports, status, direct and one-stop connections.
 
 Searches on an untouched timetable are answered from texts that all episodes share.
 """
@@ -9,17 +9,39 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from sea_env.domains.airline import lookup
-from sea_env.domains.airline.airports import AIRPORTS
 from sea_env.domains.base import Kind
-from sea_env.domains.environment import State
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
 
+AIRPORTS = {
+    "SFO": "San Francisco",
+    "JFK": "New York",
+    "LAX": "Los Angeles",
+    "ORD": "Chicago",
+    "DFW": "Dallas",
+    "DEN": "Denver",
+    "SEA": "Seattle",
+    "ATL": "Atlanta",
+    "MIA": "Miami",
+    "BOS": "Boston",
+    "PHX": "Phoenix",
+    "IAH": "Houston",
+    "LAS": "Las Vegas",
+    "MCO": "Orlando",
+    "EWR": "Newark",
+    "CLT": "Charlotte",
+    "MSP": "Minneapolis",
+    "DTW": "Detroit",
+    "PHL": "Philadelphia",
+    "LGA": "LaGuardia",
+}
+"""City by IATA code: tau2-bench's twenty airports, in its order."""
 NEXT_DAY = "+1"
-"""Ends an arrival time that lies on the day after the departure."""
+"""Suffix of an arrival time on the day after the departure."""
 
 _AIRPORTS = json.dumps([{"iata": iata, "city": city} for iata, city in AIRPORTS.items()])
-_NONE = "[]"
+_NO_FLIGHTS = "[]"
 
 
 @tool(Kind.READ)
@@ -67,7 +89,7 @@ def search_onestop_flight(state: State, origin: str, destination: str, date: str
 
 
 def _bookable(state: State, origin: str, date: str) -> Iterator[Record]:
-    """Flights that leave an airport on a date and have seats on sale, in the timetable's order."""
+    """Flights from an airport that can be booked on a date, in the timetable's order."""
     for number in _departures(state).get(origin, ()):
         flight = lookup.flight(state, number)
         found = flight["dates"].get(date)
@@ -76,7 +98,7 @@ def _bookable(state: State, origin: str, date: str) -> Iterator[Record]:
 
 
 def _departures(state: State) -> dict[str, list[str]]:
-    """Flight numbers by origin; no tool changes where a flight leaves from."""
+    """Flight numbers by origin; no tool changes a flight's origin."""
 
     def build() -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}
@@ -88,7 +110,7 @@ def _departures(state: State) -> dict[str, list[str]]:
 
 
 def _offer(flight: Record, date: str, shown: str | None) -> dict[str, Any]:
-    """tau2-bench shows the date in connections only."""
+    """A flight as a search shows it; tau2-bench shows the date in connections only."""
     found = flight["dates"][date]
     return {
         "flight_number": flight["flight_number"],
@@ -104,7 +126,7 @@ def _offer(flight: Record, date: str, shown: str | None) -> dict[str, Any]:
 
 
 def _arrival_date(flight: Record, date: str) -> Iterator[str]:
-    """The day of arrival; none for a date that is no date."""
+    """The day of arrival; nothing for a text that isn't a date."""
     if NEXT_DAY not in flight["scheduled_arrival_time_est"]:
         yield date
         return
@@ -122,12 +144,14 @@ def _catches(first: Record, second: Record) -> bool:
 
 
 def _shared(state: State, key: tuple[str, ...], find: Callable[[], list[Any]]) -> str:
-    """The answer as JSON. An empty one isn't kept: an agent may ask for any nonsense."""
+    """The answer as JSON, cached in the base for all episodes."""
+    # This episode has booked seats, so its answers differ from those of the others.
     if state.agent.touched("flights"):
         return json.dumps(find())
     known: str | None = state.memo.get(key)
     if known is None:
         known = json.dumps(find())
-        if known != _NONE:
+        # Empty answers aren't cached: an agent may ask for any invented airport or date.
+        if known != _NO_FLIGHTS:
             state.memo[key] = known
     return known

@@ -1,32 +1,25 @@
-"""Finding records of the airline's database, and the words for not finding them."""
+"""Finds records of the airline's database, with tau2-bench's error texts, and shows them."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from sea_env.domains.base import ToolError
-from sea_env.domains.environment import State
+from sea_env.domains.base import Kind, ToolError
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State, finder
+from sea_env.domains.toolkit import tool
 
 AVAILABLE = "available"
 Model = TypeVar("Model", bound=BaseModel)
 
-
-def user(state: State, user_id: str) -> Record:
-    return state.record("users", user_id, f"User {user_id} not found")
-
-
-def reservation(state: State, reservation_id: str) -> Record:
-    return state.record("reservations", reservation_id, f"Reservation {reservation_id} not found")
-
-
-def flight(state: State, flight_number: str) -> Record:
-    return state.record("flights", flight_number, f"Flight {flight_number} not found")
+user = finder("users", "User {} not found")
+reservation = finder("reservations", "Reservation {} not found")
+flight = finder("flights", "Flight {} not found")
 
 
 def flight_on(state: State, flight_number: str, date: str) -> Record:
-    """A flight's entry for one date: status, and seats and prices while it can be booked."""
+    """A flight's entry for one date: its status, and seats and prices if it can be booked."""
     found: Record | None = flight(state, flight_number)["dates"].get(date)
     if found is None:
         raise ToolError(f"Flight {flight_number} not found on date {date}")
@@ -34,7 +27,7 @@ def flight_on(state: State, flight_number: str, date: str) -> Record:
 
 
 def bookable(state: State, flight_number: str, date: str, cabin: str, seats: int) -> int:
-    """Price of one seat; ToolError unless that many seats of the cabin can be booked."""
+    """Price of one seat in USD; ToolError unless that many seats of the cabin can be booked."""
     found = flight_on(state, flight_number, date)
     if found["status"] != AVAILABLE:
         raise ToolError(f"Flight {flight_number} not available on date {date}")
@@ -47,10 +40,24 @@ def bookable(state: State, flight_number: str, date: str, cabin: str, seats: int
 
 
 def objects(model: type[Model], given: Sequence[Any], what: str) -> list[Model]:
-    """Nested arguments, objects of JSON, as values; ToolError names the first that isn't one."""
+    """Nested arguments (JSON objects) as models; ToolError names the first that isn't valid."""
     try:
         return [model.model_validate(value) for value in given]
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"])
         raise ToolError(f"A {what} is wrong at {place!r}: {first['msg']}") from error
+
+
+@tool(Kind.READ)
+def get_user_details(state: State, user_id: str) -> str:
+    """Get a user's profile, including payment methods, membership and reservations."""
+    user(state, user_id)
+    return state.text("users", user_id)
+
+
+@tool(Kind.READ)
+def get_reservation_details(state: State, reservation_id: str) -> str:
+    """Get the flights, passengers, payments, bags and status of a reservation."""
+    reservation(state, reservation_id)
+    return state.text("reservations", reservation_id)

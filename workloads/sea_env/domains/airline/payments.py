@@ -1,17 +1,17 @@
-"""What the airline's payment methods can pay for, and taking it from them.
+"""Fees, free bags, and payments: what a payment method can pay for, and charging it.
 
-All is checked before anything changes: a call that errs leaves the database alone. Gift cards lose
-what is paid. A certificate is used up by one booking, its rest is lost, and no later change of a
-reservation can be paid with it. Credit cards have no balance here.
+Everything is checked before anything changes: a call that fails leaves the database as it was.
+Gift cards lose what is paid. A certificate is used up by one booking, its remainder is lost, and it
+can't pay for later changes of a reservation. Credit cards have no balance here.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-from sea_env.domains.airline.layout import Payment
+from sea_env.domains.airline.records import Payment
 from sea_env.domains.base import ToolError
-from sea_env.domains.environment import State
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State
 
 GIFT_CARD, CERTIFICATE = "gift_card", "certificate"
 _LIMITED = frozenset({GIFT_CARD, CERTIFICATE})
@@ -19,6 +19,17 @@ BAG_FEE = 50
 """USD for each checked bag beyond the free ones."""
 INSURANCE_FEE = 30
 """USD for each passenger."""
+FREE_BAGS = {
+    "regular": {"basic_economy": 0, "economy": 1, "business": 2},
+    "silver": {"basic_economy": 1, "economy": 2, "business": 3},
+    "gold": {"basic_economy": 2, "economy": 3, "business": 4},
+}
+"""Checked bags per passenger without a fee, by membership and cabin."""
+
+
+def paid_bags(membership: str, cabin: str, passengers: int, bags: int) -> int:
+    """How many of these bags exceed the free ones."""
+    return max(0, bags - FREE_BAGS[membership][cabin] * passengers)
 
 
 def check_booking(user: Record, payments: Sequence[Payment], price: int) -> None:
@@ -41,7 +52,7 @@ def check_booking(user: Record, payments: Sequence[Payment], price: int) -> None
 
 
 def take(user: dict[str, Any], payments: Sequence[Payment]) -> None:
-    """Takes checked payments from the user's own (editable) record."""
+    """Takes payments that `check_booking` has checked from the user's editable record."""
     methods = user["payment_methods"]
     for payment in payments:
         source = methods[payment.payment_id]["source"]
@@ -52,7 +63,10 @@ def take(user: dict[str, Any], payments: Sequence[Payment]) -> None:
 
 
 def settle(state: State, user: Record, payment_id: str, price: int) -> list[dict[str, Any]]:
-    """Takes the price of a change (negative: refunds it) at once; the entries for its history."""
+    """Charges the price of a change in USD (refunds it if negative).
+
+    Returns the entries for the reservation's payment history.
+    """
     method = user["payment_methods"].get(payment_id)
     if method is None:
         raise ToolError("Payment method not found")

@@ -1,37 +1,30 @@
-"""Mock's tools of both sides, and what its initial states and assertions call."""
+"""Mock's tools of both sides, its assertions, and what its initial states call."""
 
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
-from sea_env.domains.mock.layout import Status
+from sea_env.domains.mock.records import Status
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State, finder
 from sea_env.domains.toolkit import tool
 
 _INBOX = "notifications"
 
 
-def _found(record: Record | None, what: str, key: str) -> Record:
-    if record is None:
-        raise ToolError(f"{what} {key} not found")
-    return record
-
-
-def _task(state: State, task_id: str) -> Record:
-    return _found(state.agent.get("tasks", task_id), "Task", task_id)
-
-
-def _user(state: State, user_id: str) -> Record:
-    return _found(state.agent.get("users", user_id), "User", user_id)
+_task = finder("tasks", "Task {} not found")
+_user = finder("users", "User {} not found")
 
 
 def _notification(state: State, notification_id: str) -> Record:
     _require_inbox(state)
-    return _found(state.user.get(_INBOX, notification_id), "Notification", notification_id)
+    found = state.user.get(_INBOX, notification_id)
+    if found is None:
+        raise ToolError(f"Notification {notification_id} not found")
+    return found
 
 
 def _require_inbox(state: State) -> None:
-    # With initial data tau2 gives both sides the agent's database, which has no inbox.
+    # With initial data tau2-bench gives both sides the agent's database, which has no inbox.
     if state.user is state.agent:
         raise ToolError("The database has no notifications")
 

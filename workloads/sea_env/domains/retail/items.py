@@ -1,13 +1,13 @@
-"""Retail tools on the items of an order: modify, exchange, return."""
+"""Retail tools for the items of an order: modify, exchange, return."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
 from sea_env.domains.overlay import Record
 from sea_env.domains.retail import lookup
 from sea_env.domains.retail.orders import payment
+from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
 
 
@@ -21,7 +21,7 @@ def _require_items(order: Record, item_ids: Sequence[str], message: str) -> None
 def _new_variants(
     state: State, order: Record, item_ids: Sequence[str], new_item_ids: Sequence[str]
 ) -> tuple[list[Record], float]:
-    """The variants that replace the items, and what they cost more."""
+    """The variants that replace the items, and the difference in price in USD."""
     difference = 0.0
     variants: list[Record] = []
     for item_id, new_item_id in zip(item_ids, new_item_ids, strict=True):
@@ -94,8 +94,8 @@ def modify_pending_order_items(
         if item is None:
             raise ToolError(f"Item {old} not found")
         item["item_id"] = new
-        # tau2-bench gives every changed item the price and options of the last new variant; its
-        # expected databases hold them, so ours must.
+        # tau2-bench gives every changed item the price and options of the last new variant, and
+        # its expected databases contain them.
         item["price"] = variants[-1]["price"]
         item["options"] = variants[-1]["options"]
     edited["status"] = "pending (item modified)"

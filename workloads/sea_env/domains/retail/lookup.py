@@ -1,22 +1,17 @@
-"""Finding records of the retail database, and tau2's words for not finding them."""
+"""Finds records of retail's database, with tau2-bench's error texts; the tools that only read."""
 
-from sea_env.domains.base import ToolError
-from sea_env.domains.environment import State
+import json
+
+from sea_env.domains.base import Kind, ToolError
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State, finder, first_by_key
+from sea_env.domains.toolkit import tool
 
 GIFT_CARD = "gift_card"
 
-
-def order(state: State, order_id: str) -> Record:
-    return state.record("orders", order_id, "Order not found")
-
-
-def user(state: State, user_id: str) -> Record:
-    return state.record("users", user_id, "User not found")
-
-
-def product(state: State, product_id: str) -> Record:
-    return state.record("products", product_id, "Product not found")
+order = finder("orders", "Order not found")
+user = finder("users", "User not found")
+product = finder("products", "Product not found")
 
 
 def variant(state: State, product_id: str, item_id: str) -> Record:
@@ -34,23 +29,21 @@ def payment_method(state: State, user_id: str, payment_method_id: str) -> Record
 
 
 def add_to_gift_card(state: State, user_id: str, payment_method_id: str, amount: float) -> None:
-    """Changes the balance if the method is a gift card; other methods have none."""
+    """Adds USD to the balance (negative: subtracts) if the method is a gift card, else nothing."""
     if payment_method(state, user_id, payment_method_id)["source"] == GIFT_CARD:
         card = state.agent.edit("users", user_id)["payment_methods"][payment_method_id]
         card["balance"] = round(card["balance"] + amount, 2)
 
 
-def users_by_email(state: State) -> dict[str, str]:
+def _user_by_email(state: State) -> dict[str, str]:
     """User ids by lower-case email; no tool changes an email."""
     return state.indexed(
         "emails",
-        lambda: {
-            str(u["email"]).lower(): key for key, u in reversed(list(state.agent.items("users")))
-        },
+        lambda: first_by_key((str(u["email"]).lower(), k) for k, u in state.agent.items("users")),
     )
 
 
-def users_by_name(state: State) -> dict[tuple[str, str], list[str]]:
+def _users_by_name(state: State) -> dict[tuple[str, str], list[str]]:
     """User ids by lower-case (first, last) name; no tool changes a name."""
 
     def build() -> dict[tuple[str, str], list[str]]:
@@ -63,13 +56,71 @@ def users_by_name(state: State) -> dict[tuple[str, str], list[str]]:
     return state.indexed("names", build)
 
 
-def variants_by_item(state: State) -> dict[str, Record]:
+def _variant_by_item(state: State) -> dict[str, Record]:
     """Variants by item id; no tool changes a product."""
     return state.indexed(
         "items",
-        lambda: {
-            item: found
-            for _, p in reversed(list(state.agent.items("products")))
-            for item, found in p["variants"].items()
-        },
+        lambda: first_by_key(
+            pair for _, p in state.agent.items("products") for pair in p["variants"].items()
+        ),
     )
+
+
+@tool(Kind.READ)
+def find_user_id_by_name_zip(state: State, first_name: str, last_name: str, zip: str) -> str:  # noqa: A002 - the tool's argument is called zip
+    """Find a user id by first name, last name and zip code."""
+    name = (first_name.lower(), last_name.lower())
+    for user_id in _users_by_name(state).get(name, ()):
+        if user(state, user_id)["address"]["zip"] == zip:
+            return user_id
+    raise ToolError("User not found")
+
+
+@tool(Kind.READ)
+def find_user_id_by_email(state: State, email: str) -> str:
+    """Find a user id by email."""
+    found = _user_by_email(state).get(email.lower())
+    if found is None:
+        raise ToolError("User not found")
+    return found
+
+
+@tool(Kind.READ)
+def get_order_details(state: State, order_id: str) -> str:
+    """Get the status and details of an order, whose id begins with '#'."""
+    order(state, order_id)
+    return state.text("orders", order_id)
+
+
+@tool(Kind.READ)
+def get_product_details(state: State, product_id: str) -> str:
+    """Get the inventory details of a product by its product id (not an item id)."""
+    product(state, product_id)
+    return state.text("products", product_id)
+
+
+@tool(Kind.READ)
+def get_item_details(state: State, item_id: str) -> Record:
+    """Get the details of one item (a variant of a product) by its item id."""
+    found = _variant_by_item(state).get(item_id)
+    if found is None:
+        raise ToolError("Item not found")
+    return found
+
+
+@tool(Kind.READ)
+def get_user_details(state: State, user_id: str) -> str:
+    """Get a user's profile, including payment methods and orders."""
+    user(state, user_id)
+    return state.text("users", user_id)
+
+
+@tool(Kind.READ)
+def list_all_product_types(state: State) -> str:
+    """List the names and product ids of all product types."""
+
+    def build() -> str:
+        names = {p["name"]: p["product_id"] for _, p in state.agent.items("products")}
+        return json.dumps(names, sort_keys=True)
+
+    return state.indexed("product types", build)

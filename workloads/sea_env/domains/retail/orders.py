@@ -1,11 +1,11 @@
-"""Retail tools that change pending orders: cancel, address, payment."""
+"""Retail tools that change pending orders (cancel, address, payment) and a user's address."""
 
 from collections.abc import Mapping
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
 from sea_env.domains.retail import lookup
+from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
 
 REASONS = frozenset({"no longer needed", "ordered by mistake"})
@@ -23,6 +23,7 @@ def payment(kind: str, amount: float, payment_method_id: str) -> dict[str, Any]:
 def address(
     address1: str, address2: str, city: str, state: str, country: str, zip_code: str
 ) -> dict[str, Any]:
+    """An address as records hold it."""
     return {
         "address1": address1,
         "address2": address2,
@@ -34,7 +35,7 @@ def address(
 
 
 def _require_pending(order: Mapping[str, Any]) -> None:
-    # tau2 lets an order whose items were modified still change address and payment.
+    # Includes "pending (item modified)": tau2-bench lets such orders change address and payment.
     if "pending" not in order["status"]:
         raise ToolError("Non-pending order cannot be modified")
 
@@ -49,6 +50,7 @@ def cancel_pending_order(state: State, order_id: str, reason: str) -> Mapping[st
     if reason not in REASONS:
         raise ToolError("Invalid reason")
     paid = list(order["payment_history"])
+    # All lookups before the first write: a call that fails must leave the database as it was.
     for entry in paid:
         lookup.payment_method(state, order["user_id"], entry["payment_method_id"])
     for entry in paid:

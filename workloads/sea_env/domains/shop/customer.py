@@ -1,7 +1,7 @@
-"""The shop's scripted customer: opens, answers what is asked, stops at goodbye.
+"""The shop's scripted customer: opens the dialogue, answers questions, stops at goodbye.
 
-Phrasing is drawn from the injected generator; understanding is by key word, so that whatever an
-agent says gets some answer, and an agent that makes no sense is left after a few tries.
+Phrasing is drawn from the injected generator. Understanding is by keyword, so that any text of an
+agent gets an answer; the customer gives up on an agent that makes no sense after a few tries.
 """
 
 import random
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from sea_env.domains.shop.scenario import Intent, Opening, Script
 
 STOP = "###STOP###"
-_PATIENCE = 3
+_MAX_CONFUSED = 3
 
 _OPENINGS: dict[Intent, Sequence[str]] = {
     Intent.CANCEL: ("Please cancel {what}.", "I want to cancel {what}."),
@@ -33,7 +33,7 @@ class Customer:
         self._confused = 0
 
     def say(self, agent: str | None) -> str:
-        """The next sentence; `agent` is what the agent said last, None at the beginning."""
+        """The next sentence; `agent` is the agent's last text, None at the beginning."""
         if agent is None:
             return self._opening()
         heard = agent.lower()
@@ -46,7 +46,7 @@ class Customer:
         if "address" in heard and self._script.address:
             return self._pick(_ADDRESS)
         self._confused += 1
-        return _CONFUSED if self._confused < _PATIENCE else STOP
+        return _CONFUSED if self._confused < _MAX_CONFUSED else STOP
 
     def _opening(self) -> str:
         script = self._script

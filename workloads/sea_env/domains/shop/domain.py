@@ -1,15 +1,11 @@
-"""The shop as a `Domain`: prompt, tools, database reader."""
+"""The shop as a `Domain`."""
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
-from sea_env.domains.base import Tool
-from sea_env.domains.database import Database, parse_tables, require_tables
-from sea_env.domains.environment import Toolbox, ToolEnvironment
-from sea_env.domains.overlay import Tables
-from sea_env.domains.reading import validated, validated_part
-from sea_env.domains.shop.layout import ShopTables
+from sea_env.domains.environment import Toolbox
+from sea_env.domains.shop.records import ShopTables
 from sea_env.domains.shop.tools import TOOLS
+from sea_env.domains.tool_domain import ToolDomain
 
 SYSTEM_PROMPT = (
     "Shop desk: identify the customer with find_user(email), read get_order(order). "
@@ -19,39 +15,20 @@ SYSTEM_PROMPT = (
 )
 
 CLOSING = "Goodbye"
-"""What the agent says when it is done; the verifier asks for it."""
+"""What the agent says at the end; the verifier requires it."""
 
 
-def _records(raw: Mapping[str, Any]) -> Tables:
-    return validated_part(ShopTables, raw, "with the task's initial data")
-
-
-_BOX = Toolbox(
-    agent={tool.name: tool for tool in TOOLS},
-    user={},
-    assertions={},
-    records=_records,
-    separators=(",", ":"),
-)
-
-
-class Shop:
-    """Stateless; `registry.get("shop")` hands out one for all."""
+class Shop(ToolDomain):
+    """Six tools of the agent, no user tools, a prompt of its own for very small models."""
 
     name = "shop"
-    tools: Sequence[Tool] = TOOLS
-    user_tools: Sequence[Tool] = ()
-    assertions: Collection[str] = ()
     max_bad_turns = 0
-    policy_file: str | None = None
+    agent_model = ShopTables
+    tools = TOOLS
 
     def system_prompt(self, policy: str | None = None) -> str:
+        """The policy alone: the tool schemas would be longer than all dialogues."""
         return policy or SYSTEM_PROMPT
 
-    def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
-        tables = parse_tables(data, name)
-        require_tables(tables, ("users", "orders", "desk"), name)
-        return Database(validated(ShopTables, tables, name))
-
-    def open(self, database: Database) -> ToolEnvironment:
-        return ToolEnvironment(database, _BOX)
+    def _make_toolbox(self) -> Toolbox:
+        return replace(super()._make_toolbox(), separators=(",", ":"))

@@ -1,7 +1,7 @@
-"""Who and what a shop may hold, and which of it no training data may ever show.
+"""The entities of shop databases, and which of them are held out from training data.
 
-The split is by whole entity: a held-out order id or email is a combination unseen in training of
-tokens that are all seen there (a split that held out whole letters can't be learned).
+The split is by whole entity: a held-out order id or email is an unseen combination of tokens that
+all occur in training (a split that held out whole letters could not be learned).
 """
 
 import zlib
@@ -21,7 +21,7 @@ _HELD_OUT = 5
 
 
 class Split(StrEnum):
-    """Which entities may appear: those of training, the held-out ones, or both."""
+    """Which entities may appear: those for training, the held-out ones, or all."""
 
     TRAIN = "train"
     TEST = "test"
@@ -39,10 +39,10 @@ def orders(split: Split) -> list[str]:
 
 
 def emails(split: Split) -> list[str]:
-    """Emails of a split: a name, a digit and a constant ending."""
+    """Emails of a split: a name, a digit and a constant suffix."""
     return [e for name in NAMES for digit in DIGITS if split.admits(e := f"{name}{digit}@shop")]
 
 
 def addresses() -> list[str]:
-    """Streets with house numbers; not split, all of them are in training."""
+    """Streets with house numbers; they are not split, all occur in training."""
     return [f"{street} {digit}" for street in STREETS for digit in DIGITS]

@@ -1,4 +1,4 @@
-"""What a customer wants and says: the script behind a shop task, and its published form."""
+"""The script behind a shop task (what the customer wants and says), and its published form."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +14,7 @@ class Intent(StrEnum):
 
 
 class Opening(StrEnum):
-    """What the customer gives away in the first sentence."""
+    """What the customer reveals in the first sentence."""
 
     NOTHING = "nothing"
     ORDER = "order"
@@ -31,7 +31,7 @@ _REASONS = {
 
 @dataclass(frozen=True)
 class Script:
-    """One customer's part. `address` is empty unless the intent is to change it."""
+    """One customer's role. `address` is empty unless the intent is to change it."""
 
     intent: Intent
     order: str
@@ -41,6 +41,7 @@ class Script:
 
     @staticmethod
     def from_dict(value: Mapping[str, Any]) -> "Script":
+        """The script of a task row; raises KeyError or ValueError if it isn't one."""
         return Script(
             Intent(value["intent"]),
             value["order"],
@@ -51,10 +52,11 @@ class Script:
 
     @property
     def reason(self) -> str:
+        """The request as a sentence, for `reason_for_call`."""
         return _REASONS[self.intent].format(order=self.order, address=self.address)
 
     def scenario(self) -> dict[str, Any]:
-        """`user_scenario` of a task row; `script` is what the scripted user plays from."""
+        """`user_scenario` of a task row; the scripted user plays from its `script`."""
         instructions = {
             "domain": "shop",
             "reason_for_call": self.reason,

@@ -1,7 +1,6 @@
-"""The shop's correct agent: reads the dialogue so far, follows the policy. Pure.
+"""The shop's scripted agent: reads the dialogue so far and follows the policy. Pure.
 
-Makes the SFT dialogues and the expected actions of tasks, and proves in tests that every task can
-be solved.
+It plays the SFT dialogues, and in tests it proves that every task can be solved.
 """
 
 import json
@@ -32,7 +31,7 @@ _NEEDED = {
 
 
 def turn(messages: Sequence[Message]) -> AgentTurn:
-    """What the teacher says or calls next in a dialogue that it leads."""
+    """What the teacher says or calls next in its own dialogue."""
     said = " ".join(str(m["content"]) for m in messages if m["role"] == "user")
     order, email = _find(_ORDER, said), _find(_EMAIL, said)
     if not order:
@@ -48,23 +47,23 @@ def turn(messages: Sequence[Message]) -> AgentTurn:
 
 
 def intent(said: str) -> Intent:
-    """What the customer wants, by key word."""
+    """What the customer wants, by keyword."""
     return next((found for word, found in _KEYWORDS if word in said), Intent.TOTAL)
 
 
-def _settle(wish: Intent, order: str, address: str, results: dict[str, Any]) -> AgentTurn:
+def _settle(wanted: Intent, order: str, address: str, results: dict[str, Any]) -> AgentTurn:
     state = results["get_order"]
-    if wish is Intent.TOTAL:
+    if wanted is Intent.TOTAL:
         return AgentTurn(f"It is {state['total']}. {CLOSING}.")
     if "transfer" in results:
         return AgentTurn(f"A colleague takes over. {CLOSING}.")
     if len(results) > 2:
         return AgentTurn(f"Done. {CLOSING}.")
-    if state["status"] != _NEEDED[wish]:
+    if state["status"] != _NEEDED[wanted]:
         return _call("transfer")
-    if wish is Intent.CANCEL:
+    if wanted is Intent.CANCEL:
         return _call("cancel_order", order=order)
-    if wish is Intent.REFUND:
+    if wanted is Intent.REFUND:
         return _call("refund", order=order, amount=state["total"])
     return _call("change_address", order=order, address=address)
 

@@ -1,14 +1,14 @@
-"""The six tools of the shop's desk. They obey whoever identified the customer, policy or not.
+"""The shop's six tools. They require an identified customer, and don't enforce the policy.
 
-Tools don't enforce the policy (only pending orders may be cancelled, ...): that is the agent's
-job, and a violation shows in the database. They do insist on an identified customer.
+The policy (only pending orders may be cancelled, ...) is the agent's job; a violation shows in the
+database.
 """
 
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State
 from sea_env.domains.toolkit import tool
 
 DESK = "state"

@@ -1,8 +1,8 @@
-"""`telecom`: tau2-bench's phone company: desk and customer's phone, each with its own database.
+"""`telecom`: tau2-bench's phone company: agent and customer's phone, each with a database.
 
-The agent works on customers, lines, bills; the user on a phone and what surrounds it. After each
-call that wrote, `sync` carries over what one side means to the other. Where tau2-bench does
-something surprising, so do we, and say so at the place.
+The agent works on customers, lines and bills; the user on a phone and its surroundings. After each
+call that wrote, `side_sync` carries over what one side's change means to the other. Where
+tau2-bench does something surprising, so does this domain, with a comment at the place.
 
-The company's day is fixed: 25 February 2025.
+The date is fixed: 25 February 2025.
 """

@@ -1,9 +1,9 @@
-"""Checks on the end state, of both sides."""
+"""Assertions about the end state of both sides."""
 
 from typing import Literal
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
+from sea_env.domains.state import State
 from sea_env.domains.telecom import lookup, network
 from sea_env.domains.telecom.phone import around, read
 from sea_env.domains.toolkit import tool

@@ -1,11 +1,11 @@
-"""Bills: requests for payment, one-time charges, payments."""
+"""Bills: payment requests, one-time charges, payments."""
 
 import hashlib
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State
 from sea_env.domains.telecom import lookup
 from sea_env.domains.telecom.clock import TODAY, bill_dates
 from sea_env.domains.toolkit import tool
@@ -26,12 +26,13 @@ def send_payment_request(state: State, customer_id: str, bill_id: str) -> str:
 
 
 def set_paid(state: State, bill_id: str) -> None:
+    """Marks a bill as paid."""
     lookup.bill(state, bill_id)
     state.agent.edit("bills", bill_id)["status"] = "Paid"
 
 
 def charge(state: State, customer_id: str, amount: float, description: str) -> None:
-    """Adds an item to the customer's draft bill; without one, next month's bill is begun."""
+    """Adds an item (USD) to the customer's draft bill, or to a new one for next month."""
     customer = lookup.customer(state, customer_id)
     drafts = (b["bill_id"] for b in lookup.bills_of(state, customer) if b["status"] == "Draft")
     bill_id = next(drafts, None) or add_bill(
@@ -41,7 +42,7 @@ def charge(state: State, customer_id: str, amount: float, description: str) -> N
 
 
 def new_bill_id(customer: Record) -> str:
-    """tau2 draws these ids at random; ours depend on the customer and the number of bills."""
+    """tau2-bench draws these ids at random; here customer and number of bills determine them."""
     seed = f"{customer['customer_id']}/{len(customer['bill_ids'])}"
     return f"B{hashlib.sha256(seed.encode()).hexdigest()[:8]}"
 
@@ -49,7 +50,7 @@ def new_bill_id(customer: Record) -> str:
 def add_bill(
     state: State, customer: Record, bill_id: str, dates: dict[str, str], status: str
 ) -> str:
-    """Begins an empty bill of the customer; returns its id."""
+    """Adds an empty bill to the customer; returns its id. ToolError if the id exists."""
     if state.agent.get("bills", bill_id) is not None:
         raise ToolError(f"There is a bill {bill_id} already")
     record: dict[str, Any] = {
@@ -69,7 +70,7 @@ def add_bill(
 
 
 def add_item(state: State, bill_id: str, amount: float, description: str) -> None:
-    """One more item of today on a bill; negative amounts are credits."""
+    """Adds an item (USD) with today's date to a bill; negative amounts are credits."""
     bill = state.agent.edit("bills", bill_id)
     item = {
         "description": description,

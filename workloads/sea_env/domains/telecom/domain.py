@@ -1,120 +1,113 @@
-"""Telecom as a `Domain`: tools of both sides, prompt with schemas, readers of its databases."""
+"""Telecom as a `Domain`: tools of both sides, databases that stay in step."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
 
-from sea_env.domains import desk
-from sea_env.domains.base import Tool, ToolError
-from sea_env.domains.database import Database, DatabaseError, parse_tables, parse_user_tables
-from sea_env.domains.environment import State, Toolbox, ToolEnvironment
+from sea_env.domains import common_tools
+from sea_env.domains.base import ToolError
+from sea_env.domains.database import Database, DatabaseError
+from sea_env.domains.environment import Toolbox
 from sea_env.domains.overlay import Tables
-from sea_env.domains.prompt import customer_service_prompt
+from sea_env.domains.state import State
 from sea_env.domains.telecom import (
-    apps,
     billing,
-    customers,
-    faults,
-    layout,
+    initialization_functions,
     lines,
-    looking,
-    switches,
-    tunnel,
+    lookup,
+    phone_apps,
+    phone_checks,
+    phone_settings,
 )
 from sea_env.domains.telecom.assertions import ASSERTIONS
-from sea_env.domains.telecom.sync import sync
-from sea_env.domains.toolkit import asserting
-
-TOOLS = (
-    customers.get_customer_by_phone,
-    customers.get_customer_by_id,
-    customers.get_customer_by_name,
-    customers.get_details_by_id,
-    lines.suspend_line,
-    lines.resume_line,
-    customers.get_bills_for_customer,
-    billing.send_payment_request,
-    customers.get_data_usage,
-    lines.enable_roaming,
-    lines.disable_roaming,
-    desk.transfer_to_human_agents,
-    lines.refuel_data,
+from sea_env.domains.telecom.phone_records import UserTables
+from sea_env.domains.telecom.phone_settings import SWITCHES
+from sea_env.domains.telecom.records import (
+    ID_FIELDS,
+    TelecomTables,
+    tables_as_lists,
+    tables_by_id,
 )
-USER_TOOLS = (
-    looking.check_status_bar,
-    looking.check_network_status,
-    looking.check_network_mode_preference,
-    switches.set_network_mode_preference,
-    looking.run_speed_test,
-    switches.toggle_airplane_mode,
-    looking.check_sim_status,
-    switches.reseat_sim_card,
-    switches.toggle_data,
-    switches.toggle_roaming,
-    looking.check_data_restriction_status,
-    switches.toggle_data_saver_mode,
-    looking.check_apn_settings,
-    switches.set_apn_settings,
-    switches.reset_apn_settings,
-    looking.check_wifi_status,
-    switches.toggle_wifi,
-    looking.check_wifi_calling_status,
-    switches.toggle_wifi_calling,
-    looking.check_vpn_status,
-    tunnel.connect_vpn,
-    tunnel.disconnect_vpn,
-    apps.check_installed_apps,
-    apps.check_app_status,
-    apps.check_app_permissions,
-    apps.grant_app_permission,
-    looking.can_send_mms,
-    switches.reboot_device,
-    looking.check_payment_request,
-    apps.make_payment,
-)
-
-_BOX = Toolbox(
-    agent={tool.name: tool for tool in TOOLS},
-    user={tool.name: tool for tool in USER_TOOLS},
-    assertions={tool.name: asserting(tool) for tool in ASSERTIONS},
-    setup={
-        "assistant": {tool.name: tool for tool in faults.OF_THE_AGENT},
-        "user": {tool.name: tool for tool in faults.OF_THE_USER},
-    },
-    sync=sync,
-    listed=frozenset(layout.IDS),
-    layouts={"assistant": layout.agent_tables, "user": layout.user_tables},
-)
+from sea_env.domains.telecom.side_sync import sync
+from sea_env.domains.tool_domain import ToolDomain
+from sea_env.domains.validation import validated
 
 
-class Telecom:
-    """Stateless; one serves all episodes."""
+class Telecom(ToolDomain):
+    """13 tools of the agent, 30 of the user, in tau2-bench's order."""
 
     name = "telecom"
-    tools: Sequence[Tool] = TOOLS
-    user_tools: Sequence[Tool] = USER_TOOLS
-    assertions: Collection[str] = tuple(_BOX.assertions)
-    functions: Collection[str] = tuple(
-        tool.name for tool in (*faults.OF_THE_AGENT, *faults.OF_THE_USER)
+    policy_file = "telecom_policy.md"
+    agent_model = TelecomTables
+    user_model = UserTables
+    tools = (
+        lookup.get_customer_by_phone,
+        lookup.get_customer_by_id,
+        lookup.get_customer_by_name,
+        lookup.get_details_by_id,
+        lines.suspend_line,
+        lines.resume_line,
+        lookup.get_bills_for_customer,
+        billing.send_payment_request,
+        lookup.get_data_usage,
+        lines.enable_roaming,
+        lines.disable_roaming,
+        common_tools.transfer_to_human_agents,
+        lines.refuel_data,
     )
-    max_bad_turns = 3
-    policy_file: str | None = "telecom_policy.md"
-
-    def system_prompt(self, policy: str | None = None) -> str:
-        return customer_service_prompt(policy or "", self.tools)
+    user_tools = (
+        phone_checks.check_status_bar,
+        phone_checks.check_network_status,
+        phone_checks.check_network_mode_preference,
+        phone_settings.set_network_mode_preference,
+        phone_checks.run_speed_test,
+        SWITCHES["toggle_airplane_mode"],
+        phone_checks.check_sim_status,
+        phone_settings.reseat_sim_card,
+        SWITCHES["toggle_data"],
+        SWITCHES["toggle_roaming"],
+        phone_checks.check_data_restriction_status,
+        SWITCHES["toggle_data_saver_mode"],
+        phone_checks.check_apn_settings,
+        phone_settings.set_apn_settings,
+        phone_settings.reset_apn_settings,
+        phone_checks.check_wifi_status,
+        SWITCHES["toggle_wifi"],
+        phone_checks.check_wifi_calling_status,
+        SWITCHES["toggle_wifi_calling"],
+        phone_checks.check_vpn_status,
+        phone_settings.connect_vpn,
+        phone_settings.disconnect_vpn,
+        phone_apps.check_installed_apps,
+        phone_apps.check_app_status,
+        phone_apps.check_app_permissions,
+        phone_apps.grant_app_permission,
+        phone_checks.can_send_mms,
+        phone_settings.reboot_device,
+        phone_checks.check_payment_request,
+        phone_apps.make_payment,
+    )
+    assertion_tools = ASSERTIONS
+    initialization_tools = {
+        "assistant": initialization_functions.AGENT_FUNCTIONS,
+        "user": initialization_functions.USER_FUNCTIONS,
+    }
 
     def parse(self, data: bytes, name: str, user_data: bytes | None = None) -> Database:
-        """Without `user_data` the user has a phone that works, and no name or number yet."""
-        agent = layout.agent_tables(parse_tables(data, name), name)
-        return _in_step(agent, layout.user_tables(parse_user_tables(user_data)))
+        """Without `user_data` the user has a working phone, and no name or number yet.
 
-    def open(self, database: Database) -> ToolEnvironment:
-        return ToolEnvironment(database, _BOX)
+        A user whose number is known begins in step with the line of that number.
+        """
+        state = State(super().parse(data, name, user_data))
+        try:
+            sync(state)
+        except ToolError as error:
+            raise DatabaseError(f"The user's database doesn't fit the agent's: {error}.") from error
+        return Database(state.agent.folded(), state.user.folded())
 
+    def read_agent(self, raw: Mapping[str, Any], name: str) -> Tables:
+        """Tables by id from the file's lists; raises DatabaseError."""
+        return tables_by_id(validated(TelecomTables, tables_as_lists(raw), name), name)
 
-def _in_step(agent: Tables, user: Tables) -> Database:
-    """The surroundings of a user whose number is known begin as the line has them."""
-    state = State(Database(agent, user))
-    try:
-        sync(state)
-    except ToolError as error:
-        raise DatabaseError(f"The user's database doesn't fit the agent's: {error}.") from error
-    return Database(state.agent.folded(), state.user.folded())
+    def _make_toolbox(self) -> Toolbox:
+        return replace(super()._make_toolbox(), sync=sync, listed=frozenset(ID_FIELDS))

@@ -1,10 +1,10 @@
-"""The desk's tools that change a line."""
+"""The agent's tools that change a line."""
 
 from typing import Any
 
 from sea_env.domains.base import Kind, ToolError
-from sea_env.domains.environment import State
-from sea_env.domains.telecom import billing, lookup, results
+from sea_env.domains.state import State
+from sea_env.domains.telecom import billing, lookup
 from sea_env.domains.telecom.clock import TODAY
 from sea_env.domains.toolkit import tool
 
@@ -22,7 +22,7 @@ def suspend_line(state: State, customer_id: str, line_id: str, reason: str) -> s
         raise ToolError("Line must be active to suspend")
     line = _change(state, line_id, status="Suspended", suspension_start_date=TODAY.isoformat())
     message = "Line suspended successfully. $5/month holding fee will apply."
-    return results.summary({"message": message}, line=line)
+    return lookup.summary_json({"message": message}, line=line)
 
 
 @tool(Kind.WRITE)
@@ -32,7 +32,7 @@ def resume_line(state: State, customer_id: str, line_id: str) -> str:
     if status not in {"Suspended", "Pending Activation"}:
         raise ToolError("Line must be suspended to resume")
     line = _change(state, line_id, status="Active", suspension_start_date=None)
-    return results.summary({"message": "Line resumed successfully"}, line=line)
+    return lookup.summary_json({"message": "Line resumed successfully"}, line=line)
 
 
 @tool(Kind.WRITE)
@@ -63,7 +63,7 @@ def refuel_data(state: State, customer_id: str, line_id: str, gb_amount: float) 
     cost = gb_amount * price
     line = _change(state, line_id, data_refueling_gb=line["data_refueling_gb"] + gb_amount)
     billing.charge(state, customer_id, cost, f"Data refueling: {gb_amount} GB at ${price}/GB")
-    return results.summary(
+    return lookup.summary_json(
         {
             "message": f"Successfully added {gb_amount} GB of data for line {line_id} "
             f"for ${cost:.2f}",

@@ -1,30 +1,28 @@
-"""Finding records of the agent's database, and tau2's words for not finding them."""
+"""Finds records of the agent's database, with tau2-bench's error texts; the agent's read tools.
 
-from collections.abc import Iterator
+Results are written as tau2-bench does: records are JSON with date-times as `YYYY-MM-DD HH:MM:SS`;
+numbers that a tool itself puts into an object become strings, those within a record don't.
+"""
 
-from sea_env.domains.base import ToolError
-from sea_env.domains.environment import State
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from sea_env.domains.base import Kind, ToolError
 from sea_env.domains.overlay import Record
+from sea_env.domains.state import State, finder, first_by_key
+from sea_env.domains.telecom.clock import TODAY, last_of_month
+from sea_env.domains.toolkit import tool
 
+_DATE_TIMES = ("created_at", "activation_date", "last_esim_transfer_date")
 
-def customer(state: State, customer_id: str) -> Record:
-    return state.record("customers", customer_id, f"Customer with ID {customer_id} not found")
-
-
-def line(state: State, line_id: str) -> Record:
-    return state.record("lines", line_id, f"Line with ID {line_id} not found")
-
-
-def bill(state: State, bill_id: str) -> Record:
-    return state.record("bills", bill_id, f"Bill with ID {bill_id} not found")
-
-
-def plan(state: State, plan_id: str) -> Record:
-    return state.record("plans", plan_id, f"Plan with ID {plan_id} not found")
-
-
-def device(state: State, device_id: str) -> Record:
-    return state.record("devices", device_id, f"Device with ID {device_id} not found")
+customer = finder("customers", "Customer with ID {} not found")
+line = finder("lines", "Line with ID {} not found")
+bill = finder("bills", "Bill with ID {} not found")
+plan = finder("plans", "Plan with ID {} not found")
+device = finder("devices", "Device with ID {} not found")
+_BY_LETTER = {"L": line, "D": device, "B": bill, "C": customer, "P": plan}
+"""The finder of a record by the first letter of its id."""
 
 
 def line_of(state: State, customer_id: str, line_id: str) -> Record:
@@ -40,47 +38,123 @@ def bills_of(state: State, owner: Record) -> Iterator[Record]:
 
 
 def awaiting_payment(state: State, owner: Record) -> list[Record]:
+    """Those of a customer's bills that the customer was asked to pay."""
     return [found for found in bills_of(state, owner) if found["status"] == "Awaiting Payment"]
 
 
 def line_by_phone(state: State, phone_number: str) -> Record:
-    found = _line_ids(state).get(phone_number)
+    """The line of a phone number; ToolError if there is none."""
+    found = _line_id_by_number(state).get(phone_number)
     if found is None:
         raise ToolError(f"Line with phone number {phone_number} not found")
     return line(state, found)
 
 
 def customer_by_phone(state: State, phone_number: str) -> Record:
-    """By the customer's own number or that of one of the customer's lines."""
-    found = _customer_ids(state).get(phone_number)
+    """By the customer's contact number or that of one of the customer's lines."""
+    found = _customer_id_by_number(state).get(phone_number)
     if found is None:
         raise ToolError(f"Customer with phone number {phone_number} not found")
     return customer(state, found)
 
 
-def _line_ids(state: State) -> dict[str, str]:
-    """Line ids by phone number, the first of each; no tool changes a number."""
-
-    def build() -> dict[str, str]:
-        found: dict[str, str] = {}
-        for key, record in state.agent.items("lines"):
-            found.setdefault(record["phone_number"], key)
-        return found
-
-    return state.indexed("line ids", build)
+def _line_id_by_number(state: State) -> dict[str, str]:
+    """Line ids by phone number; no tool changes a number."""
+    return state.indexed(
+        "line ids",
+        lambda: first_by_key((one["phone_number"], k) for k, one in state.agent.items("lines")),
+    )
 
 
-def _customer_ids(state: State) -> dict[str, str]:
-    """Customer ids by phone number, the first of each; no tool changes who owns a line."""
+def _customer_id_by_number(state: State) -> dict[str, str]:
+    """Customer ids by phone number; no tool changes the owner of a line."""
 
-    def build() -> dict[str, str]:
-        found: dict[str, str] = {}
+    def numbers() -> Iterator[tuple[str, str]]:
         for key, record in state.agent.items("customers"):
-            numbers = [record["phone_number"]]
-            owned = (state.agent.get("lines", line_id) for line_id in record["line_ids"])
-            numbers += [one["phone_number"] for one in owned if one is not None]
-            for number in numbers:
-                found.setdefault(number, key)
-        return found
+            yield record["phone_number"], key
+            for line_id in record["line_ids"]:
+                owned = state.agent.get("lines", line_id)
+                if owned is not None:
+                    yield owned["phone_number"], key
 
-    return state.indexed("customer ids", build)
+    return state.indexed("customer ids", lambda: first_by_key(numbers()))
+
+
+def record_json(record: Record) -> str:
+    """A record as JSON."""
+    return json.dumps(_written(record))
+
+
+def list_json(records: Iterable[Record]) -> str:
+    """Records as a JSON list."""
+    return json.dumps([_written(record) for record in records])
+
+
+def summary_json(values: Mapping[str, Any], **records: Record) -> str:
+    """A JSON object of a tool's own values, and of whole records by name."""
+    texts = {name: str(value) for name, value in values.items()}
+    return json.dumps({**texts, **{name: _written(found) for name, found in records.items()}})
+
+
+def _written(record: Record) -> Record:
+    date_times = {
+        name: record[name].replace("T", " ")
+        for name in _DATE_TIMES
+        if isinstance(record.get(name), str)
+    }
+    return {**record, **date_times} if date_times else record
+
+
+@tool(Kind.READ)
+def get_customer_by_phone(state: State, phone_number: str) -> str:
+    """Find a customer by the contact number, or the number of one of the customer's lines."""
+    return record_json(customer_by_phone(state, phone_number))
+
+
+@tool(Kind.READ)
+def get_customer_by_id(state: State, customer_id: str) -> str:
+    """Get a customer by the customer id."""
+    return record_json(customer(state, customer_id))
+
+
+@tool(Kind.READ)
+def get_customer_by_name(state: State, full_name: str, dob: str) -> str:
+    """Find customers by full name and date of birth (YYYY-MM-DD); the list may be empty."""
+    name = full_name.lower()
+    return list_json(
+        found
+        for _, found in state.agent.items("customers")
+        if found["full_name"].lower() == name and found["date_of_birth"] == dob
+    )
+
+
+@tool(Kind.READ)
+def get_details_by_id(state: State, id: str) -> str:  # noqa: A002 - the tool's argument is called id
+    """Get the details of a customer, line, device, bill or plan by its id."""
+    find = _BY_LETTER.get(id[:1])
+    if find is None:
+        raise ToolError(f"Unknown ID format or type: {id}")
+    return record_json(find(state, id))
+
+
+@tool(Kind.READ)
+def get_bills_for_customer(state: State, customer_id: str, limit: int = 12) -> str:
+    """List a customer's bills, the newest first, at most `limit`."""
+    found = bills_of(state, customer(state, customer_id))
+    newest = sorted(found, key=lambda bill: str(bill["issue_date"]), reverse=True)
+    return list_json(newest[:limit])
+
+
+@tool(Kind.READ)
+def get_data_usage(state: State, customer_id: str, line_id: str) -> str:
+    """Get a line's data used, limit and refuelled data of this billing cycle, and its last day."""
+    line = line_of(state, customer_id, line_id)
+    return summary_json(
+        {
+            "line_id": line_id,
+            "data_used_gb": line["data_used_gb"],
+            "data_limit_gb": plan(state, line["plan_id"])["data_limit_gb"],
+            "data_refueling_gb": line["data_refueling_gb"],
+            "cycle_end_date": last_of_month(TODAY),
+        }
+    )

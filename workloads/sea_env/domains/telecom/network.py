@@ -1,19 +1,19 @@
-"""The mobile network as the phone finds it: service, working data, speed, picture messages."""
+"""The mobile network as the phone sees it: service, working data, speed, picture messages."""
 
-from sea_env.domains.environment import State
+from sea_env.domains.state import State
 from sea_env.domains.telecom.phone import around, read, sim_status, write
 
-_WANTED = {"4g_5g_preferred": "5G", "4g_only": "4G", "3g_only": "3G", "2g_only": "2G"}
+_PREFERRED = {"4g_5g_preferred": "5G", "4g_only": "4G", "3g_only": "3G", "2g_only": "2G"}
 _MBPS = {"2G": (0.1, 0.4), "3G": (1.0, 5.0), "4G": (10.0, 100.0), "5G": (50.0, 500.0)}
 _SHARE = {"none": 0.0, "poor": 0.2, "fair": 0.5, "good": 0.8, "excellent": 1.0}
-"""Part of the technology's speed that a signal lets through."""
+"""Fraction of the technology's speed at a signal strength."""
 _POOR_VPN, _DATA_SAVER = 0.1, 0.2
 _GRADES = ((1, "Very Poor"), (5, "Poor"), (25, "Fair"), (100, "Good"))
-"""Grade of all speeds below so many Mbps; from 100 on it is Excellent."""
+"""Upper limit in Mbps of each grade; from the last limit on the grade is Excellent."""
 
 
 def search(state: State) -> None:
-    """The phone looks for a network anew."""
+    """The phone searches for a network again."""
     if not _reachable(state):
         write(
             state,
@@ -23,7 +23,7 @@ def search(state: State) -> None:
         )
         return
     signals = around(state, "signal_strength")
-    technology = _WANTED[read(state, "network_mode_preference")]
+    technology = _PREFERRED[read(state, "network_mode_preference")]
     if technology == "5G" and signals.get("5G", "none") == "none":
         technology = "4G"
     write(
@@ -44,7 +44,7 @@ def _reachable(state: State) -> bool:
 
 
 def data_works(state: State) -> bool:
-    """Whether mobile data work."""
+    """Whether mobile data works."""
     if read(state, "airplane_mode") or read(state, "network_signal_strength") == "none":
         return False
     if read(state, "network_connection_status") == "no_service":
@@ -76,7 +76,7 @@ def sends_mms(state: State) -> bool:
     """Whether the messaging app can send picture messages."""
     if not data_works(state) or read(state, "network_technology_connected") == "2G":
         return False
-    # The phone could send them over Wi-Fi calling, but the carrier doesn't take them there.
+    # As in tau2-bench: the carrier doesn't accept picture messages over Wi-Fi calling.
     if read(state, "wifi_calling_enabled") and read(state, "wifi_calling_mms_over_wifi"):
         return False
     if read(state, "active_apn_settings")["mmsc_url"] is None:

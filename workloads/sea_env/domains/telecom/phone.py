@@ -1,8 +1,8 @@
-"""The user's phone as values: reading, writing, the status bar that most actions show."""
+"""Reads and writes the user's phone; the status bar that most of its tools show."""
 
 from typing import Any
 
-from sea_env.domains.environment import State
+from sea_env.domains.state import State
 
 _DEVICE = "device"
 _SIGNAL = {
@@ -15,11 +15,12 @@ _SIGNAL = {
 
 
 def read(state: State, name: str) -> Any:
+    """A field of the phone."""
     return state.user.value(_DEVICE, name)
 
 
 def write(state: State, **values: Any) -> None:
-    """Sets fields of the phone; nested ones are given whole, never changed in place."""
+    """Sets fields of the phone. Nested values are given whole: the base shares the present ones."""
     for name, value in values.items():
         state.user.set(_DEVICE, name, value)
 
@@ -38,11 +39,12 @@ def yes_no(value: object) -> str:
 
 
 def sim_status(state: State) -> str:
+    """active, missing, locked_pin or locked_puk."""
     return "missing" if read(state, "sim_card_missing") else str(read(state, "sim_card_status"))
 
 
 def with_bar(state: State, text: str) -> str:
-    """A result, and below it the status bar."""
+    """A result followed by a line with the status bar."""
     return f"{text}\n{bar(state)}"
 
 

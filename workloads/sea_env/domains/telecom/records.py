@@ -1,13 +1,17 @@
-"""Layout of the agent's database. Money is USD, data volumes are GB, dates are ISO texts.
+"""Records of the agent's database. Money is USD, data volumes are GB, dates are ISO strings.
 
-Reading a database through these models completes absent fields as tau2-bench does and refuses
-unknown ones. Tables are lists in the file; `layout` makes them tables by id.
+Validation completes absent fields as tau2-bench does and refuses unknown ones. Tables are lists in
+the file; `tables_by_id` makes dicts of them.
 """
 
 import datetime
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+
+from sea_env.domains.database import DatabaseError
+from sea_env.domains.overlay import Tables
 
 BillStatus = Literal["Draft", "Issued", "Awaiting Payment", "Paid", "Overdue", "Disputed"]
 LineStatus = Literal["Active", "Suspended", "Pending Activation", "Closed"]
@@ -113,3 +117,36 @@ class TelecomTables(Strict):
     lines: list[Line] = []
     bills: list[Bill] = []
     devices: list[Device] = []
+
+
+ID_FIELDS = {
+    "plans": "plan_id",
+    "customers": "customer_id",
+    "lines": "line_id",
+    "bills": "bill_id",
+    "devices": "device_id",
+}
+"""The agent's tables, which are lists in the file, and the field with a record's id."""
+
+
+def tables_as_lists(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables as the file has them; each may also be given as an object by id."""
+    return {
+        table: list(records.values()) if isinstance(records, Mapping) else records
+        for table, records in raw.items()
+    }
+
+
+def tables_by_id(lists: Mapping[str, Any], name: str) -> Tables:
+    """Validated lists of records -> tables by id. Raises DatabaseError for an id that repeats."""
+    return {table: _by_id(table, lists[table], name) for table in ID_FIELDS}
+
+
+def _by_id(table: str, records: list[dict[str, Any]], name: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for record in records:
+        key = record[ID_FIELDS[table]]
+        if key in found:
+            raise DatabaseError(f"The database {name} has two {table} with the id {key!r}.")
+        found[key] = record
+    return found

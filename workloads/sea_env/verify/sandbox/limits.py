@@ -2,16 +2,21 @@
 
 from dataclasses import asdict, dataclass
 
+from sea_api import limits
+
 
 @dataclass(frozen=True)
 class FunctionLimits:
-    """Limits of one run. A function that exceeds one has judged its episode: 0."""
+    """Limits of one run, `spec.verifier.functions` in the sandbox's units.
 
-    cpu_s: int = 2
+    A function that exceeds one has judged its episode: 0.
+    """
+
+    cpu_s: int = limits.FUNCTION_CPU_SECONDS
     """Processor time in whole seconds (RLIMIT_CPU)."""
-    wall_s: float = 30.0
+    wall_s: float = float(limits.FUNCTION_TIMEOUT_SECONDS)
     """Time on the clock; generous, since a busy machine must not cost a reward."""
-    memory_bytes: int = 512 * 1024 * 1024
+    memory_bytes: int = limits.FUNCTION_MEMORY_BYTES
     """Address space (RLIMIT_AS) on top of what the process holds when the function starts."""
     output_bytes: int = 64 * 1024
     """Of the verdict with its reason, and of what the function prints."""

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from sea_data.formats import database_files, rl
 from sea_data.formats.errors import RowError
 from sea_data.object_store import ObjectNotFoundError
-from sea_env.domains import initial, registry
+from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_runtime.coordinator.data.task_rows import TaskRow, row_problem
@@ -51,8 +51,8 @@ def _all(rows: Sequence[TaskRow], reason: str, message: str) -> Wrong:
 def _of_row(domain: Domain, database: Database, row: TaskRow) -> BadRowError | None:
     """Set up as an episode does it, and kept no longer than this."""
     try:
-        initial.prepared(domain, database, rl.task(row.task, row.domain).initial_state)
-    except initial.InitialStateError as error:
+        initial_state.prepared(domain, database, rl.task(row.task, row.domain).initial_state)
+    except initial_state.InitialStateError as error:
         reason = f"can't be set up: {str(error).rstrip('.')}"
         return row_problem(RowError("initial_state", reason).at(row.file, row.line))
     return None

@@ -6,7 +6,7 @@ from typing import Any
 
 from sea_data.formats import paths, rl
 from sea_data.formats.errors import RowError
-from sea_env.domains import naming
+from sea_env.domains import registry
 from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 from sea_runtime.coordinator.errors import BadRowError
@@ -44,8 +44,8 @@ def task_row(
     except RowError as error:
         raise row_problem(error.at(file, line)) from error
     try:
-        domain = naming.meant(task.domain, domains)
-    except naming.UnlistedDomainError as error:
+        domain = registry.resolve_listed(task.domain, domains)
+    except registry.UnlistedDomainError as error:
         raise BadRowError("UnknownDomain", file, line, str(error)) from error
     return TaskRow(file, line, domain, _named(task, domain), database)
 

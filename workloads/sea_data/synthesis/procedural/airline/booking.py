@@ -7,8 +7,7 @@ from sea_data.synthesis.procedural.airline.index import TODAY
 from sea_data.synthesis.procedural.airline.scene import Call, card_text
 from sea_data.synthesis.procedural.errand import Errand
 from sea_data.synthesis.proposal import NothingFitsError
-from sea_env.domains.airline.allowance import paid_bags
-from sea_env.domains.airline.payments import BAG_FEE, INSURANCE_FEE
+from sea_env.domains.airline.payments import BAG_FEE, INSURANCE_FEE, paid_bags
 
 _CABINS = ("basic_economy", "economy", "business")
 _TRIES = 20

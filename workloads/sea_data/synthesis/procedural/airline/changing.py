@@ -13,8 +13,7 @@ from sea_data.synthesis.procedural.airline.scene import Call, card_text
 from sea_data.synthesis.procedural.calling import refused
 from sea_data.synthesis.procedural.errand import Errand
 from sea_data.synthesis.proposal import NothingFitsError
-from sea_env.domains.airline.allowance import paid_bags
-from sea_env.domains.airline.payments import BAG_FEE
+from sea_env.domains.airline.payments import BAG_FEE, paid_bags
 
 _NAMES = ("Alma", "Bruno", "Carla", "Dario", "Edda", "Fabian", "Gesa", "Henri", "Ilka", "Jonas")
 _MOST_BAGS = 3

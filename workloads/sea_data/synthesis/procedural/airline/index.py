@@ -4,7 +4,7 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from sea_env.domains.airline.booking import NOW
+from sea_env.domains.airline.reservations import NOW
 from sea_env.domains.database import Database
 
 Record = Mapping[str, Any]

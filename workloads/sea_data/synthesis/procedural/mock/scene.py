@@ -10,7 +10,7 @@ from sea_data.synthesis.desk import Desk
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.voice import Voice
 from sea_data.synthesis.proposal import NothingFitsError
-from sea_env.domains import people
+from sea_env.domains import fake_people
 from sea_env.domains.database import Database
 
 Record = Mapping[str, Any]
@@ -93,7 +93,7 @@ class Call:
     def stranger(self) -> str:
         """The name of somebody who isn't in the team."""
         while True:
-            name = people.name(self.rng)
+            name = fake_people.name(self.rng)
             whole = f"{name['first_name']} {name['last_name']}"
             if whole not in self.team.names:
                 return whole
