@@ -7,7 +7,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from sea_api.v1alpha1.changes import refused_changes
+from sea_api.v1alpha1.base import refused_changes
 from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError

@@ -69,9 +69,15 @@ def test_round_trip(job: BuildJob) -> None:
 def test_all_broken_rules_are_told() -> None:
     """One edit should be enough to mend an object."""
     with pytest.raises(ValidationError) as caught:
-        Trainer.model_validate({"replicas": 3, "parallelism": {"tensor": 5, "expert": 7}})
-    assert "tensor * pipeline * context" in str(caught.value)
-    assert "expertTensor * expert * pipeline" in str(caught.value)
+        Trainer.model_validate(
+            {
+                "replicas": 3,
+                "parallelism": {"expert": 7},
+                "elastic": {"minReplicas": 1, "maxReplicas": 2},
+            }
+        )
+    assert "must be a multiple of parallelism.expert" in str(caught.value)
+    assert "replicas must lie within" in str(caught.value)
 
 
 def test_a_required_null_is_missing(job: BuildJob) -> None:

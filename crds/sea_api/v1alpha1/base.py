@@ -1,5 +1,6 @@
 """What all models of the resource share: camelCase on the wire, frozen, nothing unknown, rules."""
 
+from collections.abc import Iterator
 from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler, model_validator
@@ -29,7 +30,7 @@ class ApiModel(BaseModel):
     invariants: ClassVar[tuple[Rule, ...]] = ()
     """What must hold of one object; checked here and, as CEL, by the API server."""
     transitions: ClassVar[tuple[Transition, ...]] = ()
-    """What must hold between an object and its predecessor; see `sea_api.v1alpha1.changes`."""
+    """What must hold between an object and its predecessor; see `refused_changes`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -54,3 +55,21 @@ class ApiModel(BaseModel):
         target = handler.resolve_ref_schema(json_schema)
         target.update(with_validations(target, [*cls.invariants, *cls.transitions]))
         return json_schema
+
+
+def refused_changes(old: ApiModel, new: ApiModel) -> list[str]:
+    """Sentences of the rules that the edit from `old` to `new` breaks; empty means allowed.
+
+    Like the API server it compares an object only with its own predecessor: a block that was
+    added or removed has none.
+    """
+    own = [rule.message for rule in new.transitions if not rule.holds(new, old)]
+    return own + [message for pair in _children(old, new) for message in refused_changes(*pair)]
+
+
+def _children(old: ApiModel, new: ApiModel) -> Iterator[tuple[ApiModel, ApiModel]]:
+    for name in type(new).model_fields:
+        before: Any = getattr(old, name)
+        after: Any = getattr(new, name)
+        if isinstance(before, ApiModel) and isinstance(after, ApiModel):
+            yield before, after

@@ -4,7 +4,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from sea_api.v1alpha1 import names, programs
+from sea_api.v1alpha1 import names, stage_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.data import Data, Model, Storage
 from sea_api.v1alpha1.domains import Domain
@@ -24,12 +24,12 @@ class Spec(ApiModel):
     """What the user wants."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
-        programs.DIALOGUES,
-        programs.TASKS,
-        programs.EVALUATION_TASKS,
-        programs.USER_ENGINE,
+        stage_rules.DIALOGUES,
+        stage_rules.TASKS,
+        stage_rules.EVALUATION_TASKS,
+        stage_rules.USER_ENGINE,
     )
-    transitions: ClassVar[tuple[Transition, ...]] = (programs.KEPT_STAGES,)
+    transitions: ClassVar[tuple[Transition, ...]] = (stage_rules.KEPT_STAGES,)
 
     suspend: Bool = False
     """Commit a checkpoint, then release all pods; false again goes on from there."""
@@ -39,14 +39,14 @@ class Spec(ApiModel):
     """Object store of the job."""
     data: Data = Data()
     """Dialogues, tasks and databases of the stages."""
-    domains: Annotated[list[Domain], programs.UNIQUE_DOMAINS] = Field(
+    domains: Annotated[list[Domain], stage_rules.UNIQUE_DOMAINS] = Field(
         min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
     """Environments that the agent learns to work in: built-in ones by name, those of other packages
     as `PACKAGE:NAME`, which the images of coordinator and rollout then must hold."""
-    stages: Annotated[list[Stage], programs.UNIQUE_STAGES] = Field(
+    stages: Annotated[list[Stage], stage_rules.UNIQUE_STAGES] = Field(
         min_length=1,
-        max_length=programs.MAX_STAGES,
+        max_length=stage_rules.MAX_STAGES,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """The program, in order; stages may be appended while the job runs, their settings edited."""

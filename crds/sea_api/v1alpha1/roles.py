@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from sea_api.limits import USER_MAX_TOKENS
-from sea_api.v1alpha1 import layouts
+from sea_api.v1alpha1 import role_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
@@ -46,6 +46,8 @@ class TaintEffect(StrEnum):
 class TrainerParallelism(ApiModel):
     """How the trainer's processes share one model; what is left over is data parallelism."""
 
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERTS_ONLY,)
+
     tensor: Ways = 1
     """Ways each dense matrix is split."""
     pipeline: Ways = 1
@@ -71,7 +73,7 @@ class Elastic(ApiModel):
     """The range within which a role may be resized while the job runs; checked, but no part of the
     operator resizes by itself yet: `replicas` counts."""
 
-    invariants: ClassVar[tuple[Rule, ...]] = (layouts.ELASTIC_ORDER,)
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ELASTIC_ORDER,)
 
     min_replicas: Replicas
     """Fewest pods the role goes on with."""
@@ -93,7 +95,7 @@ class PodTemplate(ApiModel):
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
     """Image of the role; by default the one the operator was installed with."""
-    env: Annotated[list[EnvVar], layouts.UNIQUE_ENV] = Field(
+    env: Annotated[list[EnvVar], role_rules.UNIQUE_ENV] = Field(
         default=[],
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
@@ -111,9 +113,8 @@ class Trainer(ApiModel):
     """The pods that train."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
-        layouts.DENSE_WORLD,
-        layouts.EXPERT_WORLD,
-        layouts.WITHIN_ELASTIC,
+        role_rules.EXPERT_WORLD,
+        role_rules.WITHIN_ELASTIC,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable(
@@ -142,9 +143,9 @@ class Rollout(ApiModel):
     """The pods that generate: an engine and an agent-loop worker each."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
-        layouts.ENGINE_TENSOR,
-        layouts.ENGINE_EXPERT,
-        layouts.WITHIN_ELASTIC,
+        role_rules.ENGINE_TENSOR,
+        role_rules.ENGINE_EXPERT,
+        role_rules.WITHIN_ELASTIC,
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
@@ -163,9 +164,9 @@ class UserModel(ApiModel):
     """Who plays the customer in an episode."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
-        layouts.EXTERNAL_URL,
-        layouts.ENGINE_TENSOR,
-        layouts.ENGINE_EXPERT,
+        role_rules.EXTERNAL_URL,
+        role_rules.ENGINE_TENSOR,
+        role_rules.ENGINE_EXPERT,
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
@@ -195,7 +196,7 @@ class UserModel(ApiModel):
 class Coordinator(ApiModel):
     """The pod that keeps dataset cursor, ledger, membership and weight versions."""
 
-    transitions: ClassVar[tuple[Transition, ...]] = (layouts.KEPT_CLASS, layouts.KEPT_SIZE)
+    transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_CLASS, role_rules.KEPT_SIZE)
 
     storage_class_name: ObjectName | None = None
     """StorageClass of the ledger's volume; without it the ledger lives as long as the pod and

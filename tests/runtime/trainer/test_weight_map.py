@@ -91,7 +91,6 @@ def test_models_that_are_refused(changes: dict, words: str) -> None:
 @pytest.mark.parametrize(
     ("world", "wish", "experts", "words"),
     [
-        (2, TrainerParallelism(tensor=2), 8, "tensor, pipeline, context"),
         (3, TrainerParallelism(expert=2), 8, "3 training processes"),
         (4, TrainerParallelism(expert=4), 6, "6 experts"),
     ],

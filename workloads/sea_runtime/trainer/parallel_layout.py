@@ -41,12 +41,6 @@ def plan(rank: int, world_size: int, requested: TrainerParallelism, experts: int
     Raises:
         LayoutError: the message says what to change in `trainer.parallelism`.
     """
-    others = requested.tensor * requested.pipeline * requested.context * requested.expert_tensor
-    if others != 1:
-        raise LayoutError(
-            "This trainer runs with tensor, pipeline, context and expertTensor parallelism of 1: "
-            "spread the model by trainer.parallelism.expert."
-        )
     expert = requested.expert if experts else 1
     if world_size % expert:
         raise LayoutError(

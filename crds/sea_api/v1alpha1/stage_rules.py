@@ -1,4 +1,4 @@
-"""Rules that look at several parts of a spec at once: stages against data, user model and past."""
+"""Rules of `job`: stages against data, user model and the stages that were there before."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Rules about sizes: world sizes, engine splits, elastic ranges; used by `roles`."""
+"""Rules of `roles`: layouts of trainer and engines, elastic ranges, what a volume keeps."""
 
 from typing import Any
 
@@ -17,14 +17,9 @@ def _world(trainer: Any) -> int:
     return int(trainer.replicas * processes_per_pod(trainer.gpus_per_pod))
 
 
-def _dense_world(trainer: Any) -> bool:
-    layout = trainer.parallelism
-    return _world(trainer) % (layout.tensor * layout.pipeline * layout.context) == 0
-
-
-def _expert_world(trainer: Any) -> bool:
-    layout = trainer.parallelism
-    return _world(trainer) % (layout.expert_tensor * layout.expert * layout.pipeline) == 0
+def _spreads_experts_only(layout: Any) -> bool:
+    sizes = (layout.tensor, layout.pipeline, layout.context, layout.expert_tensor)
+    return all(size == 1 for size in sizes)
 
 
 def _within_elastic(role: Any) -> bool:
@@ -32,20 +27,18 @@ def _within_elastic(role: Any) -> bool:
     return elastic is None or elastic.min_replicas <= role.replicas <= elastic.max_replicas
 
 
-DENSE_WORLD = Rule(
-    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.tensor"
-    " * self.parallelism.pipeline * self.parallelism.context) == 0",
-    message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
-    " parallelism tensor * pipeline * context: change replicas, gpusPerPod or the layout",
-    holds=_dense_world,
+EXPERTS_ONLY = Rule(
+    cel="self.tensor == 1 && self.pipeline == 1 && self.context == 1 && self.expertTensor == 1",
+    message="trainer.parallelism tensor, pipeline, context and expertTensor must be 1, since the"
+    " trainer spreads a model by its experts only: leave them out and set expert",
+    holds=_spreads_experts_only,
 )
 
 EXPERT_WORLD = Rule(
-    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.expertTensor"
-    " * self.parallelism.expert * self.parallelism.pipeline) == 0",
+    cel=f"(self.replicas * {_PROCESSES}) % self.parallelism.expert == 0",
     message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
-    " parallelism expertTensor * expert * pipeline: change replicas, gpusPerPod or the layout",
-    holds=_expert_world,
+    " parallelism.expert: change replicas, gpusPerPod or the layout",
+    holds=lambda trainer: _world(trainer) % trainer.parallelism.expert == 0,
 )
 
 ELASTIC_ORDER = Rule(
