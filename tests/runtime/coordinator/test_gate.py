@@ -114,7 +114,9 @@ def take_all(core: Components, adopted: int) -> int:
         for lease in found.leases:
             made = kit.result(lease, "rollout-0", "life", float(lease.sample))
             own = Trajectory.pack([5, 6], [0, 1], [0.0, -0.5], [-1, adopted])
-            assert core.scheduler.result(msgspec.structs.replace(made, trajectory=own))
+            assert core.scheduler.result(
+                msgspec.structs.replace(made, trajectory=own.encode(), mean_version=float(adopted))
+            )
             done += 1
     return done
 

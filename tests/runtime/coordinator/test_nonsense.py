@@ -204,8 +204,6 @@ async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None
         lease = await asked.lease(client)
         kept = kit.result(lease, "rollout-0", "life", 1.0)
         good = {**msgspec.structs.asdict(kept), "details": {"DB": 1.0}, "transcript": [{"a": 1}]}
-        assert kept.trajectory is not None
-        good["trajectory"] = msgspec.structs.asdict(kept.trajectory)
         for nonsense in [*changed(good), *({**good, "details": {"x": one}} for one in MSGPACK)]:
             named = nonsense
             if isinstance(nonsense, dict) and nonsense.get("lease_id") == lease.lease_id:
@@ -217,6 +215,33 @@ async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None
             await asked.send(client, f"POST /v1/leases/{lease.lease_id}/result", body)
         await asked.readable(client)
     assert asked.faults == []
+
+
+CONTRADICTIONS: list[dict[str, Any]] = [
+    {"mean_version": float("nan")},
+    {"mean_version": None},
+    {"generated_tokens": 1000},
+    {"generated_tokens": 0},
+    {"generated_tokens": -1},
+    {"trajectory": b""},
+    {"trajectory": {"tokens": b""}},
+]
+
+
+@pytest.mark.parametrize("wrong", CONTRADICTIONS, ids=str)
+async def test_a_result_whose_summary_contradicts_itself_is_refused(
+    wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    """The trajectory itself is decoded by the trainer only."""
+    asked = Asked(tmp_path)
+    async with await asked.fresh() as client:
+        lease = await asked.lease(client)
+        good = msgspec.structs.asdict(kit.result(lease, "rollout-0", "life", 1.0))
+        path = f"/v1/leases/{lease.lease_id}/result"
+        for body, status in (({**good, **wrong}, 400), (good, 200)):
+            data = msgspec.msgpack.encode(body)
+            async with client.post(path, data=data, headers=BEARER) as reply:
+                assert reply.status == status, await reply.text()
 
 
 MSGPACK: list[Any] = [b"\xff", {b"\xff": 1}, {1: 2}, {"": {b"": b""}}, msgspec.msgpack.Ext(5, b"x")]

@@ -39,7 +39,9 @@ def lease(core: Components, want: int) -> list[Lease]:
 
 def silent(given: Lease, reward: float, turns: int = 0) -> EpisodeResult:
     spoken = kit.result(given, "w", "a", reward)
-    return msgspec.structs.replace(spoken, trajectory=SILENT, generated_tokens=0, turns=turns)
+    return msgspec.structs.replace(
+        spoken, trajectory=SILENT.encode(), generated_tokens=0, turns=turns, mean_version=None
+    )
 
 
 def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Components) -> None:
@@ -55,7 +57,8 @@ def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Co
     assert batches.assign(core.ledger.db, "rl", 1, 1, 0, 1000.0)
     batch = msgspec.msgpack.decode(batches.encode(core.ledger.db, "rl", 1), type=Batch)
     assert batch.groups[0].rewards == [0.0, 1.0]
-    assert [len(t.token_ids()) for t in batch.groups[0].trajectories] == [0, 2]
+    members = [Trajectory.decode(body) for body in batch.groups[0].trajectories]
+    assert [len(one.token_ids()) for one in members] == [0, 2]
 
 
 def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Components) -> None:

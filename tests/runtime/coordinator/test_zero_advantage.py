@@ -79,7 +79,11 @@ class Rollouts:
         for lease, reward in zip(found.leases, rewards, strict=True):
             spoken = kit.result(lease, "w", "a", reward)
             silent = msgspec.structs.replace(
-                spoken, trajectory=Trajectory.pack([], [], [], []), generated_tokens=0, turns=0
+                spoken,
+                trajectory=Trajectory.pack([], [], [], []).encode(),
+                generated_tokens=0,
+                turns=0,
+                mean_version=None,
             )
             assert self.core.scheduler.result(silent)
 

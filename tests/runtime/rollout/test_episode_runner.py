@@ -27,6 +27,7 @@ from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
     Lease,
+    Trajectory,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
 from sea_testing.waiting import HANG_S
@@ -133,7 +134,8 @@ async def test_a_user_that_hangs_up_first_is_a_complete_episode(
     result = await run("Hello.", LEAVES_AT_ONCE, task=task)
     assert (result.error, result.stop, result.turns) == ("", "UserStop", 0)
     assert result.reward == reward
-    assert (result.generated_tokens, len(result.trajectory.token_ids())) == (0, 0)
+    assert (result.generated_tokens, result.mean_version) == (0, None)
+    assert len(Trajectory.decode(result.trajectory).token_ids()) == 0
     assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
 
 

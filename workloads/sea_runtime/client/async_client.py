@@ -17,7 +17,7 @@ from sea_runtime.client.calls import (
     read_timeout,
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
-from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
+from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     LedgerSnapshot,
@@ -69,7 +69,7 @@ class AsyncCoordinatorClient:
     async def trainer_task(self, attempt: int) -> TrainerTask:
         return await self._send(calls.trainer_task(attempt))
 
-    async def batch(self, stage: str, step: int, attempt: int) -> Batch | None:
+    async def batch(self, stage: str, step: int, attempt: int) -> bytes | None:
         """None: not ready yet, ask again."""
         return await self._send(calls.batch(stage, step, attempt))
 

@@ -16,7 +16,7 @@ from sea_runtime.client.calls import (
     read_timeout,
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
-from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
+from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     LedgerSnapshot,
@@ -62,8 +62,8 @@ class CoordinatorClient:
     def trainer_task(self, attempt: int) -> TrainerTask:
         return self._send(calls.trainer_task(attempt))
 
-    def batch(self, stage: str, step: int, attempt: int) -> Batch | None:
-        """None: not ready yet, ask again."""
+    def batch(self, stage: str, step: int, attempt: int) -> bytes | None:
+        """An encoded `Batch`; None: not ready yet, ask again."""
         return self._send(calls.batch(stage, step, attempt))
 
     def progress(self, stage: str, row: StageProgress) -> None:

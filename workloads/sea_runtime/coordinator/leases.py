@@ -11,10 +11,9 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.verifier import FunctionLimits, Judge
+from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import episodes
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.episodes import Worker
@@ -24,11 +23,13 @@ from sea_runtime.wire.rollouts import (
     EpisodeResult,
     Lease,
     LeaseRequest,
-    Trajectory,
     UserSettings,
 )
 
 log = logging.getLogger(__name__)
+
+BYTES_PER_TOKEN = 13
+"""Of an encoded trajectory: token, log-probability and version of 4 bytes each, mask of 1."""
 
 
 @dataclass(frozen=True)
@@ -140,8 +141,8 @@ def accept(
             log.warning("%s: %s", result.lease_id, fault)
             episodes.fail(db, row, fault, now, reported=True)
         else:
-            version, keep = _mean_version(result.trajectory), row["stage"] in keeping
-            episodes.finish(db, row, result, version, now, keep_constant=keep)
+            keep = row["stage"] in keeping
+            episodes.finish(db, row, result, now, keep_constant=keep)
         return True
 
 
@@ -153,25 +154,32 @@ def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
         return ""
     if result.trajectory is None:
         return "The worker sent a reward without a trajectory."
-    return _malformed(result.trajectory, result.turns)
-
-
-def _malformed(trajectory: Trajectory, turns: int) -> str:
-    """An agent that had no turn (the user hung up first) has no token to be trained, and counts."""
-    length = len(trajectory.mask)
-    sizes = (len(trajectory.tokens), len(trajectory.logprobs), len(trajectory.versions))
-    if sizes != (4 * length, 4 * length, 4 * length):
-        return f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
-    if turns and not trajectory.loss_mask().any():
-        return f"The trajectory has no generated token, but {turns} turn(s) of the agent."
+    # An agent that had no turn (the user hung up first) has no token to be trained, and counts.
+    if result.turns and not result.generated_tokens:
+        return f"The trajectory has no generated token, but {result.turns} turn(s) of the agent."
     return ""
 
 
-def _mean_version(trajectory: Trajectory | None) -> float | None:
-    if trajectory is None:
-        return None
-    versions = trajectory.token_versions()[trajectory.loss_mask() == 1]
-    return float(np.mean(versions)) if len(versions) else None
+def require_sound(result: EpisodeResult) -> None:
+    """Checks what a worker says about a trajectory; the bytes are checked where they are decoded.
+
+    Raises:
+        RefusedError: the summary contradicts itself.
+    """
+    version = result.mean_version
+    if version is not None and not math.isfinite(version):
+        raise RefusedError(f"'mean_version' must be a finite number, it is {version}.")
+    if result.trajectory is None:
+        return
+    if result.generated_tokens * BYTES_PER_TOKEN > len(result.trajectory):
+        raise RefusedError(
+            f"The trajectory has {len(result.trajectory)} bytes, too few for "
+            f"{result.generated_tokens} generated tokens."
+        )
+    if (version is None) != (result.generated_tokens == 0):
+        raise RefusedError(
+            f"{result.generated_tokens} generated tokens can't have the mean version {version}."
+        )
 
 
 def release(db: Database, lease_id: str, worker: Worker) -> bool:

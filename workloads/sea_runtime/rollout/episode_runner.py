@@ -99,15 +99,18 @@ class EpisodeRunner:
         except Exception as error:
             _log.exception("Episode %s broke.", lease.lease_id)
             return self._unjudged(lease, f"The episode broke: {error!r}", started)
+        trajectory = Trajectory.pack(
+            episode.tokens, episode.mask, episode.logprobs, episode.versions
+        )
         return EpisodeResult(
             lease_id=lease.lease_id,
             pod=self._identity.pod,
             incarnation=self._identity.incarnation,
             reward=verdict.reward,
             error="",
-            trajectory=Trajectory.pack(
-                episode.tokens, episode.mask, episode.logprobs, episode.versions
-            ),
+            # Encoded here and decoded by the trainer: the coordinator reads only what stands here.
+            trajectory=trajectory.encode(),
+            mean_version=trajectory.mean_version(),
             generated_tokens=episode.generated,
             turns=episode.turns,
             stop=str(stop),

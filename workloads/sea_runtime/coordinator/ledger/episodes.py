@@ -4,8 +4,6 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-import msgspec
-
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
@@ -164,7 +162,6 @@ def finish(
     db: Database,
     row: sqlite3.Row,
     result: EpisodeResult,
-    mean_version: float | None,
     now: float,
     *,
     keep_constant: bool = False,
@@ -183,15 +180,14 @@ def finish(
         result.stop,
         result.turns,
         result.generated_tokens,
-        mean_version,
+        result.mean_version,
         number,
         sample,
     )
     if row["kind"] == EpisodeKind.EVAL:
         _keep_report(db, row, result)
     elif result.trajectory is not None:
-        body = msgspec.msgpack.encode(result.trajectory)
-        db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, body)
+        db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, result.trajectory)
     _close_group(db, row, now, keep_constant=keep_constant)
 
 

@@ -5,6 +5,7 @@ from aiohttp import web
 
 from sea_runtime.client import calls
 from sea_runtime.coordinator.errors import RefusedError, StaleError
+from sea_runtime.coordinator.leases import require_sound
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.notifier import Notifier
 from sea_runtime.coordinator.routes.common import body, done, reply
@@ -36,6 +37,7 @@ async def result(request: web.Request) -> web.Response:
         raise RefusedError(f"The body is not an EpisodeResult in msgpack: {error}") from error
     if episode.lease_id != request.match_info["lease"]:
         raise RefusedError("The lease in the path is not the one in the body.")
+    require_sound(episode)
     if not request.app[SCHEDULER].result(episode):
         raise StaleError(NOT_YOURS)
     return done()
