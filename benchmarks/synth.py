@@ -10,11 +10,10 @@ import json
 import os
 import time
 
-from sea_data.synthesis import planner, worlds
-from sea_data.synthesis.outcome import Failure
-from sea_data.synthesis.plan import Item
-from sea_data.synthesis.procedural import workshops
-from sea_data.synthesis.procedural.crew import ProceduralCrew
+from sea_data.synthesis import source_database
+from sea_data.synthesis.item import Failure, Item
+from sea_data.synthesis.procedural import planner, task_generators
+from sea_data.synthesis.procedural.backend import ProceduralBackend
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
 
@@ -24,19 +23,19 @@ _PLANS = 64
 def measure(domain: str, seconds: float) -> tuple[float, float, int]:
     """Good tasks a second of processor time, the time to get ready, and how many items failed."""
     began = time.process_time()
-    found = worlds.made(registry.get(domain), 1, Size.MEDIUM, 0)
-    crew = ProceduralCrew(found, 0)
-    workshop = workshops.open_workshop(found[0].domain, found[0].database)
-    plans = planner.plan(domain, workshop, _PLANS, 0)
+    found = source_database.generate(registry.get(domain), 1, Size.MEDIUM, 0)
+    backend = ProceduralBackend(found, 0)
+    generator = task_generators.open_task_generator(found[0].domain, found[0].database)
+    plans = planner.plan(domain, generator, _PLANS, 0)
     for plan in plans:
-        crew.make_now(Item(plan, 0, 0))
+        backend.make_now(Item(plan, 0, 0))
     ready = time.process_time() - began
     good = failed = index = 0
     start = time.process_time()
     while time.process_time() - start < seconds:
         index += 1
         for plan in plans:
-            if isinstance(crew.make_now(Item(plan, 1, index)), Failure):
+            if isinstance(backend.make_now(Item(plan, 1, index)), Failure):
                 failed += 1
             else:
                 good += 1
@@ -51,7 +50,7 @@ def main() -> None:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     rates = {}
     print(f"{'domain':<10}{'tasks/s':>10}{'ready in s':>12}{'failed':>8}")
-    for domain in workshops.names():
+    for domain in task_generators.names():
         rate, ready, failed = measure(domain, seconds)
         rates[domain] = round(rate, 1)
         print(f"{domain:<10}{rate:>10.1f}{ready:>12.2f}{failed:>8}")

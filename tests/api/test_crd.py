@@ -1,5 +1,6 @@
 """What the generated files promise: descriptions, bounds, sentences, and that they're current."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,27 @@ VALIDATED = {"": root_schema()} | FIELDS
 def test_every_field_is_described(path: str) -> None:
     text = FIELDS[path].get("description", "")
     assert text.endswith((".", ";")), f"{path} needs a docstring that is a sentence"
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """The field itself and every field that it is part of."""
+    while path:
+        yield path
+        path = path.rpartition(".")[0].removesuffix("[]")
+
+
+LEAVES = [
+    path
+    for path, field in FIELDS.items()
+    if path.startswith(".spec.") and "properties" not in field and not path.endswith(("[]", "{}"))
+]
+
+
+@pytest.mark.parametrize("path", LEAVES)
+def test_every_field_says_when_an_edit_takes_effect(path: str) -> None:
+    """By itself, or by an object that it is part of."""
+    texts = [FIELDS[prefix].get("description", "") for prefix in _prefixes(path)]
+    assert any(re.search(r"\b(Applies|apply|Immutable|Read once)\b", text) for text in texts)
 
 
 @pytest.mark.parametrize("path", FIELDS)

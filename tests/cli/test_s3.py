@@ -10,7 +10,7 @@ import pytest
 from sea_cli import fetching, main
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
-from sea_data.formats import rows
+from sea_data.formats import jsonl
 from sea_data.formats.errors import DataFileError
 from sea_devcluster.s3 import S3Server
 from sea_env.domains import registry
@@ -132,7 +132,7 @@ def test_a_report_of_a_jobs_folder(
         store.put(f"{RUN}/evaluation/{stage}.json", json.dumps(found).encode())
         store.put(f"{RUN}/evaluation/{stage}.episodes.jsonl", episode.to_line().encode())
     metric = {"stage": "rl", "step": 1, "reward": 0.5, "time": 1.0}
-    store.put(f"{RUN}/reports/metrics.jsonl", rows.dumps(metric).encode())
+    store.put(f"{RUN}/reports/metrics.jsonl", jsonl.dumps(metric).encode())
     store.put(f"{RUN}/stages/rl/checkpoints/1/model.bin", b"never fetched" * 1000)
     folder, file = tmp_path / "a.html", tmp_path / "b.html"
     assert main(["report", RUN, "--stage", "eval-rl", "--out", str(folder)]) == 0

@@ -22,7 +22,7 @@ from sea_cli import (
 from sea_data.errors import EvaluationError
 from sea_data.formats.errors import DataFileError, RowError
 from sea_data.object_store import StoreError
-from sea_data.synthesis.crew import CrewUnavailableError
+from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.journal import JournalError
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.database_generator import NoGeneratorError
@@ -43,7 +43,7 @@ _EXPECTED = (
     UnsuitableTokenizerError,
     UnverifiableTaskError,
     JournalError,
-    CrewUnavailableError,
+    BackendUnavailableError,
     EvaluationError,
 )
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Protocol
 
-from sea_data.formats import compression, source
+from sea_data.formats import compression, data_files
 
 DATA_FILE = f"path or s3:// address; {', '.join(compression.SUFFIXES)} are unpacked"
 
@@ -41,7 +41,7 @@ def judge_option(parser: argparse.ArgumentParser, effect: str) -> None:
 
 def local(text: str) -> Path:
     """A path to write to. Rejects s3:// addresses here."""
-    if source.is_remote(text):
+    if data_files.is_remote(text):
         raise argparse.ArgumentTypeError(
             f"{text} is an address in S3: results are written to a disk, name a path here and "
             "upload it from there"
@@ -56,7 +56,7 @@ def say(line: str = "") -> None:
 
 def store_for(address: str) -> Any:
     """The object store for an `s3://` address, None for a local path."""
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         return None
     from sea_runtime.store.s3 import ObjectStore
 

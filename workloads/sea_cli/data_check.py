@@ -13,7 +13,7 @@ from typing import Any
 from sea_cli import fetching
 from sea_cli.common import DATA_FILE, Commands, command, judge_option, say, store_for
 from sea_cli.progress import ReadAdvance, reading
-from sea_data.formats import lines, source
+from sea_data.formats import data_files, jsonl
 from sea_data.formats.errors import RowError
 from sea_data.formats.inspection import Inspector
 
@@ -103,12 +103,12 @@ def _add(report: dict[str, Any], finding: Finding, file: str, *, quiet: bool) ->
 
 def findings(file: str, inspector: Inspector, advance: ReadAdvance) -> Iterator[Finding]:
     """One per row, in order. Raises DataFileError where the file can't be read to its end."""
-    read = iter(source.lines(file, store_for(file), advance))
+    read = iter(data_files.lines(file, store_for(file), advance))
     first = list(islice(read, 1))
     if any(_LIST_BEGINS.match(line) for line in first):
         yield Finding(0, RowError("", _LIST, file), [])
         return
-    for number, row in lines.objects(chain(first, read), file):
+    for number, row in jsonl.objects(chain(first, read), file):
         try:
             if isinstance(row, RowError):
                 raise row

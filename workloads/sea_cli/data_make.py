@@ -6,16 +6,16 @@ from pathlib import Path
 from sea_cli import fetching
 from sea_cli.common import Commands, command, judge_option, local, say, store_for, write_lines
 from sea_cli.options import positive
-from sea_data.formats import sft, shop, source
+from sea_data.formats import data_files, sft, shop_dataset
 from sea_data.formats.errors import DataFileError
 from sea_data.formats.tau2_convert import convert
-from sea_data.tiny_model import corpus, tiny
+from sea_data.tiny_model import model_folder, tokenizer
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size, generate_database
 
 
 def add_shop(commands: Commands) -> None:
-    sizes = shop.Sizes()
+    sizes = shop_dataset.Sizes()
     parser = command(
         commands,
         "shop",
@@ -39,7 +39,7 @@ def _size(parser: argparse.ArgumentParser, name: str, default: int, what: str) -
 
 
 def _run_shop(given: argparse.Namespace) -> int:
-    sizes = shop.Sizes(
+    sizes = shop_dataset.Sizes(
         dialogues=given.dialogues,
         train_tasks=given.train_tasks,
         test_tasks=given.test_tasks,
@@ -47,7 +47,7 @@ def _run_shop(given: argparse.Namespace) -> int:
         test_databases=given.test_databases,
     )
     databases = 0
-    for name, lines in shop.files(sizes, given.seed):
+    for name, lines in shop_dataset.files(sizes, given.seed):
         count = write_lines(given.out / name, lines)
         if name.startswith("databases/"):
             databases += 1
@@ -143,7 +143,7 @@ def add_tiny_model(commands: Commands) -> None:
 
 
 def _run_tiny_model(given: argparse.Namespace) -> int:
-    loaded = sft.load((file, source.lines(file, store_for(file))) for file in given.data)
+    loaded = sft.load((file, data_files.lines(file, store_for(file))) for file in given.data)
     if not loaded.dialogues:
         raise DataFileError(
             " ".join(given.data) or "--data",
@@ -151,7 +151,7 @@ def _run_tiny_model(given: argparse.Namespace) -> int:
             "(`sea data shop` makes some); `sea data check FILE` checks each row.",
         )
     policies = [path.read_text(encoding="utf-8") for path in given.policy]
-    texts = corpus.texts(corpus.both_sides(loaded.dialogues), policies)
-    tiny.build(texts, given.out, given.context_length, given.seed)
+    texts = tokenizer.texts(tokenizer.both_sides(loaded.dialogues), policies)
+    model_folder.build(texts, given.out, given.context_length, given.seed)
     say(f"{given.out}: tiny model, tokenizer fitted to {len(loaded.dialogues)} dialogues")
     return 0

@@ -7,7 +7,7 @@ from typing import Any
 from sea_cli import fetching
 from sea_cli.common import Commands, command, say
 from sea_data.formats import tau2
-from sea_data.formats.replay import replay
+from sea_data.formats.inspection import replay
 from sea_env.domains import registry
 
 

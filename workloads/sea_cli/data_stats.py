@@ -12,11 +12,11 @@ from sea_api import limits
 from sea_cli.common import DATA_FILE, Commands, command, say, store_for
 from sea_cli.options import positive
 from sea_cli.progress import reading
-from sea_data.formats import bins, encoding, rl, sft, source
+from sea_data.formats import data_files, rl, sequences, sft
 from sea_data.formats.dialogue import Dialogue
 from sea_data.formats.errors import RowError
-from sea_data.formats.row_file import RowFile
-from sea_data.formats.sides import agent_side, exchange
+from sea_data.formats.jsonl import RowFile
+from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens.renderer import Renderer
 
 _EXAMPLE = """\
@@ -58,7 +58,7 @@ def run(given: argparse.Namespace) -> int:
 
 def _counts(file: str, renderer: Renderer | None, context: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="sea-stats-") as folder:
-        path = source.local(file, Path(folder), store_for(file))
+        path = data_files.local(file, Path(folder), store_for(file))
         with RowFile.open(path, file) as rows:
             if _holds_dialogues(rows):
                 return _dialogues(rows, renderer, context)
@@ -72,12 +72,12 @@ def _holds_dialogues(rows: RowFile) -> bool:
 
 def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[str, Any]:
     with reading(f"{rows.name}: rows", unit_bytes=False) as advance:
-        plan = sft.plan([rows], skip_bad=True, progress=advance)
+        plan = sft.select([rows], skip_bad=True, progress=advance)
     counts: dict[str, Any] = {
-        "rows": plan.report.rows,
-        "bad rows": len(plan.report.bad),
-        "rows of failed dialogues": plan.report.failed,
-        "rows inside longer ones": plan.report.prefixes,
+        "rows": plan.counts.rows,
+        "bad rows": len(plan.counts.bad),
+        "rows of failed dialogues": plan.counts.failed,
+        "rows inside longer ones": plan.counts.prefixes,
         "dialogues": len(plan),
     }
     turns = 0
@@ -90,10 +90,10 @@ def _dialogues(rows: RowFile, renderer: Renderer | None, context: int) -> dict[s
     return counts
 
 
-def _tokens(plan: sft.Plan, side: str, renderer: Renderer, context: int) -> dict[str, Any]:
+def _tokens(plan: sft.Selection, side: str, renderer: Renderer, context: int) -> dict[str, Any]:
     dialogues = map(_SIDES[side], _with_bar(plan, f"tokens, {side}"))
-    tokens = encoding.Tokens()
-    lengths = [len(one.ids) for one in encoding.encode(dialogues, renderer, context, tokens)]
+    tokens = sequences.TokenCounts()
+    lengths = [len(one.ids) for one in sequences.encode(dialogues, renderer, context, tokens)]
     return {
         f"{side}: answer tokens": tokens.answer,
         f"{side}: context tokens": tokens.context,
@@ -102,11 +102,11 @@ def _tokens(plan: sft.Plan, side: str, renderer: Renderer, context: int) -> dict
         f"{side}: dialogues without an answer": tokens.without_answer,
         f"{side}: tokens per dialogue": _mean(sum(lengths), len(lengths)),
         f"{side}: longest dialogue": max(lengths, default=0),
-        f"{side}: packed into sequences": len(bins.packed(lengths, context)),
+        f"{side}: packed into sequences": len(sequences.pack(lengths, context)),
     }
 
 
-def _with_bar(plan: sft.Plan, label: str) -> Iterable[Dialogue]:
+def _with_bar(plan: sft.Selection, label: str) -> Iterable[Dialogue]:
     with reading(f"{plan.files[0].name}: {label}", unit_bytes=False) as advance:
         for number, one in enumerate(plan.dialogues(), start=1):
             yield one

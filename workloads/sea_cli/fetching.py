@@ -12,7 +12,7 @@ from sea_cli.common import store_for
 from sea_cli.progress import reading
 from sea_data import urls
 from sea_data.evaluation.playing.tasks import is_data
-from sea_data.formats import source
+from sea_data.formats import data_files
 from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_env.domains.database import user_files
 from sea_runtime.store.s3 import ObjectInfo, ObjectStore
@@ -29,7 +29,7 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
     The copy is stored at `bucket/key` below a temporary folder, so messages show its origin.
     Raises NoSuchFileError where nothing is wanted, StoreError.
     """
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         yield Path(address)
         return
     store: ObjectStore = store_for(address)
@@ -45,7 +45,7 @@ def folder(address: str, wanted: Wanted = is_data) -> Iterator[Path]:
 @contextmanager
 def file(address: str) -> Iterator[Path]:
     """One file, or a copy of one in S3 as `folder`. Raises NoSuchFileError, StoreError."""
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         yield Path(address)
         return
     store: ObjectStore = store_for(address)
@@ -60,7 +60,7 @@ def file(address: str) -> Iterator[Path]:
 @contextmanager
 def database(address: str) -> Iterator[Path]:
     """A database file, with the user's side next to it; a copy of one in S3 as `folder`."""
-    if not source.is_remote(address):
+    if not data_files.is_remote(address):
         yield Path(address)
         return
     parent, _, name = address.rpartition("/")

@@ -14,7 +14,7 @@ from sea_data.evaluation import dialogue_files, failures
 from sea_data.evaluation.playing.tasks import Folder
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.rerun import Rerun, rerun
-from sea_data.formats import database_files, source
+from sea_data.formats import data_files, database_files
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Environment
 from sea_env.domains.database import Database, DatabaseError
@@ -55,7 +55,7 @@ def add(commands: Commands) -> None:
 
 
 def run(given: argparse.Namespace) -> int:
-    content = b"".join(source.pieces(given.file, store_for(given.file)))
+    content = b"".join(data_files.pieces(given.file, store_for(given.file)))
     found = list(enumerate(dialogue_files.read(content, given.file, given.domain), start=1))
     chosen = [
         (number, record)

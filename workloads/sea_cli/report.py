@@ -6,7 +6,7 @@ import time
 from sea_cli import fetching
 from sea_cli.common import Commands, local, say
 from sea_data.evaluation.report import render, source
-from sea_data.formats.source import is_remote
+from sea_data.formats.data_files import is_remote
 
 _EXAMPLES = """\
 examples:

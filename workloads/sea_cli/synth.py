@@ -14,11 +14,10 @@ from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
 from sea_cli.options import positive, seconds, url
 from sea_cli.progress import Tell, gauge
-from sea_data.synthesis import output, report
-from sea_data.synthesis.outcome import Blame
-from sea_data.synthesis.service import Request, synthesise
-from sea_data.synthesis.settings import Settings
-from sea_data.synthesis.state import State
+from sea_data.synthesis import dataset, report
+from sea_data.synthesis.item import Blame
+from sea_data.synthesis.run_state import RunSettings, RunState
+from sea_data.synthesis.service import SynthesisRequest, synthesize
 from sea_env.chat import Address
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
@@ -97,14 +96,14 @@ def run(given: argparse.Namespace) -> int:
         sys.stderr.write("sea: --endpoint and --model belong together: give both or neither.\n")
         return 2
     if given.data is None:
-        return _synthesise(given, None)
+        return _synthesize(given, None)
     with fetching.folder(given.data) as data:
-        return _synthesise(given, data)
+        return _synthesize(given, data)
 
 
-def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
+def _synthesize(given: argparse.Namespace, data: Path | None) -> int:
     access = _access(given)
-    settings = Settings(
+    settings = RunSettings(
         domain=given.domain,
         count=given.count,
         seed=given.seed,
@@ -113,25 +112,25 @@ def _synthesise(given: argparse.Namespace, data: Path | None) -> int:
         model=given.model or "",
         concurrency=given.concurrency if access else 1,
     )
-    request = Request(
+    request = SynthesisRequest(
         settings, given.out, data, given.worlds, Size(given.size), access, given.resume
     )
     try:
         with gauge("tasks", given.count) as tell:
             told = _Line(tell, access)
-            state = synthesise(replace(request, waiting=told.waits), told.look)
+            state = synthesize(replace(request, on_retry=told.waits), told.look)
             tell(state.accepted, _note(state))
     except KeyboardInterrupt:
         sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
         return INTERRUPTED
     for line in report.table(state):
         say(line)
-    say(f"{given.out / output.TASKS}: {state.accepted} tasks")
-    say(f"{given.out / output.DIALOGUES}: {state.accepted} dialogues")
+    say(f"{given.out / dataset.TASKS}: {state.accepted} tasks")
+    say(f"{given.out / dataset.DIALOGUES}: {state.accepted} dialogues")
     if state.accepted < given.count:
         sys.stderr.write(
             f"sea: only {state.accepted} of {given.count} tasks were made before the plans gave "
-            f"out; {given.out / output.REPORT} says why. Ask for more plans, rounds or worlds.\n"
+            f"out; {given.out / dataset.REPORT} says why. Ask for more plans, rounds or worlds.\n"
         )
         return 1
     return 0
@@ -143,10 +142,10 @@ class _Line:
     def __init__(self, tell: Tell, access: Address | None) -> None:
         self._tell, self._access = tell, access
         self._told = -_EVERY_S
-        self._state = State()
+        self._state = RunState()
         self._problem = ""
 
-    def look(self, state: State) -> None:
+    def look(self, state: RunState) -> None:
         self._state = state
         now = time.monotonic()
         if now - self._told >= _EVERY_S:
@@ -167,7 +166,7 @@ class _Line:
         return "; ".join(filter(None, found))
 
 
-def _note(state: State) -> str:
+def _note(state: RunState) -> str:
     """What a look at the bar should tell: what failed, and what it cost."""
     if not state.plans:
         return "planning"

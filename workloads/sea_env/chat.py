@@ -7,14 +7,16 @@ sentence; the caller decides what that means (no verdict, a lost trial).
 
 import asyncio
 import json
-import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import aiohttp
+from tenacity import AsyncRetrying, stop_after_attempt
 
 from sea_api import limits
+from sea_env.errors import EnvError
+from sea_env.retry import IF_TRANSIENT, backoff
 
 Answer = TypeVar("Answer")
 Sending = Callable[[int, str], None]
@@ -26,24 +28,28 @@ _MAX_SHOWN_BYTES = 200
 _END_OF_THOUGHT = "</think>"
 
 
-class EndpointError(RuntimeError):
+class EndpointError(EnvError):
     """The endpoint gives no usable answer: which one, and what it did instead."""
+
+    permanent = False
 
 
 class RefusedError(EndpointError):
-    """It refuses the request for good (a wrong key, an unknown model): asking again is no use."""
+    """It refuses the request permanently (a wrong key, an unknown model)."""
+
+    permanent = True
 
 
 @dataclass(frozen=True)
 class Address:
-    """Which model to ask where, and how patiently."""
+    """Which model to ask, where, and how often."""
 
     url: str
     """The base that `/chat/completions` is appended to."""
     model: str
     api_key: str = field(default="", repr=False)
     temperature: float | None = 0.0
-    """None leaves it to the server: some models refuse any."""
+    """None leaves it to the server: some models refuse any value."""
     max_tokens: int = limits.USER_MAX_TOKENS
     timeout_s: float = float(limits.REQUEST_TIMEOUT_SECONDS)
     """Of one attempt."""
@@ -76,33 +82,36 @@ class ChatEndpoint:
     ) -> Answer:
         """The model's next message as `read` makes it.
 
-        `read` gets the message (`content`, perhaps `tool_calls`), with the `finish_reason` of its
-        choice and the `usage` of the request beside it. It raises ValueError with a sentence for
-        one that is no use; then the model is asked again. The callback `usage` is told what each
-        answer took, also one of no use; `sending` is told of each attempt. `extra` goes into the
-        body.
+        `read` gets the message (`content`, perhaps `tool_calls`) with the choice's `finish_reason`
+        and the request's `usage` added. It raises ValueError with a sentence for an unusable one;
+        then the model is asked again. `usage` is called with what each answer used, unusable ones
+        included; `sending` is called before each attempt. `extra` is added to the body.
 
         Raises EndpointError.
         """
-        body = self._body(messages, extra)
-        pause, problem = self._address.first_pause_s, ""
-        for attempt in range(self._address.attempts):
-            if attempt:
-                # Episodes that failed together shall not come back together.
-                await self._sleep(pause * random.uniform(0.75, 1.25))  # noqa: S311
-                pause = min(2 * pause, _MAX_PAUSE_SECONDS)
-            sending(attempt + 1, problem)
-            try:
-                data = await self._post(body)
-                if usage is not None:
-                    usage(_usage(data))
-                return read(_message(data))
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
-                problem = _sentence(error, self._address.timeout_s)
-        raise EndpointError(
-            f"The endpoint {self._url} (model {self._address.model}) gives no usable answer in "
-            f"{self._address.attempts} attempts: {problem}."
-        )
+        body, problem = self._body(messages, extra), ""
+        async for attempt in AsyncRetrying(
+            retry=IF_TRANSIENT,
+            wait=backoff(self._address.first_pause_s, _MAX_PAUSE_SECONDS),
+            stop=stop_after_attempt(self._address.attempts),
+            sleep=self._sleep,
+            reraise=True,
+        ):
+            with attempt:
+                number = attempt.retry_state.attempt_number
+                sending(number, problem)
+                try:
+                    data = await self._post(body)
+                    if usage is not None:
+                        usage(_usage(data))
+                    return read(_message(data))
+                except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                    problem = _sentence(error, self._address.timeout_s)
+                    raise EndpointError(
+                        f"The endpoint {self._url} (model {self._address.model}) gives no usable "
+                        f"answer in {number} attempts: {problem}."
+                    ) from error
+        raise AssertionError("The last attempt's error is raised again.")
 
     def _body(
         self, messages: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]

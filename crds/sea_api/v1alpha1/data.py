@@ -40,22 +40,26 @@ class Model(ApiModel):
     name: str = Field(
         min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
     )
-    """The name under which the model is served."""
+    """Name under which engines serve the model, and that an `External` user model is asked for
+    unless it names its own. Applies when an engine starts."""
     source: ModelSource
-    """Base weights in HF layout: `s3://bucket/prefix`, `hf://owner/name`, or `builtin:tiny`.
-    Immutable."""
+    """Base weights in HF layout: `s3://bucket/prefix`, `hf://owner/name`, or `builtin:tiny`, a
+    model of three million parameters that the coordinator builds. Immutable."""
     precision: Precision = Precision.BF16
-    """Number format of the served weights and of the trainer's forward pass."""
+    """Number format of the served weights and of the trainer's forward pass. Applies when an engine
+    starts, and when a training stage or a trainer attempt starts."""
     context_length: Int = Field(default=limits.CONTEXT_LENGTH, ge=64, le=1048576)
-    """The longest token sequence (prompt and answer, all turns) in tokens."""
+    """Longest token sequence (prompt and answers of all turns) in tokens. Applies to the next
+    episode, when an engine starts, and when a training stage or a trainer attempt starts."""
     tool_format: ToolFormat = ToolFormat.AUTO
-    """How the model writes tool calls. `Auto` reads it off the model's chat template; `Hermes` is
-    JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5 writes it, `Qwen3Xml` is
-    `<function=...>` with `<parameter=...>`. Also counts for the user model."""
+    """How the model writes tool calls, the user model included. `Auto` reads it from the model's
+    chat template; `Hermes` is JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5 writes
+    it, `Qwen3Xml` is `<function=...>` with `<parameter=...>`. Applies when a rollout worker starts,
+    and when a training stage or a trainer attempt starts."""
 
 
 class Storage(ApiModel):
-    """The object store that holds everything of the job that outlives its pods."""
+    """The object store that keeps everything that outlives the job's pods."""
 
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable("url", "url", "checkpoints are found below it; create another job instead"),
@@ -64,23 +68,29 @@ class Storage(ApiModel):
     url: str = Field(max_length=1024, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")
     """Bucket and prefix under which the job keeps weights, checkpoints and reports. Immutable."""
     endpoint: HttpUrl | None = None
-    """Address of an S3 server that isn't AWS."""
+    """Address of an S3 server other than AWS; absent means AWS. Applies by replacing all pods."""
     region: str = Field(default="us-east-1", min_length=1, max_length=64)
-    """Region that requests are signed for."""
+    """Region that requests are signed for. Applies by replacing all pods."""
     credentials_secret: ObjectName | None = None
-    """Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; without it
-    the pods' own identity counts."""
+    """Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; absent means
+    the pods' own identity. Applies by replacing all pods."""
 
 
 class Data(ApiModel):
-    """What the stages learn from. May be edited while the job runs."""
+    """What the stages learn from. An edit is checked within seconds."""
 
     sft: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.bz2`, `.xz`
-    and `.zst` are unpacked."""
+    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.bz2`, `.xz` and
+    `.zst` are unpacked. Empty by default: dialogues come from Synthesis stages or from a stage's
+    own `data`. Applies when a training stage or a trainer attempt starts."""
     rl: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too."""
+    """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too. Empty by
+    default: tasks come from Synthesis stages or from an Evaluation stage's own `tasks`. Applies to
+    the next group of an RL stage and to Evaluation stages that haven't started."""
     databases: S3Url | None = None
-    """Folder that every row's `db_path` is relative to."""
+    """Folder that every row's `db_path` is relative to; needed only if rows have one. Applies to
+    the next group of an RL stage and to Evaluation stages that haven't started."""
     on_bad_row: OnBadRow = OnBadRow.FAIL
-    """`Fail` stalls the job with file, line and reason; `Skip` counts the row and goes on."""
+    """`Fail` stalls the job with file, line and reason; `Skip` counts the row and leaves it out.
+    Applies at once to the check of the data; the trainer reads it when a training stage or a
+    trainer attempt starts."""

@@ -32,7 +32,8 @@ class Spec(ApiModel):
     transitions: ClassVar[tuple[Transition, ...]] = (stage_rules.KEPT_STAGES,)
 
     suspend: Bool = False
-    """Commit a checkpoint, then release all pods; false again goes on from there."""
+    """Commit a checkpoint, then release all pods; false again resumes from there. Applies at
+    once."""
     model: Model
     """Base model and its number format."""
     storage: Storage
@@ -43,29 +44,31 @@ class Spec(ApiModel):
         min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
     """Environments that the agent learns to work in: built-in ones by name, those of other packages
-    as `PACKAGE:NAME`, which the images of coordinator and rollout then must hold."""
+    as `PACKAGE:NAME`, which the images of coordinator and rollout must then contain. Applies at
+    once: data is checked again, and a running Synthesis stage restarts."""
     stages: Annotated[list[Stage], stage_rules.UNIQUE_STAGES] = Field(
         min_length=1,
         max_length=stage_rules.MAX_STAGES,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    """The program, in order; stages may be appended while the job runs, their settings edited."""
+    """The program, in order. Stages may be appended while the job runs; edits of their settings
+    apply as each setting says."""
     trainer: Trainer = Trainer()
     """Pods that train."""
     rollout: Rollout = Rollout()
     """Pods that generate."""
     user_model: UserModel = UserModel()
-    """Who plays the customer."""
+    """The simulated customer."""
     verifier: Verifier = Verifier()
-    """Who judges what replay and text can't decide."""
+    """How episodes are scored."""
     coordinator: Coordinator = Coordinator()
-    """Pod that keeps the ledger."""
+    """The pod that owns the ledger."""
     weights: Weights = Weights()
     """Transport and retention of weight versions."""
     checkpoint: Checkpoint = Checkpoint()
     """Interval and retention of checkpoints."""
     failure_policy: FailurePolicy = FailurePolicy()
-    """What happens when a pod or process breaks."""
+    """What happens when a pod or process fails. Applies to the next failure."""
     scheduling: Scheduling = Scheduling()
     """Where the pods may run."""
 

@@ -43,55 +43,72 @@ class Action(StrEnum):
 
 
 class Weights(ApiModel):
-    """How weight versions travel from the trainer to the engines."""
+    """How weight versions travel from the trainer to the engines. Read when a training stage or a
+    trainer attempt starts."""
 
     transport: Transport = Transport.AUTO
-    """`Auto` pulls over NIXL while the trainer lives and from the object store otherwise."""
+    """`Auto` and `NIXL` read from the trainer's memory while it lives and from the object store
+    otherwise; `ObjectStore` uses the object store alone. Applies when a training stage or a trainer
+    attempt starts."""
     anchor_every: Int = Field(default=20, ge=1, le=100000)
-    """Versions between two full copies in the object store."""
+    """Versions between two full copies in the object store; a stage's last version always is one.
+    Applies when a training stage or a trainer attempt starts."""
     retain: Int = Field(default=3, ge=1, le=1000)
-    """Full copies kept in the object store."""
+    """Full copies kept per stream in the object store; older ones are deleted. Applies when a
+    training stage or a trainer attempt starts."""
 
 
 class Checkpoint(ApiModel):
-    """When training state is committed to the object store and how long it stays."""
+    """When training state is committed to the object store and how long it stays. Read when a
+    training stage or a trainer attempt starts."""
 
     every_steps: Int = Field(default=10, ge=1, le=1000000)
-    """Optimizer steps between two checkpoints; a stage's last step always gets one."""
+    """Optimizer steps between two checkpoints; a stage's last step always gets one. Applies when a
+    training stage or a trainer attempt starts."""
     keep_last: Int = Field(default=2, ge=1, le=1000)
-    """Newest checkpoints kept per stage."""
+    """Newest checkpoints kept per stage. Applies when a training stage or a trainer attempt
+    starts."""
     keep_every: Int | None = Field(default=None, ge=1, le=100000000)
-    """Also keep every checkpoint whose step is a multiple of this."""
+    """Also keep every checkpoint whose step is a multiple of this; absent means that only the
+    newest are kept. Applies when a training stage or a trainer attempt starts."""
     max_staging_bytes: Int = Field(default=68719476736, ge=1048576, le=1099511627776)
-    """Most host memory a pod may hold for an upload, in bytes."""
+    """Largest state, in bytes, that a training process copies to upload it in the background
+    (default 64 GiB); training waits while a larger one is written. Applies when a training stage or
+    a trainer attempt starts."""
 
 
 class FailureRule(ApiModel):
-    """What to do when `cause` befalls a pod of `role`."""
+    """What to do when `cause` strikes a pod of `role`."""
 
     role: Role
-    """Role the rule is about."""
+    """Role that the rule is about."""
     cause: Cause = Cause.ANY
-    """Cause the rule is about; `Any` matches every one except `UserError`."""
+    """Cause that the rule is about; `Any`, the default, matches every one except `UserError`."""
     action: Action
-    """What happens, from small to large: process, pod, role, trainer size, the whole job."""
+    """What happens, from small to large: process, pod, role, trainer size, the whole job. `Resize`
+    restarts the process as long as the operator doesn't resize by itself. For the trainer all but
+    `FailJob` start a new attempt."""
     counts: Bool = True
-    """Whether the restart is taken from the budget."""
+    """Whether the restart counts against the budget, which is the default; evictions and lost nodes
+    count only under a rule that names them."""
 
 
 class RestartBudget(ApiModel):
-    """How many counted restarts a job survives within a time."""
+    """How many counted restarts a job survives within a window of time."""
 
     restarts: Int = Field(default=10, ge=0, le=1000)
-    """Counted restarts allowed within the window; one more fails the job."""
+    """Counted restarts allowed within the window; one more fails the job. Applies to the next
+    failure; raising it lets a failed job run again."""
     window_seconds: Int = Field(default=3600, ge=1, le=2592000)
-    """Length of the sliding window in seconds."""
+    """Length of the sliding window in seconds. Applies to the next failure."""
 
 
 class FailurePolicy(ApiModel):
-    """First matching rule wins; without one the operator's own table applies."""
+    """What happens when a pod or process fails."""
 
     rules: list[FailureRule] = Field(default=[], max_length=32)
-    """Rules in order of precedence."""
+    """The first rule that matches wins. If none does, the trainer's processes restart and the
+    restart counts; pods of other roles are restarted by the kubelet and don't count. Applies to the
+    next failure."""
     budget: RestartBudget = RestartBudget()
     """Restarts that the job may use up."""

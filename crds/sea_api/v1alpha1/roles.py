@@ -49,36 +49,42 @@ class TrainerParallelism(ApiModel):
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERTS_ONLY,)
 
     tensor: Ways = 1
-    """Ways each dense matrix is split."""
+    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do yet.
+    Immutable."""
     pipeline: Ways = 1
-    """Consecutive groups of layers."""
+    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet.
+    Immutable."""
     context: Ways = 1
-    """Ways each sequence is split."""
+    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet.
+    Immutable."""
     expert: Ways = 1
-    """Ways the experts of a layer are spread."""
+    """Processes that the experts of a layer are spread over; divides the world size and the number
+    of experts. 1, the default, keeps all experts on every process. Immutable."""
     expert_tensor: Ways = 1
-    """Ways each expert's matrices are split."""
+    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can do
+    yet. Immutable."""
 
 
 class RolloutParallelism(ApiModel):
     """How the accelerators of one engine pod share one model."""
 
     tensor: Ways = 1
-    """Ways each matrix is split; divides max(1, gpusPerPod)."""
+    """Parts that each matrix is split into; divides max(1, gpusPerPod). Applies when an engine
+    starts."""
     expert: Ways = 1
-    """Ways the experts of a layer are spread; divides max(1, gpusPerPod)."""
+    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod). Applies
+    when an engine starts."""
 
 
 class Elastic(ApiModel):
-    """The range within which a role may be resized while the job runs; checked, but no part of the
-    operator resizes by itself yet: `replicas` counts."""
+    """The range within which `replicas` must stay. Nothing resizes a role by itself yet."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ELASTIC_ORDER,)
 
     min_replicas: Replicas
-    """Fewest pods the role goes on with."""
+    """Smallest number of pods."""
     max_replicas: Replicas
-    """Most pods the role grows to."""
+    """Largest number of pods."""
 
 
 class EnvVar(ApiModel):
@@ -87,26 +93,31 @@ class EnvVar(ApiModel):
     name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Its name."""
     value: str = Field(max_length=4096)
-    """Its value, taken as it is."""
+    """Its value, taken literally."""
 
 
 class PodTemplate(ApiModel):
-    """What a user may set on a role's pods."""
+    """What a user may set on a role's pods. Applies by replacing them."""
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
-    """Image of the role; by default the one the operator was installed with."""
+    """Image of the role; absent means the one that the operator was installed with. Applies by
+    replacing the role's pods."""
     env: Annotated[list[EnvVar], role_rules.UNIQUE_ENV] = Field(
         default=[],
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    """Variables that win over those the operator sets."""
+    """Variables of all containers; they win over those that the operator sets. Applies by replacing
+    the role's pods."""
     requests: Resources = {}
-    """Resource requests of the main container, by resource name."""
+    """Resource requests of the main container, by resource name. GPUs are requested by `gpusPerPod`
+    already. Applies by replacing the role's pods."""
     limits: Resources = {}
-    """Resource limits of the main container, by resource name."""
+    """Resource limits of the main container, by resource name; empty, the default, sets none but
+    GPUs. Applies by replacing the role's pods."""
     node_selector: Labels = {}
-    """Node labels, added to those of `spec.scheduling.nodeSelector`."""
+    """Node labels, added to those of `spec.scheduling.nodeSelector`. Applies by replacing the
+    role's pods."""
 
 
 class Trainer(ApiModel):
@@ -125,18 +136,21 @@ class Trainer(ApiModel):
     )
 
     replicas: Replicas = 1
-    """Trainer pods; may change while the job runs, which restarts training from a checkpoint."""
+    """Trainer pods. Applies at once: a new attempt goes on from the newest checkpoint."""
     gpus_per_pod: GpusPerPod = 8
-    """Training processes a pod, one per GPU; 0 trains on the CPU with one process a pod."""
+    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod.
+    Applies by replacing all trainer pods, which starts a new attempt."""
     parallelism: TrainerParallelism = TrainerParallelism()
     """Layout of the model over the processes. Immutable."""
     max_tokens_per_microbatch: Int | None = Field(default=None, ge=64, le=1048576)
     """Most tokens that a process takes through the model at once: sequences are packed up to it,
-    and a longer one goes alone. Absent: `model.contextLength`. Memory grows with it."""
+    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it. Applies
+    when a training stage or a trainer attempt starts."""
     elastic: Elastic | None = None
-    """Sizes the operator may choose on its own when nodes come and go; not used yet."""
+    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the trainer pods."""
+    """Image, environment and resources of the trainer pods. Applies by replacing all of them, which
+    starts a new attempt."""
 
 
 class Rollout(ApiModel):
@@ -149,19 +163,20 @@ class Rollout(ApiModel):
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
-    """Rollout pods; may change at any time."""
+    """Rollout pods; 0 pauses generation. Applies at once."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a pod's engine; 0 generates on the CPU."""
+    """GPUs of a pod's engine; 0 generates on the CPU. Applies by replacing the pods one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the model over a pod's GPUs."""
+    """Layout of the model over a pod's GPUs. Applies when an engine starts."""
     elastic: Elastic | None = None
-    """Sizes the operator may choose on its own; not used yet."""
+    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the rollout pods."""
+    """Image, environment and resources of the rollout pods. Applies by replacing the pods one by
+    one."""
 
 
 class UserModel(ApiModel):
-    """Who plays the customer in an episode."""
+    """The simulated customer of an episode."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
@@ -170,41 +185,47 @@ class UserModel(ApiModel):
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
-    """`VLLM` serves a model of this job, `External` asks a server of yours, `Scripted` has none."""
+    """`VLLM` serves a model of this job, `External` asks a server of yours, `Scripted`, the
+    default, needs no model. Applies to the next episode."""
     replicas: Replicas = 1
-    """Pods of the `VLLM` engine."""
+    """Pods of the `VLLM` engine. Applies at once."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a `VLLM` pod; 0 generates on the CPU."""
+    """GPUs of a `VLLM` pod; 0 generates on the CPU. Applies by replacing the pods one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the user model over a pod's GPUs."""
+    """Layout of the user model over a pod's GPUs. Applies when an engine starts."""
     source: ModelSource | None = None
-    """Weights the `VLLM` engine starts from; by default the job's base model."""
+    """Weights that the `VLLM` engine starts from; absent means the job's base model. Read once,
+    when the job's models are prepared: a later change has no effect."""
     url: HttpUrl | None = None
-    """OpenAI-compatible base URL of the `External` engine."""
+    """OpenAI-compatible base URL of the `External` engine. Applies to the next episode."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """Model name to ask the `External` engine for; by default `model.name` of the job."""
+    """Model name to ask the `External` engine for; absent means the job's `model.name`. Applies to
+    the next episode."""
     api_key_secret: ObjectName | None = None
-    """Secret with OPENAI_API_KEY for the `External` engine."""
+    """Secret with OPENAI_API_KEY for the `External` engine; absent means that it needs none.
+    Applies by replacing the rollout pods one by one."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
-    """Sampling temperature of the user's turns."""
+    """Sampling temperature of the user's turns; 0, the default, is greedy. Applies to the next
+    episode."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
-    """Longest turn of the user, in tokens."""
+    """Longest turn of the user, in tokens. Applies to the next episode."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the `VLLM` pods."""
+    """Image, environment and resources of the `VLLM` pods. Applies by replacing the pods one by
+    one."""
 
 
 class Coordinator(ApiModel):
-    """The pod that keeps dataset cursor, ledger, membership and weight versions."""
+    """The pod that owns the dataset cursor, the ledger, membership and weight versions."""
 
     transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_CLASS, role_rules.KEPT_SIZE)
 
     storage_class_name: ObjectName | None = None
-    """StorageClass of the ledger's volume; without it the ledger lives as long as the pod and
-    its snapshot in every checkpoint is what survives. Immutable."""
+    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the pod,
+    and that its snapshot in every checkpoint is what survives. Immutable."""
     volume_size: Quantity = "10Gi"
-    """Size of the ledger's volume. Immutable."""
+    """Size of the ledger's volume; used with `storageClassName` only. Immutable."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the coordinator pod."""
+    """Image, environment and resources of the coordinator's pod. Applies by replacing it."""
 
 
 class Toleration(ApiModel):
@@ -221,15 +242,18 @@ class Toleration(ApiModel):
 
 
 class Scheduling(ApiModel):
-    """Where the job's pods may run, for all roles."""
+    """Where the job's pods may run, for all roles. An edit replaces the pods."""
 
     queue_name: ObjectName | None = None
-    """Kueue LocalQueue; sets `kueue.x-k8s.io/queue-name` on the pods."""
+    """Kueue LocalQueue, set as `kueue.x-k8s.io/queue-name` on the pods; absent means that Kueue
+    leaves them alone. Applies by replacing all pods."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass of all pods."""
+    """PriorityClass of all pods; absent means the cluster's default. Applies by replacing all
+    pods."""
     topology: LabelKey | None = None
-    """Node label within one value of which all trainer pods must run (a rail or NVLink domain)."""
+    """Node label that has the same value for all trainer pods (a rail or an NVLink domain); absent
+    means that they may run anywhere. Applies by replacing all trainer pods."""
     node_selector: Labels = {}
-    """Node labels that every pod needs."""
+    """Node labels that every pod needs. Applies by replacing all pods."""
     tolerations: list[Toleration] = Field(default=[], max_length=16)
-    """Taints that every pod tolerates."""
+    """Taints that every pod tolerates. Applies by replacing all pods."""

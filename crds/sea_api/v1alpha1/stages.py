@@ -34,45 +34,57 @@ class SynthesisEndpoint(ApiModel):
     """The model behind planner, workers, checkers and reflection."""
 
     url: HttpUrl
-    """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
+    """OpenAI-compatible base URL, which `/chat/completions` is appended to. Applies at once;
+    accepted tasks are kept."""
     model: str = Field(min_length=1, max_length=256)
-    """Model name to ask for; provenance of every row names it."""
+    """Model name to ask for; the provenance of every row names it. Applies at once: a running stage
+    starts over."""
     api_key_secret: ObjectName | None = None
-    """Secret with OPENAI_API_KEY for the endpoint."""
+    """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none. Applies by
+    replacing the coordinator's pod."""
     concurrency: Int = Field(default=8, ge=1, le=1024)
-    """Tasks in the making at one time."""
+    """Tasks in progress at one time. Applies at once; accepted tasks are kept."""
 
 
 class SynthesisStage(ApiModel):
     """Makes tasks and dialogues for the job's domains.
 
-    The data of each domain lie under `stages/<stage>/data/<domain>/` (`my-library.library` for
-    `my-library:library`). Later stages that name no files of their own read them besides what
-    `spec.data` names.
+    The data of each domain is stored under `stages/<stage>/data/<domain>/` (`my-library.library`
+    for `my-library:library`). Later stages that name no files of their own read it in addition to
+    what `spec.data` names. An edit while the stage runs makes it start over, an edit after its end
+    has no effect.
     """
 
     tasks_per_domain: Int = Field(default=100, ge=1, le=1000000)
-    """Accepted tasks to make for each domain."""
+    """Accepted tasks to make per domain. Applies at once: a running stage starts over."""
     rounds: Int = Field(default=1, ge=1, le=100)
-    """Rounds of planning, making, checking and reflection."""
+    """Rounds of planning, making, checking and reflection; the default of 1 plans once. Applies at
+    once: a running stage starts over."""
     seed: Seed = 0
-    """Seed of every random choice of the stage."""
+    """Seed of every random choice of the stage. Applies at once: a running stage starts over."""
     plans: Int = Field(default=64, ge=1, le=10000)
-    """Plans for each domain; no two overlap in goals, complexity, tool mode and user style."""
+    """Plans per domain; no two overlap in goals, complexity, tool mode and user style. Applies at
+    once: a running stage starts over."""
     worlds: Int = Field(default=4, ge=1, le=64)
-    """Generated databases for each domain that `databases` holds none for."""
+    """Generated databases per domain that `databases` holds none for. Applies at once: a running
+    stage starts over."""
     world_size: WorldSize = WorldSize.MEDIUM
-    """Size of a generated database."""
+    """Size of a generated database. Applies at once: a running stage starts over."""
     databases: S3Url | None = None
-    """Folder with a folder for each domain (`retail/db.json`, `retail/policy.md`), in tau2-bench's
-    layout; domains that it lacks get generated worlds. The folder of `my-library:library` is
-    `my-library.library` or, where that is missing, `library`."""
+    """Folder with a folder per domain (`retail/db.json`, `retail/policy.md`) in tau2-bench's
+    layout; domains without one, and all if this is absent, get generated databases. The folder of
+    `my-library:library` is `my-library.library` or, if that is missing, `library`. Applies at once:
+    a running stage starts over."""
     endpoint: SynthesisEndpoint | None = None
-    """Agents of a model make the data; without it procedural workers do, which need no model."""
+    """Endpoint of the model whose agents make the data; absent means procedural workers, which need
+    no model. Applies at once: a running stage starts over."""
 
 
 class SFTStage(ApiModel):
-    """Supervised fine-tuning on dialogues, of the agent (`SFT`) or of the user (`UserSFT`)."""
+    """Supervised fine-tuning on dialogues, of the agent (`SFT`) or of the user (`UserSFT`).
+
+    The trainer reads this block when the stage starts and again with every attempt.
+    """
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -84,42 +96,54 @@ class SFTStage(ApiModel):
     )
 
     epochs: Int = Field(default=1, ge=1, le=1000)
-    """Passes over the dialogues."""
+    """Passes over the dialogues. Applies when the stage or a trainer attempt starts."""
     batch_size: Int = Field(default=128, ge=1, le=65536)
-    """Dialogues a step."""
+    """Dialogues per step. Applies when the stage or a trainer attempt starts."""
     learning_rate: Number = Field(default=1e-5, gt=0, le=1)
-    """Step size of AdamW after the warm-up."""
+    """Step size of AdamW after the warm-up. Applies when the stage or a trainer attempt starts."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)
-    """Steps over which the rate rises linearly from 0."""
+    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate.
+    Applies when the stage or a trainer attempt starts."""
     max_steps: Steps | None = None
-    """Upper bound on steps, whatever the epochs say."""
+    """Upper bound on steps; absent means that `epochs` alone decides. Applies when the stage or a
+    trainer attempt starts."""
     observation_weight: Number = Field(default=0.0, ge=0, le=1)
-    """Loss weight of tokens that the trained role did not write (0 masks them)."""
+    """Loss weight of tokens that the trained role did not write; 0, the default, masks them.
+    Applies when the stage or a trainer attempt starts."""
     validation_fraction: Number = Field(default=0.0, ge=0, lt=1)
-    """Share of dialogues kept back to measure the loss on."""
+    """Share of dialogues held out to measure the loss on; 0, the default, holds none out. Applies
+    when the stage or a trainer attempt starts."""
     validation_every: Int = Field(default=10, ge=1, le=100000)
-    """Steps between two measurements on the kept-back dialogues."""
+    """Steps between two measurements on the held-out dialogues. Applies when the stage or a trainer
+    attempt starts."""
     stop_at_validation_loss: Number | None = Field(default=None, gt=0, le=100)
-    """Stop once the validation loss (nats per answer token) is at or below this."""
+    """Stop once the validation loss (nats per answer token) is at or below this; absent means that
+    it never stops the stage. Applies when the stage or a trainer attempt starts."""
     data: list[S3Url] = Field(default=[], max_length=64)
-    """Dialogue files of this stage; empty means `spec.data.sft`."""
+    """Dialogue files of this stage; empty, the default, means `spec.data.sft` and what Synthesis
+    stages before it have made. Applies when the stage or a trainer attempt starts."""
     seed: Seed = 0
-    """Seed of the order of dialogues."""
+    """Seed of the order of dialogues. Applies when the stage or a trainer attempt starts."""
 
 
 class EpisodeLimits(ApiModel):
     """How far an episode of a stage may go."""
 
     max_tokens_per_turn: Int = Field(default=limits.MAX_TOKENS_PER_TURN, ge=1, le=1048576)
-    """Most tokens of one agent turn."""
+    """Most tokens of one agent turn. Applies to the next episode."""
     max_turns: Int = Field(default=limits.MAX_TURNS, ge=1, le=10000)
-    """Most agent turns of one episode."""
+    """Most agent turns of one episode. Applies to the next episode."""
     max_repeats: Int = Field(default=limits.MAX_REPEATS, ge=2, le=1000)
-    """Identical calls with identical results in a row that end an episode as a loop."""
+    """Identical calls with identical results in a row that end an episode as a loop. Applies to the
+    next episode."""
 
 
 class RLStage(EpisodeLimits):
-    """Asynchronous GRPO on verifiable tasks."""
+    """Asynchronous GRPO on verifiable tasks.
+
+    Rollouts and batches follow an edit while the stage runs; the trainer reads this block when the
+    stage starts and again with every attempt.
+    """
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -131,52 +155,68 @@ class RLStage(EpisodeLimits):
     )
 
     steps: Steps = 100
-    """Batches to train on."""
+    """Batches to train on. Applies to the trainer when an attempt starts. Later stages count their
+    weight versions from it: leave it alone once the stage has ended."""
     prompts_per_step: Int = Field(default=16, ge=1, le=65536)
-    """Groups in one batch."""
+    """Groups in one batch. Applies to the next batch."""
     trajectories_per_prompt: Int = Field(default=16, ge=1, le=4096)
-    """Group size; the advantage is relative to the group, so at least 2."""
+    """Group size; the advantage is relative to the group, so at least 2. Applies to the next
+    group."""
     learning_rate: Number = Field(default=1e-5, gt=0, le=1)
-    """Step size of AdamW after the warm-up."""
+    """Step size of AdamW after the warm-up. Applies when the stage or a trainer attempt starts."""
     final_learning_rate_fraction: Number = Field(default=1.0, ge=0, le=1)
-    """The rate decays linearly to this share of `learningRate` at the last step."""
+    """The rate decays linearly to this share of `learningRate` at the last step; 1, the default,
+    keeps it constant. Applies when the stage or a trainer attempt starts."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)
-    """Steps over which the rate rises linearly from 0."""
+    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate.
+    Applies when the stage or a trainer attempt starts."""
     temperature: Number = Field(default=1.0, gt=0, le=10)
-    """Sampling temperature of the agent."""
+    """Sampling temperature of the agent, which the trainer's log-probabilities take into account.
+    Applies to the next episode, and to the trainer when an attempt starts."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
-    """Versions a batch may lag behind the trainer (eta of the staleness gate)."""
+    """Versions that a batch may lag behind the trainer (eta of the staleness gate); 0 waits for
+    every version. Applies at once."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
-    """Groups that may run at one time."""
+    """Groups that may run at one time. Applies to the next group."""
     filter_constant_groups: Bool = True
-    """Drop and replace groups whose rewards are all equal; they carry no gradient."""
+    """Drop and replace groups whose rewards are all equal, since they carry no gradient; false
+    trains on them too. Applies to groups that finish from then on."""
     clip_low: Number = Field(default=0.2, gt=0, lt=1)
-    """The policy ratio is clipped below 1 - this."""
+    """The policy ratio is clipped below 1 - this. Applies when the stage or a trainer attempt
+    starts."""
     clip_high: Number = Field(default=0.2, gt=0, le=10)
-    """The policy ratio is clipped above 1 + this."""
+    """The policy ratio is clipped above 1 + this. Applies when the stage or a trainer attempt
+    starts."""
     importance_mode: ImportanceMode = ImportanceMode.CAP
-    """What happens to a proximal/behaviour ratio above `importanceUpper`."""
+    """What happens to a proximal/behavior ratio above `importanceUpper`: `Cap` limits it to that,
+    `Mask` leaves the token out. Applies when the stage or a trainer attempt starts."""
     importance_upper: Number = Field(default=5.0, ge=1, le=1000)
-    """Largest weight of a token for being sampled by an older version."""
+    """Largest weight of a token for being sampled by an older version. Applies when the stage or a
+    trainer attempt starts."""
     minibatches: Int = Field(default=1, ge=1, le=1024)
-    """Optimizer steps a batch."""
+    """Optimizer updates per batch. Applies when the stage or a trainer attempt starts."""
     seed: Seed = 0
-    """Seed of task order and sampling."""
+    """Seed of task order and sampling. Applies to the next group."""
 
 
 class EvaluationStage(EpisodeLimits):
-    """Measures pass^k of the newest policy."""
+    """Measures pass^k of the newest policy.
+
+    All episodes are fixed when the stage starts.
+    """
 
     tasks: list[S3Url] = Field(default=[], max_length=64)
-    """Task files; empty means `spec.data.rl`."""
+    """Task files; empty, the default, means `spec.data.rl` and what Synthesis stages before it have
+    made. Applies until the stage starts."""
     trials: Int = Field(default=4, ge=1, le=1000)
-    """Episodes a task (n of pass^k)."""
+    """Episodes per task (n of pass^k). Applies until the stage starts."""
     max_tasks: Int | None = Field(default=None, ge=1, le=1000000)
-    """Upper bound on tasks; absent means all."""
+    """Upper bound on tasks; absent means all. Applies until the stage starts."""
     temperature: Number = Field(default=1.0, ge=0, le=10)
-    """Sampling temperature of the agent; 0 is greedy."""
+    """Sampling temperature of the agent; 0 is greedy. Applies to the next episode."""
     seed: Seed = 0
-    """Seed of sampling."""
+    """Seed of sampling, and of the choice of tasks if `maxTasks` is set. Applies until the stage
+    starts."""
 
 
 _BLOCKS = {

@@ -14,17 +14,22 @@ class Judge(ApiModel):
     """A model behind an OpenAI-compatible endpoint that judges assertions in natural language."""
 
     url: HttpUrl
-    """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
+    """OpenAI-compatible base URL, which `/chat/completions` is appended to. Applies to the next
+    episode."""
     model: str = Field(min_length=1, max_length=256)
-    """Model name to ask for. Scores of two judges can't be compared: pin its version."""
+    """Model name to ask for. Scores of two judges can't be compared: pin its version. Applies to
+    the next episode."""
     api_key_secret: ObjectName | None = None
-    """Secret with OPENAI_API_KEY for the endpoint."""
+    """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none. Applies by
+    replacing the rollout pods one by one."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
-    """Sampling temperature of the verdicts."""
+    """Sampling temperature of the verdicts; 0, the default, is greedy. Applies to the next
+    episode."""
     max_tokens: Int = Field(default=limits.JUDGE_MAX_TOKENS, ge=1, le=65536)
-    """Longest verdict, its reasoning included, in tokens."""
+    """Longest verdict, its reasoning included, in tokens. Applies to the next episode."""
     timeout_seconds: Int = Field(default=limits.REQUEST_TIMEOUT_SECONDS, ge=1, le=3600)
-    """Patience with one request; it is sent again a few times, then the episode is run again."""
+    """Limit of one request; it is retried a few times, then the episode runs again. Applies to the
+    next episode."""
 
 
 class FunctionLimits(ApiModel):
@@ -40,20 +45,22 @@ class FunctionLimits(ApiModel):
     )
 
     cpu_seconds: Int = Field(default=limits.FUNCTION_CPU_SECONDS, ge=1, le=600)
-    """Processor time."""
+    """Processor time. Applies to the next episode."""
     timeout_seconds: Int = Field(default=limits.FUNCTION_TIMEOUT_SECONDS, ge=1, le=3600)
-    """Time on the clock; generous, since a busy node must not cost a reward."""
+    """Wall-clock time; generous by default, since a busy node must not cost a reward. Applies to
+    the next episode."""
     memory_bytes: Int = Field(
         default=limits.FUNCTION_MEMORY_BYTES, ge=limits.MIN_FUNCTION_MEMORY_BYTES, le=68719476736
     )
-    """Address space on top of what the sandbox itself holds. Two functions run at a time in a
-    rollout pod: leave it room for both."""
+    """Address space on top of what the sandbox itself uses (default 512 MiB). Two functions run at
+    a time in a rollout pod: leave it room for both. Applies to the next episode."""
 
 
 class Verifier(ApiModel):
     """How episodes are scored."""
 
     judge: Judge | None = None
-    """Judge of tasks with NL_ASSERTION in their basis; without one such tasks are bad rows."""
+    """Judge of tasks with NL_ASSERTION in their basis; without one such tasks are bad rows. Applies
+    to the next episode."""
     functions: FunctionLimits = FunctionLimits()
-    """Limits of the rows' own verification functions."""
+    """Limits of the rows' own verification functions. Applies to the next episode."""

@@ -126,7 +126,7 @@ def test_packed_tasks(
     assert main(given) == 0
     file.write_bytes(packed[:-9])
     assert main(given) == 1
-    assert "damaged or end too early" in capsys.readouterr().err
+    assert "damaged or ends too early" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

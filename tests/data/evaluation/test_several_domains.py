@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from sea_cli import main
-from sea_data.formats import rows
+from sea_data.formats import jsonl
 from sea_env.domains import registry
 
 CREATE = {"name": "create_task", "arguments": {"user_id": "user_1", "title": "Call Ann"}}
@@ -30,7 +30,7 @@ def mock_data(tmp_path: Path) -> Path:
         "evaluation_criteria": {"actions": [CREATE], "reward_basis": ["DB"]},
         "db_path": "db.json",
     }
-    lines = [rows.dumps({"id": f"mock_{number}", **task}) for number in range(2)]
+    lines = [jsonl.dumps({"id": f"mock_{number}", **task}) for number in range(2)]
     (data / "rl_test.jsonl").write_text("\n".join(lines) + "\n")
     return data
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from sea_cli import main
-from sea_data.formats import rl, shop
+from sea_data.formats import rl, shop_dataset
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size, generate_database
 from sea_env.domains.shop.entities import Split
@@ -20,11 +20,11 @@ Check = Callable[..., dict[str, Any]]
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A data root with one shop database and its tasks."""
-    tables = shop.databases(Split.TRAIN, 1, seed=0)
+    tables = shop_dataset.databases(Split.TRAIN, 1, seed=0)
     (tmp_path / "databases").mkdir()
     for path, value in tables.items():
         (tmp_path / path).write_text(json.dumps(value))
-    (tmp_path / "rl.jsonl").write_text("".join(shop.tasks(Split.TRAIN, tables, 3, seed=1)))
+    (tmp_path / "rl.jsonl").write_text("".join(shop_dataset.tasks(Split.TRAIN, tables, 3, seed=1)))
     return tmp_path
 
 
@@ -230,7 +230,7 @@ def test_packed_databases(check: Check, root: Path) -> None:
     assert check(db_path="databases/y.json.gz")["problems"] == []
     (root / "databases" / "y.json.gz").write_bytes(plain)
     (problem,) = check(db_path="databases/y.json.gz")["problems"]
-    assert "damaged or end too early" in problem["reason"]
+    assert "damaged or ends too early" in problem["reason"]
 
 
 def test_initial_data_that_do_not_fit_the_database(check: Check) -> None:
@@ -245,7 +245,7 @@ def test_a_truncated_archive(root: Path, capsys: pytest.CaptureFixture[str]) -> 
     (root / "rl.jsonl.gz").write_bytes(whole[:-20])
     for command in ("check", "stats"):
         assert main(["data", command, str(root / "rl.jsonl.gz")]) == 1
-        assert "rl.jsonl.gz: its compressed data are damaged" in capsys.readouterr().err
+        assert "rl.jsonl.gz: its compressed data is damaged" in capsys.readouterr().err
 
 
 def test_a_truncated_file(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,7 +256,7 @@ def test_a_truncated_file(root: Path, capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_a_million_characters_in_a_row_and_in_a_call() -> None:
-    tables = shop.databases(Split.TRAIN, 1, seed=0)["databases/train_000.json"]
+    tables = shop_dataset.databases(Split.TRAIN, 1, seed=0)["databases/train_000.json"]
     domain = registry.get("shop")
     environment = domain.open(domain.parse(json.dumps(tables).encode(), "x.json"))
     huge = "x" * 10**6

@@ -16,9 +16,9 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sea_data.formats import compression, lines, source
+from sea_data.formats import compression, data_files, jsonl
 from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
-from sea_data.formats.row_file import RowFile
+from sea_data.formats.jsonl import RowFile
 from sea_testing.waiting import HANG_S
 
 ROWS = [{"n": number, "text": "é" * number} for number in range(50)]
@@ -69,21 +69,21 @@ def test_all_forms_read_alike(
     address = f"s3://b/rows.jsonl{suffix}" if remote else str(path)
     store = Bucket({address: data})
     seen: list[tuple[int, int]] = []
-    found = list(source.lines(address, store, lambda *done: seen.append(done)))
+    found = list(data_files.lines(address, store, lambda *done: seen.append(done)))
     assert b"\n".join(found) + b"\n" == PLAIN
     assert seen[-1] == (len(data), len(data))
-    with RowFile.open(source.local(address, tmp_path / "cache", store), address) as rows:
+    with RowFile.open(data_files.local(address, tmp_path / "cache", store), address) as rows:
         assert [row for _, row in rows.rows()] == ROWS
 
 
 def test_a_copy_is_made_once_per_version(tmp_path: Path) -> None:
     store = Bucket({"s3://b/x.jsonl": b"{}\n"})
-    first = source.local("s3://b/x.jsonl", tmp_path, store)
+    first = data_files.local("s3://b/x.jsonl", tmp_path, store)
     reads = store.reads
-    assert source.local("s3://b/x.jsonl", tmp_path, store) == first
+    assert data_files.local("s3://b/x.jsonl", tmp_path, store) == first
     assert store.reads == reads
     store.objects["s3://b/x.jsonl"] = b"{}\n{}\n"
-    assert source.local("s3://b/x.jsonl", tmp_path, store).read_bytes() == b"{}\n{}\n"
+    assert data_files.local("s3://b/x.jsonl", tmp_path, store).read_bytes() == b"{}\n{}\n"
 
 
 @pytest.mark.parametrize("suffix", PACK)
@@ -100,10 +100,10 @@ def test_damaged_files_are_a_sentence(tmp_path: Path, suffix: str, damage: str) 
     }
     path = tmp_path / f"x.jsonl{suffix}"
     path.write_bytes(broken[damage])
-    with pytest.raises(DataFileError, match="damaged or end too early"):
-        list(source.lines(str(path)))
-    with pytest.raises(DataFileError, match="damaged or end too early"):
-        source.local(str(path), tmp_path / "cache")
+    with pytest.raises(DataFileError, match="damaged or ends too early"):
+        list(data_files.lines(str(path)))
+    with pytest.raises(DataFileError, match="damaged or ends too early"):
+        data_files.local(str(path), tmp_path / "cache")
     assert not list(tmp_path.glob("cache/*.jsonl")), "half a copy is no copy"
 
 
@@ -112,14 +112,14 @@ def test_frames_may_end_anywhere_in_a_piece() -> None:
     for suffix, pack in PACK.items():
         packed = in_halves(pack)(PLAIN) + (bytes(4) if suffix == ".xz" else b"")
         singly = (packed[i : i + 1] for i in range(len(packed)))
-        assert b"".join(compression.unpacked(singly, f"x{suffix}")) == PLAIN
+        assert b"".join(compression.decompress(singly, f"x{suffix}")) == PLAIN
 
 
 @pytest.mark.component
 @pytest.mark.parametrize("suffix", PACK)
 def test_what_unpacks_to_a_gigabyte_is_never_held(suffix: str) -> None:
     packed = PACK[suffix](bytes(64 << 20)) * 4
-    sizes = [len(piece) for piece in compression.unpacked([packed], f"x{suffix}")]
+    sizes = [len(piece) for piece in compression.decompress([packed], f"x{suffix}")]
     assert sum(sizes) == 4 * 64 << 20
     assert max(sizes) <= 40 << 20
     with pytest.raises(DataFileError, match="unpacks to more than 256 MiB"):
@@ -133,26 +133,26 @@ def test_failures_of_the_store_stay_what_they_are() -> None:
 
     for suffix in PACK:
         with pytest.raises(TimeoutError, match="away"):
-            list(compression.unpacked(pieces(), f"x{suffix}"))
+            list(compression.decompress(pieces(), f"x{suffix}"))
 
 
 @pytest.mark.parametrize("address", ["nowhere.jsonl", "s3://b/nowhere.jsonl"])
 def test_missing_files_are_a_sentence(tmp_path: Path, address: str) -> None:
     with pytest.raises(NoSuchFileError, match=r"nowhere.jsonl: .*(correct|upload)"):
-        list(source.lines(address, Bucket({})))
+        list(data_files.lines(address, Bucket({})))
     with pytest.raises(NoSuchFileError):
-        source.local(address, tmp_path, Bucket({}))
+        data_files.local(address, tmp_path, Bucket({}))
 
 
 def test_a_folder_is_no_file(tmp_path: Path) -> None:
     with pytest.raises(DataFileError, match="is a folder: name a file in it"):
-        list(source.lines(str(tmp_path)))
+        list(data_files.lines(str(tmp_path)))
 
 
 @given(st.lists(st.sampled_from([b"", b" ", b"\t\r", b'{"a":1}', b"x" * 99])), st.booleans())
 def test_positions_are_those_of_the_stream(parts: list[bytes], ended: bool) -> None:
     data = b"\n".join(parts) + (b"\n" if ended else b"")
-    streamed = list(lines.objects(lines.split([data[:7], data[7:]]), "f"))
+    streamed = list(jsonl.objects(jsonl.split([data[:7], data[7:]]), "f"))
     with RowFile.of_lines(data.split(b"\n"), "f") as rows:
         found = [(rows.line(position), row) for position, row in rows.rows()]
     assert [number for number, _ in streamed] == [number for number, _ in found]
@@ -177,9 +177,9 @@ def test_any_position_and_shuffled_epochs(tmp_path: Path) -> None:
 def test_a_line_without_end_costs_no_memory(tmp_path: Path) -> None:
     """A file without newlines is one bad row, of which only the beginning is held."""
     pieces = (b"x" * (1 << 20) for _ in range(40))
-    found = list(lines.split(pieces))
-    assert [len(line) for line in found] == [lines.LONGEST_LINE + 1]
-    assert "longer than 16 MiB" in str(lines.parse(found[0], "f", 1))
+    found = list(jsonl.split(pieces))
+    assert [len(line) for line in found] == [jsonl.MAX_LINE_BYTES + 1]
+    assert "longer than 16 MiB" in str(jsonl.parse(found[0], "f", 1))
     path = tmp_path / "x.jsonl"
     with path.open("wb") as file:
         file.truncate(40 << 20)
@@ -207,7 +207,7 @@ def test_100_mb_of_dialogues_in_little_memory(
     code = (
         "import sys, pathlib\n"
         "from sea_data.formats import sft, source\n"
-        "from sea_data.formats.row_file import RowFile\n"
+        "from sea_data.formats.jsonl import RowFile\n"
         # Not getrusage: its peak is at least that of who started this process.
         "def peak():\n"
         "    status = pathlib.Path('/proc/self/status').read_text()\n"
@@ -216,7 +216,7 @@ def test_100_mb_of_dialogues_in_little_memory(
         "rows = RowFile.open(source.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
         "assert len(rows) == 3900\n"
         "assert sum(1 for _ in rows.shuffled(0, 0)) == 3900\n"
-        "assert sum(1 for _ in sft.plan([rows]).dialogues()) == 240\n"
+        "assert sum(1 for _ in sft.select([rows]).dialogues()) == 240\n"
         "print(peak() - before)\n"
     )
     done = subprocess.run(

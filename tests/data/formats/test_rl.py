@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import paths, rl
+from sea_data.formats import database_files, rl
 from sea_data.formats.errors import RowError
 from sea_env.tasks.task import Task
 
@@ -82,7 +82,7 @@ def test_a_broken_row_says_where_and_why(row: Any, field: str, reason: str) -> N
 )  # fmt: skip
 def test_paths_that_leave_the_folder_are_refused(path: Any) -> None:
     with pytest.raises(RowError, match="db_path"):
-        paths.join("s3://bucket/databases", path)
+        database_files.join_path("s3://bucket/databases", path)
 
 
 @pytest.mark.parametrize(
@@ -95,4 +95,4 @@ def test_paths_that_leave_the_folder_are_refused(path: Any) -> None:
     ],
 )
 def test_paths_are_joined_below_the_folder(root: str, path: str, joined: str) -> None:
-    assert paths.join(root, path) == joined
+    assert database_files.join_path(root, path) == joined

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import sft, sides
+from sea_data.formats import perspective, sft
 from sea_data.formats.errors import RowError
 
 CALL = {"name": "f", "arguments": {"a": 1}}
@@ -86,8 +86,8 @@ OTHER = row("a", 2, "b2", [*START, said("a0"), asked("u1"), said("a1"), asked("v
 )
 def test_every_answer_is_trained_once(lines: list[bytes], trained: list[list[str]]) -> None:
     assert answers(*lines) == trained
-    report = load(*lines).report
-    assert report.rows == report.chosen + report.prefixes == len(lines)
+    counts = load(*lines).counts
+    assert counts.rows == counts.chosen + counts.prefixes == len(lines)
 
 
 def test_branches_share_the_users_turns_too() -> None:
@@ -124,7 +124,7 @@ def test_the_same_id_in_another_file_is_another_dialogue() -> None:
 def test_failed_dialogues_are_left_out_and_counted(metadata: dict[str, Any]) -> None:
     loaded = load(row("a", 1, **metadata), row("b", 1, correct=1, reward=1.0))
     assert [d.id for d in loaded.dialogues] == ["b"]
-    assert loaded.report.failed == 1
+    assert loaded.counts.failed == 1
 
 
 def broken(**change: Any) -> bytes:
@@ -172,7 +172,7 @@ def test_broken_rows_are_reported_or_fatal(line: bytes, field: str) -> None:
         load(row("a", 1), line)
     assert (caught.value.file, caught.value.line, caught.value.field) == ("sft.jsonl", 2, field)
     loaded = load(row("a", 1), line, skip_bad=True)
-    assert [error.line for error in loaded.report.bad] == [2]
+    assert [error.line for error in loaded.counts.bad] == [2]
     assert len(loaded.dialogues) == 1
 
 
@@ -184,7 +184,7 @@ def test_openai_style_calls_are_read_too() -> None:
 
 def test_roles_are_exchanged_for_the_user_model() -> None:
     scenario = {"instructions": {"domain": "shop", "reason_for_call": "R"}}
-    exchanged = sides.exchange(load(row("a", 1, user_scenario=scenario)).dialogues[0])
+    exchanged = perspective.exchange(load(row("a", 1, user_scenario=scenario)).dialogues[0])
     assert exchanged.messages == (
         {"role": "system", "content": "R"},
         {"role": "assistant", "content": "U"},
@@ -197,18 +197,20 @@ def test_neither_side_sees_the_other_ones_calls() -> None:
     """Telecom: the user has a phone of its own."""
     user_call = {"role": "user", "content": "", "tool_calls": [CALL]}
     both = {"role": "user", "content": "It says 5G.", "tool_calls": [CALL]}
-    before = [*START, CALLING, RESULT, user_call, RESULT | {"content": "P"}, both,
-              {"role": "tool", "content": "Q", "requestor": "user"}]  # fmt: skip
+    result = RESULT | {"content": "P"}
+    unseen = {"role": "tool", "content": "Q", "requestor": "user"}
+    before: list[dict[str, Any]]
+    before = [*START, CALLING, RESULT, user_call, result, both, unseen]
     (found,) = load(row("a", 1, before=before)).dialogues
-    agent = sides.agent_side(found)
+    agent = perspective.agent_side(found)
     assert [(m["role"], m["content"]) for m in agent.messages] == [
         ("system", "S"), ("user", "U"), ("assistant", ""), ("tool", "T"),
         ("user", "It says 5G."), ("assistant", "Bye."),
     ]  # fmt: skip
-    assert not sides.has_user_calls(agent)
+    assert not perspective.has_user_calls(agent)
     assert agent.trained is not None
     assert len(agent.messages) - 1 in agent.trained
-    user = sides.exchange(found)
+    user = perspective.exchange(found)
     assert [(m["role"], m["content"], bool(m.get("tool_calls"))) for m in user.messages[1:]] == [
         ("assistant", "U", False), ("assistant", "", True), ("tool", "P", False),
         ("assistant", "It says 5G.", True), ("tool", "Q", False), ("user", "Bye.", False),
@@ -226,5 +228,5 @@ def test_neither_side_sees_the_other_ones_calls() -> None:
     ],
 )
 def test_the_users_last_word_answers_the_agents(text: str, signal: str) -> None:
-    exchanged = sides.exchange(load(row("a", 1, text)).dialogues[0])
+    exchanged = perspective.exchange(load(row("a", 1, text)).dialogues[0])
     assert exchanged.messages[-1] == {"role": "assistant", "content": signal}

@@ -7,7 +7,7 @@ import pytest
 
 from sea_cli import main
 from sea_data.formats import rl, sft
-from sea_data.tiny_model import corpus, vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.domains import registry
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
@@ -52,7 +52,7 @@ def test_every_dialogue_earns_its_reward_and_grows_by_exact_prefixes(tmp_path: P
     assert len(dialogues) == 74
     policy = (tmp_path / "databases" / "retail_policy.md").read_text()
     assert dialogues[0].messages[0]["content"] == registry.get("retail").system_prompt(policy)
-    renderer = Renderer(vocabulary.train(corpus.texts([dialogues[0].messages]), 600))
+    renderer = Renderer(tokenizer.train(tokenizer.texts([dialogues[0].messages]), 600))
     for dialogue in dialogues[:10]:
         ids, mask = renderer.dialogue(dialogue.messages)
         assert len(ids) == len(mask)

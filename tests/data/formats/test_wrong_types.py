@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import lines, rl, shop, sides
+from sea_data.formats import jsonl, perspective, rl, shop_dataset
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import RowError
 from sea_data.formats.inspection import Inspector
@@ -75,7 +75,7 @@ def inspector(tmp_path_factory: pytest.TempPathFactory) -> Inspector:
     world = generate_database(registry.get("telecom"), Size.SMALL, 0)
     (root / "db.json").write_text(json.dumps(world.agent))
     (root / "user_db.json").write_text(json.dumps(world.user))
-    for path, tables in shop.databases(Split.TRAIN, 1, seed=0).items():
+    for path, tables in shop_dataset.databases(Split.TRAIN, 1, seed=0).items():
         (root / path).parent.mkdir(exist_ok=True)
         (root / path).write_text(json.dumps(tables))
     return Inspector("", root)
@@ -105,7 +105,7 @@ def use(row: dict[str, Any]) -> None:
     """What training and rollouts do first with a row."""
     if "messages" in row:
         found = dialogue(row)
-        for side in (sides.agent_side(found), sides.exchange(found)):
+        for side in (perspective.agent_side(found), perspective.exchange(found)):
             json.dumps([dict(message) for message in side.messages]).encode()
         return
     task = rl.task(row)
@@ -115,8 +115,8 @@ def use(row: dict[str, Any]) -> None:
 
 
 def rows() -> list[dict[str, Any]]:
-    tables = shop.databases(Split.TRAIN, 1, seed=0)
-    (task,) = map(json.loads, shop.tasks(Split.TRAIN, tables, 1, seed=1))
+    tables = shop_dataset.databases(Split.TRAIN, 1, seed=0)
+    (task,) = map(json.loads, shop_dataset.tasks(Split.TRAIN, tables, 1, seed=1))
     criteria = json.loads(task["evaluation_criteria"])
     return [TELECOM, DIALOGUE, task, {**task, "evaluation_criteria": criteria}]
 
@@ -126,7 +126,7 @@ def test_any_part_of_any_type(inspector: Inspector) -> None:
     good, bad, known = 0, list[RowError](), rows()
     for _ in range(2000):
         given = spoiled(copy.deepcopy(rng.choice(known)), rng)
-        row = lines.parse(json.dumps(given).encode(), "f", 1)
+        row = jsonl.parse(json.dumps(given).encode(), "f", 1)
         assert not isinstance(row, RowError)
         try:
             inspector.notes(row)

@@ -8,31 +8,30 @@ from pathlib import Path
 
 import pytest
 
-from sea_data.synthesis import output, worlds
-from sea_data.synthesis.crew import Crew
+from sea_data.synthesis import dataset, source_database
+from sea_data.synthesis.backend import Backend
 from sea_data.synthesis.engine import Engine
 from sea_data.synthesis.journal import Journal
-from sea_data.synthesis.procedural.crew import ProceduralCrew
-from sea_data.synthesis.settings import Settings
-from sea_data.synthesis.state import State
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.procedural.backend import ProceduralBackend
+from sea_data.synthesis.run_state import RunSettings, RunState
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 from sea_testing.team import Team, served
 
-Run = Callable[..., State]
+Run = Callable[..., RunState]
 
 
 @pytest.fixture(scope="session")
-def world() -> Callable[[str], list[World]]:
+def world() -> Callable[[str], list[SourceDatabase]]:
     """The small worlds of a domain."""
-    known: dict[str, list[World]] = {}
+    known: dict[str, list[SourceDatabase]] = {}
 
-    def get(name: str) -> list[World]:
+    def get(name: str) -> list[SourceDatabase]:
         if name not in known:
-            known[name] = worlds.made(registry.get(name), 2, Size.SMALL, 0)
+            known[name] = source_database.generate(registry.get(name), 2, Size.SMALL, 0)
         return known[name]
 
     return get
@@ -40,19 +39,24 @@ def world() -> Callable[[str], list[World]]:
 
 @pytest.fixture(scope="session")
 def run() -> Run:
-    """`run(folder, settings, worlds, crew=None)`: one run to its end, data set written."""
+    """`run(folder, settings, sources, backend=None)`: one run to its end, data set written."""
 
-    def go(folder: Path, settings: Settings, found: list[World], crew: Crew | None = None) -> State:
+    def go(
+        folder: Path,
+        settings: RunSettings,
+        found: list[SourceDatabase],
+        backend: Backend | None = None,
+    ) -> RunState:
         journal = Journal(folder)
         try:
             engine = Engine(
                 settings,
-                crew or ProceduralCrew(found, settings.seed),
+                backend or ProceduralBackend(found, settings.seed),
                 journal,
                 clock=time.monotonic,
             )
             state = asyncio.run(engine.run())
-            output.write(folder, journal, found, state)
+            dataset.write(folder, journal, found, state)
         finally:
             journal.close()
         return state
@@ -70,10 +74,10 @@ async def sandbox() -> AsyncIterator[FunctionSandbox]:
 @pytest.fixture(params=[RETAIL, TELECOM], ids=lambda play: play.domain)
 async def team(
     request: pytest.FixtureRequest,
-    world: Callable[[str], list[World]],
+    world: Callable[[str], list[SourceDatabase]],
     sandbox: FunctionSandbox,
 ) -> AsyncIterator[Team]:
-    """A played model's crew, once in each of two domains."""
+    """A backend of a played model, once in each of two domains."""
     play: Play = request.param
     async with _team(play, world(play.domain)[0], sandbox) as team:
         yield team
@@ -81,7 +85,7 @@ async def team(
 
 @pytest.fixture
 async def retail(
-    world: Callable[[str], list[World]], sandbox: FunctionSandbox
+    world: Callable[[str], list[SourceDatabase]], sandbox: FunctionSandbox
 ) -> AsyncIterator[Team]:
     """The same in one domain."""
     async with _team(RETAIL, world("retail")[0], sandbox) as team:
@@ -89,7 +93,7 @@ async def retail(
 
 
 @asynccontextmanager
-async def _team(play: Play, world: World, sandbox: FunctionSandbox) -> AsyncIterator[Team]:
+async def _team(play: Play, world: SourceDatabase, sandbox: FunctionSandbox) -> AsyncIterator[Team]:
     model = PlayedModel(world, play, PLANS)
     async with served(model.handle) as url:
         yield Team(model, url, world, sandbox)

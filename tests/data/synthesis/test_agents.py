@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from sea_data.formats import rl
-from sea_data.synthesis.agents.asking import parse
-from sea_data.synthesis.state import State, Tally
+from sea_data.synthesis.agents.model_client import parse
+from sea_data.synthesis.run_state import RunState, Tally
 from sea_env.domains import initial_state
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
@@ -29,7 +29,7 @@ def function_only(task: Task) -> Task:
     return replace(task, criteria=replace(task.criteria, reward_basis=("FUNCTION",)))
 
 
-def tallies_of(state: State) -> dict[tuple[str, int], Tally]:
+def tallies_of(state: RunState) -> dict[tuple[str, int], Tally]:
     return {(t.plan.id, t.plan.revision): t for t in state.tallies.values()}
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import yaml
 
 from sea_api.v1alpha1.stages import Stage
-from sea_data.synthesis import keeping
-from sea_data.synthesis.agents import asking
-from sea_data.synthesis.settings import Settings
+from sea_data.synthesis import journal_archive
+from sea_data.synthesis.agents import model_client
+from sea_data.synthesis.run_state import RunSettings
 
 PAGE = (Path(__file__).parents[3] / "docs" / "synthesis.md").read_text()
 
@@ -27,12 +27,12 @@ def test_the_stage_is_valid_and_names_every_field() -> None:
 
 
 def test_numbers() -> None:
-    settings = Settings("shop", 1)
-    assert (settings.attempts, settings.patience) == (4, 8)
+    settings = RunSettings("shop", 1)
+    assert (settings.attempts, settings.max_failures) == (4, 8)
     assert "at most four items a wanted task (and eight)" in PAGE
     assert "after eight failures" in PAGE
-    assert keeping.EVERY_S == 10
-    assert keeping.PIECE == 1 << 20
+    assert journal_archive.UPLOAD_SECONDS == 10
+    assert journal_archive.UPLOAD_BYTES == 1 << 20
     assert "every 10 s, or with every MiB" in PAGE
-    assert asking.TRIES == 3
+    assert model_client.MAX_TRIES == 3
     assert "is asked for three times" in PAGE

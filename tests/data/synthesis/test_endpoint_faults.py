@@ -14,13 +14,13 @@ from aiohttp import web
 from sea_cli import main, progress
 from sea_data.synthesis import report
 from sea_data.synthesis.agents import function_worker, planner, task_worker
-from sea_data.synthesis.agents.endpoint import Endpoint, Meter
-from sea_data.synthesis.crew import CrewUnavailableError
+from sea_data.synthesis.agents.model_client import ModelClient, TokenMeter
+from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.engine import Engine
+from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult
 from sea_data.synthesis.journal import Journal
-from sea_data.synthesis.outcome import Blame, Cost, Failure, Outcome
-from sea_data.synthesis.plan import Item, Plan, Style, ToolMode
-from sea_data.synthesis.settings import Settings
+from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.run_state import RunSettings
 from sea_env.chat import Address, ChatEndpoint
 from sea_testing.played import draft
 from sea_testing.team import Team, served, served_aside
@@ -77,11 +77,11 @@ async def test_an_item_without_an_answer_is_counted_and_the_run_goes_on(
     retail.model.fault = poison
     timeout_s = 3.0 if fault is hangs else HANG_S
     state = await retail.make(
-        tmp_path, count=12, rounds=2, plans=2, timeout_s=timeout_s, attempts=2, patience=2
+        tmp_path, count=12, rounds=2, plans=2, timeout_s=timeout_s, attempts=2, max_failures=2
     )
     assert state.accepted == 12
     good, poisoned = state.tallies.values()
-    # It rests after `patience` of them, and reflection leaves a plan alone that isn't at fault.
+    # It rests after `max_failures` of them, and reflection leaves a plan alone that isn't at fault.
     assert 1 <= poisoned.blamed["infrastructure"] == poisoned.items <= 2 + 4
     assert poisoned.yield_ == 0.0
     assert any(said in reason for reason in poisoned.reasons)
@@ -99,7 +99,7 @@ async def test_an_endpoint_that_goes_down_in_the_middle_ends_the_run_and_costs_n
         return await breaks() if retail.model.asked[function_worker.VERIFIER] > 7 else None
 
     retail.model.fault = later
-    with pytest.raises(CrewUnavailableError, match=r"answered 500: CUDA.*--resume"):
+    with pytest.raises(BackendUnavailableError, match=r"answered 500: CUDA.*--resume"):
         await retail.make(tmp_path)
     before = events(tmp_path)
     assert sum(event["event"] == "item" for event in before) > 0
@@ -122,7 +122,9 @@ async def test_an_endpoint_that_never_answers_ends_the_run_with_a_sentence(
 
     retail.model.fault = always
     timeout_s = 0.05 if fault is hangs else HANG_S
-    with pytest.raises(CrewUnavailableError, match=r"endpoint http.*What was made so far is kept"):
+    with pytest.raises(
+        BackendUnavailableError, match=r"endpoint http.*What was made so far is kept"
+    ):
         await retail.make(tmp_path, timeout_s=timeout_s, attempts=2)
 
 
@@ -210,14 +212,16 @@ async def test_only_what_was_sent_after_a_failure_is_a_sign_of_life() -> None:
     async with served(first_is_late) as url, aiohttp.ClientSession() as session:
         address = Address(url, "m", attempts=2, first_pause_s=0.001)
         problems: list[str] = []
-        endpoint = Endpoint(ChatEndpoint(session, address), problems.append)
+        endpoint = ModelClient(ChatEndpoint(session, address), problems.append)
 
         async def ask(text: str) -> str:
-            return await endpoint.ask([{"role": "user", "content": text}], Meter(), temperature=0)
+            return await endpoint.ask(
+                [{"role": "user", "content": text}], TokenMeter(), temperature=0
+            )
 
         late = asyncio.create_task(ask("late"))
         await arrived.wait()
-        with pytest.raises(CrewUnavailableError):
+        with pytest.raises(BackendUnavailableError):
             await ask("fails")
         failed_at = endpoint.sent
         assert problems == ["attempt 2: it answered 500: CUDA out of memory"]
@@ -229,7 +233,7 @@ async def test_only_what_was_sent_after_a_failure_is_a_sign_of_life() -> None:
 
 
 class Dying:
-    """A crew of a model that answers an old request just after the first item has failed."""
+    """A backend of a model that answers an old request just after the first item has failed."""
 
     name = "dying"
     plan = Plan("p001", "retail", ("cancel an order",), ToolMode.GIVEN, Style.TERSE)
@@ -241,7 +245,7 @@ class Dying:
     async def plans(self, count: int) -> list[Plan]:
         return [self.plan]
 
-    async def make(self, item: Item) -> Outcome:
+    async def make(self, item: Item) -> ItemResult:
         if item.index == 1:
             self.answered = self._later
             return Failure(Blame.TASK, "a reply that was under way")
@@ -260,9 +264,9 @@ async def test_a_late_reply_of_a_dying_endpoint_charges_nobody(
     tmp_path: Path, answered: int, charged: int
 ) -> None:
     with closing(Journal(tmp_path)) as journal:
-        settings = Settings("retail", 12)
+        settings = RunSettings("retail", 12)
         engine = Engine(settings, Dying(answered), journal, clock=lambda: 0.0)
-        with pytest.raises(CrewUnavailableError, match="no answer"):
+        with pytest.raises(BackendUnavailableError, match="no answer"):
             await engine.run()
     blamed = [event.get("blame") for event in events(tmp_path) if event["event"] == "item"]
     assert blamed.count("task") == 1

@@ -1,4 +1,4 @@
-"""The verification worker: trials that execution has judged, functions that don't hold."""
+"""The verification worker: cases that execution has judged, functions that fail them."""
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -9,23 +9,21 @@ import aiohttp
 import pytest
 
 from sea_data.formats import rl
-from sea_data.synthesis import rows
 from sea_data.synthesis.agents import function_worker
-from sea_data.synthesis.agents.bench import Bench
-from sea_data.synthesis.agents.endpoint import Endpoint, Meter
-from sea_data.synthesis.agents.function_worker import NoFunctionError
-from sea_data.synthesis.agents.trials import trials
-from sea_data.synthesis.checking import TaskFaultError
+from sea_data.synthesis.agents.function_cases import function_cases
+from sea_data.synthesis.agents.function_worker import FunctionRunner, NoFunctionError
+from sea_data.synthesis.agents.model_client import ModelClient, TokenMeter
+from sea_data.synthesis.execution_checks import TaskFaultError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
-from sea_data.synthesis.procedural.workshops import open_workshop
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.procedural.task_generators import open_task_generator
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.tasks.task import Task
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import FUNCTION, LENIENT
 
-Worlds = Callable[[str], list[World]]
+Worlds = Callable[[str], list[SourceDatabase]]
 GOALS = {"retail": "cancel", "telecom": "airplane_mode"}
 
 
@@ -37,22 +35,22 @@ async def sandbox() -> AsyncIterator[FunctionSandbox]:
     await sandbox.close()
 
 
-def task_of(world: World, **changes: Any) -> Task:
-    """A workshop's task, some of its parts replaced."""
+def task_of(world: SourceDatabase, **changes: Any) -> Task:
+    """A generated task, some of its parts replaced."""
     name = world.domain.name
     plan = Plan("p", name, (GOALS[name],), ToolMode.GIVEN, Style.TERSE)
-    workshop = open_workshop(world.domain, world.database)
-    given = replace(workshop.propose(plan, random.Random(1)), **changes)
-    return rl.task(rows.task_row(f"{name}_1", given, world.db_path))
+    generator = open_task_generator(world.domain, world.database)
+    given = replace(generator.generate(plan, random.Random(1)), **changes)
+    return rl.task(given.task_row(f"{name}_1", world.db_path))
 
 
 def what(found: Sequence[Any]) -> list[str]:
-    return [trial.what for trial in found]
+    return [case.what for case in found]
 
 
 def test_trials_of_a_task_that_changes_a_database(world: Worlds) -> None:
-    found = trials(world("retail")[0], task_of(world("retail")[0], communicate=["$12.50"]))
-    assert [trial.good for trial in found] == [True] + [False] * (len(found) - 1)
+    found = function_cases(world("retail")[0], task_of(world("retail")[0], communicate=["$12.50"]))
+    assert [case.good for case in found] == [True] + [False] * (len(found) - 1)
     said = " | ".join(what(found))
     assert "did and said nothing" in said
     assert "all was done but the expected action" in said
@@ -64,7 +62,7 @@ def test_trials_of_a_task_that_changes_a_database(world: Worlds) -> None:
 
 
 def test_trials_of_a_task_that_is_judged_by_assertions(world: Worlds) -> None:
-    found = trials(world("telecom")[0], task_of(world("telecom")[0]))
+    found = function_cases(world("telecom")[0], task_of(world("telecom")[0]))
     said = " | ".join(what(found))
     assert "did and said nothing" in said
     assert "toggle_airplane_mode" in said
@@ -84,7 +82,7 @@ def test_tasks_without_a_difference_are_the_tasks_fault(
 ) -> None:
     found = world(domain)[0]
     with pytest.raises(TaskFaultError, match=said):
-        trials(found, task_of(found, **changes))
+        function_cases(found, task_of(found, **changes))
 
 
 ALWAYS_NO = "def verify(episode):\n    return False"
@@ -132,9 +130,9 @@ async def test_a_corrected_function_is_taken(
     assert "must give 0, but gives 1" in chat_server.asked[1]["messages"][-1]["content"]
 
 
-async def write(url: str, sandbox: FunctionSandbox, world: World, task: Task) -> str:
+async def write(url: str, sandbox: FunctionSandbox, world: SourceDatabase, task: Task) -> str:
     async with aiohttp.ClientSession() as session:
-        endpoint = Endpoint(ChatEndpoint(session, Address(url, "m", first_pause_s=0.001)))
+        endpoint = ModelClient(ChatEndpoint(session, Address(url, "m", first_pause_s=0.001)))
         return await function_worker.write(
-            endpoint, Bench(sandbox), task, trials(world, task), 0, Meter()
+            endpoint, FunctionRunner(sandbox), task, function_cases(world, task), 0, TokenMeter()
         )

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import rl, sft
-from sea_data.synthesis import functions, worlds
-from sea_data.synthesis.procedural import workshops
-from sea_data.synthesis.settings import Settings
+from sea_data.formats import rl
+from sea_data.formats.dialogue import Dialogue
+from sea_data.formats.dialogue import dialogue as read_dialogue
+from sea_data.synthesis import source_database, verification_function
+from sea_data.synthesis.procedural import task_generators
+from sea_data.synthesis.run_state import RunSettings
 from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Environment
 from sea_env.domains.database import Database
@@ -30,7 +32,7 @@ pytestmark = pytest.mark.component
 SAMPLED = 200
 
 
-@pytest.fixture(scope="module", params=workshops.names())
+@pytest.fixture(scope="module", params=task_generators.names())
 def made(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
@@ -41,8 +43,8 @@ def made(
     folder = tmp_path_factory.mktemp(name)
     # Each telecom task begins with a database of its own, which the sandbox is sent whole.
     size = Size.SMALL if name == "telecom" else Size.MEDIUM
-    found = worlds.made(registry.get(name), 2, size, 0)
-    state = run(folder, Settings(name, 240, seed=5), found)
+    found = source_database.generate(registry.get(name), 2, size, 0)
+    state = run(folder, RunSettings(name, 240, seed=5), found)
     assert state.accepted == 240
     return name, folder
 
@@ -59,7 +61,7 @@ def database(folder: Path, task: Task) -> Database:
     return domain.parse(path.read_bytes(), path.name, user.read_bytes() if user.exists() else None)
 
 
-def pairs(folder: Path) -> Iterator[tuple[Task, sft.Dialogue, Database]]:
+def pairs(folder: Path) -> Iterator[tuple[Task, Dialogue, Database]]:
     """Sampled rows with their dialogues, read as training reads them."""
     known: dict[str, Database] = {}
     both = list(zip(rows(folder, "rl.jsonl"), rows(folder, "sft.jsonl"), strict=True))
@@ -68,7 +70,7 @@ def pairs(folder: Path) -> Iterator[tuple[Task, sft.Dialogue, Database]]:
         assert task.db_path is not None
         if task.db_path not in known:
             known[task.db_path] = database(folder, task)
-        yield task, sft.dialogue(dialogue), known[task.db_path]
+        yield task, read_dialogue(dialogue), known[task.db_path]
 
 
 def replayed(task: Task, messages: Any, base: Database) -> Environment:
@@ -80,7 +82,7 @@ def replayed(task: Task, messages: Any, base: Database) -> Environment:
     return environment
 
 
-def flaw(task: Task, dialogue: sft.Dialogue, base: Database) -> str:
+def flaw(task: Task, dialogue: Dialogue, base: Database) -> str:
     """Why a row fails its own verification; empty where it doesn't."""
     domain, messages = registry.get(task.domain), dialogue.messages[1:]
     environment = replayed(task, messages, base)
@@ -88,7 +90,7 @@ def flaw(task: Task, dialogue: sft.Dialogue, base: Database) -> str:
     if verdict.reward != 1.0:
         return f"its basis: {verdict.parts}"
     episode = finished_episode(domain, task, environment, messages, Stop.USER_STOP)
-    reward, reason = functions.run_own(task.verification_function, episode)
+    reward, reason = verification_function.run_own(task.verification_function, episode)
     return "" if reward == 1.0 else f"its function: {reason}"
 
 
@@ -99,7 +101,7 @@ def test_sampled_rows_pass_their_own_verification(made: tuple[str, Path]) -> Non
     assert [(name, why) for name, why in found if why] == []
 
 
-def without_last_write(dialogue: sft.Dialogue, task: Task, base: Database) -> sft.Dialogue:
+def without_last_write(dialogue: Dialogue, task: Task, base: Database) -> Dialogue:
     """The agent, or the user, leaves out the last call that changes something."""
     whole = replayed(task, dialogue.messages[1:], base)
     end = (whole.changes(), whole.changes("user"))
@@ -108,11 +110,11 @@ def without_last_write(dialogue: sft.Dialogue, task: Task, base: Database) -> sf
             kept = [*dialogue.messages[:place], *dialogue.messages[place + 2 :]]
             left = replayed(task, kept[1:], base)
             if (left.changes(), left.changes("user")) != end:
-                return replace(dialogue, messages=kept)
+                return replace(dialogue, messages=tuple(kept))
     raise AssertionError("no call of this dialogue changes anything")
 
 
-def changing(folder: Path) -> Iterator[tuple[Task, sft.Dialogue, Database]]:
+def changing(folder: Path) -> Iterator[tuple[Task, Dialogue, Database]]:
     """Sampled rows whose dialogues change a database."""
     for task, dialogue, base in pairs(folder):
         end = replayed(task, dialogue.messages[1:], base)
@@ -149,7 +151,7 @@ async def test_no_verified_row_fails_its_own_verification(made: tuple[str, Path]
     sandbox = FunctionSandbox(processes=2)
     verifier = Verifier(sandbox)
 
-    async def score(task: Task, dialogue: sft.Dialogue, base: Database) -> float:
+    async def score(task: Task, dialogue: Dialogue, base: Database) -> float:
         messages = dialogue.messages[1:]
         environment = replayed(task, messages, base)
         verdict = await verifier.verify(domain, task, environment, messages, Stop.USER_STOP)
@@ -202,11 +204,13 @@ def test_rows_say_where_they_come_from_and_are_all_different(made: tuple[str, Pa
 
 
 def test_the_same_seed_gives_the_same_bytes(
-    tmp_path: Path, run: Callable[..., Any], world: Callable[[str], list[worlds.World]]
+    tmp_path: Path,
+    run: Callable[..., Any],
+    world: Callable[[str], list[source_database.SourceDatabase]],
 ) -> None:
     for name in ("a", "b"):
-        run(tmp_path / name, Settings("retail", 30, seed=3, plans=7), world("retail"))
-    run(tmp_path / "other", Settings("retail", 30, seed=4, plans=7), world("retail"))
+        run(tmp_path / name, RunSettings("retail", 30, seed=3, plans=7), world("retail"))
+    run(tmp_path / "other", RunSettings("retail", 30, seed=4, plans=7), world("retail"))
     first, second, other = (
         (tmp_path / name / "rl.jsonl").read_bytes() for name in ("a", "b", "other")
     )
@@ -215,8 +219,8 @@ def test_the_same_seed_gives_the_same_bytes(
 
 def test_mocks_inbox_goals_are_both_sides_work(tmp_path: Path, run: Callable[..., Any]) -> None:
     """What the inbox tells is in no agent tool's result, so the customer has to look."""
-    found = worlds.made(registry.get("mock"), 1, Size.MEDIUM, 0)
-    run(tmp_path, Settings("mock", 60, plans=18), found)
+    found = source_database.generate(registry.get("mock"), 1, Size.MEDIUM, 0)
+    run(tmp_path, RunSettings("mock", 60, plans=18), found)
     noticed = [row for row in rows(tmp_path, "rl.jsonl") if row.get("initial_state")]
     assert {row["provenance"]["goals"][0] for row in noticed} >= {"reported_done", "dismiss"}
     for row in noticed:

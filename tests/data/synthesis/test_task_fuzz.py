@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from sea_data.synthesis import checking
+from sea_data.synthesis import execution_checks
 from sea_data.synthesis.agents import task_worker
-from sea_data.synthesis.agents.asking import UNUSABLE, parse
-from sea_data.synthesis.agents.crew import sound
-from sea_data.synthesis.agents.trials import trials
-from sea_data.synthesis.plan import Item, Plan, Style, ToolMode
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.agents.backend import sound_task
+from sea_data.synthesis.agents.function_cases import function_cases
+from sea_data.synthesis.agents.model_client import UNUSABLE, parse
+from sea_data.synthesis.item import Item
+from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 
 CASES = 300
@@ -43,7 +44,7 @@ def spoiled(task: dict[str, Any], rng: random.Random) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("play", [RETAIL, TELECOM], ids=lambda play: play.domain)
-def test_spoiled_tasks(play: Play, world: Callable[[str], list[World]]) -> None:
+def test_spoiled_tasks(play: Play, world: Callable[[str], list[SourceDatabase]]) -> None:
     found = world(play.domain)[0]
     model = PlayedModel(found, play, PLANS)
     plan = Plan("p001", play.domain, ("cancel",), ToolMode.GIVEN, Style.TERSE)
@@ -51,14 +52,14 @@ def test_spoiled_tasks(play: Play, world: Callable[[str], list[World]]) -> None:
     for number in range(CASES):
         task = spoiled(model.task_for(f"a plan {number}"), rng)
         try:
-            proposal = task_worker.read(parse(json.dumps({"task": task})), plan).task
+            candidate = task_worker.read(parse(json.dumps({"task": task})), plan).task
         except UNUSABLE:
             unusable += 1
             continue
-        assert proposal is not None
+        assert candidate is not None
         try:
-            trials(found, sound(found, proposal, Item(plan, 1, number)))
-        except checking.TASK_FAULTS:
+            function_cases(found, sound_task(found, candidate, Item(plan, 1, number)))
+        except execution_checks.TASK_FAULTS:
             faults += 1
         else:
             fine += 1

@@ -16,8 +16,8 @@ from sea_api.v1alpha1.roles import PodTemplate
 from sea_cli import main
 from sea_data.evaluation.playing import service
 from sea_data.formats import rl
-from sea_data.formats.replay import replay
-from sea_data.synthesis.procedural import workshops
+from sea_data.formats.inspection import replay
+from sea_data.synthesis.procedural import task_generators
 from sea_env.chat import Address
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, ToolError
@@ -222,7 +222,7 @@ def test_what_is_installed_later_is_found_without_a_restart(install: Install) ->
 
 @pytest.mark.parametrize("name", ["library", own_domain.NAME])
 def test_tasks_are_made_without_a_model(library: Domain, tmp_path: Path, name: str) -> None:
-    """`open_workshop` beside the domain; every row passes its own verification when it is made."""
+    """By `open_task_generator` next to the domain; all rows pass their own verification."""
     out = tmp_path / "made"
     sizes = ["--count", "40", "--worlds", "2", "--size", "small", "--out", str(out)]
     assert main(["synth", "--domain", name, *sizes]) == 0
@@ -233,25 +233,25 @@ def test_tasks_are_made_without_a_model(library: Domain, tmp_path: Path, name: s
     assert main(["data", "check", str(out / "rl.jsonl"), "--databases", str(out)]) == 0
 
 
-def test_a_broken_workshop_is_a_sentence(library: Domain, tmp_path: Path) -> None:
-    (tmp_path / "my_library" / "workshop.py").write_text("import nowhere\n")
+def test_a_broken_task_generator_is_a_sentence(library: Domain, tmp_path: Path) -> None:
+    (tmp_path / "my_library" / "task_generator.py").write_text("import nowhere\n")
     with pytest.raises(
-        BrokenDomainError, match=r"my_library\.workshop doesn't load: ModuleNotFound"
+        BrokenDomainError, match=r"my_library\.task_generator doesn't load: ModuleNotFound"
     ):
-        workshops.find(library)
+        task_generators.find(library)
 
 
 def test_a_builtin_name_of_another_package_gets_no_worker_of_ours(
     install: Install, tmp_path: Path
 ) -> None:
     install("retail", "my_library.domain:Retail")
-    (tmp_path / "my_library" / "workshop.py").unlink()
+    (tmp_path / "my_library" / "task_generator.py").unlink()
     with (tmp_path / "my_library" / "domain.py").open("a") as module:
         module.write("\n\nclass Retail(Library):\n    name = 'retail'\n")
     theirs = registry.get("my-library:retail")
     assert registry.full_name(theirs) == "my-library:retail"
-    assert workshops.find(theirs) is None
-    assert workshops.find(registry.get("retail")) is not None
+    assert task_generators.find(theirs) is None
+    assert task_generators.find(registry.get("retail")) is not None
 
 
 def says(content: str, *calls: dict[str, Any]) -> Callable[[], web.Response]:

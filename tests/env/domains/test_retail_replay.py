@@ -6,7 +6,7 @@ import pytest
 
 from sea_cli import main
 from sea_data.formats import tau2
-from sea_data.formats.replay import replay
+from sea_data.formats.inspection import replay
 from sea_env.domains import registry
 from sea_env.domains.base import Kind
 from sea_testing.tau2 import DATA, expected, needs_data, read_values, schemas

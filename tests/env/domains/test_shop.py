@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import rl, shop
+from sea_data.formats import rl, shop_dataset
 from sea_env.domains import registry
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.shop import entities
@@ -60,8 +60,8 @@ def test_held_out_entities_are_new_combinations_of_seen_tokens() -> None:
 
 @pytest.fixture(scope="module")
 def files() -> dict[str, list[str]]:
-    sizes = shop.Sizes(300, 200, 100, 3, 2)
-    return {name: list(lines) for name, lines in shop.files(sizes, seed=3)}
+    sizes = shop_dataset.Sizes(300, 200, 100, 3, 2)
+    return {name: list(lines) for name, lines in shop_dataset.files(sizes, seed=3)}
 
 
 def test_training_never_shows_a_held_out_entity(files: dict[str, list[str]]) -> None:
@@ -73,9 +73,13 @@ def test_training_never_shows_a_held_out_entity(files: dict[str, list[str]]) -> 
 
 
 def test_same_seed_same_files(files: dict[str, list[str]]) -> None:
-    again = {n: list(x) for n, x in shop.files(shop.Sizes(300, 200, 100, 3, 2), seed=3)}
+    again = {
+        n: list(x) for n, x in shop_dataset.files(shop_dataset.Sizes(300, 200, 100, 3, 2), seed=3)
+    }
     assert again == files
-    other = {n: list(x) for n, x in shop.files(shop.Sizes(300, 200, 100, 3, 2), seed=4)}
+    other = {
+        n: list(x) for n, x in shop_dataset.files(shop_dataset.Sizes(300, 200, 100, 3, 2), seed=4)
+    }
     assert other["rl_test.jsonl"] != files["rl_test.jsonl"]
 
 
@@ -85,7 +89,7 @@ def test_every_task_is_solved_by_the_teacher(files: dict[str, list[str]], name: 
     for found in rl.read((line.encode() for line in files[name]), name):
         assert isinstance(found, Task), found
         database = SHOP.parse(files[found.db_path or ""][0].encode(), "x.json")
-        assert shop.play(found, database, rng.getrandbits(32))[1] == 1.0
+        assert shop_dataset.play(found, database, rng.getrandbits(32))[1] == 1.0
 
 
 def test_every_dialogue_reached_its_goal(files: dict[str, list[str]]) -> None:

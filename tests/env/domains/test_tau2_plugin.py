@@ -9,7 +9,7 @@ import pytest
 
 from sea_data.evaluation.playing.tasks import Folder
 from sea_data.formats import rl
-from sea_data.formats.replay import replay
+from sea_data.formats.inspection import replay
 from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain, Kind, ToolError, UnknownAssertionError
 from sea_env.domains.database import Database, DatabaseError

@@ -6,8 +6,8 @@ import pytest
 
 from sea_cli import main
 from sea_data.formats import tau2
-from sea_data.formats.replay import replay
-from sea_data.formats.tau2_dialogues import play
+from sea_data.formats.inspection import replay
+from sea_data.formats.tau2_convert import play
 from sea_env.domains import registry
 from sea_env.verify.verdict import check_verifiable
 from sea_testing.tau2 import DATA, expected, needs_data, read_values

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from sea_data.formats import rl, sft, shop
-from sea_data.tiny_model import corpus, vocabulary
+from sea_data.formats import rl, sft, shop_dataset
+from sea_data.tiny_model import tokenizer
 from sea_env.domains import registry
 from sea_env.domains.base import Environment
 from sea_env.domains.shop import teacher
@@ -22,19 +22,19 @@ from sea_env.verify.verdict import verify
 
 SHOP = registry.get("shop")
 LIMITS = Limits(max_turns=9, max_tokens_per_turn=40, context_length=256)
-TABLES = shop.databases(Split.TEST, 1, seed=0)["databases/test_000.json"]
+TABLES = shop_dataset.databases(Split.TEST, 1, seed=0)["databases/test_000.json"]
 DATABASE = SHOP.parse(json.dumps(TABLES).encode(), "x.json")
 
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    lines = [line.encode() for line in shop.dialogues(Split.TRAIN, 200, seed=0)]
+    lines = [line.encode() for line in shop_dataset.dialogues(Split.TRAIN, 200, seed=0)]
     dialogues = sft.load([("sft", lines)]).dialogues
-    return Renderer(vocabulary.train(corpus.texts(corpus.both_sides(dialogues)), 1024))
+    return Renderer(tokenizer.train(tokenizer.texts(tokenizer.both_sides(dialogues)), 1024))
 
 
 def tasks(count: int) -> list[Task]:
-    rows = shop.tasks(Split.TEST, {"databases/test_000.json": TABLES}, count, seed=1)
+    rows = shop_dataset.tasks(Split.TEST, {"databases/test_000.json": TABLES}, count, seed=1)
     found = list(rl.read((row.encode() for row in rows), "rl_test.jsonl"))
     return [task for task in found if isinstance(task, Task)]
 

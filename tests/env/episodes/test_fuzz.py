@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sea_data.formats import rl, shop
-from sea_data.tiny_model import vocabulary
+from sea_data.formats import rl, shop_dataset
+from sea_data.tiny_model import tokenizer
 from sea_env.domains import registry
 from sea_env.domains.shop.entities import Split
 from sea_env.episodes.conversation import Conversation
@@ -23,11 +23,11 @@ from sea_runtime.wire.rollouts import EpisodeResult, Trajectory
 
 SHOP = registry.get("shop")
 LIMITS = Limits(max_turns=5, max_tokens_per_turn=60, context_length=600)
-TABLES = shop.databases(Split.TRAIN, 1, seed=0)["databases/train_000.json"]
+TABLES = shop_dataset.databases(Split.TRAIN, 1, seed=0)["databases/train_000.json"]
 DATABASE = SHOP.parse(json.dumps(TABLES).encode(), "x.json")
-(ROW,) = shop.tasks(Split.TRAIN, {"databases/train_000.json": TABLES}, 1, seed=1)
+(ROW,) = shop_dataset.tasks(Split.TRAIN, {"databases/train_000.json": TABLES}, 1, seed=1)
 TASK = rl.task(json.loads(ROW))
-RENDERER = Renderer(vocabulary.train(["user\n", '{"name":"', '","arguments":{'] * 3, 300))
+RENDERER = Renderer(tokenizer.train(["user\n", '{"name":"', '","arguments":{'] * 3, 300))
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9),

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sea_data.formats import rl, shop
-from sea_data.tiny_model import vocabulary
+from sea_data.formats import rl, shop_dataset
+from sea_data.tiny_model import tokenizer
 from sea_env.domains import registry
 from sea_env.domains.shop.entities import Split
 from sea_env.episodes.conversation import Conversation
@@ -23,11 +23,11 @@ from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.verdict import Verdict, verify
 
 SHOP = registry.get("shop")
-TABLES = shop.databases(Split.TRAIN, 1, seed=0)["databases/train_000.json"]
+TABLES = shop_dataset.databases(Split.TRAIN, 1, seed=0)["databases/train_000.json"]
 DATABASE = SHOP.parse(json.dumps(TABLES).encode(), "x.json")
-(ROW,) = shop.tasks(Split.TRAIN, {"databases/train_000.json": TABLES}, 1, seed=1)
+(ROW,) = shop_dataset.tasks(Split.TRAIN, {"databases/train_000.json": TABLES}, 1, seed=1)
 TASK = rl.task(json.loads(ROW))
-TOKENIZER = vocabulary.train(["user\n", "<function=", "</parameter>"] * 3, 300)
+TOKENIZER = tokenizer.train(["user\n", "<function=", "</parameter>"] * 3, 300)
 RENDERERS = {
     (calls, thinking): Renderer(TOKENIZER, Style(calls, thinking))
     for calls in CallFormat

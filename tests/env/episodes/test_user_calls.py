@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.tiny_model import vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.domains import initial_state, registry
 from sea_env.domains.database import Database
 from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext, agent_view
@@ -43,7 +43,7 @@ def begin(limits: Limits = LIMITS, history: Any = ()) -> Conversation:
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+    return Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300))
 
 
 def test_results_go_back_to_the_user_and_not_to_the_agent() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from sea_data.tiny_model import vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.tokens import markup
 from sea_env.tokens.renderer import Renderer, UnsuitableTokenizerError
 
@@ -21,7 +21,7 @@ DIALOGUE = [
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer(vocabulary.train(["Cancel order A7.", "user\n", "assistant\n"] * 3, 400))
+    return Renderer(tokenizer.train(["Cancel order A7.", "user\n", "assistant\n"] * 3, 400))
 
 
 def test_every_prompt_begins_with_all_earlier_tokens(renderer: Renderer) -> None:

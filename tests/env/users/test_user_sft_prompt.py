@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import rl, rows, sft
-from sea_data.formats.dialogue import Dialogue, dialogue
+from sea_data.formats import jsonl, rl, sft
+from sea_data.formats.dialogue import Dialogue, dialogue, dialogue_row
 from sea_data.formats.errors import RowError
-from sea_data.formats.sides import exchange
-from sea_data.tiny_model import vocabulary
+from sea_data.formats.perspective import exchange
+from sea_data.tiny_model import tokenizer
 from sea_env.domains import registry
 from sea_env.tokens.messages import Message
 from sea_env.tokens.renderer import Renderer
@@ -41,13 +41,13 @@ HEARD: list[Message] = [
 
 
 def learned(user_tools: list[str] | None = None, scenario: Any = SCENARIO) -> Dialogue:
-    row = rows.dialogue_row("telecom_1", HEARD, scenario, 1.0, user_tools)
-    return exchange(dialogue(json.loads(rows.dumps(row))))
+    row = dialogue_row("telecom_1", HEARD, scenario, 1.0, user_tools)
+    return exchange(dialogue(json.loads(jsonl.dumps(row))))
 
 
 @pytest.fixture(params=[BRIEF, Style(), Style(thinking=Thinking.OWN)], ids=str)
 def renderer(request: pytest.FixtureRequest) -> Renderer:
-    return Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300), request.param)
+    return Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300), request.param)
 
 
 async def prompts(renderer: Renderer, user_tools: list[str] | None) -> list[list[int]]:
@@ -89,28 +89,28 @@ async def test_every_prompt_of_telecoms_served_user_is_a_prefix_of_what_it_learn
 
 def test_the_domain_is_told_by_scenario_id_or_the_users_own_calls() -> None:
     plain: dict[str, Any] = {"instructions": {"reason_for_call": "No service."}}
-    row = rows.dialogue_row("d1", HEARD, plain, 1.0)
+    row = dialogue_row("d1", HEARD, plain, 1.0)
     by_calls = exchange(dialogue(row)).messages[0]["content"]
     assert by_calls == learned(scenario=plain).messages[0]["content"]
     assert "reboot_device" in by_calls
-    silent = rows.dialogue_row("d1", HEARD[:2], plain, 1.0)
+    silent = dialogue_row("d1", HEARD[:2], plain, 1.0)
     assert "# Tools" not in exchange(dialogue(silent)).messages[0]["content"]
-    named = rows.dialogue_row("telecom_1", HEARD[:2], plain, 1.0)
+    named = dialogue_row("telecom_1", HEARD[:2], plain, 1.0)
     assert "reboot_device" in exchange(dialogue(named)).messages[0]["content"]
 
 
 def test_calls_of_no_known_domain_still_say_that_there_are_tools() -> None:
     odd = [HEARD[0], {**HEARD[2], "tool_calls": [{"name": "dance"}]}, *HEARD[3:]]
-    row = rows.dialogue_row("d1", odd, {"instructions": {"reason_for_call": "x"}}, 1.0)
+    row = dialogue_row("d1", odd, {"instructions": {"reason_for_call": "x"}}, 1.0)
     prompt = exchange(dialogue(row)).messages[0]["content"]
     assert "You have tools" in prompt
     assert "# Tools" not in prompt
 
 
 def test_a_row_may_not_name_tools_that_are_no_names() -> None:
-    row = rows.dialogue_row("telecom_1", HEARD, SCENARIO, 1.0)
+    row = dialogue_row("telecom_1", HEARD, SCENARIO, 1.0)
     row["metadata"]["user_tools"] = [1]
     with pytest.raises(RowError, match=r"metadata.user_tools: must be a list of names"):
         dialogue(row)
-    (bad,) = sft.load([("x.jsonl", [rows.dumps(row).encode()])], skip_bad=True).report.bad
+    (bad,) = sft.load([("x.jsonl", [jsonl.dumps(row).encode()])], skip_bad=True).counts.bad
     assert bad.field == "metadata.user_tools"

@@ -9,7 +9,7 @@ import pytest
 from aiohttp import web
 
 from sea_data.formats import rl
-from sea_data.tiny_model import vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
@@ -129,7 +129,7 @@ def test_calls_and_results_keep_their_pairs() -> None:
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+    return Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300))
 
 
 async def test_a_models_calls_and_results_stay_in_its_own_dialogue(renderer: Renderer) -> None:

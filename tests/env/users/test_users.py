@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_data.tiny_model import vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
@@ -129,7 +129,7 @@ def test_signals_are_found_anywhere() -> None:
 
 
 async def test_the_model_sees_its_own_dialogue_as_growing_tokens() -> None:
-    renderer = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+    renderer = Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300))
     prompts: list[list[int]] = []
     answers = iter(["Cancel it.", "", "<think>The agent asks.</think>\n\nA7 ###STOP###"])
 
@@ -148,7 +148,7 @@ async def test_the_model_sees_its_own_dialogue_as_growing_tokens() -> None:
 
 
 async def test_a_model_without_room_stops() -> None:
-    renderer = Renderer(vocabulary.train(["user\n"] * 3, 300))
+    renderer = Renderer(tokenizer.train(["user\n"] * 3, 300))
 
     async def generate(ids: Sequence[int], max_tokens: int) -> Sequence[int]:
         raise AssertionError("there is no room")

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_data.tiny_model import vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.tokens.renderer import Renderer
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_runtime.coordinator import synthesis
@@ -35,7 +35,7 @@ from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
 
-RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+RENDERER = Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300))
 MODEL = {"name": "tiny", "source": "builtin:tiny", "contextLength": 8192}
 
 
@@ -187,7 +187,7 @@ def test_what_the_images_lack_stalls_the_job_until_it_is_edited(
     if installed != "no":
         own_domain.write(packages)
     if installed == "without a worker":
-        (packages / "my_library" / "workshop.py").unlink()
+        (packages / "my_library" / "task_generator.py").unlink()
     job.start()
     job.want(job.desired(spec(job, name)))
     problem = wait_for("a problem", lambda: job.state().problem)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sea_data.synthesis import worlds
+from sea_data.synthesis import source_database
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
 from sea_runtime.coordinator.data import sources
@@ -244,7 +244,7 @@ def test_an_endpoint_that_is_down_is_told(job: Job) -> None:
 
 def test_a_models_agents_make_the_data_of_a_stage(job: Job) -> None:
     """Telecom by a played model, through process, sandbox and store; then an empty volume."""
-    world = worlds.made(registry.get("telecom"), 1, Size.SMALL, 0)[0]
+    world = source_database.generate(registry.get("telecom"), 1, Size.SMALL, 0)[0]
     model = PlayedModel(world, TELECOM, PLANS)
     stages = program(6)
     stages[0]["synthesis"] |= {"worlds": 1, "plans": 3}

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from sea_api.v1alpha1.verifier import FunctionLimits, Judge
-from sea_data.tiny_model import vocabulary
+from sea_data.tiny_model import tokenizer
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database
@@ -33,7 +33,7 @@ from sea_runtime.wire.rollouts import UserSettings as User
 from sea_testing.waiting import HANG_S
 
 SHOP = registry.get("shop")
-RENDERER = Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+RENDERER = Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300))
 CALL = {"tool_calls": [{"name": "find_user", "arguments": {"email": "x"}}]}
 TASK = {"id": "shop_1", "evaluation_criteria": {}}
 

@@ -1,4 +1,4 @@
-"""RetryPolicy, with an injected clock."""
+"""How long a request to the store is repeated, with an injected clock."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ class Time:
     def __init__(self) -> None:
         self.now = 0.0
 
-    def patience(self, seconds: float) -> RetryPolicy:
+    def policy(self, seconds: float) -> RetryPolicy:
         return RetryPolicy(seconds, lambda: self.now, self.sleep, lambda: 0.5)
 
     def sleep(self, seconds: float) -> None:
@@ -52,28 +52,31 @@ TRANSIENT = [
 
 
 @pytest.mark.parametrize("error", TRANSIENT, ids=lambda error: type(error).__name__)
-def test_what_passes_by_itself_is_waited_out(error: Exception) -> None:
+def test_an_outage_is_waited_out(error: Exception) -> None:
     """Twenty failures in a row cost about a minute and a half, and the call succeeds."""
-    time, failures = Time(), iter([error] * 20)
+    time, attempts = Time(), 0
 
-    def attempt(number: int) -> int:
-        if found := next(failures, None):
-            raise found
-        return number
+    def attempt() -> str:
+        nonlocal attempts
+        attempts += 1
+        if attempts <= 20:
+            raise error
+        return "found"
 
-    assert time.patience(120.0).call("GET x", attempt) == 20
+    assert time.policy(120.0).call("GET x", attempt) == "found"
+    assert attempts == 21
     assert 60 < time.now < 120
 
 
-def test_patience_ends() -> None:
-    """Then the sentence names the call and how long it was tried."""
+def test_after_the_deadline_the_sentence_names_the_call_and_the_time() -> None:
     time = Time()
 
-    def attempt(_: int) -> None:
+    def attempt() -> None:
         raise TRANSIENT[0]
 
-    with pytest.raises(StoreUnavailableError, match=r"GET x.* for 60 s"):
-        time.patience(60.0).call("GET x", attempt)
+    with pytest.raises(StoreUnavailableError, match=r"'GET x' for 60 s: Could not") as caught:
+        time.policy(60.0).call("GET x", attempt)
+    assert caught.value.__cause__ is TRANSIENT[0]
     assert 50 < time.now <= 60
 
 
@@ -88,23 +91,33 @@ def test_patience_ends() -> None:
         (refusal(400), RequestRefusedError),
     ],
 )
-def test_what_waiting_does_not_mend_is_told_at_once(
+def test_what_a_retry_cannot_cure_is_raised_at_once(
     error: Exception, kind: type[Exception]
 ) -> None:
-    """In our words, without a second attempt."""
-    calls = []
+    """As an error of ours, without a second attempt."""
+    time = Time()
 
-    def attempt(number: int) -> None:
-        calls.append(number)
+    def attempt() -> None:
         raise error
 
     with pytest.raises(kind, match="PUT y"):
-        Time().patience(60.0).call("PUT y", attempt)
-    assert calls == [0]
+        time.policy(60.0).call("PUT y", attempt)
+    assert time.now == 0.0
+
+
+def test_an_error_of_another_library_stays_as_it_is() -> None:
+    error = KeyError("Body")
+
+    def attempt() -> None:
+        raise error
+
+    with pytest.raises(KeyError) as caught:
+        Time().policy(60.0).call("GET x", attempt)
+    assert caught.value is error
 
 
 @pytest.mark.parametrize(
-    ("call", "code", "told"),
+    ("call", "code", "advice"),
     [
         ("GET s3://b/k", "AccessDenied", "or no such object: without s3:ListBucket on the bucket"),
         ("HEAD s3://b/k", "403", "need s3:GetObject on the object and s3:ListBucket on the bucket"),
@@ -115,10 +128,10 @@ def test_what_waiting_does_not_mend_is_told_at_once(
         ("GET s3://b/k", "SignatureDoesNotMatch", "doesn't accept the keys"),
     ],
 )
-def test_a_403_says_which_rights_it_takes(call: str, code: str, told: str) -> None:
+def test_a_403_says_which_rights_are_needed(call: str, code: str, advice: str) -> None:
     """S3 answers it for a missing object too, where the keys may not list the bucket."""
     error = translate(refusal(403, code), call)
     assert isinstance(error, AccessDeniedError)
     assert str(error).startswith(f"{call}: ")
-    assert told in str(error)
+    assert advice in str(error)
     assert "credentialsSecret" in str(error)

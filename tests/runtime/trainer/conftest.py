@@ -35,10 +35,12 @@ def store(s3: S3Server) -> ObjectStore:
 @pytest.fixture(scope="session")
 def base(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model and shop dialogues, in S3 below `base/` and `data/`; returns the folder."""
-    from sea_data.formats import sft, shop
-    from sea_data.tiny_model import corpus, tiny
+    from sea_data.formats import sft, shop_dataset
+    from sea_data.tiny_model import model_folder, tokenizer
 
-    found = dict(shop.files(shop.Sizes(dialogues=240, train_tasks=1, test_tasks=1), 0))
+    found = dict(
+        shop_dataset.files(shop_dataset.Sizes(dialogues=240, train_tasks=1, test_tasks=1), 0)
+    )
     texts = {name: "\n".join(found[name]).encode() for name in ("sft.jsonl", "user_sft.jsonl")}
     dialogues = [
         dialogue
@@ -46,7 +48,7 @@ def base(store: ObjectStore, tmp_path_factory: pytest.TempPathFactory) -> Path:
         for dialogue in sft.load([(name, body.splitlines())]).dialogues
     ]
     folder = tmp_path_factory.mktemp("base")
-    tiny.build(corpus.texts([one.messages for one in dialogues]), folder, 512)
+    model_folder.build(tokenizer.texts([one.messages for one in dialogues]), folder, 512)
     upload_folder(store, folder, f"{BUCKET}/base")
     for name, body in texts.items():
         store.put(f"{BUCKET}/data/{name}", body)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from sea_data.formats import encoding
-from sea_data.formats.sides import agent_side
-from sea_data.tiny_model import vocabulary
+from sea_data.formats import sequences
+from sea_data.formats.perspective import agent_side
+from sea_data.tiny_model import tokenizer
 from sea_env.tokens.renderer import Renderer
 from sea_runtime.trainer import sft_data
 from sea_runtime.trainer.errors import DataError
@@ -17,7 +17,7 @@ from sea_runtime.trainer.sft_data import planned
 
 @pytest.fixture(scope="module")
 def renderer() -> Renderer:
-    return Renderer(vocabulary.train(["user\n", "assistant\n"] * 3, 300))
+    return Renderer(tokenizer.train(["user\n", "assistant\n"] * 3, 300))
 
 
 def row(identity: str, answer: str, before: tuple[str, ...] = (), **metadata: Any) -> str:
@@ -33,10 +33,10 @@ def encode(
 ) -> tuple[sft_data.Dialogues, dict[str, float]]:
     file = tmp_path / "sft.jsonl"
     file.write_text("\n".join(rows) + "\n")
-    counts = encoding.Tokens()
+    counts = sequences.TokenCounts()
     with planned(None, [str(file)], tmp_path / "rows", skip_bad=skip_bad) as plan:
         data = sft_data.encode(map(agent_side, plan.dialogues()), renderer, context, counts)
-        return sft_data.unpack(data), plan.report.as_metrics() | counts.as_metrics()
+        return sft_data.unpack(data), plan.counts.as_metrics() | counts.as_metrics()
 
 
 def trained(found: sft_data.Dialogues, renderer: Renderer) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from sea_env.domains import registry
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "domain_library.py"
-WORKSHOP = EXAMPLE.with_name("domain_library_workshop.py")
+TASK_GENERATOR = EXAMPLE.with_name("domain_library_task_generator.py")
 NAME = "my-library:library"
 
 
@@ -22,7 +22,7 @@ def write(
     package.mkdir(exist_ok=True)
     (package / "__init__.py").touch()
     shutil.copy(EXAMPLE, package / "domain.py")
-    shutil.copy(WORKSHOP, package / "workshop.py")
+    shutil.copy(TASK_GENERATOR, package / "task_generator.py")
     info = folder / f"{distribution.lower()}-1.0.dist-info"
     info.mkdir()
     (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1.0\n")

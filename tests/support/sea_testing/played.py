@@ -1,7 +1,7 @@
 """An OpenAI-compatible server that plays every agent of a synthesis team by script.
 
-Its tasks and dialogues are a domain's workshop's, so they are right; what a plan's guidance says is
-then broken. Now and then it answers 500, a proxy's page, or a poem.
+Its tasks and dialogues come from a domain's task generator, so they are right; what a plan's
+guidance says is then broken. Now and then it answers 500, a proxy's page, or a poem.
 """
 
 import json
@@ -15,10 +15,10 @@ from typing import Any
 from aiohttp import web
 
 from sea_data.synthesis.agents import checkers, function_worker, planner, task_worker
-from sea_data.synthesis.agents.asking import parse
+from sea_data.synthesis.agents.model_client import parse
 from sea_data.synthesis.plan import Plan, Style, ToolMode
-from sea_data.synthesis.procedural.workshops import open_workshop
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.procedural.task_generators import open_task_generator
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.tokens.messages import calls_of
 
 FUNCTION = """\
@@ -70,7 +70,7 @@ class Play:
 
     domain: str
     goals: tuple[str, ...]
-    """Of the workshop's errand."""
+    """Of the generated task."""
     slip: str
     """Part of the name of the tool whose call a dialogue that slips leaves out."""
     look: str
@@ -84,8 +84,8 @@ TELECOM = Play("telecom", ("airplane_mode",), "toggle_airplane", "get_nothing")
 class PlayedModel:
     """Knows a role by the system prompt, a task by the mark in its texts."""
 
-    def __init__(self, world: World, play: Play, plans: list[dict[str, Any]]) -> None:
-        self._workshop = open_workshop(world.domain, world.database)
+    def __init__(self, world: SourceDatabase, play: Play, plans: list[dict[str, Any]]) -> None:
+        self._generator = open_task_generator(world.domain, world.database)
         self._play, self.plans = play, plans
         self._rng = random.Random(0)
         self._parts: list[Part] = []
@@ -161,7 +161,7 @@ class PlayedModel:
     def _part(self, plan: str) -> Part:
         mark = f"[task {len(self._parts)}]"
         shape = Plan("p", self._play.domain, self._play.goals, ToolMode.GIVEN, Style.TERSE)
-        made = self._workshop.propose(shape, self._rng)
+        made = self._generator.generate(shape, self._rng)
         script = [dict(message) for message in made.messages]
         script[0]["content"] += f" {mark}"
         if "breaks the dialogue" in plan:

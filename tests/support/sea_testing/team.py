@@ -1,4 +1,4 @@
-"""A crew of agents whose model is played, from the server to the written data set."""
+"""A model backend whose model is played, from the server to the written data set."""
 
 import asyncio
 import threading
@@ -13,13 +13,12 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from sea_data.synthesis import output
-from sea_data.synthesis.agents.crew import ModelCrew
+from sea_data.synthesis import dataset
+from sea_data.synthesis.agents.backend import ModelBackend
 from sea_data.synthesis.engine import Engine
 from sea_data.synthesis.journal import Journal
-from sea_data.synthesis.settings import Settings
-from sea_data.synthesis.state import State
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.run_state import RunSettings, RunState
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import PlayedModel
@@ -38,31 +37,31 @@ async def served(handler: Handler) -> AsyncIterator[str]:
 
 
 class Team:
-    """A crew of the played model, and what its run leaves behind."""
+    """A backend of the played model, and what its run leaves behind."""
 
     def __init__(
-        self, model: PlayedModel, url: str, world: World, sandbox: FunctionSandbox
+        self, model: PlayedModel, url: str, world: SourceDatabase, sandbox: FunctionSandbox
     ) -> None:
         self.model, self.url, self.world, self._sandbox = model, url, world, sandbox
 
-    async def make(self, folder: Path, **given: Any) -> State:
+    async def make(self, folder: Path, **given: Any) -> RunState:
         """A run of three rounds; its data set is written."""
-        settings = Settings(
+        settings = RunSettings(
             self.world.domain.name,
             given.pop("count", 12),
             rounds=given.pop("rounds", 3),
             plans=given.pop("plans", 6),
             model="played",
             concurrency=given.pop("concurrency", 4),
-            patience=given.pop("patience", Settings.patience),
+            max_failures=given.pop("max_failures", RunSettings.max_failures),
         )
         address = {"timeout_s": HANG_S, "first_pause_s": 0.001, "attempts": 6, **given}
         async with aiohttp.ClientSession() as session:
             chat = ChatEndpoint(session, Address(self.url, "played", **address))
-            crew = ModelCrew(chat, "played", [self.world], 0, self._sandbox)
+            backend = ModelBackend(chat, "played", [self.world], 0, self._sandbox)
             with closing(Journal(folder)) as journal:
-                state = await Engine(settings, crew, journal, clock=time.monotonic).run()
-                output.write(folder, journal, [self.world], state)
+                state = await Engine(settings, backend, journal, clock=time.monotonic).run()
+                dataset.write(folder, journal, [self.world], state)
         return state
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_data.evaluation.records import EpisodeRecord, from_row
-from sea_data.formats import lines
+from sea_data.formats import jsonl, row_fields
 from sea_data.formats.errors import RowError
 from sea_env.tokens import plain_json
 
@@ -18,7 +18,7 @@ def read(data: bytes, file: str, domain: str = "") -> list[EpisodeRecord]:
 
     `file` is the name in messages.
     """
-    rows = _document(data) or list(lines.objects(data.split(b"\n"), file))
+    rows = _document(data) or list(jsonl.objects(data.split(b"\n"), file))
     found = []
     for number, row in rows:
         if isinstance(row, RowError):
@@ -57,13 +57,13 @@ def _is_system(message: Any) -> bool:
 
 
 def _dialogue(row: Mapping[str, Any], domain: str, number: int) -> EpisodeRecord:
-    metadata = lines.want(row, "metadata", dict)
-    scenario = lines.want(metadata, "user_scenario", dict, "metadata.")
+    metadata = row_fields.typed_field(row, "metadata", dict)
+    scenario = row_fields.typed_field(metadata, "user_scenario", dict, "metadata.")
     instructions = scenario.get("instructions")
     named = instructions.get("domain") if isinstance(instructions, dict) else None
     identity = str(metadata.get("source_dialog_id") or row.get("id") or f"line {number}")
     answer = row.get("answer")
-    messages = [*lines.want(row, "messages", list), *([answer] if answer else [])]
+    messages = [*row_fields.typed_field(row, "messages", list), *([answer] if answer else [])]
     return from_row(
         {
             "domain": named or domain or identity.split("_")[0],

@@ -9,7 +9,7 @@ from typing import Any
 
 from sea_api.v1alpha1.domains import LONGEST
 from sea_data.evaluation import passk
-from sea_data.formats import lines
+from sea_data.formats import jsonl, row_fields
 from sea_data.formats.errors import RowError
 from sea_env.tokens.messages import Message
 
@@ -113,8 +113,8 @@ def from_row(row: Mapping[str, Any]) -> EpisodeRecord:
     return EpisodeRecord(
         domain=domain,
         reward=reward,
-        details=lines.want(row, "details", dict),
-        expected=lines.want(row, "expected", dict),
+        details=row_fields.typed_field(row, "details", dict),
+        expected=row_fields.typed_field(row, "expected", dict),
         transcript=_transcript(row),
         **{"task": "", "row": "", "trial": 0, "seed": 0, **texts, **numbers},
     )
@@ -128,11 +128,11 @@ def _number(row: Mapping[str, Any], name: str) -> Any:
 
 
 def _transcript(row: Mapping[str, Any]) -> tuple[Message, ...]:
-    found = lines.want(row, "transcript", list)
+    found = row_fields.typed_field(row, "transcript", list)
     for index, message in enumerate(found):
         if not isinstance(message, dict) or not isinstance(message.get("role"), str):
             raise RowError(f"transcript[{index}]", "must be a message with a role")
-        calls = lines.want(message, "tool_calls", list, f"transcript[{index}].")
+        calls = row_fields.typed_field(message, "tool_calls", list, f"transcript[{index}].")
         if not all(isinstance(call, dict) for call in calls):
             raise RowError(f"transcript[{index}].tool_calls", "must be a list of objects")
     return tuple(found)
@@ -140,7 +140,7 @@ def _transcript(row: Mapping[str, Any]) -> tuple[Message, ...]:
 
 def read(data: Iterable[bytes], file: str) -> Iterator[EpisodeRecord | RowError]:
     """Every non-blank line of a file, as a record or as an error with its place."""
-    for number, row in lines.objects(data, file):
+    for number, row in jsonl.objects(data, file):
         if isinstance(row, RowError):
             yield row
             continue

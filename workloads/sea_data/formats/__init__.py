@@ -1,4 +1,6 @@
-"""Files of the published layout -> tasks and dialogues. Pure: bytes in, values or errors out.
+"""The published file layout: rows and database files -> tasks and dialogues, and back.
 
-`rl` reads task rows, `sft` reads dialogue rows, `paths` keeps `db_path` inside the data root.
+`data_files` opens local and S3 files, plain or compressed; `jsonl` splits them into rows. `rl`
+reads task rows, `sft` selects dialogue rows to train on, `database_files` keeps `db_path` inside
+the data root. `shop_dataset` and `tau2_convert` write data sets.
 """

@@ -1,17 +1,67 @@
-"""Database files as they lie in the data root, packed ones unpacked."""
+"""Database files of the data root: where a row's `db_path` leads, and how the file is read.
 
+A `db_path` never leaves the data root, whatever a row says. Compressed files are unpacked.
+"""
+
+import re
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+from typing import Any
 
 from sea_data.formats import compression
-from sea_data.formats.errors import DataFileError
+from sea_data.formats.errors import DataFileError, RowError
 from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError, user_files
 
+_MAX_PATH = 512
+"""Characters."""
+_NOT_PLAIN = re.compile(r"\\|:/|%[0-9a-fA-F]{2}|[?#]")
+"""Parts of Windows paths and URLs; a proxy may decode `%2e%2e%2f` to `../`."""
+
+
+def check_path(path: Any) -> str:
+    """The path itself if it is relative and has no `..`; raises RowError otherwise."""
+    if not isinstance(path, str) or not path.strip():
+        raise RowError("db_path", "must be a non-empty string")
+    if len(path) > _MAX_PATH:
+        raise RowError("db_path", f"is longer than {_MAX_PATH} characters")
+    if not path.isprintable() or _NOT_PLAIN.search(path):
+        raise RowError("db_path", f"{path!r} isn't a plain relative path")
+    pure = PurePosixPath(path)
+    if pure.is_absolute() or ".." in pure.parts or path.startswith("~"):
+        raise RowError("db_path", f"{path!r} leaves the folder of the databases")
+    return path
+
+
+def join_path(root: str, path: str) -> str:
+    """The folder (`s3://...` or local) and a row's `db_path` as one address; raises RowError.
+
+    Published rows begin with the folder's own name (`tau2_rl_database/x.json`), which isn't
+    repeated if `root` ends with it.
+    """
+    checked = PurePosixPath(check_path(path))
+    folder = root.rstrip("/")
+    if len(checked.parts) > 1 and checked.parts[0] == folder.rsplit("/", 1)[-1]:
+        checked = PurePosixPath(*checked.parts[1:])
+    return f"{folder}/{checked}"
+
+
+def local_path(root: Path, path: str) -> Path:
+    """A row's database below a local folder; raises RowError if it is missing or outside.
+
+    Links are followed; their targets must be below the folder too.
+    """
+    joined = Path(join_path(str(root), path))
+    if not joined.is_file():
+        raise RowError("db_path", f"{str(joined)!r} does not exist")
+    if not joined.resolve().is_relative_to(root.resolve()):
+        raise RowError("db_path", f"{path!r} is a link out of the folder of the databases")
+    return joined
+
 
 def parse(domain: Domain, data: bytes, name: str, user_data: bytes | None = None) -> Database:
-    """`domain.parse` of a file that may be packed; raises DatabaseError."""
+    """`domain.parse` of a file that may be compressed; raises DatabaseError."""
     try:
         content, plain_name = compression.whole(data, name)
     except DataFileError as error:
@@ -20,24 +70,27 @@ def parse(domain: Domain, data: bytes, name: str, user_data: bytes | None = None
 
 
 def read(domain: Domain, path: Path) -> Database:
-    """A local file with the user's side beside it; raises DatabaseError."""
+    """Reads a local file, and the user's database next to it if there is one.
+
+    Raises DatabaseError.
+    """
     user = None
     if domain.user_tools:
-        beside = map(path.with_name, user_files(path.name))
-        user = next((file.read_bytes() for file in beside if file.is_file()), None)
+        companions = map(path.with_name, user_files(path.name))
+        user = next((file.read_bytes() for file in companions if file.is_file()), None)
     return parse(domain, path.read_bytes(), path.name, user)
 
 
 def fetch(domain: Domain, url: str, get: Callable[[str], bytes]) -> Database:
-    """As `read`, of an object store's `get`. Raises DatabaseError and what `get` raises."""
+    """As `read`, with an object store's `get`. Raises DatabaseError and what `get` raises."""
     folder, _, name = url.rpartition("/")
-    beside = user_files(name) if domain.user_tools else []
-    user = first([f"{folder}/{file}" for file in beside], get)
+    companions = user_files(name) if domain.user_tools else []
+    user = first_of([f"{folder}/{file}" for file in companions], get)
     return parse(domain, get(url), name, user)
 
 
-def first(urls: list[str], get: Callable[[str], bytes]) -> bytes | None:
-    """The first of the objects that exists."""
+def first_of(urls: list[str], get: Callable[[str], bytes]) -> bytes | None:
+    """The first of the objects that exists; None if none does."""
     for url in urls:
         try:
             return get(url)

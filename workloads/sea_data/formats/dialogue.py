@@ -1,22 +1,21 @@
-"""One `sft` row as a dialogue: messages checked one by one, the answer appended.
+"""One `sft` row as a dialogue, and a dialogue as an `sft` row.
 
-`sft.py` chooses the rows, `sides.py` shows a dialogue as the agent or the user sees it.
+`sft` selects the rows to train on; `perspective` shows a dialogue as the agent or the user sees it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.formats import domain_name
-from sea_data.formats import scenario as scenarios
+from sea_data.formats import row_fields
 from sea_data.formats.errors import RowError
-from sea_data.formats.lines import want
+from sea_data.formats.row_fields import typed_field
 from sea_env.tokens import plain_json
-from sea_env.tokens.messages import Message
+from sea_env.tokens.messages import Message, calls_of
 
 _ROLES = ("assistant", "system", "tool", "user")
 _THOUGHTS = ("thinking", "reasoning", "reasoning_content")
-"""Published rows call it `thinking` in answers and `reasoning` in earlier turns."""
+"""Published rows use `thinking` in answers and `reasoning` in earlier turns."""
 
 
 @dataclass(frozen=True)
@@ -28,31 +27,31 @@ class Dialogue:
     scenario: Mapping[str, Any]
     turn_index: int = 0
     whole: bool = False
-    """The row stands for all turns of its dialogue, not for its answer alone."""
+    """True if all assistant turns of the row are trained, not only its answer."""
     trained: frozenset[int] | None = None
-    """Indices of the messages to train on, of both sides; None for all."""
+    """Indices of the messages of both sides to train on; None for all."""
     domain: str = ""
-    """Empty where neither scenario nor id names one."""
+    """Empty if neither scenario nor id names one."""
     user_tools: tuple[str, ...] | None = None
-    """The task's own choice of the user's tools; None for all of the domain."""
+    """Names of the user's tools in this task; None for all of the domain."""
 
 
 def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
     """One row as a dialogue, its answer appended; raises RowError naming the field."""
-    metadata = want(row, "metadata", dict)
+    metadata = typed_field(row, "metadata", dict)
     messages = [
         _message(message, f"messages[{index}]")
-        for index, message in enumerate(want(row, "messages", list))
+        for index, message in enumerate(typed_field(row, "messages", list))
     ]
     if not messages:
         raise RowError("messages", "must hold at least one message")
-    answer = _message({**want(row, "answer", dict), "role": "assistant"}, "answer")
+    answer = _message({**typed_field(row, "answer", dict), "role": "assistant"}, "answer")
     turn = metadata.get("turn_index", 0)
     if not isinstance(turn, int):
         raise RowError("metadata.turn_index", "must be an integer")
     succeeded(row)
-    identity = metadata.get("source_dialog_id")
-    name = str(default_id if identity is None else identity)
+    row_id = metadata.get("source_dialog_id")
+    name = str(default_id if row_id is None else row_id)
     scenario = _scenario(metadata)
     return Dialogue(
         name,
@@ -60,28 +59,28 @@ def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
         scenario,
         turn,
         metadata.get("whole_dialogue") is True,
-        domain=str(domain_name.of_row(name, metadata, scenario)),
+        domain=str(row_fields.domain_of(name, metadata, scenario)),
         user_tools=_user_tools(metadata),
     )
 
 
 def _user_tools(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
-    named = want(metadata, "user_tools", list, "metadata.")
+    named = typed_field(metadata, "user_tools", list, "metadata.")
     if not all(isinstance(name, str) for name in named):
         raise RowError("metadata.user_tools", "must be a list of names")
     return None if metadata.get("user_tools") is None else tuple(named)
 
 
 def _scenario(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
-    scenario = scenarios.scenario(metadata, "metadata.")
+    scenario = row_fields.user_scenario(metadata, "metadata.")
     if not scenario and metadata.get("reason_for_call"):
         return {"instructions": {"reason_for_call": metadata["reason_for_call"]}}
     return scenario
 
 
 def succeeded(row: Mapping[str, Any]) -> bool:
-    """Whether the row's dialogue reached its goal; rows that don't say so count as good."""
-    metadata = want(row, "metadata", dict)
+    """True if the row's dialogue reached its goal, or if the row doesn't say."""
+    metadata = typed_field(row, "metadata", dict)
     good = True
     for name in ("correct", "reward"):
         value = metadata.get(name)
@@ -101,7 +100,7 @@ def _message(value: Any, field: str) -> dict[str, Any]:
     thought = _thought(value, field) if value["role"] == "assistant" else ""
     if thought:
         message["thinking"] = thought
-    calls = want(value, "tool_calls", list, f"{field}.")
+    calls = typed_field(value, "tool_calls", list, f"{field}.")
     if calls:
         message["tool_calls"] = [_call(c, f"{field}.tool_calls[{i}]") for i, c in enumerate(calls)]
     elif value["role"] == "assistant" and not content:
@@ -132,3 +131,41 @@ def _call(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(arguments, dict):
         raise RowError(f"{field}.arguments", "must be an object")
     return {"name": inner["name"], "arguments": arguments}
+
+
+def dialogue_row(
+    row_id: str,
+    messages: Sequence[Message],
+    scenario: Mapping[str, Any],
+    reward: float,
+    user_tools: Sequence[str] | None = None,
+) -> dict[str, Any]:
+    """One `sft` row that holds a whole dialogue: its last assistant turn is the answer.
+
+    `whole_dialogue` in its metadata has all assistant turns trained, not only the answer. Messages
+    after the last assistant turn (the user's ###STOP###) are left out. `user_tools` are the names
+    of the user's tools in this task; None for all.
+    """
+    last = max(i for i, message in enumerate(messages) if message["role"] == "assistant")
+    answer = messages[last]
+    instructions = scenario.get("instructions") or {}
+    turns = sum(message["role"] == "assistant" for message in messages)
+    return {
+        "messages": [dict(message) for message in messages[:last]],
+        "answer": {
+            "role": "assistant",
+            "content": answer.get("content") or "",
+            "thinking": answer.get("thinking"),
+            "tool_calls": [dict(call) for call in calls_of(answer)],
+        },
+        "metadata": {
+            "source_dialog_id": row_id,
+            "turn_index": turns - 1,
+            "reason_for_call": instructions.get("reason_for_call"),
+            "correct": int(reward),
+            "reward": reward,
+            "whole_dialogue": True,
+            "user_scenario": dict(scenario),
+            **({} if user_tools is None else {"user_tools": list(user_tools)}),
+        },
+    }

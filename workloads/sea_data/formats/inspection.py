@@ -1,42 +1,75 @@
-"""One row of any data file, looked at from all sides before a job is given it (`sea data check`).
+"""Checks one row of a data file before a job gets it (`sea data check`), and replays its actions.
 
-What makes a row unusable is a RowError; what is merely worth knowing is a note: an expected action
-that raises is kept, as published rows have some.
+A row that can't be used raises RowError. What is only worth knowing becomes a note: published rows
+have expected actions that raise, so such rows are kept.
 """
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from sea_data.formats import database_files, paths, rl
+from sea_data.formats import database_files, rl
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import RowError
-from sea_data.formats.replay import replay
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.domains.initial_state import InitialStateError
+from sea_env.episodes.conversation import open_environment
 from sea_env.tasks.task import Task
+from sea_env.verify.checks import assertion_holds
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
-_SHOWN = 200
-_KEPT = 16
+
+def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
+    """What the expected actions do to a fresh environment, in tau2-bench's layout.
+
+    Each call's result and error flag, both databases' changes since the task's initial state, and
+    each assertion's outcome. Raises InitialStateError.
+    """
+    environment = open_environment(domain, database, task)
+    calls = []
+    for action in task.criteria.actions:
+        result = environment.call(action.name, action.arguments, action.requestor)
+        calls.append(
+            {
+                "requestor": action.requestor,
+                "name": action.name,
+                "arguments": dict(action.arguments),
+                "content": result.content,
+                "error": result.error,
+            }
+        )
+    return {
+        "task_id": task.id,
+        "gold_calls": calls,
+        "agent_db_changes": environment.changes("assistant"),
+        "user_db_changes": environment.changes("user"),
+        "env_assertions": [
+            assertion_holds(environment, assertion) for assertion in task.criteria.env_assertions
+        ],
+    }
+
+
+_MAX_SHOWN = 200
+"""Characters of a tool's answer in a note."""
+_MAX_DATABASES = 16
 
 
 class Inspector:
-    """Checks rows; holds the databases used last."""
+    """Checks rows; caches the databases used last."""
 
     def __init__(
         self, domain: str = "", databases: Path | None = None, *, judged: bool = False
     ) -> None:
-        """`domain` is for task rows that name none; with `databases` (the data root) every row's
-        database is read and its expected actions are run on it. `judged`: who uses the rows has a
-        judge model."""
+        """`domain` is the default of task rows that name none. With `databases` (the data root)
+        every row's database is read and its expected actions are run on it. `judged`: the rows
+        will be scored with a judge model."""
         self._domain, self._root, self._judged = domain, databases, judged
         self._databases: dict[tuple[str, Path], Database] = {}
 
     def notes(self, row: Mapping[str, Any]) -> list[str]:
-        """What is worth knowing about a usable row; raises RowError for another."""
+        """Notes on a usable row; raises RowError for an unusable one."""
         if "messages" in row:
             dialogue(row)
             return []
@@ -48,11 +81,11 @@ class Inspector:
         return [*_empty(task), *_raised(domain, task, database)]
 
     def _database(self, domain: Domain, db_path: str, root: Path) -> Database:
-        path = paths.local(root, db_path)
+        path = database_files.local_path(root, db_path)
         known = self._databases.pop((domain.name, path), None)
         found = known if known is not None else _parsed(domain, path)
         self._databases[domain.name, path] = found
-        while len(self._databases) > _KEPT:
+        while len(self._databases) > _MAX_DATABASES:
             del self._databases[next(iter(self._databases))]
         return found
 
@@ -90,7 +123,7 @@ def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
         raise RowError("evaluation_criteria", str(error)) from error
     raised = [
         f"evaluation_criteria.actions[{index}]: {call['name']} raises, and is kept: "
-        f"{call['content'][:_SHOWN]}"
+        f"{call['content'][:_MAX_SHOWN]}"
         for index, call in enumerate(outcome["gold_calls"])
         if call["error"]
     ]
@@ -98,12 +131,12 @@ def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
 
 
 def _unmet(task: Task, outcomes: Sequence[bool]) -> list[str]:
-    """Whoever does just what is expected earns 0 then: most often an argument is wrong."""
+    """Assertions that fail after the expected actions: nobody could earn anything there."""
     if "ENV_ASSERTION" not in task.criteria.reward_basis:
         return []
     return [
         f"evaluation_criteria.env_assertions[{index}]: {wanted.func_name}"
-        f"({str(dict(wanted.arguments))[1:-1][:_SHOWN]}) doesn't answer "
+        f"({str(dict(wanted.arguments))[1:-1][:_MAX_SHOWN]}) doesn't answer "
         f"{str(wanted.assert_value).lower()} after the expected actions"
         for index, (wanted, holds) in enumerate(
             zip(task.criteria.env_assertions, outcomes, strict=True)

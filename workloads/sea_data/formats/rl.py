@@ -1,30 +1,32 @@
 """Task rows: the published `rl` layout (criteria as a JSON string) and tau2's own tasks.
 
-The coordinator reads files with `read`; a worker gets a row in its lease and calls `task`.
+The coordinator reads files with `read`; a worker gets a row in its lease and calls `task`. Writers
+of data sets call `task_row`.
 """
 
 import ast
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from sea_data.formats import domain_name, lines, paths
-from sea_data.formats import scenario as scenarios
+from sea_data.formats import database_files, jsonl, row_fields
 from sea_data.formats.errors import RowError
-from sea_data.formats.lines import want
+from sea_data.formats.row_fields import typed_field
 from sea_env.tasks.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
 from sea_env.tokens import plain_json
 
 BASES = ("DB", "ENV_ASSERTION", "ACTION", "COMMUNICATE", "NL_ASSERTION", "FUNCTION")
 _SIDES = ("assistant", "user")
-_LONGEST_FUNCTION = 65536
+_MAX_FUNCTION = 65536
+"""Characters."""
 
 
 def read(data: Iterable[bytes], file: str, domain: str = "") -> Iterator[Task | RowError]:
     """Every non-blank line as a task, or as an error with file, line, field and reason.
 
-    `data` are the file's lines (an open binary file will do). `domain` is for rows that name none.
+    `data` is the file's lines, such as an open binary file. `domain` is for rows that name none.
     """
-    for number, row in lines.objects(data, file):
+    for number, row in jsonl.objects(data, file):
         if isinstance(row, RowError):
             yield row
             continue
@@ -35,24 +37,24 @@ def read(data: Iterable[bytes], file: str, domain: str = "") -> Iterator[Task | 
 
 
 def task(row: Mapping[str, Any], domain: str = "", key: str = "") -> Task:
-    """One row as a Task; raises RowError naming the field. Criteria may be a string or parsed."""
-    identity = row.get("id")
-    if not isinstance(identity, str | int) or identity == "":
+    """One row as a Task, its criteria a string or an object; raises RowError naming the field."""
+    row_id = row.get("id")
+    if not isinstance(row_id, str | int) or row_id == "":
         raise RowError("id", "must be a non-empty string")
     criteria = _object(row, "evaluation_criteria")
-    scenario = scenarios.scenario(row)
+    scenario = row_fields.user_scenario(row)
     path = row.get("db_path")
     if path is not None:
-        paths.check(path)
+        database_files.check_path(path)
     parsed = {**row, "evaluation_criteria": criteria}
     return Task(
-        id=str(identity),
-        key=key or str(identity),
-        domain=_domain(str(identity), row, scenario, domain),
+        id=str(row_id),
+        key=key or str(row_id),
+        domain=_domain(str(row_id), row, scenario, domain),
         scenario=scenario,
         criteria=_criteria(criteria),
         db_path=path,
-        initial_state=_present(want(row, "initial_state", dict)),
+        initial_state=_present(typed_field(row, "initial_state", dict)),
         row=parsed,
         verification_function=_function(row, criteria),
     )
@@ -76,8 +78,8 @@ def _object(row: Mapping[str, Any], field: str) -> dict[str, Any]:
     return value
 
 
-def _domain(identity: str, row: Mapping[str, Any], scenario: Mapping[str, Any], given: str) -> str:
-    found = domain_name.of_row(identity, row, scenario, given)
+def _domain(row_id: str, row: Mapping[str, Any], scenario: Mapping[str, Any], given: str) -> str:
+    found = row_fields.domain_of(row_id, row, scenario, given)
     if not found or not isinstance(found, str):
         raise RowError(
             "user_scenario.instructions.domain", "names no domain, and neither does the id"
@@ -87,14 +89,15 @@ def _domain(identity: str, row: Mapping[str, Any], scenario: Mapping[str, Any], 
 
 def _criteria(given: Mapping[str, Any]) -> Criteria:
     place = "evaluation_criteria."
-    basis = want(given, "reward_basis", list, place) or list(DEFAULT_BASIS)
+    basis = typed_field(given, "reward_basis", list, place) or list(DEFAULT_BASIS)
     for name in basis:
         if name not in BASES:
             raise RowError(f"{place}reward_basis", f"{name!r} is none of {', '.join(BASES)}")
     return Criteria(
-        actions=[_action(a, i) for i, a in enumerate(want(given, "actions", list, place))],
+        actions=[_action(a, i) for i, a in enumerate(typed_field(given, "actions", list, place))],
         env_assertions=[
-            _assertion(a, i) for i, a in enumerate(want(given, "env_assertions", list, place))
+            _assertion(a, i)
+            for i, a in enumerate(typed_field(given, "env_assertions", list, place))
         ],
         communicate_info=_texts(given, "communicate_info", place),
         nl_assertions=_texts(given, "nl_assertions", place),
@@ -103,8 +106,8 @@ def _criteria(given: Mapping[str, Any]) -> Criteria:
 
 
 def _texts(given: Mapping[str, Any], field: str, place: str) -> list[str]:
-    """A number is taken for its digits; nothing else has an obvious text."""
-    found = want(given, field, list, place)
+    """A list of texts. Numbers become their digits; other types are refused."""
+    found = typed_field(given, field, list, place)
     for index, item in enumerate(found):
         if isinstance(item, bool) or not isinstance(item, str | int | float):
             raise RowError(f"{place}{field}[{index}]", f"must be text, not {type(item).__name__}")
@@ -112,11 +115,11 @@ def _texts(given: Mapping[str, Any], field: str, place: str) -> list[str]:
 
 
 def _function(row: Mapping[str, Any], criteria: Mapping[str, Any]) -> str:
-    source: str = want(row, "verification_function", str)
+    source: str = typed_field(row, "verification_function", str)
     if "FUNCTION" in (criteria.get("reward_basis") or ()) and not source.strip():
         raise RowError("verification_function", "is missing, but reward_basis names FUNCTION")
-    if len(source) > _LONGEST_FUNCTION:
-        raise RowError("verification_function", f"is longer than {_LONGEST_FUNCTION} characters")
+    if len(source) > _MAX_FUNCTION:
+        raise RowError("verification_function", f"is longer than {_MAX_FUNCTION} characters")
     try:
         program = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
@@ -158,7 +161,7 @@ def _action(value: Any, index: int) -> Action:
         isinstance(compare, list) and all(isinstance(item, str) for item in compare)
     ):
         raise RowError(f"{field}.compare_args", "must be a list of names or null")
-    arguments = want(value, "arguments", dict, f"{field}.")
+    arguments = typed_field(value, "arguments", dict, f"{field}.")
     return Action(name, arguments, _side(value, field, "requestor"), compare)
 
 
@@ -170,8 +173,25 @@ def _assertion(value: Any, index: int) -> Assertion:
         raise RowError(f"{field}.assert_value", f"must be true or false, not {wanted!r:.40}")
     return Assertion(
         func_name=name,
-        arguments=want(value, "arguments", dict, f"{field}."),
+        arguments=typed_field(value, "arguments", dict, f"{field}."),
         env_type=_side(value, field, "env_type"),
         assert_value=wanted is not False,
-        message=want(value, "message", str, f"{field}."),
+        message=typed_field(value, "message", str, f"{field}."),
     )
+
+
+def task_row(
+    row_id: str,
+    purpose: str,
+    scenario: Mapping[str, Any],
+    criteria: Mapping[str, Any],
+    db_path: str,
+) -> dict[str, Any]:
+    """One `rl` row. The criteria become a JSON string, as in the published layout."""
+    return {
+        "id": row_id,
+        "description": {"purpose": purpose},
+        "user_scenario": dict(scenario),
+        "evaluation_criteria": json.dumps(criteria),
+        "db_path": db_path,
+    }

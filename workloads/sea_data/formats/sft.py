@@ -1,7 +1,7 @@
-"""Dialogue files -> dialogues to train on: read as streams, filtered, each turn once.
+"""Dialogue files -> dialogues to train on: streamed, filtered, each turn once.
 
-The first pass keeps some bytes a message of every row; the second reads the chosen rows again,
-one at a time, so that files of any size pass through little memory.
+The first pass keeps a few bytes per message of every row (`turn_selection`); the second reads the
+selected rows one at a time, so files of any size need little memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -9,27 +9,27 @@ from dataclasses import dataclass, field, replace
 
 from sea_data.formats.dialogue import Dialogue, dialogue, succeeded
 from sea_data.formats.errors import RowError
-from sea_data.formats.prefixes import Chosen, Facts, choose, facts
-from sea_data.formats.row_file import RowFile
+from sea_data.formats.jsonl import RowFile
+from sea_data.formats.turn_selection import RowDigests, SelectedRow, row_digests, select_rows
 
 Progress = Callable[[int, int], None]
 
 
 @dataclass
-class Report:
-    """What became of the rows; each row is in exactly one of the counts but `rows`."""
+class RowCounts:
+    """What became of the rows. Each row is in `rows` and in exactly one other count."""
 
     rows: int = 0
     failed: int = 0
-    """Rows of dialogues that did not reach their goal."""
+    """Rows of dialogues that didn't reach their goal."""
     prefixes: int = 0
-    """Rows that a longer row of the same dialogue contains; their answers are trained in it."""
+    """Rows that a longer row of the same dialogue contains, which trains their answers."""
     chosen: int = 0
     """Rows that are trained on."""
     bad: list[RowError] = field(default_factory=list)
 
     def as_metrics(self) -> dict[str, float]:
-        """For a stage's progress."""
+        """As metrics of a stage's progress."""
         return {
             "data_rows": float(self.rows),
             "data_rows_failed": float(self.failed),
@@ -39,18 +39,18 @@ class Report:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """The chosen rows of each file, and what became of the others."""
+class Selection:
+    """The rows to train on, per file, and what became of the others."""
 
     files: Sequence[RowFile]
-    chosen: Sequence[Sequence[Chosen]]
-    report: Report
+    chosen: Sequence[Sequence[SelectedRow]]
+    counts: RowCounts
 
     def __len__(self) -> int:
         return sum(map(len, self.chosen))
 
     def dialogues(self) -> Iterator[Dialogue]:
-        """The dialogues in the order of the files, read as they are asked for."""
+        """The dialogues in file order, each read when it is asked for."""
         for file, rows in zip(self.files, self.chosen, strict=True):
             for row in rows:
                 yield _read(file, row)
@@ -59,42 +59,42 @@ class Plan:
 @dataclass(frozen=True)
 class Loaded:
     dialogues: list[Dialogue]
-    report: Report
+    counts: RowCounts
 
 
 def load(files: Iterable[tuple[str, Iterable[bytes]]], *, skip_bad: bool = False) -> Loaded:
-    """`plan` and its dialogues at once, of (name, lines) pairs: for data that fit into memory."""
+    """The dialogues of (name, lines) pairs, for data that fits into memory. Raises as `select`."""
     opened = [RowFile.of_lines(data, name) for name, data in files]
     try:
-        planned = plan(opened, skip_bad=skip_bad)
-        return Loaded(list(planned.dialogues()), planned.report)
+        selection = select(opened, skip_bad=skip_bad)
+        return Loaded(list(selection.dialogues()), selection.counts)
     finally:
         for file in opened:
             file.close()
 
 
-def plan(
+def select(
     files: Sequence[RowFile], *, skip_bad: bool = False, progress: Progress | None = None
-) -> Plan:
-    """Reads all rows once; `progress` is called with (rows read, rows in all).
+) -> Selection:
+    """Reads all rows once; `progress` is called with (rows read, total rows).
 
-    Raises the first RowError, with its place, unless `skip_bad`; then they are in the report.
+    Raises the first RowError, with its place. With `skip_bad`, errors are in the counts instead.
     """
-    report, total = Report(), sum(map(len, files))
+    counts, total = RowCounts(), sum(map(len, files))
 
     def count() -> None:
-        report.rows += 1
+        counts.rows += 1
         if progress is not None:
-            progress(report.rows, total)
+            progress(counts.rows, total)
 
-    chosen = [_of_file(file, report, skip_bad, count) for file in files]
-    return Plan(files, chosen, report)
+    chosen = [_of_file(file, counts, skip_bad, count) for file in files]
+    return Selection(files, chosen, counts)
 
 
 def _of_file(
-    file: RowFile, report: Report, skip_bad: bool, count: Callable[[], None]
-) -> list[Chosen]:
-    dialogues: dict[str, list[Facts]] = {}
+    file: RowFile, counts: RowCounts, skip_bad: bool, count: Callable[[], None]
+) -> list[SelectedRow]:
+    dialogues: dict[str, list[RowDigests]] = {}
     for position, row in file.rows():
         count()
         try:
@@ -102,21 +102,21 @@ def _of_file(
                 raise row
             found = dialogue(row, default_id=f"row {position}")
             if succeeded(row):
-                dialogues.setdefault(found.id, []).append(facts(position, found))
+                dialogues.setdefault(found.id, []).append(row_digests(position, found))
             else:
-                report.failed += 1
+                counts.failed += 1
         except RowError as error:
             placed = error if error.file else error.at(file.name, file.line(position))
             if not skip_bad:
                 raise placed from error
-            report.bad.append(placed)
-    chosen = [one for rows in dialogues.values() for one in choose(rows)]
-    report.chosen += len(chosen)
-    report.prefixes += sum(map(len, dialogues.values())) - len(chosen)
+            counts.bad.append(placed)
+    chosen = [one for rows in dialogues.values() for one in select_rows(rows)]
+    counts.chosen += len(chosen)
+    counts.prefixes += sum(map(len, dialogues.values())) - len(chosen)
     return sorted(chosen, key=lambda one: one.position)
 
 
-def _read(file: RowFile, chosen: Chosen) -> Dialogue:
+def _read(file: RowFile, chosen: SelectedRow) -> Dialogue:
     found = _row(file, chosen.position)
     messages = list(found.messages)
     for index, position in chosen.answers.items():
@@ -128,7 +128,7 @@ def _read(file: RowFile, chosen: Chosen) -> Dialogue:
 
 
 def _row(file: RowFile, position: int) -> Dialogue:
-    """A row that was fine when the file was planned."""
+    """A row that was valid when it was selected."""
     row = file.get(position)
     if isinstance(row, RowError):
         raise row

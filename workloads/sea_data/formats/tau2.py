@@ -1,4 +1,4 @@
-"""A folder of tau2-bench's domain data: `db.json|toml`, `user_db.*`, `tasks.json`, `policy.md`."""
+"""Reads a folder of tau2-bench's domain data: `db.*`, `user_db.*`, `tasks.json`, `policy.md`."""
 
 from pathlib import Path
 
@@ -13,12 +13,12 @@ _SUFFIXES = (".json", ".toml")
 
 
 def find(folder: Path, stem: str) -> Path | None:
-    """`stem.json` or `stem.toml` of the folder, or None."""
+    """The folder's `stem.json` or `stem.toml`, or None."""
     return next((p for s in _SUFFIXES if (p := folder / f"{stem}{s}").is_file()), None)
 
 
 def database(folder: Path, domain: Domain) -> Database:
-    """Both sides' databases; raises DatabaseError saying which file is missing or wrong."""
+    """The databases of agent and user; raises DatabaseError naming the missing or wrong file."""
     path = find(folder, "db")
     if path is None:
         raise DatabaseError(
@@ -29,7 +29,7 @@ def database(folder: Path, domain: Domain) -> Database:
 
 
 def tasks(folder: Path, domain: str) -> list[Task]:
-    """The tasks of `tasks.json`; raises RowError with the task's number instead of a line."""
+    """The tasks of `tasks.json`; raises RowError naming the task's number."""
     path = folder / "tasks.json"
     try:
         rows = plain_json.loads(path.read_text(encoding="utf-8-sig"))
@@ -51,9 +51,9 @@ def tasks(folder: Path, domain: str) -> list[Task]:
 
 
 def policy(folder: Path) -> str:
-    """The agent's policy: `policy.md`, or `main_policy.md` as telecom calls it.
+    """The agent's policy: `policy.md`, or telecom's `main_policy.md`.
 
-    Telecom's manual of technical support, where the folder has it, belongs to the policy.
+    Telecom's technical support manual, if the folder has it, is part of the policy.
     """
     for name in ("policy.md", "main_policy.md"):
         if (folder / name).is_file():

@@ -1,28 +1,105 @@
-"""tau2-bench's files of one domain -> the published layout, ready to be uploaded for a job.
+"""Converts tau2-bench's files of one domain to the published layout, ready to upload for a job.
 
-rl.jsonl     tasks      databases/<domain>_db.json|toml, databases/<domain>_user_db.json|toml
-sft.jsonl    dialogues  databases/<domain>_policy.md
+    rl.jsonl     tasks      databases/<domain>_db.json|toml, databases/<domain>_user_db.json|toml
+    sft.jsonl    dialogues  databases/<domain>_policy.md
+
+Dialogues are written without a model: the agent asks who calls, makes the expected calls one per
+turn, has the customer confirm each change, and says what the task wants to be said.
 """
 
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from sea_api.v1alpha1.domains import bare
-from sea_data.formats import rows, tau2
-from sea_data.formats.tau2_dialogues import play, without_judge
-from sea_env.domains.base import Domain
+from sea_data.formats import dialogue, jsonl, rl, tau2
+from sea_env.domains.base import Domain, Kind
 from sea_env.domains.database import Database
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.domains.tau2_plugin import PREFIX
-from sea_env.tasks.task import Task
-from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
+from sea_env.episodes.conversation import Over, UserNext, open_conversation
+from sea_env.episodes.limits import Limits
+from sea_env.tasks.task import Action, Task
+from sea_env.tokens.call_formats import call_json
+from sea_env.tokens.messages import AgentTurn, ToolCall
+from sea_env.users.base import task_user_tools
+from sea_env.users.scripted import ScriptedUser
+from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
+
+ASK = "Who am I talking to? Please tell me your email, or your name and zip code."
+TRANSFERRED = "YOU ARE BEING TRANSFERRED TO A HUMAN AGENT. PLEASE HOLD ON."
+_TRANSFER = "transfer_to_human_agents"
+_LIMITS = Limits(max_turns=200, max_tokens_per_turn=1, context_length=1)
+
+
+def play(
+    domain: Domain, task: Task, database: Database, policy: str
+) -> tuple[list[dict[str, Any]], float]:
+    """The dialogue, system prompt first, and its reward without the judge's part."""
+    conversation = open_conversation(domain, database, task, _LIMITS)
+    user = ScriptedUser(task.scenario, seed=0, tools=task_user_tools(domain, task))
+    agent = _turns(domain, task)
+    following = conversation.start()
+    while not isinstance(following, Over):
+        if isinstance(following, UserNext):
+            following = conversation.user(user.say(following.heard))
+        else:
+            following = conversation.agent(next(agent))
+    verdict = verify(
+        domain,
+        without_judge(task),
+        conversation.environment,
+        conversation.messages,
+        following.stop,
+    )
+    system = {"role": "system", "content": domain.system_prompt(policy)}
+    return [system, *conversation.messages], verdict.reward
+
+
+def without_judge(task: Task) -> Task:
+    """The task without the parts that only a judge model can check."""
+    criteria = task.criteria
+    basis = tuple(part for part in criteria.reward_basis if part != "NL_ASSERTION")
+    return replace(task, criteria=replace(criteria, reward_basis=basis, nl_assertions=()))
+
+
+def _turns(domain: Domain, task: Task) -> Iterator[AgentTurn]:
+    writes = {tool.name for tool in domain.tools if tool.kind is Kind.WRITE}
+    actions = task.criteria.actions
+    yield AgentTurn(ASK)
+    for action in actions:
+        if action.requestor == "user":
+            yield AgentTurn(f"Please do this on your side: {_instruction(action)}")
+            continue
+        if action.name in writes:
+            yield AgentTurn(f"I am going to do this: {_words(action)}. Do you confirm (yes)?")
+        yield AgentTurn("", (ToolCall(action.name, action.arguments),))
+    if any(action.name == _TRANSFER for action in actions):
+        yield AgentTurn(_closing(task, TRANSFERRED))
+    while True:
+        yield AgentTurn(_closing(task, "That is all settled. Have a nice day."))
+
+
+def _words(action: Action) -> str:
+    return call_json(action.name, action.arguments)
+
+
+def _instruction(action: Action) -> str:
+    """The call in the form that a scripted user understands."""
+    arguments = json.dumps(dict(action.arguments)) if action.arguments else ""
+    return f"{action.name} {arguments}".strip() + "."
+
+
+def _closing(task: Task, ending: str) -> str:
+    said = [f"To your question: {info}." for info in task.criteria.communicate_info]
+    return " ".join([*said, ending])
 
 
 @dataclass(frozen=True)
 class Converted:
-    """`files` maps relative paths to their lines; `refused` are tasks that need a judge."""
+    """`files` maps relative paths to lines; `refused` are the tasks that need a judge."""
 
     files: dict[str, Iterator[str]]
     refused: list[UnverifiableTaskError]
@@ -31,10 +108,10 @@ class Converted:
 def convert(
     domain: Domain, folder: Path, *, drop_nl_assertions: bool, judged: bool = False
 ) -> Converted:
-    """Reads the folder at once; lines are made as they are consumed. `judged`: the rows are for
-    who has a judge model.
+    """Reads the folder at once; makes the lines as they are consumed.
 
-    Raises DatabaseError or RowError saying what is missing or wrong in the folder.
+    `judged`: the rows will be scored with a judge model. Raises DatabaseError or RowError naming
+    what is missing or wrong in the folder, and UnknownDomainError if tau2-bench has no such domain.
     """
     if domain.policy_file is None:
         raise UnknownDomainError(
@@ -50,8 +127,8 @@ def convert(
     user = tau2.find(folder, "user_db") if domain.user_tools else None
     kept, refused = _split(tau2.tasks(folder, domain.name), drop_nl_assertions, judged)
     files = {
-        "rl.jsonl": (rows.dumps(_row(task, db_path)) for task in kept),
-        "sft.jsonl": (rows.dumps(_dialogue(domain, t, database, policy)) for t in kept),
+        "rl.jsonl": (jsonl.dumps(_row(task, db_path)) for task in kept),
+        "sft.jsonl": (jsonl.dumps(_dialogue(domain, t, database, policy)) for t in kept),
         db_path: iter([source.read_text(encoding="utf-8")]),
         f"databases/{domain.policy_file}": iter([policy]),
     }
@@ -76,7 +153,7 @@ def _split(
     return kept, refused
 
 
-def _identity(task: Task) -> str:
+def _row_id(task: Task) -> str:
     return task.id if task.id.startswith(f"{task.domain}_") else f"{task.domain}_{task.id}"
 
 
@@ -86,7 +163,7 @@ def _row(task: Task, db_path: str) -> dict[str, Any]:
     if not task.criteria.nl_assertions:
         criteria["nl_assertions"] = None
     purpose = (task.row.get("description") or {}).get("purpose") or ""
-    row = rows.task_row(_identity(task), purpose, _scenario(task), criteria, db_path)
+    row = rl.task_row(_row_id(task), purpose, _scenario(task), criteria, db_path)
     if task.initial_state:
         row["initial_state"] = dict(task.initial_state)
     if task.row.get("user_tools"):
@@ -95,12 +172,12 @@ def _row(task: Task, db_path: str) -> dict[str, Any]:
 
 
 def _scenario(task: Task) -> dict[str, Any]:
-    """tau2's scenario, its domain named even where the instructions are plain text."""
+    """tau2's scenario with its domain, even if the instructions are plain text."""
     return {**task.scenario, "instructions": {"domain": task.domain, **task.instructions}}
 
 
 def _dialogue(domain: Domain, task: Task, database: Database, policy: str) -> dict[str, Any]:
     messages, reward = play(domain, task, database, policy)
-    identity = f"{_identity(task)}_sft"
+    row_id = f"{_row_id(task)}_sft"
     tools = task.row.get("user_tools") or None
-    return rows.dialogue_row(identity, messages, _scenario(task), reward, tools)
+    return dialogue.dialogue_row(row_id, messages, _scenario(task), reward, tools)

@@ -1,10 +1,10 @@
-"""Synthesis: plans -> tasks, verification functions and dialogues, all checked before written.
+"""Synthesis of training data: tasks, verification functions and dialogues, checked by execution.
 
-    planner -> plans -> worker (task by real tool use, verification function, dialogue)
-                 ^          -> checkers (blame the task or the trajectory)
-                 `- reflection <- failures                    K rounds
+    planner -> plans -> worker: candidate (task by real tool calls, function, dialogue)
+                 ^         -> checkers (blame the task or the trajectory)
+                 `- reflection <- failures                                        K rounds
 
-`engine` runs that loop over a `Crew`: `procedural` crews need no model, `agents` ask any
-OpenAI-compatible endpoint. Every item goes through `journal` (resumable) into `output`, the
-published layout. `sea synth` and the job's Synthesis stage both enter through `service`.
+`service` is the entry point of `sea synth` and of the job's Synthesis stage. `engine` runs the loop
+over a `backend`: `procedural` needs no model, `agents` asks any OpenAI-compatible endpoint. Every
+result goes through the `journal`, from which a killed run resumes, into the `dataset`.
 """

@@ -1,7 +1,7 @@
-"""The loop: plans, items until the round's goal is met, reflection, next round.
+"""The loop of a run: plans, items until the round's target is met, reflection, next round.
 
-Everything that happens is an event in the journal first and in `State` then, so that a run that was
-killed goes on where it was: without a model, to the very rows that it would have made anyway.
+Each event goes into the journal first and into `RunState` second, so a killed run resumes where it
+was. Without a model the resumed run yields the same rows as an undisturbed one.
 """
 
 import asyncio
@@ -10,19 +10,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from typing import Any
 
-from sea_data.synthesis import rows
-from sea_data.synthesis.crew import Crew, CrewUnavailableError
+from sea_data.synthesis.backend import Backend, BackendUnavailableError
+from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult, with_cost
 from sea_data.synthesis.journal import Journal, JournalError
-from sea_data.synthesis.outcome import Blame, Cost, Failure, Outcome, at_cost
-from sea_data.synthesis.plan import Item, Plan
-from sea_data.synthesis.settings import Settings
-from sea_data.synthesis.state import State
+from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.run_state import RunSettings, RunState
 
-Progress = Callable[[State], None]
+Progress = Callable[[RunState], None]
 _REPEATED = "The task repeats an earlier one."
-_SILENT = 3
-"""Items without an answer, beyond as many as are made at a time, that end a run in which the crew
-has heard nothing since the first of them."""
+_MAX_SILENT = 3
+"""A run stops after this many unanswered items on top of its concurrency, if no request that was
+sent after the first of them has been answered."""
 
 
 class Engine:
@@ -30,26 +28,26 @@ class Engine:
 
     def __init__(
         self,
-        settings: Settings,
-        crew: Crew,
+        settings: RunSettings,
+        backend: Backend,
         journal: Journal,
         *,
         clock: Callable[[], float],
         progress: Progress = lambda _: None,
     ) -> None:
-        self.state = State()
+        self.state = RunState()
         self._settings = settings
-        self._crew = crew
+        self._backend = backend
         self._journal = journal
         self._clock = clock
         self._progress = progress
         self._unanswered: list[tuple[int, dict[str, Any]]] = []
-        """Items that got no answer, with the number of requests that were sent by then. Once a
-        later request is answered, the endpoint lives, and they are charged to their plans; where
-        it is down, they are made after it is back."""
+        """Events of items that got no answer, each with the number of requests sent by then. If a
+        later request is answered, the endpoint works and the items count against their plans. If
+        it is down, they are not recorded, so they are made once it is back."""
 
-    async def run(self) -> State:
-        """To the end, or to CrewUnavailableError; calling it again in a new process resumes."""
+    async def run(self) -> RunState:
+        """Runs to the end, or raises BackendUnavailableError; a new process can resume it."""
         self._load()
         for number in range(1, self._settings.rounds + 1):
             if number not in self.state.plans:
@@ -63,7 +61,7 @@ class Engine:
             self.state.apply(event)
         header = self._settings.header()
         if self.state.header is None:
-            self._record(beginning(self._settings))
+            self._record(first_event(self._settings))
         elif self.state.header != header:
             raise JournalError(_differs(self.state.header, header, str(self._journal.path)))
         self._progress(self.state)
@@ -74,18 +72,18 @@ class Engine:
         self._progress(self.state)
 
     async def _plan(self, number: int) -> dict[str, Any]:
-        """Plans of a round: new ones in the first, those of the round before rewritten later."""
+        """Event with the round's plans: new ones in round 1, then the previous ones, rewritten."""
         before = self._clock()
         if number == 1:
-            plans = await self._crew.plans(self._settings.plans)
+            plans = await self._backend.plans(self._settings.plans)
         else:
             plans = list(self.state.plans[number - 1])
             for place, plan in enumerate(plans):
                 failures = self.state.failures.get((number - 1, plan.id), [])
                 if failures:
                     others = [*plans[:place], *plans[place + 1 :]]
-                    plans[place] = await self._crew.reflect(plan, failures, others)
-        spent = self._crew.spent()
+                    plans[place] = await self._backend.reflect(plan, failures, others)
+        spent = self._backend.spent()
         return {
             "event": "plans",
             "round": number,
@@ -95,18 +93,18 @@ class Engine:
 
     async def _round(self, number: int) -> None:
         settings, state = self._settings, self.state
-        goal = settings.count * number // settings.rounds
+        target = settings.count * number // settings.rounds
         before = state.accepted - state.accepted_in[number]
-        most = settings.attempts * max(0, goal - before) + settings.patience
+        max_items = settings.attempts * max(0, target - before) + settings.max_failures
         running: set[asyncio.Task[None]] = set()
         try:
             for item in self._items(number):
                 while running and (
-                    len(running) >= settings.concurrency or state.accepted + len(running) >= goal
+                    len(running) >= settings.concurrency or state.accepted + len(running) >= target
                 ):
                     running = await _first(running)
                 tried = state.items[number] + len(self._unanswered) + len(running)
-                if state.accepted >= goal or tried >= most:
+                if state.accepted >= target or tried >= max_items:
                     break
                 if settings.concurrency == 1:
                     await self._make(item)
@@ -120,7 +118,7 @@ class Engine:
                 task.cancel()
 
     def _items(self, number: int) -> Iterator[Item]:
-        """Round robin over the plans, without those items that are done and plans that rest."""
+        """Round robin over the plans, without items that are done and plans that rest."""
         plans = self.state.plans[number]
         index = 0
         while True:
@@ -137,60 +135,60 @@ class Engine:
         tally = self.state.tallies[plan.id, plan.revision]
         failed = len(self.state.failures.get((number, plan.id), ()))
         failed += tally.blamed[Blame.INFRASTRUCTURE]
-        return tally.accepted == 0 and failed >= self._settings.patience
+        return tally.accepted == 0 and failed >= self._settings.max_failures
 
     async def _make(self, item: Item) -> None:
-        # Procedural workers never wait: without this a Ctrl-C would be heard at the end only.
+        # The procedural backend never awaits: without this, Ctrl-C takes effect only at the end.
         await asyncio.sleep(0)
         before = self._clock()
-        outcome = await self._crew.make(item)
-        cost = Cost(outcome.cost.tokens, round(self._clock() - before, 6))
-        outcome = at_cost(outcome, cost)
-        if not isinstance(outcome, Failure) and outcome.digest in self.state.digests:
-            outcome = Failure(Blame.TASK, _REPEATED, cost)
-        event = self._event(item, outcome)
-        self._charge(self._crew.answered)
-        if not isinstance(outcome, Failure) or outcome.blame is not Blame.INFRASTRUCTURE:
+        result = await self._backend.make(item)
+        cost = Cost(result.cost.tokens, round(self._clock() - before, 6))
+        result = with_cost(result, cost)
+        if not isinstance(result, Failure) and result.digest in self.state.digests:
+            result = Failure(Blame.TASK, _REPEATED, cost)
+        event = self._event(item, result)
+        self._charge(self._backend.answered)
+        if not isinstance(result, Failure) or result.blame is not Blame.INFRASTRUCTURE:
             self._record(event)
             return
-        self._unanswered.append((self._crew.sent, event))
-        if len(self._unanswered) >= self._settings.concurrency + _SILENT:
-            raise CrewUnavailableError(outcome.reason)
+        self._unanswered.append((self._backend.sent, event))
+        if len(self._unanswered) >= self._settings.concurrency + _MAX_SILENT:
+            raise BackendUnavailableError(result.reason)
 
     def _charge(self, answered: float) -> None:
-        """Items without an answer become their plans', where a later request was answered."""
+        """Counts unanswered items against their plans if a later request was answered."""
         while self._unanswered and self._unanswered[0][0] < answered:
             self._record(self._unanswered.pop(0)[1])
 
-    def _event(self, item: Item, outcome: Outcome) -> dict[str, Any]:
+    def _event(self, item: Item, result: ItemResult) -> dict[str, Any]:
         event: dict[str, Any] = {
             "event": "item",
             "item": item.key,
             "plan": item.plan.id,
             "revision": item.plan.revision,
             "round": item.round,
-            "cost": asdict(outcome.cost),
+            "cost": asdict(result.cost),
         }
-        if isinstance(outcome, Failure):
-            return {**event, "blame": str(outcome.blame), "reason": outcome.reason}
-        origin = {rows.PROVENANCE: rows.provenance(item, self._crew.name)}
-        dialogue = dict(outcome.dialogue)
+        if isinstance(result, Failure):
+            return {**event, "blame": str(result.blame), "reason": result.reason}
+        origin = {"provenance": item.provenance(self._backend.name)}
+        dialogue = dict(result.dialogue)
         dialogue["metadata"] = {**dialogue["metadata"], **origin}
         return {
             **event,
-            "digest": outcome.digest,
-            "task": {**outcome.task, **origin},
+            "digest": result.digest,
+            "task": {**result.task, **origin},
             "dialogue": dialogue,
         }
 
 
-def beginning(settings: Settings) -> dict[str, Any]:
-    """The first event of every journal: whose it is."""
+def first_event(settings: RunSettings) -> dict[str, Any]:
+    """The first event of every journal: the settings of its run."""
     return {"event": "begin", "settings": settings.header()}
 
 
 async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
-    """Waits for one task at least; what a task raised is raised here."""
+    """Waits for at least one task; raises what a task raised."""
     done, left = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
     errors = [error for task in done if (error := task.exception()) is not None]
     if errors:
@@ -203,7 +201,7 @@ async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
 
 def _differs(found: dict[str, Any], wanted: dict[str, Any], path: str) -> str:
     name = next(name for name in wanted if found.get(name) != wanted[name])
-    if name == "worlds":
+    if name == "databases":
         return (
             f"{path} belongs to a run on other databases: give the same --data, --worlds and "
             "--size to resume it, or choose another folder."

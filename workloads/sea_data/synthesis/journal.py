@@ -1,7 +1,7 @@
-"""The append-only journal of a run: what a kill leaves behind, and what a resumed run knows.
+"""The append-only journal of a run: one JSON line per event, from which a killed run resumes.
 
-One JSON line an event. A line that a kill cut short is dropped on opening, so its item is made
-again; a line that is complete is never written twice. One process at a time holds the journal.
+Opening drops a last line that a kill cut short, so its item is made again; a complete line is never
+written twice. One process at a time holds the journal.
 """
 
 import fcntl
@@ -13,20 +13,19 @@ from pathlib import Path
 from typing import Any
 
 FILE = ".journal"
-"""Hidden, so that nobody takes it for a data file."""
+"""Hidden, so that it isn't mistaken for a data file."""
 
 
 class JournalError(Exception):
-    """The folder's journal can't be used: a sentence that says why and what to do."""
+    """The folder's journal can't be used until something is changed."""
 
-    def __init__(self, message: str, *, passing: bool = False) -> None:
-        super().__init__(message)
-        self.passing = passing
-        """Whether waiting may help: another process holds it."""
+
+class JournalTakenError(JournalError):
+    """Another process writes the journal or its archive; waiting may help."""
 
 
 class Journal:
-    """Open for appending; `events` reads what was there before and what was added."""
+    """Holds the lock and appends; `events` reads old and appended events."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,14 +35,12 @@ class Journal:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
-            raise JournalError(
-                f"Another process is writing {self.path}: wait for it, or choose another folder.",
-                passing=True,
+            raise JournalTakenError(
+                f"Another process is writing {self.path}: wait for it, or choose another folder."
             ) from error
-        self._cut()
+        self._drop_partial_line()
 
-    def _cut(self) -> None:
-        """Drops a last line without its end."""
+    def _drop_partial_line(self) -> None:
         size = self._file.seek(0, os.SEEK_END)
         position = size
         while position > 0:
@@ -59,32 +56,30 @@ class Journal:
             self._file.truncate(position)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Adds one line and hands it to the kernel, so that a kill can't take it back."""
+        """Appends one line and hands it to the kernel, so that it survives this process."""
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n"
         self._file.write(line.encode())
         self._file.flush()
 
     def sync(self) -> None:
-        """Survives a loss of power too."""
+        """Flushes to disk, so that what was appended survives a loss of power too."""
         os.fsync(self._file.fileno())
 
     def rewrite(self, pieces: Iterable[bytes]) -> None:
-        """Puts whole lines in the place of what is there; a kill on the way leaves a part of them.
-
-        In the open file, which holds the lock: another file of that name would have none.
-        """
+        """Replaces the content with complete lines; a kill meanwhile leaves some of them."""
+        # In the open file, which holds the lock: a new file of that name would have none.
         self._file.truncate(0)
         for piece in pieces:
             self._file.write(piece)
         self._file.flush()
-        self._cut()
+        self._drop_partial_line()
 
     def first(self) -> dict[str, Any] | None:
-        """The event that the journal begins with, if there is one."""
+        """The journal's first event; None if it is empty."""
         return next(self.events(), None)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """All events in their order; raises JournalError for a line that isn't one."""
+        """All events in order; raises JournalError for a line that isn't JSON."""
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:
@@ -92,7 +87,7 @@ class Journal:
                 except ValueError as error:
                     raise JournalError(
                         f"{self.path}:{number} isn't valid JSON: the file was changed by hand or "
-                        "is damaged. Remove the line, or start anew in another folder."
+                        "is damaged. Remove the line, or start again in another folder."
                     ) from error
                 yield event
 

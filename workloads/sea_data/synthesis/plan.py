@@ -1,9 +1,13 @@
-"""A plan: one corner of a domain that tasks are made for. Plans of a run never overlap."""
+"""A plan: one combination of goals, tool mode and customer style that tasks are made for.
+
+The planner of a backend writes plans, the engine makes items of them, reflection rewrites them.
+No two plans of a run overlap.
+"""
 
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -12,9 +16,9 @@ class ToolMode(StrEnum):
     """What the customer knows, and so how much the agent has to look up."""
 
     GIVEN = "given"
-    """Ids are told: the agent goes straight to the record."""
+    """The customer states ids: the agent goes straight to the record."""
     SEARCH = "search"
-    """Things are described in words: the agent searches for the record first."""
+    """The customer describes things in words: the agent searches for the record first."""
 
 
 class Style(StrEnum):
@@ -29,7 +33,7 @@ class Style(StrEnum):
 
 @dataclass(frozen=True)
 class Plan:
-    """What to make. `guidance` and `evaluation` are for models; procedural workers ignore them."""
+    """What to make. `guidance` and `evaluation` are for models; procedural backends ignore them."""
 
     id: str
     domain: str
@@ -38,18 +42,18 @@ class Plan:
     mode: ToolMode
     style: Style
     guidance: str = ""
-    """The synthesis prompt's part of the plan."""
+    """Instructions for the task worker."""
     evaluation: str = ""
-    """The evaluation prompt's part of the plan: what checkers should mind."""
+    """Instructions for the checkers."""
     revision: int = 1
-    """Counts reflections that rewrote the plan."""
+    """Incremented each time reflection rewrites the plan."""
 
     @property
     def complexity(self) -> int:
         return len(self.goals)
 
     @property
-    def corner(self) -> tuple[object, ...]:
+    def key(self) -> tuple[object, ...]:
         """What must differ between any two plans of a run."""
         return (self.domain, self.goals, self.mode, self.style, self.guidance.strip().lower())
 
@@ -64,27 +68,7 @@ class Plan:
         return Plan(**given)
 
 
-@dataclass(frozen=True)
-class Item:
-    """One thing to make: the `index`-th of a plan's revision. The same item, the same seed."""
-
-    plan: Plan
-    round: int
-    index: int
-    seed: int = field(default=0)
-
-    @property
-    def key(self) -> str:
-        """Unique in a run; names the item in journal and provenance."""
-        return f"{self.plan.id}.{self.plan.revision}.{self.index}"
-
-    @property
-    def random_seed(self) -> str:
-        """Seeds everything random about the item."""
-        return f"{self.seed}/{self.plan.domain}/{self.key}/{digest(self.plan.corner)}"
-
-
 def digest(value: object) -> str:
-    """Sixteen hex digits that depend on the value's content."""
+    """Sixteen hex digits of the SHA-256 of the value's JSON, keys sorted."""
     text = json.dumps(value, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,17 +1,17 @@
-"""Cost and yield of a run, plan by plan: as a table for people and as JSON."""
+"""Cost and yield of a run per plan: `report.json`, and a table for the terminal."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from sea_data.synthesis.outcome import Blame
-from sea_data.synthesis.state import State, Tally
+from sea_data.synthesis.item import Blame
+from sea_data.synthesis.run_state import RunState, Tally
 
-_COMMON_REASONS = 3
-_WIDEST = 44
+_MAX_REASONS = 3
+_GOALS_WIDTH = 44
 
 
-def as_dict(state: State) -> dict[str, Any]:
-    """`report.json`."""
+def as_dict(state: RunState) -> dict[str, Any]:
+    """The content of `report.json`."""
     tallies = list(state.tallies.values())
     return {
         "settings": state.header,
@@ -44,14 +44,14 @@ def _plan(tally: Tally) -> dict[str, Any]:
         "withoutAnswer": tally.blamed[Blame.INFRASTRUCTURE],
         "tokens": tally.cost.tokens,
         "seconds": round(tally.cost.seconds, 6),
-        "reasons": dict(tally.reasons.most_common(_COMMON_REASONS)),
+        "reasons": dict(tally.reasons.most_common(_MAX_REASONS)),
     }
 
 
-def table(state: State) -> Iterator[str]:
-    """Lines for a terminal."""
+def table(state: RunState) -> Iterator[str]:
+    """Lines of the table, header first."""
     yield (
-        f"{'plan':<9}{'goals':<{_WIDEST + 2}}{'mode':<8}{'style':<11}"
+        f"{'plan':<9}{'goals':<{_GOALS_WIDTH + 2}}{'mode':<8}{'style':<11}"
         f"{'items':>6}{'good':>6}{'yield':>7}{'task':>6}{'traj.':>6}{'no ans':>8}"
         f"{'tokens':>10}{'s/task':>9}"
     )
@@ -62,10 +62,10 @@ def table(state: State) -> Iterator[str]:
 def _line(tally: Tally) -> str:
     plan = tally.plan
     goals = " + ".join(plan.goals)
-    goals = goals if len(goals) <= _WIDEST else goals[: _WIDEST - 3] + "..."
+    goals = goals if len(goals) <= _GOALS_WIDTH else goals[: _GOALS_WIDTH - 3] + "..."
     each = f"{tally.cost.seconds / tally.accepted:9.4f}" if tally.accepted else f"{'-':>9}"
     return (
-        f"{plan.id + '.' + str(plan.revision):<9}{goals:<{_WIDEST + 2}}{plan.mode:<8}"
+        f"{plan.id + '.' + str(plan.revision):<9}{goals:<{_GOALS_WIDTH + 2}}{plan.mode:<8}"
         f"{plan.style:<11}{tally.items:>6}{tally.accepted:>6}{tally.yield_:>7.0%}"
         f"{tally.blamed[Blame.TASK]:>6}{tally.blamed[Blame.TRAJECTORY]:>6}"
         f"{tally.blamed[Blame.INFRASTRUCTURE]:>8}"

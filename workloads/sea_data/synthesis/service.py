@@ -1,4 +1,4 @@
-"""One run from request to data set: what `sea synth` and the job's Synthesis stage both call."""
+"""One run from request to data set: the entry point of `sea synth` and of the Synthesis stage."""
 
 import asyncio
 import logging
@@ -11,19 +11,17 @@ import aiohttp
 
 from sea_data import urls
 from sea_data.object_store import ObjectStore
-from sea_data.synthesis import output, worlds
-from sea_data.synthesis.agents.crew import ModelCrew
-from sea_data.synthesis.agents.endpoint import Waiting
-from sea_data.synthesis.archive import Archive
-from sea_data.synthesis.crew import Crew
-from sea_data.synthesis.engine import Engine, Progress, beginning
+from sea_data.synthesis import dataset, source_database
+from sea_data.synthesis.agents.backend import ModelBackend
+from sea_data.synthesis.agents.model_client import OnRetry
+from sea_data.synthesis.backend import Backend
+from sea_data.synthesis.engine import Engine, Progress, first_event
 from sea_data.synthesis.journal import FILE, Journal, JournalError
-from sea_data.synthesis.keeping import Keeping
+from sea_data.synthesis.journal_archive import JournalArchive, JournalUploader
 from sea_data.synthesis.plan import digest
-from sea_data.synthesis.procedural.crew import ProceduralCrew
-from sea_data.synthesis.settings import Settings
-from sea_data.synthesis.state import State
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.procedural.backend import ProceduralBackend
+from sea_data.synthesis.run_state import RunSettings, RunState
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
@@ -33,95 +31,100 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Request:
-    """What to make, in which world, and where."""
+class SynthesisRequest:
+    """What to make, from which databases, and where to put it."""
 
-    settings: Settings
+    settings: RunSettings
     out: Path
     """Folder of the data set and of the journal."""
     data: Path | None = None
-    """A folder in tau2-bench's layout; None: worlds of our own making."""
-    worlds: int = 1
-    """How many of our own making."""
+    """A folder in tau2-bench's layout; None: generated databases."""
+    databases: int = 1
+    """Number of generated databases."""
     size: Size = Size.MEDIUM
-    """Of each of them."""
+    """Of each generated database."""
     access: Address | None = None
-    """The model; None: procedural workers."""
+    """The model; None: the procedural backend."""
     resume: bool = False
-    """Go on with the folder's journal; without it a folder that holds one is refused."""
-    waiting: Waiting = lambda problem: None
-    """Told why the model has to be asked again."""
+    """Go on with the folder's journal; if False, a folder that has one is refused."""
+    on_retry: OnRetry = lambda problem: None
+    """Called with the reason each time the model is asked again."""
     store: ObjectStore | None = None
-    """Where the archive is kept."""
+    """Needed if `archive` is set."""
     archive: str = ""
-    """S3 folder that keeps journals of this folder's runs, each below its settings' digest. With it
-    the folder is a cache: an emptied one is restored, another run's journal makes way."""
+    """S3 folder with the journals of this folder's runs, each below its settings' digest. With it,
+    `out` is a cache: an empty one is restored, and another run's journal is replaced."""
 
 
-def synthesise(request: Request, progress: Progress = lambda _: None) -> State:
+def synthesize(request: SynthesisRequest, progress: Progress = lambda _: None) -> RunState:
     """Runs to the end and writes the data set. Blocking.
 
     Raises:
-        JournalError: the folder holds another run, or somebody writes to it.
-        CrewUnavailableError: the model gives no answer; nothing is lost, the run can be resumed.
-        DatabaseError, RowError, UnknownDomainError: there is no such world.
+        JournalError: the folder holds another run, or another process writes to it.
+        BackendUnavailableError: the model doesn't answer; the run can be resumed.
+        DatabaseError, RowError, UnknownDomainError, NoGeneratorError: the databases can't be read
+            or generated.
         StoreError: the archive can't be read, or not be completed at the end.
     """
     _refuse_leftovers(request)
-    found = _worlds(request)
-    settings = replace(request.settings, worlds=worlds.fingerprint(found))
+    sources = _sources(request)
+    settings = replace(request.settings, databases=source_database.fingerprint(sources))
     request = replace(request, settings=settings)
     with closing(Journal(request.out)) as journal:
         with ExitStack() as stack:
             if request.archive:
-                progress = _kept(stack, request, journal, progress)
-            state = asyncio.run(_run(request, found, journal, progress))
-        output.write(request.out, journal, found, state)
+                progress = _archived(stack, request, journal, progress)
+            state = asyncio.run(_run(request, sources, journal, progress))
+        dataset.write(request.out, journal, sources, state)
     return state
 
 
-def _worlds(request: Request) -> list[World]:
+def _sources(request: SynthesisRequest) -> list[SourceDatabase]:
     domain = registry.get(request.settings.domain)
     if request.data:
-        return worlds.of_folder(domain, request.data)
-    return worlds.made(domain, request.worlds, request.size, request.settings.seed)
+        return [SourceDatabase.of_folder(domain, request.data)]
+    return source_database.generate(domain, request.databases, request.size, request.settings.seed)
 
 
-def _kept(stack: ExitStack, request: Request, journal: Journal, progress: Progress) -> Progress:
-    """The journal as the archive has it, and followed from now on by the archive."""
+def _archived(
+    stack: ExitStack, request: SynthesisRequest, journal: Journal, progress: Progress
+) -> Progress:
+    """Restores the journal from the archive and uploads it while `stack` is open."""
     header = request.settings.header()
-    if journal.first() not in (None, beginning(request.settings)):
+    if journal.first() not in (None, first_event(request.settings)):
         journal.rewrite(())
     assert request.store is not None, "an archive is kept in a store"
-    archive = Archive(request.store, urls.join(request.archive, digest(header)))
+    archive = JournalArchive(request.store, urls.join(request.archive, digest(header)))
     if archive.restore(journal):
         log.warning("%s is restored from the store: %d bytes", journal.path, archive.size)
-    keeping = stack.enter_context(Keeping(archive, journal.path))
+    uploader = stack.enter_context(JournalUploader(archive, journal.path))
 
-    def told(state: State) -> None:
-        keeping.check()
+    def checked(state: RunState) -> None:
+        uploader.check()
         progress(state)
 
-    return told
+    return checked
 
 
-async def _run(request: Request, found: list[World], journal: Journal, progress: Progress) -> State:
+async def _run(
+    request: SynthesisRequest, sources: list[SourceDatabase], journal: Journal, progress: Progress
+) -> RunState:
     async with AsyncExitStack() as stack:
-        crew: Crew
+        backend: Backend
         if request.access is None:
-            crew = ProceduralCrew(found, request.settings.seed)
+            backend = ProceduralBackend(sources, request.settings.seed)
         else:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             sandbox = FunctionSandbox()
             stack.push_async_callback(sandbox.close)
             chat = ChatEndpoint(session, request.access)
             seed, model = request.settings.seed, request.access.model
-            crew = ModelCrew(chat, model, found, seed, sandbox, request.waiting)
-        engine = Engine(request.settings, crew, journal, clock=time.monotonic, progress=progress)
+            backend = ModelBackend(chat, model, sources, seed, sandbox, request.on_retry)
+        engine = Engine(request.settings, backend, journal, clock=time.monotonic, progress=progress)
         return await engine.run()
 
 
-def _refuse_leftovers(request: Request) -> None:
+def _refuse_leftovers(request: SynthesisRequest) -> None:
     path = request.out / FILE
     if not request.resume and path.exists() and path.stat().st_size:
         raise JournalError(

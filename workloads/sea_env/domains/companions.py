@@ -1,8 +1,8 @@
 """A domain's companions: functions in modules next to the module of its class.
 
-`database_generator.py` holds `generate_database`, `workshop.py` holds `open_workshop` (procedural
-tasks). Both may also be in the module of the class itself. So a package brings them along without
-an entry point for each.
+`database_generator.py` holds `generate_database`, `task_generator.py` holds `open_task_generator`
+(tasks without a model). Both may also be in the module of the class itself. So a package brings
+them along without an entry point for each.
 """
 
 import importlib

@@ -1,20 +1,19 @@
 """The coordinator for asyncio callers: rollout worker and weight puller."""
 
 import asyncio
-import time
 from types import TracebackType
 from typing import Self, TypeVar
 
 import aiohttp
+from tenacity import AsyncRetrying
 
 from sea_runtime.client import calls
 from sea_runtime.client.calls import (
     Call,
     CoordinatorUnreachableError,
     HeldLeases,
-    delays,
-    gave_up,
     read_timeout,
+    until,
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
@@ -110,31 +109,25 @@ class AsyncCoordinatorClient:
         self._held.gave_up(lease_id)
 
     async def _send(self, call: Call[Result]) -> Result:
-        deadline = time.monotonic() + self._retry_timeout
-        for delay in delays():
-            try:
-                status, body = await self._once(call)
-                if call.is_answer(status):
-                    return call.read(status, body)
-                last = f"status {status} {body[:300]!r}"
-            except (aiohttp.ClientError, TimeoutError) as error:
-                last = repr(error)
-            if time.monotonic() + delay > deadline:
-                break
-            await asyncio.sleep(delay)
-        raise CoordinatorUnreachableError(gave_up(call, self._url, self._retry_timeout, last))
+        retrying = AsyncRetrying(**until(self._retry_timeout, call, self._url))
+        result: Result = await retrying(self._once, call)
+        return result
 
-    async def _once(self, call: Call[Result]) -> tuple[int, bytes]:
-        # The session is made on first use: aiohttp wants a running loop for it.
+    async def _once(self, call: Call[Result]) -> Result:
+        # The session is created on first use: aiohttp needs a running loop for it.
         self._session = self._session or aiohttp.ClientSession(
             headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
         )
         seconds = read_timeout(self._timeout, call.wait)
-        async with self._session.request(
-            call.method,
-            self._url + call.target,
-            data=call.body or None,
-            headers={"Content-Type": call.content_type},
-            timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=5.0),
-        ) as reply:
-            return reply.status, await reply.read()
+        try:
+            async with self._session.request(
+                call.method,
+                self._url + call.target,
+                data=call.body or None,
+                headers={"Content-Type": call.content_type},
+                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=5.0),
+            ) as reply:
+                status, body = reply.status, await reply.read()
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise CoordinatorUnreachableError(repr(error)) from error
+        return call.read(status, body)

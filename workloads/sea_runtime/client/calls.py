@@ -4,14 +4,16 @@ A pod's request goes: `calls.<name>(...)` -> `Call` -> `sync_client` or `async_c
 repeatedly while the coordinator is away -> `Call.read` turns the answer into a wire message.
 """
 
-import random
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from typing import Any, Generic, NoReturn, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
+from tenacity import RetryCallState
 
+from sea_env.retry import IF_TRANSIENT, backoff, stop_at
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
@@ -33,9 +35,9 @@ MSGPACK = "application/msgpack"
 BATCH_WAIT_S = 10.0
 TASK_WAIT_S = 5.0
 LEASE_WAIT_S = 5.0
-FIRST_DELAY_S = 0.1
-MAX_DELAY_S = 2.0
-POLL_MARGIN_S = 5.0
+FIRST_DELAY_SECONDS = 0.1
+MAX_DELAY_SECONDS = 2.0
+POLL_MARGIN_SECONDS = 5.0
 
 
 class CoordinatorError(RuntimeFailure):
@@ -79,18 +81,18 @@ class Call(Generic[Result]):
         """Path and query."""
         return f"{self.path}?{urlencode(self.query)}" if self.query else self.path
 
-    def is_answer(self, status: int) -> bool:
-        return status in self.otherwise or status < 500
-
     def read(self, status: int, body: bytes) -> Result:
         """The answer's value.
 
         Raises:
+            CoordinatorUnreachableError: 5xx, to be sent again.
             StaleAttemptError: 409.
             RequestRefusedError: another 4xx.
         """
         if status in self.otherwise:
             return self.otherwise[status]
+        if status >= 500:
+            raise CoordinatorUnreachableError(f"status {status} {body[:300]!r}")
         if status == 409:
             raise StaleAttemptError(f"{self}: {_text(body)}")
         if status >= 300:
@@ -98,24 +100,27 @@ class Call(Generic[Result]):
         return self.decode(body)
 
 
-def delays() -> Iterator[float]:
-    """Seconds: doubling up to 2, spread by 50 % so that pods don't come back in step."""
-    delay = FIRST_DELAY_S
-    while True:
-        yield delay * random.uniform(0.75, 1.25)  # noqa: S311 (spreads load, guards nothing)
-        delay = min(2 * delay, MAX_DELAY_S)
-
-
 def read_timeout(timeout: float, wait: float) -> float:
     """Seconds to wait for an answer that the server may hold back for `wait` seconds."""
-    return max(timeout, wait + POLL_MARGIN_S)
+    return max(timeout, wait + POLL_MARGIN_SECONDS)
 
 
-def gave_up(call: object, url: str, seconds: float, last: object) -> str:
-    return (
-        f"The coordinator at {url} did not answer '{call}' for {seconds:.0f} s: {last}. "
-        "Look at the logs of its pod."
-    )
+def until(timeout: float, call: Call[Any], url: str) -> dict[str, Any]:
+    """tenacity's arguments for sending `call` to `url` for `timeout` seconds."""
+
+    def give_up(state: RetryCallState) -> NoReturn:
+        last = state.outcome.exception() if state.outcome else None
+        raise CoordinatorUnreachableError(
+            f"The coordinator at {url} did not answer '{call}' for {timeout:.0f} s: {last}. "
+            "Look at the logs of its pod."
+        ) from last
+
+    return {
+        "retry": IF_TRANSIENT,
+        "wait": backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS),
+        "stop": stop_at(time.monotonic() + timeout),
+        "retry_error_callback": give_up,
+    }
 
 
 class HeldLeases:

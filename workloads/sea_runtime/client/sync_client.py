@@ -1,19 +1,18 @@
 """The coordinator for blocking callers: trainer supervisor and rank 0."""
 
 import threading
-import time
 from typing import TypeVar
 
 import urllib3
+from tenacity import Retrying
 
 from sea_runtime.client import calls
 from sea_runtime.client.calls import (
     Call,
     CoordinatorUnreachableError,
     HeldLeases,
-    delays,
-    gave_up,
     read_timeout,
+    until,
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
@@ -103,25 +102,18 @@ class CoordinatorClient:
         self._held.gave_up(lease_id)
 
     def _send(self, call: Call[Result]) -> Result:
-        deadline = time.monotonic() + self._retry_timeout
-        for delay in delays():
-            try:
-                reply = self._once(call)
-                if call.is_answer(reply.status):
-                    return call.read(reply.status, reply.data)
-                last = f"status {reply.status} {reply.data[:300]!r}"
-            except urllib3.exceptions.HTTPError as error:
-                last = repr(error)
-            if time.monotonic() + delay > deadline:
-                break
-            time.sleep(delay)
-        raise CoordinatorUnreachableError(gave_up(call, self._url, self._retry_timeout, last))
+        return Retrying(**until(self._retry_timeout, call, self._url))(self._once, call)
 
-    def _once(self, call: Call[Result]) -> urllib3.BaseHTTPResponse:
-        return self._pool.request(
-            call.method,
-            self._url + call.target,
-            body=call.body or None,
-            headers={**self._headers, "Content-Type": call.content_type},
-            timeout=urllib3.Timeout(connect=5.0, read=read_timeout(self._timeout, call.wait)),
-        )
+    def _once(self, call: Call[Result]) -> Result:
+        timeout = urllib3.Timeout(connect=5.0, read=read_timeout(self._timeout, call.wait))
+        try:
+            reply = self._pool.request(
+                call.method,
+                self._url + call.target,
+                body=call.body or None,
+                headers={**self._headers, "Content-Type": call.content_type},
+                timeout=timeout,
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise CoordinatorUnreachableError(repr(error)) from error
+        return call.read(reply.status, reply.data)

@@ -11,7 +11,7 @@ from typing import Any
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
 from sea_data.formats.errors import RowError
-from sea_data.formats.lines import objects
+from sea_data.formats.jsonl import objects
 from sea_data.object_store import PreconditionFailedError
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.data import sources
@@ -65,14 +65,16 @@ def _fetch(store: ObjectStore, desired: CoordinatorSpec, source: str, folder: Pa
 
 def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> None:
     # Imported here: the tokenizer's library is not needed again in the life of this process.
-    from sea_data.tiny_model import corpus, tiny
+    from sea_data.tiny_model import model_folder, tokenizer
     from sea_env.domains import registry
 
     spec = desired.spec
     policies = [registry.get(name).system_prompt() for name in spec.domains]
     files = dict.fromkeys(f for s in spec.stages for f in sources.dialogue_files(desired, s))
     rows = (row for file in files for row in islice(_rows(store, file), MAX_ROWS))
-    tiny.build(corpus.texts(corpus.from_rows(rows), policies), folder, spec.model.context_length)
+    model_folder.build(
+        tokenizer.texts(tokenizer.from_rows(rows), policies), folder, spec.model.context_length
+    )
 
 
 def _rows(store: ObjectStore, file: str) -> Iterator[dict[str, Any]]:

@@ -18,7 +18,7 @@ from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, Severity
 from sea_data import urls
-from sea_data.synthesis import output
+from sea_data.synthesis import dataset
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import stages
@@ -221,7 +221,7 @@ def _upload(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: 
         for path in sorted(made.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 store.upload_file(path, urls.join(target, path.relative_to(made).as_posix()))
-        reports[domain] = json.loads((made / output.REPORT).read_bytes())
+        reports[domain] = json.loads((made / dataset.REPORT).read_bytes())
     store.put(_done_url(desired, stage), json.dumps(reports).encode())
 
 

@@ -23,10 +23,9 @@ from typing import Any, TextIO
 from sea_api.errors import SeaError
 from sea_api.v1alpha1.domains import file_name
 from sea_data import urls
-from sea_data.synthesis.journal import JournalError
-from sea_data.synthesis.service import Request, synthesise
-from sea_data.synthesis.settings import Settings
-from sea_data.synthesis.state import State
+from sea_data.synthesis.journal import JournalTakenError
+from sea_data.synthesis.run_state import RunSettings, RunState
+from sea_data.synthesis.service import SynthesisRequest, synthesize
 from sea_env.chat import Address
 from sea_env.domains.database_generator import Size
 from sea_runtime.store.s3 import ObjectStore
@@ -62,9 +61,9 @@ class Order:
     def to_line(self) -> bytes:
         return json.dumps(asdict(self)).encode() + b"\n"
 
-    def request(self, domain: str, api_key: str = "") -> Request:
+    def request(self, domain: str, api_key: str = "") -> SynthesisRequest:
         """One domain's part."""
-        settings = Settings(
+        settings = RunSettings(
             domain=domain,
             count=self.count,
             seed=self.seed,
@@ -76,11 +75,11 @@ class Order:
         access = Address(
             self.url, self.model, api_key, max_tokens=_MAX_TOKENS, timeout_s=_TIMEOUT_S
         )
-        return Request(
+        return SynthesisRequest(
             settings,
             Path(self.folder) / file_name(domain),
             data=Path(self.data[domain]) if domain in self.data else None,
-            worlds=self.worlds,
+            databases=self.worlds,
             size=Size(self.size),
             access=access if self.url else None,
             resume=True,
@@ -108,7 +107,7 @@ def serve(order: Order, output: TextIO, api_key: str, clock: Callable[[], float]
     return 0
 
 
-def _exhausted(state: State, order: Order) -> str:
+def _exhausted(state: RunState, order: Order) -> str:
     reasons = sum((tally.reasons for tally in state.tallies.values()), Counter[str]())
     often = "".join(f" The commonest failure: {why}" for why, _ in reasons.most_common(1))
     return (
@@ -119,23 +118,25 @@ def _exhausted(state: State, order: Order) -> str:
 
 
 def _retrying(
-    request: Request, progress: Callable[[State], None], clock: Callable[[], float]
-) -> State:
+    request: SynthesisRequest, progress: Callable[[RunState], None], clock: Callable[[], float]
+) -> RunState:
     """Waits for a predecessor to end that was told to, but still holds the journal."""
     deadline = clock() + _LOCK_TIMEOUT_S
     while True:
         try:
-            return synthesise(request, progress)
-        except JournalError as error:
-            if not error.passing or clock() > deadline:
+            return synthesize(request, progress)
+        except JournalTakenError:
+            if clock() > deadline:
                 raise
             time.sleep(_EVERY_S)
 
 
-def _progress(domain: str, output: TextIO, clock: Callable[[], float]) -> Callable[[State], None]:
+def _progress(
+    domain: str, output: TextIO, clock: Callable[[], float]
+) -> Callable[[RunState], None]:
     last = [-_EVERY_S]
 
-    def report(state: State) -> None:
+    def report(state: RunState) -> None:
         if clock() - last[0] >= _EVERY_S:
             last[0] = clock()
             _write(output, {"domain": domain, "made": state.accepted})

@@ -60,7 +60,7 @@ class Databases:
         parent = folder.rpartition("/")[0]
         if parent.count("/") > 2:
             places.append(f"{parent}/{domain.policy_file}")
-        body = database_files.first(places, self._store.get)
+        body = database_files.first_of(places, self._store.get)
         if body is None:
             raise DatabaseError(
                 f"The policy of {domain.name} lies in none of {', '.join(places)}: upload it."

@@ -1,4 +1,4 @@
-"""botocore's errors as ours, and which of them a retry may cure."""
+"""botocore's errors as ours: StoreUnavailableError, which a retry may cure, or a permanent one."""
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -22,6 +22,7 @@ from sea_data.object_store import (
     PreconditionFailedError,
     RequestRefusedError,
     StoreError,
+    StoreUnavailableError,
 )
 
 TRANSIENT_CODES = {
@@ -56,18 +57,13 @@ RIGHTS = {
     "PUT": ("access denied", "s3:PutObject and s3:AbortMultipartUpload on the object"),
     "DELETE": ("access denied", "s3:DeleteObject on the object"),
 }
-"""By the verb that a call's name begins with: what a 403 means, and what it takes."""
-
-
-def is_transient(error: Exception) -> bool:
-    """Whether the same request may succeed later."""
-    if isinstance(error, ClientError):
-        return _status(error) >= 500 or _status(error) == 429 or _code(error) in TRANSIENT_CODES
-    return isinstance(error, NETWORK_ERRORS)
+"""By the verb that a call's name begins with: what a 403 means, and which rights are needed."""
 
 
 def translate(error: Exception, what: str) -> Exception:
     """Our error for one of botocore's; others come back as they are."""
+    if _is_transient(error):
+        return StoreUnavailableError(f"{what}: {error}")
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return AccessDeniedError(
             f"{what}: {error}. Name a Secret with {S3_ACCESS_KEY} and {S3_SECRET_KEY} in "
@@ -81,6 +77,12 @@ def translate(error: Exception, what: str) -> Exception:
     if kind is AccessDeniedError:
         return kind(f"{what}: {_denied(error, what.split(' ', 1)[0])}")
     return kind(f"{what}: {FOLLOW_UP.get(kind, str(error))}")
+
+
+def _is_transient(error: Exception) -> bool:
+    if isinstance(error, ClientError):
+        return _status(error) >= 500 or _status(error) == 429 or _code(error) in TRANSIENT_CODES
+    return isinstance(error, NETWORK_ERRORS)
 
 
 def _kind(error: ClientError) -> type[StoreError]:

@@ -82,18 +82,18 @@ class ObjectStore:
         """The object and the tag to pass to `put_if`."""
         bucket, key = urls.parse(url)
 
-        def attempt(_: int) -> tuple[bytes, str]:
+        def attempt() -> tuple[bytes, str]:
             reply = self._client.get_object(Bucket=bucket, Key=key)
             return reply["Body"].read(), reply["ETag"]
 
         return self._retry.call(f"GET {url}", attempt)
 
     def read_range(self, url: str, start: int, length: int) -> bytes:
-        """`length` bytes from offset `start`; fewer where the object ends before."""
+        """`length` bytes from offset `start`; fewer if the object ends before."""
         bucket, key = urls.parse(url)
         span = f"bytes={start}-{start + length - 1}"
 
-        def attempt(_: int) -> bytes:
+        def attempt() -> bytes:
             return self._client.get_object(Bucket=bucket, Key=key, Range=span)["Body"].read()
 
         return self._retry.call(f"GET {url} ({span})", attempt) if length else b""
@@ -101,14 +101,14 @@ class ObjectStore:
     def read_into(self, url: str, out: memoryview) -> int:
         """Fills `out` (bytes) with the object's beginning; returns how many bytes there were.
 
-        Range by range, without a copy in memory: a range that breaks off is all that is read again.
+        Reads range by range without a copy in memory: only a range that breaks off is read again.
         """
         bucket, key = urls.parse(url)
         for start in range(0, len(out), buffers.RANGE):
             part = out[start : start + buffers.RANGE]
             span = f"bytes={start}-{start + len(part) - 1}"
 
-            def attempt(_: int, part: memoryview = part, span: str = span) -> int:
+            def attempt(part: memoryview = part, span: str = span) -> int:
                 reply = self._client.get_object(Bucket=bucket, Key=key, Range=span)
                 return buffers.fill(part, reply["Body"].iter_chunks(buffers.PIECE))
 
@@ -121,19 +121,19 @@ class ObjectStore:
         """Writes or overwrites; returns the entity tag."""
         bucket, key = urls.parse(url)
 
-        def attempt(_: int) -> str:
+        def attempt() -> str:
             return self._client.put_object(Bucket=bucket, Key=key, Body=body)["ETag"]
 
         return self._retry.call(f"PUT {url}", attempt)
 
     def put_buffer(self, url: str, data: memoryview) -> None:
-        """Writes what may be too large for one request or for a copy in memory, in parts."""
+        """Writes in parts what may be too large for one request or for a copy in memory."""
         bucket, key = urls.parse(url)
         if len(data) < buffers.PARTS.multipart_threshold:
             self.put(url, bytes(data))
             return
 
-        def attempt(_: int) -> None:
+        def attempt() -> None:
             source: Any = buffers.Source(data)
             self._client.upload_fileobj(source, bucket, key, Config=buffers.PARTS)
 
@@ -142,24 +142,23 @@ class ObjectStore:
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
         """Writes only if the object still has `etag` (None: if there is no object yet).
 
-        A write whose answer was lost is repeated and then refused by the server as if another
-        writer had been first; so after a repetition the object's content decides who won.
-
         Raises:
-            PreconditionFailedError: somebody else wrote first.
+            PreconditionFailedError: another writer was first.
         """
         bucket, key = urls.parse(url)
         condition: Any = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         attempts = 0
 
-        def attempt(number: int) -> str:
+        def attempt() -> str:
             nonlocal attempts
-            attempts = number + 1
+            attempts += 1
             return self._client.put_object(Bucket=bucket, Key=key, Body=body, **condition)["ETag"]
 
         try:
             return self._retry.call(f"PUT {url} (conditional)", attempt)
         except (PreconditionFailedError, ObjectNotFoundError) as error:
+            # A write whose answer was lost is repeated, and then refused as if another writer had
+            # been first: after a repetition the object's content decides who won.
             current, tag = self.get_with_etag(url) if attempts > 1 else (None, "")
             if current == body:
                 return tag
@@ -169,10 +168,10 @@ class ObjectStore:
         return self.size(url) is not None
 
     def size(self, url: str) -> int | None:
-        """Bytes of an object; None where there is none."""
+        """Bytes of an object; None if there is none."""
         bucket, key = urls.parse(url)
 
-        def attempt(_: int) -> int:
+        def attempt() -> int:
             return self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
 
         try:
@@ -184,7 +183,7 @@ class ObjectStore:
         """All objects whose address begins with `url_prefix`, in the order of their keys."""
         bucket, prefix = urls.parse(url_prefix)
 
-        def attempt(_: int) -> list[ObjectInfo]:
+        def attempt() -> list[ObjectInfo]:
             pages = self._client.get_paginator("list_objects_v2").paginate(
                 Bucket=bucket, Prefix=prefix
             )
@@ -197,33 +196,33 @@ class ObjectStore:
         return self._retry.call(f"LIST {url_prefix}", attempt)
 
     def delete(self, url: str) -> None:
-        """Removes an object; one that isn't there is no error."""
+        """Removes an object; a missing one is no error."""
         bucket, key = urls.parse(url)
         self._retry.call(
-            f"DELETE {url}", lambda _: self._client.delete_object(Bucket=bucket, Key=key)
+            f"DELETE {url}", lambda: self._client.delete_object(Bucket=bucket, Key=key)
         )
 
     def upload_file(self, path: Path, url: str) -> None:
-        """Sends a file up, streamed in parallel parts where it is large."""
+        """Uploads a file, in parallel parts if it is large."""
         if path.stat().st_size < TRANSFER.multipart_threshold:
             self.put(url, path.read_bytes())
             return
         bucket, key = urls.parse(url)
 
-        def attempt(_: int) -> None:
+        def attempt() -> None:
             with path.open("rb") as file:
                 self._client.upload_fileobj(file, bucket, key, Config=TRANSFER)
 
         self._retry.call(f"PUT {url}", attempt)
 
     def download_file(self, url: str, path: Path, size: int) -> None:
-        """Brings an object of `size` bytes down, streamed in parallel ranges where it is large."""
+        """Downloads an object of `size` bytes, in parallel ranges if it is large."""
         if size < TRANSFER.multipart_threshold:
             path.write_bytes(self.get(url))
             return
         bucket, key = urls.parse(url)
 
-        def attempt(_: int) -> None:
+        def attempt() -> None:
             with path.open("wb") as file:
                 self._client.download_fileobj(bucket, key, file, Config=TRANSFER)
 

@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from sea_data.formats import bins
+from sea_data.formats import sequences
 
 Rows = list[NDArray[Any]]
 """One array [S] per sequence of the batch, by the sequence's index."""
@@ -41,11 +41,11 @@ def plan(lengths: Sequence[int], ranks: int, capacity: int) -> list[Microbatch]:
     Returns:
         Microbatches whose rows hold positions in `lengths`; the same on every rank.
     """
-    count = -(-len(bins.packed(lengths, capacity)) // ranks)
-    rows = bins.balanced(lengths, count * ranks)
+    count = -(-len(sequences.pack(lengths, capacity)) // ranks)
+    rows = sequences.balance(lengths, count * ranks)
     while any(_tokens(row, lengths) > capacity and len(row) > 1 for row in rows):
         count += 1
-        rows = bins.balanced(lengths, count * ranks)
+        rows = sequences.balance(lengths, count * ranks)
     rows.sort(key=lambda row: -_tokens(row, lengths))
     return [
         Microbatch(tuple(map(tuple, part)), max(1, _tokens(part[0], lengths)))

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
-from sea_data.formats import encoding, sft, source
+from sea_data.formats import data_files, sequences, sft
 from sea_data.formats.dialogue import Dialogue
 from sea_data.formats.errors import DataFileError, RowError
-from sea_data.formats.row_file import RowFile
-from sea_data.formats.sides import agent_side, exchange
+from sea_data.formats.jsonl import RowFile
+from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_runtime.trainer import rank_barrier
@@ -52,7 +52,7 @@ class _Message(msgspec.Struct):
     """uint8, as `tokens`."""
 
 
-def pack(dialogues: Iterable[encoding.Encoded]) -> bytes | None:
+def pack(dialogues: Iterable[sequences.Encoded]) -> bytes | None:
     """All dialogues as one message, built as they are read; None if there are none."""
     message = _Message([], bytearray(), bytearray())
     for one in dialogues:
@@ -72,14 +72,14 @@ def unpack(data: bytes) -> Dialogues:
 
 
 def encode(
-    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: encoding.Tokens
+    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: sequences.TokenCounts
 ) -> bytes:
     """Renders dialogues; drops what doesn't fit into the context, answer by answer.
 
     Raises:
         DataError: nothing is left to train on.
     """
-    packed = pack(encoding.encode(dialogues, renderer, context, counts))
+    packed = pack(sequences.encode(dialogues, renderer, context, counts))
     if packed is None:
         raise DataError(
             "No dialogue of the stage's data has a turn of the trained role within "
@@ -90,8 +90,8 @@ def encode(
 
 @contextmanager
 def planned(
-    store: source.Store | None, paths: Sequence[str], folder: Path, *, skip_bad: bool
-) -> Iterator[sft.Plan]:
+    store: data_files.Store | None, paths: Sequence[str], folder: Path, *, skip_bad: bool
+) -> Iterator[sft.Selection]:
     """What to train on in all files, in order; the files are open until the end of the block.
 
     Raises:
@@ -100,17 +100,17 @@ def planned(
     with ExitStack() as opened:
         try:
             files = [
-                opened.enter_context(RowFile.open(source.local(path, folder, store), path))
+                opened.enter_context(RowFile.open(data_files.local(path, folder, store), path))
                 for path in paths
             ]
-            plan = sft.plan(files, skip_bad=skip_bad)
+            plan = sft.select(files, skip_bad=skip_bad)
         except (RowError, DataFileError) as error:
             raise DataError(str(error)) from error
-        _log_report(plan.report)
+        _log_report(plan.counts)
         yield plan
 
 
-def _log_report(report: sft.Report) -> None:
+def _log_report(report: sft.RowCounts) -> None:
     for error in report.bad:
         log.warning("Row skipped: %s", error)
     log.info(
@@ -139,11 +139,11 @@ def _read(
     context: RankContext, paths: Sequence[str], model: Path, spec: Spec, as_user: bool
 ) -> tuple[bytes, dict[str, float]]:
     renderer = Renderer.load(model, call_format(spec.model.tool_format))
-    counts = encoding.Tokens()
+    counts = sequences.TokenCounts()
     skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
     with planned(context.store, paths, context.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
         side = exchange if as_user else agent_side
         data = encode(map(side, plan.dialogues()), renderer, spec.model.context_length, counts)
-        metrics = plan.report.as_metrics() | counts.as_metrics()
+        metrics = plan.counts.as_metrics() | counts.as_metrics()
     log.info("The stage trains on: %s", metrics)
     return data, metrics

@@ -10,7 +10,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from sea_data.tiny_model import tiny
+from sea_data.tiny_model import model_folder
 from sea_devcluster.s3 import S3Server
 from sea_runtime.rollout.engine_client import EngineClient, session
 from sea_runtime.wire.weights import WeightVersion
@@ -25,7 +25,7 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model with random weights."""
     folder = tmp_path_factory.mktemp("base")
     texts = [f"order {letter}{digit} is pending\n" for letter in "abcdefgh" for digit in range(10)]
-    tiny.build(texts, folder, context_length=CONTEXT, seed=1)
+    model_folder.build(texts, folder, context_length=CONTEXT, seed=1)
     return folder
 
 

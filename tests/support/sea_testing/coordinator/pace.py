@@ -18,14 +18,14 @@ def over(made):
     except FileNotFoundError:
         return False
 def hold():
-    from sea_data.synthesis.procedural.shop import ShopWorkshop
-    propose, made = ShopWorkshop.propose, [0]
+    from sea_data.synthesis.procedural.shop import ShopTaskGenerator
+    generate, made = ShopTaskGenerator.generate, [0]
     def held(self, plan, rng):
         made[0] += 1
         while over(made[0]):
             time.sleep(0.02)
-        return propose(self, plan, rng)
-    ShopWorkshop.propose = held
+        return generate(self, plan, rng)
+    ShopTaskGenerator.generate = held
 if any(one.startswith("sea_runtime.coordinator.synthesis_main") for one in sys.orig_argv):
     hold()
 """

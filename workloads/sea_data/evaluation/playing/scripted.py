@@ -6,7 +6,7 @@ A task's expected calls are made in their order, each that changes something ann
 from collections.abc import Iterator, Sequence
 
 from sea_data.evaluation.playing.agent import Agent
-from sea_data.formats.tau2_dialogues import ASK, TRANSFERRED
+from sea_data.formats.tau2_convert import ASK, TRANSFERRED
 from sea_env.domains.base import Domain, Kind
 from sea_env.domains.shop import teacher
 from sea_env.tasks.task import Action, Task

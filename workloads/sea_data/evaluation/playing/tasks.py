@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
 from sea_data.errors import EvaluationError
-from sea_data.formats import compression, database_files, paths, rl, source, tau2
+from sea_data.formats import compression, data_files, database_files, rl, tau2
 from sea_data.formats.errors import RowError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
@@ -47,7 +47,7 @@ def is_data(path: str) -> bool:
 
 
 def _unpacked(name: str) -> str:
-    return name.rpartition(".")[0] if compression.packed(name) else name
+    return name.rpartition(".")[0] if compression.is_compressed(name) else name
 
 
 class Folder:
@@ -76,7 +76,7 @@ class Folder:
         if self.is_tau2:
             return tau2.tasks(self.root, self.name)
         file = self._file or self._find()
-        rows = rl.read(source.lines(str(file)), file.name, self.name)
+        rows = rl.read(data_files.lines(str(file)), file.name, self.name)
         found = []
         for row in rows:
             if isinstance(row, RowError):
@@ -115,7 +115,7 @@ class Folder:
             raise DatabaseError(f"Task {task.key} names no database: give its row a db_path.")
         places = [self.root, self.root / "tau2_rl_database", self.root / "databases"]
         for place in places:
-            path = Path(paths.join(str(place), task.db_path))
+            path = Path(database_files.join_path(str(place), task.db_path))
             if path.is_file() and path.resolve().is_relative_to(self.root.resolve()):
                 return path
         raise DatabaseError(

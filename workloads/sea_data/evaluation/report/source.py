@@ -9,7 +9,7 @@ from typing import Any
 from sea_data.evaluation import records, scores
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report.page import Page
-from sea_data.formats import lines
+from sea_data.formats import jsonl
 from sea_data.formats.errors import RowError
 
 EPISODES = "episodes.jsonl"
@@ -124,7 +124,7 @@ def _metrics(folders: Sequence[Path]) -> list[dict[str, Any]]:
     for folder in folders:
         path = folder / "metrics.jsonl"
         if path.is_file():
-            rows = [row for _, row in lines.objects(path.read_bytes().splitlines(), str(path))]
+            rows = [row for _, row in jsonl.objects(path.read_bytes().splitlines(), str(path))]
             return [row for row in rows if not isinstance(row, RowError)]
     return []
 

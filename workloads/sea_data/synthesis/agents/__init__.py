@@ -1,5 +1,5 @@
-"""Agents behind an OpenAI-compatible endpoint: planner, workers, checkers, reflection.
+"""The backend of model agents behind an OpenAI-compatible endpoint.
 
-`endpoint` talks HTTP, `asking` gets one JSON object out of whatever comes back, a file each for the
-roles, `crew` puts them together. What can be executed is executed: models propose, tools decide.
+`model_client` asks the model, one file per role writes its prompts and reads its replies, and
+`backend` puts them together. Models propose; what can be executed is executed.
 """

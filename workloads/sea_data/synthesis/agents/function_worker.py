@@ -1,22 +1,51 @@
-"""The verification worker: writes one task's `verify(episode)`, tried in the sandbox until right.
+"""The verification worker: writes a task's `verify(episode)` and tries it until it is right.
 
-It is shown what the expected actions changed, and told what the sandbox found wrong. A function
-that never holds is the task's fault, and the trial that it failed is what reflection reads.
+The model sees what the expected actions changed, and for each attempt what the sandbox found wrong.
+A function that is still wrong after the last try is the task's fault; reflection reads which case
+it failed. Functions that a model wrote run in the verifier's sandbox, never in this process.
 """
 
 import json
 import re
 from collections.abc import Sequence
+from typing import Any
 
 from sea_data.formats import rl
 from sea_data.formats.errors import RowError
-from sea_data.synthesis.agents.asking import TRIES, Messages
-from sea_data.synthesis.agents.bench import Bench
-from sea_data.synthesis.agents.endpoint import Endpoint, Meter
-from sea_data.synthesis.agents.trials import Trial
-from sea_data.synthesis.outcome import shortened
+from sea_data.synthesis.agents.function_cases import FunctionCase
+from sea_data.synthesis.agents.model_client import MAX_TRIES, Messages, ModelClient, TokenMeter
+from sea_data.synthesis.backend import BackendUnavailableError
+from sea_data.synthesis.item import shorten_reason
+from sea_env.domains.base import Environment
 from sea_env.tasks.task import Task
-from sea_env.verify.function import FIELD
+from sea_env.verify.function import FIELD, judged_episode
+from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
+from sea_env.verify.sandbox.process import SandboxError
+
+_MAX_SANDBOX_TRIES = 3
+
+
+class FunctionRunner:
+    """Runs a model's verification functions for all items of a run."""
+
+    def __init__(self, sandbox: FunctionSandbox) -> None:
+        self._sandbox = sandbox
+
+    async def run(self, source: str, episode: dict[str, Any], environment: Environment) -> Judged:
+        """The function's verdict on a finished episode of the environment.
+
+        Raises BackendUnavailableError if the sandbox fails, as opposed to the function.
+        """
+        for tries_left in reversed(range(_MAX_SANDBOX_TRIES)):
+            try:
+                return await judged_episode(self._sandbox, source, episode, environment)
+            except SandboxError as error:
+                if not tries_left:
+                    raise BackendUnavailableError(
+                        f"Verification functions can't be tried: {error}"
+                    ) from error
+        raise AssertionError("the last try returns or raises")
+
 
 VERIFIER = "You are the verification worker of a data synthesis team."
 _CONTRACT = """\
@@ -32,43 +61,50 @@ Judge the end state and what the agent told the customer, not the way there: ano
 up other things and use other words. Unless assertions decide, nothing else may have changed. Import
 nothing but the standard library's pure parts (json, re, datetime, decimal, math, ...); there are no
 files, no network, no clock, and 2 s of processor time. Answer with one Python code block only."""
-_LONGEST = 20_000
-"""Characters of the changes and of a reply that are shown."""
+_MAX_SHOWN = 20_000
+"""Characters of the changes, and of a reply, in a prompt."""
 _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
 class NoFunctionError(Exception):
-    """No function held in all tries: the task's fault."""
+    """No try gave a function that passes all cases. Counted as the task's fault."""
 
 
 async def write(
-    endpoint: Endpoint, bench: Bench, task: Task, trials: Sequence[Trial], seed: int, meter: Meter
+    client: ModelClient,
+    runner: FunctionRunner,
+    task: Task,
+    cases: Sequence[FunctionCase],
+    seed: int,
+    meter: TokenMeter,
 ) -> str:
-    """Source that gives every trial what it must have; `trials` begin with the good one.
+    """Source of a function that passes all cases, of which the first is the good one.
 
     Raises:
-        NoFunctionError: the trials that the last function failed.
-        CrewUnavailableError: no reply, or no sandbox.
+        NoFunctionError: no try passed; names the case that the last one failed.
+        BackendUnavailableError: no reply, or no sandbox.
     """
-    messages = _opening(task, trials[0])
+    messages = _opening(task, cases[0])
     problem = ""
-    for attempt in range(TRIES):
-        text = await endpoint.ask(messages, meter, temperature=0.5, seed=seed + attempt)
-        messages.append({"role": "assistant", "content": text[:_LONGEST]})
+    for attempt in range(MAX_TRIES):
+        text = await client.ask(messages, meter, temperature=0.5, seed=seed + attempt)
+        messages.append({"role": "assistant", "content": text[:_MAX_SHOWN]})
         try:
             source = read(text, task)
-            problem = await _problem(bench, source, trials)
+            problem = await _problem(runner, source, cases)
         except ValueError as error:
             problem = str(error)
         else:
             if not problem:
                 return source
         messages.append({"role": "user", "content": f"{problem} Correct it: one code block."})
-    raise NoFunctionError(f"No verification function held in {TRIES} tries: {shortened(problem)}")
+    raise NoFunctionError(
+        f"No verification function held in {MAX_TRIES} tries: {shorten_reason(problem)}"
+    )
 
 
 def read(text: str, task: Task) -> str:
-    """The source in a reply; ValueError with a sentence where none is fit for a row."""
+    """The source in a reply; raises ValueError if it holds none that a row can carry."""
     body = text.rpartition("</think>")[2]
     blocks = [block for block in _FENCED.findall(body) if "def verify" in block]
     source = blocks[-1] if blocks else body
@@ -81,20 +117,20 @@ def read(text: str, task: Task) -> str:
     return source.strip() + "\n"
 
 
-async def _problem(bench: Bench, source: str, trials: Sequence[Trial]) -> str:
-    """What the function judges wrongly; empty where it holds."""
-    for trial in trials:
-        judged = await bench.run(source, trial.episode, trial.environment)
-        wanted = 1.0 if trial.good else 0.0
+async def _problem(runner: FunctionRunner, source: str, cases: Sequence[FunctionCase]) -> str:
+    """The first case that the function judges wrongly; empty if there is none."""
+    for case in cases:
+        judged = await runner.run(source, case.episode, case.environment)
+        wanted = 1.0 if case.good else 0.0
         if judged.failed or judged.reward != wanted:
             return (
-                f"Where {trial.what}, the function must give {wanted:g}, but gives "
-                f"{judged.reward:g}: {shortened(judged.reason)}"
+                f"Where {case.what}, the function must give {wanted:g}, but gives "
+                f"{judged.reward:g}: {shorten_reason(judged.reason)}"
             )
     return ""
 
 
-def _opening(task: Task, good: Trial) -> Messages:
+def _opening(task: Task, good: FunctionCase) -> Messages:
     shown = {
         "customer": task.scenario,
         "must be said by the agent": list(task.criteria.communicate_info),
@@ -105,7 +141,7 @@ def _opening(task: Task, good: Trial) -> Messages:
             for one in task.criteria.env_assertions
         ],
     }
-    content = f"The task:\n{json.dumps(shown, default=str)[:_LONGEST]}"
+    content = f"The task:\n{json.dumps(shown, default=str)[:_MAX_SHOWN]}"
     return [
         {"role": "system", "content": f"{VERIFIER} {_CONTRACT}"},
         {"role": "user", "content": content},

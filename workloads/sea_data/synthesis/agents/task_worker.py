@@ -1,7 +1,7 @@
 """The task worker: explores a real database with the real tools, then writes the task.
 
-Each reply is one call, which is run, or the finished task. The expected actions it names are run
-again by the checkers on a fresh database.
+Each reply is one call, which is executed, or the finished task. `execution_checks` runs the task's
+expected actions again on a fresh database.
 """
 
 import json
@@ -10,18 +10,25 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.synthesis.agents.asking import Messages, ask, text_of, texts_of
-from sea_data.synthesis.agents.endpoint import Endpoint, Meter
-from sea_data.synthesis.plan import Item, Plan
-from sea_data.synthesis.proposal import Proposal
-from sea_data.synthesis.worlds import World
+from sea_data.synthesis.agents.model_client import (
+    Messages,
+    ModelClient,
+    TokenMeter,
+    ask_json,
+    text_of,
+    texts_of,
+)
+from sea_data.synthesis.candidate import Candidate
+from sea_data.synthesis.item import Item
+from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.tasks.task import Action, Assertion
 
 WORKER = "You are the task worker of a data synthesis team."
-_MOST_CALLS = 30
-_SHOWN = 6000
-"""Characters of a tool's result or of a sample that a worker is shown."""
-_SAMPLES = 2
+_MAX_CALLS = 30
+_MAX_SHOWN = 6000
+"""Characters of a tool's result, or of a record, in a prompt."""
+_SAMPLES_PER_TABLE = 2
 _FORMAT = (
     'Answer with one JSON object: {"call": {"name": ..., "arguments": {...}}} to try a tool on '
     'the database, or {"task": {"purpose": ..., "reason_for_call": ..., "known_info": ..., '
@@ -38,7 +45,7 @@ _TWO_SIDED = (
 
 
 class NoTaskError(Exception):
-    """The worker wrote no task: the task's fault."""
+    """The worker wrote no task. Counted as the task's fault."""
 
 
 @dataclass(frozen=True)
@@ -46,46 +53,48 @@ class Step:
     """One reply: a call, or the task."""
 
     call: Action | None = None
-    task: Proposal | None = None
+    task: Candidate | None = None
 
 
-async def write(endpoint: Endpoint, world: World, item: Item, seed: int, meter: Meter) -> Proposal:
-    """A proposal without a dialogue.
+async def write(
+    client: ModelClient, source: SourceDatabase, item: Item, seed: int, meter: TokenMeter
+) -> Candidate:
+    """A candidate without a dialogue.
 
     Raises:
-        NoTaskError: it went on calling.
-        NonsenseError, CrewUnavailableError: see `asking.ask`.
+        NoTaskError: it made `_MAX_CALLS` calls and no task.
+        UnusableReplyError, BackendUnavailableError: see `ask_json`.
     """
-    environment = world.domain.open(world.database)
-    messages = _opening(world, item)
+    environment = source.domain.open(source.database)
+    messages = _opening(source, item)
 
     def use(value: dict[str, Any]) -> Step:
         return read(value, item.plan)
 
-    for _ in range(_MOST_CALLS):
-        step = await ask(endpoint, messages, use, meter, temperature=1.0, seed=seed)
+    for _ in range(_MAX_CALLS):
+        step = await ask_json(client, messages, use, meter, temperature=1.0, seed=seed)
         if step.task is not None:
             return step.task
         assert step.call is not None
         call = step.call
         result = environment.call(call.name, call.arguments, call.requestor)
-        messages.append({"role": "user", "content": f"Result: {result.content[:_SHOWN]}"})
-    raise NoTaskError(f"The worker made {_MOST_CALLS} calls and wrote no task.")
+        messages.append({"role": "user", "content": f"Result: {result.content[:_MAX_SHOWN]}"})
+    raise NoTaskError(f"The worker made {_MAX_CALLS} calls and wrote no task.")
 
 
-def _opening(world: World, item: Item) -> Messages:
+def _opening(source: SourceDatabase, item: Item) -> Messages:
     plan = item.plan
     system = (
-        f"{WORKER} You write one customer service task for the domain {world.domain.name}. The "
-        f"agent's instructions, policy and tools:\n{world.system_prompt}\n\n{_FORMAT}"
+        f"{WORKER} You write one customer service task for the domain {source.domain.name}. The "
+        f"agent's instructions, policy and tools:\n{source.system_prompt}\n\n{_FORMAT}"
     )
-    if world.domain.user_tools:
-        functions = [tool.name for tool in world.domain.user_tools]
-        functions += sorted(getattr(world.domain, "functions", ()))
-        system += _TWO_SIDED % (", ".join(functions), ", ".join(sorted(world.domain.assertions)))
+    if source.domain.user_tools:
+        functions = [tool.name for tool in source.domain.user_tools]
+        functions += sorted(getattr(source.domain, "functions", ()))
+        system += _TWO_SIDED % (", ".join(functions), ", ".join(sorted(source.domain.assertions)))
     request = (
         f"Plan: goals {', '.join(plan.goals)}; the customer {_MODES[plan.mode]}; style "
-        f"{plan.style}. {plan.guidance}\nSome records to begin with:\n{_sample(world, item)}"
+        f"{plan.style}. {plan.guidance}\nSome records to begin with:\n{_sample(source, item)}"
     )
     return [{"role": "system", "content": system}, {"role": "user", "content": request}]
 
@@ -93,22 +102,22 @@ def _opening(world: World, item: Item) -> Messages:
 _MODES = {"given": "knows all ids", "search": "knows no ids and describes things in words"}
 
 
-def _sample(world: World, item: Item) -> str:
+def _sample(source: SourceDatabase, item: Item) -> str:
     """Records drawn by the item's seed, so that items of one plan are about different people."""
     rng = random.Random(item.random_seed)  # noqa: S311 - data, not secrets
     lines = []
-    for name, table in world.database.agent.items():
-        keys = rng.sample(list(table), min(_SAMPLES, len(table)))
-        lines += [f"{name}/{key}: {json.dumps(table[key])[:_SHOWN]}" for key in keys]
-    return "\n".join(lines)[: 2 * _SHOWN]
+    for name, table in source.database.agent.items():
+        keys = rng.sample(list(table), min(_SAMPLES_PER_TABLE, len(table)))
+        lines += [f"{name}/{key}: {json.dumps(table[key])[:_MAX_SHOWN]}" for key in keys]
+    return "\n".join(lines)[: 2 * _MAX_SHOWN]
 
 
 def read(value: dict[str, Any], plan: Plan) -> Step:
-    """A reply's object; raises one of `asking.UNUSABLE`."""
+    """Reads a reply's object; raises one of `model_client.UNUSABLE`."""
     if isinstance(value.get("call"), dict):
         return Step(call=_action(value["call"]))
     if isinstance(value.get("task"), dict):
-        return Step(task=_proposal(value["task"], plan))
+        return Step(task=_candidate(value["task"], plan))
     raise ValueError("it must hold either 'call' or 'task', an object")
 
 
@@ -122,7 +131,7 @@ def _action(value: Any) -> Action:
     return Action(value["name"], arguments, requestor)
 
 
-def _proposal(value: dict[str, Any], plan: Plan) -> Proposal:
+def _candidate(value: dict[str, Any], plan: Plan) -> Candidate:
     actions = value.get("actions")
     if not isinstance(actions, list):
         raise ValueError("actions must be a list")
@@ -131,7 +140,7 @@ def _proposal(value: dict[str, Any], plan: Plan) -> Proposal:
     initial, assertions = _objects(value, "initial_actions"), _assertions(value)
     names = ("reason_for_call", "known_info", "unknown_info", "task_instructions")
     instructions = {name: text_of(value, name) or None for name in names}
-    return Proposal(
+    return Candidate(
         purpose=text_of(value, "purpose") or " + ".join(plan.goals),
         scenario={"persona": None, "instructions": {"domain": plan.domain, **instructions}},
         actions=[_action(action) for action in actions],
@@ -139,7 +148,7 @@ def _proposal(value: dict[str, Any], plan: Plan) -> Proposal:
         communicate=[text for text in texts_of(value, "communicate_info") if text.strip()],
         assertions=assertions,
         initial_state={"initialization_actions": initial} if initial else None,
-        # Where the end is asserted there are several ways to it, as tau2-bench's telecom has it.
+        # Assertions can be met in several ways, so as in tau2's telecom no databases are compared.
         basis=("ENV_ASSERTION", "COMMUNICATE") if assertions else ("DB", "COMMUNICATE"),
     )
 

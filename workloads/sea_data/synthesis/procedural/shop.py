@@ -1,11 +1,11 @@
-"""The shop's worker: its script, its scripted customer and its teacher, as one `Workshop`."""
+"""The shop's task generator: the scripted customer and the teacher write the dialogue."""
 
 import random
 from collections.abc import Sequence
 
-from sea_data.synthesis.desk import Desk
+from sea_data.synthesis.candidate import Candidate, NoCandidateError
+from sea_data.synthesis.dialogue_builder import DialogueBuilder
 from sea_data.synthesis.plan import Plan, ToolMode
-from sea_data.synthesis.proposal import NothingFitsError, Proposal
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database
 from sea_env.domains.shop import database_generator, entities, teacher
@@ -14,18 +14,18 @@ from sea_env.domains.shop.scenario import Intent, Opening, Script
 from sea_env.users.base import Reply, Signal, spoken
 from sea_env.users.scripted import ScriptedUser
 
-_MOST_TURNS = 20
+_MAX_TURNS = 20
 _REFUSED = "refuse_"
 
 
-class ShopWorkshop:
-    """`Workshop` of the shop: one wish a call, granted or refused."""
+class ShopTaskGenerator:
+    """`TaskGenerator` of the shop: one request per dialogue, granted or refused."""
 
     goals: Sequence[str] = (
         *(intent.value for intent in Intent),
         *(f"{_REFUSED}{intent.value}" for intent in database_generator.ALLOWED),
     )
-    most_goals = 1
+    max_goals = 1
 
     def __init__(self, domain: Domain, database: Database) -> None:
         self._domain = domain
@@ -37,16 +37,16 @@ class ShopWorkshop:
     def fits(self, goals: Sequence[str]) -> bool:
         return len(goals) == 1
 
-    def propose(self, plan: Plan, rng: random.Random) -> Proposal:
+    def generate(self, plan: Plan, rng: random.Random) -> Candidate:
         script = self._script(plan, rng)
-        desk = Desk(self._domain.open(self._database))
-        _play(desk, script, rng.getrandbits(32))
+        dialogue = DialogueBuilder(self._domain.open(self._database))
+        _play(dialogue, script, rng.getrandbits(32))
         _, info = database_generator.expected(script, {"orders": self._database.agent["orders"]})
-        return Proposal(
+        return Candidate(
             purpose=script.reason,
             scenario=script.scenario(),
-            actions=desk.actions,
-            messages=desk.messages,
+            actions=dialogue.actions,
+            messages=dialogue.messages,
             communicate=[*info, CLOSING],
         )
 
@@ -62,7 +62,7 @@ class ShopWorkshop:
             for key in keys
         ]
         if not able:
-            raise NothingFitsError(f"The shop has no order for the goal {goal}.")
+            raise NoCandidateError(f"The shop has no order for the goal {goal}.")
         order = self._database.agent["orders"][rng.choice(able)]
         others = [a for a in entities.addresses() if a != order["address"]]
         address = rng.choice(others) if intent is Intent.ADDRESS else ""
@@ -70,25 +70,25 @@ class ShopWorkshop:
         return Script(intent, order["order"], order["email"], address, rng.choice(given))
 
 
-def _play(desk: Desk, script: Script, seed: int) -> None:
+def _play(dialogue: DialogueBuilder, script: Script, seed: int) -> None:
     """The teacher and the scripted customer talk until the customer leaves."""
     user = ScriptedUser(script.scenario(), seed)
-    desk.user(_words(user.say(())))
-    for _ in range(_MOST_TURNS):
-        turn = teacher.turn(desk.messages)
+    dialogue.user(_words(user.say(())))
+    for _ in range(_MAX_TURNS):
+        turn = teacher.turn(dialogue.messages)
         if turn.tool_calls:
             for call in turn.tool_calls:
-                desk.call(call.name, **call.arguments)
+                dialogue.call(call.name, **call.arguments)
             continue
-        desk.agent(turn.text)
-        said = _words(user.say(spoken(desk.messages)))
-        desk.user(said)
+        dialogue.agent(turn.text)
+        said = _words(user.say(spoken(dialogue.messages)))
+        dialogue.user(said)
         if Signal.STOP in said:
             return
-    raise NothingFitsError("The shop's customer did not come to an end.")
+    raise NoCandidateError("The shop's customer did not leave within the turn limit.")
 
 
 def _words(reply: Reply) -> str:
-    """The shop gives its customers no tools, so that all they can do is talk."""
+    """The shop's customers have no tools, so each reply is a text."""
     assert isinstance(reply, str)
     return reply

@@ -15,10 +15,10 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_data.formats import source
+from sea_data.formats import data_files
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
-from sea_data.formats.lines import objects
+from sea_data.formats.jsonl import objects
 from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator.data import databases, domains, sources
 from sea_runtime.coordinator.data.task_rows import (
@@ -163,7 +163,7 @@ def lines(store: ObjectStore, url: str) -> Iterator[bytes]:
         PreconditionError: there is no such object, it may not be read, or it is damaged.
     """
     try:
-        yield from source.lines(url, store)
+        yield from data_files.lines(url, store)
     except NoSuchFileError as error:
         raise PreconditionError(
             "DataNotFound",

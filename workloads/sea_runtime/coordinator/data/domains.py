@@ -4,7 +4,7 @@ from collections.abc import Collection
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import StageType
-from sea_data.synthesis.procedural import workshops
+from sea_data.synthesis.procedural import task_generators
 from sea_env.domains import registry
 from sea_runtime.coordinator.errors import PreconditionError
 
@@ -25,7 +25,7 @@ def require(spec: Spec, made: Collection[str]) -> None:
     for name in spec.domains:
         try:
             domain = registry.get(name)
-            has_worker = not without_model or workshops.find(domain) is not None
+            has_worker = not without_model or task_generators.find(domain) is not None
         except registry.UnknownDomainError as error:
             raise PreconditionError("UnknownDomain", f"spec.domains: {error} {_WHERE}") from error
         if not has_worker:
@@ -47,7 +47,7 @@ def _nobody(stage: str, domain: str) -> PreconditionError:
     return PreconditionError(
         "NoWorker",
         f"spec.stages: stage '{stage}' has no synthesis.endpoint, and without a model nobody makes "
-        f"tasks of the domain {domain} (built-in workers: {', '.join(workshops.names())}). Set "
-        "synthesis.endpoint, or bring a worker with the domain's package "
+        f"tasks of the domain {domain} (built in: {', '.join(task_generators.names())}). Set "
+        "synthesis.endpoint, or bring a task generator with the domain's package "
         "(docs/adding-a-domain.md).",
     )

@@ -12,7 +12,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
-from sea_data.synthesis.output import DIALOGUES, TASKS
+from sea_data.synthesis.dataset import DIALOGUES, TASKS
 
 
 def made_folder(run_url: str, stage: str, domain: str = "") -> str:

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.formats import paths, rl
+from sea_data.formats import database_files, rl
 from sea_data.formats.errors import RowError
 from sea_env.domains import registry
 from sea_env.tasks.task import Task
@@ -76,4 +76,4 @@ def _database(path: str | None, databases: str | None) -> str | None:
         return None
     if databases is None:
         raise RowError("db_path", f"is '{path}', but spec.data.databases is not set")
-    return paths.join(databases, path)
+    return database_files.join_path(databases, path)

@@ -1,1 +1,1 @@
-"""Airline's procedural worker: `workshop.AirlineWorkshop` plays a customer's call."""
+"""Airline's task generator: `task_generator.AirlineTaskGenerator`."""

@@ -1,1 +1,1 @@
-"""Mock's worker: a member of the team calls about the task list and its own inbox."""
+"""Mock's task generator: a team member calls about the task list and its own inbox."""

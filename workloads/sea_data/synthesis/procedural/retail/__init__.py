@@ -1,1 +1,1 @@
-"""Retail's procedural worker: `workshop.RetailWorkshop` casts a customer and serves its errands."""
+"""Retail's task generator: `task_generator.RetailTaskGenerator`."""

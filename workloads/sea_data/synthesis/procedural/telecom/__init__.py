@@ -1,1 +1,1 @@
-"""Telecom's procedural worker: breaks a phone, then repairs it by the policy."""
+"""Telecom's task generator: `task_generator.TelecomTaskGenerator`."""

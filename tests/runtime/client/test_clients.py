@@ -1,0 +1,96 @@
+"""Both clients against a server that fails: what they send again, and for how long."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+import pytest
+from aiohttp import web
+
+from sea_runtime.client.async_client import AsyncCoordinatorClient
+from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
+from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
+from sea_testing.waiting import HANG_S
+
+BEAT = Heartbeat(
+    pod="p", role="rollout", address="a", incarnation="i", state=PodState.READY, adopted=0
+)
+Ask = Callable[[str, float], Awaitable[HeartbeatReply]]
+"""Sends BEAT to a URL, retried for so many seconds."""
+
+
+class Coordinator:
+    """Answers with each of `statuses` in turn, then with 200."""
+
+    def __init__(self) -> None:
+        self.statuses: list[int] = []
+        self.asked = 0
+        self.url = ""
+
+    async def heartbeat(self, _: web.Request) -> web.Response:
+        self.asked += 1
+        status = self.statuses.pop(0) if self.statuses else 200
+        return web.Response(status=status, text=HeartbeatReply().model_dump_json())
+
+
+@pytest.fixture
+async def coordinator() -> AsyncIterator[Coordinator]:
+    served = Coordinator()
+    app = web.Application()
+    app.router.add_post("/v1/heartbeat", served.heartbeat)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    served.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield served
+    await runner.cleanup()
+
+
+async def ask_async(url: str, seconds: float) -> HeartbeatReply:
+    async with AsyncCoordinatorClient(url, "t", retry_timeout=seconds) as client:
+        return await client.heartbeat(BEAT)
+
+
+async def ask_sync(url: str, seconds: float) -> HeartbeatReply:
+    client = CoordinatorClient(url, "t", retry_timeout=seconds)
+    try:
+        return await asyncio.to_thread(client.heartbeat, BEAT)
+    finally:
+        client.close()
+
+
+both = pytest.mark.parametrize("ask", [ask_async, ask_sync])
+
+
+@both
+async def test_a_busy_coordinator_is_asked_again(coordinator: Coordinator, ask: Ask) -> None:
+    coordinator.statuses = [503, 500]
+    assert await ask(coordinator.url, HANG_S) == HeartbeatReply()
+    assert coordinator.asked == 3
+
+
+@both
+async def test_a_refusal_is_not_sent_again(coordinator: Coordinator, ask: Ask) -> None:
+    coordinator.statuses = [409]
+    with pytest.raises(StaleAttemptError, match="POST /v1/heartbeat"):
+        await ask(coordinator.url, HANG_S)
+    assert coordinator.asked == 1
+
+
+@both
+async def test_after_the_deadline_the_sentence_names_call_and_time(
+    coordinator: Coordinator, ask: Ask
+) -> None:
+    coordinator.statuses = [503] * 1000
+    with pytest.raises(
+        CoordinatorUnreachableError,
+        match=r"did not answer 'POST /v1/heartbeat' for 0 s: status 503 .* logs of its pod",
+    ):
+        await ask(coordinator.url, 0.0)
+    assert coordinator.asked == 1
+
+
+@both
+async def test_a_coordinator_that_is_not_there_is_an_outage(nobody: int, ask: Ask) -> None:
+    with pytest.raises(CoordinatorUnreachableError, match="Connect"):
+        await ask(f"http://127.0.0.1:{nobody}", 0.0)

@@ -1,0 +1,128 @@
+"""Dialogues -> token ids and masks within the context length, packed into rows of tokens.
+
+The trainer trains on what `encode` yields and packs whole sequences into rows with `balance`;
+`sea data stats` shows the counts of tokens and the rows of `pack` before a job runs.
+"""
+
+import bisect
+import heapq
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sea_data.formats.dialogue import Dialogue
+from sea_env.tokens.renderer import Renderer
+
+
+@dataclass
+class TokenCounts:
+    """What became of the tokens of all dialogues."""
+
+    answer: int = 0
+    """Trained: what the trained role writes, thinking and end tag included."""
+    context: int = 0
+    """Read but not trained: everything else up to the last answer that fits."""
+    over_length: int = 0
+    """Left out: answers that don't end within the context length, and what leads to them."""
+    over_length_answers: int = 0
+    """Tokens in `over_length` that would have been trained."""
+    dialogues: int = 0
+    """Dialogues that are trained on."""
+    without_answer: int = 0
+    """Dialogues without an answer that fits, or without an answer."""
+
+    def as_metrics(self) -> dict[str, float]:
+        """For a stage's progress."""
+        return {
+            "data_dialogues": float(self.dialogues),
+            "data_answer_tokens": float(self.answer),
+            "data_context_tokens": float(self.context),
+            "data_over_length_tokens": float(self.over_length),
+            "data_over_length_answer_tokens": float(self.over_length_answers),
+            "data_dialogues_without_answer": float(self.without_answer),
+        }
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One dialogue: `ids` and `mask` of one length; the mask is 1 on answers."""
+
+    ids: NDArray[np.int32]
+    mask: NDArray[np.uint8]
+
+
+def encode(
+    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: TokenCounts
+) -> Iterator[Encoded]:
+    """Renders one side's dialogues; each ends after its last answer that fits into `context`.
+
+    Half an answer is never trained: it would teach the model to stop in the middle.
+    """
+    for one in dialogues:
+        ids, mask = renderer.dialogue(one.messages, trained=one.trained)
+        end = last_answer_within(mask, context)
+        counts.over_length += len(ids) - end if len(ids) > context else 0
+        counts.over_length_answers += sum(mask[end:])
+        if not end:
+            counts.without_answer += 1
+            continue
+        trained = sum(mask[:end])
+        counts.dialogues += 1
+        counts.answer += trained
+        counts.context += end - trained
+        yield Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
+
+
+def last_answer_within(mask: list[int], context: int) -> int:
+    """Length in tokens up to the last answer that ends within `context` tokens; 0 if none does.
+
+    An answer is a run of ones; its last token is the end tag.
+    """
+    end = min(context, len(mask))
+    if end < len(mask) and mask[end] and mask[end - 1]:  # cuts an answer: step back over it
+        while end and mask[end - 1]:
+            end -= 1
+    while end and not mask[end - 1]:
+        end -= 1
+    return end
+
+
+def pack(lengths: Sequence[int], context: int) -> list[list[int]]:
+    """Packs sequences into rows of at most `context` tokens; indices of the sequences per row.
+
+    Best fit, longest first: a sequence goes into the fullest row that has room for it. A sequence
+    longer than `context` gets a row of its own.
+    """
+    rooms: list[tuple[int, int]] = []
+    rows: list[list[int]] = []
+    for index in _longest_first(lengths):
+        place = bisect.bisect_left(rooms, (lengths[index], -1))
+        if place < len(rooms):
+            room, number = rooms.pop(place)
+        else:
+            room, number = context, len(rows)
+            rows.append([])
+        rows[number].append(index)
+        bisect.insort(rooms, (room - lengths[index], number))
+    return rows
+
+
+def balance(lengths: Sequence[int], count: int) -> list[list[int]]:
+    """Distributes sequences over `count` rows of similar length; indices per row.
+
+    The longest sequence left goes to the shortest row (Graham's LPT rule: the longest row is at
+    most 4/3 of the best possible one).
+    """
+    rows: list[list[int]] = [[] for _ in range(count)]
+    heap = [(0, number) for number in range(count)]
+    for index in _longest_first(lengths):
+        tokens, number = heap[0]
+        rows[number].append(index)
+        heapq.heapreplace(heap, (tokens + lengths[index], number))
+    return rows
+
+
+def _longest_first(lengths: Sequence[int]) -> list[int]:
+    return sorted(range(len(lengths)), key=lambda i: (-lengths[i], i))
