@@ -41,11 +41,9 @@ TASK = {"id": "shop_1", "evaluation_criteria": {}}
 def lease(**changes: Any) -> Lease:
     given = Lease(
         lease_id="l",
-        stage="rl",
         kind=EpisodeKind.TRAIN,
         group_id="g",
         sample=0,
-        attempt=1,
         domain="shop",
         task=TASK,
         database="s3://b/db.json",

@@ -101,11 +101,9 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
     """The wire form of a leased episode."""
     return Lease(
         lease_id=row["lease_id"],
-        stage=row["stage"],
         kind=EpisodeKind(row["kind"]),
         group_id=row["group_id"],
         sample=row["sample"],
-        attempt=row["attempt"],
         domain=row["domain"],
         task=json.loads(row["task"]),
         database=row["database"],

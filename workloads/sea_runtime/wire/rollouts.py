@@ -35,12 +35,10 @@ class Lease(Message):
     """One episode to run; `POST /v1/leases {pod, incarnation, want}` hands out up to `want`."""
 
     lease_id: str
-    stage: str
     kind: EpisodeKind
     group_id: str
     sample: int
     """Index within the group (Train) or trial number (Eval)."""
-    attempt: int
     domain: str
     task: dict[str, Any]
     """The row of the task file, `evaluation_criteria` already parsed."""
