@@ -50,7 +50,7 @@ crds: ## write CRD YAML, the chart's copy and the field reference from the model
 verify: lint type ## checks that need no cluster; fails if a generated file is stale
 	$(PYTHON) -m sea_api check-crds
 
-lock: ## resolve the hash-locked requirements anew
+lock: ## resolve the hash-locked requirements again
 	@python3 scripts/setup.py --lock
 
 bench-first-light: setup ## run the demo job and measure it; last line is one JSON object

@@ -1,4 +1,4 @@
-"""`GET /v1/state`: all that the operator learns of the data plane in one read."""
+"""`GET /v1/state`: everything that the operator learns about the data plane, in one read."""
 
 from enum import StrEnum
 
@@ -30,7 +30,7 @@ class Problem(ApiModel):
 
 
 class TrainerFailure(ApiModel):
-    """A training process ended badly in `attempt`; the operator decides what follows."""
+    """A training process of `attempt` failed; the operator decides what follows."""
 
     attempt: int
     pod: str
@@ -60,7 +60,7 @@ class CoordinatorState(ApiModel):
     trainer_failure: TrainerFailure | None = None
     """Newest failure of the current attempt, if any."""
     drained: bool = False
-    """True once `drain` was asked for, a checkpoint is committed and no trainer runs."""
+    """True once a drain was requested, a checkpoint is committed and no trainer runs."""
     weights: WeightsStatus | None = None
     checkpoint: CheckpointStatus | None = None
     reward: float | None = None
