@@ -52,7 +52,7 @@ def test_a_judge_of_the_job_decides_on_tasks_for_a_judge() -> None:
         check(store, job("shop"))
     assert caught.value.problem.reason == "NotVerifiable"
     assert len(check(store, job("shop", verifier=JUDGE)).rows([kit.FILE])) == 1
-    assert digest(job("shop"), ()) != digest(job("shop", verifier=JUDGE), ()), "checked anew"
+    assert digest(job("shop"), ()) != digest(job("shop", verifier=JUDGE), ()), "checked again"
 
 
 def test_the_users_database_is_read_too() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 @pytest.mark.component
 def test_no_training_stack_in_the_coordinator() -> None:
-    """It runs beside the operator's limits: no torch, no transformers."""
+    """It runs within the operator's limits: no torch, no transformers."""
     code = (
         "import sys, sea_runtime.coordinator.app, sea_env.domains.registry\n"
         "found = {'torch', 'transformers', 'vllm'} & set(sys.modules)\n"

@@ -7,7 +7,8 @@ import pytest
 from sea_api.v1alpha1.job import Spec
 from sea_env.tasks import order
 from sea_runtime.coordinator import stage_plan, throughput
-from sea_runtime.coordinator.throughput import Rate, StepRow
+from sea_runtime.coordinator.ledger.progress import StepRow
+from sea_runtime.coordinator.throughput import Rate
 
 
 def spec(*stages: dict[str, Any], **changes: Any) -> Spec:

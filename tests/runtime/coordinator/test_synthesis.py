@@ -208,7 +208,7 @@ def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Job) -> None:
 def test_plans_that_give_out_are_told_and_not_tried_again(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One plan can't make thousands of different tasks; an edit of the stage starts anew."""
+    """One plan can't make thousands of different tasks; an edit of the stage starts again."""
     monkeypatch.setenv("SEA_SYNTHESIS_RETRY_S", "0.1")
     stages = program(250)
     stages[0]["synthesis"] |= {"plans": 1, "worlds": 1, "rounds": 1}

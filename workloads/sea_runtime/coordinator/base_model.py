@@ -96,7 +96,7 @@ def _download_from_hub(name: str, folder: Path) -> None:
 
 
 def _upload(store: ObjectStore, folder: Path, target: str, source: str) -> None:
-    """READY.json last: whoever sees it sees a complete folder."""
+    """READY.json last: if it exists, the folder is complete."""
     files = upload_folder(store, folder, target)
     body = {"source": source, "files": [file._asdict() for file in files]}
     try:

@@ -2,19 +2,11 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+from sea_runtime.coordinator.ledger.progress import StepRow
 
 RECENT_STEPS = 8
 WINDOW_SECONDS = 30.0
-
-
-class StepRow(NamedTuple):
-    """One optimizer step as reported; `time` in unix seconds at its end."""
-
-    step: int
-    attempt: int
-    time: float
-    metrics: dict[str, float]
 
 
 def is_seconds(metric: str) -> bool:

@@ -56,8 +56,8 @@ class WeightQueryReply(Message):
     required: int
     """Smallest version that an engine of this stream may serve and be Ready."""
     anchor: WeightVersion | None = None
-    """Newest version newer than asked that lies in the object store, where `newest` doesn't:
-    what to take when `newest` can't be had because its trainer has gone."""
+    """Newest version after the asked one that the object store has, if `newest` is another one:
+    what to load if `newest` is unavailable because its trainer has gone."""
 
 
 class Adopted(Message):

@@ -2,11 +2,20 @@
 
 import json
 import sqlite3
+from typing import NamedTuple
 
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.throughput import StepRow
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress
+
+
+class StepRow(NamedTuple):
+    """One optimizer step as reported; `time` in unix seconds at its end."""
+
+    step: int
+    attempt: int
+    time: float
+    metrics: dict[str, float]
 
 
 def add(db: Database, stage: str, row: StageProgress, now: float) -> None:
