@@ -99,6 +99,7 @@ class E2E:
     def operators(self) -> list[psutil.Process]:
         """Operator processes below this cluster's node."""
         agent = self.cluster.node.daemon.process
+        assert agent is not None
         below = psutil.Process(agent.pid).children(recursive=True)
         return [p for p in below if _command(p)[1:3] == ["-m", "sea_operator"]]
 

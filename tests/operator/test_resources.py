@@ -1,23 +1,30 @@
 """The objects of a job, field by field where the other parts depend on it."""
 
 import json
+from typing import Any
 
 import pytest
 
 from sea_api.contract import coordinator_url
 from sea_api.v1alpha1.policy import Role
-from sea_operator.children.desired import full_size, objects, roles
-from sea_operator.children.secret import auth, token_digest, token_of
+from sea_operator.resources.build import (
+    full_size,
+    objects,
+    roles,
+    token_digest,
+    token_of,
+    token_secret,
+)
 from sea_operator.settings import Images
 
 IMAGES = Images(coordinator="coordinator:1", trainer="trainer:1", rollout="rollout:1")
 
 
 @pytest.fixture
-def build(make):
+def build(make: Any) -> Any:
     """`build(**spec)` -> children by (kind, name)."""
 
-    def run(**patch):
+    def run(**patch: Any) -> Any:
         job = make.job(spec=make.spec(**patch))
         made = objects(job, job.spec, full_size(job.spec), IMAGES, token_digest("t"))
         return {(child["kind"], child["metadata"]["name"]): child for child in made}
@@ -25,19 +32,19 @@ def build(make):
     return run
 
 
-def pod(children, role):
+def pod(children: Any, role: Any) -> Any:
     return children["StatefulSet", f"j-{role}"]["spec"]["template"]
 
 
-def containers(children, role):
+def containers(children: Any, role: Any) -> Any:
     return {found["name"]: found for found in pod(children, role)["spec"]["containers"]}
 
 
-def env(container):
+def env(container: Any) -> Any:
     return {var["name"]: var.get("value") for var in container["env"]}
 
 
-def test_names_kinds_and_order(build):
+def test_names_kinds_and_order(build: Any) -> None:
     assert list(build()) == [
         (kind, f"j-{role}")
         for kind in ("Service", "StatefulSet")
@@ -46,7 +53,7 @@ def test_names_kinds_and_order(build):
     assert ("StatefulSet", "j-user") not in build(userModel={"engine": "Scripted"})
 
 
-def test_every_set_starts_all_pods_and_lets_us_replace_them(build):
+def test_every_set_starts_all_pods_and_lets_us_replace_them(build: Any) -> None:
     for (kind, name), child in build().items():
         if kind == "StatefulSet":
             spec = child["spec"]
@@ -57,7 +64,7 @@ def test_every_set_starts_all_pods_and_lets_us_replace_them(build):
             assert spec["selector"]["matchLabels"].items() <= labels.items()
 
 
-def test_services_are_headless_and_publish_pods_before_they_are_ready(build):
+def test_services_are_headless_and_publish_pods_before_they_are_ready(build: Any) -> None:
     for (kind, _), child in build().items():
         if kind == "Service":
             assert child["spec"]["clusterIP"] == "None"
@@ -81,7 +88,7 @@ def test_services_are_headless_and_publish_pods_before_they_are_ready(build):
         ),
     ],
 )
-def test_programs_and_images(build, role, names, images):
+def test_programs_and_images(build: Any, role: str, names: Any, images: str) -> None:
     found = containers(build(), role)
     assert {name: c["command"] for name, c in found.items()} == {
         name: ["python", "-m", module] for name, module in names.items()
@@ -90,7 +97,7 @@ def test_programs_and_images(build, role, names, images):
 
 
 @pytest.mark.parametrize("role", ["coordinator", "trainer", "rollout", "user"])
-def test_what_every_container_is_told(build, make, role):
+def test_what_every_container_is_told(build: Any, make: Any, role: str) -> None:
     for container in containers(build(), role).values():
         told = env(container)
         assert told["SEA_JOB"] == "j"
@@ -105,11 +112,11 @@ def test_what_every_container_is_told(build, make, role):
         assert len(told) == len(container["env"]), "no name twice"
 
 
-def test_the_coordinators_address():
+def test_the_coordinators_address() -> None:
     assert coordinator_url("j", "n") == "http://j-coordinator-0.j-coordinator.n.svc:8080"
 
 
-def test_what_a_role_is_told_on_top(build):
+def test_what_a_role_is_told_on_top(build: Any) -> None:
     cpu = build()
     assert env(containers(cpu, "trainer")["trainer"])["SEA_PROCESSES_PER_POD"] == "1"
     engine = env(containers(cpu, "rollout")["engine"])
@@ -123,13 +130,13 @@ def test_what_a_role_is_told_on_top(build):
     assert "VLLM_CPU_KVCACHE_SPACE" not in env(containers(gpu, "rollout")["engine"])
 
 
-def test_the_users_variables_win(build):
+def test_the_users_variables_win(build: Any) -> None:
     template = {"env": [{"name": "OMP_NUM_THREADS", "value": "2"}, {"name": "X", "value": "y"}]}
     told = env(containers(build(trainer={"template": template}), "trainer")["trainer"])
     assert (told["OMP_NUM_THREADS"], told["X"]) == ("2", "y")
 
 
-def test_probes_look_where_the_programs_listen(build):
+def test_probes_look_where_the_programs_listen(build: Any) -> None:
     children = build()
     expected = {
         ("coordinator", "coordinator"): (8080, "/healthz", "/readyz"),
@@ -148,13 +155,13 @@ def test_probes_look_where_the_programs_listen(build):
         assert (container["startupProbe"]["failureThreshold"]) == 300
 
 
-def test_an_engine_of_a_large_model_has_an_hour_to_load_it(build):
+def test_an_engine_of_a_large_model_has_an_hour_to_load_it(build: Any) -> None:
     """At 1 GB/s the 470 GB of a 235B model alone take eight minutes."""
     probe = containers(build(rollout={"gpusPerPod": 8}), "rollout")["engine"]["startupProbe"]
     assert probe["periodSeconds"] * probe["failureThreshold"] == 3600
 
 
-def test_no_pod_has_privileges_or_a_token(build):
+def test_no_pod_has_privileges_or_a_token(build: Any) -> None:
     for role in ("coordinator", "trainer", "rollout", "user"):
         spec = pod(build(), role)["spec"]
         assert spec["automountServiceAccountToken"] is False
@@ -166,7 +173,7 @@ def test_no_pod_has_privileges_or_a_token(build):
             assert security["capabilities"] == {"drop": ["ALL"]}
 
 
-def test_gpus_and_shared_memory(build):
+def test_gpus_and_shared_memory(build: Any) -> None:
     children = build(trainer={"gpusPerPod": 8, "template": {"requests": {"cpu": "4"}}})
     container = containers(children, "trainer")["trainer"]
     assert container["resources"] == {
@@ -178,13 +185,13 @@ def test_gpus_and_shared_memory(build):
     assert "shm" not in json.dumps(pod(build(), "trainer"))
 
 
-def test_gpus_go_to_the_engine_alone(build):
+def test_gpus_go_to_the_engine_alone(build: Any) -> None:
     found = containers(build(rollout={"gpusPerPod": 4}), "rollout")
     assert found["engine"]["resources"]["limits"] == {"nvidia.com/gpu": "4"}
     assert found["worker"]["resources"] == {}
 
 
-def test_placement(build):
+def test_placement(build: Any) -> None:
     scheduling = {
         "queueName": "team",
         "priorityClassName": "high",
@@ -206,7 +213,7 @@ def test_placement(build):
     assert "affinity" not in rollout["spec"]
 
 
-def test_the_ledger_gets_a_volume_where_asked_for(build):
+def test_the_ledger_gets_a_volume_where_asked_for(build: Any) -> None:
     children = build(coordinator={"storageClassName": "fast", "volumeSize": "5Gi"})
     spec = children["StatefulSet", "j-coordinator"]["spec"]
     (claim,) = spec["volumeClaimTemplates"]
@@ -228,7 +235,9 @@ def test_the_ledger_gets_a_volume_where_asked_for(build):
         ({"scheduling": {"topology": "rail"}}, {"trainer"}),
     ],
 )
-def test_only_what_pods_are_made_of_changes_their_hash(build, patch, changed):
+def test_only_what_pods_are_made_of_changes_their_hash(
+    build: Any, patch: Any, changed: Any
+) -> None:
     before, after = build(), build(**patch)
     label = "sea-operator.io/template-hash"
     differ = {
@@ -240,7 +249,7 @@ def test_only_what_pods_are_made_of_changes_their_hash(build, patch, changed):
     assert differ == changed
 
 
-def test_another_token_makes_other_pods(make):
+def test_another_token_makes_other_pods(make: Any) -> None:
     job = make.job()
     hashes = {
         json.dumps(objects(job, job.spec, {Role.TRAINER: 1}, IMAGES, token_digest(token)))
@@ -249,15 +258,15 @@ def test_another_token_makes_other_pods(make):
     assert len(hashes) == 2
 
 
-def test_the_secret_holds_the_token(make):
-    secret = auth(make.job(), "s3cret")
+def test_the_secret_holds_the_token(make: Any) -> None:
+    secret = token_secret(make.job(), "s3cret")
     assert token_of(secret) == "s3cret"
     assert token_of({}) is None
     assert "s3cret" not in json.dumps(secret)
     assert secret["metadata"]["ownerReferences"][0]["uid"] == make.uid
 
 
-def test_user_endpoint_and_judge_give_their_keys_to_the_rollout_worker_only(build):
+def test_user_endpoint_and_judge_give_their_keys_to_the_rollout_worker_only(build: Any) -> None:
     user = {"engine": "External", "url": "http://x", "apiKeySecret": "openai"}
     judge = {"url": "http://y", "model": "m", "apiKeySecret": "judge"}
     found = containers(build(userModel=user, verifier={"judge": judge}), "rollout")
@@ -273,5 +282,5 @@ def test_user_endpoint_and_judge_give_their_keys_to_the_rollout_worker_only(buil
     assert "_API_KEY" not in str(found["engine"])
 
 
-def test_the_coordinator_comes_first(make):
+def test_the_coordinator_comes_first(make: Any) -> None:
     assert roles(make.spec())[0] is Role.COORDINATOR

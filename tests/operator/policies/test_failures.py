@@ -1,21 +1,27 @@
 """Who is to blame: the process, or whoever took its pod away."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
 from sea_api.v1alpha1.policy import Cause, Role
-from sea_operator.observed import Termination
-from sea_operator.policies.evidence import of_others, of_trainer
+from sea_operator.observed import Observed, Termination
+from sea_operator.policies.failures import of_others, of_trainer
 
 
-def world(make, cause="ProcessExit", **change):
+def world(make: Any, cause: Any = "ProcessExit", **change: Any) -> Any:
     observed = make.observed(state=make.state(trainer_failure=make.failure(cause=cause)))
     pods = [
         dataclasses.replace(pod, **change) if pod.name == "j-trainer-0" else pod
         for pod in observed.pods
     ]
     return dataclasses.replace(observed, pods=tuple(pods))
+
+
+def cause_of(observed: Observed) -> Cause | None:
+    failure = of_trainer(observed, 1)
+    return failure.cause if failure else None
 
 
 @pytest.mark.parametrize(
@@ -32,25 +38,25 @@ def world(make, cause="ProcessExit", **change):
         ("ProcessExit", {"created": 1_799_999_800.0}, Cause.PROCESS_EXIT),
     ],
 )
-def test_the_blamed_cause(make, cause, change, expected):
-    assert of_trainer(world(make, cause, **change), 1).cause is expected
+def test_the_blamed_cause(make: Any, cause: str, change: Any, expected: Any) -> None:
+    assert cause_of(world(make, cause, **change)) is expected
 
 
-def test_pods_that_are_all_young_are_not_excused(make):
+def test_pods_that_are_all_young_are_not_excused(make: Any) -> None:
     observed = make.observed(state=make.state(trainer_failure=make.failure()))
     young = tuple(dataclasses.replace(pod, created=make.now - 20) for pod in observed.pods)
-    assert of_trainer(dataclasses.replace(observed, pods=young), 1).cause is Cause.PROCESS_EXIT
+    assert cause_of(dataclasses.replace(observed, pods=young)) is Cause.PROCESS_EXIT
 
 
-def test_a_missing_pod_and_a_dead_node_are_infrastructure(make):
+def test_a_missing_pod_and_a_dead_node_are_infrastructure(make: Any) -> None:
     observed = world(make)
     fewer = tuple(pod for pod in observed.pods if pod.name != "j-trainer-1")
-    assert of_trainer(dataclasses.replace(observed, pods=fewer), 1).cause is Cause.EVICTION
+    assert cause_of(dataclasses.replace(observed, pods=fewer)) is Cause.EVICTION
     dead = dataclasses.replace(observed, dead_nodes=frozenset({"node-1"}))
-    assert of_trainer(dead, 1).cause is Cause.NODE_LOSS
+    assert cause_of(dead) is Cause.NODE_LOSS
 
 
-def test_failures_of_other_attempts_are_history(make):
+def test_failures_of_other_attempts_are_history(make: Any) -> None:
     assert of_trainer(world(make), 2) is None
     assert of_trainer(make.observed(), 1) is None
     assert of_trainer(make.observed(state=None), 1) is None
@@ -65,13 +71,13 @@ def test_failures_of_other_attempts_are_history(make):
         (Termination("engine", 143, "Error"), None),
     ],
 )
-def test_ends_of_other_containers(make, termination, cause):
+def test_ends_of_other_containers(make: Any, termination: Any, cause: Any) -> None:
     pod = make.pod("j-rollout-0", Role.ROLLOUT, terminations=(termination,))
     found = of_others(make.observed(pods=(pod,)), make.now)
-    assert [evidence.cause for evidence in found] == ([cause] if cause else [])
+    assert [failure.cause for failure in found] == ([cause] if cause else [])
 
 
-def test_trainer_pods_and_leaving_pods_are_not_others(make):
+def test_trainer_pods_and_leaving_pods_are_not_others(make: Any) -> None:
     ended = (Termination("c", 1, "Error"),)
     pods = (
         make.pod("j-trainer-0", Role.TRAINER, terminations=ended),

@@ -1,4 +1,4 @@
-"""What broke, as seen: the coordinator's word on the trainer, the kubelet's word on other pods."""
+"""Detects failures: the trainer's from the coordinator's state, others from their pods' status."""
 
 from dataclasses import dataclass
 
@@ -7,16 +7,16 @@ from sea_api.wire.state import TrainerFailure
 from sea_operator.observed import Observed, Pod, Termination
 
 RECENT_SECONDS = 120.0
-"""A replaced pod needs this long at most until its absence is noticed as a failure."""
+"""Upper bound from a pod's replacement to the failure that its absence causes."""
 LATER_SECONDS = 10.0
-"""Pods of one job that are made together are no further apart than this."""
+"""Pods of a job that are created together are at most this far apart."""
 
 GRACEFUL = frozenset({0, 143})
-"""Exit codes of a container that ended as it was told to."""
+"""Exit codes of a container that stopped as asked (143: SIGTERM)."""
 
 
 @dataclass(frozen=True)
-class Evidence:
+class DetectedFailure:
     """One failure."""
 
     role: Role
@@ -29,18 +29,18 @@ class Evidence:
     """Whether the spec was edited since."""
 
 
-def of_trainer(observed: Observed, attempt: int) -> Evidence | None:
-    """Failure of the running attempt; those of earlier ones were dealt with."""
+def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
+    """Failure of the running attempt; failures of earlier attempts are handled already."""
     failure = observed.state.trainer_failure if observed.state else None
     if failure is None or failure.attempt != attempt:
         return None
     cause = _blamed(failure, observed)
     edited = observed.job.generation > failure.spec_generation
-    return Evidence(Role.TRAINER, cause, failure.pod, failure.message, failure.time, edited)
+    return DetectedFailure(Role.TRAINER, cause, failure.pod, failure.message, failure.time, edited)
 
 
-def of_others(observed: Observed, now: float) -> tuple[Evidence, ...]:
-    """Containers of other roles that ended badly, as long as their pod remembers it."""
+def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
+    """Containers of other roles that failed, as long as their pod's status shows it."""
     return tuple(
         _terminated(pod, termination, now)
         for pod in observed.pods
@@ -51,7 +51,7 @@ def of_others(observed: Observed, now: float) -> tuple[Evidence, ...]:
 
 
 def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
-    """The infrastructure, if it took a trainer pod away; otherwise what the coordinator says."""
+    """The infrastructure if it removed a trainer pod, else the coordinator's cause."""
     pods = observed.of_role(Role.TRAINER)
     spec = observed.job.spec
     if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
@@ -69,12 +69,12 @@ def _on_dead_node(pod: Pod, dead: frozenset[str]) -> bool:
 
 
 def _taken_away(pod: Pod, time: float, eldest: float) -> bool:
-    """Evicted, on its way out, or made shortly before while the rest of the job is older."""
+    """Evicted, being deleted, or created just before the failure while the other pods are older."""
     replaced = pod.created > eldest + LATER_SECONDS and pod.created >= time - RECENT_SECONDS
     return pod.disrupted or pod.deleted is not None or replaced
 
 
-def _terminated(pod: Pod, termination: Termination, now: float) -> Evidence:
+def _terminated(pod: Pod, termination: Termination, now: float) -> DetectedFailure:
     assert pod.role is not None
     killed = termination.reason == "OOMKilled"
     cause = Cause.OUT_OF_MEMORY if killed else Cause.PROCESS_EXIT
@@ -82,4 +82,4 @@ def _terminated(pod: Pod, termination: Termination, now: float) -> Evidence:
         f"Container {termination.container} of pod {pod.name} ended with exit code "
         f"{termination.exit_code} ({termination.reason or 'Error'})."
     )
-    return Evidence(pod.role, cause, pod.name, message, now)
+    return DetectedFailure(pod.role, cause, pod.name, message, now)
