@@ -1,7 +1,9 @@
 """What is wrong with a data file or a row of it: file, line, field and reason in one sentence."""
 
+from sea_data.errors import DataError
 
-class DataFileError(ValueError):
+
+class DataFileError(DataError, ValueError):
     """A file that can't be read at all, or not to its end."""
 
     def __init__(self, file: str, reason: str) -> None:
@@ -17,7 +19,7 @@ class NoSuchFileError(DataFileError):
     """There is nothing at the address."""
 
 
-class RowError(ValueError):
+class RowError(DataError, ValueError):
     """A row that can't be used; without a line, what is wrong with the whole file."""
 
     def __init__(self, field: str, reason: str, file: str = "", line: int = 0) -> None:

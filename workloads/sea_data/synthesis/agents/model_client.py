@@ -1,6 +1,6 @@
 """The model behind the agents: asked for a text, a message, or one JSON object.
 
-`ModelClient` counts tokens and numbers requests over `sea_env.chat.endpoint.ChatEndpoint`, which
+`ModelClient` counts tokens and numbers requests over `sea_env.chat.ChatEndpoint`, which
 has the retries. `ask_json` explains to the model what is wrong with an unusable reply and asks
 again.
 """
