@@ -67,7 +67,7 @@ def test_the_users_database_is_read_too() -> None:
     assert len(check(store, job("telecom")).rows([kit.FILE])) == 1
 
 
-def test_an_initial_state_that_does_not_fit_is_told_with_its_row() -> None:
+def test_an_initial_state_that_does_not_fit_is_reported_with_its_row() -> None:
     """Or skipped; not found out by an episode that can't begin."""
     made = generate_database(registry.get("retail"), "small", 1).files()["db.json"]
     order = next(iter(json.loads(made)["orders"]))

@@ -1,4 +1,4 @@
-"""A full volume is told and mends itself; SQLite's own limit on pages stands for it."""
+"""A full volume is reported and cleared again; SQLite's own limit on pages stands for it."""
 
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -39,7 +39,7 @@ async def report(client: TestClient[Any, Any], step: int) -> web.Response:
     return reply
 
 
-async def test_a_full_volume_is_told_until_there_is_room(
+async def test_a_full_volume_is_reported_until_there_is_room(
     core: Components, client: TestClient[Any, Any]
 ) -> None:
     limit(core, core.ledger.db.value("PRAGMA page_count"))
@@ -56,7 +56,7 @@ async def test_a_full_volume_is_told_until_there_is_room(
     assert (await report(client, 1)).status == 200
 
 
-async def test_one_small_write_that_fits_is_not_the_end_of_it(
+async def test_one_small_write_that_fits_does_not_clear_the_problem(
     core: Components, client: TestClient[Any, Any]
 ) -> None:
     """The problem would come and go with each call."""

@@ -236,7 +236,7 @@ TestExactlyOnce.settings = settings(
 )
 
 
-def test_the_tables_of_moves_are_whole() -> None:
+def test_the_tables_of_moves_are_complete() -> None:
     """Every state has its row, so that no move is allowed by omission."""
     assert set(GROUP_MOVES) == set(GroupState)
     assert set(EPISODE_MOVES) == set(EpisodeState)

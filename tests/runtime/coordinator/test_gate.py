@@ -44,7 +44,7 @@ BASE = {
         ({"batch": 16, "max_concurrent": 1000}, 48),
     ],
 )
-def test_table(change: dict[str, int], expected: int) -> None:
+def test_capacity_follows_areals_formula(change: dict[str, int], expected: int) -> None:
     """AReaL's formula, bounded by concurrency and by what the stage can still use."""
     assert capacity(**{**BASE, **change}) == expected
 

@@ -71,7 +71,7 @@ def test_after_joining_a_new_process_means_failure(core: Components) -> None:
     assert (failure.attempt, failure.pod, failure.cause) == (1, "job-trainer-1", "ProcessExit")
 
 
-def test_the_first_failure_is_told_and_a_new_attempt_forgets_it(core: Components) -> None:
+def test_the_first_failure_is_reported_and_a_new_attempt_forgets_it(core: Components) -> None:
     """What follows a failure is its consequence."""
     beat(core, 0)
     beat(core, 1)
@@ -111,7 +111,7 @@ def test_attempts_never_go_back(core: Components) -> None:
     assert core.state.assemble().attempt == 3
 
 
-def test_drained_once_everything_is_committed_and_stopped(core: Components) -> None:
+def test_a_job_is_drained_once_everything_is_committed_and_stopped(core: Components) -> None:
     """Running processes, and steps without a checkpoint, hold a drain up."""
     beat(core, 0)
     beat(core, 1)
@@ -151,7 +151,7 @@ class OneObject:
 
 
 @pytest.mark.parametrize(("steps", "drained"), [((1, 2), True), ((1,), False), ((), False)])
-async def test_a_commit_that_nobody_told_of_ends_the_drain(
+async def test_a_commit_that_was_never_reported_ends_the_drain(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, steps: tuple[int, ...], drained: bool
 ) -> None:
     """Rank 0 died between head.json and its report; lost steps are logged."""

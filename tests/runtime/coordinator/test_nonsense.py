@@ -164,7 +164,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), QUERIES)
-async def test_paths_and_queries(method: str, path: str, tmp_path: Path) -> None:
+async def test_nonsense_in_paths_and_queries_is_refused(
+    method: str, path: str, tmp_path: Path
+) -> None:
     asked = Asked(tmp_path)
     async with await asked.fresh() as client:
         for text in [*NUMBERS, *NAMES]:
@@ -174,7 +176,7 @@ async def test_paths_and_queries(method: str, path: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("call", sorted(bodies()))
-async def test_json_bodies(call: str, tmp_path: Path) -> None:
+async def test_nonsense_in_json_bodies_is_refused(call: str, tmp_path: Path) -> None:
     asked, good = Asked(tmp_path), bodies()[call]
     depth = 2 if "/v1/spec" in call else 3
     async with await asked.fresh() as client:
@@ -193,7 +195,7 @@ TRAINING = {
 
 
 @pytest.mark.parametrize("stage", [TRAINING, EVALUATION], ids=["training", "evaluation"])
-async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None:
+async def test_nonsense_in_results_is_refused(stage: dict[str, Any], tmp_path: Path) -> None:
     asked = Asked(tmp_path, kit.spec([stage]))
     async with await asked.fresh() as client:
         if stage is EVALUATION:

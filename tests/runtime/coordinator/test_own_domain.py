@@ -213,7 +213,7 @@ def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
     wait_for("the problem to end", lambda: job.state().problem is None)
 
 
-def test_given_databases_lie_under_the_full_or_the_bare_name(job: Job) -> None:
+def test_given_databases_are_found_by_the_full_or_the_bare_name(job: Job) -> None:
     given = f"{job.root}/given"
     assert synthesis._given(job.store, given, own_domain.NAME) is None
     job.store.put(f"{given}/library/db.json", b"{}")

@@ -70,7 +70,7 @@ def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Co
     assert stage_controller.without_verdict(core.ledger.db, "rl") is None
 
 
-def test_turns_without_tokens_are_still_a_fault(core: Components) -> None:
+def test_turns_without_tokens_are_run_again(core: Components) -> None:
     first, _ = lease(core, 2)
     assert core.scheduler.result(silent(first, 0.0, turns=2))
     row = kit.some(core.ledger.db.row("SELECT state, error FROM episodes WHERE failures = 1"))
@@ -100,7 +100,9 @@ def test_a_task_for_a_judge_is_a_bad_row_without_one() -> None:
     assert caught.value.problem.reason == "NotVerifiable"
 
 
-def test_a_user_that_is_gone_is_told_although_a_group_had_verdicts_before(core: Components) -> None:
+def test_a_user_that_is_gone_is_reported_although_a_group_had_verdicts_before(
+    core: Components,
+) -> None:
     """A group that failed with one judged episode in it must not hide all that follows."""
     first, second = lease(core, 2)
     assert core.scheduler.result(kit.result(first, "w", "a", 1.0))

@@ -53,7 +53,7 @@ def test_versions_follow_from_the_spec(index: int, stream: str, first: int) -> N
     assert stage_plan.first_version(spec(*PROGRAM), index, stream) == first
 
 
-def test_initial_models() -> None:
+def test_fine_tuning_starts_at_the_base_and_rl_at_the_latest_policy() -> None:
     """Fine-tuning starts at the base, RL at the latest policy before it."""
     found = [
         stage_plan.initial_model(spec(*PROGRAM), i, "s3://b/run", "BASE") for i in (0, 1, 3, 5)
@@ -77,7 +77,9 @@ def test_initial_models() -> None:
         (6, "policy", 44, 44),
     ],
 )
-def test_smallest_version_to_serve(index: int, stream: str, newest: int, required: int) -> None:
+def test_an_engine_may_lag_by_the_allowed_staleness_only(
+    index: int, stream: str, newest: int, required: int
+) -> None:
     """Staleness is allowed within an RL stage, and never back into the model before it."""
     assert stage_plan.smallest_served(spec(*PROGRAM), index, stream, newest) == required
 
@@ -127,7 +129,9 @@ def row(step: int, time: float, attempt: int = 1, **metrics: float) -> StepRow:
         ([row(1, 10, step_s=4, train_s=10)], 12.0, 4 / 6),
     ],
 )
-def test_goodput(rows: list[StepRow], end: float, expected: float | None) -> None:
+def test_each_step_counts_once_in_goodput(
+    rows: list[StepRow], end: float, expected: float | None
+) -> None:
     """Steps count once; waiting, restarts and repetition don't."""
     found = throughput.goodput(rows, end)
     assert found == (None if expected is None else pytest.approx(expected))

@@ -73,7 +73,7 @@ def test_later_stages_learn_from_what_was_made(job: Job) -> None:
     assert prompt
 
 
-def test_the_trainer_is_told_the_files(job: Job) -> None:
+def test_the_trainers_spec_names_the_files_that_were_made(job: Job) -> None:
     spec = job.spec(program(), data={"sft": ["s3://runs/own.jsonl"]})
     desired = job.desired(spec, stage=2)
     told = sources.for_trainer(desired, 2).data.sft
@@ -156,7 +156,7 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     assert len({row["id"] for row in rows(job, "shop", "rl.jsonl")}) == 3 * COUNT
 
 
-def test_a_folder_that_vanishes_under_the_process_is_made_good(
+def test_a_folder_that_vanishes_under_the_process_is_made_again(
     job: Job, pace: Pace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The volume's folder is removed while the process writes to it, and nobody is killed."""
@@ -173,7 +173,7 @@ def test_a_folder_that_vanishes_under_the_process_is_made_good(
     assert len({row["id"] for row in made}) == len(made) == 3 * COUNT
 
 
-def test_an_edited_stage_is_made_anew(job: Job, pace: Pace) -> None:
+def test_an_edited_stage_is_made_again(job: Job, pace: Pace) -> None:
     """In the middle of the work the job asks for another seed and fewer tasks: it gets those."""
     pace.hold_after(PIECE)
     job.start()
@@ -205,7 +205,7 @@ def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Job) -> None:
     assert job.store.get_with_etag(url)[1] == tag
 
 
-def test_plans_that_give_out_are_told_and_not_tried_again(
+def test_exhausted_plans_are_reported_and_not_tried_again(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One plan can't make thousands of different tasks; an edit of the stage starts again."""
@@ -232,7 +232,7 @@ def test_plans_that_give_out_are_told_and_not_tried_again(
     assert log.count("'make' makes") == 2
 
 
-def test_an_endpoint_that_is_down_is_told(job: Job) -> None:
+def test_an_endpoint_that_is_down_is_reported(job: Job) -> None:
     stages = program(5)
     stages[0]["synthesis"]["endpoint"] = {"url": "http://127.0.0.1:9", "model": "none"}
     job.start()

@@ -1,4 +1,4 @@
-"""What stops a job for good is told in its state, and the job goes on once it is mended."""
+"""A user's mistake is reported in the job's state, and the job goes on once it is corrected."""
 
 import json
 import os
@@ -28,7 +28,7 @@ def runs(job: Job) -> None:
     wait_for("the cure", lambda: job.state().problem is None)
 
 
-def test_rows_that_are_all_skipped_for_their_database(job: Job) -> None:
+def test_a_file_whose_rows_are_all_skipped_is_reported(job: Job) -> None:
     job.put_rows("rl.jsonl", [task_row(1) | {"db_path": "shop/missing.json"}])
     spec = rl_only(job)
     data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
@@ -41,7 +41,7 @@ def test_rows_that_are_all_skipped_for_their_database(job: Job) -> None:
     runs(job)
 
 
-def test_a_bucket_that_does_not_exist(job: Job) -> None:
+def test_a_missing_bucket_is_reported(job: Job) -> None:
     job.start()
     wanted = job.desired(rl_only(job))
     job.want(wanted.model_copy(update={"run_url": "s3://nowhere/x"}))
@@ -52,7 +52,7 @@ def test_a_bucket_that_does_not_exist(job: Job) -> None:
     runs(job)
 
 
-def test_a_model_that_is_not_there(job: Job) -> None:
+def test_a_missing_model_is_reported(job: Job) -> None:
     spec = rl_only(job)
     model = spec.model.model_copy(update={"source": f"{job.root}/model"})
     job.start()
@@ -63,8 +63,10 @@ def test_a_model_that_is_not_there(job: Job) -> None:
     runs(job)
 
 
-def test_keys_that_the_store_refuses(job: Job, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Told before the ledger is open: opening it is what needs the store first."""
+def test_keys_that_the_store_refuses_are_reported(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reported before the ledger is open: opening it is what needs the store first."""
     right = os.environ["AWS_SECRET_ACCESS_KEY"]
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     job.start()
@@ -79,7 +81,7 @@ def test_keys_that_the_store_refuses(job: Job, monkeypatch: pytest.MonkeyPatch) 
     runs(job)
 
 
-def test_a_ledger_that_cannot_be_opened(job: Job) -> None:
+def test_a_ledger_that_cannot_be_opened_is_reported(job: Job) -> None:
     job.data_dir.mkdir(parents=True)
     ledger = job.data_dir / "ledger.sqlite"
     ledger.write_bytes(b"This is no database." * 1000)
@@ -92,7 +94,7 @@ def test_a_ledger_that_cannot_be_opened(job: Job) -> None:
     runs(job)
 
 
-def test_a_damaged_ledger_snapshot(job: Job) -> None:
+def test_a_damaged_ledger_snapshot_is_reported(job: Job) -> None:
     """The download replaces nothing, and the next attempt starts from the empty ledger again."""
     folder = f"{job.run_url}/stages/rl/checkpoints"
     key = folder.removeprefix("s3://runs/") + "/step-000002-a1/manifest.json"

@@ -1,4 +1,4 @@
-"""When groups that teach nothing become a problem, and what the user is told."""
+"""When groups with zero advantage become a problem, and what its message says."""
 
 from pathlib import Path
 
@@ -24,7 +24,9 @@ KEPT = [
 
 
 @pytest.mark.parametrize(("_", "newest", "prompts", "told"), KEPT, ids=[row[0] for row in KEPT])
-def test_when(_: str, newest: list[str], prompts: int, told: bool) -> None:
+def test_only_enough_dropped_groups_in_a_row_are_a_problem(
+    _: str, newest: list[str], prompts: int, told: bool
+) -> None:
     assert nothing_kept(newest, prompts) is told
 
 
@@ -53,14 +55,14 @@ TABLE = [
 
 
 @pytest.mark.parametrize(("_", "seen", "words"), TABLE, ids=[row[0] for row in TABLE])
-def test_what_is_told(_: str, seen: Seen, words: list[str]) -> None:
+def test_the_message_advises_by_what_was_seen(_: str, seen: Seen, words: list[str]) -> None:
     found = problem("rl", seen)
     assert found.reason == "NothingToLearn"
     assert [word for word in words if word not in found.message] == []
 
 
 @pytest.mark.parametrize(("batch", "most"), [(1, 16), (4, 16), (5, 20), (16, 64)])
-def test_a_good_while_is_counted_in_batches(batch: int, most: int) -> None:
+def test_how_many_are_enough_is_counted_in_batches(batch: int, most: int) -> None:
     assert enough(batch) == most
 
 
@@ -93,7 +95,7 @@ class Rollouts:
         return found.message if found else ""
 
 
-def test_it_is_told_in_the_state_and_ends_with_the_first_group_that_is_kept(tmp_path: Path) -> None:
+def test_the_problem_is_in_the_state_until_a_group_is_kept(tmp_path: Path) -> None:
     job = Rollouts(tmp_path)
     job.group((0.0, 1.0))
     for _ in range(MOST - 1):

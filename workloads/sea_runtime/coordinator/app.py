@@ -30,7 +30,7 @@ from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.reports import Reports
-from sea_runtime.coordinator.routes import operator, pods, rollout, trainer
+from sea_runtime.coordinator.routes import operator, pods, trainer
 from sea_runtime.coordinator.routes.common import failures, guard
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.settings import Settings
@@ -179,10 +179,10 @@ def serve(parts: Components, token: str) -> web.Application:
     app[operator.LEDGER], app[operator.PROBE] = parts.ledger, parts.probe
     app[pods.HEARTBEATS], app[pods.PRECONDITIONS] = parts.heartbeats, parts.preconditions
     app[pods.WEIGHTS], app[pods.PUBLISHED] = parts.weights, parts.notifiers.weights
-    app[rollout.SCHEDULER], app[rollout.LEASABLE] = parts.scheduler, parts.notifiers.leases
+    app[pods.SCHEDULER], app[pods.LEASABLE] = parts.scheduler, parts.notifiers.leases
     app[trainer.TRAINING], app[trainer.NOTIFIERS] = parts.training, parts.notifiers
     app[trainer.SNAPSHOTS], app[trainer.BOOTSTRAP] = parts.snapshots, parts.bootstrap
-    for part in (operator, pods, rollout, trainer):
+    for part in (operator, pods, trainer):
         app.add_routes(part.routes())
     return app
 

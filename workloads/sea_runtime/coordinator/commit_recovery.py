@@ -33,7 +33,7 @@ class CommitRecovery:
         self._read_for = None
 
     async def look(self) -> None:
-        """Writes a commit that nobody reported into the ledger.
+        """Writes a commit that was never reported into the ledger.
 
         Raises:
             StoreError: the object store can't be read; the caller comes again.

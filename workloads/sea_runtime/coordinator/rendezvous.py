@@ -2,7 +2,7 @@
 
 The world of an attempt is fixed when all pods of the role have called, and kept in the ledger. A
 member that comes back as another process takes its training processes with it: once they had
-joined (or if it was rank 0, whose address the others were told) the attempt has failed and the
+joined (or if it was rank 0, whose address the others know) the attempt has failed and the
 operator starts the next one; before that the new process simply takes the place.
 """
 
@@ -36,7 +36,7 @@ class WorldRecord(BaseModel):
     joined: bool = False
     """Whether a member has reported that its processes joined."""
     stop_served: bool = False
-    """Whether rank 0 was told to commit and stop."""
+    """Whether rank 0 was asked to commit and stop."""
     stopped: bool = False
     """Whether rank 0's processes have ended after that."""
 
@@ -163,7 +163,7 @@ class Rendezvous:
         return HeartbeatReply(run=run, world=record.world if run else None)
 
     def stop_served(self) -> None:
-        """Notes that rank 0 was told to commit and stop."""
+        """Notes that rank 0 was asked to commit and stop."""
         record = self._world()
         if record is not None and not record.stop_served:
             stopped = record.model_copy(update={"stop_served": True})

@@ -120,7 +120,7 @@ def _exhausted(state: RunState, order: Order) -> str:
 def _retrying(
     request: SynthesisRequest, progress: Callable[[RunState], None], clock: Callable[[], float]
 ) -> RunState:
-    """Waits for a predecessor to end that was told to, but still holds the journal."""
+    """Waits for a predecessor that is ending, but still holds the journal."""
     deadline = clock() + _LOCK_TIMEOUT_S
     while True:
         try:

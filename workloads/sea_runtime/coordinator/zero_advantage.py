@@ -69,7 +69,7 @@ def _seen(db: Database, dropped: Sequence[Row]) -> Seen:
 
 
 def problem(stage: str, seen: Seen) -> Problem:
-    """What to tell the user. Pure."""
+    """The message for the user. Pure."""
     total = sum(seen.ends.values())
     return Problem(
         reason="NothingToLearn",

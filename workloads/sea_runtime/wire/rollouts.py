@@ -43,7 +43,7 @@ class Lease(Message):
     task: dict[str, Any]
     """The row of the task file, `evaluation_criteria` already parsed."""
     database: str | None
-    """`s3://` address of the row's database; None where the domain makes its own."""
+    """`s3://` address of the row's database; None if the domain makes its own."""
     seed: int
     temperature: float
     max_tokens_per_turn: int

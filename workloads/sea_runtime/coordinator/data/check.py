@@ -1,8 +1,8 @@
 """The data check: every file of every stage is read before training starts.
 
-Runs when `CoordinatorSpec` arrives and again while there is a problem, so that a mistake is told
-within seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollouts draw from
-it.
+Runs when `CoordinatorSpec` arrives and again while there is a problem, so that a mistake is
+reported within seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollouts
+draw from it.
 """
 
 import hashlib
@@ -20,12 +20,13 @@ from sea_data.formats.dialogue import dialogue
 from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.jsonl import objects
 from sea_data.object_store import AccessDeniedError
-from sea_runtime.coordinator.data import databases, domains, sources
+from sea_runtime.coordinator.data import domains, sources
 from sea_runtime.coordinator.data.task_rows import (
     TaskRow,
     require_verifiable,
     row_problem,
     task_row,
+    unusable_rows,
 )
 from sea_runtime.coordinator.errors import BadRowError, PreconditionError
 from sea_runtime.store.s3 import ObjectStore
@@ -66,7 +67,7 @@ def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = 
     """Reads everything the stages will read, but for what is still to be synthesised.
 
     Raises:
-        PreconditionError: the first mistake, with file and line where there is one.
+        PreconditionError: the first mistake, with file and line if there is one.
         StoreError: the store could not be asked.
     """
     spec, missing = desired.spec, sources.still_to_make(desired, made)
@@ -147,7 +148,7 @@ def _with_databases(
 ) -> dict[str, list[TaskRow]]:
     """Leaves out rows whose database or initial state is unusable, or raises (see `skip`)."""
     every = [row for rows in tasks.values() for row in rows]
-    wrong = {row.key: problem for row, problem in databases.problems(store, every)}
+    wrong = {row.key: problem for row, problem in unusable_rows(store, every)}
     kept: dict[str, list[TaskRow]] = {}
     for file, rows in tasks.items():
         for problem in (wrong[row.key] for row in rows if row.key in wrong):
