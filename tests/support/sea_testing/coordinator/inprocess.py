@@ -50,7 +50,6 @@ def desired(
     return CoordinatorSpec(
         digest=f"{stage}-{attempt}-{drain}",
         job="job",
-        namespace="ns",
         uid=UID,
         spec_generation=1,
         spec=spec,
