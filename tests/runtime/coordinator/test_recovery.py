@@ -53,7 +53,7 @@ def wanted(**changes: Any) -> CoordinatorSpec:
 async def coordinator(folder: Path, store: Any) -> AsyncIterator[Client]:
     """On a volume of its own; ends with the block, as after a kill."""
     settings = Settings("job", "ns", kit.UID, "token", "127.0.0.1", folder)
-    parts = app.assemble(settings, store, store)
+    parts = app.Components(settings, store, store)
     served = app.with_loops(app.serve(parts, "token"), parts)
     headers = {"Authorization": "Bearer token"}
     async with TestClient(TestServer(served), headers=headers) as client:

@@ -21,7 +21,7 @@ def main() -> int:
         return 2
     # The probe does not retry: `/readyz` reports what the store answers now.
     probe = ObjectStore(retry_timeout=0.0, connect_timeout=2.0, read_timeout=5.0)
-    parts = app.assemble(found, ObjectStore(), probe)
+    parts = app.Components(found, ObjectStore(), probe)
     web.run_app(
         app.with_loops(app.serve(parts, found.token), parts),
         host=found.host,

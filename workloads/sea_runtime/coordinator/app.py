@@ -13,7 +13,6 @@ event loop, and a change of the ledger has no `await` in it.
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -46,29 +45,68 @@ MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
 
 
-@dataclass(frozen=True)
 class Components:
-    """The parts of one coordinator; nothing here has state of its own."""
+    """The parts of one coordinator, wired; nothing here has state of its own.
 
-    ledger: Ledger
-    job: Job
-    membership: Membership
-    problems: Problems
-    notifiers: Notifiers
-    rendezvous: Rendezvous
-    weights: WeightRegistry
-    preconditions: Preconditions
-    scheduler: Scheduler
-    training: Training
-    bootstrap: Bootstrap
-    snapshots: Snapshots
-    commit_recovery: CommitRecovery
-    drain: Drain
-    controller: StageController
-    synthesis: Synthesis
-    heartbeats: Heartbeats
-    probe: StoreProbe
-    state: StateReport
+    Args:
+        store: the job's object store, with retries.
+        probe: the same store without retries: asked whether it answers.
+        wall: unix seconds, for what is written down.
+        clock: monotonic seconds, for what expires.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        probe: ObjectStore,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        ledger, problems, notifiers = Ledger(), Problems(), Notifiers()
+        job, membership = Job(settings.job, settings.uid, ledger, wall), Membership(clock)
+        rendezvous = Rendezvous(job, ledger, membership, wall)
+        weights = WeightRegistry(job, ledger, store, membership, notifiers, wall)
+        preconditions = Preconditions(job, ledger, store, problems, notifiers, clock)
+        scheduler = Scheduler(
+            job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
+        )
+        training = Training(
+            job, ledger, rendezvous, preconditions, notifiers, wall=wall, clock=clock
+        )
+        commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
+        drain = Drain(job, ledger, store, rendezvous)
+        reports = Reports(job, ledger, store, wall)
+        self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
+        self.job, self.membership, self.rendezvous = job, membership, rendezvous
+        self.weights, self.preconditions = weights, preconditions
+        self.scheduler, self.training = scheduler, training
+        self.commit_recovery = commit_recovery
+        self.snapshots = Snapshots(job, ledger, store)
+        self.probe = StoreProbe(job, probe)
+        self.heartbeats = Heartbeats(job, membership, scheduler, rendezvous, weights, notifiers)
+        file, folder = settings.data_dir / "ledger.sqlite", settings.data_dir / "synthesis"
+        self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)
+        self.synthesis = Synthesis(
+            job, ledger, store, problems, notifiers, folder, settings.synthesis_retry_s, wall, clock
+        )
+        stages = (
+            job,
+            ledger,
+            scheduler,
+            rendezvous,
+            preconditions,
+            reports,
+            commit_recovery,
+            drain,
+        )
+        self.controller = StageController(*stages, problems, notifiers, wall, clock)
+        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain)
+        self.state = StateReport(*seen, problems, wall)
+        job.on_write(rendezvous.write_spec)
+        for listener in (commit_recovery.forget, drain.forget, notifiers.notify_all):
+            job.on_change(listener)
 
     def loops(self) -> dict[Source, Callable[[], Awaitable[None]]]:
         """Background passes by the source under which their failures are reported."""
@@ -79,95 +117,6 @@ class Components:
             Source.STORE: self.probe.look,
             Source.SYNTHESIS: self.synthesis.look,
         }
-
-
-def assemble(
-    settings: Settings,
-    store: ObjectStore,
-    probe: ObjectStore,
-    *,
-    wall: Callable[[], float] = time.time,
-    clock: Callable[[], float] = time.monotonic,
-) -> Components:
-    """Wires the components.
-
-    Args:
-        store: the job's object store, with retries.
-        probe: the same store without retries: asked whether it answers.
-        wall: unix seconds, for what is written down.
-        clock: monotonic seconds, for what expires.
-    """
-    ledger, problems, notifiers = Ledger(), Problems(), Notifiers()
-    membership = Membership(clock)
-    job = Job(settings.job, settings.uid, ledger, wall)
-    rendezvous = Rendezvous(job, ledger, membership, wall)
-    weights = WeightRegistry(job, ledger, store, membership, notifiers, wall)
-    preconditions = Preconditions(job, ledger, store, problems, notifiers, clock)
-    scheduler = Scheduler(
-        job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
-    )
-    training = Training(job, ledger, rendezvous, preconditions, notifiers, wall=wall, clock=clock)
-    file = settings.data_dir / "ledger.sqlite"
-    commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
-    drain = Drain(job, ledger, store, rendezvous)
-    job.on_write(rendezvous.write_spec)
-    for listener in (commit_recovery.forget, drain.forget, notifiers.notify_all):
-        job.on_change(listener)
-    return Components(
-        ledger=ledger,
-        job=job,
-        membership=membership,
-        problems=problems,
-        notifiers=notifiers,
-        rendezvous=rendezvous,
-        weights=weights,
-        preconditions=preconditions,
-        scheduler=scheduler,
-        training=training,
-        bootstrap=Bootstrap(job, ledger, file, store, notifiers, wall),
-        snapshots=Snapshots(job, ledger, store),
-        commit_recovery=commit_recovery,
-        drain=drain,
-        controller=StageController(
-            job,
-            ledger,
-            scheduler,
-            rendezvous,
-            preconditions,
-            Reports(job, ledger, store, wall),
-            commit_recovery,
-            drain,
-            problems,
-            notifiers,
-            wall=wall,
-            clock=clock,
-        ),
-        synthesis=Synthesis(
-            job,
-            ledger,
-            store,
-            problems,
-            notifiers,
-            settings.data_dir / "synthesis",
-            settings.synthesis_retry_s,
-            wall=wall,
-            clock=clock,
-        ),
-        heartbeats=Heartbeats(job, membership, scheduler, rendezvous, weights, notifiers),
-        probe=StoreProbe(job, probe),
-        state=StateReport(
-            job,
-            ledger,
-            scheduler,
-            training,
-            rendezvous,
-            weights,
-            preconditions,
-            drain,
-            problems,
-            wall,
-        ),
-    )
 
 
 def serve(parts: Components, token: str) -> web.Application:

@@ -47,7 +47,6 @@ class StageController:
         drain: Drain,
         problems: Problems,
         notifiers: Notifiers,
-        *,
         wall: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:

@@ -69,7 +69,6 @@ class Synthesis:
         notifiers: Notifiers,
         folder: Path,
         retry_seconds: float,
-        *,
         wall: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:

@@ -83,7 +83,7 @@ def coordinator(
 ) -> Components:
     """Opens the folder's ledger as a coordinator that has just started would."""
     settings = Settings("job", "ns", UID, "token", "127.0.0.1", folder)
-    core = app.assemble(settings, store, store, wall=clock, clock=clock)
+    core = app.Components(settings, store, store, wall=clock, clock=clock)
     db = Database(folder / "ledger.sqlite")
     if not restore.is_initialised(db):
         restore.begin(db)
