@@ -88,7 +88,7 @@ class StageTrainer:
         assert spec is not None
         settings = spec.stages[task.stage_index]
         initial = hf_weights.download(context, task.initial_model)
-        shape = hf_config.parse((initial / "config.json").read_bytes())
+        shape = hf_config.load(initial)
         rank, world_size = context.assignment.rank, context.assignment.world_size
         layout = parallel_layout.plan(rank, world_size, spec.trainer.parallelism, shape.experts)
         process_groups.build_model_parallel_groups(context.assignment, layout.expert)
