@@ -1,7 +1,7 @@
 """A batch of trajectory groups as arrays: what an RL step trains on, and its metrics."""
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.packing import Rows
-from sea_runtime.wire.rollouts import Batch
+from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,12 @@ class RLBatch:
 
 
 def unpack(batch: Batch) -> RLBatch:
-    """The wire form as arrays, with group-relative advantages."""
-    trajectories = [one for group in batch.groups for one in group.trajectories]
+    """The wire form as arrays, with group-relative advantages.
+
+    Raises:
+        UndecodableError: a trajectory can't be decoded; names batch, group and sample.
+    """
+    trajectories = [one for group in batch.groups for one in _decoded(batch, group)]
     gains = [_advantages(group.rewards) for group in batch.groups]
     return RLBatch(
         tokens=[one.token_ids() for one in trajectories],
@@ -73,6 +77,18 @@ def unpack(batch: Batch) -> RLBatch:
     )
 
 
+def _decoded(batch: Batch, group: Group) -> Iterator[Trajectory]:
+    for sample, body in enumerate(group.trajectories):
+        try:
+            yield Trajectory.decode(body)
+        except UndecodableError as error:
+            raise UndecodableError(
+                f"Trajectory {sample} of group {group.group_id} in the batch of step {batch.step} "
+                f"of stage '{batch.stage}' can't be trained on. {error} The rollout and trainer "
+                "images must be of one version."
+            ) from error
+
+
 def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
     """Loss coefficient per token [S] of every sequence, normalized over the chosen ones' groups."""
     values = objective.rl_coefficients(
@@ -83,14 +99,13 @@ def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
 
 
 def checksum(batch: Batch) -> int:
-    """crc32 of group names, rewards and the trajectories' bytes, in order."""
+    """crc32 of group names, rewards and the encoded trajectories, in order."""
     crc = 0
     for group in batch.groups:
         crc = zlib.crc32(group.group_id.encode(), crc)
         crc = zlib.crc32(np.asarray(group.rewards, "<f8").tobytes(), crc)
-        for one in group.trajectories:
-            for part in (one.tokens, one.mask, one.logprobs, one.versions):
-                crc = zlib.crc32(part, crc)
+        for body in group.trajectories:
+            crc = zlib.crc32(body, crc)
     return crc
 
 

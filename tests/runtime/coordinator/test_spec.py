@@ -1,0 +1,42 @@
+"""A spec that can't be written down: memory and ledger stay in agreement."""
+
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_runtime.coordinator.errors import LedgerUnavailableError
+from sea_runtime.coordinator.job import DOCUMENT
+from sea_runtime.coordinator.ledger import documents
+from sea_testing.coordinator import inprocess as kit
+
+
+@contextmanager
+def no_room(file: Path) -> Iterator[None]:
+    """No file of this process may become larger than this one is: SQLite's COMMIT fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_volume_leaves_the_old_spec_in_force(tmp_path: Path) -> None:
+    """Once there is room, the same spec sent again takes effect in both."""
+    old = kit.desired(kit.spec())
+    core = kit.coordinator(tmp_path, old, kit.Clock())
+    changes: list[int] = []
+    core.job.on_change(lambda: changes.append(core.job.attempt))
+    new = kit.desired(kit.spec(), attempt=2, drain=True)
+    with no_room(tmp_path / "ledger.sqlite-wal"), pytest.raises(LedgerUnavailableError):
+        core.job.adopt(new)
+    assert core.job.desired == old
+    assert changes == []
+    assert documents.get(core.ledger.db, DOCUMENT, CoordinatorSpec) == old
+    core.job.adopt(new)
+    assert core.job.desired == documents.get(core.ledger.db, DOCUMENT, CoordinatorSpec) == new
+    assert changes == [2]
