@@ -1,6 +1,6 @@
 """A copy of the ledger inside every checkpoint: what survives when the volume is lost.
 
-Taken with SQLite's backup API while the ledger goes on; what the checkpoint itself covers is
+Taken with SQLite's backup API while the ledger is written; what the checkpoint itself covers is
 dropped from the copy, so that it stays small.
 """
 
