@@ -67,7 +67,7 @@ class Bootstrap:
     async def catch_up(self, stage: str, fixed: int) -> bool:
         """Restores again if a checkpoint was committed while the ledger was being restored.
 
-        A trainer that outlived the volume goes on committing; the ledger may then know fewer
+        A trainer that outlived the volume keeps committing; the ledger may then know fewer
         batches (`fixed`) than the newest checkpoint contains.
 
         Returns:

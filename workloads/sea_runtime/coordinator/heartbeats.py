@@ -1,4 +1,4 @@
-"""A heartbeat arrives: remember it, wake whom it concerns, say what is wanted of the pod."""
+"""A heartbeat arrives: remember it, wake waiting workers, answer what the pod should do."""
 
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.job import Job

@@ -1,8 +1,8 @@
 """`python -m sea_runtime.coordinator.synthesis_main`: synthesis in a process of its own.
 
 One JSON line on stdin says what to make (`Order`), domain by domain; progress is written to stdout
-as JSON lines. It ends when its parent does: stdin is then closed. What a killed process leaves in
-its folders, the next one goes on with.
+as JSON lines. It ends when its parent does: stdin is then closed. The next process
+continues with what a killed one left in its folders.
 
 Exit codes: 0 all made; 1 with the reason as the last line `{"error": ...}`, with `"permanent":
 true` if another attempt would end the same way.

@@ -156,7 +156,7 @@ class Training:
         log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
 
     def done(self, name: str, message: StageDone) -> None:
-        """Ends the stage; said again, it changes nothing."""
+        """Ends the stage; a repeated call changes nothing."""
         self._job.require_attempt(message.attempt)
         self._job.stage_named(name)
         db = self._ledger.db
