@@ -7,20 +7,30 @@ import pytest
 
 _ROOTS = (
     "",
+    "examples",
     "crds",
     "operator",
     "workloads",
     "devcluster",
     "workloads/sea_runtime",
     "workloads/sea_data",
+    "workloads/sea_env",
     "operator/sea_operator",
     "crds/sea_api/v1alpha1",
     "workloads/sea_runtime/rollout/vllm_plugin",
     "workloads/sea_env/tokens",
     "workloads/sea_env/verify",
 )
-_NAMED = re.compile(r"`([A-Za-z_][A-Za-z0-9_./-]*\.(?:py|yaml|toml|md))`")
-_PAGES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "images/README.md")
+_NAMED = re.compile(r"`([A-Za-z_][A-Za-z0-9_./-]*\.(?:py|yaml|toml))`")
+_PAGES = (
+    "README.md",
+    "images/README.md",
+    "docs/architecture.md",
+    "docs/data-formats.md",
+    "docs/evaluation.md",
+    "docs/synthesis.md",
+    "docs/writing-verifiers.md",
+)
 
 
 @pytest.mark.parametrize("page", _PAGES)
