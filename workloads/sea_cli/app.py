@@ -19,8 +19,7 @@ from sea_cli import (
     report,
     synth,
 )
-from sea_data.errors import EvaluationError
-from sea_data.formats.errors import DataFileError, RowError
+from sea_data.errors import DataFileError, EvaluationError, RowError
 from sea_data.object_store import StoreError
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.journal import JournalError

@@ -16,8 +16,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sea_data.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats import compression, data_files, jsonl
-from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.jsonl import RowFile
 from sea_testing.waiting import HANG_S
 

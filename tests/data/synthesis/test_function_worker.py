@@ -13,7 +13,7 @@ from sea_data.synthesis.agents import function_worker
 from sea_data.synthesis.agents.function_cases import function_cases
 from sea_data.synthesis.agents.function_worker import FunctionRunner, NoFunctionError
 from sea_data.synthesis.agents.model_client import ModelClient, TokenMeter
-from sea_data.synthesis.execution_checks import TaskFaultError
+from sea_data.synthesis.item import TaskFaultError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
 from sea_data.synthesis.procedural.task_generators import open_task_generator
 from sea_data.synthesis.source_database import SourceDatabase

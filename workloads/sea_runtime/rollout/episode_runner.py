@@ -7,8 +7,8 @@ import logging
 import time
 from typing import Protocol
 
+from sea_data.errors import RowError
 from sea_data.formats import rl
-from sea_data.formats.errors import RowError
 from sea_data.object_store import StoreError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, UnknownAssertionError

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sea_data.errors import DataError
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_env import chat
 from sea_env.chat import ChatEndpoint, EndpointError
@@ -28,7 +29,7 @@ _MAX_REPLY = 200_000
 """Characters of a reply that are read."""
 
 
-class UnusableReplyError(Exception):
+class UnusableReplyError(DataError):
     """The model gave `MAX_TRIES` unusable replies to one question."""
 
 

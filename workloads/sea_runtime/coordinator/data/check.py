@@ -15,8 +15,8 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data.errors import RowError
 from sea_data.formats.dialogue import dialogue
-from sea_data.formats.errors import RowError
 from sea_data.formats.jsonl import objects
 from sea_runtime.coordinator.data import databases, domains, sources
 from sea_runtime.coordinator.data.jsonl import lines

@@ -5,8 +5,8 @@ Each database is read once here, before any episode needs it.
 
 from collections.abc import Iterator, Sequence
 
+from sea_data.errors import RowError
 from sea_data.formats import database_files, rl
-from sea_data.formats.errors import RowError
 from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from sea_data.errors import DataFileError, NoSuchFileError
 from sea_data.formats import data_files
-from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator.data.problems import DataProblem
 from sea_runtime.store.s3 import ObjectStore

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.formats import database_files, rl
-from sea_data.formats.errors import RowError
 from sea_env.domains import registry
 from sea_env.tasks.task import Task
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
