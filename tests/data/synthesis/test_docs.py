@@ -1,4 +1,4 @@
-"""docs/synthesis.md holds what runs: its stage is valid, its numbers are the code's."""
+"""docs/synthesis.md is true: its stage is valid, its numbers are the code's."""
 
 import re
 from pathlib import Path

@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Store(Protocol):
-    """The part of `object_store.base.ObjectStore` that reading needs."""
+    """The part of `object_store.ObjectStore` that reading needs."""
 
     def size(self, url: str) -> int | None: ...
 

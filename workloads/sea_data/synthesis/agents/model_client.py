@@ -1,7 +1,7 @@
 """The model behind the agents: asked for a text, a message, or one JSON object.
 
-`ModelClient` counts tokens and numbers requests over `sea_env.chat.endpoint.ChatEndpoint`, which
-has the retries. `ask_json` explains to the model what is wrong with an unusable reply and asks
+`ModelClient` counts tokens and numbers requests on top of `sea_env.chat.ChatEndpoint`, which
+retries. `ask_json` explains to the model what is wrong with an unusable reply and asks
 again.
 """
 
