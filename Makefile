@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth bench-operator clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -50,7 +50,7 @@ crds: ## write CRD YAML, the chart's copy and the field reference from the model
 verify: lint type ## checks that need no cluster; fails if a generated file is stale
 	$(PYTHON) -m sea_api check-crds
 
-lock: ## resolve the hash-locked requirements anew
+lock: ## resolve the hash-locked requirements again
 	@python3 scripts/setup.py --lock
 
 bench-first-light: setup ## run the demo job and measure it; last line is one JSON object
@@ -62,6 +62,9 @@ bench-env: setup ## calls and resets per second of the environments (DATA=folder
 
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py
+
+bench-operator: setup ## the operator's cost and speed at 200 and N jobs (N=2000); last line is one JSON object
+	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all

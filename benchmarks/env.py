@@ -1,18 +1,18 @@
 """`make bench-env`: how fast an environment answers, and what an open episode costs.
 
     make bench-env DATA=../shared/tau2      tau2-bench's databases where that folder has them
-    make bench-env DATA=                    our own LARGE worlds
+    make bench-env DATA=                    generated databases of size LARGE
 
-Without DATA it is SEA_TAU2_DATA, or that very folder beside the checkout if there is one.
+Without DATA it is SEA_TAU2_DATA, or the folder shared/tau2 next to the checkout if it exists.
 
-1,000 episodes are open over one shared database, each with a customer of its own, and calls go
-round them in turn, as in a rollout worker: every call is another episode's. Every second episode
-has written already. All calls go through `Environment.call` and give their result as text. Rates
-are per CPU second of one core, the median of several rounds. `tasks/s` are the same reads with
-each episode an asyncio task that gives way after every call. A reset opens a fresh episode. Bytes
-of an idle episode are what tracemalloc sees grow when 1,000 are opened, divided by 1,000.
+1,000 episodes are open over one shared database, each with its own customer, and each call is of
+the next episode in turn, as in a rollout worker. Every second episode has already written. All
+calls go through `Environment.call` and return text. Rates are per CPU second of one core, the
+median of several rounds. `tasks/s` are the same reads with each episode an asyncio task that
+yields after every call. A reset opens a fresh episode. `bytes/idle` is the growth that tracemalloc
+measures when 1,000 episodes are opened, divided by 1,000.
 
-Rows for people come first; the last line is one JSON object, about retail.
+Human-readable rows come first; the last line is one JSON object, about retail.
 """
 
 import argparse
@@ -64,7 +64,7 @@ def _row(name: str, data: Path | None) -> dict[str, int]:
 
 
 def measured(name: str, data: Path | None) -> dict[str, int]:
-    """One domain's row, printed as soon as it is known."""
+    """Measures one domain and prints its row."""
     domain = registry.get(name)
     source, database = _database(domain, data)
     customers = list(itertools.islice(CUSTOMERS[name](database), EPISODES))
@@ -84,11 +84,11 @@ def _database(domain: Domain, data: Path | None) -> tuple[str, Database]:
     folder = None if data is None else data / domain.name
     if folder is not None and tau2.find(folder, "db") is not None:
         return "tau2-bench", tau2.database(folder, domain)
-    return "our LARGE", generate_database(domain, Size.LARGE, 0).load(domain)
+    return "generated", generate_database(domain, Size.LARGE, 0).load(domain)
 
 
 def _open(domain: Domain, database: Database, customers: Sequence[Customer]) -> Opened:
-    """1,000 fresh episodes; where there are fewer customers, some have the same one."""
+    """1,000 fresh episodes; if there are fewer customers, several episodes share one."""
     return [
         (domain.open(database), customer)
         for customer in itertools.islice(itertools.cycle(customers), EPISODES)

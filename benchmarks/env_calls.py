@@ -1,7 +1,7 @@
 """What `benchmarks/env.py` calls: for each domain, a customer's reads and writes.
 
-One entry per customer: the calls of an agent that looks up this customer and changes what is
-theirs. All calls of an entry succeed on a fresh episode, writes in their order.
+One entry per customer: the calls of an agent that looks up this customer and changes the customer's
+records. All calls of an entry succeed on a fresh episode, writes in their order.
 """
 
 from collections.abc import Callable, Iterator, Mapping

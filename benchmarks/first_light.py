@@ -12,8 +12,8 @@ from typing import Any
 from sea_devcluster.demo.main import demo
 from sea_devcluster.demo.memory import Usage
 from sea_devcluster.demo.options import parse
-from sea_devcluster.demo.outcome import Outcome
 from sea_devcluster.demo.report import (
+    RunResult,
     field_values,
     generation_seconds,
     largest,
@@ -26,14 +26,14 @@ from sea_devcluster.demo.report import (
 GIB = 2**30
 
 
-def measurements(outcome: Outcome, memory: Usage) -> dict[str, Any]:
+def measurements(result: RunResult, memory: Usage) -> dict[str, Any]:
     """The benchmark's JSON object; medians over steps, in seconds."""
-    results = scores(outcome.status)
-    rows, timeline = outcome.rows, outcome.timeline
-    throughput = speeds(outcome)
+    results = scores(result.status)
+    rows, timeline = result.rows, result.timeline
+    throughput = speeds(result)
     return {
-        "demo_s": round(outcome.seconds, 1),
-        "ready_s": None if outcome.ready_seconds is None else round(outcome.ready_seconds, 1),
+        "demo_s": round(result.seconds, 1),
+        "ready_s": None if result.ready_seconds is None else round(result.ready_seconds, 1),
         "step_s": {
             "generate": middle(generation_seconds(timeline)),
             "train": middle(metric(rows, "train_s")),
@@ -57,7 +57,7 @@ def measurements(outcome: Outcome, memory: Usage) -> dict[str, Any]:
         "peak_rss_gib": round(memory.rss / GIB, 2),
         "peak_pss_gib": round(memory.pss / GIB, 2),
         "logprob_max_diff": largest(metric(rows, "logprob_max_diff")),
-        "restarts": restarts(outcome.status),
+        "restarts": restarts(result.status),
         "overlap_s": round(overlap_seconds(timeline, "generate", "train"), 1),
     }
 
@@ -68,9 +68,9 @@ def restarts(status: dict[str, Any]) -> int:
     return int(counts.get("counted", 0)) + int(counts.get("uncounted", 0))
 
 
-def speeds(outcome: Outcome) -> dict[str, float | None]:
+def speeds(result: RunResult) -> dict[str, float | None]:
     """Tokens over the RL stage's wall time: from its first row to its last."""
-    rl = [row for row in outcome.rows if "reward" in row["metrics"]]
+    rl = [row for row in result.rows if "reward" in row["metrics"]]
     if len(rl) < 2:
         return {"generated": None, "trained": None}
     seconds = rl[-1]["time"] - rl[0]["time"]
@@ -85,7 +85,7 @@ def main() -> int:
     finished = demo(parse([*sys.argv[1:], "--down"]), measure_memory=True)
     if finished is None:
         return 1
-    result = measurements(finished.outcome, finished.memory)
+    result = measurements(finished.result, finished.memory)
     for name, value in result.items():
         print(f"{name:>18}  {value}")
     print(json.dumps(result))

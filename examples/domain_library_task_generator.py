@@ -14,7 +14,7 @@ from sea_env.domains.database import Database
 from sea_env.domains.overlay import Record
 from sea_env.users.base import Signal
 
-MOST_BOOKS = 3
+MAX_BOOKS = 3
 
 
 class LibraryTaskGenerator:
@@ -60,7 +60,7 @@ class LibraryTaskGenerator:
         """A member and a book for which the request can be granted."""
         members, books = self._database.agent["members"], self._database.agent["books"]
         free = [book for book in books.values() if bool(book["holder"]) != borrows]
-        able = [m for m in members.values() if len(m["loans"]) < MOST_BOOKS]
+        able = [m for m in members.values() if len(m["loans"]) < MAX_BOOKS]
         if not free or not able:
             raise NoCandidateError("Every book is out, or nobody may borrow one.")
         book = rng.choice(free)

@@ -9,7 +9,7 @@ from sea_api.crd import custom_resource_definition, to_yaml
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit status: 0 fine, 1 generated files are out of date, 2 wrong usage."""
+    """Returns the exit status: 0 fine, 1 generated files are stale, 2 wrong usage."""
     options = _parser().parse_args(arguments)
     match options.command:
         case "crds":
@@ -28,7 +28,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("crds", help="print the CRD")
     for name, text in [
         ("write-crds", "write the CRD, the chart's copy and the field reference"),
-        ("check-crds", "fail where a generated file differs from the models"),
+        ("check-crds", "fail if a generated file differs from the models"),
     ]:
         command = commands.add_parser(name, help=text)
         command.add_argument("--root", type=Path, default=Path(), help="root of the repository")
@@ -38,7 +38,7 @@ def _parser() -> argparse.ArgumentParser:
 def _check(root: Path) -> int:
     stale = outputs.differing(root)
     for path in stale:
-        sys.stderr.write(f"{path} differs from what crds/sea_api says: run `make crds`.\n")
+        sys.stderr.write(f"{path} is stale: run `make crds`.\n")
     return 1 if stale else 0
 
 

@@ -1,4 +1,4 @@
-"""What operator and pods share: variables, ports, names and labels. Both sides read them here.
+"""What operator and pods share: variables, ports, names and labels.
 
 The operator writes these into the objects it creates (`sea_operator`); the programs in the pods
 read them at start (`sea_runtime`). `tests/api/test_contract.py` fails on a literal of one of them
@@ -89,7 +89,7 @@ def auth_secret(job: str) -> str:
 
 
 def coordinator_url(job: str, namespace: str) -> str:
-    """Where the job's pods find their coordinator."""
+    """Base URL at which the job's pods reach their coordinator."""
     host = role_name(job, Role.COORDINATOR)
     return f"http://{pod_name(job, Role.COORDINATOR, 0)}.{host}.{namespace}.svc:{COORDINATOR_PORT}"
 
@@ -105,5 +105,5 @@ def selected_by(job: str, role: Role) -> dict[str, str]:
 
 
 def labels(job: str, role: Role) -> dict[str, str]:
-    """Labels of a role's objects; none is copied from the job."""
+    """Labels of a role's objects; none comes from the job itself."""
     return {**selected_by(job, role), "app.kubernetes.io/managed-by": "sea-operator"}

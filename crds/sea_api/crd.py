@@ -20,8 +20,8 @@ def _column(name: str, kind: str, path: str, description: str, *, wide: bool = F
 
 
 COLUMNS = [
-    _column("Stage", "string", ".status.stage", "Stage that runs, or ran last"),
-    _column("Step", "string", ".status.progress", "Steps done and steps in all"),
+    _column("Stage", "string", ".status.stage", "Stage that runs or ran last"),
+    _column("Step", "string", ".status.progress", "Steps done and total steps"),
     _column("Reward", "number", ".status.reward", "Mean reward of the newest batch"),
     _column("Pass^1", "string", ".status.pass1", "Newest pass^1 in percent"),
     _column("Weights", "integer", ".status.weights.published", "Newest weight version"),
@@ -32,9 +32,15 @@ COLUMNS = [
         "Whether the job runs as desired, is suspended or complete",
     ),
     _column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why", wide=True),
-    _column("Checkpoint", "integer", ".status.checkpoint.step", "Newest checkpoint", wide=True),
+    _column(
+        "Checkpoint",
+        "integer",
+        ".status.checkpoint.step",
+        "Step of the newest checkpoint",
+        wide=True,
+    ),
     _column("Saved", "date", ".status.checkpoint.time", "Age of the newest checkpoint", wide=True),
-    _column("Staleness", "number", ".status.staleness", "Versions a batch lagged", wide=True),
+    _column("Staleness", "number", ".status.staleness", "Versions that a batch lagged", wide=True),
     _column("Goodput", "string", ".status.goodput", "Useful share of the time", wide=True),
     _column("Restarts", "integer", ".status.restarts.counted", "Counted restarts", wide=True),
     _column("Age", "date", ".metadata.creationTimestamp", "Age of the job"),
@@ -42,7 +48,7 @@ COLUMNS = [
 
 
 def root_schema() -> Schema:
-    """Schema of the whole object; the server owns apiVersion, kind and metadata."""
+    """Schema of the complete object; the server owns apiVersion, kind and metadata."""
     schema = structural_schema(SEATrainingJob)
     schema["properties"] |= {
         "apiVersion": {"type": "string", "description": _API_VERSION},
@@ -53,7 +59,7 @@ def root_schema() -> Schema:
 
 
 def custom_resource_definition() -> dict[str, Any]:
-    """The whole CRD as the API server wants it."""
+    """The complete CRD."""
     version = {
         "name": VERSION,
         "served": True,
@@ -85,7 +91,7 @@ def custom_resource_definition() -> dict[str, Any]:
 
 
 class _PlainDumper(yaml.SafeDumper):
-    """Spells shared subtrees out: kubectl and reviewers read no YAML anchors."""
+    """Writes shared subtrees out: YAML anchors are hard to read for people and for kubectl."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

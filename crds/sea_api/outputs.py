@@ -15,7 +15,7 @@ _KEEP = """  annotations:
 
 
 def generated_files() -> dict[Path, str]:
-    """Path below the repository's root -> text."""
+    """Text by path relative to the repository's root."""
     crd = to_yaml(custom_resource_definition())
     return {
         Path(f"crds/{GROUP}_{PLURAL}.yaml"): _NOTE + crd,
@@ -27,7 +27,7 @@ def generated_files() -> dict[Path, str]:
 def chart_template(crd: str) -> str:
     """The CRD as a Helm template with the switches `crds.enabled` and `crds.keep`.
 
-    Templated, because Helm never upgrades what lies in a chart's `crds/`.
+    Templated, because Helm never upgrades the content of a chart's `crds/`.
     """
     if "{{" in crd:
         raise ValueError("The CRD contains '{{', which Helm would expand: reword the description.")
@@ -36,7 +36,7 @@ def chart_template(crd: str) -> str:
 
 
 def write(root: Path) -> list[Path]:
-    """Write what differs; returns the paths written."""
+    """Writes stale files; returns their paths."""
     stale = differing(root)
     for path in stale:
         (root / path).parent.mkdir(parents=True, exist_ok=True)
@@ -45,7 +45,7 @@ def write(root: Path) -> list[Path]:
 
 
 def differing(root: Path) -> list[Path]:
-    """Paths whose file is missing or isn't what the models say."""
+    """Paths of files that are missing or stale."""
     return [path for path, text in generated_files().items() if _read(root / path) != text]
 
 

@@ -1,4 +1,4 @@
-"""The field reference `docs/reference/seatrainingjob.md`, read off the CRD's own schema."""
+"""The field reference `docs/reference/seatrainingjob.md`, derived from the CRD's schema."""
 
 import json
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """From a pydantic model to the structural OpenAPI v3 schema that a CRD may hold.
 
-The API server refuses some of what pydantic writes and silently ignores other keywords, which
-would lose a check without a word. So every keyword is either rewritten here or refused with the
-path of the field. Verified against Kubernetes 1.36.
+The API server rejects some of what pydantic writes and silently ignores other keywords, which
+would drop a check unnoticed. So every keyword is either rewritten here or refused with the path of
+the field. Verified against Kubernetes 1.36.
 """
 
 import re
@@ -39,13 +39,14 @@ _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 
 
 class SchemaError(ValueError):
-    """A model uses something that a structural schema can't say; names the field and the reason."""
+    """A model uses something that a structural schema can't express; names field and reason."""
 
 
 def structural_schema(model: type[BaseModel]) -> Schema:
     """The model's schema with references inlined and nothing left that the API server rejects.
 
-    Raises SchemaError where the model can't be expressed.
+    Raises:
+        SchemaError: the model can't be expressed.
     """
     raw = model.model_json_schema(by_alias=True)
     return _Rewriter(raw.get("$defs", {})).rewrite(raw, model.__name__, ())
@@ -156,7 +157,7 @@ def _drop_null_default(out: Schema) -> None:
 
 
 def _without_nulls(value: Any) -> Any:
-    """The server refuses null where it isn't declared; an absent field means the same."""
+    """The server rejects an undeclared null; an absent field means the same."""
     if isinstance(value, dict):
         return {key: _without_nulls(item) for key, item in value.items() if item is not None}
     return [_without_nulls(item) for item in value] if isinstance(value, list) else value

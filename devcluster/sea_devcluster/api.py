@@ -1,4 +1,4 @@
-"""A few blocking requests to the API server, for what the devcluster itself needs.
+"""HTTP requests to the API server and health checks of local components.
 
 Not a Kubernetes client: tests and the operator use the `kubernetes` package. This one starts in a
 millisecond, ignores proxies and has a time-out on every request.
@@ -7,6 +7,7 @@ millisecond, ignores proxies and has a time-out on every request.
 import http.client
 import json
 import ssl
+import urllib.request
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ from sea_devcluster.errors import ApiError
 
 
 class KubeApi:
-    """Requests with one bearer token."""
+    """Blocking requests with one bearer token."""
 
     def __init__(self, url: str, ca_file: Path, token: str, timeout: float = 10.0) -> None:
         parts = urlsplit(url)
@@ -28,7 +29,7 @@ class KubeApi:
     def request(
         self, method: str, path: str, body: object = None, content: str = "application/json"
     ) -> Any:
-        """One request; returns the parsed answer.
+        """Sends one request and returns the parsed answer.
 
         Args:
             method: HTTP method.
@@ -59,7 +60,7 @@ class KubeApi:
         return self.request("PATCH", f"{path}?{query}", manifest, "application/apply-patch+yaml")
 
     def ready(self) -> bool:
-        """Whether `/readyz` says ok."""
+        """True if `/readyz` answers 200."""
         try:
             return self._exchange("GET", "/readyz", None, "application/json")[0] == 200
         except OSError:
@@ -75,7 +76,31 @@ class KubeApi:
             connection.request(method, path, payload, headers)
             response = connection.getresponse()
             return response.status, response.read().decode()
-        except http.client.HTTPException as error:  # an answer that broke off isn't an OSError
+        except http.client.HTTPException as error:  # a truncated answer isn't an OSError
             raise ConnectionError(f"{method} {path} was not answered: {error!r}") from error
         finally:
             connection.close()
+
+
+def get_text(url: str, timeout: float) -> str | None:
+    """Body of a 200 answer; None for anything else.
+
+    Never goes through a proxy. Certificates are not checked: components sign their own for these
+    ports, and only their health is asked for.
+    """
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    opener = urllib.request.build_opener(
+        urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=tls)
+    )
+    try:
+        with opener.open(url, timeout=timeout) as response:
+            return str(response.read().decode()) if response.status == 200 else None
+    except OSError:  # includes urllib's URLError and time-outs
+        return None
+
+
+def answers(url: str) -> bool:
+    """True if a health URL answers 200 within two seconds."""
+    return get_text(url, timeout=2.0) is not None

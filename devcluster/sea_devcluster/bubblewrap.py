@@ -1,4 +1,4 @@
-"""Is bubblewrap here, and may it make sandboxes? One sentence with the remedy if not.
+"""Checks that bubblewrap is installed and may make sandboxes; one sentence with the remedy if not.
 
 Used by `preflight` and, before any package is installed, by `scripts/setup.py` under whatever
 Python the machine has: standard library only, Python 3.9.
@@ -16,20 +16,20 @@ _PROBE = ("--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc", "--unshare-
 
 @dataclass(frozen=True)
 class Bubblewrap:
-    """What was found."""
+    """State of bubblewrap on this machine."""
 
     program: str | None
-    """Path of `bwrap`, if there is one."""
+    """Path of `bwrap`; None if it isn't installed."""
     error: str = ""
-    """What it said when it was tried; empty if it worked."""
+    """Its error message when it was tried; empty if it worked."""
     apparmor_forbids: bool = False
-    """Ubuntu's switch against user namespaces of ordinary programs."""
+    """Ubuntu's sysctl that forbids user namespaces to ordinary programs."""
     userns_forbidden: bool = False
-    """Debian's and RHEL's switches against user namespaces of ordinary users."""
+    """Debian's and RHEL's sysctls that forbid user namespaces to ordinary users."""
 
 
 def find() -> Bubblewrap:
-    """Looks for `bwrap` and starts `true` in a sandbox."""
+    """Looks for `bwrap` and runs `true` in a sandbox."""
     program = shutil.which("bwrap")
     switches = (_sysctl("kernel/unprivileged_userns_clone"), _sysctl("user/max_user_namespaces"))
     return Bubblewrap(
@@ -41,7 +41,7 @@ def find() -> Bubblewrap:
 
 
 def problem(found: Bubblewrap) -> str | None:
-    """What is wrong and what to do, in one sentence; None if nothing is."""
+    """One sentence that says what is wrong and what to do; None if nothing is wrong."""
     if found.program is None:
         return (
             "Pods run under bubblewrap and there is no `bwrap` on PATH; install it with "

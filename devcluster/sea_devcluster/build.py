@@ -1,43 +1,47 @@
-"""Building the control plane from the Go module that pins it, once for each `go.sum`.
+"""Builds the control plane from the Go module that pins it, once per `go.sum`.
 
-One `go install` for each program, so that progress shows and an interrupted build goes on where
-it stopped. A finished program is moved into the cache in one step; a file lock lets only one
-build run at a time, and whoever waited finds the work done.
+One `go install` per program, so that progress shows and an interrupted build continues where it
+stopped. A finished program is moved into the cache in one step; a lock file lets only one build run
+at a time, and a process that waited for it finds the work done.
+
+`python -m sea_devcluster.build` builds what is missing and prints the folder; with `--needs-go` it
+only reports, by exit status 0, that a Go toolchain must be installed first.
 """
 
-import fcntl
+import logging
 import os
 import shutil
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sea_devcluster.binaries import missing
-from sea_devcluster.errors import BinariesError
+from sea_devcluster.binaries import cache_folder, locate, missing, require_module
+from sea_devcluster.errors import BinariesError, DevclusterError
+from sea_devcluster.locks import exclusive
 from sea_devcluster.toolchain import find_go
 
 Progress = Callable[[str], None]
 KUBERNETES_VERSION = "v1.36.3"
-FREE_BYTES = 12 * 2**30
+MIN_FREE_BYTES = 12 * 2**30
 """Go's build cache takes 6 GB, its modules 1.8 GB, the programs 0.4 GB."""
 TIMEOUT_SECONDS = 3600.0
-"""For one program: the API server took 7 minutes on two busy cores."""
+"""Per program: the API server took 7 minutes on two busy cores."""
 HEARTBEAT_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
 class Package:
-    """One program: our name for it, its Go package, and what `go install` calls the file."""
+    """One program: our name for it, and its Go package."""
 
     program: str
     path: str
 
     @property
     def built_as(self) -> str:
-        """Go names a program by the last path element that is not a version."""
+        """File that `go install` writes: the last path element that is not a version."""
         parts = [part for part in self.path.split("/") if part != "v3"]
         return parts[-1]
 
@@ -59,6 +63,33 @@ def link_flags(version: str = KUBERNETES_VERSION) -> str:
     return " ".join(["-s", "-w", *defines])
 
 
+def find_or_build(progress: Progress | None = None) -> Path:
+    """Folder that holds the programs; builds those that are missing, which takes minutes.
+
+    Args:
+        progress: Receives a line about each step of a build; logged if None.
+
+    Raises:
+        BinariesError: They cannot be built; the message says why.
+    """
+    folder = locate()
+    if folder is None:
+        folder = cache_folder()
+        build_into(folder, require_module(), progress or logging.getLogger(__name__).info)
+    return folder
+
+
+def needs_go() -> bool:
+    """True if the programs must be built and this machine has no Go that can build them."""
+    if locate() is not None:
+        return False
+    try:
+        find_go()
+    except BinariesError:
+        return True
+    return False
+
+
 def build_into(folder: Path, module: Path, progress: Progress) -> None:
     """Builds the programs that `folder` lacks.
 
@@ -66,7 +97,8 @@ def build_into(folder: Path, module: Path, progress: Progress) -> None:
         BinariesError: No Go, no disk, no network, or the compiler failed.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    with _one_at_a_time(folder, progress):
+    waiting = "Another build of the control plane runs; waiting for it."
+    with exclusive(folder / ".lock", lambda: progress(waiting)):
         wanted = [package for package in PACKAGES if package.program in missing(folder)]
         if not wanted:
             return
@@ -76,25 +108,27 @@ def build_into(folder: Path, module: Path, progress: Progress) -> None:
         progress(f"Building Kubernetes {KUBERNETES_VERSION} with {go}; once, about 5-10 minutes.")
         for number, package in enumerate(wanted, start=1):
             label = f"[{number}/{len(wanted)}] {package.program}"
-            _build_one(go, package, folder, module, Clock(label, began, progress))
+            _build_one(go, package, folder, module, BuildProgress(label, began, progress))
         progress(f"Built {len(wanted)} programs in {_elapsed(began)}; they are in {folder}.")
 
 
 @dataclass(frozen=True)
-class Clock:
-    """Says now and then what is being built and for how long the whole has run."""
+class BuildProgress:
+    """Reports which program is being built and how long the whole build has run."""
 
     label: str
     began: float
-    progress: Progress
+    report: Progress
 
     def tick(self, note: str) -> None:
         """One progress line."""
-        self.progress(f"{self.label} {note} ({_elapsed(self.began)})")
+        self.report(f"{self.label} {note} ({_elapsed(self.began)})")
 
 
-def _build_one(go: Path, package: Package, folder: Path, module: Path, clock: Clock) -> None:
-    clock.tick("...")
+def _build_one(
+    go: Path, package: Package, folder: Path, module: Path, progress: BuildProgress
+) -> None:
+    progress.tick("...")
     scratch = folder / f".build-{os.getpid()}"
     command = [str(go), "install", "-trimpath", "-ldflags", link_flags(), package.path]
     environment = {
@@ -106,13 +140,15 @@ def _build_one(go: Path, package: Package, folder: Path, module: Path, clock: Cl
         "GOWORK": "off",
     }
     try:
-        _run(command, module, environment, clock)
+        _run(command, module, environment, progress)
         (scratch / package.built_as).replace(folder / package.program)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
 
 
-def _run(command: list[str], module: Path, environment: dict[str, str], clock: Clock) -> None:
+def _run(
+    command: list[str], module: Path, environment: dict[str, str], progress: BuildProgress
+) -> None:
     began = time.monotonic()
     process = subprocess.Popen(
         command, cwd=module, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -126,9 +162,9 @@ def _run(command: list[str], module: Path, environment: dict[str, str], clock: C
                 except subprocess.TimeoutExpired:
                     if time.monotonic() - began > TIMEOUT_SECONDS:
                         raise BinariesError(
-                            f"{' '.join(command)} has run for an hour; see what the machine does."
+                            f"{' '.join(command)} has run for an hour; check the machine's load."
                         ) from None
-                    clock.tick("still compiling")
+                    progress.tick("still compiling")
         except BaseException:
             process.kill()
             raise
@@ -157,7 +193,7 @@ def explain(output: str, command: list[str]) -> str:
 
 def _require_disk(folder: Path) -> None:
     free = shutil.disk_usage(folder).free
-    if free < FREE_BYTES:
+    if free < MIN_FREE_BYTES:
         raise BinariesError(
             f"Building the control plane takes about 12 GB and {folder} has "
             f"{free / 2**30:.0f} GB free; free some, or set XDG_CACHE_HOME, GOCACHE and "
@@ -165,17 +201,23 @@ def _require_disk(folder: Path) -> None:
         )
 
 
-@contextmanager
-def _one_at_a_time(folder: Path, progress: Progress) -> Iterator[None]:
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress("Another build of the control plane runs; waiting for it.")
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _elapsed(began: float) -> str:
     minutes, seconds = divmod(int(time.monotonic() - began), 60)
     return f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
+
+
+def main() -> int:
+    """Command line: builds with progress on standard error, prints the folder."""
+    try:
+        if sys.argv[1:] == ["--needs-go"]:
+            return 0 if needs_go() else 1
+        folder = find_or_build(lambda line: print(line, file=sys.stderr, flush=True))  # noqa: T201
+    except DevclusterError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 1
+    print(folder)  # noqa: T201
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

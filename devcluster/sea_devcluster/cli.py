@@ -11,15 +11,16 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from shlex import quote
 
-from sea_devcluster import interrupts, logfiles, machine, preflight, records, status
-from sea_devcluster.binaries import find_binaries
+from sea_devcluster import interrupts, logfiles, preflight, records, status
+from sea_devcluster.build import find_or_build
 from sea_devcluster.cluster import DEFAULT_NAME, DevCluster, Options, checkout
 from sea_devcluster.errors import DevclusterError, refused_by_system
 from sea_devcluster.paths import state_root
 from sea_devcluster.preflight import Needs
+from sea_devcluster.records import Capacity
 
 NODE_GIB = 0.1
-"""Memory of one more node's agent, without pods."""
+"""Memory of one additional node's agent, without pods."""
 _INTERRUPTED = 130
 
 
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     level = logging.DEBUG if arguments.verbose else logging.INFO
     logging.getLogger("sea_devcluster").setLevel(level)
     command: Callable[[argparse.Namespace], int] = arguments.run
-    interrupts.heed()
+    interrupts.raise_on_signals()
     try:
         return command(arguments)
     except DevclusterError as error:
@@ -49,10 +50,10 @@ def parser() -> argparse.ArgumentParser:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--name", default=DEFAULT_NAME, help="cluster (default: %(default)s)")
     common.add_argument("--state-dir", type=Path, help="parent of the clusters' state folders")
-    common.add_argument("-v", "--verbose", action="store_true", help="say more")
+    common.add_argument("-v", "--verbose", action="store_true", help="log more")
     root = argparse.ArgumentParser(prog="python -m sea_devcluster", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="up|down|status|logs")
-    _add_up(commands.add_parser("up", parents=[common], help="start what does not run"))
+    _add_up(commands.add_parser("up", parents=[common], help="start what is not running"))
     down = commands.add_parser("down", parents=[common], help="stop everything, remove its state")
     down.add_argument("--all", action="store_true", help="all clusters of this checkout")
     down.add_argument("--keep-logs", action="store_true", help="leave the logs")
@@ -62,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
     show.set_defaults(run=_status)
     logs = commands.add_parser("logs", parents=[common], help="log of a component")
     logs.add_argument("component", help="such as kube-apiserver, s3 or node-1")
-    logs.add_argument("-f", "--follow", action="store_true", help="go on until Ctrl-C")
+    logs.add_argument("-f", "--follow", action="store_true", help="follow until Ctrl-C")
     logs.add_argument("-n", "--lines", type=_count, default=100, help="how many (default: 100)")
     logs.set_defaults(run=_logs)
     return root
@@ -81,7 +82,7 @@ def _cluster(arguments: argparse.Namespace, options: Options | None = None) -> D
 
 
 def _up(arguments: argparse.Namespace) -> int:
-    whole = machine.capacity()
+    whole = Capacity.of_machine()
     capacity = replace(
         whole,
         cpu=arguments.cpu or whole.cpu,
@@ -92,13 +93,13 @@ def _up(arguments: argparse.Namespace) -> int:
     record = cluster.record
     asked = (arguments.cpu, arguments.memory, arguments.gpus) != (None, None, None)
     if record and asked and record.capacity != capacity:
-        _say(f"Devcluster {cluster.name} is there already: its nodes keep the size that they have.")
+        _say(f"Devcluster {cluster.name} exists already: its nodes keep the size that they have.")
     more = max(0, arguments.nodes - (record.nodes if record else 1))
     needs = Needs(
         memory_gib=Needs.memory_gib + NODE_GIB * more, ports=tuple(cluster.silent_ports())
     )
     preflight.require(needs, cluster.folder)
-    find_binaries(_say)
+    find_or_build(_say)
     cluster.up()
     _print(_next_steps(cluster, arguments.state_dir))
     return 0
@@ -161,13 +162,13 @@ def _logs(arguments: argparse.Namespace) -> int:
     if arguments.component not in logs:
         raise DevclusterError(
             f"Devcluster {cluster.name} has no log of {arguments.component!r}; there are "
-            f"{', '.join(logs) or 'none, since it does not run'}."
+            f"{', '.join(logs) or 'none, since it is not running'}."
         )
     path = logs[arguments.component]
     text, size = logfiles.last_lines(path, arguments.lines)
     try:
         print(text, end="", flush=True)  # noqa: T201  a command's answer
-    except BrokenPipeError:  # `logs ... | head` has seen enough
+    except BrokenPipeError:  # `logs ... | head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     if not arguments.follow:

@@ -4,8 +4,8 @@
     cluster.kubeconfig, cluster.s3.endpoint
     cluster.down()                          # leaves no process, no mount, no file
 
-Start: claim a subnet, S3 and control plane side by side, nodes. End: controllers first, so that
-nothing new appears; pods with their grace; nodes; S3; API server; etcd; files.
+Start order: claim a subnet, S3 and control plane concurrently, nodes. Stop order: controllers, so
+that no new pods appear; pods with their grace period; nodes; S3; API server; etcd; files.
 """
 
 import logging
@@ -17,19 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sea_devcluster import bounds, machine, paths, records, subnets, wreck
+from sea_devcluster import force_cleanup, paths, records, subnets
 from sea_devcluster.components import CONTROLLER_MANAGER, SCHEDULER
 from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.daemons import Daemon
 from sea_devcluster.errors import DevclusterError, RecordError
-from sea_devcluster.images import image_map
 from sea_devcluster.interrupts import postponed
 from sea_devcluster.locks import exclusive
-from sea_devcluster.nodes import Node, NodeSpec, grant_rights
+from sea_devcluster.nodes import Node, NodeSpec, grant_rights, image_map
 from sea_devcluster.paths import private_folder
 from sea_devcluster.records import Capacity, ClusterRecord
 from sea_devcluster.s3 import S3Server
-from sea_devcluster.shutdown import GRACE_LIMIT_SECONDS, answering, delete_pods, unmount_below
+from sea_devcluster.shutdown import MAX_GRACE_SECONDS, delete_pods, unmount_below
 from sea_devcluster.subnets import Subnet
 
 log = logging.getLogger(__name__)
@@ -42,15 +41,15 @@ S3_NAME = "s3.devcluster"
 
 @dataclass(frozen=True)
 class Options:
-    """How a cluster is made; of no effect on one that runs, except for more nodes."""
+    """How a cluster is created; a running one only gains nodes."""
 
     nodes: int = 1
     capacity: Capacity | None = None
-    """What each node offers; the whole machine if None."""
+    """Capacity of each node; the whole machine if None."""
     namespaces: tuple[str, ...] = (DEMO_NAMESPACE,)
-    """Namespaces for which `s3.NAMESPACE.svc` shall name the object store."""
+    """Namespaces in which `s3.NAMESPACE.svc` names the object store."""
     extra_images: tuple[str, ...] = field(default=())
-    """More image references that mean this Python environment."""
+    """More image references that stand for this Python environment."""
 
 
 class DevCluster:
@@ -59,8 +58,9 @@ class DevCluster:
     Args:
         name: Lower-case letters, digits and hyphens.
         state_root: Parent of the cluster's folder; the user's XDG state folder if None.
-        options: How to make it.
-        persistent: Outlives this program. Tests say False, and the kernel ends it with them.
+        options: How to create it.
+        persistent: The cluster outlives this program. Tests say False, and the kernel kills its
+            processes with the test's.
     """
 
     def __init__(
@@ -71,10 +71,10 @@ class DevCluster:
         options: Options | None = None,
         persistent: bool = True,
     ) -> None:
-        bounds.require_name(name)
+        records.require_name(name)
         self.name = name
         self.options = options or Options()
-        bounds.require_size(self.options.nodes, self.options.capacity)
+        records.require_size(self.options.nodes, self.options.capacity)
         self.folder = (state_root or paths.state_root()).resolve() / name
         self._persistent = persistent
 
@@ -82,12 +82,12 @@ class DevCluster:
 
     @property
     def record(self) -> ClusterRecord | None:
-        """What is known about the cluster, None if there is none; RecordError if it is broken."""
+        """The cluster's record, None if there is no cluster; RecordError if it is broken."""
         return records.load(self.folder)
 
     @property
     def exists(self) -> bool:
-        """Whether there is anything to take down, be its record readable or not."""
+        """True if there is a cluster to take down, even if its record is broken."""
         return records.exists(self.folder)
 
     @property
@@ -103,14 +103,14 @@ class DevCluster:
 
     @property
     def s3(self) -> S3Server:
-        """The object store; its `endpoint` is an address that host and pods reach alike."""
+        """The object store; host and pods reach its `endpoint`."""
         return S3Server(self.folder, address=self._subnet().s3, persistent=self._persistent)
 
     @property
     def nodes(self) -> list[Node]:
         """The nodes."""
-        record, plane = self._require_record(), self.plane
-        return [self._node(plane, record, number) for number in range(1, record.nodes + 1)]
+        record = self._require_record()
+        return [self._node(record, number) for number in range(1, record.nodes + 1)]
 
     @property
     def node(self) -> Node:
@@ -123,7 +123,7 @@ class DevCluster:
         return [self.s3.daemon, *self.plane.daemons.values(), *nodes]
 
     def silent_ports(self) -> list[tuple[str, int]]:
-        """Ports of components that ran before and are down now: they must be free to run again."""
+        """Ports of components that ran before and are down: they must be free for a restart."""
         if self.record is None:
             return []
         return [
@@ -134,11 +134,11 @@ class DevCluster:
     # --- life ---
 
     def up(self) -> Self:
-        """Starts what does not run and waits until all of it is ready. Idempotent.
+        """Starts what is not running and waits until everything is ready. Idempotent.
 
         Raises:
-            DevclusterError: Something is missing or did not start. What a first `up` had started
-                until then is stopped again.
+            DevclusterError: Something is missing or did not start. A first `up` then stops what it
+                had started.
         """
         with self._lock():
             first = self.record is None
@@ -184,7 +184,7 @@ class DevCluster:
                 subnet=subnet.second,
                 nodes=self.options.nodes,
                 checkout=str(checkout()),
-                capacity=self.options.capacity or machine.capacity(),
+                capacity=self.options.capacity or Capacity.of_machine(),
                 namespaces=self.options.namespaces,
             )
         more = max(known.nodes, self.options.nodes)
@@ -199,20 +199,20 @@ class DevCluster:
         nodes = self.nodes
         log.info("Starting %d %s ...", len(nodes), "node" if len(nodes) == 1 else "nodes")
         for node in nodes:
-            node.launch()
+            node.launch(plane.layout)
         s3.start()
         for node in nodes:
-            node.wait_ready()
+            node.wait_ready(plane.api, plane.daemons.values())
 
     def _stop(self, *, keep_logs: bool) -> None:
-        # Every step of it has a time-out; a second Ctrl-C would leave half a cluster running.
-        with postponed(f"Devcluster {self.name} is being stopped, which ends by itself."):
+        # Every step has a time-out; a second Ctrl-C would leave half a cluster running.
+        with postponed(f"Devcluster {self.name} is being stopped; please wait."):
             try:
                 self._stop_recorded()
             except RecordError as error:
-                log.warning("%s\nWhat can be found of it is stopped.", error)
-                wreck.stop_found(self.folder)
-            wreck.end_strays(self.folder)
+                log.warning("%s\nStopping what can be found of it.", error)
+                force_cleanup.stop_found(self.folder)
+            force_cleanup.end_strays(self.folder)
             unmount_below(self.folder)
             subnets.release(self.folder)
             self._remove_files(keep_logs=keep_logs)
@@ -225,8 +225,8 @@ class DevCluster:
         for name in (SCHEDULER, CONTROLLER_MANAGER):
             running[name].stop()
         nodes = self.nodes
-        if any(node.daemon.alive() for node in nodes) and (api := answering(plane)):
-            log.info("Ending the pods, which may take %d s ...", GRACE_LIMIT_SECONDS)
+        if any(node.daemon.alive() for node in nodes) and (api := plane.answering_api()):
+            log.info("Stopping the pods, which may take %d s ...", MAX_GRACE_SECONDS)
             delete_pods(api)
         log.info("Stopping nodes, S3 and control plane ...")
         for node in nodes:
@@ -247,7 +247,7 @@ class DevCluster:
         if not any(self.folder.iterdir()):
             self.folder.rmdir()
 
-    def _node(self, plane: ControlPlane, record: ClusterRecord, number: int) -> Node:
+    def _node(self, record: ClusterRecord, number: int) -> Node:
         subnet = Subnet(record.subnet)
         names = [S3_NAME, *(f"s3.{namespace}.svc" for namespace in record.namespaces)]
         spec = NodeSpec(
@@ -257,10 +257,10 @@ class DevCluster:
             pod_subnet=subnet.pods(number),
             capacity=record.capacity,
             images=image_map(self.options.extra_images),
-            memory_root=machine.memory_root(record.subnet, number),
+            memory_root=subnets.memory_root(record.subnet, number),
             hosts=dict.fromkeys(names, subnet.s3),
         )
-        return Node(plane, spec, persistent=self._persistent)
+        return Node(self.folder, spec, persistent=self._persistent)
 
     def _require_record(self) -> ClusterRecord:
         record = self.record
@@ -280,7 +280,7 @@ class DevCluster:
 
     @contextmanager
     def _lock(self) -> Iterator[None]:
-        """One `up` or `down` of this cluster at a time."""
+        """Allows one `up` or `down` of this cluster at a time."""
         words = "Another `up` or `down` of %s runs; waiting for it."
         with exclusive(self._lock_file, lambda: log.warning(words, self.name)):
             yield

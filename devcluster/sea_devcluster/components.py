@@ -1,4 +1,4 @@
-"""Command lines of etcd and the three Kubernetes servers, as pure functions of one layout.
+"""Command lines of etcd and the three Kubernetes servers. Pure functions of a `Layout`.
 
 Every flag was tried with the versions that `controlplane/go.mod` pins. Everything binds one
 loopback address; nothing is reachable from other machines.
@@ -12,14 +12,14 @@ API_SERVER = "kube-apiserver"
 CONTROLLER_MANAGER = "kube-controller-manager"
 SCHEDULER = "kube-scheduler"
 COMPONENTS = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER)
-"""In the order of their start."""
+"""In start order."""
 
 SERVICE_CIDR = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
-"""Cluster IP of the Service `kubernetes`; nothing routes to it, but certificates name it."""
+"""Cluster IP of the Service `kubernetes`: not routed, but named in certificates."""
 
-# The API server refuses endpoints in 127.0.0.0/8, where our pods live. These controllers would
-# fail on every Service for ever; the node agent resolves Service names from the pods themselves.
+# The API server refuses endpoints in 127.0.0.0/8, where our pods are. These controllers would fail
+# on every Service indefinitely; the node agent resolves Service names from the pods themselves.
 _IDLE_CONTROLLERS = (
     "endpoints-controller",
     "endpointslice-controller",
@@ -40,7 +40,7 @@ class Ports:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where one control plane listens and where its files lie."""
+    """Where one control plane listens and where its files are stored."""
 
     address: str
     ports: Ports
@@ -73,7 +73,7 @@ class Layout:
 
 
 def etcd(layout: Layout) -> list[str]:
-    """Etcd without fsync: a devcluster does not outlive its machine, and disks are slow."""
+    """Etcd without fsync: a devcluster need not survive a crash of its machine."""
     peer = f"http://{layout.address}:{layout.ports.etcd_peer}"
     return [
         f"--data-dir={layout.state_dir / 'etcd'}",
@@ -85,10 +85,10 @@ def etcd(layout: Layout) -> list[str]:
         f"--initial-cluster=devcluster={peer}",
         "--unsafe-no-fsync",
         "--log-level=warn",
-        # A single member elects itself; the default second of waiting is a third of our start.
+        # A single member elects itself; the default second of waiting is a third of our start-up.
         "--heartbeat-interval=20",
         "--election-timeout=200",
-        # Old revisions go away by themselves on a cluster that stays up for days.
+        # Removes old revisions on a cluster that stays up for days.
         "--auto-compaction-mode=periodic",
         "--auto-compaction-retention=30m",
     ]
@@ -115,7 +115,7 @@ def api_server(layout: Layout) -> list[str]:
         f"--service-account-key-file={pki / 'service-account.key'}",
         f"--service-account-signing-key-file={pki / 'service-account.key'}",
         "--allow-privileged=true",
-        # For `kubectl logs` and `exec`: the node proves itself to us and we to it.
+        # For `kubectl logs`: node and API server authenticate to each other.
         f"--kubelet-client-certificate={pki / 'kubelet-client.crt'}",
         f"--kubelet-client-key={pki / 'kubelet-client.key'}",
         f"--kubelet-certificate-authority={pki / 'ca.crt'}",
@@ -125,7 +125,7 @@ def api_server(layout: Layout) -> list[str]:
 
 
 def controller_manager(layout: Layout) -> list[str]:
-    """kube-controller-manager without leader election: there is one."""
+    """kube-controller-manager without leader election: there is only one."""
     pki = layout.pki
     return [
         f"--kubeconfig={pki / 'controller-manager.kubeconfig'}",
@@ -141,7 +141,7 @@ def controller_manager(layout: Layout) -> list[str]:
 
 
 def scheduler(layout: Layout) -> list[str]:
-    """kube-scheduler without leader election: there is one."""
+    """kube-scheduler without leader election: there is only one."""
     return [
         f"--kubeconfig={layout.pki / 'scheduler.kubeconfig'}",
         "--leader-elect=false",
@@ -157,4 +157,4 @@ ARGUMENTS = {
     CONTROLLER_MANAGER: controller_manager,
     SCHEDULER: scheduler,
 }
-"""Builders of the arguments, by component."""
+"""Functions that build the arguments, by component."""

@@ -6,8 +6,8 @@
     ControlPlane(folder, persistent=True).start()  # `up`: outlives this program
     ControlPlane(folder).stop()                    # `down`, another program
 
-All state lies in the folder, so any later program finds the same control plane again. `start`
-starts what does not run and leaves the rest alone. Order: keys, etcd, API server, the two others.
+All state is stored in the folder, so any later program finds the same control plane again. `start`
+starts what is not running and leaves the rest alone. Order: keys, etcd, API server, the other two.
 """
 
 import json
@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from sea_devcluster import credentials, recordfiles
-from sea_devcluster.api import KubeApi
-from sea_devcluster.binaries import find_binaries
+from sea_devcluster import credentials, records
+from sea_devcluster.api import KubeApi, answers
+from sea_devcluster.build import find_or_build
 from sea_devcluster.components import (
     API_SERVER,
     ARGUMENTS,
@@ -31,15 +31,14 @@ from sea_devcluster.components import (
     Ports,
 )
 from sea_devcluster.daemons import Command, Daemon
-from sea_devcluster.errors import ApiError, StartError
-from sea_devcluster.health import answers
+from sea_devcluster.errors import ApiError, RecordError, StartError
 from sea_devcluster.paths import private_folder, write_private
 from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
 from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
 log = logging.getLogger(__name__)
 
-_ATTEMPTS = 4
+MAX_START_ATTEMPTS = 4
 
 
 class ControlPlane:
@@ -49,7 +48,7 @@ class ControlPlane:
         state_dir: Everything it writes: keys, etcd's data, logs, records of its processes.
         address: Loopback address that every component binds.
         components: Which of `COMPONENTS` to run. Tests of the CRD need only etcd and the server.
-        binaries: Folder of the programs; found or built by `sea_devcluster.binaries` if None.
+        binaries: Folder of the programs; found or built by `sea_devcluster.build` if None.
         persistent: The processes outlive this program. Otherwise they are killed by the kernel
             when the thread that called `start` ends.
     """
@@ -79,8 +78,8 @@ class ControlPlane:
 
     @property
     def layout(self) -> Layout:
-        """Addresses and folders; exists after the first `start`."""
-        ports = recordfiles.load(self._ports_file, lambda content: Ports(**content))
+        """Addresses and folders; available after the first `start`."""
+        ports = records.load_json(self._ports_file, lambda content: Ports(**content))
         return Layout(self.address, ports, self.state_dir)
 
     @property
@@ -90,7 +89,7 @@ class ControlPlane:
 
     @property
     def ca_file(self) -> Path:
-        """Certificate of the authority behind the API server and the nodes."""
+        """Certificate of the authority that signs for the API server and the nodes."""
         return self.state_dir / "pki" / "ca.crt"
 
     @property
@@ -100,41 +99,49 @@ class ControlPlane:
 
     @property
     def api(self) -> KubeApi:
-        """Plain requests as administrator."""
+        """A client with an administrator's rights."""
         return KubeApi(self.url, self.ca_file, self.token)
+
+    def answering_api(self) -> KubeApi | None:
+        """The API server if it answers; None if it is down or its keys or ports are broken."""
+        try:
+            return self.api if self.api.ready() else None
+        except (OSError, LookupError, RecordError) as error:
+            log.debug("The API server cannot be asked: %s", error)
+            return None
 
     @property
     def kubectl(self) -> Path:
-        """The kubectl of the same version."""
+        """kubectl of the same version."""
         return self._folder() / "kubectl"
 
     @property
     def daemons(self) -> dict[str, Daemon]:
-        """Processes by component, those of `components` only."""
+        """Daemons of `components`, by name."""
         return {name: self._daemons[name] for name in self.components}
 
     def silent_ports(self) -> list[tuple[str, int]]:
-        """Ports of those components that do not run now."""
+        """Ports of the components that are not running."""
         idle = [name for name, daemon in self.daemons.items() if not daemon.alive()]
         return [pair for name in idle for pair in self.layout.listeners(name)]
 
     # --- life ---
 
     def start(self) -> Self:
-        """Starts what does not run and waits until all of it is ready. Idempotent.
+        """Starts what is not running and waits until all of it is ready. Idempotent.
 
         Raises:
             StartError: A component ended or did not become ready; carries the end of its log.
             BinariesError: The programs are missing and cannot be built.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, MAX_START_ATTEMPTS + 1):
             try:
                 self._start_once()
             except StartError as error:
                 if self._ports_confirmed():
                     raise
                 self.stop()
-                if ADDRESS_TAKEN not in str(error) or attempt == _ATTEMPTS:
+                if ADDRESS_TAKEN not in str(error) or attempt == MAX_START_ATTEMPTS:
                     raise
                 log.info("Lost the race for a port; trying again with others.")
                 self._ports_file.unlink(missing_ok=True)
@@ -143,18 +150,14 @@ class ControlPlane:
         raise AssertionError("unreachable")
 
     def stop(self, grace: float = 15.0) -> None:
-        """Ends every component, clients of the API server first. Idempotent."""
+        """Stops every component, clients of the API server first. Idempotent."""
         for name in reversed(COMPONENTS):
             self._daemons[name].stop(grace)
 
     def start_component(self, name: str) -> None:
-        """Starts one component again, on its old port, and waits until it is ready."""
+        """Restarts one component on its old port and waits until it is ready."""
         self._spawn(name)
         self._wait_ready(name)
-
-    def issue_node(self, name: str, address: str) -> credentials.NodeIdentity:
-        """Keys and kubeconfig of a node `name` whose kubelet API listens on `address`."""
-        return credentials.issue_node(self.layout, name, address)
 
     def __enter__(self) -> Self:
         return self.start()
@@ -174,7 +177,7 @@ class ControlPlane:
         return self.state_dir / "ports.json"
 
     def _ports_confirmed(self) -> bool:
-        """Whether clients already know the ports, so that they can't be changed any more."""
+        """True once clients may know the ports, which then can't change any more."""
         return self.kubeconfig.exists()
 
     def _start_once(self) -> None:
@@ -183,7 +186,7 @@ class ControlPlane:
         for name in self.components:
             if not self._daemons[name].alive():
                 self._spawn(name)
-            # The last two start side by side; both only need the API server.
+            # The last two start concurrently; both need only the API server.
             if name in (ETCD, API_SERVER):
                 self._wait_ready(name)
         for name in self.components:
@@ -200,7 +203,7 @@ class ControlPlane:
 
     def _folder(self) -> Path:
         if self._binaries is None:
-            self._binaries = find_binaries()
+            self._binaries = find_or_build()
         return self._binaries
 
     def _spawn(self, name: str) -> None:
@@ -223,12 +226,12 @@ class ControlPlane:
         log.debug("%s was ready after %.1f s.", name, seconds)
 
     def _require_alive_up_to(self, name: str) -> None:
-        """A component waits in vain also where one that it needs has ended."""
+        """A component never becomes ready if one that it needs has ended."""
         for earlier in self.components[: self.components.index(name) + 1]:
             self._daemons[earlier].require_alive()
 
     def _wait_for_pods_to_be_allowed(self) -> None:
-        """The API server refuses pods until the controllers have made the default account."""
+        """The API server refuses pods until the controllers have created the default account."""
         wait_until(
             self._has_default_account,
             what="the service account default/default",

@@ -1,4 +1,4 @@
-"""Starting one component as a daemon with a log file and a record on disk.
+"""Starts one component as a daemon with a log file and a record on disk.
 
 The record (`run/NAME.json`) is how a later command finds the process again: `up` writes it,
 `status` and `down` read it. Used by the control plane, the S3 server and the nodes.
@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from sea_devcluster import logfiles, recordfiles
+from sea_devcluster import logfiles, records
 from sea_devcluster.errors import StartError
 from sea_devcluster.interrupts import postponed
 from sea_devcluster.paths import write_private
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 
 _PR_SET_PDEATHSIG = 1
 _CHILDREN: dict[ProcessId | None, subprocess.Popen[bytes]] = {}
-"""Processes that this program started and must reap, whichever `Daemon` object asks."""
+"""Processes that this program started and must reap. Shared: several `Daemon` objects may stand for
+one process, and any of them may stop it."""
 # Loaded here: between fork and exec nothing may be imported or loaded.
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
@@ -37,11 +38,11 @@ class Command:
     argv: Sequence[str]
     cwd: Path
     env: Mapping[str, str] | None = None
-    """Added to a clean copy of this process's environment."""
+    """Added to a cleaned copy of this process's environment."""
 
 
 class Daemon:
-    """One recorded process of a cluster: found by its folder and its name."""
+    """One recorded process of a cluster, found by the cluster's folder and its own name."""
 
     def __init__(self, state_dir: Path, name: str) -> None:
         self.name = name
@@ -50,25 +51,25 @@ class Daemon:
 
     @property
     def process(self) -> ProcessId | None:
-        """Who runs, or ran last under this record; None if it was never started or was stopped.
+        """The recorded process, running or not; None if it was never started or was stopped.
 
         Raises:
             RecordError: The record is broken.
         """
         try:
-            return recordfiles.load(
+            return records.load_json(
                 self._record_file, lambda content: ProcessId(**content["process"])
             )
         except FileNotFoundError:
             return None
 
     def alive(self) -> bool:
-        """Whether the recorded process runs."""
+        """True if the recorded process runs."""
         process = self.process
         return process is not None and process.alive()
 
     def exit_code(self) -> int | None:
-        """Exit code where this program is the parent and has seen it."""
+        """Exit code, if this program is the parent and the process has ended."""
         child = _CHILDREN.get(self.process)
         return child.poll() if child is not None else None
 
@@ -83,7 +84,7 @@ class Daemon:
         for folder in (self.log_file.parent, self._record_file.parent, command.cwd):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         logfiles.shorten(self.log_file)
-        with postponed():  # a process without its record is one that no `down` finds
+        with postponed():  # no `down` would find a process without its record
             with self.log_file.open("ab") as output:
                 child = subprocess.Popen(
                     list(command.argv),
@@ -100,14 +101,14 @@ class Daemon:
             record = {"process": asdict(process), "argv": list(command.argv)}
             try:
                 write_private(self._record_file, json.dumps(record, indent=1))
-            except OSError:  # a full disk: without a record nobody would find it again
+            except OSError:  # a full disk: without a record nothing would find it again
                 child.kill()
                 child.wait(10.0)
                 raise
         log.debug("Started %s as process %d.", self.name, process.pid)
 
     def stop(self, grace: float = 10.0) -> None:
-        """Ends it and whatever it started, then forgets the record. Idempotent."""
+        """Ends it and everything it started, then removes the record. Idempotent."""
         process = self.process
         if process is None:
             return
@@ -118,7 +119,7 @@ class Daemon:
         self._record_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
-        """`kill -9` of the process alone, as a fault would: chaos tests."""
+        """`kill -9` of the process alone: for chaos tests."""
         process = self.process
         if process is not None:
             process.send(signal.SIGKILL)
@@ -132,14 +133,12 @@ class Daemon:
             return "(no log)"
 
     def with_tail(self, sentence: str) -> str:
-        """A sentence about it with the end of its log, where that is not in it already."""
+        """`sentence` with the end of its log, unless it has it already."""
         tail = self.tail()
         return sentence if sentence.endswith(tail) else f"{sentence}\n{tail}"
 
     def require_alive(self) -> None:
-        """Raises:
-        StartError: The process has ended; the message carries the end of its log.
-        """
+        """Raises StartError, with the end of its log, if the process has ended."""
         if not self.alive():
             raise StartError(
                 f"{self.name} ended while starting (exit code {self.exit_code()}); "
@@ -160,7 +159,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 def _die_with(parent: int) -> Callable[[], None]:
     def request_signal() -> None:
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        if os.getppid() != parent:  # it died before the request was made
+        if os.getppid() != parent:  # the parent died before the request was made
             os._exit(1)
 
     return request_signal

@@ -1,17 +1,23 @@
-"""Everything that can go wrong when a devcluster is built, started or stopped.
+"""The errors of the devcluster, its nodes and the demo.
 
-    DevclusterError
-    ├── BinariesError      the control plane's programs cannot be found or built
-    ├── PreflightError     the machine lacks something; raised before anything was started
-    ├── StartError         a component did not become ready
-    ├── RecordError        what a cluster wrote about itself is broken
-    └── ApiError           the API server answered with an error
+    SeaError
+    `- DevclusterError
+       |- BinariesError        the control plane's programs cannot be found or built
+       |- PreflightError       the machine lacks something; raised before anything was started
+       |- StartError           a component did not become ready
+       |- RecordError          a file that describes a cluster is broken
+       |- ApiError             the API server answered with an error status
+       |- ApiUnreachableError  the API server could not be reached in time
+       `- DemoError            the demo cannot go on
 
-Each message is a full sentence: what was wrong, where, what to do.
+Errors that only one file raises are defined there. Each message is a full sentence: what was wrong,
+where, what to do.
 """
 
+from sea_api.errors import SeaError
 
-class DevclusterError(Exception):
+
+class DevclusterError(SeaError):
     """Base of all errors that a user of the devcluster can meet."""
 
 
@@ -26,9 +32,11 @@ class PreflightError(DevclusterError):
 class StartError(DevclusterError):
     """A component did not become ready in time, or ended while starting."""
 
+    permanent = False
+
 
 class RecordError(DevclusterError):
-    """A file by which a cluster is found again is empty, cut or of another shape."""
+    """A file that describes a cluster is empty, truncated or of another shape."""
 
 
 class ApiError(DevclusterError):
@@ -45,12 +53,22 @@ class ApiError(DevclusterError):
         self.reason = reason
 
 
+class ApiUnreachableError(DevclusterError):
+    """The API server could not be reached in time."""
+
+    permanent = False
+
+
+class DemoError(DevclusterError):
+    """The demo cannot go on; printed as one sentence, never as a traceback."""
+
+
 def refused_by_system(error: OSError) -> str:
-    """The sentence for what the operating system refused: a full disk, a folder of another user."""
+    """A sentence for an error of the operating system: a full disk, another user's folder."""
     if error.filename is None:
         return (
             f"A connection on this machine failed ({error or type(error).__name__}); try again, "
-            "and if it stays so look at the logs (`python -m sea_devcluster logs --help`)."
+            "and if it still fails look at the logs (`python -m sea_devcluster logs --help`)."
         )
     return (
         f"{error.filename}: {error.strerror}; free some space or change the permissions there, or "

@@ -1,7 +1,7 @@
-"""Ctrl-C, SIGTERM and a closed terminal: all end a command politely, none ends its clean-up.
+"""Ctrl-C, SIGTERM and a closed terminal interrupt a command, but never its clean-up.
 
-The commands call `heed` first; what must not be left half done (a process that runs but is not
-yet on record, a cluster that is being stopped) is inside `postponed`.
+The commands call `raise_on_signals` first; what must not be left half done (a process that runs but
+is not recorded yet, a cluster that is being stopped) runs inside `postponed`.
 """
 
 import logging
@@ -16,7 +16,7 @@ log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def heed() -> None:
+def raise_on_signals() -> None:
     """Makes each of `SIGNALS` raise KeyboardInterrupt in the main thread, as Ctrl-C does.
 
     A signal that the caller ignores (SIGHUP under `nohup`, SIGINT in a script's background job)
@@ -32,7 +32,7 @@ def postponed(note: str = "") -> Iterator[None]:
     """Signals that arrive inside take effect at the end of the block. Blocks nest.
 
     Only the main thread gets signals; in others this does nothing. `note` is logged when one
-    arrives, so that whoever pressed Ctrl-C knows that it was seen.
+    arrives, so that a person who pressed Ctrl-C sees that it was noticed.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

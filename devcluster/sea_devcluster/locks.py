@@ -1,7 +1,10 @@
-"""One command at a time: a lock file that goes away with what it guards.
+"""A lock file for one process at a time, which may be removed together with what it guards.
 
-The kernel gives the lock back when its holder ends, however it ends.
+The kernel releases the lock when its holder ends, however it ends. Also used, before any package is
+installed, by `scripts/setup.py`: standard library only, Python 3.9.
 """
+
+from __future__ import annotations
 
 import fcntl
 import os
@@ -12,18 +15,18 @@ from typing import IO
 
 
 @contextmanager
-def exclusive(path: Path, taken: Callable[[], None]) -> Iterator[None]:
+def exclusive(path: Path, taken: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Holds the lock, and waits for it unless `taken` raises.
 
     Args:
-        path: The lock file; whoever holds the lock may remove it.
-        taken: Called once if somebody else has it.
+        path: The lock file; its holder may remove it.
+        taken: Called once if another process holds it.
     """
     with _open_locked(path, taken):
         yield
 
 
-def _open_locked(path: Path, taken: Callable[[], None]) -> IO[str]:
+def _open_locked(path: Path, taken: Callable[[], object]) -> IO[str]:
     while True:
         file = path.open("w")
         try:
@@ -37,7 +40,7 @@ def _open_locked(path: Path, taken: Callable[[], None]) -> IO[str]:
         except BaseException:
             file.close()
             raise
-        file.close()  # its last holder removed it: a newcomer would lock another file
+        file.close()  # its last holder removed it: the next process would lock a new file
 
 
 def _is_still(path: Path, file: IO[str]) -> bool:

@@ -1,11 +1,11 @@
-"""The daemons' logs: bounded, and read over the cut.
+"""The daemons' logs: bounded in size, and read across a rotation.
 
-A daemon writes its output to `NAME.log` by itself, opened for appending. When the file has become
-too long its newest half is kept as `NAME.log.old` and the file is cut to nothing in place; what the
-daemon writes next goes to its new end. `Daemon.start` looks once, the first node's agent now and
-then (`node.agent`).
+A daemon writes its output to `NAME.log` itself, opened for appending. When the file gets too long
+its newest half is kept as `NAME.log.old` and the file is truncated in place; what the daemon writes
+next goes to its new end. `Daemon.start` checks once, and every node's agent every few seconds.
 """
 
+import fcntl
 import logging
 import os
 from pathlib import Path
@@ -13,50 +13,52 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 MAX_BYTES = 16 << 20
-"""A log longer than this is cut; with what is kept of it, at most half as much again."""
+"""A log longer than this is truncated; the half that is kept comes on top."""
 _LINE_BYTES = 1 << 12
-"""Bytes that are read for each line that is asked for; longer lines cost some of the lines."""
+"""Bytes read per requested line; if lines are longer, fewer lines are returned."""
 
 
 def old_file(path: Path) -> Path:
-    """Where the newest half of the last cut lies."""
+    """Where the newest half is kept at a rotation."""
     return path.with_name(f"{path.name}.old")
 
 
 def shorten(path: Path, limit: int = MAX_BYTES) -> bool:
-    """Cuts a log that is longer than `limit` bytes; True if it was.
+    """Truncates a log that is longer than `limit` bytes; True if it was.
 
-    The half that is kept is read before the cut and written after it: that works on a full disk,
-    too. What a daemon writes between the last read and the cut, microseconds, is lost.
+    The half that is kept is read before and written after: that works on a full disk, too. What a
+    daemon writes between the last read and the truncation, microseconds, is lost.
     """
     try:
         with path.open("r+b") as file:
+            # Two agents at once would both keep a half, the second one of an empty file.
+            fcntl.flock(file, fcntl.LOCK_EX)
             size = os.fstat(file.fileno()).st_size
             if size <= limit:
                 return False
             file.seek(size - limit // 2)
             kept = file.read()
             file.truncate(0)
+            old_file(path).write_bytes(kept.partition(b"\n")[2])
     except FileNotFoundError:
         return False
-    old_file(path).write_bytes(kept.partition(b"\n")[2])
     return True
 
 
 def shorten_all(folder: Path, limit: int = MAX_BYTES) -> None:
-    """Cuts the logs of a folder that have become too long; one that cannot be cut is told."""
+    """Truncates the logs of a folder that are too long; warns of one that it can't."""
     for path in folder.glob("*.log"):
         try:
             shorten(path, limit)
         except OSError as error:
-            log.warning("The log %s cannot be cut: %s", path, error)
+            log.warning("The log %s cannot be truncated: %s", path, error)
 
 
 def last_lines(path: Path, count: int) -> tuple[str, int]:
-    """The last `count` lines, of `NAME.log.old` as well where the log was just cut.
+    """The last `count` lines, some of them from `NAME.log.old` if the log was just truncated.
 
     Returns:
-        Text; bytes of `path` that were looked at: whoever follows the log goes on behind them.
+        The text, and the offset in `path` from which to follow the log.
 
     Raises:
         FileNotFoundError: There is no such log.

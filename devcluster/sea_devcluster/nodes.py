@@ -1,4 +1,4 @@
-"""One node of a cluster: the agent's configuration, its process, its rights at the API server.
+"""A node of a cluster: its agent's configuration, process and rights at the API server.
 
 The agent itself is `sea_devcluster.node`; all that passes between it and this file is one JSON
 file and the Node object's Ready condition.
@@ -7,14 +7,14 @@ file and the Node object's Ready condition.
 import json
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from sea_devcluster.api import KubeApi
-from sea_devcluster.controlplane import ControlPlane
-from sea_devcluster.credentials import NODE_GROUP
+from sea_devcluster.components import Layout
+from sea_devcluster.credentials import NODE_GROUP, issue_node
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import ApiError, StartError
 from sea_devcluster.paths import private_folder, write_private
@@ -22,15 +22,47 @@ from sea_devcluster.ports import free_ports
 from sea_devcluster.records import Capacity
 from sea_devcluster.waiting import START_TIMEOUT_SECONDS, wait_until
 
+REPOSITORY = "sea-operator"
+NAMES = ("operator", "coordinator", "trainer", "rollout")
+# A pod has its own /tmp and /run, so host folders below these must be mounted explicitly.
+_HIDDEN = (Path("/tmp"), Path("/run"))  # noqa: S108
 STOP_GRACE_SECONDS = 20.0
 _READ = ["get", "list", "watch"]
 _ROLE = "devcluster-node"
 _RBAC = "/apis/rbac.authorization.k8s.io/v1"
 
 
+def image_map(extra: Iterable[str] = ()) -> dict[str, dict[str, Any]]:
+    """The node agent's `images`: our four `:dev` images and `extra`, all this environment."""
+    references = [f"{REPOSITORY}/{name}:dev" for name in NAMES]
+    return {reference: _environment() for reference in [*references, *extra]}
+
+
+def _environment() -> dict[str, Any]:
+    prefix = Path(sys.prefix)
+    checkout = Path(__file__).resolve().parents[2]
+    roots = (prefix, Path(sys.base_prefix), checkout)
+    return {
+        "path": [str(prefix / "bin")],
+        # Pods see the environment read-only, so Python must not try to cache bytecode there.
+        "env": {"VIRTUAL_ENV": str(prefix), "PYTHONDONTWRITEBYTECODE": "1"},
+        "mounts": hidden_roots(roots),
+    }
+
+
+def hidden_roots(roots: Iterable[Path]) -> list[str]:
+    """Folders that a pod's own /tmp or /run would hide; none inside another."""
+    hidden = {root for root in roots if any(root.is_relative_to(folder) for folder in _HIDDEN)}
+    return sorted(
+        str(root)
+        for root in hidden
+        if not any(root != other and root.is_relative_to(other) for other in hidden)
+    )
+
+
 @dataclass(frozen=True)
 class NodeSpec:
-    """One node's place in its cluster."""
+    """One node: its addresses, capacity and images."""
 
     cluster: str
     number: int
@@ -48,58 +80,61 @@ class NodeSpec:
 
 
 class Node:
-    """A node agent as a daemon."""
+    """One node agent, run as a daemon."""
 
-    def __init__(self, plane: ControlPlane, spec: NodeSpec, *, persistent: bool) -> None:
+    def __init__(self, state_dir: Path, spec: NodeSpec, *, persistent: bool) -> None:
         self.spec = spec
         self.name = spec.name
-        self.folder = plane.state_dir / "nodes" / spec.name
-        self.daemon = Daemon(plane.state_dir, spec.name)
-        self._plane = plane
+        self.folder = state_dir / "nodes" / spec.name
+        self.daemon = Daemon(state_dir, spec.name)
         self._persistent = persistent
 
-    def launch(self) -> None:
-        """Starts the agent and returns at once. Idempotent."""
+    def launch(self, layout: Layout) -> None:
+        """Starts the agent for the control plane of `layout` and returns at once. Idempotent."""
         if self.daemon.alive():
             return
         private_folder(self.folder)
         private_folder(self.spec.memory_root)
         path = self.folder.with_suffix(".json")
-        write_private(path, json.dumps(self._config(), indent=1))
+        write_private(path, json.dumps(self._config(layout), indent=1))
         argv = [sys.executable, "-m", "sea_devcluster.node", "--config", str(path)]
         self.daemon.start(Command(self.name, argv, cwd=self.folder), persistent=self._persistent)
 
-    def wait_ready(self) -> None:
-        """Waits until the API server says that the node is Ready.
+    def wait_ready(self, api: KubeApi, servers: Iterable[Daemon]) -> None:
+        """Waits until the API server reports that the node is Ready.
+
+        Args:
+            api: The API server.
+            servers: Daemons without which no node becomes Ready.
 
         Raises:
-            StartError: The agent ended, or was not Ready in time.
+            StartError: The agent or a server ended, or the node was not Ready in time.
         """
-        api = self._plane.api
+        needed = (*servers, self.daemon)
+
+        def require_alive() -> None:
+            for daemon in needed:
+                daemon.require_alive()
+
         try:
             wait_until(
                 lambda: node_ready(api, self.name),
                 what=f"{self.name} to become Ready (log: {self.daemon.log_file})",
                 timeout=START_TIMEOUT_SECONDS,
-                check=self._require_alive,
+                check=require_alive,
             )
         except StartError as error:
             raise StartError(self.daemon.with_tail(str(error))) from None
 
-    def _require_alive(self) -> None:
-        """No node becomes Ready at an API server that has ended."""
-        for daemon in (*self._plane.daemons.values(), self.daemon):
-            daemon.require_alive()
-
     def stop(self) -> None:
-        """Ends the agent and every pod that is left on it. Idempotent."""
+        """Stops the agent and every pod that is left on it. Idempotent."""
         self.daemon.stop(STOP_GRACE_SECONDS)
         shutil.rmtree(self.spec.memory_root, ignore_errors=True)
 
-    def _config(self) -> dict[str, Any]:
+    def _config(self, layout: Layout) -> dict[str, Any]:
         """The agent's configuration; fields as in `sea_devcluster.node.config.NodeConfig`."""
-        layout, spec = self._plane.layout, self.spec
-        identity = self._plane.issue_node(spec.name, spec.address)
+        spec = self.spec
+        identity = issue_node(layout, spec.name, spec.address)
         return {
             "name": spec.cluster,
             "node_name": spec.name,
@@ -118,13 +153,12 @@ class Node:
             "require_client_certificate": True,
             "resources": spec.capacity.resources(),
             "memory_root": str(spec.memory_root),
-            # One process cuts them; the first node is always there.
-            "component_logs": str(self.daemon.log_file.parent) if spec.number == 1 else None,
+            "component_logs": str(self.daemon.log_file.parent),
         }
 
 
 def node_ready(api: KubeApi, name: str) -> bool:
-    """Whether the Node exists and its Ready condition is True."""
+    """True if the Node exists and its Ready condition is True."""
     try:
         node = api.get(f"/api/v1/nodes/{name}")
     except (ApiError, OSError):
@@ -134,7 +168,7 @@ def node_ready(api: KubeApi, name: str) -> bool:
 
 
 def grant_rights(api: KubeApi) -> None:
-    """Lets nodes read what cluster DNS would know: pods and Services of all namespaces."""
+    """Lets nodes read what cluster DNS would read: pods and Services of all namespaces."""
     metadata = {"name": _ROLE}
     rules = [
         {"apiGroups": [""], "resources": ["pods", "services", "namespaces"], "verbs": _READ},

@@ -1,4 +1,4 @@
-"""Where the devcluster keeps things: XDG folders of the user, nothing inside the clone."""
+"""Where the devcluster stores files: the user's XDG folders, nothing inside the checkout."""
 
 import os
 from pathlib import Path
@@ -16,19 +16,19 @@ def _xdg(variable: str, fallback: str) -> Path:
 def _home(variable: str) -> Path:
     try:
         return Path.home()
-    except RuntimeError:  # neither HOME nor a line in /etc/passwd, as in some containers
+    except RuntimeError:  # neither HOME nor an entry in /etc/passwd, as in some containers
         raise DevclusterError(
             f"This user has no home folder; set HOME or {variable} to a folder that you can write."
         ) from None
 
 
 def cache_root() -> Path:
-    """`$XDG_CACHE_HOME/sea-operator`: things that may be deleted at any time."""
+    """`$XDG_CACHE_HOME/sea-operator`: files that may be deleted at any time."""
     return _xdg("XDG_CACHE_HOME", ".cache")
 
 
 def state_root() -> Path:
-    """`$XDG_STATE_HOME/sea-operator/devclusters`: one folder for each running cluster."""
+    """`$XDG_STATE_HOME/sea-operator/devclusters`: one folder per running cluster."""
     return _xdg("XDG_STATE_HOME", ".local/state") / "devclusters"
 
 
@@ -38,7 +38,7 @@ def module_folder() -> Path:
 
 
 def private_folder(path: Path) -> Path:
-    """Creates `path` for this user alone: keys and tokens lie in these folders."""
+    """Creates `path` for this user alone: such folders contain keys and tokens."""
     path.mkdir(parents=True, exist_ok=True, mode=0o700)
     return path
 
@@ -53,6 +53,6 @@ def write_private(path: Path, content: bytes | str) -> Path:
             file.write(data)
         draft.replace(path)
     except OSError as error:
-        draft.unlink(missing_ok=True)  # what a full disk left of it
+        draft.unlink(missing_ok=True)  # a partial file, on a full disk
         raise OSError(error.errno, error.strerror, str(path)) from error
     return path

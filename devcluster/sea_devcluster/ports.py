@@ -1,9 +1,9 @@
 """Free TCP ports on loopback.
 
-A port that was free a moment ago may be taken when the component binds it. Nothing prevents
-that from outside, so callers start, look whether the component complains, and try again with
-fresh ports (`controlplane`, `s3`). Ports come from below the kernel's range for outgoing
-connections, so that a client's socket does not take one by chance.
+A port that was free a moment ago may be taken when the component binds it. Nothing can prevent
+that, so callers start the component, check whether it reports a taken port, and retry with others
+(`controlplane`, `s3`). Ports are below the kernel's range for outgoing connections, so that a
+client's socket does not take one by chance.
 """
 
 import random
@@ -12,14 +12,14 @@ from collections.abc import Iterable
 
 from sea_devcluster.errors import StartError
 
-# Above the well-known services, below 32768 where Linux begins to hand out ports by itself.
+# Above the well-known services, below 32768, where the range for outgoing connections starts.
 _LOWEST, _HIGHEST = 20_000, 32_000
 ADDRESS_TAKEN = "address already in use"
-"""What every component of ours writes to its log when it lost the race for a port."""
+"""What each of our components logs when its port is taken."""
 
 
 def is_free(address: str, port: int) -> bool:
-    """Whether nobody listens on `address:port` (nor on the wildcard address)."""
+    """True if no program listens on `address:port` or on the wildcard address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -31,7 +31,7 @@ def is_free(address: str, port: int) -> bool:
 
 
 def require_free(name: str, pairs: Iterable[tuple[str, int]]) -> None:
-    """Looks before a component starts: whoever holds its port might answer in its place.
+    """Checks before a component starts: the program that holds its port would answer instead.
 
     Raises:
         StartError: A port is taken.
@@ -51,9 +51,9 @@ def free_ports(
     """`count` different ports that are free on all `addresses` now.
 
     Raises:
-        StartError: Hardly any port is free.
+        StartError: Too few ports are free.
     """
-    # Seeded by the system, not by the program: two clusters must not walk the same sequence.
+    # Random per process: two clusters that start together must not try the same sequence.
     source = choose or random.SystemRandom()
     found: list[int] = []
     for _ in range(200 + 20 * count):

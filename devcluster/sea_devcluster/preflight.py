@@ -1,40 +1,42 @@
-"""Looking before leaping: can this machine run a devcluster, and if not, what must be done.
+"""Checks before a start: can this machine run a devcluster, and if not, what must be done.
 
 `gather` reads the machine once; every check is a pure function of what it found and of what is
 needed, and returns one sentence with the remedy, or None. `require` raises them all together,
-before anything has been started.
+before anything is started.
 """
 
 import os
 import platform
 import shutil
+import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from sea_devcluster import bubblewrap, loopback, machine, memory
+from sea_devcluster import bubblewrap, machine
 from sea_devcluster.binaries import locate
 from sea_devcluster.bubblewrap import Bubblewrap
 from sea_devcluster.errors import BinariesError, PreflightError, StartError
-from sea_devcluster.paths import module_folder, state_root
+from sea_devcluster.paths import state_root
 from sea_devcluster.ports import free_ports, is_free
 
+LOOPBACK_ADDRESS = "127.60.0.1"
+"""Not 127.0.0.1: clusters and pods have addresses all over 127.0.0.0/8."""
+LOOPBACK_SECONDS = 5.0
 GIB = 2**30
 _PORTS_NEEDED = 24
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a run asks of the machine."""
+    """What a run needs from the machine."""
 
     memory_gib: float = 2.0
     disk_gib: float = 3.0
     shm_mib: int = 64
     ports: tuple[tuple[str, int], ...] = ()
     """Addresses and ports that must be free, because clients know them already."""
-    nodes: bool = True
-    """Whether pods run here, which takes bubblewrap."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Facts:
     disk: Path
     """Folder on the file system that will hold the state."""
     writable: bool
-    """Whether this user may write into `disk`."""
+    """True if this user may write into `disk`."""
     free_disk: int
     free_shm: int
     """Bytes free in /dev/shm; 0 if there is none."""
@@ -57,7 +59,7 @@ class Facts:
     ports_error: str
     """Why no free ports could be found; empty if they could."""
     binaries_error: str
-    """What is wrong with the control plane's programs and cannot be built away."""
+    """Why the control plane's programs are missing and can't be built; empty if they can."""
     weed: bool
 
 
@@ -74,15 +76,15 @@ def check_system(facts: Facts, _: Needs) -> str | None:
     )
 
 
-def check_bubblewrap(facts: Facts, needs: Needs) -> str | None:
+def check_bubblewrap(facts: Facts, _: Needs) -> str | None:
     """Pods are bubblewrap sandboxes."""
-    if not needs.nodes or facts.system != "Linux":
+    if facts.system != "Linux":
         return None
     return bubblewrap.problem(facts.bubblewrap)
 
 
 def check_memory(facts: Facts, needs: Needs) -> str | None:
-    """Running out of memory kills pods at random."""
+    """A machine that runs out of memory kills pods at random."""
     if facts.available_memory >= needs.memory_gib * GIB:
         return None
     return (
@@ -93,7 +95,7 @@ def check_memory(facts: Facts, needs: Needs) -> str | None:
 
 
 def check_disk(facts: Facts, needs: Needs) -> str | None:
-    """State, objects and logs lie in the user's state folder."""
+    """State, objects and logs are stored in the user's state folder."""
     if facts.free_disk >= needs.disk_gib * GIB:
         return None
     return (
@@ -108,14 +110,14 @@ def check_writable(facts: Facts, _: Needs) -> str | None:
     if facts.writable:
         return None
     return (
-        f"The state would lie below {facts.disk}, which can't be written; change its permissions, "
-        "or set XDG_STATE_HOME to a folder that you can write."
+        f"The state would be stored below {facts.disk}, which can't be written; change its "
+        "permissions, or set XDG_STATE_HOME to a folder that you can write."
     )
 
 
 def check_shm(facts: Facts, needs: Needs) -> str | None:
     """torch and volumes of medium Memory use /dev/shm."""
-    if not needs.nodes or facts.free_shm >= needs.shm_mib * 2**20:
+    if facts.free_shm >= needs.shm_mib * 2**20:
         return None
     free = f"{facts.free_shm / 2**20:.0f} MiB"
     return (
@@ -125,17 +127,17 @@ def check_shm(facts: Facts, needs: Needs) -> str | None:
 
 
 def check_loopback(facts: Facts, _: Needs) -> str | None:
-    """A network namespace of its own has a loopback interface that is down."""
+    """In a new network namespace the interface is down: listening works, connecting doesn't."""
     if not facts.loopback_error:
         return None
     return (
-        f"A connection from this machine to itself at {loopback.ADDRESS} failed "
+        f"A connection from this machine to itself at {LOOPBACK_ADDRESS} failed "
         f"({facts.loopback_error}); bring the loopback interface up: `sudo ip link set lo up`."
     )
 
 
 def check_ports(facts: Facts, needs: Needs) -> str | None:
-    """Ports of a cluster that existed before must be free again, others are chosen."""
+    """Ports of a cluster that ran before must be free again; a new cluster chooses its own."""
     if facts.ports_error:
         return facts.ports_error
     if not facts.taken_ports:
@@ -177,19 +179,19 @@ CHECKS: tuple[Check, ...] = (
 
 
 def problems(facts: Facts, needs: Needs) -> list[str]:
-    """One sentence for each thing that the machine lacks."""
+    """One sentence per thing that the machine lacks."""
     return [sentence for check in CHECKS if (sentence := check(facts, needs))]
 
 
 def require(needs: Needs, folder: Path | None = None) -> None:
-    """Looks at the machine.
+    """Checks the machine.
 
     Args:
-        needs: What is asked of it.
-        folder: Where the state will lie; the user's state folder if None.
+        needs: What the run needs.
+        folder: Where the state will be stored; the user's state folder if None.
 
     Raises:
-        PreflightError: It lacks something; one line for each thing.
+        PreflightError: It lacks something; one line per missing thing.
     """
     found = problems(gather(needs, folder or state_root()), needs)
     if found:
@@ -202,12 +204,12 @@ def gather(needs: Needs, folder: Path) -> Facts:
     return Facts(
         system=platform.system(),
         bubblewrap=bubblewrap.find(),
-        available_memory=memory.available_memory(),
+        available_memory=machine.available_memory(),
         disk=disk,
         writable=os.access(disk, os.W_OK | os.X_OK),
         free_disk=shutil.disk_usage(disk).free,
         free_shm=shutil.disk_usage(machine.SHM).free if machine.SHM.is_dir() else 0,
-        loopback_error=loopback.error(),
+        loopback_error=loopback_error(),
         taken_ports=tuple(pair for pair in needs.ports if not is_free(*pair)),
         ports_error=_ports_error(),
         binaries_error=_binaries_error(),
@@ -224,16 +226,21 @@ def _ports_error() -> str:
 
 
 def _binaries_error() -> str:
-    """Missing programs are no error where they can be built: `make setup` or `up` does."""
+    """Missing programs are no error if they can be built: `make setup` or `up` does it."""
     try:
-        found = locate()
+        locate()
     except BinariesError as error:
         return str(error)
-    if found is None and not (module_folder() / "go.mod").exists():
-        return (
-            f"The control plane's programs are neither cached nor is there a module to build them "
-            f"from in {module_folder()}; run from a checkout of sea-operator."
-        )
+    return ""
+
+
+def loopback_error() -> str:
+    """Why this machine can't connect to itself; empty if it can."""
+    try:
+        with socket.create_server((LOOPBACK_ADDRESS, 0)) as server:
+            socket.create_connection(server.getsockname(), LOOPBACK_SECONDS).close()
+    except OSError as failed:
+        return failed.strerror or str(failed)
     return ""
 
 

@@ -1,20 +1,22 @@
 """Process identities that survive their parent: a PID, its start time and the boot it belongs to.
 
-`up` starts daemons and exits; `down`, perhaps days later, must stop exactly those and never a
-stranger that got the same number. A signal goes through a pidfd whose start time was compared
-after it was opened, so it cannot reach a recycled PID.
+`up` starts daemons and exits; `down`, perhaps days later, must stop exactly those and never another
+process that got the same PID.
 """
 
 import contextlib
-import os
-import select
 import signal
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-_DEAD_STATES = frozenset("ZXx")  # a zombie has ended; only its parent has not looked yet
+import psutil
+
+KILL_SECONDS = 10.0
+"""How long SIGKILL may take: a process in a system call ends when the call returns."""
+POLL_SECONDS = 0.02
+_CLOCK_TOLERANCE_SECONDS = 1.5
+"""psutil derives both times from the wall clock, which may be adjusted between two reads."""
 
 
 @dataclass(frozen=True)
@@ -22,82 +24,58 @@ class ProcessId:
     """One process of one boot of this machine."""
 
     pid: int
-    start_ticks: int
-    """Field 22 of `/proc/PID/stat`: clock ticks from boot to the process's start."""
+    started: float
+    """Seconds from the machine's boot to the process's start."""
     boot: str
-    """The kernel's boot id: after a reboot the same pair may name another program."""
+    """The kernel's boot id: after a reboot the same pair may identify another process."""
 
     @classmethod
     def of(cls, pid: int) -> "ProcessId":
-        """Identity of a process that runs now.
+        """Identity of a running process.
 
         Raises:
-            ProcessLookupError: There is none.
+            ProcessLookupError: There is no such process.
         """
-        stat = read_stat(pid)
-        if stat is None:
-            raise ProcessLookupError(pid)
-        return cls(pid, stat.start_ticks, boot_id())
+        try:
+            return cls(pid, _started(psutil.Process(pid)), boot_id())
+        except psutil.Error:
+            raise ProcessLookupError(pid) from None
+
+    def find(self) -> psutil.Process | None:
+        """The process, None if it has ended."""
+        try:
+            process = psutil.Process(self.pid)
+            recycled = abs(_started(process) - self.started) > _CLOCK_TOLERANCE_SECONDS
+            if recycled or self.boot != boot_id() or _is_dead(process):
+                return None
+        except psutil.Error:
+            return None
+        return process
 
     def alive(self) -> bool:
-        """Whether it still runs; a zombie does not, once all of its threads have ended."""
-        stat = read_stat(self.pid)
-        return (
-            stat is not None
-            and stat.start_ticks == self.start_ticks
-            and (stat.state not in _DEAD_STATES or stat.threads > 1)
-            and self.boot == boot_id()
-        )
+        """True while it runs. A zombie has ended, once all of its threads have."""
+        return self.find() is not None
 
     def send(self, number: signal.Signals) -> bool:
-        """Sends a signal; False if the process is gone."""
-        with _open_pidfd(self.pid) as descriptor:
-            if descriptor is None or not self.alive():
-                return False
-            with contextlib.suppress(ProcessLookupError):
-                signal.pidfd_send_signal(descriptor, number)
+        """Sends a signal; False if the process has ended."""
+        process = self.find()
+        if process is None:
+            return False
+        try:
+            process.send_signal(number)  # compares the start time again
+        except psutil.NoSuchProcess:
+            return False
         return True
 
     def wait(self, timeout: float) -> bool:
         """Waits up to `timeout` seconds for its end; True if it has ended."""
         deadline = time.monotonic() + timeout
-        with _open_pidfd(self.pid) as descriptor:
-            while self.alive():
-                remaining = deadline - time.monotonic()
-                if descriptor is None or remaining <= 0:
-                    return not self.alive()
-                select.select([descriptor], [], [], min(remaining, 1.0))
+        # Not psutil's wait: that reaps a child, whose exit code `Daemon` still wants.
+        while self.alive():
+            if time.monotonic() >= deadline:
+                return False
+            time.sleep(POLL_SECONDS)
         return True
-
-
-@dataclass(frozen=True)
-class Stat:
-    """What `/proc/PID/stat` says about a process."""
-
-    state: str
-    parent: int
-    threads: int
-    """A zombie's others may not have ended: until then its ports and files are open."""
-    start_ticks: int
-
-
-def parse_stat(text: str) -> Stat:
-    """Parses `/proc/PID/stat`; the program's name may itself hold spaces and brackets."""
-    fields = text.rpartition(")")[2].split()
-    return Stat(
-        state=fields[0],
-        parent=int(fields[1]),
-        threads=int(fields[17]),
-        start_ticks=int(fields[19]),
-    )
-
-
-def read_stat(pid: int) -> Stat | None:
-    """State of a process, None if there is none with this number."""
-    try:
-        return parse_stat(Path(f"/proc/{pid}/stat").read_text(errors="replace"))
-    except (FileNotFoundError, ProcessLookupError):
-        return None
 
 
 def boot_id() -> str:
@@ -106,48 +84,40 @@ def boot_id() -> str:
 
 
 def descendants(root: ProcessId) -> list[ProcessId]:
-    """All living children of a process, their children and so on; without itself."""
-    by_parent: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit() and (stat := read_stat(int(entry.name))):
-            by_parent.setdefault(stat.parent, []).append(int(entry.name))
-    found: list[ProcessId] = []
-    pending = [root.pid] if root.alive() else []
-    while pending:
-        for pid in by_parent.get(pending.pop(), []):
-            with contextlib.suppress(ProcessLookupError):
-                found.append(ProcessId.of(pid))
-                pending.append(pid)
+    """All running children of a process, their children and so on; without the process itself."""
+    process = root.find()
+    if process is None:
+        return []
+    found = []
+    for child in process.children(recursive=True):
+        with contextlib.suppress(ProcessLookupError):
+            found.append(ProcessId.of(child.pid))
     return found
 
 
 def end(process: ProcessId, grace: float) -> bool:
-    """SIGTERM, `grace` seconds, SIGKILL; True if it ended within its grace."""
+    """Sends SIGTERM, and SIGKILL after `grace` seconds; True if it ended within its grace."""
     process.send(signal.SIGTERM)
     if process.wait(grace):
         return True
     process.send(signal.SIGKILL)
-    process.wait(10.0)
+    process.wait(KILL_SECONDS)
     return False
 
 
 def end_family(process: ProcessId, grace: float) -> bool:
-    """Ends a process and then what is left of its descendants; True if it ended in its grace."""
-    family = descendants(process)
+    """Ends a process, then what is left of its descendants; True if it ended within its grace."""
+    family = descendants(process)  # before it ends: its children would get another parent
     in_time = end(process, grace)
     for member in family:
         end(member, 2.0)
     return in_time
 
 
-@contextlib.contextmanager
-def _open_pidfd(pid: int) -> Iterator[int | None]:
-    try:
-        descriptor = os.pidfd_open(pid)
-    except OSError:
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _started(process: psutil.Process) -> float:
+    return round(process.create_time() - psutil.boot_time(), 2)  # the kernel counts 1/100 s
+
+
+def _is_dead(process: psutil.Process) -> bool:
+    """A zombie whose other threads have ended: until then its ports and files are open."""
+    return process.status() == psutil.STATUS_ZOMBIE and process.num_threads() <= 1

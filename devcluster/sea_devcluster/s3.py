@@ -4,8 +4,8 @@
         s3.create_bucket("runs")
         boto3.client("s3", **s3.client_arguments())
 
-SeaweedFS because it honours conditional writes (If-None-Match, If-Match), which commits of
-checkpoints rest on. Master, volume server, filer and S3 gateway run in one process, all on one
+SeaweedFS because it honours conditional writes (If-None-Match, If-Match), on which checkpoint
+commits depend. Master, volume server, filer and S3 gateway run in one process, all on one
 loopback address, and only the S3 port asks for credentials.
 """
 
@@ -21,10 +21,10 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from sea_devcluster import recordfiles
+from sea_devcluster import records
+from sea_devcluster.api import get_text
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import StartError
-from sea_devcluster.health import get
 from sea_devcluster.paths import private_folder, write_private
 from sea_devcluster.ports import ADDRESS_TAKEN, free_ports, require_free
 from sea_devcluster.seaweedfs import (
@@ -46,7 +46,7 @@ log = logging.getLogger(__name__)
 
 NAME = "s3"
 REGION = "us-east-1"
-_ATTEMPTS = 4
+MAX_START_ATTEMPTS = 4
 
 
 class S3Server:
@@ -84,8 +84,8 @@ class S3Server:
 
     @property
     def settings(self) -> Settings:
-        """Ports and credentials; exist after the first `start`."""
-        return recordfiles.load(self._settings_file, _parse)
+        """Ports and credentials; available after the first `start`."""
+        return records.load_json(self._settings_file, _parse)
 
     def client_arguments(self) -> dict[str, Any]:
         """Keyword arguments of `boto3.client("s3", ...)`."""
@@ -97,7 +97,7 @@ class S3Server:
         }
 
     def environment(self) -> dict[str, str]:
-        """Variables by which AWS clients find this server."""
+        """Environment variables by which AWS clients find this server."""
         return {
             "AWS_ENDPOINT_URL": self.endpoint,
             "AWS_ACCESS_KEY_ID": self.settings.access_key,
@@ -106,7 +106,7 @@ class S3Server:
         }
 
     def client(self, timeout: float = 10.0, attempts: int = 3) -> "S3Client":
-        """A boto3 client with time-outs that ignores proxies and AWS settings of the user."""
+        """A boto3 client with time-outs that ignores proxies and the user's AWS settings."""
         config = Config(
             connect_timeout=timeout,
             read_timeout=timeout,
@@ -127,7 +127,7 @@ class S3Server:
             pass
 
     def silent_ports(self) -> list[tuple[str, int]]:
-        """Its ports if it ran before and does not run now."""
+        """Its ports if it ran before and is not running."""
         if self.daemon.alive() or not self._confirmed_file.exists():
             return []
         return [(self.address, port) for port in self.settings.ports]
@@ -145,7 +145,7 @@ class S3Server:
         Raises:
             StartError: It ended or did not answer in time; carries the end of its log.
         """
-        for attempt in range(1, _ATTEMPTS + 1):
+        for attempt in range(1, MAX_START_ATTEMPTS + 1):
             try:
                 self.launch()
                 self._wait_ready()
@@ -154,7 +154,7 @@ class S3Server:
                     raise
                 self.stop()
                 self._settings_file.unlink(missing_ok=True)
-                if ADDRESS_TAKEN not in str(error) or attempt == _ATTEMPTS:
+                if ADDRESS_TAKEN not in str(error) or attempt == MAX_START_ATTEMPTS:
                     raise
             else:
                 self._confirmed_file.touch()
@@ -164,8 +164,8 @@ class S3Server:
     def stop(self, grace: float = 1.0) -> None:
         """Stops it; objects stay. Idempotent.
 
-        The filer keeps its own subscribers waiting for 15 s before it ends. What it acknowledged
-        is in the kernel's hands by then, so it is killed after a short grace.
+        The filer waits 15 s for its own subscribers before it ends. What it acknowledged has been
+        written to the kernel, so it is killed after a short grace period.
         """
         self.daemon.stop(grace)
         if self._settings_file.exists():
@@ -195,11 +195,11 @@ class S3Server:
 
     @property
     def _confirmed_file(self) -> Path:
-        """Exists once clients may know the ports."""
+        """Exists once clients may know the ports, which then can't change any more."""
         return self.state_dir / "s3.confirmed"
 
     def _choose_settings(self) -> None:
-        # SeaweedFS listens on 127.0.0.1 besides the address that it is told to bind.
+        # SeaweedFS listens on 127.0.0.1 as well as on the address that it is told to bind.
         ports = tuple(free_ports((self.address, "127.0.0.1"), len(PORT_FLAGS)))
         settings = Settings("SEA" + secrets.token_hex(8).upper(), secrets.token_hex(20), ports)
         write_private(self._settings_file, json.dumps(asdict(settings)))
@@ -227,7 +227,7 @@ class S3Server:
             raise StartError(self.daemon.with_tail(str(error))) from None
 
     def answers(self) -> bool:
-        """Whether an authenticated request succeeds and stored objects can be read."""
+        """True if an authenticated request succeeds and stored objects can be read."""
         if not self._has_volumes():
             return False
         try:
@@ -237,9 +237,9 @@ class S3Server:
         return True
 
     def _has_volumes(self) -> bool:
-        """Whether the volume server has joined: seconds after the gateway answers on a restart."""
+        """True once the volume server has joined, on a restart seconds after the gateway."""
         port = self.settings.ports[PORT_FLAGS.index("-master.port")]
-        status = get(f"http://{self.address}:{port}/dir/status", timeout=2.0)
+        status = get_text(f"http://{self.address}:{port}/dir/status", timeout=2.0)
         return status is not None and bool(json.loads(status)["Topology"].get("DataCenters"))
 
 

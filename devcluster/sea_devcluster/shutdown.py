@@ -1,4 +1,4 @@
-"""Ending a cluster's pods politely before their node is stopped, and what might be left after."""
+"""Stops a cluster's pods gracefully before their nodes, and unmounts what a killed node left."""
 
 import logging
 import re
@@ -7,34 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from sea_devcluster.api import KubeApi
-from sea_devcluster.controlplane import ControlPlane
-from sea_devcluster.errors import ApiError, DevclusterError, RecordError, StartError
+from sea_devcluster.errors import ApiError, DevclusterError, StartError
 from sea_devcluster.waiting import wait_until
 
 log = logging.getLogger(__name__)
 
-GRACE_LIMIT_SECONDS = 10
-"""Pods may ask for minutes; a person who types `down` waits this long."""
+MAX_GRACE_SECONDS = 10
+"""Pods may ask for minutes; a person who types `down` waits no longer than this."""
 
 
-def grace_of(pod: dict[str, Any], limit: int = GRACE_LIMIT_SECONDS) -> int:
-    """Seconds that a pod gets: its own grace period, or the limit if that is shorter."""
+def grace_of(pod: dict[str, Any], limit: int = MAX_GRACE_SECONDS) -> int:
+    """A pod's grace period in seconds, at most `limit`."""
     return min(int(pod["spec"].get("terminationGracePeriodSeconds", 30)), limit)
 
 
-def answering(plane: ControlPlane) -> KubeApi | None:
-    """The API server if it can be asked: its keys may be broken, and `down` must go on."""
-    try:
-        return plane.api if plane.api.ready() else None
-    except (OSError, LookupError, RecordError) as error:
-        log.debug("The API server cannot be asked: %s", error)
-        return None
-
-
 def delete_pods(api: KubeApi) -> None:
-    """Deletes every pod and waits until the nodes have ended them; gives up quietly.
+    """Deletes every pod and waits until the nodes have stopped them; gives up quietly.
 
-    Controllers must have been stopped, or they would make new ones.
+    Controllers must have been stopped before, or they would create new ones.
     """
     try:
         pods = api.get("/api/v1/pods")["items"]
@@ -44,11 +34,11 @@ def delete_pods(api: KubeApi) -> None:
             wait_until(
                 lambda: not api.get("/api/v1/pods")["items"],
                 what="the pods to end",
-                timeout=GRACE_LIMIT_SECONDS + 5.0,
+                timeout=MAX_GRACE_SECONDS + 5.0,
                 interval=0.2,
             )
     except (ApiError, OSError, StartError) as error:
-        log.debug("Pods are left to the node's own end: %s", error)
+        log.debug("The nodes will end the remaining pods: %s", error)
 
 
 def mounts_below(mountinfo: str, folder: Path) -> list[Path]:
@@ -59,7 +49,7 @@ def mounts_below(mountinfo: str, folder: Path) -> list[Path]:
 
 
 def unmount_below(folder: Path) -> None:
-    """Unmounts what a killed node may have left, so that removing `folder` removes nothing else.
+    """Unmounts what a killed node may have left: else removing `folder` would delete its content.
 
     Raises:
         DevclusterError: Something cannot be unmounted.

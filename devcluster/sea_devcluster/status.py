@@ -1,13 +1,11 @@
-"""What runs in a cluster: one row for each component, for `status` and for tests."""
+"""What runs in a cluster: one row per component, for `python -m sea_devcluster status`."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 import psutil
 
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.daemons import Daemon
-from sea_devcluster.processes import ProcessId, descendants
 
 
 @dataclass(frozen=True)
@@ -16,41 +14,39 @@ class Row:
 
     component: str
     state: str
-    """`running`, `dead` (it ended by itself) or `stopped`."""
+    """`running`, `dead` (it ended unexpectedly) or `stopped`."""
     pid: int | None
     processes: int
-    """With its children; a node's children are the pods."""
+    """Number of processes with all descendants; a node's descendants are the pods."""
     memory_mb: int
-    """Resident memory of all of them."""
+    """Resident memory of all of these processes."""
     endpoint: str
 
 
 def rows(cluster: DevCluster) -> list[Row]:
-    """All components of a cluster, in the order of their start."""
+    """All components of a cluster, in start order."""
     endpoints = _endpoints(cluster)
     return [_row(daemon, endpoints.get(daemon.name, "")) for daemon in cluster.daemons()]
 
 
-def resident(processes: Iterable[ProcessId]) -> int:
-    """Bytes of memory that these processes hold; those that have ended hold none."""
-    total = 0
-    for process in processes:
-        try:
-            total += psutil.Process(process.pid).memory_info().rss
-        except psutil.Error:
-            continue
-    return total
-
-
 def _row(daemon: Daemon, endpoint: str) -> Row:
-    process = daemon.process
-    if process is None:
+    identity = daemon.process
+    if identity is None:
         return Row(daemon.name, "stopped", None, 0, 0, endpoint)
-    if not process.alive():
-        return Row(daemon.name, "dead", process.pid, 0, 0, endpoint)
-    family = [process, *descendants(process)]
-    memory = resident(family) // 2**20
-    return Row(daemon.name, "running", process.pid, len(family), memory, endpoint)
+    process = identity.find()
+    if process is None:
+        return Row(daemon.name, "dead", identity.pid, 0, 0, endpoint)
+    family = [process, *process.children(recursive=True)]
+    memory_mb = sum(map(_resident, family)) // 2**20
+    return Row(daemon.name, "running", identity.pid, len(family), memory_mb, endpoint)
+
+
+def _resident(process: psutil.Process) -> int:
+    """Bytes of resident memory; 0 if the process has ended."""
+    try:
+        return int(process.memory_info().rss)
+    except psutil.Error:
+        return 0
 
 
 def _endpoints(cluster: DevCluster) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Which part of 127.0.0.0/8 a cluster uses: `127.A`, with A claimed in a file of this user.
+"""The part of 127.0.0.0/8 that a cluster uses: `127.A`, with A claimed in a file of this user.
 
     127.A.0.1        API server, etcd and the other servers
     127.A.0.2        S3
@@ -6,10 +6,9 @@
     127.A.n.0/24     pods of node n
 
 A claim is valid while the state folder that it names exists, so a machine that was switched off
-in the middle leaves no claim behind. Clusters of other users are seen by what listens.
+leaves no claim behind. Clusters of other users are found by the addresses that listen.
 """
 
-import fcntl
 import os
 from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,13 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sea_devcluster.errors import StartError
+from sea_devcluster.locks import exclusive
+from sea_devcluster.machine import SHM
 from sea_devcluster.paths import private_folder, write_private
 
 # 127.0 and 127.1 hold the machine's own names; 127.53 looks like systemd's resolver.
 FIRST, LAST = 60, 250
 MAX_NODES = 200
-# Fixed, not the TMPDIR of some shell: clusters of one user that don't see each other's claims take
-# each other's addresses.
+# Fixed, not the TMPDIR of some shell: clusters of one user that don't see each other's claims would
+# take each other's addresses.
 REGISTRY_PARENT = Path("/tmp")  # noqa: S108  in a folder of this user alone
 
 
@@ -55,12 +56,12 @@ class Subnet:
 
 
 def claim(owner: Path, wanted: int | None = None) -> Subnet:
-    """The subnet of the cluster whose state lies in `owner`; claims a free one if it has none.
+    """The subnet of the cluster whose state folder is `owner`; claims a free one if it has none.
 
     Args:
         owner: The cluster's state folder.
-        wanted: A of the subnet that it had before and that is written all over its files. The claim
-            may be gone, since machines empty their /tmp.
+        wanted: A of the subnet that it had before and that its files name. The claim may be gone,
+            since machines empty their /tmp.
 
     Raises:
         StartError: All are taken, or the wanted one is.
@@ -73,7 +74,7 @@ def claim(owner: Path, wanted: int | None = None) -> Subnet:
             second = choose(taken, FIRST + os.getuid() % (LAST - FIRST + 1))
         if (holder := claims.get(second, str(owner))) != str(owner):
             raise StartError(
-                f"127.{second}, where this cluster was, belongs to the one in {holder} by now; "
+                f"127.{second}, where this cluster was, now belongs to the one in {holder}; "
                 "take one of them down (`python -m sea_devcluster down --name NAME`) and up again."
             )
         write_private(folder / str(second), str(owner))
@@ -81,13 +82,13 @@ def claim(owner: Path, wanted: int | None = None) -> Subnet:
 
 
 def claimed(owner: Path) -> int | None:
-    """A of the subnet that the cluster in `owner` holds, None if it holds none."""
+    """A of the subnet that the cluster in `owner` has claimed, None if it has none."""
     with _registry() as folder:
         return _held(_valid_claims(folder), owner)
 
 
 def release(owner: Path) -> None:
-    """Gives back what the cluster in `owner` claimed."""
+    """Releases what the cluster in `owner` has claimed."""
     with _registry() as folder:
         for second, holder in _valid_claims(folder).items():
             if holder == str(owner):
@@ -97,7 +98,7 @@ def release(owner: Path) -> None:
 def choose(taken: Container[int], start: int = FIRST) -> int:
     """The first free A from `start` on, then those below.
 
-    Each user starts elsewhere: nobody sees another user's claims, only what listens already.
+    Each user starts at another A: another user's claims can't be read, only what listens already.
     """
     for second in (*range(start, LAST + 1), *range(FIRST, start)):
         if second not in taken:
@@ -109,7 +110,7 @@ def choose(taken: Container[int], start: int = FIRST) -> int:
 
 
 def listening(proc_net_tcp: str) -> set[int]:
-    """All A of addresses 127.A.x.y on which somebody listens, from the text of /proc/net/tcp."""
+    """Every A of an address 127.A.x.y that is listened on, from the text of /proc/net/tcp."""
     found = set()
     for line in proc_net_tcp.splitlines()[1:]:
         fields = line.split()
@@ -131,7 +132,7 @@ def _valid_claims(folder: Path) -> dict[int, str]:
         if not path.name.isdigit():
             continue
         holder = path.read_text()
-        if Path(holder).is_absolute() and Path(holder).is_dir():  # a cut file is no claim
+        if Path(holder).is_absolute() and Path(holder).is_dir():  # a truncated file is no claim
             claims[int(path.name)] = holder
         else:
             path.unlink()
@@ -140,13 +141,20 @@ def _valid_claims(folder: Path) -> dict[int, str]:
 
 @contextmanager
 def _registry() -> Iterator[Path]:
-    """The folder of claims, locked: shared by all state folders of this user on this machine."""
+    """The locked folder of claims: shared by all state folders of this user on this machine."""
     folder = private_folder(REGISTRY_PARENT / f"sea-devcluster-{os.getuid()}")
     if folder.stat().st_uid != os.getuid():
         raise StartError(
             f"{folder} belongs to another user, who could hand out addresses in your name; have it "
             "removed."
         )
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with exclusive(folder / "lock"):
         yield folder
+
+
+def memory_root(subnet: int, number: int | str) -> Path:
+    """Folder on the tmpfs for node `number` of the cluster in 127.`subnet`.
+
+    Named by the subnet: two clusters in different state folders may have the same name.
+    """
+    return SHM / f"sea-devcluster-{os.getuid()}-{subnet}-{number}"

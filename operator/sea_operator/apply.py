@@ -1,16 +1,16 @@
-"""Does what a plan says, in two halves around the status write; keeps nothing to itself.
+"""Carries out a plan, in two halves around the status write.
 
-Every step may be the last one before a crash: the next pass sees what was done and does the rest.
+The process may crash after any step: the next pass sees what was done and does the rest.
+The API server's answers go into the cache at once, so that the next pass doesn't do it again.
 """
 
 from dataclasses import dataclass
 
-from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import ConflictError, NotFoundError, RejectedError
+from sea_operator.errors import ConflictError, NotFoundError, RejectedError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.observe import Sources
 from sea_operator.observed import Object, Observed
-from sea_operator.plan import Halt, Plan, Removal
+from sea_operator.plan import Blocker, Plan, Removal
 
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
@@ -19,63 +19,87 @@ KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 class Applied:
     """How the first half went."""
 
-    rejected: Halt | None = None
+    rejected: Blocker | None = None
     """A child that the API server refuses for good."""
 
 
-async def apply(client: KubeClient, observed: Observed, plan: Plan) -> Applied:
-    """Children and pods: everything that the status tells about."""
-    rejected: list[Halt] = []
+async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
+    """Children and pods: everything that the status reports."""
+    rejected: list[Blocker] = []
     if plan.secret is not None:
         try:
-            await client.create(SECRET, observed.job.namespace, plan.secret)
+            made = await sources.client.create(SECRET, observed.job.namespace, plan.secret)
         except RejectedError as error:
             # Its token is in every template: none of them counts before the Secret is there.
             return Applied(_refusal(plan.secret, error))
+        sources.secrets.wrote_token(observed.job, made)
     for child in plan.applies:
+        kind = KINDS[child["kind"]]
         try:
-            await client.apply(KINDS[child["kind"]], _pinned(observed, child))
+            live = await sources.client.apply(kind, _pinned(observed, child))
         except RejectedError as error:
             rejected.append(_refusal(child, error))
+        else:
+            sources.cache.wrote(kind, live)
     for removal in plan.removals:
-        await _remove(client, observed.job.namespace, removal)
+        await _remove(sources, observed.job.namespace, removal)
     return Applied(rejected[0] if rejected else None)
 
 
-async def follow_up(
-    client: KubeClient, link: CoordinatorLink, observed: Observed, plan: Plan
-) -> None:
-    """What may only happen once the status has recorded it."""
+async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
+    """What may happen only after the status has recorded it."""
     if plan.send and plan.coordinator_spec is not None and observed.token is not None:
-        client.check()
-        await link.send(observed.job, observed.pods, observed.token, plan.coordinator_spec)
+        # Not a request to the API server, so no guard asks by itself whether we still lead.
+        sources.client.check()
+        await sources.link.send(observed.job, observed.pods, observed.token, plan.coordinator_spec)
+    # After the status has left their attempt behind (fencing): a pod whose node only seemed dead
+    # finds that its attempt may not commit any more. The other way round both could write.
     for removal in plan.fenced_removals:
-        await _remove(client, observed.job.namespace, removal)
+        await _remove(sources, observed.job.namespace, removal)
 
 
 def _pinned(observed: Observed, child: Object) -> Object:
-    """The child with the uid of the live one: a stranger that took its name meanwhile is safe."""
+    """The child with the uid of the live one as a precondition.
+
+    `apply` forces conflicts, so without it an object that took the name in between would be
+    overwritten.
+    """
     live = observed.children.get((child["kind"], child["metadata"]["name"]))
     if live is None:
         return child
     return {**child, "metadata": {**child["metadata"], "uid": live["metadata"]["uid"]}}
 
 
-async def _remove(client: KubeClient, namespace: str, removal: Removal) -> None:
-    """Gone already, or replaced by another of the same name: both are what was wanted."""
+async def _remove(sources: Sources, namespace: str, removal: Removal) -> None:
+    """Deletes; an object that is gone or was replaced under its name is deleted already."""
+    kind, name, uid = removal.kind, removal.name, removal.uid
     try:
-        await client.delete(
-            removal.kind, namespace, removal.name, removal.uid, removal.grace_seconds
-        )
+        answer = await sources.client.delete(kind, namespace, name, uid, removal.grace_seconds)
     except (NotFoundError, ConflictError):
+        # Our view was late. Whatever has the name now comes with its own event.
+        sources.cache.deleted(kind, namespace, name, uid)
         return
+    if _stays(answer):
+        sources.cache.wrote(kind, answer)
+    else:
+        sources.cache.deleted(kind, namespace, name, uid)
 
 
-def _refusal(child: Object, error: RejectedError) -> Halt:
+def _stays(answer: Object) -> bool:
+    """Whether a deleted object exists until its grace period or a finalizer ends.
+
+    Of one that is gone the API server returns a Status, or for some kinds its last state.
+    """
+    meta = answer.get("metadata", {})
+    waits = meta.get("deletionGracePeriodSeconds") or meta.get("finalizers")
+    return "deletionTimestamp" in meta and bool(waits)
+
+
+def _refusal(child: Object, error: RejectedError) -> Blocker:
     meta = child["metadata"]
-    return Halt(
+    return Blocker(
         "ChildRejected",
         f"The API server refuses {child['kind']} {meta['namespace']}/{meta['name']}: {error} "
         "Change what it objects to in the job, or delete the object if a field of it can't "
-        "change, and the operator makes it anew.",
+        "change, and the operator creates it again.",
     )

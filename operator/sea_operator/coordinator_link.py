@@ -1,7 +1,7 @@
-"""The operator's line to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
+"""The operator's connection to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
 
-That a coordinator can't be reached is an everyday fact (it starts, restarts, moves), so reading
-returns the reason instead of raising it.
+Coordinators start, restart and move, so an unreachable one is normal: reading returns the reason
+instead of raising it.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from sea_api.contract import COORDINATOR_PORT, pod_name
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
+from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
 
 TIMEOUT_SECONDS = 3.0
@@ -22,20 +23,18 @@ Resolver = Callable[[Job, tuple[Pod, ...]], str | None]
 """Base URL of a job's coordinator, None while it has no address."""
 
 
-class CoordinatorRefusedError(Exception):
-    """The coordinator didn't take what the operator wants."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """The state, or why there is none."""
 
     state: CoordinatorState | None = None
     unreachable: str | None = None
+    unauthorized: bool = False
+    """It was started with another token."""
 
 
 def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
-    """The pod's own address: right at once after a restart, where a name may lag behind."""
+    """The pod's own address: DNS may lag behind after a restart."""
     name = pod_name(job.name, Role.COORDINATOR, 0)
     addresses = (pod.ip for pod in pods if pod.name == name and pod.role is Role.COORDINATOR)
     address = next(addresses, None)
@@ -49,20 +48,26 @@ class CoordinatorLink:
     def __init__(self, session: aiohttp.ClientSession, resolve: Resolver = by_pod_ip) -> None:
         self._session = session
         self._resolve = resolve
+        self._last: dict[tuple[str, str], tuple[bytes, CoordinatorState]] = {}
+
+    def forget(self, namespace: str, name: str) -> None:
+        """There is no such job any more."""
+        self._last.pop((namespace, name), None)
 
     async def state(self, job: Job, pods: tuple[Pod, ...], token: str) -> Answer:
-        """What the job's coordinator says; never raises for what the network does."""
+        """The state that the job's coordinator reports; network errors become the reason."""
         url = self._resolve(job, pods)
         if url is None:
             return Answer(unreachable="The coordinator's pod has no address yet.")
         try:
-            text = await self._get(f"{url}/v1/state", token)
-            state = CoordinatorState.model_validate_json(text)
+            state = self._parsed(job, await self._get(f"{url}/v1/state", token))
         except ValidationError as error:
             return Answer(unreachable=f"The coordinator's state can't be read: {error}.")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
-            return Answer(unreachable=f"The coordinator at {url} doesn't answer: {reason}.")
+            unauthorized = isinstance(error, aiohttp.ClientResponseError) and error.status == 401
+            sentence = f"The coordinator at {url} doesn't answer: {reason}."
+            return Answer(unreachable=sentence, unauthorized=unauthorized)
         if state.uid is not None and state.uid != job.uid:
             return Answer(unreachable=f"The coordinator at {url} serves another job.")
         return Answer(state)
@@ -81,10 +86,18 @@ class CoordinatorLink:
                 f"instructions: {reason}. They are sent again."
             ) from error
 
-    async def _get(self, url: str, token: str) -> str:
+    def _parsed(self, job: Job, text: bytes) -> CoordinatorState:
+        """The very same state again while its text is the same: most polls bring nothing new."""
+        key = (job.namespace, job.name)
+        last = self._last.get(key)
+        if last is None or last[0] != text:
+            last = self._last[key] = (text, CoordinatorState.model_validate_json(text))
+        return last[1]
+
+    async def _get(self, url: str, token: str) -> bytes:
         async with self._session.get(url, headers=_bearer(token), timeout=_timeout()) as answer:
             answer.raise_for_status()
-            return await answer.text()
+            return await answer.read()
 
     async def _put(self, url: str, token: str, body: str) -> None:
         headers = {**_bearer(token), "Content-Type": "application/json"}

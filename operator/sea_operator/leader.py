@@ -1,19 +1,23 @@
-"""Holds the Lease: exactly one operator acts, and it knows by itself when it no longer may.
+"""Holds the Lease: exactly one operator acts, and it knows by its own clock when it no longer may.
 
 The leader that can't renew stops after `deadline` seconds, before `duration` lets others follow.
-Passes start only behind `Elector.wait`; every write asks `Elector.check`.
+Passes start only behind `Elector.wait`; every write asks `Elector.check`. As in client-go, a
+record's age is measured on our own clock since we first saw it, so clocks of two machines never
+have to agree.
 """
 
 import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum
 from typing import Any
 
+from sea_operator.errors import ConflictError, KubeError, NotFoundError, NotLeadingError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import ConflictError, KubeError, NotFoundError, NotLeadingError
 from sea_operator.kube.kinds import LEASE
-from sea_operator.lease import Move, Sighting, held_by, move, released, sighting
 from sea_operator.settings import LeaseTimes
 
 log = logging.getLogger(__name__)
@@ -21,6 +25,71 @@ log = logging.getLogger(__name__)
 NAME = "sea-operator"
 RELEASE_SECONDS = 10.0
 """A pod's grace period is longer, and an API server that is gone refuses at once."""
+
+
+class Move(Enum):
+    """What to do about the lease now."""
+
+    TAKE = "Take"
+    RENEW = "Renew"
+    WAIT = "Wait"
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """A lease as read, and since when it has been as it is."""
+
+    record: dict[str, Any]
+    """The Lease object."""
+    since: float
+    """Monotonic seconds."""
+
+    @property
+    def holder(self) -> str:
+        """Identity of the holder, empty when released."""
+        return str(self.record.get("spec", {}).get("holderIdentity") or "")
+
+
+def sighting(record: dict[str, Any], before: Sighting | None, now: float) -> Sighting:
+    """Keeps the time of the first sighting while the lease doesn't change."""
+    if before is not None and before.record.get("spec") == record.get("spec"):
+        return Sighting(record, before.since)
+    return Sighting(record, now)
+
+
+def move(seen: Sighting | None, me: str, now: float, times: LeaseTimes) -> Move:
+    """A lease may be taken if it has no holder or its holder stopped renewing."""
+    if seen is None or not seen.holder:
+        return Move.TAKE
+    if seen.holder == me:
+        return Move.RENEW
+    duration = seen.record["spec"].get("leaseDurationSeconds", times.duration)
+    return Move.TAKE if now - seen.since > float(duration) else Move.WAIT
+
+
+def held_by(me: str, seen: Sighting | None, wall: float, times: LeaseTimes) -> dict[str, Any]:
+    """Spec of the lease once it's ours; `wall` in unix seconds."""
+    old = seen.record.get("spec", {}) if seen else {}
+    mine = old.get("holderIdentity") == me
+    at = micro_time(wall)
+    return {
+        "holderIdentity": me,
+        "leaseDurationSeconds": int(times.duration),
+        "acquireTime": old.get("acquireTime", at) if mine else at,
+        "renewTime": at,
+        "leaseTransitions": int(old.get("leaseTransitions") or 0) + (0 if mine else 1),
+    }
+
+
+def released(record: dict[str, Any], wall: float) -> dict[str, Any]:
+    """Spec of a lease given back, so that the next one needn't wait."""
+    at = micro_time(wall)
+    return {**record.get("spec", {}), "holderIdentity": "", "renewTime": at}
+
+
+def micro_time(seconds: float) -> str:
+    """Kubernetes' MicroTime."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 class Elector:
@@ -63,7 +132,12 @@ class Elector:
                 self._leading.clear()
 
     def check(self) -> None:
-        """Raises `NotLeadingError` unless our lease is fresh."""
+        """Raises `NotLeadingError` unless our lease is fresh.
+
+        Asked before every write, since a pass can outlive the lease that it began under. Between
+        the check and the write's effect `duration - deadline` seconds remain, which the request's
+        time-out doesn't guarantee; uid and resourceVersion preconditions cover the rest.
+        """
         if not self.leads:
             raise NotLeadingError(
                 f"{self._me} no longer holds Lease {self._namespace}/{NAME}; another operator "
@@ -80,7 +154,7 @@ class Elector:
             await self._release()
 
     async def _round(self) -> None:
-        """One look at the lease and one try; trouble with the API server is waited out."""
+        """Reads the lease and tries to hold it; errors of the API server are retried next round."""
         try:
             async with asyncio.timeout(self._times.deadline / 2):
                 await self._look_and_act()
@@ -97,11 +171,12 @@ class Elector:
         try:
             record = await self._write(held_by(self._me, self._seen, self._wall(), self._times))
         except ConflictError:
-            # Somebody was faster. We no longer know; the next look tells.
+            # Another candidate was faster. Not leading is the safe answer until the next read.
             self._renewed = None
             return
         self._seen = sighting(record, self._seen, asked)
-        # The lease counts from before the request: it may have taken effect then.
+        # Renewed as of before the request, the earliest time at which it may have taken effect: on
+        # the other machine the lease may expire that much earlier than the answer came.
         self._renewed = asked
 
     async def _look(self) -> Sighting | None:
@@ -130,11 +205,11 @@ class Elector:
             self._leading.clear()
 
     def _pause(self) -> float:
-        """Jitter keeps two candidates from asking in step for ever."""
+        """Jitter keeps two candidates from asking at the same moments forever."""
         return self._times.retry * (0.8 + 0.4 * self._random())
 
     async def _release(self) -> None:
-        """On a clean end the successor needn't wait for the lease to expire."""
+        """On a clean shutdown the successor needn't wait for the lease to expire."""
         if not self.leads:
             return
         self._renewed = None

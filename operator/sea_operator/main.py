@@ -1,4 +1,4 @@
-"""Puts the operator together and runs it: election, workers, kopf; ends cleanly on SIGTERM."""
+"""Wires the operator and runs it: election, watches, workers, kopf; stops cleanly on SIGTERM."""
 
 import argparse
 import asyncio
@@ -13,19 +13,22 @@ import aiohttp
 import kopf
 
 from sea_api import logs
-from sea_api.contract import Env
+from sea_api.contract import JOB_LABEL, Env
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator import settings as env
+from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
+from sea_operator.errors import KubeError, NoClusterError
 from sea_operator.handlers import registry
 from sea_operator.handlers import settings as kopf_settings
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import KubeError
-from sea_operator.kube.kinds import JOB
-from sea_operator.kube.login import NoClusterError, api_client
+from sea_operator.kube.client import Connection, KubeClient
+from sea_operator.kube.kinds import JOB, POD, SERVICE, STATEFUL_SET
+from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
+from sea_operator.observe import Sources
 from sea_operator.queue import WorkQueue
-from sea_operator.reconcile import Key, Reconciler
+from sea_operator.reconcile import Reconciler
+from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
 from sea_operator.workers import Workers
 
@@ -58,7 +61,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
     )
-    parser.add_argument("--workers", type=int, default=16, help="jobs worked on at one time")
+    parser.add_argument("--workers", type=int, default=16, help="passes at one time")
     given = parser.parse_args(arguments)
     own = env.own_namespace(os.environ)
     return Settings(
@@ -80,25 +83,59 @@ async def serve(
 ) -> None:
     """Runs until `stop` is set or a signal comes. Raises `NoClusterError`."""
     stopping = stop or asyncio.Event()
-    client = KubeClient(await api_client())
+    client = KubeClient(await Connection.open())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
         await _crd_exists(client, settings)
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
         elector = _elector(client, settings)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
-        link = CoordinatorLink(session, resolve)
-        reconciler = Reconciler(client.guarded_by(elector.check), link, settings, time.time)
-        workers = Workers(queue, reconciler, elector, settings.workers)
+        cache = Cache(queue.add)
+        reflectors = _reflectors(client, cache, settings)
+        guarded = client.guarded_by(elector.check)
+        secrets = SecretReader(client, time.monotonic)
+        sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
+        reconciler = Reconciler(sources, settings, time.time)
+        workers = Workers(queue, reconciler, MayAct(reflectors, elector), settings.workers)
+        parts = {"elector": elector.run, "workers": workers.run}
+        parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
         # kopf ends every task that begins after it, so ours begin before it.
         async with asyncio.TaskGroup() as group:
             ours = [
-                group.create_task(_or_stop(elector.run(), stopping), name="elector"),
-                group.create_task(_or_stop(workers.run(), stopping), name="workers"),
+                group.create_task(_or_stop(run(), stopping), name=name)
+                for name, run in parts.items()
             ]
-            await _watch(settings, queue, elector, stopping)
+            await _watch(settings, cache, elector, stopping)
             for task in ours:
                 task.cancel()
+
+
+class MayAct:
+    """The gate of passes: open while we lead and know all children.
+
+    A leader that starts with half a cache would take children for missing, and make them again, or
+    for the job's only ones. A standby keeps its cache filled, so it takes over at once.
+    """
+
+    def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:
+        self._reflectors = reflectors
+        self._elector = elector
+
+    async def wait(self) -> None:
+        for reflector in self._reflectors:
+            await reflector.synced.wait()
+        # Last: the lease may be lost while a list takes its time.
+        await self._elector.wait()
+
+
+def _reflectors(client: KubeClient, cache: Cache, settings: Settings) -> list[Reflector]:
+    """Children by label; the jobs themselves come through kopf."""
+    namespaces = settings.namespaces or (None,)
+    return [
+        Reflector(client, kind, namespace, JOB_LABEL, cache, random.random)
+        for kind in (STATEFUL_SET, SERVICE, POD)
+        for namespace in namespaces
+    ]
 
 
 def _elector(client: KubeClient, settings: Settings) -> Elector:
@@ -114,7 +151,7 @@ def _elector(client: KubeClient, settings: Settings) -> Elector:
 
 
 async def _watch(
-    settings: Settings, queue: WorkQueue[Key], elector: Elector, stopping: asyncio.Event
+    settings: Settings, cache: Cache, elector: Elector, stopping: asyncio.Event
 ) -> None:
     """kopf until the end of the process."""
 
@@ -122,7 +159,7 @@ async def _watch(
         return {"identity": settings.identity, "leads": elector.leads}
 
     await kopf.operator(
-        registry=registry(queue.add, healthy),
+        registry=registry(cache, healthy),
         settings=kopf_settings(),
         clusterwide=not settings.namespaces,
         namespaces=list(settings.namespaces),
@@ -133,7 +170,7 @@ async def _watch(
 
 
 async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
-    """A part that ends by an error takes the process down, so that it's started again."""
+    """Stops the whole process if a part fails: the kubelet restarts it."""
     try:
         await work
     except Exception:
@@ -144,7 +181,7 @@ async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
 
 
 async def _crd_exists(client: KubeClient, settings: Settings) -> None:
-    """kopf looks for the resource only once, at its start; so the start waits for the CRD."""
+    """Waits for the CRD: kopf looks for the resource only once, when it starts."""
     namespace = settings.namespaces[0] if settings.namespaces else None
     for attempt in range(600):
         try:

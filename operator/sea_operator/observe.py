@@ -1,102 +1,134 @@
-"""One read of a job and everything around it; the only place where a pass looks at the world."""
+"""What a pass sees of a job: from the cache, the known Secrets and its coordinator's answer.
+
+A job whose world stands still costs one request to its coordinator and none to the API server. The
+few reads that must be fresh say why.
+"""
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sea_api.contract import auth_secret, role_name, selector
-from sea_api.v1alpha1.job import Spec
+from sea_api.contract import role_name
 from sea_operator import parsing
-from sea_operator.children.desired import roles
-from sea_operator.children.secret import token_of
+from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
+from sea_operator.errors import NotFoundError, RejectedError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import NotFoundError, RejectedError
-from sea_operator.kube.kinds import JOB, NODE, POD, SECRET, SERVICE, STATEFUL_SET, Kind
-from sea_operator.observed import Job, Named, Object, Observed, Pod, is_leaving, is_ours
+from sea_operator.kube.kinds import JOB, NODE, SERVICE, STATEFUL_SET, Kind
+from sea_operator.observed import Child, Children, Job, Named, Object, Observed, Pod
+from sea_operator.policies.prerequisites import needed_secrets
+from sea_operator.resources.build import roles
+from sea_operator.secret_reader import SecretReader
+
+KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
 
-async def observe(
-    client: KubeClient, link: CoordinatorLink, namespace: str, name: str
-) -> Observed | None:
+@dataclass(frozen=True)
+class Sources:
+    """Where a pass looks."""
+
+    client: KubeClient
+    cache: Cache
+    secrets: SecretReader
+    link: CoordinatorLink
+
+
+async def observe(sources: Sources, key: Key) -> Observed | None:
     """What is there, None if the job is gone or going: the garbage collector does the rest."""
-    live = await _maybe(client, JOB, namespace, name)
-    if live is None or "deletionTimestamp" in live["metadata"]:
+    view = sources.cache.view(key)
+    if view is None or view.job.deleting:
+        sources.secrets.gone(*key)
+        sources.link.forget(*key)
         return None
-    job = parsing.job(live)
-    children, pods, auth, secrets = await asyncio.gather(
-        _children(client, job),
-        _pods(client, job),
-        _maybe(client, SECRET, namespace, auth_secret(name)),
-        _secrets(client, job),
+    job = view.job
+    names = needed_secrets(job.spec) if job.spec else {}
+    sources.secrets.note_spec(job, frozenset(names))
+    absent = [named for named in _needed(job) if named not in view.children]
+    if absent and not await _still_exists(sources, job):
+        return None
+    others, auth, secrets = await asyncio.gather(
+        _strangers(sources.client, job, absent),
+        sources.secrets.token(job),
+        _secrets(sources.secrets, job, names),
     )
-    ours = auth is not None and is_ours(auth, job)
-    token = token_of(auth) if auth and ours else None
-    answer = await link.state(job, pods, token) if token else Answer(unreachable="No token yet.")
+    token = auth.token if auth else None
+    answer = await _ask(sources, view, token)
     return Observed(
         job=job,
-        children=children,
-        pods=pods,
+        children=Children({**view.children, **others}),
+        pods=view.pods,
         secrets=secrets,
-        foreign_secret=auth is not None and not ours and not is_leaving(auth, job),
-        broken_secret=ours and token is None,
+        foreign_secret=auth is not None and not auth.ours and not auth.leaving,
+        broken_secret=auth is not None and auth.ours and token is None,
         token=token,
         state=answer.state,
         unreachable=answer.unreachable,
-        dead_nodes=await _dead_nodes(client, pods),
+        dead_nodes=await _dead_nodes(sources.client, view.pods),
+        revision=view.revision,
     )
 
 
-async def _children(client: KubeClient, job: Job) -> dict[Named, Object]:
-    """All that carry our label, and whatever else sits on a name that the job needs."""
-    lists = await asyncio.gather(
-        *(client.list(kind, job.namespace, selector(job.name)) for kind in (STATEFUL_SET, SERVICE))
-    )
-    found = {(live["kind"], live["metadata"]["name"]): live for group in lists for live in group}
-    absent = [key for key in _needed(job) if key not in found]
-    others = await asyncio.gather(
-        *(_maybe(client, _KINDS[kind], job.namespace, name) for kind, name in absent)
-    )
-    return found | {key: live for key, live in zip(absent, others, strict=True) if live}
+async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
+    if token is None:
+        return Answer(unreachable="No token yet.")
+    answer = await sources.link.state(view.job, view.pods, token)
+    if answer.unauthorized:
+        sources.secrets.refused(view.job)
+    return answer
 
 
-_KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
+async def _still_exists(sources: Sources, job: Job) -> bool:
+    """Fresh, since children are about to be made, and a deleted job must get none.
+
+    Of a deletion during an interrupted watch no event tells.
+    """
+    live = await _maybe(sources.client, JOB, job.namespace, job.name)
+    if live is None:
+        sources.cache.deleted(JOB, job.namespace, job.name, job.uid)
+        return False
+    if live["metadata"]["uid"] != job.uid:
+        # Its successor is on its way to us; what the old one needed is nothing to act on.
+        sources.cache.put(JOB, live)
+        return False
+    return True
+
+
+async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:
+    """What sits on a name that the job needs without our label.
+
+    Fresh, since watches show only what has the label, and applying would take over such an object.
+    Asked only while the job lacks the child.
+    """
+    found = await asyncio.gather(
+        *(_maybe(client, KINDS[kind], job.namespace, name) for kind, name in absent)
+    )
+    return {
+        named: parsing.child({**live, "kind": named[0]})
+        for named, live in zip(absent, found, strict=True)
+        if live is not None
+    }
 
 
 def _needed(job: Job) -> Iterable[Named]:
     wanted = roles(job.spec) if job.spec else ()
-    return [(kind, role_name(job.name, role)) for kind in _KINDS for role in wanted]
+    return [(kind, role_name(job.name, role)) for kind in KINDS for role in wanted]
 
 
-async def _pods(client: KubeClient, job: Job) -> tuple[Pod, ...]:
-    found = await client.list(POD, job.namespace, selector(job.name))
-    return tuple(parsing.pod(live) for live in sorted(found, key=_name))
-
-
-def _name(live: Object) -> str:
-    return str(live["metadata"]["name"])
-
-
-async def _secrets(client: KubeClient, job: Job) -> dict[str, frozenset[str]]:
-    """Keys, never values, of the Secrets that the spec names."""
-    names = _named_secrets(job.spec) if job.spec else []
-    found = await asyncio.gather(*(_maybe(client, SECRET, job.namespace, name) for name in names))
-    pairs = zip(names, found, strict=True)
-    return {name: frozenset(live.get("data", {})) for name, live in pairs if live is not None}
-
-
-def _named_secrets(spec: Spec) -> list[str]:
-    judge = spec.verifier.judge
-    names = [spec.storage.credentials_secret, spec.user_model.api_key_secret]
-    names.append(judge.api_key_secret if judge else None)
-    makers = [stage.synthesis.endpoint for stage in spec.stages if stage.synthesis is not None]
-    names += [endpoint.api_key_secret for endpoint in makers if endpoint is not None]
-    return sorted({name for name in names if name})
+async def _secrets(
+    reader: SecretReader, job: Job, names: dict[str, frozenset[str]]
+) -> dict[str, frozenset[str]]:
+    """Keys of the Secrets that the spec names."""
+    found = await asyncio.gather(
+        *(reader.keys(job.namespace, name, keys) for name, keys in names.items())
+    )
+    return {name: keys for name, keys in zip(names, found, strict=True) if keys is not None}
 
 
 async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[str]:
     """Of the nodes whose pods should be gone, those that are gone or silent.
 
-    No other node is read. An operator that may not read nodes takes none for dead.
+    Fresh, since it decides on force, and nodes aren't watched: every kubelet writes to its node
+    all the time. No other node is read. An operator that may not read nodes takes none for dead.
     """
     suspects = sorted({pod.node for pod in pods if pod.node and pod.deleted is not None})
     try:

@@ -1,8 +1,10 @@
-"""What one pass saw of a job and its world; frozen, so that decisions can't change it."""
+"""What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import orjson
 
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
 from sea_api.v1alpha1.job import KIND, Spec
@@ -30,9 +32,10 @@ class Job:
     """Why `spec` is None, as a sentence."""
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
+    deleting: bool = False
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Termination:
     """How a container of a pod last ended."""
 
@@ -43,6 +46,37 @@ class Termination:
 
 
 @dataclass(frozen=True)
+class Child:
+    """A StatefulSet or Service, without what the operator doesn't compare."""
+
+    uid: str
+    body: bytes
+    """JSON: thousands of them as Python objects would take several times the memory."""
+
+
+class Children(Mapping[Named, Object]):
+    """Children by kind and name; each is read from its JSON when somebody looks at it."""
+
+    def __init__(self, children: Mapping[Named, Child]) -> None:
+        self._children = children
+        self._read: dict[Named, Object] = {}
+
+    def __getitem__(self, key: Named) -> Object:
+        if key not in self._read:
+            self._read[key] = orjson.loads(self._children[key].body)
+        return self._read[key]
+
+    def __iter__(self) -> Iterator[Named]:
+        return iter(self._children)
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._children
+
+
+@dataclass(frozen=True, slots=True)
 class Pod:
     """What the policies need of a pod. Times are unix seconds."""
 
@@ -60,12 +94,12 @@ class Pod:
     """Evicted, preempted, or taken away with its node."""
     terminations: tuple[Termination, ...] = ()
     waiting: str = ""
-    """What keeps it from running, in the scheduler's or the kubelet's words; empty on its way."""
+    """Why it can't run, in the scheduler's or the kubelet's words; empty while it starts."""
 
 
 @dataclass(frozen=True)
 class Observed:
-    """One read of everything."""
+    """Everything that a pass decides by."""
 
     job: Job
     children: Mapping[Named, Object] = field(default_factory=dict)
@@ -82,6 +116,8 @@ class Observed:
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
     dead_nodes: frozenset[str] = frozenset()
+    revision: int = 0
+    """The cache's, of job, children and pods."""
 
     def of_role(self, role: Role) -> tuple[Pod, ...]:
         """Pods of a role."""
@@ -111,10 +147,12 @@ def is_leaving(live: Object, job: Job) -> bool:
     return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
 
 
+_BY_LABEL = {role_label(role): role for role in Role}
+
+
 def role_of(labels: Mapping[str, str]) -> Role | None:
     """Role of an object, from its label."""
-    by_label = {role_label(role): role for role in Role}
-    return by_label.get(labels.get(ROLE_LABEL, ""))
+    return _BY_LABEL.get(labels.get(ROLE_LABEL, ""))
 
 
 def template_hash_of(labels: Mapping[str, str]) -> str | None:

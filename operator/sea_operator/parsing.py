@@ -1,23 +1,37 @@
-"""From what the API server holds to what the policies read. Pure."""
+"""Parses what the API server stores into what the policies read. Pure."""
 
 import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import orjson
 from pydantic import ValidationError
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import Status
-from sea_operator.observed import Job, Pod, Termination, role_of, template_hash_of
+from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
 
 Object = Mapping[str, Any]
 
 
-def job(live: Object) -> Job:
-    """A stored SEATrainingJob; an invalid spec becomes a sentence, never an exception."""
+IGNORED = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp"})
+"""Metadata that changes with each write of anybody and that no policy reads."""
+
+
+def job(live: Object, before: Job | None = None) -> Job:
+    """A stored SEATrainingJob; an invalid spec becomes a sentence, never an exception.
+
+    `before`: the same job as parsed last; its spec is kept while the generation stands still.
+    """
     meta = live["metadata"]
-    spec, invalid = _spec(live.get("spec", {}))
+    same = before is not None and (before.uid, before.generation) == (
+        meta["uid"],
+        int(meta["generation"]),
+    )
+    spec, invalid = (
+        (before.spec, before.invalid) if before and same else _spec(live.get("spec", {}))
+    )
     stored = live.get("status", {})
     return Job(
         name=meta["name"],
@@ -29,7 +43,15 @@ def job(live: Object) -> Job:
         status=_status(stored),
         invalid=invalid,
         stored_status=stored,
+        deleting="deletionTimestamp" in meta,
     )
+
+
+def child(live: Object) -> Child:
+    """A StatefulSet or Service; its status is its controller's and isn't kept."""
+    meta = {key: value for key, value in live["metadata"].items() if key not in IGNORED}
+    kept = {key: value for key, value in live.items() if key not in ("status", "metadata")}
+    return Child(meta["uid"], orjson.dumps({**kept, "metadata": meta}))
 
 
 def pod(live: Object) -> Pod:
@@ -53,11 +75,11 @@ def pod(live: Object) -> Pod:
 
 
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
-"""Reasons of a container that waits as each one does at first."""
+"""Reasons of a container that is starting normally."""
 
 
 def waiting(status: Object) -> str:
-    """Why a pod can't run, from its status; empty where nothing is wrong yet."""
+    """Why a pod can't run, from its status; empty if nothing is wrong."""
     for found in status.get("conditions", []):
         if (found["type"], found["status"]) == ("PodScheduled", "False"):
             return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
@@ -69,7 +91,7 @@ def waiting(status: Object) -> str:
 
 
 def _stuck(container: Object, state: Object) -> str:
-    """A crash by its exit code: the kubelet's own words count seconds, and change all the time."""
+    """A crash is described by its exit code: the kubelet's message counts seconds, and changes."""
     ends = _ends(container)
     if ends:
         return f"{state['reason']}, it ended with exit code {ends[0]['exitCode']}"
@@ -97,9 +119,9 @@ def _spec(stored: Object) -> tuple[Spec | None, str | None]:
 
 
 def _status(stored: Object) -> Status:
-    """Of what another release wrote, all that this one can read: the rest is written anew.
+    """The stored status, without fields of other releases that this one can't read.
 
-    Were nothing of it kept, a complete job would begin again.
+    Dropping the whole status instead would start a complete job again.
     """
     try:
         return Status.model_validate(stored)

@@ -1,4 +1,4 @@
-"""What a pass decided: the job's course, and the writes that bring the world there."""
+"""What a pass decided: the job's lifecycle, and the writes that follow from it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ class Outcome(Enum):
 
 
 class Suspension(Enum):
-    """How far a suspended job is."""
+    """Phase of a suspension."""
 
     NONE = "None"
     DRAINING = "Draining"
@@ -30,40 +30,40 @@ class Suspension(Enum):
 
 
 @dataclass(frozen=True)
-class Halt:
-    """Why the job can't go on without a person; becomes a condition."""
+class Blocker:
+    """Why the job can't continue until a user changes something; becomes a condition."""
 
     reason: str
     message: str
 
 
 @dataclass(frozen=True)
-class Course:
-    """Where the job stands and goes: the part of a plan that the status tells."""
+class Lifecycle:
+    """Where the job is in its lifecycle: the part of a plan that the status reports."""
 
-    halt: Halt | None = None
-    """Something that a person must change; `Stalled`."""
+    blocker: Blocker | None = None
+    """What a user must change; becomes `Stalled`."""
     outcome: Outcome = Outcome.RUNNING
-    failed: Halt | None = None
+    failed: Blocker | None = None
     """With `Outcome.FAILED`: why."""
     suspension: Suspension = Suspension.NONE
     stage_index: int | None = None
     attempt: int = 1
     fenced: tuple[str, ...] = ()
-    """Uids of pods on dead nodes whose attempt is left behind."""
+    """Uids of pods on dead nodes; a new attempt makes their writes invalid."""
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is going to run."""
+        """True if nothing more will run."""
         return self.outcome is not Outcome.RUNNING
 
 
 @dataclass(frozen=True)
 class Removal:
-    """A deletion with the uid it's meant for."""
+    """A deletion, with the uid as its precondition."""
 
     kind: Kind
     name: str
@@ -73,9 +73,9 @@ class Removal:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that `apply` does and `report` tells, in this order of execution."""
+    """Everything that `apply` and `report` do, in this order."""
 
-    course: Course
+    lifecycle: Lifecycle
     secret: Object | None = None
     """The auth Secret to create."""
     applies: tuple[Object, ...] = ()
@@ -87,6 +87,6 @@ class Plan:
     """Whether it has to be told; happens after the status was written, so that a restart that was
     counted is never counted again."""
     fenced_removals: tuple[Removal, ...] = ()
-    """Pods of dead nodes, removed by force after their attempt was left behind in the status."""
+    """Pods of dead nodes, force-deleted after the status has recorded a new attempt."""
     requeue: float = 1.0
     """Seconds until the next pass if nothing happens."""

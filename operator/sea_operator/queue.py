@@ -2,6 +2,9 @@
 
 A key added ten times runs once. A key added during its pass runs once more afterwards. An error
 puts a key back with a growing delay. Nothing but an explicit "gone" removes a key for good.
+
+Two priorities: keys that something happened to (`add`) go before keys whose time has come (`done`,
+`failed`), so that thousands of jobs that are only polled don't delay the one that changed.
 """
 
 import asyncio
@@ -11,6 +14,9 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 K = TypeVar("K")
+
+MAX_EVENTS_IN_A_ROW = 8
+"""After which a due poll goes first: a storm of events must not keep stages from changing."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +32,14 @@ class Backoff:
         return float(min(self.most, exponential) * (0.75 + 0.5 * random))
 
 
+@dataclass(frozen=True)
+class Due:
+    """When a key wants a pass, and which heap it waits in."""
+
+    time: float
+    event: bool
+
+
 @dataclass
 class WorkQueue(Generic[K]):
     """Not thread-safe: lives in one event loop. Times are of `clock`, in seconds."""
@@ -35,25 +49,27 @@ class WorkQueue(Generic[K]):
     backoff: Backoff = field(default_factory=Backoff)
     gap: float = 0.1
     """Least time between two starts of one key: a storm of events is one pass."""
-    _due: dict[K, float] = field(default_factory=dict)
-    _heap: list[tuple[float, int, K]] = field(default_factory=list)
+    _due: dict[K, Due] = field(default_factory=dict)
+    _events: list[tuple[float, int, K]] = field(default_factory=list)
+    _polls: list[tuple[float, int, K]] = field(default_factory=list)
     _running: set[K] = field(default_factory=set)
     _started: dict[K, float] = field(default_factory=dict)
     _failures: dict[K, int] = field(default_factory=dict)
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _count: int = 0
+    _in_a_row: int = 0
 
     def add(self, key: K) -> None:
-        """Wants a pass as soon as possible."""
+        """Something happened: wants a pass as soon as possible."""
         earliest = self._started.get(key, float("-inf")) + self.gap
-        self._schedule(key, max(self.clock(), earliest))
+        self._schedule(key, Due(max(self.clock(), earliest), event=True))
 
     def done(self, key: K, after: float | None) -> None:
-        """A pass ended well and wants the next one `after` seconds; None forgets the key."""
+        """A pass succeeded; the next one is due in `after` seconds, None forgets the key."""
         self._running.discard(key)
         self._failures.pop(key, None)
         if after is not None:
-            self._schedule(key, self.clock() + after)
+            self._schedule(key, Due(self.clock() + after, event=False))
         self._wake(key)
         if after is None and key not in self._due:
             self._started.pop(key, None)
@@ -64,15 +80,18 @@ class WorkQueue(Generic[K]):
         self._failures[key] = self._failures.get(key, 0) + 1
         delay = self.backoff.delay(self._failures[key], self.random())
         self._due.pop(key, None)
-        self._schedule(key, self.clock() + delay)
+        self._schedule(key, Due(self.clock() + delay, event=False))
         return delay
 
-    async def get(self) -> K:
-        """The next due key, marked as running until `done` or `failed`."""
+    async def get(self, may_poll: Callable[[], bool] = lambda: True) -> tuple[K, bool]:
+        """The next due key and whether an event brought it; running until `done` or `failed`.
+
+        `may_poll`: asked at each end of a pass whether a key without an event may go.
+        """
         while True:
-            key, wait = self._next()
-            if key is not None:
-                return key
+            found, wait = self._next(polls=may_poll())
+            if found is not None:
+                return found
             self._changed.clear()
             try:
                 async with asyncio.timeout(wait):
@@ -80,38 +99,53 @@ class WorkQueue(Generic[K]):
             except TimeoutError:
                 continue
 
-    def _schedule(self, key: K, due: float) -> None:
-        """The earlier of two wishes wins."""
-        if due < self._due.get(key, float("inf")):
+    def _schedule(self, key: K, due: Due) -> None:
+        """The earlier of two due times wins, and an event stays one."""
+        old = self._due.get(key)
+        if old is not None:
+            due = Due(min(old.time, due.time), old.event or due.event)
+        if due != old:
             self._due[key] = due
             self._push(key, due)
 
     def _wake(self, key: K) -> None:
-        """Wishes that came during the pass were set aside; now they count."""
+        """Makes what was scheduled during the pass visible again."""
         if key in self._due:
             self._push(key, self._due[key])
-
-    def _push(self, key: K, due: float) -> None:
-        self._count += 1
-        heapq.heappush(self._heap, (due, self._count, key))
         self._changed.set()
 
-    def _next(self) -> tuple[K | None, float | None]:
-        """A due key, or how long to wait for one."""
-        while self._heap:
-            due, _, key = self._heap[0]
-            if self._due.get(key) != due or key in self._running:
-                heapq.heappop(self._heap)
-                continue
-            now = self.clock()
-            if due > now:
-                return None, due - now
-            heapq.heappop(self._heap)
-            self._start(key, now)
-            return key, None
-        return None, None
+    def _push(self, key: K, due: Due) -> None:
+        self._count += 1
+        heap = self._events if due.event else self._polls
+        heapq.heappush(heap, (due.time, self._count, key))
+        self._changed.set()
 
-    def _start(self, key: K, now: float) -> None:
-        del self._due[key]
+    def _next(self, *, polls: bool) -> tuple[tuple[K, bool] | None, float | None]:
+        """A due key, or how long to wait for one."""
+        now = self.clock()
+        heads = [self._head(event=True)]
+        if polls:
+            poll_turn = self._in_a_row >= MAX_EVENTS_IN_A_ROW
+            heads.insert(0 if poll_turn else 1, self._head(event=False))
+        for head in heads:
+            if head is not None and head[0] <= now:
+                return self._start(head[1], now), None
+        waits = [head[0] - now for head in heads if head is not None]
+        return None, min(waits, default=None)
+
+    def _head(self, *, event: bool) -> tuple[float, K] | None:
+        """The first of a heap that still holds: rescheduled keys leave old entries behind."""
+        heap = self._events if event else self._polls
+        while heap:
+            time, _, key = heap[0]
+            if self._due.get(key) == Due(time, event) and key not in self._running:
+                return time, key
+            heapq.heappop(heap)
+        return None
+
+    def _start(self, key: K, now: float) -> tuple[K, bool]:
+        event = self._due.pop(key).event
+        self._in_a_row = self._in_a_row + 1 if event else 0
         self._running.add(key)
         self._started[key] = now
+        return key, event

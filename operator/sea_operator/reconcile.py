@@ -2,24 +2,23 @@
 
 import logging
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
-from sea_operator.apply import apply, follow_up
-from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.course import Context
-from sea_operator.decide import decide
-from sea_operator.kube.client import KubeClient
-from sea_operator.observe import observe
-from sea_operator.policies.requeue import SOON, refused
+from sea_api.v1alpha1.status import Status
+from sea_api.wire.state import CoordinatorState
+from sea_operator.apply import Applied, apply, follow_up
+from sea_operator.cache import Key
+from sea_operator.decide import SOON_SECONDS, decide, refused
+from sea_operator.lifecycle import Context
+from sea_operator.observe import Sources, observe
+from sea_operator.observed import Observed
+from sea_operator.plan import Plan, Suspension
 from sea_operator.report import report
 from sea_operator.settings import Settings
 from sea_operator.status import compute
 
 log = logging.getLogger(__name__)
-
-Key = tuple[str, str]
-"""Namespace and name of a job."""
 
 
 def new_token() -> str:
@@ -28,39 +27,92 @@ def new_token() -> str:
 
 
 @dataclass(frozen=True)
-class Reconciler:
-    """Runs passes; holds no state of any job, so any pass may be the first."""
+class Settled:
+    """What a pass decided by that found nothing to do and nothing to wait for.
 
-    client: KubeClient
-    link: CoordinatorLink
+    Not the whole observation: it holds the children as Python objects.
+    """
+
+    revision: int
+    token: str | None
+    secrets: Mapping[str, frozenset[str]]
+    state: CoordinatorState | None
+    unreachable: str | None
+    requeue: float
+
+    @classmethod
+    def of(cls, seen: Observed, requeue: float) -> "Settled":
+        return cls(seen.revision, seen.token, seen.secrets, seen.state, seen.unreachable, requeue)
+
+    def still_holds(self, now: Observed) -> bool:
+        """Whether another pass would see the same, and so decide the same."""
+        # By identity: the link returns the very same state for the same text.
+        return self.state is now.state and self == Settled.of(now, self.requeue)
+
+
+@dataclass
+class Reconciler:
+    """Runs passes. What it remembers of a job only saves work: any pass may be the first."""
+
+    sources: Sources
     settings: Settings
     clock: Callable[[], float]
     """Unix seconds."""
     token: Callable[[], str] = new_token
+    _settled: dict[Key, Settled] = field(default_factory=dict)
 
     async def __call__(self, key: Key) -> float | None:
         """Seconds until the job wants another pass, None if there's no such job any more."""
-        namespace, name = key
-        observed = await observe(self.client, self.link, namespace, name)
+        observed = await observe(self.sources, key)
+        settled = self._settled.pop(key, None)
         if observed is None:
             return None
+        if settled is not None and settled.still_holds(observed):
+            self._settled[key] = settled
+            return settled.requeue
+        return await self._act(key, observed)
+
+    async def _act(self, key: Key, observed: Observed) -> float:
         now = self.clock()
         plan = decide(observed, self._context(now))
-        applied = await apply(self.client, observed, plan)
+        applied = await apply(self.sources, observed, plan)
         status = compute(observed, plan, applied.rejected, now)
+        # The status is written before what it announces is done: a crash in between leaves an
+        # announcement that the next pass fulfils, never a restart that nobody counted.
         wrote = await report(
-            self.client, observed.job, status, identity=self.settings.identity, now=now
+            self.sources.client,
+            self.sources.cache,
+            observed.job,
+            status,
+            identity=self.settings.identity,
+            now=now,
         )
-        await follow_up(self.client, self.link, observed, plan)
+        await follow_up(self.sources, observed, plan)
         if wrote and _outcomes(observed.job.status) != _outcomes(status):
-            return min(plan.requeue, SOON)
-        return refused(plan.requeue, self.settings.intervals) if applied.rejected else plan.requeue
+            return min(plan.requeue, SOON_SECONDS)
+        if applied.rejected:
+            return refused(plan.requeue, self.settings.intervals)
+        if not wrote and _is_timeless(observed, plan, applied):
+            self._settled[key] = Settled.of(observed, plan.requeue)
+        return plan.requeue
 
     def _context(self, now: float) -> Context:
         return Context(now, self.token(), self.settings.images, self.settings.intervals)
 
 
-def _outcomes(status: object) -> list[tuple[str, str]]:
+def _is_timeless(observed: Observed, plan: Plan, applied: Applied) -> bool:
+    """True if nothing was done and nothing but news can change that.
+
+    A drain and a deletion run out of time by themselves. A blocked job may wait for something that
+    the cache doesn't hold, such as another's object under a name that the job needs.
+    """
+    did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, applied.rejected)
+    waits = plan.lifecycle.suspension is Suspension.DRAINING or any(
+        pod.deleted is not None for pod in observed.pods
+    )
+    return not waits and not plan.send and plan.lifecycle.blocker is None and not any(did)
+
+
+def _outcomes(status: Status) -> list[tuple[str, str]]:
     """What the next pass decides by; its change is worth an early look."""
-    found = getattr(status, "conditions", [])
-    return [(condition.type, condition.status) for condition in found]
+    return [(condition.type, condition.status) for condition in status.conditions]

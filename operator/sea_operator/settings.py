@@ -1,4 +1,4 @@
-"""What the operator was started with: images of the roles, where it looks, how often, who it is."""
+"""The operator's settings: images of the roles, namespaces, intervals, identity."""
 
 import os
 import socket
@@ -54,7 +54,7 @@ class Settings:
     health_host: str = "127.0.0.1"
     health_port: int = 8080
     workers: int = 16
-    """Jobs that may be in a pass at one time."""
+    """Passes at one time."""
     intervals: Intervals = field(default_factory=Intervals)
     lease: LeaseTimes = field(default_factory=LeaseTimes)
 

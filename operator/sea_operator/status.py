@@ -1,7 +1,6 @@
-"""The status that a pass reports: a pure function of what was seen, decided and done.
+"""Computes the status that a pass reports, from what was observed, decided and done. Pure.
 
-Numbers that flicker are rounded, so that a status is written when something happened and not
-because a second went by.
+Numbers that change all the time are rounded: each change costs a write.
 """
 
 from collections.abc import Mapping
@@ -12,37 +11,37 @@ from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
-from sea_operator.children.desired import full_size
 from sea_operator.coordinator_spec import run_url
 from sea_operator.observed import Observed
-from sea_operator.plan import Course, Halt, Plan, Suspension
+from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
 
 
-def compute(observed: Observed, plan: Plan, rejected: Halt | None, now: float) -> Status:
-    """The whole status; what can't be known now stays as it was."""
-    job, course = observed.job, plan.course
-    pods = _pods(observed, course)
+def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float) -> Status:
+    """The whole status; fields that are unknown now keep their values."""
+    job, lifecycle = observed.job, plan.lifecycle
+    pods = _pods(observed, lifecycle)
     waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     waiting |= _unmade(observed, pods)
-    situation = Situation(course, pods, _pending(observed, plan), rejected, waiting)
+    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,
             "conditions": conditions(
                 situation, job.status.conditions, job.generation, rfc3339(now)
             ),
-            "trainer_attempt": course.attempt,
-            "fenced": list(course.fenced) or None,
-            "restarts": course.restarts,
-            "last_failure": course.last_failure,
+            "trainer_attempt": lifecycle.attempt,
+            "fenced": list(lifecycle.fenced) or None,
+            "restarts": lifecycle.restarts,
+            "last_failure": lifecycle.last_failure,
             "roles": _roles(pods),
             "rollout_selector": _selector(job.name),
-            **_progress(observed, course),
+            **_progress(observed, lifecycle),
             **(_from_state(observed.state) if observed.state else {}),
-            **_life(observed, course, now),
+            **_life(observed, lifecycle, now),
         }
     )
 
@@ -52,17 +51,17 @@ def rfc3339(seconds: float) -> str:
     return datetime.fromtimestamp(int(seconds), UTC).isoformat().replace("+00:00", "Z")
 
 
-def _pods(observed: Observed, course: Course) -> Mapping[str, tuple[int, int]]:
-    """Ready and desired pods by role; a held job keeps the sizes its StatefulSets have."""
+def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, int]]:
+    """Ready and desired pods by role; for a blocked job, the sizes that its StatefulSets have."""
     spec, job = observed.job.spec, observed.job.name
     held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
-    sizes = course.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
+    sizes = lifecycle.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
     return {role_label(role): (_ready(observed, role), size) for role, size in sizes.items()}
 
 
 def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
-    """StatefulSets without all their pods: where a quota or a missing PriorityClass forbids them,
-    only the set's own events tell."""
+    """StatefulSets that lack pods: only the set's Events report a quota or a missing PriorityClass
+    that forbids them."""
     job, found = observed.job, {}
     for role in ROLES:
         size = pods.get(role_label(role), (0, 0))[1]
@@ -95,10 +94,10 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
     return "The coordinator hasn't taken the newest instructions yet." if plan.send else None
 
 
-def _progress(observed: Observed, course: Course) -> Fields:
-    """Stage and steps. A job that never ran has no stage: that's how a suspend knows."""
-    spec, index = observed.job.spec, course.stage_index
-    unstarted = observed.job.status.stage is None and course.suspension is Suspension.RELEASED
+def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
+    """Stage and steps. A job that never ran has no stage; `policies/suspend.py` relies on that."""
+    spec, index = observed.job.spec, lifecycle.stage_index
+    unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
     if spec is None or index is None or unstarted:
         return {}
     name = spec.stages[index].name
@@ -116,7 +115,7 @@ def _progress(observed: Observed, course: Course) -> Fields:
 
 
 def _fresh(stage: str) -> Fields:
-    """A stage that the coordinator hasn't spoken of yet."""
+    """Fields of a stage that the coordinator hasn't reported yet."""
     unknown = ("step", "total_steps", "progress", "remaining_seconds")
     return {"stage": stage, **dict.fromkeys(unknown)}
 
@@ -127,7 +126,7 @@ def _stage(state: CoordinatorState | None, name: str) -> StageState | None:
 
 
 def _from_state(state: CoordinatorState) -> Fields:
-    """Measured things, as far as the coordinator has them."""
+    """Measurements that the coordinator reports."""
     measured: Fields = {
         "reward": _rounded(state.reward, 4),
         "staleness": _rounded(state.staleness, 2),
@@ -158,14 +157,14 @@ def _pass1(results: list[EvaluationResult]) -> str | None:
     return f"{average.pass_hat1:.1f}"
 
 
-def _life(observed: Observed, course: Course, now: float) -> Fields:
+def _life(observed: Observed, lifecycle: Lifecycle, now: float) -> Fields:
     status, spec = observed.job.status, observed.job.spec
     ended = status.completion_time or rfc3339(now)
-    began = course.replicas and course.suspension is not Suspension.RELEASED
+    began = lifecycle.replicas and lifecycle.suspension is not Suspension.RELEASED
     return {
         "run_url": run_url(observed.job, spec) if spec else status.run_url,
         "start_time": status.start_time or (rfc3339(now) if began else None),
-        "completion_time": ended if course.over else None,
+        "completion_time": ended if lifecycle.over else None,
     }
 
 

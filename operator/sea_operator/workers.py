@@ -5,7 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Generic, Protocol, TypeVar
 
-from sea_operator.kube.errors import ConflictError, NotLeadingError
+from sea_operator.errors import ConflictError, NotLeadingError
 from sea_operator.queue import WorkQueue
 
 log = logging.getLogger(__name__)
@@ -13,16 +13,23 @@ log = logging.getLogger(__name__)
 K = TypeVar("K")
 
 PASS_TIMEOUT_SECONDS = 120.0
+EVENT_SHARE = 4
+"""One slot in so many is kept for events: polls of coordinators that don't answer wait for
+seconds, and must not hold all slots meanwhile."""
 
 
 class Gate(Protocol):
-    """Opens while this process is the leader."""
+    """Opens while this process may act."""
 
     async def wait(self) -> object: ...
 
 
 class Workers(Generic[K]):
-    """A fixed pool: its size is the bound on passes at one time."""
+    """A fixed number of slots, the bound on passes at one time.
+
+    One task takes keys from the queue and starts a task per pass: were each slot a task that waits
+    at the queue, every event would wake all of them.
+    """
 
     def __init__(
         self,
@@ -34,20 +41,28 @@ class Workers(Generic[K]):
         self._queue = queue
         self._reconcile = reconcile
         self._gate = gate
-        self._size = size
+        self._slots = asyncio.Semaphore(size)
+        self._max_polls = max(1, size - size // EVENT_SHARE)
+        self._polls = 0
 
     async def run(self) -> None:
         """Until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(self._size):
-                group.create_task(self._work())
+            while True:
+                await self._gate.wait()
+                await self._slots.acquire()
+                key, event = await self._queue.get(lambda: self._polls < self._max_polls)
+                self._polls += not event
+                group.create_task(self._in_slot(key, event=event))
 
-    async def _work(self) -> None:
-        while True:
-            await self._gate.wait()
-            key = await self._queue.get()
+    async def _in_slot(self, key: K, *, event: bool) -> None:
+        try:
+            # Asked again: the lease may have been lost while the queue was empty.
             await self._gate.wait()
             await self._attempt(key)
+        finally:
+            self._polls -= not event
+            self._slots.release()
 
     async def _attempt(self, key: K) -> None:
         """Whatever a pass raises, its key comes back."""
@@ -55,10 +70,15 @@ class Workers(Generic[K]):
             async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
                 after = await self._reconcile(key)
         except (ConflictError, NotLeadingError) as error:
-            log.info("pass given up, next soon: %s", error, extra={"job": key})
+            log.info("pass given up, next soon: %s", error, extra={"job": _text(key)})
             self._queue.failed(key)
         except Exception:
             delay = self._queue.failed(key)
-            log.exception("pass failed, next in %.1f s", delay, extra={"job": key})
+            log.exception("pass failed, next in %.1f s", delay, extra={"job": _text(key)})
         else:
             self._queue.done(key, after)
+
+
+def _text(key: object) -> str:
+    """`namespace/name` in logs."""
+    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)

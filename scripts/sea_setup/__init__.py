@@ -1,1 +1,1 @@
-"""The steps of `make setup`; standard library only, Python 3.9."""
+"""The steps of `make setup` that uv doesn't do; standard library only, Python 3.9."""

@@ -1,35 +1,27 @@
-"""The order of `make setup`: cheap checks, tools, packages, control plane."""
+"""The order of `make setup`: cheap checks, uv, packages, control plane."""
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import os
 import platform
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from sea_setup import lock, machine, pip_settings, pythons, stamp, torch_build
-from sea_setup.errors import SetupError
-from sea_setup.packages import LOCK, Packages
-from sea_setup.progress import Progress
-from sea_setup.tools import Tools
+from sea_setup import packages
+from sea_setup.console import Console, SetupError
+from sea_setup.tools import Tools, plain_environment
 
 ROOT = Path(__file__).resolve().parents[2]
-_PROJECT = "pyproject.toml"
-_SOURCES = (LOCK, _PROJECT)
 _INTERRUPTED = 130
 
 
 def main(argv: list[str]) -> int:
     """Command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="scripts/setup.py")
-    parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock anew")
-    parser.add_argument("--force", action="store_true", help="make .venv anew")
+    parser.add_argument("--lock", action="store_true", help="resolve requirements/cpu.lock again")
     parser.add_argument(
         "--packages-only", action="store_true", help="for a cluster of your own: no control plane"
     )
@@ -38,37 +30,42 @@ def main(argv: list[str]) -> int:
     )
     arguments = parser.parse_args(argv)
     sys.path.insert(0, str(ROOT / "devcluster"))
-    progress = Progress(ROOT / ".tools" / "setup.log")
+    from sea_devcluster.locks import exclusive
+
+    console = Console()
+    (ROOT / ".tools").mkdir(exist_ok=True)
+    waiting = "Another `make setup` runs in this checkout; waiting for it."
     try:
-        with _one_at_a_time(progress):
+        with exclusive(ROOT / ".tools" / "setup.lock", lambda: console.say(waiting)):
+            tools = Tools(ROOT, console)
             if arguments.lock:
-                lock.write(ROOT, _tools(progress), progress, _environment())
+                tools.ensure_uv()
+                packages.write_lock(ROOT, tools, console)
             else:
-                setup(
-                    progress,
-                    force=arguments.force,
-                    devcluster=not arguments.packages_only,
-                    memory_gib=arguments.memory_gib,
-                )
+                devcluster = not arguments.packages_only
+                setup(tools, console, arguments.memory_gib, devcluster)
     except SetupError as error:
         print(f"make setup: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("make setup: interrupted; the next run goes on where this one stopped.")
+        print("make setup: interrupted; the next run continues where this one stopped.")
         return _INTERRUPTED
     return 0
 
 
 def setup(
-    progress: Progress, *, force: bool, devcluster: bool = True, memory_gib: float = 0.0
+    tools: Tools,
+    console: Console,
+    memory_gib: float = 0.0,
+    devcluster: bool = True,
 ) -> None:
-    """Everything, or nothing where all is done already.
+    """Everything that isn't done yet.
 
     Args:
-        progress: Is told what happens.
-        force: Make `.venv` anew.
+        tools: uv and Go.
+        console: Where to report.
+        memory_gib: What the pods will need.
         devcluster: Whether pods will run here, which takes a sandbox and a control plane.
-        memory_gib: What those pods will need.
 
     Raises:
         SetupError: Something is missing.
@@ -78,76 +75,68 @@ def setup(
             f"The devcluster runs on Linux and this is {platform.system()}; use a Linux machine "
             "or a virtual one."
         )
-    environment = _environment()
     if devcluster:
-        from sea_devcluster.memory import total_memory
+        from sea_devcluster.machine import total_memory
 
-        machine.require_memory(memory_gib, total_memory())
-        machine.ensure_bubblewrap(progress, environment)
-    _ensure_packages(progress, environment, force=force)
+        require_memory(memory_gib, total_memory())
+        ensure_bubblewrap(console)
+    packages.ensure(ROOT, tools, console)
     if devcluster:
-        _ensure_control_plane(progress, environment)
-    progress.say("Ready.")
+        ensure_control_plane(tools)
+    console.say("Ready.")
 
 
-def _ensure_packages(progress: Progress, environment: dict[str, str], *, force: bool) -> None:
-    folder = ROOT / ".venv"
-    wish, build_file = os.environ.get("SEA_TORCH", ""), ROOT / LOCK
-    facts = {
-        "torch": wish,
-        "find-links": os.environ.get("PIP_FIND_LINKS", ""),
-        "python": os.environ.get("SEA_PYTHON", ""),
-    }
-    target = stamp.wanted(ROOT, _SOURCES, **facts)
-    changed = {*_SOURCES, *facts} if force else stamp.changes(folder, target)
-    if not changed:
-        return
-    machine.require_disk(ROOT, shutil.disk_usage(ROOT).free)
-    python = pythons.find()
-    tools = _tools(progress, python)
-    settings = pip_settings.translate(pip_settings.read(Path(python)), os.environ)
-    pinned = torch_build.pinned_version(build_file.read_text())
-    build = torch_build.choose(wish, pinned, settings.find_links)
-    stamp.remove(folder)
-    uv_environment = {**environment, **settings.environment}
-    packages = Packages(ROOT, tools.uv, settings, progress, uv_environment)
-    if changed == {_PROJECT}:
-        packages.install_project()
-    else:
-        packages.install(python, build, fresh=force)
-    stamp.write(folder, target)
+def require_memory(needed_gib: float, total: int) -> None:
+    """Checks the machine's size; the demo itself checks how much is free when it starts.
+
+    Args:
+        needed_gib: What the program that is set up for needs.
+        total: Bytes of the machine, or the container's limit.
+
+    Raises:
+        SetupError: The machine is too small, whatever programs end.
+    """
+    if total < needed_gib * 2**30:
+        raise SetupError(
+            f"This needs {needed_gib:g} GiB of memory and the machine has {total / 2**30:.1f} GiB "
+            "in all; use a larger machine, or raise the container's limit."
+        )
 
 
-def _ensure_control_plane(progress: Progress, environment: dict[str, str]) -> None:
-    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "sea_devcluster.binaries"]
+def ensure_bubblewrap(console: Console) -> None:
+    """Installs bubblewrap if this user may, and makes a sandbox to see that it works.
+
+    Raises:
+        SetupError: It is missing, or the kernel or container forbids it.
+    """
+    from sea_devcluster import bubblewrap
+
+    found = bubblewrap.find()
+    if found.program is None and os.geteuid() == 0 and shutil.which("apt-get"):
+        console.say("bubblewrap by apt-get")
+        quiet = {**plain_environment(), "DEBIAN_FRONTEND": "noninteractive"}
+        console.run("Updating the package lists", ["apt-get", "update", "-q"], quiet)
+        command = ["apt-get", "install", "-q", "-y", "--no-install-recommends", "bubblewrap"]
+        console.run("Installing bubblewrap", command, quiet)
+        found = bubblewrap.find()
+    sentence = bubblewrap.problem(found)
+    if sentence:
+        raise SetupError(sentence)
+
+
+def ensure_control_plane(tools: Tools) -> None:
+    """Builds the control plane's programs that are missing.
+
+    Raises:
+        SetupError: They can't be built.
+    """
+    command = [str(ROOT / ".venv" / "bin" / "python"), "-m", "sea_devcluster.build"]
+    environment = plain_environment()
     asked = subprocess.run([*command, "--needs-go"], env=environment, check=False, timeout=120)
     if asked.returncode == 0:
-        _tools(progress).ensure_go()
-    # Without a time-out of its own: the build has one, and shows its progress itself.
+        tools.ensure_uv()
+        tools.ensure_go()
+    # Without a time-out: the build has its own, and shows its progress itself.
     done = subprocess.run(command, env=environment, check=False, stdout=subprocess.DEVNULL)
     if done.returncode != 0:
         raise SetupError("the control plane is missing, see above.")
-
-
-def _tools(progress: Progress, python: str | None = None) -> Tools:
-    tools = Tools(ROOT, progress, _environment())
-    tools.ensure_uv(python or pythons.find())
-    return tools
-
-
-def _environment() -> dict[str, str]:
-    """The caller's environment without what would send packages elsewhere or spoil bytecode."""
-    dropped = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
-    return {key: value for key, value in os.environ.items() if key not in dropped}
-
-
-@contextmanager
-def _one_at_a_time(progress: Progress) -> Iterator[None]:
-    (ROOT / ".tools").mkdir(exist_ok=True)
-    with (ROOT / ".tools" / "setup.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            progress.say("Another `make setup` runs in this checkout; waiting for it.")
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

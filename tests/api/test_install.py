@@ -44,7 +44,7 @@ def _rendered(text: str, values: Object) -> Iterator[str]:
     shown = [True]
     for line in text.splitlines():
         if block := BLOCK.match(line):
-            # A block over `.` lies in one over a value, which the defaults leave empty.
+            # A block over `.` is inside one over a value, which the defaults leave empty.
             truth = bool(_at(values, block[2])) if block[2] else False
             shown.append(truth != bool(block[1]))
         elif END.match(line):
@@ -165,7 +165,7 @@ def test_values_fit_their_schema(root: Path, values: Object) -> None:
 
 
 def test_every_value_is_used(root: Path, values: Object) -> None:
-    """A value that no template reads misleads whoever sets it."""
+    """A value that no template reads misleads users."""
     templates = "".join(f.read_text() for f in (root / "charts/sea-operator/templates").iterdir())
     assert [key for key in values if f".Values.{key}" not in templates] == []
 

@@ -13,10 +13,10 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_nothing_importable_lies_beside_the_package(folder: str, root: Path) -> None:
+def test_nothing_importable_is_next_to_the_package(folder: str, root: Path) -> None:
     """`operator/__init__.py` would break `import operator` of the standard library."""
     strays = [p.name for p in (root / folder).glob("*.py")]
-    assert strays == [], f"move {strays} out of {folder}/, which lies on sys.path"
+    assert strays == [], f"move {strays} out of {folder}/, which is on sys.path"
 
 
 @pytest.mark.parametrize(("folder", "expected"), FOLDERS.items())

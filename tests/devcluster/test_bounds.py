@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster import bounds, cli, records
+from sea_devcluster import cli, records
 from sea_devcluster.errors import DevclusterError
 from sea_devcluster.records import Capacity
 
@@ -55,9 +55,9 @@ def test_a_nonsense_size_is_refused_before_anything_is_made(
 )
 def test_sizes_that_kubernetes_knows_are_accepted(nodes: int, capacity: Capacity | None) -> None:
     """Quantities as in a pod's resources; one node more than there may be is not."""
-    bounds.require_size(nodes, capacity)
+    records.require_size(nodes, capacity)
     with pytest.raises(DevclusterError, match="node"):
-        bounds.require_size(-nodes, capacity)
+        records.require_size(-nodes, capacity)
 
 
 @pytest.mark.parametrize("lines", ["-5", "x", "1.5", ""])
@@ -73,11 +73,11 @@ def test_a_nonsense_number_of_lines_is_refused(
 def test_a_name_that_would_break_paths_is_refused() -> None:
     """The same check that a cluster makes."""
     with pytest.raises(DevclusterError, match="lower-case"):
-        bounds.require_name("a/b")
+        records.require_name("a/b")
 
 
 def test_what_to_type_next_reaches_the_same_cluster(tmp_path: Path) -> None:
-    """Without --state-dir the commands spoke of another one."""
+    """Regression: without --state-dir the commands named another cluster."""
     cluster: Any = SimpleNamespace(
         name="a",
         folder=tmp_path / "a",
@@ -91,10 +91,10 @@ def test_what_to_type_next_reaches_the_same_cluster(tmp_path: Path) -> None:
     assert (parsed.name, parsed.state_dir) == ("a", tmp_path)
 
 
-def test_a_size_for_a_cluster_that_has_one_is_told(
+def test_a_size_for_a_cluster_that_has_one_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was ignored in silence."""
+    """Regression: it was silently ignored."""
 
     def stop_here(*_: object) -> None:
         raise DevclusterError("so far")

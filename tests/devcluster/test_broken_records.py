@@ -1,4 +1,4 @@
-"""Files that a power cut or a full disk left empty: sentences, and a `down` that cleans up."""
+"""Files that a power cut or a full disk left empty: clear errors, and a `down` that cleans up."""
 
 import errno
 import json
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_devcluster import cli, machine, paths, recordfiles, records, subnets, wreck
+from sea_devcluster import cli, force_cleanup, paths, records, subnets
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.daemons import Command, Daemon
 from sea_devcluster.errors import RecordError
@@ -45,7 +45,7 @@ def test_a_broken_record_is_a_sentence_with_the_way_out(
 def test_down_all_leaves_a_cluster_of_which_it_knows_nothing(
     content: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """It may be another checkout's; its name is told."""
+    """It may belong to another checkout; a warning names it."""
     folder = _cluster(tmp_path, content)
     assert cli.main(["down", "--all", "--state-dir", str(tmp_path)]) == 0
     assert folder.exists()
@@ -56,13 +56,13 @@ def test_down_all_leaves_a_cluster_of_which_it_knows_nothing(
 def test_down_ends_what_runs_whichever_record_is_broken(
     broken: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """By the records that are left, and by the kernel's list for the rest."""
+    """By the remaining records, and for the rest by the kernel's list of processes."""
     folder = tmp_path / "cut"
     folder.mkdir()
     second = subnets.claim(folder).second
     capacity = records.Capacity("1", "1Gi")
     records.save(folder, records.ClusterRecord("cut", second, 1, "/clone", capacity))
-    memory = machine.memory_root(second, 1)
+    memory = subnets.memory_root(second, 1)
     memory.mkdir()
     port = 100_000 + os.getpid()  # no real server's
     settings = {"access_key": "a", "secret_key": "b", "ports": [port]}
@@ -94,8 +94,8 @@ def test_a_daemon_without_a_record_is_found(tmp_path: Path) -> None:
     (folder / "run" / "kube-scheduler.json").unlink()
     with subprocess.Popen([sys.executable, "-c", SLEEP, f"{folder}/x"], cwd=folder) as person:
         try:
-            assert wreck.strays(folder) == [process]
-            wreck.end_strays(folder)
+            assert force_cleanup.strays(folder) == [process]
+            force_cleanup.end_strays(folder)
             assert not process.alive()
             assert ProcessId.of(person.pid).alive()
         finally:
@@ -116,14 +116,14 @@ def test_a_daemon_without_a_record_is_found(tmp_path: Path) -> None:
     ],
 )
 def test_only_a_clusters_own_daemons_are_strays(argv: list[str], place: str, ours: bool) -> None:
-    """Program, arguments and place must all fit."""
-    assert wreck.is_daemon(argv, Path(place), Path("/s/a")) == ours
+    """Program, arguments and working directory must all match."""
+    assert force_cleanup.is_daemon(argv, Path(place), Path("/s/a")) == ours
 
 
 def test_a_process_whose_record_cannot_be_written_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Nobody would find it again."""
+    """Nothing would find it again."""
     before, started = _children(), set[int]()
 
     def full(path: Path, _: str) -> Path:
@@ -150,7 +150,7 @@ def test_a_full_disk_leaves_the_old_record_and_no_draft(
     monkeypatch.setattr(Path, "replace", full)
     with pytest.raises(OSError, match=r"record\.json"):
         paths.write_private(path, '{"a": 2}')
-    assert recordfiles.load(path, dict) == {"a": 1}
+    assert records.load_json(path, dict) == {"a": 1}
     assert list(tmp_path.iterdir()) == [path]
 
 

@@ -103,7 +103,7 @@ def test_two_clusters_side_by_side(tmp_path: Path) -> None:
 def test_a_first_up_that_fails_leaves_only_its_logs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half a cluster helps nobody; the logs say why."""
+    """Half a cluster is of no use; the logs say why."""
     cluster = DevCluster("half", state_root=tmp_path)
 
     def fail(_: object) -> None:
@@ -116,10 +116,10 @@ def test_a_first_up_that_fails_leaves_only_its_logs(
     assert cluster.record is None
 
 
-def test_a_cluster_that_does_not_exist_is_told(
+def test_a_cluster_that_does_not_exist_is_reported(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """With the command that makes it; `down` of nothing is fine."""
+    """With the command that creates it; `down` of nothing succeeds."""
     where = ("--name", "ghost", "--state-dir", str(tmp_path))
     _run("status", *where, expect=1)
     assert "up --name ghost" in capsys.readouterr().err
@@ -145,7 +145,7 @@ def test_down_all_knows_only_this_checkouts_clusters(
 def test_down_all_works_where_a_cluster_was_before(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Beside the clusters' folders lie their lock files."""
+    """The lock files are next to the clusters' folders."""
     where = ("--state-dir", str(tmp_path))
     _run("down", "--name", "before", *where)
     capsys.readouterr()
@@ -157,7 +157,7 @@ def test_down_all_works_where_a_cluster_was_before(
 def test_a_folder_that_cannot_be_made_is_one_sentence(
     variable: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Root may write everywhere but in /proc."""
+    """Root may write anywhere but in /proc."""
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.setenv(variable, "/proc/nobody")
     _run("down", "--name", "nowhere", expect=1)
@@ -170,7 +170,7 @@ def test_a_folder_that_cannot_be_made_is_one_sentence(
 def test_a_user_without_a_home_folder_is_told_what_to_set(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A container with a user of its own has neither HOME nor a line in /etc/passwd."""
+    """A container's own user may have neither HOME nor an entry in /etc/passwd."""
     monkeypatch.delenv("XDG_STATE_HOME", raising=False)
     monkeypatch.delenv("HOME", raising=False)
     monkeypatch.setattr("pwd.getpwuid", {}.__getitem__)

@@ -1,4 +1,4 @@
-"""The real control plane: starts, restarts, ends without a trace."""
+"""The real control plane: starts, restarts, stops without leftovers."""
 
 import subprocess
 import sys
@@ -63,8 +63,8 @@ def test_a_killed_component_is_started_alone(tmp_path: Path) -> None:
         assert (plane.daemons[ETCD].process, plane.url) == (etcd, url)
 
 
-def test_a_taken_port_of_a_known_cluster_is_told_with_the_log(tmp_path: Path) -> None:
-    """Clients know the port, so it is not changed behind their backs."""
+def test_a_taken_port_of_a_known_cluster_is_reported_with_the_log(tmp_path: Path) -> None:
+    """Clients know the port, so it doesn't change."""
     plane = ControlPlane(tmp_path, components=(ETCD,))
     plane.start()
     plane.stop()

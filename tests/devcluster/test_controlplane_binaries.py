@@ -87,7 +87,7 @@ def test_no_go_is_an_error_with_a_remedy(tmp_path: Path) -> None:
     ],
 )
 def test_a_failed_build_says_what_to_do(output: str, remedy: str) -> None:
-    """Known causes have a remedy, others show the compiler's words."""
+    """Known causes have a remedy, others show the compiler's output."""
     assert remedy in build.explain(output, ["go", "install"])
 
 
@@ -110,7 +110,7 @@ def test_too_little_disk_for_a_build_is_an_error(
 ) -> None:
     """Before the compiler runs for minutes."""
     monkeypatch.setattr(build, "find_go", lambda: tmp_path / "go")
-    monkeypatch.setattr(build, "FREE_BYTES", 1 << 62)
+    monkeypatch.setattr(build, "MIN_FREE_BYTES", 1 << 62)
     with pytest.raises(BinariesError, match="GB free"):
         build.build_into(tmp_path / "cache", tmp_path, lambda _: None)
 

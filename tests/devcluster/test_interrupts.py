@@ -1,4 +1,4 @@
-"""Signals at the worst moment: nothing started is forgotten, no clean-up ends half-way."""
+"""Signals at the worst moment: no process is lost, no clean-up is cut short."""
 
 import os
 import signal
@@ -38,21 +38,21 @@ def handlers() -> Iterator[None]:
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_every_polite_signal_is_a_keyboard_interrupt(number: signal.Signals) -> None:
-    interrupts.heed()
+    interrupts.raise_on_signals()
     with pytest.raises(KeyboardInterrupt):
         signal.raise_signal(number)
 
 
 def test_a_program_under_nohup_goes_on_when_its_terminal_closes() -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    interrupts.heed()
+    interrupts.raise_on_signals()
     signal.raise_signal(signal.SIGHUP)
     assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
 
 @pytest.mark.parametrize("number", interrupts.SIGNALS)
 def test_a_postponed_signal_comes_after_the_outermost_block(number: signal.Signals) -> None:
-    interrupts.heed()
+    interrupts.raise_on_signals()
     done = []
 
     def nested() -> None:

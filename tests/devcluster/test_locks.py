@@ -1,4 +1,4 @@
-"""The lock of a cluster's name, whose file leaves with the cluster."""
+"""The lock of a cluster's name, whose file is removed with the cluster."""
 
 import threading
 from pathlib import Path
@@ -9,7 +9,7 @@ from sea_devcluster.cluster import DevCluster
 from sea_devcluster.locks import exclusive
 
 PATIENCE = 120.0
-"""Seconds: ends what would hang."""
+"""Ends a hang."""
 
 
 def _nobody() -> None:
@@ -21,8 +21,8 @@ def test_down_leaves_no_lock_file(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_whoever_waited_for_a_file_that_went_locks_the_new_one(tmp_path: Path) -> None:
-    """Else a third one would lock a new file of that name at the same time."""
+def test_a_process_that_waited_for_a_removed_file_locks_the_new_one(tmp_path: Path) -> None:
+    """Otherwise a third process would lock a new file of that name at the same time."""
     path = tmp_path / "lock"
     waits, got, leave = threading.Event(), threading.Event(), threading.Event()
 

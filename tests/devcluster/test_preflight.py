@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster import loopback, preflight
+from sea_devcluster import preflight
 from sea_devcluster.bubblewrap import Bubblewrap
 from sea_devcluster.errors import PreflightError
 from sea_devcluster.preflight import GIB, Facts, Needs
@@ -70,30 +70,24 @@ def test_what_is_missing_is_one_sentence_with_the_remedy(
 
 
 def test_a_good_machine_has_no_problems() -> None:
-    """Silence is consent."""
+    """No sentence at all."""
     assert preflight.problems(GOOD, Needs(memory_gib=14)) == []
 
 
-def test_without_nodes_no_sandbox_is_needed() -> None:
-    """A control plane alone needs no bubblewrap."""
-    facts = replace(GOOD, bubblewrap=Bubblewrap(None), free_shm=0)
-    assert preflight.problems(facts, Needs(nodes=False)) == []
-
-
 def test_a_loopback_interface_that_is_down_is_noticed() -> None:
-    """As in a fresh network namespace, where listening works and connecting doesn't."""
-    assert loopback.error() == ""
+    """As in a new network namespace, where listening works and connecting doesn't."""
+    assert preflight.loopback_error() == ""
     inside = ["unshare", "--user", "--map-root-user", "--net"]
     if subprocess.run([*inside, "true"], capture_output=True, timeout=120, check=False).returncode:
         pytest.skip("The kernel allows no network namespace here.")
-    program = "from sea_devcluster import loopback; print(loopback.error())"
+    program = "from sea_devcluster import preflight; print(preflight.loopback_error())"
     command = [*inside, sys.executable, "-c", program]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
     assert "unreachable" in done.stdout
 
 
-def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
-    """On the real machine: nobody has a million GiB."""
+def test_all_problems_are_reported_at_once(tmp_path: Path) -> None:
+    """On the real machine, which doesn't have a million GiB."""
     with pytest.raises(PreflightError) as caught:
         preflight.require(Needs(memory_gib=1e6, disk_gib=1e6), tmp_path / "not" / "there")
     assert len(str(caught.value).splitlines()) >= 2

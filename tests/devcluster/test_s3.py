@@ -1,4 +1,4 @@
-"""The real object store: the promises that checkpoints rest on, outages, and its leftovers."""
+"""The real object store: the guarantees that checkpoints need, outages, and leftover files."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -119,7 +119,7 @@ def test_seaweedfs_still_leaves_its_sockets_and_we_remove_them(s3: S3Server) -> 
 
 @pytest.mark.cluster
 def test_a_state_folder_far_below_the_root_will_do(tmp_path: Path) -> None:
-    """Sockets in it had paths longer than the kernel takes: "bind: invalid argument"."""
+    """Sockets in it had paths longer than the kernel allows: "bind: invalid argument"."""
     folder = tmp_path / "a-home-folder-with-the-full-name-of-a-person" / ("x" * 60)
     with S3Server(folder, address="127.59.0.3") as server:
         server.create_bucket(BUCKET)
@@ -127,8 +127,8 @@ def test_a_state_folder_far_below_the_root_will_do(tmp_path: Path) -> None:
     assert [one["Name"] for one in buckets] == [BUCKET]
 
 
-def test_it_binds_one_address_and_reports_to_nobody() -> None:
-    """No telemetry, no bucket by a typing error, no listener elsewhere."""
+def test_it_binds_one_address_and_sends_no_telemetry() -> None:
+    """No telemetry, no bucket created by a typo, no listener on other addresses."""
     settings = Settings("a", "b", tuple(range(8)))
     text = " ".join(arguments("127.9.0.2", settings, Limits(), Path("/f")))
     assert "-ip.bind=127.9.0.2" in text

@@ -6,7 +6,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -34,7 +35,8 @@ def parts(scripts_on_path: None) -> ModuleType:
 
 
 def _sources() -> list[Path]:
-    shared = [ROOT / "devcluster" / "sea_devcluster" / f"{n}.py" for n in ("bubblewrap", "memory")]
+    package = ROOT / "devcluster" / "sea_devcluster"
+    shared = [package / f"{name}.py" for name in ("bubblewrap", "locks", "machine")]
     return [SCRIPTS / "setup.py", *sorted((SCRIPTS / "sea_setup").glob("*.py")), *shared]
 
 
@@ -63,22 +65,20 @@ def test_pips_settings_become_uvs(parts: ModuleType, tmp_path: Path) -> None:
         ]
     )
     options = parts.pip_settings.parse(listing)
-    settings = parts.pip_settings.translate(options, {})
-    assert settings.environment["UV_DEFAULT_INDEX"] == "https://two.example/simple"
-    assert settings.environment["UV_INDEX"] == "https://three.example/simple"
-    assert settings.environment["UV_INDEX_STRATEGY"] == "unsafe-best-match"
-    assert settings.environment["SSL_CERT_FILE"] == "/etc/ca.pem"
-    wanted = ["--find-links", str(tmp_path), "--find-links", "https://wheels.example/"]
-    assert settings.arguments() == wanted
+    assert parts.pip_settings.uv_variables(options, {}) == {
+        "UV_DEFAULT_INDEX": "https://two.example/simple",
+        "UV_INDEX": "https://three.example/simple",
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "SSL_CERT_FILE": "/etc/ca.pem",
+        "UV_FIND_LINKS": f"{tmp_path},https://wheels.example/",
+    }
 
 
 def test_uvs_own_settings_win(parts: ModuleType) -> None:
-    """A person who configured uv meant it; an older name of a variable counts too."""
+    """A person who configured uv meant it."""
     options = {"index-url": "https://pip.example", "find-links": ""}
-    for name in ("UV_DEFAULT_INDEX", "UV_INDEX_URL"):
-        settings = parts.pip_settings.translate(options, {name: "https://uv.example"})
-        assert settings.environment == {}
-        assert settings.find_links == ()
+    environ = {"UV_DEFAULT_INDEX": "https://uv.example"}
+    assert parts.pip_settings.uv_variables(options, environ) == {}
 
 
 LOCK = """# header
@@ -96,30 +96,23 @@ triton==3.7.1 \\
 
 def test_a_cpu_torch_leaves_nvidias_libraries_out(parts: ModuleType) -> None:
     """3 GB that a CPU build does not load."""
-    text = parts.torch_build.without_torch(LOCK, keep_cuda=False)
+    text = parts.packages.without_torch(LOCK, keep_cuda=False)
     assert text == (
         "# header\nnumpy==2.3.5 \\\n    --hash=sha256:aa\ntriton==3.7.1 \\\n    --hash=sha256:ee\n"
     )
-    assert "nvidia-cublas" in parts.torch_build.without_torch(LOCK, keep_cuda=True)
+    assert "nvidia-cublas" in parts.packages.without_torch(LOCK, keep_cuda=True)
 
 
 def test_which_torch_is_installed(parts: ModuleType, tmp_path: Path) -> None:
-    """The lock's, PyTorch's CPU build, or the one that lies in the wheel folder."""
-    choose, places = parts.torch_build.choose, (str(tmp_path),)
-    pinned = parts.torch_build.pinned_version(LOCK)
-    assert choose("", pinned, places).in_lock
-    assert choose("cpu", pinned, ()).arguments(pinned) == [
-        "--torch-backend",
-        "cpu",
-        "torch==2.13.0",
-    ]
+    """The lock's, PyTorch's CPU build, or the one in the wheel folder."""
+    choose, links = parts.packages.torch_arguments, f"/no/such,{tmp_path}"
+    assert choose("", LOCK, links) == []
+    assert choose("cpu", LOCK, "") == ["--torch-backend", "cpu", "torch==2.13.0"]
     (tmp_path / "torch-2.13.0+cpu-cp311-cp311-linux_x86_64.whl").touch()
-    found = choose("", pinned, places)
-    assert found.arguments(pinned) == ["torch==2.13.0+cpu"]
-    assert not found.needs_cuda_packages
-    assert choose("lock", pinned, places).in_lock
-    with pytest.raises(parts.errors.SetupError, match="SEA_TORCH=gpu is unknown"):
-        choose("gpu", pinned, ())
+    assert choose("", LOCK, links) == ["torch==2.13.0+cpu"]
+    assert choose("lock", LOCK, links) == []
+    with pytest.raises(parts.console.SetupError, match="SEA_TORCH=gpu is unknown"):
+        choose("gpu", LOCK, "")
 
 
 def test_the_lock_serves_all_pythons_and_pins_hashes() -> None:
@@ -131,81 +124,109 @@ def test_the_lock_serves_all_pythons_and_pins_hashes() -> None:
     assert all(line.endswith("\\") for line in pins)
 
 
-def test_python_is_3_11_first(parts: ModuleType) -> None:
-    """And what does not run is not a Python."""
-    assert parts.pythons.version_of(sys.executable) == sys.version_info[:2]
-    assert parts.pythons.version_of("/bin/false") is None
-    assert parts.pythons.version_of(parts.pythons.find({})) in parts.pythons.VERSIONS
-    with pytest.raises(parts.errors.SetupError, match="SEA_PYTHON=/bin/false"):
-        parts.pythons.find({"SEA_PYTHON": "/bin/false"})
+def _fake_uv(tools: Any, version: str) -> None:
+    """A `uv` that knows one interpreter."""
+    script = f"case {version} in $last*) echo {version};; *) exit 2;; esac"
+    path = Path(tools.uv)
+    path.parent.mkdir(parents=True)
+    path.write_text(f"#!/bin/sh\nfor last; do :; done\n{script}\n")
+    path.chmod(0o755)
 
 
-@pytest.mark.parametrize(
-    ("output", "remedy"),
-    [
-        ("error sending request for url (https://x/)\n  dns error", "PIP_INDEX_URL"),
-        ("NewConnectionError: Failed to establish a new connection", "PIP_INDEX_URL"),
-        ("No space left on device (os error 28)", "free 15 GB"),
-        ("hash mismatch", "failed; the end of"),
-    ],
-)
-def test_a_failed_installer_says_what_to_do(
-    parts: ModuleType, output: str, remedy: str, tmp_path: Path
+@pytest.mark.parametrize(("version", "request_"), [("3.12.4", "3.12"), ("3.13.0", "3.13")])
+def test_python_is_3_11_or_the_next(
+    parts: ModuleType, tmp_path: Path, version: str, request_: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Known causes have a remedy, others show the installer's words."""
-    assert remedy in str(parts.errors.explain("Installing", output, tmp_path / "log"))
+    monkeypatch.delenv("SEA_PYTHON", raising=False)
+    tools = parts.tools.Tools(tmp_path, parts.console.Console())
+    _fake_uv(tools, version)
+    assert tools.find_python() == (request_, version)
 
 
-def test_too_little_disk_is_told_before_anything_is_installed(
+@pytest.mark.parametrize("asked", [None, "3.9"])
+def test_a_python_that_is_too_old_is_refused(
+    parts: ModuleType, tmp_path: Path, asked: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the way to name another."""
+    monkeypatch.delenv("SEA_PYTHON", raising=False)
+    if asked:
+        monkeypatch.setenv("SEA_PYTHON", asked)
+    tools = parts.tools.Tools(tmp_path, parts.console.Console())
+    _fake_uv(tools, "3.9.1")
+    with pytest.raises(parts.console.SetupError, match="SEA_PYTHON"):
+        tools.find_python()
+
+
+def test_too_little_disk_is_reported_before_anything_is_installed(
     parts: ModuleType, tmp_path: Path
 ) -> None:
     """15 GB."""
-    parts.machine.require_disk(tmp_path, 16 * 10**9)
-    with pytest.raises(parts.errors.SetupError, match=r"takes 15 GB .* 3\.0 GB free"):
-        parts.machine.require_disk(tmp_path, 3 * 10**9)
+    parts.packages.require_disk(tmp_path, 16 * 10**9)
+    with pytest.raises(parts.console.SetupError, match=r"takes 15 GB .* 3\.0 GB free"):
+        parts.packages.require_disk(tmp_path, 3 * 10**9)
 
 
-def test_a_machine_that_is_too_small_is_told_before_anything_is_installed(
+def test_a_machine_that_is_too_small_is_reported_before_anything_is_installed(
     parts: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It downloaded 7 GB and compiled Kubernetes first."""
+    """Regression: it downloaded 7 GB and compiled Kubernetes first."""
 
     def begun(*_: object, **__: object) -> None:
         raise AssertionError("setting up began")
 
-    monkeypatch.setattr(parts.machine, "ensure_bubblewrap", begun)
-    monkeypatch.setattr(parts.main, "_ensure_packages", begun)
-    with pytest.raises(parts.errors.SetupError, match=r"needs 1e\+06 GiB of memory and .* in all"):
-        parts.main.setup(parts.progress.Progress(None), force=False, memory_gib=1e6)
-    parts.machine.require_memory(14, 16 * 2**30)
+    monkeypatch.setattr(parts.main, "ensure_bubblewrap", begun)
+    monkeypatch.setattr(parts.packages, "ensure", begun)
+    with pytest.raises(parts.console.SetupError, match=r"needs 1e\+06 GiB of memory and .* in all"):
+        parts.main.setup(None, parts.console.Console(), memory_gib=1e6)
+    parts.main.require_memory(14, 16 * 2**30)
 
 
-def test_the_stamp_tells_what_changed(parts: ModuleType, tmp_path: Path) -> None:
-    """A new entry point costs a second, a new lock a sync."""
-    (tmp_path / "a").write_text("1")
-    stamp = parts.stamp.wanted(tmp_path, ["a"], torch="")
-    environment = tmp_path / ".venv"
-    (environment / "bin").mkdir(parents=True)
-    assert parts.stamp.changes(environment, stamp) == set(stamp)
-    (environment / "bin" / "python").touch()
-    parts.stamp.write(environment, stamp)
-    assert parts.stamp.changes(environment, stamp) == set()
-    (tmp_path / "a").write_text("2")
-    later = parts.stamp.wanted(tmp_path, ["a"], torch="")
-    assert parts.stamp.changes(environment, later) == {"a"}
-
-
-def test_an_installer_is_shown_and_its_failure_explained(
-    parts: ModuleType, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_environment_is_left_alone_until_something_changes(
+    parts: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A real program that fails like uv without a network."""
-    progress = parts.progress.Progress(tmp_path / "tools" / "setup.log")
-    progress.say("Begins")
-    assert "Begins" in capsys.readouterr().out
-    command = ["sh", "-c", "echo earlier; echo 'tcp connect error' >&2; exit 2"]
-    with pytest.raises(parts.errors.SetupError, match="cannot be reached"):
-        progress.run("Installing", command, {"PATH": "/usr/bin:/bin"}, 120.0)
-    progress.run("Installing", ["true"], {"PATH": "/usr/bin:/bin"}, 120.0)
+    """A new entry point costs a second, a new lock a sync."""
+    (tmp_path / "requirements").mkdir()
+    (tmp_path / "requirements" / "cpu.lock").write_text(LOCK)
+    (tmp_path / "pyproject.toml").write_text("")
+    python = tmp_path / ".venv" / "bin" / "python"
+    done: list[str] = []
+    tools = SimpleNamespace(
+        ensure_uv=lambda: None, pip=lambda what, *_: done.append(what), environment={}
+    )
+
+    def install_lock(*_: object) -> None:
+        python.parent.mkdir(parents=True, exist_ok=True)
+        python.touch()
+        done.append("lock")
+
+    monkeypatch.setattr(parts.packages, "_install_lock", install_lock)
+    monkeypatch.setattr(parts.packages, "require_disk", lambda *_: None)
+
+    def ensured() -> list[str]:
+        done.clear()
+        parts.packages.ensure(tmp_path, tools, parts.console.Console())
+        return list(done)
+
+    assert ensured() == ["lock", "Installing sea-operator"]
+    assert ensured() == []
+    (tmp_path / "pyproject.toml").write_text("[project]")
+    assert ensured() == ["Installing sea-operator"]
+    (tmp_path / "requirements" / "cpu.lock").write_text(LOCK + "x==1\n")
+    assert ensured() == ["lock", "Installing sea-operator"]
+
+
+def test_an_installer_that_fails_is_a_sentence_with_the_remedies(
+    parts: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Its own words are on the terminal before it."""
+    console, environment = parts.console.Console(), {"PATH": "/usr/bin:/bin"}
+    console.say("Begins")
+    with pytest.raises(parts.console.SetupError, match=r"failed, see above\. .*PIP_INDEX_URL"):
+        console.run("Installing", ["sh", "-c", "echo no network; exit 2"], environment)
+    shown = capfd.readouterr().out
+    assert "Begins" in shown
+    assert "no network" in shown
+    console.run("Installing", ["true"], environment)
 
 
 def test_a_checkout_in_a_folder_with_blanks_runs_its_own_python(tmp_path: Path) -> None:
@@ -231,13 +252,13 @@ def test_a_cluster_of_ones_own_needs_neither_sandbox_nor_control_plane(
     """`make demo CLUSTER=kubeconfig` built Kubernetes for half an hour first, for nothing."""
     done: list[str] = []
     for owner, name in (
-        (parts.machine, "ensure_bubblewrap"),
-        (parts.main, "_ensure_packages"),
-        (parts.main, "_ensure_control_plane"),
+        (parts.main, "ensure_bubblewrap"),
+        (parts.packages, "ensure"),
+        (parts.main, "ensure_control_plane"),
     ):
         monkeypatch.setattr(owner, name, lambda *_, what=name, **__: done.append(what))
-    parts.main.setup(parts.progress.Progress(None), force=False, devcluster=False)
-    assert done == ["_ensure_packages"]
+    parts.main.setup(None, parts.console.Console(), devcluster=False)
+    assert done == ["ensure"]
 
 
 @pytest.mark.parametrize(("cluster", "packages_only"), [("kubeconfig", True), ("", False)])

@@ -1,4 +1,4 @@
-"""Who holds which part of 127.0.0.0/8: one registry for a user, whatever shell asks."""
+"""Claims on parts of 127.0.0.0/8: one registry per user, for all shells."""
 
 import os
 import tempfile
@@ -12,7 +12,7 @@ from sea_devcluster.errors import StartError
 
 @pytest.fixture
 def registry(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A registry of this test's own; returns its folder."""
+    """A registry for this test alone; returns its folder."""
     monkeypatch.setattr(subnets, "REGISTRY_PARENT", tmp_path)
     return tmp_path / f"sea-devcluster-{os.getuid()}"
 
@@ -42,7 +42,7 @@ def test_shells_with_different_tmpdirs_share_one_registry(
 
 
 def test_a_claim_that_was_cut_is_none(registry: Path, tmp_path: Path) -> None:
-    """It would have held its subnet for ever: an empty path is the current folder."""
+    """It would keep its subnet indefinitely: an empty path is the current folder."""
     owner = _owner(tmp_path, "one")
     first = subnets.claim(owner)
     (registry / str(first.second)).write_text("")
@@ -71,7 +71,7 @@ def test_a_cluster_takes_its_old_subnet_up_again(registry: Path, tmp_path: Path)
     ],
 )
 def test_users_start_at_different_subnets(taken: set[int], start: int, expected: int) -> None:
-    """Nobody sees another user's claims before something listens there."""
+    """Another user's claims can't be seen before something listens there."""
     assert subnets.choose(taken, start) == expected
 
 

@@ -1,4 +1,4 @@
-"""Waiting for components: long patience, told while it lasts, and none for what has ended."""
+"""Waiting for components: long, with progress, and not for a component that has ended."""
 
 import itertools
 import logging
@@ -25,11 +25,14 @@ http.server.HTTPServer((where.hostname, where.port), Once).handle_request()
 """
 
 
-def test_patience_is_minutes_and_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    """A busy machine needs more than a minute, and a person wants to know what it does."""
+def test_the_time_out_is_minutes_and_the_wait_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    """A busy machine needs more than a minute, and a person wants to know what happens."""
     assert START_TIMEOUT_SECONDS >= 300
     ticks = itertools.count()
-    with caplog.at_level(logging.WARNING), pytest.raises(StartError, match="the moon, in vain"):
+    with (
+        caplog.at_level(logging.WARNING),
+        pytest.raises(StartError, match="the moon, then gave up"),
+    ):
         wait_until(
             lambda: False,
             what="the moon",
@@ -42,7 +45,7 @@ def test_patience_is_minutes_and_is_told(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_a_component_is_not_waited_for_when_one_that_it_needs_has_ended(tmp_path: Path) -> None:
-    """The API server alone goes on for ever without etcd."""
+    """The API server alone keeps running without etcd."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     programs = {"etcd": ETCD, "kube-apiserver": "import time; time.sleep(600)"}
@@ -57,8 +60,8 @@ def test_a_component_is_not_waited_for_when_one_that_it_needs_has_ended(tmp_path
     assert not any(daemon.alive() for daemon in plane.daemons.values())
 
 
-def test_the_end_of_the_log_is_told_once(tmp_path: Path) -> None:
-    """Fifteen lines twice hide the sentence."""
+def test_the_end_of_the_log_is_shown_once(tmp_path: Path) -> None:
+    """Twice fifteen lines would hide the sentence."""
     binaries = tmp_path / "bin"
     binaries.mkdir()
     (binaries / "etcd").write_text(f"#!{sys.executable}\nraise SystemExit('no quorum today')")

@@ -13,12 +13,12 @@ import yaml
 
 from sea_devcluster.cluster import DevCluster, Options
 from sea_devcluster.demo import job as demo_job
+from sea_devcluster.demo import object_store
 from sea_devcluster.demo import run as demo_run
-from sea_devcluster.demo.kubectl import Kubectl
-from sea_devcluster.demo.main import target_of
-from sea_devcluster.demo.poll import job_reader
-from sea_devcluster.demo.run_objects import RunObjects
-from sea_devcluster.images import NAMES, REPOSITORY
+from sea_devcluster.demo.kubectl import Kubectl, job_reader
+from sea_devcluster.demo.object_store import RunObjects
+from sea_devcluster.demo.target import devcluster_target
+from sea_devcluster.nodes import NAMES, REPOSITORY
 from sea_testing import waiting
 from sea_testing.tau2 import DATA as TAU2
 from sea_testing.tau2 import needs_data
@@ -37,7 +37,7 @@ class E2E:
 
     def __init__(self, cluster: DevCluster, folder: Path) -> None:
         self.cluster, self.folder = cluster, folder
-        self.target = target_of(cluster)
+        self.target = devcluster_target(cluster)
         self.kubectl = Kubectl(self.target.kubectl, self.target.kubeconfig)
         self.data = folder / "data"
         demo_run.install(self.kubectl, self.target)
@@ -54,11 +54,11 @@ class E2E:
         return copy.deepcopy(job)
 
     def upload(self, manifest: dict[str, Any]) -> None:
-        demo_job.upload(self.data, manifest, self.target.server)
+        object_store.upload(self.data, manifest, self.target.server)
 
     def put(self, job: str, name: str, body: bytes) -> None:
         """One more file among a job's data."""
-        demo_job.client(self.target.server).put_object(
+        object_store.client(self.target.server).put_object(
             Bucket="sea", Key=f"{job}/data/{name}", Body=body
         )
 
@@ -99,6 +99,7 @@ class E2E:
     def operators(self) -> list[psutil.Process]:
         """Operator processes below this cluster's node."""
         agent = self.cluster.node.daemon.process
+        assert agent is not None
         below = psutil.Process(agent.pid).children(recursive=True)
         return [p for p in below if _command(p)[1:3] == ["-m", "sea_operator"]]
 

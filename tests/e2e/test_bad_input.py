@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.errors import DemoError
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 

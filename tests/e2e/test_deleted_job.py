@@ -39,11 +39,11 @@ def test_a_deleted_job_leaves_nothing_but_its_data(e2e: Any, wait_for: Callable[
     namespace = manifest["metadata"]["namespace"]
     assert e2e.kubectl.get("secret", "s3-credentials", "-n", namespace)  # the user's own stays
 
-    head = objects.json("stages/sft/checkpoints/head.json")
-    saved = json.loads(objects.by_key(head["checkpoints"][-1]["manifest_key"]))
+    head = json.loads(objects.read("stages/sft/checkpoints/head.json"))
+    saved = json.loads(objects.read_absolute(head["checkpoints"][-1]["manifest_key"]))
     for file in saved["objects"]:
-        assert len(objects.by_key(file["key"])) == file["size"]
-    assert objects.by_key("doomed/data/sft.jsonl")
+        assert len(objects.read_absolute(file["key"])) == file["size"]
+    assert objects.read_absolute("doomed/data/sft.jsonl")
 
 
 def children(e2e: Any) -> list[dict[str, Any]]:

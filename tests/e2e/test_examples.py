@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from sea_devcluster.demo import job as demo_job
+from sea_devcluster.demo import object_store
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
@@ -37,7 +38,7 @@ def test_a_job_makes_its_own_data_in_three_domains(
 ) -> None:
     """Synthesis, UserSFT, SFT, RL, Evaluation."""
     job = demo_job.load(EXAMPLES / "worlds.yaml", e2e.target.server)
-    demo_job.ensure_bucket(job, e2e.target.server)
+    object_store.ensure_bucket(job, e2e.target.server)
     objects = _complete(e2e, wait_for, condition, job)
     for domain in job["spec"]["domains"]:
         rows = objects.bytes(f"stages/synthesis/data/{domain}/rl.jsonl").splitlines()
@@ -58,5 +59,5 @@ def test_the_retail_desk_of_tau2(
         ["tau2", "--domain", "retail", "--data", folder, "--drop-nl-assertions"], data
     )
     job = copy.deepcopy(demo_job.load(EXAMPLES / "retail.yaml", e2e.target.server))
-    demo_job.upload(data, job, e2e.target.server)
+    object_store.upload(data, job, e2e.target.server)
     _complete(e2e, wait_for, condition, job)

@@ -49,10 +49,10 @@ STAGES = [
 def ledger(e2e: Any, status: dict[str, Any], tmp_path: Path) -> sqlite3.Connection:
     """The ledger as the newest committed checkpoint of the RL stage keeps it."""
     objects = e2e.objects(status)
-    head = objects.json("stages/rl/checkpoints/head.json")
-    manifest = json.loads(objects.by_key(head["checkpoints"][-1]["manifest_key"]))
+    head = json.loads(objects.read("stages/rl/checkpoints/head.json"))
+    manifest = json.loads(objects.read_absolute(head["checkpoints"][-1]["manifest_key"]))
     file = tmp_path / "ledger.sqlite"
-    file.write_bytes(objects.by_key(manifest["ledger"]["key"]))
+    file.write_bytes(objects.read_absolute(manifest["ledger"]["key"]))
     return sqlite3.connect(file)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from sea_devcluster.demo import job as demo_job
+from sea_devcluster.demo import object_store
 from sea_testing import own_domain
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
@@ -47,7 +47,7 @@ def test_a_domain_of_another_package(
     )
     for role in ("coordinator", "rollout"):
         manifest["spec"][role] = {**manifest["spec"].get(role, {}), "template": template}
-    demo_job.ensure_bucket(manifest, e2e.target.server)
+    object_store.ensure_bucket(manifest, e2e.target.server)
     read = e2e.submit(manifest)
     stalled = wait_for("Stalled", lambda: unknown_domain(condition(read(), "Stalled")))
     assert "my-library is installed here, but brings no domain 'libary'" in stalled["message"]
@@ -57,7 +57,7 @@ def test_a_domain_of_another_package(
     status = read()["status"]
     scores = {one["domain"]: one for one in status["evaluation"]}
     assert scores[own_domain.NAME]["episodes"] == 4
-    rows = e2e.objects(status).bytes("stages/make/data/my-library.library/rl.jsonl")
+    rows = e2e.objects(status).read("stages/make/data/my-library.library/rl.jsonl")
     assert len(rows.splitlines()) == 8
     e2e.delete(manifest)
 

@@ -60,13 +60,13 @@ def committed(job: dict[str, Any]) -> int:
 
 def check_checkpoints(objects: Any) -> None:
     """Every committed checkpoint is whole: each object has the size and digest of its manifest."""
-    head = objects.json("stages/sft/checkpoints/head.json")
+    head = json.loads(objects.read("stages/sft/checkpoints/head.json"))
     assert head["attempt"] == 2
     assert head["checkpoints"][-1]["step"] == STEPS
     for entry in head["checkpoints"]:
-        manifest = json.loads(objects.by_key(entry["manifest_key"]))
+        manifest = json.loads(objects.read_absolute(entry["manifest_key"]))
         assert manifest["objects"]
         for file in manifest["objects"]:
-            body = objects.by_key(file["key"])
+            body = objects.read_absolute(file["key"])
             assert len(body) == file["size"]
             assert hashlib.sha256(body).hexdigest() == file["sha256"]

@@ -1,4 +1,4 @@
-"""A chat endpoint with its faults: real HTTP, no waiting."""
+"""A chat endpoint and its faults: real HTTP, no waiting."""
 
 from typing import Any
 
@@ -13,12 +13,13 @@ from sea_env.chat import (
     RefusedError,
     text_of,
 )
+from sea_testing.chat_server import ChatServer
 from sea_testing.waiting import HANG_S
 
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-async def ask(server: Any, **address: Any) -> str:
+async def ask(server: ChatServer, **address: Any) -> str:
     pauses: list[float] = []
 
     async def sleep(seconds: float) -> None:
@@ -29,7 +30,7 @@ async def ask(server: Any, **address: Any) -> str:
         return await ChatEndpoint(session, given, sleep).ask(HELLO, text_of)
 
 
-async def test_what_is_sent(chat_server: Any) -> None:
+async def test_what_is_sent(chat_server: ChatServer) -> None:
     assert await ask(chat_server, api_key="k", temperature=None) == "Ok."
     assert chat_server.asked == [{"model": "m", "max_tokens": 2048, "messages": HELLO}]
     assert chat_server.keys == ["Bearer k"]
@@ -37,15 +38,15 @@ async def test_what_is_sent(chat_server: Any) -> None:
 
 
 @pytest.mark.parametrize("code", [408, 429, 500, 503])
-async def test_a_busy_endpoint_is_asked_again(chat_server: Any, code: int) -> None:
+async def test_a_busy_endpoint_is_asked_again(chat_server: ChatServer, code: int) -> None:
     chat_server.answers += [chat_server.status(code), chat_server.status(code)]
     assert await ask(chat_server) == "Ok."
     assert len(chat_server.asked) == 3
 
 
-async def test_an_endpoint_that_hangs_once_is_asked_again(chat_server: Any) -> None:
+async def test_an_endpoint_that_hangs_once_is_asked_again(chat_server: ChatServer) -> None:
     chat_server.answers.append(None)
-    # Any of the later attempts may be too late as well, on a machine that stands still.
+    # On a machine that stands still, later attempts may time out as well.
     assert await ask(chat_server, timeout_s=0.2, attempts=1000) == "Ok."
 
 
@@ -73,7 +74,9 @@ def endless() -> web.Response:
         (endless, "longer than"),
     ],
 )
-async def test_no_usable_answer_is_one_sentence(chat_server: Any, answer: Any, reason: str) -> None:
+async def test_without_a_usable_answer_the_error_says_why(
+    chat_server: ChatServer, answer: Any, reason: str
+) -> None:
     chat_server.default = answer
     with pytest.raises(EndpointError, match=reason) as caught:
         await ask(chat_server, timeout_s=0.2 if answer is None else HANG_S, attempts=2)
@@ -83,14 +86,14 @@ async def test_no_usable_answer_is_one_sentence(chat_server: Any, answer: Any, r
         assert len(chat_server.asked) == 2
 
 
-async def test_a_refusal_is_not_repeated(chat_server: Any) -> None:
+async def test_a_refusal_is_not_repeated(chat_server: ChatServer) -> None:
     chat_server.default = chat_server.status(401, "who are you")
     with pytest.raises(RefusedError, match="401: who are you"):
         await ask(chat_server)
     assert len(chat_server.asked) == 1
 
 
-async def test_nobody_there(nobody: int) -> None:
+async def test_an_endpoint_that_is_not_there(nobody: int) -> None:
     async with aiohttp.ClientSession() as session:
         url = f"http://127.0.0.1:{nobody}/v1"
         address = Address(url=url, model="m", attempts=2, first_pause_s=0.0)
@@ -98,7 +101,7 @@ async def test_nobody_there(nobody: int) -> None:
             await ChatEndpoint(session, address).ask(HELLO, text_of)
 
 
-async def test_an_answer_that_is_no_use_is_asked_for_again(chat_server: Any) -> None:
+async def test_an_unusable_answer_is_asked_for_again(chat_server: ChatServer) -> None:
     chat_server.answers.append(chat_server.message("7"))
 
     def letters(message: dict[str, Any]) -> str:

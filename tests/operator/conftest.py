@@ -10,10 +10,9 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Condition, Restarts, Status
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState, TrainerFailure
 from sea_operator import parsing
-from sea_operator.children.desired import full_size, objects
-from sea_operator.children.secret import token_digest
-from sea_operator.course import Context
+from sea_operator.lifecycle import Context
 from sea_operator.observed import Job, Observed, Pod
+from sea_operator.resources.build import full_size, objects, token_digest
 from sea_operator.settings import Images
 from sea_testing.merge_patch import merged
 

@@ -1,39 +1,37 @@
 """The line to the coordinator, over real HTTP on loopback."""
 
+from typing import Any
+
 import aiohttp
 import pytest
 from aiohttp import web
 
 from sea_api.v1alpha1.policy import Role
 from sea_operator import coordinator_link
-from sea_operator.coordinator_link import (
-    CoordinatorLink,
-    CoordinatorRefusedError,
-    by_pod_ip,
-)
+from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip
 from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.errors import CoordinatorRefusedError
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch):
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """No answer comes too late on a busy machine."""
     monkeypatch.setattr(coordinator_link, "TIMEOUT_SECONDS", 120.0)
 
 
 @pytest.fixture
-async def serve():
+async def serve() -> Any:
     """`await serve(handler)` -> base URL of a server that answers everything with it."""
     runners = []
 
-    async def start(handler):
+    async def start(handler: Any) -> Any:
         app = web.Application()
         app.router.add_route("*", "/{tail:.*}", handler)
         runner = web.AppRunner(app, shutdown_timeout=0.1)
         await runner.setup()
         runners.append(runner)
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        return f"http://127.0.0.1:{site._server.sockets[0].getsockname()[1]}"
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     yield start
     for runner in runners:
@@ -41,17 +39,17 @@ async def serve():
 
 
 @pytest.fixture
-async def session():
+async def session() -> Any:
     async with aiohttp.ClientSession() as session:
         yield session
 
 
-async def ask(session, url, job):
+async def ask(session: Any, url: Any, job: Any) -> Any:
     return await CoordinatorLink(session, lambda job, pods: url).state(job, (), "secret")
 
 
-async def test_a_state_is_read_with_the_token(serve, session, make):
-    async def handler(request):
+async def test_a_state_is_read_with_the_token(serve: Any, session: Any, make: Any) -> None:
+    async def handler(request: web.Request) -> Any:
         assert request.headers["Authorization"] == "Bearer secret"
         return web.Response(text=make.state(attempt=3).model_dump_json(by_alias=True))
 
@@ -68,8 +66,10 @@ async def test_a_state_is_read_with_the_token(serve, session, make):
         (200, '{"uid": "somebody-else"}', "serves another job"),
     ],
 )
-async def test_what_goes_wrong_is_a_fact(serve, session, make, status, text, says):
-    async def handler(request):
+async def test_what_goes_wrong_is_a_fact(
+    serve: Any, session: Any, make: Any, status: int, text: str, says: str
+) -> None:
+    async def handler(request: web.Request) -> Any:
         return web.Response(status=status, text=text)
 
     answer = await ask(session, await serve(handler), make.job())
@@ -77,15 +77,17 @@ async def test_what_goes_wrong_is_a_fact(serve, session, make, status, text, say
     assert says in answer.unreachable
 
 
-async def test_nobody_there(session, make):
+async def test_nobody_there(session: Any, make: Any) -> None:
     assert "doesn't answer" in (await ask(session, "http://127.0.0.1:9", make.job())).unreachable
     assert "no address" in (await ask(session, None, make.job())).unreachable
 
 
-async def test_silence_ends_by_time_out(serve, session, make, monkeypatch):
+async def test_silence_ends_by_time_out(
+    serve: Any, session: Any, make: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(coordinator_link, "TIMEOUT_SECONDS", 0.05)
 
-    async def handler(request):
+    async def handler(request: web.Request) -> None:
         import asyncio
 
         await asyncio.Event().wait()
@@ -93,10 +95,10 @@ async def test_silence_ends_by_time_out(serve, session, make, monkeypatch):
     assert "TimeoutError" in (await ask(session, await serve(handler), make.job())).unreachable
 
 
-async def test_a_spec_is_put_and_a_refusal_raised(serve, session, make):
-    received = []
+async def test_a_spec_is_put_and_a_refusal_raised(serve: Any, session: Any, make: Any) -> None:
+    received: list[Any] = []
 
-    async def handler(request):
+    async def handler(request: web.Request) -> Any:
         received.append((request.method, request.path, await request.json()))
         return web.Response(status=204 if len(received) == 1 else 409)
 
@@ -114,7 +116,7 @@ async def test_a_spec_is_put_and_a_refusal_raised(serve, session, make):
     ("address", "expected"),
     [("10.0.0.1", "http://10.0.0.1:8080"), ("fd00::1", "http://[fd00::1]:8080"), (None, None)],
 )
-def test_the_address_is_the_pods_own(make, address, expected):
+def test_the_address_is_the_pods_own(make: Any, address: str | None, expected: str | None) -> None:
     pods = (
         make.pod("j-trainer-0", Role.TRAINER, ip="10.9.9.9"),
         make.pod("j-coordinator-0", Role.COORDINATOR, ip=address),

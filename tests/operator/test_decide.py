@@ -1,16 +1,22 @@
 """Whole decisions: what a pass would do about one world or another."""
 
 import dataclasses
+from typing import Any
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
+from sea_operator import decide as decisions
 from sea_operator.coordinator_spec import coordinator_spec
-from sea_operator.decide import decide
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.status import compute
 
 
-def told(make, observed, **sent):
+def decide(observed: Any, context: Any) -> Any:
+    """The plan, whose optional parts the tests know to be there."""
+    return decisions.decide(observed, context)
+
+
+def told(make: Any, observed: Any, **sent: Any) -> Any:
     """The same world whose coordinator already has the newest instructions."""
     plan = decide(observed, make.context())
     return dataclasses.replace(
@@ -19,87 +25,87 @@ def told(make, observed, **sent):
     )
 
 
-def test_a_settled_world_needs_no_write(make):
+def test_a_settled_world_needs_no_write(make: Any) -> None:
     plan = decide(told(make, make.observed()), make.context())
     assert (plan.secret, plan.applies, plan.removals, plan.send) == (None, (), (), False)
     assert plan.requeue == 1.0
 
 
-def test_a_new_job_gets_a_token_services_before_sets_and_no_message(make):
+def test_a_new_job_gets_a_token_services_before_sets_and_no_message(make: Any) -> None:
     job = make.job()
     plan = decide(make.observed(job, children={}, pods=(), token=None, state=None), make.context())
     assert plan.secret["metadata"]["name"] == "j-auth"
     assert [child["kind"] for child in plan.applies] == ["Service"] * 4 + ["StatefulSet"] * 4
     assert not plan.send
-    assert plan.course.attempt == 1
+    assert plan.lifecycle.attempt == 1
 
 
-def test_a_deleted_child_comes_back_alone(make):
+def test_a_deleted_child_comes_back_alone(make: Any) -> None:
     observed = make.observed()
     children = {key: live for key, live in observed.children.items() if key[1] != "j-rollout"}
     plan = decide(dataclasses.replace(observed, children=children), make.context())
     assert [child["metadata"]["name"] for child in plan.applies] == ["j-rollout", "j-rollout"]
 
 
-def test_a_complete_stage_moves_the_spec_to_the_next(make):
+def test_a_complete_stage_moves_the_spec_to_the_next(make: Any) -> None:
     plan = decide(make.observed(state=make.state("sft")), make.context())
     assert (plan.coordinator_spec.stage_index, plan.send) == (1, True)
     assert plan.requeue < 1
 
 
-def test_a_complete_job_keeps_its_pods_until_the_status_says_so(make):
+def test_a_complete_job_keeps_its_pods_until_the_status_says_so(make: Any) -> None:
     state = make.state("sft", "rl", "eval")
     plan = decide(make.observed(state=state), make.context())
-    assert plan.course.outcome is Outcome.COMPLETE
-    assert plan.course.replicas[Role.TRAINER] == 2
+    assert plan.lifecycle.outcome is Outcome.COMPLETE
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2
     stored = make.status(make.condition("Complete", "True"), stage="eval")
     plan = decide(make.observed(make.job(status=stored), state=state), make.context())
-    assert set(plan.course.replicas.values()) == {0}
+    assert set(plan.lifecycle.replicas.values()) == {0}
     assert not plan.send
 
 
-def test_a_failed_attempt_is_left_behind_and_counted_once(make):
+def test_a_failed_attempt_is_left_behind_and_counted_once(make: Any) -> None:
     observed = make.observed(state=make.state(trainer_failure=make.failure()))
     plan = decide(observed, make.context())
-    assert plan.course.attempt == 2
-    assert plan.course.restarts == Restarts(counted=1, recent=[int(make.now)])
+    assert plan.lifecycle.attempt == 2
+    assert plan.lifecycle.restarts == Restarts(counted=1, recent=[int(make.now)])
     assert (plan.coordinator_spec.attempt, plan.send) == (2, True)
-    after = make.job(status=make.status(trainer_attempt=2, restarts=plan.course.restarts))
+    after = make.job(status=make.status(trainer_attempt=2, restarts=plan.lifecycle.restarts))
     again = decide(dataclasses.replace(observed, job=after), make.context())
-    assert again.course.attempt == 2
-    assert again.course.restarts == plan.course.restarts
+    assert again.lifecycle.attempt == 2
+    assert again.lifecycle.restarts == plan.lifecycle.restarts
     assert again.send, "the spec is sent until the coordinator has it"
 
 
-def test_the_coordinators_attempt_is_never_undercut(make):
+def test_the_coordinators_attempt_is_never_undercut(make: Any) -> None:
     plan = decide(make.observed(state=make.state(attempt=7)), make.context())
-    assert plan.course.attempt == 7
+    assert plan.lifecycle.attempt == 7
 
 
-def test_suspend_drains_first_and_resume_begins_a_new_attempt(make):
+def test_suspend_drains_first_and_resume_begins_a_new_attempt(make: Any) -> None:
     job = make.job(spec=make.spec(suspend=True), status=make.status(), generation=2)
     plan = decide(make.observed(job), make.context())
-    assert plan.course.suspension is Suspension.DRAINING
+    assert plan.lifecycle.suspension is Suspension.DRAINING
     assert plan.coordinator_spec.drain
-    assert plan.course.replicas[Role.TRAINER] == 2
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2
     released = make.status(make.condition("Suspended", "True"))
     zero = dict.fromkeys(make.children(make.job()), 0)
     assert zero
     resumed = make.job(status=released, generation=3)
     plan = decide(make.observed(resumed, state=None), make.context())
-    assert plan.course.suspension is Suspension.NONE
-    assert plan.course.attempt == 2
-    assert plan.course.replicas[Role.TRAINER] == 2
+    assert plan.lifecycle.suspension is Suspension.NONE
+    assert plan.lifecycle.attempt == 2
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2
 
 
-def test_a_missing_secret_holds_everything_but_keeps_what_runs(make):
+def test_a_missing_secret_holds_everything_but_keeps_what_runs(make: Any) -> None:
     plan = decide(make.observed(secrets={}), make.context())
-    assert plan.course.halt.reason == "SecretNotFound"
+    assert plan.lifecycle.blocker.reason == "SecretNotFound"
     assert (plan.applies, plan.removals, plan.send) == ((), (), False)
     assert plan.requeue == make.context().intervals.stalled
 
 
-def test_a_role_that_the_spec_dropped_is_removed_with_its_uid(make):
+def test_a_role_that_the_spec_dropped_is_removed_with_its_uid(make: Any) -> None:
     before = make.job(status=make.status())
     job = make.job(spec=make.spec(userModel={"engine": "Scripted"}), status=make.status())
     plan = decide(make.observed(job, children=make.children(before)), make.context())
@@ -109,7 +115,7 @@ def test_a_role_that_the_spec_dropped_is_removed_with_its_uid(make):
     }
 
 
-def test_an_edit_of_the_data_is_sent_and_restarts_nothing(make):
+def test_an_edit_of_the_data_is_sent_and_restarts_nothing(make: Any) -> None:
     old = make.observed()
     spec = make.spec(data={"sft": ["s3://bucket/other.jsonl"]})
     job = make.job(spec=spec, status=make.status(), generation=2)
@@ -117,7 +123,7 @@ def test_an_edit_of_the_data_is_sent_and_restarts_nothing(make):
     assert (plan.applies, plan.removals, plan.send) == ((), (), True)
 
 
-def test_the_digest_covers_every_field_but_itself(make):
+def test_the_digest_covers_every_field_but_itself(make: Any) -> None:
     job = make.job()
     one = coordinator_spec(job, job.spec, stage_index=0, attempt=1, drain=False)
     other = coordinator_spec(job, job.spec, stage_index=0, attempt=1, drain=True)
@@ -125,7 +131,7 @@ def test_the_digest_covers_every_field_but_itself(make):
     assert one.run_url == "s3://bucket/prefix/j-0a1b2c3d"
 
 
-def with_lost(make, *names, status=None):
+def with_lost(make: Any, *names: Any, status: Any = None) -> Any:
     """The world in which these pods are on a node that is gone."""
     observed = make.observed(make.job(status=status or make.status()))
     pods = tuple(
@@ -137,66 +143,66 @@ def with_lost(make, *names, status=None):
     return dataclasses.replace(observed, pods=pods, dead_nodes=frozenset({"gone"}))
 
 
-def test_pods_of_dead_nodes_go_by_force_behind_a_new_attempt(make):
+def test_pods_of_dead_nodes_go_by_force_behind_a_new_attempt(make: Any) -> None:
     plan = decide(with_lost(make, "j-trainer-1"), make.context())
-    assert plan.course.attempt == 2
+    assert plan.lifecycle.attempt == 2
     assert [(r.name, r.grace_seconds) for r in plan.fenced_removals] == [("j-trainer-1", 0)]
 
 
-def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make):
+def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> None:
     """A finalizer or a failing deletion keeps it; a second lost pod is a reason of its own."""
     world = with_lost(make, "j-trainer-1")
     status = compute(world, decide(world, make.context()), None, make.now)
     assert (status.trainer_attempt, status.fenced) == (2, ["uid-j-trainer-1"])
     again = decide(with_lost(make, "j-trainer-1", status=status), make.context())
-    assert again.course.attempt == 2
+    assert again.lifecycle.attempt == 2
     assert [removal.name for removal in again.fenced_removals] == ["j-trainer-1"]
     both = decide(with_lost(make, "j-trainer-0", "j-trainer-1", status=status), make.context())
-    assert both.course.attempt == 3
+    assert both.lifecycle.attempt == 3
     after = make.observed(make.job(status=status))
     assert compute(after, decide(after, make.context()), None, make.now).fenced is None
 
 
-def test_a_failed_job_begins_anew_when_its_spec_is_edited(make):
+def test_a_failed_job_begins_anew_when_its_spec_is_edited(make: Any) -> None:
     failed = make.condition("Failed", "True", observed_generation=1)
     status = make.status(failed, restarts=make.restarts(*[make.now] * 10), trainer_attempt=4)
     still = decide(make.observed(make.job(status=status)), make.context())
-    assert still.course.outcome is Outcome.FAILED
-    assert set(still.course.replicas.values()) == {0}
+    assert still.lifecycle.outcome is Outcome.FAILED
+    assert set(still.lifecycle.replicas.values()) == {0}
     edited = decide(make.observed(make.job(status=status, generation=2)), make.context())
-    assert edited.course.outcome is Outcome.RUNNING
-    assert edited.course.attempt == 5
-    assert edited.course.restarts.recent == []
+    assert edited.lifecycle.outcome is Outcome.RUNNING
+    assert edited.lifecycle.attempt == 5
+    assert edited.lifecycle.restarts.recent == []
 
 
-def test_stages_appended_to_a_complete_job_run(make):
+def test_stages_appended_to_a_complete_job_run(make: Any) -> None:
     done = make.status(make.condition("Complete", "True"), stage="eval")
     more = make.spec(stages=[*make.raw_spec()["stages"], {"name": "rl-2", "type": "RL", "rl": {}}])
     plan = decide(make.observed(make.job(spec=more, status=done), state=None), make.context())
-    assert plan.course.outcome is Outcome.RUNNING
-    assert plan.course.stage_index == 3
-    assert plan.course.replicas[Role.TRAINER] == 2
+    assert plan.lifecycle.outcome is Outcome.RUNNING
+    assert plan.lifecycle.stage_index == 3
+    assert plan.lifecycle.replicas[Role.TRAINER] == 2
 
 
-def test_another_size_of_the_trainer_begins_one_attempt(make):
+def test_another_size_of_the_trainer_begins_one_attempt(make: Any) -> None:
     """Pods that join a running one would wait for ever: its world is fixed."""
     before = make.observed()
     status = compute(before, decide(before, make.context()), None, make.now)
     more = make.spec(trainer={"replicas": 4, "gpusPerPod": 0})
     world = make.observed(make.job(spec=more, status=status, generation=2))
     plan = decide(world, make.context())
-    assert plan.course.attempt == 2
-    assert plan.course.restarts == Restarts()
+    assert plan.lifecycle.attempt == 2
+    assert plan.lifecycle.restarts == Restarts()
     status = compute(world, plan, None, make.now)
     again = make.observed(make.job(spec=more, status=status, generation=2))
-    assert decide(again, make.context()).course.attempt == 2
+    assert decide(again, make.context()).lifecycle.attempt == 2
 
 
-def test_a_drain_is_not_cut_off_by_another_size(make):
+def test_a_drain_is_not_cut_off_by_another_size(make: Any) -> None:
     roles = Roles(trainer=RoleStatus(desired=2, ready=2))
     spec = make.spec(suspend=True, trainer={"replicas": 1, "gpusPerPod": 0})
     job = make.job(spec=spec, status=make.status(roles=roles), generation=2)
     observed = make.observed(job, children=make.children(make.job()))
     plan = decide(observed, make.context())
-    assert plan.course.suspension is Suspension.DRAINING
-    assert plan.course.attempt == 1
+    assert plan.lifecycle.suspension is Suspension.DRAINING
+    assert plan.lifecycle.attempt == 1

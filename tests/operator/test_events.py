@@ -1,14 +1,16 @@
 """Events tell changes, once."""
 
+from typing import Any
+
 from sea_api.v1alpha1.status import Failure
-from sea_operator.events import between, body
+from sea_operator.report import between, event_body
 
 
-def reasons(old, new):
+def reasons(old: Any, new: Any) -> Any:
     return [(event.reason, event.warning) for event in between(old, new)]
 
 
-def test_only_changes_are_told(make):
+def test_only_changes_are_told(make: Any) -> None:
     calm = make.status(make.condition("Stalled", "False"), make.condition("Complete", "False"))
     stalled = make.status(make.condition("Stalled", "True", reason="DataNotFound"))
     other = make.status(make.condition("Stalled", "True", reason="BadRow"))
@@ -18,7 +20,7 @@ def test_only_changes_are_told(make):
     assert reasons(stalled, calm) == []
 
 
-def test_the_life_of_a_job(make):
+def test_the_life_of_a_job(make: Any) -> None:
     done = make.status(make.condition("Complete", "True", reason="Completed"))
     draining = make.status(make.condition("Suspended", "Unknown", reason="Draining"))
     assert reasons(make.status(), done) == [("Completed", False)]
@@ -27,7 +29,7 @@ def test_the_life_of_a_job(make):
     assert reasons(make.status(), make.status(stage="rl")) == [("StageStarted", False)]
 
 
-def test_a_restart_is_told_with_its_cause(make):
+def test_a_restart_is_told_with_its_cause(make: Any) -> None:
     failure = Failure(role="Trainer", cause="Hang", message="Silent.", time="2027-01-15T08:00:00Z")
     restarted = make.status(trainer_attempt=2, last_failure=failure)
     (event,) = between(make.status(), restarted)
@@ -36,9 +38,9 @@ def test_a_restart_is_told_with_its_cause(make):
     assert between(restarted, restarted) == ()
 
 
-def test_the_body_names_the_job(make):
+def test_the_body_names_the_job(make: Any) -> None:
     (event,) = between(make.status(stage=None), make.status())
-    written = body(make.job(), event, "me", make.now)
+    written = event_body(make.job(), event, "me", make.now)
     assert written["involvedObject"]["uid"] == make.uid
     assert written["metadata"] == {"generateName": "j.", "namespace": "n"}
     assert (written["type"], written["firstTimestamp"]) == ("Normal", "2027-01-15T08:00:00Z")

@@ -1,31 +1,34 @@
 """The command line and the environment."""
 
+import asyncio
+from pathlib import Path
+
 import pytest
 
-from sea_operator.main import parse
+from sea_operator.main import MayAct, parse
 from sea_operator.settings import health_host, identity, images, own_namespace
 
 
 @pytest.fixture(autouse=True)
-def outside_a_cluster(monkeypatch):
+def outside_a_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("POD_NAME", "POD_NAMESPACE", "POD_IP"):
         monkeypatch.delenv(name, raising=False)
 
 
-def test_defaults():
+def test_defaults() -> None:
     settings = parse([])
     assert (settings.namespaces, settings.lease_namespace) == ((), "default")
     assert (settings.health_host, settings.health_port) == ("127.0.0.1", 8080)
 
 
-def test_arguments():
+def test_arguments() -> None:
     settings = parse(["--namespace", "a", "--namespace", "b", "--identity", "me"])
     assert (settings.namespaces, settings.identity) == (("a", "b"), "me")
     with pytest.raises(SystemExit):
         parse(["--namespace", "a", "--all-namespaces"])
 
 
-def test_in_a_pod(monkeypatch):
+def test_in_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     pod = {"POD_NAME": "op-0", "POD_NAMESPACE": "sea-system", "POD_IP": "10.0.0.9"}
     for name, value in pod.items():
         monkeypatch.setenv(name, value)
@@ -34,7 +37,7 @@ def test_in_a_pod(monkeypatch):
     assert settings.health_host == "10.0.0.9"
 
 
-def test_environment(tmp_path):
+def test_environment(tmp_path: Path) -> None:
     env = {"SEA_TRAINER_IMAGE": "t:1", "SEA_ROLLOUT_IMAGE": "r:1", "SEA_COORDINATOR_IMAGE": "c:1"}
     found = images(env)
     assert (found.trainer, found.rollout, found.coordinator) == ("t:1", "r:1", "c:1")
@@ -44,3 +47,35 @@ def test_environment(tmp_path):
     file.write_text("here\n")
     assert own_namespace({}, file) == "here"
     assert health_host({}) == "127.0.0.1"
+
+
+class Watch:
+    """A reflector as far as the gate knows it."""
+
+    def __init__(self) -> None:
+        self.synced = asyncio.Event()
+
+
+class Lease:
+    """An elector as far as the gate knows it."""
+
+    def __init__(self) -> None:
+        self.held = asyncio.Event()
+
+    async def wait(self) -> None:
+        await self.held.wait()
+
+
+@pytest.mark.parametrize("lease_first", [True, False])
+async def test_a_fresh_leader_waits_until_all_its_watches_have_listed(lease_first: bool) -> None:
+    watches, lease = [Watch(), Watch()], Lease()
+    gate = MayAct(watches, lease)  # type: ignore[arg-type]
+    waiter = asyncio.create_task(gate.wait())
+    events = [watches[1].synced, watches[0].synced]
+    events.insert(0 if lease_first else 2, lease.held)
+    for event in events:
+        for _ in range(5):
+            await asyncio.sleep(0)
+        assert not waiter.done()
+        event.set()
+    await asyncio.wait_for(waiter, 120)

@@ -1,5 +1,7 @@
 """Stored objects become what the policies read; nothing that is stored raises."""
 
+from typing import Any
+
 import pytest
 
 from sea_api.v1alpha1.policy import Role
@@ -8,12 +10,12 @@ from sea_operator import parsing
 from sea_operator.observed import Termination
 
 
-def stored(make, spec=None, status=None):
+def stored(make: Any, spec: Any = None, status: Any = None) -> Any:
     meta = {"name": "j", "namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "9"}
     return {"metadata": meta, "spec": make.raw_spec(spec), "status": status or {}}
 
 
-def test_a_job(make):
+def test_a_job(make: Any) -> None:
     job = parsing.job(stored(make, status={"stage": "rl", "observedGeneration": 2}))
     assert (job.name, job.uid, job.generation, job.status.stage) == ("j", "u", 3, "rl")
     assert job.invalid is None
@@ -28,17 +30,18 @@ def test_a_job(make):
         ({"nonsense": 1}, "spec.nonsense: "),
     ],
 )
-def test_an_invalid_spec_becomes_a_sentence(make, patch, says):
+def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) -> None:
     job = parsing.job(stored(make, patch))
     assert job.spec is None
+    assert job.invalid is not None
     assert job.invalid.startswith("The job can't be read: ")
     assert says in job.invalid
     assert job.invalid.endswith("Edit the job.")
 
 
-def test_a_long_list_of_findings_is_cut(make):
+def test_a_long_list_of_findings_is_cut(make: Any) -> None:
     bad = {f"x{i}": 1 for i in range(9)}
-    assert "; and 4 more. Edit" in parsing.job(stored(make, bad)).invalid
+    assert "; and 4 more. Edit" in (parsing.job(stored(make, bad)).invalid or "")
 
 
 @pytest.mark.parametrize(
@@ -54,18 +57,20 @@ def test_a_long_list_of_findings_is_cut(make):
         ({"stage": "rl", "conditions": "none"}, {"stage": "rl"}),
     ],
 )
-def test_of_a_status_of_another_release_what_can_be_read_counts(make, foreign, kept):
+def test_of_a_status_of_another_release_what_can_be_read_counts(
+    make: Any, foreign: Any, kept: Any
+) -> None:
     """An operator that is rolled back must not run a complete job again."""
     assert parsing.job(stored(make, status=foreign)).status == Status.model_validate(kept)
 
 
-def test_a_condition_with_a_field_more_is_still_known(make):
+def test_a_condition_with_a_field_more_is_still_known(make: Any) -> None:
     complete = make.condition("Complete", "True").model_dump(by_alias=True)
     found = parsing.job(stored(make, status={"conditions": [{**complete, "since": 1}]})).status
     assert [(one.type, one.status) for one in found.conditions] == [("Complete", "True")]
 
 
-def pod(**status):
+def pod(**status: Any) -> Any:
     labels = {"sea-operator.io/role": "trainer", "sea-operator.io/template-hash": "h"}
     meta = {
         "name": "j-trainer-0",
@@ -76,7 +81,7 @@ def pod(**status):
     return {"metadata": meta, "spec": {"nodeName": "node-1"}, "status": status}
 
 
-def test_a_pod():
+def test_a_pod() -> None:
     ready = {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]}
     seen = parsing.pod(pod(**ready))
     assert (seen.role, seen.template_hash, seen.ip) == (Role.TRAINER, "h", "10.0.0.1")
@@ -92,11 +97,11 @@ def test_a_pod():
         ({"conditions": [{"type": "DisruptionTarget", "status": "False"}]}, False),
     ],
 )
-def test_disruption(status, expected):
+def test_disruption(status: Any, expected: bool) -> None:
     assert parsing.pod(pod(**status)).disrupted is expected
 
 
-def test_the_newest_end_of_each_container():
+def test_the_newest_end_of_each_container() -> None:
     ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     older = {"terminated": {"exitCode": 1}}
     containers = [
@@ -109,7 +114,7 @@ def test_the_newest_end_of_each_container():
 
 
 @pytest.mark.parametrize(("status", "dead"), [("True", False), ("False", True), ("Unknown", True)])
-def test_a_node_is_dead_unless_ready(status, dead):
+def test_a_node_is_dead_unless_ready(status: str, dead: bool) -> None:
     node = {"status": {"conditions": [{"type": "Ready", "status": status}]}}
     assert parsing.is_dead(node) is dead
 
@@ -123,7 +128,7 @@ NO_NODE = {
 }
 
 
-def held_up(reason, message="", **more):
+def held_up(reason: Any, message: Any = "", **more: Any) -> Any:
     return {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **more}
 
 
@@ -155,5 +160,5 @@ def held_up(reason, message="", **more):
         ({"containerStatuses": [{"name": "engine", "state": {"running": {}}}]}, ""),
     ],
 )
-def test_what_keeps_a_pod_from_running(status, expected):
+def test_what_keeps_a_pod_from_running(status: Any, expected: str) -> None:
     assert parsing.waiting(status) == expected

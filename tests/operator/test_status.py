@@ -1,6 +1,7 @@
 """The status that comes out of an observation and a plan."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -8,20 +9,20 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
-from sea_operator.plan import Halt
+from sea_operator.plan import Blocker
 from sea_operator.status import compute
 
 
-def ask(make, observed, rejected=None, now=None):
+def ask(make: Any, observed: Any, rejected: Any = None, now: Any = None) -> Any:
     now = now or make.now
     return compute(observed, decide(observed, make.context(now=now)), rejected, now)
 
 
-def result(stage, domain, score):
+def result(stage: Any, domain: Any, score: Any) -> Any:
     return EvaluationResult(stage=stage, domain=domain, tasks=8, episodes=32, pass_hat1=score)
 
 
-def test_everything_the_coordinator_measured_is_told(make):
+def test_everything_the_coordinator_measured_is_told(make: Any) -> None:
     stage = StageState(
         name="sft", phase=StagePhase.RUNNING, step=12, total_steps=40, remaining_seconds=63.2
     )
@@ -49,7 +50,7 @@ def test_everything_the_coordinator_measured_is_told(make):
     assert (status.roles.trainer.ready, status.roles.trainer.desired) == (2, 2)
 
 
-def test_what_cannot_be_asked_now_stays_as_it_was(make):
+def test_what_cannot_be_asked_now_stays_as_it_was(make: Any) -> None:
     before = make.status(reward=0.5, progress="7/9", step=7, pass1="33.0", stage="rl")
     status = ask(make, make.observed(make.job(status=before), state=None, unreachable="Gone."))
     assert (status.reward, status.progress, status.pass1) == (0.5, "7/9", "33.0")
@@ -57,32 +58,32 @@ def test_what_cannot_be_asked_now_stays_as_it_was(make):
     assert (ready.status, ready.message) == ("False", "Gone.")
 
 
-def test_a_new_stage_forgets_the_steps_of_the_last(make):
+def test_a_new_stage_forgets_the_steps_of_the_last(make: Any) -> None:
     before = make.status(progress="9/9", step=9, total_steps=9)
     status = ask(make, make.observed(make.job(status=before), state=make.state("sft")))
     assert (status.stage, status.progress, status.step) == ("rl", None, None)
 
 
-def test_a_stage_whose_length_is_unknown_shows_no_progress(make):
+def test_a_stage_whose_length_is_unknown_shows_no_progress(make: Any) -> None:
     status = ask(make, make.observed(state=make.state(stages=("sft",))))
     assert (status.step, status.total_steps, status.progress) == (0, 0, None)
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.9])
-def test_a_second_alone_changes_nothing(make, seconds):
+def test_a_second_alone_changes_nothing(make: Any, seconds: float) -> None:
     observed = make.observed()
     first = ask(make, observed)
     again = dataclasses.replace(observed, job=make.job(status=first))
     assert ask(make, again, now=make.now + seconds) == first
 
 
-def test_a_refused_child_stalls_the_job(make):
-    status = ask(make, make.observed(), Halt("ChildRejected", "No."))
+def test_a_refused_child_stalls_the_job(make: Any) -> None:
+    status = ask(make, make.observed(), Blocker("ChildRejected", "No."))
     stalled = next(c for c in status.conditions if c.type == "Stalled")
     assert (stalled.status, stalled.reason) == ("True", "ChildRejected")
 
 
-def test_times_are_set_once(make):
+def test_times_are_set_once(make: Any) -> None:
     first = ask(make, make.observed(make.job()))
     assert first.start_time == "2027-01-15T08:00:00Z"
     later = make.observed(make.job(status=first), state=make.state("sft", "rl", "eval"))
@@ -93,24 +94,24 @@ def test_times_are_set_once(make):
     )
 
 
-def test_a_job_that_was_born_suspended_never_started(make):
+def test_a_job_that_was_born_suspended_never_started(make: Any) -> None:
     job = make.job(spec=make.spec(suspend=True))
     status = ask(make, make.observed(job, children={}, pods=(), state=None, token=None))
     assert (status.stage, status.start_time) == (None, None)
 
 
-def test_a_held_job_reports_the_pods_it_has(make):
+def test_a_held_job_reports_the_pods_it_has(make: Any) -> None:
     status = ask(make, make.observed(secrets={}))
     assert (status.roles.trainer.desired, status.roles.trainer.ready) == (2, 2)
 
 
-def test_an_unreadable_job_has_a_status_too(make):
+def test_an_unreadable_job_has_a_status_too(make: Any) -> None:
     status = ask(make, make.observed(make.job(invalid="The job can't be read: x. Edit the job.")))
     assert isinstance(status, Status)
     assert status.observed_generation == 1
 
 
-def test_the_longest_address_fits_the_status(make):
+def test_the_longest_address_fits_the_status(make: Any) -> None:
     """A status that the API server refuses would freeze its job."""
     spec = make.spec(storage={"url": "s3://bucket/".ljust(1024, "x")})
     job = make.job(spec=spec, name="j" * 40)
@@ -118,7 +119,7 @@ def test_the_longest_address_fits_the_status(make):
     assert Status.model_validate(found.model_dump()).run_url == found.run_url
 
 
-def test_pods_that_are_not_even_made_are_told_with_where_to_look(make):
+def test_pods_that_are_not_even_made_are_told_with_where_to_look(make: Any) -> None:
     """As with a PriorityClass that doesn't exist: no pod is there to say so."""
     pods = tuple(pod for pod in make.observed().pods if pod.role is not Role.TRAINER)
     status = ask(make, make.observed(pods=pods))

@@ -3,29 +3,30 @@
 import asyncio
 import contextlib
 import logging
+from typing import Any
 
 import pytest
 
-from sea_operator.kube.errors import ConflictError
+from sea_operator.errors import ConflictError
 from sea_operator.queue import Backoff, WorkQueue
 from sea_operator.workers import Workers
 
 
 class Gate:
-    def __init__(self, leads=True):
+    def __init__(self, leads: Any = True) -> None:
         self._event = asyncio.Event()
         if leads:
             self._event.set()
 
-    def open(self):
+    def open(self) -> None:
         self._event.set()
 
-    async def wait(self):
+    async def wait(self) -> None:
         await self._event.wait()
 
 
 @pytest.fixture
-def queue():
+def queue() -> Any:
     import time
 
     backoff = Backoff(base=0.001)
@@ -33,7 +34,7 @@ def queue():
 
 
 @contextlib.asynccontextmanager
-async def running(workers):
+async def running(workers: Any) -> Any:
     task = asyncio.create_task(workers.run())
     yield
     task.cancel()
@@ -41,11 +42,11 @@ async def running(workers):
         await task
 
 
-async def test_no_more_than_the_pool_at_one_time(queue):
+async def test_no_more_than_the_pool_at_one_time(queue: Any) -> None:
     inside, most, finished = 0, 0, asyncio.Event()
     seen = set()
 
-    async def reconcile(key):
+    async def reconcile(key: Any) -> None:
         nonlocal inside, most
         inside += 1
         most = max(most, inside)
@@ -63,10 +64,12 @@ async def test_no_more_than_the_pool_at_one_time(queue):
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), ConflictError("y"), TimeoutError()])
-async def test_a_failed_pass_comes_back(queue, error, caplog):
+async def test_a_failed_pass_comes_back(
+    queue: Any, error: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     done, attempts = asyncio.Event(), 0
 
-    async def reconcile(key):
+    async def reconcile(key: Any) -> None:
         nonlocal attempts
         attempts += 1
         if attempts < 3:
@@ -80,10 +83,10 @@ async def test_a_failed_pass_comes_back(queue, error, caplog):
     assert len([record for record in caplog.records if "pass" in record.message]) == 2
 
 
-async def test_a_standby_touches_nothing_and_forgets_nothing(queue):
+async def test_a_standby_touches_nothing_and_forgets_nothing(queue: Any) -> None:
     gate, done, seen = Gate(leads=False), asyncio.Event(), []
 
-    async def reconcile(key):
+    async def reconcile(key: Any) -> None:
         seen.append(key)
         done.set()
 
@@ -95,3 +98,31 @@ async def test_a_standby_touches_nothing_and_forgets_nothing(queue):
         gate.open()
         await asyncio.wait_for(done.wait(), 120)
     assert seen == ["a"]
+
+
+async def test_polls_that_hang_leave_slots_for_events(queue: Any) -> None:
+    """Coordinators that don't answer hold a pass for seconds."""
+    hang, hung, full, done = asyncio.Event(), set(), asyncio.Event(), asyncio.Event()
+    first = set(range(8))
+
+    async def reconcile(key: Any) -> Any:
+        if key == "event":
+            done.set()
+        elif key in first:
+            first.discard(key)
+            return 0.0
+        else:
+            hung.add(key)
+            if len(hung) == 6:
+                full.set()
+            await hang.wait()
+        return None
+
+    async with running(Workers(queue, reconcile, Gate(), 8)):
+        for key in range(8):
+            queue.add(key)
+        async with asyncio.timeout(120):
+            await full.wait()
+            queue.add("event")
+            await done.wait()
+        assert len(hung) == 6

@@ -28,14 +28,14 @@ class ApiModel(BaseModel):
     )
 
     invariants: ClassVar[tuple[Rule, ...]] = ()
-    """What must hold of one object; checked here and, as CEL, by the API server."""
+    """Rules of one object; checked here and, as CEL, by the API server."""
     transitions: ClassVar[tuple[Transition, ...]] = ()
-    """What must hold between an object and its predecessor; see `refused_changes`."""
+    """Rules of an edit, between an object and its predecessor; see `refused_changes`."""
 
     @model_validator(mode="before")
     @classmethod
     def _null_is_absent(cls, data: Any) -> Any:
-        """As the server prunes them: an explicit null where a default exists takes the default."""
+        """Treats an explicit null as absent, as the server's pruning does."""
         if not isinstance(data, dict):
             return data
         return {key: value for key, value in data.items() if value is not None}
@@ -58,9 +58,9 @@ class ApiModel(BaseModel):
 
 
 def refused_changes(old: ApiModel, new: ApiModel) -> list[str]:
-    """Sentences of the rules that the edit from `old` to `new` breaks; empty means allowed.
+    """Messages of the rules that the edit from `old` to `new` breaks; empty means allowed.
 
-    Like the API server it compares an object only with its own predecessor: a block that was
+    Like the API server, it compares an object with its own predecessor only: a block that was
     added or removed has none.
     """
     own = [rule.message for rule in new.transitions if not rule.holds(new, old)]

@@ -1,4 +1,4 @@
-"""Where the job's model and data come from and where its results go."""
+"""The base model, the data that stages learn from, and the object store."""
 
 from enum import StrEnum
 from typing import ClassVar

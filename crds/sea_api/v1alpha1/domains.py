@@ -1,11 +1,11 @@
-"""Names of domains: ours are bare words, everybody else's say which Python package they are from.
+"""Names of domains: built-in ones are bare words, all others name their Python package.
 
     retail                 built in
     my-library:library     the entry point `library` of the installed distribution `my-library`
     tau2:retail            tau2-bench's own `retail`, where tau2-bench is installed
 
-Without the package in it, a typo in one of our names couldn't be told from a name of somebody's
-own before the pods run. In names of files and keys of objects a `.` stands for the colon.
+Without the package, a typo in a built-in name could not be told from another package's domain
+before the pods run. File names and object keys have a `.` in place of the colon.
 """
 
 import re
@@ -31,7 +31,7 @@ Domain = Annotated[str, Field(max_length=LONGEST), KNOWN_OR_QUALIFIED]
 
 
 def package(name: str) -> str:
-    """The Python package that a qualified name names; empty for a bare one."""
+    """Python package of a qualified name; empty for a built-in one."""
     return name.rpartition(":")[0]
 
 
@@ -41,5 +41,5 @@ def bare(name: str) -> str:
 
 
 def file_name(name: str) -> str:
-    """The name as part of a path or key: no two domains share one."""
+    """The name as part of a path or key; unique per domain."""
     return name.replace(":", ".")

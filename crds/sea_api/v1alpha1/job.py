@@ -1,4 +1,4 @@
-"""SEATrainingJob itself: spec and status under the names that the API server knows."""
+"""The SEATrainingJob resource: spec and status."""
 
 from typing import Annotated, Any, ClassVar
 

@@ -1,4 +1,4 @@
-"""The resource's names, and what a job may be called."""
+"""The resource's names, and which names a job may have."""
 
 import re
 from typing import Any
@@ -12,7 +12,7 @@ PLURAL = "seatrainingjobs"
 SHORT_NAME = "seajob"
 
 MAX_NAME = 40
-"""A pod's name is a label of at most 63 characters: `<job>-coordinator-0` and room to number."""
+"""A pod's name is a label of at most 63 characters: `<job>-coordinator-0`, larger ordinals too."""
 _FORM = "^[a-z]([-a-z0-9]*[a-z0-9])?$"
 
 

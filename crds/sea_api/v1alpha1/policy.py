@@ -1,4 +1,4 @@
-"""How a job keeps what it made and what it does when something breaks."""
+"""Weights, checkpoints, and what happens when something fails."""
 
 from enum import StrEnum
 

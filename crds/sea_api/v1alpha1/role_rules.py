@@ -84,7 +84,7 @@ UNIQUE_ENV = Rule(
 KEPT_CLASS = Transition(
     cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
     " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",
-    message="storageClassName is immutable: the ledger lies on its volume; create another job"
+    message="storageClassName is immutable: the ledger is stored on its volume; create another job"
     " instead",
     holds=lambda new, old: new.storage_class_name == old.storage_class_name,
 )

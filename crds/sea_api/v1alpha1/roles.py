@@ -131,7 +131,7 @@ class Trainer(ApiModel):
         immutable(
             "parallelism",
             "parallelism",
-            "ranks of a running job can't be laid out anew; create another job instead",
+            "the ranks of a running job keep their layout; create another job instead",
         ),
     )
 

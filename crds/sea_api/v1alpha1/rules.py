@@ -1,8 +1,8 @@
-"""One sentence, said twice: a CEL rule for the API server and the same check for Python.
+"""Rules in two languages: CEL for the API server and the same check in Python.
 
 Models carry `Rule`s (about one object) and `Transition`s (about an object and what it was
-before). `base.ApiModel` runs the Python half on validation and writes the CEL half into the JSON
-schema, from where `sea_api.schema` carries it into the CRD.
+before). `base.ApiModel` checks the Python half on validation and writes the CEL half into the JSON
+schema, from which `sea_api.schema` takes it into the CRD.
 """
 
 from collections.abc import Callable, Iterable
@@ -21,13 +21,13 @@ class Rule:
     """What must hold of a value. On a model class, or in `Annotated[...]` on a field."""
 
     cel: str | None
-    """None where a list type already says the same to the server."""
+    """None if a list type already makes the server check the same."""
     message: str
     """A sentence without line breaks: what is wrong and what to change."""
     holds: Callable[[Any], bool]
 
     def check(self, value: Any) -> Any:
-        """Return `value`; raise ValueError with the sentence where the rule doesn't hold."""
+        """Returns `value`; raises ValueError with the message if the rule is broken."""
         if not self.holds(value):
             raise ValueError(self.message)
         return value
@@ -54,7 +54,7 @@ class Transition:
 
 
 def immutable(field: str, attribute: str, advice: str) -> Transition:
-    """A required or defaulted field that never changes after the object was created."""
+    """Rule of a required or defaulted field that never changes once the object exists."""
     return Transition(
         cel=f"self.{field} == oldSelf.{field}",
         message=f"{field} is immutable: {advice}",

@@ -1,4 +1,4 @@
-"""What the operator reports: kstatus conditions, progress, versions, scores."""
+"""What the operator reports: kstatus conditions, progress, weight versions, scores."""
 
 from typing import Annotated
 
@@ -20,13 +20,13 @@ class Condition(ApiModel):
     status: str = Field(max_length=16)
     """`True`, `False` or `Unknown`."""
     reason: str = Field(max_length=128)
-    """CamelCase word for programs."""
+    """CamelCase word for programs, for example `SecretNotFound`."""
     message: str = Field(max_length=4096)
-    """Sentence for people: what is so, and what to do about it."""
+    """Sentence for people: what holds, and what to do about it."""
     last_transition_time: Timestamp
     """When `status` last changed."""
     observed_generation: Count
-    """`metadata.generation` that this condition is about."""
+    """`metadata.generation` that this condition describes."""
 
 
 class RoleStatus(ApiModel):
@@ -78,7 +78,7 @@ class CheckpointStatus(ApiModel):
 
 
 class Throughput(ApiModel):
-    """Tokens a second."""
+    """Tokens per second."""
 
     generated: Number = Field(ge=0, le=1e15)
     """Tokens the engines generated, per second."""
@@ -115,29 +115,29 @@ class Restarts(ApiModel):
     counted: Count = 0
     """Restarts taken from the budget."""
     uncounted: Count = 0
-    """Restarts for which the infrastructure is to blame."""
+    """Restarts that infrastructure caused."""
     recent: list[Count] = Field(default=[], max_length=1000)
     """Counted restarts within the budget's window, newest last, in unix seconds."""
 
 
 class Failure(ApiModel):
-    """What last broke."""
+    """The newest failure."""
 
     role: str = Field(max_length=32)
     """Role of the pod."""
     cause: str = Field(max_length=64)
     """Cause, as in `failurePolicy.rules`."""
     message: str = Field(max_length=4096)
-    """What was seen."""
+    """What happened."""
     time: Timestamp
-    """When it was seen."""
+    """When it was noticed."""
 
 
 class Status(ApiModel):
-    """What the operator last saw; written only by the operator."""
+    """What the operator last saw; only the operator writes it."""
 
     observed_generation: Int = Field(default=-1, ge=-1, le=2**53 - 1)
-    """`metadata.generation` this status is about; -1 before the operator saw the job."""
+    """`metadata.generation` that this status describes; -1 until the operator has seen the job."""
     conditions: list[Condition] = Field(
         default=[],
         max_length=16,
@@ -145,11 +145,11 @@ class Status(ApiModel):
     )
     """State of the job in kstatus terms."""
     stage: str | None = Field(default=None, max_length=64)
-    """Stage that runs, or ran last."""
+    """Stage that runs or ran last."""
     step: Count | None = None
     """Optimizer steps (or finished episodes of an evaluation) of the stage."""
     total_steps: Count | None = None
-    """Steps the stage will have at its end."""
+    """Total steps of the stage."""
     progress: str | None = Field(default=None, max_length=64)
     """`step/totalSteps` of the running stage, for the printer column."""
     trainer_attempt: Count | None = None
@@ -157,9 +157,9 @@ class Status(ApiModel):
     fenced: list[Uid] | None = Field(
         default=None, max_length=10001, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
-    """Uids of pods on dead nodes for which `trainerAttempt` was raised, until they are gone."""
+    """Uids of pods on dead nodes for which `trainerAttempt` was raised, until the pods are gone."""
     reward: Score | None = None
-    """Mean reward of the newest training batch, all groups counted."""
+    """Mean reward of the newest training batch, including dropped groups."""
     pass1: str | None = Field(default=None, max_length=16)
     """Newest pass^1 in percent, averaged over domains."""
     weights: WeightsStatus | None = None
@@ -171,13 +171,13 @@ class Status(ApiModel):
     rollout_selector: str | None = Field(default=None, max_length=512)
     """Label selector of the rollout pods, for the scale subresource."""
     throughput: Throughput | None = None
-    """Tokens a second, generated and trained."""
+    """Tokens per second, generated and trained."""
     remaining_seconds: Count | None = None
-    """Estimate of the time to the end of the stage."""
+    """Estimated time until the stage ends."""
     staleness: Score | None = None
     """Mean versions by which the newest batch lagged."""
     skipped_rows: Count | None = None
-    """Rows of the job's data that are broken and left out (`onBadRow: Skip`)."""
+    """Broken rows of the job's data that are left out (`onBadRow: Skip`)."""
     evaluation: list[EvaluationResult] = Field(
         default=[],
         max_length=544,  # of 32 stages, 16 domains and their average each
@@ -188,13 +188,13 @@ class Status(ApiModel):
     )
     """Scores of all evaluation stages so far."""
     goodput: str | None = Field(default=None, max_length=16)
-    """Share of the time since the first step that produced steps which count, in percent."""
+    """Share of the time since the first step that went into steps that count, in percent."""
     restarts: Restarts | None = None
     """Restarts since the job began."""
     last_failure: Failure | None = None
-    """What last broke."""
+    """The newest failure."""
     run_url: str | None = Field(default=None, max_length=1280)
-    """Where this run keeps its objects."""
+    """Folder in the object store that keeps all objects of this run."""
     start_time: Timestamp | None = None
     """When the operator first acted on the job."""
     completion_time: Timestamp | None = None

@@ -1,7 +1,7 @@
 """Bounded building blocks of the models: strict numbers, addresses, names, labels, quantities.
 
-Strict, because the API server doesn't turn `"8"` into 8 either. Every string, list and map has a
-bound, which also keeps the API server's cost estimate of the CEL rules finite.
+Strict, because the API server doesn't convert `"8"` to 8 either. Every string, list and map has a
+bound, which keeps the API server's cost estimate of the CEL rules finite.
 """
 
 from typing import Annotated, Any
@@ -24,7 +24,7 @@ Steps = Annotated[int, Strict(), Field(ge=1, le=100000000)]
 Replicas = Annotated[int, Strict(), Field(ge=1, le=10000)]
 GpusPerPod = Annotated[int, Strict(), Field(ge=0, le=64)]
 Ways = Annotated[int, Strict(), Field(ge=1, le=1024)]
-"""How many ways one dimension of a parallel layout splits the work."""
+"""Number of parts that one dimension of a parallel layout splits the work into."""
 
 S3Url = Annotated[str, Field(max_length=1024, pattern=r"^s3://.+$")]
 HttpUrl = Annotated[str, Field(max_length=1024, pattern=r"^https?://.+$")]

@@ -1,4 +1,4 @@
-"""Who judges what replay and text can't decide, and what the rows' own functions may use."""
+"""The judge of what replay and text can't decide, and limits of the rows' own functions."""
 
 from typing import ClassVar
 

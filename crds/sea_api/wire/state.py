@@ -1,4 +1,4 @@
-"""`GET /v1/state`: all that the operator learns of the data plane in one read."""
+"""`GET /v1/state`: everything that the operator learns about the data plane, in one read."""
 
 from enum import StrEnum
 
@@ -13,7 +13,7 @@ class StagePhase(StrEnum):
 
 
 class Problem(ApiModel):
-    """A mistake of the user that stops the job until the spec or the data change."""
+    """A mistake of the user that stalls the job until spec or data change."""
 
     reason: str
     """CamelCase, e.g. DataNotFound, BadRow, UnknownDomain, BadDatabasePath."""
@@ -22,7 +22,7 @@ class Problem(ApiModel):
 
 
 class TrainerFailure(ApiModel):
-    """A training process ended badly in `attempt`; the operator decides what follows."""
+    """A training process of `attempt` failed; the operator decides what follows."""
 
     attempt: int
     pod: str
@@ -52,7 +52,7 @@ class CoordinatorState(ApiModel):
     trainer_failure: TrainerFailure | None = None
     """Newest failure of the current attempt, if any."""
     drained: bool = False
-    """True once `drain` was asked for, a checkpoint is committed and no trainer runs."""
+    """True once a drain was requested, a checkpoint is committed and no trainer runs."""
     weights: WeightsStatus | None = None
     checkpoint: CheckpointStatus | None = None
     reward: float | None = None

@@ -1,33 +1,61 @@
-"""What the demo applies: the example job, fitted to the cluster's S3 server, and its data."""
+"""The job that the demo applies: its manifest, checked before anything starts, and its data."""
 
+import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
-import boto3
-from boto3.exceptions import Boto3Error
-from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError
+import yaml
 
-from sea_devcluster.demo import job_file
-from sea_devcluster.demo.errors import DemoError
-from sea_devcluster.demo.progress import Progress
-from sea_devcluster.demo.target import ObjectServer
+from sea_devcluster.demo.kubectl import Kubectl
+from sea_devcluster.demo.object_store import ObjectServer
+from sea_devcluster.errors import DemoError
 
+REQUIRED_FIELDS = (
+    ("metadata", "name"),
+    ("spec", "stages"),
+    ("spec", "domains"),
+    ("spec", "storage", "url"),
+    ("spec", "storage", "credentialsSecret"),
+)
+"""Fields that the demo itself reads; the API server checks the rest."""
 GENERATE_TIMEOUT_SECONDS = 300
+CRD_NAME = "seatrainingjobs.sea-operator.io"
+_FINISHED = {"Complete": "is complete", "Failed": "has failed"}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The manifest in a file.
+
+    Raises:
+        DemoError: It is no SEATrainingJob, or lacks what the demo needs.
+    """
+    try:
+        manifest = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise DemoError(f"{path} can't be read ({error.strerror}); name a job's file.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise DemoError(f"{path} is not one YAML document ({reason}); correct it.") from error
+    if not isinstance(manifest, dict) or manifest.get("kind") != "SEATrainingJob":
+        raise DemoError(f"{path} holds no SEATrainingJob; take one of examples/ as a pattern.")
+    missing = [".".join(keys) for keys in REQUIRED_FIELDS if not _at(manifest, keys)]
+    if missing:
+        raise DemoError(f"{path} lacks {', '.join(missing)}; add what is missing.")
+    return manifest
 
 
 def load(path: Path, server: ObjectServer) -> dict[str, Any]:
-    """The example's manifest with `storage.endpoint` of this cluster."""
-    manifest = job_file.read(path)
+    """The manifest in a file, with this cluster's `storage.endpoint`."""
+    manifest = read(path)
     manifest["spec"]["storage"]["endpoint"] = server.pod_endpoint
     return manifest
 
 
 def namespace(manifest: dict[str, Any]) -> str:
+    """The job's namespace."""
     return str(manifest["metadata"].get("namespace", "default"))
 
 
@@ -47,6 +75,36 @@ def credentials_secret(manifest: dict[str, Any], server: ObjectServer) -> dict[s
     }
 
 
+# --- its data ---
+
+
+def require_data(manifest: dict[str, Any], data: Path | None) -> None:
+    """Checks that there will be data.
+
+    Raises:
+        DemoError: The job reads data, none was given, and the demo can't make it.
+    """
+    if "data" in manifest["spec"] and data is None:
+        data_arguments(manifest["spec"]["domains"][0])
+
+
+def make_data(manifest: dict[str, Any], folder: Path) -> Path:
+    """Writes a new data folder for the job's domain."""
+    shutil.rmtree(folder, ignore_errors=True)
+    generate(data_arguments(manifest["spec"]["domains"][0]), folder)
+    return folder
+
+
+def data_arguments(domain: str) -> list[str]:
+    """Arguments of `sea data` that make the training data of a demo domain."""
+    if domain != "shop":
+        raise DemoError(
+            f"The demo makes data for the domain shop only, not for {domain}: name a folder of "
+            "tasks, dialogues and databases with --data (`sea data tau2` writes one)."
+        )
+    return ["shop", "--seed", "0"]
+
+
 def generate(arguments: list[str], out: Path) -> None:
     """Writes a data folder with the `sea` command.
 
@@ -64,66 +122,53 @@ def generate(arguments: list[str], out: Path) -> None:
     except subprocess.TimeoutExpired:
         raise DemoError(
             f"`sea data {' '.join(arguments)}` was not done after {GENERATE_TIMEOUT_SECONDS:.0f} s;"
-            " end other programs on this machine, or make the data yourself and name their folder "
+            " end other programs on this machine, or make the data yourself and name its folder "
             "with --data."
         ) from None
     if done.returncode != 0:
         raise DemoError(f"`sea data {' '.join(arguments)}` failed: {done.stderr.strip()}")
 
 
-def client(server: ObjectServer) -> Any:
-    """An S3 client for this machine's side of the server."""
-    return boto3.client(
-        "s3",
-        endpoint_url=server.endpoint,
-        aws_access_key_id=server.access_key,
-        aws_secret_access_key=server.secret_key,
-        region_name="us-east-1",
-        config=Config(connect_timeout=5, read_timeout=60, retries={"max_attempts": 5}),
+# --- a job of the same name that is in the cluster already ---
+
+
+def require_no_earlier_job(kubectl: Kubectl, manifest: dict[str, Any]) -> None:
+    """Checks, before anything is installed or uploaded, that no job has this name.
+
+    A devcluster is new for each demo; the user's own cluster keeps the job of the first run, to
+    which applying the same manifest again changes nothing.
+
+    Raises:
+        DemoError: The job exists; says how to look at it and how to make room.
+    """
+    if not kubectl.run("get", "crd", CRD_NAME, "--ignore-not-found", "-o", "name").strip():
+        return
+    where, name = namespace(manifest), str(manifest["metadata"]["name"])
+    found = kubectl.run("-n", where, "get", CRD_NAME, name, "--ignore-not-found", "-o", "json")
+    if found.strip():
+        raise DemoError(earlier_job_message(json.loads(found), where, name))
+
+
+def earlier_job_message(found: dict[str, Any], namespace: str, name: str) -> str:
+    """The sentence for a job that exists."""
+    return (
+        f"The job {name} of an earlier run is in the namespace {namespace} already and "
+        f"{_state(found)}: the demo would show its result as this run's. Look at it with `kubectl "
+        f"-n {namespace} get seajob {name}`; for a new run delete it (what it wrote stays in the "
+        f"object store): `kubectl -n {namespace} delete seajob {name}`."
     )
 
 
-def upload(
-    folder: Path,
-    manifest: dict[str, Any],
-    server: ObjectServer,
-    tell: Callable[[str], object] = lambda _: None,
-) -> int:
-    """Uploads a data folder below `<storage.url>/data/`; returns the number of files.
-
-    Args:
-        folder: The data.
-        manifest: The job.
-        server: Where to.
-        tell: Gets a line now and then while it takes long.
-
-    Raises:
-        DemoError: The server doesn't answer or refuses.
-    """
-    url = urlsplit(manifest["spec"]["storage"]["url"])
-    prefix = url.path.strip("/") + "/data"
-    s3 = client(server)
-    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
-    progress = Progress(sum(path.stat().st_size for path in files), tell)
-    try:
-        _ensure_bucket(s3, url.netloc)
-        for path in files:
-            key = f"{prefix}/{path.relative_to(folder)}"
-            s3.upload_file(str(path), url.netloc, key, Callback=progress)
-    except (Boto3Error, BotoCoreError, ClientError) as error:  # boto3 wraps what a transfer raises
-        raise DemoError(f"Uploading to {server.endpoint} failed: {error}") from error
-    return len(files)
+def _state(found: dict[str, Any]) -> str:
+    if found["metadata"].get("deletionTimestamp"):
+        return "is being deleted"
+    for condition in found.get("status", {}).get("conditions") or []:
+        if condition["type"] in _FINISHED and condition["status"] == "True":
+            return _FINISHED[condition["type"]]
+    return "is not over"
 
 
-def ensure_bucket(manifest: dict[str, Any], server: ObjectServer) -> None:
-    """Makes the bucket of `storage.url`, as its owner would have before the first job."""
-    try:
-        _ensure_bucket(client(server), urlsplit(manifest["spec"]["storage"]["url"]).netloc)
-    except (BotoCoreError, ClientError) as error:
-        raise DemoError(f"Making the bucket at {server.endpoint} failed: {error}") from error
-
-
-def _ensure_bucket(s3: Any, bucket: str) -> None:
-    existing = {entry["Name"] for entry in s3.list_buckets()["Buckets"]}
-    if bucket not in existing:
-        s3.create_bucket(Bucket=bucket)
+def _at(value: Any, keys: tuple[str, ...]) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

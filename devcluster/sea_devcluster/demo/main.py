@@ -1,4 +1,4 @@
-"""`make demo` from its first line to its last: checks, cluster, the run, and a clean end."""
+"""`make demo` from start to end: checks, cluster, the run, and a clean shutdown."""
 
 import logging
 import time
@@ -10,18 +10,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.markup import escape
 
-from sea_devcluster import bounds, interrupts, preflight
+from sea_devcluster import interrupts, preflight, records
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.cluster import Options as ClusterOptions
-from sea_devcluster.demo import job_file
-from sea_devcluster.demo.errors import DemoError
-from sea_devcluster.demo.existing_cluster import existing_cluster
+from sea_devcluster.demo import job
 from sea_devcluster.demo.memory import MemorySampler, Usage
 from sea_devcluster.demo.options import Options
-from sea_devcluster.demo.outcome import Outcome
+from sea_devcluster.demo.report import RunResult
 from sea_devcluster.demo.run import run, step
-from sea_devcluster.demo.target import ObjectServer, Target
-from sea_devcluster.errors import DevclusterError, refused_by_system
+from sea_devcluster.demo.target import devcluster_target, existing_cluster
+from sea_devcluster.errors import DemoError, DevclusterError, refused_by_system
 from sea_devcluster.locks import exclusive
 from sea_devcluster.paths import private_folder, state_root
 from sea_devcluster.records import Capacity
@@ -33,20 +31,20 @@ OVERCOMMITTED = Capacity(cpu="8", memory="14Gi")
 
 @dataclass(frozen=True)
 class Finished:
-    """A demo that ran to its end."""
+    """A demo that ran to completion."""
 
-    outcome: Outcome
+    result: RunResult
     memory: Usage
 
 
 def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
-    """Runs everything; None (after one sentence on the console) where it could not."""
+    """Runs everything; None, after one sentence on the console, if it failed."""
     console = Console(highlight=False, force_terminal=False if options.plain else None)
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    interrupts.heed()
+    interrupts.raise_on_signals()
     try:
         return _run(options, console, measure_memory=measure_memory)
-    except (DemoError, DevclusterError) as error:
+    except DevclusterError as error:
         console.print(f"[red]✗[/] {escape(str(error))}", soft_wrap=True)
     except OSError as error:
         console.print(f"[red]✗[/] {escape(refused_by_system(error))}", soft_wrap=True)
@@ -57,24 +55,23 @@ def demo(options: Options, *, measure_memory: bool = False) -> Finished | None:
 
 def _run(options: Options, console: Console, *, measure_memory: bool) -> Finished:
     started = time.monotonic()
-    job_file.require_data(job_file.read(options.job), options.data)
+    job.require_data(job.read(options.job), options.data)
     require_folder(options.out)
     if options.cluster == "kubeconfig":
-        outcome = run(options, existing_cluster(), console, started)
-        return Finished(outcome, Usage())
-    bounds.require_name(options.name)
-    with alone(options.name), _devcluster(options, console) as cluster:
+        return Finished(run(options, existing_cluster(), console, started), Usage())
+    records.require_name(options.name)
+    with exclusive_name(options.name), _devcluster(options, console) as cluster:
         roots = _pids(cluster) if measure_memory else []
         with MemorySampler(lambda: roots) as sampler:
-            outcome = run(options, target_of(cluster), console, started)
-        return Finished(outcome, sampler.peak)
+            result = run(options, devcluster_target(cluster), console, started)
+        return Finished(result, sampler.peak)
 
 
 def require_folder(out: Path) -> None:
-    """Makes the folder for what the run yields, now rather than after minutes of training.
+    """Creates the folder for the results now rather than after minutes of training.
 
     Raises:
-        DemoError: It can't be.
+        DemoError: It can't be created.
     """
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -85,8 +82,8 @@ def require_folder(out: Path) -> None:
 
 
 @contextmanager
-def alone(name: str) -> Iterator[None]:
-    """One demo of a name at a time: the second would stop the first one's devcluster.
+def exclusive_name(name: str) -> Iterator[None]:
+    """Allows one demo per name at a time: a second would stop the first one's devcluster.
 
     Raises:
         DemoError: Another one runs.
@@ -108,7 +105,7 @@ def alone(name: str) -> Iterator[None]:
 
 @contextmanager
 def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
-    """A fresh cluster; stopped on any failure, and at the end if the options say so."""
+    """A new cluster; stopped on any failure, and at the end if the options say so."""
     cluster = DevCluster(options.name, options=ClusterOptions(capacity=OVERCOMMITTED))
     if cluster.exists:
         with step(console, f"Stopping the devcluster {options.name} of an earlier run"):
@@ -128,23 +125,6 @@ def _devcluster(options: Options, console: Console) -> Iterator[DevCluster]:
                 console.print(f"Its logs are kept in {cluster.folder / 'logs'}.", soft_wrap=True)
 
 
-def target_of(cluster: DevCluster) -> Target:
-    """A devcluster as the demo sees it."""
-    credentials = cluster.s3.environment()
-    server = ObjectServer(
-        cluster.s3.endpoint,
-        cluster.s3.endpoint,
-        credentials["AWS_ACCESS_KEY_ID"],
-        credentials["AWS_SECRET_ACCESS_KEY"],
-    )
-    return Target(
-        kubeconfig=cluster.kubeconfig,
-        kubectl=str(cluster.plane.kubectl),
-        server=server,
-        down_command=f"make down NAME={cluster.name}    # stops everything",
-    )
-
-
 def _pids(cluster: DevCluster) -> Iterable[int]:
-    """The cluster's own processes; pods are children of the node's agent."""
+    """PIDs of the cluster's own processes; pods are children of the node's agent."""
     return [process.pid for daemon in cluster.daemons() if (process := daemon.process) is not None]

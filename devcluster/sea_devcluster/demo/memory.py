@@ -1,4 +1,4 @@
-"""How much memory the whole demo takes: a thread that adds up its processes now and then."""
+"""Peak memory of the whole demo: a thread that adds up its processes every few seconds."""
 
 import threading
 from collections.abc import Callable, Iterable
@@ -18,16 +18,17 @@ class Usage:
     pss: int = 0
 
     def peak(self, other: "Usage") -> "Usage":
+        """The larger of each value."""
         return Usage(max(self.rss, other.rss), max(self.pss, other.pss))
 
 
 class MemorySampler:
-    """Context manager; `peak` holds the largest sums seen."""
+    """Context manager that samples memory while it is open; `peak` holds the largest sums."""
 
     def __init__(self, roots: Callable[[], Iterable[int]]) -> None:
         self.peak = Usage()
         self._roots = roots
-        self._over = threading.Event()
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="memory-sampler", daemon=True)
 
     def __enter__(self) -> "MemorySampler":
@@ -40,16 +41,16 @@ class MemorySampler:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._over.set()
+        self._stop.set()
         self._thread.join(timeout=10)
 
     def _run(self) -> None:
-        while not self._over.wait(SAMPLE_SECONDS):
+        while not self._stop.wait(SAMPLE_SECONDS):
             self.peak = self.peak.peak(usage(self._roots()))
 
 
 def usage(roots: Iterable[int]) -> Usage:
-    """Memory of these processes and all that they started."""
+    """Memory of these processes and all their descendants."""
     seen: dict[int, psutil.Process] = {}
     for pid in roots:
         try:

@@ -1,4 +1,4 @@
-"""What the demo can be asked to do."""
+"""The demo's command line."""
 
 import argparse
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ ROOT = Path(__file__).parents[3]
 
 @dataclass(frozen=True)
 class Options:
-    """The command line, parsed."""
+    """The parsed command line."""
 
     job: Path
     data: Path | None
-    """A data folder to upload; None makes one."""
+    """Data folder to upload; the demo makes one if None."""
     cluster: str
     name: str
     out: Path
@@ -23,7 +23,7 @@ class Options:
 
 
 def parse(arguments: list[str] | None = None) -> Options:
-    """Reads the command line; exits with usage on a mistake."""
+    """Parses the command line; exits with usage on a mistake."""
     parser = argparse.ArgumentParser(
         prog="make demo",
         description="Trains a tool-using agent from one SEATrainingJob and shows it live.",

@@ -1,39 +1,39 @@
-"""The demo's steps in order: cluster, operator, data, job, watch, scores, picture."""
+"""The demo's steps in order: operator, data, job, watch, result."""
 
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
-from sea_devcluster.demo import aftermath, earlier_job, fresh_crd, job, manifests, watch
-from sea_devcluster.demo.kubectl import Kubectl
-from sea_devcluster.demo.options import Options
-from sea_devcluster.demo.outcome import Outcome
-from sea_devcluster.demo.poll import job_reader
+from sea_devcluster.demo import job, next_steps, object_store, watch
+from sea_devcluster.demo.kubectl import Kubectl, job_reader, retry_while_crd_is_new
+from sea_devcluster.demo.options import ROOT, Options
+from sea_devcluster.demo.report import RunResult
 from sea_devcluster.demo.target import Target
 
+CRD = ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml"
 CRD_WAIT_SECONDS = 120
+OPERATOR = ROOT / "deploy" / "operator.yaml"
+IMAGE_PREFIX = "sea-operator/"
 
 
-def run(options: Options, target: Target, console: Console, started: float) -> Outcome:
+def run(options: Options, target: Target, console: Console, started: float) -> RunResult:
     """Everything after the cluster is up; `started` is monotonic seconds of the demo's start."""
     kubectl = Kubectl(target.kubectl, target.kubeconfig)
     manifest = job.load(options.job, target.server)
     namespace, name = job.namespace(manifest), str(manifest["metadata"]["name"])
-    earlier_job.require_none(kubectl, manifest)
+    job.require_no_earlier_job(kubectl, manifest)
     with step(console, "Installing the CRD and the operator"):
         install(kubectl, target)
-    data = options.data or options.out / "data"
     if "data" in manifest["spec"]:
         with step(console, "Making and uploading dialogues, tasks and databases"):
-            folder = options.data or make_data(manifest, data)
-            job.upload(folder, manifest, target.server, console.print)
+            folder = options.data or job.make_data(manifest, options.out / "data")
+            object_store.upload(folder, manifest, target.server, console.print)
     else:
-        job.ensure_bucket(manifest, target.server)  # a Synthesis stage makes the data
+        object_store.ensure_bucket(manifest, target.server)  # a Synthesis stage makes the data
     with step(console, f"Applying {options.job.name}"):
         submit(kubectl, manifest, target)
     seen = watch.follow(
@@ -41,34 +41,33 @@ def run(options: Options, target: Target, console: Console, started: float) -> O
         console,
         limit_seconds=60 * options.limit_minutes,
     )
-    return aftermath.conclude(options, target, console, seen, started)
+    return next_steps.conclude(options, target, console, seen, started)
 
 
 def install(kubectl: Kubectl, target: Target) -> None:
-    """CRD first, then the operator; both again is harmless."""
-    kubectl.apply(manifests.crd_file())
-    crd = "crd/seatrainingjobs.sea-operator.io"
+    """Applies the CRD, then the operator. Idempotent."""
+    kubectl.apply(CRD)
+    crd = f"crd/{job.CRD_NAME}"
     wait = ("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS}s")
-    fresh_crd.patiently(lambda: kubectl.run(*wait))
-    for document in manifests.operator_objects(target.registry, target.tag):
+    retry_while_crd_is_new(lambda: kubectl.run(*wait))
+    for document in operator_objects(target.registry, target.tag):
         kubectl.apply_object(document)
 
 
-def make_data(manifest: dict[str, Any], folder: Path) -> Path:
-    """A fresh data folder for the job's domain."""
-    shutil.rmtree(folder, ignore_errors=True)
-    job.generate(manifests.data_arguments(manifest["spec"]["domains"][0]), folder)
-    return folder
+def operator_objects(registry: str, tag: str) -> list[dict[str, Any]]:
+    """The operator's manifests with images `<registry>sea-operator/<role>:<tag>`."""
+    documents = yaml.safe_load_all(OPERATOR.read_text())
+    return [_with_images(one, registry, tag) for one in documents if one is not None]
 
 
 def submit(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
-    """Namespace, credentials, job: what a user would apply, in their order."""
+    """Applies what a user would apply, in the same order: namespace, credentials, job."""
     prepare(kubectl, manifest, target)
-    fresh_crd.patiently(lambda: kubectl.apply_object(manifest))
+    retry_while_crd_is_new(lambda: kubectl.apply_object(manifest))
 
 
 def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
-    """The job's namespace and the Secret that it names."""
+    """Applies the job's namespace and the Secret that the job names."""
     namespace = job.namespace(manifest)
     kubectl.apply_object({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.apply_object(job.credentials_secret(manifest, target.server))
@@ -78,8 +77,18 @@ def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
 def step(console: Console, title: str) -> Iterator[None]:
     """Prints what is being done, and how long it took."""
     start = time.monotonic()
-    with suppress(OSError):  # a closed terminal: the last step must stop the cluster all the same
+    with suppress(OSError):  # a closed terminal: the last step must still stop the cluster
         console.print(f"[cyan]▸[/] {title} ...", highlight=False)
     yield
     with suppress(OSError):
         console.print(f"[green]✓[/] {title} ({time.monotonic() - start:.1f} s)", highlight=False)
+
+
+def _with_images(value: Any, registry: str, tag: str) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_images(inner, registry, tag) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_with_images(inner, registry, tag) for inner in value]
+    if isinstance(value, str) and value.startswith(IMAGE_PREFIX) and ":" in value:
+        return f"{registry}{value.rpartition(':')[0]}:{tag}"
+    return value

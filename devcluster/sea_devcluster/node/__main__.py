@@ -8,22 +8,22 @@ import sys
 from pathlib import Path
 
 from sea_api import logs
+from sea_devcluster.errors import DevclusterError
 
 from .agent import NodeAgent
 from .config import NodeConfig, load
-from .errors import NodeError
 
 
 def main() -> int:
     """Run the agent; 1 and a sentence on stderr if it can't start."""
     parser = argparse.ArgumentParser(prog="sea_devcluster.node", description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="the agent's JSON configuration")
-    parser.add_argument("--verbose", action="store_true", help="log what is normally left out")
+    parser.add_argument("--verbose", action="store_true", help="log at debug level")
     options = parser.parse_args()
     logs.configure(level=logging.DEBUG if options.verbose else logging.INFO, role="node")
     try:
         asyncio.run(_run(load(options.config)))
-    except NodeError as error:
+    except DevclusterError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0

@@ -1,23 +1,23 @@
-"""What this node refuses to run, each with a sentence naming the field. Pure.
+"""The pod fields that this node refuses, each with a sentence naming the field. Pure.
 
-A node that silently ignores a field would make a demo lie about a real cluster. Accepted and not
-enforced, as documented: securityContext (except `privileged`), resource requests and limits,
+A node that silently ignored a field would make a devcluster behave unlike a real cluster. Accepted
+but not enforced: securityContext (except `privileged`), resource requests and limits,
 imagePullPolicy, dnsPolicy, enableServiceLinks.
 """
 
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from .wire import Json
+from .kube_json import Json
 
 SUPPORTED_VOLUMES = {"emptyDir", "configMap", "secret", "projected", "downwardAPI", "hostPath"}
 SUPPORTED_PROJECTIONS = {"serviceAccountToken", "configMap", "secret", "downwardAPI"}
 _POD_SWITCHES = {
-    "hostNetwork": "every pod has an address of its own in 127.0.0.0/8",
-    "hostPID": "every container has a PID namespace of its own",
-    "hostIPC": "every container has an IPC namespace of its own",
-    "shareProcessNamespace": "every container has a PID namespace of its own",
-    "runtimeClassName": "there is one runtime only, bubblewrap",
+    "hostNetwork": "every pod has its own address in 127.0.0.0/8",
+    "hostPID": "every container has its own PID namespace",
+    "hostIPC": "every container has its own IPC namespace",
+    "shareProcessNamespace": "every container has its own PID namespace",
+    "runtimeClassName": "bubblewrap is the only runtime",
     "resourceClaims": "there is no device driver for resource claims",
 }
 _CONTAINER_FIELDS = {
@@ -29,14 +29,14 @@ _CONTAINER_FIELDS = {
 
 
 def refusals(pod: Json, allow_host_path: Sequence[str] = ()) -> list[str]:
-    """One sentence for every field of the pod that this node doesn't implement."""
+    """One sentence per field of the pod that this node doesn't implement."""
     return list(_refusals(pod["spec"], allow_host_path))
 
 
 def not_started(pod: Json) -> list[str]:
-    """One sentence for every container that was added to the pod (`kubectl debug`).
+    """One sentence per ephemeral container that was added to the pod (`kubectl debug`).
 
-    The pod itself goes on: an ephemeral container that can't run is no reason to end the others.
+    The pod itself continues: an ephemeral container that can't run is no reason to stop it.
     """
     return [
         f"Ephemeral container {one['name']!r} isn't started: the devcluster doesn't support them; "
@@ -94,6 +94,8 @@ def _volume(where: str, volume: Json, allow_host_path: Sequence[str]) -> Iterato
     for kind in sorted(kinds - SUPPORTED_VOLUMES):
         known = ", ".join(sorted(SUPPORTED_VOLUMES))
         yield f"{where}.{kind} isn't supported by the devcluster: use one of {known}."
+    if (volume.get("emptyDir") or {}).get("sizeLimit"):
+        yield f"{where}.emptyDir.sizeLimit isn't supported by the devcluster: remove it."
     if "hostPath" in kinds:
         path = PurePosixPath(volume["hostPath"]["path"])
         if ".." in path.parts or not any(path.is_relative_to(one) for one in allow_host_path):

@@ -1,4 +1,4 @@
-"""Wires the node agent: reflectors in, a worker per pod, everything stopped in order at the end."""
+"""Wires the node agent: watches pods, runs a worker per pod, stops everything in order."""
 
 import asyncio
 import contextlib
@@ -10,109 +10,108 @@ from typing import Any
 
 import aiohttp
 
+from sea_devcluster.errors import DevclusterError
 from sea_devcluster.logfiles import shorten_all
 
-from .addresses import AddressPool
-from .api import ApiClient
+from .api import ApiClient, Reflector, load_connection
 from .config import NodeConfig
-from .errors import NodeError
+from .context import AddressPool, NodeContext
 from .events import EventRecorder
-from .kit import NodeKit
-from .kubeconfig import load_connection
-from .names import HostsKeeper
-from .pids import kill_leftovers
-from .podworker import PodWorker, pod_folder
+from .hosts_files import HostsFiles
+from .kube_json import Json, namespaced_name, utc_now
+from .pod_worker import PodWorker, pod_folder
+from .process import kill_leftovers
 from .references import References
-from .reflector import Reflector
 from .registration import NodeRegistration
 from .sandbox import find_bwrap
 from .server import KubeletServer
-from .wire import Json, namespaced_name, utc_now
 
 log = logging.getLogger(__name__)
 
-START_SECONDS = 240.0
-"""Below the limit of `up`, so that the sentence about what failed is the agent's."""
-LEAVE_SECONDS = 10.0
-"""For a slow API server: one that is gone refuses at once."""
-AGAIN_SECONDS = 1.0
-LOG_LOOK_SECONDS = 10.0
+START_TIMEOUT_SECONDS = 240.0
+"""Below the time-out of `up`, so that the user sees the agent's own error."""
+LEAVE_TIMEOUT_SECONDS = 10.0
+"""For a slow API server; one that is down refuses at once."""
+RESTART_SECONDS = 1.0
+LOG_CHECK_SECONDS = 10.0
 
 
 class NodeAgent:
-    """One node. `run` until `stop` is set: registers, runs pods, and leaves no process behind."""
+    """One node: registers, runs pods until it is stopped, and leaves no process behind."""
 
     def __init__(self, config: NodeConfig, now: Callable[[], datetime] = utc_now) -> None:
-        self.ready = asyncio.Event()
         self._config = config
         self._now = now
         self._workers: dict[str, tuple[PodWorker, asyncio.Task[None]]] = {}
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self, stop: asyncio.Event) -> None:
-        """The whole life of the agent; NodeError if it can't even start."""
+        """Runs the agent until `stop` is set; DevclusterError if it can't start."""
         bwrap = find_bwrap()
         self._clean_up()
         async with (
             ApiClient(load_connection(self._config.kubeconfig)) as api,
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
         ):
-            kit = self._make_kit(api, session, bwrap)
+            context = self._make_context(api, session, bwrap)
             server = KubeletServer(self._config, self._find, self._now)
             await server.start()
             registration = NodeRegistration(api, self._config, server.port, self._now)
             try:
-                await _until_answered(registration.register)
-                await self._start(kit, registration)
-                self.ready.set()
-                log.info("Node %s runs pods", self._config.node_name)
-                await stop.wait()
+                if await finished_before(stop, self._start(context, registration)):
+                    log.info("Node %s is ready to run pods", self._config.node_name)
+                    await stop.wait()
             finally:
                 await self._stop(registration)
                 await server.stop()
 
-    def _make_kit(self, api: ApiClient, session: aiohttp.ClientSession, bwrap: str) -> NodeKit:
+    def _make_context(
+        self, api: ApiClient, session: aiohttp.ClientSession, bwrap: str
+    ) -> NodeContext:
         config = self._config
         events = EventRecorder(api, config.node_name, self._now)
-        return NodeKit(
+        return NodeContext(
             config=config,
             api=api,
             references=References(api),
             events=events,
             addresses=AddressPool(config.pod_subnet),
-            names=HostsKeeper(api, events, config.hosts, config.api_host),
+            names=HostsFiles(api, events, config.hosts, config.api_host),
             session=session,
             bwrap=bwrap,
             now=self._now,
         )
 
-    async def _start(self, kit: NodeKit, registration: NodeRegistration) -> None:
+    async def _start(self, context: NodeContext, registration: NodeRegistration) -> None:
+        """Registers the node and watches its pods; returns once they are known."""
+        await _until_answered(registration.register)
         pods = Reflector(
-            kit.api,
+            context.api,
             "/api/v1/pods",
-            lambda old, new: self._pod_changed(kit, old, new),
+            lambda old, new: self._pod_changed(context, old, new),
             fieldSelector=f"spec.nodeName={self._config.node_name}",
         )
         for work in (
             registration.run,
-            kit.events.run,
-            kit.names.run,
-            kit.names.services.run,
-            kit.names.pods.run,
+            context.events.run,
+            context.names.run,
+            context.names.services.run,
+            context.names.pods.run,
             pods.run,
             self._bound_logs,
         ):
             self._spawn(work)
         try:
-            async with asyncio.timeout(START_SECONDS):
+            async with asyncio.timeout(START_TIMEOUT_SECONDS):
                 await pods.synced.wait()
         except TimeoutError:
-            raise NodeError(
-                f"The API server gave no list of pods for {START_SECONDS:.0f} s; look at its log."
+            raise DevclusterError(
+                "The API server gave no list of pods for "
+                f"{START_TIMEOUT_SECONDS:.0f} s; look at its log."
             ) from None
         self._forget_old_pods()
 
-    def _pod_changed(self, kit: NodeKit, old: Json | None, new: Json | None) -> None:
+    def _pod_changed(self, context: NodeContext, old: Json | None, new: Json | None) -> None:
         if new is None:
             assert old is not None, "a change has an old or a new object"
             known = self._workers.get(old["metadata"]["uid"])
@@ -121,7 +120,7 @@ class NodeAgent:
             return
         known = self._workers.get(new["metadata"]["uid"])
         if known is None:
-            worker = PodWorker(kit, new)
+            worker = PodWorker(context, new)
             task = asyncio.ensure_future(worker.run())
             self._workers[worker.uid] = (worker, task)
             task.add_done_callback(lambda _: self._workers.pop(worker.uid, None))
@@ -138,31 +137,31 @@ class NodeAgent:
         return None
 
     def _clean_up(self) -> None:
-        """What an agent that was killed left: processes (normally none) and memory volumes."""
+        """Removes what a killed agent left: sandboxes (normally none) and memory volumes."""
         self._config.root.mkdir(parents=True, exist_ok=True)
         killed = kill_leftovers(self._config.root / "pods")
         if killed:
-            log.warning("Ended %d containers that an agent before this one left behind", killed)
+            log.warning("Killed %d containers that an earlier agent left behind", killed)
         shutil.rmtree(self._config.memory_folder, ignore_errors=True)
 
     def _forget_old_pods(self) -> None:
-        """Folders of pods that were deleted while no agent ran."""
+        """Removes folders of pods that were deleted while no agent ran."""
         pods = self._config.root / "pods"
         for folder in pods.iterdir() if pods.is_dir() else []:
             if folder.name not in self._workers:
                 shutil.rmtree(pod_folder(self._config.root, folder.name), ignore_errors=True)
 
     async def _bound_logs(self) -> None:
-        """Cut the daemons' logs, this agent's own among them, before they fill the disk."""
+        """Truncates the daemons' logs, including this agent's, before they fill the disk."""
         config = self._config
         while config.component_logs is not None:
             limit = config.component_log_bytes
             await asyncio.to_thread(shorten_all, config.component_logs, limit)
-            await asyncio.sleep(LOG_LOOK_SECONDS)
+            await asyncio.sleep(LOG_CHECK_SECONDS)
         await asyncio.Event().wait()
 
     async def _stop(self, registration: NodeRegistration) -> None:
-        """End all containers, say goodbye, forget the rest."""
+        """Stops all containers and marks the Node NotReady."""
         workers = list(self._workers.values())
         for task in self._tasks:
             task.cancel()
@@ -174,8 +173,8 @@ class NodeAgent:
             task.cancel()
         await asyncio.gather(*self._tasks, *[task for _, task in workers], return_exceptions=True)
         shutil.rmtree(self._config.memory_folder, ignore_errors=True)
-        with contextlib.suppress(NodeError, TimeoutError):
-            async with asyncio.timeout(LEAVE_SECONDS):
+        with contextlib.suppress(DevclusterError, TimeoutError):
+            async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
                 await registration.leave()
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -183,12 +182,12 @@ class NodeAgent:
 
 
 async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Retry while the API server is still starting."""
-    deadline = asyncio.get_running_loop().time() + START_SECONDS
+    """Retries while the API server is still starting."""
+    deadline = asyncio.get_running_loop().time() + START_TIMEOUT_SECONDS
     while True:
         try:
             await work()
-        except NodeError as error:
+        except DevclusterError as error:
             if asyncio.get_running_loop().time() > deadline:
                 raise
             log.info("The node isn't registered yet: %s", error)
@@ -197,13 +196,27 @@ async def _until_answered(work: Callable[[], Coroutine[Any, Any, None]]) -> None
             return
 
 
+async def finished_before(stop: asyncio.Event, work: Coroutine[Any, Any, None]) -> bool:
+    """Runs `work`; cancels it and returns False if `stop` is set first."""
+    working, stopping = asyncio.ensure_future(work), asyncio.ensure_future(stop.wait())
+    try:
+        await asyncio.wait({working, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            await working  # raises what it raised
+        return working.done()
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
 async def kept_running(
-    work: Callable[[], Coroutine[Any, Any, None]], pause: float = AGAIN_SECONDS
+    work: Callable[[], Coroutine[Any, Any, None]], pause: float = RESTART_SECONDS
 ) -> None:
-    """`work` until cancelled: a node without its watch or its heartbeat is worse than none."""
+    """Restarts `work` until cancelled: a node without its watch or heartbeat is worse than none."""
     while True:
         try:
             await work()
         except Exception:
-            log.exception("A task of the node agent broke; it starts again")
+            log.exception("A task of the node agent failed; restarting it")
         await asyncio.sleep(pause)

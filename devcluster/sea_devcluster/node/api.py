@@ -1,15 +1,23 @@
-"""A thin asynchronous client of the API server: JSON in, JSON out, time-outs on everything."""
+"""An asynchronous client of the API server: JSON in, JSON out, time-outs on everything, watches."""
 
+import asyncio
 import json
-from collections.abc import AsyncIterator
+import logging
+import ssl
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
-from .errors import ApiError, ApiUnreachableError
-from .kubeconfig import Connection
-from .wire import Json
+from sea_devcluster.errors import ApiError, ApiUnreachableError, DevclusterError
+
+from .config import ConfigError
+from .kube_json import Json, uid
+
+log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 20.0
 WATCH_SECONDS = 240
@@ -17,6 +25,32 @@ _CONTENT = {
     "strategic": "application/strategic-merge-patch+json",
     "merge": "application/merge-patch+json",
 }
+RETRY_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Address of the API server, and the certificates for both sides."""
+
+    server: str
+    tls: ssl.SSLContext
+
+
+def load_connection(kubeconfig: Path) -> Connection:
+    """Reads a kubeconfig as `credentials` writes it: one cluster, one client certificate.
+
+    Raises:
+        ConfigError: It is broken, or names files that can't be read.
+    """
+    try:
+        document = json.loads(kubeconfig.read_text())
+        cluster, user = document["clusters"][0]["cluster"], document["users"][0]["user"]
+        tls = ssl.create_default_context(cafile=cluster["certificate-authority"])
+        tls.load_cert_chain(user["client-certificate"], user["client-key"])
+        return Connection(cluster["server"], tls)
+    except (OSError, LookupError, TypeError, ValueError) as error:
+        message = f"The kubeconfig {kubeconfig} can't be used: {type(error).__name__} {error}"
+        raise ConfigError(message) from error
 
 
 class ApiClient:
@@ -28,9 +62,8 @@ class ApiClient:
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            headers=self._connection.headers,
             # trust_env stays off: a proxy in the environment must not see loopback traffic.
-            connector=aiohttp.TCPConnector(ssl=self._connection.tls or True, limit=0),
+            connector=aiohttp.TCPConnector(ssl=self._connection.tls, limit=0),
             timeout=aiohttp.ClientTimeout(total=REQUEST_SECONDS),
         )
         return self
@@ -65,7 +98,7 @@ class ApiClient:
         return await self._request("DELETE", path, {}, body)
 
     async def watch(self, path: str, query: dict[str, str]) -> AsyncIterator[Json]:
-        """Watch events until the server ends the watch or the connection breaks."""
+        """Yields watch events until the server ends the watch or the connection breaks."""
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SECONDS + 30)
         query = {**query, "watch": "1", "timeoutSeconds": str(WATCH_SECONDS)}
         try:
@@ -114,11 +147,11 @@ async def _raise_for(response: aiohttp.ClientResponse) -> None:
         reason, message = str(status.get("reason", "")), str(status.get("message", text))
     except ValueError:
         reason, message = response.reason or "", text[:500]
-    raise ApiError(response.status, reason, message)
+    raise _refused(response.status, reason, message)
 
 
 async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
-    """Whole lines of any length: aiohttp's own line reader refuses lines over 64 KiB."""
+    """Lines of any length: aiohttp's own line reader refuses lines over 64 KiB."""
     rest = b""
     async for chunk in response.content.iter_any():
         *lines, rest = (rest + chunk).split(b"\n")
@@ -127,7 +160,79 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
                 yield line
 
 
+def _refused(status: int, reason: str, message: str) -> ApiError:
+    return ApiError(status, reason, f"The API server answered {status} {reason}: {message}")
+
+
 def _unreachable(verb: str, path: str, error: Exception) -> ApiUnreachableError:
     return ApiUnreachableError(
         f"{verb} {path} didn't reach the API server: {type(error).__name__} {error}"
     )
+
+
+class Reflector:
+    """The objects of one collection by UID; calls back after every change.
+
+    `on_change(old, new)`: `(None, x)` added, `(x, y)` changed, `(x, None)` gone. Called from the
+    event loop; must not block. `synced` is set after the first complete list.
+    """
+
+    def __init__(
+        self,
+        api: ApiClient,
+        path: str,
+        on_change: Callable[[Json | None, Json | None], None],
+        **query: str,
+    ) -> None:
+        self.objects: dict[str, Json] = {}
+        self.synced = asyncio.Event()
+        self._api = api
+        self._path = path
+        self._query = query
+        self._on_change = on_change
+
+    async def run(self) -> None:
+        """Lists and watches until cancelled; waits for an API server that is down."""
+        while True:
+            try:
+                await self._follow(await self._list())
+            except DevclusterError as error:
+                log.warning("Watching %s failed: %s; retrying", self._path, error)
+                await asyncio.sleep(RETRY_SECONDS)
+
+    async def _list(self) -> str:
+        answer = await self._api.get(self._path, **self._query)
+        found = {uid(item): item for item in answer["items"]}
+        for gone in self.objects.keys() - found.keys():
+            self._remove(gone)
+        for item in found.values():
+            self._store(item)
+        self.synced.set()
+        return str(answer["metadata"]["resourceVersion"])
+
+    async def _follow(self, version: str) -> None:
+        """Watches from `version`, across connections, until that version is too old."""
+        while True:
+            query = {**self._query, "resourceVersion": version, "allowWatchBookmarks": "true"}
+            async for event in self._api.watch(self._path, query):
+                item = event["object"]
+                if event["type"] == "ERROR":
+                    raise _refused(item.get("code", 0), item.get("reason", ""), item["message"])
+                version = item["metadata"]["resourceVersion"]
+                if event["type"] == "DELETED":
+                    self._remove(uid(item))
+                elif event["type"] != "BOOKMARK":
+                    self._store(item)
+
+    def _store(self, item: Json) -> None:
+        old = self.objects.get(uid(item))
+        self.objects[uid(item)] = item
+        if old is None or (
+            old["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion")
+        ):
+            self._on_change(old, item)
+
+    def _remove(self, key: str) -> None:
+        old = self.objects.pop(key, None)
+        if old is not None:
+            self._on_change(old, None)

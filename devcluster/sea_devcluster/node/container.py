@@ -1,4 +1,4 @@
-"""One container's life: prepare, run, probe, end, back off, run again."""
+"""The life of one container: prepare, run, probe, stop, back off, run again."""
 
 import asyncio
 import contextlib
@@ -6,35 +6,41 @@ import logging
 import secrets
 from collections.abc import Callable
 
-from .backoff import Backoff, after_exit, should_restart
-from .checks import Checker
-from .endings import Ending, classify, oom_kills, read_termination_message
-from .errors import MissingReferenceError, NodeError, UnknownImageError
-from .kit import NodeKit
-from .launch import Launch, PodPlace, prepare, termination_file
+from sea_devcluster.errors import DevclusterError
+
+from .container_record import ContainerRecord, Termination
+from .context import NodeContext, UnknownImageError
+from .exit_status import (
+    Backoff,
+    FinishedRun,
+    after_exit,
+    classify,
+    oom_kills,
+    read_termination_message,
+    should_restart,
+)
+from .kube_json import Json
+from .launch import Launch, PodSetup, prepare, termination_file
 from .logs import ContainerLog
-from .pids import write_pids
-from .prober import ProbeCallbacks, Prober
-from .probes import ProbeSpec
-from .process import SandboxProcess
-from .records import ContainerRecord, Termination
-from .wire import Json
+from .probes import Checker, ProbeCallbacks, Prober, ProbeSpec
+from .process import SandboxProcess, write_pids
+from .references import MissingReferenceError
 
 log = logging.getLogger(__name__)
 
-FALLBACK_LINES = 80
+MAX_FALLBACK_LINES = 80
 
 
 class ContainerRunner:
-    """Runs one container of a pod by its restart policy until that's satisfied or `stop` is called.
+    """Runs one container by its restart policy until that is satisfied or `stop` is called.
 
-    `record` always says what the API server should be told; `on_change` after each change.
+    `record` is always what the API server should know; `on_change` is called after each change.
     """
 
     def __init__(
         self,
-        kit: NodeKit,
-        place: PodPlace,
+        context: NodeContext,
+        setup: PodSetup,
         container: Json,
         record: ContainerRecord,
         restart_policy: str,
@@ -42,11 +48,13 @@ class ContainerRunner:
     ) -> None:
         self.record = record
         self.log = ContainerLog(
-            place.container_folder(container["name"]) / "logs", kit.config.log_bytes, kit.now
+            setup.container_folder(container["name"]) / "logs",
+            context.config.log_bytes,
+            context.now,
         )
         self.changed = asyncio.Event()
-        self._kit = kit
-        self._place = place
+        self._context = context
+        self._setup = setup
         self._container = container
         self._policy = restart_policy
         self._on_change = on_change
@@ -77,7 +85,7 @@ class ContainerRunner:
             await self._back_off(asyncio.get_running_loop().time() - ran_from)
 
     async def stop(self, grace: float) -> None:
-        """SIGTERM, then SIGKILL after `grace` seconds; 0 kills at once. Returns when it's over.
+        """Sends SIGTERM, SIGKILL after `grace` seconds, and waits for the end; 0 kills at once.
 
         May be called again with a shorter grace period.
         """
@@ -101,20 +109,20 @@ class ContainerRunner:
                 task.cancel()
 
     async def _prepared(self) -> Launch | None:
-        """Everything for the next run, retried until it's there; None once stopped."""
+        """Prepares the next run, retrying until everything exists; None once stopped."""
         attempt = 0
         while not self._stop.is_set():
             try:
-                return await prepare(self._kit, self._place, self._container)
+                return await prepare(self._context, self._setup, self._container)
             except Exception as error:
                 attempt += 1
                 self._report_unprepared(error, attempt)
-            await self._pause(min(self._kit.config.retry_seconds * attempt, 10.0))
+            await self._pause(min(self._context.config.retry_seconds * attempt, 10.0))
         return None
 
     def _report_unprepared(self, error: Exception, attempt: int) -> None:
         reason, message = "CreateContainerError", str(error)
-        if not isinstance(error, (NodeError, OSError)):
+        if not isinstance(error, (DevclusterError, OSError)):
             log.error("Container %s can't be prepared", self.name, exc_info=error)
             message = f"{type(error).__name__}: {error}"
         if isinstance(error, UnknownImageError):
@@ -125,22 +133,22 @@ class ContainerRunner:
         self._event("Warning", "Failed", f"{reason}: {message}")
 
     async def _run_guarded(self, launch: Launch) -> Termination:
-        """One run; what breaks it becomes its end, told and treated by the restart policy."""
-        started_at = self._kit.now()
+        """One run; an unexpected error ends it, is reported, and the restart policy applies."""
+        started_at = self._context.now()
         try:
             return await self._run_once(launch)
         except Exception as error:
-            log.exception("The run of container %s broke", self.name)
+            log.exception("The run of container %s failed unexpectedly", self.name)
             message = f"The node agent lost this run: {type(error).__name__}: {error}"
             self._event("Warning", "Failed", message)
             if (process := self._process) is not None:
                 self._process = None
                 process.kill()
             self.log.end()
-            return Termination(128, "ContainerCannotRun", started_at, self._kit.now(), message)
+            return Termination(128, "ContainerCannotRun", started_at, self._context.now(), message)
 
     async def _run_once(self, launch: Launch) -> Termination:
-        started_at, ooms = self._kit.now(), oom_kills()
+        started_at, ooms = self._context.now(), oom_kills()
         container_id = f"devcluster://{secrets.token_hex(16)}"
         before = self.record.terminated or self.record.last
         self.log.begin(self.record.restart_count + (1 if before else 0))
@@ -151,7 +159,7 @@ class ContainerRunner:
             )
         except (OSError, ValueError) as error:  # no such program; a NUL in an argument
             self.log.end()
-            return Termination(128, "StartError", started_at, self._kit.now(), str(error))
+            return Termination(128, "StartError", started_at, self._context.now(), str(error))
         self._process = process
         self._set(self.record.as_running(started_at, container_id))
         image = self._container["image"]
@@ -163,15 +171,15 @@ class ContainerRunner:
         self.log.end()
         output = [line.partition(b" ")[2].decode(errors="replace") for line in self._output()]
         return classify(
-            Ending(
+            FinishedRun(
                 exit_code=code,
                 started_at=started_at,
-                finished_at=self._kit.now(),
+                finished_at=self._context.now(),
                 container_id=container_id,
                 oom_kills=oom_kills() - ooms,
                 killed_by_agent=self._killed,
                 termination_message=read_termination_message(
-                    termination_file(self._place, self._container)
+                    termination_file(self._setup, self._container)
                 ),
                 output=tuple(output),
                 fall_back_to_logs=self._container.get("terminationMessagePolicy")
@@ -180,21 +188,21 @@ class ContainerRunner:
         )
 
     async def _watch(self, process: SandboxProcess, launch: Launch) -> int:
-        """Probe the running container and wait for its end."""
+        """Probes the running container and waits until it ends."""
         checker = Checker(
             self._container,
-            self._place.facts.pod_ip,
+            self._setup.facts.pod_ip,
             process,
             launch.environment,
-            self._kit.session,
+            self._context.session,
         )
         callbacks = ProbeCallbacks(self._probed, self._probe_failed, self._unhealthy)
         probing = asyncio.ensure_future(Prober(self._container, checker.check, callbacks).run())
         recording = asyncio.ensure_future(
-            write_pids(self._place.container_folder(self.name), process)
+            write_pids(self._setup.container_folder(self.name), process)
         )
         if self._stop.is_set():
-            # Stopped while it was being started: `stop` has seen no process to end.
+            # Stopped while it was being started: `stop` saw no process to terminate.
             process.kill()
         try:
             return await process.wait()
@@ -203,7 +211,9 @@ class ContainerRunner:
                 task.cancel()
             for broken in await asyncio.gather(probing, recording, return_exceptions=True):
                 if isinstance(broken, Exception):
-                    log.error("A watcher of container %s broke", self.name, exc_info=broken)
+                    log.error(
+                        "A task of container %s failed unexpectedly", self.name, exc_info=broken
+                    )
 
     def _probed(self, started: bool, ready: bool) -> None:
         if self._process is not None and not self._stop.is_set():
@@ -224,11 +234,11 @@ class ContainerRunner:
         )
         grace = spec.grace
         if grace is None:
-            grace = self._place.pod["spec"].get("terminationGracePeriodSeconds", 30)
+            grace = self._setup.pod["spec"].get("terminationGracePeriodSeconds", 30)
         self._ending = asyncio.ensure_future(self._end(process, float(grace), signal_it=True))
 
     async def _end(self, process: SandboxProcess, grace: float, *, signal_it: bool) -> None:
-        """End one run and wait for it."""
+        """Stops one run and waits for its end."""
         if grace > 0 and signal_it:
             process.terminate()
         try:
@@ -240,7 +250,7 @@ class ContainerRunner:
             await process.wait()
 
     async def _back_off(self, ran_for: float) -> None:
-        self._backoff, seconds = after_exit(self._kit.backoff, self._backoff, ran_for)
+        self._backoff, seconds = after_exit(self._context.backoff, self._backoff, ran_for)
         if seconds == 0:
             return
         message = f"back-off {seconds:g}s restarting failed container {self.name}"
@@ -249,13 +259,13 @@ class ContainerRunner:
         await self._pause(seconds)
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not longer than until `stop`."""
+        """Sleeps, but no longer than until `stop`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._stop.wait()
 
     def _output(self) -> list[bytes]:
-        return self.log.tail(self.log.run or 0, FALLBACK_LINES)
+        return self.log.tail(self.log.run or 0, MAX_FALLBACK_LINES)
 
     def _set(self, record: ContainerRecord) -> None:
         if record != self.record:
@@ -264,4 +274,4 @@ class ContainerRunner:
             self._on_change()
 
     def _event(self, kind: str, reason: str, message: str) -> None:
-        self._kit.events.record(self._place.pod, kind, reason, message, self.name)
+        self._context.events.record(self._setup.pod, kind, reason, message, self.name)

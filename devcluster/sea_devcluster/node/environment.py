@@ -1,24 +1,78 @@
-"""A container's environment: the image's, the cluster's, then envFrom, then env."""
+"""A container's environment: the image's variables, the cluster's, then envFrom, then env.
 
+Holds the two pure functions behind it: `$(VAR)` expansion and the downward API's fields.
+"""
+
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from .config import ImageConfig, NodeConfig
-from .downward import PodFacts, field_value
-from .expansion import expand
 from .hosts import host_name
-from .references import Data, References, missing_key, missing_object
-from .wire import Json
+from .kube_json import Json
+from .references import Data, MissingReferenceError, References, missing_key, missing_object
 
+_REFERENCE = re.compile(r"\$(?:\$|\(([^()]*)\))")
+_KEYED = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _FROM_SOURCES = {"secretRef": "Secret", "configMapRef": "ConfigMap"}
 _KEY_SOURCES = {"secretKeyRef": "Secret", "configMapKeyRef": "ConfigMap"}
 Lookup = Mapping[tuple[str, str], Data | None]
 
 
-def base_environment(pod: Json, image: ImageConfig, config: NodeConfig) -> dict[str, str]:
-    """What every container gets. HOME is the container's own tmpfs: nothing of the host's leaks in.
+def expand(text: str, variables: Mapping[str, str]) -> str:
+    """Replaces `$(NAME)` by its value; `$$` is a dollar sign, unknown names stay unchanged."""
 
-    Service variables other than the API server's are left out, as with enableServiceLinks=false.
+    def replacement(match: re.Match[str]) -> str:
+        if match.group(0) == "$$":
+            return "$"
+        return variables.get(match.group(1), match.group(0))
+
+    return _REFERENCE.sub(replacement, text)
+
+
+@dataclass(frozen=True)
+class PodFacts:
+    """What only the node knows about a pod."""
+
+    pod_ip: str
+    host_ip: str
+
+
+def field_value(pod: Json, path: str, facts: PodFacts) -> str:
+    """The value of a fieldRef's fieldPath, as text."""
+    metadata = pod["metadata"]
+    keyed = _KEYED.fullmatch(path)
+    if keyed:
+        return str((metadata.get(keyed[1]) or {}).get(keyed[2], ""))
+    if path in {"metadata.labels", "metadata.annotations"}:
+        entries = (metadata.get(path.removeprefix("metadata.")) or {}).items()
+        return "\n".join(f'{key}="{_escape(value)}"' for key, value in sorted(entries))
+    values = {
+        "metadata.name": metadata["name"],
+        "metadata.namespace": metadata["namespace"],
+        "metadata.uid": metadata["uid"],
+        "spec.nodeName": pod["spec"].get("nodeName", ""),
+        "spec.serviceAccountName": pod["spec"].get("serviceAccountName", ""),
+        "status.podIP": facts.pod_ip,
+        "status.podIPs": facts.pod_ip,
+        "status.hostIP": facts.host_ip,
+        "status.hostIPs": facts.host_ip,
+    }
+    if path not in values:
+        message = f"fieldRef {path!r} isn't known; use one of {', '.join(sorted(values))}."
+        raise MissingReferenceError(message)
+    return str(values[path])
+
+
+def _escape(value: str) -> str:
+    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+
+
+def base_environment(pod: Json, image: ImageConfig, config: NodeConfig) -> dict[str, str]:
+    """The variables of every container. HOME is its own tmpfs: nothing leaks in from the host.
+
+    Service variables other than the API server's are omitted, as with enableServiceLinks=false.
     """
     return {
         "PATH": ":".join([*image.path, DEFAULT_PATH]),
@@ -53,7 +107,11 @@ async def fetch_sources(pod: Json, container: Json, references: References) -> L
 def compose(
     base: Mapping[str, str], pod: Json, container: Json, facts: PodFacts, lookup: Lookup
 ) -> dict[str, str]:
-    """The final environment. Pure; MissingReferenceError names what isn't there."""
+    """The final environment. Pure.
+
+    Raises:
+        MissingReferenceError: A required Secret, ConfigMap or key doesn't exist.
+    """
     environment = dict(base)
     for source in container.get("envFrom") or []:
         environment.update(_from_source(pod, source, lookup))

@@ -1,4 +1,4 @@
-"""Events about pods, through the core Events API: counted when repeated, bounded, non-blocking."""
+"""Events about pods through the core Events API: aggregated, bounded, non-blocking."""
 
 import asyncio
 import logging
@@ -6,30 +6,31 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 
+from sea_devcluster.errors import DevclusterError
+
 from .api import ApiClient
-from .errors import NodeError
-from .wire import Json, timestamp
+from .kube_json import Json, timestamp
 
 log = logging.getLogger(__name__)
 
-QUEUE = 1000
-REMEMBERED = 2000
+MAX_QUEUED = 1000
+MAX_REMEMBERED = 2000
 REPEAT_SECONDS = 5.0
 
 
 class EventRecorder:
-    """Queues Events; one task writes them. A full queue drops, pods come first."""
+    """Queues Events, which one task writes. A full queue drops new ones: pods take precedence."""
 
     def __init__(self, api: ApiClient, node_name: str, now: Callable[[], datetime]) -> None:
         self._api = api
         self._node_name = node_name
         self._now = now
-        self._queue: asyncio.Queue[Json] = asyncio.Queue(QUEUE)
+        self._queue: asyncio.Queue[Json] = asyncio.Queue(MAX_QUEUED)
         self._known: OrderedDict[tuple[str, ...], Json] = OrderedDict()
         self._number = 0
 
     def record(self, about: Json, kind: str, reason: str, message: str, part: str = "") -> None:
-        """Note an Event of type `kind` (Normal, Warning); `part` is a container's name."""
+        """Records an Event of type `kind` (Normal, Warning); `part` is a container's name."""
         event = self._event(about, kind, reason, message[:1000], part)
         key = (about["metadata"]["uid"], part, reason, message[:1000])
         known = self._known.get(key)
@@ -42,7 +43,7 @@ class EventRecorder:
         event["_written"] = self._now()
         self._known[key] = event
         self._known.move_to_end(key)
-        while len(self._known) > REMEMBERED:
+        while len(self._known) > MAX_REMEMBERED:
             self._known.popitem(last=False)
         if not self._queue.full():
             self._queue.put_nowait(event)
@@ -53,7 +54,7 @@ class EventRecorder:
             event = await self._queue.get()
             try:
                 await self._write(event)
-            except NodeError as error:
+            except DevclusterError as error:
                 log.debug("Event %s not written: %s", event["reason"], error)
 
     async def _write(self, event: Json) -> None:

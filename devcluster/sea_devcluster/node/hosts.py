@@ -1,22 +1,85 @@
-"""The text of a pod's /etc/hosts: this node's stand-in for cluster DNS. Pure.
+"""The text of a pod's /etc/hosts, this node's replacement for cluster DNS. Pure.
 
 A Service's name resolves to the address of one of its ready pods (the lowest), because nothing
 translates clusterIPs here; so `targetPort` must equal `port`. Names of StatefulSet pods come from
-their hostname and subdomain. Which pods count is in `endpoints`.
+their hostname and subdomain. The API server refuses EndpointSlices with addresses in 127.0.0.0/8,
+where our pods are, so the endpoint controllers' rules are applied here, to the pods of all nodes.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from .endpoints import address_of, published
-from .wire import Json
+from .kube_json import Json
 
 CLUSTER_DOMAIN = "cluster.local"
 
 
+def published(service: Json, pods: Iterable[Json]) -> list[Json]:
+    """The pods to which a Service's name resolves, among `pods` of its namespace."""
+    selector = service["spec"].get("selector")
+    if not selector:
+        return []
+    unready_too = bool(service["spec"].get("publishNotReadyAddresses"))
+    return [
+        pod
+        for pod in pods
+        if _selected(pod, selector) and _has_address(pod) and (unready_too or _serves(pod))
+    ]
+
+
+def address_of(pod: Json) -> str:
+    """The pod's address."""
+    return str(pod["status"]["podIP"])
+
+
+def untranslated_ports(service: Json, pods: Iterable[Json]) -> list[str]:
+    """One sentence per port of a clusterIP Service that its pods serve under another number."""
+    if service["spec"].get("clusterIP") in {None, "None", ""}:
+        return []
+    behind = [pod for pod in pods if _selected(pod, service["spec"].get("selector") or {})]
+    sentences = []
+    for port in service["spec"].get("ports") or []:
+        targets = {_target(port, pod) for pod in behind} - {None, port["port"]}
+        if targets:
+            numbers = ", ".join(str(one) for one in sorted(filter(None, targets)))
+            sentences.append(
+                f"Port {port['port']} of the Service is {numbers} in its pods, and the devcluster "
+                "doesn't translate ports: connect to the pods' port, or make both equal."
+            )
+    return sentences
+
+
+def _target(port: Json, pod: Json) -> int | None:
+    target = port.get("targetPort", port["port"])
+    if isinstance(target, int):
+        return target
+    for container in pod["spec"]["containers"]:
+        for one in container.get("ports") or []:
+            if one.get("name") == target:
+                return int(one["containerPort"])
+    return None
+
+
+def _selected(pod: Json, selector: Json) -> bool:
+    labels = pod["metadata"].get("labels") or {}
+    return bool(selector) and all(labels.get(key) == value for key, value in selector.items())
+
+
+def _has_address(pod: Json) -> bool:
+    status = pod.get("status") or {}
+    return bool(status.get("podIP")) and status.get("phase") not in {"Succeeded", "Failed"}
+
+
+def _serves(pod: Json) -> bool:
+    if pod["metadata"].get("deletionTimestamp"):
+        return False
+    conditions = pod["status"].get("conditions") or []
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
 @dataclass(frozen=True, order=True)
 class NameRecord:
-    """One name of the cluster: a Service's (no hostname) or that of one pod behind it."""
+    """A name in the cluster: of a Service (no hostname) or of one pod behind it."""
 
     namespace: str
     service: str
@@ -24,7 +87,7 @@ class NameRecord:
     address: str
 
     def names(self, namespace: str) -> list[str]:
-        """All spellings that resolve for a pod in `namespace`."""
+        """All forms of the name that resolve for a pod in `namespace`."""
         stem = f"{self.hostname}.{self.service}" if self.hostname else self.service
         full = f"{stem}.{self.namespace}"
         spellings = [f"{full}.svc.{CLUSTER_DOMAIN}", f"{full}.svc", full]
@@ -52,7 +115,7 @@ def name_records(services: Iterable[Json], pods: Iterable[Json], api_host: str) 
 
 
 def own_names(pod: Json) -> list[str]:
-    """The names a pod has for itself, known before any endpoint is published."""
+    """A pod's names for itself, which exist before any endpoint is published."""
     spec, metadata = pod["spec"], pod["metadata"]
     hostname = host_name(pod)
     if not spec.get("subdomain"):
@@ -63,7 +126,7 @@ def own_names(pod: Json) -> list[str]:
 
 
 def host_name(pod: Json) -> str:
-    """`spec.hostname`, or the pod's name cut to what a hostname may have."""
+    """`spec.hostname`, or the pod's name truncated to the length of a hostname."""
     name = str(pod["spec"].get("hostname") or pod["metadata"]["name"])
     return name[:63].rstrip("-.")
 
@@ -75,7 +138,7 @@ def hosts_text(
     records: Iterable[NameRecord],
     extra: Mapping[str, Sequence[str]],
 ) -> str:
-    """The file: loopback, the pod itself, extra addresses with their names, the cluster's names."""
+    """The file's text: loopback, the pod itself, `extra` names by address, the cluster's names."""
     lines = [
         "127.0.0.1\tlocalhost",
         "::1\tlocalhost ip6-localhost",

@@ -1,26 +1,22 @@
-"""Prepares one run of a container: environment, volumes, image, command. Errors become waiting."""
+"""Prepares one run of a container: environment, volumes, image, command."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from .downward import PodFacts
-from .environment import base_environment, compose, fetch_sources
-from .errors import SandboxError
-from .expansion import expand
+from .context import NodeContext
+from .environment import PodFacts, base_environment, compose, expand, fetch_sources
 from .hosts import host_name
-from .kit import NodeKit
-from .mounts import Mount
-from .sandbox import Sandbox
+from .kube_json import Json
+from .sandbox import Mount, Sandbox, SandboxError
 from .volumes import PodVolumes, VolumeFolders
-from .wire import Json
 
 DEFAULT_TERMINATION_PATH = "/dev/termination-log"
 
 
 @dataclass(frozen=True)
-class PodPlace:
-    """Where one pod lives on this node."""
+class PodSetup:
+    """One pod's address, folders and volumes on this node."""
 
     pod: Json
     facts: PodFacts
@@ -40,23 +36,24 @@ class PodPlace:
 
 @dataclass(frozen=True)
 class Launch:
-    """Everything a run needs."""
+    """Command line and environment of one run."""
 
     arguments: list[str]
     environment: dict[str, str]
 
 
-async def prepare(kit: NodeKit, place: PodPlace, container: Json) -> Launch:
-    """Look everything up and write the command line.
+async def prepare(context: NodeContext, setup: PodSetup, container: Json) -> Launch:
+    """Looks everything up and builds the command line.
 
-    Raises UnknownImageError, MissingReferenceError, SandboxError: the container waits with their
-    sentence and is tried again.
+    Raises:
+        UnknownImageError, MissingReferenceError, SandboxError: The container waits with the error's
+            sentence and is retried.
     """
-    image = kit.image(container["image"])
-    base = base_environment(place.pod, image, kit.config)
-    lookup = await fetch_sources(place.pod, container, kit.references)
-    environment = compose(base, place.pod, container, place.facts, lookup)
-    volumes = await place.volumes.prepare(place.facts)
+    image = context.image(container["image"])
+    base = base_environment(setup.pod, image, context.config)
+    lookup = await fetch_sources(setup.pod, container, context.references)
+    environment = compose(base, setup.pod, container, setup.facts, lookup)
+    volumes = await setup.volumes.prepare(setup.facts)
     command = [*(container.get("command") or image.command), *(container.get("args") or [])]
     if not command:
         message = (
@@ -65,21 +62,21 @@ async def prepare(kit: NodeKit, place: PodPlace, container: Json) -> Launch:
         )
         raise SandboxError(message)
     sandbox = Sandbox(
-        hostname=host_name(place.pod),
+        hostname=host_name(setup.pod),
         command=[expand(part, environment) for part in command],
         mounts=volume_mounts(container, volumes),
-        hosts_file=place.hosts_file,
-        shm=place.volume_folders.shm,
-        termination_log=_termination_log(place, container),
+        hosts_file=setup.hosts_file,
+        shm=setup.volume_folders.shm,
+        termination_log=_termination_log(setup, container),
         image_mounts=image.mounts,
-        hidden=[kit.config.root.absolute()],
+        hidden=[context.config.root.absolute()],
         working_dir=container.get("workingDir"),
     )
-    return Launch(sandbox.arguments(kit.bwrap), environment)
+    return Launch(sandbox.arguments(context.bwrap), environment)
 
 
 def volume_mounts(container: Json, volumes: Mapping[str, Path]) -> list[Mount]:
-    """The container's volumeMounts as mounts; a subPath of a writable volume is created."""
+    """The container's volumeMounts; a missing subPath is created."""
     mounts = []
     for mount in container.get("volumeMounts") or []:
         source = volumes[mount["name"]]
@@ -91,13 +88,13 @@ def volume_mounts(container: Json, volumes: Mapping[str, Path]) -> list[Mount]:
     return mounts
 
 
-def termination_file(place: PodPlace, container: Json) -> Path:
-    """The host's side of the container's terminationMessagePath."""
-    return place.container_folder(container["name"]) / "termination-message"
+def termination_file(setup: PodSetup, container: Json) -> Path:
+    """File on the host that is bound to the container's terminationMessagePath."""
+    return setup.container_folder(container["name"]) / "termination-message"
 
 
-def _termination_log(place: PodPlace, container: Json) -> tuple[Path, str]:
-    path = termination_file(place, container)
+def _termination_log(setup: PodSetup, container: Json) -> tuple[Path, str]:
+    path = termination_file(setup, container)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"")
     path.chmod(0o666)

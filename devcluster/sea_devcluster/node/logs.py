@@ -1,4 +1,4 @@
-"""A container's output on disk: one file per run, RFC3339 timestamps, bounded, followed live."""
+"""A container's output on disk: one bounded file per run, with timestamps, followed live."""
 
 import asyncio
 import logging
@@ -7,12 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from .wire import micro_timestamp
+from .kube_json import micro_timestamp
 
 log = logging.getLogger(__name__)
 
-LINE_LIMIT = 1 << 18
-QUEUE_LINES = 8192
+MAX_LINE_BYTES = 1 << 18
+MAX_QUEUED_LINES = 8192
 TAIL_BYTES = 1 << 16
 
 
@@ -31,7 +31,7 @@ class ContainerLog:
         self._partial = b""
         self._file: BinaryIO | None = None
         self._size = 0
-        self._told = False
+        self._warned = False
         self._followers: set[asyncio.Queue[bytes | None]] = set()
 
     def begin(self, run: int) -> None:
@@ -45,15 +45,15 @@ class ContainerLog:
         self._file = self._path(run).open("wb", buffering=0)
 
     def write(self, chunk: bytes) -> None:
-        """Output of the container, in whatever pieces it arrives."""
+        """Adds output of the container, in chunks of any size."""
         *lines, self._partial = (self._partial + chunk).split(b"\n")
-        if len(self._partial) > LINE_LIMIT:
+        if len(self._partial) > MAX_LINE_BYTES:
             lines.append(self._partial)
             self._partial = b""
         self._append(lines)
 
     def end(self) -> None:
-        """The run ended: flush, close, and let followers finish."""
+        """Ends the run: flushes, closes, and lets followers finish."""
         if self._partial:
             self._append([self._partial])
             self._partial = b""
@@ -74,7 +74,7 @@ class ContainerLog:
         return content.split(b"\n")[:-1]
 
     def tail(self, run: int, lines: int) -> list[bytes]:
-        """The last lines of a run, looking at its last 64 KiB only."""
+        """The last lines of a run, from its last 64 KiB at most."""
         if not self.exists(run):
             return []
         with self._path(run).open("rb") as file:
@@ -82,11 +82,11 @@ class ContainerLog:
             return file.read().split(b"\n")[:-1][-lines:]
 
     def exists(self, run: int) -> bool:
-        """Whether that run has a log."""
+        """True if that run has a log."""
         return self._path(run).exists()
 
     def latest_run(self) -> int | None:
-        """The newest run with a log, also one of an agent before this one."""
+        """The newest run with a log, even one of an earlier agent."""
         if self.run is not None:
             return self.run
         runs = [int(path.name.split(".")[0]) for path in self._folder.glob("*.log")]
@@ -94,12 +94,12 @@ class ContainerLog:
 
     def follow(self) -> asyncio.Queue[bytes | None]:
         """Lines from now on; None at the end of the run."""
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_LINES)
+        queue: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_QUEUED_LINES)
         self._followers.add(queue)
         return queue
 
     def unfollow(self, queue: asyncio.Queue[bytes | None]) -> None:
-        """The follower went away."""
+        """Removes a follower that went away."""
         self._followers.discard(queue)
 
     def _append(self, lines: list[bytes]) -> None:
@@ -113,10 +113,10 @@ class ContainerLog:
                 self._rotate()
             self._size += self._file.write(content) or 0
         except (OSError, ValueError) as error:
-            # A full disk, or a file that it kept from being opened: the container goes on.
-            if not self._told:
+            # A full disk, or a file that it kept from being opened: the container continues.
+            if not self._warned:
                 log.error("Lines of %s are lost: %s", self._folder, error)
-            self._told = True
+            self._warned = True
         for queue in list(self._followers):
             for line in stamped:
                 if not _offer(queue, line):
@@ -127,7 +127,7 @@ class ContainerLog:
         assert self._file is not None and self.run is not None, "only an open log rotates"  # noqa: PT018
         self._file.close()
         path = self._path(self.run)
-        if path.exists():  # not where the last try got no further than here
+        if path.exists():  # it doesn't if an earlier rotation failed at the open below
             path.replace(path.with_suffix(".log.old"))
         self._file, self._size = path.open("wb", buffering=0), 0
 
@@ -136,7 +136,7 @@ class ContainerLog:
 
 
 def _offer(queue: asyncio.Queue[bytes | None], line: bytes | None) -> bool:
-    """Put a line; a follower too slow to keep up is ended rather than slowing the container."""
+    """Queues a line; a follower that is too slow is dropped rather than slowing the container."""
     try:
         queue.put_nowait(line)
     except asyncio.QueueFull:

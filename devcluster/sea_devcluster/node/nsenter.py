@@ -2,8 +2,8 @@
 
 For an ordinary user bubblewrap 0.8 nests a second user namespace into the one that owns the
 sandbox's other namespaces, and `nsenter --target PID --user` enters the inner one, which has no
-rights over the others ("reassociate to namespace 'ns/ipc' failed"). So the owner is asked for with
-an ioctl and handed over as a file. A test fails when a bubblewrap no longer needs this.
+rights over the others ("reassociate to namespace 'ns/ipc' failed"). So the owner is looked up with
+an ioctl and passed as a file. A test fails when a newer bubblewrap no longer needs this.
 """
 
 import asyncio
@@ -22,7 +22,7 @@ _OUTPUT_BYTES = 1024
 
 @dataclass(frozen=True)
 class ExecResult:
-    """How a command inside a container ended; `exit_code` None when it took too long."""
+    """Result of a command inside a container; `exit_code` is None if it took too long."""
 
     exit_code: int | None
     output: str

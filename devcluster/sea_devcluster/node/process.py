@@ -1,15 +1,21 @@
-"""One running sandbox: the bubblewrap process, the container's main process in it, and signals."""
+"""One running sandbox: the bubblewrap process, the container's main process, signals, PIDs."""
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Self
 
+from sea_devcluster.paths import write_private
+from sea_devcluster.processes import ProcessId
+
 CHUNK = 1 << 16
-APPEAR_SECONDS = 60.0
+MAX_APPEAR_SECONDS = 60.0
+PIDS_FILE = "pids.json"
 
 
 class SandboxProcess:
@@ -27,7 +33,7 @@ class SandboxProcess:
     async def start(
         cls, argv: Sequence[str], env: Mapping[str, str], on_output: Callable[[bytes], None]
     ) -> Self:
-        """Start it; everything it prints (stdout and stderr) goes to `on_output` in chunks."""
+        """Starts it; `on_output` receives stdout and stderr in chunks."""
         process = await asyncio.create_subprocess_exec(
             *argv,
             env=dict(env),
@@ -47,19 +53,19 @@ class SandboxProcess:
         return self._process.pid
 
     async def wait(self) -> int:
-        """The exit code (128 + signal where a signal ended it), once all output is delivered."""
+        """The exit code (128 + signal if a signal ended it), once all output is delivered."""
         code = await asyncio.shield(self._exit)
         await asyncio.shield(self._output)
         return code if code >= 0 else 128 - code
 
     def main_pid(self) -> int | None:
-        """Host PID of the container's main process; None before it exists and after it ended."""
+        """PID on the host of the main process; None before it exists and after it ended."""
         init = first_child(self._process.pid)
         return first_child(init) if init else None
 
     async def appeared(self) -> int | None:
-        """The main process's PID once there is one; None if the sandbox ends or takes too long."""
-        deadline = asyncio.get_running_loop().time() + APPEAR_SECONDS
+        """PID of the main process once it exists; None if the sandbox ends or takes too long."""
+        deadline = asyncio.get_running_loop().time() + MAX_APPEAR_SECONDS
         while not self._exit.done() and asyncio.get_running_loop().time() < deadline:
             pid = self.main_pid()
             if pid is not None:
@@ -68,7 +74,7 @@ class SandboxProcess:
         return None
 
     def terminate(self) -> None:
-        """SIGTERM to the main process; a sandbox that has none yet is killed."""
+        """Sends SIGTERM to the main process; kills a sandbox that has none yet."""
         pid = self.main_pid()
         if pid is None:
             self.kill()
@@ -77,7 +83,7 @@ class SandboxProcess:
             os.kill(pid, signal.SIGTERM)
 
     def kill(self) -> None:
-        """SIGKILL to the PID namespace's init: the kernel ends every process inside."""
+        """Kills the PID namespace's init, with which the kernel ends every process inside."""
         for pid in (first_child(self._process.pid), self._process.pid):
             if pid is not None and not self._exit.done():
                 with contextlib.suppress(ProcessLookupError):
@@ -97,3 +103,41 @@ def first_child(pid: int) -> int | None:
 async def _pump(stream: asyncio.StreamReader, on_output: Callable[[bytes], None]) -> None:
     while chunk := await stream.read(CHUNK):
         on_output(chunk)
+
+
+async def write_pids(folder: Path, process: SandboxProcess) -> None:
+    """Writes `pids.json`: bubblewrap's process at once, the main process as soon as it exists."""
+    _write_pids(folder, process.pid, None)
+    _write_pids(folder, process.pid, await process.appeared())
+
+
+def recorded_main_pid(folder: Path) -> int | None:
+    """PID on the host of the main process of the container in `folder`; None if it has ended."""
+    main = _read_pids(folder / PIDS_FILE).get("main")
+    return main.pid if main is not None and main.alive() else None
+
+
+def kill_leftovers(pods_folder: Path) -> int:
+    """Kills the sandboxes of an agent that was killed; returns how many.
+
+    Normally there are none: bubblewrap ends with its parent.
+    """
+    recorded = [_read_pids(path) for path in pods_folder.glob(f"*/containers/*/{PIDS_FILE}")]
+    return sum(one["bwrap"].send(signal.SIGKILL) for one in recorded if "bwrap" in one)
+
+
+def _read_pids(path: Path) -> dict[str, ProcessId]:
+    try:
+        content = json.loads(path.read_text())
+        return {name: ProcessId(**identity) for name, identity in content.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_pids(folder: Path, bwrap: int, main: int | None) -> None:
+    content = {}
+    for name, pid in (("bwrap", bwrap), ("main", main)):
+        with contextlib.suppress(ProcessLookupError):  # it has ended already
+            if pid is not None:
+                content[name] = asdict(ProcessId.of(pid))
+    write_private(folder / PIDS_FILE, json.dumps(content))

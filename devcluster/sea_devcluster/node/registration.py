@@ -1,4 +1,4 @@
-"""The Node object: registered at the start, kept Ready by Lease and status, NotReady at the end."""
+"""The Node object: registered at the start, kept Ready by Lease and status, then NotReady."""
 
 import asyncio
 import logging
@@ -6,10 +6,11 @@ import platform
 from collections.abc import Callable
 from datetime import datetime
 
+from sea_devcluster.errors import ApiError, DevclusterError
+
 from .api import ApiClient
 from .config import NodeConfig
-from .errors import ApiError, NodeError
-from .wire import Json, micro_timestamp, timestamp
+from .kube_json import Json, micro_timestamp, timestamp
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +34,7 @@ class NodeRegistration:
         self._ready_since = now()
 
     async def register(self) -> None:
-        """Create the Node, or take over the one an agent before this one made."""
+        """Creates the Node, or takes over the one that an earlier agent created."""
         node = node_object(self._config)
         node["status"] = node_status(self._config, self._port, True, self._ready_since, self._now())
         try:
@@ -41,14 +42,14 @@ class NodeRegistration:
         except ApiError as error:
             if error.status != 409:
                 raise
-            # Taints are a new Node's, as a kubelet's are: a node may not take controllers' away.
+            # Only a new Node gets taints, as with a kubelet: a node may not remove others'.
             change = {"metadata": {"labels": node["metadata"]["labels"]}}
             await self._api.patch(f"{NODES}/{self._config.node_name}", change, "merge")
         await self._write_status(ready=True)
         await self._renew_lease()
 
     async def run(self) -> None:
-        """Heartbeats until cancelled; an unreachable API server is waited for."""
+        """Sends heartbeats until cancelled; waits for an unreachable API server."""
         while True:
             await asyncio.sleep(self._config.heartbeat_seconds)
             try:
@@ -57,11 +58,11 @@ class NodeRegistration:
             except ApiError as error:
                 if error.status == 404:
                     await self._register_again()
-            except NodeError as error:
+            except DevclusterError as error:
                 log.warning("Heartbeat of node %s failed: %s", self._config.node_name, error)
 
     async def leave(self) -> None:
-        """The agent stops: the Node becomes NotReady, or goes if the configuration says so."""
+        """Marks the Node NotReady, or deletes it if the configuration says so."""
         if self._config.delete_node_on_stop:
             await self._api.delete(f"{NODES}/{self._config.node_name}")
         else:
@@ -69,10 +70,10 @@ class NodeRegistration:
             await self._write_status(ready=False)
 
     async def _register_again(self) -> None:
-        """Somebody deleted the Node or its Lease: a kubelet brings it back."""
+        """The Node or its Lease was deleted: recreates it, as a kubelet does."""
         try:
             await self.register()
-        except NodeError as error:
+        except DevclusterError as error:
             log.warning("Node %s not registered again: %s", self._config.node_name, error)
 
     async def _write_status(self, *, ready: bool) -> None:

@@ -1,16 +1,16 @@
 """The kubelet API as far as `kubectl logs` needs it, over HTTPS on the node's address."""
 
 import ssl
-from collections.abc import Awaitable, Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from aiohttp import web
 
 from .config import NodeConfig
-from .logquery import LogQuery, parse, render, select
+from .kube_json import Json, micro_timestamp
 from .logs import ContainerLog
-from .podworker import PodWorker
-from .wire import Json
+from .pod_worker import PodWorker
 
 FindPod = Callable[[str, str], PodWorker | None]
 REFUSED = (
@@ -19,8 +19,54 @@ REFUSED = (
 )
 
 
+@dataclass(frozen=True)
+class LogQuery:
+    """PodLogOptions as a kubelet receives them."""
+
+    follow: bool = False
+    previous: bool = False
+    timestamps: bool = False
+    tail_lines: int | None = None
+    since: datetime | None = None
+    limit_bytes: int | None = None
+
+
+def parse(query: Mapping[str, str], now: datetime) -> LogQuery:
+    """Parses the query string; ValueError for an invalid number."""
+    since = None
+    if "sinceSeconds" in query:
+        since = now - timedelta(seconds=int(query["sinceSeconds"]))
+    elif "sinceTime" in query:
+        since = datetime.fromisoformat(query["sinceTime"])
+    return LogQuery(
+        follow=query.get("follow") in {"true", "1"},
+        previous=query.get("previous") in {"true", "1"},
+        timestamps=query.get("timestamps") in {"true", "1"},
+        tail_lines=int(query["tailLines"]) if "tailLines" in query else None,
+        since=since,
+        limit_bytes=int(query["limitBytes"]) if "limitBytes" in query else None,
+    )
+
+
+def select(lines: Sequence[bytes], query: LogQuery) -> bytes:
+    """The bytes to send for stored lines (`TIMESTAMP TEXT`)."""
+    if query.since is not None:
+        # Timestamps of one format in UTC sort as text.
+        start = micro_timestamp(query.since).encode()
+        lines = [line for line in lines if line.split(b" ", 1)[0] >= start]
+    if query.tail_lines is not None:
+        lines = lines[-query.tail_lines :] if query.tail_lines else []
+    content = b"".join(render(line, query) for line in lines)
+    return content if query.limit_bytes is None else content[: query.limit_bytes]
+
+
+def render(line: bytes, query: LogQuery) -> bytes:
+    """One stored line as the client wants it."""
+    return (line if query.timestamps else line.partition(b" ")[2]) + b"\n"
+
+
 class KubeletServer:
-    """Serves `/containerLogs`, `/pods` and `/healthz`, and refuses the rest with a sentence."""
+    """Serves `/containerLogs` and `/healthz`, and refuses the rest with a sentence."""
 
     def __init__(self, config: NodeConfig, find: FindPod, now: Callable[[], datetime]) -> None:
         self.port = config.kubelet_port
@@ -30,7 +76,7 @@ class KubeletServer:
         self._runner: web.AppRunner | None = None
 
     async def start(self) -> None:
-        """Listen; with port 0 the port chosen is in `port` afterwards."""
+        """Starts to listen; `port` is then the actual port, even if it was configured as 0."""
         application = web.Application(middlewares=[self._authenticate])
         application.router.add_get("/healthz", _healthz)
         application.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
@@ -40,7 +86,7 @@ class KubeletServer:
             application,
             shutdown_timeout=0.5,
             access_log=None,
-            # Who follows a silent container's log and goes away must not be waited for.
+            # A client that follows a silent container's log and disconnects must not be waited for.
             handler_cancellation=True,
         )
         await self._runner.setup()
@@ -101,7 +147,7 @@ class KubeletServer:
 async def _send(
     request: web.Request, log: ContainerLog, run: int, query: LogQuery
 ) -> web.StreamResponse:
-    """Stored lines first, then, where asked for, new ones until the run ends."""
+    """Sends stored lines, then, if requested, new ones until the run ends."""
     following = query.follow and log.live and run == log.run
     # No await between subscribing and reading: no line is lost or sent twice.
     queue = log.follow() if following else None

@@ -4,14 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from .backoff import should_restart
-from .records import ContainerRecord
-from .wire import Json, timestamp
+from .container_record import ContainerRecord
+from .exit_status import should_restart
+from .kube_json import Json, timestamp
 
 
 @dataclass(frozen=True)
 class PodView:
-    """Everything a pod's status is made of."""
+    """Everything from which a pod's status is computed."""
 
     pod: Json
     records: Sequence[ContainerRecord]
@@ -20,9 +20,9 @@ class PodView:
     host_ip: str | None = None
     start_time: datetime | None = None
     failure: tuple[str, str] | None = None
-    """Reason and sentence of a pod that this node gave up on (or refused)."""
+    """Reason and sentence of a pod that this node refused or gave up on."""
     ending: bool = False
-    """Nothing is started again: the pod is being deleted or has failed as a whole."""
+    """True if nothing is restarted: the pod is being deleted or has failed as a whole."""
 
 
 def pod_status(view: PodView, previous: Json, now: datetime) -> Json:
@@ -71,7 +71,7 @@ def phase(view: PodView) -> str:
 
 
 def is_sidecar(pod: Json, name: str) -> bool:
-    """Whether `name` is an init container that keeps running beside the main ones."""
+    """True if `name` is an init container that keeps running alongside the main ones."""
     return any(
         one["name"] == name and one.get("restartPolicy") == "Always"
         for one in pod["spec"].get("initContainers") or []

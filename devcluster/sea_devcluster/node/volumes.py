@@ -1,26 +1,71 @@
-"""Makes a pod's volumes: folders on the host that `sandbox` binds into the containers."""
+"""A pod's volumes: folders on the host that `sandbox` binds into the containers."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from .downward import PodFacts, field_value
-from .references import References
-from .tokens import PodTokens
-from .volumefiles import File, Files, select, write_files
-from .wire import Json
+from .environment import PodFacts, field_value
+from .kube_json import Json
+from .references import Data, MissingReferenceError, PodTokens, References
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of a volume."""
+
+    content: bytes
+    mode: int = 0o644
+
+
+Files = Mapping[str, File]
+
+
+def select(data: Data, items: list[Json] | None, mode: int, what: str, *, optional: bool) -> Files:
+    """The files of a Secret or ConfigMap: all keys, or the ones `items` map to paths. Pure."""
+    if items is None:
+        return {key: File(content, mode) for key, content in data.items()}
+    files: dict[str, File] = {}
+    for item in items:
+        if item["key"] in data:
+            files[item["path"]] = File(data[item["key"]], item.get("mode", mode))
+        elif not optional:
+            message = f"{what} has no key {item['key']!r}: add it, the pod then starts."
+            raise MissingReferenceError(message)
+    return files
+
+
+def write_files(folder: Path, files: Files) -> None:
+    """Makes `folder` contain exactly `files`; by renames, so that no reader sees half a file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, file in files.items():
+        _write(folder / PurePosixPath(name), file)
+    wanted = {folder / PurePosixPath(name) for name in files}
+    for path in [path for path in folder.rglob("*") if path.is_file()]:
+        if path not in wanted:
+            path.unlink()
+
+
+def _write(path: Path, file: File) -> None:
+    if path.is_file() and path.read_bytes() == file.content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(file.content)
+    partial.chmod(file.mode)
+    partial.rename(path)
 
 
 @dataclass(frozen=True)
 class VolumeFolders:
-    """Where a pod's volumes lie: on disk, and on a tmpfs for medium Memory and /dev/shm."""
+    """Where a pod's volumes are stored: on disk, and on a tmpfs for medium Memory and /dev/shm."""
 
     disk: Path
     memory: Path
 
     @property
     def shm(self) -> Path:
-        """What the pod's containers share as /dev/shm."""
+        """Folder that the pod's containers share as /dev/shm."""
         return self.memory / "shm"
 
     def create(self) -> None:
@@ -36,7 +81,7 @@ class VolumeFolders:
 
 
 class PodVolumes:
-    """The volumes of one pod. `prepare` may be called again: it brings files up to date."""
+    """The volumes of one pod. `prepare` may be called again to refresh files."""
 
     def __init__(
         self, pod: Json, folders: VolumeFolders, references: References, tokens: PodTokens
@@ -48,7 +93,11 @@ class PodVolumes:
         self._namespace: str = pod["metadata"]["namespace"]
 
     async def prepare(self, facts: PodFacts) -> dict[str, Path]:
-        """Host path of every volume by name; MissingReferenceError names what isn't there yet."""
+        """Host path of each volume by name.
+
+        Raises:
+            MissingReferenceError: A Secret, ConfigMap or key doesn't exist (yet).
+        """
         paths = {}
         for volume in self._pod["spec"].get("volumes") or []:
             paths[volume["name"]] = await self._volume(volume, facts)

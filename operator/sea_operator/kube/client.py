@@ -1,27 +1,87 @@
 """One thin client: objects are plain dicts, writes carry our field manager and pass a guard.
 
-Every request has a time-out. Writes first ask `guard`, which raises `NotLeadingError` when this
-process may no longer act, so that a pass that outlives its lease stops at its next write.
+Plain aiohttp and orjson over one TLS context: the kubernetes library's generic call costs several
+times the CPU of the request itself. Every request has a time-out. Writes first ask `guard`, which
+raises `NotLeadingError` when this process may no longer act, so that a pass that outlives its
+lease stops at its next write.
 """
 
+import contextlib
 import json
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
-from kubernetes.aio.client import ApiClient
-from kubernetes.aio.client.exceptions import ApiException
+import orjson
+from kubernetes.client import Configuration
+from yarl import URL
 
-from sea_operator.kube.apply_body import CONTENT_TYPE, encode
-from sea_operator.kube.errors import UnavailableError, of_status
+from sea_operator.errors import UnavailableError, of_status
 from sea_operator.kube.kinds import Kind
+from sea_operator.kube.login import bearer, configuration, tls
 
 FIELD_MANAGER = "sea-operator"
 TIMEOUT_SECONDS = 10.0
+WATCH_SECONDS = 240
+"""After which the server ends a watch; a watch that went silent for good is noticed then."""
+PAGE_SIZE = 500
+APPLY = "application/apply-patch+yaml"
+# What YAML calls unprintable, and half a surrogate pair, which is no character at all.
+_ESCAPED = re.compile("[^\x20-\x7e\U00010000-\U0010ffff]")
+_HALF = re.compile("[\ud800-\udfff]")
 
 Object = dict[str, Any]
 Body = Object | bytes
 Query = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Page:
+    """One page of a list."""
+
+    items: list[Object]
+    version: str
+    """The resourceVersion that a watch goes on from, the same on all pages of a list."""
+    token: str
+    """Asks for the next page; empty on the last."""
+
+
+class Connection:
+    """The API server's address, a connection pool and the credentials."""
+
+    def __init__(self, config: Configuration) -> None:
+        self._config = config
+        self._server = str(config.host).rstrip("/")
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(ssl=tls(config), limit=64),
+            headers={"Accept": "application/json", "User-Agent": FIELD_MANAGER},
+            trust_env=False,
+            read_bufsize=1 << 18,
+        )
+
+    @classmethod
+    async def open(cls) -> "Connection":
+        """Of KUBECONFIG or the ServiceAccount. Raises `NoClusterError`."""
+        return cls(await configuration())
+
+    def request(
+        self, method: str, path: str, query: Query, headers: dict[str, str], **rest: Any
+    ) -> Any:
+        """aiohttp's context manager of the response; `path` is quoted already."""
+        url = URL(self._server + path, encoded=True)
+        return self._session.request(
+            method,
+            url.with_query(query) if query else url,
+            headers={**headers, **bearer(self._config)},
+            server_hostname=self._config.tls_server_name or None,
+            proxy=self._config.proxy or None,
+            **rest,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
 
 
 def anyone() -> None:
@@ -31,33 +91,74 @@ def anyone() -> None:
 class KubeClient:
     """Reads and writes of the operator. Raises `KubeError` and its subclasses, nothing else."""
 
-    def __init__(self, api: ApiClient, guard: Callable[[], None] = anyone) -> None:
-        self._api = api
+    def __init__(self, connection: Connection, guard: Callable[[], None] = anyone) -> None:
+        self._connection = connection
         self._guard = guard
 
     def guarded_by(self, guard: Callable[[], None]) -> "KubeClient":
         """The same connection whose writes pass `guard` first."""
-        return KubeClient(self._api, guard)
+        return KubeClient(self._connection, guard)
 
     def check(self) -> None:
         """Raises `NotLeadingError` when this process may no longer act."""
         self._guard()
 
     async def close(self) -> None:
-        await self._api.close()
+        await self._connection.close()
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> Object:
-        return await self._call("GET", kind.path(namespace, name))
+        return await self.request("GET", kind.path(namespace, name))
 
     async def list(self, kind: Kind, namespace: str | None, selector: str) -> list[Object]:
-        """All objects with the labels of `selector`, in one page."""
-        query = [("labelSelector", selector)] if selector else []
-        found = await self._call("GET", kind.path(namespace), query)
-        return [
-            {"apiVersion": kind.api_version, "kind": kind.name, **item} for item in found["items"]
-        ]
+        """All objects with the labels of `selector`."""
+        found, token = [], ""
+        while True:
+            page = await self.page(kind, namespace, selector, token)
+            found += page.items
+            if not (token := page.token):
+                return found
 
-    async def create(self, kind: Kind, namespace: str, body: Object) -> Object:
+    async def page(self, kind: Kind, namespace: str | None, selector: str, token: str = "") -> Page:
+        """A page of a list; `token` of the page before. Raises `ExpiredError` for an old one."""
+        query = [("limit", str(PAGE_SIZE))]
+        query += [("labelSelector", selector)] if selector else []
+        query += [("continue", token)] if token else []
+        found = await self.request("GET", kind.path(namespace), query)
+        typed = {"apiVersion": kind.api_version, "kind": kind.name}
+        items = [{**typed, **item} for item in found["items"]]
+        meta = found["metadata"]
+        return Page(items, meta["resourceVersion"], meta.get("continue", ""))
+
+    async def watch(
+        self, kind: Kind, namespace: str | None, selector: str, version: str
+    ) -> AsyncIterator[tuple[str, Object]]:
+        """Type and object of what happened since `version`, until the server ends the stream.
+
+        Raises `ExpiredError` if `version` is too old.
+        """
+        query = [
+            ("watch", "true"),
+            ("allowWatchBookmarks", "true"),
+            ("resourceVersion", version),
+            ("timeoutSeconds", str(WATCH_SECONDS)),
+        ]
+        query += [("labelSelector", selector)] if selector else []
+        # A bit longer than the server's own limit: the end of the stream is the server's to say.
+        timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + 10, sock_connect=TIMEOUT_SECONDS)
+        path = kind.path(namespace)
+        try:
+            async with self._connection.request("GET", path, query, {}, timeout=timeout) as answer:
+                await _raise_for(answer, "GET", path)
+                async for line in _lines(answer.content):
+                    event = orjson.loads(line)
+                    if event["type"] == "ERROR":
+                        status = event["object"]
+                        raise of_status(status.get("code", 500))(f"watch {path}: {status}")
+                    yield event["type"], event["object"]
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise UnavailableError(f"watch {path}: {error or type(error).__name__}") from error
+
+    async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """Raises `ConflictError` if the name is taken."""
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._write("POST", kind.path(namespace), query, body)
@@ -67,7 +168,7 @@ class KubeClient:
         meta = body["metadata"]
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         path = kind.path(meta["namespace"], meta["name"], sub)
-        return await self._write("PATCH", path, query, encode(body), CONTENT_TYPE)
+        return await self._write("PATCH", path, query, apply_body(body), APPLY)
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""
@@ -78,52 +179,84 @@ class KubeClient:
 
     async def delete(
         self, kind: Kind, namespace: str, name: str, uid: str, grace_seconds: int | None = None
-    ) -> None:
-        """Deletes the object only if it's still the one with this uid."""
+    ) -> Object:
+        """Deletes the object only if it's still the one with this uid.
+
+        Returns the object while it is being deleted, a `Status` once it is gone.
+        """
         body: Object = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
-        await self._write("DELETE", kind.path(namespace, name), [], body)
+        return await self._write("DELETE", kind.path(namespace, name), [], body)
 
     async def _write(
         self, method: str, path: str, query: Query, body: Body, content: str = "application/json"
     ) -> Object:
         self._guard()
-        return await self._call(method, path, query, body, content)
+        return await self.request(method, path, query, body, content)
 
-    async def _call(
+    async def request(
         self,
         method: str,
         path: str,
         query: Query | None = None,
         body: Body | None = None,
-        content: str | None = None,
+        content: str = "application/json",
     ) -> Object:
-        headers: Mapping[str, str] = {"Accept": "application/json"} | (
-            {"Content-Type": content} if content else {}
-        )
+        """Any request, unguarded."""
+        data = orjson.dumps(body) if isinstance(body, dict) else body
+        headers = {"Content-Type": content} if data is not None else {}
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
         try:
-            data, _status, _headers = await self._api.call_api(
-                path,
-                method,
-                query_params=query or [],
-                header_params=dict(headers),
-                body=body,
-                response_types_map={200: "object", 201: "object", 202: "object"},
-                auth_settings=["BearerToken"],
-                _request_timeout=TIMEOUT_SECONDS,
-            )
-        except ApiException as error:
-            message = f"{method} {path}: {error.status} {error.reason}: {_said(error)}"
-            raise of_status(error.status)(message) from error
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            async with self._connection.request(
+                method, path, query or [], headers, data=data, timeout=timeout
+            ) as answer:
+                await _raise_for(answer, method, path)
+                return dict(orjson.loads(await answer.read()))
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
-        return dict(data)
 
 
-def _said(error: ApiException) -> str:
+def apply_body(body: dict[str, Any]) -> bytes:
+    """Body of a server-side apply: JSON that is valid YAML too.
+
+    The API server reads an apply patch as YAML. It refuses the whole patch for a character beyond
+    U+FFFF that is written as a pair of escapes, as JSON allows: an emoji in an error message once
+    froze a job's status. Half a pair becomes U+FFFD.
+    """
+    with contextlib.suppress(TypeError):  # orjson refuses half a pair
+        fast = orjson.dumps(body)
+        if fast.isascii() and b"\x7f" not in fast:
+            return fast
+    text = _HALF.sub("\ufffd", json.dumps(body, ensure_ascii=False))
+    return _ESCAPED.sub(lambda found: f"\\u{ord(found[0]):04x}", text).encode()
+
+
+async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+    """Lines of any length: aiohttp's own reader refuses long ones, and objects have up to 1.5 MiB.
+
+    The parts of an unfinished line are joined once, not copied with each chunk.
+    """
+    parts: list[bytes] = []
+    async for chunk in content.iter_any():
+        *whole, rest = chunk.split(b"\n")
+        for line in whole:
+            yield b"".join((*parts, line))
+            parts.clear()
+        if rest:
+            parts.append(rest)
+
+
+async def _raise_for(answer: aiohttp.ClientResponse, method: str, path: str) -> None:
+    if answer.status < 400:
+        return
+    said = _said(await answer.text(errors="replace"))
+    raise of_status(answer.status)(f"{method} {path}: {answer.status} {answer.reason}: {said}")
+
+
+def _said(body: str) -> str:
     """The server's own words, out of its Status object where it sent one."""
     try:
-        return str(json.loads(error.body)["message"])
+        return str(json.loads(body)["message"])
     except (ValueError, KeyError, TypeError):
-        return str(error.body)[:1000]
+        return body[:1000]

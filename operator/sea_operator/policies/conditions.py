@@ -1,8 +1,8 @@
 """The six conditions, as kstatus reads them.
 
-`Ready` is True where the job is as it should be: running with all pods, complete, or suspended.
-`Stalled` is True only where a person must act. `Reconciling` is True on the way from one to the
-other. `Suspended` and `Complete` and `Failed` tell the job's life; see `policies/suspend.py` on
+`Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
+`Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
+spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/suspend.py` explains
 `Suspended=Unknown`.
 """
 
@@ -10,11 +10,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from sea_api.v1alpha1.status import Condition
-from sea_operator.plan import Course, Halt, Outcome, Suspension
+from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 
-TOLD = 3
-"""Pods that are named in a message."""
-MOST = 4096
+MAX_NAMED_PODS = 3
+"""Pods that a message names."""
+MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
 
 
@@ -22,19 +22,19 @@ MOST = 4096
 class Situation:
     """What the conditions are computed from."""
 
-    course: Course
+    lifecycle: Lifecycle
     pods: Mapping[str, tuple[int, int]]
     """Ready and desired pods by role."""
     pending: str | None = None
-    """What else is on its way, as a sentence: the coordinator doesn't answer or has old orders."""
-    rejected: Halt | None = None
+    """What else isn't done yet: the coordinator doesn't answer, or has an old spec."""
+    rejected: Blocker | None = None
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
 
     @property
-    def halt(self) -> Halt | None:
-        """What a person must change."""
-        return self.course.failed or self.rejected or self.course.halt
+    def blocker(self) -> Blocker | None:
+        """What a user must change."""
+        return self.lifecycle.failed or self.rejected or self.lifecycle.blocker
 
 
 Judgement = tuple[str, str, str]
@@ -49,9 +49,9 @@ def conditions(
         "Ready": _ready(situation),
         "Reconciling": _reconciling(situation),
         "Stalled": _stalled(situation),
-        "Suspended": _suspended(situation.course),
-        "Complete": _complete(situation.course),
-        "Failed": _failed(situation.course),
+        "Suspended": _suspended(situation.lifecycle),
+        "Complete": _complete(situation.lifecycle),
+        "Failed": _failed(situation.lifecycle),
     }
     old = {condition.type: condition for condition in before}
     return [
@@ -69,19 +69,19 @@ def _condition(
         type=kind,
         status=status,
         reason=reason,
-        message=message[:MOST],
+        message=message[:MAX_MESSAGE],
         last_transition_time=since,
         observed_generation=generation,
     )
 
 
 def _ready(situation: Situation) -> Judgement:
-    course = situation.course
-    if course.outcome is Outcome.COMPLETE:
+    lifecycle = situation.lifecycle
+    if lifecycle.outcome is Outcome.COMPLETE:
         return "True", "Completed", "All stages are complete."
-    if halt := situation.halt:
-        return "False", halt.reason, halt.message
-    if course.suspension is Suspension.RELEASED:
+    if blocker := situation.blocker:
+        return "False", blocker.reason, blocker.message
+    if lifecycle.suspension is Suspension.RELEASED:
         return "True", "Suspended", "The job is suspended as spec.suspend asks."
     if progressing := _progress(situation):
         return "False", *progressing
@@ -89,8 +89,8 @@ def _ready(situation: Situation) -> Judgement:
 
 
 def _reconciling(situation: Situation) -> Judgement:
-    course = situation.course
-    settled = course.over or course.suspension is Suspension.RELEASED or situation.halt
+    lifecycle = situation.lifecycle
+    settled = lifecycle.over or lifecycle.suspension is Suspension.RELEASED or situation.blocker
     progressing = None if settled else _progress(situation)
     if progressing:
         return "True", *progressing
@@ -98,8 +98,8 @@ def _reconciling(situation: Situation) -> Judgement:
 
 
 def _progress(situation: Situation) -> tuple[str, str] | None:
-    """What has to happen yet before the job is as it should be."""
-    if situation.course.suspension is Suspension.DRAINING:
+    """What must still happen before the job is as its spec asks."""
+    if situation.lifecycle.suspension is Suspension.DRAINING:
         return "Draining", "Waiting for a checkpoint before the pods are released."
     short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
     if short:
@@ -111,19 +111,19 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
 
 
 def _why(situation: Situation) -> str:
-    """The first pods that say so, each as a sentence; the others of a role say the same."""
-    told = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
-    return "".join(told[:TOLD])
+    """Why the first few pods wait, a sentence each; the others of a role say the same."""
+    sentences = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
+    return "".join(sentences[:MAX_NAMED_PODS])
 
 
 def _stalled(situation: Situation) -> Judgement:
-    if situation.course.outcome is Outcome.COMPLETE or not (halt := situation.halt):
+    if situation.lifecycle.outcome is Outcome.COMPLETE or not (blocker := situation.blocker):
         return "False", "NotStalled", "Nothing waits for a person."
-    return "True", halt.reason, halt.message
+    return "True", blocker.reason, blocker.message
 
 
-def _suspended(course: Course) -> Judgement:
-    match course.suspension:
+def _suspended(lifecycle: Lifecycle) -> Judgement:
+    match lifecycle.suspension:
         case Suspension.RELEASED:
             return "True", "Released", "All pods are released; set spec.suspend to false to go on."
         case Suspension.DRAINING:
@@ -132,13 +132,13 @@ def _suspended(course: Course) -> Judgement:
             return "False", "NotSuspended", "spec.suspend is false."
 
 
-def _complete(course: Course) -> Judgement:
-    if course.outcome is Outcome.COMPLETE:
+def _complete(lifecycle: Lifecycle) -> Judgement:
+    if lifecycle.outcome is Outcome.COMPLETE:
         return "True", "Completed", "All stages are complete."
     return "False", "NotComplete", "There are stages to run."
 
 
-def _failed(course: Course) -> Judgement:
-    if course.outcome is Outcome.FAILED and course.failed:
-        return "True", course.failed.reason, course.failed.message
+def _failed(lifecycle: Lifecycle) -> Judgement:
+    if lifecycle.outcome is Outcome.FAILED and lifecycle.failed:
+        return "True", lifecycle.failed.reason, lifecycle.failed.message
     return "False", "NotFailed", "The job hasn't failed."

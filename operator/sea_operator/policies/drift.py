@@ -1,10 +1,21 @@
-"""Which children to apply and which to remove, so that the world is as the spec says."""
+"""Which children to apply and which to remove, so that the cluster is as the spec says.
+
+A pass must not write without need. The API server fills in defaults, and others may add their own
+labels or list entries, so the question is whether everything we want is there, not whether the
+objects are equal.
+"""
+
+from decimal import ROUND_CEILING, Decimal, InvalidOperation
+from typing import Any
+
+from kubernetes.utils.quantity import parse_quantity
 
 from sea_operator.kube.kinds import SERVICE, STATEFUL_SET
-from sea_operator.matching import contains
 from sea_operator.observed import Object, Observed, is_leaving, is_ours
 from sea_operator.plan import Removal
 
+FINEST = Decimal("0.001")
+"""The API server keeps amounts in thousandths, rounded up."""
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
 
@@ -29,4 +40,59 @@ def _is_due(observed: Observed, child: Object) -> bool:
     live = observed.children.get((child["kind"], child["metadata"]["name"]))
     if live is None:
         return True
-    return not is_leaving(live, observed.job) and not contains(live, child)
+    return not is_leaving(live, observed.job) and not is_subset(live, child)
+
+
+def is_subset(live: Any, wanted: Any) -> bool:
+    """Whether `live` has everything of `wanted`, at any depth.
+
+    Lists of named objects (containers, env, ports, volumes) match by name and may have more;
+    other lists must match entry by entry.
+    """
+    # Most parts are equal, and comparing them at once is twenty times faster than entry by entry.
+    if live == wanted:
+        return True
+    if isinstance(wanted, dict):
+        return isinstance(live, dict) and _has_keys(live, wanted)
+    if isinstance(wanted, list):
+        return isinstance(live, list) and _has_entries(live, wanted)
+    return _same_quantity(live, wanted)
+
+
+def _has_keys(live: Object, wanted: Object) -> bool:
+    return all(is_subset(live.get(key, _empty(value)), value) for key, value in wanted.items())
+
+
+def _empty(wanted: Any) -> Any:
+    """The API server drops empty maps and lists: absent means empty."""
+    return type(wanted)() if wanted in ({}, []) else None
+
+
+def _has_entries(live: list[Any], wanted: list[Any]) -> bool:
+    if wanted and all(_name(entry) for entry in wanted):
+        by_name = {_name(entry): entry for entry in live}
+        return all(is_subset(by_name.get(_name(entry)), entry) for entry in wanted)
+    return len(live) == len(wanted) and all(map(is_subset, live, wanted))
+
+
+def _name(entry: Any) -> str | None:
+    """What identifies an entry; volume mounts go by path, since one volume may be mounted twice."""
+    if not isinstance(entry, dict):
+        return None
+    return entry.get("mountPath") or entry.get("name")
+
+
+def _same_quantity(live: Any, wanted: Any) -> bool:
+    """`1024Mi` is `1Gi`: the API server rewrites amounts in its own way."""
+    if not (isinstance(live, str) and isinstance(wanted, str)):
+        return False
+    amounts = (_quantity(live), _quantity(wanted))
+    return None not in amounts and amounts[0] == amounts[1]
+
+
+def _quantity(text: str) -> Decimal | None:
+    """An amount as the API server keeps it; None for other text."""
+    try:
+        return Decimal(parse_quantity(text)).quantize(FINEST, ROUND_CEILING)
+    except (ValueError, InvalidOperation):
+        return None

@@ -14,7 +14,7 @@ GANGS = frozenset({Role.TRAINER, Role.COORDINATOR})
 
 
 def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:
-    """Pods made from another template than the one their StatefulSet has by now."""
+    """Pods that were made from an older template than their StatefulSet has now."""
     found: list[Pod] = []
     for role, wanted in hashes.items():
         pods = observed.of_role(role)
@@ -25,7 +25,7 @@ def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:
 
 
 def lost(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
-    """Pods that should be gone for `grace` seconds already but whose node can't confirm it."""
+    """Pods whose deletion is overdue by `grace` seconds and whose node can't confirm it."""
     return tuple(
         pod
         for pod in observed.pods
@@ -36,19 +36,22 @@ def lost(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
 
 
 def to_fence(pods: tuple[Pod, ...]) -> tuple[str, ...]:
-    """Uids of those that may still write: their attempt is left behind before they go."""
+    """Uids of lost pods that may still write to the object store.
+
+    A new attempt is recorded before they are force-deleted: their commits then fail.
+    """
     return tuple(sorted(pod.uid for pod in pods if pod.role in GANGS))
 
 
 def _set_is_current(observed: Observed, role: Role, wanted: str) -> bool:
-    """Before the StatefulSet has the new template, a deleted pod would come back as it was."""
+    """Whether the StatefulSet has the new template; before, a deleted pod would get the old one."""
     live = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
     labels = live["spec"]["template"]["metadata"].get("labels", {}) if live else {}
     return bool(labels.get(HASH_LABEL) == wanted)
 
 
 def _next(pods: tuple[Pod, ...], old: list[Pod]) -> list[Pod]:
-    """All that don't serve anyway; one that serves only while all others do."""
+    """All that aren't ready; a ready one only while all others are ready."""
     idle = [pod for pod in old if not pod.ready]
     if idle or any(not pod.ready or pod.deleted is not None for pod in pods):
         return idle

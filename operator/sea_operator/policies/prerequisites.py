@@ -1,4 +1,4 @@
-"""What must be so before a job's pods may be made; otherwise a sentence for the user."""
+"""What must hold before a job's pods are created; otherwise a sentence for the user."""
 
 from collections.abc import Iterable
 
@@ -6,7 +6,7 @@ from sea_api.contract import OPENAI_API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, auth_
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Named, Observed, is_leaving, is_ours
-from sea_operator.plan import Halt
+from sea_operator.plan import Blocker
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
 OPENAI_KEYS = (OPENAI_API_KEY,)
@@ -15,15 +15,15 @@ Needed = tuple[str, str | None, tuple[str, ...]]
 """Field, the name it holds, and the keys that the Secret must have."""
 
 
-def unmet(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
+def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     """The first prerequisite that isn't met; None lets the children be applied."""
     spec = observed.job.spec
     if spec is None:
-        return Halt("InvalidSpec", observed.job.invalid or "The spec can't be read.")
+        return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
     return _taken(observed, wanted) or _secrets(observed, spec)
 
 
-def _taken(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
+def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     job = observed.job
     for kind, name in wanted:
         live = observed.children.get((kind, name))
@@ -34,23 +34,39 @@ def _taken(observed: Observed, wanted: Iterable[Named]) -> Halt | None:
     return _broken(job.namespace, auth_secret(job.name)) if observed.broken_secret else None
 
 
-def _broken(namespace: str, name: str) -> Halt:
-    return Halt(
+def _broken(namespace: str, name: str) -> Blocker:
+    return Blocker(
         "TokenMissing",
         f"Secret {namespace}/{name} has lost its key token; delete it, and the operator makes a "
         "new one and restarts the job's pods with it.",
     )
 
 
-def _name_taken(kind: str, namespace: str, name: str) -> Halt:
-    return Halt(
+def _name_taken(kind: str, namespace: str, name: str) -> Blocker:
+    return Blocker(
         "NameTaken",
         f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "
         "it alone; delete or rename it, or give the job another name.",
     )
 
 
-def _secrets(observed: Observed, spec: Spec) -> Halt | None:
+def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
+    for field, name, keys in _named(spec):
+        if name and (blocker := _secret(observed, field, name, keys)):
+            return blocker
+    return None
+
+
+def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
+    """Secrets that the spec names, and the keys that each must have."""
+    found: dict[str, frozenset[str]] = {}
+    for _, name, keys in _named(spec):
+        if name:
+            found[name] = found.get(name, frozenset()) | frozenset(keys)
+    return found
+
+
+def _named(spec: Spec) -> list[Needed]:
     needed: list[Needed] = [
         ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS)
     ]
@@ -64,24 +80,21 @@ def _secrets(observed: Observed, spec: Spec) -> Halt | None:
         if stage.synthesis is not None and stage.synthesis.endpoint is not None:
             field = f"spec.stages[{i}].synthesis.endpoint.apiKeySecret"
             needed.append((field, stage.synthesis.endpoint.api_key_secret, OPENAI_KEYS))
-    for field, name, keys in needed:
-        if name and (halt := _secret(observed, field, name, keys)):
-            return halt
-    return None
+    return needed
 
 
-def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Halt | None:
+def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Blocker | None:
     where, listed = f"{observed.job.namespace}/{name}", _and(keys)
     noun = "keys" if len(keys) > 1 else "key"
     found = observed.secrets.get(name)
     if found is None:
-        return Halt(
+        return Blocker(
             "SecretNotFound",
             f"Secret {where} that {field} names doesn't exist; create it with {noun} {listed} "
             "or change the field.",
         )
     if lacking := [key for key in keys if key not in found]:
-        return Halt(
+        return Blocker(
             "SecretIncomplete",
             f"Secret {where} that {field} names lacks {_and(lacking)}; add it to the Secret.",
         )

@@ -1,4 +1,4 @@
-"""Suspend and resume: drain, release the pods, and start anew later.
+"""Suspend and resume: drain, release the pods, and start a new attempt later.
 
 The `Suspended` condition is the memory: False (running), Unknown (draining, since its transition
 time), True (released).
@@ -9,7 +9,7 @@ from datetime import datetime
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
 from sea_operator.plan import Suspension
-from sea_operator.policies.terminal import condition
+from sea_operator.policies.progress import condition
 
 
 def suspension(
@@ -21,19 +21,19 @@ def suspension(
     now: float,
     timeout: float,
 ) -> Suspension:
-    """How far the job is on its way to having no pods.
+    """The phase of a suspension.
 
-    Draining ends when the coordinator says so, after `timeout` seconds, or at once where nothing
-    ever ran. The coordinator goes last, so no coordinator means that it ended.
+    Draining ends when the coordinator reports `drained`, after `timeout` seconds, or immediately
+    if the job never ran. The coordinator is scaled down last, so without one the drain is over.
     """
     if not wanted:
         return Suspension.NONE
     started = status.stage is not None
     gone = not coordinator_replicas
-    told = _memory(status)
-    if told == "True" or gone or not started:
+    stored = _memory(status)
+    if stored == "True" or gone or not started:
         return Suspension.RELEASED
-    if told == "Unknown":
+    if stored == "Unknown":
         drained = state is not None and state.drained
         overdue = now - _since(status) >= timeout
         return Suspension.RELEASED if drained or overdue else Suspension.DRAINING
@@ -57,6 +57,6 @@ def _since(status: Status) -> float:
 
 
 def remembered(status: Status) -> Suspension:
-    """What the status said last, for a pass that leaves everything as it is."""
+    """The phase that the status reported last, for a pass that changes nothing."""
     kept = {"True": Suspension.RELEASED, "Unknown": Suspension.DRAINING}
     return kept.get(_memory(status), Suspension.NONE)

@@ -24,7 +24,7 @@ sys.exit(main.demo(options.parse(sys.argv[1:])) is None)
 
 
 def processes_of(folder: Path) -> list[psutil.Process]:
-    """Whose command line names the folder; a cluster's programs and sandboxes all do."""
+    """Processes whose command line names the folder: all of a cluster's programs and sandboxes."""
     found = psutil.process_iter(["cmdline"])
     return [one for one in found if str(folder) in " ".join(one.info["cmdline"] or ())]
 

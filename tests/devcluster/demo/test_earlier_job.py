@@ -1,4 +1,4 @@
-"""The demo on the user's own cluster, run twice: the first run's result is not the second's."""
+"""A second demo on the user's own cluster never shows the first run's result."""
 
 import io
 import time
@@ -10,12 +10,13 @@ import yaml
 from rich.console import Console
 
 from sea_devcluster.controlplane import ControlPlane
-from sea_devcluster.demo import earlier_job
+from sea_devcluster.demo import job
 from sea_devcluster.demo import run as demo_run
-from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.kubectl import Kubectl
+from sea_devcluster.demo.object_store import ObjectServer
 from sea_devcluster.demo.options import parse
-from sea_devcluster.demo.target import ObjectServer, Target
+from sea_devcluster.demo.target import Target
+from sea_devcluster.errors import DemoError
 
 NOBODY = ObjectServer("http://127.0.0.1:9", "http://127.0.0.1:9", "a", "b")
 
@@ -39,7 +40,7 @@ def test_the_refusal_says_what_is_there_and_how_to_make_room(
     found: dict[str, Any], words: str
 ) -> None:
     """Whatever state the earlier job is in."""
-    sentence = earlier_job.refusal(found, "sea-demo", "tiny")
+    sentence = job.earlier_job_message(found, "sea-demo", "tiny")
     assert words in sentence
     assert "`kubectl -n sea-demo delete seajob tiny`" in sentence
 
@@ -51,7 +52,7 @@ def test_a_second_run_is_refused_before_it_changes_anything(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Nothing is installed or uploaded; with the job deleted the way is free."""
+    """Nothing is installed or uploaded; once the job is deleted, a run is possible again."""
     kubectl = Kubectl(str(control_plane.kubectl), control_plane.kubeconfig)
     manifest = yaml.safe_load(parse([]).job.read_text())
     manifest["metadata"]["namespace"] = "demo-twice"
@@ -59,15 +60,15 @@ def test_a_second_run_is_refused_before_it_changes_anything(
     path.write_text(yaml.safe_dump(manifest))
     options = parse(["--plain", "--cluster", "kubeconfig", "--job", str(path)])
     target = Target(control_plane.kubeconfig, str(control_plane.kubectl), NOBODY)
-    monkeypatch.setattr(demo_run, "install", _must_not_come_to_this)
-    earlier_job.require_none(kubectl, manifest)  # not even the namespace is there
+    monkeypatch.setattr(demo_run, "install", _must_not_be_reached)
+    job.require_no_earlier_job(kubectl, manifest)  # not even the namespace is there
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "demo-twice"}}
     kubectl.apply_object(space)
     kubectl.apply_object(manifest)
     with pytest.raises(DemoError, match="tiny of an earlier run"):
         demo_run.run(options, target, Console(file=io.StringIO()), time.monotonic())
     kubectl.run("-n", "demo-twice", "delete", "seajob", "tiny")
-    earlier_job.require_none(kubectl, manifest)
+    job.require_no_earlier_job(kubectl, manifest)
     kubectl.run("delete", "namespace", "demo-twice", "--wait=false")
 
 
@@ -76,11 +77,11 @@ def test_a_cluster_without_the_crd_has_no_earlier_job(tmp_path: Path) -> None:
     """kubectl calls an unknown kind an error."""
     with ControlPlane(tmp_path / "plane", components=("etcd", "kube-apiserver")) as plane:
         kubectl = Kubectl(str(plane.kubectl), plane.kubeconfig)
-        job = {"metadata": {"name": "tiny", "namespace": "sea-demo"}}
+        manifest = {"metadata": {"name": "tiny", "namespace": "sea-demo"}}
         with pytest.raises(DemoError, match="the server doesn't have a resource type"):
             kubectl.get("seatrainingjobs.sea-operator.io", "-n", "sea-demo")
-        earlier_job.require_none(kubectl, job)
+        job.require_no_earlier_job(kubectl, manifest)
 
 
-def _must_not_come_to_this(*_: object) -> None:
+def _must_not_be_reached(*_: object) -> None:
     raise AssertionError("the second run went on")

@@ -1,4 +1,4 @@
-"""`make demo CLUSTER=kubeconfig`: what is away is told before anything is applied."""
+"""`make demo CLUSTER=kubeconfig`: unreachable servers are reported before anything is applied."""
 
 import os
 from pathlib import Path
@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from sea_devcluster.binaries import locate
-from sea_devcluster.demo.errors import DemoError
-from sea_devcluster.demo.existing_cluster import existing_cluster, require_object_server
-from sea_devcluster.demo.target import ObjectServer
+from sea_devcluster.demo.object_store import ObjectServer
+from sea_devcluster.demo.target import existing_cluster, require_object_server
+from sea_devcluster.errors import DemoError
 from sea_devcluster.ports import free_ports
 
 GIVEN = {
@@ -19,7 +19,7 @@ GIVEN = {
 }
 
 
-def nobodys_address() -> str:
+def unused_address() -> str:
     return f"http://127.0.0.1:{free_ports(('127.0.0.1',), 1)[0]}"
 
 
@@ -33,18 +33,18 @@ def test_every_missing_variable_is_named() -> None:
 
 @pytest.mark.cluster
 def test_a_cluster_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """kubectl's own words at an apply were: turn validation off."""
+    """kubectl's own advice at an apply is to turn validation off."""
     folder = locate()
     assert folder is not None
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "none"))
     with pytest.raises(DemoError, match=r"doesn't answer .*KUBECONFIG\.$") as told:
-        existing_cluster({**GIVEN, "SEA_S3_ENDPOINT": nobodys_address()})
+        existing_cluster({**GIVEN, "SEA_S3_ENDPOINT": unused_address()})
     assert "validat" not in str(told.value)
 
 
 @pytest.mark.parametrize("endpoint", [None, "minio"], ids=["nobody listens", "no address"])
 def test_an_object_server_that_does_not_answer(endpoint: str | None) -> None:
-    server = ObjectServer(endpoint or nobodys_address(), "", "a", "b")
+    server = ObjectServer(endpoint or unused_address(), "", "a", "b")
     with pytest.raises(DemoError, match=r"SEA_S3_ENDPOINT=.* can't be reached .* address\.$"):
         require_object_server(server)

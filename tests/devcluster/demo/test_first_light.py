@@ -1,4 +1,4 @@
-"""The benchmark's last line has the keys that its readers look for."""
+"""The benchmark's last line has the documented keys."""
 
 import importlib.util
 from types import ModuleType
@@ -8,7 +8,7 @@ import pytest
 
 from sea_devcluster.demo.memory import Usage
 from sea_devcluster.demo.options import ROOT
-from sea_devcluster.demo.outcome import Outcome
+from sea_devcluster.demo.report import RunResult
 
 GIB = 2**30
 
@@ -40,7 +40,7 @@ def score(stage: str, pass1: float) -> dict[str, Any]:
     return {"stage": stage, "domain": "average", "passHat1": pass1, "episodes": 256, "tasks": 128}
 
 
-OUTCOME = Outcome(
+RESULT = RunResult(
     seconds=403.04,
     ready_seconds=25.06,
     status={
@@ -64,7 +64,7 @@ OUTCOME = Outcome(
 
 
 def test_every_measurement_has_its_key_and_unit(bench: ModuleType) -> None:
-    found = bench.measurements(OUTCOME, Usage(rss=int(9.6 * GIB), pss=int(7.6 * GIB)))
+    found = bench.measurements(RESULT, Usage(rss=int(9.6 * GIB), pss=int(7.6 * GIB)))
     assert found == {
         "demo_s": 403.0,
         "ready_s": 25.1,
@@ -88,8 +88,8 @@ def test_every_measurement_has_its_key_and_unit(bench: ModuleType) -> None:
 
 
 def test_a_job_without_reinforcement_learning_has_them_too(bench: ModuleType) -> None:
-    """Empty where nothing was measured: never an exception after minutes of training."""
-    found = bench.measurements(Outcome(1.0, None, {}, [], []), Usage())
+    """Empty if nothing was measured: never an exception after minutes of training."""
+    found = bench.measurements(RunResult(1.0, None, {}, [], []), Usage())
     assert found["pass1"] == {}
     assert found["tokens_per_s"] == {"generated": None, "trained": None}
     assert set(found["step_s"].values()) == {None}

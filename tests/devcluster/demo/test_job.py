@@ -1,24 +1,82 @@
-"""Making and uploading a job's data: what can fail is a sentence, what takes long is told."""
+"""What `--job` names is checked before a cluster starts for it; its data is made or asked for."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
-from sea_devcluster.demo import job
-from sea_devcluster.demo.errors import DemoError
-from sea_devcluster.demo.progress import LINE_SECONDS, Progress
-from sea_devcluster.demo.target import ObjectServer
-from sea_devcluster.s3 import S3Server
+from sea_devcluster.demo import job, main
+from sea_devcluster.demo.options import ROOT, parse
+from sea_devcluster.errors import DemoError
 
+TINY = (ROOT / "examples" / "tiny.yaml").read_text()
 MANIFEST = {"spec": {"storage": {"url": "s3://runs/tiny"}}}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("kind: [", "is not one YAML document"),
+        ("a: 1\n---\nb: 2\n", "is not one YAML document"),
+        ("", "holds no SEATrainingJob"),
+        ("- kind: SEATrainingJob\n", "holds no SEATrainingJob"),
+        (TINY.replace("SEATrainingJob", "Job", 1), "holds no SEATrainingJob"),
+        (TINY.replace("    credentialsSecret: s3-credentials\n", ""), "credentialsSecret"),
+        ("kind: SEATrainingJob\nspec: 3\n", "lacks metadata.name, spec.stages, spec.domains"),
+    ],
+)
+def test_a_file_that_is_no_job_starts_nothing(
+    text: str,
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    file = tmp_path / "job.yaml"
+    file.write_text(text)
+    assert main.demo(parse(["--plain", "--job", str(file)])) is None
+    said = capsys.readouterr().out
+    assert words in said
+    assert str(file) in said
+    assert not (tmp_path / "state").exists()
+
+
+def test_a_folder_is_no_job(tmp_path: Path) -> None:
+    with pytest.raises(DemoError, match=r"can't be read .*; name a job's file\.$"):
+        job.read(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_starts_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Regression: the error came after the training."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "out").write_text("a file")
+    assert main.demo(parse(["--plain", "--out", str(tmp_path / "out")])) is None
+    assert "name another with --out" in capsys.readouterr().out
+    assert not (tmp_path / "state").exists()
+
+
+def test_data_that_the_demo_cannot_make_are_asked_for() -> None:
+    manifest = yaml.safe_load((ROOT / "examples" / "retail.yaml").read_text())
+    with pytest.raises(DemoError, match="--data"):
+        job.require_data(manifest, None)
+    job.require_data(manifest, Path("out"))
+
+
+@pytest.mark.parametrize("name", ["tiny", "retail", "worlds", "areal-sea-235b"])
+def test_the_examples_are_jobs(name: str) -> None:
+    manifest: dict[str, Any] = job.read(ROOT / "examples" / f"{name}.yaml")
+    assert manifest["metadata"]["name"]
 
 
 def test_data_that_are_never_made_are_a_sentence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It ended the demo with a traceback."""
+    """Regression: it ended the demo with a traceback."""
     sea = tmp_path / "sea"
     sea.write_text("#!/bin/sh\nexec sleep 600\n")
     sea.chmod(0o755)
@@ -33,33 +91,3 @@ def test_a_missing_command_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
     with pytest.raises(DemoError, match="make setup"):
         job.generate(["shop"], tmp_path / "out")
-
-
-@pytest.mark.component
-def test_an_upload_that_is_refused_is_a_sentence(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """boto3 wraps what its transfers raise in an error of another family."""
-    data = tmp_path / "data"
-    data.mkdir()
-    (data / "rl.jsonl").write_text("{}")
-    with S3Server(tmp_path / "s3") as s3:
-        keys = s3.environment()
-        server = ObjectServer(
-            s3.endpoint, s3.endpoint, keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"]
-        )
-        assert job.upload(data, MANIFEST, server) == 1
-        monkeypatch.setattr(job, "_ensure_bucket", lambda *_: None)
-        elsewhere: dict[str, Any] = {"spec": {"storage": {"url": "s3://nowhere/tiny"}}}
-        with pytest.raises(DemoError, match=f"Uploading to {s3.endpoint} failed"):
-            job.upload(data, elsewhere, server)
-
-
-def test_a_long_upload_is_told() -> None:
-    """Every ten seconds, with the sum."""
-    times = iter([0.0, 1.0, LINE_SECONDS, LINE_SECONDS, LINE_SECONDS + 1])
-    lines: list[str] = []
-    progress = Progress(300_000_000, lines.append, lambda: next(times))
-    for _ in range(3):
-        progress(100_000_000)
-    assert lines == ["  200 of 300 MB uploaded"]

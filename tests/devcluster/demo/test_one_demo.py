@@ -8,13 +8,13 @@ import pytest
 from rich.console import Console
 
 from sea_devcluster.demo import main
-from sea_devcluster.demo.errors import DemoError
 from sea_devcluster.demo.options import parse
 from sea_devcluster.demo.run import step
+from sea_devcluster.errors import DemoError
 
 
 class Closed(io.StringIO):
-    """What a terminal is after its window was closed."""
+    """A terminal after its window was closed."""
 
     def write(self, _text: str) -> int:
         raise OSError(5, "Input/output error")
@@ -23,15 +23,15 @@ class Closed(io.StringIO):
 def test_a_second_demo_of_the_same_name_leaves_the_first_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It stopped the running one's cluster, taking it for an earlier run's."""
+    """Regression: it stopped the running one's cluster as if an earlier run had left it."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    monkeypatch.setattr("sea_devcluster.preflight.require", _must_not_come_to_this)
-    with main.alone("demo"):
+    monkeypatch.setattr("sea_devcluster.preflight.require", _must_not_be_reached)
+    with main.exclusive_name("demo"):
         assert main.demo(parse(["--plain"])) is None
     assert "Another `make demo`" in capsys.readouterr().out
 
 
-def test_a_step_is_done_also_where_nobody_can_read_of_it() -> None:
+def test_a_step_runs_even_if_its_terminal_is_closed() -> None:
     """The last step of a demo whose terminal was closed is to stop the cluster."""
     done = False
     with contextlib.suppress(OSError), step(Console(file=Closed()), "Stopping"):
@@ -39,7 +39,7 @@ def test_a_step_is_done_also_where_nobody_can_read_of_it() -> None:
     assert done
 
 
-def _must_not_come_to_this(*_: object) -> None:
+def _must_not_be_reached(*_: object) -> None:
     raise AssertionError("the second demo went on")
 
 
@@ -47,7 +47,7 @@ def _must_not_come_to_this(*_: object) -> None:
 def test_brackets_of_an_error_reach_the_reader(
     words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """rich takes them for styles: it drops the one and raises at the other."""
+    """rich treats them as styles: it drops the first and raises at the second."""
 
     def fail(*_: object, **__: object) -> None:
         raise DemoError(words)
@@ -60,7 +60,7 @@ def test_brackets_of_an_error_reach_the_reader(
 def test_a_name_that_is_a_path_is_refused_by_its_rule(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """It became part of a lock file's path first, and the sentence was about disk space."""
+    """Regression: it became part of a lock file's path, and the sentence was about disk space."""
     assert main.demo(parse(["--plain", "--name", "a/b"])) is None
     assert "lower-case" in capsys.readouterr().out
 
@@ -69,7 +69,7 @@ def test_a_name_that_is_a_path_is_refused_by_its_rule(
 def test_a_limit_that_is_no_time_is_refused(
     minutes: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """It was found out after the cluster had started."""
+    """Regression: it was found only after the cluster had started."""
     with pytest.raises(SystemExit):
         parse(["--limit-minutes", minutes])
     assert "is no time to wait" in capsys.readouterr().err

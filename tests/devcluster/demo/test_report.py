@@ -15,7 +15,7 @@ def row(step: int, **metrics: float) -> dict[str, object]:
 
 def test_a_step_computed_twice_counts_as_computed_last() -> None:
     rows = [row(1, reward=0.1), row(2, reward=0.2), row(2, reward=0.3), row(5, loss=1.0)]
-    assert report.curve(rows) == [report.Point(1, 0.1), report.Point(2, 0.3)]
+    assert report.learning_curve(rows) == [report.Point(1, 0.1), report.Point(2, 0.3)]
 
 
 def test_scores_keep_the_averages_in_order() -> None:

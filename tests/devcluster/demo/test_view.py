@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sea_devcluster.demo import view, watch
-from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.demo import watch
+from sea_devcluster.errors import DemoError
 
 
 def job(**status: Any) -> dict[str, Any]:
@@ -35,7 +35,7 @@ RUNNING = {
 
 def test_frame_shows_what_a_person_wants_to_know() -> None:
     out = io.StringIO()
-    Console(file=out, width=100).print(view.render(job(**RUNNING), [0.1, 0.9], 65.0))
+    Console(file=out, width=100).print(watch.render(job(**RUNNING), [0.1, 0.9], 65.0))
     text = out.getvalue()
     for expected in ("12/40", "v13", "2:05", "2/3", "900/2001", "35.5", "1:05", "◐ rl", "● sft"):
         assert expected in text
@@ -43,27 +43,29 @@ def test_frame_shows_what_a_person_wants_to_know() -> None:
 
 def test_an_empty_status_can_be_drawn() -> None:
     out = io.StringIO()
-    Console(file=out, width=100).print(view.render(job(), [], 0.0))
+    Console(file=out, width=100).print(watch.render(job(), [], 0.0))
     assert "tiny" in out.getvalue()
-    assert "pods 0/0" in view.line(job(), 0.0)
+    assert "pods 0/0" in watch.line(job(), 0.0)
 
 
 def test_a_stalled_job_shows_its_sentence() -> None:
     out = io.StringIO()
-    Console(file=out, width=100).print(view.render(job(conditions=[condition("Stalled")]), [], 0.0))
+    Console(file=out, width=100).print(
+        watch.render(job(conditions=[condition("Stalled")]), [], 0.0)
+    )
     assert "Because: A sentence." in out.getvalue()
 
 
-def test_a_line_tells_it_too() -> None:
-    """A log showed the same numbers for an hour, and not why."""
-    stalled = view.line(job(conditions=[condition("Stalled")]), 0.0)
+def test_a_line_shows_it_too() -> None:
+    """Regression: a log showed the same numbers for an hour, but not the reason."""
+    stalled = watch.line(job(conditions=[condition("Stalled")]), 0.0)
     assert stalled.endswith("  Because: A sentence.")
-    assert view.line(job(conditions=[condition("Stalled", "False")]), 0.0).endswith("remaining -")
+    assert watch.line(job(conditions=[condition("Stalled", "False")]), 0.0).endswith("remaining -")
 
 
 @pytest.mark.parametrize(("values", "bars"), [([0.0, 1.0], "▁█"), ([2.0, -1.0], "█▁"), ([], "")])
 def test_sparkline(values: list[float], bars: str) -> None:
-    assert view.sparkline(values) == bars
+    assert watch.sparkline(values) == bars
 
 
 def test_follow_ends_when_the_job_is_complete_and_remembers_readiness() -> None:

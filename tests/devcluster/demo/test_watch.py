@@ -1,4 +1,4 @@
-"""Following a job: what passes is waited for, what doesn't ends with a sentence."""
+"""Following a job: a short outage is waited for, everything else ends with a sentence."""
 
 import io
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from urllib3.connectionpool import HTTPConnectionPool
 from urllib3.exceptions import MaxRetryError
 
 from sea_devcluster.demo import watch
-from sea_devcluster.demo.errors import DemoError
+from sea_devcluster.errors import DemoError
 
 AWAY = MaxRetryError(HTTPConnectionPool("127.0.0.1"), "/", None)
 BUSY = ApiException(status=503, reason="Service Unavailable")
@@ -52,17 +52,17 @@ def test_an_api_server_that_is_away_for_a_moment_is_waited_for(passing: Exceptio
     assert seen.job["status"] == COMPLETE["status"]
 
 
-def test_an_api_server_that_stays_away_is_told() -> None:
+def test_an_api_server_that_stays_away_is_reported() -> None:
     with pytest.raises(DemoError, match=r"no answer for 6\d s"):
         _follow(lambda now: AWAY if now > 5 else SEEN)
 
 
-def test_a_job_that_was_deleted_is_told_at_once() -> None:
+def test_a_job_that_was_deleted_is_reported_at_once() -> None:
     with pytest.raises(DemoError, match="was deleted"):
         _follow(lambda now: GONE if now > 5 else SEEN)
 
 
-def test_an_operator_that_never_takes_the_job_in_is_told() -> None:
-    """A wrong registry would otherwise be an hour of nothing."""
+def test_an_operator_that_never_reconciles_the_job_is_reported() -> None:
+    """A wrong registry would otherwise cost an hour."""
     with pytest.raises(DemoError, match="kubectl -n sea-system get pods"):
         _follow(lambda _: {})

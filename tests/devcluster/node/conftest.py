@@ -1,4 +1,4 @@
-"""A real control plane with a real node agent in a process of its own, and a namespace per test."""
+"""A real control plane, a real node agent in its own process, and a namespace per test."""
 
 import itertools
 import json
@@ -16,10 +16,10 @@ import pytest
 
 from sea_devcluster.api import KubeApi
 from sea_devcluster.controlplane import ControlPlane
+from sea_devcluster.credentials import issue_node
 from sea_devcluster.errors import ApiError
-from sea_devcluster.images import hidden_roots
-from sea_devcluster.node.pids import main_pid
-from sea_devcluster.nodes import grant_rights
+from sea_devcluster.node.process import recorded_main_pid
+from sea_devcluster.nodes import grant_rights, hidden_roots
 from sea_devcluster.subnets import claim, release
 
 Json = dict[str, Any]
@@ -61,7 +61,9 @@ class AgentProcess:
             self.process = None
 
     def main_pid(self, pod: Json, container: str) -> int | None:
-        return main_pid(self.root / "pods" / pod["metadata"]["uid"] / "containers" / container)
+        return recorded_main_pid(
+            self.root / "pods" / pod["metadata"]["uid"] / "containers" / container
+        )
 
     def log(self) -> str:
         return (self.folder / "agent.log").read_text()
@@ -188,14 +190,14 @@ def container_status(one: Json, name: str = "main") -> Json:
 def make_agent(
     control_plane: ControlPlane, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Callable[..., AgentProcess]]:
-    """Makes a configured node agent, each with a subnet of its own."""
+    """Makes configured node agents, each with its own subnet."""
     made: list[tuple[AgentProcess, Path]] = []
     grant_rights(control_plane.api)
 
     def make(name: str, **changes: Any) -> AgentProcess:
         folder = tmp_path_factory.mktemp(name)
         subnet = claim(folder)
-        identity = control_plane.issue_node(name, subnet.node(1))
+        identity = issue_node(control_plane.layout, name, subnet.node(1))
         config = {
             "name": f"test-{os.getpid()}",
             "node_name": name,

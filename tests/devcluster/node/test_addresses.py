@@ -2,11 +2,10 @@
 
 import pytest
 
-from sea_devcluster.node.addresses import AddressPool
-from sea_devcluster.node.errors import AddressesExhaustedError
+from sea_devcluster.node.context import AddressesExhaustedError, AddressPool
 
 
-def test_each_pod_gets_another_one():
+def test_each_pod_gets_another_one() -> None:
     pool = AddressPool("127.9.8.0/24")
     found = [pool.claim(str(number)) for number in range(253)]
     assert found[0] == "127.9.8.2"
@@ -16,7 +15,7 @@ def test_each_pod_gets_another_one():
         pool.claim("one too many")
 
 
-def test_a_released_address_is_the_last_to_come_back():
+def test_a_released_address_is_the_last_to_come_back() -> None:
     pool = AddressPool("127.9.8.0/29")
     first = pool.claim("a")
     pool.release("a")
@@ -25,7 +24,7 @@ def test_a_released_address_is_the_last_to_come_back():
     assert pool.claim("b") == first
 
 
-def test_a_wanted_address_is_kept_where_it_is_free():
+def test_a_wanted_address_is_kept_where_it_is_free() -> None:
     pool = AddressPool("127.9.8.0/24")
     assert pool.claim("a", "127.9.8.77") == "127.9.8.77"
     assert pool.claim("b", "127.9.8.77") == "127.9.8.2"

@@ -1,16 +1,18 @@
 """What the node refuses, and that it doesn't refuse what our pods use."""
 
+from typing import Any
+
 import pytest
 
 from sea_devcluster.node.admission import not_started, refusals
 
 
-def pod(container=None, **spec):
+def pod(container: Any = None, **spec: Any) -> Any:
     one = {"name": "c", "image": "i", **(container or {})}
     return {"metadata": {"name": "p"}, "spec": {"containers": [one], **spec}}
 
 
-def volume(**body):
+def volume(**body: Any) -> Any:
     return pod(volumes=[{"name": "v", **body}])
 
 
@@ -31,18 +33,19 @@ def volume(**body):
         (pod({"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {}}}]}), "resourceFieldRef"),
         (volume(persistentVolumeClaim={"claimName": "c"}), "spec.volumes[0].persistentVolumeClaim"),
         (volume(nfs={}), "spec.volumes[0].nfs"),
+        (volume(emptyDir={"sizeLimit": "1Gi"}), "spec.volumes[0].emptyDir.sizeLimit"),
         (volume(hostPath={"path": "/srv/a"}), "hostPath /srv/a isn't allowed"),
         (volume(projected={"sources": [{"clusterTrustBundle": {}}]}), "clusterTrustBundle"),
     ],
 )
-def test_refused_with_the_fields_name(refused, field):
+def test_refused_with_the_fields_name(refused: Any, field: str) -> None:
     sentences = refusals(refused)
     assert len(sentences) == 1
     assert field in sentences[0]
     assert sentences[0].endswith((".", "(allowed: none)."))
 
 
-def test_accepted():
+def test_accepted() -> None:
     container = {
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "resources": {"limits": {"memory": "1Gi"}},
@@ -63,11 +66,11 @@ def test_accepted():
     ("path", "allowed"),
     [("/srv/data/x", True), ("/srv/database", False), ("/srv/data/../x", False)],
 )
-def test_host_paths_below_what_is_allowed(path, allowed):
+def test_host_paths_below_what_is_allowed(path: str, allowed: bool) -> None:
     assert (refusals(volume(hostPath={"path": path}), ["/srv/data"]) == []) is allowed
 
 
-def test_an_added_container_is_answered_and_no_reason_to_refuse_the_pod():
+def test_an_added_container_is_answered_and_no_reason_to_refuse_the_pod() -> None:
     """`kubectl debug` adds it to a pod that runs."""
     debugged = pod(ephemeralContainers=[{"name": "debugger"}])
     assert refusals(debugged) == []

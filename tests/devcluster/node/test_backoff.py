@@ -1,8 +1,10 @@
 """CrashLoopBackOff and restart policies."""
 
+from typing import Any
+
 import pytest
 
-from sea_devcluster.node.backoff import Backoff, BackoffPolicy, after_exit, should_restart
+from sea_devcluster.node.exit_status import Backoff, BackoffPolicy, after_exit, should_restart
 
 POLICY = BackoffPolicy(start=1.0, limit=30.0, reset_after=60.0)
 
@@ -16,7 +18,7 @@ POLICY = BackoffPolicy(start=1.0, limit=30.0, reset_after=60.0)
         ([59.9, 59.9], [0.0, 1.0]),
     ],
 )
-def test_waits_after_runs(runs, waits):
+def test_waits_after_runs(runs: Any, waits: Any) -> None:
     backoff, found = Backoff(), []
     for seconds in runs:
         backoff, wait = after_exit(POLICY, backoff, seconds)
@@ -24,7 +26,7 @@ def test_waits_after_runs(runs, waits):
     assert found == waits
 
 
-def test_a_thousand_crashes_still_wait_the_limit():
+def test_a_thousand_crashes_still_wait_the_limit() -> None:
     assert after_exit(POLICY, Backoff(1000), 0.0) == (Backoff(1001), 30.0)
 
 
@@ -39,5 +41,5 @@ def test_a_thousand_crashes_still_wait_the_limit():
         ("Never", 1, False),
     ],
 )
-def test_restart_policies(policy, exit_code, again):
+def test_restart_policies(policy: str, exit_code: int, again: bool) -> None:
     assert should_restart(policy, exit_code) is again

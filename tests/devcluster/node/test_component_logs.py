@@ -1,6 +1,8 @@
-"""The first node's agent bounds the logs of all of the cluster's daemons."""
+"""Every node's agent bounds the logs of all of the cluster's daemons."""
 
 import logging
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,8 +12,10 @@ from sea_devcluster.node.config import NodeConfig
 pytestmark = pytest.mark.cluster
 
 
-def test_an_agent_cuts_logs_that_are_too_long(namespace, make_agent, tmp_path):
-    """And goes on as a node."""
+def test_an_agent_cuts_logs_that_are_too_long(
+    namespace: Any, make_agent: Any, tmp_path: Path
+) -> None:
+    """And the node continues to run."""
     path = tmp_path / "kube-apiserver.log"
     path.write_text("x" * 100 + "\n")
     long = tmp_path / "etcd.log"
@@ -25,8 +29,10 @@ def test_an_agent_cuts_logs_that_are_too_long(namespace, make_agent, tmp_path):
     agent.stop()
 
 
-def test_a_clusters_first_node_is_told_to_and_each_step_is_told(tmp_path, caplog):
-    """One of them: two would cut under each other. A busy machine takes a minute for a start."""
+def test_a_clusters_nodes_bound_its_logs_and_each_step_is_logged(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A busy machine takes a minute for a start, so each step is announced."""
     caplog.set_level(logging.INFO, "sea_devcluster")
     with DevCluster("logs", state_root=tmp_path, persistent=False) as cluster:
         node = cluster.node
@@ -37,7 +43,7 @@ def test_a_clusters_first_node_is_told_to_and_each_step_is_told(tmp_path, caplog
     steps = (
         "Starting the control plane",
         "Starting 1 node ...",
-        "Ending the pods",
+        "Stopping the pods",
         "Stopping nodes",
     )
     assert [step for step in steps if step not in caplog.text] == []

@@ -1,11 +1,11 @@
-"""Environment composition, `$(VAR)` expansion and what pods learn about themselves."""
+"""Environment composition, `$(VAR)` expansion and the downward API."""
+
+from typing import Any
 
 import pytest
 
-from sea_devcluster.node.downward import PodFacts, field_value
-from sea_devcluster.node.environment import compose
-from sea_devcluster.node.errors import MissingReferenceError
-from sea_devcluster.node.expansion import expand
+from sea_devcluster.node.environment import PodFacts, compose, expand, field_value
+from sea_devcluster.node.references import MissingReferenceError
 
 FACTS = PodFacts("127.1.1.2", "127.1.0.11")
 POD = {
@@ -34,7 +34,7 @@ POD = {
         ("cost: 5$", "cost: 5$"),
     ],
 )
-def test_expansion(text, expected):
+def test_expansion(text: str, expected: str) -> None:
     assert expand(text, {"A": "1", "B": "2"}) == expected
 
 
@@ -51,16 +51,16 @@ def test_expansion(text, expected):
         ("spec.nodeName", "node"),
     ],
 )
-def test_fields(path, expected):
+def test_fields(path: str, expected: str) -> None:
     assert field_value(POD, path, FACTS) == expected
 
 
-def test_an_unknown_field_lists_the_known_ones():
+def test_an_unknown_field_lists_the_known_ones() -> None:
     with pytest.raises(MissingReferenceError, match=r"metadata\.uid"):
         field_value(POD, "spec.priority", FACTS)
 
 
-def key(kind, name, entry, optional=False):
+def key(kind: Any, name: Any, entry: Any, optional: Any = False) -> Any:
     return {"name": "V", "valueFrom": {kind: {"name": name, "key": entry, "optional": optional}}}
 
 
@@ -78,7 +78,7 @@ LOOKUP = {("Secret", "s"): {"k": b"v"}, ("Secret", "no"): None, ("ConfigMap", "c
         ({"name": "V"}, ""),
     ],
 )
-def test_values(entry, expected):
+def test_values(entry: Any, expected: str | None) -> None:
     found = compose({"BASE": "base"}, POD, {"env": [entry]}, FACTS, LOOKUP)
     assert found.get("V") == expected
 
@@ -91,12 +91,12 @@ def test_values(entry, expected):
         ({"envFrom": [{"configMapRef": {"name": "gone"}}]}, "ConfigMap 'gone' not found"),
     ],
 )
-def test_what_is_missing_is_named(container, sentence):
+def test_what_is_missing_is_named(container: Any, sentence: str) -> None:
     with pytest.raises(MissingReferenceError, match=sentence):
         compose({}, POD, container, FACTS, LOOKUP)
 
 
-def test_env_wins_over_env_from():
+def test_env_wins_over_env_from() -> None:
     container = {
         "envFrom": [{"secretRef": {"name": "s"}}, {"configMapRef": {"name": "c"}, "prefix": "C_"}],
         "env": [{"name": "k", "value": "own"}],

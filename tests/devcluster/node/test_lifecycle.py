@@ -1,9 +1,10 @@
-"""How containers end and begin again: restarts, probes, grace periods, logs of it all."""
+"""How containers end and restart: restart policies, probes, grace periods, logs."""
 
 import os
 import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,14 +15,14 @@ START = 0.5
 """`crash_backoff_start` of the nodes here."""
 
 
-def test_a_killed_process_is_restarted(namespace, helpers):
+def test_a_killed_process_is_restarted(namespace: Any, helpers: Any) -> None:
     namespace.run("victim", helpers.shell("echo run; exec sleep 3600"))
     pod = namespace.running("victim")
     namespace.output("victim", "run")
     first_id = helpers.container_status(pod)["containerID"]
     os.kill(main_pid(namespace, pod), signal.SIGKILL)
 
-    def restarted(pod):
+    def restarted(pod: Any) -> Any:
         status = helpers.container_status(pod)
         return status["restartCount"] and "running" in status["state"]
 
@@ -33,10 +34,10 @@ def test_a_killed_process_is_restarted(namespace, helpers):
     assert "BackOff" not in reasons(namespace, "victim"), "the first restart waits for nothing"
 
 
-def test_crashes_back_off(namespace, helpers):
+def test_crashes_back_off(namespace: Any, helpers: Any) -> None:
     namespace.run("crash", helpers.shell("echo crash >&2; exit 7"))
 
-    def backing_off(pod):
+    def backing_off(pod: Any) -> Any:
         status = helpers.container_status(pod)
         waiting = status.get("state", {}).get("waiting", {})
         return waiting.get("reason") == "CrashLoopBackOff" and status["restartCount"] >= 2
@@ -51,12 +52,12 @@ def test_crashes_back_off(namespace, helpers):
     namespace.output("crash", "crash")
 
 
-def test_in_back_off_the_previous_run_is_the_last_one(namespace, helpers):
+def test_in_back_off_the_previous_run_is_the_last_one(namespace: Any, helpers: Any) -> None:
     """`lastState` names it, and `kubectl logs --previous` is how one looks for the crash."""
     namespace.run("unique", helpers.shell("cat /proc/sys/kernel/random/uuid; exit 7"))
 
-    def both_name_one_run():
-        """True only in a back-off: a run that goes on, or begins between the two, is another."""
+    def both_name_one_run() -> Any:
+        """True only during back-off: a run that continues or begins in between is another one."""
         last, previous = [
             namespace.kubectl("logs", "unique", *how) for how in ((), ("--previous",))
         ]
@@ -67,7 +68,7 @@ def test_in_back_off_the_previous_run_is_the_last_one(namespace, helpers):
     assert len(found.strip()) == 36, "the run's own UUID"
 
 
-def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
+def test_a_command_that_is_not_there_cannot_start(namespace: Any, helpers: Any) -> None:
     namespace.run(
         "typo", {**helpers.shell(""), "command": ["no-such-program"]}, restartPolicy="Never"
     )
@@ -77,7 +78,7 @@ def test_a_command_that_is_not_there_cannot_start(namespace, helpers):
     assert "no-such-program" in ended["message"]
 
 
-def test_the_grace_period_is_honoured(namespace, helpers):
+def test_the_grace_period_is_honoured(namespace: Any, helpers: Any) -> None:
     # It ends only after the test has seen that it was told to.
     last = "echo done > /sea/data/done; until [ -e /sea/data/seen ]; do sleep 0.05; done; exit 0"
     script = f"trap '{last}' TERM; echo up; while true; do sleep 0.05; done"
@@ -100,7 +101,7 @@ def test_the_grace_period_is_honoured(namespace, helpers):
     namespace.until_true(lambda: not file.parent.exists(), "the volume's deletion")
 
 
-def test_sigkill_comes_after_the_grace_period(namespace, helpers):
+def test_sigkill_comes_after_the_grace_period(namespace: Any, helpers: Any) -> None:
     namespace.run(
         "deaf",
         helpers.shell("trap '' TERM; echo up; while true; do sleep 0.1; done"),
@@ -116,7 +117,7 @@ def test_sigkill_comes_after_the_grace_period(namespace, helpers):
     assert not alive(pid)
 
 
-def test_a_forced_delete_is_immediate(namespace, helpers):
+def test_a_forced_delete_is_immediate(namespace: Any, helpers: Any) -> None:
     namespace.run(
         "forced",
         helpers.shell("trap '' TERM; echo up; while true; do sleep 0.1; done"),
@@ -130,7 +131,7 @@ def test_a_forced_delete_is_immediate(namespace, helpers):
     assert namespace.find("pods", "forced") is None
 
 
-def test_liveness_failures_restart(namespace, helpers):
+def test_liveness_failures_restart(namespace: Any, helpers: Any) -> None:
     # Three failures in a row: the first probe may well come before the shell's first command.
     script = "touch /tmp/ok; sleep 1; rm /tmp/ok; sleep 3600"
     probe = {"exec": {"command": ["cat", "/tmp/ok"]}, "periodSeconds": 1, "failureThreshold": 3}
@@ -143,7 +144,9 @@ def test_liveness_failures_restart(namespace, helpers):
     namespace.until_true(lambda: told <= reasons(namespace, "sick"), "the Events")
 
 
-def test_readiness_moves_the_address_in_and_out_of_the_service(namespace, helpers):
+def test_readiness_moves_the_address_in_and_out_of_the_service(
+    namespace: Any, helpers: Any
+) -> None:
     server = """
 import http.server, os
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -186,7 +189,7 @@ http.server.HTTPServer((os.environ['POD_IP'], 8080), Handler).serve_forever()
     assert hosts.stat().st_ino == inode
 
 
-def test_logs_follow_tail_and_timestamps(namespace, helpers):
+def test_logs_follow_tail_and_timestamps(namespace: Any, helpers: Any) -> None:
     namespace.run(
         "talks",
         helpers.shell("for i in 1 2 3 4 5; do echo line $i; sleep 0.2; done"),
@@ -203,7 +206,7 @@ def test_logs_follow_tail_and_timestamps(namespace, helpers):
     assert refused.returncode != 0
 
 
-def test_exec_is_refused_with_a_sentence(namespace, helpers):
+def test_exec_is_refused_with_a_sentence(namespace: Any, helpers: Any) -> None:
     namespace.run("quiet", helpers.shell("exec sleep 3600"))
     namespace.running("quiet")
     refused = namespace.kubectl("exec", "quiet", "--", "true")
@@ -211,17 +214,17 @@ def test_exec_is_refused_with_a_sentence(namespace, helpers):
     assert "doesn't implement exec" in refused.stderr
 
 
-def main_pid(namespace, pod):
+def main_pid(namespace: Any, pod: Any) -> Any:
     return namespace.until_true(lambda: namespace.agent.main_pid(pod, "main"), "a main process")
 
 
-def reasons(namespace, name):
+def reasons(namespace: Any, name: Any) -> Any:
     """Of the Events about a pod."""
     events = namespace.api.get(namespace.path("events"))["items"]
     return {one["reason"] for one in events if one["involvedObject"]["name"] == name}
 
 
-def alive(pid):
+def alive(pid: Any) -> Any:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:

@@ -2,13 +2,14 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 pytestmark = pytest.mark.cluster
 
 
-def test_statefulset_pods_find_each_other(namespace, helpers):
+def test_statefulset_pods_find_each_other(namespace: Any, helpers: Any) -> None:
     script = """
 import os, socket, time
 other = 'peer-1' if os.environ['HOSTNAME'] == 'peer-0' else 'peer-0'
@@ -69,17 +70,19 @@ time.sleep(3600)
     namespace.until_true(lambda: pod["status"]["podIP"] in hosts.read_text(), "the new address")
 
 
-def address(namespace, name):
+def address(namespace: Any, name: Any) -> Any:
     return namespace.until("pods", name, lambda one: one["status"].get("podIP"))["status"]["podIP"]
 
 
-def test_a_port_that_only_a_real_cluster_translates_is_reported(namespace, helpers):
+def test_a_port_that_only_a_real_cluster_translates_is_reported(
+    namespace: Any, helpers: Any
+) -> None:
     namespace.run("web", helpers.shell("exec sleep 3600"))
     ports = [{"port": 80, "targetPort": 8080}]
     service = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": ports}}
     namespace.create("services", service)
 
-    def warned():
+    def warned() -> Any:
         events = namespace.api.get(namespace.path("events"))["items"]
         return [one for one in events if one["reason"] == "PortsNotTranslated"]
 
@@ -88,7 +91,7 @@ def test_a_port_that_only_a_real_cluster_translates_is_reported(namespace, helpe
 
 
 @pytest.fixture
-def own_agent(make_agent, request):
+def own_agent(make_agent: Any, request: pytest.FixtureRequest) -> Any:
     """A node for one test alone: only pods that name it run there."""
     name = request.node.name.replace("_", "-")[:40].strip("-")
     agent = make_agent(name, stop_grace_seconds=1)
@@ -97,16 +100,16 @@ def own_agent(make_agent, request):
     agent.stop()
 
 
-def on(agent):
+def on(agent: Any) -> Any:
     return {"nodeName": agent.config["node_name"]}
 
 
-def node_ready(namespace, agent):
+def node_ready(namespace: Any, agent: Any) -> Any:
     node = namespace.api.get(f"/api/v1/nodes/{agent.config['node_name']}")
     return {one["type"]: one["status"] for one in node["status"]["conditions"]}.get("Ready")
 
 
-def sandboxes(agent):
+def sandboxes(agent: Any) -> Any:
     """bubblewrap processes and mounts that belong to the agent."""
     found = []
     root = str(agent.root)
@@ -120,7 +123,7 @@ def sandboxes(agent):
     return found, root in mounts
 
 
-def test_stopping_the_agent_leaves_nothing(namespace, helpers, own_agent):
+def test_stopping_the_agent_leaves_nothing(namespace: Any, helpers: Any, own_agent: Any) -> None:
     namespace.agent = own_agent
     namespace.run(
         "left", helpers.shell("trap '' TERM; while true; do sleep 0.1; done"), **on(own_agent)
@@ -137,7 +140,9 @@ def test_stopping_the_agent_leaves_nothing(namespace, helpers, own_agent):
     assert pod["metadata"]["uid"] not in {p.name for p in Path("/dev/shm").glob("sea-*/*")}
 
 
-def test_a_killed_agent_comes_back_and_restarts_its_pods(namespace, helpers, own_agent):
+def test_a_killed_agent_comes_back_and_restarts_its_pods(
+    namespace: Any, helpers: Any, own_agent: Any
+) -> None:
     namespace.agent = own_agent
     container = helpers.shell(
         "echo run >> /sea/data/runs; exec sleep 3600",

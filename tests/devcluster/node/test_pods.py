@@ -1,11 +1,13 @@
 """Pods that run, on a real control plane: programs, environment, volumes, names."""
 
+from typing import Any
+
 import pytest
 
 pytestmark = pytest.mark.cluster
 
 
-def test_a_pod_runs_and_completes(namespace, helpers):
+def test_a_pod_runs_and_completes(namespace: Any, helpers: Any) -> None:
     namespace.run("once", helpers.shell("echo hello; exit 3"), restartPolicy="Never")
     pod = namespace.until("pods", "once", lambda one: one["status"]["phase"] == "Failed")
     ended = helpers.container_status(pod)["state"]["terminated"]
@@ -14,7 +16,7 @@ def test_a_pod_runs_and_completes(namespace, helpers):
     assert pod["status"]["podIP"].startswith("127.")
 
 
-def test_the_sandbox_is_closed(namespace, helpers):
+def test_the_sandbox_is_closed(namespace: Any, helpers: Any) -> None:
     script = """
     hostname; echo pid $$; ls / | grep -c usr
     touch /usr/x 2>/dev/null && echo usr-writable
@@ -30,7 +32,7 @@ def test_the_sandbox_is_closed(namespace, helpers):
     assert int(lines[-1]) < 8
 
 
-def test_environment(namespace, helpers):
+def test_environment(namespace: Any, helpers: Any) -> None:
     secret = {"metadata": {"name": "s"}, "stringData": {"key": "hidden", "OTHER": "o"}}
     namespace.create("secrets", secret)
     namespace.create("configmaps", {"metadata": {"name": "c"}, "data": {"plain": "text"}})
@@ -70,11 +72,11 @@ def test_environment(namespace, helpers):
     assert "SSL_CERT_FILE" not in environment, "the host's environment leaks"
 
 
-def field(name, path):
+def field(name: Any, path: Any) -> Any:
     return {"name": name, "valueFrom": {"fieldRef": {"fieldPath": path}}}
 
 
-def test_volumes(namespace, helpers):
+def test_volumes(namespace: Any, helpers: Any) -> None:
     namespace.create("secrets", {"metadata": {"name": "s"}, "stringData": {"k": "v", "k2": "v2"}})
     namespace.create("configmaps", {"metadata": {"name": "c"}, "data": {"a.txt": "A"}})
     mounts = [
@@ -122,7 +124,7 @@ def test_volumes(namespace, helpers):
     assert "/etc/passwd" in lines
 
 
-def test_a_pod_reads_the_api_with_its_own_token(namespace, helpers):
+def test_a_pod_reads_the_api_with_its_own_token(namespace: Any, helpers: Any) -> None:
     script = """
 import json, os, ssl, urllib.request
 folder = '/var/run/secrets/kubernetes.io/serviceaccount/'
@@ -149,7 +151,7 @@ print('found', json.load(opener.open(request))['metadata']['name'], flush=True)
     assert namespace.output("self", "found self") == "found self\n"
 
 
-def test_two_pods_bind_the_same_port_on_their_own_addresses(namespace, helpers):
+def test_two_pods_bind_the_same_port_on_their_own_addresses(namespace: Any, helpers: Any) -> None:
     server = "exec python -m http.server --bind $POD_IP 8080 --directory /usr/share"
     ready = {"httpGet": {"path": "/", "port": 8080}, "periodSeconds": 1, "timeoutSeconds": 60}
     for name in ("one", "two"):
@@ -159,7 +161,7 @@ def test_two_pods_bind_the_same_port_on_their_own_addresses(namespace, helpers):
     assert len(addresses) == 2
 
 
-def test_init_containers_and_sidecars_come_first(namespace, helpers):
+def test_init_containers_and_sidecars_come_first(namespace: Any, helpers: Any) -> None:
     shared = [{"name": "data", "mountPath": "/sea/data"}]
     first = helpers.shell("echo init >> /sea/data/order", name="first", volumeMounts=shared)
     sidecar = helpers.shell(
@@ -188,7 +190,7 @@ def test_init_containers_and_sidecars_come_first(namespace, helpers):
     assert init["reason"] == "Completed"
 
 
-def test_an_unsupported_field_is_refused_with_a_sentence(namespace, helpers):
+def test_an_unsupported_field_is_refused_with_a_sentence(namespace: Any, helpers: Any) -> None:
     namespace.run("bad", helpers.shell("sleep 1"), hostNetwork=True)
     pod = namespace.until("pods", "bad", lambda one: one["status"]["phase"] == "Failed")
     assert pod["status"]["reason"] == "UnsupportedByDevcluster"
@@ -197,10 +199,10 @@ def test_an_unsupported_field_is_refused_with_a_sentence(namespace, helpers):
     namespace.until_gone("pods", "bad")
 
 
-def test_an_unknown_image_says_which_are_known(namespace, helpers):
+def test_an_unknown_image_says_which_are_known(namespace: Any, helpers: Any) -> None:
     namespace.run("strange", {**helpers.shell("true"), "image": "busybox"})
 
-    def backing_off(pod):
+    def backing_off(pod: Any) -> Any:
         waiting = helpers.container_status(pod).get("state", {}).get("waiting", {})
         return waiting.get("reason") == "ImagePullBackOff"
 
@@ -210,11 +212,11 @@ def test_an_unknown_image_says_which_are_known(namespace, helpers):
     assert "test/python" in message
 
 
-def test_a_missing_secret_is_waited_for(namespace, helpers):
+def test_a_missing_secret_is_waited_for(namespace: Any, helpers: Any) -> None:
     env = [{"name": "S", "valueFrom": {"secretKeyRef": {"name": "later", "key": "k"}}}]
     namespace.run("waits", helpers.shell("echo got $S; sleep 3600", env=env))
 
-    def waiting(pod):
+    def waiting(pod: Any) -> Any:
         state = helpers.container_status(pod).get("state", {}).get("waiting", {})
         return state.get("reason") == "CreateContainerConfigError"
 

@@ -1,5 +1,7 @@
 """Probe thresholds, ports by name, and what a container's YAML becomes."""
 
+from typing import Any
+
 import pytest
 
 from sea_devcluster.node.probes import ProbeSpec, ProbeState, observe, parse_probe, port_number
@@ -15,7 +17,9 @@ from sea_devcluster.node.probes import ProbeSpec, ProbeState, observe, parse_pro
         (1, 1, "+-+", [True, False, True]),
     ],
 )
-def test_a_verdict_needs_its_threshold_in_a_row(success, failure, results, verdicts):
+def test_a_verdict_needs_its_threshold_in_a_row(
+    success: int, failure: int, results: str, verdicts: Any
+) -> None:
     spec = ProbeSpec("readiness", {}, success_threshold=success, failure_threshold=failure)
     state, found = ProbeState(), []
     for result in results:
@@ -24,7 +28,7 @@ def test_a_verdict_needs_its_threshold_in_a_row(success, failure, results, verdi
     assert found == verdicts
 
 
-def test_parsing_takes_what_the_api_server_filled_in():
+def test_parsing_takes_what_the_api_server_filled_in() -> None:
     probe = {"exec": {"command": ["true"]}, "periodSeconds": 2, "failureThreshold": 300}
     spec = parse_probe({"startupProbe": probe}, "startup")
     assert spec is not None
@@ -34,6 +38,6 @@ def test_parsing_takes_what_the_api_server_filled_in():
 
 
 @pytest.mark.parametrize(("port", "number"), [(80, 80), ("81", 81), ("http", 8080), ("no", None)])
-def test_ports_by_name(port, number):
+def test_ports_by_name(port: int | str, number: int | None) -> None:
     container = {"ports": [{"name": "http", "containerPort": 8080}]}
     assert port_number(container, port) == number

@@ -6,22 +6,29 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from sea_devcluster.node.errors import SandboxError
-from sea_devcluster.node.mounts import Mount, folders_to_open, mount_arguments, resolve
 from sea_devcluster.node.nsenter import execute
 from sea_devcluster.node.process import SandboxProcess
-from sea_devcluster.node.sandbox import Sandbox, find_bwrap
-from sea_devcluster.node.volumefiles import File, write_files
+from sea_devcluster.node.sandbox import (
+    Mount,
+    Sandbox,
+    SandboxError,
+    find_bwrap,
+    folders_to_open,
+    mount_arguments,
+    resolve,
+)
+from sea_devcluster.node.volumes import File, write_files
 
 ENV = {"PATH": "/usr/bin:/bin"}
 
 
-async def run(*command, **fields):
+async def run(*command: Any, **fields: Any) -> Any:
     """Exit code and output of a sandbox that runs to its end."""
-    output = []
+    output: list[bytes] = []
     arguments = Sandbox(hostname="box", command=command, **fields).arguments(find_bwrap())
     process = await SandboxProcess.start(arguments, ENV, output.append)
     return await process.wait(), b"".join(output).decode()
@@ -31,22 +38,24 @@ async def run(*command, **fields):
     ("destination", "opened"),
     [("/sea/data", []), ("/run/x/y", []), ("/tmp/x", []), ("/etc/sea/x", ["/etc"]), ("/etc", [])],
 )
-def test_what_has_to_be_opened(destination, opened):
+def test_what_has_to_be_opened(destination: str, opened: Any) -> None:
     assert folders_to_open([destination]) == opened
 
 
-def test_var_run_is_run_where_it_is_a_link():
+def test_var_run_is_run_where_it_is_a_link() -> None:
     if Path("/var/run").is_symlink():
         assert resolve("/var/run/secrets/x") == "/run/secrets/x"
 
 
-def test_a_folder_with_too_many_entries_is_not_opened(tmp_path, monkeypatch):
-    monkeypatch.setattr("sea_devcluster.node.mounts.MAX_OPENED_ENTRIES", 2)
+def test_a_folder_with_too_many_entries_is_not_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sea_devcluster.node.sandbox.MAX_OPENED_ENTRIES", 2)
     with pytest.raises(SandboxError, match="Mount it somewhere else"):
         list(mount_arguments([Mount("/etc/sea/x")]))
 
 
-async def test_mounts_and_isolation(tmp_path):
+async def test_mounts_and_isolation(tmp_path: Path) -> None:
     (tmp_path / "f").write_text("content")
     mounts = [Mount("/sea/a", str(tmp_path)), Mount("/etc/sea/b", str(tmp_path), read_only=True)]
     script = (
@@ -59,20 +68,20 @@ async def test_mounts_and_isolation(tmp_path):
     assert int(output.split()[-1]) > 20
 
 
-async def test_hidden_folders_are_empty_inside(tmp_path):
+async def test_hidden_folders_are_empty_inside(tmp_path: Path) -> None:
     (tmp_path / "secret").touch()
     assert await run("ls", str(tmp_path), hidden=[tmp_path]) == (0, "")
 
 
 @pytest.mark.parametrize(("script", "code"), [("exit 3", 3), ("kill -9 $$", 137), ("true", 0)])
-async def test_exit_codes(script, code):
+async def test_exit_codes(script: str, code: int) -> None:
     assert (await run("sh", "-c", script))[0] == code
 
 
-async def test_signals_reach_the_main_process_and_nothing_is_left():
+async def test_signals_reach_the_main_process_and_nothing_is_left() -> None:
     output, up = [], asyncio.Event()
 
-    def on_output(chunk):
+    def on_output(chunk: Any) -> None:
         output.append(chunk)
         up.set()
 
@@ -82,6 +91,7 @@ async def test_signals_reach_the_main_process_and_nothing_is_left():
     async with asyncio.timeout(120):
         await up.wait()
         main = process.main_pid()
+        assert main is not None
         result = await execute(main, ["sh", "-c", "hostname; exit 4"], ENV, 60)
         slow = await execute(main, ["sleep", "3600"], ENV, 0.2)
         process.terminate()
@@ -92,7 +102,7 @@ async def test_signals_reach_the_main_process_and_nothing_is_left():
     assert not exists(main)
 
 
-def exists(pid):
+def exists(pid: int) -> bool:
     return Path(f"/proc/{pid}").exists()
 
 
@@ -115,7 +125,7 @@ asyncio.run(main())
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_an_ordinary_user_can_run_and_enter_a_sandbox(tmp_path):
+def test_an_ordinary_user_can_run_and_enter_a_sandbox(tmp_path: Path) -> None:
     """`plain` is what the workaround in nsenter.py is for: if it becomes 0, delete it."""
     arguments = Sandbox(hostname="box", command=["sleep", "300"]).arguments(find_bwrap())
     code = "import sea_devcluster.node.nsenter, sea_devcluster.node.process\n" + AS_USER
@@ -133,7 +143,7 @@ def test_an_ordinary_user_can_run_and_enter_a_sandbox(tmp_path):
     assert plain != 0
 
 
-def test_volume_files_are_brought_up_to_date(tmp_path):
+def test_volume_files_are_brought_up_to_date(tmp_path: Path) -> None:
     write_files(tmp_path, {"a": File(b"1"), "d/b": File(b"2", 0o600)})
     assert (tmp_path / "d" / "b").stat().st_mode & 0o777 == 0o600
     inode = (tmp_path / "a").stat().st_ino

@@ -1,39 +1,43 @@
 """The kubelet API of a node, over real TLS."""
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import aiohttp
 
+from sea_devcluster.credentials import Authority
+from sea_devcluster.node.kube_json import utc_now
 from sea_devcluster.node.logs import ContainerLog
 from sea_devcluster.node.server import KubeletServer
-from sea_devcluster.node.wire import utc_now
-from sea_devcluster.pki import Authority
 
 POD = {"spec": {"containers": [{"name": "main"}]}}
 
 
 class Log(ContainerLog):
-    """Tells when a follower has left."""
+    """Signals when a follower has left."""
 
-    def __init__(self, *arguments):
+    def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.left = asyncio.Event()
 
-    def unfollow(self, queue):
+    def unfollow(self, queue: Any) -> None:
         super().unfollow(queue)
         self.left.set()
 
 
-async def test_who_follows_a_silent_container_and_goes_away_is_forgotten(tmp_path):
+async def test_a_follower_of_a_silent_container_that_disconnects_is_forgotten(
+    tmp_path: Path,
+) -> None:
     """It was remembered until the container's next line, which may never come."""
     authority = Authority(tmp_path / "pki")
-    pair = authority.issue("node", common_name="n", addresses=("127.0.0.1",))
+    pair = authority.issue("node", "n", "127.0.0.1")
     log = Log(tmp_path / "logs", 1 << 20, utc_now)
     log.begin(0)
     log.write(b"the only line\n")
-    worker = SimpleNamespace(pod=POD, log_of=lambda _: log)
-    config = SimpleNamespace(
+    worker: Any = SimpleNamespace(pod=POD, log_of=lambda _: log)
+    config: Any = SimpleNamespace(
         address="127.0.0.1",
         kubelet_port=0,
         cert_file=pair.certificate,

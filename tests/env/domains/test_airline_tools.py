@@ -1,4 +1,4 @@
-"""The airline's rules, case by case, on a database of one page."""
+"""The airline's rules, case by case, on a small database."""
 
 import json
 from typing import Any
@@ -131,7 +131,7 @@ CHANGED: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         {"reservation_id": "R1", "passengers": [BOB, {**ANN, "seat": "1A"}]},
         {"/reservations/R1/passengers": [BOB, ANN]},
     ),
-    # A flight that stays keeps the price once paid, though it costs more today.
+    # A flight that stays keeps the price once paid, though the current price is higher.
     (FLIGHTS, change(("F1", DAY)), {}),
     (
         FLIGHTS,
@@ -208,7 +208,7 @@ def search(world: Environment, kind: str, origin: str, destination: str, date: s
     return json.loads(world.call(f"search_{kind}_flight", arguments).content)
 
 
-def test_direct_flights_are_those_on_sale(world: Environment) -> None:
+def test_direct_flights_are_those_that_can_be_booked(world: Environment) -> None:
     found = search(world, "direct", "SFO", "DEN", DAY)
     assert [f["flight_number"] for f in found] == ["F1", "F4"]
     assert found[0] == {
@@ -242,7 +242,7 @@ def test_a_search_sees_this_episodes_seats_only(world: Environment) -> None:
     assert search(other, "direct", "SFO", "DEN", DAY)[0]["available_seats"]["economy"] == 9
 
 
-def test_what_needs_no_record(world: Environment) -> None:
+def test_status_airports_sums_and_transfer(world: Environment) -> None:
     status = {"flight_number": "F1", "date": "2024-05-14"}
     assert world.call("get_flight_status", status).content == "landed"
     airports = json.loads(world.call("list_all_airports", {}).content)

@@ -1,4 +1,4 @@
-"""Signatures become the published kind of JSON schema; arguments are checked by it, in words."""
+"""Signatures become JSON schemas of the published form; errors of arguments are sentences."""
 
 from enum import StrEnum
 from typing import Any, Literal
@@ -36,7 +36,7 @@ def send(
 SCHEMA = parameters(send)
 
 
-def test_a_signature_as_schema() -> None:
+def test_a_signature_becomes_a_schema() -> None:
     assert SCHEMA == {
         "$defs": {
             "Colour": {"enum": ["red", "blue"], "type": "string"},
@@ -97,7 +97,7 @@ CASES: list[tuple[dict[str, Any], list[Any], list[Any], str]] = [
 
 
 @pytest.mark.parametrize(("schema", "good", "bad", "words"), CASES)
-def test_values_and_words(
+def test_a_check_accepts_fitting_values_and_names_them(
     schema: dict[str, Any], good: list[Any], bad: list[Any], words: str
 ) -> None:
     check = checks({"properties": {"x": schema}})["x"]

@@ -1,7 +1,7 @@
-"""Whatever a model calls: a result, never an exception; what errs or reads changes nothing.
+"""Any call of a model gives a result, never an exception; errors and reads change nothing.
 
-Arguments are drawn from each tool's own schema, with ids of the database among the strings, and
-then spoilt now and then.
+Arguments are drawn from each tool's own schema, with ids of the database among the strings; some
+are then replaced by arbitrary values.
 """
 
 import json
@@ -33,12 +33,12 @@ def database(name: str) -> Database:
     try:
         return generate_database(registry.get(name), "small", 2).load(registry.get(name))
     except NoGeneratorError:
-        pytest.skip(f"{name} has no world of its own")
+        pytest.skip(f"{name} generates no databases")
 
 
 @cache
 def known(name: str) -> st.SearchStrategy[str]:
-    """Keys and texts of the database: ids that a tool may really find."""
+    """Keys and texts of the database: ids that a tool can find."""
     found: set[str] = set()
 
     def collect(value: Any) -> None:

@@ -1,4 +1,4 @@
-"""A package's own domain joins by an entry point: the example of docs/adding-a-domain.md."""
+"""A package adds a domain by an entry point: the example of docs/adding-a-domain.md."""
 
 import json
 import tomllib
@@ -28,8 +28,8 @@ from sea_env.verify.verdict import verify
 from sea_testing import own_domain
 
 DOCUMENT = own_domain.EXAMPLE.parents[1] / "docs" / "adding-a-domain.md"
-LEND = {"name": "lend_book", "arguments": {"card": "M1", "book": "B2"}}
-TABLES = {
+LEND: dict[str, Any] = {"name": "lend_book", "arguments": {"card": "M1", "book": "B2"}}
+TABLES: dict[str, Any] = {
     "members": {"M1": {"card": "M1", "loans": ["B1"]}, "M2": {"card": "M2", "loans": []}},
     "books": {
         "B1": {"book": "B1", "title": "Maps and Tides", "holder": "M1"},
@@ -42,7 +42,7 @@ Install = Callable[..., None]
 
 @pytest.fixture
 def install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Install]:
-    """Puts a distribution with entry points on the path, as pip would."""
+    """Puts a distribution with entry points on the path, as pip does."""
 
     def put(name: str, value: str, distribution: str = "My_Library") -> None:
         own_domain.write(tmp_path, distribution=distribution, point=f"{name} = {value}")
@@ -65,7 +65,7 @@ def database(library: Domain) -> Database:
     return library.parse(json.dumps(TABLES).encode(), "db.json")
 
 
-def test_it_stands_beside_ours(library: Domain) -> None:
+def test_it_joins_the_built_in_domains(library: Domain) -> None:
     assert own_domain.NAME in registry.names()
     assert registry.get("library") is registry.get(own_domain.NAME) is library
     assert registry.full_name(library) == own_domain.NAME
@@ -113,7 +113,7 @@ def test_an_episode_on_it_is_verified(
 
 
 @pytest.mark.parametrize("arguments", [{}, {"bok": "B2"}, {"book": "B2", "state": 1}])
-def test_an_assertion_that_cant_take_its_arguments_has_failed(
+def test_an_assertion_with_wrong_arguments_has_failed(
     library: Domain, database: Database, arguments: dict[str, Any]
 ) -> None:
     wrong = {"func_name": "is_free", "arguments": arguments}
@@ -129,7 +129,7 @@ def block(kind: str, number: int) -> str:
     return DOCUMENT.read_text().split(f"```{kind}\n")[number].split("```")[0]
 
 
-def test_the_document_shows_what_runs(library: Domain) -> None:
+def test_the_documentation_shows_what_runs(library: Domain) -> None:
     assert block("python", 1) in own_domain.EXAMPLE.read_text()
     shown = library.parse(block("json", 1).encode(), "db.json")
     assert shown.agent["members"]["M1"] == TABLES["members"]["M1"]
@@ -147,9 +147,9 @@ def test_the_document_shows_what_runs(library: Domain) -> None:
     assert list(points) == [registry.GROUP]
 
 
-def test_its_worlds_are_made_by_the_same_command(library: Domain, tmp_path: Path) -> None:
-    world = generate_database(registry.get("library"), "small", 1)
-    assert generate_database(registry.get("library"), "small", 1) == world
+def test_its_databases_are_generated_by_the_same_command(library: Domain, tmp_path: Path) -> None:
+    world = generate_database(library, "small", 1)
+    assert generate_database(library, "small", 1) == world
     out = tmp_path / "out"
     arguments = ["--domain", "library", "--size", "medium", "--out", str(out)]
     assert main(["data", "world", *arguments]) == 0
@@ -167,20 +167,22 @@ def test_its_worlds_are_made_by_the_same_command(library: Domain, tmp_path: Path
         ("books", "my_library.domain:Library", "must have that very name as its `name`"),
     ],
 )
-def test_a_broken_one_is_a_sentence(install: Install, name: str, value: str, reason: str) -> None:
+def test_a_broken_package_is_refused_with_the_reason(
+    install: Install, name: str, value: str, reason: str
+) -> None:
     install(name, value)
     with pytest.raises(BrokenDomainError, match=reason):
         registry.get(name)
 
 
-def test_ours_cannot_be_replaced(install: Install) -> None:
-    ours = registry.get("retail")
+def test_a_built_in_domain_cannot_be_replaced(install: Install) -> None:
+    built_in = registry.get("retail")
     install("retail", "my_library.domain:Library")
-    assert type(registry.get("retail")) is type(ours)
+    assert type(registry.get("retail")) is type(built_in)
     assert registry.is_built_in(registry.get("retail"))
 
 
-def test_a_name_that_nobody_has() -> None:
+def test_an_unknown_name_lists_the_known_ones() -> None:
     with pytest.raises(UnknownDomainError, match=r"no domain 'mars'; use one of airline, "):
         registry.get("mars")
 
@@ -193,7 +195,9 @@ def test_a_name_that_nobody_has() -> None:
         ("pydantic:library", r"pydantic is installed here, but .* entry points .* are none; use"),
     ],
 )
-def test_what_a_full_name_lacks_is_said(install: Install, name: str, reason: str) -> None:
+def test_an_unknown_full_name_says_what_is_missing(
+    install: Install, name: str, reason: str
+) -> None:
     install("library", "my_library.domain:Library")
     with pytest.raises(UnknownDomainError, match=reason) as refused:
         registry.get(name)
@@ -202,7 +206,7 @@ def test_what_a_full_name_lacks_is_said(install: Install, name: str, reason: str
     )
 
 
-def test_one_name_of_two_packages_takes_the_full_one(install: Install) -> None:
+def test_a_bare_name_of_two_packages_needs_the_full_one(install: Install) -> None:
     install("library", "my_library.domain:Library")
     install("library", "my_library.domain:Library", "other")
     with pytest.raises(UnknownDomainError, match="use my-library:library or other:library"):
@@ -212,8 +216,8 @@ def test_one_name_of_two_packages_takes_the_full_one(install: Install) -> None:
     assert registry.full_name(other) == "other:library"
 
 
-def test_what_is_installed_later_is_found_without_a_restart(install: Install) -> None:
-    """A coordinator that waits looks again; nobody starts it anew for that."""
+def test_a_package_installed_later_is_found_without_a_restart(install: Install) -> None:
+    """A waiting coordinator looks again; it is not restarted for that."""
     with pytest.raises(UnknownDomainError, match="not installed"):
         registry.get(own_domain.NAME)
     install("library", "my_library.domain:Library")
@@ -233,7 +237,9 @@ def test_tasks_are_made_without_a_model(library: Domain, tmp_path: Path, name: s
     assert main(["data", "check", str(out / "rl.jsonl"), "--databases", str(out)]) == 0
 
 
-def test_a_broken_task_generator_is_a_sentence(library: Domain, tmp_path: Path) -> None:
+def test_a_broken_task_generator_is_refused_with_the_reason(
+    library: Domain, tmp_path: Path
+) -> None:
     (tmp_path / "my_library" / "task_generator.py").write_text("import nowhere\n")
     with pytest.raises(
         BrokenDomainError, match=r"my_library\.task_generator doesn't load: ModuleNotFound"
@@ -241,7 +247,7 @@ def test_a_broken_task_generator_is_a_sentence(library: Domain, tmp_path: Path) 
         task_generators.find(library)
 
 
-def test_a_builtin_name_of_another_package_gets_no_worker_of_ours(
+def test_a_packages_domain_with_a_built_in_name_gets_no_built_in_worker(
     install: Install, tmp_path: Path
 ) -> None:
     install("retail", "my_library.domain:Retail")

@@ -1,4 +1,4 @@
-"""Retail's rules, case by case, on a database of one page."""
+"""Retail's rules, case by case, on a small database."""
 
 import json
 from typing import Any
@@ -185,7 +185,7 @@ def test_an_edited_record_is_read_back_and_others_stay_shared(world: Environment
     assert fresh.call("find_user_id_by_email", {"email": "ANN@X"}).content == "u"
 
 
-def test_a_sum(world: Environment) -> None:
+def test_calculate_follows_pythons_precedence(world: Environment) -> None:
     assert world.call("calculate", {"expression": "(1.005 + 2) * -3 // 1"}).content == "-10.0"
 
 

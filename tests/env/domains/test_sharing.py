@@ -1,6 +1,6 @@
-"""Episodes share one database: an open one holds nothing, a working one what it changed.
+"""Episodes share one database: an idle one holds nothing, an active one what it changed.
 
-Structure only, no clock: how fast that makes an environment is measured by `make bench-env`.
+Structure only, no clock: `make bench-env` measures the speed.
 """
 
 import io
@@ -79,7 +79,7 @@ def test_reading_copies_nothing(
 
 
 def sides(environment: Any, database: Database) -> list[tuple[Any, Any]]:
-    """Both sides' overlays with the tables that they should lie over."""
+    """Both sides' overlays, each with the tables that should be its base."""
     state = environment._state
     return [(state.agent, database.agent), (state.user, database.user)]
 
@@ -106,12 +106,12 @@ def test_writing_copies_the_written_records_alone(
                 written += side.owns(table, key)
                 assert (side.value(table, key) is record) != side.owns(table, key)
                 assert fresh.value(table, key) is record
-    assert 1 <= written <= 4, "airplane mode switches four things of a phone"
+    assert 1 <= written <= 4, "airplane mode changes four fields of a phone"
     assert text(database) == before
 
 
 @pytest.mark.parametrize("name", DOMAINS)
-def test_all_writes_of_all_customers_leave_the_base_alone(
+def test_no_write_of_any_customer_changes_the_base(
     name: str, databases: dict[str, Database], customers: dict[str, Callable[[Database], Any]]
 ) -> None:
     before = text(databases[name])

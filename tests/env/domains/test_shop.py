@@ -1,7 +1,8 @@
-"""The shop: its desk's rules, its data set, its held-out entities; all of it is solvable."""
+"""The shop: its tools, its data set, its held-out entities; every task is solvable."""
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -30,9 +31,9 @@ TABLES = {
 }
 
 
-def test_tools_change_what_they_say() -> None:
+def test_tools_change_what_they_report() -> None:
     world = SHOP.open(SHOP.parse(json.dumps(TABLES).encode(), "x.json"))
-    assert world.call("get_order", {"order": "A7"}).error, "nobody is identified yet"
+    assert world.call("get_order", {"order": "A7"}).error, "no customer is identified yet"
     assert world.call("find_user", {"email": "Kim5@shop"}).content == '{"name":"Kim"}'
     assert world.call("get_order", {"order": "A7"}).content == '{"status":"pending","total":35}'
     assert world.call("cancel_order", {"order": "A7"}).content == '{"status":"cancelled"}'
@@ -49,12 +50,16 @@ def test_tools_change_what_they_say() -> None:
 
 
 def test_held_out_entities_are_new_combinations_of_seen_tokens() -> None:
+    places: list[Callable[[str], str]] = [
+        lambda e: e.split("@")[0][:-1],
+        lambda e: e.split("@")[0][-1],
+    ]
     for of in (entities.orders, entities.emails):
         train, test = of(Split.TRAIN), of(Split.TEST)
         assert not set(train) & set(test)
         assert set(train) | set(test) == set(of(Split.ALL))
         assert 0.1 < len(test) / len(train) < 0.4
-        for place in (lambda e: e.split("@")[0][:-1], lambda e: e.split("@")[0][-1]):
+        for place in places:
             assert {place(e) for e in test} <= {place(e) for e in train}
 
 

@@ -1,4 +1,4 @@
-"""tau2-bench behind our interface, shown with a small package that has tau2-bench's interface."""
+"""tau2-bench's domains as `Domain`s, tested with a small package of the same interface."""
 
 import json
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ def database(lamps: Domain) -> Database:
     return lamps.parse(b'{"lamps": {"hall": false, "door": false}}', "db.json")
 
 
-def test_it_is_a_domain_like_ours(lamps: Domain) -> None:
+def test_it_is_a_domain_like_the_built_in_ones(lamps: Domain) -> None:
     assert [(tool.name, tool.kind) for tool in lamps.tools] == [("switch", Kind.WRITE)]
     assert [(tool.name, tool.kind) for tool in lamps.user_tools] == [("look", Kind.READ)]
     assert list(lamps.assertions) == ["assert_on"]
@@ -58,7 +58,7 @@ def test_calls_of_both_sides_and_what_they_change(lamps: Domain, database: Datab
     assert lamps.open(database).changes() == [], "episodes don't share what they change"
 
 
-def test_assertions_answer_or_say_why_not(lamps: Domain, database: Database) -> None:
+def test_assertions_answer_or_raise(lamps: Domain, database: Database) -> None:
     world = lamps.open(database)
     assert not world.check("assert_on", {"lamp": "hall"})
     with pytest.raises(ToolError):
@@ -67,7 +67,7 @@ def test_assertions_answer_or_say_why_not(lamps: Domain, database: Database) -> 
         world.check("assert_off", {})
 
 
-def test_initial_states_are_tau2s_own(lamps: Domain, database: Database) -> None:
+def test_initial_states_are_set_up_by_tau2(lamps: Domain, database: Database) -> None:
     state = {
         "initialization_data": {"agent_data": {"lamps": {"attic": True}}},
         "initialization_actions": [
@@ -94,18 +94,18 @@ def test_tasks_replay_and_are_verified(lamps: Domain, database: Database) -> Non
     assert verify(lamps, task, world, []).reward == 1.0
 
 
-def test_a_broken_database_is_a_sentence(lamps: Domain) -> None:
+def test_a_broken_database_is_refused_with_its_place(lamps: Domain) -> None:
     with pytest.raises(DatabaseError, match=r"x\.json is wrong at lamp"):
         lamps.parse(b'{"lamp": {}}', "x.json")
 
 
-def test_a_domain_that_it_has_not(lamps: Domain) -> None:
+def test_a_domain_that_it_does_not_have_is_unknown(lamps: Domain) -> None:
     with pytest.raises(UnknownDomainError, match=r"no domain for tau2:sofas"):
         registry.get("tau2:sofas")
 
 
 def test_rows_of_its_bare_name_are_checked_against_it(lamps: Domain, tmp_path: Path) -> None:
-    """Assertions that only tau2 knows; a folder of tau2's layout that has the bare name."""
+    """Assertions that only tau2-bench knows; a folder in its layout, called by the bare name."""
     criteria = {"env_assertions": [{"func_name": "assert_off"}], "reward_basis": ["ENV_ASSERTION"]}
     row = {"id": "1", "domain": "tau2:lamps", "evaluation_criteria": criteria}
     with pytest.raises(UnverifiableTaskError, match=r"assert_off.*tau2:lamps doesn't have"):
@@ -118,7 +118,9 @@ def test_rows_of_its_bare_name_are_checked_against_it(lamps: Domain, tmp_path: P
     assert [task.domain for task in found.tasks()] == ["tau2:lamps"]
 
 
-def test_data_of_its_own_that_it_lacks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_data_of_tau2_names_the_variable_to_set(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = REGISTRY.replace("db or Lamps()", "open('/nowhere/db.json')")
     install(tmp_path, {**FILES, "tau2/registry.py": broken}, monkeypatch)
     try:
@@ -130,7 +132,7 @@ def test_data_of_its_own_that_it_lacks(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("files", [{}, {"tau2/__init__.py": "chemistry = True"}])
-def test_without_it_and_with_its_namesake(
+def test_neither_a_missing_package_nor_its_namesake_is_tau2(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str]
 ) -> None:
     install(tmp_path, files, monkeypatch)

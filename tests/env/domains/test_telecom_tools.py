@@ -1,4 +1,4 @@
-"""Telecom's tools, faults and assertions on a small company: desk, phone, and both together."""
+"""Telecom's tools, faults and assertions on a small company: agent, phone, and both together."""
 
 import json
 import math
@@ -41,7 +41,7 @@ from sea_testing.small_telecom import (
         ),
     ],
 )
-def test_each_fault_spoils_the_internet_and_its_repair_brings_it_back(
+def test_each_fault_slows_the_internet_and_its_repair_restores_it(
     fault: str, arguments: dict[str, Any], repairs: list[tuple[str, dict[str, Any]]]
 ) -> None:
     world = begin(("simulate_network_search", {}), (fault, arguments))
@@ -100,7 +100,7 @@ def test_abroad_the_line_and_the_phone_must_roam() -> None:
     assert not world.check("assert_mobile_data_status", working)
 
 
-def test_used_up_data_come_back_with_refuelling_on_a_new_draft_bill() -> None:
+def test_refueling_restores_used_up_data_and_is_charged_on_a_new_draft_bill() -> None:
     used = {**LINE, "data_used_gb": 5.5}
     action = {"env_type": "assistant", "func_name": "set_data_usage", "arguments": used}
     who = {"name": "J", "phone_number": "555-1"}
@@ -122,7 +122,7 @@ def test_used_up_data_come_back_with_refuelling_on_a_new_draft_bill() -> None:
     assert bill["line_items"][0]["description"] == "Data refueling: 1 GB at $2.0/GB"
     again = TELECOM.open(world.database)
     desk(again, "refuel_data", **LINE, gb_amount=1)
-    assert again.changes() == world.changes(), "the new bill's id is no accident"
+    assert again.changes() == world.changes(), "the new bill's id is deterministic"
 
 
 def test_a_payment_goes_from_the_desk_to_the_phone_and_back() -> None:
@@ -157,7 +157,7 @@ def test_a_suspended_line_has_no_service_until_it_is_resumed_and_the_phone_resta
     assert world.check("assert_service_status", {"expected_status": "connected"})
 
 
-def test_what_the_desk_looks_up() -> None:
+def test_the_agents_lookups() -> None:
     world = begin(phone=None)
     assert json.loads(desk(world, "get_customer_by_phone", phone_number="555-2"))["full_name"] == (
         "Jane Roe"
@@ -192,7 +192,7 @@ def test_what_the_desk_looks_up() -> None:
         ("check_status_bar", {}, "Tool 'check_status_bar' not found"),
     ],
 )
-def test_the_desks_mistakes_change_nothing(name: str, arguments: Any, reason: str) -> None:
+def test_refused_calls_change_nothing(name: str, arguments: Any, reason: str) -> None:
     world = begin()
     result = world.call(name, arguments)
     assert result.error
@@ -200,7 +200,7 @@ def test_the_desks_mistakes_change_nothing(name: str, arguments: Any, reason: st
     assert world.changes() == world.changes("user") == []
 
 
-def test_the_users_mistakes_are_told_without_an_error() -> None:
+def test_mistakes_of_the_user_are_results_without_an_error() -> None:
     world = begin()
     assert "'5g' is not a valid option" in user(world, "set_network_mode_preference", mode="5g")
     granted = user(world, "grant_app_permission", app_name="messaging", permission="fly")
@@ -221,7 +221,7 @@ def test_a_slow_vpn_stays_slow_in_its_episode_only() -> None:
     assert "<PerformanceLevel.EXCELLENT: 'excellent'>" in user(other, "check_vpn_status")
 
 
-def test_a_number_without_a_line_is_no_episode() -> None:
+def test_a_phone_number_without_a_line_is_refused() -> None:
     with pytest.raises(initial_state.InitialStateError, match="555-404 not found"):
         begin(phone="555-404")
     with pytest.raises(DatabaseError, match="doesn't fit the agent's"):
@@ -236,7 +236,7 @@ def test_a_known_user_begins_in_step_with_the_line() -> None:
     assert world.changes("user") == []
 
 
-def test_an_assertion_that_cannot_be_answered_says_so() -> None:
+def test_an_assertion_that_cannot_be_answered_raises() -> None:
     world = begin()
     with pytest.raises(ToolError, match="B9 not found"):
         world.check("assert_overdue_bill_exists", {**JANE, "overdue_bill_id": "B9"})
@@ -255,7 +255,7 @@ def test_an_assertion_that_cannot_be_answered_says_so() -> None:
         ({"customers": 7}, "wrong at customers"),
     ],
 )
-def test_broken_databases_are_sentences(change: dict[str, Any], reason: str) -> None:
+def test_broken_databases_are_refused(change: dict[str, Any], reason: str) -> None:
     with pytest.raises(DatabaseError, match=reason):
         parsed({**TABLES, **change})
 
@@ -265,7 +265,9 @@ def test_an_episode_holds_only_what_it_changed() -> None:
     for name in ("check_status_bar", "check_network_status", "can_send_mms", "reboot_device"):
         user(world, name)
     held = {key for _, key in world._state.user._own}
-    assert held == {"network_signal_strength"}, "the sync and the search write differences only"
+    assert held == {"network_signal_strength"}, (
+        "the sync and the search write only values that differ"
+    )
     desk(world, "get_details_by_id", id="L1")
     assert world._state.agent._own == {}
 
@@ -280,7 +282,7 @@ _KNOWN = st.sampled_from(["C1", "L1", "L2", "B1", "D1", "P1", "555-1", "messagin
 
 @settings(max_examples=60)
 @given(st.data())
-def test_whatever_is_written_is_answered(data: st.DataObject) -> None:
+def test_any_call_gets_an_answer(data: st.DataObject) -> None:
     world = begin()
     for _ in range(4):
         side = data.draw(st.sampled_from(["assistant", "user"]))

@@ -11,7 +11,7 @@ EMPTY = Database({"products": {}, "users": {}, "orders": {}})
 LIMITS = Limits(max_turns=50, max_tokens_per_turn=1, context_length=1)
 
 
-def test_a_bad_turn_is_answered_with_its_error_until_patience_ends() -> None:
+def test_a_bad_turn_is_answered_with_its_error_up_to_the_limit() -> None:
     conversation = Conversation(RETAIL, RETAIL.open(EMPTY), LIMITS)
     conversation.user("Hello")
     bad = AgentTurn("x", error="The tool call isn't valid JSON.")

@@ -117,7 +117,7 @@ CALL = '<tool_call>{"name":"get_order","arguments":{"order":"A7"}}</tool_call>'
         (f"{CALL}<|im_end|>", Stop.LOOP),
     ],
 )
-def test_stops_of_the_agents_making(renderer: Renderer, text: str, stop: Stop) -> None:
+def test_stops_that_the_agent_causes(renderer: Renderer, text: str, stop: Stop) -> None:
     episode, environment = begin(renderer)
     effect = episode.on_user("Hello")
     ids = renderer._tokenizer.encode(text).ids

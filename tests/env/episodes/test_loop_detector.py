@@ -1,4 +1,4 @@
-"""What is a loop, as a table."""
+"""What counts as a loop, as a table."""
 
 import pytest
 

@@ -23,7 +23,7 @@ DATABASE = Database(
 )
 LOOK = AgentTurn("", (ToolCall("check_notifications", {}),))
 DISMISS = AgentTurn("", (ToolCall("dismiss_notification", {"notification_id": "n1"}),))
-HISTORY = [
+HISTORY: list[dict[str, Any]] = [
     {"role": "user", "content": "A task, please."},
     {
         "role": "assistant",
@@ -69,7 +69,7 @@ def test_calls_change_the_users_side_only() -> None:
     assert conversation.turns == 0
 
 
-def test_the_user_has_not_the_agents_tools_nor_the_agent_the_users() -> None:
+def test_user_and_agent_do_not_have_each_others_tools() -> None:
     conversation = begin()
     conversation.user(AgentTurn("", (ToolCall("get_users", {}),)))
     assert conversation.messages[-1]["content"] == "Error: Tool 'get_users' not found."
@@ -78,7 +78,7 @@ def test_the_user_has_not_the_agents_tools_nor_the_agent_the_users() -> None:
     assert conversation.messages[-1]["content"] == "Error: Tool 'check_notifications' not found."
 
 
-def test_a_call_that_is_none_is_answered_with_its_error() -> None:
+def test_a_malformed_call_is_answered_with_its_error() -> None:
     conversation = begin()
     following = conversation.user(AgentTurn("<tool_call>x", error="It isn't valid JSON."))
     assert isinstance(following, UserNext)
@@ -101,7 +101,7 @@ def test_a_user_that_only_acts_is_stopped() -> None:
     assert (following.stop, count) == (Stop.USER_STUCK, 5)
 
 
-def test_a_text_between_calls_renews_the_patience() -> None:
+def test_a_text_between_calls_resets_the_count() -> None:
     limits = Limits(max_turns=99, max_tokens_per_turn=1, context_length=1, max_user_calls=2)
     conversation = begin(limits)
     for number in range(8):
@@ -110,7 +110,7 @@ def test_a_text_between_calls_renews_the_patience() -> None:
         conversation.agent(AgentTurn(f"And {number}?"))
 
 
-def test_at_token_level_nothing_of_it_reaches_the_prompt(renderer: Renderer) -> None:
+def test_the_users_calls_never_reach_the_agents_prompt(renderer: Renderer) -> None:
     episode = Episode(begin(), renderer, "Policy", LIMITS)
     assert episode.start() == NeedUser(())
     assert isinstance(episode.on_user(LOOK), NeedUser)
@@ -128,7 +128,7 @@ def test_at_token_level_nothing_of_it_reaches_the_prompt(renderer: Renderer) -> 
     assert isinstance(episode.on_user("Bye ###STOP###"), Done)
 
 
-def test_a_history_is_continued_where_it_ends(renderer: Renderer) -> None:
+def test_a_dialogue_continues_where_its_history_ends(renderer: Renderer) -> None:
     state = {"message_history": HISTORY}
     messages = initial_state.messages(state)
     after_text = begin(history=messages).start()

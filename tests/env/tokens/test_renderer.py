@@ -4,10 +4,12 @@ import pytest
 
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens import markup
-from sea_env.tokens.renderer import Renderer, UnsuitableTokenizerError
+from sea_env.tokens.messages import Message
+from sea_env.tokens.model_folder import UnsuitableTokenizerError
+from sea_env.tokens.renderer import Renderer
 
 CALL = {"name": "get_order", "arguments": {"order": "A7"}}
-DIALOGUE = [
+DIALOGUE: list[Message] = [
     {"role": "system", "content": "Be brief."},
     {"role": "user", "content": "Cancel order A7."},
     {"role": "assistant", "content": "", "tool_calls": [CALL, CALL]},

@@ -51,7 +51,7 @@ def renderer(request: pytest.FixtureRequest) -> Renderer:
 
 
 async def prompts(renderer: Renderer, user_tools: list[str] | None) -> list[list[int]]:
-    """Prompts of the served user over that very dialogue, which it speaks as written."""
+    """Prompts of the served user over the same dialogue, in which it says what is written."""
     spoken = [message for message in HEARD if message["role"] == "user"]
     asked: list[list[int]] = []
 
@@ -87,7 +87,7 @@ async def test_every_prompt_of_telecoms_served_user_is_a_prefix_of_what_it_learn
         assert not mask[len(prompt) - 1]
 
 
-def test_the_domain_is_told_by_scenario_id_or_the_users_own_calls() -> None:
+def test_the_domain_comes_from_scenario_id_or_the_users_own_calls() -> None:
     plain: dict[str, Any] = {"instructions": {"reason_for_call": "No service."}}
     row = dialogue_row("d1", HEARD, plain, 1.0)
     by_calls = exchange(dialogue(row)).messages[0]["content"]
@@ -107,7 +107,7 @@ def test_calls_of_no_known_domain_still_say_that_there_are_tools() -> None:
     assert "# Tools" not in prompt
 
 
-def test_a_row_may_not_name_tools_that_are_no_names() -> None:
+def test_a_row_that_names_tools_by_numbers_is_refused() -> None:
     row = dialogue_row("telecom_1", HEARD, SCENARIO, 1.0)
     row["metadata"]["user_tools"] = [1]
     with pytest.raises(RowError, match=r"metadata.user_tools: must be a list of names"):

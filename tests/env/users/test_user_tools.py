@@ -64,7 +64,7 @@ def called(name: str, arguments: Any) -> dict[str, Any]:
     return {"content": None, "tool_calls": [{"id": "x", "type": "function", "function": function}]}
 
 
-async def test_an_endpoint_is_told_the_tools_and_what_they_gave() -> None:
+async def test_an_endpoint_gets_the_tools_and_their_results() -> None:
     reply, asked = await ask([{"content": "It says airplane mode."}])
     assert reply == "It says airplane mode."
     body = asked[0]
@@ -105,7 +105,9 @@ async def test_an_endpoints_calls_become_the_users_turn() -> None:
         ({"content": " "}, "empty message"),
     ],
 )
-async def test_calls_that_cannot_be_made_are_asked_for_again(message: Any, reason: str) -> None:
+async def test_a_malformed_call_makes_the_endpoint_be_asked_again(
+    message: Any, reason: str
+) -> None:
     reply, asked = await ask([message, {"content": "Again."}])
     assert (reply, len(asked)) == ("Again.", 2)
     with pytest.raises(UserUnavailableError, match=reason):
@@ -160,7 +162,7 @@ async def test_a_models_calls_and_results_stay_in_its_own_dialogue(renderer: Ren
     ("text", "with_tools"),
     [("<tool_call>{nope</tool_call>", True), ("<tool_call>{nope</tool_call>", False), ("", True)],
 )
-async def test_what_a_model_cannot_write_well(
+async def test_a_malformed_or_empty_turn_of_a_model(
     renderer: Renderer, text: str, with_tools: bool
 ) -> None:
     ids = [*renderer._tokenizer.encode(text).ids, renderer.end_id]
@@ -205,7 +207,7 @@ def test_a_script_does_what_the_agent_names(text: str, call: ToolCall | None) ->
     assert requested_call(text, BY_NAME) == call
 
 
-def test_a_script_acts_and_tells_what_it_saw() -> None:
+def test_a_script_acts_and_says_what_it_saw() -> None:
     user = ScriptedUser(SCENARIO, 0, TOOLS)
     assert user.say([]) == "No service."
     heard: list[Message] = [{"role": "assistant", "content": "Please check_status_bar."}]

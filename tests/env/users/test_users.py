@@ -15,13 +15,14 @@ from sea_env.domains.shop.customer import STOP, Customer
 from sea_env.domains.shop.scenario import Intent, Opening, Script
 from sea_env.episodes.conversation import Conversation, Over
 from sea_env.episodes.limits import ENDED_BY_USER, Limits
-from sea_env.tokens.messages import AgentTurn
+from sea_env.tokens.messages import AgentTurn, Message
 from sea_env.tokens.renderer import Renderer
-from sea_env.users.base import Signal, UserUnavailableError, signal_in, spoken
+from sea_env.users.base import Reply, Signal, UserUnavailableError, signal_in, spoken
 from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
 from sea_env.users.prompt import system_prompt
 from sea_env.users.scripted import ScriptedUser
+from sea_testing.chat_server import ChatServer
 
 SCRIPT = Script(Intent.ADDRESS, "A7", "Kim5@shop", "Elm 5", Opening.NOTHING)
 
@@ -98,9 +99,9 @@ def test_instructions_may_be_lists_and_objects() -> None:
     assert "- age: 70" in found
 
 
-def test_what_an_agent_writes_beside_a_call_is_not_heard() -> None:
+def test_what_an_agent_writes_next_to_a_call_is_not_heard() -> None:
     call = {"name": "look", "arguments": {}}
-    dialogue = [
+    dialogue: list[Message] = [
         {"role": "user", "content": "Hi"},
         {"role": "assistant", "content": "Let me look.", "tool_calls": [call]},
         {"role": "tool", "content": "{}"},
@@ -157,14 +158,14 @@ async def test_a_model_without_room_stops() -> None:
     assert await user.reply([]) == Signal.STOP
 
 
-async def ask_endpoint(url: str, **address: Any) -> str:
+async def ask_endpoint(url: str, **address: Any) -> Reply:
     async with aiohttp.ClientSession() as session:
         endpoint = ChatEndpoint(session, Address(url=url, model="m", **address))
         heard = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yes?"}]
         return await ExternalUser(SCRIPT.scenario(), endpoint).reply(heard)
 
 
-async def test_an_endpoint_gets_the_dialogue_with_roles_exchanged(chat_server: Any) -> None:
+async def test_an_endpoint_gets_the_dialogue_with_roles_exchanged(chat_server: ChatServer) -> None:
     chat_server.answers.append(chat_server.message("<think>hm</think> Fine. "))
     assert await ask_endpoint(chat_server.url, api_key="k") == "Fine."
     (asked,) = chat_server.asked
@@ -173,7 +174,7 @@ async def test_an_endpoint_gets_the_dialogue_with_roles_exchanged(chat_server: A
 
 
 async def test_a_user_that_says_nothing_is_asked_again_and_then_unavailable(
-    chat_server: Any,
+    chat_server: ChatServer,
 ) -> None:
     """An empty message is an endpoint's failure, not the end of a call that may have earned 1."""
     chat_server.answers += [chat_server.message(""), chat_server.message("Ok")]

@@ -1,4 +1,4 @@
-"""What a function sees of both databases: the end state, laid out as in their files."""
+"""A function sees the end state of both databases, laid out as in their files."""
 
 from typing import Any
 

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.component, pytest.mark.asyncio(loop_scope="module")]
 
 
 class Judge:
-    """Runs a source in one process for all tests: the next would see what one did to it."""
+    """Runs a source in one process for all tests: a test would see what another did to it."""
 
     def __init__(self, walls: Walls) -> None:
         self.walls = walls
@@ -75,7 +75,7 @@ def forged(body):
     except OSError: pass
   os._exit(0)
 """
-"""Writes an answer of its own, framed as the sandbox would."""
+"""Writes its own answer, framed as the sandbox does."""
 HOSTILE = {
     "a fork bomb": ("import os\nwhile True: os.fork()", "PermissionError"),
     "threads": ("import _thread\n_thread.start_new_thread(print, ())", "can't start new thread"),
@@ -162,7 +162,7 @@ async def test_a_hostile_function_costs_the_episode(judged: Judge, name: str) ->
         ("\0", "ValueError|SyntaxError"),
     ],
 )
-async def test_a_function_that_is_none(judged: Judge, source: str, reason: str) -> None:
+async def test_a_source_without_a_valid_function(judged: Judge, source: str, reason: str) -> None:
     found = await judged(source)
     assert found.failed
     assert re.search(reason, found.reason), found.reason
@@ -176,6 +176,6 @@ async def test_functions_leave_nothing_for_the_next(judged: Judge) -> None:
     assert (await judged(look)).reward == 1.0
 
 
-async def test_same_dice_every_time(judged: Judge) -> None:
+async def test_random_numbers_and_hashes_are_the_same_each_time(judged: Judge) -> None:
     source = "import random\ndef verify(episode): return random.random(), str(hash('a'))"
     assert await judged(source) == await judged(source)

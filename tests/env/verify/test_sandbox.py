@@ -1,8 +1,10 @@
-"""The sandbox's processes: shared, replaced, refused, and never a reward of their own."""
+"""The sandbox's processes: shared, replaced, refused; their failures are never a reward."""
 
 import asyncio
 import os
+import platform
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -29,23 +31,23 @@ LIMITS = FunctionLimits(cpu_s=1, wall_s=HANG_S)
 
 
 WAITS = "import _thread\nlock = _thread.allocate_lock()\nlock.acquire()\nlock.acquire()"
-"""For ever, without a second of CPU time."""
+"""Forever, without using CPU time."""
 
 
 async def run(box: FunctionSandbox, source: str, **episode: Any) -> Judged:
     return await box.run(source, {**NOTHING, **episode}, DATABASE)
 
 
-async def test_a_function_that_waits_for_ever_ends_on_the_clock() -> None:
-    """However little that is: neither the sandbox's start nor its walls are measured by it."""
+async def test_a_function_that_waits_forever_ends_on_the_clock() -> None:
+    """Its time counts from the walls on: the sandbox's start is not part of it."""
     box = FunctionSandbox(FunctionLimits(wall_s=1e-6), processes=1)
     found = await run(box, WAITS)
     await box.close()
     assert "not done in time" in found.reason
 
 
-async def test_everything_of_the_pod_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Credentials of the worker's environment aren't even in the process that waits."""
+async def test_nothing_of_the_pods_environment_gets_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not even the waiting process has credentials of the worker's environment."""
     monkeypatch.setenv("SEA_TOKEN", "secret-token")
     box = FunctionSandbox(LIMITS, processes=1)
     found = await run(box, "import os\ndef verify(episode): return 1, str(dict(os.environ))")
@@ -55,7 +57,7 @@ async def test_everything_of_the_pod_stays_outside(monkeypatch: pytest.MonkeyPat
     assert "secret-token" not in found.reason
 
 
-async def test_databases_are_sent_once_and_forgotten_in_turn(
+async def test_databases_are_sent_once_and_the_oldest_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     asked: list[str] = []
@@ -85,13 +87,21 @@ async def test_many_episodes_at_a_time_share_few_processes() -> None:
     await box.close()
 
 
-async def test_a_cancelled_episode_takes_its_process_along() -> None:
+async def test_a_cancelled_episode_ends_its_process(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Its answer must not become that of the next episode."""
     box = FunctionSandbox(LIMITS, processes=1)
     assert (await run(box, "def verify(episode): return 1")).reward == 1.0
+    sent, hear = asyncio.Event(), process.SandboxProcess._hear
+
+    async def spy(self: process.SandboxProcess) -> dict[str, Any]:
+        sent.set()
+        return await hear(self)
+
+    monkeypatch.setattr(process.SandboxProcess, "_hear", spy)
     task = asyncio.ensure_future(run(box, WAITS))
-    await asyncio.sleep(0)
-    await asyncio.sleep(0.05)
+    await asyncio.wait_for(sent.wait(), HANG_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -113,7 +123,7 @@ async def test_a_broken_sandbox_is_an_error_not_a_zero_and_heals() -> None:
 async def test_without_bubblewrap_the_filter_stands_alone(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(command.shutil, "which", lambda _: "/nowhere/bwrap")
+    monkeypatch.setattr(shutil, "which", lambda _: "/nowhere/bwrap")
     box = FunctionSandbox(LIMITS, processes=1)
     assert (await run(box, "def verify(episode): return 1")).reward == 1.0
     assert box.walls is Walls.FILTER
@@ -129,7 +139,7 @@ async def test_without_any_wall_functions_are_refused(monkeypatch: pytest.Monkey
 
 
 def test_a_machine_without_a_filter_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seccomp.platform, "machine", lambda: "riscv64")
+    monkeypatch.setattr(platform, "machine", lambda: "riscv64")
     with pytest.raises(OSError, match="riscv64"):
         seccomp.install()
 
@@ -142,7 +152,7 @@ def test_the_filter_lists_every_call_on_every_machine(machine: str) -> None:
 
 
 def test_it_works_in_a_pod_of_the_devcluster(root: Path) -> None:
-    """A sandbox in a sandbox: with both walls, and a file that the pod has stays unseen."""
+    """A sandbox in a sandbox: both walls, and the pod's files are not visible."""
     program = (
         "import asyncio\n"
         "from sea_env.domains.database import Database\n"
@@ -196,7 +206,7 @@ def test_no_process_outlives_its_worker(walls: Walls, root: Path) -> None:
 
 
 async def test_what_the_process_holds_is_not_the_functions_memory() -> None:
-    """A database that is larger than the limit leaves the function what it was promised."""
+    """A database larger than the limit leaves the function all of its memory."""
     big = Database({"t": {str(n): {"text": f"{n:01000d}"} for n in range(60_000)}})
     box = FunctionSandbox(FunctionLimits(memory_bytes=48 * 1024 * 1024), processes=1)
     assert (await box.run("def verify(e): return len(bytes(1 << 23)) > 0", NOTHING, big)).reward
@@ -206,7 +216,7 @@ async def test_what_the_process_holds_is_not_the_functions_memory() -> None:
 
 def test_patched_tables_share_what_is_unchanged() -> None:
     base = {"a": {"x": {"n": 1, "o": 2}, "y": {}}, "b": {}}
-    changes = [
+    changes: list[dict[str, Any]] = [
         {"path": "/a/x/n", "value": 2},
         {"path": "/a/x/o", "removed": True},
         {"path": "/a/k~1l", "value": {"new": [1]}},
@@ -219,8 +229,9 @@ def test_patched_tables_share_what_is_unchanged() -> None:
 
 
 async def test_a_verification_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A fork, since every episode of a row with a function pays for it: one process for all."""
-    started, start = [], process.SandboxProcess.start
+    """Every episode of a row with a function pays for it: one process serves all, by forks."""
+    started: list[process.SandboxProcess] = []
+    start = process.SandboxProcess.start
 
     async def spy(*given: Any) -> process.SandboxProcess:
         started.append(await start(*given))
@@ -235,11 +246,11 @@ async def test_a_verification_is_cheap(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_limits_change_while_a_function_runs() -> None:
-    """What has begun ends under its own limits, and its process with it."""
+    """A running function keeps its own limits, and its process ends with it."""
     boxes = Sandboxes()
     allocate = "def verify(e): return float(len(bytearray(150_000_000)) > 0)"
     large = await boxes.of(FunctionLimits(memory_bytes=512 * 1024 * 1024))
-    assert await boxes.of(FunctionLimits()) is large, "these are the usual ones"
+    assert await boxes.of(FunctionLimits()) is large, "these are the defaults"
     source = "import time\ndef verify(e):\n while time.process_time() < 0.3: pass\n return 1"
     running = asyncio.ensure_future(run(large, source))
     while not large.walls:  # noqa: ASYNC110  it has no event of its own
@@ -248,6 +259,6 @@ async def test_limits_change_while_a_function_runs() -> None:
     assert small is not large
     assert "memory" in (await run(small, allocate)).reason.lower()
     assert (await running).reward == 1
-    assert not large._idle, "nobody will ask it again"
+    assert not large._idle, "it is not used again"
     assert (await run(await boxes.of(FunctionLimits()), allocate)).reward == 1
     await boxes.close()

@@ -58,7 +58,7 @@ def test_only_a_dialogue_that_the_user_ended_can_earn(stop: Stop) -> None:
     ("info", "found"),
     [([], True), (["goodbye"], True), (["1035"], True), (["1,035", "36"], False)],
 )
-def test_information_is_looked_for_in_what_the_agent_said(info: list[str], found: bool) -> None:
+def test_information_is_searched_in_the_agents_texts(info: list[str], found: bool) -> None:
     assert communicated(info, [{"role": "user", "content": "36"}, *BYE]) is found
 
 
@@ -88,7 +88,7 @@ def test_the_expected_end_state_is_computed_once() -> None:
     assert expected_end_state(SHOP, task(actions=[FIND]), shared) == ([], [])
 
 
-def test_expected_actions_may_err() -> None:
+def test_expected_actions_may_fail() -> None:
     criteria = task(actions=[{"name": "nope", "arguments": {}}, CANCEL])
     assert verify(SHOP, criteria, SHOP.open(database()), BYE).reward == 1.0
 

@@ -19,6 +19,7 @@ from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_env.verify.sandbox.process import SandboxError
 from sea_env.verify.verdict import UnverifiableTaskError, Verdict, verify
 from sea_env.verify.verifier import Verifier
+from sea_testing.chat_server import ChatServer
 
 SHOP = registry.get("shop")
 ORDER = {"order": "A7", "email": "Kim5@shop", "status": "pending", "total": 35, "refunded": 0}
@@ -134,7 +135,7 @@ def said(*met: bool) -> str:
 
 @pytest.mark.parametrize(("met", "reward"), [((True, True), 1.0), ((True, False), 0.0)])
 async def test_all_assertions_must_be_met(
-    sandbox: FunctionSandbox, chat_server: Any, met: tuple[bool, ...], reward: float
+    sandbox: FunctionSandbox, chat_server: ChatServer, met: tuple[bool, ...], reward: float
 ) -> None:
     chat_server.answers.append(chat_server.message(said(*met)))
     wanted = task(nl_assertions=["a", "b"], reward_basis=["DB", "NL_ASSERTION"])

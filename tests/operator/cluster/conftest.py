@@ -5,28 +5,30 @@ import copy
 import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
-from kubernetes.aio.client import ApiClient
 
 from sea_devcluster.subnets import claim, release
+from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import KubeError
+from sea_operator.errors import KubeError
+from sea_operator.kube.client import Connection, KubeClient
 from sea_operator.kube.kinds import Kind
-from sea_operator.kube.login import configuration
+from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
-from sea_testing.operator_world import TIMEOUT, World, eventually
+from sea_testing.operator_world import TIMEOUT, Clock, World, eventually, reflectors
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 
 
 @pytest.fixture(scope="session")
-def octet(tmp_path_factory) -> Iterator[int]:
+def octet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     """The second number of addresses that no other test run on this machine has."""
     owner = tmp_path_factory.mktemp("subnet")
     yield claim(owner).second
@@ -34,70 +36,63 @@ def octet(tmp_path_factory) -> Iterator[int]:
 
 
 @pytest.fixture(autouse=True)
-def patient(monkeypatch) -> None:
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass that this process runs itself meets no time-out on a busy machine."""
     monkeypatch.setattr("sea_operator.kube.client.TIMEOUT_SECONDS", TIMEOUT)
     monkeypatch.setattr("sea_operator.coordinator_link.TIMEOUT_SECONDS", TIMEOUT)
 
 
 @pytest.fixture
-async def client(kubeconfig, crd, monkeypatch) -> AsyncIterator[KubeClient]:
+async def client(
+    kubeconfig: Path, crd: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[KubeClient]:
     """The administrator's client."""
     monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
-    client = KubeClient(ApiClient(configuration=await configuration()))
+    client = KubeClient(await Connection.open())
     yield client
     await client.close()
 
 
 @pytest.fixture
-async def recorder(client) -> AsyncIterator[Recorder]:
+async def recorder(client: KubeClient) -> AsyncIterator[Recorder]:
     """The operator's client: counts writes, crashes on demand."""
-    recorder = Recorder(ApiClient(configuration=await configuration()))
+    recorder = Recorder(await Connection.open())
     yield recorder
     await recorder.close()
 
 
 @pytest.fixture
-async def world(client, make, octet) -> AsyncIterator[World]:
+async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
     """A namespace of its own; everything in it goes at the end."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-    await client._call("POST", NAMESPACE.path(None), [], body, "application/json")
+    await client.request("POST", NAMESPACE.path(None), [], body, "application/json")
     world = World(client, name, make, octet)
     yield world
     for coordinator in world.coordinators.values():
         await coordinator.stop()
     with contextlib.suppress(KubeError):
-        await client._call("DELETE", NAMESPACE.path(None, name))
+        await client.request("DELETE", NAMESPACE.path(None, name))
 
 
 @pytest.fixture
-async def reconcile(recorder, clock) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
-    """`reconcile(world, "j")`: one pass, and nothing else."""
+async def reconcile(
+    recorder: Recorder, clock: Clock
+) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
+    """`reconcile(world, "j")`: one pass of an operator that started this very moment."""
     settings = Settings(identity="test", intervals=Intervals())
     async with aiohttp.ClientSession() as session:
         link = CoordinatorLink(session)
 
         async def one_pass(world: World, name: str = "j") -> float | None:
-            reconciler = Reconciler(recorder, link, settings, clock)
-            return await reconciler((world.namespace, name))
+            cache = Cache(lambda key: None)
+            for reflector in reflectors(world.client, world.namespace, cache):
+                await reflector.fill()
+            secrets = SecretReader(recorder, time.monotonic)
+            sources = Sources(recorder, cache, secrets, link)
+            return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass
-
-
-class Clock:
-    """Unix seconds that a test may push forward, and hold where a second more would matter."""
-
-    def __init__(self) -> None:
-        self.ahead = 0.0
-        self._held: float | None = None
-
-    def hold(self) -> None:
-        """From now on only `ahead` moves it."""
-        self._held = time.time()
-
-    def __call__(self) -> float:
-        return (time.time() if self._held is None else self._held) + self.ahead
 
 
 @pytest.fixture
@@ -106,7 +101,7 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def until():
+def until() -> Any:
     """`await until(check)`."""
     return eventually
 
@@ -117,7 +112,7 @@ def crash() -> type[Exception]:
 
 
 @pytest.fixture
-def snapshot():
+def snapshot() -> Any:
     """What a world looks like, without what time and the server put into it."""
 
     def strip(live: dict[str, Any]) -> dict[str, Any]:

@@ -1,10 +1,13 @@
 """Passes that begin the trainer anew, and crashes of the operator in their midst."""
 
 import functools
+from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
-from sea_testing.operator_world import settle
+from sea_testing.operator_client import Recorder
+from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster
 
@@ -13,7 +16,9 @@ LATER = 600.0
 after the others, as on a busy machine, would be taken for one that replaced another."""
 
 
-async def test_a_trainer_failure_begins_a_new_attempt(world, reconcile, clock):
+async def test_a_trainer_failure_begins_a_new_attempt(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], clock: Any
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -30,7 +35,9 @@ async def test_a_trainer_failure_begins_a_new_attempt(world, reconcile, clock):
     assert (await world.status())["restarts"]["counted"] == 1
 
 
-async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(world, reconcile, clock):
+async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], clock: Any
+) -> None:
     await world.create_secret()
     await world.create_job(failurePolicy={"budget": {"restarts": 1, "windowSeconds": 600}})
     await settle(world, reconcile)
@@ -53,8 +60,12 @@ async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(world, r
 
 
 async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
-    world, reconcile, recorder, crash, until
-):
+    world: World,
+    reconcile: Callable[..., Awaitable[float | None]],
+    recorder: Recorder,
+    crash: Any,
+    until: Any,
+) -> None:
     await world.create_secret()
     await world.create_job("whole")
     await reconcile(world, "whole")
@@ -87,8 +98,12 @@ async def test_a_crash_after_any_write_is_made_good_by_the_next_pass(
 
 
 async def test_a_crash_between_status_and_command_neither_loses_nor_repeats_a_restart(
-    world, reconcile, recorder, crash, clock
-):
+    world: World,
+    reconcile: Callable[..., Awaitable[float | None]],
+    recorder: Recorder,
+    crash: Any,
+    clock: Any,
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)

@@ -1,17 +1,21 @@
 """Single passes against the real API server: what they write, and that they write it once."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
-from sea_operator.kube.errors import ConflictError
+from sea_operator.errors import ConflictError
 from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
-from sea_testing.operator_world import settle
+from sea_testing.operator_client import Recorder
+from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster
 
 
 async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
-    world, reconcile, recorder, until
-):
+    world: World, reconcile: Callable[..., Awaitable[float | None]], recorder: Recorder, until: Any
+) -> None:
     await world.create_secret()
     await world.create_job()
     await reconcile(world)
@@ -38,8 +42,8 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
 
 
 async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
-    world, reconcile, recorder, until
-):
+    world: World, reconcile: Callable[..., Awaitable[float | None]], recorder: Recorder, until: Any
+) -> None:
     """An empty value is dropped, an amount below a thousandth rounded up."""
     await world.create_secret()
     template = {
@@ -66,7 +70,9 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
     assert recorder.writes == []
 
 
-async def test_children_are_owned_and_carry_nothing_of_their_parent(world, reconcile):
+async def test_children_are_owned_and_carry_nothing_of_their_parent(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     job = await world.create_job()
     await reconcile(world)
@@ -79,8 +85,8 @@ async def test_children_are_owned_and_carry_nothing_of_their_parent(world, recon
 
 
 async def test_stages_are_walked_to_the_end_and_pods_released_after_the_last_report(
-    world, reconcile
-):
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -104,7 +110,9 @@ async def test_stages_are_walked_to_the_end_and_pods_released_after_the_last_rep
     assert status["reward"] == 0.5123
 
 
-async def test_what_is_deleted_or_changed_comes_back(world, reconcile):
+async def test_what_is_deleted_or_changed_comes_back(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     await world.create_job()
     await reconcile(world)
@@ -118,7 +126,9 @@ async def test_what_is_deleted_or_changed_comes_back(world, reconcile):
     await world.client.get(SERVICE, world.namespace, "j-rollout")
 
 
-async def test_two_jobs_do_not_disturb_each_other(world, reconcile):
+async def test_two_jobs_do_not_disturb_each_other(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     await world.create_job("a")
     await world.create_job("b")
@@ -133,24 +143,31 @@ async def test_two_jobs_do_not_disturb_each_other(world, reconcile):
     assert await world.token("a") != await world.token("b")
 
 
-async def test_a_write_by_somebody_else_in_between_is_noticed(world, reconcile, recorder):
+async def test_a_write_by_somebody_else_in_between_is_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    reconcile: Callable[..., Awaitable[float | None]],
+    recorder: Recorder,
+) -> None:
     await world.create_secret()
     await world.create_job()
-    original = recorder.list
+    real = recorder.get
 
-    async def edit_meanwhile(kind, namespace, selector):
-        recorder.list = original
+    async def edit_meanwhile(kind: Any, namespace: Any, name: Any) -> Any:
+        monkeypatch.setattr(recorder, "get", real)
         await world.edit(suspend=True)
-        return await original(kind, namespace, selector)
+        return await real(kind, namespace, name)
 
-    recorder.list = edit_meanwhile
+    monkeypatch.setattr(recorder, "get", edit_meanwhile)
     with pytest.raises(ConflictError):
         await reconcile(world)
     await reconcile(world)
     assert (await world.status())["observedGeneration"] == 2
 
 
-async def test_a_deleted_job_is_left_to_the_garbage_collector(world, reconcile, until):
+async def test_a_deleted_job_is_left_to_the_garbage_collector(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
     await world.create_secret()
     job = await world.create_job()
     await reconcile(world)
@@ -159,7 +176,7 @@ async def test_a_deleted_job_is_left_to_the_garbage_collector(world, reconcile, 
     await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
     assert await reconcile(world) is None
 
-    async def no_children():
+    async def no_children() -> Any:
         return not await world.sizes() and await world.token() is None
 
     await until(no_children)

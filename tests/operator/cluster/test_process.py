@@ -4,15 +4,19 @@ import asyncio
 import json
 import signal
 import uuid
+from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 
-from sea_operator.children.secret import token_of
+from sea_devcluster.controlplane import ControlPlane
 from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
 from sea_operator.leader import NAME
 from sea_operator.permissions import CLUSTER, JOBS, OWN_NAMESPACE
+from sea_operator.resources.build import token_of
 from sea_testing.operator_process import Operator
+from sea_testing.operator_world import World
 
 pytestmark = pytest.mark.cluster
 
@@ -21,7 +25,7 @@ CLUSTER_ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles
 CLUSTER_BINDING = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings")
 
 
-def rules(table):
+def rules(table: Any) -> Any:
     return [
         {"apiGroups": [rule.group], "resources": [rule.resource], "verbs": list(rule.verbs)}
         for rule in table
@@ -29,7 +33,7 @@ def rules(table):
 
 
 @pytest.fixture
-async def account(world, control_plane, tmp_path):
+async def account(world: World, control_plane: ControlPlane, tmp_path: Path) -> Any:
     """A kubeconfig whose ServiceAccount may do what `permissions` says and nothing else."""
     client, name = world.client, f"op-{uuid.uuid4().hex[:8]}"
     meta = {"metadata": {"name": name}}
@@ -50,18 +54,18 @@ async def account(world, control_plane, tmp_path):
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": world.namespace}],
     }
     for kind, body in ((CLUSTER_ROLE, role), (CLUSTER_BINDING, binding)):
-        await client._call("POST", kind.path(None), [], body, "application/json")
+        await client.request("POST", kind.path(None), [], body, "application/json")
     path = ACCOUNT.path(world.namespace, name, "token")
     request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-    answer = await client._call("POST", path, [], request, "application/json")
+    answer = await client.request("POST", path, [], request, "application/json")
     file = tmp_path / "kubeconfig"
     file.write_text(kubeconfig_of(control_plane, answer["status"]["token"]))
     yield file
     for kind in (CLUSTER_ROLE, CLUSTER_BINDING):
-        await client._call("DELETE", kind.path(None, name))
+        await client.request("DELETE", kind.path(None, name))
 
 
-def kubeconfig_of(plane, token):
+def kubeconfig_of(plane: Any, token: Any) -> Any:
     server = {"server": plane.url, "certificate-authority": str(plane.ca_file)}
     return yaml.safe_dump(
         {
@@ -76,11 +80,11 @@ def kubeconfig_of(plane, token):
 
 
 @pytest.fixture
-async def operators(account, world):
+async def operators(account: Any, world: World) -> Any:
     """`await operators("name")` starts one; all are ended."""
     started = []
 
-    async def start(identity="one"):
+    async def start(identity: Any = "one") -> Any:
         started.append(Operator(account, world.namespace, identity))
         return await started[-1].start()
 
@@ -89,35 +93,37 @@ async def operators(account, world):
         await operator.stop(signal.SIGKILL)
 
 
-async def holder(world):
+async def holder(world: Any) -> Any:
     leases = await world.client.list(LEASE, world.namespace, "")
     return leases[0]["spec"]["holderIdentity"] if leases else None
 
 
-async def test_a_job_is_walked_to_its_end_by_the_real_program(world, operators, until):
+async def test_a_job_is_walked_to_its_end_by_the_real_program(
+    world: World, operators: Any, until: Any
+) -> None:
     operator = await operators()
 
-    async def elected():
+    async def elected() -> Any:
         return await holder(world) == "one"
 
     await until(elected)
     await world.create_secret()
     await world.create_job()
 
-    async def all_sets():
+    async def all_sets() -> Any:
         return len(await world.sizes()) == 4
 
     await until(all_sets)
     await world.run_pods()
 
-    async def ready():
+    async def ready() -> Any:
         return (await world.condition("Ready"))["status"] == "True"
 
     await until(ready)
     coordinator = world.coordinators["j"]
     coordinator.complete("sft", "rl", "eval")
 
-    async def released():
+    async def released() -> Any:
         return set((await world.sizes()).values()) == {0}
 
     await until(released)
@@ -134,7 +140,7 @@ async def test_a_job_is_walked_to_its_end_by_the_real_program(world, operators, 
     assert [line for line in bad if "UnavailableError" not in line] == []
 
 
-async def told(world, *reasons):
+async def told(world: Any, *reasons: Any) -> Any:
     """Whether there are Events with these reasons about a job."""
     events = await world.client.list(Kind("v1", "Event", "events"), world.namespace, "")
     found = {one["reason"] for one in events if one["involvedObject"]["kind"] == "SEATrainingJob"}
@@ -142,20 +148,20 @@ async def told(world, *reasons):
 
 
 async def test_deleted_children_come_back_and_a_deleted_job_takes_them_along(
-    world, operators, until
-):
+    world: World, operators: Any, until: Any
+) -> None:
     await operators()
     await world.create_secret()
     job = await world.create_job()
 
-    async def all_sets():
+    async def all_sets() -> Any:
         return len(await world.sizes()) == 4
 
     await until(all_sets)
     live = await world.client.get(STATEFUL_SET, world.namespace, "j-trainer")
     await world.client.delete(STATEFUL_SET, world.namespace, "j-trainer", live["metadata"]["uid"])
 
-    async def back():
+    async def back() -> Any:
         sets = await world.client.list(STATEFUL_SET, world.namespace, "sea-operator.io/job=j")
         uids = {s["metadata"]["name"]: s["metadata"]["uid"] for s in sets}
         return uids.get("j-trainer") not in (None, live["metadata"]["uid"])
@@ -166,7 +172,7 @@ async def test_deleted_children_come_back_and_a_deleted_job_takes_them_along(
     assert again["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
     await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
 
-    async def nothing():
+    async def nothing() -> Any:
         secrets = await world.client.list(SECRET, world.namespace, "sea-operator.io/job=j")
         return not await world.sizes() and not secrets
 
@@ -178,8 +184,8 @@ async def test_deleted_children_come_back_and_a_deleted_job_takes_them_along(
 
 
 async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(
-    world, operators, until
-):
+    world: World, operators: Any, until: Any
+) -> None:
     first = await operators("pod-0")
     await world.create_secret()
     await world.create_job()
@@ -197,16 +203,18 @@ async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(
     assert (await world.status())["trainerAttempt"] == 1
 
 
-async def has_sets(world):
+async def has_sets(world: Any) -> Any:
     return len(await world.sizes()) == 4
 
 
-async def was_sent(world, index=0):
+async def was_sent(world: Any, index: Any = 0) -> Any:
     specs = world.coordinators["j"].specs
     return bool(specs) and specs[-1].stage_index == index
 
 
-async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(world, operators, until):
+async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(
+    world: World, operators: Any, until: Any
+) -> None:
     both = {name: await operators(name) for name in ("one", "two")}
     await world.create_secret()
     await world.create_job()
@@ -215,14 +223,14 @@ async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(world,
     await both[names[0]].stop(signal.SIGKILL)
     await world.create_job("second")
 
-    async def taken():
+    async def taken() -> Any:
         return len(await world.sizes("second")) == 4
 
     await until(taken)
     assert await holder(world) == names[1]
 
 
-async def leader_and_standby(world, both):
+async def leader_and_standby(world: Any, both: Any) -> Any:
     """Their names, once the holder of the lease says that it leads and the other that it doesn't.
 
     Which of them it is may change on a machine that stands still for the length of a lease.
@@ -234,7 +242,7 @@ async def leader_and_standby(world, both):
     return None if await leads(both[others[0]]) is not False else (name, others[0])
 
 
-async def leads(operator):
+async def leads(operator: Any) -> Any:
     """What it says of itself; None while it doesn't answer."""
     try:
         return (await asyncio.to_thread(operator.health))["operator"]["leads"]
@@ -242,13 +250,13 @@ async def leads(operator):
         return None
 
 
-async def test_many_jobs_at_once_are_all_served(world, operators, until):
+async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, until: Any) -> None:
     await operators()
     await world.create_secret()
     names = [f"m{i}" for i in range(30)]
     await asyncio.gather(*(world.create_job(name) for name in names))
 
-    async def all_have_tokens():
+    async def all_have_tokens() -> Any:
         sets = await world.client.list(STATEFUL_SET, world.namespace, "sea-operator.io/job")
         return len(sets) == 4 * len(names)
 

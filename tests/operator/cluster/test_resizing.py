@@ -1,14 +1,19 @@
 """An edit of sizes, templates or tokens: which pods are replaced, and which join."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
 from sea_operator.kube.kinds import SECRET
-from sea_testing.operator_world import settle
+from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster
 
 
-async def test_more_rollouts_join_without_a_restart(world, reconcile):
+async def test_more_rollouts_join_without_a_restart(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -20,7 +25,9 @@ async def test_more_rollouts_join_without_a_restart(world, reconcile):
     assert (await world.status())["trainerAttempt"] == 1
 
 
-async def test_more_trainer_pods_begin_an_attempt_of_the_new_size(world, reconcile):
+async def test_more_trainer_pods_begin_an_attempt_of_the_new_size(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -35,7 +42,9 @@ async def test_more_trainer_pods_begin_an_attempt_of_the_new_size(world, reconci
     assert (await world.status())["restarts"]["counted"] == 0
 
 
-async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
+async def test_a_changed_template_replaces_the_pods(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -44,7 +53,7 @@ async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
     await world.edit(trainer=trainer)
     await reconcile(world)
 
-    async def replaced():
+    async def replaced() -> Any:
         await reconcile(world)
         await world.force_delete_pods()
         now = {p["metadata"]["name"]: p["metadata"]["uid"] for p in await world.pods()}
@@ -63,7 +72,9 @@ async def test_a_changed_template_replaces_the_pods(world, reconcile, until):
     assert kept == set(before) - with_x
 
 
-async def test_a_lost_token_is_made_anew_and_the_pods_with_it(world, reconcile, until):
+async def test_a_lost_token_is_made_anew_and_the_pods_with_it(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)

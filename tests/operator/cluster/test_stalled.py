@@ -1,17 +1,22 @@
 """Passes that can't go on: the sentence in the status, and how they heal."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
-from sea_operator.kube.errors import RejectedError
+from sea_operator.decide import SOON_SECONDS
+from sea_operator.errors import RejectedError
 from sea_operator.kube.kinds import SECRET, STATEFUL_SET, Kind
-from sea_operator.policies.requeue import SOON
 from sea_operator.settings import Intervals
-from sea_testing.operator_world import settle
+from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster
 
 
-async def test_a_missing_secret_stalls_with_a_sentence_and_heals_by_itself(world, reconcile):
+async def test_a_missing_secret_stalls_with_a_sentence_and_heals_by_itself(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_job()
     await reconcile(world)
     stalled = await world.condition("Stalled")
@@ -27,7 +32,9 @@ async def test_a_missing_secret_stalls_with_a_sentence_and_heals_by_itself(world
     assert len(await world.sizes()) == 4
 
 
-async def test_a_stranger_on_our_name_is_named_and_never_touched(world, reconcile, make):
+async def test_a_stranger_on_our_name_is_named_and_never_touched(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], make: Any
+) -> None:
     await world.create_secret()
     labels = {"app": "stranger"}
     stranger = {
@@ -55,7 +62,9 @@ async def test_a_stranger_on_our_name_is_named_and_never_touched(world, reconcil
     assert "ownerReferences" not in after["metadata"]
 
 
-async def test_a_problem_of_the_data_stalls_until_the_coordinator_takes_it_back(world, reconcile):
+async def test_a_problem_of_the_data_stalls_until_the_coordinator_takes_it_back(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     from sea_api.wire.state import Problem
 
     await world.create_secret()
@@ -78,27 +87,27 @@ async def test_a_problem_of_the_data_stalls_until_the_coordinator_takes_it_back(
 
 
 async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_servers_words(
-    world, reconcile, until
-):
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
     await world.create_secret()
     quota = Kind("v1", "ResourceQuota", "resourcequotas")
     body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "full"}}
     full = {**body, "spec": {"hard": {"secrets": "1"}}}
     await world.client.create(quota, world.namespace, full)
 
-    async def enforced():
+    async def enforced() -> Any:
         """The quota's admission has heard of it and of what is used: a moment after both."""
         secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "probe"}}
         path, content = SECRET.path(world.namespace), "application/json"
         try:
-            await world.client._call("POST", path, [("dryRun", "All")], secret, content)
+            await world.client.request("POST", path, [("dryRun", "All")], secret, content)
         except RejectedError as error:
             return "exceeded quota: full" in str(error)
         return False
 
     await until(enforced)
     await world.create_job()
-    assert await reconcile(world) == SOON
+    assert await reconcile(world) == SOON_SECONDS
     stalled = await world.condition("Stalled")
     assert (stalled["status"], stalled["reason"]) == ("True", "ChildRejected")
     assert f"Secret {world.namespace}/j-auth" in stalled["message"]
@@ -107,7 +116,7 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
     uid = (await world.client.get(quota, world.namespace, "full"))["metadata"]["uid"]
     await world.client.delete(quota, world.namespace, "full", uid)
 
-    async def made():
+    async def made() -> Any:
         await reconcile(world)
         return len(await world.sizes()) == 4
 
@@ -115,7 +124,9 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
     assert (await world.condition("Stalled"))["status"] == "False"
 
 
-async def test_a_child_that_is_refused_is_not_sent_each_second(world, reconcile):
+async def test_a_child_that_is_refused_is_not_sent_each_second(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     """Nothing changes before a person acts; a refused PATCH costs the API server a whole check."""
     await world.create_secret()
     await world.create_job()

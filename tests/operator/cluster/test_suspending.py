@@ -1,13 +1,18 @@
 """A job that is suspended drains, releases its pods and resumes."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any
+
 import pytest
 
-from sea_testing.operator_world import settle
+from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster
 
 
-async def test_suspend_drains_releases_and_resumes(world, reconcile):
+async def test_suspend_drains_releases_and_resumes(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)
@@ -31,7 +36,9 @@ async def test_suspend_drains_releases_and_resumes(world, reconcile):
     assert (await world.status())["trainerAttempt"] == 2
 
 
-async def test_a_drain_that_never_ends_is_cut_off(world, reconcile, clock):
+async def test_a_drain_that_never_ends_is_cut_off(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], clock: Any
+) -> None:
     await world.create_secret()
     await world.create_job()
     await settle(world, reconcile)

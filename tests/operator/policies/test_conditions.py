@@ -1,38 +1,43 @@
 """What kubectl, Flux and Argo CD read: each situation and its six conditions."""
 
+from typing import Any
+
 import pytest
 
-from sea_operator.plan import Course, Halt, Outcome, Suspension
+from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 from sea_operator.policies.conditions import Situation, conditions
 
 FULL = {"trainer": (2, 2)}
 SHORT = {"trainer": (1, 2), "rollout": (0, 1)}
-HALT = Halt("DataNotFound", "s3://x doesn't exist; change spec.data.")
-FAILED = Course(outcome=Outcome.FAILED, failed=Halt("RestartBudgetExhausted", "Too many."))
+HALT = Blocker("DataNotFound", "s3://x doesn't exist; change spec.data.")
+FAILED = Lifecycle(outcome=Outcome.FAILED, failed=Blocker("RestartBudgetExhausted", "Too many."))
 
 TABLE = [
     # situation, Ready, Reconciling, Stalled, Suspended, Complete, Failed
-    (Situation(Course(), FULL), "True False False False False False"),
-    (Situation(Course(), SHORT), "False True False False False False"),
-    (Situation(Course(), FULL, pending="Wait."), "False True False False False False"),
-    (Situation(Course(halt=HALT), FULL), "False False True False False False"),
-    (Situation(Course(), FULL, rejected=HALT), "False False True False False False"),
+    (Situation(Lifecycle(), FULL), "True False False False False False"),
+    (Situation(Lifecycle(), SHORT), "False True False False False False"),
+    (Situation(Lifecycle(), FULL, pending="Wait."), "False True False False False False"),
+    (Situation(Lifecycle(blocker=HALT), FULL), "False False True False False False"),
+    (Situation(Lifecycle(), FULL, rejected=HALT), "False False True False False False"),
     (
-        Situation(Course(suspension=Suspension.DRAINING), FULL),
+        Situation(Lifecycle(suspension=Suspension.DRAINING), FULL),
         "False True False Unknown False False",
     ),
-    (Situation(Course(suspension=Suspension.RELEASED), FULL), "True False False True False False"),
-    (Situation(Course(outcome=Outcome.COMPLETE), SHORT), "True False False False True False"),
+    (
+        Situation(Lifecycle(suspension=Suspension.RELEASED), FULL),
+        "True False False True False False",
+    ),
+    (Situation(Lifecycle(outcome=Outcome.COMPLETE), SHORT), "True False False False True False"),
     (Situation(FAILED, SHORT), "False False True False False True"),
 ]
 
 
-def ask(situation, before=(), now="2027-01-15T09:00:00Z"):
+def ask(situation: Any, before: Any = (), now: Any = "2027-01-15T09:00:00Z") -> Any:
     return {found.type: found for found in conditions(situation, list(before), 7, now)}
 
 
 @pytest.mark.parametrize(("situation", "expected"), TABLE)
-def test_the_six(situation, expected):
+def test_the_six(situation: Any, expected: Any) -> None:
     found = ask(situation)
     order = ("Ready", "Reconciling", "Stalled", "Suspended", "Complete", "Failed")
     assert list(found) == list(order)
@@ -40,39 +45,39 @@ def test_the_six(situation, expected):
     assert {condition.observed_generation for condition in found.values()} == {7}
 
 
-def test_a_person_reads_what_is_missing():
-    found = ask(Situation(Course(), SHORT))["Ready"]
+def test_a_person_reads_what_is_missing() -> None:
+    found = ask(Situation(Lifecycle(), SHORT))["Ready"]
     assert found.reason == "PodsNotReady"
     assert found.message == "Waiting for pods to become ready: trainer 1/2, rollout 0/1."
 
 
-def test_a_person_reads_why():
+def test_a_person_reads_why() -> None:
     """Three pods at most: the fourth says what the others do."""
     waiting = {
         f"j-rollout-{i}": "container engine: ImagePullBackOff: no such image" for i in "0123"
     }
-    found = ask(Situation(Course(), SHORT, waiting=waiting))["Ready"]
+    found = ask(Situation(Lifecycle(), SHORT, waiting=waiting))["Ready"]
     assert found.message.startswith("Waiting for pods to become ready: trainer 1/2, rollout 0/1.")
     assert " j-rollout-2: container engine: ImagePullBackOff: no such image." in found.message
     assert "j-rollout-3" not in found.message
 
 
-def test_a_problem_goes_through_word_by_word():
-    found = ask(Situation(Course(halt=HALT), FULL))
+def test_a_problem_goes_through_word_by_word() -> None:
+    found = ask(Situation(Lifecycle(blocker=HALT), FULL))
     assert (found["Stalled"].reason, found["Stalled"].message) == (HALT.reason, HALT.message)
     assert found["Ready"].reason == HALT.reason
 
 
-def test_the_transition_time_moves_with_the_status_only(make):
+def test_the_transition_time_moves_with_the_status_only(make: Any) -> None:
     before = [
         make.condition("Ready", "True", reason="Other"),
         make.condition("Stalled", "True"),
     ]
-    found = ask(Situation(Course(), FULL), before)
+    found = ask(Situation(Lifecycle(), FULL), before)
     assert found["Ready"].last_transition_time == "2027-01-15T08:00:00Z"
     assert found["Stalled"].last_transition_time == "2027-01-15T09:00:00Z"
 
 
-def test_messages_fit_the_crd():
-    huge = Halt("X", "y" * 10000)
-    assert len(ask(Situation(Course(halt=huge), FULL))["Stalled"].message) == 4096
+def test_messages_fit_the_crd() -> None:
+    huge = Blocker("X", "y" * 10000)
+    assert len(ask(Situation(Lifecycle(blocker=huge), FULL))["Stalled"].message) == 4096

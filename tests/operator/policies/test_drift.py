@@ -1,17 +1,17 @@
 """Children that differ are applied, strays of our own removed, others left alone."""
 
 import copy
+from typing import Any
 
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator.children.desired import full_size, objects
-from sea_operator.children.secret import token_digest
 from sea_operator.policies.drift import due, strays
+from sea_operator.resources.build import full_size, objects, token_digest
 from sea_operator.settings import Images
 
 
-def wanted(make, job):
+def wanted(make: Any, job: Any) -> Any:
     return objects(job, job.spec, full_size(job.spec), Images(), token_digest(make.token))
 
 
@@ -25,7 +25,7 @@ def wanted(make, job):
         (("metadata", "deletionTimestamp"), "2027-01-15T08:00:00Z", False),
     ],
 )
-def test_drift(make, path, value, is_due):
+def test_drift(make: Any, path: Any, value: Any, is_due: bool) -> None:
     observed = make.observed()
     target = observed.children["StatefulSet", "j-trainer"]
     for step in path[:-1]:
@@ -35,7 +35,7 @@ def test_drift(make, path, value, is_due):
     assert names == (["j-trainer"] if is_due else [])
 
 
-def test_a_drifted_and_leaving_child_leaves_first(make):
+def test_a_drifted_and_leaving_child_leaves_first(make: Any) -> None:
     observed = make.observed()
     live = observed.children["StatefulSet", "j-trainer"]
     live["spec"]["replicas"] = 9
@@ -43,7 +43,7 @@ def test_a_drifted_and_leaving_child_leaves_first(make):
     assert due(observed, wanted(make, observed.job)) == []
 
 
-def test_only_our_own_strays_are_removed(make):
+def test_only_our_own_strays_are_removed(make: Any) -> None:
     observed = make.observed()
     ours = observed.children["StatefulSet", "j-user"]
     theirs = copy.deepcopy(ours)

@@ -1,6 +1,7 @@
 """Outdated pods are replaced gang by gang or engine by engine; dead ones wait for their grace."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 
@@ -8,7 +9,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_operator.policies.pods import lost, outdated, to_fence
 
 
-def rollouts(make, *marks):
+def rollouts(make: Any, *marks: Any) -> Any:
     """`o` outdated, `n` new; upper case is ready; `x` is leaving."""
     letters = {"o": "old", "n": "new", "x": "old"}
     return tuple(
@@ -23,7 +24,7 @@ def rollouts(make, *marks):
     )
 
 
-def live(hash_):
+def live(hash_: Any) -> Any:
     meta = {"labels": {"sea-operator.io/template-hash": hash_}}
     return {("StatefulSet", "j-rollout"): {"spec": {"template": {"metadata": meta}}}}
 
@@ -41,17 +42,17 @@ def live(hash_):
         ("O", ["j-rollout-0"]),
     ],
 )
-def test_engines_go_one_by_one(make, marks, expected):
+def test_engines_go_one_by_one(make: Any, marks: str, expected: Any) -> None:
     observed = make.observed(pods=rollouts(make, *marks), children=live("new"))
     assert [pod.name for pod in outdated(observed, {Role.ROLLOUT: "new"})] == expected
 
 
-def test_no_pod_goes_before_its_set_has_the_new_template(make):
+def test_no_pod_goes_before_its_set_has_the_new_template(make: Any) -> None:
     observed = make.observed(pods=rollouts(make, "O"), children=live("old"))
     assert outdated(observed, {Role.ROLLOUT: "new"}) == ()
 
 
-def test_the_trainer_goes_as_one_gang(make):
+def test_the_trainer_goes_as_one_gang(make: Any) -> None:
     job = make.job()
     pods = make.pods(job, template_hash="old")
     observed = make.observed(job, pods=pods)
@@ -64,14 +65,16 @@ def test_the_trainer_goes_as_one_gang(make):
     ("deleted", "node", "expected"),
     [(None, "dead", 0), (-59.0, "dead", 0), (-60.0, "dead", 1), (-600.0, "alive", 0)],
 )
-def test_only_overdue_pods_of_dead_nodes_are_lost(make, deleted, node, expected):
+def test_only_overdue_pods_of_dead_nodes_are_lost(
+    make: Any, deleted: float | None, node: str, expected: int
+) -> None:
     ends = None if deleted is None else make.now + deleted
     pod = make.pod("j-trainer-0", Role.TRAINER, deleted=ends, node=node)
     observed = make.observed(pods=(pod,), dead_nodes=frozenset({"dead"}))
     assert len(lost(observed, make.now, 60.0)) == expected
 
 
-def test_writers_need_a_fence_and_engines_do_not(make):
+def test_writers_need_a_fence_and_engines_do_not(make: Any) -> None:
     engine = make.pod("j-rollout-0", Role.ROLLOUT)
     coordinator = dataclasses.replace(engine, role=Role.COORDINATOR, uid="c")
     assert to_fence((engine,)) == ()

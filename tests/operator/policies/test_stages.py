@@ -1,8 +1,10 @@
 """The walk goes forward by what the coordinator completed, and never back."""
 
+from typing import Any
+
 import pytest
 
-from sea_operator.policies.stages import Walk, position, walk
+from sea_operator.policies.progress import Walk, position, walk
 
 
 @pytest.mark.parametrize(
@@ -22,21 +24,21 @@ from sea_operator.policies.stages import Walk, position, walk
         (None, ("unknown",), Walk(0)),
     ],
 )
-def test_walk(make, stored, complete, expected):
+def test_walk(make: Any, stored: str | None, complete: Any, expected: Any) -> None:
     assert walk(make.spec(), make.status(stage=stored), make.state(*complete)) == expected
 
 
-def test_without_a_coordinator_the_status_remembers(make):
+def test_without_a_coordinator_the_status_remembers(make: Any) -> None:
     assert walk(make.spec(), make.status(stage="rl"), None) == Walk(1)
 
 
-def test_a_job_that_was_complete_goes_on_behind_its_last_stage(make):
+def test_a_job_that_was_complete_goes_on_behind_its_last_stage(make: Any) -> None:
     stages = [*make.raw_spec()["stages"], {"name": "more", "type": "RL", "rl": {}}]
     done = make.status(make.condition("Complete", "True"), stage="eval")
     assert walk(make.spec(stages=stages), done, None) == Walk(3)
 
 
-def test_position(make):
+def test_position(make: Any) -> None:
     assert [position(make.spec(), name) for name in ("sft", "eval", "x", None)] == [
         0,
         2,

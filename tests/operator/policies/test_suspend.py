@@ -1,5 +1,7 @@
 """Drain, release, resume; the Suspended condition remembers how far it got."""
 
+from typing import Any
+
 import pytest
 
 from sea_operator.plan import Suspension
@@ -9,7 +11,16 @@ SINCE = 1_800_000_000.0
 NONE, DRAINING, RELEASED = Suspension.NONE, Suspension.DRAINING, Suspension.RELEASED
 
 
-def ask(make, *, memory="False", wanted=True, drained=False, after=10.0, coordinator=1, stage="rl"):
+def ask(
+    make: Any,
+    *,
+    memory: Any = "False",
+    wanted: Any = True,
+    drained: Any = False,
+    after: Any = 10.0,
+    coordinator: Any = 1,
+    stage: Any = "rl",
+) -> Any:
     condition = make.condition("Suspended", memory, last_transition_time="2027-01-15T08:00:00Z")
     return suspension(
         wanted=wanted,
@@ -38,11 +49,11 @@ def ask(make, *, memory="False", wanted=True, drained=False, after=10.0, coordin
         ({"stage": None}, RELEASED),
     ],
 )
-def test_suspension(make, case, expected):
+def test_suspension(make: Any, case: Any, expected: Any) -> None:
     assert ask(make, **case) is expected
 
 
-def test_an_unreachable_coordinator_is_waited_for(make):
+def test_an_unreachable_coordinator_is_waited_for(make: Any) -> None:
     status = make.status(make.condition("Suspended", "Unknown"))
     found = suspension(
         wanted=True, status=status, state=None, coordinator_replicas=1, now=SINCE, timeout=180.0
@@ -59,13 +70,15 @@ def test_an_unreachable_coordinator_is_waited_for(make):
         (False, "False", False),
     ],
 )
-def test_only_released_pods_resume_in_a_new_attempt(make, wanted, memory, expected):
+def test_only_released_pods_resume_in_a_new_attempt(
+    make: Any, wanted: bool, memory: str, expected: bool
+) -> None:
     assert resumes(wanted, make.status(make.condition("Suspended", memory))) is expected
 
 
 @pytest.mark.parametrize(
     ("memory", "expected"), [("True", RELEASED), ("Unknown", DRAINING), ("False", NONE)]
 )
-def test_remembered(make, memory, expected):
+def test_remembered(make: Any, memory: str, expected: Any) -> None:
     assert remembered(make.status(make.condition("Suspended", memory))) is expected
     assert remembered(make.status()) is NONE

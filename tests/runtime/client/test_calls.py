@@ -1,4 +1,4 @@
-"""What the clients make of the coordinator's answers, without a network."""
+"""How calls read the coordinator's answers, without a network."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_refusals() -> None:
 
 
 def test_time_outs_outlast_long_polls() -> None:
-    """The server's wait never looks like a dead server."""
+    """A long poll never looks like a dead server."""
     assert read_timeout(15.0, 0.0) == 15.0
     assert read_timeout(15.0, calls.BATCH_WAIT_S) >= calls.BATCH_WAIT_S + 5
     assert read_timeout(1.0, 10.0) == 15.0

@@ -1,4 +1,4 @@
-"""Every lease ends: delivered late, or told as unjudged, but never kept for ever."""
+"""Every lease ends: delivered late, or reported without a verdict, but never kept."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -77,7 +77,7 @@ async def coordinator() -> AsyncIterator[Coordinator]:
 
 
 async def delivered(coordinator: Coordinator, result: EpisodeResult) -> EpisodeResult:
-    """What the coordinator takes in the end, of an episode that ends with `result`."""
+    """What the coordinator finally accepts for an episode that ends with `result`."""
 
     async def run(_: Lease) -> EpisodeResult:
         return result
@@ -93,15 +93,15 @@ async def delivered(coordinator: Coordinator, result: EpisodeResult) -> EpisodeR
             loop.cancel()
 
 
-async def test_a_result_waits_for_a_coordinator_that_is_away_for_long(
+async def test_a_result_waits_for_a_coordinator_that_is_away(
     coordinator: Coordinator,
 ) -> None:
-    """Longer than the client's patience: the coordinator takes this worker's lease for alive."""
+    """Longer than the client's retries: the coordinator treats the lease as running."""
     coordinator.answer = lambda _: 503 if coordinator.asked < 6 else 200
     assert await delivered(coordinator, GOOD) == GOOD
 
 
-async def test_a_result_that_is_refused_is_told_as_unjudged(coordinator: Coordinator) -> None:
+async def test_a_refused_result_is_reported_without_a_verdict(coordinator: Coordinator) -> None:
     coordinator.answer = lambda result: 200 if result.reward is None else 413
     taken = await delivered(coordinator, GOOD)
     assert taken.trajectory is None

@@ -1,4 +1,4 @@
-"""What a renderer needs of a model's folder: the chat template too, where there is one."""
+"""What a renderer needs from a model's folder, including the chat template if there is one."""
 
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ def fetched(target: Path, objects: dict[str, bytes]) -> list[str]:
     return sorted(path.name for path in target.iterdir())
 
 
-def test_the_chat_template_comes_along_and_goes_again(tmp_path: Path) -> None:
+def test_the_chat_template_is_fetched_and_a_removed_one_is_deleted(tmp_path: Path) -> None:
     template = {"s3://b/m/chat_template.jinja": b"x", "s3://b/m/tokenizer_config.json": b"{}"}
     assert fetched(tmp_path, FILES | template) == [
         "chat_template.jinja", "config.json", "tokenizer.json", "tokenizer_config.json",

@@ -1,4 +1,4 @@
-"""A world as `sea data world` writes it serves a job's episodes as it lies."""
+"""A folder that `sea data world` writes serves a job's episodes unchanged."""
 
 from typing import Any
 
@@ -31,23 +31,23 @@ def databases(files: dict[str, str]) -> Databases:
 
 
 @pytest.mark.parametrize("name", ["airline", "retail"])
-async def test_a_shipped_world_loads_with_its_policy(name: str) -> None:
+async def test_a_generated_database_loads_with_its_policy(name: str) -> None:
     domain = registry.get(name)
     made = generate_database(registry.get(name), "small", 1)
-    world = await databases(made.files()).world(domain, f"{FOLDER}/db.json")
-    assert list(world.database.agent["users"]) == list(made.agent["users"])
-    assert made.policy.strip() in world.system_prompt
+    data = await databases(made.files()).load(domain, f"{FOLDER}/db.json")
+    assert list(data.database.agent["users"]) == list(made.agent["users"])
+    assert made.policy.strip() in data.system_prompt
 
 
 async def test_the_domains_own_file_name_comes_first() -> None:
     files = generate_database(registry.get("retail"), "small", 1).files()
     loaded = databases({**files, "retail_policy.md": "Be brief."})
-    world = await loaded.world(registry.get("retail"), f"{FOLDER}/db.json")
-    assert "<policy>\nBe brief.\n</policy>" in world.system_prompt
+    data = await loaded.load(registry.get("retail"), f"{FOLDER}/db.json")
+    assert "<policy>\nBe brief.\n</policy>" in data.system_prompt
 
 
-async def test_without_any_policy_nobody_works() -> None:
+async def test_a_database_without_a_policy_is_refused() -> None:
     files = generate_database(registry.get("retail"), "small", 1).files()
     del files["policy.md"]
     with pytest.raises(DatabaseError, match=r"retail_policy\.md, .*/policy\.md, .*: upload it"):
-        await databases(files).world(registry.get("retail"), f"{FOLDER}/db.json")
+        await databases(files).load(registry.get("retail"), f"{FOLDER}/db.json")

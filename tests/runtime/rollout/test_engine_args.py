@@ -73,6 +73,6 @@ def test_cache_stays_between_its_bounds(context: int, precision: str, expected: 
 def test_pod_variables_win_over_ours(
     base: dict[str, str], gpus: int, variable: str, expected: str | None
 ) -> None:
-    """Except for the cache size, which vLLM would take from there in whole GiB."""
+    """Except for the cache size, which vLLM would read from there in whole GiB."""
     place = Placement(Path("/m"), "127.0.0.5", gpus)
     assert engine_args.environment(base, place).get(variable) == expected

@@ -1,4 +1,4 @@
-"""Who waits for the engine wakes up exactly when it may generate."""
+"""A task that waits for the engine wakes up exactly when it may generate."""
 
 import asyncio
 
@@ -24,7 +24,7 @@ async def test_ready_means_serving_the_required_version() -> None:
 
 
 async def test_repeated_observations_are_no_change() -> None:
-    """Otherwise every look at the engine would end the updater's long poll."""
+    """Otherwise every observation of the engine would end the updater's long poll."""
     state = EngineState()
     state.serves(3)
     before = state.changes
@@ -32,7 +32,7 @@ async def test_repeated_observations_are_no_change() -> None:
     assert state.changes == before
 
 
-def test_an_engine_is_as_far_as_its_slowest_worker() -> None:
+def test_an_engines_status_is_that_of_its_slowest_worker() -> None:
     """And failed as soon as one of them is."""
     ready, running, failed = (
         PrefetchStatus(state=s)

@@ -18,7 +18,7 @@ from sea_env.users.external import ExternalUser
 from sea_env.verify.sandbox import pool
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.sandbox.process import SandboxError
-from sea_runtime.rollout.databases import World
+from sea_runtime.rollout.databases import DomainData
 from sea_runtime.rollout.episode_runner import EpisodeRunner
 from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.scoring import Scoring
@@ -29,6 +29,7 @@ from sea_runtime.wire.rollouts import (
     Lease,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
+from sea_testing.chat_server import ChatServer
 from sea_testing.waiting import HANG_S
 
 SHOP = registry.get("shop")
@@ -59,9 +60,9 @@ def lease(**changes: Any) -> Lease:
 
 
 class Worlds:
-    async def world(self, *_: Any) -> World:
+    async def load(self, *_: Any) -> DomainData:
         tables = {"users": {}, "orders": {}, "desk": {"state": {"transferred": False}}}
-        return World(Database(tables), "Be brief.")
+        return DomainData(Database(tables), "Be brief.")
 
 
 class Agent:
@@ -139,7 +140,7 @@ async def test_a_user_that_hangs_up_first_is_a_complete_episode(
 
 @pytest.mark.component
 @pytest.mark.parametrize(("mebibytes", "reward"), [(64, 0.0), (512, 1.0)])
-async def test_the_leases_limits_hold_for_the_rows_function(
+async def test_the_leases_limits_apply_to_the_rows_function(
     run: Any, mebibytes: int, reward: float
 ) -> None:
     source = "def verify(episode): return len(bytearray(150_000_000)) > 0"
@@ -150,12 +151,12 @@ async def test_the_leases_limits_hold_for_the_rows_function(
     assert ("memory" in str(result.details).lower()) is (reward == 0.0)
 
 
-async def test_a_user_that_never_stops_ends_with_the_turns(run: Any) -> None:
+async def test_a_user_that_never_stops_is_ended_by_the_turn_limit(run: Any) -> None:
     result = await run(lambda turn: f"Yes {turn}?", NEVER_STOPS)
     assert (result.stop, result.turns, result.reward) == ("MaxTurns", 6, 0.0)
 
 
-async def test_two_that_tell_each_other_the_same_are_in_a_loop(run: Any) -> None:
+async def test_repeating_the_same_exchange_is_a_loop(run: Any) -> None:
     result = await run("Yes?", Talker(lambda _: "Hello?"), max_turns=50)
     assert (result.stop, result.turns) == ("Loop", 3)
 
@@ -205,7 +206,7 @@ async def test_without_a_judge_there_is_no_verdict(run: Any) -> None:
     assert "spec.verifier.judge" in result.error
 
 
-async def test_a_judge_that_refuses_is_no_verdict(run: Any, chat_server: Any) -> None:
+async def test_a_judge_that_refuses_is_no_verdict(run: Any, chat_server: ChatServer) -> None:
     chat_server.default = chat_server.status(401, "no key")
     judge = Judge(url=chat_server.url, model="m")
     result = await run("Yes?", STOPS_SECOND, task=NL_TASK, judge=judge)
@@ -213,8 +214,8 @@ async def test_a_judge_that_refuses_is_no_verdict(run: Any, chat_server: Any) ->
     assert "401: no key" in result.error
 
 
-async def test_a_judge_is_asked_with_the_key_of_its_own(
-    run: Any, chat_server: Any, monkeypatch: pytest.MonkeyPatch
+async def test_a_judge_is_asked_with_its_own_key(
+    run: Any, chat_server: ChatServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SEA_JUDGE_API_KEY", "key")
     body = '{"verdicts": [{"number": 1, "reason": "It was.", "met": true}]}'
@@ -227,7 +228,7 @@ async def test_a_judge_is_asked_with_the_key_of_its_own(
 
 @pytest.mark.parametrize("fault", ["hangs", "500", "nonsense"])
 async def test_a_user_endpoint_that_fails_is_no_verdict(
-    run: Any, http: aiohttp.ClientSession, chat_server: Any, fault: str
+    run: Any, http: aiohttp.ClientSession, chat_server: ChatServer, fault: str
 ) -> None:
     chat_server.default = {
         "hangs": None,
@@ -251,14 +252,16 @@ async def test_a_domain_that_the_pods_lack_is_no_verdict(run: Any) -> None:
 
 async def test_cancelled_episodes_end(run: Any) -> None:
     """A pod that shuts down cancels its episodes; none may turn that into a result."""
+    asked = asyncio.Event()
 
     class Silent:
         async def reply(self, _: Any) -> str:
+            asked.set()
             await asyncio.Event().wait()
             return ""
 
     task = asyncio.ensure_future(run("Yes?", Silent()))
-    await asyncio.sleep(0)
+    await asyncio.wait_for(asked.wait(), HANG_S)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

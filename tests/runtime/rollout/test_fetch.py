@@ -1,4 +1,4 @@
-"""A shard comes by the first way that gives the right bytes; otherwise not at all."""
+"""A shard is fetched by the first transport that brings the right bytes, or not at all."""
 
 import pytest
 import torch
@@ -49,7 +49,7 @@ def damaged(buffer: torch.Tensor) -> torch.Tensor:
     [("right", "right", NIXL), ("damaged", "right", OBJECT_STORE), ("gone", "right", OBJECT_STORE)],
 )
 def test_falls_back_to_the_object_store(nixl: str, stored: str, expected: str) -> None:
-    """Also when the trainer overwrote its buffer while it was read."""
+    """Also if the trainer overwrote its buffer during the read."""
     shard, buffer = packed()
     contents = {"right": buffer, "damaged": damaged(buffer), "gone": None}
     readers = {NIXL: Bytes(contents[nixl]), OBJECT_STORE: Bytes(contents[stored])}
@@ -65,7 +65,7 @@ def test_falls_back_to_the_object_store(nixl: str, stored: str, expected: str) -
     ("nixl", "url", "words"),
     [(True, False, "wrong checksums, first a"), (False, False, "no transport offered")],
 )
-def test_no_way_is_a_sentence(nixl: bool, url: bool, words: str) -> None:
+def test_without_a_working_transport_the_error_says_why(nixl: bool, url: bool, words: str) -> None:
     shard, buffer = packed(nixl, url)
     with pytest.raises(FetchError, match=words):
         fetch.fetch_shard(shard, torch.zeros_like(buffer), {NIXL: Bytes(damaged(buffer))})

@@ -1,4 +1,4 @@
-"""An engine's answer becomes per-token arrays of one length, or a sentence."""
+"""An engine's answer becomes per-token arrays of the same length, or an error."""
 
 import json
 from typing import Any
@@ -52,7 +52,7 @@ def test_what_cannot_be_trained_on_is_refused(answer: bytes, words: str) -> None
         ([], "stop", 0, False),
     ],
 )
-def test_turns_of_too_old_weights_are_made_again(
+def test_turns_of_too_old_weights_are_not_acceptable(
     versions: list[int], reason: str, required: int, expected: bool
 ) -> None:
     """A restarted engine answers with the base model until it is updated."""

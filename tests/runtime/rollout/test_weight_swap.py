@@ -16,8 +16,8 @@ READY = PrefetchStatus(state=PrefetchState.READY, version=1, attempt=1).model_du
 RPC = "/collective_rpc"
 
 
-async def test_a_worker_that_is_told_to_end_ends_also_while_weights_are_replaced() -> None:
-    """The engine is half-loaded, so it is ended; the cancellation goes on to the worker."""
+async def test_a_worker_can_be_stopped_while_weights_are_replaced() -> None:
+    """The engine is half-loaded, so it is terminated; the cancellation reaches the worker."""
     started, asked = asyncio.Event(), []
 
     async def start(_: web.Request) -> web.Response:

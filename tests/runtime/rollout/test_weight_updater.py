@@ -31,6 +31,13 @@ TABLE = [
 @pytest.mark.parametrize(
     ("_", "newest", "anchor", "served", "failed", "wanted"), TABLE, ids=[row[0] for row in TABLE]
 )
-def test_choice(_, newest, anchor, served, failed, wanted) -> None:
+def test_choice(
+    _: str,
+    newest: WeightVersion | None,
+    anchor: WeightVersion | None,
+    served: int,
+    failed: WeightVersion | None,
+    wanted: WeightVersion | None,
+) -> None:
     reply = WeightQueryReply(newest=newest, required=0, anchor=anchor)
     assert choose(reply, served, failed) == wanted

@@ -1,4 +1,4 @@
-"""Weight shards to and from a real S3 server: memory that it takes, and errors on the way."""
+"""Weight shards to and from a real S3 server: memory use, and errors on the way."""
 
 import re
 import socket

@@ -1,10 +1,12 @@
 """ObjectStore against a real S3 server."""
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from boto3.s3.transfer import TransferConfig
 
 from sea_data.object_store import (
     AccessDeniedError,
@@ -16,6 +18,7 @@ from sea_data.object_store import (
 from sea_devcluster.s3 import S3Server
 from sea_runtime.store import s3 as s3_module
 from sea_runtime.store.folders import download_folder, upload_folder
+from sea_runtime.store.retry import RetryPolicy
 from sea_runtime.store.s3 import ObjectStore
 from sea_testing.waiting import HANG_S
 
@@ -24,7 +27,7 @@ ROOT = "s3://things"
 
 
 def test_put_get_list_delete(store: ObjectStore) -> None:
-    """The plain calls."""
+    """One object through all plain calls."""
     url = f"{ROOT}/plain/a.bin"
     assert not store.exists(url)
     store.put(url, b"0123456789")
@@ -41,7 +44,7 @@ def test_put_get_list_delete(store: ObjectStore) -> None:
 
 
 def test_one_of_sixteen_creators_wins(store: ObjectStore) -> None:
-    """If-None-Match: the others are told that somebody was first."""
+    """If-None-Match: the others get an error that another writer was first."""
     url = f"{ROOT}/race.json"
 
     def create(number: int) -> int | None:
@@ -66,7 +69,7 @@ def test_compare_and_set(store: ObjectStore) -> None:
     assert store.get_with_etag(url) == (b"2", second)
 
 
-def test_folders_go_up_and_down(store: ObjectStore, tmp_path: Path) -> None:
+def test_folders_are_uploaded_and_downloaded(store: ObjectStore, tmp_path: Path) -> None:
     """Names, sizes and sums survive; progress reaches the end."""
     source = tmp_path / "source"
     (source / "deep").mkdir(parents=True)
@@ -87,7 +90,7 @@ def test_large_files_go_in_parts(
     store: ObjectStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Multipart upload and ranged download give the same bytes."""
-    small = s3_module.TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
+    small = TransferConfig(multipart_threshold=5 << 20, multipart_chunksize=5 << 20)
     monkeypatch.setattr(s3_module, "TRANSFER", small)
     data = bytes(range(256)) * 50000
     (tmp_path / "large.bin").write_bytes(data)
@@ -96,8 +99,8 @@ def test_large_files_go_in_parts(
     assert (tmp_path / "back.bin").read_bytes() == data
 
 
-def test_damaged_and_missing_files_are_noticed(store: ObjectStore, tmp_path: Path) -> None:
-    """A manifest's sums decide, not what happens to lie there."""
+def test_damaged_and_missing_files_are_errors(store: ObjectStore, tmp_path: Path) -> None:
+    """A manifest's sums decide, not the stored bytes."""
     (tmp_path / "a.bin").write_bytes(b"good")
     (sums,) = upload_folder(store, tmp_path, f"{ROOT}/damaged")
     store.put(f"{ROOT}/damaged/a.bin", b"evil")
@@ -121,10 +124,19 @@ def test_wrong_bucket_and_wrong_keys(store: ObjectStore, monkeypatch: pytest.Mon
 def test_an_outage_is_waited_out(s3: S3Server, store: ObjectStore) -> None:
     """A call that begins while the server is away ends when it is back."""
     store.put(f"{ROOT}/outage.bin", b"still here")
-    s3.stop()
+    failed = threading.Event()
+
+    def sleep(seconds: float) -> None:
+        failed.set()
+        time.sleep(seconds)
+
+    patient = ObjectStore(retry_timeout=RetryPolicy(HANG_S, sleep=sleep))
     found: list[bytes] = []
-    call = threading.Thread(target=lambda: found.append(store.get(f"{ROOT}/outage.bin")))
+    call = threading.Thread(target=lambda: found.append(patient.get(f"{ROOT}/outage.bin")))
+    s3.stop()
     call.start()
+    seen = failed.wait(HANG_S)
     s3.start()
     call.join(HANG_S)
+    assert seen, "the first attempt found no server"
     assert found == [b"still here"]

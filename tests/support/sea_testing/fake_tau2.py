@@ -4,6 +4,7 @@ import importlib
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from sea_env.domains import registry
 
@@ -116,7 +117,7 @@ class Registry:
 
 registry = Registry()
 """
-ON = {"name": "switch", "arguments": {"lamp": "hall", "on": True}}
+ON: dict[str, Any] = {"name": "switch", "arguments": {"lamp": "hall", "on": True}}
 FILES = {
     "tau2/__init__.py": "",
     "tau2/data_model/__init__.py": "",
@@ -127,7 +128,7 @@ FILES = {
 
 
 def write(folder: Path, files: Mapping[str, str] = FILES) -> None:
-    """The package in a folder on `sys.path`."""
+    """Writes the package into a folder that is on `sys.path`."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -135,7 +136,7 @@ def write(folder: Path, files: Mapping[str, str] = FILES) -> None:
 
 
 def forget() -> None:
-    """This process knows the package no longer."""
+    """Unloads the package from this process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "tau2"]:
         del sys.modules[name]
     registry.forget()

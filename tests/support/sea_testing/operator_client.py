@@ -1,31 +1,37 @@
-"""The operator's client in tests: counts its writes and crashes on demand."""
+"""The operator's client in tests: counts its requests and crashes on demand."""
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Self
 
-from kubernetes.aio.client import ApiClient
-
-from sea_operator.kube.client import KubeClient
+from sea_operator.kube.client import Body, Connection, KubeClient, Object, Query
 
 
 class Recorder(KubeClient):
-    """A client that counts its writes and can fail right after one of them."""
+    """A client that keeps its requests and writes, and can fail right after one of the writes."""
 
-    def __init__(self, api: ApiClient) -> None:
-        super().__init__(api)
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self.requests: list[str] = []
         self.writes: list[str] = []
         self.crash_after: int | None = None
 
     def guarded_by(self, guard: Callable[[], None]) -> Self:
         return self
 
-    async def _write(
-        self, method: str, path: str, query: Any, body: Any, content: str = "application/json"
-    ) -> Any:
-        answer = await super()._write(method, path, query, body, content)
-        self.writes.append(f"{method} {path}")
-        if self.crash_after is not None and len(self.writes) >= self.crash_after:
-            raise CrashError(f"after {self.writes[-1]}")
+    async def request(
+        self,
+        method: str,
+        path: str,
+        query: Query | None = None,
+        body: Body | None = None,
+        content: str = "application/json",
+    ) -> Object:
+        self.requests.append(f"{method} {path}")
+        answer = await super().request(method, path, query, body, content)
+        if method != "GET":
+            self.writes.append(f"{method} {path}")
+            if self.crash_after is not None and len(self.writes) >= self.crash_after:
+                raise CrashError(f"after {self.writes[-1]}")
         return answer
 
 

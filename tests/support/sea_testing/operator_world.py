@@ -7,16 +7,20 @@ address (`operator_coordinator.py`). Everything else is real.
 import asyncio
 import contextlib
 import itertools
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
 
+from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_operator.children.secret import token_of
+from sea_operator.cache import Cache
+from sea_operator.errors import NotFoundError
 from sea_operator.kube.client import KubeClient
-from sea_operator.kube.errors import NotFoundError
-from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.reflector import Reflector
+from sea_operator.resources.build import token_of
 from sea_testing.operator_coordinator import FakeCoordinator
 
 NUMBERS = itertools.count(2)
@@ -34,6 +38,29 @@ async def eventually(check: Callable[[], Awaitable[Any]], within: float = TIMEOU
     except TimeoutError:
         pytest.fail(f"not within {within} s; last answer: {last!r}")
     return last
+
+
+class Clock:
+    """Unix seconds that a test may push forward, and hold where a second more would matter."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._held: float | None = None
+
+    def hold(self) -> None:
+        """From now on only `ahead` moves it."""
+        self._held = time.time()
+
+    def __call__(self) -> float:
+        return (time.time() if self._held is None else self._held) + self.ahead
+
+
+def reflectors(client: KubeClient, namespace: str, cache: Cache) -> list[Reflector]:
+    """What feeds an operator's cache; the job comes through kopf there."""
+    kinds = ((JOB, ""), (STATEFUL_SET, JOB_LABEL), (SERVICE, JOB_LABEL), (POD, JOB_LABEL))
+    return [
+        Reflector(client, kind, namespace, selector, cache, lambda: 0.5) for kind, selector in kinds
+    ]
 
 
 class World:
@@ -68,7 +95,7 @@ class World:
     ) -> Any:
         path = kind.path(self.namespace, name, sub)
         content = "application/merge-patch+json"
-        return await self.client._call("PATCH", path, [], body, content)
+        return await self.client.request("PATCH", path, [], body, content)
 
     async def create_secret(self, name: str = "s3", *keys: str) -> None:
         names = keys or ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")

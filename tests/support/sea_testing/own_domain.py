@@ -1,4 +1,4 @@
-"""A Python package with a domain of its own, as pip would leave it in a folder on `sys.path`."""
+"""A Python package with a domain, as pip installs it in a folder on `sys.path`."""
 
 import shutil
 import sys
@@ -17,7 +17,7 @@ def write(
     distribution: str = "My_Library",
     point: str = "library = my_library.domain:Library",
 ) -> None:
-    """The package `my_library` of the examples and the metadata of one distribution."""
+    """Writes the package `my_library` of the examples and the metadata of one distribution."""
     package = folder / "my_library"
     package.mkdir(exist_ok=True)
     (package / "__init__.py").touch()
@@ -30,7 +30,7 @@ def write(
 
 
 def forget() -> None:
-    """This process knows the package no longer."""
+    """Unloads the package from this process."""
     for name in [name for name in sys.modules if name.partition(".")[0] == "my_library"]:
         del sys.modules[name]
     registry.forget()

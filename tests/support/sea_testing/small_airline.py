@@ -1,4 +1,4 @@
-"""An airline of one page: flights, a traveller, her reservations, and calls about them."""
+"""A small airline: flights, a traveler, her reservations, and arguments of calls about them."""
 
 from typing import Any
 

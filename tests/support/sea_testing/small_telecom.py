@@ -1,4 +1,4 @@
-"""A telecom company of one page: its desk, a customer's phone, and both together."""
+"""A small telecom company: the agent's side, a customer's phone, and calls of both."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""tau2-bench's own data, which lie beside the checkout or where SEA_TAU2_DATA says; never in it."""
+"""tau2-bench's own data, in shared/ next to the checkout or at SEA_TAU2_DATA; never in the repo."""
 
 import json
 import os
@@ -9,12 +9,14 @@ import pytest
 
 DATA = Path(os.environ.get("SEA_TAU2_DATA") or Path(__file__).parents[4] / "shared" / "tau2")
 _SCHEMAS = DATA / "domain_schemas.json"
-_WHERE = "lie neither beside the checkout nor at SEA_TAU2_DATA"
+_MISSING = "not found next to the checkout or at SEA_TAU2_DATA"
 
 needs_data = pytest.mark.skipif(
-    not (DATA / "telecom" / "db.toml").is_file(), reason=f"tau2-bench's data {_WHERE}"
+    not (DATA / "telecom" / "db.toml").is_file(), reason=f"tau2-bench's data {_MISSING}"
 )
-needs_schemas = pytest.mark.skipif(not _SCHEMAS.is_file(), reason=f"tau2-bench's schemas {_WHERE}")
+needs_schemas = pytest.mark.skipif(
+    not _SCHEMAS.is_file(), reason=f"tau2-bench's schemas {_MISSING}"
+)
 
 
 def schemas() -> dict[str, Any]:
@@ -24,12 +26,12 @@ def schemas() -> dict[str, Any]:
 
 
 def expected(domain: str) -> list[dict[str, Any]]:
-    """What each task's expected actions did in tau2-bench; texts of JSON as what they say."""
+    """What each task's expected actions did in tau2-bench; results that are JSON are parsed."""
     return read_values((DATA / domain / "expected.json").read_text())
 
 
 def read_values(results: str) -> list[dict[str, Any]]:
-    """Results in the layout of `expected.json`; texts of JSON as what they say."""
+    """Results in the layout of `expected.json`; those that are JSON are parsed."""
     return [_values(result) for result in json.loads(results)]
 
 

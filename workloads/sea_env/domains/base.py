@@ -17,7 +17,7 @@ from sea_env.errors import EnvError
 
 
 class Kind(StrEnum):
-    """tau2's tool types; only WRITE changes the database."""
+    """tau2-bench's tool types; only WRITE changes the database."""
 
     READ = "read"
     WRITE = "write"
@@ -117,15 +117,36 @@ class UnknownAssertionError(EnvError):
 class Domain(Protocol):
     """The constant part of all episodes: tools, policy, readers. Stateless."""
 
-    name: str
-    tools: Sequence[Tool]
-    user_tools: Sequence[Tool]
-    assertions: Collection[str]
-    """Names that `Environment.check` knows."""
-    max_bad_turns: int
-    """Malformed turns of the agent that are answered with an error; one more ends the episode."""
-    policy_file: str | None
-    """File name of the policy in the folder of the databases; None if it is built in."""
+    @property
+    def name(self) -> str:
+        """As task rows and commands name it, without a package."""
+        ...
+
+    @property
+    def tools(self) -> Sequence[Tool]:
+        """The agent's tools."""
+        ...
+
+    @property
+    def user_tools(self) -> Sequence[Tool]:
+        """The user's tools; empty if the user has none."""
+        ...
+
+    @property
+    def assertions(self) -> Collection[str]:
+        """Names that `Environment.check` knows."""
+        ...
+
+    @property
+    def max_bad_turns(self) -> int:
+        """Malformed turns of the agent that are answered with an error; one more ends the
+        episode."""
+        ...
+
+    @property
+    def policy_file(self) -> str | None:
+        """File name of the policy in the folder of the databases; None if it is built in."""
+        ...
 
     def system_prompt(self, policy: str | None = None) -> str:
         """The prompt of an episode's agent: policy and tools."""

@@ -79,7 +79,7 @@ class ToolEnvironment:
         try:
             return ToolResult(self._text(self._run(tool, arguments)))
         except (ToolError, ArithmeticError) as error:
-            # A number that is too large for a sum is the caller's mistake like any other.
+            # ArithmeticError: a number that is too large is the caller's mistake like any other.
             return ToolResult(f"Error: {error}", True)
 
     def changes(self, requestor: str = "assistant") -> list[Change]:
@@ -119,7 +119,7 @@ class ToolEnvironment:
         self._run(found, arguments)
 
     def merge(self, data: Mapping[str, Any], requestor: str = "assistant") -> None:
-        """Lays a task's initial data over that side's database; raises DatabaseError."""
+        """Merges a task's initial data into that side's database; raises DatabaseError."""
         toolbox = self._toolbox
         base = initial_data.in_file_layout(self._state.side(requestor), toolbox.listed)
         records = None if requestor == "user" else toolbox.records

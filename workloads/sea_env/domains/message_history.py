@@ -1,4 +1,4 @@
-"""The `message_history` of an initial state: tau2-bench's messages -> ours, and its calls. Pure."""
+"""The `message_history` of an initial state: tau2-bench's messages -> an episode's. Pure."""
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
@@ -61,7 +61,7 @@ def calls(messages: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Call, str]]:
 
 
 def same(found: str, expected: str) -> bool:
-    """Whether two results say the same; text that holds JSON is compared by its value."""
+    """Whether two results are equal; text that is JSON is compared by its value."""
     return found == expected or _value(found) == _value(expected)
 
 

@@ -76,7 +76,7 @@ class Conversation:
         return {tool.name: tool.parameters for tool in self._tools}
 
     def start(self) -> Next:
-        """Who speaks first: the user, unless a history says otherwise."""
+        """Who speaks first: the user, unless a history decides otherwise."""
         if not self.messages:
             return UserNext(())
         last = self.messages[-1]

@@ -1,4 +1,4 @@
-"""In which order prompts are drawn: shuffled anew for each epoch, the same after every restart."""
+"""The order in which tasks are drawn: shuffled per epoch, the same after every restart."""
 
 import hashlib
 import random
@@ -14,12 +14,12 @@ def epoch_order(rows: int, seed: int, epoch: int) -> tuple[int, ...]:
 
 
 def row_at(cursor: int, rows: int, seed: int) -> int:
-    """Index of the row that the `cursor`-th draw (from 0) takes."""
+    """Index of the row for the `cursor`-th draw, counted from 0."""
     return epoch_order(rows, seed, cursor // rows)[cursor % rows]
 
 
 def sampling_seed(*parts: object) -> int:
-    """A 31-bit seed that depends on all parts and on nothing else."""
+    """A 31-bit seed that depends on all parts and nothing else."""
     digest = hashlib.sha256(":".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 

@@ -30,7 +30,7 @@ class Assertion:
 
 @dataclass(frozen=True)
 class Criteria:
-    """What a reward of 1 takes; the reward is the product over `reward_basis`."""
+    """What a reward of 1 requires; the reward is the product over `reward_basis`."""
 
     actions: Sequence[Action] = ()
     env_assertions: Sequence[Assertion] = ()
@@ -41,9 +41,9 @@ class Criteria:
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """One task. `row` is what it was read from, its criteria parsed; `key` names it uniquely.
+    """One task. `row` is the row it was read from; `key` identifies it uniquely.
 
-    Ids may repeat in published files, so `key` holds file and line where they are known.
+    Ids may repeat in published files, so `key` holds file and line if they are known.
     """
 
     id: str

@@ -1,4 +1,4 @@
 """Simulated users: scripted, our own model, or any OpenAI-compatible endpoint.
 
-Each answers `reply(dialogue)` with the next thing the user says; signals end the dialogue.
+Each answers `reply(dialogue)` with the user's next turn; signals end the dialogue.
 """

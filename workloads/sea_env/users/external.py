@@ -26,7 +26,7 @@ class ExternalUser:
         self._extra: dict[str, Any] = {"tools": [tool.schema() for tool in tools]} if tools else {}
 
     async def reply(self, heard: Sequence[Message]) -> Reply:
-        """Asks the endpoint; raises UserUnavailableError where it has no usable answer."""
+        """Asks the endpoint; raises UserUnavailableError if it has no usable answer."""
         messages = [*self._opening, *openai_chat.exchanged(heard)]
         try:
             return await self._endpoint.ask(messages, self._read, **self._extra)
@@ -34,7 +34,7 @@ class ExternalUser:
             raise UserUnavailableError(f"The user has no reply. {error}") from error
 
     def _read(self, message: Mapping[str, Any]) -> Reply:
-        """An empty message is no way to end a call: whoever wants to, says ###STOP###."""
+        """The message as a reply; an empty one is unusable: ###STOP### ends a dialogue."""
         text = text_of(message)
         if self._extra and message.get("tool_calls"):
             return AgentTurn(text, openai_chat.calls(message["tool_calls"]))

@@ -1,7 +1,7 @@
-"""A user played by a model at token level: same renderer, roles exchanged.
+"""A user played by a model at token level: the same renderer, roles exchanged.
 
-The user model is the "assistant" of its own dialogue; what the agent says are its "user" turns.
-Like the agent's, its history grows by exact prefixes and is never encoded again.
+The user model is the "assistant" of its own dialogue; the agent's texts are its "user" turns. Like
+the agent's, its history grows by exact prefixes and is never encoded again.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -59,17 +59,17 @@ class ModelUser:
         return self._turn(self._renderer.parse(generated, self._parameters))
 
     def _turn(self, turn: AgentTurn) -> Reply:
-        """Only who has tools makes calls, or fails to; what was cut off counts as said."""
+        """Calls count only from a user with tools; a truncated text counts as said."""
         failed = turn.complete and turn.error and turn.text
         if self._schemas and (turn.tool_calls or failed):
             return turn
         return turn.text or Signal.STOP
 
     def _listen(self, new: Sequence[Message]) -> None:
-        """Appends what came since the last reply: results of the own calls, or the agent's words.
+        """Appends what is new since the last reply: results of the user's calls, or agent texts.
 
-        The user's own turns are there already, as the ids that the model generated; but a dialogue
-        may begin with a history.
+        The user's own turns are in the ids already, as the model generated them; but a dialogue may
+        begin with a history.
         """
         if not self._ids:
             said = [{**message, "role": _EXCHANGED[message["role"]]} for message in new]

@@ -1,4 +1,4 @@
-"""A user's view of a dialogue as OpenAI's chat messages, roles exchanged, and its calls back."""
+"""A user's view of a dialogue <-> OpenAI's chat messages, with roles exchanged."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ _EXCHANGED = {"assistant": "user", "user": "assistant"}
 def exchanged(heard: Sequence[Message]) -> Iterator[dict[str, Any]]:
     """What the user heard, said and did, as the history of the model that plays it.
 
-    Calls get ids by their order, and their results the same.
+    Calls get ids in order, and their results the same ids.
     """
     made = answered = 0
     for message in heard:
@@ -21,7 +21,7 @@ def exchanged(heard: Sequence[Message]) -> Iterator[dict[str, Any]]:
             if answered < made:
                 yield _result(message, answered)
                 answered += 1
-            else:  # It answers a call that couldn't be read, so there is none to point to.
+            else:  # It answers a malformed call, so there is no id to refer to.
                 yield {"role": "user", "content": message["content"]}
             continue
         turn = {"role": _EXCHANGED[message["role"]], "content": message["content"]}
@@ -33,7 +33,7 @@ def exchanged(heard: Sequence[Message]) -> Iterator[dict[str, Any]]:
 
 
 def calls(given: Any) -> tuple[ToolCall, ...]:
-    """An answer's calls; raises ValueError with a sentence for such as can't be made."""
+    """An answer's calls; raises ValueError with a sentence for calls that can't be made."""
     if not isinstance(given, list):
         raise ValueError("it answered tool calls that are no list")
     if len(given) > MAX_CALLS:

@@ -1,7 +1,7 @@
 """The system prompt of a user model, from a task's scenario. Pure.
 
-The same function serves the rollout's `ModelUser` and the UserSFT data, so that the model sees in
-production what it was trained on. The shop's is a dozen tokens long, for a tiny model.
+The same function is used by the rollout's `ModelUser` and for the UserSFT data, so that the model
+sees in production what it was trained on. The shop's is a dozen tokens long, for a tiny model.
 """
 
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ from sea_env.users.base import Signal
 _BRIEF_DOMAINS = frozenset({"shop"})
 
 GREETING = "Hi! How can I help you today?"
-"""What an agent is taken to have said before a user who needs an opening speaks."""
+"""What the agent is assumed to have said before a user model that needs an opening speaks."""
 
 _GUIDELINES = f"""\
 You are a customer who talks to a customer service agent. Play your part as the scenario says.
@@ -42,26 +42,26 @@ _FIELDS = (
 def system_prompt(scenario: Mapping[str, Any], *, tools: bool = False) -> str:
     """`user_scenario` of a task as the prompt of the model that plays the user.
 
-    `tools`: the user has tools of its own; what they are is told elsewhere.
+    `tools`: the user has tools of its own; their schemas are given separately.
     """
     instructions = scenario.get("instructions") or {}
     if isinstance(instructions, str):
         instructions = {"task_instructions": instructions}
     if instructions.get("domain") in _BRIEF_DOMAINS:
-        return " ".join(_told(instructions[key]) for key, _ in _FIELDS if instructions.get(key))
+        return " ".join(_text(instructions[key]) for key, _ in _FIELDS if instructions.get(key))
     parts = [_GUIDELINES, _WITH_TOOLS] if tools else [_GUIDELINES]
     if scenario.get("persona"):
-        parts.append(f"Who you are: {_told(scenario['persona'])}")
+        parts.append(f"Who you are: {_text(scenario['persona'])}")
     parts.extend(
-        f"{title}: {_told(instructions[key])}" for key, title in _FIELDS if instructions.get(key)
+        f"{title}: {_text(instructions[key])}" for key, title in _FIELDS if instructions.get(key)
     )
     return "\n\n".join(parts)
 
 
-def _told(value: Any) -> str:
-    """Text as it is; lists and objects, which some writers of tasks prefer, line by line."""
+def _text(value: Any) -> str:
+    """Text as it is; lists and objects, which some task authors write, line by line."""
     if isinstance(value, Mapping):
-        return "\n".join(f"- {key}: {_told(item)}" for key, item in value.items())
+        return "\n".join(f"- {key}: {_text(item)}" for key, item in value.items())
     if isinstance(value, list | tuple):
-        return "\n".join(f"- {_told(item)}" for item in value)
+        return "\n".join(f"- {_text(item)}" for item in value)
     return str(value)

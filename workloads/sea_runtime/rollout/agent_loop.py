@@ -1,6 +1,6 @@
-"""Keeps the worker's episodes in flight: leases come, run as tasks, results go back.
+"""Keeps the worker's episodes in flight: leases arrive, run as tasks, results are delivered.
 
-No more than `CONCURRENT` at a time; how many there are at all is the coordinator's staleness gate.
+At most `MAX_CONCURRENT` at a time; the coordinator's staleness gate decides how many there are.
 """
 
 import asyncio
@@ -16,9 +16,9 @@ from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest
 
 _log = logging.getLogger(__name__)
-CONCURRENT = 128
+MAX_CONCURRENT = 128
 GATHER_S = 0.05
-"""Episodes that end within this time are replaced by one request."""
+"""Episodes that end within this time are replaced by a single request."""
 RETRY_S = 0.5
 GIVE_BACK_S = 5.0
 
@@ -26,7 +26,7 @@ Run = Callable[[Lease], Awaitable[EpisodeResult]]
 
 
 class AgentLoop:
-    """`run` until cancelled, then `give_back`."""
+    """`run` until cancelled, then `give_back`. Owns the running episodes and their leases."""
 
     def __init__(
         self,
@@ -34,23 +34,24 @@ class AgentLoop:
         state: EngineState,
         identity: Identity,
         run_episode: Run,
-        concurrent: int = CONCURRENT,
+        max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
         self._client, self._state, self._identity = client, state, identity
-        self._run_episode, self._concurrent = run_episode, concurrent
+        self._run_episode, self._max_concurrent = run_episode, max_concurrent
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         while True:
             await self._state.wait_ready()
             await self._wait_for_room()
-            for lease in await self._lease(self._concurrent - len(self._running)):
+            for lease in await self._lease(self._max_concurrent - len(self._running)):
                 task = asyncio.ensure_future(self._episode(lease))
                 self._running[task] = lease.lease_id
                 task.add_done_callback(self._running.pop)
 
     async def give_back(self) -> None:
-        """Ends all episodes and tells the coordinator, quickly: the pod is about to go."""
+        """Cancels all episodes and returns their leases, quickly: the pod is about to stop."""
+        # Listed first: a cancelled task removes itself, and its lease would have to expire.
         leases = list(self._running.values())
         for task in list(self._running):
             task.cancel()
@@ -61,10 +62,10 @@ class AgentLoop:
         try:
             await asyncio.wait_for(asyncio.gather(*releases, return_exceptions=True), GIVE_BACK_S)
         except TimeoutError:
-            _log.warning("Not all %d leases could be given back: they will expire.", len(leases))
+            _log.warning("Not all of the %d leases could be returned: they expire.", len(leases))
 
     async def _wait_for_room(self) -> None:
-        while len(self._running) >= self._concurrent:
+        while len(self._running) >= self._max_concurrent:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(GATHER_S)
 
@@ -90,14 +91,15 @@ class AgentLoop:
             await self._deliver(without_verdict(result, error))
 
     async def _deliver(self, result: EpisodeResult) -> None:
-        """However long the coordinator is away: it takes a living worker's lease for one that runs.
+        """Sends the result, however long the coordinator is away.
 
-        Raises what makes this very result impossible to send.
+        Meanwhile the lease can't be lost: the coordinator treats a live worker's lease as running.
+        Raises CoordinatorError or an encoding error if this very result can't be sent.
         """
         while True:
             try:
                 if not await self._client.result(result):
-                    _log.info("Episode %s was not this worker's any more.", result.lease_id)
+                    _log.info("Episode %s no longer belonged to this worker.", result.lease_id)
             except CoordinatorUnreachableError as error:
                 _log.warning("The result of episode %s waits: %s", result.lease_id, error)
             else:
@@ -105,7 +107,7 @@ class AgentLoop:
 
 
 def without_verdict(result: EpisodeResult, error: Exception) -> EpisodeResult:
-    """What is told of an episode whose result the coordinator refuses, or that can't be encoded."""
+    """The report of an episode whose result the coordinator refuses, or that can't be encoded."""
     return msgspec.structs.replace(
         result,
         reward=None,

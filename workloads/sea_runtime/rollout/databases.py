@@ -9,50 +9,52 @@ from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_runtime.store.s3 import ObjectStore
 
-KEPT = 64
+MAX_KEPT = 64
 
 
 @dataclass(frozen=True)
-class World:
-    """What an episode of one database starts from."""
+class DomainData:
+    """What the episodes of one database start from."""
 
     database: Database
     system_prompt: str
 
 
 class Databases:
-    """A cache of the `KEPT` worlds used last; simultaneous requests share one download."""
+    """A cache of the `MAX_KEPT` most recently used; simultaneous requests share one download."""
 
     def __init__(self, store: ObjectStore) -> None:
         self._store = store
-        self._worlds: OrderedDict[tuple[int, str], asyncio.Future[World]] = OrderedDict()
+        self._loaded: OrderedDict[tuple[int, str], asyncio.Future[DomainData]] = OrderedDict()
 
-    async def world(self, domain: Domain, url: str) -> World:
-        """Raises StoreError, or DatabaseError where the file can't be read."""
-        # Two packages may call their domains alike; the registry keeps each for good.
+    async def load(self, domain: Domain, url: str) -> DomainData:
+        """The database at `url` with its policy. Raises StoreError or DatabaseError."""
+        # Two packages may give their domains the same name; the registry keeps each object forever.
         key = (id(domain), url)
-        future = self._worlds.get(key)
+        future = self._loaded.get(key)
         if future is None:
             future = asyncio.ensure_future(asyncio.to_thread(self._load, domain, url))
-            self._worlds[key] = future
-            while len(self._worlds) > KEPT:
-                self._worlds.popitem(last=False)
-        self._worlds.move_to_end(key)
+            self._loaded[key] = future
+            while len(self._loaded) > MAX_KEPT:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(key)
         try:
+            # Shielded: one cancelled episode must not cancel the download that others wait for.
             return await asyncio.shield(future)
         except Exception:
-            self._worlds.pop(key, None)
+            self._loaded.pop(key, None)
             raise
 
-    def _load(self, domain: Domain, url: str) -> World:
+    def _load(self, domain: Domain, url: str) -> DomainData:
         database = database_files.fetch(domain, url, self._store.get)
         policy = self._policy(domain, url.rpartition("/")[0])
-        return World(database, domain.system_prompt(policy))
+        return DomainData(database, domain.system_prompt(policy))
 
     def _policy(self, domain: Domain, folder: str) -> str | None:
-        """The policy lies beside the database, or where the folders of databases begin.
+        """The policy from the database's folder, or from the folder that holds all of them.
 
-        Beside it `policy.md` will do: so `sea data world` and tau2-bench name it.
+        In the database's own folder `policy.md` is accepted too: `sea data world` and tau2-bench
+        call it so.
         """
         if domain.policy_file is None:
             return None
@@ -63,6 +65,6 @@ class Databases:
         body = database_files.first_of(places, self._store.get)
         if body is None:
             raise DatabaseError(
-                f"The policy of {domain.name} lies in none of {', '.join(places)}: upload it."
+                f"The policy of {domain.name} is in none of {', '.join(places)}: upload it."
             )
         return body.decode()

@@ -1,8 +1,8 @@
 """vLLM's arguments and variables for one engine, as pure functions of what the engine is for.
 
-The CPU case is tuned for the laptop: measured on 2 cores with the tiny model, one process instead
-of three and a forked engine core bring start-up from 29 to 11 s of CPU, an idle engine from 0.35
-cores to 0.02, memory from 2.3 to 1.4 GiB and a request from 9.6 to 5.1 ms of CPU.
+The CPU case is tuned for a laptop: on 2 cores with the tiny model, one process instead of three and
+a forked engine core reduce start-up from 29 to 11 s of CPU, an idle engine from 0.35 cores to 0.02,
+memory from 2.3 to 1.4 GiB and a request from 9.6 to 5.1 ms of CPU (measured).
 """
 
 import json
@@ -18,8 +18,8 @@ from sea_runtime.wire.weights import ModelReply
 MAX_SEQUENCES = 128
 CPU_BLOCK_TOKENS = 32
 """KV block size; vLLM's default of 128 on CPUs never caches the prefix of a short dialogue."""
-_KV_FLOOR_BYTES = 64 << 20
-_KV_CEILING_BYTES = 1 << 30
+_MIN_KV_BYTES = 64 << 20
+_MAX_KV_BYTES = 1 << 30
 _WORKER_EXTENSION = "sea_runtime.rollout.vllm_plugin.worker_extension.SeaWorker"
 
 
@@ -47,7 +47,7 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         *("--max-num-seqs", str(MAX_SEQUENCES)),
         *("--seed", str(place.seed)),
         *("--generation-config", "vllm"),
-        # After the temperature, as the trainer computes them; vLLM's default is before it.
+        # After the temperature, as the trainer computes them; vLLM's default is before.
         *("--logprobs-mode", "processed_logprobs"),
         *("--weight-transfer-config", '{"backend": "sea"}'),
         *("--worker-extension-cls", _WORKER_EXTENSION),
@@ -82,11 +82,11 @@ def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any]) -> int:
     element = 4 if model.precision.lower() == "float32" else 2
     token = 2 * int(config["num_hidden_layers"]) * kv_heads * head_dim * element
     needed = token * model.context_length * MAX_SEQUENCES
-    return max(_KV_FLOOR_BYTES, min(_KV_CEILING_BYTES, needed))
+    return max(_MIN_KV_BYTES, min(_MAX_KV_BYTES, needed))
 
 
 def environment(base: Mapping[str, str], place: Placement) -> dict[str, str]:
-    """Variables of `server`: ours below what the pod already sets."""
+    """Variables of `server`: our defaults, overridden by what the pod sets."""
     defaults = {
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
@@ -108,7 +108,7 @@ def environment(base: Mapping[str, str], place: Placement) -> dict[str, str]:
         }
     merged = defaults | dict(base)
     if place.gpus == 0:
-        # vLLM lets it overrule --kv-cache-memory-bytes, in whole GiB.
+        # It would override --kv-cache-memory-bytes, in whole GiB.
         merged.pop("VLLM_CPU_KVCACHE_SPACE", None)
         if merged["OMP_NUM_THREADS"] != "1":
             merged[FORK_VARIABLE] = "0"  # OpenMP's threads don't survive a fork

@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout import generation
 from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.prefetch_status import PrefetchStatus
@@ -19,20 +20,24 @@ APPLY_TIMEOUT_S = 300.0
 GENERATE_TIMEOUT_S = 1800.0
 
 
-class EngineError(RuntimeError):
-    """The engine broke while serving a request (5xx), or answered something unreadable."""
+class EngineError(RuntimeFailure):
+    """The engine failed while serving a request (5xx), or answered something unreadable."""
+
+    permanent = False
 
 
 class EngineDownError(EngineError):
-    """The engine does not answer at all: it starts, restarts or hangs."""
+    """The engine does not answer at all: it is starting, restarting or hanging."""
 
 
 class EngineRefusedError(EngineError):
-    """The engine finds the request wrong (4xx): sending it again is no use."""
+    """The engine rejects the request (4xx)."""
+
+    permanent = True
 
 
 def session() -> aiohttp.ClientSession:
-    """Keep-alive connections without a limit; shared by everything in a worker."""
+    """A session with unlimited keep-alive connections, shared by everything in a worker."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300.0),
         timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_S),
@@ -58,8 +63,8 @@ class EngineClient:
         """Continues the exact tokens.
 
         No seed is sent: vLLM 0.32.0 on a CPU dies from a seeded request whose prompt is prefilled
-        in parts (`test_workarounds.py` beside the engine's tests says when that is over), and
-        asynchronous batches would not repeat anyway.
+        in parts (`test_workarounds.py` fails once that is fixed), and asynchronous batches would
+        not repeat anyway.
         """
         parameters = {
             "temperature": temperature,
@@ -75,7 +80,7 @@ class EngineClient:
             raise EngineError(f"{self.url}: {error}") from error
 
     async def version(self, timeout_s: float = 5.0) -> int:
-        """Weight version that the engine serves; 0 is the base model."""
+        """The weight version that the engine serves; 0 is the base model."""
         reply = await self._json("GET", "/weight_info", None, timeout_s)
         return generation.version_number(reply["weight_version"])
 
@@ -97,7 +102,7 @@ class EngineClient:
         return self._statuses(await self._rpc("sea_prefetch_status"))
 
     async def is_applying(self) -> bool:
-        """Whether an update was started and not finished: the weights are half-loaded."""
+        """True if an update was started and not finished: the weights are half-loaded."""
         return "True" in await self._rpc("sea_is_applying")
 
     async def start_update(self) -> None:
@@ -109,16 +114,16 @@ class EngineClient:
         await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_S)
 
     async def finish_update(self, version: int) -> None:
-        """Ends the update; tokens generated from now on carry `version`."""
+        """Finishes the update; tokens generated from now on carry `version`."""
         body = {"weight_version": str(version)}
         await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_S)
 
     async def terminate(self) -> None:
-        """Ends the engine's processes; its container restarts it with the base model."""
+        """Terminates the engine's processes; its container restarts it with the base model."""
         try:
             await self._rpc("sea_terminate")
         except EngineError:
-            return  # what it was asked to do
+            return  # it can't answer: its process is gone
 
     async def _rpc(self, method: str, *arguments: str) -> list[Any]:
         body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_S}

@@ -1,34 +1,28 @@
-"""One lease -> one EpisodeResult: opens the world, lets agent and user talk, has it verified.
+"""One lease -> one EpisodeResult: opens the environment, lets agent and user talk, verifies it.
 
-The rules of the dialogue are in `sea_env.episodes` (pure); here are its effects.
+The rules of the dialogue are in `sea_env.episodes` (pure); its effects are here.
 """
 
 import logging
 import time
 from typing import Protocol
 
-from sea_data.errors import RowError
+from sea_api.errors import SeaError
 from sea_data.formats import rl
-from sea_data.object_store import StoreError
 from sea_env.domains import registry
-from sea_env.domains.base import Domain, UnknownAssertionError
-from sea_env.domains.database import DatabaseError
-from sea_env.domains.initial_state import InitialStateError
+from sea_env.domains.base import Domain
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.episode import Done, Episode, NeedUser
 from sea_env.episodes.limits import Limits, Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
-from sea_env.users.base import User, UserUnavailableError
-from sea_env.verify.judge import JudgeUnavailableError
-from sea_env.verify.sandbox.process import SandboxError
-from sea_env.verify.verdict import UnverifiableTaskError
+from sea_env.users.base import User
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.databases import Databases
-from sea_runtime.rollout.sampler import Sampler, SamplingError
+from sea_runtime.rollout.sampler import Sampler
 from sea_runtime.rollout.scoring import Scoring, details_of
 from sea_runtime.rollout.settings import Identity
-from sea_runtime.rollout.simulated_users import UnknownUserEngineError
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 
 _log = logging.getLogger(__name__)
@@ -40,29 +34,11 @@ class Users(Protocol):
     def user(self, lease: Lease, task: Task) -> User: ...
 
 
-class NoDatabaseError(ValueError):
+class NoDatabaseError(RuntimeFailure):
     """The lease's row names no database."""
 
 
-EXPECTED = (
-    DatabaseError,
-    InitialStateError,
-    JudgeUnavailableError,
-    NoDatabaseError,
-    SamplingError,
-    RowError,
-    SandboxError,
-    StoreError,
-    UnknownAssertionError,
-    UnknownDomainError,
-    UnknownUserEngineError,
-    UnverifiableTaskError,
-    UserUnavailableError,
-)
-"""What a job's data, its engines and its store may do; anything else is a bug and logs a trace."""
-
-
-_WHERE = "What counts is the image of the rollout pods (spec.rollout.template.image)."
+_WHERE = "It must be in the image of the rollout pods (spec.rollout.template.image)."
 
 
 class EpisodeRunner:
@@ -81,7 +57,7 @@ class EpisodeRunner:
         self._users, self._databases, self._scoring = users, databases, scoring
 
     async def run(self, lease: Lease) -> EpisodeResult:
-        """Never raises: what could not be judged has reward None and a sentence."""
+        """Never raises: an episode without a verdict has reward None and a sentence."""
         started = time.monotonic()
         try:
             domain = registry.get(lease.domain)
@@ -94,11 +70,12 @@ class EpisodeRunner:
             )
         except UnknownDomainError as error:
             return self._unjudged(lease, f"{error} {_WHERE}", started)
-        except EXPECTED as error:
+        except SeaError as error:
             return self._unjudged(lease, f"{error}", started)
         except Exception as error:
-            _log.exception("Episode %s broke.", lease.lease_id)
-            return self._unjudged(lease, f"The episode broke: {error!r}", started)
+            # Not one of ours: a bug, so its trace is logged.
+            _log.exception("Episode %s failed.", lease.lease_id)
+            return self._unjudged(lease, f"The episode failed: {error!r}", started)
         return EpisodeResult(
             lease_id=lease.lease_id,
             pod=self._identity.pod,
@@ -121,15 +98,15 @@ class EpisodeRunner:
             raise NoDatabaseError(
                 f"The task of lease {lease.lease_id} names no database: give its row a db_path."
             )
-        world = await self._databases.world(domain, lease.database)
+        data = await self._databases.load(domain, lease.database)
         limits = Limits(
             max_turns=lease.max_turns,
             max_tokens_per_turn=lease.max_tokens_per_turn,
             context_length=lease.context_length,
             max_repeats=lease.max_repeats,
         )
-        conversation = open_conversation(domain, world.database, task, limits)
-        return Episode(conversation, self._renderer, world.system_prompt, limits)
+        conversation = open_conversation(domain, data.database, task, limits)
+        return Episode(conversation, self._renderer, data.system_prompt, limits)
 
     async def _talk(self, episode: Episode, user: User, lease: Lease) -> Stop:
         effect = episode.start()

@@ -1,8 +1,8 @@
 """Workaround for vLLM 0.32.0 on CPU: it starts its engine core by spawn, importing all twice.
 
-The CPU platform sets `VLLM_WORKER_MULTIPROC_METHOD=spawn` for OpenMP's sake. With one thread per
-process a fork is safe, and saves the second import of torch and vLLM: seconds of CPU and hundreds
-of MB per engine.
+The CPU platform sets `VLLM_WORKER_MULTIPROC_METHOD=spawn` because of OpenMP. With one thread per
+process a fork is safe and saves the second import of torch and vLLM: seconds of CPU and hundreds of
+MB per engine.
 """
 
 import multiprocessing

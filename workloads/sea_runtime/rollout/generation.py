@@ -1,4 +1,4 @@
-"""What an engine answers to `POST /inference/v1/generate`, as per-token arrays."""
+"""An engine's answer to `POST /inference/v1/generate`, as per-token arrays."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ class MalformedGenerationError(ValueError):
 
 @dataclass(frozen=True)
 class Generation:
-    """Generated tokens; the three lists have one length."""
+    """Generated tokens; the three lists have the same length."""
 
     token_ids: list[int]
     logprobs: list[float]
     versions: list[int]
-    """Weight version that produced each token."""
+    """The weight version that produced each token."""
     finish_reason: str
 
 
@@ -57,7 +57,7 @@ def version_number(text: str) -> int:
 
 
 def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
-    """One version per token; raises MalformedGenerationError where spans leave a gap."""
+    """One version per token; raises MalformedGenerationError if spans leave a gap."""
     versions: list[int] = []
     for span in spans:
         if span.start != len(versions):

@@ -1,4 +1,7 @@
-"""How far a prefetch is, as the vLLM worker tells the updater through `/collective_rpc`."""
+"""How far a prefetch is, as the vLLM worker reports it to the worker through `/collective_rpc`.
+
+A contract of its own: the two are different processes, and only one of them has torch and vLLM.
+"""
 
 from enum import StrEnum
 
@@ -9,7 +12,7 @@ class PrefetchState(StrEnum):
     IDLE = "Idle"
     RUNNING = "Running"
     READY = "Ready"
-    """All bytes are in host memory and their checksums are right."""
+    """All bytes are in host memory and their checksums match."""
     FAILED = "Failed"
 
 

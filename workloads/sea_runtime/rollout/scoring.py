@@ -1,4 +1,4 @@
-"""Verdicts of finished episodes: the verifier with the lease's judge and limits."""
+"""Verdicts of finished episodes, by the verifier with the lease's judge and limits."""
 
 import os
 from collections.abc import Sequence
@@ -35,7 +35,7 @@ class Scoring:
         transcript: Sequence[Message],
         stop: str,
     ) -> Verdict:
-        """Raises what `Verifier.verify` raises."""
+        """The episode's verdict; raises as `Verifier.verify` does."""
         judge = self._judge(lease.judge) if lease.judge else None
         verifier = Verifier(await self._sandboxes.of(limits_of(lease.functions)), judge)
         return await verifier.verify(domain, task, environment, transcript, stop)
@@ -53,7 +53,7 @@ class Scoring:
 
 
 def limits_of(settings: spec.FunctionLimits) -> FunctionLimits:
-    """The job's limits as the sandbox takes them."""
+    """The job's limits in the sandbox's terms."""
     return FunctionLimits(
         cpu_s=settings.cpu_seconds,
         wall_s=float(settings.timeout_seconds),
@@ -62,6 +62,6 @@ def limits_of(settings: spec.FunctionLimits) -> FunctionLimits:
 
 
 def details_of(verdict: Verdict) -> dict[str, Any]:
-    """The parts by name and, where a function or a judge gave any, their reasons."""
+    """The parts by name and, if a function or a judge gave any, their reasons."""
     reasons = {"reasons": dict(verdict.reasons)} if verdict.reasons else {}
     return {**verdict.parts, **reasons}

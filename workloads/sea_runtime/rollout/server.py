@@ -1,6 +1,6 @@
-"""The engine container's last program: vLLM's OpenAI server, with our start-up savings.
+"""The engine container's final program: vLLM's OpenAI server, with our start-up savings.
 
-`engine` prepares the folder, arguments and environment, then replaces itself by this module, so
+`engine` prepares the folder, arguments and environment, then replaces itself with this module, so
 that the variables are set before torch and vLLM are imported.
 """
 

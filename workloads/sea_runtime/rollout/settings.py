@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sea_api.contract import Env
+from sea_runtime.errors import RuntimeFailure
 
 
-class MissingVariableError(RuntimeError):
+class MissingVariableError(RuntimeFailure):
     """The pod lacks a variable that the operator sets."""
 
 
@@ -28,7 +29,7 @@ class Settings:
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
-    """Raises MissingVariableError with the name of the first variable that isn't there."""
+    """Raises MissingVariableError with the name of the first variable that isn't set."""
 
     def get(name: str) -> str:
         value = environment.get(name, "")

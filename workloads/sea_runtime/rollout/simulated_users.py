@@ -1,4 +1,4 @@
-"""The user of one episode, by the lease's settings."""
+"""The user of one episode, by the lease's settings: scripted, a user engine, or external."""
 
 import os
 from collections.abc import Sequence
@@ -16,16 +16,17 @@ from sea_env.users.base import User, task_user_tools
 from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
 from sea_env.users.scripted import ScriptedUser
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.wire.rollouts import Lease
 
 
-class UnknownUserEngineError(ValueError):
+class UnknownUserEngineError(RuntimeFailure):
     """A lease names an engine that this worker doesn't know: coordinator and worker differ."""
 
 
 class SimulatedUsers:
-    """Makes a fresh user per episode."""
+    """Creates one user per episode."""
 
     def __init__(
         self,

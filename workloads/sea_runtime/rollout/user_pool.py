@@ -1,4 +1,4 @@
-"""The user-model engines of the job: who serves now, and generation that survives a dead one."""
+"""The job's user-model engines: which ones serve now, and generation that survives a dead one."""
 
 import asyncio
 import logging
@@ -16,7 +16,7 @@ RETRY_S = 0.5
 
 
 class UserPool:
-    """Addresses come with every heartbeat's reply."""
+    """The addresses come with every heartbeat's reply."""
 
     def __init__(
         self, http: aiohttp.ClientSession, retry_timeout_s: float = RETRY_TIMEOUT_S
@@ -34,7 +34,7 @@ class UserPool:
         }
 
     def generator(self, temperature: float, stop_token_ids: Sequence[int]) -> Generate:
-        """A generate function for one episode; it stays with one engine for its prefix cache."""
+        """A generate function for one episode; it keeps to one engine for its prefix cache."""
         self._next += 1
         place = self._next
 
@@ -70,4 +70,6 @@ class UserPool:
                 else:
                     return answer.token_ids
             await asyncio.sleep(RETRY_S)
-        raise UserUnavailableError(f"The user model did not answer for a while: {problem}.")
+        raise UserUnavailableError(
+            f"The user model did not answer for {self._retry_timeout_s:.0f} s: {problem}."
+        )

@@ -56,7 +56,7 @@ class Worker:
         self.loop: AgentLoop | None = None
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
-        """What runs until SIGTERM."""
+        """Everything that runs until SIGTERM."""
         always = [
             watch(self.engine, self.state),
             self.updater.run(),
@@ -129,6 +129,7 @@ async def run(settings: Settings) -> None:
             for task in [*tasks, stopping]:
                 task.cancel()
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
+            # After the tasks have ended: a running loop would lease again what is given back.
             if worker.loop is not None:
                 await worker.loop.give_back()
             await server.cleanup()

@@ -1,4 +1,4 @@
-"""Runs vLLM's bf16 attention kernel for CPUs once; ends with SIGILL where the kernel may not.
+"""Runs vLLM's bf16 attention kernel for CPUs once; dies of SIGILL if it lacks the permission.
 
 A program, not a module: `python attention_probe.py ISA [permit]`. ISA is vLLM's name for the
 instructions: amx, or vec where the CPU has no tiles; `permit` asks Linux for the tiles before.

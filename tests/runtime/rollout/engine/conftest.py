@@ -54,7 +54,7 @@ def engine_process(
 
 @pytest.fixture
 def children_seen(engine_process: EngineProcess) -> Callable[[Awaitable[Any]], Any]:
-    """Waits for something; returns the names of all processes that ran below the engine then."""
+    """Awaits something; returns the names of all processes that ran below the engine meanwhile."""
 
     async def watch(work: Awaitable[Any]) -> set[str]:
         assert engine_process.process is not None

@@ -1,4 +1,4 @@
-"""A fresh engine's first requests: nothing is compiled, the behaviour policy is told exactly."""
+"""A fresh engine's first requests: nothing is compiled, log-probabilities are exact."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ async def test_first_batch_starts_no_compiler(
 
 
 @pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
-async def test_log_probabilities_are_those_of_the_distribution_sampled_from(
+async def test_log_probabilities_belong_to_the_sampled_distribution(
     engine: EngineClient, base_folder: Path, temperature: float
 ) -> None:
     """The trainer divides by the temperature too; else every importance weight would be wrong."""

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -12,7 +11,9 @@ from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.weight_updater import WeightUpdater
-from sea_runtime.wire.weights import Adopted, WeightQueryReply
+from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
+from sea_testing.publisher import Publisher
+from sea_testing.reference import Reference
 from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
@@ -48,7 +49,7 @@ class Coordinator:
 
 @pytest_asyncio.fixture
 async def updated(engine: EngineClient) -> AsyncIterator[tuple[Coordinator, EngineState]]:
-    """An updater at work on the engine, and the coordinator that it asks."""
+    """A running updater of the engine: the coordinator that it asks, and its state."""
     coordinator, state = Coordinator(), EngineState()
     state.serves(await engine.version())
     async with (
@@ -65,13 +66,13 @@ async def updated(engine: EngineClient) -> AsyncIterator[tuple[Coordinator, Engi
 async def test_anchor_is_taken_when_the_trainer_is_dead(
     updated: tuple[Coordinator, EngineState],
     engine: EngineClient,
-    make_publisher: Callable[[], Any],
-    publisher: Any,
-    anchored: Callable[..., Any],
-    reference: Any,
+    make_publisher: Callable[[], Publisher],
+    publisher: Publisher,
+    anchored: Callable[[Publisher, WeightVersion], WeightVersion],
+    reference: Reference,
     versions: Callable[[], int],
 ) -> None:
-    """Version 1 of the dead trainer lies in S3, 2 only in its memory; later another publishes 2."""
+    """Version 1 of the dead trainer is in S3, 2 only in its memory; later another publishes 2."""
     coordinator, state = updated
     first, second = versions(), versions()
     dead = make_publisher()

@@ -1,4 +1,4 @@
-"""Every workaround for vLLM on a CPU is needed: without it the library fails as the file says.
+"""Every workaround for vLLM on a CPU is needed: without it the library fails as its file says.
 
 Fails once a newer vLLM no longer needs one: delete its file then.
 """
@@ -52,7 +52,7 @@ def outcomes(base_folder: Path, folder: Path) -> dict[str, Any]:
 
 @pytest.fixture
 def difference(outcomes: dict[str, Any], folder: Path, reference: Any) -> Any:
-    """Of a case's log-probabilities to transformers'."""
+    """The largest difference of a case's log-probabilities to transformers'."""
 
     def largest(case: str) -> float:
         reference.load(folder / f"{case}.safetensors")
@@ -70,7 +70,7 @@ def installed() -> str:
         return version("vllm")
 
 
-def test_version_is_the_one_that_the_workarounds_are_for() -> None:
+def test_vllm_has_the_version_that_the_workarounds_are_for() -> None:
     assert installed() == vllm_plugin.VERSION, (
         f"vLLM is {installed()}, the workarounds were written for {vllm_plugin.VERSION}: run the "
         "other tests of this file, delete the workarounds that it no longer needs, correct the "

@@ -39,7 +39,7 @@ def bookable(state: State, flight_number: str, date: str, cabin: str, seats: int
     return price
 
 
-def objects(model: type[Model], given: Sequence[Any], what: str) -> list[Model]:
+def parse_objects(model: type[Model], given: Sequence[Any], what: str) -> list[Model]:
     """Nested arguments (JSON objects) as models; ToolError names the first that isn't valid."""
     try:
         return [model.model_validate(value) for value in given]

@@ -42,9 +42,9 @@ def book_reservation(
 ) -> Mapping[str, Any]:
     """Book a reservation. The payments must add up to the fares of all passengers, bag fees and
     insurance. Ask the user for an explicit confirmation (yes) first."""
-    people = lookup.objects(Passenger, passengers, "passenger")
-    paid = lookup.objects(Payment, payment_methods, "payment")
-    wanted = lookup.objects(FlightInfo, flights, "flight")
+    people = lookup.parse_objects(Passenger, passengers, "passenger")
+    paid = lookup.parse_objects(Payment, payment_methods, "payment")
+    wanted = lookup.parse_objects(FlightInfo, flights, "flight")
     user = lookup.user(state, user_id)
     # Everything that may fail comes first: a refused booking must leave the database as it was.
     reservation_id = _free_id(state)
@@ -136,7 +136,7 @@ def update_reservation_flights(
     """Set the cabin and all flights of a reservation; give also the flights that stay. The
     difference in fares is paid or refunded. Ask the user for an explicit confirmation (yes)
     first."""
-    wanted = lookup.objects(FlightInfo, flights, "flight")
+    wanted = lookup.parse_objects(FlightInfo, flights, "flight")
     reservation = lookup.reservation(state, reservation_id)
     user = lookup.user(state, reservation["user_id"])
     seats = len(reservation["passengers"])
@@ -159,7 +159,7 @@ def update_reservation_passengers(
 ) -> Mapping[str, Any]:
     """Replace the passengers of a reservation by as many others. Ask the user for an explicit
     confirmation (yes) first."""
-    people = lookup.objects(Passenger, passengers, "passenger")
+    people = lookup.parse_objects(Passenger, passengers, "passenger")
     reservation = lookup.reservation(state, reservation_id)
     if len(people) != len(reservation["passengers"]):
         raise ToolError("Number of passengers does not match")

@@ -43,7 +43,7 @@ def timetable(count: int, airports: int, rng: random.Random) -> tuple[dict[str, 
     fares: Fares = {}
     for index, (origin, destination) in enumerate(routes, start=101):
         flight = _flight(f"PLC{index}", origin, destination, rng)
-        base = 60 + 0.07 * _kilometres(origin, destination)
+        base = 60 + 0.07 * _kilometers(origin, destination)
         for day in DAYS:
             date = str(day)
             fares[flight["flight_number"], date] = _prices(base, rng)
@@ -56,13 +56,13 @@ def _routes(airports: int, rng: random.Random) -> list[tuple[str, str]]:
     """Routes from the hubs first, then other pairs at random; each followed by its reverse."""
     served = list(_HUBS) + rng.sample(sorted(set(PLACES) - set(_HUBS)), airports - len(_HUBS))
     pairs = list(itertools.combinations(served, 2))
-    spokes = [pair for pair in pairs if pair[0] in _HUBS and _kilometres(*pair) > 0]
-    others = [pair for pair in pairs if pair[0] not in _HUBS and _kilometres(*pair) > 0]
+    spokes = [pair for pair in pairs if pair[0] in _HUBS and _kilometers(*pair) > 0]
+    others = [pair for pair in pairs if pair[0] not in _HUBS and _kilometers(*pair) > 0]
     rng.shuffle(others)
     return [way for a, b in (*spokes, *others) for way in ((a, b), (b, a))]
 
 
-def _kilometres(a: str, b: str) -> float:
+def _kilometers(a: str, b: str) -> float:
     """Distance on a flat map, good enough for fares; one degree of latitude is 111 km."""
     (north, east), (south, west) = PLACES[a], PLACES[b]
     middle = math.radians((north + south) / 2)
@@ -71,7 +71,7 @@ def _kilometres(a: str, b: str) -> float:
 
 def _flight(number: str, origin: str, destination: str, rng: random.Random) -> Flight:
     leaves = 5 * rng.randrange(5 * 12, 23 * 12)
-    arrives = leaves + 5 * round((40 + _kilometres(origin, destination) / 13) / 5)
+    arrives = leaves + 5 * round((40 + _kilometers(origin, destination) / 13) / 5)
     return {
         "flight_number": number,
         "origin": origin,
@@ -88,7 +88,7 @@ def _time(minutes: int) -> str:
 
 
 def moment(day: datetime.date, time: str) -> datetime.datetime:
-    """A date and a time of the timetable as one moment."""
+    """A date and a time of the timetable as a datetime."""
     clock = datetime.time.fromisoformat(time.removesuffix(NEXT_DAY))
     found = datetime.datetime.combine(day, clock)
     return found + datetime.timedelta(days=1) if time.endswith(NEXT_DAY) else found

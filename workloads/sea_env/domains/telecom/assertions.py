@@ -15,7 +15,7 @@ _CLOSE = 1e-6
 def assert_data_refueling_amount(
     state: State, customer_id: str, line_id: str, expected_amount: float
 ) -> bool:
-    """Whether so much data (in GB) was added to a line."""
+    """Whether this amount of data (in GB) was added to a line."""
     line = lookup.line_of(state, customer_id, line_id)
     return bool(abs(line["data_refueling_gb"] - expected_amount) < _CLOSE)
 
@@ -28,7 +28,7 @@ def assert_line_status(state: State, customer_id: str, line_id: str, expected_st
 
 @tool(Kind.READ)
 def assert_overdue_bill_exists(state: State, customer_id: str, overdue_bill_id: str) -> bool:
-    """That a customer's bill is overdue; it raises where tau2's does, instead of saying no."""
+    """True if a customer's bill is overdue; raises ToolError, as tau2-bench's does, if not."""
     if overdue_bill_id not in lookup.customer(state, customer_id)["bill_ids"]:
         raise ToolError(f"Overdue bill {overdue_bill_id} not found")
     if lookup.bill(state, overdue_bill_id)["status"] != "Overdue":
@@ -60,7 +60,7 @@ def assert_service_status(
 
 @tool(Kind.READ)
 def assert_mobile_data_status(state: State, expected_status: bool) -> bool:
-    """Whether mobile data work."""
+    """Whether mobile data works."""
     return network.data_works(state) == expected_status
 
 
@@ -80,7 +80,7 @@ def assert_mobile_data_saver_mode_status(state: State, expected_status: bool) ->
 def assert_internet_speed(
     state: State, expected_speed: float, expected_desc: str | None = None
 ) -> bool:
-    """Whether the internet is at least so fast (in Mbps), and of this grade."""
+    """Whether the internet has at least this speed (in Mbps), and this grade."""
     mbps, grade = network.speed(state) or (0.0, "No Connection")
     fits = expected_desc is None or grade.lower() == expected_desc.lower()
     return fits and mbps >= expected_speed

@@ -26,7 +26,7 @@ _PLANS = (
     ("P2004", "Delta", 45.0, 66.0, 2.0),
     ("P2005", "Ocean", 999.0, 92.0, 0.5),
 )
-"""Id, name, data limit (GB), price per month (USD), price per refuelled GB (USD)."""
+"""Id, name, data limit (GB), price per month (USD), price per refueled GB (USD)."""
 
 _DEVICES = (
     ("Kestrel 5", "phone", True),
@@ -40,7 +40,7 @@ _DEVICES = (
     ("Beacon Home", "router", False),
     ("Wrist 3", "watch", True),
 )
-"""Model, type, whether it takes an eSIM."""
+"""Model, type, whether it supports an eSIM."""
 _CUSTOMERS = {Size.SMALL: 20, Size.MEDIUM: 500, Size.LARGE: 5000}
 _MAX_LINES = 4
 _LATE = 0.08

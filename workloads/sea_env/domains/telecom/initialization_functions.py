@@ -53,9 +53,9 @@ _SWITCHED = (
         "turn_data_on",
         "data_enabled",
         True,
-        "Mobile data are on; the phone doesn't look for a network.",
+        "Mobile data is on; the phone doesn't search for a network.",
     ),
-    _turn("turn_data_off", False, "Mobile data are off.", _flip_data),
+    _turn("turn_data_off", False, "Mobile data is off.", _flip_data),
     _turn("turn_roaming_on", True, "Data roaming is on.", _flip_roaming),
     _turn("turn_roaming_off", False, "Data roaming is off.", _flip_roaming),
     _set("turn_data_saver_mode_on", "data_saver_mode", True, "Data saver is on."),
@@ -78,7 +78,7 @@ def set_user_location(state: State, abroad: bool) -> None:
 
 @tool(Kind.WRITE)
 def simulate_network_search(state: State) -> None:
-    """The phone looks for a network anew."""
+    """The phone searches for a network again."""
     network.search(state)
 
 
@@ -106,7 +106,7 @@ def break_apn_settings(state: State) -> None:
 
 @tool(Kind.WRITE)
 def break_apn_mms_setting(state: State) -> None:
-    """The access point doesn't know the server of picture messages."""
+    """The access point lacks the server for picture messages."""
     write(state, active_apn_settings={**read(state, "active_apn_settings"), "mmsc_url": None})
 
 
@@ -126,7 +126,7 @@ def break_vpn(state: State) -> None:
 
 @tool(Kind.WRITE)
 def remove_app_permission(state: State, app_name: str, permission: str) -> None:
-    """An app lacks a permission; unknown apps and permissions are passed over."""
+    """An app lacks a permission; unknown apps and permissions are ignored."""
     if permission.lower() in (phone_apps.permissions(state, app_name) or {}):
         phone_apps.permit(state, app_name, permission.lower(), allowed=False)
 

@@ -13,7 +13,7 @@ _GRADES = ((1, "Very Poor"), (5, "Poor"), (25, "Fair"), (100, "Good"))
 
 
 def search(state: State) -> None:
-    """The phone searches for a network again."""
+    """Lets the phone search for a network again."""
     if not _reachable(state):
         write(
             state,

@@ -1,5 +1,7 @@
-"""How the sandbox's process is started: under bubblewrap, or bare with the filter alone. Pure but
-for looking at where this Python lies."""
+"""How the sandbox's process is started: under bubblewrap, or bare with the filter alone.
+
+Pure except for looking up where this Python is installed.
+"""
 
 import shutil
 import sys
@@ -12,18 +14,18 @@ INSIDE = Path(__file__).parent / "inside"
 _START = "import sys; sys.path.insert(0, {folder!r}); from inside.zygote import main; main()"
 _BOUND = "/sandbox"
 _SYSTEM = ("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64")
-"""Where shared libraries and, on most systems, Python's own modules lie."""
+"""Where shared libraries and, on most systems, Python's own modules are installed."""
 
 
 class Walls(StrEnum):
-    """What stands between a function and the pod."""
+    """What separates a function from the pod."""
 
     BOTH = "bubblewrap and seccomp"
     FILTER = "seccomp"
 
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
-"""Nothing of the pod's own: its credentials are variables."""
+"""Nothing from the pod's environment: its credentials are variables."""
 
 
 def command(walls: Walls, limits: FunctionLimits) -> list[str]:

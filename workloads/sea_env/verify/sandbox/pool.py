@@ -16,12 +16,12 @@ from sea_env.verify.sandbox.process import SandboxError, SandboxProcess
 _log = logging.getLogger(__name__)
 _PROCESSES = 2
 _DATABASES = 4
-"""Kept in each process; a retail database is 2.8 MB of JSON and takes about 20 MB there."""
+"""Per process; a retail database is 2.8 MB of JSON and takes about 20 MB there."""
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A function's verdict; a function that failed has the reward 0 and the reason why."""
+    """A function's verdict; a function that failed has reward 0 and the reason."""
 
     reward: float
     reason: str
@@ -43,14 +43,15 @@ class FunctionSandbox:
         self._idle: list[SandboxProcess] = []
         self._closed = False
         self.walls = walls
-        """Once a process runs: what it stands behind."""
+        """What separates the functions from the pod; known once a process runs."""
 
     async def run(self, source: str, episode: dict[str, Any], database: Database) -> Judged:
         """Runs `verify(episode)` of `source`; `inside.episode.NOTHING` lists an episode's parts.
 
-        Raises SandboxError where the sandbox, not the function, is at fault.
+        Raises SandboxError if the sandbox, not the function, is at fault.
         """
         async with self._free:
+            # A process that fails or is cancelled in between is not put back: it may still answer.
             process = await self._take(_key(database))
             key = await self._give(process, database)
             answer = await process.ask({"source": source, "episode": episode, "database": key})
@@ -60,7 +61,7 @@ class FunctionSandbox:
         return _judged(answer)
 
     async def close(self) -> None:
-        """Ends all waiting processes; those at work end when they are done."""
+        """Ends all idle processes; busy ones end when they are done."""
         self._closed = True
         while self._idle:
             await self._idle.pop().close()
@@ -72,7 +73,7 @@ class FunctionSandbox:
             self._idle.append(process)
 
     async def _take(self, key: str) -> SandboxProcess:
-        """A waiting process, best one that has the database; or a new one."""
+        """An idle process, preferably one that has the database; or a new one."""
         self._idle = [process for process in self._idle if process.alive]
         self._idle.sort(key=lambda process: key in process.keys)
         return self._idle.pop() if self._idle else await self._start()
@@ -99,7 +100,7 @@ class FunctionSandbox:
             ) from error
 
     async def _give(self, process: SandboxProcess, database: Database) -> str:
-        """Makes sure that the process has the database; returns its key."""
+        """Sends the database unless the process has it; returns its key."""
         key = _key(database)
         if key in process.keys:
             process.keys[key] = process.keys.pop(key)
@@ -121,7 +122,7 @@ class Sandboxes:
         self._sandbox = FunctionSandbox(self._limits)
 
     async def of(self, limits: FunctionLimits) -> FunctionSandbox:
-        """The sandbox with these limits; one with others finishes what it has begun."""
+        """The sandbox with these limits; one with other limits finishes what it has begun."""
         if limits != self._limits:
             old, self._limits = self._sandbox, limits
             self._sandbox = FunctionSandbox(limits)
@@ -140,7 +141,7 @@ def _key(database: Database) -> str:
 
 
 def _judged(answer: dict[str, Any]) -> Judged:
-    """The function's own words are checked once more: it may have written them itself."""
+    """Checks the answer again: the function may have written it itself."""
     if "fault" in answer:
         return _failed(str(answer["fault"]))
     try:

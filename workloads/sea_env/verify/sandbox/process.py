@@ -12,7 +12,7 @@ from sea_env.verify.sandbox.inside import frames
 from sea_env.verify.sandbox.limits import FunctionLimits
 
 _MARGIN_S = 60.0
-"""Beyond the function's own time-out, after which the process itself counts as broken."""
+"""Added to the function's own time-out; after that the process itself counts as broken."""
 _GOODBYE_S = 2.0
 
 
@@ -27,13 +27,13 @@ class SandboxProcess:
 
     def __init__(self, process: Process, limits: FunctionLimits) -> None:
         self.keys: dict[str, None] = {}
-        """Databases that it keeps, the one used longest ago first."""
+        """Databases that it keeps, the least recently used first."""
         self._process = process
         self._timeout_s = limits.wall_s + _MARGIN_S
 
     @classmethod
     async def start(cls, walls: Walls, limits: FunctionLimits) -> "SandboxProcess":
-        """Starts one and has it judge a function that asks for nothing. Raises SandboxError."""
+        """Starts one and has it run a trivial function. Raises SandboxError."""
         try:
             process = await asyncio.create_subprocess_exec(
                 *command.command(walls, limits),
@@ -53,7 +53,7 @@ class SandboxProcess:
         return started
 
     async def ask(self, message: dict[str, Any]) -> dict[str, Any]:
-        """Raises SandboxError, after which the process is gone."""
+        """The answer to one message. Raises SandboxError, after which the process is gone."""
         stdin = self._process.stdin
         assert stdin is not None
         try:
@@ -77,7 +77,7 @@ class SandboxProcess:
         except (asyncio.IncompleteReadError, TimeoutError, ValueError) as error:
             await self._gone("it answers no more", error)
         except BaseException:
-            # An episode that is cancelled leaves an answer behind that nobody waits for.
+            # A cancelled episode leaves an answer behind that the next one would read as its own.
             self._kill()
             raise
         return answer
@@ -102,8 +102,11 @@ class SandboxProcess:
             self._process.kill()
 
     async def close(self) -> None:
-        """Ends the process: by itself, or else it would leave bubblewrap's half behind as a zombie
-        in a pod, whose first process adopts but doesn't bury."""
+        """Ends the process, giving it time to exit by itself.
+
+        A killed one leaves bubblewrap's half as a zombie in a pod whose first process adopts
+        orphans but doesn't reap them.
+        """
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:

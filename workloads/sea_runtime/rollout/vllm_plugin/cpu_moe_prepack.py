@@ -1,8 +1,8 @@
 """Workaround for vLLM 0.32.0 on CPU: reloaded MoE weights are not packed again, silently.
 
 `UnquantizedFusedMoEMethod._setup_kernel` packs weights into the CPU's grouped-GEMM layout only
-when it builds the kernel, and it builds it once: after a weight update the old packed copy goes
-on generating. Without a kernel it builds a new one from the new weights.
+when it builds the kernel, and it builds it once: after a weight update the old packed copy keeps
+generating. Without a kernel it builds a new one from the new weights.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 
 
 def forget_moe_kernels(model: torch.nn.Module) -> int:
-    """To call before a layerwise reload; returns how many layers will build their kernel anew.
+    """Call before a layerwise reload; returns how many layers will build their kernel again.
 
     Only for weights on the CPU: on a GPU the kernel reads the updated storage, and CUDA graphs
     hold its addresses.

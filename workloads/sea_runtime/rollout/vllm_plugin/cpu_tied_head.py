@@ -1,8 +1,8 @@
 """Workaround for vLLM 0.32.0 on CPU: with tied embeddings an update leaves the old output head.
 
-The head shares the embedding's weight and brings none of its own, so the layerwise reload calls
-nothing for it; but on a CPU it computes with a packed copy, made once. Silent: only
-log-probabilities tell.
+The head shares the embedding's weight and has none of its own, so the layerwise reload calls
+nothing for it; but on a CPU it computes with a packed copy, made once. Nothing fails: only the
+log-probabilities are wrong.
 """
 
 import torch
@@ -10,7 +10,7 @@ from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead
 
 
 def repack_heads(model: torch.nn.Module) -> int:
-    """To call after a layerwise reload on a CPU; returns how many heads were packed anew."""
+    """Call after a layerwise reload on a CPU; returns how many heads were packed again."""
     heads = [module for module in model.modules() if isinstance(module, ParallelLMHead)]
     for head in heads:
         head.quant_method.process_weights_after_loading(head)

@@ -8,7 +8,7 @@ BACKEND = "sea"
 
 
 def register() -> None:
-    """Makes `--weight-transfer-config '{"backend": "sea"}'` known; safe to call twice."""
+    """Registers `--weight-transfer-config '{"backend": "sea"}'`; safe to call twice."""
     permit_amx()
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(

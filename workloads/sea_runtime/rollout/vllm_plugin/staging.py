@@ -1,6 +1,6 @@
 """The host copy of the next weight version inside a vLLM worker, fetched while it generates.
 
-`worker_extension` starts a prefetch and asks how far it is; `transfer_engine` loads from here
+`worker_extension` starts a prefetch and asks how far it is; `transfer_engine` loads from the copy
 while generation is paused. One instance per worker process (`STAGING`).
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 import torch
 
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.rollout.vllm_plugin import fetch
 from sea_runtime.rollout.vllm_plugin.fetch import NixlReader, ObjectStoreReader
@@ -20,12 +21,13 @@ from sea_runtime.wire.weights import Shard, WeightVersion
 _log = logging.getLogger(__name__)
 
 
-class NotStagedError(RuntimeError):
+class NotStagedError(RuntimeFailure):
     """The version to load was not prefetched, or not completely."""
 
 
 class Staging:
-    """Buffers are kept between versions: registering memory for RDMA costs seconds per GB."""
+    """Owns the buffers, which are kept between versions: registering memory for RDMA takes seconds
+    per GB."""
 
     def __init__(self) -> None:
         self._nixl = NixlReader()
@@ -38,13 +40,14 @@ class Staging:
         self._status = PrefetchStatus()
         self._thread: threading.Thread | None = None
         self.applying = False
-        """An update was started and not finished: the model's weights are half-loaded."""
+        """True between start and finish of an update: the model's weights are half-loaded."""
 
     def prefetch(self, version: WeightVersion) -> PrefetchStatus:
         """Starts fetching in the background and returns at once.
 
         While another fetch runs nothing is started: ask `status` and call again.
         """
+        # One at a time: a second fetch would overwrite the buffers that the first one is filling.
         if self._thread is not None and self._thread.is_alive():
             return self._status
         self._version = version
@@ -62,7 +65,7 @@ class Staging:
     def tensors(self, version: int, attempt: int) -> Iterator[tuple[str, torch.Tensor]]:
         """Names and tensors (views on the buffers), layer by layer; call only when READY.
 
-        Raises NotStagedError when something else, or nothing, is staged.
+        Raises NotStagedError if another version, or none, is staged.
         """
         status = self._status
         wanted = (PrefetchState.READY, version, attempt)
@@ -90,6 +93,7 @@ class Staging:
             _log.warning("Prefetch of version %d failed: %s", version.version, error)
             change = {"state": PrefetchState.FAILED, "error": str(error)}
         seconds = time.monotonic() - started
+        # Replaced in one assignment, and last: the engine's own thread reads it at any time.
         self._status = self._status.model_copy(update=change | {"seconds": seconds})
 
     def _make_room(self, shard: Shard) -> None:

@@ -1,7 +1,7 @@
 """The weight transfer engine `sea`: loads a prefetched version while generation is paused.
 
-vLLM calls, on behalf of the updater: start_weight_update -> update_weights (version, attempt)
--> finish_weight_update. The bytes are already in `staging`; here they become parameters.
+vLLM calls, on behalf of `weight_swap`: start_weight_update -> update_weights (version, attempt)
+-> finish_weight_update. The bytes are in `staging` already; here they become parameters.
 """
 
 from dataclasses import dataclass
@@ -23,12 +23,12 @@ from sea_runtime.rollout.vllm_plugin.staging import STAGING
 
 @dataclass
 class SeaInitInfo(WeightTransferInitInfo):
-    """Nothing to agree on: engines pull."""
+    """Nothing to agree on: engines pull their weights."""
 
 
 @dataclass
 class SeaUpdateInfo(WeightTransferUpdateInfo):
-    """Names the staged version."""
+    """The staged version to load."""
 
     version: int
     attempt: int
@@ -44,6 +44,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
         pass
 
     def start_weight_update(self) -> None:
+        # Set first and cleared last: an engine found paused in between must not be resumed.
         STAGING.applying = True
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)

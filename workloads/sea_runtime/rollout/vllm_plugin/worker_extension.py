@@ -1,4 +1,4 @@
-"""Methods that vLLM's worker gains (`--worker-extension-cls`), called through `/collective_rpc`.
+"""Methods added to vLLM's worker (`--worker-extension-cls`), called through `/collective_rpc`.
 
 They run in the engine's own loop between two forward passes, so each returns at once.
 """
@@ -21,9 +21,9 @@ class SeaWorker:
         return STAGING.status().model_dump_json()
 
     def sea_is_applying(self) -> bool:
-        """Whether the model's weights are half-loaded (an updater died in mid-update)."""
+        """True if the model's weights are half-loaded (an updater died during an update)."""
         return STAGING.applying
 
     def sea_terminate(self) -> None:
-        """Ends the worker, and with it the engine: its weights are half-loaded."""
+        """Exits the worker, and with it the engine: its weights are half-loaded."""
         os._exit(70)

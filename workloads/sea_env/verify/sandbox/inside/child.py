@@ -1,7 +1,7 @@
-"""One fork, one function: confined first, then run, then heard once through a pipe.
+"""One fork, one function: confined first, then run, then its answer read once through a pipe.
 
-The byte `READY` says that the walls stand. What comes after it is the function's responsibility,
-whatever it is; without it the sandbox itself is broken.
+The byte `READY` says that the fork is confined. Anything after it is the function's responsibility;
+without it the sandbox itself is broken.
 """
 
 import math
@@ -59,7 +59,7 @@ def fault(reason: str) -> dict[str, Any]:
 
 
 def shortened(reason: str) -> str:
-    """What fits into a report; half of a surrogate pair is no text that could be written."""
+    """Truncated for a report; half of a surrogate pair, which can't be encoded, is replaced."""
     return reason[:_REASON_CHARACTERS].encode("utf-8", "replace").decode("utf-8")
 
 

@@ -15,12 +15,12 @@ _HIGHEST_DESCRIPTOR = 1 << 16
 def confine(keep: int, cpu_s: int, memory_bytes: int, output_bytes: int) -> None:
     """One open file, bounded time and memory, and the system calls of `seccomp.NAMES`.
 
-    Raises OSError where one of them can't be had.
+    Raises OSError if one of them can't be set.
     """
     os.closerange(0, keep)
     os.closerange(keep + 1, _HIGHEST_DESCRIPTOR)
     _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)
-    # What the waiting process holds (databases) came with the fork and isn't the function's.
+    # The databases of the waiting process came with the fork and don't count as the function's.
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     _limit(resource.RLIMIT_AS, inherited + memory_bytes, inherited + memory_bytes)
     for kind in (resource.RLIMIT_NPROC, resource.RLIMIT_FSIZE, resource.RLIMIT_CORE):
@@ -45,7 +45,7 @@ def _forget(*names: str) -> None:
 
 
 class Sink(io.TextIOBase):
-    """Where prints go: nowhere, and not for ever."""
+    """Discards what the function prints; raises OSError after too much of it."""
 
     def __init__(self, left: int) -> None:
         self._left = left

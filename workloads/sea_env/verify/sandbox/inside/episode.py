@@ -1,4 +1,4 @@
-"""What a verification function is given: one finished episode as plain data of its own.
+"""What a verification function gets: one finished episode as plain data of its own.
 
 Its author's page is docs/writing-verifiers.md, which explains every part.
 """
@@ -17,11 +17,11 @@ NOTHING: dict[str, Any] = {
     "expected_agent_changes": [],
     "expected_user_changes": [],
 }
-"""What the worker sends for an episode; the databases are put in here."""
+"""What the worker sends for an episode; the databases are added here."""
 
 
 def episode(given: dict[str, Any], agent: Tables, user: Tables) -> dict[str, Any]:
-    """The argument of `verify`: what was sent, and both databases as the episode left them."""
+    """The argument of `verify`: what was sent, plus both databases as the episode left them."""
     return {
         **given,
         "agent_database": patched(agent, given["agent_changes"]),
@@ -30,7 +30,7 @@ def episode(given: dict[str, Any], agent: Tables, user: Tables) -> dict[str, Any
 
 
 def patched(tables: Tables, changes: list[dict[str, Any]]) -> Tables:
-    """The tables with the changes made; what isn't changed is shared with the originals."""
+    """The tables with the changes applied; unchanged parts are shared with the originals."""
     result = dict(tables)
     own: set[tuple[str, ...]] = set()
     for change in changes:

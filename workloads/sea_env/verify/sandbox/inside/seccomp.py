@@ -1,7 +1,7 @@
 """A system call filter that leaves a Python process its memory, its clocks and its open files.
 
 seccomp(2) in filter mode with `no_new_privs`, which any process may set for itself, also in a
-container. Everything that isn't listed fails with EPERM: opening, connecting, starting, signalling.
+container. Any call that isn't listed fails with EPERM: opening, connecting, starting, signaling.
 """
 
 import ctypes
@@ -53,7 +53,7 @@ def program(architecture: int, allowed: tuple[int, ...]) -> bytes:
 def install() -> None:
     """Filters this thread and all it will ever start; it can't be undone.
 
-    Raises OSError where the machine or the kernel doesn't offer it.
+    Raises OSError if the machine or the kernel doesn't support it.
     """
     machine = platform.machine()
     if machine not in TABLES:

@@ -1,4 +1,4 @@
-"""Runs one function in a fork and says how that ended. The parent's half of `child`."""
+"""Runs one function in a fork and reports how it ended. The parent's half of `child`."""
 
 import gc
 import os
@@ -12,7 +12,7 @@ from . import child, frames
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.01
 _CPU_TOLERANCE_S = 0.1
 _CONFINE_S = 30.0
-"""For the walls around a fork; the function's own time begins behind them."""
+"""For confining a fork; the function's own time begins after that."""
 
 
 def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[str, Any]:
@@ -35,7 +35,7 @@ def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[
 
 
 def _heard(pipe: int, wall_s: float, most: int) -> tuple[bytes, str, float]:
-    """What came until the pipe's end, why reading ended before, if it did, and the deadline."""
+    """What was read, why reading stopped before the pipe's end (if it did), and the deadline."""
     output, poll, confined = b"", select.poll(), False
     poll.register(pipe, select.POLLIN)
     deadline = time.monotonic() + _CONFINE_S
@@ -54,7 +54,8 @@ def _heard(pipe: int, wall_s: float, most: int) -> tuple[bytes, str, float]:
 
 
 def _end(process: int, deadline: float) -> tuple[int, float]:
-    """Waits until the deadline, then kills: the signal it died of by itself, its CPU seconds."""
+    """Waits until the deadline, then kills; returns the signal it died of by itself and its CPU
+    seconds."""
     pause = _FIRST_PAUSE_S
     while time.monotonic() < deadline:
         found, status, used = os.wait4(process, os.WNOHANG)

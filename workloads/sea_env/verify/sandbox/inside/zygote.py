@@ -1,6 +1,6 @@
-"""The waiting process in the sandbox: keeps databases, forks for every function.
+"""The waiting process in the sandbox: keeps databases, forks for each function.
 
-It never runs a function itself, so what one does to its interpreter is gone with its fork.
+It never runs a function itself, so whatever one does to its interpreter ends with its fork.
 """
 
 import ctypes
@@ -19,9 +19,9 @@ MODULES = (
     *("json", "math", "operator", "random", "re", "statistics", "string", "textwrap", "types"),
     *("typing", "unicodedata", "_strptime", "encodings.idna"),
 )
-"""What a function may import: it is loaded before the files are gone."""
+"""What a function may import: loaded before files become unreachable."""
 _CHECK_S = 30.0
-"""For the first function, the sandbox's own: how long a row's may take says nothing of it."""
+"""For the sandbox's own first function: a row's time-out doesn't apply to it."""
 _PR_SET_PDEATHSIG = 1
 Databases = dict[str, tuple[dict[str, Any], dict[str, Any]]]
 """Agent's and user's tables by the worker's key."""
@@ -45,7 +45,7 @@ def _answer(message: dict[str, Any], databases: Databases, limits: dict[str, Any
         return {}
     if "keep" in message:
         databases[message["keep"]] = (message["agent"], message["user"])
-        gc.freeze()  # a collection in a fork would copy every page of them
+        gc.freeze()  # a garbage collection in a fork would copy every page of them
         return {}
     finished = episode(message["episode"], *databases[message["database"]])
     return watch.judge(message["source"], finished, limits)

@@ -1,0 +1,191 @@
+"""What the operator knows of jobs and their children, so that a pass asks the API server nothing.
+
+Fed by watches that select by label on the server: memory doesn't grow with other people's pods.
+Each object is parsed once per resourceVersion. What the operator writes itself goes in at once
+(`wrote`, `deleted`), so the next pass never acts on the time before its own writes. News may be
+late or come twice: versions only move forward.
+
+The cache may still lag behind what others wrote. A pass on a stale view is harmless: its writes
+carry uids and resource versions as preconditions, and the event that is on its way brings the next
+pass.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from sea_api.contract import JOB_LABEL
+from sea_operator import parsing
+from sea_operator.kube.kinds import JOB, POD, Kind
+from sea_operator.observed import Child, Job, Named, Object, Pod
+
+Key = tuple[str, str]
+"""Namespace and name of a job."""
+Ref = tuple[str, str, str]
+"""Kind, namespace and name of an object."""
+Value = Job | Child | Pod
+
+
+@dataclass(slots=True)
+class _Entry:
+    """One object. `value` None: we deleted it, and the watch hasn't confirmed that yet."""
+
+    uid: str
+    version: int
+    value: Value | None
+
+
+@dataclass(slots=True)
+class _Family:
+    """A job, if it exists, and everything that carries its label."""
+
+    revision: int = 0
+    entries: dict[Named, _Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class View:
+    """Everything the cache knows of one job at one moment."""
+
+    job: Job
+    children: Mapping[Named, Child]
+    pods: tuple[Pod, ...]
+    """By name."""
+    revision: int
+    """Another number after each change of any of it."""
+
+
+class Cache:
+    """Not thread-safe: lives in one event loop.
+
+    `changed` is called with the key of a job after each change that a pass should look at; a change
+    of a job's status alone isn't one, since the operator makes it itself.
+    """
+
+    def __init__(self, changed: Callable[[Key], None]) -> None:
+        self._changed = changed
+        self._families: dict[Key, _Family] = {}
+        self._homes: dict[Ref, Key] = {}
+        self._revision = 0
+
+    # --- look-ups ---
+
+    def view(self, key: Key) -> View | None:
+        """None if there is no such job, or none any more."""
+        family = self._families.get(key)
+        entry = family.entries.get((JOB.name, key[1])) if family else None
+        if family is None or entry is None or not isinstance(entry.value, Job):
+            return None
+        named = sorted(family.entries.items())
+        return View(
+            job=entry.value,
+            children={name: one.value for name, one in named if isinstance(one.value, Child)},
+            pods=tuple(one.value for _, one in named if isinstance(one.value, Pod)),
+            revision=family.revision,
+        )
+
+    # --- news from watches ---
+
+    def put(self, kind: Kind, live: Object) -> None:
+        """An object as a list or a watch shows it."""
+        key = self._store(kind, live)
+        if key is not None:
+            self._changed(key)
+
+    def remove(self, kind: Kind, live: Object) -> None:
+        """A watch says that an object is gone, or has lost its label; `live` is its last state."""
+        meta = live["metadata"]
+        ref = (kind.name, meta["namespace"], meta["name"])
+        # A successor of the same name may be here already, through our own write.
+        if self._uid(ref) == meta["uid"]:
+            self._drop(ref)
+
+    def prune(
+        self, kind: Kind, namespace: str | None, seen: set[tuple[str, str]], version: str
+    ) -> None:
+        """After a complete list: what it doesn't hold is gone, unless it is newer than the list."""
+        for ref in [ref for ref in self._homes if ref[0] == kind.name]:
+            entry = self._entry(ref)
+            within = namespace in (None, ref[1])
+            if within and ref[1:] not in seen and entry and entry.version <= int(version):
+                self._drop(ref)
+
+    # --- answers to our own writes ---
+
+    def wrote(self, kind: Kind, live: Object) -> None:
+        """The object as the API server answered our write; brings no pass: ours knows it."""
+        self._store(kind, live)
+
+    def deleted(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
+        """The API server says that the object is gone.
+
+        What watches still tell of its life is late and must not bring it back: a mark stays until
+        they tell of its end.
+        """
+        ref = (kind.name, namespace, name)
+        entry = self._entry(ref)
+        if entry is not None and entry.uid == uid and entry.value is not None:
+            entry.value = None
+            self._touch(self._homes[ref])
+
+    # --- inside ---
+
+    def _store(self, kind: Kind, live: Object) -> Key | None:
+        """Takes what is news; returns the job that should have a pass because of it."""
+        meta = live["metadata"]
+        name = meta["name"] if kind is JOB else meta.get("labels", {}).get(JOB_LABEL)
+        if name is None:
+            return None
+        key, ref = (meta["namespace"], name), (kind.name, meta["namespace"], meta["name"])
+        uid, version = meta["uid"], int(meta["resourceVersion"])
+        old = self._entry(ref)
+        # Resource versions of one kind may be compared as numbers (KEP-5504). An entry without a
+        # value is of an object that is gone: only another uid may follow it.
+        if old is not None and (old.version >= version or (old.uid == uid and old.value is None)):
+            return None
+        before = old.value if old is not None and old.uid == uid else None
+        value = _parse(kind, live, before)
+        if self._homes.get(ref, key) != key:
+            self._drop(ref)  # its label names another job now
+        family = self._families.setdefault(key, _Family())
+        family.entries[kind.name, meta["name"]] = _Entry(uid, version, value)
+        self._homes[ref] = key
+        if value == before:
+            return None
+        self._touch(key)
+        return key if _is_news(before, value) else None
+
+    def _drop(self, ref: Ref) -> None:
+        key = self._homes.pop(ref)
+        family = self._families[key]
+        del family.entries[ref[0], ref[2]]
+        if not family.entries:
+            del self._families[key]
+        else:
+            self._touch(key)
+        self._changed(key)
+
+    def _touch(self, key: Key) -> None:
+        """One counter for all: a job that is deleted and made again never has an old revision."""
+        self._revision += 1
+        self._families[key].revision = self._revision
+
+    def _entry(self, ref: Ref) -> _Entry | None:
+        key = self._homes.get(ref)
+        return None if key is None else self._families[key].entries.get((ref[0], ref[2]))
+
+    def _uid(self, ref: Ref) -> str | None:
+        entry = self._entry(ref)
+        return entry.uid if entry else None
+
+
+def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
+    if kind is JOB:
+        return parsing.job(live, before if isinstance(before, Job) else None)
+    return parsing.pod(live) if kind is POD else parsing.child(live)
+
+
+def _is_news(before: Value | None, now: Value) -> bool:
+    """Whether somebody else did something that a pass must answer."""
+    if not (isinstance(before, Job) and isinstance(now, Job)):
+        return True
+    return (before.generation, before.deleting) != (now.generation, now.deleting)

@@ -1,0 +1,198 @@
+"""Where a job is in its lifecycle: failure, stage and suspension policies combined. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from sea_api.contract import role_name
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Failure, Restarts, Status
+from sea_operator.observed import Observed
+from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.policies import failures, pods, progress
+from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
+from sea_operator.policies.progress import walk
+from sea_operator.policies.suspend import remembered, resumes, suspension
+from sea_operator.resources.build import full_size
+from sea_operator.settings import Images, Intervals
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a decision needs in addition to the observation."""
+
+    now: float
+    """Unix seconds."""
+    fresh_token: str
+    """Random text for a job that has no token yet."""
+    images: Images = field(default_factory=Images)
+    intervals: Intervals = field(default_factory=Intervals)
+
+
+def held(observed: Observed, blocker: Blocker) -> Lifecycle:
+    """The lifecycle of a blocked job: nothing about its children changes."""
+    status = observed.job.status
+    spec = observed.job.spec
+    return Lifecycle(
+        blocker=blocker,
+        outcome=progress.outcome(observed.job),
+        failed=progress.why(observed.job),
+        suspension=remembered(status),
+        stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
+        attempt=_known_attempt(observed),
+        fenced=tuple(status.fenced or ()),
+        restarts=status.restarts or Restarts(),
+        last_failure=status.last_failure,
+    )
+
+
+def _known_attempt(observed: Observed) -> int:
+    stored = observed.job.status.trainer_attempt or 1
+    return max(1, stored, observed.state.attempt if observed.state else 0)
+
+
+def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
+    """The first failure that asks for an action, the trainer's before all others."""
+    if spec.suspend or progress.outcome(observed.job) is not Outcome.RUNNING:
+        return None
+    restarts = observed.job.status.restarts or Restarts()
+    recent = within(restarts.recent, spec.failure_policy.budget, now)
+    recent = () if progress.retries(observed.job) else recent
+    trainer = failures.of_trainer(observed, _known_attempt(observed))
+    seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
+    verdicts = (judge(observed, failure, recent, now) for failure in seen)
+    return next((verdict for verdict in verdicts if verdict.acts), None)
+
+
+def lifecycle_of(
+    observed: Observed, spec: Spec, verdict: Verdict | None, context: Context
+) -> Lifecycle:
+    job = observed.job
+    steps = walk(spec, job.status, observed.state)
+    outcome = _outcome(observed, verdict, complete=steps.complete)
+    phase = suspension(
+        wanted=spec.suspend and outcome is Outcome.RUNNING,
+        status=job.status,
+        state=observed.state,
+        coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        now=context.now,
+        timeout=context.intervals.drain_timeout,
+    )
+    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
+    fenced = pods.to_fence(lost)
+    # Status before scale-down: the outcome of the stored status counts, not the one decided now.
+    # Pods that go earlier would take their last report with them if the status write failed.
+    over = progress.outcome(job) is not Outcome.RUNNING
+    sizes = replicas(observed, spec, over=over, suspension=phase)
+    # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
+    # the drain waits for.
+    another_size = phase is Suspension.NONE and resized(job.status, sizes)
+    return Lifecycle(
+        blocker=_problem(observed),
+        outcome=outcome,
+        failed=_why_failed(observed, verdict),
+        suspension=phase,
+        stage_index=steps.index,
+        attempt=_attempt(observed, spec, verdict, fenced, another_size=another_size),
+        fenced=fenced,
+        restarts=_restarts(observed, verdict),
+        last_failure=_last_failure(observed, verdict),
+        replicas=sizes,
+    )
+
+
+def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:
+    stored = progress.outcome(observed.job)
+    if stored is not Outcome.RUNNING:
+        return stored
+    if verdict is not None and verdict.failed is not None:
+        return Outcome.FAILED
+    return Outcome.COMPLETE if complete else Outcome.RUNNING
+
+
+def _why_failed(observed: Observed, verdict: Verdict | None) -> Blocker | None:
+    if progress.outcome(observed.job) is Outcome.FAILED:
+        return progress.why(observed.job)
+    return verdict.failed if verdict else None
+
+
+def _problem(observed: Observed) -> Blocker | None:
+    problem = observed.state.problem if observed.state else None
+    return Blocker(problem.reason, problem.message) if problem else None
+
+
+def _attempt(
+    observed: Observed,
+    spec: Spec,
+    verdict: Verdict | None,
+    fenced: tuple[str, ...],
+    *,
+    another_size: bool,
+) -> int:
+    """The attempt number: one higher if the trainer must restart, for however many reasons.
+
+    A fenced pod may still exist in later passes (a finalizer holds it, or its deletion fails), so
+    only pods that aren't in `status.fenced` yet count as a reason.
+    """
+    status = observed.job.status
+    restart = (
+        (verdict is not None and verdict.new_attempt)
+        or resumes(spec.suspend, status)
+        or progress.retries(observed.job)
+        or not set(fenced) <= set(status.fenced or ())
+        or another_size
+    )
+    return _known_attempt(observed) + (1 if restart else 0)
+
+
+def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
+    before = observed.job.status.restarts or Restarts()
+    if progress.retries(observed.job):
+        before = Restarts(counted=before.counted, uncounted=before.uncounted)
+    if verdict is None or verdict.failed is not None:
+        return before
+    return Restarts(
+        counted=before.counted + int(verdict.counted),
+        uncounted=before.uncounted + int(not verdict.counted),
+        recent=list(verdict.recent),
+    )
+
+
+def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None:
+    if verdict is None:
+        return observed.job.status.last_failure
+    seen = verdict.failure
+    return Failure(
+        role=seen.role.value,
+        cause=seen.cause.value,
+        message=sentence(seen.message),
+        time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
+    )
+
+
+def replicas(
+    observed: Observed, spec: Spec, *, over: bool, suspension: Suspension
+) -> Mapping[Role, int]:
+    """Pods of each role: zero once the job is over or released; none is added during a drain."""
+    full = full_size(spec)
+    if over or suspension is Suspension.RELEASED:
+        return dict.fromkeys(full, 0)
+    if suspension is Suspension.DRAINING:
+        return {role: _at_most(observed, role, size) for role, size in full.items()}
+    return full
+
+
+def _at_most(observed: Observed, role: Role, size: int) -> int:
+    live = observed.replicas(role_name(observed.job.name, role))
+    return min(live or 0, size)
+
+
+def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
+    """True if the trainer's replica count changed between two non-zero sizes.
+
+    A running attempt has a fixed number of ranks: pods that join it would wait forever.
+    """
+    last = status.roles.trainer if status.roles else None
+    before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
+    return 0 not in (before, now) and before != now

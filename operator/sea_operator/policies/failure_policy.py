@@ -1,0 +1,150 @@
+"""Failure policy: (role, cause) -> action, with a windowed restart budget.
+
+The job's own rules come first, then the operator's table. An action on the trainer starts a new
+attempt; other roles are restarted by the kubelet, and only a rule that asks for more makes the
+operator act, by deleting the pods whose status shows the failure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
+from sea_operator.observed import Observed, Pod
+from sea_operator.plan import Blocker
+from sea_operator.policies.failures import DetectedFailure
+
+INFRASTRUCTURE = frozenset({Cause.EVICTION, Cause.NODE_LOSS})
+
+TABLE = tuple(
+    FailureRule(role=role, cause=Cause.ANY, action=Action.RESTART_PROCESS, counts=counts)
+    for role, counts in {
+        Role.TRAINER: True,
+        Role.ROLLOUT: False,
+        Role.USER: False,
+        Role.COORDINATOR: False,
+    }.items()
+)
+
+MAX_REMEMBERED = 1000
+"""Bound of `status.restarts.recent`, and of a budget."""
+
+
+@dataclass(frozen=True)
+class Spent:
+    """The window after one more restart."""
+
+    recent: tuple[int, ...]
+    exhausted: bool = False
+
+
+def within(recent: Sequence[int], budget: RestartBudget, now: float) -> tuple[int, ...]:
+    """Restarts that are still inside the window."""
+    return tuple(time for time in recent if now - time < budget.window_seconds)
+
+
+def spend(recent: Sequence[int], budget: RestartBudget, now: float) -> Spent:
+    """Adds a restart, or reports that the budget is exhausted."""
+    covered = within(recent, budget, now)
+    if len(covered) >= budget.restarts:
+        return Spent(covered, exhausted=True)
+    return Spent((*covered, int(now)))
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows from one failure."""
+
+    failure: DetectedFailure
+    delete: tuple[Pod, ...] = ()
+    new_attempt: bool = False
+    counted: bool = False
+    recent: tuple[int, ...] = ()
+    """The budget's window afterwards."""
+    failed: Blocker | None = None
+
+    @property
+    def acts(self) -> bool:
+        """True if the failure asks for an action."""
+        return bool(self.delete) or self.new_attempt or self.failed is not None
+
+
+def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
+    """The first rule that matches, the job's before the operator's."""
+    return next(
+        rule
+        for rule in (*policy.rules, *TABLE)
+        if rule.role is role and rule.cause in (cause, Cause.ANY)
+    )
+
+
+def stalls(policy: FailurePolicy, failure: DetectedFailure) -> bool:
+    """True if only an edit of the spec can help: a mistake of the user that no rule names."""
+    return failure.cause is Cause.USER_ERROR and not any(
+        rule.role is failure.role and rule.cause is Cause.USER_ERROR for rule in policy.rules
+    )
+
+
+def counts(rule: FailureRule, cause: Cause) -> bool:
+    """Infrastructure causes don't count against the budget unless a rule names the cause."""
+    return rule.counts and (cause not in INFRASTRUCTURE or rule.cause is cause)
+
+
+def judge(
+    observed: Observed, failure: DetectedFailure, recent: Sequence[int], now: float
+) -> Verdict:
+    """What to do about a failure."""
+    spec = observed.job.spec
+    assert spec is not None
+    policy = spec.failure_policy
+    if stalls(policy, failure):
+        # The coordinator reports it as the job's problem; a restart would fail the same way.
+        return Verdict(failure, new_attempt=failure.edited, recent=tuple(recent))
+    rule = rule_for(policy, failure.role, failure.cause)
+    if rule.action is Action.FAIL_JOB:
+        return Verdict(failure, recent=tuple(recent), failed=_forbidden(failure))
+    verdict = _act(observed, failure, rule.action, tuple(recent))
+    if not verdict.acts or not counts(rule, failure.cause):
+        return verdict
+    spent = spend(recent, policy.budget, now)
+    if spent.exhausted:
+        failed = _exhausted(observed, failure, policy)
+        return Verdict(failure, recent=spent.recent, failed=failed)
+    return Verdict(failure, verdict.delete, verdict.new_attempt, True, spent.recent)
+
+
+def _act(
+    observed: Observed, failure: DetectedFailure, action: Action, recent: tuple[int, ...]
+) -> Verdict:
+    """Resize isn't implemented yet: the process restarts instead."""
+    pods = observed.of_role(failure.role)
+    delete: tuple[Pod, ...] = ()
+    if action is Action.RESTART_POD:
+        delete = tuple(pod for pod in pods if pod.name == failure.pod)
+    elif action is Action.RESTART_ROLE:
+        delete = pods
+    return Verdict(failure, delete, failure.role is Role.TRAINER, recent=recent)
+
+
+def _forbidden(failure: DetectedFailure) -> Blocker:
+    return Blocker(
+        "FailurePolicy",
+        f"spec.failurePolicy fails the job on {failure.cause} of {failure.role}. "
+        f"{sentence(failure.message)} Edit the spec to run again.",
+    )
+
+
+def _exhausted(observed: Observed, failure: DetectedFailure, policy: FailurePolicy) -> Blocker:
+    budget, job = policy.budget, observed.job
+    return Blocker(
+        "RestartBudgetExhausted",
+        f"More than {budget.restarts} restarts within {budget.window_seconds} s. The last: "
+        f"{failure.cause} of {failure.pod}: {sentence(failure.message)} See `kubectl logs "
+        f"-n {job.namespace} {failure.pod} --previous`; then edit the job, for example raise "
+        "spec.failurePolicy.budget.restarts, to run again from the last checkpoint.",
+    )
+
+
+def sentence(text: str, most: int = 2000) -> str:
+    """A message, cut to `most` characters, that ends like a sentence."""
+    cut = text.strip()[:most] or "No message was given."
+    return cut if cut.endswith((".", "!", "?")) else f"{cut}."

@@ -1,0 +1,85 @@
+"""Detects failures: the trainer's from the coordinator's state, others from their pods' status."""
+
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.policy import Cause, Role
+from sea_api.wire.state import TrainerFailure
+from sea_operator.observed import Observed, Pod, Termination
+
+RECENT_SECONDS = 120.0
+"""Upper bound from a pod's replacement to the failure that its absence causes."""
+LATER_SECONDS = 10.0
+"""Pods of a job that are created together are at most this far apart."""
+
+GRACEFUL = frozenset({0, 143})
+"""Exit codes of a container that stopped as asked (143: SIGTERM)."""
+
+
+@dataclass(frozen=True)
+class DetectedFailure:
+    """One failure."""
+
+    role: Role
+    cause: Cause
+    pod: str
+    message: str
+    time: float
+    """Unix seconds."""
+    edited: bool = False
+    """Whether the spec was edited since."""
+
+
+def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
+    """Failure of the running attempt; failures of earlier attempts are handled already."""
+    failure = observed.state.trainer_failure if observed.state else None
+    if failure is None or failure.attempt != attempt:
+        return None
+    cause = _blamed(failure, observed)
+    edited = observed.job.generation > failure.spec_generation
+    return DetectedFailure(Role.TRAINER, cause, failure.pod, failure.message, failure.time, edited)
+
+
+def of_others(observed: Observed, now: float) -> tuple[DetectedFailure, ...]:
+    """Containers of other roles that failed, as long as their pod's status shows it."""
+    return tuple(
+        _terminated(pod, termination, now)
+        for pod in observed.pods
+        if pod.role not in (None, Role.TRAINER) and pod.deleted is None
+        for termination in pod.terminations
+        if termination.exit_code not in GRACEFUL
+    )
+
+
+def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
+    """The infrastructure if it removed a trainer pod, else the coordinator's cause."""
+    pods = observed.of_role(Role.TRAINER)
+    spec = observed.job.spec
+    if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
+        return Cause.NODE_LOSS
+    missing = spec is not None and len(pods) < spec.trainer.replicas
+    eldest = min((pod.created for pod in observed.pods), default=failure.time)
+    if missing or any(_taken_away(pod, failure.time, eldest) for pod in pods):
+        return Cause.EVICTION
+    known = {cause.value: cause for cause in Cause}
+    return known.get(failure.cause, Cause.PROCESS_EXIT)
+
+
+def _on_dead_node(pod: Pod, dead: frozenset[str]) -> bool:
+    return pod.node in dead
+
+
+def _taken_away(pod: Pod, time: float, eldest: float) -> bool:
+    """Evicted, being deleted, or created just before the failure while the other pods are older."""
+    replaced = pod.created > eldest + LATER_SECONDS and pod.created >= time - RECENT_SECONDS
+    return pod.disrupted or pod.deleted is not None or replaced
+
+
+def _terminated(pod: Pod, termination: Termination, now: float) -> DetectedFailure:
+    assert pod.role is not None
+    killed = termination.reason == "OOMKilled"
+    cause = Cause.OUT_OF_MEMORY if killed else Cause.PROCESS_EXIT
+    message = (
+        f"Container {termination.container} of pod {pod.name} ended with exit code "
+        f"{termination.exit_code} ({termination.reason or 'Error'})."
+    )
+    return DetectedFailure(pod.role, cause, pod.name, message, now)

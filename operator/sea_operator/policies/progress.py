@@ -1,0 +1,87 @@
+"""How far a job is: running, complete or failed, and which stage runs.
+
+The stored status is final. A job that completed runs again only if stages were appended; one that
+failed, only if its spec was edited after it failed. The walk through the stages never goes back: a
+stage that was left behind has its results in the object store, and a coordinator that lost its
+ledger must not run it again.
+"""
+
+from dataclasses import dataclass
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.status import Condition, Status
+from sea_api.wire.state import CoordinatorState, StagePhase
+from sea_operator.observed import Job
+from sea_operator.plan import Blocker, Outcome
+
+
+def condition(status: Status, kind: str) -> Condition | None:
+    """A condition by type."""
+    return next((found for found in status.conditions if found.type == kind), None)
+
+
+def outcome(job: Job) -> Outcome:
+    """What the status said last, unless the spec has moved on since."""
+    complete, failed = condition(job.status, "Complete"), condition(job.status, "Failed")
+    if _is_true(failed) and failed and failed.observed_generation == job.generation:
+        return Outcome.FAILED
+    if _is_true(complete) and not _has_more(job):
+        return Outcome.COMPLETE
+    return Outcome.RUNNING
+
+
+def retries(job: Job) -> bool:
+    """True if the job failed and its spec was edited since, so that it starts again."""
+    failed = condition(job.status, "Failed")
+    return bool(_is_true(failed) and failed and failed.observed_generation != job.generation)
+
+
+def why(job: Job) -> Blocker | None:
+    """Reason of a job that failed."""
+    failed = condition(job.status, "Failed")
+    return Blocker(failed.reason, failed.message) if failed and _is_true(failed) else None
+
+
+def _is_true(found: Condition | None) -> bool:
+    return found is not None and found.status == "True"
+
+
+def _has_more(job: Job) -> bool:
+    return job.spec is not None and job.status.stage != job.spec.stages[-1].name
+
+
+@dataclass(frozen=True)
+class Walk:
+    """Position in `spec.stages`."""
+
+    index: int
+    """Stage that runs now; the last one when all are done."""
+    complete: bool = False
+
+
+def walk(spec: Spec, status: Status, state: CoordinatorState | None) -> Walk:
+    """The stage after all that the coordinator calls Complete or the status left behind."""
+    done = _finished(state) | _last_of_complete(status)
+    reached = position(spec, status.stage) or 0
+    for index in range(reached, len(spec.stages)):
+        if spec.stages[index].name not in done:
+            return Walk(index)
+    return Walk(len(spec.stages) - 1, complete=True)
+
+
+def position(spec: Spec, stage: str | None) -> int | None:
+    """Index of a stage by name, None if the spec has none of this name."""
+    names = [stage.name for stage in spec.stages]
+    return names.index(stage) if stage in names else None
+
+
+def _finished(state: CoordinatorState | None) -> frozenset[str]:
+    stages = state.stages if state else []
+    return frozenset(stage.name for stage in stages if stage.phase is StagePhase.COMPLETE)
+
+
+def _last_of_complete(status: Status) -> frozenset[str]:
+    """The stage of a job that was complete before stages were appended to it."""
+    complete = condition(status, "Complete")
+    is_complete = complete is not None and complete.status == "True"
+    return frozenset({status.stage}) if is_complete and status.stage else frozenset()

@@ -1,0 +1,184 @@
+"""All objects that a job should have now: four roles at most, each a Service and a StatefulSet.
+
+Pure functions from the spec to Kubernetes objects; nothing is copied from the job's metadata.
+"""
+
+import base64
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from sea_api.contract import (
+    COORDINATOR_PORT,
+    ENGINE_PORT,
+    JOB_LABEL,
+    ROLES,
+    TRAINER_HEALTH_PORT,
+    WORKER_PORT,
+    auth_secret,
+    labels,
+    role_name,
+    selected_by,
+)
+from sea_api.v1alpha1.job import GROUP, KIND, VERSION, Spec
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import UserEngine
+from sea_operator.observed import Job
+from sea_operator.resources.roles import (
+    coordinator_claims,
+    coordinator_template,
+    engine_template,
+    trainer_template,
+)
+from sea_operator.settings import Images
+
+Object = dict[str, Any]
+
+PORTS: dict[Role, dict[str, int]] = {
+    Role.COORDINATOR: {"http": COORDINATOR_PORT},
+    Role.TRAINER: {"health": TRAINER_HEALTH_PORT},
+    Role.ROLLOUT: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
+    Role.USER: {"engine": ENGINE_PORT, "worker": WORKER_PORT},
+}
+TOKEN_KEY = "token"  # noqa: S105 - a name, not a secret
+
+
+def roles(spec: Spec) -> tuple[Role, ...]:
+    """Roles of a job, the coordinator first; a user model only where an engine serves it."""
+    has_user = spec.user_model.engine is UserEngine.VLLM
+    return tuple(role for role in ROLES if role is not Role.USER or has_user)
+
+
+def full_size(spec: Spec) -> dict[Role, int]:
+    """Pods of each role of a running job."""
+    sizes = {
+        Role.COORDINATOR: 1,
+        Role.TRAINER: spec.trainer.replicas,
+        Role.ROLLOUT: spec.rollout.replicas,
+        Role.USER: spec.user_model.replicas,
+    }
+    return {role: sizes[role] for role in roles(spec)}
+
+
+def objects(
+    job: Job, spec: Spec, replicas: Mapping[Role, int], images: Images, token_digest: str
+) -> list[Object]:
+    """Services first, so that names resolve once pods start."""
+    services = [service(job, role) for role in replicas]
+    sets = [
+        stateful_set(
+            job,
+            role,
+            size,
+            _template(job, spec, role, images, token_digest),
+            coordinator_claims(spec) if role is Role.COORDINATOR else None,
+        )
+        for role, size in replicas.items()
+    ]
+    return [*services, *sets]
+
+
+def _template(job: Job, spec: Spec, role: Role, images: Images, token_digest: str) -> Object:
+    if role is Role.COORDINATOR:
+        return coordinator_template(job, spec, images.coordinator, token_digest)
+    if role is Role.TRAINER:
+        return trainer_template(job, spec, images.trainer, token_digest)
+    return engine_template(job, spec, role, images.rollout, token_digest)
+
+
+def stateful_set(
+    job: Job,
+    role: Role,
+    replicas: int,
+    template: Object,
+    claims: list[Object] | None = None,
+) -> Object:
+    """Desired StatefulSet; its claims, if any, vanish with it."""
+    name = role_name(job.name, role)
+    spec: Object = {
+        "replicas": replicas,
+        "serviceName": name,
+        "podManagementPolicy": "Parallel",
+        "updateStrategy": {"type": "OnDelete"},
+        "selector": {"matchLabels": selected_by(job.name, role)},
+        "template": template,
+    }
+    if claims:
+        spec["volumeClaimTemplates"] = claims
+        retention = {"whenDeleted": "Delete", "whenScaled": "Retain"}
+        spec["persistentVolumeClaimRetentionPolicy"] = retention
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "StatefulSet",
+        "metadata": metadata(job, name, role),
+        "spec": spec,
+    }
+
+
+def service(job: Job, role: Role) -> Object:
+    """Desired Service, named as the role's StatefulSet."""
+    ports = [_port(name, number) for name, number in PORTS[role].items()]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(job, role_name(job.name, role), role),
+        "spec": {
+            "clusterIP": "None",
+            "publishNotReadyAddresses": True,
+            "selector": selected_by(job.name, role),
+            "ports": ports,
+        },
+    }
+
+
+def _port(name: str, number: int) -> Object:
+    return {"name": name, "port": number, "protocol": "TCP", "targetPort": number}
+
+
+def metadata(job: Job, name: str, role: Role | None) -> Object:
+    """`role` None: an object of the job as a whole."""
+    own = {JOB_LABEL: job.name, "app.kubernetes.io/managed-by": "sea-operator"}
+    return {
+        "name": name,
+        "namespace": job.namespace,
+        "labels": labels(job.name, role) if role else own,
+        "ownerReferences": [owner(job)],
+    }
+
+
+def owner(job: Job) -> Object:
+    """The reference that lets the garbage collector take the child with its job."""
+    return {
+        "apiVersion": f"{GROUP}/{VERSION}",
+        "kind": KIND,
+        "name": job.name,
+        "uid": job.uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
+
+
+def token_secret(job: Job, token: str) -> Object:
+    """The Secret with the token that the job's pods and the operator know each other by.
+
+    Made once with `create`, never applied again: a pass must not rotate what running pods hold.
+    """
+    encoded = base64.b64encode(token.encode()).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": metadata(job, auth_secret(job.name), None),
+        "type": "Opaque",
+        "data": {TOKEN_KEY: encoded},
+    }
+
+
+def token_of(secret: dict[str, Any]) -> str | None:
+    """The token of a live Secret, None if it holds none."""
+    encoded = secret.get("data", {}).get(TOKEN_KEY)
+    return base64.b64decode(encoded).decode() if encoded else None
+
+
+def token_digest(token: str) -> str:
+    """What may be seen of a token: enough to notice that it changed."""
+    return hashlib.sha256(token.encode()).hexdigest()[:12]

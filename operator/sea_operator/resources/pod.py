@@ -1,0 +1,169 @@
+"""The pod template of a role: containers, probes, volumes, placement, security, hash of it all."""
+
+import hashlib
+import json
+from typing import Any
+
+from sea_api.contract import (
+    DATA_DIR,
+    HASH_LABEL,
+    KUEUE_LABEL,
+    TOKEN_ANNOTATION,
+    labels,
+    selected_by,
+)
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import PodTemplate, Scheduling
+from sea_operator.resources.env import Var
+
+GPU = "nvidia.com/gpu"
+GRACE_SECONDS = 30
+
+Object = dict[str, Any]
+Probes = dict[str, Any]
+
+POD_SECURITY: Object = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+CONTAINER_SECURITY: Object = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
+VOLUME_GROUP: Object = {"fsGroup": 65532, "fsGroupChangePolicy": "OnRootMismatch"}
+"""Lets the pod's user, whichever it is, write to a volume: the kubelet adds the group to both."""
+
+
+def pod_template(
+    job: str,
+    role: Role,
+    containers: list[Object],
+    volumes: list[Object],
+    *,
+    template: PodTemplate,
+    scheduling: Scheduling,
+    token_digest: str,
+    claimed: bool = False,
+) -> Object:
+    """A template that carries its own hash as a label, so that a pod tells what it was made from.
+
+    `token_digest` is part of it: pods that know another token than the job's are replaced.
+    `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.
+    """
+    spec = {
+        "automountServiceAccountToken": False,
+        "containers": containers,
+        "securityContext": {**POD_SECURITY, **(VOLUME_GROUP if claimed else {})},
+        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "volumes": volumes,
+        **_placement(job, role, template, scheduling),
+    }
+    queue = {KUEUE_LABEL: scheduling.queue_name} if scheduling.queue_name else {}
+    meta = {
+        "labels": {**labels(job, role), **queue},
+        "annotations": {TOKEN_ANNOTATION: token_digest},
+    }
+    meta["labels"][HASH_LABEL] = digest({"metadata": meta, "spec": spec})
+    return {"metadata": meta, "spec": spec}
+
+
+def volumes(*, gpus: int, data: bool = True) -> list[Object]:
+    """Scratch space, and shared memory for the libraries that talk between GPUs of a pod."""
+    scratch: list[Object] = [{"name": "data", "emptyDir": {}}] if data else []
+    shm: list[Object] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}] if gpus else []
+    return scratch + shm
+
+
+def digest(value: Any) -> str:
+    """Short hash of a JSON value, fit for a label."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _placement(job: str, role: Role, template: PodTemplate, scheduling: Scheduling) -> Object:
+    placement: Object = {
+        "nodeSelector": {**scheduling.node_selector, **template.node_selector},
+        "tolerations": [
+            toleration.model_dump(by_alias=True, exclude_none=True, mode="json")
+            for toleration in scheduling.tolerations
+        ],
+        "priorityClassName": scheduling.priority_class_name,
+        "affinity": _affinity(job, role, scheduling.topology),
+    }
+    return {key: value for key, value in placement.items() if value}
+
+
+def _affinity(job: str, role: Role, topology: str | None) -> Object | None:
+    """Keeps the trainer's pods within one value of a node label (a rail, an NVLink domain)."""
+    if topology is None or role is not Role.TRAINER:
+        return None
+    term = {
+        "labelSelector": {"matchLabels": selected_by(job, role)},
+        "topologyKey": topology,
+    }
+    return {"podAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}
+
+
+def container(
+    name: str,
+    module: str,
+    image: str,
+    *,
+    env: list[Var],
+    env_from: list[Object],
+    ports: dict[str, int],
+    probes: Probes,
+    resources: Object | None = None,
+    shm: bool = False,
+) -> Object:
+    """A container that runs `python -m MODULE`."""
+    return {
+        "name": name,
+        "image": image,
+        "imagePullPolicy": "IfNotPresent",
+        "command": ["python", "-m", module],
+        "env": env,
+        "envFrom": env_from,
+        "ports": [_port(name, number) for name, number in ports.items()],
+        **probes,
+        "resources": resources or {},
+        "securityContext": CONTAINER_SECURITY,
+        "volumeMounts": [
+            {"name": "data", "mountPath": DATA_DIR},
+            *([{"name": "shm", "mountPath": "/dev/shm"}] if shm else []),  # noqa: S108
+        ],
+    }
+
+
+def resources(template: PodTemplate, gpus: int) -> Object:
+    """Requests and limits of a role's main container; GPUs are in both, as Kubernetes wants."""
+    gpu = {GPU: str(gpus)} if gpus else {}
+    both = {"requests": {**template.requests, **gpu}, "limits": {**template.limits, **gpu}}
+    return {key: amounts for key, amounts in both.items() if amounts}
+
+
+def _port(name: str, number: int) -> Object:
+    return {"name": name, "containerPort": number, "protocol": "TCP"}
+
+
+def probes(
+    port: int, alive: str = "/healthz", ready: str = "/readyz", startup: int = 600
+) -> Probes:
+    """The three probes of a container that serves HTTP on `port` within `startup` seconds.
+
+    Start-up may take ten minutes, an hour on GPUs (weights of hundreds of GB). After it, liveness
+    is lenient: a busy machine isn't a dead one, and a restarted container costs far more than a
+    late one.
+    """
+    return {
+        "startupProbe": _get(alive, port, period=2, timeout=5, failures=startup // 2),
+        "livenessProbe": _get(alive, port, period=10, timeout=10, failures=12),
+        "readinessProbe": _get(ready, port, period=2, timeout=5, failures=3),
+    }
+
+
+def _get(path: str, port: int, *, period: int, timeout: int, failures: int) -> dict[str, Any]:
+    return {
+        "httpGet": {"path": path, "port": port, "scheme": "HTTP"},
+        "periodSeconds": period,
+        "timeoutSeconds": timeout,
+        "successThreshold": 1,
+        "failureThreshold": failures,
+    }

@@ -1,0 +1,123 @@
+"""What the operator knows of Secrets: it may read them by name, and never list or watch them.
+
+A Secret is read once and then trusted for `MAX_AGE_SECONDS`. How a change is noticed:
+
+- One that doesn't exist, isn't the job's or lacks a key is never trusted: each pass reads it again,
+  and a job that waits for it has a pass every few seconds. A corrected Secret is noticed then.
+- The coordinator answers 401: its pod was started with another token than the one known here.
+- The spec changed: it may name other Secrets, or the user edited those as well.
+- A Secret that was deleted or rotated behind a job that runs well is noticed once it is too old.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sea_api.contract import auth_secret
+from sea_operator.errors import NotFoundError
+from sea_operator.kube.client import KubeClient
+from sea_operator.kube.kinds import SECRET
+from sea_operator.observed import Job, Object, is_leaving, is_ours
+from sea_operator.resources.build import token_of
+
+MAX_AGE_SECONDS = 120.0
+
+Name = tuple[str, str]
+"""Namespace and name of a Secret."""
+
+
+@dataclass(frozen=True)
+class TokenSecret:
+    """The Secret with the name of a job's auth Secret."""
+
+    ours: bool
+    """Whether this very job owns it."""
+    leaving: bool
+    """Whether it is being deleted, or belongs to an earlier job of this name and soon will be."""
+    token: str | None
+
+
+@dataclass(frozen=True)
+class _Known:
+    read_at: float
+    value: TokenSecret | frozenset[str]
+
+
+class SecretReader:
+    """Secrets by name; `monotonic` in seconds."""
+
+    def __init__(self, client: KubeClient, monotonic: Callable[[], float]) -> None:
+        self._client = client
+        self._monotonic = monotonic
+        self._known: dict[Name, _Known] = {}
+        self._specs: dict[Name, tuple[str, int]] = {}
+
+    async def token(self, job: Job) -> TokenSecret | None:
+        """The job's token; None if there is no such Secret. Raises `KubeError`."""
+        name = (job.namespace, auth_secret(job.name))
+        if isinstance(known := self._trusted(name), TokenSecret):
+            return known
+        asked = self._monotonic()
+        live = await self._get(name)
+        return None if live is None else self._keep_token(job, name, live, asked)
+
+    async def keys(
+        self, namespace: str, name: str, needed: frozenset[str]
+    ) -> frozenset[str] | None:
+        """Keys, never values, of a Secret; None if it doesn't exist. Raises `KubeError`."""
+        known = self._trusted((namespace, name))
+        if isinstance(known, frozenset) and known >= needed:
+            return known
+        # Taken before the request: the answer may be as old as the question.
+        asked = self._monotonic()
+        live = await self._get((namespace, name))
+        if live is None:
+            return None
+        keys = frozenset(live.get("data", {}))
+        self._known[namespace, name] = _Known(asked, keys)
+        return keys
+
+    def wrote_token(self, job: Job, live: Object) -> None:
+        """The token's Secret as the API server answered when we made it."""
+        self._keep_token(job, (job.namespace, auth_secret(job.name)), live, self._monotonic())
+
+    def note_spec(self, job: Job, names: frozenset[str]) -> None:
+        """Forgets what the spec names and the token, if the spec isn't the one of the last call."""
+        key, spec = (job.namespace, job.name), (job.uid, job.generation)
+        known = self._specs.get(key)
+        self._specs[key] = spec
+        if known not in (None, spec):
+            for name in (*names, auth_secret(job.name)):
+                self._known.pop((job.namespace, name), None)
+
+    def refused(self, job: Job) -> None:
+        """The coordinator doesn't take our token."""
+        self._known.pop((job.namespace, auth_secret(job.name)), None)
+
+    def gone(self, namespace: str, job: str) -> None:
+        """There is no such job any more."""
+        self._specs.pop((namespace, job), None)
+        self._known.pop((namespace, auth_secret(job)), None)
+        for name in [name for name in self._known if self._trusted(name) is None]:
+            del self._known[name]
+
+    def _trusted(self, name: Name) -> TokenSecret | frozenset[str] | None:
+        known = self._known.get(name)
+        if known is None or self._monotonic() - known.read_at >= MAX_AGE_SECONDS:
+            return None
+        return known.value
+
+    async def _get(self, name: Name) -> Object | None:
+        self._known.pop(name, None)
+        try:
+            return await self._client.get(SECRET, *name)
+        except NotFoundError:
+            return None
+
+    def _keep_token(self, job: Job, name: Name, live: Object, asked: float) -> TokenSecret:
+        ours = is_ours(live, job)
+        # A stranger's token is nothing to remember.
+        token = token_of(live) if ours else None
+        found = TokenSecret(ours, is_leaving(live, job), token)
+        if token is not None and not found.leaving:
+            self._known[name] = _Known(asked, found)
+        return found

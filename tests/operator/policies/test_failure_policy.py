@@ -1,0 +1,131 @@
+"""(role, cause) -> action, and who pays."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, Role
+from sea_operator.policies.failure_policy import counts, judge, rule_for, sentence
+from sea_operator.policies.failures import DetectedFailure
+
+
+def policy(*rules: Any) -> Any:
+    return FailurePolicy(rules=[FailureRule(**rule) for rule in rules])
+
+
+def failure(
+    make: Any, role: Any = Role.TRAINER, cause: Any = Cause.PROCESS_EXIT, pod: Any = "j-trainer-0"
+) -> Any:
+    return DetectedFailure(role, cause, pod, "It broke", make.now)
+
+
+def verdict(make: Any, rules: Any = (), recent: Any = (), budget: Any = None, **seen: Any) -> Any:
+    failure_policy = {"rules": list(rules), "budget": budget or {}}
+    job = make.job(spec=make.spec(failurePolicy=failure_policy), status=make.status())
+    return judge(make.observed(job), failure(make, **seen), recent, make.now)
+
+
+@pytest.mark.parametrize("role", list(Role))
+@pytest.mark.parametrize("cause", [cause for cause in Cause if cause is not Cause.ANY])
+def test_the_operators_table_has_an_answer_for_everything(role: Any, cause: Any) -> None:
+    assert rule_for(FailurePolicy(), role, cause).action is Action.RESTART_PROCESS
+
+
+def test_the_first_matching_rule_of_the_job_wins() -> None:
+    ours = policy(
+        {"role": "Trainer", "cause": "Hang", "action": "RestartPod"},
+        {"role": "Trainer", "cause": "Any", "action": "RestartRole"},
+        {"role": "Trainer", "cause": "Hang", "action": "FailJob"},
+    )
+    assert rule_for(ours, Role.TRAINER, Cause.HANG).action is Action.RESTART_POD
+    assert rule_for(ours, Role.TRAINER, Cause.EVICTION).action is Action.RESTART_ROLE
+    assert rule_for(ours, Role.ROLLOUT, Cause.HANG).action is Action.RESTART_PROCESS
+
+
+@pytest.mark.parametrize(
+    ("rule_cause", "rule_counts", "cause", "expected"),
+    [
+        ("Any", True, Cause.PROCESS_EXIT, True),
+        ("Any", False, Cause.PROCESS_EXIT, False),
+        ("Any", True, Cause.EVICTION, False),
+        ("Any", True, Cause.NODE_LOSS, False),
+        ("Eviction", True, Cause.EVICTION, True),
+        ("Eviction", False, Cause.EVICTION, False),
+    ],
+)
+def test_infrastructure_is_free_unless_named(
+    rule_cause: str, rule_counts: bool, cause: Any, expected: bool
+) -> None:
+    rule = FailureRule(
+        role=Role.TRAINER, cause=rule_cause, action=Action.RESTART_PROCESS, counts=rule_counts
+    )
+    assert counts(rule, cause) is expected
+
+
+@pytest.mark.parametrize(
+    ("action", "deleted"),
+    [
+        ("RestartProcess", []),
+        ("RestartPod", ["j-trainer-0"]),
+        ("RestartRole", ["j-trainer-0", "j-trainer-1"]),
+        ("Resize", []),
+    ],
+)
+def test_every_trainer_action_begins_an_attempt(make: Any, action: str, deleted: Any) -> None:
+    found = verdict(make, [{"role": "Trainer", "action": action}])
+    assert [pod.name for pod in found.delete] == deleted
+    assert (found.new_attempt, found.counted, found.recent) == (True, True, (int(make.now),))
+
+
+def test_other_roles_are_the_kubelets_business_unless_a_rule_says_more(make: Any) -> None:
+    seen = {"role": Role.ROLLOUT, "pod": "j-rollout-0"}
+    assert not verdict(make, **seen).acts
+    found = verdict(make, [{"role": "Rollout", "action": "RestartPod"}], **seen)
+    assert [pod.name for pod in found.delete] == ["j-rollout-0"]
+    assert (found.new_attempt, found.counted) == (False, True)
+
+
+@pytest.mark.parametrize("edited", [False, True])
+def test_a_users_mistake_starts_no_attempt_until_the_spec_is_edited(
+    make: Any, edited: bool
+) -> None:
+    job = make.job(spec=make.spec(), status=make.status())
+    seen = dataclasses.replace(failure(make, cause=Cause.USER_ERROR), edited=edited)
+    found = judge(make.observed(job), seen, (1,), make.now)
+    assert (found.new_attempt, found.counted, found.acts) == (edited, False, edited)
+
+
+def test_a_rule_that_names_user_errors_wins_and_any_is_not_meant(make: Any) -> None:
+    fails = [{"role": "Trainer", "cause": "UserError", "action": "FailJob"}]
+    assert verdict(make, fails, cause=Cause.USER_ERROR).failed is not None
+    restarts = [{"role": "Trainer", "cause": "Any", "action": "RestartRole"}]
+    assert not verdict(make, restarts, cause=Cause.USER_ERROR).acts
+
+
+def test_an_eviction_is_uncounted(make: Any) -> None:
+    found = verdict(make, recent=(1, 2), cause=Cause.EVICTION)
+    assert (found.new_attempt, found.counted, found.recent) == (True, False, (1, 2))
+
+
+def test_an_exhausted_budget_fails_the_job_and_says_what_to_do(make: Any) -> None:
+    now = int(make.now)
+    found = verdict(make, recent=(now - 1, now - 2), budget={"restarts": 2})
+    assert found.failed.reason == "RestartBudgetExhausted"
+    assert "More than 2 restarts within 3600 s" in found.failed.message
+    assert "raise spec.failurePolicy.budget.restarts" in found.failed.message
+    assert "kubectl logs -n n j-trainer-0 --previous" in found.failed.message
+    assert not found.new_attempt
+
+
+def test_a_rule_may_fail_the_job(make: Any) -> None:
+    found = verdict(make, [{"role": "Trainer", "action": "FailJob"}])
+    assert (found.failed.reason, found.counted) == ("FailurePolicy", False)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("", "No message was given."), (" a b ", "a b."), ("Done!", "Done!"), ("x" * 9, "xxxxx.")],
+)
+def test_messages_become_sentences(text: Any, expected: str) -> None:
+    assert sentence(text, 5) == (expected if len(text) > 5 or len(text) < 6 else text)

@@ -1,0 +1,64 @@
+"""Sizes of the roles in every phase of a job."""
+
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Roles, RoleStatus
+from sea_operator.lifecycle import replicas, resized
+from sea_operator.plan import Suspension
+
+FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
+
+
+def ask(
+    make: Any,
+    observed: Any = None,
+    spec: Any = None,
+    over: Any = False,
+    suspension: Any = Suspension.NONE,
+) -> Any:
+    observed = observed or make.observed()
+    return replicas(observed, spec or observed.job.spec, over=over, suspension=suspension)
+
+
+def test_a_running_job_has_its_full_size(make: Any) -> None:
+    assert ask(make) == FULL
+
+
+def test_a_job_without_a_served_user_model_has_no_such_role(make: Any) -> None:
+    spec = make.spec(userModel={"engine": "Scripted"})
+    assert Role.USER not in ask(make, spec=spec)
+
+
+def test_nothing_runs_once_the_job_is_over_or_released(make: Any) -> None:
+    assert set(ask(make, over=True).values()) == {0}
+    assert set(ask(make, suspension=Suspension.RELEASED).values()) == {0}
+
+
+def test_while_draining_nothing_grows_again(make: Any) -> None:
+    job = make.job()
+    shrunk = {**FULL, Role.TRAINER: 0}
+    observed = make.observed(job, children=make.children(job, shrunk))
+    assert ask(make, observed, suspension=Suspension.DRAINING) == shrunk
+    gone = make.observed(job, children={})
+    assert set(ask(make, gone, suspension=Suspension.DRAINING).values()) == {0}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "expected"),
+    [
+        (2, 2, False),
+        (2, 4, True),
+        (4, 2, True),
+        (None, 2, False),  # a job that begins
+        (0, 2, False),  # one that is resumed: a new attempt for a reason of its own
+        (2, 0, False),  # one that is released
+    ],
+)
+def test_a_trainer_that_ran_with_another_size_is_resized(
+    make: Any, before: int | None, now: int, expected: bool
+) -> None:
+    told = None if before is None else Roles(trainer=RoleStatus(desired=before, ready=1))
+    assert resized(make.status(roles=told), {Role.TRAINER: now}) is expected

@@ -1,0 +1,286 @@
+"""The objects of a job, field by field where the other parts depend on it."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sea_api.contract import coordinator_url
+from sea_api.v1alpha1.policy import Role
+from sea_operator.resources.build import (
+    full_size,
+    objects,
+    roles,
+    token_digest,
+    token_of,
+    token_secret,
+)
+from sea_operator.settings import Images
+
+IMAGES = Images(coordinator="coordinator:1", trainer="trainer:1", rollout="rollout:1")
+
+
+@pytest.fixture
+def build(make: Any) -> Any:
+    """`build(**spec)` -> children by (kind, name)."""
+
+    def run(**patch: Any) -> Any:
+        job = make.job(spec=make.spec(**patch))
+        made = objects(job, job.spec, full_size(job.spec), IMAGES, token_digest("t"))
+        return {(child["kind"], child["metadata"]["name"]): child for child in made}
+
+    return run
+
+
+def pod(children: Any, role: Any) -> Any:
+    return children["StatefulSet", f"j-{role}"]["spec"]["template"]
+
+
+def containers(children: Any, role: Any) -> Any:
+    return {found["name"]: found for found in pod(children, role)["spec"]["containers"]}
+
+
+def env(container: Any) -> Any:
+    return {var["name"]: var.get("value") for var in container["env"]}
+
+
+def test_names_kinds_and_order(build: Any) -> None:
+    assert list(build()) == [
+        (kind, f"j-{role}")
+        for kind in ("Service", "StatefulSet")
+        for role in ("coordinator", "trainer", "rollout", "user")
+    ]
+    assert ("StatefulSet", "j-user") not in build(userModel={"engine": "Scripted"})
+
+
+def test_every_set_starts_all_pods_and_lets_us_replace_them(build: Any) -> None:
+    for (kind, name), child in build().items():
+        if kind == "StatefulSet":
+            spec = child["spec"]
+            assert spec["podManagementPolicy"] == "Parallel"
+            assert spec["updateStrategy"] == {"type": "OnDelete"}
+            assert spec["serviceName"] == name
+            labels = spec["template"]["metadata"]["labels"]
+            assert spec["selector"]["matchLabels"].items() <= labels.items()
+
+
+def test_services_are_headless_and_publish_pods_before_they_are_ready(build: Any) -> None:
+    for (kind, _), child in build().items():
+        if kind == "Service":
+            assert child["spec"]["clusterIP"] == "None"
+            assert child["spec"]["publishNotReadyAddresses"] is True
+
+
+@pytest.mark.parametrize(
+    ("role", "names", "images"),
+    [
+        ("coordinator", {"coordinator": "sea_runtime.coordinator"}, "coordinator:1"),
+        ("trainer", {"trainer": "sea_runtime.trainer"}, "trainer:1"),
+        (
+            "rollout",
+            {"engine": "sea_runtime.rollout.engine", "worker": "sea_runtime.rollout.worker"},
+            "rollout:1",
+        ),
+        (
+            "user",
+            {"engine": "sea_runtime.rollout.engine", "worker": "sea_runtime.rollout.worker"},
+            "rollout:1",
+        ),
+    ],
+)
+def test_programs_and_images(build: Any, role: str, names: Any, images: str) -> None:
+    found = containers(build(), role)
+    assert {name: c["command"] for name, c in found.items()} == {
+        name: ["python", "-m", module] for name, module in names.items()
+    }
+    assert {c["image"] for c in found.values()} == {images}
+
+
+@pytest.mark.parametrize("role", ["coordinator", "trainer", "rollout", "user"])
+def test_what_every_container_is_told(build: Any, make: Any, role: str) -> None:
+    for container in containers(build(), role).values():
+        told = env(container)
+        assert told["SEA_JOB"] == "j"
+        assert told["SEA_NAMESPACE"] == "n"
+        assert told["SEA_JOB_UID"] == make.uid
+        assert told["SEA_ROLE"] == role
+        assert told["SEA_COORDINATOR_URL"] == coordinator_url("j", "n")
+        assert told["SEA_DATA_DIR"] == "/sea/data"
+        assert {"SEA_TOKEN", "POD_NAME", "POD_IP", "AWS_DEFAULT_REGION"} <= set(told)
+        assert "AWS_ENDPOINT_URL" not in told
+        assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
+        assert len(told) == len(container["env"]), "no name twice"
+
+
+def test_the_coordinators_address() -> None:
+    assert coordinator_url("j", "n") == "http://j-coordinator-0.j-coordinator.n.svc:8080"
+
+
+def test_what_a_role_is_told_on_top(build: Any) -> None:
+    cpu = build()
+    assert env(containers(cpu, "trainer")["trainer"])["SEA_PROCESSES_PER_POD"] == "1"
+    engine = env(containers(cpu, "rollout")["engine"])
+    assert (engine["SEA_STREAM"], engine["SEA_GPUS_PER_POD"]) == ("policy", "0")
+    assert engine["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert env(containers(cpu, "user")["worker"])["SEA_STREAM"] == "user"
+    gpu = build(trainer={"gpusPerPod": 8}, rollout={"gpusPerPod": 8})
+    trainer = env(containers(gpu, "trainer")["trainer"])
+    assert trainer["SEA_PROCESSES_PER_POD"] == "8"
+    assert "OMP_NUM_THREADS" not in trainer
+    assert "VLLM_CPU_KVCACHE_SPACE" not in env(containers(gpu, "rollout")["engine"])
+
+
+def test_the_users_variables_win(build: Any) -> None:
+    template = {"env": [{"name": "OMP_NUM_THREADS", "value": "2"}, {"name": "X", "value": "y"}]}
+    told = env(containers(build(trainer={"template": template}), "trainer")["trainer"])
+    assert (told["OMP_NUM_THREADS"], told["X"]) == ("2", "y")
+
+
+def test_probes_look_where_the_programs_listen(build: Any) -> None:
+    children = build()
+    expected = {
+        ("coordinator", "coordinator"): (8080, "/healthz", "/readyz"),
+        ("trainer", "trainer"): (8081, "/healthz", "/readyz"),
+        ("rollout", "engine"): (8000, "/health", "/health"),
+        ("rollout", "worker"): (8082, "/healthz", "/readyz"),
+    }
+    for (role, name), (port, alive, ready) in expected.items():
+        container = containers(children, role)[name]
+        start, live, readiness = (
+            container[f"{kind}Probe"]["httpGet"] for kind in ("startup", "liveness", "readiness")
+        )
+        assert (start["port"], start["path"]) == (port, alive)
+        assert (live["path"], readiness["path"]) == (alive, ready)
+        assert (container["startupProbe"]["periodSeconds"]) == 2
+        assert (container["startupProbe"]["failureThreshold"]) == 300
+
+
+def test_an_engine_of_a_large_model_has_an_hour_to_load_it(build: Any) -> None:
+    """At 1 GB/s the 470 GB of a 235B model alone take eight minutes."""
+    probe = containers(build(rollout={"gpusPerPod": 8}), "rollout")["engine"]["startupProbe"]
+    assert probe["periodSeconds"] * probe["failureThreshold"] == 3600
+
+
+def test_no_pod_has_privileges_or_a_token(build: Any) -> None:
+    for role in ("coordinator", "trainer", "rollout", "user"):
+        spec = pod(build(), role)["spec"]
+        assert spec["automountServiceAccountToken"] is False
+        assert spec["terminationGracePeriodSeconds"] == 30
+        assert spec["securityContext"]["runAsNonRoot"] is True
+        for container in spec["containers"]:
+            security = container["securityContext"]
+            assert security["allowPrivilegeEscalation"] is False
+            assert security["capabilities"] == {"drop": ["ALL"]}
+
+
+def test_gpus_and_shared_memory(build: Any) -> None:
+    children = build(trainer={"gpusPerPod": 8, "template": {"requests": {"cpu": "4"}}})
+    container = containers(children, "trainer")["trainer"]
+    assert container["resources"] == {
+        "requests": {"cpu": "4", "nvidia.com/gpu": "8"},
+        "limits": {"nvidia.com/gpu": "8"},
+    }
+    volumes = {volume["name"]: volume for volume in pod(children, "trainer")["spec"]["volumes"]}
+    assert volumes["shm"] == {"name": "shm", "emptyDir": {"medium": "Memory"}}
+    assert "shm" not in json.dumps(pod(build(), "trainer"))
+
+
+def test_gpus_go_to_the_engine_alone(build: Any) -> None:
+    found = containers(build(rollout={"gpusPerPod": 4}), "rollout")
+    assert found["engine"]["resources"]["limits"] == {"nvidia.com/gpu": "4"}
+    assert found["worker"]["resources"] == {}
+
+
+def test_placement(build: Any) -> None:
+    scheduling = {
+        "queueName": "team",
+        "priorityClassName": "high",
+        "topology": "rail",
+        "nodeSelector": {"pool": "a", "gpu": "h200"},
+        "tolerations": [{"key": "gpu", "operator": "Exists"}],
+    }
+    children = build(scheduling=scheduling, rollout={"template": {"nodeSelector": {"pool": "b"}}})
+    trainer, rollout = pod(children, "trainer"), pod(children, "rollout")
+    assert trainer["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
+    assert trainer["spec"]["priorityClassName"] == "high"
+    assert trainer["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
+    assert rollout["spec"]["nodeSelector"] == {"pool": "b", "gpu": "h200"}
+    (term,) = trainer["spec"]["affinity"]["podAffinity"][
+        "requiredDuringSchedulingIgnoredDuringExecution"
+    ]
+    assert term["topologyKey"] == "rail"
+    assert term["labelSelector"]["matchLabels"]["sea-operator.io/role"] == "trainer"
+    assert "affinity" not in rollout["spec"]
+
+
+def test_the_ledger_gets_a_volume_where_asked_for(build: Any) -> None:
+    children = build(coordinator={"storageClassName": "fast", "volumeSize": "5Gi"})
+    spec = children["StatefulSet", "j-coordinator"]["spec"]
+    (claim,) = spec["volumeClaimTemplates"]
+    assert claim["spec"]["storageClassName"] == "fast"
+    assert spec["persistentVolumeClaimRetentionPolicy"]["whenDeleted"] == "Delete"
+    assert spec["template"]["spec"]["volumes"] == []
+    # A new volume is root's, and the pod isn't.
+    assert spec["template"]["spec"]["securityContext"]["fsGroup"] == 65532
+    assert "fsGroup" not in pod(build(), "coordinator")["spec"]["securityContext"]
+
+
+@pytest.mark.parametrize(
+    ("patch", "changed"),
+    [
+        ({"rollout": {"replicas": 4}}, set()),
+        ({"data": {"sft": ["s3://b/x"]}}, set()),
+        ({"trainer": {"template": {"image": "other:1"}}}, {"trainer"}),
+        ({"storage": {"region": "eu"}}, {"coordinator", "trainer", "rollout", "user"}),
+        ({"scheduling": {"topology": "rail"}}, {"trainer"}),
+    ],
+)
+def test_only_what_pods_are_made_of_changes_their_hash(
+    build: Any, patch: Any, changed: Any
+) -> None:
+    before, after = build(), build(**patch)
+    label = "sea-operator.io/template-hash"
+    differ = {
+        role
+        for role in ("coordinator", "trainer", "rollout", "user")
+        if pod(before, role)["metadata"]["labels"][label]
+        != pod(after, role)["metadata"]["labels"][label]
+    }
+    assert differ == changed
+
+
+def test_another_token_makes_other_pods(make: Any) -> None:
+    job = make.job()
+    hashes = {
+        json.dumps(objects(job, job.spec, {Role.TRAINER: 1}, IMAGES, token_digest(token)))
+        for token in ("a", "b")
+    }
+    assert len(hashes) == 2
+
+
+def test_the_secret_holds_the_token(make: Any) -> None:
+    secret = token_secret(make.job(), "s3cret")
+    assert token_of(secret) == "s3cret"
+    assert token_of({}) is None
+    assert "s3cret" not in json.dumps(secret)
+    assert secret["metadata"]["ownerReferences"][0]["uid"] == make.uid
+
+
+def test_user_endpoint_and_judge_give_their_keys_to_the_rollout_worker_only(build: Any) -> None:
+    user = {"engine": "External", "url": "http://x", "apiKeySecret": "openai"}
+    judge = {"url": "http://y", "model": "m", "apiKeySecret": "judge"}
+    found = containers(build(userModel=user, verifier={"judge": judge}), "rollout")
+    keys = {
+        variable["name"]: variable["valueFrom"]["secretKeyRef"]
+        for variable in found["worker"]["env"]
+        if variable["name"].endswith("_API_KEY")
+    }
+    assert keys == {
+        "SEA_USER_API_KEY": {"name": "openai", "key": "OPENAI_API_KEY"},
+        "SEA_JUDGE_API_KEY": {"name": "judge", "key": "OPENAI_API_KEY"},
+    }
+    assert "_API_KEY" not in str(found["engine"])
+
+
+def test_the_coordinator_comes_first(make: Any) -> None:
+    assert roles(make.spec())[0] is Role.COORDINATOR

@@ -1,0 +1,163 @@
+"""Secrets are read once, and again when there is a reason."""
+
+import base64
+from typing import Any
+
+import pytest
+
+from sea_operator.errors import NotFoundError
+from sea_operator.secret_reader import MAX_AGE_SECONDS, SecretReader
+
+KEYS = frozenset({"a", "b"})
+
+
+class Server:
+    """Secrets by name, as the API server answers; keeps what was asked for."""
+
+    def __init__(self) -> None:
+        self.secrets: dict[str, dict[str, Any]] = {}
+        self.asked: list[str] = []
+
+    async def get(self, kind: Any, namespace: str, name: str) -> dict[str, Any]:
+        self.asked.append(name)
+        if name not in self.secrets:
+            raise NotFoundError(name)
+        return self.secrets[name]
+
+
+class Clock:
+    """Monotonic seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def server(make: Any) -> Server:
+    server = Server()
+    server.secrets["s3"] = {"metadata": {"name": "s3"}, "data": dict.fromkeys(KEYS, "x")}
+    server.secrets["j-auth"] = auth(make)
+    return server
+
+
+def auth(make: Any, token: str = "t", uid: str | None = None, **meta: Any) -> dict[str, Any]:
+    owner = {"kind": "SEATrainingJob", "name": "j", "uid": uid or make.uid}
+    data = {"token": base64.b64encode(token.encode()).decode()} if token else {}
+    return {"metadata": {"name": "j-auth", "ownerReferences": [owner], **meta}, "data": data}
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def reader(server: Server, clock: Clock) -> SecretReader:
+    return SecretReader(server, clock)  # type: ignore[arg-type]
+
+
+async def token(reader: SecretReader, make: Any, **job: Any) -> str | None:
+    found = await reader.token(make.job(**job))
+    return found.token if found else None
+
+
+async def test_both_kinds_are_read_once(reader: SecretReader, server: Server, make: Any) -> None:
+    for _ in range(3):
+        assert await token(reader, make) == "t"
+        assert await reader.keys("n", "s3", KEYS) == KEYS
+    assert server.asked == ["j-auth", "s3"]
+
+
+async def test_what_is_missing_is_asked_for_each_time(reader: SecretReader, server: Server) -> None:
+    del server.secrets["s3"]
+    assert await reader.keys("n", "s3", KEYS) is None
+    server.secrets["s3"] = {"metadata": {}, "data": {"a": "x"}}
+    assert await reader.keys("n", "s3", KEYS) == frozenset({"a"})
+    server.secrets["s3"] = {"metadata": {}, "data": dict.fromkeys(KEYS, "x")}
+    assert await reader.keys("n", "s3", KEYS) == KEYS
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        {"uid": "somebody-else"},
+        {"token": ""},
+        {"deletionTimestamp": "2027-01-15T08:00:00Z"},
+    ],
+)
+async def test_a_token_that_is_not_ours_to_use_is_asked_for_each_time(
+    reader: SecretReader, server: Server, make: Any, found: dict[str, str]
+) -> None:
+    server.secrets["j-auth"] = auth(make, **found)
+    await token(reader, make)
+    server.secrets["j-auth"] = auth(make, token="next")
+    assert await token(reader, make) == "next"
+
+
+async def test_a_strangers_token_is_never_taken(
+    reader: SecretReader, server: Server, make: Any
+) -> None:
+    server.secrets["j-auth"] = auth(make, uid="somebody-else")
+    found = await reader.token(make.job())
+    assert found is not None
+    assert (found.ours, found.token) == (False, None)
+
+
+async def test_a_rotated_token_is_noticed_when_the_coordinator_refuses_ours(
+    reader: SecretReader, server: Server, make: Any
+) -> None:
+    await token(reader, make)
+    server.secrets["j-auth"] = auth(make, token="rotated")
+    assert await token(reader, make) == "t"
+    reader.refused(make.job())
+    assert await token(reader, make) == "rotated"
+
+
+async def test_a_changed_spec_reads_again(reader: SecretReader, server: Server, make: Any) -> None:
+    for generation, asked in ((1, 2), (1, 2), (2, 4), (2, 4)):
+        reader.note_spec(make.job(generation=generation), frozenset({"s3"}))
+        await token(reader, make)
+        await reader.keys("n", "s3", KEYS)
+        assert len(server.asked) == asked
+
+
+async def test_another_job_does_not_read_a_shared_secret_again(
+    reader: SecretReader, server: Server, make: Any
+) -> None:
+    for name in ("j", "k"):
+        reader.note_spec(make.job(name=name), frozenset({"s3"}))
+        await reader.keys("n", "s3", KEYS)
+    assert server.asked == ["s3"]
+
+
+async def test_nothing_is_trusted_for_ever(
+    reader: SecretReader, server: Server, clock: Clock, make: Any
+) -> None:
+    await token(reader, make)
+    clock.now += MAX_AGE_SECONDS - 1
+    await token(reader, make)
+    assert len(server.asked) == 1
+    clock.now += 1
+    await token(reader, make)
+    assert len(server.asked) == 2
+
+
+async def test_our_own_secret_needs_no_read(
+    reader: SecretReader, server: Server, make: Any
+) -> None:
+    reader.wrote_token(make.job(), auth(make, token="made"))
+    assert await token(reader, make) == "made"
+    assert server.asked == []
+
+
+async def test_jobs_that_are_gone_leave_nothing_behind(
+    reader: SecretReader, clock: Clock, make: Any
+) -> None:
+    reader.note_spec(make.job(), frozenset({"s3"}))
+    await token(reader, make)
+    await reader.keys("n", "s3", KEYS)
+    clock.now += MAX_AGE_SECONDS
+    reader.gone("n", "j")
+    assert (reader._known, reader._specs) == ({}, {})
