@@ -206,14 +206,14 @@ def test_100_mb_of_dialogues_in_little_memory(
         plain.unlink()
     code = (
         "import sys, pathlib\n"
-        "from sea_data.formats import sft, source\n"
+        "from sea_data.formats import data_files, sft\n"
         "from sea_data.formats.jsonl import RowFile\n"
         # Not getrusage: its peak is at least that of who started this process.
         "def peak():\n"
         "    status = pathlib.Path('/proc/self/status').read_text()\n"
         "    return int(status.split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
-        "rows = RowFile.open(source.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
+        "rows = RowFile.open(data_files.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
         "assert len(rows) == 3900\n"
         "assert sum(1 for _ in rows.shuffled(0, 0)) == 3900\n"
         "assert sum(1 for _ in sft.select([rows]).dialogues()) == 240\n"
