@@ -10,6 +10,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sea_runtime.coordinator import app, disk_full
 from sea_runtime.coordinator.app import Components
+from sea_runtime.coordinator.errors import LedgerUnavailableError
+from sea_runtime.coordinator.ledger import database
 from sea_runtime.wire.trainer import StageProgress
 from sea_testing.coordinator import inprocess as kit
 
@@ -67,3 +69,13 @@ async def test_one_small_write_that_fits_does_not_clear_the_problem(
     assert (await report(client, 1)).status == 200
     disk_full.look(core.ledger.db, core.problems)
     assert core.state.assemble().problem is not None
+
+
+def test_a_snapshot_that_does_not_fit_is_a_full_volume_too(core: Components) -> None:
+    """Rank 0 then asks again; the drain is tried again."""
+    ledger = core.ledger.db.path
+    with (
+        kit.no_room(ledger.with_name("ledger.sqlite-shm")),
+        pytest.raises(LedgerUnavailableError, match="PersistentVolumeClaim"),
+    ):
+        database.copy(ledger, ledger.with_name("copy.sqlite"))

@@ -144,12 +144,12 @@ def test_missing_data_stalls_the_job_until_it_is_corrected(job: Job) -> None:
     wrong = wrong.model_copy(
         update={"data": wrong.data.model_copy(update={"rl": [f"{job.root}/nowhere.jsonl"]})}
     )
-    job.want(job.desired(wrong))
+    job.put_spec(job.desired(wrong))
     problem = wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == "DataNotFound"
     assert f"{job.root}/nowhere.jsonl" in problem.message
     assert job.phase() == "Pending"
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     wait_for("the cure", lambda: job.state().problem is None)
     assert job.state().skipped_rows == {}
     wait_for("the stage", lambda: job.phase() == "Running")
@@ -176,7 +176,7 @@ def test_a_bad_row_is_reported_with_file_and_line(
     bad = row if isinstance(row, bytes) else json.dumps({**task_row(2), **row}).encode()
     job.store.put(f"{job.root}/rl.jsonl", good + b"\n" + bad + b"\n")
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == reason
     assert all(word in problem.message for word in words), problem.message
@@ -189,7 +189,7 @@ def test_bad_rows_are_skipped_if_asked(job: Job) -> None:
     spec = rl_only(job)
     data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
     job.start()
-    job.want(job.desired(spec.model_copy(update={"data": data})))
+    job.put_spec(job.desired(spec.model_copy(update={"data": data})))
     wait_for("the stage", lambda: job.phase() == "Running")
     assert "'BadDatabasePath': 1" in job.log.read_text()
     assert job.state().skipped_rows == {"BadDatabasePath": 1}
@@ -199,7 +199,7 @@ def test_an_object_that_is_corrected_in_place_is_read_again(job: Job) -> None:
     """The data are read again while there is a problem."""
     job.store.put(f"{job.root}/rl.jsonl", b"oops\n")
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = wait_for("the problem", lambda: job.state().problem)
     assert "rl.jsonl" in problem.message
     assert job.phase() != "Running"
@@ -228,7 +228,7 @@ def test_an_outage_of_s3_makes_the_pod_unready_and_costs_nothing(job: Job) -> No
 def test_clients_wait_for_a_coordinator_that_is_away(job: Job) -> None:
     """Calls made while it is down succeed once it is back."""
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     wait_for("the stage", lambda: job.phase() == "Running")
     job.kill()
     replies: list[Any] = []

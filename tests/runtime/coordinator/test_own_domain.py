@@ -189,13 +189,13 @@ def test_what_the_images_lack_stalls_the_job_until_it_is_edited(
     if installed == "without a worker":
         (packages / "my_library" / "task_generator.py").unlink()
     job.start()
-    job.want(job.desired(spec(job, name)))
+    job.put_spec(job.desired(spec(job, name)))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == reason
     assert sentence in problem.message
     if reason == "UnknownDomain":
         assert "spec.rollout.template.image" in problem.message
-    job.want(job.desired(spec(job)))
+    job.put_spec(job.desired(spec(job)))
     wait_for("the problem to end", lambda: job.state().problem is None)
     wait_for("the first stage's end", lambda: job.phase() == "Complete")
     assert b"Traceback" not in job.log.read_bytes()
@@ -205,7 +205,7 @@ def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
     job: Job, packages: Path
 ) -> None:
     job.start()
-    job.want(job.desired(spec(job, own_domain.NAME)))
+    job.put_spec(job.desired(spec(job, own_domain.NAME)))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "UnknownDomain"
     own_domain.write(packages)

@@ -1,8 +1,5 @@
 """A spec that can't be written down: memory and ledger stay in agreement."""
 
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,17 +11,6 @@ from sea_runtime.coordinator.ledger import documents
 from sea_testing.coordinator import inprocess as kit
 
 
-@contextmanager
-def no_room(file: Path) -> Iterator[None]:
-    """No file of this process may become larger than this one is: SQLite's COMMIT fails."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-
-
 def test_a_full_volume_leaves_the_old_spec_in_force(tmp_path: Path) -> None:
     """Once there is room, the same spec sent again takes effect in both."""
     old = kit.desired(kit.spec())
@@ -32,7 +18,7 @@ def test_a_full_volume_leaves_the_old_spec_in_force(tmp_path: Path) -> None:
     changes: list[int] = []
     core.job.on_change(lambda: changes.append(core.job.attempt))
     new = kit.desired(kit.spec(), attempt=2, drain=True)
-    with no_room(tmp_path / "ledger.sqlite-wal"), pytest.raises(LedgerUnavailableError):
+    with kit.no_room(tmp_path / "ledger.sqlite-wal"), pytest.raises(LedgerUnavailableError):
         core.job.adopt(new)
     assert core.job.desired == old
     assert changes == []

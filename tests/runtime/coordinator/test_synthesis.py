@@ -89,7 +89,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(job: Job, pace: Pace) -> None
     pace.hold_after(COUNT - 1)
     for _ in range(3):
         job.start()
-        job.want(job.desired(spec))
+        job.put_spec(job.desired(spec))
         wanted = size + 100_000
         wait_for("the journal to grow", partial(is_larger, journal, wanted))
         job.kill()
@@ -123,7 +123,7 @@ def has_more(job: Job, known: int) -> bool:
 
 def make(job: Job, spec: Any) -> None:
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
 
 
@@ -137,7 +137,7 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     pace.hold_after(PIECE)
     for _ in range(2):
         job.start()
-        job.want(job.desired(spec))
+        job.put_spec(job.desired(spec))
         wait_for("more of the journal in S3", partial(has_more, job, known))
         assert job.phase() != "Complete"
         job.kill()
@@ -164,7 +164,7 @@ def test_a_folder_that_vanishes_under_the_process_is_made_again(
     spec = job.spec(program(3 * COUNT), data={})
     pace.hold_after(PIECE)
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("a part in S3", lambda: archived(job) > 0)
     shutil.rmtree(job.data_dir / "synthesis")
     pace.go()
@@ -177,11 +177,11 @@ def test_an_edited_stage_is_made_again(job: Job, pace: Pace) -> None:
     """In the middle of the work the job asks for another seed and fewer tasks: it gets those."""
     pace.hold_after(PIECE)
     job.start()
-    job.want(job.desired(job.spec(program(3 * COUNT), data={})))
+    job.put_spec(job.desired(job.spec(program(3 * COUNT), data={})))
     wait_for("a part in S3", lambda: archived(job) > 0)
     stages = program(40)
     stages[0]["synthesis"]["seed"] = 9
-    job.want(job.desired(job.spec(stages, data={})))
+    job.put_spec(job.desired(job.spec(stages, data={})))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     made = rows(job, "shop", "rl.jsonl")
     assert len(made) == 40
@@ -191,7 +191,7 @@ def test_an_edited_stage_is_made_again(job: Job, pace: Pace) -> None:
 def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Job) -> None:
     spec = job.spec(program(30), data={})
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     url = f"{job.run_url}/stages/make/data/shop/rl.jsonl"
     tag = job.store.get_with_etag(url)[1]
@@ -199,7 +199,7 @@ def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Job) -> None:
     job.kill()
     job.wipe()
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     assert not (job.data_dir / "synthesis").exists()
     assert job.store.get_with_etag(url)[1] == tag
@@ -213,7 +213,7 @@ def test_exhausted_plans_are_reported_and_not_tried_again(
     stages = program(250)
     stages[0]["synthesis"] |= {"plans": 1, "worlds": 1, "rounds": 1}
     job.start()
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"])))
+    job.put_spec(job.desired(job.spec(stages, data={}, domains=["mock"])))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "SynthesisFailed"
     assert "of the 250 tasks asked for" in problem.message
@@ -221,10 +221,10 @@ def test_exhausted_plans_are_reported_and_not_tried_again(
     assert "Ask for fewer tasks, or for more plans, rounds or worlds." in problem.message
     assert "not tried again until the stage is edited" in problem.message
     # Another attempt of the same stage is no edit of it.
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=2))
+    job.put_spec(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=2))
     wait_for("the new attempt", lambda: job.state().attempt == 2)
     stages[0]["synthesis"] |= {"tasksPerDomain": 10, "plans": 12}
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=3))
+    job.put_spec(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=3))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     wait_for("the problem to end", lambda: job.state().problem is None)
     log = job.log.read_text()
@@ -236,7 +236,7 @@ def test_an_endpoint_that_is_down_is_reported(job: Job) -> None:
     stages = program(5)
     stages[0]["synthesis"]["endpoint"] = {"url": "http://127.0.0.1:9", "model": "none"}
     job.start()
-    job.want(job.desired(job.spec(stages, data={})))
+    job.put_spec(job.desired(job.spec(stages, data={})))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "SynthesisFailed"
     assert "http://127.0.0.1:9" in problem.message
@@ -252,7 +252,7 @@ def test_a_models_agents_make_the_data_of_a_stage(job: Job) -> None:
         stages[0]["synthesis"]["endpoint"] = {"url": url, "model": "played", "concurrency": 3}
         spec = job.spec(stages, data={}, domains=["telecom"])
         job.start()
-        job.want(job.desired(spec))
+        job.put_spec(job.desired(spec))
         # A row made by a model is dear: once in the store it must come back.
         wait_for("a journal in S3", lambda: archived(job, "telecom") > 0)
         job.kill()

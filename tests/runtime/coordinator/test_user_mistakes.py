@@ -33,7 +33,7 @@ def test_a_file_whose_rows_are_all_skipped_is_reported(job: Job) -> None:
     spec = rl_only(job)
     data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
     job.start()
-    job.want(job.desired(spec.model_copy(update={"data": data})))
+    job.put_spec(job.desired(spec.model_copy(update={"data": data})))
     problem = told(job)
     assert problem.reason == "NoUsableRows"
     assert "rl.jsonl" in problem.message
@@ -44,11 +44,11 @@ def test_a_file_whose_rows_are_all_skipped_is_reported(job: Job) -> None:
 def test_a_missing_bucket_is_reported(job: Job) -> None:
     job.start()
     wanted = job.desired(rl_only(job))
-    job.want(wanted.model_copy(update={"run_url": "s3://nowhere/x"}))
+    job.put_spec(wanted.model_copy(update={"run_url": "s3://nowhere/x"}))
     problem = told(job)
     assert problem.reason == "StoreFails"
     assert "s3://nowhere/x" in problem.message
-    job.want(wanted.model_copy(update={"digest": "corrected"}))
+    job.put_spec(wanted.model_copy(update={"digest": "corrected"}))
     runs(job)
 
 
@@ -56,7 +56,7 @@ def test_a_missing_model_is_reported(job: Job) -> None:
     spec = rl_only(job)
     model = spec.model.model_copy(update={"source": f"{job.root}/model"})
     job.start()
-    job.want(job.desired(spec.model_copy(update={"model": model})))
+    job.put_spec(job.desired(spec.model_copy(update={"model": model})))
     assert told(job).reason == "ModelNotFound"
     for name in ("config.json", "tokenizer.json"):
         job.store.put(f"{job.root}/model/{name}", b"{}")
@@ -70,14 +70,14 @@ def test_keys_that_the_store_refuses_are_reported(
     right = os.environ["AWS_SECRET_ACCESS_KEY"]
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = told(job)
     assert problem.reason == "StoreFails"
     assert "credentialsSecret" in problem.message
     job.kill()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", right)
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     runs(job)
 
 
@@ -86,7 +86,7 @@ def test_a_ledger_that_cannot_be_opened_is_reported(job: Job) -> None:
     ledger = job.data_dir / "ledger.sqlite"
     ledger.write_bytes(b"This is no database." * 1000)
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = told(job)
     assert problem.reason == "LedgerUnusable"
     assert "delete the volume" in problem.message
@@ -103,7 +103,7 @@ def test_a_damaged_ledger_snapshot_is_reported(job: Job) -> None:
     job.store.put(head, json.dumps({"attempt": 1, "checkpoints": [entry]}).encode())
     job.store.put(f"{folder}/step-000002-a1/ledger.sqlite", b"This is no database." * 1000)
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = told(job)
     assert problem.reason == "LedgerUnusable"
     assert "step-000002-a1/ledger.sqlite" in problem.message

@@ -72,9 +72,9 @@ class Plain:
         generated = sum(int(t.loss_mask().sum()) for t in decoded(group))
         for trajectory, before, gain in zip(decoded(group), proximal, advantages, strict=True):
             mask = torch.from_numpy(trajectory.loss_mask()[1:] > 0)
-            behaviour = torch.from_numpy(trajectory.behaviour_logprobs()[1:].copy())
+            behavior = torch.from_numpy(trajectory.behaviour_logprobs()[1:].copy())
             ratio = (self.logprobs(trajectory.token_ids()) - before).exp()
-            weight = (before - behaviour).exp().clamp(max=UPPER)
+            weight = (before - behavior).exp().clamp(max=UPPER)
             clipped = ratio.clamp(1 - LOW, 1 + HIGH)
             terms = weight * torch.minimum(ratio * gain, clipped * gain)
             loss = -terms[mask].sum() / generated / groups
@@ -105,9 +105,9 @@ def _group(plain: Plain, rng: Any, name: str, size: int) -> Group:
         mask = (np.arange(len(tokens)) // 7) % 2
         with torch.no_grad():
             own = np.concatenate([[0.0], plain.logprobs(tokens).numpy()])
-        behaviour = np.where(mask, own + rng.normal(0.0, 0.5, len(tokens)), 0.0)
+        behavior = np.where(mask, own + rng.normal(0.0, 0.5, len(tokens)), 0.0)
         versions = np.where(mask, 0, -1)
-        one = Trajectory.pack(list(tokens), list(mask), list(behaviour), list(map(int, versions)))
+        one = Trajectory.pack(list(tokens), list(mask), list(behavior), list(map(int, versions)))
         members.append(one.encode())
     rewards = [float(x) for x in rng.permutation(np.linspace(0.0, 1.0, size))]
     return Group(name, rewards, members)

@@ -36,7 +36,7 @@ class CommitRecovery:
         """Writes a commit that was never reported into the ledger.
 
         Raises:
-            StoreError: the object store can't be read; the caller comes again.
+            StoreError: the object store can't be read; the caller tries again.
         """
         desired, stage = self._job.desired, self._job.running_stage
         if self._read_for == desired.digest or not self._rendezvous.awaits_commit:

@@ -64,7 +64,7 @@ def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | 
 
 
 def replaced(record: WorldRecord, beat: Heartbeat) -> bool:
-    """Whether another process than the world's member sends the heartbeat."""
+    """True if another process than the world's member sent the heartbeat."""
     known = record.incarnations.get(beat.pod)
     return known is not None and known != beat.incarnation
 
@@ -100,7 +100,7 @@ class Rendezvous:
     def write_spec(
         self, db: Database, before: CoordinatorSpec | None, now: CoordinatorSpec
     ) -> None:
-        """A new attempt has no world and no failure; one that goes on may be stopped again."""
+        """A new attempt has no world and no failure; one that continues may be stopped again."""
         if before is not None and before.attempt != now.attempt:
             documents.delete(db, FAILURE)
             documents.delete(db, WORLD)
@@ -156,6 +156,7 @@ class Rendezvous:
                 "processes are gone.",
             )
             return HeartbeatReply()
+        # A failure of an earlier attempt is reported until the pod hears of the new one.
         if beat.state == PodState.FAILED and beat.attempt == attempt:
             self.fail(beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
         record = self._updated(record, beat)

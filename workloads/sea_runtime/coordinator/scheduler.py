@@ -75,7 +75,7 @@ class Scheduler:
         return Leases(leases=found) if found else None
 
     def result(self, episode: EpisodeResult) -> bool:
-        """Records a result and wakes whom it concerns; False if the lease is another's now."""
+        """Records a result and wakes all waiters for it; False if the lease was taken back."""
         keeping = stage_plan.keeping_constant_groups(self._job.desired.spec)
         accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping)
         if accepted:

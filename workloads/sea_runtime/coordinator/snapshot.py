@@ -1,11 +1,10 @@
 """A copy of the ledger inside every checkpoint: what survives when the volume is lost.
 
-Taken with SQLite's backup API while the ledger goes on; what the checkpoint itself covers is
+Taken with SQLite's backup API while the ledger is written; what the checkpoint itself covers is
 dropped from the copy, so that it stays small.
 """
 
 import hashlib
-import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
@@ -14,7 +13,7 @@ from pathlib import Path
 from sea_data import urls
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches
-from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.ledger.database import Database, Ledger, copy
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import LedgerSnapshot
 
@@ -24,15 +23,6 @@ FILE = "ledger.sqlite"
 def checkpoint_key(stage: str, step: int, attempt: int) -> str:
     """Folder of a checkpoint below the run's address."""
     return f"stages/{stage}/checkpoints/step-{step:06d}-a{attempt}"
-
-
-def copy(ledger: Path, target: Path) -> None:
-    """A consistent copy of a ledger that is being written. Blocking."""
-    with (
-        closing(sqlite3.connect(ledger, timeout=30.0)) as source,
-        closing(sqlite3.connect(target)) as destination,
-    ):
-        source.backup(destination)
 
 
 def strip(path: Path, stage: str, step: int) -> None:

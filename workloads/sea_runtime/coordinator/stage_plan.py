@@ -50,7 +50,7 @@ def export_url(run_url: str, stage: Stage) -> str:
 
 
 def initial_model(spec: Spec, index: int, run_url: str, base: str) -> str:
-    """RL goes on from the latest policy stage before it; fine-tuning starts at the base model."""
+    """RL continues from the latest policy stage before it; fine-tuning starts at the base model."""
     stage = spec.stages[index]
     if stage.type == StageType.RL:
         for before in reversed(spec.stages[:index]):

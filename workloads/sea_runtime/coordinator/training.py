@@ -102,6 +102,7 @@ class Training:
         if stage is None or stage.name != name or stage.type != StageType.RL:
             return None
         fixed = batches.newest_step(db, name)
+        # A trainer that restarted asks again and gets the very same groups.
         if step <= fixed:
             return batches.encode(db, name, step)
         if step > fixed + 1:
@@ -156,7 +157,7 @@ class Training:
         log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
 
     def done(self, name: str, message: StageDone) -> None:
-        """Ends the stage; said again, it changes nothing."""
+        """Ends the stage; a repeated call changes nothing."""
         self._job.require_attempt(message.attempt)
         self._job.stage_named(name)
         db = self._ledger.db

@@ -1,7 +1,7 @@
 """Zero advantage: all rewards of each recent group were equal, so all groups were dropped.
 
 Each is replaced by another prompt, so an RL stage whose user hangs up first, or whose tasks are all
-too hard or all solved, would go on forever without a batch. The stage controller asks here on every
+too hard or all solved, would run forever without a batch. The stage controller asks here on every
 pass; rollouts go on trying, and the first group that is kept ends the problem.
 """
 

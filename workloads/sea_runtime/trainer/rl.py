@@ -100,7 +100,7 @@ def _train(
         plan = stage.model.plan(batch.tokens, chosen)
         for microbatch in stage.model.microbatches(plan, batch.tokens):
             stage.context.status.alive()
-            behavior_t = microbatch.per_token(batch.behaviour, np.float32)
+            behavior_t = microbatch.per_token(batch.behavior, np.float32)
             current_t = stage.model.logprobs(microbatch, block.temperature)
             proximal_t = (
                 microbatch.per_token(proximal, np.float32) if proximal else current_t.detach()

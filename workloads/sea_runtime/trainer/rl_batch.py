@@ -19,7 +19,7 @@ class RLBatch:
     tokens: Rows
     masks: Rows
     """1 on generated tokens."""
-    behaviour: Rows
+    behavior: Rows
     """Log-probabilities of the engine that generated the tokens."""
     versions: Rows
     """Weight version that generated the token; -1 elsewhere."""
@@ -66,7 +66,7 @@ def unpack(batch: Batch) -> RLBatch:
     return RLBatch(
         tokens=[one.token_ids() for one in trajectories],
         masks=[one.loss_mask() for one in trajectories],
-        behaviour=[one.behaviour_logprobs() for one in trajectories],
+        behavior=[one.behaviour_logprobs() for one in trajectories],
         versions=[one.token_versions() for one in trajectories],
         group_of=[i for i, group in enumerate(batch.groups) for _ in group.trajectories],
         advantages=[value for gain in gains for value in gain],

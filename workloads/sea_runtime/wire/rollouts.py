@@ -1,4 +1,4 @@
-"""Episodes on their way: a lease goes to a rollout worker, a result with its tokens comes back."""
+"""Episodes: leases for rollout workers, results with trajectories, batches for the trainer."""
 
 from enum import StrEnum
 from typing import Annotated, Any

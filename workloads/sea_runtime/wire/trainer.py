@@ -8,7 +8,7 @@ from sea_runtime.wire.base import Message
 
 class TaskKind(StrEnum):
     IDLE = "Idle"
-    """Nothing to train now (an evaluation runs, data are prepared): ask again."""
+    """Nothing to train now (an evaluation runs, data is prepared): ask again."""
     SFT = "SFT"
     RL = "RL"
     STOP = "Stop"

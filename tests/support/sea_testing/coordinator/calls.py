@@ -41,7 +41,7 @@ class Calls:
         state = self.safe_state()
         return str(state.stages[0].phase) if state and state.stages else ""
 
-    def want(self, desired: CoordinatorSpec) -> None:
+    def put_spec(self, desired: CoordinatorSpec) -> None:
         """As the operator does; waits for a coordinator that is about to start."""
         body = desired.model_dump_json(by_alias=True).encode()
         wait_for("PUT /v1/spec", lambda: self._put(body))

@@ -1,6 +1,9 @@
 """A coordinator without HTTP and without an object store: ledger, clock and members are real."""
 
+import resource
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -64,6 +67,17 @@ def some(value: T | None) -> T:
     """The value, which must be there."""
     assert value is not None
     return value
+
+
+@contextmanager
+def no_room(file: Path) -> Iterator[None]:
+    """No file of this process may become larger than this one is: SQLite's COMMIT fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 class Clock:

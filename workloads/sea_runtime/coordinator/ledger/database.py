@@ -7,7 +7,7 @@ power failure of the node.
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,8 +70,8 @@ class Database:
 
     def compact(self) -> None:
         """Gives freed pages back and leaves one file without a log."""
-        self._connection.execute("VACUUM")
-        self._connection.execute("PRAGMA journal_mode=DELETE")
+        self._execute("VACUUM")
+        self._execute("PRAGMA journal_mode=DELETE")
 
     def damage(self) -> str | None:
         """What SQLite's own check finds wrong with the file, None if it is sound."""
@@ -119,15 +119,32 @@ class Database:
         return None if found is None else found[0]
 
     def _execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        try:
+        with _translated():
             return self._connection.execute(sql, values)
-        except sqlite3.OperationalError as error:
-            raise LedgerUnavailableError(
-                f"The coordinator can't write its ledger ({error}). Enlarge its volume if it is "
-                "full (its PersistentVolumeClaim), or see the log of the coordinator's pod."
-            ) from error
-        except OverflowError as error:
-            raise RefusedError(f"A number in the request is too large: {error}.") from error
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerUnavailableError(
+            f"The coordinator can't write its ledger ({error}). Enlarge its volume if it is full "
+            "(its PersistentVolumeClaim), or see the log of the coordinator's pod."
+        ) from error
+    except OverflowError as error:
+        raise RefusedError(f"A number in the request is too large: {error}.") from error
+
+
+def copy(ledger: Path, target: Path) -> None:
+    """A consistent copy of a ledger that is being written, with SQLite's backup API. Blocking."""
+    with (
+        _translated(),
+        closing(sqlite3.connect(ledger, timeout=30.0)) as source,
+        closing(sqlite3.connect(target)) as destination,
+    ):
+        source.backup(destination)
 
 
 class Ledger:
