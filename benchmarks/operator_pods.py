@@ -14,6 +14,7 @@ from aiohttp import web
 
 from sea_api.contract import JOB_LABEL
 from sea_operator.errors import ExpiredError, KubeError, NotFoundError
+from sea_operator.kube import client as kube_client
 from sea_operator.kube.client import Connection, KubeClient
 from sea_operator.kube.kinds import POD
 
@@ -116,6 +117,7 @@ class Kubelet:
 
 async def serve() -> None:
     """Until killed; the first line on standard output is the coordinators' URL."""
+    kube_client.TIMEOUT_SECONDS = 120.0
     url = await Coordinators().start()
     print(url, flush=True)
     await Kubelet(KubeClient(await Connection.open())).run()

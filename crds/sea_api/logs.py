@@ -45,10 +45,11 @@ def configure(
 def configure_pod(
     environment: Mapping[str, str] = os.environ, *, stream: TextIO | None = None, **context: object
 ) -> None:
-    """`configure` with job, role and pod as the pod's variables name them."""
+    """`configure` with job (as `namespace/name`), role and pod from the pod's variables."""
     configure(stream=stream)
+    names = [environment[name] for name in (Env.NAMESPACE, Env.JOB) if name in environment]
     bind(
-        job=environment.get(Env.JOB),
+        job="/".join(names) or None,
         role=environment.get(Env.ROLE),
         pod=environment.get(Env.POD_NAME),
         **context,

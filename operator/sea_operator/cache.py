@@ -1,13 +1,12 @@
-"""What the operator knows of jobs and their children, so that a pass asks the API server nothing.
+"""Cache of jobs and their children, so that a pass needs no request to the API server.
 
 Fed by watches that select by label on the server: memory doesn't grow with other people's pods.
 Each object is parsed once per resourceVersion. What the operator writes itself goes in at once
-(`wrote`, `deleted`), so the next pass never acts on the time before its own writes. News may be
-late or come twice: versions only move forward.
+(`wrote`, `deleted`), so the next pass never acts on a state before those writes. Watch events may
+arrive late or twice: an entry's version only increases.
 
-The cache may still lag behind what others wrote. A pass on a stale view is harmless: its writes
-carry uids and resource versions as preconditions, and the event that is on its way brings the next
-pass.
+The cache may still lag behind the writes of others. A pass on a stale view is harmless: its writes
+carry uids and resource versions as preconditions, and the late event triggers the next pass.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +26,7 @@ Value = Job | Child | Pod
 
 @dataclass(slots=True)
 class _Entry:
-    """One object. `value` None: we deleted it, and the watch hasn't confirmed that yet."""
+    """One object. `value` None: we deleted it, and its DELETED event hasn't arrived yet."""
 
     uid: str
     version: int
@@ -36,7 +35,7 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Family:
-    """A job, if it exists, and everything that carries its label."""
+    """A job, if it is known, and all objects with its label."""
 
     revision: int = 0
     entries: dict[Named, _Entry] = field(default_factory=dict)
@@ -83,7 +82,7 @@ class Cache:
             revision=family.revision,
         )
 
-    # --- news from watches ---
+    # --- from lists and watches ---
 
     def put(self, kind: Kind, live: Object) -> None:
         """An object as a list or a watch shows it."""
@@ -92,17 +91,17 @@ class Cache:
             self._changed(key)
 
     def remove(self, kind: Kind, live: Object) -> None:
-        """A watch says that an object is gone, or has lost its label; `live` is its last state."""
+        """A watch event: the object is gone or lost its label; `live` is its last state."""
         meta = live["metadata"]
         ref = (kind.name, meta["namespace"], meta["name"])
-        # A successor of the same name may be here already, through our own write.
+        # A successor of the same name may be cached already, through our own write.
         if self._uid(ref) == meta["uid"]:
             self._drop(ref)
 
     def prune(
         self, kind: Kind, namespace: str | None, seen: set[tuple[str, str]], version: str
     ) -> None:
-        """After a complete list: what it doesn't hold is gone, unless it is newer than the list."""
+        """After a complete list: objects that it lacks are gone, unless they are newer."""
         for ref in [ref for ref in self._homes if ref[0] == kind.name]:
             entry = self._entry(ref)
             within = namespace in (None, ref[1])
@@ -112,14 +111,13 @@ class Cache:
     # --- answers to our own writes ---
 
     def wrote(self, kind: Kind, live: Object) -> None:
-        """The object as the API server answered our write; brings no pass: ours knows it."""
+        """The object as the API server answered our write; triggers no pass."""
         self._store(kind, live)
 
     def deleted(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
-        """The API server says that the object is gone.
+        """The object is gone, as the API server answered our deletion.
 
-        What watches still tell of its life is late and must not bring it back: a mark stays until
-        they tell of its end.
+        Late watch events must not bring it back: a mark stays until the DELETED event arrives.
         """
         ref = (kind.name, namespace, name)
         entry = self._entry(ref)
@@ -130,7 +128,7 @@ class Cache:
     # --- inside ---
 
     def _store(self, kind: Kind, live: Object) -> Key | None:
-        """Takes what is news; returns the job that should have a pass because of it."""
+        """Stores the object if it is newer; returns the job that needs a pass because of it."""
         meta = live["metadata"]
         name = meta["name"] if kind is JOB else meta.get("labels", {}).get(JOB_LABEL)
         if name is None:
@@ -185,7 +183,7 @@ def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
 
 
 def _is_news(before: Value | None, now: Value) -> bool:
-    """Whether somebody else did something that a pass must answer."""
+    """True if a pass must react: a job's status changes only through our own writes."""
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
     return (before.generation, before.deleting) != (now.generation, now.deleting)

@@ -75,7 +75,7 @@ class CoordinatorLink:
     async def send(
         self, job: Job, pods: tuple[Pod, ...], token: str, spec: CoordinatorSpec
     ) -> None:
-        """Tells the coordinator what is wanted. Raises `CoordinatorRefusedError`."""
+        """Sends the coordinator its spec. Raises `CoordinatorRefusedError`."""
         url = self._resolve(job, pods)
         try:
             await self._put(f"{url}/v1/spec", token, spec.model_dump_json(by_alias=True))

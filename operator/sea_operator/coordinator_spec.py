@@ -20,7 +20,6 @@ def coordinator_spec(
     undigested = CoordinatorSpec(
         digest="",
         job=job.name,
-        namespace=job.namespace,
         uid=job.uid,
         spec_generation=job.generation,
         spec=spec,

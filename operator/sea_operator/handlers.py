@@ -1,8 +1,8 @@
 """kopf's part: it watches the jobs, feeds them to the cache and serves health; nothing else.
 
 Only `on.event` handlers, which store no progress, add no finalizer and write no annotation.
-Their errors would be swallowed, so all they do is to tell the cache. Children come through
-reflectors of our own (`kube/reflector.py` says why).
+Their errors would be swallowed, so all they do is to update the cache. Children come through
+reflectors of our own; `kube/reflector.py` gives the reason.
 """
 
 from collections.abc import Callable, Mapping

@@ -195,7 +195,7 @@ class Elector:
         return await self._client.replace(LEASE, _lease(meta, spec))
 
     def _notice(self) -> None:
-        """Opens or closes the gate, and says so once."""
+        """Opens or closes the gate; logs only changes."""
         was = self._leading.is_set()
         if self.leads and not was:
             log.info("leading", extra={"identity": self._me})

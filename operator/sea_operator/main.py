@@ -111,10 +111,10 @@ async def serve(
 
 
 class MayAct:
-    """The gate of passes: open while we lead and know all children.
+    """The gate of passes: open while this process leads and its cache is complete.
 
-    A leader that starts with half a cache would take children for missing, and make them again, or
-    for the job's only ones. A standby keeps its cache filled, so it takes over at once.
+    With a half-filled cache a new leader would treat children as missing and create them, or count
+    pods as lost. A standby keeps its cache filled, so that it can take over at once.
     """
 
     def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:

@@ -1,7 +1,7 @@
-"""What a pass sees of a job: from the cache, the known Secrets and its coordinator's answer.
+"""What a pass observes of a job: the cache, known Secrets and its coordinator's answer.
 
-A job whose world stands still costs one request to its coordinator and none to the API server. The
-few reads that must be fresh say why.
+A job that doesn't change costs one request to its coordinator and none to the API server. The few
+reads that must be fresh give the reason.
 """
 
 import asyncio
@@ -25,7 +25,7 @@ KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
 @dataclass(frozen=True)
 class Sources:
-    """Where a pass looks."""
+    """Where a pass reads from, and what its writes update."""
 
     client: KubeClient
     cache: Cache
@@ -34,7 +34,7 @@ class Sources:
 
 
 async def observe(sources: Sources, key: Key) -> Observed | None:
-    """What is there, None if the job is gone or going: the garbage collector does the rest."""
+    """None if the job is gone or being deleted: the garbage collector deletes its children."""
     view = sources.cache.view(key)
     if view is None or view.job.deleting:
         sources.secrets.gone(*key)
@@ -80,21 +80,21 @@ async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
 async def _still_exists(sources: Sources, job: Job) -> bool:
     """Fresh, since children are about to be made, and a deleted job must get none.
 
-    Of a deletion during an interrupted watch no event tells.
+    A deletion during an interrupted watch brings no event.
     """
     live = await _maybe(sources.client, JOB, job.namespace, job.name)
     if live is None:
         sources.cache.deleted(JOB, job.namespace, job.name, job.uid)
         return False
     if live["metadata"]["uid"] != job.uid:
-        # Its successor is on its way to us; what the old one needed is nothing to act on.
+        # The cached job was replaced under its name: the next pass is about the new one.
         sources.cache.put(JOB, live)
         return False
     return True
 
 
 async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:
-    """What sits on a name that the job needs without our label.
+    """Objects without our label that have a name which the job needs.
 
     Fresh, since watches show only what has the label, and applying would take over such an object.
     Asked only while the job lacks the child.

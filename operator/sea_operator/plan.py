@@ -82,10 +82,9 @@ class Plan:
     """Children to apply on the server."""
     removals: tuple[Removal, ...] = ()
     coordinator_spec: CoordinatorSpec | None = None
-    """What the coordinator should know."""
+    """What the coordinator should work on."""
     send: bool = False
-    """Whether it has to be told; happens after the status was written, so that a restart that was
-    counted is never counted again."""
+    """Whether to send it. Sent after the status write, so that a restart is never counted twice."""
     fenced_removals: tuple[Removal, ...] = ()
     """Pods of dead nodes, force-deleted after the status has recorded a new attempt."""
     requeue: float = 1.0

@@ -3,8 +3,8 @@
 A key added ten times runs once. A key added during its pass runs once more afterwards. An error
 puts a key back with a growing delay. Nothing but an explicit "gone" removes a key for good.
 
-Two priorities: keys that something happened to (`add`) go before keys whose time has come (`done`,
-`failed`), so that thousands of jobs that are only polled don't delay the one that changed.
+Two priorities: keys with an event (`add`) go before keys whose timer has expired (`done`,
+`failed`), so that polling thousands of jobs doesn't delay the one that changed.
 """
 
 import asyncio
@@ -16,7 +16,8 @@ from typing import Generic, TypeVar
 K = TypeVar("K")
 
 MAX_EVENTS_IN_A_ROW = 8
-"""After which a due poll goes first: a storm of events must not keep stages from changing."""
+"""After these a due poll goes first: a storm of events must not stop the polls, which move a job
+from stage to stage."""
 
 
 @dataclass(frozen=True)

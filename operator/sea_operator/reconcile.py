@@ -28,9 +28,9 @@ def new_token() -> str:
 
 @dataclass(frozen=True)
 class Settled:
-    """What a pass decided by that found nothing to do and nothing to wait for.
+    """The inputs of a pass that found nothing to do and nothing to wait for.
 
-    Not the whole observation: it holds the children as Python objects.
+    Not the whole observation, which holds the children as Python objects.
     """
 
     revision: int
@@ -52,7 +52,7 @@ class Settled:
 
 @dataclass
 class Reconciler:
-    """Runs passes. What it remembers of a job only saves work: any pass may be the first."""
+    """Runs passes. Its memory only saves work: any pass may be the first."""
 
     sources: Sources
     settings: Settings

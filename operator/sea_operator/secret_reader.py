@@ -1,4 +1,4 @@
-"""What the operator knows of Secrets: it may read them by name, and never list or watch them.
+"""Secrets that the operator has read: it may get them by name, and never list or watch them.
 
 A Secret is read once and then trusted for `MAX_AGE_SECONDS`. How a change is noticed:
 

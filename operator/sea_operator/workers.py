@@ -1,4 +1,4 @@
-"""Runs passes: so many at a time, never two of one job, no exception lost, only while we lead."""
+"""Runs passes: a bounded number at a time, one per job, only while this process may act."""
 
 import asyncio
 import logging
@@ -14,8 +14,8 @@ K = TypeVar("K")
 
 PASS_TIMEOUT_SECONDS = 120.0
 EVENT_SHARE = 4
-"""One slot in so many is kept for events: polls of coordinators that don't answer wait for
-seconds, and must not hold all slots meanwhile."""
+"""One slot of this many is reserved for events: polls of unreachable coordinators wait for seconds,
+and must not occupy all slots."""
 
 
 class Gate(Protocol):
@@ -25,10 +25,10 @@ class Gate(Protocol):
 
 
 class Workers(Generic[K]):
-    """A fixed number of slots, the bound on passes at one time.
+    """A fixed number of slots bounds the passes at one time.
 
-    One task takes keys from the queue and starts a task per pass: were each slot a task that waits
-    at the queue, every event would wake all of them.
+    One task takes keys from the queue and starts a task per pass. If each slot were a task that
+    waits at the queue, every event would wake all of them.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Workers(Generic[K]):
             self._slots.release()
 
     async def _attempt(self, key: K) -> None:
-        """Whatever a pass raises, its key comes back."""
+        """Puts the key back whatever the pass raises."""
         try:
             async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
                 after = await self._reconcile(key)

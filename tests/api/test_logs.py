@@ -88,12 +88,17 @@ def test_chatter_of_libraries_begins_at_warning(name: str, written: io.StringIO)
 
 
 def test_a_pod_names_its_job_role_and_itself(written: io.StringIO) -> None:
-    variables = {"SEA_JOB": "j", "SEA_ROLE": "rollout", "POD_NAME": "j-rollout-0"}
+    variables = {
+        "SEA_NAMESPACE": "n",
+        "SEA_JOB": "j",
+        "SEA_ROLE": "rollout",
+        "POD_NAME": "j-rollout-0",
+    }
     logs.configure_pod(variables, stream=written, container="engine")
     log.info("up")
     [line] = _lines(written)
     known = {key: line[key] for key in ("job", "role", "pod", "container")}
-    assert known == {"job": "j", "role": "rollout", "pod": "j-rollout-0", "container": "engine"}
+    assert known == {"job": "n/j", "role": "rollout", "pod": "j-rollout-0", "container": "engine"}
 
 
 @pytest.mark.parametrize(

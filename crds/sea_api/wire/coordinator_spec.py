@@ -10,7 +10,6 @@ class CoordinatorSpec(ApiModel):
     digest: str
     """Hash of the rest, computed by the operator."""
     job: str
-    namespace: str
     uid: str
     spec_generation: int
     """`metadata.generation` of the resource this was derived from."""

@@ -143,7 +143,7 @@ class KubeClient:
             ("timeoutSeconds", str(WATCH_SECONDS)),
         ]
         query += [("labelSelector", selector)] if selector else []
-        # A bit longer than the server's own limit: the end of the stream is the server's to say.
+        # Slightly longer than the server's limit, so that the server normally ends the stream.
         timeout = aiohttp.ClientTimeout(total=WATCH_SECONDS + 10, sock_connect=TIMEOUT_SECONDS)
         path = kind.path(namespace)
         try:

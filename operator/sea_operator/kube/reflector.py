@@ -1,8 +1,8 @@
 """Keeps a store equal to what the API server holds of one kind: list, watch, list again if needed.
 
-What client-go calls a reflector. kopf's `on.event` was measured first and costs seven times the
-CPU per event, and it can't say two things that a cache needs: that the first list is complete, and
-which objects vanished while a watch was interrupted for too long (no event tells of those).
+What client-go calls a reflector. kopf's `on.event` costs seven times the CPU per event (measured),
+and lacks two things that a cache needs: the end of the first list, and the deletions that happened
+while a watch was interrupted for too long (they bring no event).
 """
 
 import asyncio
@@ -24,7 +24,7 @@ class Store(Protocol):
     """What a reflector feeds."""
 
     def put(self, kind: Kind, live: Object) -> None:
-        """The object as it is, or was a moment ago."""
+        """An object from a list or a watch, possibly outdated."""
 
     def remove(self, kind: Kind, live: Object) -> None:
         """The object is gone; `live` is its last state."""
@@ -56,7 +56,7 @@ class Reflector:
         """Set once the first list is in the store."""
 
     async def run(self) -> None:
-        """Until cancelled; an API server that can't be reached is waited for."""
+        """Until cancelled; retries while the API server can't be reached."""
         while True:
             try:
                 await self._follow()
@@ -81,7 +81,7 @@ class Reflector:
         return page.version
 
     async def _follow(self) -> None:
-        """A list and all watches from there, until the server has forgotten where we were."""
+        """A list and all watches from there, until the server has dropped that history."""
         version = await self.fill()
         while True:
             try:

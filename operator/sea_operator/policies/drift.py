@@ -1,4 +1,4 @@
-"""Which children to apply and which to remove, so that the cluster is as the spec says.
+"""Which children to apply and which to remove, so that the cluster matches the spec.
 
 A pass must not write without need. The API server fills in defaults, and others may add their own
 labels or list entries, so the question is whether everything we want is there, not whether the
@@ -20,7 +20,7 @@ KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
 
 def due(observed: Observed, wanted: list[Object]) -> list[Object]:
-    """Children that are missing or don't say what they should; leaving ones must leave first."""
+    """Children that are missing or differ; one that is being deleted must be gone first."""
     return [child for child in wanted if _is_due(observed, child)]
 
 

@@ -23,7 +23,7 @@ Var = dict[str, Any]
 
 
 def common(job: Job, spec: Spec, role: Role) -> list[Var]:
-    """What every pod of a job is told."""
+    """Variables of every pod of a job."""
     return [
         _var(Env.JOB, job.name),
         _var(Env.NAMESPACE, job.namespace),
@@ -46,7 +46,7 @@ def on_cpu() -> list[Var]:
 
 
 def engine(stream: str, gpus_per_pod: int) -> list[Var]:
-    """What rollout and user-model pods are told on top; `stream` is `policy` or `user`."""
+    """Additional variables of rollout and user-model pods; `stream` is `policy` or `user`."""
     cpu = [_var("VLLM_CPU_KVCACHE_SPACE", "1"), _var("VLLM_CPU_OMP_THREADS_BIND", "nobind")]
     return [
         _var(Env.STREAM, stream),
@@ -84,7 +84,7 @@ def synthesis_keys(spec: Spec) -> list[Var]:
 
 
 def trainer(gpus_per_pod: int) -> list[Var]:
-    """What trainer pods are told on top."""
+    """Additional variables of trainer pods."""
     return [_var(Env.PROCESSES_PER_POD, str(max(1, gpus_per_pod)))]
 
 

@@ -42,7 +42,7 @@ def pod_template(
     token_digest: str,
     claimed: bool = False,
 ) -> Object:
-    """A template that carries its own hash as a label, so that a pod tells what it was made from.
+    """A template that carries its own hash as a label, so that a pod shows what it was made from.
 
     `token_digest` is part of it: pods that know another token than the job's are replaced.
     `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.

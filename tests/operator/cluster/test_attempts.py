@@ -1,4 +1,4 @@
-"""Passes that begin the trainer anew, and crashes of the operator in their midst."""
+"""Passes that start a new attempt of the trainer, and crashes of the operator during them."""
 
 import functools
 from collections.abc import Awaitable, Callable

@@ -194,7 +194,7 @@ async def test_after_kill_9_the_job_goes_on_under_the_same_identity_at_once(
     await until(lambda: was_sent(world))
     token = await world.token()
     await first.stop(signal.SIGKILL)
-    # Whoever waited for the lease's end would wait an hour.
+    # An operator that waits for the lease to expire would wait for an hour.
     await world.patch(LEASE, NAME, {"spec": {"leaseDurationSeconds": 3600}})
     world.coordinators["j"].complete("sft", running="rl")
     await operators("pod-0")

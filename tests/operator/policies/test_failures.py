@@ -1,4 +1,4 @@
-"""Who is to blame: the process, or whoever took its pod away."""
+"""The cause of a failure: the process itself, or the infrastructure that removed its pod."""
 
 import dataclasses
 from typing import Any

@@ -16,6 +16,7 @@ from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.domains.initial_state import InitialStateError
 from sea_env.episodes.conversation import open_environment
+from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
 from sea_env.verify.checks import assertion_holds
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
@@ -119,7 +120,7 @@ def _raised(domain: Domain, task: Task, database: Database) -> list[str]:
         outcome = replay(domain, task, database)
     except InitialStateError as error:
         raise RowError("initial_state", f"can't be set up: {error.__cause__}") from error
-    except ValueError as error:
+    except EnvError as error:
         raise RowError("evaluation_criteria", str(error)) from error
     raised = [
         f"evaluation_criteria.actions[{index}]: {call['name']} raises, and is kept: "

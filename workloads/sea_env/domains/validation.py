@@ -5,11 +5,17 @@ from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from sea_env.domains.database import DatabaseError
 
 _log = logging.getLogger(__name__)
+
+
+class ClosedModel(BaseModel):
+    """A record that refuses unknown fields; `BaseModel` drops them."""
+
+    model_config = ConfigDict(extra="forbid")
 
 
 def validated(model: type[BaseModel], raw: Mapping[str, Any], name: str) -> dict[str, Any]:

@@ -48,7 +48,6 @@ def desired(
     return CoordinatorSpec(
         digest=f"{stage}-{attempt}-{drain}",
         job="job",
-        namespace="ns",
         uid=UID,
         spec_generation=1,
         spec=spec,

@@ -48,7 +48,6 @@ class Job(JobFiles, CoordinatorProcess, Calls):
         return CoordinatorSpec(
             digest=digest,
             job="job",
-            namespace="ns",
             uid=self.uid,
             spec_generation=1,
             spec=spec,

@@ -6,7 +6,9 @@ Absent optional fields become null, amounts of gift cards and certificates becom
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+
+from sea_env.domains.validation import ClosedModel
 
 Cabin = Literal["business", "economy", "basic_economy"]
 FlightType = Literal["round_trip", "one_way"]
@@ -153,10 +155,8 @@ class Reservation(BaseModel):
     status: Literal["cancelled"] | None = None
 
 
-class AirlineTables(BaseModel):
+class AirlineTables(ClosedModel):
     """The whole database; other tables are refused."""
-
-    model_config = ConfigDict(extra="forbid")
 
     flights: dict[str, Flight]
     users: dict[str, User]

@@ -2,7 +2,9 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
+
+from sea_env.domains.validation import ClosedModel
 
 Status = Literal["pending", "completed"]
 
@@ -20,27 +22,21 @@ class User(BaseModel):
     tasks: list[str]
 
 
-class MockTables(BaseModel):
+class MockTables(ClosedModel):
     """The agent's database."""
-
-    model_config = ConfigDict(extra="forbid")
 
     tasks: dict[str, Task]
     users: dict[str, User]
 
 
-class Notification(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
+class Notification(ClosedModel):
     notification_id: str
     message: str
     status: Literal["unread", "read"] = "unread"
     task_id: str | None = None
 
 
-class InboxTables(BaseModel):
+class InboxTables(ClosedModel):
     """The user's database."""
-
-    model_config = ConfigDict(extra="forbid")
 
     notifications: dict[str, Notification] = {}

@@ -1,18 +1,14 @@
 """Records of the shop's database; unknown fields are refused."""
 
-from pydantic import BaseModel, ConfigDict
+from sea_env.domains.validation import ClosedModel
 
 
-class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid")
-
-
-class User(_Closed):
+class User(ClosedModel):
     email: str
     name: str
 
 
-class Order(_Closed):
+class Order(ClosedModel):
     order: str
     email: str
     status: str
@@ -21,15 +17,15 @@ class Order(_Closed):
     refunded: int
 
 
-class State(_Closed):
+class State(ClosedModel):
     transferred: bool
 
 
-class Desk(_Closed):
+class Desk(ClosedModel):
     state: State
 
 
-class ShopTables(_Closed):
+class ShopTables(ClosedModel):
     """The whole database."""
 
     users: dict[str, User]

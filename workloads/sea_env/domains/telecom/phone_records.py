@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from sea_env.domains.telecom.records import Strict
+from sea_env.domains.validation import ClosedModel
 
 Signal = Literal["none", "poor", "fair", "good", "excellent"]
 Technology = Literal["none", "2G", "3G", "4G", "5G"]
@@ -23,7 +23,7 @@ class NetworkModePreference(StrEnum):
     TWO_G_ONLY = "2g_only"
 
 
-class APNSettings(Strict):
+class APNSettings(ClosedModel):
     """Access point: how the phone reaches the internet, and the server for picture messages."""
 
     apn_name: APNNames = APNNames.INTERNET
@@ -34,20 +34,20 @@ class APNSettings(Strict):
     mms_port: int | None = None
 
 
-class Vpn(Strict):
+class Vpn(ClosedModel):
     server_address: str | None = None
     protocol: str | None = None
     server_performance: Literal["unknown", "poor", "fair", "good", "excellent"] = "unknown"
 
 
-class Permissions(Strict):
+class Permissions(ClosedModel):
     sms: bool = False
     storage: bool = False
     phone: bool = False
     network: bool = False
 
 
-class App(Strict):
+class App(ClosedModel):
     app_name: str
     permissions: Permissions = Permissions()
 
@@ -61,7 +61,7 @@ def _apps() -> dict[str, App]:
     }
 
 
-class Phone(Strict):
+class Phone(ClosedModel):
     sim_card_status: Literal["active", "missing", "locked_pin", "locked_puk"] = "active"
     sim_card_missing: bool = False
     airplane_mode: bool = False
@@ -88,7 +88,7 @@ class Phone(Strict):
     app_statuses: dict[str, App] = Field(default_factory=_apps)
 
 
-class PaymentRequest(Strict):
+class PaymentRequest(ClosedModel):
     bill_id: str
     amount_due: float
     paid: bool = False
@@ -98,7 +98,7 @@ def _signals() -> dict[Technology, Signal]:
     return {"2G": "poor", "3G": "fair", "4G": "good", "5G": "excellent"}
 
 
-class Surroundings(Strict):
+class Surroundings(ClosedModel):
     name: str | None = None
     phone_number: str | None = None
     is_abroad: bool = False
@@ -109,7 +109,7 @@ class Surroundings(Strict):
     payment_request: PaymentRequest | None = None
 
 
-class UserTables(Strict):
+class UserTables(ClosedModel):
     """The user's whole database: two records, of which single fields change."""
 
     device: Phone = Phone()

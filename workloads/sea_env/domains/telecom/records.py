@@ -8,22 +8,17 @@ import datetime
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from sea_env.domains.database import DatabaseError
 from sea_env.domains.overlay import Tables
+from sea_env.domains.validation import ClosedModel
 
 BillStatus = Literal["Draft", "Issued", "Awaiting Payment", "Paid", "Overdue", "Disputed"]
 LineStatus = Literal["Active", "Suspended", "Pending Activation", "Closed"]
 
 
-class Strict(BaseModel):
-    """A record without unknown fields."""
-
-    model_config = ConfigDict(extra="forbid")
-
-
-class Plan(Strict):
+class Plan(ClosedModel):
     plan_id: str
     name: str
     data_limit_gb: float
@@ -31,7 +26,7 @@ class Plan(Strict):
     data_refueling_price_per_gb: float
 
 
-class Device(Strict):
+class Device(ClosedModel):
     device_id: str
     device_type: Literal["phone", "router", "tablet", "watch", "other"]
     model: str
@@ -42,7 +37,7 @@ class Device(Strict):
     last_esim_transfer_date: datetime.datetime | None = None
 
 
-class Line(Strict):
+class Line(ClosedModel):
     line_id: str
     phone_number: str
     status: LineStatus = "Pending Activation"
@@ -57,14 +52,14 @@ class Line(Strict):
     suspension_start_date: datetime.date | None = None
 
 
-class LineItem(Strict):
+class LineItem(ClosedModel):
     description: str
     amount: float
     date: datetime.date
     item_type: str
 
 
-class Bill(Strict):
+class Bill(ClosedModel):
     bill_id: str
     customer_id: str
     period_start: datetime.date
@@ -76,20 +71,20 @@ class Bill(Strict):
     status: BillStatus = "Draft"
 
 
-class Address(Strict):
+class Address(ClosedModel):
     street: str
     city: str
     state: str
     zip_code: str
 
 
-class PaymentMethod(Strict):
+class PaymentMethod(ClosedModel):
     method_type: Literal["Credit Card", "Debit Card", "PayPal"]
     account_number_last_4: str
     expiration_date: str
 
 
-class Customer(Strict):
+class Customer(ClosedModel):
     customer_id: str
     full_name: str
     date_of_birth: str
@@ -109,7 +104,7 @@ class Customer(Strict):
     goodwill_credit_used_this_year: float = 0.0
 
 
-class TelecomTables(Strict):
+class TelecomTables(ClosedModel):
     """The agent's whole database."""
 
     plans: list[Plan] = []

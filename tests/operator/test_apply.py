@@ -1,0 +1,69 @@
+"""What the API server answers a deletion, and what the cache knows afterwards."""
+
+from typing import Any
+
+import pytest
+
+from sea_operator.apply import apply
+from sea_operator.cache import Cache
+from sea_operator.coordinator_link import CoordinatorLink
+from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.kube.kinds import JOB, POD
+from sea_operator.observe import Sources
+from sea_operator.plan import Lifecycle, Plan, Removal
+from sea_operator.secret_reader import SecretReader
+
+NAME = "j-trainer-0"
+LABELS = {"sea-operator.io/job": "j", "sea-operator.io/role": "trainer"}
+BORN = "2027-01-15T08:00:00Z"
+
+
+def pod(version: int, **meta: Any) -> dict[str, Any]:
+    named = {"name": NAME, "namespace": "n", "uid": "uid-p", "labels": LABELS}
+    times = {"creationTimestamp": BORN, "resourceVersion": str(version)}
+    return {"kind": "Pod", "metadata": {**named, **times, **meta}, "status": {}}
+
+
+class Server:
+    """Answers each deletion with `answer`, or raises it."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+    async def delete(self, *_: Any) -> Any:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.mark.parametrize(
+    ("answer", "left", "deleting"),
+    [
+        ({"kind": "Status", "status": "Success"}, 0, False),
+        (pod(7), 0, False),
+        (pod(7, deletionTimestamp=BORN, deletionGracePeriodSeconds=0), 0, False),
+        (pod(7, deletionTimestamp=BORN, deletionGracePeriodSeconds=30), 1, True),
+        (
+            pod(7, deletionTimestamp=BORN, deletionGracePeriodSeconds=0, finalizers=["x"]),
+            1,
+            True,
+        ),
+        (NotFoundError("gone"), 0, False),
+        (ConflictError("another uid"), 0, False),
+    ],
+)
+async def test_the_cache_knows_what_a_deletion_left(
+    make: Any, answer: Any, left: int, deleting: bool
+) -> None:
+    cache = Cache(lambda key: None)
+    meta = {"name": "j", "namespace": "n", "uid": make.uid, "generation": 1}
+    cache.put(JOB, {"metadata": {**meta, "resourceVersion": "1"}, "spec": make.raw_spec()})
+    cache.put(POD, pod(5))
+    server: Any = Server(answer)
+    link: Any = CoordinatorLink
+    sources = Sources(server, cache, SecretReader(server, lambda: 0.0), link)
+    plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
+    await apply(sources, make.observed(), plan)
+    view = cache.view(("n", "j"))
+    assert view is not None
+    assert [one.deleted is not None for one in view.pods] == [deleting] * left
