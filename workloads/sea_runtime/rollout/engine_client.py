@@ -21,13 +21,9 @@ GENERATE_TIMEOUT_S = 1800.0
 
 
 class EngineError(RuntimeFailure):
-    """The engine failed while serving a request (5xx), or answered something unreadable."""
+    """The engine does not answer, failed while serving (5xx), or answered something unreadable."""
 
     permanent = False
-
-
-class EngineDownError(EngineError):
-    """The engine does not answer at all: it is starting, restarting or hanging."""
 
 
 class EngineRefusedError(EngineError):
@@ -156,7 +152,7 @@ class EngineClient:
             ) as reply:
                 content = await reply.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineDownError(f"{method} {self.url}{path}: {error!r}") from error
+            raise EngineError(f"{method} {self.url}{path}: {error!r}") from error
         if reply.status >= 300:
             text = content[:500].decode(errors="replace")
             kind = EngineError if reply.status >= 500 else EngineRefusedError

@@ -109,6 +109,7 @@ async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
         await asyncio.shield(_resume(engine))
         raise
     apply_s = await load(engine, version)
+    # Shielded: a worker that is stopped here must not leave a good engine paused.
     await asyncio.shield(engine.resume())
     return Timings(status.transport, status.seconds, apply_s, time.monotonic() - paused)
 

@@ -71,6 +71,7 @@ class WeightUpdater:
             await asyncio.wait({ask, change}, return_when=asyncio.FIRST_COMPLETED)
             return ask.result() if ask.done() else None
         finally:
+            # An answer to the old question is of no use once the engine serves another version.
             change.cancel()
             ask.cancel()
 
@@ -85,6 +86,7 @@ class WeightUpdater:
             return None
 
     async def _adopt(self, version: WeightVersion) -> None:
+        # Keeps the watcher away, which would resume the paused engine.
         self._state.updating = True
         try:
             timings = await weight_swap.adopt(self._engine, version)
