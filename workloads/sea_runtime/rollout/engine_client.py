@@ -15,9 +15,9 @@ from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.prefetch_status import PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
 
-CONTROL_TIMEOUT_S = 30.0
-APPLY_TIMEOUT_S = 300.0
-GENERATE_TIMEOUT_S = 1800.0
+CONTROL_TIMEOUT_SECONDS = 30.0
+APPLY_TIMEOUT_SECONDS = 300.0
+GENERATE_TIMEOUT_SECONDS = 1800.0
 
 
 class EngineError(RuntimeFailure):
@@ -36,7 +36,7 @@ def session() -> aiohttp.ClientSession:
     """A session with unlimited keep-alive connections, shared by everything in a worker."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300.0),
-        timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_S),
+        timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_SECONDS),
     )
 
 
@@ -54,7 +54,7 @@ class EngineClient:
         max_tokens: int,
         temperature: float,
         stop_token_ids: Sequence[int],
-        timeout_s: float = GENERATE_TIMEOUT_S,
+        timeout_s: float = GENERATE_TIMEOUT_SECONDS,
     ) -> Generation:
         """Continues the exact tokens.
 
@@ -102,17 +102,17 @@ class EngineClient:
         return "True" in await self._rpc("sea_is_applying")
 
     async def start_update(self) -> None:
-        await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_S)
+        await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_SECONDS)
 
     async def load_staged(self, version: int, attempt: int) -> None:
         """Loads the prefetched version into the paused model."""
         info = {"update_info": {"version": version, "attempt": attempt}}
-        await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_S)
+        await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_SECONDS)
 
     async def finish_update(self, version: int) -> None:
         """Finishes the update; tokens generated from now on carry `version`."""
         body = {"weight_version": str(version)}
-        await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_S)
+        await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_SECONDS)
 
     async def terminate(self) -> None:
         """Terminates the engine's processes; its container restarts it with the base model."""
@@ -122,7 +122,7 @@ class EngineClient:
             return  # it can't answer: its process is gone
 
     async def _rpc(self, method: str, *arguments: str) -> list[Any]:
-        body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_S}
+        body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_SECONDS}
         return list((await self._json("POST", "/collective_rpc", body))["results"])
 
     @staticmethod
@@ -134,7 +134,7 @@ class EngineClient:
         method: str,
         path: str,
         body: Any = None,
-        timeout_s: float = CONTROL_TIMEOUT_S,
+        timeout_s: float = CONTROL_TIMEOUT_SECONDS,
     ) -> Any:
         return json.loads(await self._call(method, path, body, timeout_s))
 
@@ -143,7 +143,7 @@ class EngineClient:
         method: str,
         path: str,
         body: Any = None,
-        timeout_s: float = CONTROL_TIMEOUT_S,
+        timeout_s: float = CONTROL_TIMEOUT_SECONDS,
     ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:

@@ -10,7 +10,7 @@ from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.generation import Generation
 
 _log = logging.getLogger(__name__)
-ENGINE_WAIT_S = 900.0
+ENGINE_WAIT_SECONDS = 900.0
 MAX_ATTEMPTS = 6
 """Per turn: a request that kills the engine each time must not do so forever."""
 
@@ -35,7 +35,7 @@ class Sampler:
     """Turns of the agent. A turn whose engine died is generated again; earlier turns stay."""
 
     def __init__(
-        self, engine: EngineClient, state: EngineState, engine_wait_s: float = ENGINE_WAIT_S
+        self, engine: EngineClient, state: EngineState, engine_wait_s: float = ENGINE_WAIT_SECONDS
     ) -> None:
         self._engine, self._state, self._engine_wait_s = engine, state, engine_wait_s
 

@@ -11,15 +11,15 @@ from sea_env.users.model import Generate
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 
 _log = logging.getLogger(__name__)
-RETRY_TIMEOUT_S = 180.0
-RETRY_S = 0.5
+RETRY_TIMEOUT_SECONDS = 180.0
+RETRY_SECONDS = 0.5
 
 
 class UserPool:
     """The addresses come with every heartbeat's reply."""
 
     def __init__(
-        self, http: aiohttp.ClientSession, retry_timeout_s: float = RETRY_TIMEOUT_S
+        self, http: aiohttp.ClientSession, retry_timeout_s: float = RETRY_TIMEOUT_SECONDS
     ) -> None:
         self._http = http
         self._engines: dict[str, EngineClient] = {}
@@ -69,7 +69,7 @@ class UserPool:
                     problem = str(error)
                 else:
                     return answer.token_ids
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_SECONDS)
         raise UserUnavailableError(
             f"The user model did not answer for {self._retry_timeout_s:.0f} s: {problem}."
         )

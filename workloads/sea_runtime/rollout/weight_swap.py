@@ -19,8 +19,8 @@ from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
 
 _log = logging.getLogger(__name__)
-_POLL_S = 0.03
-PREFETCH_TIMEOUT_S = 600.0
+_POLL_SECONDS = 0.03
+PREFETCH_TIMEOUT_SECONDS = 600.0
 
 
 class PrefetchError(RuntimeFailure):
@@ -53,7 +53,7 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
 
 
 async def prefetch(
-    engine: EngineClient, version: WeightVersion, timeout_s: float = PREFETCH_TIMEOUT_S
+    engine: EngineClient, version: WeightVersion, timeout_s: float = PREFETCH_TIMEOUT_SECONDS
 ) -> PrefetchStatus:
     """Has all workers of the engine fetch the version; generation goes on.
 
@@ -70,7 +70,7 @@ async def prefetch(
             return status
         elif status.state is PrefetchState.FAILED:
             raise PrefetchError(status.error)
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(_POLL_SECONDS)
         if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
     raise PrefetchError(f"Version {version.version} was not fetched within {timeout_s:.0f} s.")

@@ -38,7 +38,7 @@ from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
-_MODEL_POLL_S = 0.5
+_MODEL_POLL_SECONDS = 0.5
 
 
 class Worker:
@@ -103,7 +103,7 @@ class Worker:
                 reply = None
             if reply is not None:
                 return reply
-            await asyncio.sleep(_MODEL_POLL_S)
+            await asyncio.sleep(_MODEL_POLL_SECONDS)
 
 
 @asynccontextmanager
