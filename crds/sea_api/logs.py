@@ -16,7 +16,7 @@ import structlog
 from sea_api.contract import Env
 
 _QUIET = ("kopf", "aiohttp.access", "asyncio", "botocore", "urllib3")
-"""Loggers of libraries that say too much below WARNING."""
+"""Loggers of libraries that are too verbose below WARNING."""
 
 _SCALARS = (str, int, float, bool, type(None))
 _INTERNAL = ("exc_info", "stack_info", "_record", "_from_structlog")
@@ -64,7 +64,7 @@ def bind(**context: object) -> None:
 
 
 def message_of(line: str) -> str:
-    """What a person wants of a line: its exception or message, or the line if it isn't ours."""
+    """Exception or message of a JSON line; other lines are returned unchanged."""
     try:
         event = json.loads(line)
     except ValueError:
@@ -84,7 +84,7 @@ def _add_context(
 def _plain_extras(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Keeps scalars, joins tuples (`namespace/name`) and drops the rest, kopf's settings say."""
+    """Keeps scalars, joins tuples (`namespace/name`) and drops the rest, like kopf's settings."""
     plain: structlog.typing.EventDict = {}
     for key, value in event.items():
         if isinstance(value, tuple) and key not in _INTERNAL:

@@ -104,7 +104,7 @@ class _Rewriter:
 
     def _additional(self, value: Any, path: str, open_refs: tuple[str, ...]) -> Schema:
         if value is False:
-            return {}  # the server prunes unknown fields by itself
+            return {}  # the server prunes unknown fields anyway
         if value is True or value == {}:
             return dict(_ANYTHING)
         return {"additionalProperties": self.rewrite(value, f"{path}{{}}", open_refs)}

@@ -21,6 +21,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sea_api.contract import S3_ACCESS_KEY, S3_ENDPOINT_URL, S3_REGION, S3_SECRET_KEY
 from sea_devcluster import records
 from sea_devcluster.api import get_text
 from sea_devcluster.daemons import Command, Daemon
@@ -99,10 +100,10 @@ class S3Server:
     def environment(self) -> dict[str, str]:
         """Environment variables by which AWS clients find this server."""
         return {
-            "AWS_ENDPOINT_URL": self.endpoint,
-            "AWS_ACCESS_KEY_ID": self.settings.access_key,
-            "AWS_SECRET_ACCESS_KEY": self.settings.secret_key,
-            "AWS_DEFAULT_REGION": REGION,
+            S3_ENDPOINT_URL: self.endpoint,
+            S3_ACCESS_KEY: self.settings.access_key,
+            S3_SECRET_KEY: self.settings.secret_key,
+            S3_REGION: REGION,
         }
 
     def client(self, timeout: float = 10.0, attempts: int = 3) -> "S3Client":

@@ -1,6 +1,6 @@
 """What operator and pods share is written in `sea_api.contract` and read from there, nowhere else.
 
-The sources of the five packages are parsed; docstrings may name a variable or a port, code may not.
+The sources of all other packages are parsed; docstrings may name a variable or a port, code not.
 """
 
 import ast
@@ -21,6 +21,7 @@ PACKAGES = (
     "workloads/sea_cli",
     "workloads/sea_data",
     "workloads/sea_env",
+    "devcluster/sea_devcluster",
 )
 
 VARIABLES = (

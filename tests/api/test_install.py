@@ -1,4 +1,4 @@
-"""The two ways to install the operator say the same, and ask for no more than it uses.
+"""Chart and plain manifests agree, and grant no more than the operator uses.
 
 The chart is rendered with its defaults by a renderer for the few constructs that it uses, so the
 test needs no helm; whatever it doesn't know fails the test.
@@ -175,5 +175,10 @@ def test_every_value_has_a_comment(root: Path, values: Object) -> None:
     for key in values:
         before = text.split(f"\n{key}:", 1)[0].rstrip().splitlines()[-1]
         first_inner = text.split(f"\n{key}:", 1)[1].lstrip("\n").splitlines()[0]
-        told = before.startswith("#") or first_inner.lstrip().startswith("#")
-        assert told or key in ("tolerations", "affinity", "priorityClassName", "podAnnotations")
+        described = before.startswith("#") or first_inner.lstrip().startswith("#")
+        assert described or key in (
+            "tolerations",
+            "affinity",
+            "priorityClassName",
+            "podAnnotations",
+        )

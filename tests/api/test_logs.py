@@ -1,4 +1,4 @@
-"""Lines that every program of the system writes."""
+"""Log lines of all programs."""
 
 import io
 import json
@@ -115,5 +115,5 @@ def test_a_pod_names_its_job_role_and_itself(written: io.StringIO) -> None:
         ("", ""),
     ],
 )
-def test_what_a_person_wants_of_a_line(line: str, message: str) -> None:
+def test_the_message_of_a_line(line: str, message: str) -> None:
     assert logs.message_of(line) == message

@@ -1,4 +1,4 @@
-"""What Python readers rely on: strict scalars, round trips, all broken rules told at once."""
+"""What Python readers rely on: strict scalars, round trips, all broken rules reported at once."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +66,7 @@ def test_round_trip(job: BuildJob) -> None:
     assert SEATrainingJob.model_validate_json(model.model_dump_json(by_alias=True)) == model
 
 
-def test_all_broken_rules_are_told() -> None:
+def test_all_broken_rules_are_reported() -> None:
     """One edit should be enough to mend an object."""
     with pytest.raises(ValidationError) as caught:
         Trainer.model_validate(
@@ -81,7 +81,7 @@ def test_all_broken_rules_are_told() -> None:
 
 
 def test_a_required_null_is_missing(job: BuildJob) -> None:
-    """Null counts as absent, so the message says what's missing rather than what null is not."""
+    """Null counts as absent, so the message names the missing field instead of a wrong type."""
     with pytest.raises(ValidationError, match="Field required"):
         SEATrainingJob.model_validate(job() | {"spec": job()["spec"] | {"model": None}})
 

@@ -138,7 +138,7 @@ def test_explicit_nulls(kube: KubeApi, crd: Any, job: BuildJob) -> None:
 def test_examples_are_accepted(
     name: str, root: Path, kube: KubeApi, kubectl: Kubectl, crd: Any
 ) -> None:
-    """By kubectl, strictly, and the stored object says what the models say."""
+    """By kubectl, strictly, and the stored object equals the models' dump."""
     manifest = yaml.safe_load((root / "examples" / f"{name}.yaml").read_text())
     namespace = manifest["metadata"]["namespace"]
     kubectl("apply", "-f", "-", stdin=json.dumps(_namespace(namespace)))
@@ -149,7 +149,7 @@ def test_examples_are_accepted(
     assert models[0].spec == models[1].spec
 
 
-def test_explain_speaks(kubectl: Kubectl, crd: Any) -> None:
+def test_kubectl_explain_shows_descriptions(kubectl: Kubectl, crd: Any) -> None:
     """`kubectl explain` shows the docstrings."""
     text = kubectl("explain", "seatrainingjobs.spec.stages.rl.maxStaleness")
     assert "eta of the staleness gate" in " ".join(text.split()), "kubectl breaks lines"

@@ -9,6 +9,7 @@ from typing import Any
 
 import yaml
 
+from sea_api.contract import S3_ACCESS_KEY, S3_SECRET_KEY
 from sea_devcluster.demo.kubectl import Kubectl
 from sea_devcluster.demo.object_store import ObjectServer
 from sea_devcluster.errors import DemoError
@@ -69,8 +70,8 @@ def credentials_secret(manifest: dict[str, Any], server: ObjectServer) -> dict[s
             "namespace": namespace(manifest),
         },
         "stringData": {
-            "AWS_ACCESS_KEY_ID": server.access_key,
-            "AWS_SECRET_ACCESS_KEY": server.secret_key,
+            S3_ACCESS_KEY: server.access_key,
+            S3_SECRET_KEY: server.secret_key,
         },
     }
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from sea_api.contract import S3_ACCESS_KEY, S3_SECRET_KEY
 from sea_devcluster.cluster import DevCluster
 from sea_devcluster.demo.kubectl import Kubectl
 from sea_devcluster.demo.object_store import ObjectServer, client
@@ -20,8 +21,8 @@ NEEDS = {
     "SEA_REGISTRY": "registry and path of the images built from images/, e.g. ghcr.io/you/",
     "SEA_TAG": "their tag",
     "SEA_S3_ENDPOINT": "address of an S3 server that this machine and the pods reach",
-    "AWS_ACCESS_KEY_ID": "its access key",
-    "AWS_SECRET_ACCESS_KEY": "its secret key",
+    S3_ACCESS_KEY: "its access key",
+    S3_SECRET_KEY: "its secret key",
 }
 
 
@@ -43,7 +44,7 @@ def devcluster_target(cluster: DevCluster) -> Target:
     """A devcluster as the demo sees it."""
     endpoint, credentials = cluster.s3.endpoint, cluster.s3.environment()
     server = ObjectServer(
-        endpoint, endpoint, credentials["AWS_ACCESS_KEY_ID"], credentials["AWS_SECRET_ACCESS_KEY"]
+        endpoint, endpoint, credentials[S3_ACCESS_KEY], credentials[S3_SECRET_KEY]
     )
     return Target(
         kubeconfig=cluster.kubeconfig,
@@ -69,7 +70,7 @@ def existing_cluster(environment: Mapping[str, str] = os.environ) -> Target:
         raise DemoError("The demo on your own cluster needs kubectl on PATH; install it.")
     endpoint = environment["SEA_S3_ENDPOINT"]
     server = ObjectServer(
-        endpoint, endpoint, environment["AWS_ACCESS_KEY_ID"], environment["AWS_SECRET_ACCESS_KEY"]
+        endpoint, endpoint, environment[S3_ACCESS_KEY], environment[S3_SECRET_KEY]
     )
     registry = environment["SEA_REGISTRY"].rstrip("/") + "/"
     require_api_server(Kubectl(kubectl, None))

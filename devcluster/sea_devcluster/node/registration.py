@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable
 from datetime import datetime
 
+from sea_api.v1alpha1.names import GROUP
 from sea_devcluster.errors import ApiError, DevclusterError
 
 from .api import ApiClient
@@ -107,7 +108,7 @@ def node_object(config: NodeConfig) -> Json:
         "kubernetes.io/hostname": config.node_name,
         "kubernetes.io/os": "linux",
         "kubernetes.io/arch": _ARCHITECTURES.get(platform.machine(), platform.machine()),
-        "sea-operator.io/devcluster": config.name,
+        f"{GROUP}/devcluster": config.name,
         **config.labels,
     }
     metadata = {"name": config.node_name, "labels": labels}

@@ -88,9 +88,8 @@ def bodies() -> dict[str, dict[str, Any]]:
             "version": 0,
             "bytes": 5,
             "manifest_key": "x/y/m.json",
-            "keep_steps": [0],
         },
-        "POST /v1/stages/rl/done": {"attempt": 1, "step": 3, "export_url": "s3://b/x"},
+        "POST /v1/stages/rl/done": {"attempt": 1, "step": 3},
         "POST /v1/weights/policy": kit.version(1).model_dump(mode="json"),
         "POST /v1/weights/policy/adopted": {
             "pod": "rollout-0",

@@ -1,4 +1,4 @@
-"""Attention over a packed row: each sequence is alone, and equals attention from the formula."""
+"""Attention over a packed row: each sequence is isolated and equals the formula."""
 
 import itertools
 from typing import Any
@@ -14,6 +14,7 @@ pytestmark = pytest.mark.component
 
 BOUNDS = [0, 5, 6, 13]
 HEADS, GROUPS, WIDTH = 4, 2, 8
+Row = tuple[Tensor, Tensor, Tensor]
 
 
 def attention(context: int = 1) -> Any:
@@ -32,23 +33,25 @@ def attention(context: int = 1) -> Any:
     return TorchAttention(config, 1, None, "self")
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, bounds: list[int]) -> Tensor:
+def attend(qkv: Row, bounds: list[int]) -> Tensor:
     from megatron.core.packed_seq_params import PackedSeqParams
 
     starts = torch.tensor(bounds, dtype=torch.int32)
     packed = PackedSeqParams("thd", cu_seqlens_q=starts, cu_seqlens_kv=starts)
-    out: Tensor = attention()(q, k, v, None, packed_seq_params=packed)
+    out: Tensor = attention()(*qkv, None, packed_seq_params=packed)
     return out
 
 
-def row(tokens: int) -> list[Tensor]:
+def row(tokens: int) -> Row:
+    """Random query, key and value of one row."""
     generator = torch.Generator().manual_seed(3)
     shapes = ((tokens, HEADS, WIDTH), (tokens, GROUPS, WIDTH), (tokens, GROUPS, WIDTH))
-    return [torch.randn(*shape, generator=generator, requires_grad=True) for shape in shapes]
+    q, k, v = (torch.randn(*s, generator=generator, requires_grad=True) for s in shapes)
+    return q, k, v
 
 
 def formula(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(q k / sqrt(d)) v over the past, head by head."""
+    """softmax(q k / sqrt(d)) v over the tokens so far, head by head."""
     length, outs = len(q), []
     future = torch.triu(torch.ones(length, length, dtype=torch.bool), 1)
     for head in range(HEADS):
@@ -60,7 +63,7 @@ def formula(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
 
 def test_each_sequence_equals_the_formula() -> None:
     q, k, v = row(13)
-    got = attend(q, k, v, BOUNDS)
+    got = attend((q, k, v), BOUNDS)
     assert got.shape == (13, HEADS * WIDTH)
     for a, b in itertools.pairwise(BOUNDS):
         torch.testing.assert_close(got[a:b], formula(q[a:b], k[a:b], v[a:b]))
@@ -68,31 +71,31 @@ def test_each_sequence_equals_the_formula() -> None:
 
 def test_no_gradient_leaves_a_sequence() -> None:
     tensors = row(13)
-    attend(*tensors, BOUNDS)[5:6].sum().backward()
+    attend(tensors, BOUNDS)[5:6].sum().backward()
     for one in tensors[1:]:
         assert one.grad is not None
         assert not one.grad[:5].any()
         assert not one.grad[6:].any()
 
 
-def largest_piece(tokens: int) -> int:
-    """Bytes of the largest allocation of any operation there and back."""
+def largest_allocation(tokens: int) -> int:
+    """Bytes of the largest allocation of any operation, forward and backward."""
     from torch.profiler import ProfilerActivity, profile
 
     tensors = row(tokens)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        attend(*tensors, [0, tokens]).sum().backward()
+        attend(tensors, [0, tokens]).sum().backward()
     return max(event.self_cpu_memory_usage for event in seen.events())
 
 
 def test_memory_is_linear_in_the_length() -> None:
-    """Thrice the tokens never take nine times the memory: prompts have thousands of them."""
+    """Three times the tokens must not take nine times the memory."""
     from torch.nn.attention import SDPBackend, sdpa_kernel
 
     short, long = 1024, 3072
-    assert largest_piece(long) < 5 * largest_piece(short)
+    assert largest_allocation(long) < 5 * largest_allocation(short)
     with sdpa_kernel(SDPBackend.MATH):
-        assert largest_piece(long) > 5 * largest_piece(short)  # it would be noticed
+        assert largest_allocation(long) > 5 * largest_allocation(short)  # the test can fail
 
 
 def test_context_parallelism_is_refused() -> None:

@@ -19,7 +19,7 @@ ROOT = "x/checkpoints/"
 
 
 @pytest.mark.parametrize(
-    ("objects", "goes"),
+    ("objects", "deleted"),
     [
         (["step-000001-a2/__0_0"], True),
         (["step-1000001-a2/__0_0"], True),
@@ -33,9 +33,9 @@ ROOT = "x/checkpoints/"
         (["head.json"], False),
     ],
 )
-def test_which_folders_attempt_3_calls_abandoned(objects: list[str], goes: bool) -> None:
+def test_folders_that_attempt_3_may_delete(objects: list[str], deleted: bool) -> None:
     found = abandoned.folders([ROOT + one for one in objects], ROOT, 3)
-    assert found == ({f"{ROOT}{objects[0].split('/')[0]}/"} if goes else set())
+    assert found == ({f"{ROOT}{objects[0].split('/')[0]}/"} if deleted else set())
 
 
 def test_another_stage_is_not_touched() -> None:
@@ -43,7 +43,7 @@ def test_another_stage_is_not_touched() -> None:
 
 
 def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") -> None:
-    """A whole checkpoint; one of its objects may lie in another folder."""
+    """A whole checkpoint; one of its objects may be in another folder."""
     url = commits.step_folder(step)
     keys = [commits.key(f"{url}/__0_0"), *([borrowed] if borrowed else [])]
     objects = [StoredObject(key=key, name="__0_0", size=1, sha256="") for key in keys]
@@ -79,7 +79,7 @@ def left(store: ObjectStore, commits: Commits) -> set[str]:
     return {one.url.removeprefix(commits.folder + "/").split("/")[0] for one in found}
 
 
-def job(store: ObjectStore) -> Any:
+def rank_0(store: ObjectStore) -> Any:
     return SimpleNamespace(leads=True, control=SimpleNamespace(broadcast=lambda text: text))
 
 
@@ -91,7 +91,7 @@ def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run
     newer = Commits(store, run, "stage", 3)
     store.put(f"{newer.step_folder(2)}/__0_0", b"being written")
     second = Commits(store, run, "stage", 2)
-    found = restore.newest(job(store), second)
+    found = restore.newest(rank_0(store), second)
     assert found is not None
     assert found.step == 1
     kept = {"head.json", "step-000001-a1", "step-000002-a3"}
@@ -101,7 +101,7 @@ def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run
         assert store.exists(second.url(one.key))
 
 
-def test_what_a_manifest_names_stays_wherever_it_lies(store: ObjectStore, run: str) -> None:
+def test_what_a_manifest_names_is_kept_in_any_folder(store: ObjectStore, run: str) -> None:
     first = Commits(store, run, "stage", 1)
     commit(store, first, 3, borrowed=first.key(f"{first.step_folder(2)}/__0_0"))
     second = Commits(store, run, "stage", 2)
@@ -109,7 +109,7 @@ def test_what_a_manifest_names_stays_wherever_it_lies(store: ObjectStore, run: s
     assert left(store, second) == {"head.json", "step-000002-a1", "step-000003-a1"}
 
 
-def test_nothing_goes_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:
+def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, run: str) -> None:
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)
     store.put(f"{first.step_folder(2)}/__0_0", b"x")

@@ -1,4 +1,4 @@
-"""A committed checkpoint stays one, whatever happens to those that it replaces."""
+"""A checkpoint stays committed whatever happens to those that it replaces."""
 
 import pytest
 
@@ -18,7 +18,7 @@ def entry(commits: Commits, step: int) -> Entry:
 def test_an_old_checkpoint_that_cannot_be_deleted_does_not_undo_the_commit(
     store: ObjectStore, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The caller tells the coordinator next: a commit that it never hears of blocks a drain."""
+    """The caller reports the commit next: without that report a drain never ends."""
     commits = Commits(store, "s3://runs/commit", "stage", 1)
     commits.commit(entry(commits, 1), 1, None)
 
@@ -30,4 +30,4 @@ def test_an_old_checkpoint_that_cannot_be_deleted_does_not_undo_the_commit(
     head = commits.commit(entry(commits, 2), 1, None)
     assert [one.step for one in head.checkpoints] == [2]
     assert commits.read()[0] == head
-    assert "stay in the store" in caplog.text
+    assert "are kept in the store" in caplog.text

@@ -1,5 +1,6 @@
-"""The last checkpoint of a drain, while store or coordinator are away."""
+"""Checkpoints while store or coordinator are away, and the last one of a drain."""
 
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,6 +19,8 @@ from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.wire.trainer import TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
@@ -26,7 +29,7 @@ RUN = "saver"
 
 
 class Alone:
-    """A group of one rank, for any thread."""
+    """A control group of one rank, usable from any thread."""
 
     def all_gather(self, value: Any) -> list[Any]:
         return [value]
@@ -42,7 +45,7 @@ class Alone:
 
 
 class Staged:
-    """A rank's files without Megatron."""
+    """One rank's files, without Megatron."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
@@ -56,7 +59,7 @@ class Staged:
 
 
 @pytest.fixture
-def context(store: ObjectStore, coordinator: Any, tmp_path: Path) -> RankContext:
+def context(store: ObjectStore, coordinator: FakeCoordinator, tmp_path: Path) -> RankContext:
     pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
     client = CoordinatorClient(coordinator.url, "token", retry_timeout=0.0)
     assignment = RankAssignment(1, 0, 1, 0, "127.0.0.1", 1)
@@ -66,7 +69,10 @@ def context(store: ObjectStore, coordinator: Any, tmp_path: Path) -> RankContext
 
 @pytest.fixture
 def saver(
-    context: RankContext, coordinator: Any, make_task: Any, monkeypatch: pytest.MonkeyPatch
+    context: RankContext,
+    coordinator: FakeCoordinator,
+    make_task: Callable[..., TrainerTask],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Saver:
     coordinator.task = make_task(RUN, {"type": "RL", "rl": {}})
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
@@ -76,7 +82,8 @@ def saver(
     return Saver(context, coordinator.task, Checkpoint(), commits, expert=1)
 
 
-def away(context: RankContext, part: str) -> RankContext:
+def without(context: RankContext, part: str) -> RankContext:
+    """The context while its store or its coordinator is away."""
     gone = {
         "store": ObjectStore(NOWHERE, retry_timeout=0.0),
         "client": CoordinatorClient(NOWHERE, "token", retry_timeout=0.0),
@@ -88,11 +95,15 @@ NOTHING: Any = SimpleNamespace()
 
 
 @pytest.mark.parametrize("part", ["store", "client"])
-def test_the_last_checkpoint_waits_until_all_are_back(
-    saver: Saver, context: RankContext, coordinator: Any, caplog: Any, part: str
+def test_the_last_checkpoint_waits_until_store_and_coordinator_are_back(
+    saver: Saver,
+    context: RankContext,
+    coordinator: FakeCoordinator,
+    caplog: pytest.LogCaptureFixture,
+    part: str,
 ) -> None:
-    """Nothing comes after it: given up, its steps would be lost and the drain never end."""
-    saver.context = away(context, part)
+    """No later one replaces it: without it its steps would be lost and the drain never end."""
+    saver.context = without(context, part)
     saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
     end = background.start("end", saver.finish)
     wait_for("two attempts", lambda: caplog.text.count("The last checkpoint waits") > 1)
@@ -103,10 +114,10 @@ def test_the_last_checkpoint_waits_until_all_are_back(
 
 
 @pytest.mark.parametrize("part", ["store", "client"])
-def test_any_other_is_given_up_for_the_next(
-    saver: Saver, context: RankContext, coordinator: Any, part: str
+def test_any_other_checkpoint_is_replaced_by_the_next(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator, part: str
 ) -> None:
-    saver.context = away(context, part)
+    saver.context = without(context, part)
     saver.start(NOTHING, NOTHING, Position(3, 3))
     saver.finish()
     saver.context = context
@@ -116,33 +127,36 @@ def test_any_other_is_given_up_for_the_next(
 
 
 def interrupted(saver: Saver, context: RankContext, step: int) -> None:
-    stage = StageTrainer(context, saver.task, *[NOTHING] * 5, saver, NOTHING, step=step)
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("spec", "settings", "initial", "model", "optimizer", "publisher")
+    )
+    stage = StageTrainer(context=context, task=saver.task, saver=saver, step=step, **nothing)
     stage.interrupt(step)
 
 
 def objects(context: RankContext) -> dict[str, str]:
-    """Content tags of all objects below the stage's checkpoints but the head."""
+    """Entity tags of all objects of the stage's checkpoints, without the head."""
     found = context.store.list(f"s3://runs/{RUN}/stages/stage/checkpoints/")
     return {one.url: one.etag for one in found if not one.url.endswith("/head.json")}
 
 
 def test_an_interrupt_at_a_committed_step_overwrites_nothing(
-    saver: Saver, context: RankContext, coordinator: Any
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
 ) -> None:
-    """Killed in between, the manifest would name objects that are others by then."""
+    """Killed in between, the manifest would name objects that have changed."""
     saver.start(NOTHING, NOTHING, Position(6, 6))
     saver.finish()
     before = objects(context)
     assert any("step-000006-a1/manifest.json" in url for url in before)
     interrupted(saver, context, 6)
     assert objects(context) == before
-    assert [one.step for one in coordinator.committed] == [6, 6], "told again: it may be unheard"
+    assert [one.step for one in coordinator.committed] == [6, 6], "reported again"
     interrupted(saver, context, 7)
     assert coordinator.committed[-1].step == 7
 
 
-def test_an_interrupt_at_a_step_of_an_older_attempt_has_a_folder_of_its_own(
-    saver: Saver, context: RankContext, coordinator: Any
+def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
+    saver: Saver, context: RankContext, coordinator: FakeCoordinator
 ) -> None:
     saver.start(NOTHING, NOTHING, Position(8, 8))
     saver.finish()

@@ -1,10 +1,11 @@
-"""Two real ranks with expert parallelism against the formulas in plain torch, step after step.
+"""Two real ranks with expert parallelism against the formulas in plain torch, step by step.
 
 One process, one sequence at a time, no packing, no shards: transformers' model, the paper's sums,
 and torch's AdamW. It catches what tests of the parts can't: sums scaled by ranks or microbatches,
 experts' gradients counted wrongly, masks or advantages on the wrong tokens of a packed row.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,16 @@ import torch
 from torch import Tensor
 
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+from sea_runtime.wire.trainer import TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import Ranks
 
 pytestmark = pytest.mark.component
 STEPS, MINIBATCHES, TEMPERATURE, RATE = 2, 2, 0.7, 2e-5
 LOW, HIGH, UPPER = 0.001, 0.002, 2.0
-"""So narrow that the second minibatch is clipped on many tokens."""
+"""Narrow, so that the second minibatch is clipped on many tokens."""
 SIZES = [4, 2, 3, 4]
-"""Trajectories of the groups: unequal, in number as in length."""
+"""Trajectories per group: groups differ in size and length."""
 
 
 class Plain:
@@ -82,7 +86,7 @@ class Plain:
 
 
 def batches(plain: Plain) -> dict[int, list[Group]]:
-    """Several turns an episode; behaviour off the policy, on some tokens beyond the cap."""
+    """Several turns per episode; behavior is off-policy, beyond the cap on some tokens."""
     rng = np.random.default_rng(3)
     return {
         step: [_group(plain, rng, f"{step}-{i}", size) for i, size in enumerate(SIZES)]
@@ -106,7 +110,9 @@ def _group(plain: Plain, rng: Any, name: str, size: int) -> Group:
     return Group(name, rewards, members)
 
 
-def test_two_ranks_compute_what_the_formulas_say(base, coordinator, ranks, make_task) -> None:
+def test_two_ranks_compute_what_the_formulas_say(
+    base: Path, coordinator: FakeCoordinator, ranks: Ranks, make_task: Callable[..., TrainerTask]
+) -> None:
     plain = Plain(base)
     given = batches(plain)
     coordinator.batches = lambda step: Batch("stage", step, given[step], 0, 0.5)
@@ -129,7 +135,7 @@ def test_two_ranks_compute_what_the_formulas_say(base, coordinator, ranks, make_
         wanted = plain.step(given[row.step])
         got = {name: row.metrics[name] for name in wanted}
         flipped = abs(got.pop("clip_fraction") - wanted["clip_fraction"])
-        assert flipped < 0.02  # a ratio at the very edge may fall to either side
+        assert flipped < 0.02  # a ratio at the edge may fall to either side
         assert wanted["clip_fraction"] > 0.05
         assert wanted["importance_mean"] > 1.01
         assert got == pytest.approx({name: wanted[name] for name in got}, rel=2e-3), row.step

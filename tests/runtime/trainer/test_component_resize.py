@@ -1,10 +1,12 @@
-"""A trainer of another size goes on from the checkpoint: its state is laid out anew on load."""
+"""A trainer of another size resumes from the checkpoint: its state is resharded on load."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 
+from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import Ranks
 
@@ -19,8 +21,8 @@ SIZES = (2, 4, 2)
 
 
 @pytest.fixture
-def teams(tmp_path, coordinator) -> Iterator[list[Ranks]]:
-    """One of each size, each with pods of its own."""
+def teams(tmp_path: Path, coordinator: FakeCoordinator) -> Iterator[list[Ranks]]:
+    """One team of ranks per size, each with its own pods."""
     made = []
     for number, size in enumerate(SIZES):
         folder = tmp_path / f"team-{number}"
@@ -36,8 +38,11 @@ def _newest(coordinator: FakeCoordinator) -> int:
 
 
 def _killed_after_a_checkpoint(team: Ranks, coordinator: FakeCoordinator) -> None:
-    """A save waits for the one before it: with the report of a step after the second one on its
-    way, the first is committed, and at least one step that is heard of comes after the newest."""
+    """Kills the team after a commit and at least one reported step beyond it.
+
+    A save waits for the one before it, so while the report of a step after the second save is
+    held, the first save is committed.
+    """
     held = _newest(coordinator) + 3 * SAVED_EVERY
     coordinator.hold_from = held
     team.start(coordinator.attempt)
@@ -46,10 +51,13 @@ def _killed_after_a_checkpoint(team: Ranks, coordinator: FakeCoordinator) -> Non
     coordinator.hold_from = None
 
 
-def test_more_pods_and_fewer_go_on_where_the_others_were(
-    base, coordinator, teams, make_task
+def test_more_pods_and_fewer_resume_where_the_others_were(
+    base: Path,
+    coordinator: FakeCoordinator,
+    teams: list[Ranks],
+    make_task: Callable[..., TrainerTask],
 ) -> None:
-    """Twice as many ranks, and then half as many, see the losses that the ones before saw."""
+    """Twice as many ranks, and then half as many, see the losses that those before saw."""
     coordinator.task = make_task("resize", STAGE, checkpoint={"everySteps": SAVED_EVERY})
     losses: list[dict[int, float]] = []
     for attempt, team in enumerate(teams, start=1):

@@ -1,13 +1,19 @@
-"""RL steps on synthetic trajectories: what was rewarded becomes more likely, and only that."""
+"""RL steps on synthetic trajectories: rewarded tokens become more likely, and only those."""
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from sea_runtime.store.folders import download_folder
+from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+from sea_runtime.wire.trainer import TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import Ranks
 
 pytestmark = pytest.mark.component
 GROUPS, SIZE, SILENT = 4, 4, 3
@@ -37,7 +43,15 @@ def rows() -> list[list[int]]:
 
 @pytest.mark.parametrize(("mode", "minibatches"), [("Cap", 1), ("Mask", 2)])
 def test_rewarded_tokens_become_more_likely(
-    store, base, coordinator, ranks, make_task, tmp_path, rows, mode, minibatches
+    store: ObjectStore,
+    base: Path,
+    coordinator: FakeCoordinator,
+    ranks: Ranks,
+    make_task: Callable[..., TrainerTask],
+    tmp_path: Path,
+    rows: list[list[int]],
+    mode: str,
+    minibatches: int,
 ) -> None:
     before = _logprobs(base, rows)
     rewards = [1.0 if i % SIZE == 0 else 0.0 for i in range(GROUPS * SIZE)]
@@ -77,8 +91,8 @@ def test_rewarded_tokens_become_more_likely(
     assert good > 0.05 > bad
 
 
-def _group(number: int, rows, before, rewards) -> Group:
-    """The second half of every row was generated; in row 3 the user hung up first."""
+def _group(number: int, rows: Any, before: Any, rewards: Any) -> Group:
+    """The second half of every row is generated, except in row 3: the user hung up first."""
     members = range(number * SIZE, (number + 1) * SIZE)
     trajectories = []
     for i in members:

@@ -2,17 +2,21 @@
 
 import json
 import signal
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from sea_runtime.store.folders import download_folder
+from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import Entry
 from sea_runtime.trainer.errors import FencedError
-from sea_runtime.wire.trainer import TaskKind
-from sea_testing.ranks import COLLECTIVE_S
+from sea_runtime.wire.trainer import TaskKind, TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import COLLECTIVE_S, Ranks
 from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
@@ -33,12 +37,17 @@ STAGE = {
 
 
 def test_a_killed_rank_costs_no_step(
-    store, base, coordinator, ranks, make_task, tmp_path: Path
+    store: ObjectStore,
+    base: Path,
+    coordinator: FakeCoordinator,
+    ranks: Ranks,
+    make_task: Callable[..., TrainerTask],
+    tmp_path: Path,
 ) -> None:
     """Loss falls; after kill -9 of a rank the next attempt repeats the very same steps."""
     coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
-    # Rank 0 hears nothing of its report of step 12 until the other one is dead: the save of step 8
-    # has ended before that of step 12 began, which no step follows that could end it.
+    # The report of step 12 is held until rank 1 is dead. A save waits for the one before it, so the
+    # checkpoint of step 8 is committed then, and that of step 12 is not.
     coordinator.hold_from = 12
     ranks.start(attempt=1)
     ranks.wait("ten steps", lambda: len(coordinator.progress) >= 10)
@@ -46,7 +55,7 @@ def test_a_killed_rank_costs_no_step(
     ranks.processes[1].send_signal(signal.SIGKILL)
     ranks.processes[1].wait(HANG_S)
     coordinator.hold_from = None
-    assert ranks.exit_codes(COLLECTIVE_S / 2)[0] != 0  # its collective fails, it doesn't hang
+    assert ranks.exit_codes(COLLECTIVE_S / 2)[0] != 0  # its collective fails at once
     first = {row.step: row.metrics["loss"] for row in coordinator.progress}
     assert first[10] < 0.5 * first[1]
 
@@ -69,7 +78,7 @@ def test_a_killed_rank_costs_no_step(
     assert ranks.exit_codes() == [0, 0]
 
 
-def _older_attempt_cannot_commit(store) -> None:
+def _older_attempt_cannot_commit(store: Any) -> None:
     entry = Entry(step=20, version=0, manifest_key="k", bytes=1, time=0.0)
     with pytest.raises(FencedError):
         Commits(store, "s3://runs/sft", "stage", attempt=1).commit(entry, 2, None)
@@ -85,21 +94,21 @@ def _older_attempt_cannot_commit(store) -> None:
     assert kept == {"step-000012-a2", "step-000014-a2"}
 
 
-def _published_bytes_equal_export(store, coordinator, tmp_path: Path) -> None:
-    """Over NIXL and from S3 an engine gets what the export holds, tensor by tensor."""
+def _published_bytes_equal_export(store: Any, coordinator: Any, tmp_path: Path) -> None:
+    """Over NIXL and from S3 an engine gets the tensors of the export."""
     from safetensors.torch import load_file
 
     from sea_runtime.transport import manifest
     from sea_runtime.transport.nixl_link import NixlSink
 
     download_folder(store, "s3://runs/sft/stages/stage/export", tmp_path / "export")
-    exported = {}
+    exported: dict[str, torch.Tensor] = {}
     for file in (tmp_path / "export").glob("*.safetensors"):
         exported |= load_file(file)
     version = coordinator.versions[-1]
     assert version.version == 1
     sink = NixlSink("test")
-    found = {}
+    found: dict[str, torch.Tensor] = {}
     for shard in version.shards:
         out = manifest.allocate(shard.tensors)
         sink.read(

@@ -1,24 +1,29 @@
-"""NaN ends an attempt before anybody gets to see it; among metrics it is left out."""
+"""NaN ends an attempt before it is published or saved; among metrics it is left out."""
 
 import math
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from sea_runtime.store.folders import download_folder, upload_folder
+from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.errors import DivergenceError
 from sea_runtime.trainer.finite import finite_metrics, require_finite_norm
-from sea_runtime.wire.trainer import StageProgress
+from sea_runtime.wire.trainer import StageProgress, TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.ranks import Ranks
 
 
 @pytest.mark.parametrize("norm", [math.nan, math.inf])
-def test_a_norm_that_is_no_number(norm: float) -> None:
+def test_a_norm_that_is_not_finite_is_an_error(norm: float) -> None:
     assert require_finite_norm(0.5) == 0.5
     with pytest.raises(DivergenceError, match="lower the stage's learningRate"):
         require_finite_norm(norm)
 
 
-def test_metrics_without_a_value_reach_the_coordinator() -> None:
-    """A validation without a single answer has no loss."""
+def test_metrics_that_are_not_finite_are_left_out() -> None:
+    """A validation set without any answer has no loss."""
     metrics = finite_metrics({"loss": 1.0, "validation_loss": math.nan, "grad_norm": math.inf})
     row = StageProgress(attempt=1, step=1, total_steps=2, metrics=metrics)
     assert StageProgress.model_validate_json(row.model_dump_json()).metrics == {"loss": 1.0}
@@ -26,7 +31,12 @@ def test_metrics_without_a_value_reach_the_coordinator() -> None:
 
 @pytest.mark.component
 def test_a_model_that_is_nan_is_neither_published_nor_saved(
-    store, base, coordinator, ranks, make_task, tmp_path
+    store: ObjectStore,
+    base: Path,
+    coordinator: FakeCoordinator,
+    ranks: Ranks,
+    make_task: Callable[..., TrainerTask],
+    tmp_path: Path,
 ) -> None:
     import torch
     from safetensors.torch import load_file, save_file

@@ -2,10 +2,11 @@
 
 import pytest
 
+from sea_api.v1alpha1.policy import Cause
 from sea_runtime.trainer import lifecycle
 from sea_runtime.trainer.lifecycle import (
-    FENCED,
     HANG_SECONDS,
+    Action,
     Assign,
     Failure,
     Kill,
@@ -14,6 +15,7 @@ from sea_runtime.trainer.lifecycle import (
     State,
     decide,
 )
+from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 
@@ -27,120 +29,146 @@ def world(attempt: int, pods: list[str] | None = None, processes: int = 1) -> Tr
     )
 
 
+def failed(cause: Cause, message: str) -> State:
+    return State(failure=Failure(1, cause, message))
+
+
 WARM = State(started=True)
 RUNNING = State(started=True, running=1)
-FAILED = State(failure=Failure(1, "ProcessExit", "x"))
+FAILED = failed(Cause.PROCESS_EXIT, "x")
+FAILED_WARM = State(started=True, failure=FAILED.failure)
+STALLED = failed(Cause.USER_ERROR, "No access.")
+SILENCE = f"No training process has reported for {HANG_SECONDS + 1:.0f} s."
 
-TABLE = [
-    ("at first processes are started to import", State(), Observed(None), WARM, [Start()]),
-    ("they wait for a world", WARM, Observed(None, [None]), WARM, []),
-    (
-        "a world is handed on",
-        WARM,
-        Observed(world(1), [None]),
-        RUNNING,
-        [Assign(world(1))],
-    ),
-    ("and runs", RUNNING, Observed(world(1), [None]), RUNNING, []),
-    (
-        "a newer attempt ends the old one",
-        RUNNING,
-        Observed(world(2), [None]),
-        State(),
-        [Kill()],
-    ),
-    ("so does run=false", RUNNING, Observed(None, [None]), State(), [Kill()]),
+TABLE: list[tuple[str, State, Observed, State, list[Action]]] = [
+    ("processes are started to import", State(), Observed(None), WARM, [Start()]),
+    ("they wait for an assignment", WARM, Observed(None, [None]), WARM, []),
+    ("a new attempt is assigned", WARM, Observed(world(1), [None]), RUNNING, [Assign(world(1))]),
+    ("it runs", RUNNING, Observed(world(1), [None]), RUNNING, []),
+    ("a newer attempt ends it", RUNNING, Observed(world(2), [None]), State(), [Kill()]),
+    ("a withdrawn attempt ends", RUNNING, Observed(None, [None]), State(), [Kill()]),
     (
         "a bad exit is a failure of the attempt",
         RUNNING,
         Observed(world(1), [1, None], last_line="ValueError: x"),
-        State(failure=Failure(1, "ProcessExit", "exit code 1: ValueError: x")),
+        failed(Cause.PROCESS_EXIT, "exit code 1: ValueError: x"),
         [Kill()],
     ),
     (
-        "a signal too",
+        "a signal is one too",
         RUNNING,
         Observed(world(1), [-9]),
-        State(failure=Failure(1, "ProcessExit", "killed by signal 9")),
+        failed(Cause.PROCESS_EXIT, "killed by signal 9"),
         [Kill()],
     ),
     (
-        "what the process reported says more",
+        "a reported failure counts before the exit",
         RUNNING,
-        Observed(world(1), [1], reported=("Hang", "Timed out.")),
-        State(failure=Failure(1, "Hang", "Timed out.")),
+        Observed(world(1), [None], reported=ReportedFailure(Cause.HANG, "No progress.")),
+        failed(Cause.HANG, "No progress."),
         [Kill()],
     ),
     (
-        "the kernel's word on memory beats all",
+        "and says more than the exit code",
+        RUNNING,
+        Observed(world(1), [1], reported=ReportedFailure(Cause.USER_ERROR, "No access.")),
+        STALLED,
+        [Kill()],
+    ),
+    (
+        "the exit code alone shows a user's mistake",
+        RUNNING,
+        Observed(world(1), [ExitCode.USER_ERROR], last_line="No access."),
+        failed(Cause.USER_ERROR, "exit code 4: No access."),
+        [Kill()],
+    ),
+    (
+        "the kernel's out-of-memory kill says most",
         RUNNING,
         Observed(world(1), [-9], out_of_memory=True),
-        State(failure=Failure(1, "OutOfMemory", "The kernel killed a process for memory.")),
+        failed(Cause.OUT_OF_MEMORY, "The kernel killed a process for memory."),
         [Kill()],
     ),
     (
         "silence is a hang",
         RUNNING,
         Observed(world(1), [None], silence=HANG_SECONDS + 1),
-        State(
-            failure=Failure(
-                1, "Hang", f"No training process has reported for {HANG_SECONDS + 1:.0f} s."
-            )
-        ),
+        failed(Cause.HANG, SILENCE),
         [Kill()],
     ),
-    (
-        "a failed pod warms up again",
-        FAILED,
-        Observed(None),
-        State(True, 0, 0, FAILED.failure),
-        [Start()],
-    ),
+    ("a failed pod warms up again", FAILED, Observed(None), FAILED_WARM, [Start()]),
     (
         "but doesn't run the failed attempt",
-        State(True, 0, 0, FAILED.failure),
+        FAILED_WARM,
         Observed(world(1), [None]),
-        State(True, 0, 0, FAILED.failure),
+        FAILED_WARM,
         [],
     ),
     (
         "only a newer one",
-        State(True, 0, 0, FAILED.failure),
+        FAILED_WARM,
         Observed(world(2), [None]),
-        State(True, 2),
+        State(started=True, running=2),
         [Assign(world(2))],
     ),
-    ("the end is waited for on all", RUNNING, Observed(world(1), [0, None]), RUNNING, []),
-    ("all ended well", RUNNING, Observed(world(1), [0, 0]), State(finished=1), []),
-    ("nothing is started then", State(finished=1), Observed(world(1)), State(finished=1), []),
-    ("until it isn't wanted any more", State(finished=1), Observed(None), WARM, [Start()]),
+    ("a user's mistake is not restarted", STALLED, Observed(None), STALLED, []),
+    ("nor while its attempt is desired", STALLED, Observed(world(1)), STALLED, []),
+    (
+        "a newer attempt is",
+        STALLED,
+        Observed(world(2)),
+        State(started=True, failure=STALLED.failure),
+        [Start()],
+    ),
+    ("all processes must stop", RUNNING, Observed(world(1), [0, None]), RUNNING, []),
+    ("then the attempt is finished", RUNNING, Observed(world(1), [0, 0]), State(finished=1), []),
+    ("and not run again", State(finished=1), Observed(world(1)), State(finished=1), []),
+    ("unless it is withdrawn", State(finished=1), Observed(None), WARM, [Start()]),
     (
         "a fenced process waits for the next attempt",
         RUNNING,
-        Observed(world(1), [FENCED, None]),
+        Observed(world(1), [ExitCode.FENCED, None]),
         State(finished=1),
         [Kill()],
     ),
     (
-        "an end before any world is a failure of the one that waits",
-        WARM,
-        Observed(world(1), [1], last_line="ImportError"),
-        State(failure=Failure(1, "ProcessExit", "exit code 1: ImportError")),
+        "a fenced process hides what broke in the others",
+        RUNNING,
+        Observed(
+            world(1), [3, None], reported=ReportedFailure(Cause.PROCESS_EXIT, "Peer is gone.")
+        ),
+        State(finished=1),
         [Kill()],
     ),
-    ("and else just another start", WARM, Observed(None, [1]), State(), [Kill()]),
+    (
+        "an exit before any assignment is a failure of the attempt that waits",
+        WARM,
+        Observed(world(1), [1], last_line="ImportError"),
+        failed(Cause.PROCESS_EXIT, "exit code 1: ImportError"),
+        [Kill()],
+    ),
+    (
+        "so is a reported one",
+        WARM,
+        Observed(world(1), [None], reported=ReportedFailure(Cause.PROCESS_EXIT, "ImportError")),
+        failed(Cause.PROCESS_EXIT, "ImportError"),
+        [Kill()],
+    ),
+    ("without an attempt it is just started again", WARM, Observed(None, [1]), State(), [Kill()]),
 ]
 
 
 @pytest.mark.parametrize(
-    ("_", "state", "seen", "after", "actions"), TABLE, ids=[r[0] for r in TABLE]
+    ("_", "state", "seen", "after", "actions"), TABLE, ids=[row[0] for row in TABLE]
 )
-def test_decisions(_, state, seen, after, actions) -> None:
+def test_decisions(
+    _: str, state: State, seen: Observed, after: State, actions: list[Action]
+) -> None:
     assert decide(state, seen) == (after, actions)
 
 
 @pytest.mark.parametrize(
-    ("state", "joined", "wanted"),
+    ("state", "joined", "expected"),
     [
         (WARM, [0], (PodState.STARTING, 0)),
         (RUNNING, [0, 1], (PodState.STARTING, 1)),
@@ -149,11 +177,11 @@ def test_decisions(_, state, seen, after, actions) -> None:
         (State(finished=1), [], (PodState.STARTING, 0)),
     ],
 )
-def test_heartbeats(state: State, joined: list[int], wanted: tuple[PodState, int]) -> None:
-    assert lifecycle.heartbeat_state(state, joined)[:2] == wanted
+def test_heartbeats(state: State, joined: list[int], expected: tuple[PodState, int]) -> None:
+    assert lifecycle.heartbeat_state(state, joined)[:2] == expected
 
 
 def test_ranks_follow_the_order_of_pods() -> None:
-    places = lifecycle.assignments(world(3, processes=2), "b", 60.0)
-    assert [(one.rank, one.local_rank, one.world_size) for one in places] == [(2, 0, 4), (3, 1, 4)]
-    assert {one.attempt for one in places} == {3}
+    ranks = lifecycle.assignments(world(3, processes=2), "b", 60.0)
+    assert [(one.rank, one.local_rank, one.world_size) for one in ranks] == [(2, 0, 4), (3, 1, 4)]
+    assert {one.attempt for one in ranks} == {3}

@@ -34,8 +34,8 @@ def test_advantages_use_the_population_std(rewards: list[float], wanted: list[fl
 )
 def test_importance_weights_are_capped_or_masked(mode: ImportanceMode, wanted: list[float]) -> None:
     proximal = torch.log(torch.tensor([0.2, 0.4, 0.8]))
-    behaviour = torch.log(torch.tensor([0.2, 0.2, 0.1]))
-    got = objective.importance_weights(proximal, behaviour, mode, 3.0)
+    behavior = torch.log(torch.tensor([0.2, 0.2, 0.1]))
+    got = objective.importance_weights(proximal, behavior, mode, 3.0)
     np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5)
 
 
@@ -83,14 +83,14 @@ def test_rl_coefficients_count_every_group_the_same() -> None:
 def _reference(
     current: np.ndarray,
     proximal: np.ndarray,
-    behaviour: np.ndarray,
+    behavior: np.ndarray,
     advantage: np.ndarray,
     coefficient: np.ndarray,
 ) -> float:
     total = 0.0
     for t in range(len(current)):
         ratio = np.exp(current[t] - proximal[t])
-        importance = min(np.exp(proximal[t] - behaviour[t]), SETTINGS.upper)
+        importance = min(np.exp(proximal[t] - behavior[t]), SETTINGS.upper)
         clipped = np.clip(ratio, 1 - SETTINGS.clip_low, 1 + SETTINGS.clip_high)
         gain = min(ratio * advantage[t], clipped * advantage[t])
         total -= coefficient[t] * importance * gain
@@ -99,19 +99,25 @@ def _reference(
 
 def test_ppo_equals_the_formula() -> None:
     rng = np.random.default_rng(1)
-    current, proximal, behaviour = rng.normal(-2, 0.5, (3, 24))
+    current, proximal, behavior = rng.normal(-2, 0.5, (3, 24))
     advantage = rng.normal(0, 1, 24)
     coefficient = rng.uniform(0.1, 1, 24) * (rng.random(24) < 0.6)
-    tensors = [torch.tensor(x) for x in (current, proximal, behaviour, advantage, coefficient)]
-    got = objective.ppo(*tensors, SETTINGS)
-    wanted = _reference(current, proximal, behaviour, advantage, coefficient)
+    got = objective.ppo(
+        torch.tensor(current),
+        torch.tensor(proximal),
+        torch.tensor(behavior),
+        torch.tensor(advantage),
+        torch.tensor(coefficient),
+        SETTINGS,
+    )
+    wanted = _reference(current, proximal, behavior, advantage, coefficient)
     assert float(got.loss) == pytest.approx(wanted, rel=1e-9)
     assert got.tokens == float((coefficient > 0).sum())
     assert got.importance_max <= SETTINGS.upper
 
 
 def test_ppo_gradient_on_policy_is_the_policy_gradient() -> None:
-    """With current = proximal = behaviour the gradient is -coefficient * advantage."""
+    """With current = proximal = behavior the gradient is -coefficient * advantage."""
     start = torch.full((6,), -1.5)
     current = start.clone().requires_grad_()
     coefficient = torch.tensor([0.5, 0.0, 0.25, 0.1, 0.1, 0.0])
@@ -133,7 +139,7 @@ def test_clipped_tokens_carry_no_gradient() -> None:
 
 def test_agreement_looks_only_at_the_versions_own_tokens() -> None:
     current = torch.tensor([-1.0, -2.0, -3.0])
-    behaviour = torch.tensor([-1.5, -2.01, 0.0])
+    behavior = torch.tensor([-1.5, -2.01, 0.0])
     versions = torch.tensor([3, 4, -1])
-    assert objective.agreement(current, behaviour, versions, 4) == pytest.approx(0.01)
-    assert objective.agreement(current, behaviour, versions, 5) == 0.0
+    assert objective.agreement(current, behavior, versions, 4) == pytest.approx(0.01)
+    assert objective.agreement(current, behavior, versions, 5) == 0.0

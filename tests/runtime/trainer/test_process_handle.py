@@ -12,19 +12,19 @@ from sea_testing.waiting import HANG_S
 LOUD = """
 import sys
 sys.stderr.write("x" * (3 << 20))
-sys.stderr.write("\\nat last\\n\\n")
+sys.stderr.write("\\nlast line\\n\\n")
 """
 
 
 @pytest.mark.component
 async def test_a_line_without_an_end_does_not_block_the_process(tmp_path: Path) -> None:
-    """A progress bar is one: nobody reading on would fill the pipe, and look like a hang."""
+    """A progress bar is one: unread, it would fill the pipe, which would look like a hang."""
     (tmp_path / "loud.py").write_text(LOUD)
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    child = await ProcessHandle.start(environment, module="loud")
+    process = await ProcessHandle.start(environment, module="loud")
     try:
-        await asyncio.wait_for(child.ended(), HANG_S)
-        assert child.exit_code == 0
-        assert child.last_line == "at last"
+        await asyncio.wait_for(process.ended(), HANG_S)
+        assert process.exit_code == 0
+        assert process.last_line == "last line"
     finally:
-        await child.kill()
+        await process.kill()

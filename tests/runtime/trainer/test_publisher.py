@@ -1,6 +1,6 @@
-"""Copies of weight versions in the object store, while the store fails."""
+"""Weight versions and their anchors in the object store, while the store fails."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +11,7 @@ import torch.distributed as dist
 
 from sea_api.v1alpha1.policy import Weights
 from sea_data.object_store import AccessDeniedError
+from sea_devcluster.s3 import S3Server
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background, shard_buffers
@@ -21,6 +22,8 @@ from sea_runtime.trainer.publisher import Publisher
 from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.shard_buffers import ShardBuffers
 from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.wire.trainer import TrainerTask
+from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
@@ -37,7 +40,7 @@ def control() -> Iterator[ControlGroup]:
 
 
 @pytest.fixture
-def context(control: ControlGroup, coordinator: Any, tmp_path: Path) -> RankContext:
+def context(control: ControlGroup, coordinator: FakeCoordinator, tmp_path: Path) -> RankContext:
     pod = PodSettings("job-trainer-0", "127.0.0.1", coordinator.url, "token", tmp_path, 1)
     assignment = RankAssignment(1, 0, 1, 0, "127.0.0.1", 1)
     client = CoordinatorClient(coordinator.url, "token", retry_timeout=HANG_S)
@@ -46,7 +49,9 @@ def context(control: ControlGroup, coordinator: Any, tmp_path: Path) -> RankCont
 
 
 @pytest.fixture
-def stage(context: RankContext, make_task: Any, monkeypatch: pytest.MonkeyPatch) -> Publisher:
+def publisher(
+    context: RankContext, make_task: Callable[..., TrainerTask], monkeypatch: pytest.MonkeyPatch
+) -> Publisher:
     monkeypatch.setattr(publishing, "published_tensors", lambda _: TENSORS)
     task = make_task("publisher", {"type": "RL", "rl": {}})
     return Publisher(
@@ -57,12 +62,12 @@ def stage(context: RankContext, make_task: Any, monkeypatch: pytest.MonkeyPatch)
 MODEL: Any = SimpleNamespace()
 
 
-def test_a_copy_that_failed_costs_the_copy_and_not_the_trainer(
-    stage: Publisher, coordinator: Any
+def test_an_anchor_that_fails_stops_neither_training_nor_versions(
+    publisher: Publisher, coordinator: FakeCoordinator
 ) -> None:
-    """Every buffer is used again; the versions themselves are known to the engines."""
+    """Every buffer is reused; engines still learn of every version."""
     for step in range(1, 3 * shard_buffers.BUFFERS):
-        stage.publish(MODEL, step, step)
+        publisher.publish(MODEL, step, step)
     assert [one.version for one in coordinator.versions] == list(
         range(1, 3 * shard_buffers.BUFFERS)
     )
@@ -72,24 +77,31 @@ def with_store(context: RankContext, store: ObjectStore) -> RankContext:
     return RankContext(**{**vars(context), "store": store})
 
 
-def test_a_stage_does_not_end_before_its_last_version_is_kept(
-    stage: Publisher, store: ObjectStore, coordinator: Any, caplog: Any
+def test_a_stage_does_not_end_before_its_last_version_is_in_the_store(
+    publisher: Publisher,
+    store: ObjectStore,
+    coordinator: FakeCoordinator,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Engines that start later have nowhere else to get it from once its trainer has gone."""
-    stage.publish(MODEL, 1, 1, anchor=True)
-    end = background.start("end", stage.finish)
+    """Engines that start later have no other source once its trainer is gone."""
+    publisher.publish(MODEL, 1, 1, anchor=True)
+    end = background.start("end", publisher.finish)
     wait_for("a second attempt", lambda: "Uploading the anchor again" in caplog.text)
     assert not end.done()
-    stage.context = with_store(stage.context, store)
+    publisher.context = with_store(publisher.context, store)
     end.result(HANG_S)
-    assert coordinator.versions[-1].shards[0].object_url.endswith("v000001/shard-0.bin")
+    url = coordinator.versions[-1].shards[0].object_url
+    assert url is not None
+    assert url.endswith("v000001/shard-0.bin")
 
 
-def test_without_a_fast_path_what_waiting_does_not_mend_ends_the_attempt(
-    stage: Publisher, s3: Any, monkeypatch: pytest.MonkeyPatch
+def test_without_nixl_an_error_that_is_permanent_ends_the_attempt(
+    publisher: Publisher, s3: S3Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
-    stage.context = with_store(stage.context, ObjectStore(s3.endpoint, retry_timeout=HANG_S))
-    stage.weights = Weights.model_validate({"transport": "ObjectStore"})
+    publisher.context = with_store(
+        publisher.context, ObjectStore(s3.endpoint, retry_timeout=HANG_S)
+    )
+    publisher.weights = Weights.model_validate({"transport": "ObjectStore"})
     with pytest.raises(AccessDeniedError):
-        stage.publish(MODEL, 1, 1)
+        publisher.publish(MODEL, 1, 1)

@@ -1,4 +1,4 @@
-"""Ranks that wait for one of them, longer than a collective may take."""
+"""Ranks that wait for one of them longer than a collective may take."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.component
 PROBE = Path(__file__).with_name("rank_barrier_probe.py")
 
 
-def test_work_may_outlast_a_collective_and_its_failure_ends_everybody() -> None:
+def test_work_may_outlast_a_collective_and_its_failure_ends_all_ranks() -> None:
     host = own_address()
     place = [host, str(port_on(host))]
     ranks = [

@@ -1,4 +1,4 @@
-"""A batch as arrays, with trajectories that have nothing to train."""
+"""A batch as arrays; some of its trajectories have nothing to train."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ from sea_runtime.wire.rollouts import Batch, Group, Trajectory
 SPOKE = Trajectory.pack([5, 6, 7, 8], [0, 1, 1, 0], [0.0, -1.0, -2.0, 0.0], [-1, 3, 3, -1])
 EMPTY = Trajectory.pack([], [], [], [])
 SILENT = Trajectory.pack([5, 6], [0, 0], [0.0, 0.0], [-1, -1])
-"""The prompt was there, but the user hung up before the agent spoke."""
+"""The user hung up before the agent spoke."""
 
 
 def batch(*groups: tuple[list[float], list[Trajectory]]) -> Any:
@@ -32,7 +32,7 @@ def test_a_silent_trajectory_counts_in_its_group_and_is_not_trained() -> None:
     assert metrics["staleness"] == 1.0
 
 
-def test_coefficients_are_shared_by_those_who_spoke() -> None:
+def test_coefficients_are_shared_by_trajectories_that_spoke() -> None:
     got = batch(([1.0, 0.0, 0.0], [SPOKE, EMPTY, SPOKE]))
     rows = coefficients(got, got.trained([0]))
     np.testing.assert_allclose(rows[0], [0, 0.25, 0.25, 0])
@@ -40,7 +40,7 @@ def test_coefficients_are_shared_by_those_who_spoke() -> None:
     assert len(rows[1]) == 0
 
 
-def test_a_batch_in_which_nobody_spoke_is_a_step_of_zero() -> None:
+def test_a_batch_without_generated_tokens_is_a_step_of_zero() -> None:
     got = batch(([1.0, 0.0], [EMPTY, SILENT]), ([1.0, 0.0], [SILENT, EMPTY]))
     assert (got.trained(range(2)), got.trained([1])) == ([0], [2])
     for chosen in ([0], [2]):

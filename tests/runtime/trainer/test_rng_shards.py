@@ -1,4 +1,4 @@
-"""Random states of a checkpoint and the ranks of another size: Megatron's own judgement."""
+"""RNG states of a checkpoint and ranks of another size, checked by Megatron's own validation."""
 
 import pytest
 from megatron.core.dist_checkpointing.validation import _validate_objects_for_key

@@ -29,7 +29,9 @@ def test_one_step_has_the_full_rate() -> None:
     ("dialogues", "batch", "epochs", "most", "wanted"),
     [(3104, 16, 1, None, 194), (10, 16, 1, None, 1), (100, 10, 3, 7, 7), (100, 10, 3, 99, 30)],
 )
-def test_number_of_steps(dialogues, batch, epochs, most, wanted) -> None:
+def test_number_of_steps(
+    dialogues: int, batch: int, epochs: int, most: int | None, wanted: int
+) -> None:
     assert schedule.sft_steps(dialogues, batch, epochs, most) == wanted
 
 

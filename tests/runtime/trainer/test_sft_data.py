@@ -1,4 +1,4 @@
-"""From dialogue files to what every rank trains on, with counts of what was left out."""
+"""From dialogue files to what every rank trains on, and counts of what was dropped."""
 
 import json
 from pathlib import Path
@@ -11,7 +11,7 @@ from sea_data.formats.perspective import agent_side
 from sea_data.tiny_model import tokenizer
 from sea_env.tokens.renderer import Renderer
 from sea_runtime.trainer import sft_data
-from sea_runtime.trainer.errors import DataError
+from sea_runtime.trainer.errors import TrainingDataError
 from sea_runtime.trainer.sft_data import planned
 
 
@@ -46,7 +46,9 @@ def trained(found: sft_data.Dialogues, renderer: Renderer) -> list[str]:
     ]
 
 
-def test_answers_are_trained_once_and_all_is_counted(tmp_path: Path, renderer: Renderer) -> None:
+def test_answers_are_trained_once_and_all_rows_are_counted(
+    tmp_path: Path, renderer: Renderer
+) -> None:
     found, counts = encode(
         tmp_path,
         renderer,
@@ -66,7 +68,7 @@ def test_answers_are_trained_once_and_all_is_counted(tmp_path: Path, renderer: R
     assert total == sum(len(tokens) for tokens in found.tokens)
 
 
-def test_an_answer_that_does_not_fit_is_left_out_whole(tmp_path: Path, renderer: Renderer) -> None:
+def test_an_answer_that_does_not_fit_is_dropped_whole(tmp_path: Path, renderer: Renderer) -> None:
     rows = [row("a", "one"), row("a", "x" * 50, ("one",)), row("b", "y" * 500)]
     found, counts = encode(tmp_path, renderer, *rows, context=60)
     assert trained(found, renderer) == ["one<|im_end|>"]
@@ -79,14 +81,14 @@ def test_an_answer_that_does_not_fit_is_left_out_whole(tmp_path: Path, renderer:
         assert trained(found, renderer)[0].count("<|im_end|>") == answers
 
 
-def test_errors_are_sentences_with_their_place(tmp_path: Path, renderer: Renderer) -> None:
-    with pytest.raises(DataError, match=r"sft.jsonl:2: row: isn't valid JSON"):
+def test_errors_name_their_place(tmp_path: Path, renderer: Renderer) -> None:
+    with pytest.raises(TrainingDataError, match=r"sft.jsonl:2: row: isn't valid JSON"):
         encode(tmp_path, renderer, row("a", "one"), "{")
-    with pytest.raises(DataError, match=r"No dialogue .* within model.contextLength"):
+    with pytest.raises(TrainingDataError, match=r"No dialogue .* within model.contextLength"):
         encode(tmp_path, renderer, row("a", "one"), context=3)
     missing = str(tmp_path / "nowhere.jsonl")
     with (
-        pytest.raises(DataError, match="No such file"),
+        pytest.raises(TrainingDataError, match="No such file"),
         planned(None, [missing], tmp_path, skip_bad=True),
     ):
         pass

@@ -1,4 +1,4 @@
-"""Hugging Face names and layouts to Megatron's and back."""
+"""Names and layouts of weights, Hugging Face <-> Megatron; models and layouts that are refused."""
 
 import json
 
@@ -30,7 +30,7 @@ def parsed(**changes: object) -> hf_config.ModelShape:
 
 
 @pytest.mark.parametrize("changes", [{}, {"num_experts": 0}, {"tie_word_embeddings": False}])
-def test_every_layout_survives_the_way_there_and_back(changes: dict) -> None:
+def test_every_fusion_is_undone_exactly(changes: dict[str, object]) -> None:
     sizes = parsed(**changes)
     rows = {"q": 4 * 3, "k": 2 * 3, "v": 2 * 3}
     for weight in weight_map.rank_weights(sizes, range(sizes.experts)):
@@ -39,8 +39,8 @@ def test_every_layout_survives_the_way_there_and_back(changes: dict) -> None:
         else:
             parts = [torch.randn(5, 8) for _ in weight.hf]
         merged = weight_map.to_megatron(weight, parts, sizes)
-        for there, back in zip(parts, weight_map.to_hf(weight, merged, sizes), strict=True):
-            assert torch.equal(there, back)
+        for before, after in zip(parts, weight_map.to_hf(weight, merged, sizes), strict=True):
+            assert torch.equal(before, after)
 
 
 def test_qkv_is_grouped_by_key_value_head() -> None:
@@ -83,29 +83,31 @@ def test_both_specs_have_the_same_tensors() -> None:
         ({"mlp_only_layers": [0]}, "experts in every layer"),
     ],
 )
-def test_models_that_are_refused(changes: dict, words: str) -> None:
+def test_models_that_are_refused(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ModelError, match=words):
         parsed(**changes)
 
 
 @pytest.mark.parametrize(
-    ("world", "wish", "experts", "words"),
+    ("world", "requested", "experts", "words"),
     [
         (3, TrainerParallelism(expert=2), 8, "3 training processes"),
         (4, TrainerParallelism(expert=4), 6, "6 experts"),
     ],
 )
-def test_layouts_that_are_refused(world, wish, experts, words) -> None:
+def test_layouts_that_are_refused(
+    world: int, requested: TrainerParallelism, experts: int, words: str
+) -> None:
     with pytest.raises(LayoutError, match=words):
-        parallel_layout.plan(0, world, wish, experts)
+        parallel_layout.plan(0, world, requested, experts)
 
 
 @pytest.mark.parametrize(("rank", "wanted"), [(0, [0, 1]), (1, [2, 3]), (2, [0, 1]), (3, [2, 3])])
-def test_experts_are_dealt_to_neighbouring_ranks(rank: int, wanted: list[int]) -> None:
-    place = parallel_layout.plan(rank, 4, TrainerParallelism(expert=2), 4)
-    assert list(place.local_experts(4)) == wanted
-    assert place.writes_experts == (rank < 2)
+def test_experts_are_spread_over_neighboring_ranks(rank: int, wanted: list[int]) -> None:
+    layout = parallel_layout.plan(rank, 4, TrainerParallelism(expert=2), 4)
+    assert list(layout.local_experts(4)) == wanted
+    assert layout.writes_experts == (rank < 2)
 
 
-def test_dense_models_ignore_the_wish_for_expert_parallelism() -> None:
+def test_dense_models_have_no_expert_parallelism() -> None:
     assert parallel_layout.plan(0, 2, TrainerParallelism(expert=2), 0).expert == 1

@@ -33,7 +33,7 @@ FAILURES = {
 
 @pytest.fixture(scope="module")
 def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Case -> how the training ended, "" where well; one program, as imports are slow."""
+    """Error of each case, "" if training succeeded; one program, since imports are slow."""
     probe = Path(__file__).parent / "workaround_probe.py"
     no_device = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
     done = subprocess.run(
@@ -51,7 +51,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
 def test_version_is_the_one_that_the_workarounds_are_for() -> None:
     installed = version("megatron-core")
     assert installed == megatron_cpu.VERSION, (
-        f"megatron-core is {installed}, the workarounds were written for {megatron_cpu.VERSION}: "
+        f"megatron-core is {installed}, but the workarounds are for {megatron_cpu.VERSION}: "
         "run the other tests of this file, delete the workarounds that it no longer needs, correct "
         "the version in the docstrings of the rest, and then set megatron_cpu.VERSION."
     )

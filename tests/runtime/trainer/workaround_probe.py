@@ -1,9 +1,9 @@
-"""Runs a tiny training with one workaround of `megatron_cpu` left out and says what fails.
+"""Runs a tiny training with one workaround of `megatron_cpu` left out and prints what fails.
 
 A program, not a module: `python workaround_probe.py FOLDER` imports the libraries once and forks a
-child for each case. Its last line is a JSON object {case: error, "" where all went well}. Needs
-CUDA_VISIBLE_DEVICES="" and PYTORCH_NVML_BASED_CUDA_CHECK=1: else asking for a device in the parent
-makes torch refuse one in every fork, and the driver's own words are never heard.
+child per case. Its last line is a JSON object {case: error, or "" for success}. Needs
+CUDA_VISIBLE_DEVICES="" and PYTORCH_NVML_BASED_CUDA_CHECK=1: otherwise asking for a device in the
+parent makes torch refuse one in every fork, which hides the driver's own error.
 """
 
 import contextlib
@@ -66,7 +66,7 @@ def step(built: model.Model, optimizer: Optimizer) -> float:
 
 
 def train_save_load(folder: Path) -> None:
-    """Two steps, a save, two more; a new model resumes and must repeat the last two."""
+    """Two steps, a save, two more; a new model resumes and must repeat the last two losses."""
     built, optimizer = build()
     for _ in range(2):
         step(built, optimizer)
@@ -94,7 +94,7 @@ def leave_no_process() -> None:
 
 
 class PartOfCudaNames(cuda_names.CudaNames):
-    """The mode without its answer to calls that `left_out` picks."""
+    """The mode without its effect on calls that `left_out` selects."""
 
     def __init__(self, left_out: Callable[[Any, dict[str, Any]], bool]) -> None:
         super().__init__()
@@ -122,7 +122,7 @@ def leave_out(case: str) -> None:
         part = functools.partial(PartOfCudaNames, CUDA_NAMES[case])
         cuda_names.cuda_names = part
     elif case == STEP_TENSOR:
-        adam_step_tensor.own_step_tensors = lambda _: None
+        adam_step_tensor.own_step_tensors = lambda optimizer: None
 
 
 def run(case: str, folder: Path) -> str:
@@ -137,7 +137,7 @@ def run(case: str, folder: Path) -> str:
     except BaseException as error:
         return f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}"
     finally:
-        with contextlib.suppress(RuntimeError):  # one that is left would hold our output open
+        with contextlib.suppress(RuntimeError):  # a process that is left would hold our output open
             leave_no_process()
     return ""
 

@@ -1,4 +1,4 @@
-"""A shard's buffer gives back exactly the tensors that were packed, and notices every damage."""
+"""A shard's buffer returns exactly the tensors that were packed, and any damage is detected."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def test_pack_then_unpack_returns_equal_tensors() -> None:
 
 @pytest.mark.parametrize(("position", "name"), [(0, "a"), (70, "b"), (131, "c")])
 def test_one_changed_byte_names_its_tensor(position: int, name: str) -> None:
-    """A buffer that was overwritten while it was read is noticed."""
+    """A buffer that is overwritten while it is read is detected."""
     tensors = _tensors()
     entries = manifest.plan(tensors)
     buffer = manifest.allocate(entries)
@@ -57,6 +57,6 @@ def test_tensors_that_do_not_fit_the_plan_are_refused(wrong: dict[str, torch.Ten
 
 
 def test_unknown_dtype_is_a_sentence() -> None:
-    """A newer trainer's dtype doesn't end in an AttributeError."""
+    """A newer trainer's dtype raises no AttributeError."""
     with pytest.raises(manifest.ManifestMismatchError, match="float3"):
         manifest.dtype_of("float3")

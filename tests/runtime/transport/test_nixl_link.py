@@ -113,7 +113,7 @@ def test_dead_source_is_an_error_and_another_can_be_read(
 
 @pytest.mark.component
 def test_hung_source_is_a_time_out(source: Callable[[int], Source], sink: NixlSink) -> None:
-    """A stopped process: the read ends after the given seconds, not after NIXL's own."""
+    """A stopped process: the read ends after the given seconds, not after NIXL's time-out."""
     hung = source(8_000_000)
     os.kill(hung.process.pid, signal.SIGSTOP)
     with pytest.raises(NixlReadTimeoutError, match=r"in 0\.5 s"):

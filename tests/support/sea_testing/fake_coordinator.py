@@ -1,13 +1,13 @@
-"""A coordinator of a few lines that speaks the wire models, for the trainer's component tests.
+"""A small coordinator that speaks the wire models, for the trainer's component tests.
 
-It hands out the task that the test sets, keeps what the trainer tells it, refuses older
-attempts, and makes RL batches with a function that the test gives.
+It hands out the task that the test sets, keeps what the trainer reports, refuses older attempts,
+and gets RL batches from a function of the test.
 """
 
 import asyncio
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Self
 
 import boto3
@@ -43,9 +43,11 @@ class FakeCoordinator:
         self.versions: list[WeightVersion] = []
         self.heartbeats: list[Heartbeat] = []
         self.reply = HeartbeatReply()
+        self.before_heartbeat: Callable[[Heartbeat], Awaitable[None]] | None = None
+        """Awaited before a heartbeat is taken."""
         self.batches: Callable[[int], Batch | None] = lambda step: None
         self.hold_from: int | None = None
-        """Step whose report, and that of each later one, is taken only once this is None again."""
+        """Reports of this step and of later ones are held until it is None again."""
         self.url = ""
 
     def __enter__(self) -> Self:
@@ -92,7 +94,10 @@ class FakeCoordinator:
             raise web.HTTPConflict(text=f"attempt {self.attempt} is current")
 
     async def _heartbeat(self, request: web.Request) -> web.Response:
-        self.heartbeats.append(Heartbeat.model_validate_json(await request.read()))
+        heartbeat = Heartbeat.model_validate_json(await request.read())
+        if self.before_heartbeat is not None:
+            await self.before_heartbeat(heartbeat)
+        self.heartbeats.append(heartbeat)
         return web.json_response(text=self.reply.model_dump_json())
 
     async def _task(self, request: web.Request) -> web.Response:

@@ -25,7 +25,7 @@ class Publisher:
         )
 
     def publish(self, version: int, **request: Any) -> WeightVersion:
-        """Perturbs the base model by the version's own noise; the tensors are saved as well."""
+        """Publishes the base model with noise of the version; also saves the tensors."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         body = {"version": version, "save": str(self.weights(version)), **request}
@@ -40,7 +40,7 @@ class Publisher:
         return self.folder / f"v{version}.safetensors"
 
     def shard(self, version: int, rank: int) -> Path:
-        """The very bytes that a rank serves of a version."""
+        """The bytes that a rank serves of a version."""
         return self.folder / f"v{version}.safetensors.shard{rank}"
 
     def kill(self) -> None:

@@ -21,7 +21,7 @@ Tensors = dict[str, torch.Tensor]
 
 
 class Rank:
-    """Serves some of the model's tensors from a buffer of its own."""
+    """Serves some of the model's tensors from its own buffer."""
 
     def __init__(self, number: int, tensors: Tensors) -> None:
         self.number = number
@@ -44,7 +44,7 @@ class Rank:
 
 
 def noisy(base: Tensors, request: dict[str, Any]) -> Tensors:
-    """The base model with the version's own noise."""
+    """The base model with noise that depends on the version."""
     torch.manual_seed(request["version"])
     scale = request.get("scale", 0.05)
     return {name: base[name] + scale * torch.randn_like(base[name]) for name in sorted(base)}

@@ -1,4 +1,4 @@
-"""Training processes as in pods, each with an address and a folder of its own."""
+"""Training processes as in pods, each with its own address and folder."""
 
 import os
 import signal
@@ -8,15 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from sea_api.contract import Env
 from sea_testing.loopback import own_address, port_on
 from sea_testing.waiting import HANG_S, wait_for
 
 COLLECTIVE_S = 2 * HANG_S
-"""Twice as long as a test waits for what must not take a collective's time-out."""
+"""Twice as long as a test waits: a failure that takes a collective's time-out fails the test."""
 
 
 class Ranks:
-    """Two training processes as in two pods, each with an address and a folder of its own."""
+    """Training processes as in as many pods, each with its own address and folder."""
 
     def __init__(self, folder: Path, url: str, world: int = 2) -> None:
         self.folder, self.url, self.world = folder, url, world
@@ -25,7 +26,7 @@ class Ranks:
     def start(self, attempt: int) -> None:
         host = own_address()
         master = {"MASTER_ADDR": host, "MASTER_PORT": str(port_on(host))}
-        self.logs = [self.folder / f"g{attempt}-r{rank}.log" for rank in range(self.world)]
+        self.logs = [self.folder / f"a{attempt}-r{rank}.log" for rank in range(self.world)]
         self.processes = [self._one(rank, attempt, master) for rank in range(self.world)]
 
     def _one(self, rank: int, attempt: int, master: dict[str, str]) -> subprocess.Popen[bytes]:
@@ -36,11 +37,11 @@ class Ranks:
             **master,
             "SEA_ATTEMPT": str(attempt),
             "SEA_COLLECTIVE_TIMEOUT_S": str(COLLECTIVE_S),
-            "POD_NAME": f"job-trainer-{rank}",
-            "POD_IP": f"127.0.0.{rank + 1}",
-            "SEA_COORDINATOR_URL": self.url,
-            "SEA_TOKEN": "token",
-            "SEA_DATA_DIR": str(self.folder / f"pod-{rank}"),
+            Env.POD_NAME: f"job-trainer-{rank}",
+            Env.POD_IP: f"127.0.0.{rank + 1}",
+            Env.COORDINATOR_URL: self.url,
+            Env.TOKEN: "token",
+            Env.DATA_DIR: str(self.folder / f"pod-{rank}"),
             "OMP_NUM_THREADS": "1",
         }
         with self.logs[rank].open("wb") as log:

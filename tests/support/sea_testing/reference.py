@@ -1,4 +1,4 @@
-"""What transformers makes of the same weights and tokens."""
+"""Log-probabilities by transformers, to compare with."""
 
 from pathlib import Path
 
@@ -15,7 +15,7 @@ class Reference:
         self._folder = folder
 
     def load(self, weights: Path) -> None:
-        """Takes the tensors of a safetensors file with HF names."""
+        """Replaces the weights by a safetensors file with HF names."""
         from transformers import AutoConfig, AutoModelForCausalLM
 
         folder = weights.with_suffix(".hf")

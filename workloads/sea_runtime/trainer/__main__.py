@@ -40,14 +40,13 @@ async def serve_probes(address: str, ready: Callable[[], bool]) -> web.AppRunner
 
 async def main() -> None:
     settings = PodSettings.from_environment()
-    stop = asyncio.Event()
+    supervisor = Supervisor(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
-    supervisor = Supervisor(settings)
+        loop.add_signal_handler(number, supervisor.stop)
     runner = await serve_probes(settings.address, lambda: supervisor.ready)
     try:
-        await supervisor.run(stop)
+        await supervisor.run()
     finally:
         await runner.cleanup()
 

@@ -1,16 +1,22 @@
-"""What can go wrong in a trainer.
+"""What can go wrong in a trainer, and the cause that the supervisor reports for it.
 
-TrainerError
-|- ModelError         the model's files can't be trained as they are
-|- LayoutError        the parallel layout doesn't fit the model or the number of processes
-|- DataError          the stage's dialogues can't be read, or hold nothing to train on
-|- CheckpointError    a committed checkpoint is damaged
-|- DivergenceError    the model became NaN or infinite
-`- FencedError        a newer attempt has taken over: this one must stop
+RuntimeFailure
+`- TrainerError
+    |- ModelError           the model's files can't be trained as they are
+    |- LayoutError          the parallel layout doesn't fit the model or the number of processes
+    |- TrainingDataError    the stage's dialogues can't be read, or hold nothing to train on
+    |- CheckpointError      a committed checkpoint is damaged
+    |- DivergenceError      the model became NaN or infinite; transient
+    `- FencedError          a newer attempt has taken over: this one must stop
 """
 
+from sea_api.errors import SeaError
+from sea_api.v1alpha1.policy import Cause
+from sea_runtime.client.calls import CoordinatorError
+from sea_runtime.errors import RuntimeFailure
 
-class TrainerError(Exception):
+
+class TrainerError(RuntimeFailure):
     """Base of all; the message is a sentence for the user."""
 
 
@@ -22,7 +28,7 @@ class LayoutError(TrainerError):
     pass
 
 
-class DataError(TrainerError):
+class TrainingDataError(TrainerError):
     pass
 
 
@@ -31,8 +37,29 @@ class CheckpointError(TrainerError):
 
 
 class DivergenceError(TrainerError):
-    pass
+    permanent = False
 
 
 class FencedError(TrainerError):
     pass
+
+
+def cause_of(error: BaseException, *, stalled: bool) -> Cause:
+    """The cause of an error that ends a training process; the only place that knows torch's types.
+
+    Args:
+        stalled: the process made no progress for as long as a collective may take. For a time-out
+            as for a peer that is gone, gloo raises a plain RuntimeError (torch 2.13), NCCL a
+            DistBackendError: the types are the same, but a time-out is never raised earlier.
+    """
+    import torch
+    from torch.distributed import DistError
+
+    if isinstance(error, CoordinatorError):
+        return Cause.PROCESS_EXIT  # a call that it refuses is no mistake of the user
+    if isinstance(error, SeaError):
+        return Cause.USER_ERROR if error.permanent else Cause.PROCESS_EXIT
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return Cause.OUT_OF_MEMORY
+    collective = isinstance(error, DistError) or type(error) is RuntimeError
+    return Cause.HANG if collective and stalled else Cause.PROCESS_EXIT

@@ -51,8 +51,8 @@ def configuration(text: str, dtype: str) -> str:
 
 def export(
     context: RankContext, task: TrainerTask, model: Model, initial: Path, version: int
-) -> str:
-    """Uploads the model to `stages/<stage>/export/`; returns that `s3://` URL. Collective."""
+) -> None:
+    """Uploads the model to `stages/<stage>/export/`. Collective."""
     url = urls.join(task.run_url, "stages", task.stage, "export")
     tensors = {name: tensor.cpu().contiguous() for name, tensor in published_tensors(model).items()}
     sizes = context.control.all_gather({name: tensor.nbytes for name, tensor in tensors.items()})
@@ -73,7 +73,6 @@ def export(
         context.store.put(urls.join(url, READY), json.dumps(ready).encode())
     shutil.rmtree(folder, ignore_errors=True)
     context.control.barrier()
-    return url
 
 
 def _copy_others(initial: Path, folder: Path, dtype: Any) -> None:

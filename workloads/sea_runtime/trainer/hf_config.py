@@ -6,6 +6,7 @@ Everything that builds a model or maps its weights starts here.
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from sea_runtime.trainer.errors import ModelError
@@ -56,13 +57,34 @@ def _rope_theta(config: Mapping[str, Any]) -> float:
     return float(parameters.get("rope_theta", config.get("rope_theta", 10000.0)))
 
 
+def load(folder: Path) -> ModelShape:
+    """Reads the model folder's `config.json`. Raises as `parse`."""
+    try:
+        return parse((folder / "config.json").read_bytes())
+    except FileNotFoundError as error:
+        raise ModelError(
+            "The model folder has no config.json: point model.source to a Hugging Face folder."
+        ) from error
+
+
 def parse(text: str | bytes) -> ModelShape:
-    """Reads `config.json`.
+    """Reads the text of a `config.json`.
 
     Raises:
-        ModelError: it names an architecture or a feature that the trainer doesn't support.
+        ModelError: it names an architecture or a feature that the trainer doesn't support, or what
+            is missing.
     """
-    config: dict[str, Any] = json.loads(text)
+    try:
+        config: dict[str, Any] = json.loads(text)
+        _require_supported(config)
+        return _shape(config)
+    except KeyError as error:
+        raise ModelError(f"The model's config.json lacks {error}.") from error
+    except ValueError as error:
+        raise ModelError(f"The model's config.json can't be read: {error}.") from error
+
+
+def _require_supported(config: Mapping[str, Any]) -> None:
     names = config.get("architectures") or ["(none)"]
     if names[0] not in ARCHITECTURES:
         raise ModelError(
@@ -71,6 +93,9 @@ def parse(text: str | bytes) -> ModelShape:
         )
     if config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers"):
         raise ModelError("The trainer needs experts in every layer (decoder_sparse_step 1).")
+
+
+def _shape(config: Mapping[str, Any]) -> ModelShape:
     heads = int(config["num_attention_heads"])
     hidden = int(config["hidden_size"])
     return ModelShape(

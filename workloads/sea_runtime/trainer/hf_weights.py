@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sea_runtime.store.folders import download_folder
@@ -40,40 +40,48 @@ def download(context: RankContext, url: str) -> Path:
 
 
 class SafetensorsFolder:
-    """Tensors by name, of a folder with `model.safetensors` or with shards and their index."""
+    """Tensors by name, of a folder with `model.safetensors` or with shards and their index.
+
+    Raises (all methods): `ModelError` names what the folder lacks or what can't be read.
+    """
 
     def __init__(self, folder: Path) -> None:
-        """Raises ModelError if the folder has neither."""
         self.folder = folder
         self._open: dict[str, Any] = {}
-        index = folder / "model.safetensors.index.json"
+        index, single = folder / "model.safetensors.index.json", "model.safetensors"
         if index.exists():
-            self._files: dict[str, str] = json.loads(index.read_text())["weight_map"]
-        elif (folder / "model.safetensors").exists():
-            with safe_open(folder / "model.safetensors", "pt") as file:
-                self._files = dict.fromkeys(file.keys(), "model.safetensors")
+            self._files = self._indexed(index)
+        elif (folder / single).exists():
+            self._files = dict.fromkeys(self._file(single).keys(), single)
         else:
             raise ModelError(
-                f"The model folder {folder} has neither model.safetensors nor "
-                "model.safetensors.index.json: point model.source to a Hugging Face folder "
-                "with safetensors."
+                f"The model folder {folder} has neither {single} nor {index.name}: point "
+                "model.source to a Hugging Face folder with safetensors."
             )
 
     def get(self, name: str) -> Tensor:
-        """One tensor.
-
-        Raises:
-            ModelError: the folder lacks it.
-        """
         file = self._files.get(name)
         if file is None:
             raise ModelError(
                 f"The model folder has no tensor {name}, which its config.json implies."
             )
-        if file not in self._open:
-            self._open[file] = safe_open(self.folder / file, "pt")
-        tensor: Tensor = self._open[file].get_tensor(name)
+        tensor: Tensor = self._file(file).get_tensor(name)
         return tensor
+
+    @staticmethod
+    def _indexed(index: Path) -> dict[str, str]:
+        try:
+            return dict(json.loads(index.read_text())["weight_map"])
+        except (KeyError, ValueError) as error:
+            raise ModelError(f"The model's {index.name} can't be read: {error!r}.") from error
+
+    def _file(self, name: str) -> Any:
+        if name not in self._open:
+            try:
+                self._open[name] = safe_open(self.folder / name, "pt")
+            except (OSError, SafetensorError) as error:
+                raise ModelError(f"The model's {name} can't be read: {error}.") from error
+        return self._open[name]
 
 
 def _parameters(model: Model) -> dict[weight_map.Weight, Tensor]:

@@ -4,7 +4,7 @@
 several times per second, and carries the actions out.
 
     WARM --assignment of a new attempt--> RUNNING --all exit 0 --> FINISHED
-      ^                                     |------ bad exit, hang -> FAILED (the operator decides)
+      ^                                     |------ failure, hang --> FAILED (the operator decides)
       |                                     '------ fenced ---------> FINISHED
       '--- processes are started, import their libraries, and wait for an assignment
 """
@@ -14,18 +14,19 @@ from dataclasses import dataclass, replace
 
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
-FENCED = 3
-"""Exit code of a process that a newer attempt has replaced."""
 HANG_SECONDS = 900.0
 """Silence of a joined process that counts as a hang; every collective has a shorter time-out."""
 
 
 @dataclass(frozen=True)
 class Failure:
+    """Why an attempt failed in this pod."""
+
     attempt: int
-    cause: str
+    cause: Cause
     message: str
 
 
@@ -50,8 +51,8 @@ class Observed:
     """The attempt to run and its pods; None if no process should train in this pod."""
     exits: Sequence[int | None] = ()
     """Exit code of each process, None while it runs."""
-    reported: tuple[str, str] | None = None
-    """(cause, message) that a process reported before it ended."""
+    reported: ReportedFailure | None = None
+    """What a process reported before it ends; it waits to be killed."""
     last_line: str = ""
     """Last line that a failed process wrote to stderr."""
     silence: float = 0.0
@@ -92,9 +93,10 @@ def decide(state: State, seen: Observed) -> tuple[State, list[Action]]:
 def _waiting(state: State, seen: Observed) -> tuple[State, list[Action]]:
     new = seen.desired if _is_new(state, seen.desired) else None
     if not state.started:
-        idle = state.finished and new is None
-        return (state, []) if idle else (replace(state, started=True), [Start()])
-    if any(code is not None for code in seen.exits):
+        if new is None and (state.finished or _user_error(state)):
+            return state, []
+        return replace(state, started=True), [Start()]
+    if seen.reported or any(code is not None for code in seen.exits):
         return _failed_start(state, seen)
     if new is None:
         return state, []
@@ -102,7 +104,7 @@ def _waiting(state: State, seen: Observed) -> tuple[State, list[Action]]:
 
 
 def _failed_start(state: State, seen: Observed) -> tuple[State, list[Action]]:
-    """A process ended before its assignment: a failure of the attempt that waits for it."""
+    """A process failed before its assignment: a failure of the attempt that waits for it."""
     stopped = replace(state, started=False)
     if seen.desired is None or not _is_new(state, seen.desired):
         return stopped, [Kill()]
@@ -112,13 +114,14 @@ def _failed_start(state: State, seen: Observed) -> tuple[State, list[Action]]:
 def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
     ended = [code for code in seen.exits if code is not None]
     stopped = replace(state, started=False, running=0)
-    if ended and all(code == 0 for code in ended):
+    # Before what the process reported: a fenced one was replaced, whatever broke on its way out.
+    if ExitCode.FENCED in ended:
+        return replace(stopped, finished=state.running), [Kill()]
+    if ended and all(code == ExitCode.STOPPED for code in ended) and not seen.reported:
         if len(ended) < len(seen.exits):
             return state, []
         return replace(stopped, finished=state.running), []
-    if FENCED in ended:
-        return replace(stopped, finished=state.running), [Kill()]
-    if ended:
+    if ended or seen.reported:
         return replace(stopped, failure=_failure(state.running, seen)), [Kill()]
     if seen.desired is None or seen.desired.attempt != state.running:
         return stopped, [Kill()]
@@ -138,10 +141,15 @@ def _failure(attempt: int, seen: Observed) -> Failure:
     if seen.out_of_memory:
         return Failure(attempt, Cause.OUT_OF_MEMORY, "The kernel killed a process for memory.")
     if seen.reported:
-        cause, message = seen.reported
-        return Failure(attempt, cause, message)
+        return Failure(attempt, seen.reported.cause, seen.reported.message)
+    cause = Cause.USER_ERROR if ExitCode.USER_ERROR in seen.exits else Cause.PROCESS_EXIT
     codes = ", ".join(_describe(code) for code in seen.exits if code)
-    return Failure(attempt, Cause.PROCESS_EXIT, f"{codes}: {seen.last_line}".rstrip(": "))
+    return Failure(attempt, cause, f"{codes}: {seen.last_line}".rstrip(": "))
+
+
+def _user_error(state: State) -> bool:
+    """True if a restart would fail the same way: no process is kept warm for it."""
+    return state.failure is not None and state.failure.cause is Cause.USER_ERROR
 
 
 def _describe(code: int) -> str:

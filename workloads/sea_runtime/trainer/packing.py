@@ -3,7 +3,7 @@
 A microbatch is one row of tokens per rank: sequences end to end, none cut, padded to the
 microbatch's length. Expert parallelism needs every rank in every collective with the same number
 of tokens, so all ranks have the same microbatches. Rows are balanced over all ranks and
-microbatches, so padding is small; `bounds` tells attention (`attention.py`) where a sequence ends.
+microbatches, so padding is small; attention (`attention.py`) keeps sequences apart by `bounds`.
 
 Shape suffix: t tokens of a row, padding included.
 """

@@ -2,8 +2,8 @@
 
 It imports torch and Megatron first and only then waits for its assignment (a JSON line on stdin, or
 the usual RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), so that a restart doesn't pay for the
-imports. Then it asks for tasks and runs their stages until it is told to stop. Exit codes: 0
-stopped as told, 3 a newer attempt has taken over, 1 anything else.
+imports. Then it asks for tasks and runs their stages until it is told to stop. It ends with an
+`ExitCode`.
 """
 
 import logging
@@ -13,13 +13,14 @@ import time
 from typing import TYPE_CHECKING
 
 from sea_api import logs
+from sea_api.errors import SeaError
+from sea_api.v1alpha1.policy import Cause
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.context import PodSettings, RankContext
-from sea_runtime.trainer.errors import FencedError
-from sea_runtime.trainer.lifecycle import FENCED
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.trainer.errors import FencedError, cause_of
+from sea_runtime.trainer.rank_assignment import DEFAULT_TIMEOUT_SECONDS, RankAssignment
+from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure, StatusPipe
 from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 CLIENT_RETRY_SECONDS = 240.0
+REPORTED_SECONDS = 60.0
+"""How long a failed process waits to be killed by its supervisor."""
 
 
 def _warm_up() -> None:
@@ -101,35 +104,49 @@ def _run_stage(
     (rl.run if task.kind is TaskKind.RL else sft.run)(stage, watch)
 
 
-def cause_of(error: BaseException) -> str:
-    """A value of sea_api's Cause for an error that ends the process."""
-    text = f"{type(error).__name__}: {error}".lower()
-    if isinstance(error, MemoryError) or "out of memory" in text:
-        return "OutOfMemory"
-    if "timed out" in text or "timeout" in text:
-        return "Hang"
-    return "ProcessExit"
+def failure_of(error: Exception, status: StatusPipe, timeout_s: float) -> ReportedFailure:
+    """What is reported of an error that ends the process; `timeout_s` is that of collectives."""
+    cause = cause_of(error, stalled=status.idle_seconds >= timeout_s)
+    if isinstance(error, SeaError):
+        return ReportedFailure(cause, str(error))
+    text = f"{type(error).__name__}: {error}"
+    if cause is Cause.HANG:
+        text = f"No progress for {status.idle_seconds:.0f} s, then {text}"
+    return ReportedFailure(cause, text)
 
 
-def main() -> int:
+def fail(error: Exception, status: StatusPipe, timeout_s: float) -> ExitCode:
+    """Reports the error and waits for the supervisor to end this process."""
+    failure = failure_of(error, status, timeout_s)
+    log.error("Training failed (%s).", failure.cause, exc_info=error)
+    status.failed(failure)
+    if status.supervised:
+        # The supervisor kills this process once the coordinator knows the cause. Leaving earlier
+        # would break the connections of the other ranks, and theirs might be heard first.
+        time.sleep(REPORTED_SECONDS)
+    return ExitCode.USER_ERROR if failure.cause is Cause.USER_ERROR else ExitCode.FAILED
+
+
+def main() -> ExitCode:
     logs.configure_pod()
     logging.getLogger("megatron").setLevel(logging.WARNING)
     status = StatusPipe.from_environment()
+    timeout_s = DEFAULT_TIMEOUT_SECONDS
     try:
         _warm_up()
         assignment = _assignment()
         if assignment is None:
-            return 0
+            return ExitCode.STOPPED
+        timeout_s = assignment.timeout_s
+        status.alive()  # the wait for an assignment is no stall
         logs.bind(rank=assignment.rank, attempt=assignment.attempt)
         _train(assignment, status)
     except FencedError as error:
         log.info("%s", error)
-        return FENCED
+        return ExitCode.FENCED
     except Exception as error:
-        log.exception("Training failed.")
-        status.failed(cause_of(error), f"{type(error).__name__}: {error}")
-        return 1
-    return 0
+        return fail(error, status, timeout_s)
+    return ExitCode.STOPPED
 
 
 if __name__ == "__main__":

@@ -17,8 +17,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_api import logs
+from sea_api.v1alpha1.policy import Cause
 from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import STATUS_FD
+from sea_runtime.trainer.status_pipe import STATUS_FD, ReportedFailure
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
@@ -44,8 +45,7 @@ class ProcessHandle:
         self._process = process
         self.joined = 0
         """Attempt that the process has joined."""
-        self.reported: tuple[str, str] | None = None
-        """(cause, message) of the failure that the process reported."""
+        self.reported: ReportedFailure | None = None
         self.last_line = ""
         self.last_heard = time.monotonic()
         self._tasks = [
@@ -120,7 +120,8 @@ class ProcessHandle:
         if event["event"] == "joined":
             self.joined = int(event["attempt"])
         elif event["event"] == "failed":
-            self.reported = (str(event["cause"]), str(event["message"])[:MAX_MESSAGE])
+            message = str(event["message"])[:MAX_MESSAGE]
+            self.reported = ReportedFailure(Cause(event["cause"]), message)
 
     async def _forward_stderr(self) -> None:
         """Forwards whole lines, so that those of several processes do not mix.

@@ -26,7 +26,7 @@ from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
 from sea_runtime.trainer import rank_barrier
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.errors import DataError
+from sea_runtime.trainer.errors import TrainingDataError
 
 log = logging.getLogger(__name__)
 
@@ -77,11 +77,11 @@ def encode(
     """Renders dialogues; drops what doesn't fit into the context, answer by answer.
 
     Raises:
-        DataError: nothing is left to train on.
+        TrainingDataError: nothing is left to train on.
     """
     packed = pack(sequences.encode(dialogues, renderer, context, counts))
     if packed is None:
-        raise DataError(
+        raise TrainingDataError(
             "No dialogue of the stage's data has a turn of the trained role within "
             "model.contextLength: check data.sft and the context length."
         )
@@ -95,7 +95,7 @@ def planned(
     """What to train on in all files, in order; the files are open until the end of the block.
 
     Raises:
-        DataError: it names file, line, field and reason of what can't be read.
+        TrainingDataError: it names file, line, field and reason of what can't be read.
     """
     with ExitStack() as opened:
         try:
@@ -104,10 +104,10 @@ def planned(
                 for path in paths
             ]
             plan = sft.select(files, skip_bad=skip_bad)
+            _log_report(plan.counts)
+            yield plan  # rows are read within the block: their errors come back here
         except (RowError, DataFileError) as error:
-            raise DataError(str(error)) from error
-        _log_report(plan.counts)
-        yield plan
+            raise TrainingDataError(str(error)) from error
 
 
 def _log_report(report: sft.RowCounts) -> None:

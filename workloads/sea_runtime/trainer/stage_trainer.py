@@ -88,7 +88,7 @@ class StageTrainer:
         assert spec is not None
         settings = spec.stages[task.stage_index]
         initial = hf_weights.download(context, task.initial_model)
-        shape = hf_config.parse((initial / "config.json").read_bytes())
+        shape = hf_config.load(initial)
         rank, world_size = context.assignment.rank, context.assignment.world_size
         layout = parallel_layout.plan(rank, world_size, spec.trainer.parallelism, shape.experts)
         process_groups.build_model_parallel_groups(context.assignment, layout.expert)
@@ -134,11 +134,11 @@ class StageTrainer:
     def complete(self, version: int) -> None:
         """Publishes, exports, waits for the last checkpoint, then reports the stage as done."""
         self.publisher.publish(self.model, version, self.step, anchor=True)
-        url = export(self.context, self.task, self.model, self.initial, version)
+        export(self.context, self.task, self.model, self.initial, version)
         self.publisher.finish()
         self.saver.finish()
         if self.context.leads:
-            done = StageDone(attempt=self.context.attempt, step=self.step, export_url=url)
+            done = StageDone(attempt=self.context.attempt, step=self.step)
             self.context.client.done(self.task.stage, done)
         # The next task is asked for only once the coordinator knows that this stage is done.
         self.context.control.barrier()

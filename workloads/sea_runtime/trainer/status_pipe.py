@@ -1,4 +1,4 @@
-"""What a training process reports to its supervisor: JSON lines on an inherited pipe.
+"""What a training process tells its supervisor: JSON lines on an inherited pipe, and its exit code.
 
 `joined` makes the pod ready, `alive` keeps the hang watch quiet, `failed` names the cause. Read by
 `process_handle.py`; no torch.
@@ -8,37 +8,71 @@ import json
 import os
 import time
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
+
+from sea_api.v1alpha1.policy import Cause
 
 STATUS_FD = "SEA_STATUS_FD"
 """Variable with the number of the pipe's descriptor, set by the supervisor for its processes."""
 ALIVE_EVERY_SECONDS = 1.0
 
 
+class ExitCode(IntEnum):
+    """Of a training process."""
+
+    STOPPED = 0
+    """The coordinator said stop."""
+    FAILED = 1
+    FENCED = 3
+    """A newer attempt has taken over."""
+    USER_ERROR = 4
+    """No restart can help until the user changes something."""
+
+
+@dataclass(frozen=True)
+class ReportedFailure:
+    """Why a process ends, in its own words."""
+
+    cause: Cause
+    message: str
+
+
 @dataclass
 class StatusPipe:
-    """The process's end of the pipe; without a supervisor every call does nothing."""
+    """The process's end of the pipe; without a supervisor nothing is sent."""
 
     descriptor: int | None = None
     _sent: float = field(default=0.0, repr=False)
+    _progress: float = field(default_factory=time.monotonic, repr=False)
 
     @staticmethod
     def from_environment() -> "StatusPipe":
         number = os.environ.get(STATUS_FD)
         return StatusPipe(int(number) if number else None)
 
+    @property
+    def supervised(self) -> bool:
+        return self.descriptor is not None
+
+    @property
+    def idle_seconds(self) -> float:
+        """Seconds since the last call of `alive` or `joined`."""
+        return time.monotonic() - self._progress
+
     def joined(self, attempt: int) -> None:
+        self._progress = time.monotonic()
         self._send({"event": "joined", "attempt": attempt})
 
     def alive(self) -> None:
-        """Called from the training loop; sends at most one line per second."""
-        now = time.monotonic()
+        """Called whenever training makes progress; sends at most one line per second."""
+        self._progress = now = time.monotonic()
         if now - self._sent >= ALIVE_EVERY_SECONDS:
             self._sent = now
             self._send({"event": "alive"})
 
-    def failed(self, cause: str, message: str) -> None:
-        self._send({"event": "failed", "cause": cause, "message": message})
+    def failed(self, failure: ReportedFailure) -> None:
+        self._send({"event": "failed", "cause": failure.cause, "message": failure.message})
 
     def _send(self, event: dict[str, Any]) -> None:
         if self.descriptor is not None:

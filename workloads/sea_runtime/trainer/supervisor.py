@@ -46,10 +46,15 @@ class Supervisor:
 
     def __init__(self, settings: PodSettings) -> None:
         self._settings = settings
+        self._client = AsyncCoordinatorClient(
+            settings.coordinator, settings.token, retry_timeout=HEARTBEAT_RETRY_SECONDS
+        )
         self._incarnation = uuid.uuid4().hex
         self._state = State()
         self._processes: list[ProcessHandle] = []
         self._reply = HeartbeatReply()
+        self._sending = asyncio.Lock()
+        self._stop = asyncio.Event()
         self._ooms = oom_kills()
         self._timeout_s = float(os.environ.get("SEA_COLLECTIVE_TIMEOUT_S", DEFAULT_TIMEOUT_SECONDS))
 
@@ -58,31 +63,40 @@ class Supervisor:
         """True if all processes have joined the current attempt."""
         return self._heartbeat().state is PodState.READY
 
-    async def run(self, stop: asyncio.Event) -> None:
-        """Runs until `stop` is set, then ends the processes."""
-        client = AsyncCoordinatorClient(
-            self._settings.coordinator, self._settings.token, retry_timeout=HEARTBEAT_RETRY_SECONDS
-        )
-        async with client:
-            heartbeats = asyncio.create_task(self._send_heartbeats(client))
+    def stop(self) -> None:
+        """Lets `run` end."""
+        self._stop.set()
+
+    async def run(self) -> None:
+        """Runs until `stop` is called, then ends the processes."""
+        async with self._client:
+            heartbeats = asyncio.create_task(self._send_heartbeats())
             try:
-                while not stop.is_set():
+                while not self._stop.is_set():
                     await self._once()
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), HEARTBEAT_SECONDS / 4)
+                        await asyncio.wait_for(self._stop.wait(), HEARTBEAT_SECONDS / 4)
             finally:
                 heartbeats.cancel()
                 await self._kill()
 
-    async def _send_heartbeats(self, client: AsyncCoordinatorClient) -> None:
+    async def _send_heartbeats(self) -> None:
         """A task of its own: heartbeats go on while processes are being ended."""
         while True:
             started = time.monotonic()
+            await self._send_heartbeat()
+            await asyncio.sleep(max(0.0, HEARTBEAT_SECONDS - (time.monotonic() - started)))
+
+    async def _send_heartbeat(self) -> bool:
+        """True if the coordinator has taken it."""
+        # One at a time: the reply to an older heartbeat must not replace a newer one.
+        async with self._sending:
             try:
-                self._reply = await client.heartbeat(self._heartbeat())
+                self._reply = await self._client.heartbeat(self._heartbeat())
             except CoordinatorError as error:  # training goes on without the coordinator
                 log.warning("No heartbeat: %s", error)
-            await asyncio.sleep(max(0.0, HEARTBEAT_SECONDS - (time.monotonic() - started)))
+                return False
+            return True
 
     def _heartbeat(self) -> Heartbeat:
         joined = [process.joined for process in self._processes]
@@ -100,13 +114,26 @@ class Supervisor:
 
     async def _once(self) -> None:
         state, actions = lifecycle.decide(self._state, self._observe())
-        if state.failure is not None and state.failure != self._state.failure:
-            log.error("Training failed: %s", state.failure)
+        failure = state.failure if state.failure != self._state.failure else None
         # Before the actions: a heartbeat that is sent while they run must not call a pod ready
         # whose processes are being killed.
         self._state = state
+        if failure is not None:
+            log.error("Training failed (%s): %s", failure.cause, failure.message)
+            await self._report_failure()
         for action in actions:
             await self._act(action)
+
+    async def _report_failure(self) -> None:
+        """Delivers the failure while the process that reported it is still there.
+
+        Its end breaks the connections of all its peers, whose supervisors then report that. The
+        coordinator keeps the first failure of an attempt, so the cause has to arrive before.
+        """
+        while not await self._send_heartbeat():
+            if self._stop.is_set() or all(one.exit_code is not None for one in self._processes):
+                return
+            await asyncio.sleep(HEARTBEAT_SECONDS)
 
     def _observe(self) -> Observed:
         world = self._reply.world if self._reply.run else None

@@ -1,1 +1,1 @@
-"""How weights travel from trainer ranks to engines: layout of a shard, NIXL reads."""
+"""How weights travel from trainer ranks to engines: a shard's layout in memory, and NIXL reads."""

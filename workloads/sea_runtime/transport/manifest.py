@@ -1,8 +1,7 @@
-"""Layout of one shard of a weight version: tensors in one contiguous, checksummed buffer.
+"""Layout of one shard of a weight version: tensors in one contiguous buffer with checksums.
 
 Trainer ranks `plan` once, `pack` every version into one of their host buffers and publish the
-entries; engines fetch the bytes (`nixl_link`, or S3), `verify` them and `unpack` views. Nothing
-here knows where the bytes came from.
+entries; engines fetch the bytes (`nixl_link`, or S3), check for `corrupt` tensors, `unpack` views.
 """
 
 import zlib
@@ -10,14 +9,15 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.weights import TensorEntry
 
 ALIGNMENT = 64
 """Bytes: a cache line, and enough for every dtype and for RDMA."""
 
 
-class ManifestMismatchError(ValueError):
-    """Tensors and layout don't belong together."""
+class ManifestMismatchError(RuntimeFailure):
+    """The tensors don't match the planned layout."""
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -26,18 +26,22 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def dtype_of(name: str) -> torch.dtype:
-    """Inverse of `dtype_name`."""
+    """The inverse of `dtype_name`.
+
+    Raises:
+        ManifestMismatchError: this release of torch has no such dtype.
+    """
     dtype = getattr(torch, name, None)
     if not isinstance(dtype, torch.dtype):
         raise ManifestMismatchError(
-            f"The manifest names the dtype {name!r}, which torch does not know: "
-            "trainer and engine run different versions of sea-operator."
+            f"The manifest names the dtype {name!r}, which this torch doesn't have: run the same "
+            "release of sea-operator in trainer and engines."
         )
     return dtype
 
 
 def plan(tensors: Mapping[str, torch.Tensor]) -> list[TensorEntry]:
-    """Places the tensors one after another, each at a multiple of 64 bytes; crc32 is still 0."""
+    """Entries that place the tensors end to end, each at a multiple of 64 bytes; crc32 is 0."""
     entries: list[TensorEntry] = []
     offset = 0
     for name, tensor in tensors.items():
@@ -57,12 +61,12 @@ def plan(tensors: Mapping[str, torch.Tensor]) -> list[TensorEntry]:
 
 
 def total_bytes(entries: Sequence[TensorEntry]) -> int:
-    """Size of the buffer that `entries` need."""
+    """Bytes of the buffer that the entries need."""
     return max((entry.offset + entry.nbytes for entry in entries), default=0)
 
 
 def allocate(entries: Sequence[TensorEntry]) -> torch.Tensor:
-    """A zeroed host buffer (uint8, 1-D) for the entries, starting at a multiple of 64 bytes."""
+    """A zeroed host buffer for the entries, uint8 [total_bytes], aligned to 64 bytes."""
     nbytes = total_bytes(entries)
     raw = torch.zeros(nbytes + ALIGNMENT, dtype=torch.uint8)
     start = -raw.data_ptr() % ALIGNMENT
@@ -84,26 +88,27 @@ def checksum(entry: TensorEntry, buffer: torch.Tensor) -> int:
 def pack(
     entries: Sequence[TensorEntry], tensors: Mapping[str, torch.Tensor], buffer: torch.Tensor
 ) -> list[TensorEntry]:
-    """Copies the tensors into `buffer` and returns the entries with their checksums.
+    """Copies the tensors into `buffer`; returns the entries with their checksums.
 
-    Raises ManifestMismatchError where a tensor is missing or has another shape or dtype than
-    planned.
+    Raises:
+        ManifestMismatchError: a tensor is missing, or its shape or dtype differs from the plan.
     """
     for entry in entries:
         tensor = tensors.get(entry.name)
         if tensor is None:
-            raise ManifestMismatchError(f"The tensor {entry.name} was planned but is not there.")
+            raise ManifestMismatchError(f"The tensor {entry.name} was planned but is missing.")
         if list(tensor.shape) != entry.shape or dtype_name(tensor.dtype) != entry.dtype:
             raise ManifestMismatchError(
                 f"The tensor {entry.name} is {dtype_name(tensor.dtype)}{list(tensor.shape)}, "
-                f"planned was {entry.dtype}{entry.shape}: plan again after changing the model."
+                f"but {entry.dtype}{entry.shape} was planned: plan again after changing the model."
             )
         view(entry, buffer).copy_(tensor.detach())
+    # Of the copy, not of the source: the checksum vouches for the bytes that engines read.
     return [e.model_copy(update={"crc32": checksum(e, buffer)}) for e in entries]
 
 
 def unpack(entries: Sequence[TensorEntry], buffer: torch.Tensor) -> dict[str, torch.Tensor]:
-    """Views on `buffer`, by name."""
+    """The tensors by name, as views on `buffer`."""
     return {entry.name: view(entry, buffer) for entry in entries}
 
 

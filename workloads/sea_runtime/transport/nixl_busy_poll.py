@@ -1,4 +1,4 @@
-"""Workaround for nixl 1.5.1: its progress thread spins and takes a whole core.
+"""Workaround for nixl 1.5.1: its progress thread spins and uses a whole core.
 
 The Python class hard-codes `pthrDelay = 0`. The UCX back end passes that value to `poll(2)` on
 the worker's event descriptor, so 0 spins, and any larger value sleeps until something arrives:
@@ -17,7 +17,7 @@ POLL_MICROSECONDS = 20_000
 
 @contextmanager
 def sleeping_progress_thread(microseconds: int = POLL_MICROSECONDS) -> Iterator[None]:
-    """NIXL agents made inside wait for events instead of spinning."""
+    """NIXL agents created in this block wait for events instead of spinning."""
     bindings = nixl_api.nixlBind
     original = bindings.nixlAgentConfig
 

@@ -1,9 +1,9 @@
 """One-sided reads between processes over NIXL: trainer ranks serve, engines pull.
 
-A `NixlSource` registers host buffers and hands out its metadata (through the coordinator); a
+A `NixlSource` registers host buffers and publishes its metadata (through the coordinator); a
 `NixlSink` reads from them without the source's help. No process group spans the two: either may
-die at any time and the other sees an error or a time-out. RDMA where there is a card, TCP and
-shared memory otherwise; on machines without an accelerator TCP only, since pods share no memory.
+die at any time and the other sees an error or a time-out. RDMA if there is a card, TCP and shared
+memory otherwise; on machines without an accelerator TCP only, since pods share no memory.
 """
 
 import base64
@@ -17,22 +17,25 @@ from typing import Any
 import torch
 from nixl._api import nixl_agent, nixl_agent_config
 
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.transport.nixl_busy_poll import sleeping_progress_thread
 
-_log = logging.getLogger(__name__)
-_POLL_S = 0.0005
+log = logging.getLogger(__name__)
+POLL_SECONDS = 0.0005
 
 
-class NixlReadError(RuntimeError):
-    """The source is gone, or refused the read: fetch the newest version's metadata and retry."""
+class NixlReadError(RuntimeFailure):
+    """The source is gone or refused the read: retry with the newest version's metadata."""
+
+    permanent = False
 
 
 class NixlReadTimeoutError(NixlReadError):
-    """The source answers no more within the given time."""
+    """The source did not answer within the given time."""
 
 
 def _agent(name: str, progress_thread: bool) -> Any:
-    """Makes an agent; its name is unique, so that a restarted process is never mistaken."""
+    """An agent with a unique name: a restarted process is never taken for the one before."""
     if not torch.cuda.is_available():
         os.environ.setdefault("UCX_TLS", "tcp")
     config = nixl_agent_config(enable_prog_thread=progress_thread, backends=["UCX"])
@@ -40,10 +43,10 @@ def _agent(name: str, progress_thread: bool) -> Any:
         return nixl_agent(f"{name}-{uuid.uuid4().hex[:8]}", config)
 
 
-def _flat_bytes(buffer: torch.Tensor) -> None:
+def _require_flat_bytes(buffer: torch.Tensor) -> None:
     if buffer.dtype != torch.uint8 or buffer.dim() != 1 or not buffer.is_contiguous():
         raise ValueError(
-            f"NIXL buffers are contiguous 1-D uint8 tensors, got {buffer.dtype} "
+            f"NIXL buffers are contiguous 1-D uint8 tensors, not {buffer.dtype} "
             f"{tuple(buffer.shape)}: use sea_runtime.transport.manifest.allocate."
         )
 
@@ -61,12 +64,12 @@ class NixlSource:
         return str(self._agent.name)
 
     def register(self, buffer: torch.Tensor) -> int:
-        """Makes a 1-D uint8 host tensor readable; returns its address (`Shard.nixl_address`).
+        """Makes a host tensor, uint8 [n], readable; returns its address (`Shard.nixl_address`).
 
-        Keeps the buffer alive. Registering the same buffer again costs nothing; register all
-        rotating buffers before the first `metadata_b64`, then the metadata never changes.
+        Keeps the buffer alive. Registering the same buffer again costs nothing. Register all
+        rotating buffers before the first `metadata_b64`: the metadata then never changes.
         """
-        _flat_bytes(buffer)
+        _require_flat_bytes(buffer)
         address = buffer.data_ptr()
         known = self._registered.get(address)
         if known is None or known[0].numel() != buffer.numel():
@@ -75,7 +78,7 @@ class NixlSource:
         return address
 
     def unregister(self, address: int) -> None:
-        """Takes a buffer back; unknown addresses are ignored."""
+        """Makes a buffer unreadable; unknown addresses are ignored."""
         known = self._registered.pop(address, None)
         if known is not None:
             self._agent.deregister_memory(known[1])
@@ -85,7 +88,7 @@ class NixlSource:
         return base64.b64encode(self._agent.get_agent_metadata()).decode()
 
     def close(self) -> None:
-        """Stops serving; reads under way fail at their sink."""
+        """Stops serving; reads in progress fail in their sink."""
         for address in list(self._registered):
             self.unregister(address)
         self._agent = None
@@ -110,17 +113,21 @@ class NixlSink:
     ) -> None:
         """Copies `nbytes` at `remote_address` of the agent's process into `out` (uint8 [nbytes]).
 
-        Raises NixlReadTimeoutError after `timeout_s`, NixlReadError when the source is gone; in
-        both cases `out` holds anything. `out` stays registered (and alive) for later reads.
+        `out` stays registered, and alive, for later reads.
+
+        Raises:
+            NixlReadTimeoutError: it took longer than `timeout_s`; `out` is undefined.
+            NixlReadError: the source is gone; `out` is undefined.
         """
-        _flat_bytes(out)
+        _require_flat_bytes(out)
         if out.numel() < nbytes:
-            raise ValueError(f"The buffer has {out.numel()} bytes, the shard {nbytes}.")
+            raise ValueError(f"The buffer has {out.numel()} bytes, but the shard {nbytes}.")
         try:
             self._connect(metadata_b64, agent_name)
             self._register(out)
             self._transfer(agent_name, remote_address, nbytes, out, timeout_s)
         except NixlReadError:
+            # The next read connects again: the agent may have been restarted under its address.
             self.forget(agent_name)
             raise
         except Exception as error:
@@ -159,26 +166,26 @@ class NixlSink:
                     raise NixlReadTimeoutError(
                         f"NIXL agent {agent_name} did not deliver {nbytes} bytes in {timeout_s} s."
                     )
-                time.sleep(_POLL_S)
+                time.sleep(POLL_SECONDS)
                 state = self._agent.check_xfer_state(handle)
         finally:
             self._release(handle)
         if state != "DONE":
-            raise NixlReadError(f"NIXL agent {agent_name} ended the read with state {state}.")
+            raise NixlReadError(f"NIXL agent {agent_name} ended the read in state {state}.")
 
     def _release(self, handle: Any) -> None:
         try:
             handle.release()
-        except Exception as error:  # a read that can't be cancelled is kept by NIXL itself
-            _log.warning("NIXL kept a cancelled read: %r", error)
+        except Exception as error:  # NIXL itself keeps a read that can't be canceled
+            log.warning("NIXL kept a canceled read: %r", error)
 
     def forget(self, agent_name: str) -> None:
         """Drops the connection to a source; unknown names are ignored."""
         if self._metadata.pop(agent_name, None) is not None:
             try:
                 self._agent.remove_remote_agent(agent_name)
-            except Exception as error:  # it was disconnected already
-                _log.info("NIXL agent %s was gone: %r", agent_name, error)
+            except Exception as error:  # it had disconnected already
+                log.info("NIXL agent %s was gone: %r", agent_name, error)
 
     def retain(self, agent_names: Collection[str]) -> None:
         """Drops the connections to all other sources (trainers of older attempts)."""
@@ -186,7 +193,7 @@ class NixlSink:
             self.forget(name)
 
     def release(self, out: torch.Tensor) -> None:
-        """Ends the registration of a buffer, so that its memory can be freed."""
+        """Deregisters a buffer, so that its memory can be freed."""
         known = self._registered.pop(out.data_ptr(), None)
         if known is not None:
             self._agent.deregister_memory(known[1])

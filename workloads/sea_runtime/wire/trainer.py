@@ -46,8 +46,6 @@ class StageDone(Message):
 
     attempt: int
     step: int
-    export_url: str
-    """`s3://` HF folder of the stage's final model."""
 
 
 class LedgerSnapshot(Message):
@@ -66,5 +64,3 @@ class CheckpointCommitted(Message):
     version: int
     bytes: int
     manifest_key: str
-    keep_steps: list[int] = []
-    """Steps of all the checkpoints still committed, newest last."""

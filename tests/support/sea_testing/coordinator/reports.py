@@ -71,8 +71,7 @@ class Reports:
         return step
 
     def done(self, step: int) -> None:
-        export = urls.join(self._task.run_url, f"stages/{self._task.stage}/export/")
-        message = StageDone(attempt=self._attempt, step=step, export_url=export)
+        message = StageDone(attempt=self._attempt, step=step)
         self._client.done(self._task.stage, message)
 
     def _head(self) -> str:

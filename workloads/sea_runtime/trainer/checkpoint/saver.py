@@ -23,7 +23,7 @@ from sea_runtime.store.folders import sha256_of
 from sea_runtime.trainer import background, rank_barrier
 from sea_runtime.trainer.checkpoint.abandoned import MANIFEST
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry, Head
+from sea_runtime.trainer.checkpoint.head import Entry
 from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
 from sea_runtime.trainer.checkpoint.writer import StagedSave, Writer
 from sea_runtime.trainer.context import RankContext
@@ -150,7 +150,7 @@ class Saver:
         manifest = self.commits.key(urls.join(self.commits.step_folder(step), MANIFEST))
         named = [one for one in head.checkpoints if one.manifest_key == manifest]
         if named:
-            _persist(True, lambda: self._report(named[0], head))
+            _persist(True, lambda: self._report(named[0]))
         return bool(named)
 
     def finish(self) -> None:
@@ -213,8 +213,8 @@ class Saver:
             time=manifest.time,
         )
         keep = self.policy.keep_last, self.policy.keep_every
-        head = _persist(save.needed, lambda: self.commits.commit(entry, *keep))
-        _persist(save.needed, lambda: self._report(entry, head))
+        _persist(save.needed, lambda: self.commits.commit(entry, *keep))
+        _persist(save.needed, lambda: self._report(entry))
 
     def _manifest(
         self, position: Position, objects: list[StoredObject], ledger: StoredObject
@@ -233,7 +233,7 @@ class Saver:
             time=time.time(),
         )
 
-    def _report(self, entry: Entry, head: Head) -> None:
+    def _report(self, entry: Entry) -> None:
         self.context.client.committed(
             self.task.stage,
             CheckpointCommitted(
@@ -242,7 +242,6 @@ class Saver:
                 version=entry.version,
                 bytes=entry.bytes,
                 manifest_key=entry.manifest_key,
-                keep_steps=[one.step for one in head.checkpoints],
             ),
         )
 

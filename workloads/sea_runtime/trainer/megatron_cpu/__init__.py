@@ -1,7 +1,7 @@
-"""Workarounds that let megatron-core 0.16.1 run where there is no CUDA device.
+"""Workarounds that let megatron-core 0.16.1 run without a CUDA device.
 
-One file a workaround; `tests/runtime/trainer/test_workarounds.py` switches each one off and
-expects the failure that it's for. On a GPU nothing here is imported: the library runs as it is.
+One file per workaround; `tests/runtime/trainer/test_workarounds.py` leaves each one out and expects
+the failure that its docstring names. On a GPU none of them is imported.
 """
 
 from sea_runtime.trainer.megatron_cpu import (

@@ -1,7 +1,7 @@
 """megatron-core 0.16.1 gives every parameter the same `step` tensor when it loads torch's Adam.
 
-torch's AdamW counts that tensor up once per parameter, so the second loss after a resume is wrong
-and nothing says so. `own_step_tensors` gives each parameter its own.
+torch's AdamW increments that tensor once per parameter, so the second loss after a resume is wrong
+without any error. `own_step_tensors` gives each parameter its own.
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """megatron-core 0.16.1 copies every key of torch's Adam state out of a checkpoint, `step` as well.
 
-The checkpoint's per-parameter part has no `step` (it's kept per group), so loading into torch's
-AdamW, the only Adam without Apex or TransformerEngine, ends in KeyError 'step'.
+The checkpoint's per-parameter part has no `step` (it is stored per group), so loading into torch's
+AdamW, the only Adam without Apex or TransformerEngine, raises KeyError 'step'.
 """
 
 from typing import Any
@@ -11,7 +11,7 @@ from megatron.core.optimizer.distrib_optimizer import DistributedOptimizer
 
 
 class _Present(dict[str, Any]):
-    """State whose missing keys are filled from what the optimizer has already."""
+    """State whose missing keys are read from the optimizer's current state."""
 
     def __init__(self, loaded: dict[str, Any], current: dict[str, Any]) -> None:
         super().__init__(loaded)

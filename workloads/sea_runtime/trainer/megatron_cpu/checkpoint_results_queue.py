@@ -1,7 +1,7 @@
 """megatron-core 0.16.1 starts a spawned Manager process for the results of the checkpoint writer.
 
 That process imports torch cold (9 to 17 s in the first save) and outlives a killed trainer. Ours
-writes in a thread of the same process (`trainer/checkpoint/writer.py`), where a plain queue does.
+writes in a thread of its own process (`trainer/checkpoint/writer.py`): a plain queue suffices.
 """
 
 import queue

@@ -1,9 +1,10 @@
 """megatron-core 0.16.1 names the device `cuda` in literals and compares `torch.cuda.*Tensor` types.
 
 The optimizer's construction and step, and saving and loading of checkpoints run inside
-`cuda_names()`: `device="cuda"` means the CPU, `.cuda()` is the tensor itself, and `Tensor.type()`
-answers with the CUDA name. Forward and backward stay outside, since every call of torch inside
-costs microseconds. Without it: "Wrapped parameters must be one of ..." and driver errors.
+`cuda_names()`: `device="cuda"` means the CPU, `.cuda()` returns the tensor itself, and
+`Tensor.type()` returns the CUDA name. Forward and backward passes run outside, since the context
+adds microseconds to every call of torch. Without it: "Wrapped parameters must be one of ..." and
+driver errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class CudaNames(TorchFunctionMode):
-    """Answers as if the CPU were the CUDA device."""
+    """Makes torch treat the CPU as the CUDA device."""
 
     def __torch_function__(
         self,
@@ -35,5 +36,5 @@ class CudaNames(TorchFunctionMode):
 
 
 def cuda_names() -> CudaNames:
-    """A context in which the CPU answers to the name `cuda`."""
+    """A context in which `cuda` names the CPU."""
     return CudaNames()

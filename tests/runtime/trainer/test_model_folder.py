@@ -1,0 +1,60 @@
+"""Mistakes in a model's folder are sentences about the folder, never tracebacks."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from sea_runtime.trainer import hf_config
+from sea_runtime.trainer.errors import ModelError
+from sea_runtime.trainer.hf_weights import SafetensorsFolder
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("{", "can't be read"),
+        ('{"architectures": ["Qwen3ForCausalLM"]}', "lacks 'num_attention_heads'"),
+        ('{"architectures": ["Qwen3ForCausalLM"], "num_attention_heads": "x"}', "can't be read"),
+    ],
+)
+def test_a_configuration_that_is_broken(text: str, words: str) -> None:
+    with pytest.raises(ModelError, match=words):
+        hf_config.parse(text)
+
+
+def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"no config\.json"):
+        hf_config.load(tmp_path)
+
+
+def test_a_folder_without_tensors(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="has neither"):
+        SafetensorsFolder(tmp_path)
+
+
+def test_a_tensor_that_is_missing(tmp_path: Path) -> None:
+    save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
+    tensors = SafetensorsFolder(tmp_path)
+    assert tensors.get("a").tolist() == [1.0]
+    with pytest.raises(ModelError, match="has no tensor b"):
+        tensors.get("b")
+
+
+@pytest.mark.parametrize("content", [None, b"no safetensors"])
+def test_a_shard_that_is_missing_or_broken(tmp_path: Path, content: bytes | None) -> None:
+    index = {"weight_map": {"a": "model-1.safetensors"}}
+    (tmp_path / "model.safetensors.index.json").write_text(json.dumps(index))
+    if content is not None:
+        (tmp_path / "model-1.safetensors").write_bytes(content)
+    with pytest.raises(ModelError, match=r"model-1\.safetensors can't be read"):
+        SafetensorsFolder(tmp_path).get("a")
+
+
+@pytest.mark.parametrize("text", ["{", "{}"])
+def test_an_index_that_is_broken(tmp_path: Path, text: str) -> None:
+    (tmp_path / "model.safetensors.index.json").write_text(text)
+    with pytest.raises(ModelError, match=r"index\.json can't be read"):
+        SafetensorsFolder(tmp_path)
