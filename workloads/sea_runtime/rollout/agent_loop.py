@@ -34,17 +34,16 @@ class AgentLoop:
         state: EngineState,
         identity: Identity,
         run_episode: Run,
-        max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
         self._client, self._state, self._identity = client, state, identity
-        self._run_episode, self._max_concurrent = run_episode, max_concurrent
+        self._run_episode = run_episode
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         while True:
             await self._state.wait_ready()
             await self._wait_for_room()
-            for lease in await self._lease(self._max_concurrent - len(self._running)):
+            for lease in await self._lease(MAX_CONCURRENT - len(self._running)):
                 task = asyncio.ensure_future(self._episode(lease))
                 self._running[task] = lease.lease_id
                 task.add_done_callback(self._running.pop)
@@ -67,7 +66,7 @@ class AgentLoop:
             _log.warning("Not all of the %d leases could be returned: they expire.", len(leases))
 
     async def _wait_for_room(self) -> None:
-        while len(self._running) >= self._max_concurrent:
+        while len(self._running) >= MAX_CONCURRENT:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(GATHER_SECONDS)
 

@@ -15,6 +15,8 @@ from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.prefetch_status import PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
 
+VERSION_TIMEOUT_SECONDS = 5.0
+"""Short: the watcher notices by it that the engine is down."""
 CONTROL_TIMEOUT_SECONDS = 30.0
 APPLY_TIMEOUT_SECONDS = 300.0
 GENERATE_TIMEOUT_SECONDS = 1800.0
@@ -54,7 +56,6 @@ class EngineClient:
         max_tokens: int,
         temperature: float,
         stop_token_ids: Sequence[int],
-        timeout_s: float = GENERATE_TIMEOUT_SECONDS,
     ) -> Generation:
         """Continues the exact tokens.
 
@@ -69,15 +70,15 @@ class EngineClient:
             "stop_token_ids": list(stop_token_ids),
         }
         body = {"token_ids": list(token_ids), "sampling_params": parameters}
-        reply = await self._call("POST", "/inference/v1/generate", body, timeout_s)
+        reply = await self._call("POST", "/inference/v1/generate", body, GENERATE_TIMEOUT_SECONDS)
         try:
             return generation.parse(reply)
         except generation.MalformedGenerationError as error:
             raise EngineError(f"{self.url}: {error}") from error
 
-    async def version(self, timeout_s: float = 5.0) -> int:
+    async def version(self) -> int:
         """The weight version that the engine serves; 0 is the base model."""
-        reply = await self._json("GET", "/weight_info", None, timeout_s)
+        reply = await self._json("GET", "/weight_info", None, VERSION_TIMEOUT_SECONDS)
         return generation.version_number(reply["weight_version"])
 
     async def is_paused(self) -> bool:

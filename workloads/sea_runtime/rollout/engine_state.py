@@ -103,10 +103,8 @@ async def observe(engine: EngineClient, state: EngineState) -> None:
         state.serves(version)
 
 
-async def watch(
-    engine: EngineClient, state: EngineState, period_s: float = WATCH_PERIOD_SECONDS
-) -> None:
+async def watch(engine: EngineClient, state: EngineState) -> None:
     """Observes the engine until cancelled."""
     while True:
         await observe(engine, state)
-        await asyncio.sleep(period_s)
+        await asyncio.sleep(WATCH_PERIOD_SECONDS)

@@ -38,11 +38,11 @@ def application(state: EngineState) -> web.Application:
     return app
 
 
-async def serve(state: EngineState, host: str, port: int = WORKER_PORT) -> web.AppRunner:
+async def serve(state: EngineState, host: str) -> web.AppRunner:
     """Starts listening; the caller cleans up the runner."""
     runner = web.AppRunner(application(state), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await web.TCPSite(runner, host, WORKER_PORT).start()
     return runner
 
 

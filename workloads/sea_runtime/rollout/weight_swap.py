@@ -52,14 +52,13 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     return min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
 
 
-async def prefetch(
-    engine: EngineClient, version: WeightVersion, timeout_s: float = PREFETCH_TIMEOUT_SECONDS
-) -> PrefetchStatus:
+async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
     """Has all workers of the engine fetch the version; generation goes on.
 
-    Raises PrefetchError if a worker can't fetch it, or if it takes longer than `timeout_s`.
+    Raises PrefetchError if a worker can't fetch it, or if it takes longer than
+    PREFETCH_TIMEOUT_SECONDS.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PREFETCH_TIMEOUT_SECONDS
     wanted = (version.version, version.attempt)
     status = slowest(await engine.prefetch(version))
     while time.monotonic() < deadline:
@@ -73,7 +72,9 @@ async def prefetch(
         await asyncio.sleep(_POLL_SECONDS)
         if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
-    raise PrefetchError(f"Version {version.version} was not fetched within {timeout_s:.0f} s.")
+    raise PrefetchError(
+        f"Version {version.version} was not fetched within {PREFETCH_TIMEOUT_SECONDS:.0f} s."
+    )
 
 
 async def load(engine: EngineClient, version: WeightVersion) -> float:
