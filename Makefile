@@ -12,7 +12,7 @@ help: ## list the targets
 setup: ## build the environment: Python packages, control plane, bubblewrap (seconds when done already)
 	@python3 scripts/setup.py $(if $(filter kubeconfig,$(CLUSTER)),--packages-only) $(SETUP_ARGS)
 
-# A machine that is too small is told so before half an hour of setting up.
+# A machine that is too small is reported before half an hour of setting up.
 demo bench-first-light: SETUP_ARGS = --memory-gib 14
 demo: setup ## train a tool-using agent on this machine; CLUSTER=kubeconfig uses your current cluster
 	@$(PYTHON) -m sea_devcluster.demo $(if $(CLUSTER),--cluster $(CLUSTER)) $(DEMO_ARGS)

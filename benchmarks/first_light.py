@@ -7,21 +7,14 @@ all processes of the devcluster; `peak_rss_gib` counts a page that two processes
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import Any
 
 from sea_devcluster.demo.main import demo
 from sea_devcluster.demo.memory import Usage
 from sea_devcluster.demo.options import parse
-from sea_devcluster.demo.report import (
-    RunResult,
-    field_values,
-    generation_seconds,
-    largest,
-    metric,
-    middle,
-    overlap_seconds,
-    scores,
-)
+from sea_devcluster.demo.report import RunResult, scores
 
 GIB = 2**30
 
@@ -63,7 +56,7 @@ def measurements(result: RunResult, memory: Usage) -> dict[str, Any]:
 
 
 def restarts(status: dict[str, Any]) -> int:
-    """Starts of the trainer after the first, whoever was to blame."""
+    """Starts of the trainer after the first, for any reason."""
     counts = status.get("restarts") or {}
     return int(counts.get("counted", 0)) + int(counts.get("uncounted", 0))
 
@@ -78,6 +71,62 @@ def speeds(result: RunResult) -> dict[str, float | None]:
         name: round(sum(row["metrics"].get(key, 0) for row in rl[1:]) / seconds, 1)
         for name, key in (("generated", "generated_tokens"), ("trained", "tokens"))
     }
+
+
+def metric(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
+    """All values of a metric in the RL stage's rows."""
+    return [
+        row["metrics"][name]
+        for row in rows
+        if "reward" in row["metrics"] and row["metrics"].get(name) is not None
+    ]
+
+
+def middle(values: Sequence[float]) -> float | None:
+    """Median, None without values."""
+    return round(median(values), 4) if values else None
+
+
+def largest(values: Sequence[float]) -> float | None:
+    """Maximum, None without values."""
+    return max(values) if values else None
+
+
+def generation_seconds(timeline: Iterable[dict[str, Any]]) -> list[float]:
+    """Seconds per RL step from the start of its first group to the end of its last."""
+    steps: dict[int, list[dict[str, Any]]] = {}
+    for span in timeline:
+        if span["kind"] == "generate" and span.get("step") is not None:
+            steps.setdefault(span["step"], []).append(span)
+    return [
+        max(span["end"] for span in spans) - min(span["start"] for span in spans)
+        for spans in steps.values()
+    ]
+
+
+def field_values(timeline: Iterable[dict[str, Any]], kind: str, name: str) -> list[float]:
+    """A field of all spans of one kind, for example `pause_s` of the updates."""
+    return [span[name] for span in timeline if span["kind"] == kind and name in span]
+
+
+def busy(timeline: Iterable[dict[str, Any]], kind: str) -> list[tuple[float, float]]:
+    """Disjoint, ordered intervals in which at least one span of a kind ran."""
+    merged: list[tuple[float, float]] = []
+    for start, end in sorted((s["start"], s["end"]) for s in timeline if s["kind"] == kind):
+        if merged and start <= merged[-1][1]:
+            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
+        else:
+            merged.append((start, end))
+    return merged
+
+
+def overlap_seconds(timeline: Sequence[dict[str, Any]], one: str, other: str) -> float:
+    """Seconds during which both kinds ran at the same time."""
+    return sum(
+        max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
+        for a in busy(timeline, one)
+        for b in busy(timeline, other)
+    )
 
 
 def main() -> int:

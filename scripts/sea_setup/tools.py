@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import cached_property
 from pathlib import Path
 
 from sea_setup import pip_settings
@@ -27,16 +28,12 @@ class Tools:
         self.uv = str(self.folder / "bin" / "uv")
         self._console = console
         self._python = self.folder / "bin" / "python"
-        self._uv_environment: dict[str, str] | None = None
 
-    @property
+    @cached_property
     def environment(self) -> dict[str, str]:
         """The environment of installers: the caller's, and uv's variables for pip's settings."""
-        if self._uv_environment is None:
-            plain = plain_environment()
-            options = pip_settings.read(self._python)
-            self._uv_environment = {**plain, **pip_settings.uv_variables(options, plain)}
-        return self._uv_environment
+        plain = plain_environment()
+        return {**plain, **pip_settings.uv_variables(pip_settings.read(self._python), plain)}
 
     def ensure_uv(self) -> None:
         """Installs the pinned uv unless it is there."""

@@ -12,13 +12,21 @@ class StagePhase(StrEnum):
     COMPLETE = "Complete"
 
 
+class Severity(StrEnum):
+    ERROR = "Error"
+    """Nothing goes on until a person changes something."""
+    WARNING = "Warning"
+    """Tried again, or work goes on without result: an outage, episodes that teach nothing."""
+
+
 class Problem(ApiModel):
-    """A mistake of the user that stalls the job until spec or data change."""
+    """Why the job can't go on, or goes on to no purpose."""
 
     reason: str
     """CamelCase, e.g. DataNotFound, BadRow, UnknownDomain, BadDatabasePath."""
     message: str
     """A sentence: what is wrong, where, what to change."""
+    severity: Severity = Severity.ERROR
 
 
 class TrainerFailure(ApiModel):

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -64,62 +63,6 @@ def learning_curve(rows: Iterable[dict[str, Any]]) -> list[Point]:
     """Reward per RL step; of a step that was computed twice, the last result counts."""
     points = {row["step"]: row["metrics"]["reward"] for row in rows if "reward" in row["metrics"]}
     return [Point(step, points[step]) for step in sorted(points)]
-
-
-def metric(rows: Sequence[dict[str, Any]], name: str) -> list[float]:
-    """All values of a metric in the RL stage's rows."""
-    return [
-        row["metrics"][name]
-        for row in rows
-        if "reward" in row["metrics"] and row["metrics"].get(name) is not None
-    ]
-
-
-def middle(values: Sequence[float]) -> float | None:
-    """Median, None without values."""
-    return round(median(values), 4) if values else None
-
-
-def largest(values: Sequence[float]) -> float | None:
-    """Maximum, None without values."""
-    return max(values) if values else None
-
-
-def generation_seconds(timeline: Iterable[dict[str, Any]]) -> list[float]:
-    """Seconds per RL step from the start of its first group to the end of its last."""
-    steps: dict[int, list[dict[str, Any]]] = {}
-    for span in timeline:
-        if span["kind"] == "generate" and span.get("step") is not None:
-            steps.setdefault(span["step"], []).append(span)
-    return [
-        max(span["end"] for span in spans) - min(span["start"] for span in spans)
-        for spans in steps.values()
-    ]
-
-
-def field_values(timeline: Iterable[dict[str, Any]], kind: str, name: str) -> list[float]:
-    """A field of all spans of one kind, for example `pause_s` of the updates."""
-    return [span[name] for span in timeline if span["kind"] == kind and name in span]
-
-
-def busy(timeline: Iterable[dict[str, Any]], kind: str) -> list[tuple[float, float]]:
-    """Disjoint, ordered intervals in which at least one span of a kind ran."""
-    merged: list[tuple[float, float]] = []
-    for start, end in sorted((s["start"], s["end"]) for s in timeline if s["kind"] == kind):
-        if merged and start <= merged[-1][1]:
-            merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
-        else:
-            merged.append((start, end))
-    return merged
-
-
-def overlap_seconds(timeline: Sequence[dict[str, Any]], one: str, other: str) -> float:
-    """Seconds during which both kinds ran at the same time."""
-    return sum(
-        max(0.0, min(a[1], b[1]) - max(a[0], b[0]))
-        for a in busy(timeline, one)
-        for b in busy(timeline, other)
-    )
 
 
 def draw_learning_curve(points: Sequence[Point], scores: Sequence[Score], out: Path) -> None:

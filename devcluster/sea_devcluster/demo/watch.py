@@ -73,7 +73,7 @@ def follow(
                 return seen
             if elapsed > OPERATOR_SECONDS and not seen.job.get("status", {}).get("conditions"):
                 raise DemoError(
-                    f"The operator hasn't taken the job in for {OPERATOR_SECONDS / 60:.0f} minutes;"
+                    f"No operator has reconciled the job for {OPERATOR_SECONDS / 60:.0f} minutes;"
                     " look at its pod (`kubectl -n sea-system get pods`) and at its log."
                 )
             if elapsed > limit_seconds:

@@ -93,3 +93,49 @@ def test_a_job_without_reinforcement_learning_has_them_too(bench: ModuleType) ->
     assert found["pass1"] == {}
     assert found["tokens_per_s"] == {"generated": None, "trained": None}
     assert set(found["step_s"].values()) == {None}
+
+
+def span(kind: str, start: float, end: float, **more: float) -> dict[str, object]:
+    return {"kind": kind, "start": start, "end": end, **more}
+
+
+def metrics_row(step: int, **metrics: float) -> dict[str, object]:
+    return {"step": step, "time": float(step), "metrics": metrics}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "overlap"),
+    [((0, 10), (2, 4), 2.0), ((0, 10), (8, 12), 2.0), ((0, 1), (1, 2), 0.0), ((0, 1), (5, 6), 0.0)],
+)
+def test_overlap(
+    bench: ModuleType, one: tuple[float, float], other: tuple[float, float], overlap: float
+) -> None:
+    timeline = [span("generate", *one), span("train", *other)]
+    assert bench.overlap_seconds(timeline, "generate", "train") == overlap
+
+
+def test_metric_reads_reinforcement_rows_only(bench: ModuleType) -> None:
+    rows = [
+        metrics_row(1, train_s=9.0),
+        metrics_row(2, reward=0.0, train_s=1.0),
+        metrics_row(3, reward=1.0),
+    ]
+    assert bench.metric(rows, "train_s") == [1.0]
+    assert bench.middle([]) is None
+    assert bench.field_values([span("update", 0, 1, pause_s=0.2)], "update", "pause_s") == [0.2]
+
+
+def test_overlapping_groups_count_once(bench: ModuleType) -> None:
+    timeline = [span("generate", 0, 4), span("generate", 1, 6), span("train", 2, 8)]
+    assert bench.busy(timeline, "generate") == [(0, 6)]
+    assert bench.overlap_seconds(timeline, "generate", "train") == 4.0
+
+
+def test_generation_of_a_step_lasts_from_its_first_group_to_its_last(bench: ModuleType) -> None:
+    timeline = [
+        span("generate", 0, 4, step=1),
+        span("generate", 3, 6, step=1),
+        span("generate", 5, 9, step=2),
+        {"kind": "generate", "start": 0.0, "end": 99.0, "step": None},
+    ]
+    assert bench.generation_seconds(timeline) == [6, 4]

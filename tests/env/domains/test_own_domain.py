@@ -112,6 +112,40 @@ def test_an_episode_on_it_is_verified(
     assert verify(library, wanted, world, []).reward == reward
 
 
+PLAIN = """
+from my_library.domain import find_book, lend_book
+from sea_env.domains.database import Database, parse_tables
+from sea_env.domains.environment import Toolbox, ToolEnvironment
+
+class Plain:
+    name, tools, user_tools, functions = "library", (lend_book,), (), ()
+    assertions, max_bad_turns, policy_file = ("is_free",), 0, None
+    toolbox = Toolbox(
+        agent={"lend_book": lend_book},
+        user={},
+        assertions={"is_free": lambda state, book: not find_book(state, book)["holder"]},
+    )
+    def system_prompt(self, policy=None):
+        return policy or "Lend books."
+    def parse(self, data, name, user_data=None):
+        return Database(parse_tables(data, name))
+    def open(self, database):
+        return ToolEnvironment(database, self.toolbox)
+"""
+
+
+def test_a_class_without_the_base_class_is_a_domain_too(install: Install, tmp_path: Path) -> None:
+    install("library", "my_library.plain:Plain")
+    (tmp_path / "my_library" / "plain.py").write_text(PLAIN)
+    plain = registry.get("library")
+    world = plain.open(plain.parse(json.dumps(TABLES).encode(), "db.json"))
+    assert world.check("is_free", {"book": "B2"})
+    assert not world.call(LEND["name"], LEND["arguments"]).error
+    assert not world.check("is_free", {"book": "B2"})
+    with pytest.raises(ToolError, match="is_free can't take its arguments: "):
+        world.check("is_free", {})
+
+
 @pytest.mark.parametrize("arguments", [{}, {"bok": "B2"}, {"book": "B2", "state": 1}])
 def test_an_assertion_with_wrong_arguments_has_failed(
     library: Domain, database: Database, arguments: dict[str, Any]

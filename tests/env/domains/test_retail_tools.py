@@ -151,7 +151,7 @@ def test_refused_calls_change_nothing(
     assert world.changes() == []
 
 
-def test_cancelling_refunds_the_gift_card(world: Environment) -> None:
+def test_canceling_refunds_the_gift_card(world: Environment) -> None:
     assert not world.call(
         "cancel_pending_order", {"order_id": "#3", "reason": "ordered by mistake"}
     ).error

@@ -125,7 +125,7 @@ def test_refueling_restores_used_up_data_and_is_charged_on_a_new_draft_bill() ->
     assert again.changes() == world.changes(), "the new bill's id is deterministic"
 
 
-def test_a_payment_goes_from_the_desk_to_the_phone_and_back() -> None:
+def test_a_payment_goes_from_the_agent_to_the_phone_and_back() -> None:
     world = begin()
     assert user(world, "make_payment") == "You do not have a payment request."
     desk(world, "send_payment_request", **JANE, bill_id="B1")

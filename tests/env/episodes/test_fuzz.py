@@ -53,9 +53,9 @@ def run(turns: list[list[int]]) -> EpisodeResult:
     verdict = verify(SHOP, TASK, conversation.environment, episode.transcript, effect.stop)
     packed = Trajectory.pack(episode.tokens, episode.mask, episode.logprobs, episode.versions)
     return EpisodeResult(
-        lease_id="", pod="", incarnation="", reward=verdict.reward, error="", trajectory=packed,
-        generated_tokens=episode.generated, turns=episode.turns, stop=effect.stop,
-        transcript=episode.transcript, seconds=0.0, details=dict(verdict.parts),
+        lease_id="", pod="", incarnation="", reward=verdict.reward, error="",
+        trajectory=packed.encode(), generated_tokens=episode.generated, turns=episode.turns,
+        stop=effect.stop, transcript=episode.transcript, seconds=0.0, details=dict(verdict.parts),
     )  # fmt: skip
 
 
@@ -82,4 +82,4 @@ def test_tokens_stay_within_the_context(seed: int) -> None:
     turns = [[rng.randrange(300) for _ in range(59)] + [RENDERER.end_id] for _ in range(9)]
     trajectory = run(turns).trajectory
     assert trajectory is not None
-    assert len(trajectory.token_ids()) <= LIMITS.context_length
+    assert len(Trajectory.decode(trajectory).token_ids()) <= LIMITS.context_length

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 from aiohttp import web
 
+from sea_runtime.client import calls
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
 from sea_runtime.client.sync_client import CoordinatorClient
@@ -54,7 +55,7 @@ async def ask_async(url: str, seconds: float) -> HeartbeatReply:
 async def ask_sync(url: str, seconds: float) -> HeartbeatReply:
     client = CoordinatorClient(url, "t", retry_timeout=seconds)
     try:
-        return await asyncio.to_thread(client.heartbeat, BEAT)
+        return await asyncio.to_thread(client.send, calls.heartbeat(BEAT))
     finally:
         client.close()
 

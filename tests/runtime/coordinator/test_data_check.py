@@ -9,7 +9,7 @@ from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import registry
 from sea_env.domains.database_generator import generate_database
 from sea_runtime.coordinator.data.check import check, digest
-from sea_runtime.coordinator.data.problems import DataProblem
+from sea_runtime.coordinator.errors import PreconditionError
 from sea_testing.coordinator import inprocess as kit
 
 JUDGE = {"judge": {"url": "http://judge/v1", "model": "m"}}
@@ -48,11 +48,11 @@ def bucket(domain: str, criteria: Any, db_path: str | None = None) -> Bucket:
 
 def test_a_judge_of_the_job_decides_on_tasks_for_a_judge() -> None:
     store: Any = bucket("shop", CRITERIA)
-    with pytest.raises(DataProblem, match=r"line 1: .*spec\.verifier\.judge") as caught:
+    with pytest.raises(PreconditionError, match=r"line 1: .*spec\.verifier\.judge") as caught:
         check(store, job("shop"))
     assert caught.value.problem.reason == "NotVerifiable"
     assert len(check(store, job("shop", verifier=JUDGE)).rows([kit.FILE])) == 1
-    assert digest(job("shop"), ()) != digest(job("shop", verifier=JUDGE), ()), "checked anew"
+    assert digest(job("shop"), ()) != digest(job("shop", verifier=JUDGE), ()), "checked again"
 
 
 def test_the_users_database_is_read_too() -> None:
@@ -60,14 +60,14 @@ def test_the_users_database_is_read_too() -> None:
     store: Any = bucket("telecom", {}, "x_db.json")
     store.objects["s3://bucket/db/x_db.json"] = made["db.json"].encode()
     store.objects["s3://bucket/db/x_user_db.json"] = b"{"
-    with pytest.raises(DataProblem, match=r"isn't valid JSON") as caught:
+    with pytest.raises(PreconditionError, match=r"isn't valid JSON") as caught:
         check(store, job("telecom"))
     assert caught.value.problem.reason == "BadDatabase"
     store.objects["s3://bucket/db/x_user_db.json"] = made["user_db.json"].encode()
     assert len(check(store, job("telecom")).rows([kit.FILE])) == 1
 
 
-def test_an_initial_state_that_does_not_fit_is_told_with_its_row() -> None:
+def test_an_initial_state_that_does_not_fit_is_reported_with_its_row() -> None:
     """Or skipped; not found out by an episode that can't begin."""
     made = generate_database(registry.get("retail"), "small", 1).files()["db.json"]
     order = next(iter(json.loads(made)["orders"]))
@@ -77,7 +77,7 @@ def test_an_initial_state_that_does_not_fit_is_told_with_its_row() -> None:
     store: Any = Bucket(
         {kit.FILE: "\n".join(lines).encode(), "s3://bucket/db/db.json": made.encode()}
     )
-    with pytest.raises(DataProblem, match=r"line 2: initial_state can't be set up") as caught:
+    with pytest.raises(PreconditionError, match=r"line 2: initial_state can't be set up") as caught:
         check(store, job("retail"))
     assert caught.value.problem.reason == "BadRow"
     assert f"is wrong at orders.{order}.status: " in str(caught.value)

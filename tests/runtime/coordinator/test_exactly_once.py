@@ -19,8 +19,8 @@ from hypothesis.stateful import (
     rule,
 )
 
-from sea_runtime.coordinator import heartbeats, leases, rollouts, training, weights
 from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.ledger.states import (
     EPISODE_MOVES,
     GROUP_MOVES,
@@ -58,7 +58,7 @@ class Ledger(RuleBasedStateMachine):
 
     def beat(self, pod: str) -> None:
         message = kit.beat(pod, "rollout", self.incarnation(pod), adopted=self.version)
-        heartbeats.heard(self.core, message)
+        self.core.heartbeats.heard(message)
 
     @initialize()
     def everybody_calls(self) -> None:
@@ -81,7 +81,7 @@ class Ledger(RuleBasedStateMachine):
             lease.lease_id for lease, owner, life in self.known if (owner, life) == (pod, me)
         ]
         request = LeaseRequest(pod=pod, incarnation=me, want=want, holding=holding)
-        found = rollouts.lease(self.core, request)
+        found = self.core.scheduler.lease(request)
         fresh = found.leases if found else []
         assert len(fresh) <= want
         assert not {lease.lease_id for lease in fresh} & set(holding)
@@ -105,7 +105,7 @@ class Ledger(RuleBasedStateMachine):
             self.deliver(lease, pod, life, reward)
 
     def deliver(self, lease: Lease, pod: str, life: str, reward: float | None) -> None:
-        accepted = rollouts.result(self.core, kit.result(lease, pod, life, reward))
+        accepted = self.core.scheduler.result(kit.result(lease, pod, life, reward))
         if not accepted or reward is None or reward != reward:
             return
         key = (lease.group_id, lease.sample)
@@ -119,22 +119,22 @@ class Ledger(RuleBasedStateMachine):
     @rule(data=st.data())
     def release(self, data: st.DataObject) -> None:
         lease, pod, life = self.known.pop(data.draw(st.integers(0, len(self.known) - 1)))
-        leases.release(self.core.ledger, lease.lease_id, leases.Worker(pod, life))
+        self.core.scheduler.release(lease.lease_id, Worker(pod, life))
 
     @rule(seconds=st.sampled_from([1.0, 8.0, 20.0]))
     def time_passes(self, seconds: float) -> None:
         self.clock.now += seconds
-        leases.expire(self.core.ledger, self.core.members.gone, self.clock())
+        self.core.scheduler.expire()
 
     @rule()
     def coordinator_is_killed(self) -> None:
-        self.core.ledger.close()
+        self.core.ledger.withdraw()
         self.core = kit.coordinator(self.folder, self.wanted, self.clock)
 
     @rule()
     def next_batch(self) -> None:
         step = len(self.batches) + 1
-        body = training.batch(self.core, "rl", step, 1) if step <= STEPS else None
+        body = self.core.training.batch("rl", step, 1) if step <= STEPS else None
         if body is not None:
             self.batches[step] = body
 
@@ -142,13 +142,13 @@ class Ledger(RuleBasedStateMachine):
     @rule(data=st.data())
     def same_batch_again(self, data: st.DataObject) -> None:
         step = data.draw(st.integers(self.checkpoint + 1, len(self.batches)))
-        assert training.batch(self.core, "rl", step, 1) == self.batches[step]
+        assert self.core.training.batch("rl", step, 1) == self.batches[step]
 
     @precondition(lambda self: self.version < len(self.batches))
     @rule()
     def publish(self) -> None:
         self.version += 1
-        weights.publish(self.core, kit.version(self.version))
+        self.core.weights.publish(kit.version(self.version))
 
     @precondition(lambda self: self.checkpoint < self.version)
     @rule()
@@ -157,18 +157,18 @@ class Ledger(RuleBasedStateMachine):
         message = CheckpointCommitted(
             attempt=1, step=self.checkpoint, version=self.version, bytes=1, manifest_key="k"
         )
-        training.committed(self.core, "rl", message)
+        self.core.training.committed("rl", message)
 
     @invariant()
     def the_gate_holds(self) -> None:
-        db = self.core.ledger
+        db = self.core.ledger.db
         total = groups.accepted(db, "rl") + groups.running(db, "rl")
         assert total <= min(ETA + self.version + 1, STEPS) * BATCH
         assert groups.running(db, "rl") <= 4
 
     @invariant()
     def the_ledger_agrees(self) -> None:
-        db = self.core.ledger
+        db = self.core.ledger.db
         done = db.rows(
             "SELECT g.id, e.sample, e.reward, e.lease_id FROM episodes e "
             "JOIN groups g ON g.number = e.group_number WHERE e.state = 'Done'"
@@ -192,7 +192,7 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def blobs_are_pruned(self) -> None:
         """What no batch to come needs takes no space."""
-        left = self.core.ledger.value(
+        left = self.core.ledger.db.value(
             "SELECT COUNT(*) FROM trajectories t JOIN groups g ON g.number = t.group_number "
             "WHERE g.state IN ('Filtered', 'Covered', 'Failed', 'Cancelled')"
         )
@@ -202,7 +202,7 @@ class Ledger(RuleBasedStateMachine):
         try:
             self._finish_the_stage()
         finally:
-            self.core.ledger.close()
+            self.core.ledger.withdraw()
             shutil.rmtree(self.folder)
 
     def _finish_the_stage(self) -> None:
@@ -236,7 +236,7 @@ TestExactlyOnce.settings = settings(
 )
 
 
-def test_the_tables_of_moves_are_whole() -> None:
+def test_the_tables_of_moves_are_complete() -> None:
     """Every state has its row, so that no move is allowed by omission."""
     assert set(GROUP_MOVES) == set(GroupState)
     assert set(EPISODE_MOVES) == set(EpisodeState)

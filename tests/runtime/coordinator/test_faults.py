@@ -11,6 +11,7 @@ import pytest
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_testing.coordinator.crew import crew, everybody
+from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.program import only_rl
 from sea_testing.coordinator.rows import task_row
 from sea_testing.waiting import HANG_S, wait_for
@@ -18,16 +19,16 @@ from sea_testing.waiting import HANG_S, wait_for
 pytestmark = pytest.mark.component
 
 
-def rl_only(job: Any, **rl: Any) -> Any:
+def rl_only(job: Job, **rl: Any) -> Any:
     return job.spec(only_rl(job.root, **rl), userModel={"engine": "Scripted"})
 
 
-def query(job: Any, sql: str) -> list[Any]:
+def query(job: Job, sql: str) -> list[Any]:
     with closing(sqlite3.connect(job.data_dir / "ledger.sqlite")) as connection:
         return connection.execute(sql).fetchall()
 
 
-def assert_every_batch_once(job: Any, trainer: Any, steps: int) -> None:
+def assert_every_batch_once(job: Job, trainer: Any, steps: int) -> None:
     """All steps, no group twice, and a step asked for again had the very same bytes."""
     used = [group for step in range(1, steps + 1) for group in trainer.groups["rl", step]]
     assert len(used) == len(set(used)) == 3 * steps
@@ -38,7 +39,7 @@ def assert_every_batch_once(job: Any, trainer: Any, steps: int) -> None:
     assert not {"Assigned", "Running", "Issued", "Admitted"} & set(states)
 
 
-def test_coordinator_killed_at_random_moments(job: Any) -> None:
+def test_a_coordinator_killed_at_random_moments_loses_nothing(job: Job) -> None:
     """kill -9 while everybody hammers it: the job ends as if nothing had happened."""
     spec = rl_only(job, steps=12)
     job.start()
@@ -57,7 +58,7 @@ def test_coordinator_killed_at_random_moments(job: Any) -> None:
     assert len(accepted) == len(set(accepted))
 
 
-def test_workers_that_break_and_die(job: Any) -> None:
+def test_episodes_of_workers_that_fail_or_die_are_run_again(job: Job) -> None:
     """Lost workers and missing verdicts are run again, never counted as zero."""
     spec = rl_only(job, steps=5)
     job.start()
@@ -71,7 +72,7 @@ def test_workers_that_break_and_die(job: Any) -> None:
     assert not query(job, "SELECT 1 FROM episodes WHERE state = 'Done' AND reward IS NULL")
 
 
-def test_trainer_killed_replays_the_same_batches(job: Any) -> None:
+def test_a_killed_trainer_replays_the_same_batches(job: Job) -> None:
     """A failed attempt: the next one starts at the checkpoint with the very same batches."""
     spec = rl_only(job, steps=6)
     job.start()
@@ -88,7 +89,7 @@ def test_trainer_killed_replays_the_same_batches(job: Any) -> None:
     assert 0 < state.goodput <= 1
 
 
-def test_lost_volume_comes_back_from_the_checkpoint(job: Any) -> None:
+def test_a_lost_volume_is_restored_from_the_checkpoint(job: Job) -> None:
     """An empty volume restores the ledger; a trainer that is further has to go back."""
     spec = rl_only(job, steps=8)
     job.start()
@@ -108,7 +109,7 @@ def test_lost_volume_comes_back_from_the_checkpoint(job: Any) -> None:
     assert len(used) == len(set(used)) == 24
 
 
-def test_drain_and_resume_with_an_empty_volume(job: Any) -> None:
+def test_a_drained_job_resumes_with_an_empty_volume(job: Job) -> None:
     """Suspend commits a checkpoint and the ledger; resume goes on from there, volume or not."""
     spec = rl_only(job, steps=8)
     job.start()
@@ -136,19 +137,19 @@ def test_drain_and_resume_with_an_empty_volume(job: Any) -> None:
     assert_every_batch_once(job, trainer, 8)
 
 
-def test_missing_data_is_told_and_heals(job: Any) -> None:
+def test_missing_data_stalls_the_job_until_it_is_corrected(job: Job) -> None:
     """A wrong address stalls the job with a sentence; the right one starts it, no pod touched."""
     job.start()
     wrong = rl_only(job)
     wrong = wrong.model_copy(
         update={"data": wrong.data.model_copy(update={"rl": [f"{job.root}/nowhere.jsonl"]})}
     )
-    job.want(job.desired(wrong))
+    job.put_spec(job.desired(wrong))
     problem = wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == "DataNotFound"
     assert f"{job.root}/nowhere.jsonl" in problem.message
     assert job.phase() == "Pending"
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     wait_for("the cure", lambda: job.state().problem is None)
     assert job.state().skipped_rows == {}
     wait_for("the stage", lambda: job.phase() == "Running")
@@ -167,36 +168,38 @@ def test_missing_data_is_told_and_heals(job: Any) -> None:
         ({"evaluation_criteria": "{"}, "BadRow", ["line 2", "evaluation_criteria"]),
     ],
 )
-def test_bad_rows(job: Any, row: Any, reason: str, words: list[str]) -> None:
+def test_a_bad_row_is_reported_with_file_and_line(
+    job: Job, row: Any, reason: str, words: list[str]
+) -> None:
     """File, line and reason of the first bad row."""
     good = json.dumps(task_row(1)).encode()
     bad = row if isinstance(row, bytes) else json.dumps({**task_row(2), **row}).encode()
     job.store.put(f"{job.root}/rl.jsonl", good + b"\n" + bad + b"\n")
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = wait_for("the problem", lambda: job.state().problem)
     assert problem.reason == reason
     assert all(word in problem.message for word in words), problem.message
 
 
-def test_bad_rows_are_skipped_where_asked(job: Any) -> None:
+def test_bad_rows_are_skipped_if_asked(job: Job) -> None:
     """onBadRow: Skip leaves the row out and goes on."""
     rows = [task_row(1), task_row(2) | {"db_path": "/etc/passwd"}, task_row(3)]
     job.put_rows("rl.jsonl", rows)
     spec = rl_only(job)
     data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
     job.start()
-    job.want(job.desired(spec.model_copy(update={"data": data})))
+    job.put_spec(job.desired(spec.model_copy(update={"data": data})))
     wait_for("the stage", lambda: job.phase() == "Running")
     assert "'BadDatabasePath': 1" in job.log.read_text()
     assert job.state().skipped_rows == {"BadDatabasePath": 1}
 
 
-def test_an_object_that_is_fixed_in_place_heals_by_itself(job: Any) -> None:
+def test_an_object_that_is_corrected_in_place_is_read_again(job: Job) -> None:
     """The data are read again while there is a problem."""
     job.store.put(f"{job.root}/rl.jsonl", b"oops\n")
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     problem = wait_for("the problem", lambda: job.state().problem)
     assert "rl.jsonl" in problem.message
     assert job.phase() != "Running"
@@ -205,7 +208,7 @@ def test_an_object_that_is_fixed_in_place_heals_by_itself(job: Any) -> None:
     wait_for("the cure", lambda: job.state().problem is None)
 
 
-def test_s3_gone_for_a_while(job: Any) -> None:
+def test_an_outage_of_s3_makes_the_pod_unready_and_costs_nothing(job: Job) -> None:
     """Readiness says so, work waits, and everything goes on afterwards."""
     spec = rl_only(job, steps=8)
     job.start()
@@ -222,10 +225,10 @@ def test_s3_gone_for_a_while(job: Any) -> None:
     assert_every_batch_once(job, trainer, 8)
 
 
-def test_clients_wait_for_a_coordinator_that_is_away(job: Any) -> None:
+def test_clients_wait_for_a_coordinator_that_is_away(job: Job) -> None:
     """Calls made while it is down succeed once it is back."""
     job.start()
-    job.want(job.desired(rl_only(job)))
+    job.put_spec(job.desired(rl_only(job)))
     wait_for("the stage", lambda: job.phase() == "Running")
     job.kill()
     replies: list[Any] = []

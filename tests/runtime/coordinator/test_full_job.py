@@ -8,17 +8,18 @@ from typing import Any
 import pytest
 
 from sea_testing.coordinator.crew import crew, everybody
+from sea_testing.coordinator.job import Job
 
 pytestmark = pytest.mark.component
 
 
-def groups(job: Any) -> list[dict[str, Any]]:
+def groups(job: Job) -> list[dict[str, Any]]:
     with closing(sqlite3.connect(job.data_dir / "ledger.sqlite")) as connection:
         connection.row_factory = sqlite3.Row
         return [dict(row) for row in connection.execute("SELECT * FROM groups ORDER BY number")]
 
 
-def test_five_stages_run_to_the_end(job: Any) -> None:
+def test_five_stages_run_to_the_end(job: Job) -> None:
     """UserSFT, SFT, Evaluation, RL, Evaluation; nothing counted twice, reports in the store."""
     spec = job.spec()
     job.start()

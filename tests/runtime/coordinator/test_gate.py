@@ -7,8 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sea_runtime.coordinator import rollouts, training, weights
-from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.gate import capacity, may_generate
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
@@ -45,7 +44,7 @@ BASE = {
         ({"batch": 16, "max_concurrent": 1000}, 48),
     ],
 )
-def test_table(change: dict[str, int], expected: int) -> None:
+def test_capacity_follows_areals_formula(change: dict[str, int], expected: int) -> None:
     """AReaL's formula, bounded by concurrency and by what the stage can still use."""
     assert capacity(**{**BASE, **change}) == expected
 
@@ -78,10 +77,11 @@ def test_never_more_than_the_bound(
 def test_versions_of_a_lost_future_do_not_widen_the_bound(tmp_path: Path) -> None:
     """A restored ledger knows the anchors, but not the batches, that came after its checkpoint."""
     core = kit.coordinator(tmp_path, kit.desired(kit.spec(steps=9)), kit.Clock())
-    with core.db.transaction():
-        core.db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0)")
-        registry.add_anchor(core.db, kit.version(4, anchor=True), 1.0)
-    assert core.publish_progress() == 1
+    db = core.ledger.db
+    with db.transaction():
+        db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0)")
+        registry.add_anchor(db, kit.version(4, anchor=True), 1.0)
+    assert core.scheduler.published_steps(core.job.desired.spec.stages[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -105,16 +105,18 @@ def test_an_engine_that_lags_takes_what_its_own_version_allows(
     assert found is allowed
 
 
-def take_all(core: Coordinator, adopted: int) -> int:
+def take_all(core: Components, adopted: int) -> int:
     """An engine at `adopted` leases and ends all that it may, in order; how many episodes."""
-    core.members.heard(kit.beat("rollout-0", "rollout", "life", adopted=adopted))
+    core.membership.heard(kit.beat("rollout-0", "rollout", "life", adopted=adopted))
     done = 0
     request = LeaseRequest(pod="rollout-0", incarnation="life", want=100)
-    while found := rollouts.lease(core, request):
+    while found := core.scheduler.lease(request):
         for lease in found.leases:
             made = kit.result(lease, "rollout-0", "life", float(lease.sample))
             own = Trajectory.pack([5, 6], [0, 1], [0.0, -0.5], [-1, adopted])
-            assert rollouts.result(core, msgspec.structs.replace(made, trajectory=own))
+            assert core.scheduler.result(
+                msgspec.structs.replace(made, trajectory=own.encode(), mean_version=float(adopted))
+            )
             done += 1
     return done
 
@@ -127,9 +129,9 @@ def test_no_batch_is_staler_than_allowed_however_engines_lag(
     spec = kit.spec(steps=12, maxStaleness=staleness, maxConcurrentGroups=100)
     core = kit.coordinator(tmp_path, kit.desired(spec), kit.Clock())
     for step in range(1, 13):
-        take_all(core, core.required("policy"))
-        while training.batch(core, "rl", step, 1) is None:
+        take_all(core, core.weights.required("policy"))
+        while core.training.batch("rl", step, 1) is None:
             assert take_all(core, step - 1), "a trainer that waits for ever"
-        weights.publish(core, kit.version(step))
-    found = [row[0] for row in core.ledger.rows("SELECT staleness FROM batches ORDER BY step")]
+        core.weights.publish(kit.version(step))
+    found = [row[0] for row in core.ledger.db.rows("SELECT staleness FROM batches ORDER BY step")]
     assert max(found) <= staleness, found

@@ -7,34 +7,27 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Cause
-from sea_runtime.coordinator import (
-    adopt,
-    heartbeats,
-    rollouts,
-    state,
-    trainers,
-    training,
-    unheard,
-    weights,
-)
+from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.errors import StaleError
-from sea_runtime.wire.membership import PodState
+from sea_runtime.wire.membership import HeartbeatReply, PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
 from sea_testing.coordinator import inprocess as kit
 
 
 @pytest.fixture
-def clock() -> Any:
+def clock() -> kit.Clock:
     return kit.Clock()
 
 
 @pytest.fixture
-def core(tmp_path: Path, clock: Any) -> Any:
+def core(tmp_path: Path, clock: kit.Clock) -> Components:
     return kit.coordinator(tmp_path, kit.desired(kit.spec()), clock)
 
 
-def beat(core: Any, rank: int, life: str = "a", attempt: int = 0, **more: Any) -> Any:
+def beat(
+    core: Components, rank: int, life: str = "a", attempt: int = 0, **more: Any
+) -> HeartbeatReply:
     message = kit.beat(
         f"job-trainer-{rank}",
         "trainer",
@@ -44,94 +37,100 @@ def beat(core: Any, rank: int, life: str = "a", attempt: int = 0, **more: Any) -
         state=more.pop("state", PodState.STARTING),
         **more,
     )
-    return heartbeats.heard(core, message)
+    return core.heartbeats.heard(message)
 
 
-def test_a_world_is_formed_when_all_have_called(core: Any) -> None:
+def test_a_world_is_formed_when_all_have_called(core: Components) -> None:
     """Rank order is the ordinals' order, rank 0 is the master."""
     assert beat(core, 1).world is None
     found = beat(core, 0)
     assert found.run
-    assert found.world.pods == ["job-trainer-0", "job-trainer-1"]
-    assert (found.world.master_address, found.world.master_port) == ("10.0.0.0", 29501)
+    world = kit.some(found.world)
+    assert world.pods == ["job-trainer-0", "job-trainer-1"]
+    assert (world.master_address, world.master_port) == ("10.0.0.0", 29501)
     assert beat(core, 1).world == found.world
 
 
-def test_before_joining_a_pod_may_be_replaced_unless_it_is_the_master(core: Any) -> None:
+def test_before_joining_a_pod_may_be_replaced_unless_it_is_the_master(core: Components) -> None:
     """Nobody was told its address."""
     world = (beat(core, 0), beat(core, 1))[1].world
     assert beat(core, 1, "b").world == world
-    assert trainers.failure(core) is None
+    assert core.rendezvous.failure is None
     assert not beat(core, 0, "b").run
-    assert trainers.failure(core).pod == "job-trainer-0"
+    assert kit.some(core.rendezvous.failure).pod == "job-trainer-0"
 
 
-def test_after_joining_a_new_process_means_failure(core: Any) -> None:
+def test_after_joining_a_new_process_means_failure(core: Components) -> None:
     """Its training processes died with the old one."""
     beat(core, 0)
     beat(core, 1)
     beat(core, 0, attempt=1, state=PodState.READY)
     assert not beat(core, 1, "b").run
     assert not beat(core, 0, attempt=1, state=PodState.READY).run
-    failure = state.assemble(core).trainer_failure
+    failure = kit.some(core.state.assemble().trainer_failure)
     assert (failure.attempt, failure.pod, failure.cause) == (1, "job-trainer-1", "ProcessExit")
 
 
-def test_the_first_failure_is_told_and_a_new_attempt_forgets_it(core: Any) -> None:
+def test_the_first_failure_is_reported_and_a_new_attempt_forgets_it(core: Components) -> None:
     """What follows a failure is its consequence."""
     beat(core, 0)
     beat(core, 1)
-    failed = {"attempt": 1, "state": PodState.FAILED}
+    failed: dict[str, Any] = {"attempt": 1, "state": PodState.FAILED}
     beat(core, 1, cause=Cause.OUT_OF_MEMORY, detail="killed", **failed)
     beat(core, 0, cause=Cause.PROCESS_EXIT, detail="peer lost", **failed)
-    assert trainers.failure(core).cause == Cause.OUT_OF_MEMORY
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=2))
-    assert state.assemble(core).trainer_failure is None
-    assert beat(core, 0, attempt=1, state=PodState.FAILED).world.attempt == 2
-    assert trainers.failure(core) is None
+    assert kit.some(core.rendezvous.failure).cause == Cause.OUT_OF_MEMORY
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    assert core.state.assemble().trainer_failure is None
+    reply = beat(core, 0, attempt=1, state=PodState.FAILED)
+    assert kit.some(reply.world).attempt == 2
+    assert core.rendezvous.failure is None
     with pytest.raises(StaleError, match="attempt 2 is current"):
-        training.task(core, 1)
+        core.training.task(1)
 
 
-def test_a_users_mistake_is_the_jobs_problem_until_the_next_attempt(core: Any) -> None:
+def test_a_users_mistake_is_the_jobs_problem_until_the_next_attempt(core: Components) -> None:
     beat(core, 0)
     beat(core, 1)
-    failed = {"attempt": 1, "state": PodState.FAILED, "cause": Cause.USER_ERROR}
+    failed: dict[str, Any] = {"attempt": 1, "state": PodState.FAILED, "cause": Cause.USER_ERROR}
     assert not beat(core, 1, detail="The layout needs 4 ranks.", **failed).run
-    found = state.assemble(core)
+    core.controller.find_problems()
+    found = core.state.assemble()
+    assert found.problem is not None
     assert found.problem.message.startswith("The layout needs 4 ranks.")
+    assert found.trainer_failure is not None
     assert found.trainer_failure.spec_generation == 1
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=2))
-    assert state.assemble(core).problem is None
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    core.controller.find_problems()
+    assert core.state.assemble().problem is None
 
 
-def test_attempts_never_go_back(core: Any) -> None:
+def test_attempts_never_go_back(core: Components) -> None:
     """An operator that lost its status learns the attempt from us."""
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=3))
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=1))
-    assert state.assemble(core).attempt == 3
+    core.job.adopt(kit.desired(kit.spec(), attempt=3))
+    core.job.adopt(kit.desired(kit.spec(), attempt=1))
+    assert core.state.assemble().attempt == 3
 
 
-def test_drained_once_everything_is_committed_and_stopped(core: Any) -> None:
+def test_a_job_is_drained_once_everything_is_committed_and_stopped(core: Components) -> None:
     """Running processes, and steps without a checkpoint, hold a drain up."""
     beat(core, 0)
     beat(core, 1)
     for rank in (0, 1):
         beat(core, rank, attempt=1, state=PodState.READY)
     row = StageProgress(attempt=1, step=2, total_steps=3, metrics={})
-    training.report(core, "rl", row)
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
-    assert training.task(core, 1).kind == TaskKind.STOP
+    core.training.report("rl", row)
+    core.job.adopt(kit.desired(kit.spec(), drain=True))
+    assert kit.some(core.training.task(1)).kind == TaskKind.STOP
     assert beat(core, 1, attempt=1, state=PodState.READY).run
-    assert not trainers.drained(core)
+    assert not core.rendezvous.drained
     assert not beat(core, 0).run
     beat(core, 1)
-    assert not trainers.drained(core)
+    assert not core.rendezvous.drained
     commit = CheckpointCommitted(attempt=1, step=2, version=2, bytes=1, manifest_key="k")
-    training.committed(core, "rl", commit)
-    assert trainers.drained(core)
-    adopt.adopt(core, core.db, kit.desired(kit.spec()))
-    assert not trainers.drained(core)
+    core.training.committed("rl", commit)
+    assert core.rendezvous.drained
+    core.job.adopt(kit.desired(kit.spec()))
+    assert not core.rendezvous.drained
     assert beat(core, 0).run
 
 
@@ -152,34 +151,35 @@ class OneObject:
 
 
 @pytest.mark.parametrize(("steps", "drained"), [((1, 2), True), ((1,), False), ((), False)])
-async def test_a_commit_that_nobody_told_of_ends_the_drain(
-    core: Any, clock: Any, caplog: Any, steps: tuple[int, ...], drained: bool
+async def test_a_commit_that_was_never_reported_ends_the_drain(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, steps: tuple[int, ...], drained: bool
 ) -> None:
-    """Rank 0 died between head.json and its message; lost steps are told."""
+    """Rank 0 died between head.json and its report; lost steps are logged."""
+    store = OneObject(*steps)
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec()), kit.Clock(), store)
     beat(core, 0)
     beat(core, 1)
-    training.report(core, "rl", StageProgress(attempt=1, step=2, total_steps=3, metrics={}))
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
-    core.store = OneObject(*steps)
+    core.training.report("rl", StageProgress(attempt=1, step=2, total_steps=3, metrics={}))
+    core.job.adopt(kit.desired(kit.spec(), drain=True))
     for rank in (0, 1):
         beat(core, rank, attempt=1, state=PodState.READY)
-    await unheard.look(core)
-    assert core.store.reads == 0
+    await core.commit_recovery.look()
+    assert store.reads == 0
     for rank in (0, 1):
         beat(core, rank)
-    await unheard.look(core)
-    await unheard.look(core)
-    assert core.store.reads == 1
-    assert trainers.drained(core) == drained
+    await core.commit_recovery.look()
+    await core.commit_recovery.look()
+    assert store.reads == 1
+    assert core.rendezvous.drained == drained
     assert ("no checkpoint has" in caplog.text) == (not drained)
 
 
-def test_a_silent_trainer_counts_as_running_at_first(core: Any, clock: Any) -> None:
+def test_a_silent_trainer_counts_as_running_at_first(core: Components, clock: kit.Clock) -> None:
     """A coordinator that has just started doesn't know yet."""
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
-    assert not trainers.drained(core)
+    core.job.adopt(kit.desired(kit.spec(), drain=True))
+    assert not core.rendezvous.drained
     clock.now += 16.0
-    assert trainers.drained(core)
+    assert core.rendezvous.drained
 
 
 @pytest.mark.parametrize(
@@ -187,35 +187,37 @@ def test_a_silent_trainer_counts_as_running_at_first(core: Any, clock: Any) -> N
     [(1, "a", True), (2, "a", True), (0, "a", False), (None, "a", False), (2, "b", False)],
 )
 def test_only_engines_that_serve_what_is_required_get_episodes(
-    core: Any, adopted: int | None, incarnation: str, gets: bool
+    core: Components, adopted: int | None, incarnation: str, gets: bool
 ) -> None:
     """Newest 2, staleness 1: version 1 will do; another incarnation must call first."""
-    weights.publish(core, kit.version(1))
-    weights.publish(core, kit.version(2))
-    heartbeats.heard(core, kit.beat("r", "rollout", "a", adopted=adopted))
+    core.weights.publish(kit.version(1))
+    core.weights.publish(kit.version(2))
+    core.heartbeats.heard(kit.beat("r", "rollout", "a", adopted=adopted))
     request = LeaseRequest(pod="r", incarnation=incarnation, want=1)
-    assert (rollouts.lease(core, request) is not None) == gets
+    assert (core.scheduler.lease(request) is not None) == gets
 
 
-def test_nothing_is_leased_while_draining(core: Any) -> None:
+def test_nothing_is_leased_while_draining(core: Components) -> None:
     """Rollout pods are about to go."""
-    heartbeats.heard(core, kit.beat("r", "rollout", "a", adopted=0))
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), drain=True))
-    assert rollouts.lease(core, LeaseRequest(pod="r", incarnation="a", want=1)) is None
+    core.heartbeats.heard(kit.beat("r", "rollout", "a", adopted=0))
+    core.job.adopt(kit.desired(kit.spec(), drain=True))
+    assert core.scheduler.lease(LeaseRequest(pod="r", incarnation="a", want=1)) is None
 
 
-def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Any) -> None:
+def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Components) -> None:
     """A dead attempt's versions are gone, except those that lie in the object store."""
-    weights.publish(core, kit.version(1, anchor=True))
-    weights.publish(core, kit.version(1))
-    weights.publish(core, kit.version(2))
-    reply = weights.query(core, "policy", 0)
-    assert (reply.newest.version, reply.anchor.version, reply.required) == (2, 1, 1)
-    adopt.adopt(core, core.db, kit.desired(kit.spec(), attempt=2))
-    assert weights.query(core, "policy", 0).newest == kit.version(1, anchor=True)
-    assert weights.query(core, "policy", 1) is None
-    assert weights.status(core).published == 2
+    core.weights.publish(kit.version(1, anchor=True))
+    core.weights.publish(kit.version(1))
+    core.weights.publish(kit.version(2))
+    reply = kit.some(core.weights.query("policy", 0))
+    versions = kit.some(reply.newest).version, kit.some(reply.anchor).version
+    assert (*versions, reply.required) == (2, 1, 1)
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    assert kit.some(core.weights.query("policy", 0)).newest == kit.version(1, anchor=True)
+    assert core.weights.query("policy", 1) is None
+    assert core.weights.status().published == 2
     with pytest.raises(StaleError):
-        weights.publish(core, kit.version(3, attempt=1))
-    weights.publish(core, kit.version(2, attempt=2))
-    assert weights.query(core, "policy", 1).newest.attempt == 2
+        core.weights.publish(kit.version(3, attempt=1))
+    core.weights.publish(kit.version(2, attempt=2))
+    newest = kit.some(core.weights.query("policy", 1)).newest
+    assert kit.some(newest).attempt == 2

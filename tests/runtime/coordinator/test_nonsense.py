@@ -124,13 +124,12 @@ class Asked:
 
     async def fresh(self) -> TestClient[web.Request, web.Application]:
         """A coordinator of its own, in the middle of an RL stage."""
-        self.core = kit.coordinator(self.folder, kit.desired(self.spec), kit.Clock())
-        self.core.store = ObjectStore(endpoint="http://127.0.0.1:9", retry_timeout=0.0)
-        self.core.members.heard(kit.beat("rollout-0", "rollout", "life", adopted=1))
-        registry.publish(self.core.db, kit.version(1), 1.0)
-        served = app.build(self.core)
-        served.cleanup_ctx.clear()  # no background loops: they would ask the object store
-        return TestClient(TestServer(served))
+        store = ObjectStore(endpoint="http://127.0.0.1:9", retry_timeout=0.0)
+        self.core = kit.coordinator(self.folder, kit.desired(self.spec), kit.Clock(), store)
+        self.core.membership.heard(kit.beat("rollout-0", "rollout", "life", adopted=1))
+        registry.publish(self.core.ledger.db, kit.version(1), 1.0)
+        # No background loops: they would ask the object store.
+        return TestClient(TestServer(app.serve(self.core, "token")))
 
     async def send(
         self, client: TestClient[web.Request, web.Application], call: str, body: bytes | None = None
@@ -165,7 +164,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), QUERIES)
-async def test_paths_and_queries(method: str, path: str, tmp_path: Path) -> None:
+async def test_nonsense_in_paths_and_queries_is_refused(
+    method: str, path: str, tmp_path: Path
+) -> None:
     asked = Asked(tmp_path)
     async with await asked.fresh() as client:
         for text in [*NUMBERS, *NAMES]:
@@ -175,7 +176,7 @@ async def test_paths_and_queries(method: str, path: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("call", sorted(bodies()))
-async def test_json_bodies(call: str, tmp_path: Path) -> None:
+async def test_nonsense_in_json_bodies_is_refused(call: str, tmp_path: Path) -> None:
     asked, good = Asked(tmp_path), bodies()[call]
     depth = 2 if "/v1/spec" in call else 3
     async with await asked.fresh() as client:
@@ -194,15 +195,16 @@ TRAINING = {
 
 
 @pytest.mark.parametrize("stage", [TRAINING, EVALUATION], ids=["training", "evaluation"])
-async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None:
+async def test_nonsense_in_results_is_refused(stage: dict[str, Any], tmp_path: Path) -> None:
     asked = Asked(tmp_path, kit.spec([stage]))
     async with await asked.fresh() as client:
         if stage is EVALUATION:
-            evaluation.issue(asked.core.db, asked.core.stage, kit.task_rows(1))
+            running = asked.core.job.stage
+            assert running is not None
+            evaluation.issue(asked.core.ledger.db, running, kit.task_rows(1))
         lease = await asked.lease(client)
         kept = kit.result(lease, "rollout-0", "life", 1.0)
         good = {**msgspec.structs.asdict(kept), "details": {"DB": 1.0}, "transcript": [{"a": 1}]}
-        good["trajectory"] = msgspec.structs.asdict(kept.trajectory)
         for nonsense in [*changed(good), *({**good, "details": {"x": one}} for one in MSGPACK)]:
             named = nonsense
             if isinstance(nonsense, dict) and nonsense.get("lease_id") == lease.lease_id:
@@ -214,6 +216,33 @@ async def test_results_in_msgpack(stage: dict[str, Any], tmp_path: Path) -> None
             await asked.send(client, f"POST /v1/leases/{lease.lease_id}/result", body)
         await asked.readable(client)
     assert asked.faults == []
+
+
+CONTRADICTIONS: list[dict[str, Any]] = [
+    {"mean_version": float("nan")},
+    {"mean_version": None},
+    {"generated_tokens": 1000},
+    {"generated_tokens": 0},
+    {"generated_tokens": -1},
+    {"trajectory": b""},
+    {"trajectory": {"tokens": b""}},
+]
+
+
+@pytest.mark.parametrize("wrong", CONTRADICTIONS, ids=str)
+async def test_a_result_whose_summary_contradicts_itself_is_refused(
+    wrong: dict[str, Any], tmp_path: Path
+) -> None:
+    """The trajectory itself is decoded by the trainer only."""
+    asked = Asked(tmp_path)
+    async with await asked.fresh() as client:
+        lease = await asked.lease(client)
+        good = msgspec.structs.asdict(kit.result(lease, "rollout-0", "life", 1.0))
+        path = f"/v1/leases/{lease.lease_id}/result"
+        for body, status in (({**good, **wrong}, 400), (good, 200)):
+            data = msgspec.msgpack.encode(body)
+            async with client.post(path, data=data, headers=BEARER) as reply:
+                assert reply.status == status, await reply.text()
 
 
 MSGPACK: list[Any] = [b"\xff", {b"\xff": 1}, {1: 2}, {"": {b"": b""}}, msgspec.msgpack.Ext(5, b"x")]

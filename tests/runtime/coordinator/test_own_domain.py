@@ -28,6 +28,7 @@ from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, Lease
 from sea_testing import fake_tau2, own_domain
 from sea_testing.coordinator import engines
 from sea_testing.coordinator.crew import crew
+from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pod import Supervisor
 from sea_testing.coordinator.trainer import Trainer
 from sea_testing.waiting import wait_for
@@ -74,7 +75,7 @@ class Librarian:
 class Worker(engines.Worker):
     """Really plays the episodes of packages' domains; half of those that train fail."""
 
-    def __init__(self, job: Any, name: str, seed: int) -> None:
+    def __init__(self, job: Job, name: str, seed: int) -> None:
         super().__init__(job, name, seed)
         self.results: list[EpisodeResult] = []
         self.loop = asyncio.new_event_loop()
@@ -117,12 +118,12 @@ def program(count: int = 12) -> list[dict[str, Any]]:
     ]
 
 
-def spec(job: Any, *domains: str) -> Any:
+def spec(job: Job, *domains: str) -> Any:
     user = {"engine": "Scripted"}
     return job.spec(program(), data={}, domains=["shop", *domains], model=MODEL, userModel=user)
 
 
-def test_a_job_runs_through_all_its_stages(job: Any, packages: Path) -> None:
+def test_a_job_runs_through_all_its_stages(job: Job, packages: Path) -> None:
     own_domain.write(packages)
     job.start()
     workers = [Worker(job, f"job-rollout-{i}", i) for i in range(2)]
@@ -146,7 +147,7 @@ def test_a_job_runs_through_all_its_stages(job: Any, packages: Path) -> None:
     assert own_domain.NAME in page
 
 
-def test_tau2s_own_domain_is_evaluated(job: Any, packages: Path) -> None:
+def test_tau2s_own_domain_is_evaluated(job: Job, packages: Path) -> None:
     """Rows of the bare name, on a database in the store; tau2's tools run in its environment."""
     fake_tau2.write(packages)
     row = {
@@ -181,30 +182,30 @@ def test_tau2s_own_domain_is_evaluated(job: Any, packages: Path) -> None:
     ],
 )
 def test_what_the_images_lack_stalls_the_job_until_it_is_edited(
-    job: Any, packages: Path, installed: str, name: str, reason: str, sentence: str
+    job: Job, packages: Path, installed: str, name: str, reason: str, sentence: str
 ) -> None:
     if installed != "no":
         own_domain.write(packages)
     if installed == "without a worker":
         (packages / "my_library" / "task_generator.py").unlink()
     job.start()
-    job.want(job.desired(spec(job, name)))
+    job.put_spec(job.desired(spec(job, name)))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == reason
     assert sentence in problem.message
     if reason == "UnknownDomain":
         assert "spec.rollout.template.image" in problem.message
-    job.want(job.desired(spec(job)))
+    job.put_spec(job.desired(spec(job)))
     wait_for("the problem to end", lambda: job.state().problem is None)
     wait_for("the first stage's end", lambda: job.phase() == "Complete")
     assert b"Traceback" not in job.log.read_bytes()
 
 
 def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
-    job: Any, packages: Path
+    job: Job, packages: Path
 ) -> None:
     job.start()
-    job.want(job.desired(spec(job, own_domain.NAME)))
+    job.put_spec(job.desired(spec(job, own_domain.NAME)))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "UnknownDomain"
     own_domain.write(packages)
@@ -212,7 +213,7 @@ def test_a_package_that_is_installed_later_is_found_by_the_running_coordinator(
     wait_for("the problem to end", lambda: job.state().problem is None)
 
 
-def test_given_databases_lie_under_the_full_or_the_bare_name(job: Any) -> None:
+def test_given_databases_are_found_by_the_full_or_the_bare_name(job: Job) -> None:
     given = f"{job.root}/given"
     assert synthesis._given(job.store, given, own_domain.NAME) is None
     job.store.put(f"{given}/library/db.json", b"{}")

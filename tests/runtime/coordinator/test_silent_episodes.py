@@ -1,25 +1,25 @@
 """Episodes in which the agent never spoke, and what a lease says about scoring."""
 
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from sea_env.verify.sandbox.limits import FunctionLimits
-from sea_runtime.coordinator import heartbeats, rollouts, troubles
-from sea_runtime.coordinator.data.problems import RowProblem
-from sea_runtime.coordinator.data.rows import require_verifiable, task_row
+from sea_runtime.coordinator import stage_controller
+from sea_runtime.coordinator.app import Components
+from sea_runtime.coordinator.data.task_rows import require_verifiable, task_row
+from sea_runtime.coordinator.errors import BadRowError
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.rollout.scoring import limits_of
-from sea_runtime.wire.rollouts import Batch, LeaseRequest, Trajectory
+from sea_runtime.wire.rollouts import Batch, EpisodeResult, Lease, LeaseRequest, Trajectory
 from sea_testing.coordinator import inprocess as kit
 
 SILENT = Trajectory.pack([], [], [], [])
 
 
 @pytest.fixture
-def core(tmp_path: Path) -> Any:
+def core(tmp_path: Path) -> Components:
     spec = kit.spec(trajectoriesPerPrompt=2, maxRepeats=4)
     functions = {"cpuSeconds": 9, "timeoutSeconds": 90, "memoryBytes": 1 << 30}
     judge = {"url": "http://judge/v1", "model": "m", "timeoutSeconds": 7}
@@ -27,56 +27,63 @@ def core(tmp_path: Path) -> Any:
         {**spec.model_dump(by_alias=True), "verifier": {"judge": judge, "functions": functions}}
     )
     opened = kit.coordinator(tmp_path, kit.desired(spec), kit.Clock())
-    heartbeats.heard(opened, kit.beat("w", "rollout", "a", adopted=0))
+    opened.heartbeats.heard(kit.beat("w", "rollout", "a", adopted=0))
     return opened
 
 
-def lease(core: Any, want: int) -> Any:
-    return rollouts.lease(core, LeaseRequest(pod="w", incarnation="a", want=want)).leases
+def lease(core: Components, want: int) -> list[Lease]:
+    found = core.scheduler.lease(LeaseRequest(pod="w", incarnation="a", want=want))
+    assert found is not None
+    return found.leases
 
 
-def silent(given: Any, reward: float, turns: int = 0) -> Any:
+def silent(given: Lease, reward: float, turns: int = 0) -> EpisodeResult:
     spoken = kit.result(given, "w", "a", reward)
-    return msgspec.structs.replace(spoken, trajectory=SILENT, generated_tokens=0, turns=turns)
+    return msgspec.structs.replace(
+        spoken, trajectory=SILENT.encode(), generated_tokens=0, turns=turns, mean_version=None
+    )
 
 
-def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Any) -> None:
+def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Components) -> None:
     first, second = lease(core, 2)
     assert first.group_id == second.group_id
-    assert rollouts.result(core, silent(first, 0.0))
-    assert rollouts.result(core, kit.result(second, "w", "a", 1.0))
-    states = core.db.rows("SELECT state, failures, mean_version FROM episodes")
+    assert core.scheduler.result(silent(first, 0.0))
+    assert core.scheduler.result(kit.result(second, "w", "a", 1.0))
+    states = core.ledger.db.rows("SELECT state, failures, mean_version FROM episodes")
     assert [tuple(row) for row in states][:2] == [("Done", 0, None), ("Done", 0, 0.0)]
-    group = core.db.row("SELECT state, mean_reward FROM groups WHERE id = ?", first.group_id)
+    sql = "SELECT state, mean_reward FROM groups WHERE id = ?"
+    group = kit.some(core.ledger.db.row(sql, first.group_id))
     assert tuple(group) == ("Admitted", 0.5)
-    assert batches.assign(core.db, "rl", 1, 1, 0, 1000.0)
-    batch = msgspec.msgpack.decode(batches.encode(core.db, "rl", 1), type=Batch)
+    assert batches.assign(core.ledger.db, "rl", 1, 1, 0, 1000.0)
+    batch = msgspec.msgpack.decode(batches.encode(core.ledger.db, "rl", 1), type=Batch)
     assert batch.groups[0].rewards == [0.0, 1.0]
-    assert [len(t.token_ids()) for t in batch.groups[0].trajectories] == [0, 2]
+    members = [Trajectory.decode(body) for body in batch.groups[0].trajectories]
+    assert [len(one.token_ids()) for one in members] == [0, 2]
 
 
-def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Any) -> None:
+def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Components) -> None:
     first, second = lease(core, 2)
     for given in (first, second):
-        assert rollouts.result(core, silent(given, 0.0))
-    group = core.db.row("SELECT state FROM groups WHERE id = ?", first.group_id)
+        assert core.scheduler.result(silent(given, 0.0))
+    group = kit.some(core.ledger.db.row("SELECT state FROM groups WHERE id = ?", first.group_id))
     assert tuple(group) == ("Filtered",)
-    assert troubles.of_stage(core.db, "rl") is None
+    assert stage_controller.without_verdict(core.ledger.db, "rl") is None
 
 
-def test_turns_without_tokens_are_still_a_fault(core: Any) -> None:
+def test_turns_without_tokens_are_run_again(core: Components) -> None:
     first, _ = lease(core, 2)
-    assert rollouts.result(core, silent(first, 0.0, turns=2))
-    row = core.db.row("SELECT state, error FROM episodes WHERE failures = 1")
+    assert core.scheduler.result(silent(first, 0.0, turns=2))
+    row = kit.some(core.ledger.db.row("SELECT state, error FROM episodes WHERE failures = 1"))
     assert row["state"] == "Pending"
     assert "no generated token, but 2 turn(s)" in row["error"]
 
 
-def test_a_lease_names_judge_loop_limit_and_limits_of_functions(core: Any) -> None:
+def test_a_lease_names_judge_loop_limit_and_limits_of_functions(core: Components) -> None:
     (given,) = lease(core, 1)
     assert given.max_repeats == 4
     assert limits_of(given.functions) == FunctionLimits(9, 90.0, 1 << 30)
-    assert (given.judge.url, given.judge.model, given.judge.timeout_seconds) == (
+    judge = kit.some(given.judge)
+    assert (judge.url, judge.model, judge.timeout_seconds) == (
         "http://judge/v1",
         "m",
         7,
@@ -88,25 +95,27 @@ def test_a_task_for_a_judge_is_a_bad_row_without_one() -> None:
     raw = {"id": "shop_1", "evaluation_criteria": criteria}
     row = task_row("f", 3, raw, ["shop"], None)
     require_verifiable(row, judged=True)
-    with pytest.raises(RowProblem, match=r"f line 3: .*spec\.verifier\.judge") as caught:
+    with pytest.raises(BadRowError, match=r"f line 3: .*spec\.verifier\.judge") as caught:
         require_verifiable(row, judged=False)
     assert caught.value.problem.reason == "NotVerifiable"
 
 
-def test_a_user_that_is_gone_is_told_although_a_group_had_verdicts_before(core: Any) -> None:
+def test_a_user_that_is_gone_is_reported_although_a_group_had_verdicts_before(
+    core: Components,
+) -> None:
     """A group that failed with one judged episode in it must not hide all that follows."""
     first, second = lease(core, 2)
-    assert rollouts.result(core, kit.result(first, "w", "a", 1.0))
+    assert core.scheduler.result(kit.result(first, "w", "a", 1.0))
     lost = second
     for _ in range(5):
-        assert rollouts.result(core, kit.result(lost, "w", "a", None))
+        assert core.scheduler.result(kit.result(lost, "w", "a", None))
         (lost,) = lease(core, 1)
-    assert core.db.value("SELECT state FROM groups WHERE id = ?", first.group_id) == "Failed"
-    for _ in range(troubles.IN_A_ROW):
-        assert rollouts.result(core, kit.result(lost, "w", "a", None))
+    assert core.ledger.db.value("SELECT state FROM groups WHERE id = ?", first.group_id) == "Failed"
+    for _ in range(stage_controller.IN_A_ROW):
+        assert core.scheduler.result(kit.result(lost, "w", "a", None))
         (lost,) = lease(core, 1)
-    problem = troubles.of_stage(core.db, "rl")
+    problem = stage_controller.without_verdict(core.ledger.db, "rl")
     assert problem is not None
     assert "The engine died." in problem.message
-    assert rollouts.result(core, kit.result(lost, "w", "a", 1.0))
-    assert troubles.of_stage(core.db, "rl") is None
+    assert core.scheduler.result(kit.result(lost, "w", "a", 1.0))
+    assert stage_controller.without_verdict(core.ledger.db, "rl") is None

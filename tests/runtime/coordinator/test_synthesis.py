@@ -2,6 +2,8 @@
 
 import json
 import shutil
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,6 +13,8 @@ from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
 from sea_runtime.coordinator.data import sources
 from sea_testing.coordinator.crew import crew, everybody
+from sea_testing.coordinator.job import Job
+from sea_testing.coordinator.pace import Pace
 from sea_testing.played import PLANS, TELECOM, PlayedModel
 from sea_testing.team import served_aside
 from sea_testing.waiting import wait_for
@@ -40,12 +44,12 @@ def program(count: int = COUNT) -> list[dict[str, Any]]:
     ]
 
 
-def rows(job: Any, domain: str, name: str) -> list[dict[str, Any]]:
+def rows(job: Job, domain: str, name: str) -> list[dict[str, Any]]:
     url = f"{sources.made_folder(job.run_url, 'make', domain)}/{name}"
     return [json.loads(line) for line in job.store.get(url).splitlines()]
 
 
-def test_later_stages_learn_from_what_was_made(job: Any) -> None:
+def test_later_stages_learn_from_what_was_made(job: Job) -> None:
     """A job without a single file of its own: shop and retail, through all five stages."""
     spec = job.spec(program(20), data={}, domains=["shop", "retail"])
     job.start()
@@ -69,7 +73,7 @@ def test_later_stages_learn_from_what_was_made(job: Any) -> None:
     assert prompt
 
 
-def test_the_trainer_is_told_the_files(job: Any) -> None:
+def test_the_trainers_spec_names_the_files_that_were_made(job: Job) -> None:
     spec = job.spec(program(), data={"sft": ["s3://runs/own.jsonl"]})
     desired = job.desired(spec, stage=2)
     told = sources.for_trainer(desired, 2).data.sft
@@ -77,7 +81,7 @@ def test_the_trainer_is_told_the_files(job: Any) -> None:
     assert sources.for_trainer(desired, 0).data.sft == ["s3://runs/own.jsonl"]
 
 
-def test_a_killed_coordinator_goes_on_where_it_was(job: Any, pace: Any) -> None:
+def test_a_killed_coordinator_goes_on_where_it_was(job: Job, pace: Pace) -> None:
     """Three kills while data are made: every row is there, none twice, progress never goes back."""
     spec = job.spec(program(3 * COUNT), data={})
     journal = job.data_dir / "synthesis" / "make" / "made" / "shop" / ".journal"
@@ -85,11 +89,9 @@ def test_a_killed_coordinator_goes_on_where_it_was(job: Any, pace: Any) -> None:
     pace.hold_after(COUNT - 1)
     for _ in range(3):
         job.start()
-        job.want(job.desired(spec))
+        job.put_spec(job.desired(spec))
         wanted = size + 100_000
-        wait_for(
-            "the journal to grow", lambda w=wanted: journal.exists() and journal.stat().st_size > w
-        )
+        wait_for("the journal to grow", partial(is_larger, journal, wanted))
         job.kill()
         size = journal.stat().st_size
     pace.go()
@@ -101,7 +103,7 @@ def test_a_killed_coordinator_goes_on_where_it_was(job: Any, pace: Any) -> None:
     assert len(rows(job, "shop", "sft.jsonl")) == 3 * COUNT
 
 
-def archived(job: Any, domain: str = "shop") -> int:
+def archived(job: Job, domain: str = "shop") -> int:
     """Bytes of the domain's journal that the store holds."""
     heads = [
         item.url
@@ -111,14 +113,22 @@ def archived(job: Any, domain: str = "shop") -> int:
     return sum(part["size"] for url in heads for part in json.loads(job.store.get(url))["parts"])
 
 
-def make(job: Any, spec: Any) -> None:
+def is_larger(file: Path, size: int) -> bool:
+    return file.exists() and file.stat().st_size > size
+
+
+def has_more(job: Job, known: int) -> bool:
+    return archived(job) > known
+
+
+def make(job: Job, spec: Any) -> None:
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
 
 
 def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
-    job: Any, second_job: Any, pace: Any
+    job: Job, second_job: Job, pace: Pace
 ) -> None:
     """kill -9, the folder deleted, twice: in the end the bytes of an undisturbed run."""
     stages = program(3 * COUNT)
@@ -127,8 +137,8 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     pace.hold_after(PIECE)
     for _ in range(2):
         job.start()
-        job.want(job.desired(spec))
-        wait_for("more of the journal in S3", lambda k=known: archived(job) > k)
+        job.put_spec(job.desired(spec))
+        wait_for("more of the journal in S3", partial(has_more, job, known))
         assert job.phase() != "Complete"
         job.kill()
         known = archived(job)
@@ -146,15 +156,15 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     assert len({row["id"] for row in rows(job, "shop", "rl.jsonl")}) == 3 * COUNT
 
 
-def test_a_folder_that_vanishes_under_the_process_is_made_good(
-    job: Any, pace: Any, monkeypatch: pytest.MonkeyPatch
+def test_a_folder_that_vanishes_under_the_process_is_made_again(
+    job: Job, pace: Pace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The volume's folder is removed while the process writes to it, and nobody is killed."""
     monkeypatch.setenv("SEA_SYNTHESIS_RETRY_S", "0.1")
     spec = job.spec(program(3 * COUNT), data={})
     pace.hold_after(PIECE)
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("a part in S3", lambda: archived(job) > 0)
     shutil.rmtree(job.data_dir / "synthesis")
     pace.go()
@@ -163,25 +173,25 @@ def test_a_folder_that_vanishes_under_the_process_is_made_good(
     assert len({row["id"] for row in made}) == len(made) == 3 * COUNT
 
 
-def test_an_edited_stage_is_made_anew(job: Any, pace: Any) -> None:
+def test_an_edited_stage_is_made_again(job: Job, pace: Pace) -> None:
     """In the middle of the work the job asks for another seed and fewer tasks: it gets those."""
     pace.hold_after(PIECE)
     job.start()
-    job.want(job.desired(job.spec(program(3 * COUNT), data={})))
+    job.put_spec(job.desired(job.spec(program(3 * COUNT), data={})))
     wait_for("a part in S3", lambda: archived(job) > 0)
     stages = program(40)
     stages[0]["synthesis"]["seed"] = 9
-    job.want(job.desired(job.spec(stages, data={})))
+    job.put_spec(job.desired(job.spec(stages, data={})))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     made = rows(job, "shop", "rl.jsonl")
     assert len(made) == 40
     assert {row["provenance"]["seed"] for row in made} == {9}
 
 
-def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Any) -> None:
+def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Job) -> None:
     spec = job.spec(program(30), data={})
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     url = f"{job.run_url}/stages/make/data/shop/rl.jsonl"
     tag = job.store.get_with_etag(url)[1]
@@ -189,21 +199,21 @@ def test_what_is_done_is_not_made_again_on_an_empty_volume(job: Any) -> None:
     job.kill()
     job.wipe()
     job.start()
-    job.want(job.desired(spec))
+    job.put_spec(job.desired(spec))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     assert not (job.data_dir / "synthesis").exists()
     assert job.store.get_with_etag(url)[1] == tag
 
 
-def test_plans_that_give_out_are_told_and_not_tried_again(
-    job: Any, monkeypatch: pytest.MonkeyPatch
+def test_exhausted_plans_are_reported_and_not_tried_again(
+    job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """One plan can't make thousands of different tasks; an edit of the stage starts anew."""
+    """One plan can't make thousands of different tasks; an edit of the stage starts again."""
     monkeypatch.setenv("SEA_SYNTHESIS_RETRY_S", "0.1")
     stages = program(250)
     stages[0]["synthesis"] |= {"plans": 1, "worlds": 1, "rounds": 1}
     job.start()
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"])))
+    job.put_spec(job.desired(job.spec(stages, data={}, domains=["mock"])))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "SynthesisFailed"
     assert "of the 250 tasks asked for" in problem.message
@@ -211,10 +221,10 @@ def test_plans_that_give_out_are_told_and_not_tried_again(
     assert "Ask for fewer tasks, or for more plans, rounds or worlds." in problem.message
     assert "not tried again until the stage is edited" in problem.message
     # Another attempt of the same stage is no edit of it.
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=2))
+    job.put_spec(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=2))
     wait_for("the new attempt", lambda: job.state().attempt == 2)
     stages[0]["synthesis"] |= {"tasksPerDomain": 10, "plans": 12}
-    job.want(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=3))
+    job.put_spec(job.desired(job.spec(stages, data={}, domains=["mock"]), attempt=3))
     wait_for("the stage's end", lambda: job.phase() == "Complete")
     wait_for("the problem to end", lambda: job.state().problem is None)
     log = job.log.read_text()
@@ -222,17 +232,17 @@ def test_plans_that_give_out_are_told_and_not_tried_again(
     assert log.count("'make' makes") == 2
 
 
-def test_an_endpoint_that_is_down_is_told(job: Any) -> None:
+def test_an_endpoint_that_is_down_is_reported(job: Job) -> None:
     stages = program(5)
     stages[0]["synthesis"]["endpoint"] = {"url": "http://127.0.0.1:9", "model": "none"}
     job.start()
-    job.want(job.desired(job.spec(stages, data={})))
+    job.put_spec(job.desired(job.spec(stages, data={})))
     problem = wait_for("a problem", lambda: job.state().problem)
     assert problem.reason == "SynthesisFailed"
     assert "http://127.0.0.1:9" in problem.message
 
 
-def test_a_models_agents_make_the_data_of_a_stage(job: Any) -> None:
+def test_a_models_agents_make_the_data_of_a_stage(job: Job) -> None:
     """Telecom by a played model, through process, sandbox and store; then an empty volume."""
     world = source_database.generate(registry.get("telecom"), 1, Size.SMALL, 0)[0]
     model = PlayedModel(world, TELECOM, PLANS)
@@ -242,7 +252,7 @@ def test_a_models_agents_make_the_data_of_a_stage(job: Any) -> None:
         stages[0]["synthesis"]["endpoint"] = {"url": url, "model": "played", "concurrency": 3}
         spec = job.spec(stages, data={}, domains=["telecom"])
         job.start()
-        job.want(job.desired(spec))
+        job.put_spec(job.desired(spec))
         # A row made by a model is dear: once in the store it must come back.
         wait_for("a journal in S3", lambda: archived(job, "telecom") > 0)
         job.kill()

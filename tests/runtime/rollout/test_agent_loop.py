@@ -17,11 +17,9 @@ from sea_testing.waiting import HANG_S
 
 LEASE = Lease(
     lease_id="l",
-    stage="rl",
     kind=EpisodeKind.TRAIN,
     group_id="g",
     sample=0,
-    attempt=1,
     domain="shop",
     task={},
     database=None,

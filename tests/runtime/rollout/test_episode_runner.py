@@ -27,6 +27,7 @@ from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
     Lease,
+    Trajectory,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
 from sea_testing.chat_server import ChatServer
@@ -41,11 +42,9 @@ TASK = {"id": "shop_1", "evaluation_criteria": {}}
 def lease(**changes: Any) -> Lease:
     given = Lease(
         lease_id="l",
-        stage="rl",
         kind=EpisodeKind.TRAIN,
         group_id="g",
         sample=0,
-        attempt=1,
         domain="shop",
         task=TASK,
         database="s3://b/db.json",
@@ -134,7 +133,8 @@ async def test_a_user_that_hangs_up_first_is_a_complete_episode(
     result = await run("Hello.", LEAVES_AT_ONCE, task=task)
     assert (result.error, result.stop, result.turns) == ("", "UserStop", 0)
     assert result.reward == reward
-    assert (result.generated_tokens, len(result.trajectory.token_ids())) == (0, 0)
+    assert (result.generated_tokens, result.mean_version) == (0, None)
+    assert len(Trajectory.decode(result.trajectory).token_ids()) == 0
     assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
 
 

@@ -62,14 +62,14 @@ async def generate(engine: EngineClient, prompt: list[int], tokens: int = 24) ->
     return await engine.generate(prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[])
 
 
-def trajectory(prompt: list[int], turn: Generation, error: float) -> Trajectory:
+def trajectory(prompt: list[int], turn: Generation, error: float) -> bytes:
     logprobs = [turn.logprobs[0] + error, *turn.logprobs[1:]]
     return Trajectory.pack(
         prompt + turn.token_ids,
         [0] * len(prompt) + [1] * len(turn.token_ids),
         [0.0] * len(prompt) + logprobs,
         [-1] * len(prompt) + turn.versions,
-    )
+    ).encode()
 
 
 async def batch(engine: EngineClient, step: int) -> Batch:

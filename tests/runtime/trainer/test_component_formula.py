@@ -46,7 +46,7 @@ class Plain:
 
     def step(self, groups: list[Group]) -> dict[str, float]:
         with torch.no_grad():
-            proximal = [[self.logprobs(t.token_ids()) for t in g.trajectories] for g in groups]
+            proximal = [[self.logprobs(t.token_ids()) for t in decoded(g)] for g in groups]
         totals: dict[str, float] = dict.fromkeys(("loss", "tokens", "clipped", "weights"), 0.0)
         norms = []
         for first in range(0, len(groups), len(groups) // MINIBATCHES):
@@ -69,12 +69,12 @@ class Plain:
         """-1/groups * 1/(the group's generated tokens) * sum of w min(r A, clip(r) A)."""
         rewards = np.array(group.rewards)
         advantages = (rewards - rewards.mean()) / (rewards.std() + 1e-6)
-        generated = sum(int(t.loss_mask().sum()) for t in group.trajectories)
-        for trajectory, before, gain in zip(group.trajectories, proximal, advantages, strict=True):
+        generated = sum(int(t.loss_mask().sum()) for t in decoded(group))
+        for trajectory, before, gain in zip(decoded(group), proximal, advantages, strict=True):
             mask = torch.from_numpy(trajectory.loss_mask()[1:] > 0)
-            behaviour = torch.from_numpy(trajectory.behaviour_logprobs()[1:].copy())
+            behavior = torch.from_numpy(trajectory.behaviour_logprobs()[1:].copy())
             ratio = (self.logprobs(trajectory.token_ids()) - before).exp()
-            weight = (before - behaviour).exp().clamp(max=UPPER)
+            weight = (before - behavior).exp().clamp(max=UPPER)
             clipped = ratio.clamp(1 - LOW, 1 + HIGH)
             terms = weight * torch.minimum(ratio * gain, clipped * gain)
             loss = -terms[mask].sum() / generated / groups
@@ -83,6 +83,10 @@ class Plain:
             totals["tokens"] += int(mask.sum())
             totals["clipped"] += int((ratio != clipped)[mask].sum())
             totals["weights"] += float(weight[mask].sum())
+
+
+def decoded(group: Group) -> list[Trajectory]:
+    return [Trajectory.decode(body) for body in group.trajectories]
 
 
 def batches(plain: Plain) -> dict[int, list[Group]]:
@@ -101,11 +105,10 @@ def _group(plain: Plain, rng: Any, name: str, size: int) -> Group:
         mask = (np.arange(len(tokens)) // 7) % 2
         with torch.no_grad():
             own = np.concatenate([[0.0], plain.logprobs(tokens).numpy()])
-        behaviour = np.where(mask, own + rng.normal(0.0, 0.5, len(tokens)), 0.0)
+        behavior = np.where(mask, own + rng.normal(0.0, 0.5, len(tokens)), 0.0)
         versions = np.where(mask, 0, -1)
-        members.append(
-            Trajectory.pack(list(tokens), list(mask), list(behaviour), list(map(int, versions)))
-        )
+        one = Trajectory.pack(list(tokens), list(mask), list(behavior), list(map(int, versions)))
+        members.append(one.encode())
     rewards = [float(x) for x in rng.permutation(np.linspace(0.0, 1.0, size))]
     return Group(name, rewards, members)
 

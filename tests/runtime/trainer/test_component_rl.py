@@ -102,5 +102,5 @@ def _group(number: int, rows: Any, before: Any, rewards: Any) -> Group:
         versions = [0 if m else -1 for m in mask]
         silent = i == SILENT
         parts = ([], [], [], []) if silent else (row, mask, logprobs, versions)
-        trajectories.append(Trajectory.pack(*parts))
+        trajectories.append(Trajectory.pack(*parts).encode())
     return Group(f"g{number}", [rewards[i] for i in members], trajectories)

@@ -3,13 +3,14 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 
 from sea_api.v1alpha1.stages import ImportanceMode
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.rl_batch import coefficients, unpack
-from sea_runtime.wire.rollouts import Batch, Group, Trajectory
+from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
 SPOKE = Trajectory.pack([5, 6, 7, 8], [0, 1, 1, 0], [0.0, -1.0, -2.0, 0.0], [-1, 3, 3, -1])
 EMPTY = Trajectory.pack([], [], [], [])
@@ -18,7 +19,10 @@ SILENT = Trajectory.pack([5, 6], [0, 0], [0.0, 0.0], [-1, -1])
 
 
 def batch(*groups: tuple[list[float], list[Trajectory]]) -> Any:
-    named = [Group(f"g{i}", rewards, members) for i, (rewards, members) in enumerate(groups)]
+    named = [
+        Group(f"g{i}", rewards, [one.encode() for one in members])
+        for i, (rewards, members) in enumerate(groups)
+    ]
     return unpack(Batch("rl", 1, named, 0, 0.5))
 
 
@@ -56,3 +60,14 @@ def test_a_batch_without_generated_tokens_is_a_step_of_zero() -> None:
     assert current.grad is not None
     assert not current.grad.any()
     assert all(np.isfinite(sums.additive()))
+
+
+def test_a_trajectory_that_cannot_be_decoded_ends_in_a_sentence() -> None:
+    uneven = Trajectory(SPOKE.tokens, SPOKE.mask, SPOKE.logprobs, SPOKE.versions[:-4])
+    sentence = r"Trajectory 1 of group g0 in the batch of step 7 of stage 'rl' can't be trained on"
+    for body in (uneven.encode(), b"nonsense"):
+        damaged = Batch("rl", 7, [Group("g0", [1.0, 0.0], [SPOKE.encode(), body])], 0, 0.5)
+        with pytest.raises(UndecodableError, match=sentence):
+            unpack(damaged)
+    with pytest.raises(UndecodableError, match="not a batch"):
+        Batch.decode(b"nonsense")

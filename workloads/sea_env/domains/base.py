@@ -138,6 +138,11 @@ class Domain(Protocol):
         ...
 
     @property
+    def functions(self) -> Collection[str]:
+        """Names that initial states may call in addition to the tools."""
+        ...
+
+    @property
     def max_bad_turns(self) -> int:
         """Malformed turns of the agent that are answered with an error; one more ends the
         episode."""

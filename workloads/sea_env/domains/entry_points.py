@@ -15,10 +15,11 @@ from sea_env.errors import EnvError
 
 GROUP = "sea_env.domains"
 
-_NEEDED = (
+_MEMBERS = (
     "tools",
     "user_tools",
     "assertions",
+    "functions",
     "max_bad_turns",
     "policy_file",
     "system_prompt",
@@ -66,7 +67,7 @@ def load(full: str) -> Domain:
         domain: Domain = point.load()()
     except Exception as error:
         raise BrokenDomainError(f"{where} doesn't load: {error!r}. Fix or remove it.") from error
-    missing = [part for part in _NEEDED if not hasattr(domain, part)]
+    missing = [part for part in _MEMBERS if not hasattr(domain, part)]
     if missing:
         raise BrokenDomainError(f"{where} isn't a domain: it has no {', '.join(missing)}.")
     if getattr(domain, "name", None) != point.name:

@@ -49,8 +49,7 @@ def check(domain: Domain, state: InitialState | None) -> None:
         if side not in _SIDES.values():
             raise InitialStateError(f"{place}.env_type must be 'user' or 'assistant'.")
         tools = domain.user_tools if side == "user" else domain.tools
-        # `functions` is optional: only some domains have functions for initial states.
-        known = {tool.name for tool in tools}.union(getattr(domain, "functions", ()))
+        known = {tool.name for tool in tools}.union(domain.functions)
         if not isinstance(name, str) or name not in known:
             raise InitialStateError(f"{place}: the domain {domain.name} has no function {name!r}.")
         if not isinstance(action.get("arguments") or {}, dict):

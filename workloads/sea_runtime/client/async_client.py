@@ -16,21 +16,14 @@ from sea_runtime.client.calls import (
     until,
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
-from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
-from sea_runtime.wire.trainer import (
-    CheckpointCommitted,
-    LedgerSnapshot,
-    StageDone,
-    StageProgress,
-    TrainerTask,
-)
-from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WeightVersion
+from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
+from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply
 
 Result = TypeVar("Result")
 
 
 class AsyncCoordinatorClient:
-    """The methods of `sync_client.CoordinatorClient` as coroutines; close it when done.
+    """Calls of the rollout pods and of all heartbeats, as coroutines; close it when done.
 
     Raises (all methods): `CoordinatorError` and its subclasses.
     """
@@ -64,28 +57,6 @@ class AsyncCoordinatorClient:
     async def model(self, stream: str) -> ModelReply | None:
         """None until the base model is prepared."""
         return await self._send(calls.model(stream))
-
-    async def trainer_task(self, attempt: int) -> TrainerTask:
-        return await self._send(calls.trainer_task(attempt))
-
-    async def batch(self, stage: str, step: int, attempt: int) -> Batch | None:
-        """None: not ready yet, ask again."""
-        return await self._send(calls.batch(stage, step, attempt))
-
-    async def progress(self, stage: str, row: StageProgress) -> None:
-        await self._send(calls.progress(stage, row))
-
-    async def snapshot(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
-        return await self._send(calls.snapshot(stage, step, attempt))
-
-    async def committed(self, stage: str, checkpoint: CheckpointCommitted) -> None:
-        await self._send(calls.committed(stage, checkpoint))
-
-    async def done(self, stage: str, message: StageDone) -> None:
-        await self._send(calls.done(stage, message))
-
-    async def publish(self, version: WeightVersion) -> None:
-        await self._send(calls.publish(version))
 
     async def newer_weights(self, stream: str, after: int, wait: float) -> WeightQueryReply:
         return await self._send(calls.newer_weights(stream, after, wait))

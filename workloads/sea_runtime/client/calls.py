@@ -17,7 +17,7 @@ from sea_env.retry import IF_TRANSIENT, backoff, stop_at
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
-from sea_runtime.wire.rollouts import Batch, EpisodeResult, LeaseRequest, Leases
+from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     LedgerSnapshot,
@@ -188,11 +188,12 @@ def trainer_task(attempt: int) -> Call[TrainerTask]:
     return _get("/v1/trainer/task", TrainerTask, TASK_WAIT_S, attempt=attempt)
 
 
-def batch(stage: str, step: int, attempt: int) -> Call[Batch | None]:
+def batch(stage: str, step: int, attempt: int) -> Call[bytes | None]:
+    """A `Batch` in msgpack, as it came."""
     return Call(
         "GET",
         f"/v1/stages/{stage}/batches/{step}",
-        lambda body: msgspec.msgpack.decode(body, type=Batch),
+        bytes,
         {"attempt": str(attempt)},
         wait=BATCH_WAIT_S,
         otherwise={204: None},

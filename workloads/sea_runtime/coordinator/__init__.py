@@ -1,6 +1,5 @@
-"""The one pod that knows: ledger, staleness gate, leases, weight registry, stages of one job.
+"""One pod per job: everything that trainer and rollouts must agree on.
 
-Everything that must survive lives in `ledger` (SQLite); what a heartbeat brings anew within
-seconds lives in memory. Handlers run on one event loop and change the ledger in transactions, so
-no two of them ever interleave inside a change.
+`app.py` wires the components, `routes` serves them over HTTP. What must survive is in `ledger`
+(SQLite); what heartbeats bring again within a second is in `membership`, in memory only.
 """

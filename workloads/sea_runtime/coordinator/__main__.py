@@ -8,22 +8,22 @@ from aiohttp import web
 
 from sea_api import logs
 from sea_runtime.coordinator import app, settings
-from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.store.s3 import ObjectStore
 
 
 def main() -> int:
-    """Exit code 2 where the environment is incomplete."""
+    """Exit code 2 if the environment is incomplete."""
     logs.configure_pod()
     try:
         found = settings.from_environment(os.environ)
     except settings.SettingsError as error:
         logging.error("%s", error)
         return 2
+    # The probe does not retry: `/readyz` reports what the store answers now.
     probe = ObjectStore(retry_timeout=0.0, connect_timeout=2.0, read_timeout=5.0)
-    core = Coordinator(found, ObjectStore(), probe=probe)
+    parts = app.Components(found, ObjectStore(), probe)
     web.run_app(
-        app.build(core),
+        app.with_loops(app.serve(parts, found.token), parts),
         host=found.host,
         port=found.port,
         print=None,

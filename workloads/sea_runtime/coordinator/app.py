@@ -1,38 +1,155 @@
-"""The aiohttp application: routes, guards, background loops."""
+"""The coordinator, wired: components that own their state, routes that serve them, their loops.
+
+    Job (the spec in force) <- Membership, Problems
+      <- Rendezvous (attempts), WeightRegistry, Preconditions (data, base models)
+      <- Scheduler (gate, leases, groups), Training (tasks, batches, progress)
+      <- Recovery (Bootstrap, Snapshots, CommitRecovery, Drain), Reports
+      <- StageController, Synthesis, StateReport
+
+A component takes what it needs by its constructor and does not know who wires it. All run on one
+event loop, and a change of the ledger has no `await` in it.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from sea_runtime.coordinator import runner, synthesis
-from sea_runtime.coordinator.auth import guard
-from sea_runtime.coordinator.core import Coordinator
-from sea_runtime.coordinator.routes import operator, pods, rollout, trainer, watchers, weights
-from sea_runtime.coordinator.routes.common import CORE, faults
+from sea_runtime.coordinator.background import StoreProbe, forever
+from sea_runtime.coordinator.bootstrap import Bootstrap
+from sea_runtime.coordinator.commit_recovery import CommitRecovery
+from sea_runtime.coordinator.drain import Drain
+from sea_runtime.coordinator.heartbeats import Heartbeats
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.membership import Membership
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.preconditions import Preconditions
+from sea_runtime.coordinator.problems import Problems, Source
+from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.reports import Reports
+from sea_runtime.coordinator.routes import operator, pods, trainer
+from sea_runtime.coordinator.routes.common import failures, guard
+from sea_runtime.coordinator.scheduler import Scheduler
+from sea_runtime.coordinator.settings import Settings
+from sea_runtime.coordinator.snapshot import Snapshots
+from sea_runtime.coordinator.stage_controller import StageController
+from sea_runtime.coordinator.state import StateReport
+from sea_runtime.coordinator.synthesis import Synthesis
+from sea_runtime.coordinator.training import Training
+from sea_runtime.coordinator.weights import WeightRegistry
+from sea_runtime.store.s3 import ObjectStore
 
-LARGEST_BODY = 512 << 20
-"""Bytes; a trajectory of a million tokens with its transcript stays far below."""
+MAX_BODY_BYTES = 512 << 20
+"""A trajectory of a million tokens with its transcript stays far below."""
 
 
-def build(core: Coordinator) -> web.Application:
+class Components:
+    """The parts of one coordinator, wired; nothing here has state of its own.
+
+    Args:
+        store: the job's object store, with retries.
+        probe: the same store without retries: asked whether it answers.
+        wall: unix seconds, for what is written down.
+        clock: monotonic seconds, for what expires.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: ObjectStore,
+        probe: ObjectStore,
+        *,
+        wall: Callable[[], float] = time.time,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        ledger, problems, notifiers = Ledger(), Problems(), Notifiers()
+        job, membership = Job(settings.job, settings.uid, ledger, wall), Membership(clock)
+        rendezvous = Rendezvous(job, ledger, membership, wall)
+        weights = WeightRegistry(job, ledger, store, membership, notifiers, wall)
+        preconditions = Preconditions(job, ledger, store, problems, notifiers, clock)
+        scheduler = Scheduler(
+            job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
+        )
+        training = Training(
+            job, ledger, rendezvous, preconditions, notifiers, wall=wall, clock=clock
+        )
+        commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
+        drain = Drain(job, ledger, store, rendezvous)
+        reports = Reports(job, ledger, store, wall)
+        self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
+        self.job, self.membership, self.rendezvous = job, membership, rendezvous
+        self.weights, self.preconditions = weights, preconditions
+        self.scheduler, self.training = scheduler, training
+        self.commit_recovery = commit_recovery
+        self.snapshots = Snapshots(job, ledger, store)
+        self.probe = StoreProbe(job, probe)
+        self.heartbeats = Heartbeats(job, membership, scheduler, rendezvous, weights, notifiers)
+        file, folder = settings.data_dir / "ledger.sqlite", settings.data_dir / "synthesis"
+        self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)
+        self.synthesis = Synthesis(
+            job, ledger, store, problems, notifiers, folder, settings.synthesis_retry_s, wall, clock
+        )
+        stages = (
+            job,
+            ledger,
+            scheduler,
+            rendezvous,
+            preconditions,
+            reports,
+            commit_recovery,
+            drain,
+        )
+        self.controller = StageController(*stages, problems, notifiers, wall, clock)
+        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain)
+        self.state = StateReport(*seen, problems, wall)
+        job.on_write(rendezvous.write_spec)
+        for listener in (commit_recovery.forget, drain.forget, notifiers.notify_all):
+            job.on_change(listener)
+
+    def loops(self) -> dict[Source, Callable[[], Awaitable[None]]]:
+        """Background passes by the source under which their failures are reported."""
+        return {
+            Source.LEDGER: self.bootstrap.look,
+            Source.DATA: self.preconditions.look,
+            Source.STAGES: self.controller.look,
+            Source.STORE: self.probe.look,
+            Source.SYNTHESIS: self.synthesis.look,
+        }
+
+
+def serve(parts: Components, token: str) -> web.Application:
+    """The HTTP application; each route gets the component it serves."""
     app = web.Application(
-        middlewares=[guard(core.settings.token), faults], client_max_size=LARGEST_BODY
+        middlewares=[guard(token), failures(parts.problems)], client_max_size=MAX_BODY_BYTES
     )
-    app[CORE] = core
-    for part in (operator, pods, trainer, rollout, weights, watchers):
+    app[operator.STATE], app[operator.JOB] = parts.state, parts.job
+    app[operator.LEDGER], app[operator.PROBE] = parts.ledger, parts.probe
+    app[pods.HEARTBEATS], app[pods.PRECONDITIONS] = parts.heartbeats, parts.preconditions
+    app[pods.WEIGHTS], app[pods.PUBLISHED] = parts.weights, parts.notifiers.weights
+    app[pods.SCHEDULER], app[pods.LEASABLE] = parts.scheduler, parts.notifiers.leases
+    app[trainer.TRAINING], app[trainer.NOTIFIERS] = parts.training, parts.notifiers
+    app[trainer.SNAPSHOTS], app[trainer.BOOTSTRAP] = parts.snapshots, parts.bootstrap
+    for part in (operator, pods, trainer):
         app.add_routes(part.routes())
-    app.cleanup_ctx.append(_background)
     return app
 
 
-async def _background(app: web.Application) -> AsyncIterator[None]:
-    core = app[CORE]
-    tasks = runner.start(core)
-    yield
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
-    await synthesis.stop(core)
-    if core.db is not None:
-        core.db.close()
+def with_loops(app: web.Application, parts: Components) -> web.Application:
+    """Starts the background loops with the application, and ends them with it."""
+
+    async def background(_: web.Application) -> AsyncIterator[None]:
+        tasks = [
+            asyncio.create_task(forever(source, step, parts.problems), name=source.value)
+            for source, step in parts.loops().items()
+        ]
+        yield
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await parts.synthesis.stop()
+        parts.ledger.withdraw()
+
+    app.cleanup_ctx.append(background)
+    return app

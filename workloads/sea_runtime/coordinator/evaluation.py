@@ -10,8 +10,8 @@ from sea_api.v1alpha1.status import EvaluationResult
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord, description
 from sea_env.tasks import order
-from sea_runtime.coordinator.data.rows import TaskRow
-from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator.ledger import evaluations, groups, stages
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.rollouts import EpisodeKind
 
@@ -42,32 +42,13 @@ def issue(db: Database, stage: Stage, rows: Sequence[TaskRow]) -> int:
                     ],
                 ),
             )
-        db.run(
-            "UPDATE stages SET planned = ? WHERE name = ?",
-            len(chosen) * settings.trials,
-            stage.name,
-        )
+        stages.plan(db, stage.name, len(chosen) * settings.trials)
     return len(chosen)
 
 
 def progress(db: Database, stage: str) -> tuple[int, int]:
     """Episodes judged or given up on, and episodes planned."""
-    ended = db.value(
-        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
-        "WHERE g.stage = ? AND e.state IN ('Done', 'Failed')",
-        stage,
-    )
-    return ended, db.value("SELECT planned FROM stages WHERE name = ?", stage) or 0
-
-
-def episodes(db: Database, stage: str) -> list[sqlite3.Row]:
-    """All episodes of the stage with task and verdict, in the order of tasks and trials."""
-    return db.rows(
-        "SELECT e.*, g.id AS group_id, g.row_key, g.domain, g.database, g.task FROM episodes e "
-        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ? "
-        "ORDER BY g.number, e.sample",
-        stage,
-    )
+    return evaluations.judged(db, stage), stages.planned(db, stage)
 
 
 def results(stage: str, rows: Iterable[sqlite3.Row]) -> list[EvaluationResult]:
@@ -78,28 +59,17 @@ def results(stage: str, rows: Iterable[sqlite3.Row]) -> list[EvaluationResult]:
 def keep(db: Database, stage: str, found: Sequence[EvaluationResult]) -> None:
     """Writes results into the ledger, for the operator's status."""
     for item in found:
-        db.run(
-            "INSERT OR REPLACE INTO evaluations (stage, domain, body) VALUES (?, ?, ?)",
-            stage,
-            item.domain,
-            item.model_dump_json(by_alias=True),
-        )
+        evaluations.keep(db, stage, item.domain, item.model_dump_json(by_alias=True))
 
 
-def earlier(db: Database, stages: Sequence[Stage], stage: Stage) -> list[dict[str, Any]]:
+def earlier(db: Database, before: Sequence[Stage], stage: Stage) -> list[dict[str, Any]]:
     """Results of the run's evaluation stages before this one, oldest first."""
-    before = [item.name for item in stages[: stages.index(stage)]]
-    return [
-        json.loads(row["body"])
-        for name in before
-        for row in db.rows(
-            "SELECT body FROM evaluations WHERE stage = ? ORDER BY domain = 'average', domain", name
-        )
-    ]
+    names = [item.name for item in before[: before.index(stage)]]
+    return [json.loads(body) for name in names for body in evaluations.results(db, name)]
 
 
 def episode_lines(records: Iterable[EpisodeRecord]) -> str:
-    """`evaluation/<stage>.episodes.jsonl`: one line an episode, with the transcript."""
+    """`evaluation/<stage>.episodes.jsonl`: one line per episode, with the transcript."""
     return "".join(record.to_line() for record in records)
 
 

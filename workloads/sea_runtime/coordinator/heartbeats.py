@@ -1,23 +1,43 @@
-"""A heartbeat arrives: remember it, wake whom it concerns, say what is wanted of the pod."""
+"""A heartbeat arrives: remember it, wake waiting workers, answer what the pod should do."""
 
-from sea_runtime.coordinator import leases, program, trainers
-from sea_runtime.coordinator.core import Coordinator
-from sea_runtime.coordinator.membership import ROLLOUT, TRAINER
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.membership import ROLLOUT, TRAINER, Membership
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.scheduler import Scheduler
+from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 
 
-def heard(core: Coordinator, beat: Heartbeat) -> HeartbeatReply:
-    """The reply; for pods that call before the operator did, one that wants nothing."""
-    before = core.members.heard(beat)
-    if core.adopted is None or core.db is None:
+class Heartbeats:
+    """Answers pods from what membership, rendezvous and registry know."""
+
+    def __init__(
+        self,
+        job: Job,
+        membership: Membership,
+        scheduler: Scheduler,
+        rendezvous: Rendezvous,
+        weights: WeightRegistry,
+        notifiers: Notifiers,
+    ) -> None:
+        self._job, self._membership, self._scheduler = job, membership, scheduler
+        self._rendezvous, self._weights, self._notifiers = rendezvous, weights, notifiers
+
+    def heard(self, beat: Heartbeat) -> HeartbeatReply:
+        """The reply; for pods that call before the operator did, one that wants nothing."""
+        before = self._membership.heard(beat)
+        known = self._job.known
+        if known is None:
+            return HeartbeatReply()
+        if before is not None and before.incarnation != beat.incarnation:
+            self._scheduler.expire()
+        if before is None or before != beat:
+            self._notifiers.leases.notify()
+        if beat.role == TRAINER:
+            return self._rendezvous.answer(beat)
+        if beat.role == ROLLOUT and stage_plan.needs_user_engine(known.spec):
+            version = self._weights.required(stage_plan.USER)
+            return HeartbeatReply(user_addresses=self._membership.user_addresses(version))
         return HeartbeatReply()
-    if before is not None and before.incarnation != beat.incarnation:
-        leases.expire(core.ledger, core.members.gone, core.wall())
-    if before is None or before != beat:
-        core.bells.leases.ring()
-    if beat.role == TRAINER:
-        return trainers.answer(core, beat)
-    if beat.role == ROLLOUT and program.needs_user_engine(core.desired.spec):
-        newest = core.required(program.USER)
-        return HeartbeatReply(user_addresses=core.members.user_addresses(newest))
-    return HeartbeatReply()

@@ -1,7 +1,7 @@
 """Who runs which episode: handing out, taking results, and taking back from workers that are gone.
 
 A lease belongs to one pod in one life of its worker. Every hand-out has a new id, so a result that
-comes after its lease was taken back finds nothing and is refused: each episode is counted once.
+arrives after its lease was taken back finds nothing and is refused: each episode is counted once.
 """
 
 import json
@@ -11,10 +11,9 @@ import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
-
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.verifier import FunctionLimits, Judge
+from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import episodes
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.episodes import Worker
@@ -24,11 +23,13 @@ from sea_runtime.wire.rollouts import (
     EpisodeResult,
     Lease,
     LeaseRequest,
-    Trajectory,
     UserSettings,
 )
 
 log = logging.getLogger(__name__)
+
+BYTES_PER_TOKEN = 13
+"""Of an encoded trajectory: token, log-probability and version of 4 bytes each, mask of 1."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def take(
 
     Args:
         epoch: changes when the ledger was restored, so that no old lease id comes back.
-        refill: issues one more group if the gate allows; False where it doesn't.
+        refill: issues one more group if the gate allows; False if it doesn't.
     """
     worker = Worker(request.pod, request.incarnation)
     with db.transaction():
@@ -81,7 +82,7 @@ def take(
         for row in chosen:
             episodes.lease(db, row, worker, epoch, now)
         keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
-        return [_reread(db, number, sample) for number, sample in keys]
+        return [episodes.by_place(db, number, sample) for number, sample in keys]
 
 
 def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -> list[sqlite3.Row]:
@@ -96,23 +97,13 @@ def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -
     ]
 
 
-def _reread(db: Database, number: int, sample: int) -> sqlite3.Row:
-    found = db.row(
-        episodes.WITH_GROUP + "WHERE e.group_number = ? AND e.sample = ?", number, sample
-    )
-    assert found is not None
-    return found
-
-
 def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
     """The wire form of a leased episode."""
     return Lease(
         lease_id=row["lease_id"],
-        stage=row["stage"],
         kind=EpisodeKind(row["kind"]),
         group_id=row["group_id"],
         sample=row["sample"],
-        attempt=row["attempt"],
         domain=row["domain"],
         task=json.loads(row["task"]),
         database=row["database"],
@@ -131,7 +122,7 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
 def accept(
     db: Database, result: EpisodeResult, now: float, keeping: frozenset[str] = frozenset()
 ) -> bool:
-    """Books a result; False where the lease isn't this worker's any more.
+    """Records a result; False if the lease isn't this worker's any more.
 
     `keeping` names the stages that admit groups whose rewards are all equal.
 
@@ -148,42 +139,49 @@ def accept(
             log.warning("%s: %s", result.lease_id, fault)
             episodes.fail(db, row, fault, now, reported=True)
         else:
-            version, keep = _mean_version(result.trajectory), row["stage"] in keeping
-            episodes.finish(db, row, result, version, now, keep_constant=keep)
+            keep = row["stage"] in keeping
+            episodes.finish(db, row, result, now, keep_constant=keep)
         return True
 
 
 def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
-    """Why an episode must be run again; empty where its result counts."""
+    """Why an episode must be run again; empty if its result counts."""
     if result.reward is None or not math.isfinite(result.reward):
         return result.error or "The worker reported no reward and no reason."
     if row["kind"] == EpisodeKind.EVAL and result.trajectory is None:
         return ""
     if result.trajectory is None:
         return "The worker sent a reward without a trajectory."
-    return _malformed(result.trajectory, result.turns)
-
-
-def _malformed(trajectory: Trajectory, turns: int) -> str:
-    """An agent that had no turn (the user hung up first) has no token to be trained, and counts."""
-    length = len(trajectory.mask)
-    sizes = (len(trajectory.tokens), len(trajectory.logprobs), len(trajectory.versions))
-    if sizes != (4 * length, 4 * length, 4 * length):
-        return f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
-    if turns and not trajectory.loss_mask().any():
-        return f"The trajectory has no generated token, but {turns} turn(s) of the agent."
+    # An agent that had no turn (the user hung up first) has no token to be trained, and counts.
+    if result.turns and not result.generated_tokens:
+        return f"The trajectory has no generated token, but {result.turns} turn(s) of the agent."
     return ""
 
 
-def _mean_version(trajectory: Trajectory | None) -> float | None:
-    if trajectory is None:
-        return None
-    versions = trajectory.token_versions()[trajectory.loss_mask() == 1]
-    return float(np.mean(versions)) if len(versions) else None
+def require_sound(result: EpisodeResult) -> None:
+    """Checks what a worker says about a trajectory; the bytes are checked where they are decoded.
+
+    Raises:
+        RefusedError: the summary contradicts itself.
+    """
+    version = result.mean_version
+    if version is not None and not math.isfinite(version):
+        raise RefusedError(f"'mean_version' must be a finite number, it is {version}.")
+    if result.trajectory is None:
+        return
+    if result.generated_tokens * BYTES_PER_TOKEN > len(result.trajectory):
+        raise RefusedError(
+            f"The trajectory has {len(result.trajectory)} bytes, too few for "
+            f"{result.generated_tokens} generated tokens."
+        )
+    if (version is None) != (result.generated_tokens == 0):
+        raise RefusedError(
+            f"{result.generated_tokens} generated tokens can't have the mean version {version}."
+        )
 
 
 def release(db: Database, lease_id: str, worker: Worker) -> bool:
-    """Gives an unfinished episode back; False where the lease isn't this worker's any more."""
+    """Gives an unfinished episode back; False if the lease isn't this worker's any more."""
     with db.transaction():
         row = episodes.by_lease(db, lease_id)
         if row is None or (row["pod"], row["incarnation"]) != (worker.pod, worker.incarnation):
@@ -197,7 +195,7 @@ def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> in
     """Takes back the leases of workers that are gone; returns how many.
 
     Args:
-        gone: why a worker counts as gone, None where it doesn't.
+        gone: why a worker counts as gone, None if it doesn't.
     """
     with db.transaction():
         return sum(

@@ -1,6 +1,6 @@
 """Which pods live: the last heartbeat of each, in memory.
 
-A coordinator that has just started knows nobody; it gives every pod the usual silence before it
+A coordinator that has just started knows no pod; it gives every pod the usual silence before it
 counts as gone, so that its own restart costs no lease.
 """
 
@@ -12,7 +12,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.wire.membership import Heartbeat, PodState
 
-SILENCE_S = 15.0
+SILENCE_SECONDS = 15.0
 TRAINER, ROLLOUT, USER_ROLE = map(role_label, (Role.TRAINER, Role.ROLLOUT, Role.USER))
 
 
@@ -23,7 +23,7 @@ class Member:
     """Monotonic seconds of the last heartbeat."""
 
 
-class Members:
+class Membership:
     """All pods that ever called in this life of the coordinator."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -38,7 +38,7 @@ class Members:
         return before.beat if before else None
 
     def get(self, pod: str) -> Heartbeat | None:
-        """The pod's last heartbeat, None where it is silent."""
+        """The pod's last heartbeat, None if it is silent."""
         member = self._members.get(pod)
         return member.beat if member and self._alive(member) else None
 
@@ -53,12 +53,12 @@ class Members:
         return self._clock() - (member.seen if member else self._started)
 
     def gone(self, worker: Worker) -> str | None:
-        """Why a worker's leases are to be taken back, None where they aren't."""
+        """Why a worker's leases are to be taken back, None if they aren't."""
         member = self._members.get(worker.pod)
         if member and member.beat.incarnation != worker.incarnation:
-            return f"The worker of pod {worker.pod} was started anew."
-        if self.silence(worker.pod) > SILENCE_S:
-            return f"Pod {worker.pod} has not been heard of for {SILENCE_S:.0f} s."
+            return f"The worker of pod {worker.pod} was started again."
+        if self.silence(worker.pod) > SILENCE_SECONDS:
+            return f"Pod {worker.pod} has not been heard of for {SILENCE_SECONDS:.0f} s."
         return None
 
     def user_addresses(self, version: int) -> list[str]:
@@ -70,4 +70,4 @@ class Members:
         ]
 
     def _alive(self, member: Member) -> bool:
-        return self._clock() - member.seen <= SILENCE_S
+        return self._clock() - member.seen <= SILENCE_SECONDS

@@ -1,5 +1,6 @@
 """What a stage leaves in the object store for people: scores, episodes, curves, the timeline."""
 
+import asyncio
 import json
 import logging
 import time
@@ -9,9 +10,11 @@ from typing import Any
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_data import urls
 from sea_data.evaluation.report import Page, render
-from sea_runtime.coordinator import evaluation, restore, timeline
-from sea_runtime.coordinator.core import Coordinator
-from sea_runtime.coordinator.ledger import registry
+from sea_runtime.coordinator import evaluation, restore, stage_plan, timeline
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import evaluations, registry
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
@@ -19,42 +22,59 @@ Objects = dict[str, Callable[[], bytes]]
 """Bodies by address; made when they are uploaded, in a thread of their own."""
 
 
-def collect(core: Coordinator, stage: Stage) -> Objects:
-    """Objects by address, as the ledger has them now. Reads the ledger, so on the event loop."""
-    root = core.desired.run_url
-    metrics, spans = timeline.metric_lines(core.ledger), timeline.spans(core.ledger)
-    found: Objects = {
-        urls.join(root, "reports", "metrics.jsonl"): metrics.encode,
-        urls.join(root, "reports", "timeline.json"): lambda: json.dumps(spans).encode(),
-    }
-    if stage.type == StageType.EVALUATION:
-        found |= _evaluation(core, stage, root, metrics)
-    return found
+class Reports:
+    """Writes a stage's reports. Collecting reads the ledger, uploading blocks."""
 
+    def __init__(
+        self, job: Job, ledger: Ledger, store: ObjectStore, wall: Callable[[], float]
+    ) -> None:
+        self._job, self._ledger, self._store, self._wall = job, ledger, store, wall
 
-def _evaluation(core: Coordinator, stage: Stage, root: str, metrics: str) -> Objects:
-    rows = evaluation.episodes(core.ledger, stage.name)
-    version = registry.newest(core.ledger, "policy")
-    earlier = evaluation.earlier(core.ledger, core.desired.spec.stages, stage)
-    records = list(map(evaluation.record, rows))
-    made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(core.wall()))
+    async def write(self, stage: Stage) -> None:
+        """All objects of a stage that has ended; safe to repeat."""
+        objects = self._collect(stage)
+        await asyncio.to_thread(self._upload, objects)
 
-    def report() -> dict[str, Any]:
-        return evaluation.report(stage, records, version)
+    def _collect(self, stage: Stage) -> Objects:
+        """Objects by address, as the ledger has them now."""
+        root, db = self._job.desired.run_url, self._ledger.db
+        metrics, spans = timeline.metric_lines(db), timeline.spans(db)
+        found: Objects = {
+            urls.join(root, "reports", "metrics.jsonl"): metrics.encode,
+            urls.join(root, "reports", "timeline.json"): lambda: json.dumps(spans).encode(),
+        }
+        if stage.type == StageType.EVALUATION:
+            found |= self._evaluation(stage, root, metrics)
+        return found
 
-    def page() -> bytes:
-        steps = [json.loads(line) for line in metrics.splitlines()]
-        title = root.rstrip("/").rpartition("/")[2]
-        return _page(Page(report(), records, title, made, earlier, steps))
+    def _evaluation(self, stage: Stage, root: str, metrics: str) -> Objects:
+        db = self._ledger.db
+        version = registry.newest(db, stage_plan.POLICY)
+        earlier = evaluation.earlier(db, self._job.desired.spec.stages, stage)
+        records = list(map(evaluation.record, evaluations.episodes(db, stage.name)))
+        made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._wall()))
 
-    return {
-        urls.join(root, "evaluation", f"{stage.name}.episodes.jsonl"): lambda: (
-            evaluation.episode_lines(records).encode()
-        ),
-        urls.join(root, "evaluation", f"{stage.name}.html"): page,
-        # Last: a restored coordinator takes the stage for over where this object exists.
-        restore.report_url(root, stage.name): lambda: json.dumps(report(), indent=2).encode(),
-    }
+        def report() -> dict[str, Any]:
+            return evaluation.report(stage, records, version)
+
+        def page() -> bytes:
+            steps = [json.loads(line) for line in metrics.splitlines()]
+            title = root.rstrip("/").rpartition("/")[2]
+            return _page(Page(report(), records, title, made, earlier, steps))
+
+        return {
+            urls.join(root, "evaluation", f"{stage.name}.episodes.jsonl"): lambda: (
+                evaluation.episode_lines(records).encode()
+            ),
+            urls.join(root, "evaluation", f"{stage.name}.html"): page,
+            # Last: a restored coordinator takes the stage for complete if this object exists.
+            restore.report_url(root, stage.name): lambda: json.dumps(report(), indent=2).encode(),
+        }
+
+    def _upload(self, objects: Objects) -> None:
+        """In their order."""
+        for url, body in objects.items():
+            self._store.put(url, body())
 
 
 def _page(page: Page) -> bytes:
@@ -64,9 +84,3 @@ def _page(page: Page) -> bytes:
     except Exception:
         log.exception("the report page of '%s' could not be made", page.report["stage"])
         return b"The page could not be made; `sea report` on the episodes file says why.\n"
-
-
-def upload(core: Coordinator, objects: Objects) -> None:
-    """Writes them in their order. Blocking; safe to repeat."""
-    for url, body in objects.items():
-        core.store.put(url, body())

@@ -1,4 +1,4 @@
-"""An empty volume: the ledger comes back from the newest checkpoint, if there is one.
+"""An empty volume: the ledger is restored from the newest checkpoint, if there is one.
 
 Groups that were running or admitted after that checkpoint are issued again, because the dataset
 cursor went back with everything else.
@@ -17,7 +17,7 @@ from sea_api.v1alpha1.status import EvaluationResult
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError
-from sea_runtime.coordinator import draining, program, snapshot
+from sea_runtime.coordinator import drain, snapshot, stage_plan
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.ledger import documents, episodes, progress
 from sea_runtime.coordinator.ledger.database import Database
@@ -53,13 +53,13 @@ def fetch(
     """Downloads the newest ledger to `target`. Blocking.
 
     Returns:
-        Where it came from (empty where the job has left none, and nothing is downloaded), and the
+        Where it came from (empty if the job has left none, and nothing is downloaded), and the
         job's newest checkpoint.
     """
     newest = newest_checkpoint(store, desired)
-    root = urls.join(desired.run_url, draining.FOLDER)
+    root = urls.join(desired.run_url, drain.FOLDER)
     place = [newest.stage, newest.step] if newest else None
-    if draining.applies(_json(store, urls.join(root, draining.NOTE)), place):
+    if drain.applies(_json(store, urls.join(root, drain.NOTE)), place):
         url = urls.join(root, snapshot.FILE)
     elif newest is not None:
         url = snapshot_url(desired.run_url, newest)
@@ -70,7 +70,7 @@ def fetch(
 
 
 def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoint | None:
-    """Of the current stage or, where it has none, of the nearest stage before. Blocking."""
+    """Of the current stage or, if it has none, of the nearest stage before. Blocking."""
     for stage in _training_stages(desired):
         head = _json(
             store, urls.join(desired.run_url, f"stages/{stage.name}/checkpoints/head.json")
@@ -83,11 +83,11 @@ def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoin
 def _training_stages(desired: CoordinatorSpec) -> Iterator[Stage]:
     """The current stage and those before it, newest first."""
     stages = desired.spec.stages[: desired.stage_index + 1]
-    return (stage for stage in reversed(stages) if program.trains(stage))
+    return (stage for stage in reversed(stages) if stage_plan.trains(stage))
 
 
 def snapshot_url(run_url: str, checkpoint: Checkpoint) -> str:
-    """The snapshot lies beside the manifest that head.json names."""
+    """The snapshot is stored next to the manifest that head.json names."""
     folder = str(checkpoint.entry["manifest_key"]).rstrip("/").split("/")[-2]
     return urls.join(run_url, "stages", checkpoint.stage, "checkpoints", folder, snapshot.FILE)
 
@@ -97,7 +97,7 @@ def _download(store: ObjectStore, url: str, target: Path) -> None:
     if size is None:
         raise LedgerError(
             f"The checkpoint has no ledger snapshot at {url}. Restore the object, or delete the "
-            "stage's head.json to start the stage anew."
+            "stage's head.json to start the stage from scratch."
         )
     store.download_file(url, target, size)
 
@@ -150,6 +150,12 @@ def keep_checkpoint(db: Database, checkpoint: Checkpoint, attempt: int) -> None:
     progress.commit(db, checkpoint.stage, message, entry["time"])
 
 
+def disown(db: Database) -> None:
+    """The next start restores this ledger from the store again."""
+    with db.transaction(durable=True):
+        documents.delete(db, INITIALISED)
+
+
 def begin(db: Database) -> None:
     """Makes a new or restored ledger this coordinator's own. Old lease ids never come back."""
     with db.transaction(durable=True):
@@ -157,14 +163,14 @@ def begin(db: Database) -> None:
             episodes.give_back(db, row)
         for name in VOLATILE:
             documents.delete(db, name)
-        documents.put_text(db, "epoch", uuid.uuid4().hex[:6])
+        documents.put_text(db, documents.EPOCH, uuid.uuid4().hex[:6])
         documents.put_text(db, INITIALISED, "true")
 
 
 def read_evaluations(
     store: ObjectStore, desired: CoordinatorSpec
 ) -> dict[str, list[EvaluationResult]]:
-    """Reports of evaluation stages that are over, by stage. Blocking."""
+    """Reports of evaluation stages that have ended, by stage. Blocking."""
     found = {}
     for stage in desired.spec.stages[: desired.stage_index]:
         if stage.type == StageType.EVALUATION:

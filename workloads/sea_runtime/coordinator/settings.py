@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sea_api.contract import COORDINATOR_PORT, Env
+from sea_runtime.errors import RuntimeFailure
 
 
-class SettingsError(Exception):
+class SettingsError(RuntimeFailure):
     """The pod was not started by the operator, or by a broken one."""
 
 

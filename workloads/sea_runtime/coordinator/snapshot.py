@@ -1,19 +1,19 @@
 """A copy of the ledger inside every checkpoint: what survives when the volume is lost.
 
-Taken with SQLite's backup API while the ledger goes on; what the checkpoint itself covers is left
-out of the copy, so that it stays small.
+Taken with SQLite's backup API while the ledger is written; what the checkpoint itself covers is
+dropped from the copy, so that it stays small.
 """
 
 import hashlib
-import sqlite3
 import tempfile
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 from sea_data import urls
+from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches
-from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.database import Database, Ledger, copy
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import LedgerSnapshot
 
@@ -25,29 +25,12 @@ def checkpoint_key(stage: str, step: int, attempt: int) -> str:
     return f"stages/{stage}/checkpoints/step-{step:06d}-a{attempt}"
 
 
-def copy(ledger: Path, target: Path) -> None:
-    """A consistent copy of a ledger that is being written. Blocking."""
-    with (
-        closing(sqlite3.connect(ledger, timeout=30.0)) as source,
-        closing(sqlite3.connect(target)) as destination,
-    ):
-        source.backup(destination)
-
-
 def strip(path: Path, stage: str, step: int) -> None:
     """Drops from a copy what the checkpoint of `step` covers."""
     with closing(Database(path)) as db:
         with db.transaction():
             batches.cover(db, stage, step)
         db.compact()
-
-
-def take(
-    ledger: Path, store: ObjectStore, run_url: str, stage: str, step: int, attempt: int
-) -> LedgerSnapshot:
-    """The ledger for a checkpoint, without what the checkpoint covers. Blocking; safe to repeat."""
-    url = urls.join(run_url, checkpoint_key(stage, step, attempt), FILE)
-    return upload(ledger, store, url, lambda path: strip(path, stage, step))
 
 
 def upload(
@@ -70,3 +53,16 @@ def upload(
         store.upload_file(path, url)
         key = urls.parse(url).key
         return LedgerSnapshot(key=key, size=path.stat().st_size, sha256=digest)
+
+
+class Snapshots:
+    """Snapshots for checkpoints: what rank 0 asks for before it commits."""
+
+    def __init__(self, job: Job, ledger: Ledger, store: ObjectStore) -> None:
+        self._job, self._ledger, self._store = job, ledger, store
+
+    def take(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
+        """The ledger without what the checkpoint covers. Blocking; safe to repeat."""
+        url = urls.join(self._job.desired.run_url, checkpoint_key(stage, step, attempt), FILE)
+        path = self._ledger.db.path
+        return upload(path, self._store, url, lambda copied: strip(copied, stage, step))

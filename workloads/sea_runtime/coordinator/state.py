@@ -1,117 +1,121 @@
 """`GET /v1/state`: all that the operator learns, assembled in one read."""
 
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
+from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
-from sea_runtime.coordinator import (
-    evaluation,
-    goodput,
-    program,
-    synthesis,
-    trainers,
-    training,
-    weights,
-)
-from sea_runtime.coordinator.core import Coordinator
-from sea_runtime.coordinator.ledger import batches, progress, stages
+from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
+from sea_runtime.coordinator.drain import Drain
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import batches, evaluations, progress, stages
+from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.preconditions import Preconditions
+from sea_runtime.coordinator.problems import Problems
+from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.scheduler import Scheduler
+from sea_runtime.coordinator.training import Training
+from sea_runtime.coordinator.weights import WeightRegistry
 
 
-def assemble(core: Coordinator) -> CoordinatorState:
-    """The state now; almost empty while the ledger isn't open."""
-    if core.db is None or core.adopted is None:
-        return CoordinatorState(problem=core.setbacks.problem)
-    desired, current = core.adopted, _metrics_stage(core)
-    batch = _newest_batch(core)
-    return CoordinatorState(
-        spec_digest=desired.digest,
-        uid=desired.uid,
-        attempt=desired.attempt,
-        stages=[_stage(core, stage) for stage in desired.spec.stages],
-        problem=(
-            trainers.user_error(core)
-            or core.problem
-            or core.setbacks.problem
-            or core.trouble
-            or core.making_problem
-        ),
-        trainer_failure=trainers.failure(core),
-        drained=trainers.drained(core) and core.drain_saved == desired.digest,
-        weights=weights.status(core),
-        checkpoint=_checkpoint(core),
-        reward=batch[0] if batch else None,
-        staleness=batch[1] if batch else None,
-        generated_tokens_per_second=core.generated.per_second(),
-        trained_tokens_per_second=core.trained.per_second(),
-        goodput=training.stage_goodput(core, current) if current else None,
-        evaluation=results(core),
-        skipped_rows=core.data.skipped if core.data else None,
-    )
+class StateReport:
+    """Reads all components; owns nothing."""
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        training: Training,
+        rendezvous: Rendezvous,
+        weights: WeightRegistry,
+        preconditions: Preconditions,
+        drain: Drain,
+        problems: Problems,
+        wall: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._scheduler = job, ledger, scheduler
+        self._training, self._rendezvous, self._weights = training, rendezvous, weights
+        self._preconditions, self._drain, self._problems = preconditions, drain, problems
+        self._wall = wall
+
+    def assemble(self) -> CoordinatorState:
+        """The state now; almost empty while the ledger isn't available."""
+        desired = self._job.known
+        if desired is None:
+            return CoordinatorState(problem=self._problems.first)
+        db, stages_ = self._ledger.db, desired.spec.stages
+        current = self._metrics_stage(desired)
+        newest = (batches.newest(db, stage.name) for stage in reversed(stages_))
+        reward, staleness = next((one for one in newest if one is not None), (None, None))
+        return CoordinatorState(
+            spec_digest=desired.digest,
+            uid=desired.uid,
+            attempt=desired.attempt,
+            stages=[self._stage(desired.spec, stage) for stage in stages_],
+            problem=self._problems.first,
+            trainer_failure=self._rendezvous.failure,
+            drained=self._drain.complete,
+            weights=self._weights.status(),
+            checkpoint=_checkpoint(db),
+            reward=reward,
+            staleness=staleness,
+            generated_tokens_per_second=self._scheduler.tokens_per_second,
+            trained_tokens_per_second=self._training.tokens_per_second,
+            goodput=self._training.goodput(current) if current else None,
+            evaluation=_results(db, stages_),
+            skipped_rows=self._preconditions.skipped,
+        )
+
+    def _stage(self, spec: Spec, stage: Stage) -> StageState:
+        db = self._ledger.db
+        phase = stages.phase(db, stage.name)
+        if stage.type == StageType.EVALUATION:
+            step, total = evaluation.progress(db, stage.name)
+        elif stage.type == StageType.SYNTHESIS:
+            step, total = synthesis.progress(db, spec, stage)
+        else:
+            step, total = _steps(db, stage)
+        running = phase == StagePhase.RUNNING
+        return StageState(
+            name=stage.name,
+            phase=phase,
+            step=step,
+            total_steps=total,
+            remaining_seconds=self._remaining(stage, step, total) if running else None,
+        )
+
+    def _remaining(self, stage: Stage, step: int, total: int) -> float | None:
+        db = self._ledger.db
+        if stage.type not in {StageType.EVALUATION, StageType.SYNTHESIS}:
+            return throughput.remaining_seconds(progress.steps(db, stage.name), step, total)
+        started = stages.started_at(db, stage.name)
+        if not step or started is None:
+            return None
+        return (self._wall() - started) / step * (total - step)
+
+    def _metrics_stage(self, desired: CoordinatorSpec) -> str | None:
+        """The training stage that runs or ran last."""
+        every = desired.spec.stages
+        index = min(desired.stage_index, len(every) - 1)
+        for stage in reversed(every[: index + 1]):
+            phase = stages.phase(self._ledger.db, stage.name)
+            if stage_plan.trains(stage) and phase != StagePhase.PENDING:
+                return stage.name
+        return None
 
 
-def _stage(core: Coordinator, stage: Stage) -> StageState:
-    phase = stages.phase(core.ledger, stage.name)
-    if stage.type == StageType.EVALUATION:
-        step, total = evaluation.progress(core.ledger, stage.name)
-    elif stage.type == StageType.SYNTHESIS:
-        step, total = synthesis.progress(core, stage)
-    else:
-        step, total = _steps(core, stage)
-    return StageState(
-        name=stage.name,
-        phase=phase,
-        step=step,
-        total_steps=total,
-        remaining_seconds=(
-            _remaining(core, stage, step, total) if phase == StagePhase.RUNNING else None
-        ),
-    )
-
-
-def _remaining(core: Coordinator, stage: Stage, step: int, total: int) -> float | None:
-    if stage.type in {StageType.EVALUATION, StageType.SYNTHESIS}:
-        return _even_remaining(core, stage.name, step, total)
-    return goodput.remaining_seconds(progress.steps(core.ledger, stage.name), step, total)
-
-
-def _steps(core: Coordinator, stage: Stage) -> tuple[int, int]:
-    row = progress.newest(core.ledger, stage.name)
-    planned = program.rl_block(stage).steps if stage.type == StageType.RL else 0
+def _steps(db: Database, stage: Stage) -> tuple[int, int]:
+    row = progress.newest(db, stage.name)
+    planned = stage_plan.rl_block(stage).steps if stage.type == StageType.RL else 0
     return (row["step"], row["total_steps"]) if row else (0, planned)
 
 
-def _even_remaining(core: Coordinator, name: str, step: int, total: int) -> float | None:
-    started = core.ledger.value("SELECT started FROM stages WHERE name = ?", name)
-    if not step or started is None:
-        return None
-    return (core.wall() - started) / step * (total - step)
-
-
-def _metrics_stage(core: Coordinator) -> str | None:
-    """The training stage that runs or ran last."""
-    index = min(core.desired.stage_index, len(core.desired.spec.stages) - 1)
-    for stage in reversed(core.desired.spec.stages[: index + 1]):
-        if program.trains(stage) and stages.phase(core.ledger, stage.name) != StagePhase.PENDING:
-            return stage.name
-    return None
-
-
-def _newest_batch(core: Coordinator) -> tuple[float, float] | None:
-    for stage in reversed(core.desired.spec.stages):
-        step = batches.newest_step(core.ledger, stage.name)
-        row = core.ledger.row(
-            "SELECT mean_reward, staleness FROM batches WHERE stage = ? AND step = ?",
-            stage.name,
-            step,
-        )
-        if row is not None:
-            return row[0], row[1]
-    return None
-
-
-def _checkpoint(core: Coordinator) -> CheckpointStatus | None:
-    row = progress.newest_checkpoint(core.ledger)
+def _checkpoint(db: Database) -> CheckpointStatus | None:
+    row = progress.newest_checkpoint(db)
     if row is None:
         return None
     return CheckpointStatus(
@@ -122,13 +126,10 @@ def _checkpoint(core: Coordinator) -> CheckpointStatus | None:
     )
 
 
-def results(core: Coordinator) -> list[EvaluationResult]:
+def _results(db: Database, every: Sequence[Stage]) -> list[EvaluationResult]:
     """Of all evaluations so far, in the order of stages and, within one, as reported."""
-    found = []
-    for stage in core.desired.spec.stages:
-        rows = core.ledger.rows(
-            "SELECT body FROM evaluations WHERE stage = ? ORDER BY domain = 'average', domain",
-            stage.name,
-        )
-        found += [EvaluationResult.model_validate_json(row["body"]) for row in rows]
-    return found
+    return [
+        EvaluationResult.model_validate_json(body)
+        for stage in every
+        for body in evaluations.results(db, stage.name)
+    ]

@@ -1,34 +1,39 @@
-"""Synthesis stages: a process beside the coordinator makes the data, the store gets them.
+"""Synthesis stages: a process next to the coordinator makes the data, the store gets it.
 
-The process's journals lie on the pod's volume and follow into the store (`synthesis.archive`), so
-a coordinator that is killed goes on where it was, on an empty volume too. `DONE.json` is written
-last: where it exists, the stage's data are complete and nothing is made again.
+The process's journals are kept on the pod's volume and follow into the store
+(`sea_data.synthesis.archive`), so a coordinator that is killed goes on where it was, on an empty
+volume too. `DONE.json` is written last: if it exists, the stage's data is complete and nothing is
+made again.
 """
 
 import asyncio
 import json
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType, SynthesisStage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_api.wire.state import Problem
+from sea_api.wire.state import Problem, Severity
 from sea_data import urls
 from sea_data.synthesis import dataset
-from sea_runtime.coordinator.core import Coordinator
 from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import stages
-from sea_runtime.coordinator.making import Making
-from sea_runtime.coordinator.synthesis_process import Order
+from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.problems import Problems, Source
+from sea_runtime.coordinator.synthesis_main import Order
+from sea_runtime.coordinator.synthesis_process import SynthesisProcess
 from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
 DONE = "DONE.json"
-TICK_S = 1.0
+TICK_SECONDS = 1.0
 
 
 def block(stage: Stage) -> SynthesisStage:
@@ -36,113 +41,143 @@ def block(stage: Stage) -> SynthesisStage:
 
 
 def planned(spec: Spec, stage: Stage) -> int:
-    """Tasks that the stage is to make."""
+    """Tasks that the stage has to make."""
     return block(stage).tasks_per_domain * len(spec.domains)
 
 
-async def tick(core: Coordinator) -> None:
-    """One look: the running stage's process is started, minded, and its data are taken."""
-    stage = _wanted(core)
-    if core.making is not None and (stage is None or core.making.task != _task(core, stage)):
-        await stop(core)
-    if stage is not None:
-        await (_begin(core, stage) if core.making is None else _mind(core, stage, core.making))
-    else:
-        core.making_problem, core.making_given_up = None, ""
-    await core.bells.runner.wait(TICK_S)
-
-
-async def stop(core: Coordinator) -> None:
-    """Ends the process, if there is one; its journals stay."""
-    making, core.making = core.making, None
-    if making is not None:
-        await making.stop()
-
-
-def _wanted(core: Coordinator) -> Stage | None:
-    """The Synthesis stage that should be at work now."""
-    if core.adopted is None or core.desired.drain:
-        return None
-    stage = core.running_stage
-    return stage if stage is not None and stage.type == StageType.SYNTHESIS else None
-
-
-def _task(core: Coordinator, stage: Stage) -> str:
-    """What the spec asks of the stage: an edit of it has the process started anew."""
-    return f"{stage.name} {block(stage).model_dump_json()} {core.desired.spec.domains}"
-
-
-async def _begin(core: Coordinator, stage: Stage) -> None:
-    task = _task(core, stage)
-    if core.clock() < core.making_again_at or core.making_given_up == task:
-        return
-    if core.making_given_up:
-        core.making_problem, core.making_given_up = None, ""
-    if await asyncio.to_thread(core.store.exists, _done_url(core.desired, stage)):
-        _finish(core, stage)
-        return
-    folder = core.settings.data_dir / "synthesis" / stage.name
-    order = await asyncio.to_thread(_order, core.store, core.desired, stage, folder)
-    core.making = await Making.start(stage.name, task, order)
-    log.info("stage '%s' makes %d tasks", stage.name, planned(core.desired.spec, stage))
-
-
-async def _mind(core: Coordinator, stage: Stage, making: Making) -> None:
-    _book(core, stage, making.total)
-    if making.advanced:
-        core.making_problem = None
-    if not making.ended:
-        return
-    core.making = None
-    if making.problem:
-        _failed(core, stage, making)
-        return
-    desired = core.desired
-    folder = core.settings.data_dir / "synthesis" / stage.name
-    await asyncio.to_thread(_upload, core.store, desired, stage, folder)
-    _finish(core, stage)
-
-
-def _failed(core: Coordinator, stage: Stage, making: Making) -> None:
-    """Tells why; a process that would end the same way again waits for the job to be edited."""
-    if making.final:
-        core.making_given_up = making.task
-        then = "It is not tried again until the stage is edited."
-    else:
-        core.making_again_at = core.clock() + core.settings.synthesis_retry_s
-        then = "It is tried again."
-    message = f"Stage '{stage.name}' can't make its data: {making.problem} {then}"
-    log.error("%s", message)
-    core.making_problem = Problem(reason="SynthesisFailed", message=message)
-
-
-def _book(core: Coordinator, stage: Stage, made: int) -> None:
-    """Progress for the operator; kept in the ledger, so that it never seems to go back."""
-    with core.ledger.transaction():
-        core.ledger.run(
-            "UPDATE stages SET cursor = MAX(cursor, ?), planned = ? WHERE name = ?",
-            made,
-            planned(core.desired.spec, stage),
-            stage.name,
-        )
-
-
-def progress(core: Coordinator, stage: Stage) -> tuple[int, int]:
+def progress(db: Database, spec: Spec, stage: Stage) -> tuple[int, int]:
     """Tasks made, and tasks to make."""
-    made = core.ledger.value("SELECT cursor FROM stages WHERE name = ?", stage.name) or 0
-    return made, planned(core.desired.spec, stage)
+    return stages.made(db, stage.name), planned(spec, stage)
 
 
-def _finish(core: Coordinator, stage: Stage) -> None:
-    core.making_problem = None
-    with core.ledger.transaction(durable=True):
-        _book(core, stage, planned(core.desired.spec, stage))
-        stages.finish(core.ledger, stage.name, core.wall())
-    core.bells.all()
+class Synthesis:
+    """Runs the process of the running Synthesis stage.
+
+    Args:
+        folder: on the pod's volume; the process works in it.
+        retry_seconds: pause after a failure.
+        wall: unix seconds.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        store: ObjectStore,
+        problems: Problems,
+        notifiers: Notifiers,
+        folder: Path,
+        retry_seconds: float,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._store = job, ledger, store
+        self._problems, self._notifiers = problems, notifiers
+        self._folder, self._retry_seconds = folder, retry_seconds
+        self._wall, self._clock = wall, clock
+        self._process: SynthesisProcess | None = None
+        self._retry_at = 0.0
+        """Monotonic seconds before which a failed process isn't started again."""
+        self._given_up = ""
+        """Request that failed permanently; retried only after an edit."""
+
+    async def look(self) -> None:
+        """One pass: the running stage's process is started and watched, its data is stored."""
+        stage, process = self._wanted(), self._process
+        if process is not None and (stage is None or process.request != self._request(stage)):
+            await self.stop()
+            process = None
+        if stage is None:
+            self._given_up = ""
+            self._problems.report(Source.SYNTHESIS, None)
+        elif process is None:
+            await self._begin(stage)
+        else:
+            await self._watch(stage, process)
+        await self._notifiers.background.wait(TICK_SECONDS)
+
+    async def stop(self) -> None:
+        """Ends the process, if there is one; its journals stay."""
+        process, self._process = self._process, None
+        if process is not None:
+            await process.stop()
+
+    def _wanted(self) -> Stage | None:
+        """The Synthesis stage that should be at work now."""
+        if self._job.known is None or self._job.desired.drain:
+            return None
+        stage = self._job.running_stage
+        return stage if stage is not None and stage.type == StageType.SYNTHESIS else None
+
+    def _request(self, stage: Stage) -> str:
+        """What the spec asks of the stage: after an edit of it the process starts again."""
+        return f"{stage.name} {block(stage).model_dump_json()} {self._job.desired.spec.domains}"
+
+    def _work_folder(self, stage: Stage) -> Path:
+        return self._folder / stage.name
+
+    async def _begin(self, stage: Stage) -> None:
+        request, desired = self._request(stage), self._job.desired
+        if self._clock() < self._retry_at or self._given_up == request:
+            return
+        if self._given_up:
+            self._given_up = ""
+            self._problems.report(Source.SYNTHESIS, None)
+        if await asyncio.to_thread(self._store.exists, _done_url(desired, stage)):
+            self._finish(stage)
+            return
+        folder = self._work_folder(stage)
+        order = await asyncio.to_thread(_order, self._store, desired, stage, folder)
+        self._process = await SynthesisProcess.start(stage.name, request, order)
+        log.info("stage '%s' makes %d tasks", stage.name, planned(desired.spec, stage))
+
+    async def _watch(self, stage: Stage, process: SynthesisProcess) -> None:
+        self._record(stage, process.total)
+        if process.advanced:
+            self._problems.report(Source.SYNTHESIS, None)
+        if not process.ended:
+            return
+        self._process = None
+        if process.problem:
+            self._fail(stage, process)
+            return
+        desired, folder = self._job.desired, self._work_folder(stage)
+        await asyncio.to_thread(_upload, self._store, desired, stage, folder)
+        self._finish(stage)
+
+    def _fail(self, stage: Stage, process: SynthesisProcess) -> None:
+        """Reports why; a process that would end the same way again waits for an edit."""
+        if process.permanent:
+            self._given_up = process.request
+            then = "It is not tried again until the stage is edited."
+        else:
+            self._retry_at = self._clock() + self._retry_seconds
+            then = "It is tried again."
+        problem = Problem(
+            reason="SynthesisFailed",
+            message=f"Stage '{stage.name}' can't make its data: {process.problem} {then}",
+            severity=Severity.ERROR if process.permanent else Severity.WARNING,
+        )
+        self._problems.report(Source.SYNTHESIS, problem)
+
+    def _record(self, stage: Stage, made: int) -> None:
+        """Progress for the operator; kept in the ledger, so that it never seems to go back."""
+        db = self._ledger.db
+        with db.transaction():
+            stages.advance(db, stage.name, made, planned(self._job.desired.spec, stage))
+
+    def _finish(self, stage: Stage) -> None:
+        self._problems.report(Source.SYNTHESIS, None)
+        db = self._ledger.db
+        with db.transaction(durable=True):
+            self._record(stage, planned(self._job.desired.spec, stage))
+            stages.finish(db, stage.name, self._wall())
+        self._notifiers.notify_all()
 
 
 def _order(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: Path) -> Order:
-    """What the process is told; a user's own databases are brought to the volume. Blocking."""
+    """What the process has to make; a user's own databases are copied to the volume. Blocking."""
     given = block(stage)
     data: dict[str, str] = {}
     for domain in desired.spec.domains if given.databases else []:

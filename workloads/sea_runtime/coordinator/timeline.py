@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from typing import Any
 
+from sea_runtime.coordinator.ledger import groups, progress, registry
 from sea_runtime.coordinator.ledger.database import Database
 
 Span = dict[str, Any]
@@ -25,13 +26,8 @@ def spans(db: Database) -> list[Span]:
 
 
 def _generated(db: Database) -> Iterator[Span]:
-    """One span a group, from its first lease to its last result."""
-    for row in db.rows(
-        "SELECT g.id, g.stage, g.state, g.step, g.started, g.finished, "
-        "SUM(e.generated_tokens) AS tokens FROM groups g "
-        "JOIN episodes e ON e.group_number = g.number "
-        "WHERE g.started IS NOT NULL AND g.finished IS NOT NULL GROUP BY g.number"
-    ):
+    """One span per group, from its first lease to its last result."""
+    for row in groups.finished(db):
         yield {
             "kind": "generate",
             "name": row["id"],
@@ -45,7 +41,7 @@ def _generated(db: Database) -> Iterator[Span]:
 
 
 def _trained(db: Database) -> Iterator[Span]:
-    for row in db.rows("SELECT * FROM progress ORDER BY number"):
+    for row in progress.every(db):
         yield from step_spans(row, json.loads(row["metrics"]))
 
 
@@ -68,7 +64,7 @@ def step_spans(row: sqlite3.Row, metrics: dict[str, float]) -> Iterator[Span]:
 
 
 def _updated(db: Database) -> Iterator[Span]:
-    for row in db.rows("SELECT * FROM adoptions ORDER BY number"):
+    for row in registry.adoptions(db):
         yield {
             "kind": "update",
             "name": f"{row['pod']} v{row['version']}",
@@ -97,5 +93,5 @@ def metric_lines(db: Database) -> str:
             }
         )
         + "\n"
-        for row in db.rows("SELECT * FROM progress ORDER BY number")
+        for row in progress.every(db)
     )

@@ -1,15 +1,21 @@
-"""The trainer's calls: what to train, which batch, what it reports."""
+"""Rank 0's calls: what to train, which batch comes next, what it reports."""
 
 import logging
+from collections.abc import Callable
 
 from sea_api.contract import pod_name
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
-from sea_runtime.coordinator import goodput, program, trainers
-from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.data import sources
 from sea_runtime.coordinator.errors import StaleError
+from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.preconditions import Preconditions
+from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.throughput import Rate, goodput
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     StageDone,
@@ -30,109 +36,138 @@ class AheadError(Exception):
         """The last step whose batch the ledger knows."""
 
 
-def task(core: Coordinator, attempt: int) -> TrainerTask | None:
-    """What rank 0 should do; None while there is nothing."""
-    core.require_attempt(attempt)
-    if core.desired.drain:
-        trainers.stop_served(core)
-        return TrainerTask(kind=TaskKind.STOP)
-    stage = core.running_stage
-    if stage is None or not program.trains(stage):
-        return None
-    spec, index = core.desired.spec, core.desired.stage_index
-    stream = program.stream_of(stage)
-    return TrainerTask(
-        kind=program.TASKS[stage.type],
-        stage=stage.name,
-        stage_index=index,
-        stream=stream,
-        initial_model=program.initial_model(
-            spec, index, core.desired.run_url, core.models.get(stream, "")
-        ),
-        run_url=core.desired.run_url,
-        first_version=program.first_version(spec, index),
-        spec=sources.for_trainer(core.desired, index),
-    )
+class Training:
+    """Tasks and batches out, progress and checkpoints in.
 
-
-def batch(core: Coordinator, name: str, step: int, attempt: int) -> bytes | None:
-    """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet.
-
-    A stage that doesn't run has no batch either: the trainer then asks for its task and learns why.
-
-    Raises:
-        AheadError: the ledger has not fixed the batch before this one.
+    Raises (all methods): StaleError for a caller of another attempt.
     """
-    core.require_attempt(attempt)
-    stage = core.running_stage
-    if stage is None or stage.name != name or stage.type != StageType.RL:
-        return None
-    fixed = batches.newest_step(core.ledger, name)
-    if step <= fixed:
-        return batches.encode(core.ledger, name, step)
-    if step > fixed + 1:
-        raise AheadError(fixed)
-    block = program.rl_block(stage)
-    if core.desired.drain or step > block.steps:
-        return None
-    version = program.first_version(core.desired.spec, core.desired.stage_index) + step - 1
-    if not batches.assign(core.ledger, name, step, block.prompts_per_step, version, core.wall()):
-        return None
-    core.bells.leases.ring()
-    return batches.encode(core.ledger, name, step)
 
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        rendezvous: Rendezvous,
+        preconditions: Preconditions,
+        notifiers: Notifiers,
+        *,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._rendezvous = job, ledger, rendezvous
+        self._preconditions, self._notifiers, self._wall = preconditions, notifiers, wall
+        self._trained = Rate(clock)
 
-def fail_ahead(core: Coordinator, name: str, step: int, fixed: int) -> StaleError:
-    """The ledger was restored from an older checkpoint than the one the trainer has in memory."""
-    message = (
-        f"The trainer asks for step {step} of stage '{name}', but the ledger, restored from a "
-        f"checkpoint, knows batches up to step {fixed} only. Training must go on from there."
-    )
-    rank_0 = pod_name(core.desired.job, Role.TRAINER, 0)
-    trainers.fail(core, rank_0, Cause.PROCESS_EXIT, message)
-    return StaleError(message)
+    @property
+    def tokens_per_second(self) -> float | None:
+        return self._trained.per_second()
 
+    @property
+    def draining(self) -> bool:
+        return self._job.desired.drain
 
-def require_known(core: Coordinator, name: str, step: int, attempt: int) -> None:
-    """A ledger can only vouch for a checkpoint whose batches it knows.
+    def task(self, attempt: int) -> TrainerTask | None:
+        """What rank 0 should do; None while there is nothing."""
+        self._job.require_attempt(attempt)
+        if self.draining:
+            self._rendezvous.stop_served()
+            return TrainerTask(kind=TaskKind.STOP)
+        stage = self._job.running_stage
+        if stage is None or not stage_plan.trains(stage):
+            return None
+        desired = self._job.desired
+        spec, index, stream = desired.spec, desired.stage_index, stage_plan.stream_of(stage)
+        base = self._preconditions.models.get(stream, "")
+        return TrainerTask(
+            kind=stage_plan.TASKS[stage.type],
+            stage=stage.name,
+            stage_index=index,
+            stream=stream,
+            initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
+            run_url=desired.run_url,
+            first_version=stage_plan.first_version(spec, index),
+            spec=sources.for_trainer(desired, index),
+        )
 
-    Raises:
-        StaleError: it was restored and knows fewer; the attempt has failed and goes back.
-    """
-    core.require_attempt(attempt)
-    _, stage = core.stage_named(name)
-    fixed = batches.newest_step(core.ledger, name)
-    if stage.type == StageType.RL and step > fixed:
-        raise fail_ahead(core, name, step + 1, fixed)
+    def batch(self, name: str, step: int, attempt: int) -> bytes | None:
+        """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet.
 
+        A stage that doesn't run has no batch either: the trainer then asks for its task and learns
+        why.
 
-def report(core: Coordinator, name: str, row: StageProgress) -> None:
-    core.require_attempt(row.attempt)
-    core.stage_named(name)
-    progress.add(core.ledger, name, row, core.wall())
-    core.trained.add(row.metrics.get("tokens", 0.0))
+        Raises:
+            AheadError: the ledger has not fixed the batch before this one.
+        """
+        self._job.require_attempt(attempt)
+        stage, db = self._job.running_stage, self._ledger.db
+        if stage is None or stage.name != name or stage.type != StageType.RL:
+            return None
+        fixed = batches.newest_step(db, name)
+        if step <= fixed:
+            return batches.encode(db, name, step)
+        if step > fixed + 1:
+            raise AheadError(fixed)
+        block, desired = stage_plan.rl_block(stage), self._job.desired
+        if desired.drain or step > block.steps:
+            return None
+        version = stage_plan.first_version(desired.spec, desired.stage_index) + step - 1
+        if not batches.assign(db, name, step, block.prompts_per_step, version, self._wall()):
+            return None
+        self._notifiers.leases.notify()
+        return batches.encode(db, name, step)
 
+    def fail_ahead(self, name: str, step: int, fixed: int) -> StaleError:
+        """The ledger was restored from an older checkpoint than the one the trainer has in memory.
 
-def committed(core: Coordinator, name: str, checkpoint: CheckpointCommitted) -> None:
-    core.require_attempt(checkpoint.attempt)
-    core.stage_named(name)
-    covered = progress.commit(core.ledger, name, checkpoint, core.wall())
-    log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
+        Returns:
+            The error to raise; the attempt has failed.
+        """
+        message = (
+            f"The trainer asks for step {step} of stage '{name}', but the ledger, restored from a "
+            f"checkpoint, knows batches up to step {fixed} only. Training must go on from there."
+        )
+        pod = pod_name(self._job.desired.job, Role.TRAINER, 0)
+        self._rendezvous.fail(pod, Cause.PROCESS_EXIT, message)
+        return StaleError(message)
 
+    def require_known(self, name: str, step: int, attempt: int) -> None:
+        """Checks that the ledger can vouch for a checkpoint: it knows all its batches.
 
-def done(core: Coordinator, name: str, message: StageDone) -> None:
-    """The stage is over; said again, it changes nothing."""
-    core.require_attempt(message.attempt)
-    core.stage_named(name)
-    with core.ledger.transaction(durable=True):
-        batches.cover(core.ledger, name, message.step)
-        ended = stages.finish(core.ledger, name, core.wall())
-    if ended:
-        log.info("stage '%s' ended with step %d", name, message.step)
-        core.bells.all()
+        Raises:
+            StaleError: it was restored and knows fewer; the attempt has failed and goes back.
+        """
+        self._job.require_attempt(attempt)
+        stage = self._job.stage_named(name)
+        fixed = batches.newest_step(self._ledger.db, name)
+        if stage.type == StageType.RL and step > fixed:
+            raise self.fail_ahead(name, step + 1, fixed)
 
+    def report(self, name: str, row: StageProgress) -> None:
+        """Keeps one step's progress; the same step reported again changes nothing."""
+        self._job.require_attempt(row.attempt)
+        self._job.stage_named(name)
+        progress.add(self._ledger.db, name, row, self._wall())
+        self._trained.add(row.metrics.get("tokens", 0.0))
 
-def stage_goodput(core: Coordinator, name: str) -> float | None:
-    """Of a training stage: until now, or until it ended."""
-    end = stages.finished_at(core.ledger, name) or core.wall()
-    return goodput.goodput(progress.steps(core.ledger, name), end)
+    def committed(self, name: str, checkpoint: CheckpointCommitted) -> None:
+        """Covers the batches that the checkpoint contains."""
+        self._job.require_attempt(checkpoint.attempt)
+        self._job.stage_named(name)
+        covered = progress.commit(self._ledger.db, name, checkpoint, self._wall())
+        log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
+
+    def done(self, name: str, message: StageDone) -> None:
+        """Ends the stage; a repeated call changes nothing."""
+        self._job.require_attempt(message.attempt)
+        self._job.stage_named(name)
+        db = self._ledger.db
+        with db.transaction(durable=True):
+            batches.cover(db, name, message.step)
+            ended = stages.finish(db, name, self._wall())
+        if ended:
+            log.info("stage '%s' ended with step %d", name, message.step)
+            self._notifiers.notify_all()
+
+    def goodput(self, name: str) -> float | None:
+        """Of a training stage, 0 to 1: until now, or until it ended."""
+        end = stages.finished_at(self._ledger.db, name) or self._wall()
+        return goodput(progress.steps(self._ledger.db, name), end)

@@ -76,15 +76,18 @@ class EpisodeRunner:
             # Not one of ours: a bug, so its trace is logged.
             _log.exception("Episode %s failed.", lease.lease_id)
             return self._unjudged(lease, f"The episode failed: {error!r}", started)
+        trajectory = Trajectory.pack(
+            episode.tokens, episode.mask, episode.logprobs, episode.versions
+        )
         return EpisodeResult(
             lease_id=lease.lease_id,
             pod=self._identity.pod,
             incarnation=self._identity.incarnation,
             reward=verdict.reward,
             error="",
-            trajectory=Trajectory.pack(
-                episode.tokens, episode.mask, episode.logprobs, episode.versions
-            ),
+            # Decoded by the trainer only: the coordinator reads the fields around it.
+            trajectory=trajectory.encode(),
+            mean_version=trajectory.mean_version(),
             generated_tokens=episode.generated,
             turns=episode.turns,
             stop=str(stop),

@@ -6,7 +6,6 @@ trains on the very same groups, and publishes version `first_version + i`.
 
 import math
 
-import msgspec
 import numpy as np
 
 from sea_api.v1alpha1.stages import RLStage
@@ -49,16 +48,14 @@ def _next(stage: StageTrainer, watch: TaskWatch | None) -> RLBatch | None:
         stage.context.status.alive()
         data: bytes | None = None
         if watch is not None and watch.still(stage.task):
-            batch = stage.context.client.batch(
-                stage.task.stage, stage.step + 1, stage.context.attempt
-            )
-            data = msgspec.msgpack.encode(batch) if batch is not None else b""
+            task, attempt = stage.task.stage, stage.context.attempt
+            data = stage.context.client.batch(task, stage.step + 1, attempt) or b""
         ready = stage.context.control.broadcast(None if data is None else len(data))
         if ready is None:
             return None
         if ready:
-            raw = stage.context.control.broadcast_bytes(data)
-            return unpack(msgspec.msgpack.decode(raw, type=Batch))
+            # The bytes as the coordinator sent them: each rank decodes them once.
+            return unpack(Batch.decode(stage.context.control.broadcast_bytes(data)))
         with stage.timer.part("checkpoint_s"):
             stage.publisher.settle()
             stage.saver.poll()
@@ -103,7 +100,7 @@ def _train(
         plan = stage.model.plan(batch.tokens, chosen)
         for microbatch in stage.model.microbatches(plan, batch.tokens):
             stage.context.status.alive()
-            behavior_t = microbatch.per_token(batch.behaviour, np.float32)
+            behavior_t = microbatch.per_token(batch.behavior, np.float32)
             current_t = stage.model.logprobs(microbatch, block.temperature)
             proximal_t = (
                 microbatch.per_token(proximal, np.float32) if proximal else current_t.detach()

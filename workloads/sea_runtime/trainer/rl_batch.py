@@ -1,7 +1,7 @@
 """A batch of trajectory groups as arrays: what an RL step trains on, and its metrics."""
 
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import torch
 
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.packing import Rows
-from sea_runtime.wire.rollouts import Batch
+from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class RLBatch:
     tokens: Rows
     masks: Rows
     """1 on generated tokens."""
-    behaviour: Rows
+    behavior: Rows
     """Log-probabilities of the engine that generated the tokens."""
     versions: Rows
     """Weight version that generated the token; -1 elsewhere."""
@@ -56,13 +56,17 @@ class RLBatch:
 
 
 def unpack(batch: Batch) -> RLBatch:
-    """The wire form as arrays, with group-relative advantages."""
-    trajectories = [one for group in batch.groups for one in group.trajectories]
+    """The wire form as arrays, with group-relative advantages.
+
+    Raises:
+        UndecodableError: a trajectory can't be decoded; names batch, group and sample.
+    """
+    trajectories = [one for group in batch.groups for one in _decoded(batch, group)]
     gains = [_advantages(group.rewards) for group in batch.groups]
     return RLBatch(
         tokens=[one.token_ids() for one in trajectories],
         masks=[one.loss_mask() for one in trajectories],
-        behaviour=[one.behaviour_logprobs() for one in trajectories],
+        behavior=[one.behaviour_logprobs() for one in trajectories],
         versions=[one.token_versions() for one in trajectories],
         group_of=[i for i, group in enumerate(batch.groups) for _ in group.trajectories],
         advantages=[value for gain in gains for value in gain],
@@ -71,6 +75,18 @@ def unpack(batch: Batch) -> RLBatch:
         dropped_groups=batch.dropped_groups,
         crc32=checksum(batch),
     )
+
+
+def _decoded(batch: Batch, group: Group) -> Iterator[Trajectory]:
+    for sample, body in enumerate(group.trajectories):
+        try:
+            yield Trajectory.decode(body)
+        except UndecodableError as error:
+            raise UndecodableError(
+                f"Trajectory {sample} of group {group.group_id} in the batch of step {batch.step} "
+                f"of stage '{batch.stage}' can't be trained on. {error} The rollout and trainer "
+                "images must be of one version."
+            ) from error
 
 
 def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
@@ -83,14 +99,13 @@ def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
 
 
 def checksum(batch: Batch) -> int:
-    """crc32 of group names, rewards and the trajectories' bytes, in order."""
+    """crc32 of group names, rewards and the encoded trajectories, in order."""
     crc = 0
     for group in batch.groups:
         crc = zlib.crc32(group.group_id.encode(), crc)
         crc = zlib.crc32(np.asarray(group.rewards, "<f8").tobytes(), crc)
-        for one in group.trajectories:
-            for part in (one.tokens, one.mask, one.logprobs, one.versions):
-                crc = zlib.crc32(part, crc)
+        for body in group.trajectories:
+            crc = zlib.crc32(body, crc)
     return crc
 
 

@@ -1,7 +1,7 @@
-"""Episodes on their way: a lease goes to a rollout worker, a result with its tokens comes back."""
+"""Episodes: leases for rollout workers, results with trajectories, batches for the trainer."""
 
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -9,7 +9,10 @@ from numpy.typing import NDArray
 
 from sea_api import limits
 from sea_api.v1alpha1.verifier import FunctionLimits, Judge
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.base import Message
+
+Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class EpisodeKind(StrEnum):
@@ -32,17 +35,15 @@ class Lease(Message):
     """One episode to run; `POST /v1/leases {pod, incarnation, want}` hands out up to `want`."""
 
     lease_id: str
-    stage: str
     kind: EpisodeKind
     group_id: str
     sample: int
     """Index within the group (Train) or trial number (Eval)."""
-    attempt: int
     domain: str
     task: dict[str, Any]
     """The row of the task file, `evaluation_criteria` already parsed."""
     database: str | None
-    """`s3://` address of the row's database; None where the domain makes its own."""
+    """`s3://` address of the row's database; None if the domain makes its own."""
     seed: int
     temperature: float
     max_tokens_per_turn: int
@@ -68,11 +69,16 @@ class Leases(Message):
     leases: list[Lease]
 
 
-class Trajectory(msgspec.Struct, frozen=True):
-    """One episode as tokens; arrays travel as little-endian bytes, all of one length T.
+class UndecodableError(RuntimeFailure):
+    """Bytes that are not what their sender says; the message names what was expected."""
 
-    `mask` is 1 on tokens that the policy generated; `logprobs` and `versions` hold the behaviour
-    log-probability and the weight version there, 0 and -1 elsewhere.
+
+class Trajectory(msgspec.Struct, frozen=True):
+    """One episode as tokens; arrays are little-endian bytes, all of one length T.
+
+    Encoded once by the worker and decoded once by each trainer rank; the coordinator stores and
+    forwards the bytes. `mask` is 1 on tokens that the policy generated; `logprobs` and `versions`
+    hold the behaviour log-probability and the weight version there, 0 and -1 elsewhere.
     """
 
     tokens: bytes
@@ -84,7 +90,7 @@ class Trajectory(msgspec.Struct, frozen=True):
     def pack(
         tokens: list[int], mask: list[int], logprobs: list[float], versions: list[int]
     ) -> "Trajectory":
-        """Builds the wire form; the four lists have one length."""
+        """From four lists of one length."""
         assert len(tokens) == len(mask) == len(logprobs) == len(versions)
         return Trajectory(
             np.asarray(tokens, "<i4").tobytes(),
@@ -93,17 +99,46 @@ class Trajectory(msgspec.Struct, frozen=True):
             np.asarray(versions, "<i4").tobytes(),
         )
 
+    def encode(self) -> bytes:
+        return msgspec.msgpack.encode(self)
+
+    @staticmethod
+    def decode(body: bytes) -> "Trajectory":
+        """Raises UndecodableError unless the arrays have one length."""
+        try:
+            found = msgspec.msgpack.decode(body, type=Trajectory)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UndecodableError(
+                f"The bytes are not a trajectory in msgpack: {error}."
+            ) from error
+        length = len(found.mask)
+        sizes = (len(found.tokens), len(found.logprobs), len(found.versions))
+        if sizes != (4 * length, 4 * length, 4 * length):
+            raise UndecodableError(
+                f"The trajectory's arrays differ in length: mask {length}, bytes {sizes}."
+            )
+        return found
+
     def token_ids(self) -> NDArray[np.int32]:
+        """[T]"""
         return np.frombuffer(self.tokens, "<i4")
 
     def loss_mask(self) -> NDArray[np.uint8]:
+        """[T]"""
         return np.frombuffer(self.mask, "u1")
 
     def behaviour_logprobs(self) -> NDArray[np.float32]:
+        """[T]"""
         return np.frombuffer(self.logprobs, "<f4")
 
     def token_versions(self) -> NDArray[np.int32]:
+        """[T]"""
         return np.frombuffer(self.versions, "<i4")
+
+    def mean_version(self) -> float | None:
+        """Over the generated tokens; None if there are none."""
+        versions = self.token_versions()[self.loss_mask() == 1]
+        return float(np.mean(versions)) if len(versions) else None
 
 
 class EpisodeResult(msgspec.Struct, frozen=True):
@@ -119,9 +154,10 @@ class EpisodeResult(msgspec.Struct, frozen=True):
     reward: float | None
     error: str
     """Why there is no reward, a sentence; empty otherwise."""
-    trajectory: Trajectory | None
-    generated_tokens: int
-    turns: int
+    trajectory: bytes | None
+    """`Trajectory.encode`d."""
+    generated_tokens: Count
+    turns: Count
     stop: str
     """Why the episode ended: UserStop, Transfer, MaxTurns, ContextFull, BadFormat, ..."""
     transcript: list[dict[str, Any]]
@@ -129,6 +165,8 @@ class EpisodeResult(msgspec.Struct, frozen=True):
     seconds: float
     details: dict[str, Any]
     """The verifier's parts, e.g. {"DB": 1.0, "COMMUNICATE": 0.0}."""
+    mean_version: float | None = None
+    """Mean weight version of the generated tokens, None if there are none."""
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -136,7 +174,8 @@ class Group(msgspec.Struct, frozen=True):
 
     group_id: str
     rewards: list[float]
-    trajectories: list[Trajectory]
+    trajectories: list[bytes]
+    """`Trajectory.encode`d, as the workers sent them."""
 
 
 class Batch(msgspec.Struct, frozen=True):
@@ -152,3 +191,11 @@ class Batch(msgspec.Struct, frozen=True):
     """Groups with identical rewards that were filtered since the last batch."""
     mean_reward: float
     """Over all groups finished since the last batch, the dropped ones included."""
+
+    @staticmethod
+    def decode(body: bytes) -> "Batch":
+        """Raises UndecodableError; the trajectories stay encoded."""
+        try:
+            return msgspec.msgpack.decode(body, type=Batch)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            raise UndecodableError(f"The bytes are not a batch in msgpack: {error}.") from error

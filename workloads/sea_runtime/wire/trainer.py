@@ -1,4 +1,4 @@
-"""What a training process asks of the coordinator, and what it tells it."""
+"""What a training process asks of the coordinator, and what it reports."""
 
 from enum import StrEnum
 
@@ -8,7 +8,7 @@ from sea_runtime.wire.base import Message
 
 class TaskKind(StrEnum):
     IDLE = "Idle"
-    """Nothing to train now (an evaluation runs, data are prepared): ask again."""
+    """Nothing to train now (an evaluation runs, data is prepared): ask again."""
     SFT = "SFT"
     RL = "RL"
     STOP = "Stop"
@@ -24,7 +24,7 @@ class TrainerTask(Message):
     stream: str = "policy"
     """Weight stream that the stage trains: `policy` or `user`."""
     initial_model: str = ""
-    """`s3://` HF folder to start from where the stage has no checkpoint yet."""
+    """`s3://` HF folder to start from if the stage has no checkpoint yet."""
     run_url: str = ""
     first_version: int = 0
     """Version number of the stream before the stage; RL step i publishes first_version + i."""

@@ -27,13 +27,13 @@ class Shard(Message):
     nbytes: int
     tensors: list[TensorEntry]
     nixl_agent: str | None = None
-    """Name of the NIXL agent that serves the shard; None where there is no fast path."""
+    """Name of the NIXL agent that serves the shard; None if there is no fast path."""
     nixl_metadata: str | None = None
     """Base64 of the agent's metadata."""
     nixl_address: int | None = None
     """Address of the shard's buffer in the agent's process."""
     object_url: str | None = None
-    """`s3://` copy of the same bytes, where the version is an anchor."""
+    """`s3://` copy of the same bytes, if the version is an anchor."""
 
 
 class WeightVersion(Message):
@@ -56,8 +56,8 @@ class WeightQueryReply(Message):
     required: int
     """Smallest version that an engine of this stream may serve and be Ready."""
     anchor: WeightVersion | None = None
-    """Newest version newer than asked that lies in the object store, where `newest` doesn't:
-    what to take when `newest` can't be had because its trainer has gone."""
+    """Newest version after the asked one that the object store has, if `newest` is another one:
+    what to load if `newest` is unavailable because its trainer has gone."""
 
 
 class Adopted(Message):
@@ -73,7 +73,7 @@ class Adopted(Message):
 
 
 class ModelReply(Message):
-    """`GET /v1/model?stream=S`: where the base model of a stream lies, 503 until it is there."""
+    """`GET /v1/model?stream=S`: address of a stream's base model, 503 until it is prepared."""
 
     url: str
     """`s3://` HF folder."""

@@ -4,7 +4,7 @@ import urllib3
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
-from sea_runtime.client.sync_client import CoordinatorClient
+from sea_testing.coordinator.pod_client import PodClient
 from sea_testing.coordinator.process import TOKEN
 from sea_testing.waiting import HANG_S, wait_for
 
@@ -41,7 +41,7 @@ class Calls:
         state = self.safe_state()
         return str(state.stages[0].phase) if state and state.stages else ""
 
-    def want(self, desired: CoordinatorSpec) -> None:
+    def put_spec(self, desired: CoordinatorSpec) -> None:
         """As the operator does; waits for a coordinator that is about to start."""
         body = desired.model_dump_json(by_alias=True).encode()
         wait_for("PUT /v1/spec", lambda: self._put(body))
@@ -60,6 +60,6 @@ class Calls:
         headers = {"Authorization": f"Bearer {token}"}
         return self._http.request("GET", self._url + path, headers=headers, timeout=_ANSWER_S)
 
-    def client(self, patience: float = HANG_S) -> CoordinatorClient:
+    def client(self, retry_timeout: float = HANG_S) -> PodClient:
         """A pod's."""
-        return CoordinatorClient(self._url, TOKEN, retry_timeout=patience)
+        return PodClient(self._url, TOKEN, retry_timeout)

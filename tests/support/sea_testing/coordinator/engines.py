@@ -87,7 +87,8 @@ def episode(lease: Lease, worker: Pod, reward: float | str | None) -> EpisodeRes
         error="" if reward is not None else "The engine died.",
         trajectory=Trajectory.pack(
             tokens, [0, 0, 1, 1], [0, 0, -0.5, -0.1], [-1, -1] + [version] * 2
-        ),
+        ).encode(),
+        mean_version=float(version),
         generated_tokens=2,
         turns=1,
         stop="UserStop",

@@ -1,21 +1,26 @@
 """A coordinator without HTTP and without an object store: ledger, clock and members are real."""
 
+import resource
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import adopt, restore
-from sea_runtime.coordinator.core import Coordinator
+from sea_runtime.coordinator import app, restore
+from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.data.check import CheckedData
-from sea_runtime.coordinator.data.rows import TaskRow
-from sea_runtime.coordinator.ledger import documents, stages
+from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.settings import Settings
 from sea_runtime.wire.membership import Heartbeat, PodState
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 from sea_runtime.wire.weights import Shard, WeightVersion
+
+T = TypeVar("T")
 
 FILE = "s3://bucket/rl.jsonl"
 UID = "0123456789abcdef"
@@ -58,6 +63,23 @@ def desired(
     )
 
 
+def some(value: T | None) -> T:
+    """The value, which must be there."""
+    assert value is not None
+    return value
+
+
+@contextmanager
+def no_room(file: Path) -> Iterator[None]:
+    """No file of this process may become larger than this one is: SQLite's COMMIT fails."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 class Clock:
     def __init__(self) -> None:
         self.now = 1000.0
@@ -70,17 +92,20 @@ def task_rows(count: int = 5) -> list[TaskRow]:
     return [TaskRow(FILE, i + 1, "shop", {"id": f"shop_{i}"}, None) for i in range(count)]
 
 
-def coordinator(folder: Path, wanted: CoordinatorSpec, clock: Clock) -> Coordinator:
-    """Opens the folder's ledger as a coordinator that was started anew would."""
+def coordinator(
+    folder: Path, wanted: CoordinatorSpec, clock: Clock, store: Any = None
+) -> Components:
+    """Opens the folder's ledger as a coordinator that has just started would."""
     settings = Settings("job", "ns", UID, "token", "127.0.0.1", folder)
-    core = Coordinator(settings, None, wall=clock, clock=clock)  # type: ignore[arg-type]
-    core.db = Database(folder / "ledger.sqlite")
-    if not restore.is_initialised(core.db):
-        restore.begin(core.db)
-    core.adopted = documents.get(core.db, "desired", CoordinatorSpec)
-    adopt.adopt(core, core.db, wanted)
-    core.data = CheckedData({FILE: task_rows()})
-    stages.start(core.db, wanted.spec.stages[wanted.stage_index].name, clock())
+    core = app.Components(settings, store, store, wall=clock, clock=clock)
+    db = Database(folder / "ledger.sqlite")
+    if not restore.is_initialised(db):
+        restore.begin(db)
+    core.ledger.install(db)
+    core.job.load()
+    core.job.adopt(wanted)
+    core.preconditions._data = CheckedData({FILE: task_rows()})
+    stages.start(db, wanted.spec.stages[wanted.stage_index].name, clock())
     return core
 
 
@@ -115,7 +140,8 @@ def result(lease: Lease, pod: str, incarnation: str, reward: float | None) -> Ep
         incarnation=incarnation,
         reward=reward,
         error="" if reward is not None else "The engine died.",
-        trajectory=Trajectory.pack([unique, 5], [0, 1], [0.0, -0.5], [-1, 0]),
+        trajectory=Trajectory.pack([unique, 5], [0, 1], [0.0, -0.5], [-1, 0]).encode(),
+        mean_version=0.0,
         generated_tokens=1,
         turns=1,
         stop="UserStop",

@@ -35,7 +35,7 @@ class Operator(threading.Thread):
             return
         wanted = self.job.desired(self.spec, self.stage, self.attempt, self.drain)
         if state.spec_digest != wanted.digest:
-            self.job.want(wanted)
+            self.job.put_spec(wanted)
             return
         if state.trainer_failure is not None:
             assert state.trainer_failure.attempt == self.attempt

@@ -2,8 +2,6 @@
 
 import hashlib
 
-import msgspec
-
 from sea_runtime.client.calls import StaleAttemptError
 from sea_runtime.wire.membership import PodState
 from sea_runtime.wire.rollouts import Batch
@@ -96,17 +94,16 @@ class Trainer(Pod):
 
     def next_batch(self, task: TrainerTask, attempt: int, step: int) -> Batch | None:
         while not self.ended.is_set():
-            batch = self.client.batch(task.stage, step, attempt)
-            if batch is not None:
-                self.remember(batch)
-                return batch
+            body = self.client.batch(task.stage, step, attempt)
+            if body is not None:
+                return self.remember(body)
             if self.client.trainer_task(attempt).stage != task.stage:
                 return None
         return None
 
-    def remember(self, batch: Batch) -> None:
+    def remember(self, body: bytes) -> Batch:
+        batch = Batch.decode(body)
         key = (batch.stage, batch.step)
-        self.batches.setdefault(key, []).append(
-            hashlib.sha256(msgspec.msgpack.encode(batch)).digest()
-        )
+        self.batches.setdefault(key, []).append(hashlib.sha256(body).digest())
         self.groups[key] = [group.group_id for group in batch.groups]
+        return batch

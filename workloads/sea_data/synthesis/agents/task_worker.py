@@ -90,7 +90,7 @@ def _opening(source: SourceDatabase, item: Item) -> Messages:
     )
     if source.domain.user_tools:
         functions = [tool.name for tool in source.domain.user_tools]
-        functions += sorted(getattr(source.domain, "functions", ()))
+        functions += sorted(source.domain.functions)
         system += _TWO_SIDED % (", ".join(functions), ", ".join(sorted(source.domain.assertions)))
     request = (
         f"Plan: goals {', '.join(plan.goals)}; the customer {_MODES[plan.mode]}; style "

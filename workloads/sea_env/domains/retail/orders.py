@@ -68,7 +68,7 @@ def cancel_pending_order(state: State, order_id: str, reason: str) -> Mapping[st
 
 @tool(Kind.WRITE)
 def modify_pending_order_address(
-    world: State,
+    episode: State,
     order_id: str,
     address1: str,
     address2: str,
@@ -79,8 +79,8 @@ def modify_pending_order_address(
 ) -> Mapping[str, Any]:
     """Change the shipping address of a pending order. Ask the user for an explicit confirmation
     (yes) first."""
-    _require_pending(lookup.order(world, order_id))
-    edited = world.agent.edit("orders", order_id)
+    _require_pending(lookup.order(episode, order_id))
+    edited = episode.agent.edit("orders", order_id)
     edited["address"] = address(address1, address2, city, state, country, zip)
     return edited
 
@@ -115,7 +115,7 @@ def modify_pending_order_payment(
 
 @tool(Kind.WRITE)
 def modify_user_address(
-    world: State,
+    episode: State,
     user_id: str,
     address1: str,
     address2: str,
@@ -126,7 +126,7 @@ def modify_user_address(
 ) -> Mapping[str, Any]:
     """Change the default address of a user. Ask the user for an explicit confirmation (yes)
     first."""
-    lookup.user(world, user_id)
-    edited = world.agent.edit("users", user_id)
+    lookup.user(episode, user_id)
+    edited = episode.agent.edit("users", user_id)
     edited["address"] = address(address1, address2, city, state, country, zip)
     return edited

@@ -27,7 +27,7 @@ class Shop(ToolDomain):
     tools = TOOLS
 
     def system_prompt(self, policy: str | None = None) -> str:
-        """The policy alone: the tool schemas would be longer than all dialogues."""
+        """The policy, which names the tools; schemas would fill a very small model's context."""
         return policy or SYSTEM_PROMPT
 
     def _make_toolbox(self) -> Toolbox:

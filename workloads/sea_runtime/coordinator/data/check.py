@@ -1,8 +1,8 @@
 """The data check: every file of every stage is read before training starts.
 
-Runs when `CoordinatorSpec` arrives and again while there is a problem, so that a mistake is told
-within seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollouts draw from
-it.
+Runs when `CoordinatorSpec` arrives and again while there is a problem, so that a mistake is
+reported within seconds of `kubectl apply`, not after hours of SFT. What it read is kept: rollouts
+draw from it.
 """
 
 import hashlib
@@ -15,18 +15,25 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data.formats import data_files
 from sea_data.formats.dialogue import dialogue
-from sea_data.formats.errors import RowError
+from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.jsonl import objects
-from sea_runtime.coordinator.data import databases, domains, sources
-from sea_runtime.coordinator.data.jsonl import lines
-from sea_runtime.coordinator.data.problems import DataProblem, RowProblem
-from sea_runtime.coordinator.data.rows import TaskRow, require_verifiable, row_problem, task_row
+from sea_data.object_store import AccessDeniedError
+from sea_runtime.coordinator.data import domains, sources
+from sea_runtime.coordinator.data.task_rows import (
+    TaskRow,
+    require_verifiable,
+    row_problem,
+    task_row,
+    unusable_rows,
+)
+from sea_runtime.coordinator.errors import BadRowError, PreconditionError
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
-SkipRow = Callable[[RowProblem], None]
+SkipRow = Callable[[BadRowError], None]
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = 
     """Reads everything the stages will read, but for what is still to be synthesised.
 
     Raises:
-        DataProblem: the first mistake, with file and line where there is one.
+        PreconditionError: the first mistake, with file and line if there is one.
         StoreError: the store could not be asked.
     """
     spec, missing = desired.spec, sources.still_to_make(desired, made)
@@ -83,7 +90,7 @@ def _distinct(files: Iterator[str]) -> list[str]:
 
 
 def _skip(spec: Spec, skipped: Counter[str]) -> SkipRow:
-    def skip(problem: RowProblem) -> None:
+    def skip(problem: BadRowError) -> None:
         if spec.data.on_bad_row != OnBadRow.SKIP:
             raise problem
         log.warning("row skipped: %s", problem)
@@ -108,15 +115,15 @@ def _tasks(store: ObjectStore, desired: CoordinatorSpec, file: str, skip: SkipRo
             found = task_row(file, line, row, spec.domains, folder)
             require_verifiable(found, judged=spec.verifier.judge is not None)
             rows.append(found)
-        except RowProblem as problem:
+        except BadRowError as problem:
             skip(problem)
     return _require_some(file, rows)
 
 
 def _require_some(file: str, rows: list[TaskRow]) -> list[TaskRow]:
-    """A stage without a single prompt would wait for ever."""
+    """A stage without a single prompt would wait forever."""
     if not rows:
-        raise DataProblem(
+        raise PreconditionError(
             "NoUsableRows", f"{file} has no usable task row. Upload a file with rows."
         )
     return rows
@@ -131,18 +138,39 @@ def _check_dialogues(store: ObjectStore, file: str, skip: SkipRow) -> None:
         except RowError as error:
             skip(row_problem(error.at(file, line)))
     if not good:
-        raise DataProblem("NoUsableRows", f"{file} has no usable dialogue. Upload one with rows.")
+        raise PreconditionError(
+            "NoUsableRows", f"{file} has no usable dialogue. Upload one with rows."
+        )
 
 
 def _with_databases(
     store: ObjectStore, tasks: dict[str, list[TaskRow]], skip: SkipRow
 ) -> dict[str, list[TaskRow]]:
-    """Leaves out rows whose database or initial state is of no use, or raises (see `skip`)."""
+    """Leaves out rows whose database or initial state is unusable, or raises (see `skip`)."""
     every = [row for rows in tasks.values() for row in rows]
-    wrong = {row.key: problem for row, problem in databases.problems(store, every)}
+    wrong = {row.key: problem for row, problem in unusable_rows(store, every)}
     kept: dict[str, list[TaskRow]] = {}
     for file, rows in tasks.items():
         for problem in (wrong[row.key] for row in rows if row.key in wrong):
             skip(problem)
         kept[file] = _require_some(file, [row for row in rows if row.key not in wrong])
     return kept
+
+
+def lines(store: ObjectStore, url: str) -> Iterator[bytes]:
+    """All lines of an object, blank ones too, so that counting them gives line numbers.
+
+    Raises:
+        PreconditionError: there is no such object, it may not be read, or it is damaged.
+    """
+    try:
+        yield from data_files.lines(url, store)
+    except NoSuchFileError as error:
+        raise PreconditionError(
+            "DataNotFound",
+            f"{url} does not exist. Upload the file or correct the address in the job's spec.",
+        ) from error
+    except DataFileError as error:
+        raise PreconditionError("BadFile", str(error)) from error
+    except AccessDeniedError as error:
+        raise PreconditionError("AccessDenied", str(error)) from error

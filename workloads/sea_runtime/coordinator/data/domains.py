@@ -1,4 +1,4 @@
-"""Can this job work in its domains? Names that CEL lets pass may still be nowhere in the image."""
+"""Can this job work in its domains? Names that CEL admits may be missing from the image."""
 
 from collections.abc import Collection
 
@@ -6,7 +6,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import StageType
 from sea_data.synthesis.procedural import task_generators
 from sea_env.domains import registry
-from sea_runtime.coordinator.data.problems import DataProblem
+from sea_runtime.coordinator.errors import PreconditionError
 
 _WHERE = (
     "What counts is what the images of the coordinator and of the rollout pods hold "
@@ -19,7 +19,7 @@ def require(spec: Spec, made: Collection[str]) -> None:
     """Loads every domain. `made`: Synthesis stages that are complete.
 
     Raises:
-        DataProblem: a domain is missing or broken, or a stage has nobody who makes its tasks.
+        PreconditionError: a domain is missing or broken, or a stage has no worker for its tasks.
     """
     without_model = _procedural(spec, made)
     for name in spec.domains:
@@ -27,7 +27,7 @@ def require(spec: Spec, made: Collection[str]) -> None:
             domain = registry.get(name)
             has_worker = not without_model or task_generators.find(domain) is not None
         except registry.UnknownDomainError as error:
-            raise DataProblem("UnknownDomain", f"spec.domains: {error} {_WHERE}") from error
+            raise PreconditionError("UnknownDomain", f"spec.domains: {error} {_WHERE}") from error
         if not has_worker:
             raise _nobody(without_model[0], name)
 
@@ -43,8 +43,8 @@ def _procedural(spec: Spec, made: Collection[str]) -> list[str]:
     ]
 
 
-def _nobody(stage: str, domain: str) -> DataProblem:
-    return DataProblem(
+def _nobody(stage: str, domain: str) -> PreconditionError:
+    return PreconditionError(
         "NoWorker",
         f"spec.stages: stage '{stage}' has no synthesis.endpoint, and without a model nobody makes "
         f"tasks of the domain {domain} (built in: {', '.join(task_generators.names())}). Set "

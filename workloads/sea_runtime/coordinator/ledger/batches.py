@@ -6,29 +6,21 @@ from sea_runtime.coordinator.errors import GoneError
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.states import GroupState, move_group
-
-
-class RawGroup(msgspec.Struct, frozen=True):
-    """`wire.rollouts.Group` with its trajectories still encoded."""
-
-    group_id: str
-    rewards: list[float]
-    trajectories: list[msgspec.Raw]
-
-
-class RawBatch(msgspec.Struct, frozen=True):
-    """`wire.rollouts.Batch` with its trajectories still encoded."""
-
-    stage: str
-    step: int
-    groups: list[RawGroup]
-    dropped_groups: int
-    mean_reward: float
+from sea_runtime.wire.rollouts import Batch, Group
 
 
 def newest_step(db: Database, stage: str) -> int:
     """The last step whose batch is fixed; 0 before the first."""
     return db.value("SELECT COALESCE(MAX(step), 0) FROM batches WHERE stage = ?", stage) or 0
+
+
+def newest(db: Database, stage: str) -> tuple[float, float] | None:
+    """Mean reward and staleness of the newest batch, None before the first."""
+    row = db.row(
+        "SELECT mean_reward, staleness FROM batches WHERE stage = ? ORDER BY step DESC LIMIT 1",
+        stage,
+    )
+    return None if row is None else (row[0], row[1])
 
 
 def assign(db: Database, stage: str, step: int, size: int, version: int, now: float) -> bool:
@@ -80,7 +72,7 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
 def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
     """Mean reward of all groups finished since the last batch, and how many were dropped.
 
-    Where none has finished since (they waited for their turn), the mean of the batch itself.
+    If none has finished since (they waited for their turn), the mean of the batch itself.
     """
     mean, dropped = db.rows(
         "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) FROM groups "
@@ -94,7 +86,7 @@ def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
 
 
 def encode(db: Database, stage: str, step: int) -> bytes:
-    """The wire form of a fixed batch.
+    """The wire form of a fixed batch; its trajectories are the bytes that the workers sent.
 
     Raises:
         GoneError: a checkpoint covers the step, its trajectories are pruned.
@@ -112,7 +104,7 @@ def encode(db: Database, stage: str, step: int) -> bytes:
             "and was pruned. Start from the newest checkpoint that head.json names."
         )
     return msgspec.msgpack.encode(
-        RawBatch(
+        Batch(
             stage,
             step,
             [_group(db, row["number"], row["id"]) for row in members],
@@ -122,13 +114,13 @@ def encode(db: Database, stage: str, step: int) -> bytes:
     )
 
 
-def _group(db: Database, number: int, group_id: str) -> RawGroup:
+def _group(db: Database, number: int, group_id: str) -> Group:
     rows = db.rows(
         "SELECT e.reward, t.body FROM episodes e JOIN trajectories t USING (group_number, sample) "
         "WHERE e.group_number = ? ORDER BY e.sample",
         number,
     )
-    return RawGroup(group_id, [row[0] for row in rows], [msgspec.Raw(row[1]) for row in rows])
+    return Group(group_id, [row[0] for row in rows], [row[1] for row in rows])
 
 
 def cover(db: Database, stage: str, step: int) -> int:

@@ -1,31 +1,43 @@
-"""One SQLite file in WAL mode and the one connection that writes it.
+"""The ledger's SQLite file in WAL mode, and the one connection that writes it.
 
 kill -9 of this process loses nothing that was committed. What others rely on (a batch before the
-trainer sees it, a published version, a checkpoint) is committed `durable`, which also survives the
-loss of the node's power.
+trainer sees it, a published version, a checkpoint) is committed `durable`, which also survives a
+power failure of the node.
 """
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from sea_runtime.coordinator.errors import LedgerError
-from sea_runtime.coordinator.ledger.schema import SCHEMA, VERSION
+from sea_runtime.coordinator.errors import (
+    LedgerError,
+    LedgerUnavailableError,
+    NotReadyError,
+    RefusedError,
+)
+from sea_runtime.coordinator.ledger.schema import MIGRATIONS
 
 
 class Database:
-    """The ledger's file, opened; made with an empty schema where there is none."""
+    """One ledger file, opened; created empty if it does not exist.
 
-    def __init__(self, path: Path) -> None:
-        """Raises LedgerError where the file is none, or of another layout."""
+    Args:
+        path: the file.
+        migrations: scripts that lead from layout n to n + 1; a newer program has more of them.
+
+    Raises:
+        LedgerError: the file is not a ledger, or a newer program wrote it.
+    """
+
+    def __init__(self, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
         self.path = path
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._connection.row_factory = sqlite3.Row
         self._open = False
         try:
-            self._prepare()
+            self._prepare(migrations)
         except sqlite3.DatabaseError as error:
             self.close()
             raise LedgerError(
@@ -37,30 +49,32 @@ class Database:
             self.close()
             raise
 
-    def _prepare(self) -> None:
+    def _prepare(self, migrations: Sequence[str]) -> None:
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
-        found = self.value("PRAGMA user_version")
-        if found == 0:
-            script = f"BEGIN IMMEDIATE; {SCHEMA} PRAGMA user_version={VERSION}; COMMIT;"
-            self._connection.executescript(script)
-        elif found != VERSION:
+        (found,) = self._connection.execute("PRAGMA user_version").fetchone()
+        if found > len(migrations):
             raise LedgerError(
-                f"{self.path} has ledger layout {found}, this program reads {VERSION}. "
-                "Run the version of sea-operator that wrote it, or delete the volume to restore "
-                "the ledger from the newest checkpoint."
+                f"{self.path} has ledger layout {found}, this program knows layouts up to "
+                f"{len(migrations)}: a newer sea-operator wrote it. Run that version or a newer "
+                "one, or delete the volume to restore the ledger from an older checkpoint."
+            )
+        for number in range(found, len(migrations)):
+            # Script and version in one transaction: a kill in between repeats the step.
+            self._connection.executescript(
+                f"BEGIN IMMEDIATE; {migrations[number]} PRAGMA user_version={number + 1}; COMMIT;"
             )
 
     def close(self) -> None:
         self._connection.close()
 
     def compact(self) -> None:
-        """Gives freed pages back and leaves one file without a log beside it."""
-        self._connection.execute("VACUUM")
-        self._connection.execute("PRAGMA journal_mode=DELETE")
+        """Gives freed pages back and leaves one file without a log."""
+        self._execute("VACUUM")
+        self._execute("PRAGMA journal_mode=DELETE")
 
     def damage(self) -> str | None:
-        """What SQLite's own check finds wrong with the file, None where it is sound."""
+        """What SQLite's own check finds wrong with the file, None if it is sound."""
         found = self.value("PRAGMA quick_check")
         return None if found == "ok" else str(found)
 
@@ -71,14 +85,15 @@ class Database:
             yield
             return
         if durable:
-            self._connection.execute("PRAGMA synchronous=FULL")
-        self._connection.execute("BEGIN IMMEDIATE")
+            self._execute("PRAGMA synchronous=FULL")
+        self._execute("BEGIN IMMEDIATE")
         self._open = True
         try:
             yield
-            self._connection.execute("COMMIT")
+            self._execute("COMMIT")
         except BaseException:
-            if self._connection.in_transaction:  # SQLite ends it itself where the volume is full
+            # SQLite ends the transaction itself if the volume is full.
+            if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
             raise
         finally:
@@ -89,16 +104,76 @@ class Database:
     def run(self, sql: str, *values: Any) -> int:
         """Changes rows; returns how many. Only inside a transaction."""
         assert self._open, "the ledger is changed in transactions only"
-        return self._connection.execute(sql, values).rowcount
+        return self._execute(sql, *values).rowcount
 
     def rows(self, sql: str, *values: Any) -> list[sqlite3.Row]:
-        return self._connection.execute(sql, values).fetchall()
+        return self._execute(sql, *values).fetchall()
 
     def row(self, sql: str, *values: Any) -> sqlite3.Row | None:
-        found: sqlite3.Row | None = self._connection.execute(sql, values).fetchone()
+        found: sqlite3.Row | None = self._execute(sql, *values).fetchone()
         return found
 
     def value(self, sql: str, *values: Any) -> Any:
-        """First column of the first row, None where there is no row."""
+        """First column of the first row, None if there is no row."""
         found = self.row(sql, *values)
         return None if found is None else found[0]
+
+    def _execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        with _translated():
+            return self._connection.execute(sql, values)
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """SQLite's errors as ours."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        raise LedgerUnavailableError(
+            f"The coordinator can't write its ledger ({error}). Enlarge its volume if it is full "
+            "(its PersistentVolumeClaim), or see the log of the coordinator's pod."
+        ) from error
+    except OverflowError as error:
+        raise RefusedError(f"A number in the request is too large: {error}.") from error
+
+
+def copy(ledger: Path, target: Path) -> None:
+    """A consistent copy of a ledger that is being written, with SQLite's backup API. Blocking."""
+    with (
+        _translated(),
+        closing(sqlite3.connect(ledger, timeout=30.0)) as source,
+        closing(sqlite3.connect(target)) as destination,
+    ):
+        source.backup(destination)
+
+
+class Ledger:
+    """The ledger that all components share: unavailable until it is opened or restored."""
+
+    def __init__(self) -> None:
+        self._db: Database | None = None
+
+    @property
+    def available(self) -> bool:
+        return self._db is not None
+
+    @property
+    def db(self) -> Database:
+        """Raises NotReadyError while there is no ledger."""
+        if self._db is None:
+            raise NotReadyError(
+                "The coordinator waits for the operator's first PUT /v1/spec, or restores its "
+                "ledger from the newest checkpoint. Ask again."
+            )
+        return self._db
+
+    def install(self, db: Database) -> None:
+        """Makes a complete ledger available."""
+        assert self._db is None
+        self._db = db
+
+    def withdraw(self) -> None:
+        """Closes the ledger; calls fail with NotReadyError until another is installed."""
+        if self._db is not None:
+            self._db.close()
+            self._db = None

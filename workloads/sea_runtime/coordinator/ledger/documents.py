@@ -6,6 +6,9 @@ from pydantic import BaseModel
 
 from sea_runtime.coordinator.ledger.database import Database
 
+EPOCH = "epoch"
+"""Part of every lease id; a restored ledger gets a new one, so that no old id comes back."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 

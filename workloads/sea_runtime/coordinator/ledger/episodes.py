@@ -4,8 +4,6 @@ import json
 import sqlite3
 from dataclasses import dataclass
 
-import msgspec
-
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
@@ -76,6 +74,32 @@ def by_lease(db: Database, lease_id: str) -> sqlite3.Row | None:
     return db.row(WITH_GROUP + "WHERE e.lease_id = ?", lease_id)
 
 
+def by_place(db: Database, number: int, sample: int) -> sqlite3.Row:
+    found = db.row(WITH_GROUP + "WHERE e.group_number = ? AND e.sample = ?", number, sample)
+    assert found is not None
+    return found
+
+
+def unjudged_in_a_row(db: Database, stage: str) -> tuple[int, str]:
+    """Attempts without a verdict since the stage's last judged group, and the last error.
+
+    0 while an episode of a running group is judged.
+    """
+    failed, error = db.rows(
+        "SELECT COALESCE(SUM(e.unjudged), 0), MAX(e.error) FROM episodes e "
+        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ?1 "
+        "AND g.number > (SELECT COALESCE(MAX(number), 0) FROM groups "
+        "WHERE stage = ?1 AND mean_reward IS NOT NULL)",
+        stage,
+    )[0]
+    judged = db.value(
+        "SELECT COUNT(*) FROM groups g JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.stage = ? AND g.state = 'Running' AND e.state = 'Done'",
+        stage,
+    )
+    return (0, "") if judged else (failed, error or "")
+
+
 def lease(db: Database, row: sqlite3.Row, worker: Worker, epoch: str, now: float) -> None:
     """Pending -> Leased under a new lease id; the group is running from its first lease on."""
     number, sample, attempt = row["group_number"], row["sample"], row["attempt"] + 1
@@ -138,7 +162,6 @@ def finish(
     db: Database,
     row: sqlite3.Row,
     result: EpisodeResult,
-    mean_version: float | None,
     now: float,
     *,
     keep_constant: bool = False,
@@ -157,15 +180,14 @@ def finish(
         result.stop,
         result.turns,
         result.generated_tokens,
-        mean_version,
+        result.mean_version,
         number,
         sample,
     )
     if row["kind"] == EpisodeKind.EVAL:
         _keep_report(db, row, result)
     elif result.trajectory is not None:
-        body = msgspec.msgpack.encode(result.trajectory)
-        db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, body)
+        db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, result.trajectory)
     _close_group(db, row, now, keep_constant=keep_constant)
 
 

@@ -110,3 +110,37 @@ def prune(db: Database, number: int) -> None:
     """Drops what only an open group needs: trajectories and the task."""
     db.run("DELETE FROM trajectories WHERE group_number = ?", number)
     db.run("UPDATE groups SET task = NULL WHERE number = ?", number)
+
+
+def newest_finished(db: Database, stage: str, limit: int) -> list[sqlite3.Row]:
+    """Number, state and mean reward of the newest scored groups, newest first.
+
+    Walks back from the newest group and no further, hence NOT INDEXED.
+    """
+    return db.rows(
+        "SELECT number, state, mean_reward FROM groups NOT INDEXED WHERE stage = ? AND state IN "
+        "('Filtered', 'Admitted', 'Assigned', 'Covered') ORDER BY number DESC LIMIT ?",
+        stage,
+        limit,
+    )
+
+
+def dropped_ends(db: Database, from_number: int) -> list[sqlite3.Row]:
+    """How the episodes of dropped groups ended: stop, turns, and how many of them."""
+    return db.rows(
+        "SELECT e.stop, e.turns, COUNT(*) AS episodes FROM groups g "
+        "JOIN episodes e ON e.group_number = g.number WHERE g.number >= ? AND g.state = ? "
+        "GROUP BY e.stop, e.turns",
+        from_number,
+        GroupState.FILTERED,
+    )
+
+
+def finished(db: Database) -> list[sqlite3.Row]:
+    """All groups that ran and ended, with times and generated tokens."""
+    return db.rows(
+        "SELECT g.id, g.stage, g.state, g.step, g.started, g.finished, "
+        "SUM(e.generated_tokens) AS tokens FROM groups g "
+        "JOIN episodes e ON e.group_number = g.number "
+        "WHERE g.started IS NOT NULL AND g.finished IS NOT NULL GROUP BY g.number"
+    )

@@ -2,11 +2,20 @@
 
 import json
 import sqlite3
+from typing import NamedTuple
 
-from sea_runtime.coordinator.goodput import StepRow
 from sea_runtime.coordinator.ledger import batches
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress
+
+
+class StepRow(NamedTuple):
+    """One optimizer step as reported; `time` in unix seconds at its end."""
+
+    step: int
+    attempt: int
+    time: float
+    metrics: dict[str, float]
 
 
 def add(db: Database, stage: str, row: StageProgress, now: float) -> None:
@@ -37,8 +46,13 @@ def steps(db: Database, stage: str) -> list[StepRow]:
     ]
 
 
+def every(db: Database) -> list[sqlite3.Row]:
+    """All rows of all stages in the order of their arrival."""
+    return db.rows("SELECT * FROM progress ORDER BY number")
+
+
 def step_of_attempt(db: Database, stage: str, attempt: int) -> int:
-    """Last step that this attempt reported; 0 where it reported none."""
+    """Last step that this attempt reported; 0 if it reported none."""
     return (
         db.value(
             "SELECT COALESCE(MAX(step), 0) FROM progress WHERE stage = ? AND attempt = ?",

@@ -1,18 +1,20 @@
 """Weight versions in the ledger: immutable, numbered, never going back.
 
-The newest attempt wins where two published the same version. After a restart the trainer
+The newest attempt wins if two published the same version. After a restart the trainer
 publishes versions again that engines have long passed; they are kept for late joiners, because the
 memory that the old attempt served its versions from is gone. A copy in the object store stays
 known when its version is published again without one.
 """
 
+import sqlite3
+
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import Adopted, WeightVersion
 
 
 def publish(db: Database, version: WeightVersion, now: float) -> bool:
-    """Writes a version; False where it was there already.
+    """Writes a version; False if it was there already.
 
     Raises:
         StaleError: a newer attempt published it before.
@@ -26,7 +28,7 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
         if known is not None and known > version.attempt:
             raise StaleError(
                 f"Attempt {known} published version {version.version} of '{version.stream}' "
-                f"already; attempt {version.attempt} is over."
+                f"already; attempt {version.attempt} has ended."
             )
         body = version.model_dump_json()
         db.run(
@@ -45,7 +47,7 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
 
 
 def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
-    """Makes a copy in the object store known that a restored ledger has not heard of."""
+    """Registers a copy in the object store that a restored ledger does not know of."""
     body = version.model_dump_json()
     db.run(
         "INSERT OR IGNORE INTO weights (stream, version, attempt, body, anchor, time) "
@@ -60,7 +62,7 @@ def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
 
 
 def is_anchor(version: WeightVersion) -> bool:
-    """Whether all bytes of the version lie in the object store."""
+    """True if the object store has all bytes of the version."""
     return bool(version.shards) and all(shard.object_url for shard in version.shards)
 
 
@@ -86,10 +88,32 @@ def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVers
 
 
 def anchor(db: Database, stream: str) -> WeightVersion | None:
-    """The largest version that lies in the object store."""
+    """The largest version that the object store has."""
     body = db.value(
         "SELECT anchor FROM weights WHERE stream = ? AND anchor IS NOT NULL "
         "ORDER BY version DESC LIMIT 1",
         stream,
     )
     return None if body is None else WeightVersion.model_validate_json(body)
+
+
+def add_adoption(db: Database, stream: str, message: Adopted, now: float) -> None:
+    """Writes down that an engine serves a version, with the times of the update."""
+    with db.transaction():
+        db.run(
+            "INSERT INTO adoptions "
+            "(stream, pod, version, transport, transfer_s, apply_s, pause_s, time) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            stream,
+            message.pod,
+            message.version,
+            message.transport,
+            message.transfer_s,
+            message.apply_s,
+            message.pause_s,
+            now,
+        )
+
+
+def adoptions(db: Database) -> list[sqlite3.Row]:
+    return db.rows("SELECT * FROM adoptions ORDER BY number")

@@ -1,8 +1,11 @@
-"""Tables of the ledger. The life of a group: see `ledger.states`."""
+"""Tables of the ledger, as migrations. The life of a group: see `ledger.states`.
 
-VERSION = 1
+The file's layout is its `PRAGMA user_version`: how many of `MIGRATIONS` it has seen. A released
+migration never changes; a new layout is one more script at the end.
+"""
 
-SCHEMA = """
+MIGRATIONS: tuple[str, ...] = (
+    """
 CREATE TABLE documents (
     name TEXT PRIMARY KEY,
     body TEXT NOT NULL
@@ -137,4 +140,6 @@ CREATE TABLE events (
     message TEXT NOT NULL,
     time REAL NOT NULL
 ) STRICT;
-"""
+""",
+    "DROP TABLE events;",
+)

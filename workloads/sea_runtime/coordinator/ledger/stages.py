@@ -11,7 +11,7 @@ def phase(db: Database, stage: str) -> StagePhase:
 
 
 def start(db: Database, stage: str, now: float) -> bool:
-    """Pending -> Running; False where it ran before."""
+    """Pending -> Running; False if it ran before."""
     if phase(db, stage) != StagePhase.PENDING:
         return False
     with db.transaction(durable=True):
@@ -35,7 +35,7 @@ def finish(db: Database, stage: str, now: float) -> bool:
 
 
 def complete(db: Database, stage: str, now: float) -> bool:
-    """-> Complete, what it leaves open is cancelled; False where it was complete before."""
+    """-> Complete, what it leaves open is cancelled; False if it was complete before."""
     if phase(db, stage) == StagePhase.COMPLETE:
         return False
     with db.transaction(durable=True):
@@ -62,3 +62,31 @@ def draw(db: Database, stage: str) -> int:
 def finished_at(db: Database, stage: str) -> float | None:
     found: float | None = db.value("SELECT finished FROM stages WHERE name = ?", stage)
     return found
+
+
+def started_at(db: Database, stage: str) -> float | None:
+    found: float | None = db.value("SELECT started FROM stages WHERE name = ?", stage)
+    return found
+
+
+def plan(db: Database, stage: str, planned: int) -> None:
+    """Sets how many episodes an evaluation has."""
+    db.run("UPDATE stages SET planned = ? WHERE name = ?", planned, stage)
+
+
+def planned(db: Database, stage: str) -> int:
+    return db.value("SELECT planned FROM stages WHERE name = ?", stage) or 0
+
+
+def advance(db: Database, stage: str, made: int, planned: int) -> None:
+    """Progress of a stage that makes things; it never goes back."""
+    db.run(
+        "UPDATE stages SET cursor = MAX(cursor, ?), planned = ? WHERE name = ?",
+        made,
+        planned,
+        stage,
+    )
+
+
+def made(db: Database, stage: str) -> int:
+    return db.value("SELECT cursor FROM stages WHERE name = ?", stage) or 0

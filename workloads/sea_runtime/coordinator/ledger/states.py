@@ -4,7 +4,7 @@
                                `-> Admitted -> Assigned -> Covered
 
 Issued: drawn from the dataset. Running: an episode was leased. Scored: all have rewards (an
-evaluation's group ends here). Filtered: all rewards equal, nothing to learn. Admitted: waits for a
+evaluation's group ends here). Filtered: all rewards equal, zero advantage. Admitted: waits for a
 batch. Assigned: part of the batch of a step. Covered: a committed checkpoint contains that step.
 Failed: an episode had no verdict too often. Cancelled: the stage ended first. Scored -> Running:
 an evaluation in which nothing could be judged tries again.
@@ -12,8 +12,11 @@ an evaluation in which nothing could be judged tries again.
 
 from enum import StrEnum
 
-from sea_runtime.coordinator.errors import IllegalMoveError
 from sea_runtime.coordinator.ledger.database import Database
+
+
+class IllegalMoveError(AssertionError):
+    """A state may not follow another: a bug; the transaction is undone."""
 
 
 class GroupState(StrEnum):
@@ -60,7 +63,7 @@ EPISODE_MOVES: dict[EpisodeState, frozenset[EpisodeState]] = {
 
 
 def move_group(db: Database, number: int, to: GroupState) -> None:
-    """Raises IllegalMoveError where the table above does not allow the move."""
+    """Raises IllegalMoveError if the table above does not allow the move."""
     found = db.value("SELECT state FROM groups WHERE number = ?", number)
     if found is None or to not in GROUP_MOVES[GroupState(found)]:
         raise IllegalMoveError(f"Group {number} can't go from {found} to {to}.")
@@ -68,7 +71,7 @@ def move_group(db: Database, number: int, to: GroupState) -> None:
 
 
 def move_episode(db: Database, number: int, sample: int, to: EpisodeState) -> None:
-    """Raises IllegalMoveError where the table above does not allow the move."""
+    """Raises IllegalMoveError if the table above does not allow the move."""
     where = "group_number = ? AND sample = ?"
     found = db.value(f"SELECT state FROM episodes WHERE {where}", number, sample)  # noqa: S608
     if found is None or to not in EPISODE_MOVES[EpisodeState(found)]:

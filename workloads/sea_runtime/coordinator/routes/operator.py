@@ -1,19 +1,28 @@
-"""The operator's two calls, and the kubelet's probes."""
+"""The operator's two calls, the kubelet's probes, and what benchmarks and the demo read."""
 
 from aiohttp import web
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import adopt, state
-from sea_runtime.coordinator.routes.common import body, core_of, done
+from sea_runtime.coordinator import timeline
+from sea_runtime.coordinator.background import StoreProbe
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.routes.common import body, done
+from sea_runtime.coordinator.state import StateReport
+
+STATE = web.AppKey("state", StateReport)
+JOB = web.AppKey("job", Job)
+LEDGER = web.AppKey("ledger", Ledger)
+PROBE = web.AppKey("probe", StoreProbe)
 
 
 async def get_state(request: web.Request) -> web.Response:
-    text = state.assemble(core_of(request)).model_dump_json(by_alias=True)
+    text = request.app[STATE].assemble().model_dump_json(by_alias=True)
     return web.Response(text=text, content_type="application/json")
 
 
 async def put_spec(request: web.Request) -> web.Response:
-    adopt.want(core_of(request), await body(request, CoordinatorSpec))
+    request.app[JOB].request(await body(request, CoordinatorSpec))
     return done()
 
 
@@ -22,8 +31,17 @@ async def healthz(_: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    ready = core_of(request).store_reachable
+    ready = request.app[PROBE].reachable
     return web.json_response({"storeReachable": ready}, status=200 if ready else 503)
+
+
+async def get_timeline(request: web.Request) -> web.Response:
+    return web.json_response(timeline.spans(request.app[LEDGER].db))
+
+
+async def metrics(request: web.Request) -> web.Response:
+    text = timeline.metric_lines(request.app[LEDGER].db)
+    return web.Response(text=text, content_type="application/jsonl")
 
 
 def routes() -> list[web.RouteDef]:
@@ -32,4 +50,6 @@ def routes() -> list[web.RouteDef]:
         web.put("/v1/spec", put_spec),
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
+        web.get("/v1/timeline", get_timeline),
+        web.get("/v1/metrics.jsonl", metrics),
     ]

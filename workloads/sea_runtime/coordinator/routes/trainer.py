@@ -1,13 +1,15 @@
 """Rank 0's calls."""
 
 import asyncio
-from pathlib import Path
 
 from aiohttp import web
 
 from sea_runtime.client import calls
-from sea_runtime.coordinator import opening, snapshot, training
-from sea_runtime.coordinator.routes.common import body, core_of, done, number, reply
+from sea_runtime.coordinator.bootstrap import Bootstrap
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.routes.common import body, done, number, reply
+from sea_runtime.coordinator.snapshot import Snapshots
+from sea_runtime.coordinator.training import AheadError, Training
 from sea_runtime.wire.trainer import (
     CheckpointCommitted,
     StageDone,
@@ -16,27 +18,35 @@ from sea_runtime.wire.trainer import (
     TrainerTask,
 )
 
-DRAIN_WAIT_S = 0.5
+TRAINING = web.AppKey("training", Training)
+SNAPSHOTS = web.AppKey("snapshots", Snapshots)
+BOOTSTRAP = web.AppKey("bootstrap", Bootstrap)
+NOTIFIERS = web.AppKey("notifiers", Notifiers)
+
+DRAIN_WAIT_SECONDS = 0.5
 """A trainer that asks for a batch while draining is answered soon, so that it asks for its task."""
 
 
 async def task(request: web.Request) -> web.Response:
-    core, attempt = core_of(request), number(request, "attempt")
-    found = await core.bells.tasks.until(lambda: training.task(core, attempt), calls.TASK_WAIT_S)
+    training, attempt = request.app[TRAINING], number(request, "attempt")
+    found = await request.app[NOTIFIERS].tasks.first(
+        lambda: training.task(attempt), calls.TASK_WAIT_S
+    )
     return reply(found or TrainerTask(kind=TaskKind.IDLE))
 
 
 async def batch(request: web.Request) -> web.Response:
-    core, stage = core_of(request), request.match_info["stage"]
+    training, stage = request.app[TRAINING], request.match_info["stage"]
     step, attempt = number(request, "step", least=1), number(request, "attempt")
-    wait = DRAIN_WAIT_S if core.desired.drain else calls.BATCH_WAIT_S
+    wait = DRAIN_WAIT_SECONDS if training.draining else calls.BATCH_WAIT_S
     try:
-        found = await core.bells.batches.until(
-            lambda: training.batch(core, stage, step, attempt), wait
+        found = await request.app[NOTIFIERS].batches.first(
+            lambda: training.batch(stage, step, attempt), wait
         )
-    except training.AheadError as error:
-        if not await opening.catch_up(core, stage, error.fixed):
-            raise training.fail_ahead(core, stage, step, error.fixed) from error
+    except AheadError as error:
+        # Either the ledger is behind a checkpoint, or the trainer is ahead of all checkpoints.
+        if not await request.app[BOOTSTRAP].catch_up(stage, error.fixed):
+            raise training.fail_ahead(stage, step, error.fixed) from error
         found = None
     if found is None:
         return web.Response(status=204)
@@ -45,35 +55,27 @@ async def batch(request: web.Request) -> web.Response:
 
 async def progress(request: web.Request) -> web.Response:
     row = await body(request, StageProgress)
-    training.report(core_of(request), request.match_info["stage"], row)
+    request.app[TRAINING].report(request.match_info["stage"], row)
     return done()
 
 
 async def take_snapshot(request: web.Request) -> web.Response:
-    core, stage = core_of(request), request.match_info["stage"]
+    stage = request.match_info["stage"]
     step, attempt = number(request, "step"), number(request, "attempt")
-    training.require_known(core, stage, step, attempt)
-    taken = await asyncio.to_thread(
-        snapshot.take,
-        Path(core.ledger_file),
-        core.store,
-        core.desired.run_url,
-        stage,
-        step,
-        attempt,
-    )
-    return reply(taken)
+    request.app[TRAINING].require_known(stage, step, attempt)
+    snapshots = request.app[SNAPSHOTS]
+    return reply(await asyncio.to_thread(snapshots.take, stage, step, attempt))
 
 
 async def committed(request: web.Request) -> web.Response:
     message = await body(request, CheckpointCommitted)
-    training.committed(core_of(request), request.match_info["stage"], message)
+    request.app[TRAINING].committed(request.match_info["stage"], message)
     return done()
 
 
 async def stage_done(request: web.Request) -> web.Response:
     message = await body(request, StageDone)
-    training.done(core_of(request), request.match_info["stage"], message)
+    request.app[TRAINING].done(request.match_info["stage"], message)
     return done()
 
 

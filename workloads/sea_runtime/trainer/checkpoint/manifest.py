@@ -19,7 +19,7 @@ class Manifest(Message):
     stream: str
     version: int
     """Weight version of the saved parameters."""
-    world: int
+    world_size: int
     """Number of ranks that saved it."""
     expert: int
     """Their expert-parallel size."""

@@ -69,7 +69,7 @@ def load(
     with device_names():
         wanted = states.sharded(model, into, loading=True)
         layout = model.layout
-        wanted["rng"] = states.rng_shards(layout.rank, layout.world_size, manifest.world)
+        wanted["rng"] = states.rng_shards(layout.rank, layout.world_size, manifest.world_size)
         loaded = dist_checkpointing.load(wanted, str(folder))
         states.apply(model, into, loaded)
     # The other ranks of the pod read the same files.

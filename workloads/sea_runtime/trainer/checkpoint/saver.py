@@ -225,7 +225,7 @@ class Saver:
             attempt=self.context.attempt,
             stream=self.task.stream,
             version=position.version,
-            world=self.context.assignment.world_size,
+            world_size=self.context.assignment.world_size,
             expert=self.expert,
             finished=position.finished,
             objects=objects,

@@ -1,0 +1,176 @@
+"""A coordinator with all its loops and routes in this process: opened, drained, restored."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.state import CoordinatorState
+from sea_runtime.coordinator import app
+from sea_runtime.coordinator.ledger import documents
+from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.ledger.schema import MIGRATIONS
+from sea_runtime.coordinator.settings import Settings
+from sea_runtime.wire.membership import PodState
+from sea_testing.coordinator import inprocess as kit
+from sea_testing.coordinator.memory_store import MemoryStore
+from sea_testing.waiting import HANG_S
+
+RUN = "s3://bucket/x/job"
+LEDGER = f"{RUN}/ledger/ledger.sqlite"
+
+Client = TestClient[web.Request, web.Application]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    found = MemoryStore()
+    rows = [{"id": f"shop_{i}", "evaluation_criteria": "{}"} for i in range(3)]
+    dialogue = {
+        "messages": [{"role": "user", "content": "Hello"}],
+        "answer": {"role": "assistant", "content": "Hello."},
+    }
+    found.put(kit.FILE, "\n".join(map(json.dumps, rows)).encode())
+    found.put("s3://bucket/sft.jsonl", json.dumps(dialogue).encode())
+    found.put("s3://bucket/model/config.json", b"{}")
+    return found
+
+
+def wanted(**changes: Any) -> CoordinatorSpec:
+    spec = kit.spec()
+    model = spec.model.model_copy(update={"source": "s3://bucket/model"})
+    return kit.desired(spec.model_copy(update={"model": model})).model_copy(update=changes)
+
+
+@asynccontextmanager
+async def coordinator(folder: Path, store: Any) -> AsyncIterator[Client]:
+    """On a volume of its own; ends with the block, as after a kill."""
+    settings = Settings("job", "ns", kit.UID, "token", "127.0.0.1", folder)
+    parts = app.Components(settings, store, store)
+    served = app.with_loops(app.serve(parts, "token"), parts)
+    headers = {"Authorization": "Bearer token"}
+    async with TestClient(TestServer(served), headers=headers) as client:
+        yield client
+
+
+async def put(client: Client, spec: CoordinatorSpec) -> None:
+    async with client.put("/v1/spec", data=spec.model_dump_json(by_alias=True)) as reply:
+        assert reply.status == 200, await reply.text()
+
+
+async def until(client: Client, seen: Callable[[CoordinatorState], bool]) -> CoordinatorState:
+    """The first state in which something is seen."""
+    async with asyncio.timeout(HANG_S):
+        while True:
+            async with client.get("/v1/state") as reply:
+                state = CoordinatorState.model_validate_json(await reply.text())
+            if seen(state):
+                return state
+            await asyncio.sleep(0.01)
+
+
+def runs(state: CoordinatorState) -> bool:
+    return bool(state.stages) and state.stages[0].phase == "Running"
+
+
+async def beats(client: Client) -> None:
+    """Both trainer pods call; their processes do not run."""
+    for rank in (0, 1):
+        beat = kit.beat(f"job-trainer-{rank}", "trainer", "life", state=PodState.STARTING)
+        async with client.post("/v1/heartbeat", data=beat.model_dump_json()) as reply:
+            assert reply.status == 200
+
+
+async def test_calls_wait_until_there_is_a_ledger(tmp_path: Path, store: MemoryStore) -> None:
+    async with coordinator(tmp_path, store) as client:
+        request = {"pod": "r", "incarnation": "i"}
+        async with client.post("/v1/leases/l/release", json=request) as reply:
+            assert reply.status == 503
+        await put(client, wanted())
+        await until(client, runs)
+        async with client.post("/v1/leases/l/release", json=request) as reply:
+            assert reply.status == 409
+
+
+async def test_a_killed_coordinator_opens_its_own_ledger(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    async with coordinator(tmp_path, store) as client:
+        await put(client, wanted())
+        await until(client, runs)
+    async with coordinator(tmp_path, store) as client:
+        state = await until(client, runs)
+    assert state.spec_digest == wanted().digest
+
+
+async def drained(client: Client, store: MemoryStore) -> CoordinatorState:
+    """One step was trained and committed, but rank 0 died before it could report that."""
+    await put(client, wanted())
+    await until(client, runs)
+    await beats(client)
+    row = {"attempt": 1, "step": 1, "total_steps": 3, "metrics": {}}
+    async with client.post("/v1/stages/rl/progress", json=row) as reply:
+        assert reply.status == 200
+    key = "x/job/stages/rl/checkpoints/step-000001-a1/manifest.json"
+    entry = {"step": 1, "version": 1, "bytes": 1, "time": 1.0, "manifest_key": key}
+    head = json.dumps({"attempt": 1, "checkpoints": [entry]})
+    store.put(f"{RUN}/stages/rl/checkpoints/head.json", head.encode())
+    await put(client, wanted(drain=True, digest="drain"))
+    await beats(client)
+    return await until(client, lambda state: state.drained)
+
+
+async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: MemoryStore) -> None:
+    async with coordinator(tmp_path / "first", store) as client:
+        before = await drained(client, store)
+    assert before.checkpoint is not None
+    assert before.checkpoint.step == 1
+    async with coordinator(tmp_path / "second", store) as client:
+        await put(client, wanted(attempt=2, digest="resume"))
+        state = await until(client, runs)
+    assert (state.spec_digest, state.attempt, state.problem) == ("resume", 2, None)
+    assert state.stages[0].step == 1
+    assert state.checkpoint == before.checkpoint
+
+
+async def test_a_stored_ledger_of_an_older_layout_is_migrated(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    async with coordinator(tmp_path / "first", store) as client:
+        await drained(client, store)
+    old = tmp_path / "old.sqlite"
+    with closing(Database(old, MIGRATIONS[:1])) as db:
+        documents.put_text(db, "kept", "since layout 1")
+        db.compact()
+    store.put(LEDGER, old.read_bytes())
+    async with coordinator(tmp_path / "second", store) as client:
+        await put(client, wanted())
+        await until(client, runs)
+    with closing(Database(tmp_path / "second" / "ledger.sqlite")) as db:
+        assert documents.text(db, "kept") == "since layout 1"
+        assert db.value("PRAGMA user_version") == len(MIGRATIONS)
+
+
+async def test_a_stored_ledger_of_a_newer_layout_is_a_problem(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    async with coordinator(tmp_path / "first", store) as client:
+        await drained(client, store)
+    newer = tmp_path / "newer.sqlite"
+    with closing(Database(newer, (*MIGRATIONS, "CREATE TABLE more (x);"))) as db:
+        db.compact()
+    store.put(LEDGER, newer.read_bytes())
+    async with coordinator(tmp_path / "second", store) as client:
+        await put(client, wanted())
+        state = await until(client, lambda state: state.problem is not None)
+    assert state.problem is not None
+    assert state.problem.reason == "LedgerUnusable"
+    assert state.problem.message.startswith(f"{LEDGER} can't be the ledger.")
+    assert "a newer sea-operator wrote it" in state.problem.message

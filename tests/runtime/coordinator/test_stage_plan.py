@@ -1,0 +1,159 @@
+"""The coordinator's smaller pure decisions."""
+
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.job import Spec
+from sea_env.tasks import order
+from sea_runtime.coordinator import stage_plan, throughput
+from sea_runtime.coordinator.ledger.progress import StepRow
+from sea_runtime.coordinator.throughput import Rate
+
+
+def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
+    return Spec.model_validate(
+        {
+            "model": {"name": "m", "source": "builtin:tiny"},
+            "storage": {"url": "s3://bucket/x"},
+            "domains": ["shop"],
+            "data": {"sft": ["s3://bucket/sft.jsonl"], "rl": ["s3://bucket/rl.jsonl"]},
+            "userModel": {"engine": "VLLM", "gpusPerPod": 0},
+            "stages": list(stages),
+            **changes,
+        }
+    )
+
+
+PROGRAM = (
+    {"name": "user", "type": "UserSFT", "userSFT": {}},
+    {"name": "sft", "type": "SFT", "sft": {}},
+    {"name": "look", "type": "Evaluation", "evaluation": {}},
+    {"name": "rl", "type": "RL", "rl": {"steps": 40, "maxStaleness": 2}},
+    {"name": "end", "type": "Evaluation", "evaluation": {}},
+    {"name": "more", "type": "RL", "rl": {"steps": 3}},
+)
+
+
+@pytest.mark.parametrize(
+    ("index", "stream", "first"),
+    [
+        (0, "user", 0),
+        (1, "policy", 0),
+        (2, "policy", 1),
+        (2, "user", 1),
+        (3, "policy", 1),
+        (4, "policy", 41),
+        (5, "policy", 41),
+        (6, "policy", 44),
+    ],
+)
+def test_versions_follow_from_the_spec(index: int, stream: str, first: int) -> None:
+    """SFT publishes one version, RL one a step, and the streams count apart."""
+    assert stage_plan.first_version(spec(*PROGRAM), index, stream) == first
+
+
+def test_fine_tuning_starts_at_the_base_and_rl_at_the_latest_policy() -> None:
+    """Fine-tuning starts at the base, RL at the latest policy before it."""
+    found = [
+        stage_plan.initial_model(spec(*PROGRAM), i, "s3://b/run", "BASE") for i in (0, 1, 3, 5)
+    ]
+    exported = ["s3://b/run/stages/sft/export/", "s3://b/run/stages/rl/export/"]
+    assert found == ["BASE", "BASE", *exported]
+    alone = spec({"name": "rl", "type": "RL", "rl": {}})
+    assert stage_plan.initial_model(alone, 0, "s3://b/run", "BASE") == "BASE"
+
+
+@pytest.mark.parametrize(
+    ("index", "stream", "newest", "required"),
+    [
+        (1, "policy", 0, 0),
+        (2, "policy", 1, 1),
+        (3, "policy", 1, 1),
+        (3, "policy", 3, 1),
+        (3, "policy", 9, 7),
+        (3, "user", 1, 1),
+        (4, "policy", 41, 41),
+        (6, "policy", 44, 44),
+    ],
+)
+def test_an_engine_may_lag_by_the_allowed_staleness_only(
+    index: int, stream: str, newest: int, required: int
+) -> None:
+    """Staleness is allowed within an RL stage, and never back into the model before it."""
+    assert stage_plan.smallest_served(spec(*PROGRAM), index, stream, newest) == required
+
+
+def test_every_epoch_is_another_permutation() -> None:
+    """Each row once an epoch, in an order that depends on nothing but seed and epoch."""
+    first = [order.row_at(i, 10, seed=3) for i in range(10)]
+    second = [order.row_at(i, 10, seed=3) for i in range(10, 20)]
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    assert first == [order.row_at(i, 10, seed=3) for i in range(10)]
+    assert first != [order.row_at(i, 10, seed=4) for i in range(10)]
+
+
+def test_evaluation_takes_the_same_tasks_each_time() -> None:
+    """A bounded evaluation chooses by seed and keeps the file's order."""
+    chosen = order.choose(100, 10, seed=0)
+    assert chosen == order.choose(100, 10, seed=0)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == 10
+    assert order.choose(5, 10, seed=0) == order.choose(5, None, seed=0) == [0, 1, 2, 3, 4]
+
+
+def test_sampling_seeds_differ() -> None:
+    """Samples of one group never share a seed, and a seed fits into 31 bits."""
+    seeds = {order.sampling_seed(0, group, sample) for group in range(50) for sample in range(16)}
+    assert len(seeds) == 800
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+def row(step: int, time: float, attempt: int = 1, **metrics: float) -> StepRow:
+    return StepRow(step, attempt, time, metrics)
+
+
+@pytest.mark.parametrize(
+    ("rows", "end", "expected"),
+    [
+        ([], 10.0, None),
+        # Two steps of 10 s without a pause: all time counts.
+        ([row(1, 10, train_s=10), row(2, 20)], 20.0, 1.0),
+        # A restart: 20 s of steps 1 and 2, 15 s lost, then step 2 again in 5 s.
+        ([row(1, 10, train_s=10), row(2, 20), row(2, 40, 2, train_s=5)], 40.0, 15 / 40),
+        # Time passes after the last step.
+        ([row(1, 10, train_s=10)], 40.0, 0.25),
+        # What ends in _per_s is a rate, not seconds.
+        ([row(1, 10, train_s=10, tokens_per_s=500)], 10.0, 1.0),
+        ([row(1, 10, step_s=4, train_s=10)], 12.0, 4 / 6),
+    ],
+)
+def test_each_step_counts_once_in_goodput(
+    rows: list[StepRow], end: float, expected: float | None
+) -> None:
+    """Steps count once; waiting, restarts and repetition don't."""
+    found = throughput.goodput(rows, end)
+    assert found == (None if expected is None else pytest.approx(expected))
+
+
+def test_remaining_time_is_the_middle_pace() -> None:
+    """One slow step does not change the estimate."""
+    rows = [row(1, 10, train_s=10), row(2, 20), row(3, 130), row(4, 140)]
+    assert throughput.remaining_seconds(rows, 4, 10) == pytest.approx(60.0)
+    assert throughput.remaining_seconds(rows, 10, 10) == 0
+    assert throughput.remaining_seconds([], 0, 10) is None
+
+
+def test_rate_follows_a_steady_stream_and_fades() -> None:
+    """100 tokens a second read as such within seconds, and vanish when the stream does."""
+    now = [0.0]
+    rate = Rate(lambda: now[0])
+    assert rate.per_second() is None
+    for _ in range(120):
+        now[0] += 1.0
+        rate.add(100.0)
+        if now[0] > 20:
+            assert rate.per_second() == pytest.approx(100.0, rel=0.1)
+    now[0] += 300.0
+    assert rate.per_second() == pytest.approx(0.0, abs=0.1)

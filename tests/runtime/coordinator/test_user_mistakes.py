@@ -1,0 +1,111 @@
+"""A user's mistake is reported in the job's state, and the job goes on once it is corrected."""
+
+import json
+import os
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.data import OnBadRow
+from sea_testing.coordinator.job import Job
+from sea_testing.coordinator.program import only_rl
+from sea_testing.coordinator.rows import SHOP_DATABASE, task_row
+from sea_testing.waiting import wait_for
+
+pytestmark = pytest.mark.component
+
+
+def rl_only(job: Job) -> Any:
+    return job.spec(only_rl(job.root), userModel={"engine": "Scripted"})
+
+
+def told(job: Job) -> Any:
+    return wait_for("the problem", lambda: job.state().problem)
+
+
+def runs(job: Job) -> None:
+    wait_for("the stage", lambda: job.phase() == "Running")
+    wait_for("the cure", lambda: job.state().problem is None)
+
+
+def test_a_file_whose_rows_are_all_skipped_is_reported(job: Job) -> None:
+    job.put_rows("rl.jsonl", [task_row(1) | {"db_path": "shop/missing.json"}])
+    spec = rl_only(job)
+    data = spec.data.model_copy(update={"on_bad_row": OnBadRow.SKIP})
+    job.start()
+    job.put_spec(job.desired(spec.model_copy(update={"data": data})))
+    problem = told(job)
+    assert problem.reason == "NoUsableRows"
+    assert "rl.jsonl" in problem.message
+    job.store.put(f"{job.root}/databases/shop/missing.json", SHOP_DATABASE)
+    runs(job)
+
+
+def test_a_missing_bucket_is_reported(job: Job) -> None:
+    job.start()
+    wanted = job.desired(rl_only(job))
+    job.put_spec(wanted.model_copy(update={"run_url": "s3://nowhere/x"}))
+    problem = told(job)
+    assert problem.reason == "StoreFails"
+    assert "s3://nowhere/x" in problem.message
+    job.put_spec(wanted.model_copy(update={"digest": "corrected"}))
+    runs(job)
+
+
+def test_a_missing_model_is_reported(job: Job) -> None:
+    spec = rl_only(job)
+    model = spec.model.model_copy(update={"source": f"{job.root}/model"})
+    job.start()
+    job.put_spec(job.desired(spec.model_copy(update={"model": model})))
+    assert told(job).reason == "ModelNotFound"
+    for name in ("config.json", "tokenizer.json"):
+        job.store.put(f"{job.root}/model/{name}", b"{}")
+    runs(job)
+
+
+def test_keys_that_the_store_refuses_are_reported(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reported before the ledger is open: opening it is what needs the store first."""
+    right = os.environ["AWS_SECRET_ACCESS_KEY"]
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "wrong")
+    job.start()
+    job.put_spec(job.desired(rl_only(job)))
+    problem = told(job)
+    assert problem.reason == "StoreFails"
+    assert "credentialsSecret" in problem.message
+    job.kill()
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", right)
+    job.start()
+    job.put_spec(job.desired(rl_only(job)))
+    runs(job)
+
+
+def test_a_ledger_that_cannot_be_opened_is_reported(job: Job) -> None:
+    job.data_dir.mkdir(parents=True)
+    ledger = job.data_dir / "ledger.sqlite"
+    ledger.write_bytes(b"This is no database." * 1000)
+    job.start()
+    job.put_spec(job.desired(rl_only(job)))
+    problem = told(job)
+    assert problem.reason == "LedgerUnusable"
+    assert "delete the volume" in problem.message
+    ledger.unlink()
+    runs(job)
+
+
+def test_a_damaged_ledger_snapshot_is_reported(job: Job) -> None:
+    """The download replaces nothing, and the next attempt starts from the empty ledger again."""
+    folder = f"{job.run_url}/stages/rl/checkpoints"
+    key = folder.removeprefix("s3://runs/") + "/step-000002-a1/manifest.json"
+    entry = {"step": 2, "version": 2, "bytes": 1, "time": 1.0, "manifest_key": key}
+    head = f"{folder}/head.json"
+    job.store.put(head, json.dumps({"attempt": 1, "checkpoints": [entry]}).encode())
+    job.store.put(f"{folder}/step-000002-a1/ledger.sqlite", b"This is no database." * 1000)
+    job.start()
+    job.put_spec(job.desired(rl_only(job)))
+    problem = told(job)
+    assert problem.reason == "LedgerUnusable"
+    assert "step-000002-a1/ledger.sqlite" in problem.message
+    job.store.delete(head)
+    runs(job)

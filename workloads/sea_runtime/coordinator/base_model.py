@@ -1,0 +1,105 @@
+"""The base model of each weight stream, prepared in the object store before anything loads it."""
+
+import json
+import logging
+import tempfile
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data import urls
+from sea_data.formats.errors import RowError
+from sea_data.formats.jsonl import objects
+from sea_data.object_store import PreconditionFailedError
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator.data.check import lines
+from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.store.folders import upload_folder
+from sea_runtime.store.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
+
+READY = "READY.json"
+TINY = "builtin:tiny"
+HUB = "hf://"
+MAX_ROWS = 20000
+"""Of one file: a tokenizer of about a thousand tokens has seen enough after so many."""
+
+
+def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
+    """Address of the stream's HF folder, complete. Blocking; the same after every restart.
+
+    Raises:
+        PreconditionError: there is no such model.
+    """
+    spec, source = desired.spec, stage_plan.model_source(desired.spec, stream)
+    if source.startswith(urls.SCHEME):
+        return _in_place(store, source)
+    own = stream == stage_plan.USER and source != spec.model.source
+    target = urls.join(desired.run_url, "base-user" if own else "base")
+    if not store.exists(urls.join(target, READY)):
+        with tempfile.TemporaryDirectory(prefix="base-") as folder:
+            _fetch(store, desired, source, Path(folder))
+            _upload(store, Path(folder), target, source)
+    return urls.folder(target)
+
+
+def _in_place(store: ObjectStore, source: str) -> str:
+    if not store.exists(urls.join(source, "config.json")):
+        raise PreconditionError(
+            "ModelNotFound",
+            f"{source} has no config.json, so it is not a model in HF layout. Correct the source.",
+        )
+    return urls.folder(source)
+
+
+def _fetch(store: ObjectStore, desired: CoordinatorSpec, source: str, folder: Path) -> None:
+    if source == TINY:
+        _build_tiny(store, desired, folder)
+    else:
+        _download_from_hub(source.removeprefix(HUB), folder)
+
+
+def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> None:
+    # Imported here: the tokenizer's library is not needed again in the life of this process.
+    from sea_data.tiny_model import model_folder, tokenizer
+    from sea_env.domains import registry
+
+    spec = desired.spec
+    policies = [registry.get(name).system_prompt() for name in spec.domains]
+    files = dict.fromkeys(f for s in spec.stages for f in sources.dialogue_files(desired, s))
+    rows = (row for file in files for row in islice(_rows(store, file), MAX_ROWS))
+    model_folder.build(
+        tokenizer.texts(tokenizer.from_rows(rows), policies), folder, spec.model.context_length
+    )
+
+
+def _rows(store: ObjectStore, file: str) -> Iterator[dict[str, Any]]:
+    found = (row for _, row in objects(lines(store, file), file))
+    return (row for row in found if not isinstance(row, RowError))
+
+
+def _download_from_hub(name: str, folder: Path) -> None:
+    from huggingface_hub import snapshot_download
+
+    try:
+        snapshot_download(name, local_dir=folder, etag_timeout=30.0)
+    except Exception as error:
+        raise PreconditionError(
+            "ModelNotFound",
+            f"hf://{name} could not be downloaded ({error}). Check the name, the network and "
+            "HF_TOKEN, or copy the model to S3 and name it as s3://bucket/prefix.",
+        ) from error
+
+
+def _upload(store: ObjectStore, folder: Path, target: str, source: str) -> None:
+    """READY.json last: if it exists, the folder is complete."""
+    files = upload_folder(store, folder, target)
+    body = {"source": source, "files": [file._asdict() for file in files]}
+    try:
+        store.put_if(urls.join(target, READY), json.dumps(body, indent=2).encode(), None)
+    except PreconditionFailedError:
+        log.warning("another coordinator prepared %s at the same time", target)

@@ -1,0 +1,121 @@
+"""How the coordinator gets its ledger: its own after a kill, a checkpoint's on an empty volume."""
+
+import asyncio
+import logging
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_runtime.coordinator import evaluation, restore, weights
+from sea_runtime.coordinator.errors import LedgerError
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import registry
+from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.store.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 60.0
+
+
+class Bootstrap:
+    """Installs a complete ledger, and restores it again if a checkpoint overtakes it.
+
+    Args:
+        file: the ledger on the pod's volume.
+        wall: unix seconds.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        file: Path,
+        store: ObjectStore,
+        notifiers: Notifiers,
+        wall: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._file, self._store = job, ledger, file, store
+        self._notifiers, self._wall = notifiers, wall
+        self._caught_up = ("", 0)
+        """Checkpoint that the ledger was restored to once more."""
+
+    async def look(self) -> None:
+        """Opens the volume's ledger, or the newest checkpoint's if the volume is empty."""
+        await self.open()
+        await self._notifiers.background.wait(LOOK_SECONDS)
+
+    async def open(self) -> None:
+        """Does nothing if a ledger is installed, or if an empty volume has no spec yet."""
+        if self._ledger.available:
+            return
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        for leftover in self._file.parent.glob("snapshot-*"):
+            shutil.rmtree(leftover, ignore_errors=True)
+        db = Database(self._file)
+        pending = self._job.pending
+        if not restore.is_initialised(db):
+            if pending is None:
+                db.close()
+                return
+            db = await self._restored(db, pending)
+        self._ledger.install(db)
+        self._job.load()
+
+    async def catch_up(self, stage: str, fixed: int) -> bool:
+        """Restores again if a checkpoint was committed while the ledger was being restored.
+
+        A trainer that outlived the volume keeps committing; the ledger may then know fewer
+        batches (`fixed`) than the newest checkpoint contains.
+
+        Returns:
+            False if no checkpoint is newer: the trainer itself has to go back.
+        """
+        newest = await asyncio.to_thread(restore.newest_checkpoint, self._store, self._job.desired)
+        if newest is None or newest.stage != stage or newest.step <= fixed:
+            return False
+        if self._caught_up == (stage, newest.step):
+            return False
+        self._caught_up = (stage, newest.step)
+        if self._ledger.available:
+            log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
+            restore.disown(self._ledger.db)
+            self._job.hold()
+            self._ledger.withdraw()
+            self._notifiers.background.notify()
+        return True
+
+    async def _restored(self, empty: Database, desired: CoordinatorSpec) -> Database:
+        db = empty
+        try:
+            part = self._file.with_suffix(".part")
+            source, checkpoint = await asyncio.to_thread(restore.fetch, self._store, desired, part)
+            anchors = await asyncio.to_thread(weights.read_anchors, self._store, desired.run_url)
+            evaluations = await asyncio.to_thread(restore.read_evaluations, self._store, desired)
+            if source:
+                log.warning("the ledger is restored from %s", source)
+                db = self._replaced(empty, part, source)
+            with db.transaction(durable=True):
+                for anchor in anchors:
+                    registry.add_anchor(db, anchor, self._wall())
+                for stage, results in evaluations.items():
+                    evaluation.keep(db, stage, results)
+                merged = self._job.write(db, desired)
+                restore.begin(db)
+                if checkpoint is not None:
+                    restore.keep_checkpoint(db, checkpoint, merged.attempt)
+        except BaseException:
+            db.close()
+            raise
+        return db
+
+    def _replaced(self, empty: Database, part: Path, source: str) -> Database:
+        """The ledger that was downloaded from `source`; if it is unusable, the empty one stays."""
+        try:
+            restore.require_sound(part)
+        except LedgerError as error:
+            raise LedgerError(f"{source} can't be the ledger. {error}") from error
+        empty.close()
+        return restore.replace(self._file, part)

@@ -1,0 +1,71 @@
+"""Suspend: once training has stopped, the ledger itself is copied to the object store.
+
+A checkpoint's snapshot is as old as the checkpoint; this one also has the groups admitted since
+and the verdicts of a half-done evaluation, so that a resumed job repeats nothing.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from sea_data import urls
+from sea_runtime.coordinator import snapshot
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import progress
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.store.s3 import ObjectStore
+
+log = logging.getLogger(__name__)
+
+FOLDER, NOTE = "ledger", "drained.json"
+
+
+class Drain:
+    """Saves the ledger once per drain; only then the job counts as drained."""
+
+    def __init__(
+        self, job: Job, ledger: Ledger, store: ObjectStore, rendezvous: Rendezvous
+    ) -> None:
+        self._job, self._ledger, self._store = job, ledger, store
+        self._rendezvous = rendezvous
+        self._saved_for: str | None = None
+        """Digest of the drain whose ledger is stored."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether pods may go: training has stopped, everything is committed and stored."""
+        return self._rendezvous.drained and self._saved_for == self._job.desired.digest
+
+    def forget(self) -> None:
+        """Another spec is in force: the next drain saves again, even one of the same digest."""
+        self._saved_for = None
+
+    async def save(self) -> None:
+        """Stores the ledger if the drain is done and that hasn't happened yet."""
+        desired, db = self._job.desired, self._ledger.db
+        if self._saved_for == desired.digest or not self._rendezvous.drained:
+            return
+        root = urls.join(desired.run_url, FOLDER)
+        newest = progress.newest_checkpoint(db)
+        checkpoint = None if newest is None else [newest["stage"], newest["step"]]
+        note = {"checkpoint": checkpoint, "stageIndex": desired.stage_index}
+        url = urls.join(root, snapshot.FILE)
+        taken = await asyncio.to_thread(snapshot.upload, db.path, self._store, url)
+        # The note last: it says that the ledger next to it is whole.
+        body = json.dumps({**note, "ledger": taken.model_dump()}).encode()
+        await asyncio.to_thread(self._store.put, urls.join(root, NOTE), body)
+        if self._job.desired.digest == desired.digest:
+            self._saved_for = desired.digest
+            log.info("drained: the ledger (%d bytes) is stored at %s", taken.size, url)
+
+
+def applies(note: Mapping[str, Any] | None, checkpoint: list[Any] | None) -> bool:
+    """Whether nothing was committed since the note was written: then its ledger is the newest.
+
+    Args:
+        checkpoint: stage and step of the job's newest one, None if there is none.
+    """
+    return note is not None and note["checkpoint"] == checkpoint

@@ -1,0 +1,150 @@
+"""What must be right before a stage starts: the data of all stages, and the base models."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.state import StagePhase
+from sea_runtime.coordinator import base_model, stage_plan
+from sea_runtime.coordinator.data import check, sources
+from sea_runtime.coordinator.data.check import CheckedData
+from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.problems import Problems, Source
+from sea_runtime.coordinator.weights import require_stream
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.weights import ModelReply
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 1.0
+RECHECK_SECONDS = 10.0
+
+TORCH_NAMES = {Precision.FP32: "float32", Precision.BF16: "bfloat16"}
+
+
+class Preconditions:
+    """Checked data and prepared base models; both are made again after every start.
+
+    Args:
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        store: ObjectStore,
+        problems: Problems,
+        notifiers: Notifiers,
+        clock: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._store = job, ledger, store
+        self._problems, self._notifiers, self._clock = problems, notifiers, clock
+        self._data: CheckedData | None = None
+        self._digest: str | None = None
+        """Of the data that `_data` was read from, or that has a problem."""
+        self._checked_at = 0.0
+        """Monotonic seconds of the last check that found a problem."""
+        self._models: dict[str, str] = {}
+
+    @property
+    def models(self) -> dict[str, str]:
+        """Address of the base model by stream, once it is prepared."""
+        return self._models
+
+    @property
+    def skipped(self) -> dict[str, int] | None:
+        """Rows that were left out, by reason; None before the first check."""
+        return self._data.skipped if self._data else None
+
+    def rows(self, stage: Stage) -> list[TaskRow] | None:
+        """Prompts of a stage; None while the data has a problem or is not checked."""
+        if self._data is None or self._problems.found(Source.DATA) is not None:
+            return None
+        return self._data.rows(sources.task_files(self._job.desired, stage))
+
+    def are_met(self, stage: Stage) -> bool:
+        """Whether the stage may start."""
+        if self._data is None or self._problems.found(Source.DATA) is not None:
+            return False
+        if self._digest != check.digest(self._job.desired, self.made()):
+            return False
+        return stage.type == StageType.SYNTHESIS or len(self._models) == len(stage_plan.STREAMS)
+
+    def made(self) -> frozenset[str]:
+        """Synthesis stages whose data is in the store."""
+        return frozenset(
+            stage.name
+            for stage in self._job.desired.spec.stages
+            if stage.type == StageType.SYNTHESIS
+            and stages.phase(self._ledger.db, stage.name) == StagePhase.COMPLETE
+        )
+
+    def model(self, stream: str) -> ModelReply | None:
+        """Where the stream's base model is stored, None until it is prepared."""
+        require_stream(stream)
+        known = self._job.known
+        if known is None or stream not in self._models:
+            return None
+        spec = known.spec
+        role = spec.user_model if stream == stage_plan.USER else spec.rollout
+        return ModelReply(
+            url=self._models[stream],
+            name=spec.model.name,
+            precision=TORCH_NAMES[spec.model.precision],
+            context_length=spec.model.context_length,
+            tensor_parallel=role.parallelism.tensor,
+            expert_parallel=role.parallelism.expert > 1,
+            tool_format=spec.model.tool_format.value,
+        )
+
+    async def look(self) -> None:
+        """Checks data and prepares models if something changed or was wrong."""
+        known = self._job.known
+        if known is not None:
+            digest = check.digest(known, self.made())
+            problem = self._problems.found(Source.DATA)
+            recheck = self._clock() - self._checked_at >= RECHECK_SECONDS
+            if self._digest != digest or (problem is not None and recheck):
+                await self._check(known, digest)
+            elif problem is None and self._may_prepare():
+                await self._prepare(known)
+        await self._notifiers.background.wait(LOOK_SECONDS)
+
+    def _may_prepare(self) -> bool:
+        """The tiny model's tokenizer is fitted to the dialogues: it waits for those being made."""
+        if len(self._models) == len(stage_plan.STREAMS):
+            return False
+        spec, stage = self._job.desired.spec, self._job.stage
+        tiny = any(stage_plan.model_source(spec, s) == base_model.TINY for s in stage_plan.STREAMS)
+        synthesis = stage is not None and stage.type == StageType.SYNTHESIS
+        return not (tiny and synthesis and stage is not None and stage.name not in self.made())
+
+    async def _check(self, desired: CoordinatorSpec, digest: str) -> None:
+        try:
+            data = await asyncio.to_thread(check.check, self._store, desired, self.made())
+        except PreconditionError as error:
+            self._problems.report(Source.DATA, error.problem)
+            self._checked_at = self._clock()
+        else:
+            self._data = data
+            self._problems.report(Source.DATA, None)
+            log.info("data checked: %s rows skipped", data.skipped or "no")
+        self._digest = digest
+        self._notifiers.notify_all()
+
+    async def _prepare(self, desired: CoordinatorSpec) -> None:
+        """Raises PreconditionError, which stays reported until an attempt succeeds."""
+        for stream in stage_plan.STREAMS:
+            self._models[stream] = await asyncio.to_thread(
+                base_model.prepare, self._store, desired, stream
+            )
+        self._notifiers.notify_all()

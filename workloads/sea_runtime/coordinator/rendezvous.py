@@ -1,0 +1,220 @@
+"""The trainers' rendezvous: which pods form an attempt, whether their processes should run.
+
+The world of an attempt is fixed when all pods of the role have called, and kept in the ledger. A
+member that comes back as another process takes its training processes with it: once they had
+joined (or if it was rank 0, whose address the others know) the attempt has failed and the
+operator starts the next one; before that the new process simply takes the place.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+from pydantic import BaseModel
+
+from sea_api.contract import pod_name
+from sea_api.v1alpha1.policy import Cause, Role
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.state import Problem, TrainerFailure
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import documents, progress
+from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.membership import SILENCE_SECONDS, TRAINER, Membership
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState, TrainerWorld
+
+log = logging.getLogger(__name__)
+
+FIRST_PORT = 29500
+WORLD, FAILURE = "world", "trainer-failure"
+
+
+class WorldRecord(BaseModel):
+    """What the ledger keeps of an attempt."""
+
+    world: TrainerWorld
+    incarnations: dict[str, str]
+    joined: bool = False
+    """Whether a member has reported that its processes joined."""
+    stop_served: bool = False
+    """Whether rank 0 was asked to commit and stop."""
+    stopped: bool = False
+    """Whether rank 0's processes have ended after that."""
+
+
+def trainer_pods(desired: CoordinatorSpec) -> list[str]:
+    """Names in rank order: rank 0 runs in ordinal 0."""
+    replicas = range(desired.spec.trainer.replicas)
+    return [pod_name(desired.job, Role.TRAINER, ordinal) for ordinal in replicas]
+
+
+def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | None:
+    """The world of the current attempt, None until all its pods have called. Pure."""
+    by_pod = {beat.pod: beat for beat in alive}
+    names = trainer_pods(desired)
+    if any(name not in by_pod for name in names):
+        return None
+    world = TrainerWorld(
+        attempt=desired.attempt,
+        pods=names,
+        processes_per_pod=max(1, desired.spec.trainer.gpus_per_pod),
+        master_address=by_pod[names[0]].address,
+        master_port=FIRST_PORT + desired.attempt % 100,
+    )
+    return WorldRecord(world=world, incarnations={name: by_pod[name].incarnation for name in names})
+
+
+def replaced(record: WorldRecord, beat: Heartbeat) -> bool:
+    """True if another process than the world's member sent the heartbeat."""
+    known = record.incarnations.get(beat.pod)
+    return known is not None and known != beat.incarnation
+
+
+def may_rejoin(record: WorldRecord, beat: Heartbeat) -> bool:
+    """Whether a new process can take its predecessor's place within the attempt."""
+    return not record.joined and beat.pod != record.world.pods[0]
+
+
+def update(record: WorldRecord, beat: Heartbeat) -> WorldRecord:
+    """The record after a heartbeat of a member. Pure."""
+    runs = beat.attempt == record.world.attempt
+    joined = record.joined or (runs and beat.state == PodState.READY)
+    rank_0_ended = beat.pod == record.world.pods[0] and not runs
+    return record.model_copy(
+        update={
+            "incarnations": {**record.incarnations, beat.pod: beat.incarnation},
+            "joined": joined,
+            "stopped": record.stopped or (record.stop_served and rank_0_ended),
+        }
+    )
+
+
+class Rendezvous:
+    """The trainer's side of membership: its world, its failures, its end while draining."""
+
+    def __init__(
+        self, job: Job, ledger: Ledger, membership: Membership, wall: Callable[[], float]
+    ) -> None:
+        self._job, self._ledger, self._membership = job, ledger, membership
+        self._wall = wall
+
+    def write_spec(
+        self, db: Database, before: CoordinatorSpec | None, now: CoordinatorSpec
+    ) -> None:
+        """A new attempt has no world and no failure; one that continues may be stopped again."""
+        if before is not None and before.attempt != now.attempt:
+            documents.delete(db, FAILURE)
+            documents.delete(db, WORLD)
+        record = documents.get(db, WORLD, WorldRecord)
+        if record is not None and not now.drain and (record.stop_served or record.stopped):
+            cleared = record.model_copy(update={"stop_served": False, "stopped": False})
+            documents.put(db, WORLD, cleared)
+
+    @property
+    def failure(self) -> TrainerFailure | None:
+        """The first failure of the current attempt: what follows it is its consequence."""
+        found = documents.get(self._ledger.db, FAILURE, TrainerFailure)
+        return found if found and found.attempt == self._job.attempt else None
+
+    @property
+    def user_error(self) -> Problem | None:
+        """A mistake of the user that ended the attempt; the next one starts after an edit."""
+        found = self.failure
+        if found is None or found.cause != Cause.USER_ERROR:
+            return None
+        return Problem(
+            reason="TrainerStalled",
+            message=f"{found.message} The trainer starts again once the job is edited.",
+        )
+
+    def fail(self, pod: str, cause: str, message: str) -> None:
+        """Writes the attempt's failure down, unless it has failed already."""
+        if self.failure is not None:
+            return
+        attempt = self._job.attempt
+        log.error("attempt %d failed in %s (%s): %s", attempt, pod, cause, message)
+        failure = TrainerFailure(
+            attempt=attempt,
+            pod=pod,
+            cause=cause,
+            message=message,
+            time=self._wall(),
+            spec_generation=self._job.desired.spec_generation,
+        )
+        documents.put(self._ledger.db, FAILURE, failure)
+
+    def answer(self, beat: Heartbeat) -> HeartbeatReply:
+        """What a supervisor should do now."""
+        record = self._world() or self._form()
+        if record is None or beat.pod not in record.incarnations:
+            return HeartbeatReply()
+        attempt = self._job.attempt
+        if replaced(record, beat) and not may_rejoin(record, beat):
+            self.fail(
+                beat.pod,
+                Cause.PROCESS_EXIT,
+                f"Pod {beat.pod} was started again while attempt {attempt} ran; its training "
+                "processes are gone.",
+            )
+            return HeartbeatReply()
+        if beat.state == PodState.FAILED and beat.attempt == attempt:
+            self.fail(beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
+        record = self._updated(record, beat)
+        run = self.failure is None and not (self._job.desired.drain and record.stopped)
+        return HeartbeatReply(run=run, world=record.world if run else None)
+
+    def stop_served(self) -> None:
+        """Notes that rank 0 was asked to commit and stop."""
+        record = self._world()
+        if record is not None and not record.stop_served:
+            stopped = record.model_copy(update={"stop_served": True})
+            documents.put(self._ledger.db, WORLD, stopped)
+
+    @property
+    def drained(self) -> bool:
+        """Whether no training process runs and everything it did is committed."""
+        return self._stopped() and self._committed()
+
+    @property
+    def awaits_commit(self) -> bool:
+        """Whether nothing but steps without a checkpoint holds a drain up."""
+        return self._stopped() and not self._committed()
+
+    def _world(self) -> WorldRecord | None:
+        """The world of the current attempt, None until it is formed."""
+        record = documents.get(self._ledger.db, WORLD, WorldRecord)
+        return record if record and record.world.attempt == self._job.attempt else None
+
+    def _form(self) -> WorldRecord | None:
+        desired = self._job.desired
+        if desired.drain:
+            return None
+        record = form(desired, self._membership.alive(TRAINER))
+        if record is not None:
+            log.info("attempt %d: %s", desired.attempt, record.world)
+            documents.put(self._ledger.db, WORLD, record)
+        return record
+
+    def _updated(self, record: WorldRecord, beat: Heartbeat) -> WorldRecord:
+        updated = update(record, beat)
+        if updated != record:
+            documents.put(self._ledger.db, WORLD, updated)
+        return updated
+
+    def _stopped(self) -> bool:
+        desired = self._job.desired
+        return desired.drain and not any(self._runs(pod) for pod in trainer_pods(desired))
+
+    def _committed(self) -> bool:
+        stage = self._job.running_stage
+        if stage is None or not stage_plan.trains(stage):
+            return True
+        done = progress.step_of_attempt(self._ledger.db, stage.name, self._job.attempt)
+        checkpoint = progress.newest_checkpoint(self._ledger.db, stage.name)
+        return done == 0 or (checkpoint is not None and checkpoint["step"] >= done)
+
+    def _runs(self, pod: str) -> bool:
+        """Whether a pod may have training processes; unknown counts as yes."""
+        beat = self._membership.get(pod)
+        if beat is None:
+            return self._membership.silence(pod) <= SILENCE_SECONDS
+        return beat.attempt != 0 and beat.state != PodState.FAILED

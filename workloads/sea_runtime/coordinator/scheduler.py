@@ -1,0 +1,200 @@
+"""The scheduler of episodes: who may lease now, how many groups may start, what a result changes.
+
+A group is issued when a worker asks and the staleness gate (`gate.py`) has room; its episodes are
+leased one by one (`leases.py`). State is in the ledger only.
+"""
+
+import logging
+from collections.abc import Callable
+
+from sea_api.v1alpha1.stages import Stage, StageType
+from sea_env.tasks import order
+from sea_runtime.coordinator import evaluation, gate, leases, stage_plan
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.leases import Sampling
+from sea_runtime.coordinator.ledger import batches, documents, groups, stages
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger.episodes import Worker
+from sea_runtime.coordinator.membership import Membership
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.preconditions import Preconditions
+from sea_runtime.coordinator.throughput import Rate
+from sea_runtime.coordinator.weights import WeightRegistry
+from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult, LeaseRequest, Leases
+
+log = logging.getLogger(__name__)
+
+ROLLOUT_STAGES = (StageType.RL, StageType.EVALUATION)
+
+
+class Scheduler:
+    """Hands episodes to workers and takes their results."""
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        membership: Membership,
+        weights: WeightRegistry,
+        preconditions: Preconditions,
+        notifiers: Notifiers,
+        *,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._membership = job, ledger, membership
+        self._weights, self._preconditions, self._notifiers = weights, preconditions, notifiers
+        self._wall = wall
+        self._generated = Rate(clock)
+
+    @property
+    def tokens_per_second(self) -> float | None:
+        """Generated tokens of accepted episodes."""
+        return self._generated.per_second()
+
+    def lease(self, request: LeaseRequest) -> Leases | None:
+        """Episodes for a worker, None while there is nothing it may do."""
+        stage = self._job.running_stage
+        if stage is None or request.want < 1 or self._job.desired.drain:
+            return None
+        if not self._may_lease(stage, request):
+            return None
+        served = self._served(request)
+        if stage.type == StageType.RL and not self._fresh_enough(stage, served):
+            return None
+        rows = leases.take(
+            self._ledger.db,
+            request,
+            stage=stage.name,
+            epoch=documents.text(self._ledger.db, documents.EPOCH) or "",
+            now=self._wall(),
+            refill=lambda: self._refill(stage, served),
+        )
+        sampling = self._sampling(stage)
+        found = [leases.message(row, sampling) for row in rows]
+        return Leases(leases=found) if found else None
+
+    def result(self, episode: EpisodeResult) -> bool:
+        """Records a result and wakes all waiters for it; False if the lease was taken back."""
+        keeping = stage_plan.keeping_constant_groups(self._job.desired.spec)
+        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping)
+        if accepted:
+            self._generated.add(episode.generated_tokens)
+            self._notifiers.leases.notify()
+            self._notifiers.batches.notify()
+            self._notifiers.background.notify()
+        return accepted
+
+    def release(self, lease_id: str, worker: Worker) -> bool:
+        """Takes an unfinished episode back; False if the lease isn't this worker's any more."""
+        released = leases.release(self._ledger.db, lease_id, worker)
+        if released:
+            self._notifiers.leases.notify()
+        return released
+
+    def expire(self) -> None:
+        """Takes back the leases of workers that are gone."""
+        expired = leases.expire(self._ledger.db, self._membership.gone, self._wall())
+        if expired:
+            log.warning("%d leases of workers that are gone are issued again", expired)
+            self._notifiers.leases.notify()
+
+    def published_steps(self, stage: Stage) -> int:
+        """Versions that the running RL stage has published: the gate's `version`.
+
+        At most as many as batches were fixed: a restored ledger finds the copies of later versions
+        in the object store, but the trainer goes back to the checkpoint.
+        """
+        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._first_version()
+        return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
+
+    def _first_version(self) -> int:
+        desired = self._job.desired
+        return stage_plan.first_version(desired.spec, desired.stage_index)
+
+    def _served(self, request: LeaseRequest) -> int:
+        """Version of the worker's engine, counted from the one that the stage began with."""
+        beat = self._membership.get(request.pod)
+        adopted = (beat.adopted if beat else None) or 0
+        return adopted - self._first_version()
+
+    def _may_lease(self, stage: Stage, request: LeaseRequest) -> bool:
+        """Only a living worker whose engine serves what the stage wants, with a user to talk to."""
+        beat = self._membership.get(request.pod)
+        if stage.type not in ROLLOUT_STAGES or beat is None:
+            return False
+        if beat.incarnation != request.incarnation or beat.adopted is None:
+            return False
+        if beat.adopted < self._weights.required(stage_plan.POLICY):
+            return False
+        if not stage_plan.needs_user_engine(self._job.desired.spec):
+            return True
+        user = self._weights.required(stage_plan.USER)
+        return bool(self._membership.user_addresses(user))
+
+    def _fresh_enough(self, stage: Stage, served: int) -> bool:
+        block, db = stage_plan.rl_block(stage), self._ledger.db
+        return gate.may_generate(
+            accepted=groups.accepted(db, stage.name),
+            running=groups.running(db, stage.name),
+            served=served,
+            version=self.published_steps(stage),
+            staleness=block.max_staleness,
+            batch=block.prompts_per_step,
+        )
+
+    def _capacity(self, stage: Stage, served: int) -> int:
+        """Groups that the staleness gate lets start now on an engine that serves `served`."""
+        block, db = stage_plan.rl_block(stage), self._ledger.db
+        return gate.capacity(
+            max_concurrent=block.max_concurrent_groups,
+            running=groups.running(db, stage.name),
+            accepted=groups.accepted(db, stage.name),
+            version=min(self.published_steps(stage), served),
+            staleness=block.max_staleness,
+            batch=block.prompts_per_step,
+            steps=block.steps,
+        )
+
+    def _refill(self, stage: Stage, served: int) -> bool:
+        """Issues the next prompt of the dataset as a group, if data and gate allow."""
+        if stage.type != StageType.RL:
+            return False
+        rows = self._preconditions.rows(stage)
+        if rows is None or self._capacity(stage, served) < 1:
+            return False
+        block, db = stage_plan.rl_block(stage), self._ledger.db
+        cursor = stages.draw(db, stage.name)
+        row = rows[order.row_at(cursor, len(rows), block.seed)]
+        groups.issue(
+            db,
+            groups.NewGroup(
+                id=f"{stage.name}-{cursor:06d}",
+                stage=stage.name,
+                kind=EpisodeKind.TRAIN,
+                row_key=row.key,
+                domain=row.domain,
+                database=row.database,
+                task=row.task,
+                seeds=[
+                    order.sampling_seed(block.seed, cursor, sample)
+                    for sample in range(block.trajectories_per_prompt)
+                ],
+            ),
+        )
+        return True
+
+    def _sampling(self, stage: Stage) -> Sampling:
+        spec = self._job.desired.spec
+        is_rl = stage.type == StageType.RL
+        block = stage_plan.rl_block(stage) if is_rl else evaluation.block(stage)
+        return Sampling(
+            temperature=block.temperature,
+            max_tokens_per_turn=block.max_tokens_per_turn,
+            max_turns=block.max_turns,
+            context_length=spec.model.context_length,
+            user=leases.user_settings(spec),
+            judge=spec.verifier.judge,
+            functions=spec.verifier.functions,
+            max_repeats=block.max_repeats,
+        )

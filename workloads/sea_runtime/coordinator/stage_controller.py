@@ -1,0 +1,143 @@
+"""The running stage, looked at every second: started, its leases checked, ended, reported."""
+
+import logging
+from collections.abc import Callable
+
+from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.wire.state import Problem, StagePhase
+from sea_runtime.coordinator import disk_full, evaluation, zero_advantage
+from sea_runtime.coordinator.commit_recovery import CommitRecovery
+from sea_runtime.coordinator.drain import Drain
+from sea_runtime.coordinator.job import Job
+from sea_runtime.coordinator.ledger import episodes, evaluations, stages
+from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.preconditions import Preconditions
+from sea_runtime.coordinator.problems import Problems, Source, episodes_fail
+from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.reports import Reports
+from sea_runtime.coordinator.scheduler import Scheduler
+
+log = logging.getLogger(__name__)
+
+TICK_SECONDS = 1.0
+IN_A_ROW = 16
+"""Episodes without a verdict that are a problem."""
+RETRY_SECONDS = 30.0
+"""Least time between two rounds of an evaluation in which nothing could be judged."""
+
+
+class StageController:
+    """Moves stages from Pending over Running to Complete; the operator chooses which one is next.
+
+    Args:
+        wall: unix seconds.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        scheduler: Scheduler,
+        rendezvous: Rendezvous,
+        preconditions: Preconditions,
+        reports: Reports,
+        commit_recovery: CommitRecovery,
+        drain: Drain,
+        problems: Problems,
+        notifiers: Notifiers,
+        wall: Callable[[], float],
+        clock: Callable[[], float],
+    ) -> None:
+        self._job, self._ledger, self._scheduler = job, ledger, scheduler
+        self._rendezvous, self._preconditions, self._reports = rendezvous, preconditions, reports
+        self._commit_recovery, self._drain = commit_recovery, drain
+        self._problems, self._notifiers = problems, notifiers
+        self._wall, self._clock = wall, clock
+        self._retried_at = 0.0
+
+    async def look(self) -> None:
+        """One pass."""
+        if self._job.known is not None:
+            disk_full.look(self._ledger.db, self._problems)
+            self._start_stage()
+            self._scheduler.expire()
+            self.find_problems()
+            self._close_evaluation()
+            await self._finish_stage()
+            # A commit that was not reported must be known before the drained ledger is saved.
+            await self._commit_recovery.look()
+            await self._drain.save()
+        await self._notifiers.background.wait(TICK_SECONDS)
+
+    def find_problems(self) -> None:
+        """Reports what is wrong with the attempt and with the running stage's episodes."""
+        self._problems.report(Source.TRAINER, self._rendezvous.user_error)
+        self._problems.report(Source.EPISODES, self._episodes_problem())
+
+    def _episodes_problem(self) -> Problem | None:
+        """The running stage's newest episodes had no verdict, or nothing to learn from."""
+        stage, db = self._job.running_stage, self._ledger.db
+        if stage is None:
+            return None
+        found = without_verdict(db, stage.name)
+        if found is None and stage.type == StageType.RL:
+            found = zero_advantage.look(db, stage)
+        return found
+
+    def _start_stage(self) -> None:
+        stage, db = self._job.stage, self._ledger.db
+        if stage is None or not self._preconditions.are_met(stage):
+            return
+        with db.transaction(durable=True):
+            if not stages.start(db, stage.name, self._wall()):
+                return
+            if stage.type == StageType.EVALUATION:
+                evaluation.issue(db, stage, self._preconditions.rows(stage) or [])
+        log.info("stage '%s' (%s) runs", stage.name, stage.type)
+        self._notifiers.notify_all()
+
+    def _close_evaluation(self) -> None:
+        stage, db = self._job.running_stage, self._ledger.db
+        if stage is None or stage.type != StageType.EVALUATION:
+            return
+        ended, planned = evaluation.progress(db, stage.name)
+        if planned == 0 or ended < planned:
+            return
+        found = evaluation.results(stage.name, evaluations.episodes(db, stage.name))
+        if not found:
+            self._retry_evaluation(db, stage)
+            return
+        with db.transaction(durable=True):
+            evaluation.keep(db, stage.name, found)
+            stages.finish(db, stage.name, self._wall())
+        self._notifiers.notify_all()
+
+    def _retry_evaluation(self, db: Database, stage: Stage) -> None:
+        """An evaluation without a single verdict starts over, at most every `RETRY_SECONDS`."""
+        if self._clock() - self._retried_at < RETRY_SECONDS:
+            return
+        self._retried_at = self._clock()
+        with db.transaction():
+            count = episodes.retry_failed(db, stage.name)
+        log.error("stage '%s': no episode could be judged; %d are tried again", stage.name, count)
+        self._notifiers.leases.notify()
+
+    async def _finish_stage(self) -> None:
+        """Running but ended: reports first, then Complete, after which the operator may go on."""
+        stage, db = self._job.stage, self._ledger.db
+        if stage is None or stages.phase(db, stage.name) != StagePhase.RUNNING:
+            return
+        if stages.finished_at(db, stage.name) is None:
+            return
+        await self._reports.write(stage)
+        stages.complete(self._ledger.db, stage.name, self._wall())
+        log.info("stage '%s' is complete", stage.name)
+        self._notifiers.notify_all()
+
+
+def without_verdict(db: Database, stage: str) -> Problem | None:
+    """None while any of the last `IN_A_ROW` attempts was judged, or there were fewer."""
+    failed, error = episodes.unjudged_in_a_row(db, stage)
+    return episodes_fail(stage, failed, error) if failed >= IN_A_ROW else None
