@@ -1,8 +1,8 @@
-"""`make bench-synth`: procedural tasks a second, on one core.
+"""`make bench-synth`: procedural tasks per second, on one core.
 
-Each task is made by real tool calls, its expected actions and its dialogue are run again on fresh
-environments, and its verification function is written and run: all that `sea synth` does but for
-the files. Rows for people; the last line is one JSON object `{"tasks_per_s": {domain: number}}`.
+Each task is made by real tool calls, its expected actions and its dialogue run again on fresh
+environments, and its verification function is generated and run: all that `sea synth` does except
+writing files. The last line is one JSON object `{"tasks_per_s": {domain: number}}`.
 """
 
 import argparse
@@ -21,7 +21,7 @@ _PLANS = 64
 
 
 def measure(domain: str, seconds: float) -> tuple[float, float, int]:
-    """Good tasks a second of processor time, the time to get ready, and how many items failed."""
+    """Accepted tasks per second of processor time, seconds to get ready, and failed items."""
     began = time.process_time()
     found = source_database.generate(registry.get(domain), 1, Size.MEDIUM, 0)
     backend = ProceduralBackend(found, 0)

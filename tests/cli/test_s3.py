@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from sea_cli import fetching, main
+from sea_data.errors import DataFileError
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.formats import jsonl
-from sea_data.formats.errors import DataFileError
 from sea_devcluster.s3 import S3Server
 from sea_env.domains import registry
 from sea_env.domains.database_generator import generate_database

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from sea_api.errors import SeaError
 from sea_cli import (
     data_check,
     data_make,
@@ -18,33 +19,6 @@ from sea_cli import (
     replay,
     report,
     synth,
-)
-from sea_data.errors import EvaluationError
-from sea_data.formats.errors import DataFileError, RowError
-from sea_data.object_store import StoreError
-from sea_data.synthesis.backend import BackendUnavailableError
-from sea_data.synthesis.journal import JournalError
-from sea_env.domains.database import DatabaseError
-from sea_env.domains.database_generator import NoGeneratorError
-from sea_env.domains.initial_state import InitialStateError
-from sea_env.domains.registry import UnknownDomainError
-from sea_env.tokens.model_folder import UnsuitableTokenizerError
-from sea_env.verify.verdict import UnverifiableTaskError
-
-_EXPECTED = (
-    OSError,
-    RowError,
-    DatabaseError,
-    UnknownDomainError,
-    NoGeneratorError,
-    DataFileError,
-    StoreError,
-    InitialStateError,
-    UnsuitableTokenizerError,
-    UnverifiableTaskError,
-    JournalError,
-    BackendUnavailableError,
-    EvaluationError,
 )
 
 _EPILOG = """\
@@ -104,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (`| head`) has had enough; the interpreter must not try to flush again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except _EXPECTED as error:
+    except (OSError, SeaError) as error:
         sys.stderr.write(f"sea: {_sentence(error)}\n")
         return 1
     return code

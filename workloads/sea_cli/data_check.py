@@ -13,8 +13,8 @@ from typing import Any
 from sea_cli import fetching
 from sea_cli.common import DATA_FILE, Commands, command, judge_option, say, store_for
 from sea_cli.progress import ReadAdvance, reading
+from sea_data.errors import RowError
 from sea_data.formats import data_files, jsonl
-from sea_data.formats.errors import RowError
 from sea_data.formats.inspection import Inspector
 
 _EXAMPLE = """\

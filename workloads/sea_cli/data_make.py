@@ -6,8 +6,8 @@ from pathlib import Path
 from sea_cli import fetching
 from sea_cli.common import Commands, command, judge_option, local, say, store_for, write_lines
 from sea_cli.options import positive
+from sea_data.errors import DataFileError
 from sea_data.formats import data_files, sft, shop_dataset
-from sea_data.formats.errors import DataFileError
 from sea_data.formats.tau2_convert import convert
 from sea_data.tiny_model import model_folder, tokenizer
 from sea_env.domains import registry

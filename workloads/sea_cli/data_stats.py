@@ -12,9 +12,9 @@ from sea_api import limits
 from sea_cli.common import DATA_FILE, Commands, command, say, store_for
 from sea_cli.options import positive
 from sea_cli.progress import reading
+from sea_data.errors import RowError
 from sea_data.formats import data_files, rl, sequences, sft
 from sea_data.formats.dialogue import Dialogue
-from sea_data.formats.errors import RowError
 from sea_data.formats.jsonl import RowFile
 from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens.renderer import Renderer

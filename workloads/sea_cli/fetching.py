@@ -11,9 +11,9 @@ from pathlib import Path, PurePosixPath
 from sea_cli.common import store_for
 from sea_cli.progress import reading
 from sea_data import urls
+from sea_data.errors import DataFileError, NoSuchFileError
 from sea_data.evaluation.playing.tasks import is_data
 from sea_data.formats import data_files
-from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_env.domains.database import user_files
 from sea_runtime.store.s3 import ObjectInfo, ObjectStore
 

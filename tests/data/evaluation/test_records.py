@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
+from sea_data.errors import RowError
 from sea_data.evaluation import records
 from sea_data.evaluation.records import EpisodeRecord, description, from_row
-from sea_data.formats.errors import RowError
 
 FULL = EpisodeRecord(
     "shop", "shop_1", "rl.jsonl:1", 2, 99, 1.0,

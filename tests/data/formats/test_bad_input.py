@@ -1,4 +1,4 @@
-"""Every kind of bad input is told with file, line, field and reason; nothing else breaks."""
+"""Each kind of bad input is reported with file, line, field and reason; nothing else breaks."""
 
 import gzip
 import json

@@ -1,4 +1,4 @@
-"""The examples of docs/data-formats.md are what the readers take."""
+"""The readers accept the examples of docs/data-formats.md."""
 
 import json
 import re

@@ -16,8 +16,8 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sea_data.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats import compression, data_files, jsonl
-from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.jsonl import RowFile
 from sea_testing.waiting import HANG_S
 
@@ -129,10 +129,10 @@ def test_what_unpacks_to_a_gigabyte_is_never_held(suffix: str) -> None:
 def test_failures_of_the_store_stay_what_they_are() -> None:
     def pieces() -> Iterator[bytes]:
         yield b""
-        raise TimeoutError("the store is away")
+        raise TimeoutError("the store is down")
 
     for suffix in PACK:
-        with pytest.raises(TimeoutError, match="away"):
+        with pytest.raises(TimeoutError, match="down"):
             list(compression.decompress(pieces(), f"x{suffix}"))
 
 
@@ -206,14 +206,14 @@ def test_100_mb_of_dialogues_in_little_memory(
         plain.unlink()
     code = (
         "import sys, pathlib\n"
-        "from sea_data.formats import sft, source\n"
+        "from sea_data.formats import data_files, sft\n"
         "from sea_data.formats.jsonl import RowFile\n"
         # Not getrusage: its peak is at least that of who started this process.
         "def peak():\n"
         "    status = pathlib.Path('/proc/self/status').read_text()\n"
         "    return int(status.split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
-        "rows = RowFile.open(source.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
+        "rows = RowFile.open(data_files.local(sys.argv[1], pathlib.Path(sys.argv[2])))\n"
         "assert len(rows) == 3900\n"
         "assert sum(1 for _ in rows.shuffled(0, 0)) == 3900\n"
         "assert sum(1 for _ in sft.select([rows]).dialogues()) == 240\n"

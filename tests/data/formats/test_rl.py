@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from sea_data.errors import RowError
 from sea_data.formats import database_files, rl
-from sea_data.formats.errors import RowError
 from sea_env.tasks.task import Task
 
 ROW: dict[str, Any] = {

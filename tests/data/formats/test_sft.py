@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from sea_data.errors import RowError
 from sea_data.formats import perspective, sft
-from sea_data.formats.errors import RowError
 
 CALL = {"name": "f", "arguments": {"a": 1}}
 START = [

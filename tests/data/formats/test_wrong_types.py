@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
+from sea_data.errors import RowError
 from sea_data.formats import jsonl, perspective, rl, shop_dataset
 from sea_data.formats.dialogue import dialogue
-from sea_data.formats.errors import RowError
 from sea_data.formats.inspection import Inspector
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size, generate_database

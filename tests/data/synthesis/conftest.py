@@ -1,4 +1,4 @@
-"""Worlds and runs that several tests look at; made once."""
+"""Source databases, runs and played models of several tests."""
 
 import asyncio
 import time
@@ -25,8 +25,8 @@ Run = Callable[..., RunState]
 
 
 @pytest.fixture(scope="session")
-def world() -> Callable[[str], list[SourceDatabase]]:
-    """The small worlds of a domain."""
+def sources_of() -> Callable[[str], list[SourceDatabase]]:
+    """`sources_of(domain)`: two small generated databases."""
     known: dict[str, list[SourceDatabase]] = {}
 
     def get(name: str) -> list[SourceDatabase]:
@@ -74,26 +74,28 @@ async def sandbox() -> AsyncIterator[FunctionSandbox]:
 @pytest.fixture(params=[RETAIL, TELECOM], ids=lambda play: play.domain)
 async def team(
     request: pytest.FixtureRequest,
-    world: Callable[[str], list[SourceDatabase]],
+    sources_of: Callable[[str], list[SourceDatabase]],
     sandbox: FunctionSandbox,
 ) -> AsyncIterator[Team]:
     """A backend of a played model, once in each of two domains."""
     play: Play = request.param
-    async with _team(play, world(play.domain)[0], sandbox) as team:
+    async with _team(play, sources_of(play.domain)[0], sandbox) as team:
         yield team
 
 
 @pytest.fixture
 async def retail(
-    world: Callable[[str], list[SourceDatabase]], sandbox: FunctionSandbox
+    sources_of: Callable[[str], list[SourceDatabase]], sandbox: FunctionSandbox
 ) -> AsyncIterator[Team]:
     """The same in one domain."""
-    async with _team(RETAIL, world("retail")[0], sandbox) as team:
+    async with _team(RETAIL, sources_of("retail")[0], sandbox) as team:
         yield team
 
 
 @asynccontextmanager
-async def _team(play: Play, world: SourceDatabase, sandbox: FunctionSandbox) -> AsyncIterator[Team]:
-    model = PlayedModel(world, play, PLANS)
+async def _team(
+    play: Play, source: SourceDatabase, sandbox: FunctionSandbox
+) -> AsyncIterator[Team]:
+    model = PlayedModel(source, play, PLANS)
     async with served(model.handle) as url:
-        yield Team(model, url, world, sandbox)
+        yield Team(model, url, source, sandbox)

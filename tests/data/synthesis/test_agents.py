@@ -48,7 +48,7 @@ async def test_failures_are_blamed_and_plans_rewritten_over_three_rounds(
         assert tally.accepted == 0, tally
         assert tally.blamed["task"] == tally.items > 0, tally
     # Without the forgotten action, telecom's assertions fail; retail's is another task, unplayed.
-    telecom = team.world.domain.name == "telecom"
+    telecom = team.source.domain.name == "telecom"
     blame = "task" if telecom else "trajectory"
     assert forgetful.blamed[blame] == forgetful.items > 0
     if telecom:
@@ -79,7 +79,7 @@ async def test_rows_replay_to_their_reward_by_their_own_function(
 ) -> None:
     """From the written files alone: layout, provenance, the model's function, the user's calls."""
     await team.make(tmp_path, count=8, rounds=2)
-    domain, verifier = team.world.domain, Verifier(sandbox)
+    domain, verifier = team.source.domain, Verifier(sandbox)
     tasks, dialogues = rows(tmp_path, "rl.jsonl"), rows(tmp_path, "sft.jsonl")
     assert len(tasks) == len(dialogues) == 8
     rounds = set()
@@ -96,7 +96,7 @@ async def test_rows_replay_to_their_reward_by_their_own_function(
         assert (tmp_path / task.db_path).is_file()
         answer = {"role": "assistant", **dialogue["answer"]}
         messages = [*dialogue["messages"][1:], answer, {"role": "user", "content": "###STOP###"}]
-        begun = initial_state.begin(domain, team.world.database, task.initial_state)
+        begun = initial_state.begin(domain, team.source.database, task.initial_state)
         environment = domain.open(begun)
         for message in messages:
             for call in calls_of(message):

@@ -1,4 +1,4 @@
-"""docs/synthesis.md holds what runs: its stage is valid, its numbers are the code's."""
+"""docs/synthesis.md is true: its stage is valid, its numbers are the code's."""
 
 import re
 from pathlib import Path
@@ -29,10 +29,10 @@ def test_the_stage_is_valid_and_names_every_field() -> None:
 def test_numbers() -> None:
     settings = RunSettings("shop", 1)
     assert (settings.attempts, settings.max_failures) == (4, 8)
-    assert "at most four items a wanted task (and eight)" in PAGE
+    assert "at most four items per task that it is to add, plus eight" in PAGE
     assert "after eight failures" in PAGE
     assert journal_archive.UPLOAD_SECONDS == 10
     assert journal_archive.UPLOAD_BYTES == 1 << 20
-    assert "every 10 s, or with every MiB" in PAGE
+    assert "every 10 s, or after each MiB" in PAGE
     assert model_client.MAX_TRIES == 3
-    assert "is asked for three times" in PAGE
+    assert "is asked three times" in PAGE

@@ -1,4 +1,4 @@
-"""What a failing endpoint costs: the item, counted; or the run, with a sentence. Never for ever."""
+"""A failing endpoint costs the item, which is counted, or ends the run with a sentence."""
 
 import asyncio
 import json
@@ -154,7 +154,7 @@ async def test_workers_that_talk_nonsense_for_ever_end_the_run(
 @pytest.mark.component
 async def test_half_a_character_costs_the_dialogue(retail: Team, tmp_path: Path) -> None:
     """JSON's escapes can spell what UTF-8 can't: such a dialogue could not be written."""
-    agents = retail.world.system_prompt
+    agents = retail.source.system_prompt
 
     async def half(body: dict[str, Any]) -> web.Response | None:
         system, *rest = (message["content"] for message in body["messages"])
@@ -276,7 +276,7 @@ async def test_a_late_reply_of_a_dying_endpoint_charges_nobody(
 def test_the_bar_says_what_it_waits_for(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that hangs: as many attempts and seconds as asked for, each told."""
+    """A server that hangs: the bar shows each attempt and how long it waits."""
     monkeypatch.setattr(progress, "_LOG_EVERY_S", 0.0)
 
     async def hang(_: web.Request) -> web.Response:

@@ -13,7 +13,7 @@ from sea_data.synthesis.agents import function_worker
 from sea_data.synthesis.agents.function_cases import function_cases
 from sea_data.synthesis.agents.function_worker import FunctionRunner, NoFunctionError
 from sea_data.synthesis.agents.model_client import ModelClient, TokenMeter
-from sea_data.synthesis.execution_checks import TaskFaultError
+from sea_data.synthesis.item import TaskFaultError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
 from sea_data.synthesis.procedural.task_generators import open_task_generator
 from sea_data.synthesis.source_database import SourceDatabase
@@ -23,7 +23,7 @@ from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_testing.played import FUNCTION, LENIENT
 
-Worlds = Callable[[str], list[SourceDatabase]]
+SourcesOf = Callable[[str], list[SourceDatabase]]
 GOALS = {"retail": "cancel", "telecom": "airplane_mode"}
 
 
@@ -35,21 +35,23 @@ async def sandbox() -> AsyncIterator[FunctionSandbox]:
     await sandbox.close()
 
 
-def task_of(world: SourceDatabase, **changes: Any) -> Task:
+def task_of(source: SourceDatabase, **changes: Any) -> Task:
     """A generated task, some of its parts replaced."""
-    name = world.domain.name
+    name = source.domain.name
     plan = Plan("p", name, (GOALS[name],), ToolMode.GIVEN, Style.TERSE)
-    generator = open_task_generator(world.domain, world.database)
+    generator = open_task_generator(source.domain, source.database)
     given = replace(generator.generate(plan, random.Random(1)), **changes)
-    return rl.task(given.task_row(f"{name}_1", world.db_path))
+    return rl.task(given.task_row(f"{name}_1", source.db_path))
 
 
 def what(found: Sequence[Any]) -> list[str]:
     return [case.what for case in found]
 
 
-def test_trials_of_a_task_that_changes_a_database(world: Worlds) -> None:
-    found = function_cases(world("retail")[0], task_of(world("retail")[0], communicate=["$12.50"]))
+def test_cases_of_a_task_that_changes_a_database(sources_of: SourcesOf) -> None:
+    found = function_cases(
+        sources_of("retail")[0], task_of(sources_of("retail")[0], communicate=["$12.50"])
+    )
     assert [case.good for case in found] == [True] + [False] * (len(found) - 1)
     said = " | ".join(what(found))
     assert "did and said nothing" in said
@@ -57,12 +59,12 @@ def test_trials_of_a_task_that_changes_a_database(world: Worlds) -> None:
     assert "cancel_pending_order" in said
     assert "nothing was told to the customer" in said
     assert "was changed too, which nobody asked for" in said
-    # Leaving out what only reads makes no difference, so it is no trial.
+    # Leaving out an action that only reads makes no difference, so it is no case.
     assert "get_order_details" not in said
 
 
-def test_trials_of_a_task_that_is_judged_by_assertions(world: Worlds) -> None:
-    found = function_cases(world("telecom")[0], task_of(world("telecom")[0]))
+def test_cases_of_a_task_that_is_judged_by_assertions(sources_of: SourcesOf) -> None:
+    found = function_cases(sources_of("telecom")[0], task_of(sources_of("telecom")[0]))
     said = " | ".join(what(found))
     assert "did and said nothing" in said
     assert "toggle_airplane_mode" in said
@@ -78,9 +80,9 @@ def test_trials_of_a_task_that_is_judged_by_assertions(world: Worlds) -> None:
     ],
 )
 def test_tasks_without_a_difference_are_the_tasks_fault(
-    world: Worlds, domain: str, changes: dict[str, Any], said: str
+    sources_of: SourcesOf, domain: str, changes: dict[str, Any], said: str
 ) -> None:
-    found = world(domain)[0]
+    found = sources_of(domain)[0]
     with pytest.raises(TaskFaultError, match=said):
         function_cases(found, task_of(found, **changes))
 
@@ -105,10 +107,10 @@ OPENS = "def verify(episode):\n    return len(open('/etc/passwd').read()) > 0"
     ],
 )
 async def test_a_function_that_does_not_hold_is_refused_with_the_reason(
-    world: Worlds, sandbox: FunctionSandbox, chat_server: Any, source: str, said: str
+    sources_of: SourcesOf, sandbox: FunctionSandbox, chat_server: Any, source: str, said: str
 ) -> None:
-    """Told to the model each time; after three tries it is the task's fault."""
-    found = world("retail")[0]
+    """The model gets the reason each time; after three tries it is the task's fault."""
+    found = sources_of("retail")[0]
     task = task_of(found)
     chat_server.default = chat_server.message(f"```python\n{source}\n```")
     with pytest.raises(NoFunctionError, match=said):
@@ -121,18 +123,18 @@ async def test_a_function_that_does_not_hold_is_refused_with_the_reason(
 
 @pytest.mark.component
 async def test_a_corrected_function_is_taken(
-    world: Worlds, sandbox: FunctionSandbox, chat_server: Any
+    sources_of: SourcesOf, sandbox: FunctionSandbox, chat_server: Any
 ) -> None:
-    found = world("telecom")[0]
+    found = sources_of("telecom")[0]
     chat_server.answers = [chat_server.message(f"```python\n{LENIENT}```")]
     chat_server.default = chat_server.message(f"<think>Hm.</think>Now:\n```py\n{FUNCTION}\n```\n")
     assert await write(chat_server.url, sandbox, found, task_of(found)) == FUNCTION
     assert "must give 0, but gives 1" in chat_server.asked[1]["messages"][-1]["content"]
 
 
-async def write(url: str, sandbox: FunctionSandbox, world: SourceDatabase, task: Task) -> str:
+async def write(url: str, sandbox: FunctionSandbox, source: SourceDatabase, task: Task) -> str:
     async with aiohttp.ClientSession() as session:
         endpoint = ModelClient(ChatEndpoint(session, Address(url, "m", first_pause_s=0.001)))
         return await function_worker.write(
-            endpoint, FunctionRunner(sandbox), task, function_cases(world, task), 0, TokenMeter()
+            endpoint, FunctionRunner(sandbox), task, function_cases(source, task), 0, TokenMeter()
         )

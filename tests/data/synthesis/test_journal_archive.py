@@ -1,4 +1,4 @@
-"""The journal's copy in a real S3 server: what is sent, what comes back, who may write."""
+"""The journal's copy in a real S3 server: uploads, restores, and competing writers."""
 
 import itertools
 import random
@@ -137,14 +137,14 @@ def test_all_is_kept_at_the_end(store: ObjectStore, url: str, tmp_path: Path) ->
         assert kept.size == journal.path.stat().st_size > 0
 
 
-def grow_until_told(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
+def grow_until_warned(journal: Journal, caplog: pytest.LogCaptureFixture) -> None:
     numbers = itertools.count(1)
 
-    def told() -> bool:
+    def warned() -> bool:
         add(journal, next(numbers), 1)
         return "isn't kept in the store" in caplog.text
 
-    wait_for("the word that nothing is kept", told)
+    wait_for("the warning that nothing is kept", warned)
 
 
 def test_an_outage_of_the_store_delays_and_loses_nothing(
@@ -155,13 +155,13 @@ def test_an_outage_of_the_store_delays_and_loses_nothing(
     nobody: int,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """The run goes on without the store; at its end it says so, and a later one sends it all."""
+    """The run continues without the store, fails at its end, and a later one uploads all."""
     monkeypatch.setattr(journal_archive, "POLL_SECONDS", 0.01)
     monkeypatch.setattr(journal_archive, "UPLOAD_SECONDS", 0.0)
     away = JournalArchive(ObjectStore(f"http://127.0.0.1:{nobody}", retry_timeout=0.0), url)
     with closing(Journal(tmp_path)) as journal:
         with pytest.raises(StoreUnavailableError), JournalUploader(away, journal.path):
-            grow_until_told(journal, caplog)
+            grow_until_warned(journal, caplog)
         assert "isn't kept in the store" in caplog.text
         back = JournalArchive(store, url)
         assert not back.restore(journal)
@@ -169,7 +169,7 @@ def test_an_outage_of_the_store_delays_and_loses_nothing(
         assert back.size == journal.path.stat().st_size
 
 
-def test_damage_is_told(store: ObjectStore, url: str, tmp_path: Path) -> None:
+def test_damage_is_reported(store: ObjectStore, url: str, tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "a")) as journal:
         kept = JournalArchive(store, url)
         kept.restore(journal)

@@ -95,7 +95,7 @@ def flaw(task: Task, dialogue: Dialogue, base: Database) -> str:
 
 
 def test_sampled_rows_pass_their_own_verification(made: tuple[str, Path]) -> None:
-    """200 rows of each domain; the functions run in this process, since they are our own."""
+    """200 rows per domain; generated functions are safe to run in this process."""
     found = [(pair[0].id, flaw(*pair)) for pair in pairs(made[1])]
     assert len(found) == SAMPLED
     assert [(name, why) for name, why in found if why] == []
@@ -206,11 +206,11 @@ def test_rows_say_where_they_come_from_and_are_all_different(made: tuple[str, Pa
 def test_the_same_seed_gives_the_same_bytes(
     tmp_path: Path,
     run: Callable[..., Any],
-    world: Callable[[str], list[source_database.SourceDatabase]],
+    sources_of: Callable[[str], list[source_database.SourceDatabase]],
 ) -> None:
     for name in ("a", "b"):
-        run(tmp_path / name, RunSettings("retail", 30, seed=3, plans=7), world("retail"))
-    run(tmp_path / "other", RunSettings("retail", 30, seed=4, plans=7), world("retail"))
+        run(tmp_path / name, RunSettings("retail", 30, seed=3, plans=7), sources_of("retail"))
+    run(tmp_path / "other", RunSettings("retail", 30, seed=4, plans=7), sources_of("retail"))
     first, second, other = (
         (tmp_path / name / "rl.jsonl").read_bytes() for name in ("a", "b", "other")
     )
@@ -218,7 +218,7 @@ def test_the_same_seed_gives_the_same_bytes(
 
 
 def test_mocks_inbox_goals_are_both_sides_work(tmp_path: Path, run: Callable[..., Any]) -> None:
-    """What the inbox tells is in no agent tool's result, so the customer has to look."""
+    """No agent tool returns the inbox's content, so the customer has to look."""
     found = source_database.generate(registry.get("mock"), 1, Size.MEDIUM, 0)
     run(tmp_path, RunSettings("mock", 60, plans=18), found)
     noticed = [row for row in rows(tmp_path, "rl.jsonl") if row.get("initial_state")]

@@ -44,8 +44,8 @@ def spoiled(task: dict[str, Any], rng: random.Random) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("play", [RETAIL, TELECOM], ids=lambda play: play.domain)
-def test_spoiled_tasks(play: Play, world: Callable[[str], list[SourceDatabase]]) -> None:
-    found = world(play.domain)[0]
+def test_spoiled_tasks(play: Play, sources_of: Callable[[str], list[SourceDatabase]]) -> None:
+    found = sources_of(play.domain)[0]
     model = PlayedModel(found, play, PLANS)
     plan = Plan("p001", play.domain, ("cancel",), ToolMode.GIVEN, Style.TERSE)
     rng, unusable, faults, fine = random.Random(5), 0, 0, 0

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from sea_data.errors import RowError
 from sea_data.formats import jsonl, rl, sft
 from sea_data.formats.dialogue import Dialogue, dialogue, dialogue_row
-from sea_data.formats.errors import RowError
 from sea_data.formats.perspective import exchange
 from sea_data.tiny_model import tokenizer
 from sea_env.domains import registry

@@ -7,8 +7,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from sea_data.errors import RowError
 from sea_data.formats import rl
-from sea_data.formats.errors import RowError
 from sea_env.chat import Address, ChatEndpoint
 from sea_env.domains import registry
 from sea_env.domains.database import Database

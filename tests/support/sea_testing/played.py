@@ -84,8 +84,8 @@ TELECOM = Play("telecom", ("airplane_mode",), "toggle_airplane", "get_nothing")
 class PlayedModel:
     """Knows a role by the system prompt, a task by the mark in its texts."""
 
-    def __init__(self, world: SourceDatabase, play: Play, plans: list[dict[str, Any]]) -> None:
-        self._generator = open_task_generator(world.domain, world.database)
+    def __init__(self, source: SourceDatabase, play: Play, plans: list[dict[str, Any]]) -> None:
+        self._generator = open_task_generator(source.domain, source.database)
         self._play, self.plans = play, plans
         self._rng = random.Random(0)
         self._parts: list[Part] = []

@@ -40,14 +40,14 @@ class Team:
     """A backend of the played model, and what its run leaves behind."""
 
     def __init__(
-        self, model: PlayedModel, url: str, world: SourceDatabase, sandbox: FunctionSandbox
+        self, model: PlayedModel, url: str, source: SourceDatabase, sandbox: FunctionSandbox
     ) -> None:
-        self.model, self.url, self.world, self._sandbox = model, url, world, sandbox
+        self.model, self.url, self.source, self._sandbox = model, url, source, sandbox
 
     async def make(self, folder: Path, **given: Any) -> RunState:
         """A run of three rounds; its data set is written."""
         settings = RunSettings(
-            self.world.domain.name,
+            self.source.domain.name,
             given.pop("count", 12),
             rounds=given.pop("rounds", 3),
             plans=given.pop("plans", 6),
@@ -58,10 +58,10 @@ class Team:
         address = {"timeout_s": HANG_S, "first_pause_s": 0.001, "attempts": 6, **given}
         async with aiohttp.ClientSession() as session:
             chat = ChatEndpoint(session, Address(self.url, "played", **address))
-            backend = ModelBackend(chat, "played", [self.world], 0, self._sandbox)
+            backend = ModelBackend(chat, "played", [self.source], 0, self._sandbox)
             with closing(Journal(folder)) as journal:
                 state = await Engine(settings, backend, journal, clock=time.monotonic).run()
-                dataset.write(folder, journal, [self.world], state)
+                dataset.write(folder, journal, [self.source], state)
         return state
 
 

@@ -7,9 +7,9 @@ either or with a list of messages.
 from collections.abc import Mapping
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.evaluation.records import EpisodeRecord, from_row
 from sea_data.formats import jsonl, row_fields
-from sea_data.formats.errors import RowError
 from sea_env.tokens import plain_json
 
 

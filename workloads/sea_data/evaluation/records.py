@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sea_api.v1alpha1.domains import LONGEST
+from sea_data.errors import RowError
 from sea_data.evaluation import passk
 from sea_data.formats import jsonl, row_fields
-from sea_data.formats.errors import RowError
 from sea_env.tokens.messages import Message
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import zstandard
 
-from sea_data.formats.errors import DataFileError
+from sea_data.errors import DataFileError
 
 PIECE_BYTES = 1 << 20
 MAX_WHOLE_BYTES = 256 << 20

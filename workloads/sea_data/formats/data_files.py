@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
 
+from sea_data.errors import DataFileError, NoSuchFileError
 from sea_data.formats import compression
-from sea_data.formats.errors import DataFileError, NoSuchFileError
 from sea_data.formats.jsonl import split
 from sea_data.object_store import ObjectNotFoundError
 from sea_data.urls import SCHEME
@@ -21,7 +21,7 @@ Progress = Callable[[int, int], None]
 
 
 class Store(Protocol):
-    """The part of `object_store.base.ObjectStore` that reading needs."""
+    """The part of `object_store.ObjectStore` that reading needs."""
 
     def size(self, url: str) -> int | None: ...
 

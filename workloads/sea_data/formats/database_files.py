@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from sea_data.errors import DataFileError, RowError
 from sea_data.formats import compression
-from sea_data.formats.errors import DataFileError, RowError
 from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError, user_files

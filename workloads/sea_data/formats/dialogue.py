@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.formats import row_fields
-from sea_data.formats.errors import RowError
 from sea_data.formats.row_fields import typed_field
 from sea_env.tokens import plain_json
 from sea_env.tokens.messages import Message, calls_of

@@ -8,9 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.formats import database_files, rl
 from sea_data.formats.dialogue import dialogue
-from sea_data.formats.errors import RowError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError

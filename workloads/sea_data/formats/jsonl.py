@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sea_data.formats.errors import RowError
+from sea_data.errors import RowError
 from sea_env.tokens import plain_json
 
 MAX_LINE_BYTES = 16 << 20

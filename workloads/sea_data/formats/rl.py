@@ -9,8 +9,8 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.formats import database_files, jsonl, row_fields
-from sea_data.formats.errors import RowError
 from sea_data.formats.row_fields import typed_field
 from sea_env.tasks.task import DEFAULT_BASIS, Action, Assertion, Criteria, Task
 from sea_env.tokens import plain_json

@@ -7,7 +7,7 @@ the fields that they look up have a fixed form.
 from collections.abc import Mapping
 from typing import Any
 
-from sea_data.formats.errors import RowError
+from sea_data.errors import RowError
 from sea_env.domains.shop.scenario import Script
 
 _TYPE_NAMES: dict[type, str] = {list: "a list", dict: "an object", str: "a string"}

@@ -34,7 +34,7 @@ class TokenCounts:
     """Dialogues without an answer that fits, or without an answer."""
 
     def as_metrics(self) -> dict[str, float]:
-        """For a stage's progress."""
+        """As metrics of a stage's progress."""
         return {
             "data_dialogues": float(self.dialogues),
             "data_answer_tokens": float(self.answer),

@@ -7,8 +7,8 @@ selected rows one at a time, so files of any size need little memory.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
+from sea_data.errors import RowError
 from sea_data.formats.dialogue import Dialogue, dialogue, succeeded
-from sea_data.formats.errors import RowError
 from sea_data.formats.jsonl import RowFile
 from sea_data.formats.turn_selection import RowDigests, SelectedRow, row_digests, select_rows
 

@@ -29,7 +29,7 @@ from sea_env.tokens.messages import AgentTurn
 from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.verdict import verify
 
-_DIALOGUES_PER_WORLD = 20
+_DIALOGUES_PER_DATABASE = 20
 _SLIPS_PER_TURN = 0.12
 _SLIPS = (
     teacher.ASK_ORDER,
@@ -75,14 +75,14 @@ def databases(split: Split, count: int, seed: int) -> dict[str, Tables]:
     }
 
 
-def tasks(split: Split, worlds: dict[str, Tables], count: int, seed: int) -> Iterator[str]:
+def tasks(split: Split, found: dict[str, Tables], count: int, seed: int) -> Iterator[str]:
     """Task rows; `db_path` is relative to the data set's root."""
     rng = _rng(seed, split, "tasks")
-    paths = list(worlds)
+    paths = list(found)
     for index in range(count):
         path = paths[index % len(paths)]
-        script = database_generator.draw_script(worlds[path], rng)
-        yield jsonl.dumps(_row(f"shop_{split}_{index}", script, worlds[path], path))
+        script = database_generator.draw_script(found[path], rng)
+        yield jsonl.dumps(_row(f"shop_{split}_{index}", script, found[path], path))
 
 
 def _row(row_id: str, script: Script, tables: Tables, db_path: str) -> dict[str, Any]:
@@ -104,7 +104,7 @@ def dialogues(split: Split, count: int, seed: int, slips: float = 0.0) -> Iterat
     tables: Tables = {}
     database = Database({})
     for index in range(count):
-        if index % _DIALOGUES_PER_WORLD == 0:
+        if index % _DIALOGUES_PER_DATABASE == 0:
             tables = database_generator.tables(split, rng)
             database = Database(tables)
         row = _row(

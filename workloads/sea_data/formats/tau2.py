@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from sea_data.errors import RowError
 from sea_data.formats import rl
-from sea_data.formats.errors import RowError
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
 from sea_env.tasks.task import Task

@@ -6,12 +6,15 @@
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
+from sea_data.errors import DataError
 from sea_data.synthesis.item import Cost, Failure, Item, ItemResult
 from sea_data.synthesis.plan import Plan
 
 
-class BackendUnavailableError(RuntimeError):
+class BackendUnavailableError(DataError):
     """The model behind a backend doesn't answer. The run stops and can be resumed."""
+
+    permanent = False
 
 
 class Backend(Protocol):

@@ -9,13 +9,14 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from sea_data.formats import dialogue, rl
+from sea_data.synthesis.item import TaskFaultError
 from sea_env.tasks.task import Action, Assertion
 
 Message = dict[str, Any]
 
 
-class NoCandidateError(Exception):
-    """The database holds no record that fits the plan. Counted as the task's fault."""
+class NoCandidateError(TaskFaultError):
+    """The database holds no record that fits the plan."""
 
 
 @dataclass(frozen=True)

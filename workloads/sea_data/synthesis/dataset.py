@@ -52,6 +52,7 @@ def _prompted(event: dict[str, Any], prompt: str) -> dict[str, Any]:
 
 def _replace(path: Path, pieces: Iterator[bytes]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
+    # A reader sees the old file or the whole new one.
     partial = path.with_name(path.name + ".partial")
     with partial.open("wb") as file:
         file.writelines(pieces)

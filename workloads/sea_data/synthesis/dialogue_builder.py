@@ -8,12 +8,13 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from sea_data.synthesis.item import TaskFaultError
 from sea_env.domains.base import Environment
 from sea_env.tasks.task import Action
 from sea_env.tokens.messages import ToolCall
 
 
-class ToolRefusedError(Exception):
+class ToolRefusedError(TaskFaultError):
     """A tool answered with an error where the task generator expected none."""
 
 

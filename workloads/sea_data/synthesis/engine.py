@@ -67,6 +67,7 @@ class Engine:
         self._progress(self.state)
 
     def _record(self, event: dict[str, Any]) -> None:
+        # Journal first: after a kill in between, the resumed run reads the event there.
         self._journal.append(event)
         self.state.apply(event)
         self._progress(self.state)
@@ -112,6 +113,7 @@ class Engine:
                     running.add(asyncio.create_task(self._make(item)))
             while running:
                 running = await _first(running)
+            # The round has ended without the endpoint being down: all unanswered items count.
             self._charge(math.inf)
         finally:
             for task in running:
@@ -147,6 +149,7 @@ class Engine:
         if not isinstance(result, Failure) and result.digest in self.state.digests:
             result = Failure(Blame.TASK, _REPEATED, cost)
         event = self._event(item, result)
+        # Before this item's own event: unanswered items are older, and the journal keeps the order.
         self._charge(self._backend.answered)
         if not isinstance(result, Failure) or result.blame is not Blame.INFRASTRUCTURE:
             self._record(event)

@@ -7,11 +7,17 @@ doesn't earn the reward of a sound task is blamed on the trajectory.
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from sea_data.errors import RowError
 from sea_data.formats import rl
-from sea_data.formats.errors import RowError
 from sea_data.synthesis import verification_function
 from sea_data.synthesis.candidate import Candidate, Message
-from sea_data.synthesis.item import Accepted, Blame, Failure
+from sea_data.synthesis.item import (
+    Accepted,
+    Blame,
+    Failure,
+    TaskFaultError,
+    TrajectoryFaultError,
+)
 from sea_data.synthesis.plan import digest
 from sea_data.synthesis.source_database import SourceDatabase, initial_database
 from sea_env.domains import registry
@@ -31,14 +37,6 @@ _STOPS = {
     Signal.TRANSFER: Stop.TRANSFER,
     Signal.OUT_OF_SCOPE: Stop.OUT_OF_SCOPE,
 }
-
-
-class TaskFaultError(Exception):
-    """The task can't be solved as it is."""
-
-
-class TrajectoryFaultError(Exception):
-    """The dialogue doesn't earn the task's reward."""
 
 
 TASK_FAULTS = (

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from sea_api.v1alpha1.domains import file_name
+from sea_data.errors import DataError
 from sea_data.synthesis.plan import Plan, digest
 
 _MAX_REASON = 400
@@ -100,6 +101,14 @@ class Failure:
 
 
 ItemResult = Accepted | Failure
+
+
+class TaskFaultError(DataError):
+    """The task can't be made or solved as its plan wants it: `Blame.TASK`."""
+
+
+class TrajectoryFaultError(DataError):
+    """The dialogue doesn't earn the reward of its task: `Blame.TRAJECTORY`."""
 
 
 def with_cost(result: ItemResult, cost: Cost) -> ItemResult:

@@ -12,16 +12,20 @@ from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
+from sea_data.errors import DataError
+
 FILE = ".journal"
 """Hidden, so that it isn't mistaken for a data file."""
 
 
-class JournalError(Exception):
+class JournalError(DataError):
     """The folder's journal can't be used until something is changed."""
 
 
 class JournalTakenError(JournalError):
-    """Another process writes the journal or its archive; waiting may help."""
+    """Another process writes the journal or its archive."""
+
+    permanent = False
 
 
 class Journal:

@@ -107,6 +107,8 @@ class JournalArchive:
         kept = self._parts[:-1] if replaced else self._parts
         start = kept[-1].end if kept else 0
         part = Part(start, len(body), hashlib.sha256(body).hexdigest())
+        # Part, then head, then the old part: whatever the moment of a kill, all parts that the head
+        # names exist.
         self._store.put(urls.join(self._url, part.key), gzip.compress(body, 1, mtime=0))
         self._commit([*kept, part])
         if replaced:
@@ -192,11 +194,13 @@ class JournalUploader:
         trace: TracebackType | None,
     ) -> None:
         self._over.set()
+        # `JournalArchive` isn't thread-safe: the thread must have ended before `extend` below.
         self._thread.join()
         if kind is None:
             self.check()
             self._archive.extend(self._path)
         elif issubclass(kind, Exception) and self._lost is None:
+            # Best effort: the error that ends the run is the one to report.
             with contextlib.suppress(StoreError, JournalError, OSError):
                 self._archive.extend(self._path)
 

@@ -71,6 +71,7 @@ def synthesize(request: SynthesisRequest, progress: Progress = lambda _: None) -
     settings = replace(request.settings, databases=source_database.fingerprint(sources))
     request = replace(request, settings=settings)
     with closing(Journal(request.out)) as journal:
+        # The uploader's end comes before the data set: a store that fails leaves no half of one.
         with ExitStack() as stack:
             if request.archive:
                 progress = _archived(stack, request, journal, progress)
@@ -91,6 +92,7 @@ def _archived(
 ) -> Progress:
     """Restores the journal from the archive and uploads it while `stack` is open."""
     header = request.settings.header()
+    # Another run's journal makes way; its archive, below another digest, is kept.
     if journal.first() not in (None, first_event(request.settings)):
         journal.rewrite(())
     assert request.store is not None, "an archive is kept in a store"

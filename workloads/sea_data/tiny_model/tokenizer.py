@@ -10,8 +10,8 @@ from typing import Any
 
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from sea_data.errors import RowError
 from sea_data.formats.dialogue import Dialogue, dialogue
-from sea_data.formats.errors import RowError
 from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens import markup
 from sea_env.tokens.messages import Message

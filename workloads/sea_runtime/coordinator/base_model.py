@@ -10,7 +10,7 @@ from typing import Any
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
-from sea_data.formats.errors import RowError
+from sea_data.errors import RowError
 from sea_data.formats.jsonl import objects
 from sea_data.object_store import PreconditionFailedError
 from sea_runtime.coordinator import stage_plan

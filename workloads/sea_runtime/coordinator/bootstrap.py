@@ -61,6 +61,7 @@ class Bootstrap:
                 db.close()
                 return
             db = await self._restored(db, pending)
+        # Installed only when complete: until then every call is answered with 503 and comes again.
         self._ledger.install(db)
         self._job.load()
 
@@ -81,6 +82,7 @@ class Bootstrap:
         self._caught_up = (stage, newest.step)
         if self._ledger.available:
             log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
+            # First: a kill from here on must lead to a restore, not to this ledger.
             restore.disown(self._ledger.db)
             self._job.hold()
             self._ledger.withdraw()
@@ -103,6 +105,7 @@ class Bootstrap:
                 for stage, results in evaluations.items():
                     evaluation.keep(db, stage, results)
                 merged = self._job.write(db, desired)
+                # In the transaction of the spec: a ledger that is ours always has one.
                 restore.begin(db)
                 if checkpoint is not None:
                     restore.keep_checkpoint(db, checkpoint, merged.attempt)

@@ -31,6 +31,7 @@ class Heartbeats:
         known = self._job.known
         if known is None:
             return HeartbeatReply()
+        # A worker that was restarted holds none of its leases: no need to wait for its silence.
         if before is not None and before.incarnation != beat.incarnation:
             self._scheduler.expire()
         if before is None or before != beat:

@@ -132,6 +132,7 @@ def accept(
         row = episodes.by_lease(db, result.lease_id)
         if row is None or (row["pod"], row["incarnation"]) != (result.pod, result.incarnation):
             return False
+        # Sent again because the answer got lost: acknowledged, but not counted twice.
         if row["state"] != EpisodeState.LEASED:
             return bool(row["state"] == EpisodeState.DONE)
         fault = _fault(row, result)

@@ -138,6 +138,7 @@ class Preconditions:
             self._data = data
             self._problems.report(Source.DATA, None)
             log.info("data checked: %s rows skipped", data.skipped or "no")
+        # Of the spec that was read, not of the one that may have arrived meanwhile.
         self._digest = digest
         self._notifiers.notify_all()
 

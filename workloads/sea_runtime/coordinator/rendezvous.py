@@ -156,6 +156,7 @@ class Rendezvous:
                 "processes are gone.",
             )
             return HeartbeatReply()
+        # A failure of an earlier attempt is reported until the pod hears of the new one.
         if beat.state == PodState.FAILED and beat.attempt == attempt:
             self.fail(beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
         record = self._updated(record, beat)

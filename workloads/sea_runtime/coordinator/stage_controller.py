@@ -131,6 +131,7 @@ class StageController:
             return
         if stages.finished_at(db, stage.name) is None:
             return
+        # Before Complete, which lets the operator send the next stage or let the pods go.
         await self._reports.write(stage)
         stages.complete(self._ledger.db, stage.name, self._wall())
         log.info("stage '%s' is complete", stage.name)

@@ -144,6 +144,7 @@ class Synthesis:
             return
         desired, folder = self._job.desired, self._work_folder(stage)
         await asyncio.to_thread(_upload, self._store, desired, stage, folder)
+        # After DONE.json: a kill in between finds it and finishes without making anything.
         self._finish(stage)
 
     def _fail(self, stage: Stage, process: SynthesisProcess) -> None:

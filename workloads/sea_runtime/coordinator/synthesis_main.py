@@ -20,6 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
+from sea_api import limits, logs
 from sea_api.errors import SeaError
 from sea_api.v1alpha1.domains import file_name
 from sea_data import urls
@@ -33,7 +34,6 @@ from sea_runtime.store.s3 import ObjectStore
 KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"
 _EVERY_S = 0.5
 _LOCK_TIMEOUT_S = 20.0
-_MAX_TOKENS = 8192
 _TIMEOUT_S = 300.0
 
 
@@ -73,7 +73,11 @@ class Order:
             concurrency=self.concurrency if self.url else 1,
         )
         access = Address(
-            self.url, self.model, api_key, max_tokens=_MAX_TOKENS, timeout_s=_TIMEOUT_S
+            self.url,
+            self.model,
+            api_key,
+            max_tokens=limits.MAX_TOKENS_PER_TURN,
+            timeout_s=_TIMEOUT_S,
         )
         return SynthesisRequest(
             settings,
@@ -158,6 +162,7 @@ def _end_with_parent() -> None:
 
 
 def main() -> int:
+    logs.configure_pod(process="synthesis")
     order = Order(**json.loads(sys.stdin.buffer.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
     return serve(order, sys.stdout, os.environ.get(KEY_VARIABLE, ""), time.monotonic)

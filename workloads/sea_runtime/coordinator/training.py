@@ -102,6 +102,7 @@ class Training:
         if stage is None or stage.name != name or stage.type != StageType.RL:
             return None
         fixed = batches.newest_step(db, name)
+        # A trainer that restarted asks again and gets the very same groups.
         if step <= fixed:
             return batches.encode(db, name, step)
         if step > fixed + 1:

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
+from sea_data.errors import DataFileError, RowError
 from sea_data.formats import data_files, sequences, sft
 from sea_data.formats.dialogue import Dialogue
-from sea_data.formats.errors import DataFileError, RowError
 from sea_data.formats.jsonl import RowFile
 from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens.renderer import Renderer

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
-from sea_data.errors import EvaluationError
+from sea_data.errors import EvaluationError, RowError
 from sea_data.evaluation import records
 from sea_data.evaluation.records import EpisodeRecord
-from sea_data.formats.errors import RowError
 
 _MAY_GROW = ("trials", "maxTasks")
 """More trials or tasks only add episodes: seeds and rows of the others stay. None is all."""

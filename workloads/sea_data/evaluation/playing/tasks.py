@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sea_api.v1alpha1.domains import bare, file_name
-from sea_data.errors import EvaluationError
+from sea_data.errors import EvaluationError, RowError
 from sea_data.formats import compression, data_files, database_files, rl, tau2
-from sea_data.formats.errors import RowError
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.evaluation import records, scores
 from sea_data.evaluation.records import EpisodeRecord
 from sea_data.evaluation.report.page import Page
 from sea_data.formats import jsonl
-from sea_data.formats.errors import RowError
 
 EPISODES = "episodes.jsonl"
 FOLDER = "evaluation"

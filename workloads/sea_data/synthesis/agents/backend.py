@@ -11,7 +11,7 @@ from sea_data.formats import rl
 from sea_data.synthesis import execution_checks
 from sea_data.synthesis.agents import checkers, dialogue_simulation, function_worker, task_worker
 from sea_data.synthesis.agents.function_cases import function_cases
-from sea_data.synthesis.agents.function_worker import FunctionRunner, NoFunctionError
+from sea_data.synthesis.agents.function_worker import FunctionRunner
 from sea_data.synthesis.agents.model_client import (
     ModelClient,
     OnRetry,
@@ -19,16 +19,16 @@ from sea_data.synthesis.agents.model_client import (
     UnusableReplyError,
 )
 from sea_data.synthesis.agents.planner import Planner
-from sea_data.synthesis.agents.task_worker import NoTaskError
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.candidate import Candidate, Message
-from sea_data.synthesis.execution_checks import TrajectoryFaultError
+from sea_data.synthesis.execution_checks import TASK_FAULTS
 from sea_data.synthesis.item import (
     Blame,
     Cost,
     Failure,
     Item,
     ItemResult,
+    TrajectoryFaultError,
     shorten_reason,
     with_cost,
 )
@@ -102,7 +102,7 @@ class ModelBackend:
             result = await self._make(item, meter)
         except BackendUnavailableError as error:
             result = Failure(Blame.INFRASTRUCTURE, str(error))
-        except NoFunctionError as error:
+        except (UnusableReplyError, *TASK_FAULTS) as error:
             result = Failure(Blame.TASK, str(error))
         if isinstance(result, Failure):
             result = replace(result, reason=shorten_reason(result.reason))
@@ -111,12 +111,9 @@ class ModelBackend:
     async def _make(self, item: Item, meter: TokenMeter) -> ItemResult:
         source = self._sources[item.index % len(self._sources)]
         seed = int(digest(item.random_seed)[:7], 16)
-        try:
-            candidate = await task_worker.write(self._client, source, item, seed, meter)
-            task = sound_task(source, candidate, item)
-            cases = function_cases(source, task)
-        except (NoTaskError, UnusableReplyError, *execution_checks.TASK_FAULTS) as error:
-            return Failure(Blame.TASK, str(error))
+        candidate = await task_worker.write(self._client, source, item, seed, meter)
+        task = sound_task(source, candidate, item)
+        cases = function_cases(source, task)
         failure = await checkers.check_task(self._client, source, item.plan, candidate, meter)
         if failure is not None:
             return failure

@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from sea_data.synthesis.execution_checks import EndState, TaskFaultError, episode_of, fresh, solved
+from sea_data.synthesis.execution_checks import EndState, episode_of, fresh, solved
+from sea_data.synthesis.item import TaskFaultError
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.domains.base import Environment
 from sea_env.domains.overlay import Change

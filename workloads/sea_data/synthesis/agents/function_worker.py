@@ -10,13 +10,16 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
+from tenacity import AsyncRetrying, stop_after_attempt
+
+from sea_data.errors import RowError
 from sea_data.formats import rl
-from sea_data.formats.errors import RowError
 from sea_data.synthesis.agents.function_cases import FunctionCase
 from sea_data.synthesis.agents.model_client import MAX_TRIES, Messages, ModelClient, TokenMeter
 from sea_data.synthesis.backend import BackendUnavailableError
-from sea_data.synthesis.item import shorten_reason
+from sea_data.synthesis.item import TaskFaultError, shorten_reason
 from sea_env.domains.base import Environment
+from sea_env.retry import IF_TRANSIENT
 from sea_env.tasks.task import Task
 from sea_env.verify.function import FIELD, judged_episode
 from sea_env.verify.sandbox.pool import FunctionSandbox, Judged
@@ -36,15 +39,14 @@ class FunctionRunner:
 
         Raises BackendUnavailableError if the sandbox fails, as opposed to the function.
         """
-        for tries_left in reversed(range(_MAX_SANDBOX_TRIES)):
-            try:
-                return await judged_episode(self._sandbox, source, episode, environment)
-            except SandboxError as error:
-                if not tries_left:
-                    raise BackendUnavailableError(
-                        f"Verification functions can't be tried: {error}"
-                    ) from error
-        raise AssertionError("the last try returns or raises")
+        stop = stop_after_attempt(_MAX_SANDBOX_TRIES)
+        retrying = AsyncRetrying(stop=stop, retry=IF_TRANSIENT, reraise=True)
+        try:
+            return await retrying(judged_episode, self._sandbox, source, episode, environment)
+        except SandboxError as error:
+            raise BackendUnavailableError(
+                f"Verification functions can't be tried: {error}"
+            ) from error
 
 
 VERIFIER = "You are the verification worker of a data synthesis team."
@@ -66,8 +68,8 @@ _MAX_SHOWN = 20_000
 _FENCED = re.compile(r"```(?:python|py)?[ \t]*\n(.*?)```", re.DOTALL)
 
 
-class NoFunctionError(Exception):
-    """No try gave a function that passes all cases. Counted as the task's fault."""
+class NoFunctionError(TaskFaultError):
+    """No try gave a function that passes all cases."""
 
 
 async def write(

@@ -1,7 +1,7 @@
 """The model behind the agents: asked for a text, a message, or one JSON object.
 
-`ModelClient` counts tokens and numbers requests over `sea_env.chat.ChatEndpoint`, which
-has the retries. `ask_json` explains to the model what is wrong with an unusable reply and asks
+`ModelClient` counts tokens and numbers requests on top of `sea_env.chat.ChatEndpoint`, which
+retries. `ask_json` explains to the model what is wrong with an unusable reply and asks
 again.
 """
 
@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from sea_data.errors import DataError
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_env import chat
 from sea_env.chat import ChatEndpoint, EndpointError
@@ -28,7 +29,7 @@ _MAX_REPLY = 200_000
 """Characters of a reply that are read."""
 
 
-class UnusableReplyError(Exception):
+class UnusableReplyError(DataError):
     """The model gave `MAX_TRIES` unusable replies to one question."""
 
 

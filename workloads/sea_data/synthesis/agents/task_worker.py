@@ -19,7 +19,7 @@ from sea_data.synthesis.agents.model_client import (
     texts_of,
 )
 from sea_data.synthesis.candidate import Candidate
-from sea_data.synthesis.item import Item
+from sea_data.synthesis.item import Item, TaskFaultError
 from sea_data.synthesis.plan import Plan
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.tasks.task import Action, Assertion
@@ -44,8 +44,8 @@ _TWO_SIDED = (
 )
 
 
-class NoTaskError(Exception):
-    """The worker wrote no task. Counted as the task's fault."""
+class NoTaskError(TaskFaultError):
+    """The worker wrote no task."""
 
 
 @dataclass(frozen=True)

@@ -3,10 +3,8 @@
 import random
 from collections.abc import Collection, Sequence
 
-from sea_data.synthesis.candidate import NoCandidateError
-from sea_data.synthesis.dialogue_builder import ToolRefusedError
 from sea_data.synthesis.execution_checks import check
-from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult
+from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult, TaskFaultError
 from sea_data.synthesis.plan import Plan
 from sea_data.synthesis.procedural import planner
 from sea_data.synthesis.procedural.task_generators import open_task_generator
@@ -49,7 +47,7 @@ class ProceduralBackend:
         rng = random.Random(item.random_seed)  # noqa: S311 - data, not secrets
         try:
             candidate = self._generators[place].generate(item.plan, rng)
-        except (NoCandidateError, ToolRefusedError) as error:
+        except TaskFaultError as error:
             return Failure(Blame.TASK, str(error))
         return check(source, candidate, item.row_id)
 

@@ -1,7 +1,7 @@
 """Goals of a customer, and the dialogue and scenario that are written from them.
 
 The task generators of airline, mock, retail and telecom make `Goal` objects for the goal names of a
-plan and hand them to `scenario` and `write_dialogue`.
+plan and hand them to `write_scenario` and `write_dialogue`.
 """
 
 from collections.abc import Callable, Mapping, Sequence

@@ -32,7 +32,7 @@ class TaskGenerator(Protocol):
     def generate(self, plan: Plan, rng: random.Random) -> Candidate:
         """A task with its dialogue. All randomness comes from `rng`.
 
-        Raises NoCandidateError or ToolRefusedError; both count as the task's fault.
+        Raises TaskFaultError: NoCandidateError, or ToolRefusedError of the dialogue builder.
         """
         ...
 

@@ -15,9 +15,9 @@ from typing import Any
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats import data_files
 from sea_data.formats.dialogue import dialogue
-from sea_data.formats.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats.jsonl import objects
 from sea_data.object_store import AccessDeniedError
 from sea_runtime.coordinator.data import domains, sources

@@ -7,8 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from sea_data.errors import RowError
 from sea_data.formats import database_files, rl
-from sea_data.formats.errors import RowError
 from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain

@@ -71,7 +71,7 @@ def price(call: CustomerCall) -> Goal:
     """Ask what the cheapest direct flight of a day costs."""
     offer = _offer(call)
     if offer.price < _MIN_PRICE:
-        raise NoCandidateError("no flight has a price that is told from other numbers")
+        raise NoCandidateError("no flight has a price that can't be part of another number")
 
     def resolve(dialogue: DialogueBuilder) -> str:
         _search(dialogue, offer)
