@@ -3,9 +3,9 @@
 import pytest
 
 from sea_runtime.client import calls
+from sea_runtime.client.async_client import HeldLeases
 from sea_runtime.client.calls import (
     CoordinatorUnreachableError,
-    HeldLeases,
     RequestRefusedError,
     StaleAttemptError,
     read_timeout,
@@ -49,7 +49,7 @@ def test_refusals() -> None:
 def test_time_outs_outlast_long_polls() -> None:
     """A long poll never looks like a dead server."""
     assert read_timeout(15.0, 0.0) == 15.0
-    assert read_timeout(15.0, calls.BATCH_WAIT_S) >= calls.BATCH_WAIT_S + 5
+    assert read_timeout(15.0, calls.BATCH_WAIT_SECONDS) >= calls.BATCH_WAIT_SECONDS + 5
     assert read_timeout(1.0, 10.0) == 15.0
 
 

@@ -159,7 +159,7 @@ class Asked:
 
 @pytest.fixture(autouse=True)
 def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("LEASE_WAIT_S", "TASK_WAIT_S", "BATCH_WAIT_S"):
+    for name in ("LEASE_WAIT_SECONDS", "TASK_WAIT_SECONDS", "BATCH_WAIT_SECONDS"):
         monkeypatch.setattr(calls, name, 0.0)
 
 

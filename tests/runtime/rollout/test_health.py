@@ -24,7 +24,7 @@ class Pool:
 async def test_a_new_version_does_not_wait_for_the_next_heartbeat(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(health, "PERIOD_S", 3600.0)
+    monkeypatch.setattr(health, "PERIOD_SECONDS", 3600.0)
     heard: asyncio.Queue[int | None] = asyncio.Queue()
     state = EngineState()
 

@@ -1,7 +1,8 @@
-"""The engine container's program as a process, with a model that lies on disk already."""
+"""The engine container's program as a process, with a model that is on disk already."""
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 import urllib.request
@@ -41,6 +42,7 @@ class EngineProcess:
         )
         place = engine_args.Placement(self.folder, self.host, gpus=0)
         arguments = engine_args.arguments(reply, engine_args.read_config(self.folder), place)
+        arguments.remove("--disable-log-stats")  # `generated_tokens` reads them
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "sea_runtime.rollout.server", *arguments],
@@ -61,6 +63,14 @@ class EngineProcess:
                 return True
         except OSError:
             return False
+
+    def generated_tokens(self) -> int:
+        """How many tokens the engine has generated so far, for all requests."""
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=HANG_S) as reply:
+            text = reply.read().decode()
+        counts = re.findall(r"^vllm:generation_tokens_total\S* (\S+)$", text, re.MULTILINE)
+        assert counts, "vLLM's metrics have no count of generated tokens"
+        return int(sum(map(float, counts)))
 
     def kill(self) -> None:
         """As a container's death: every process of it, at once."""

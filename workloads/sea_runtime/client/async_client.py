@@ -11,7 +11,6 @@ from sea_runtime.client import calls
 from sea_runtime.client.calls import (
     Call,
     CoordinatorUnreachableError,
-    HeldLeases,
     read_timeout,
     until,
 )
@@ -20,6 +19,31 @@ from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
 from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply
 
 Result = TypeVar("Result")
+
+
+class HeldLeases:
+    """Which leases this process holds, so that a lost answer costs no episode.
+
+    If the coordinator handed out leases and the answer never arrived, it believes that the worker
+    runs them. So each request says what the worker really holds; the coordinator sends the rest
+    again.
+    """
+
+    def __init__(self) -> None:
+        self._ids: set[str] = set()
+
+    def declare(self, request: LeaseRequest) -> LeaseRequest:
+        """The request with `holding` filled in, unless the caller did."""
+        if request.holding is not None:
+            return request
+        return request.model_copy(update={"holding": sorted(self._ids)})
+
+    def took(self, leases: Leases) -> Leases:
+        self._ids.update(lease.lease_id for lease in leases.leases)
+        return leases
+
+    def gave_up(self, lease_id: str) -> None:
+        self._ids.discard(lease_id)
 
 
 class AsyncCoordinatorClient:

@@ -32,9 +32,9 @@ Reply = TypeVar("Reply", bound=Message)
 
 JSON = "application/json"
 MSGPACK = "application/msgpack"
-BATCH_WAIT_S = 10.0
-TASK_WAIT_S = 5.0
-LEASE_WAIT_S = 5.0
+BATCH_WAIT_SECONDS = 10.0
+TASK_WAIT_SECONDS = 5.0
+LEASE_WAIT_SECONDS = 5.0
 FIRST_DELAY_SECONDS = 0.1
 MAX_DELAY_SECONDS = 2.0
 POLL_MARGIN_SECONDS = 5.0
@@ -123,31 +123,6 @@ def until(timeout: float, call: Call[Any], url: str) -> dict[str, Any]:
     }
 
 
-class HeldLeases:
-    """Which leases this process holds, so that a lost answer costs no episode.
-
-    If the coordinator handed out leases and the answer never arrived, it believes that the worker
-    runs them. So each request says what the worker really holds; the coordinator sends the rest
-    again.
-    """
-
-    def __init__(self) -> None:
-        self._ids: set[str] = set()
-
-    def declare(self, request: LeaseRequest) -> LeaseRequest:
-        """The request with `holding` filled in, unless the caller did."""
-        if request.holding is not None:
-            return request
-        return request.model_copy(update={"holding": sorted(self._ids)})
-
-    def took(self, leases: Leases) -> Leases:
-        self._ids.update(lease.lease_id for lease in leases.leases)
-        return leases
-
-    def gave_up(self, lease_id: str) -> None:
-        self._ids.discard(lease_id)
-
-
 def _text(body: bytes) -> str:
     return body.decode(errors="replace")[:500]
 
@@ -185,7 +160,7 @@ def model(stream: str) -> Call[ModelReply | None]:
 
 
 def trainer_task(attempt: int) -> Call[TrainerTask]:
-    return _get("/v1/trainer/task", TrainerTask, TASK_WAIT_S, attempt=attempt)
+    return _get("/v1/trainer/task", TrainerTask, TASK_WAIT_SECONDS, attempt=attempt)
 
 
 def batch(stage: str, step: int, attempt: int) -> Call[bytes | None]:
@@ -195,7 +170,7 @@ def batch(stage: str, step: int, attempt: int) -> Call[bytes | None]:
         f"/v1/stages/{stage}/batches/{step}",
         bytes,
         {"attempt": str(attempt)},
-        wait=BATCH_WAIT_S,
+        wait=BATCH_WAIT_SECONDS,
         otherwise={204: None},
     )
 
@@ -237,7 +212,7 @@ def adopted(stream: str, message: Adopted) -> Call[None]:
 
 
 def lease(request: LeaseRequest) -> Call[Leases]:
-    return _ask("/v1/leases", request, Leases, LEASE_WAIT_S)
+    return _ask("/v1/leases", request, Leases, LEASE_WAIT_SECONDS)
 
 
 def result(episode: EpisodeResult) -> Call[bool]:

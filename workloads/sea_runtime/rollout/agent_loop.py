@@ -17,10 +17,10 @@ from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest
 
 _log = logging.getLogger(__name__)
 MAX_CONCURRENT = 128
-GATHER_S = 0.05
+GATHER_SECONDS = 0.05
 """Episodes that end within this time are replaced by a single request."""
-RETRY_S = 0.5
-GIVE_BACK_S = 5.0
+RETRY_SECONDS = 0.5
+GIVE_BACK_SECONDS = 5.0
 
 Run = Callable[[Lease], Awaitable[EpisodeResult]]
 
@@ -34,17 +34,16 @@ class AgentLoop:
         state: EngineState,
         identity: Identity,
         run_episode: Run,
-        max_concurrent: int = MAX_CONCURRENT,
     ) -> None:
         self._client, self._state, self._identity = client, state, identity
-        self._run_episode, self._max_concurrent = run_episode, max_concurrent
+        self._run_episode = run_episode
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
         while True:
             await self._state.wait_ready()
             await self._wait_for_room()
-            for lease in await self._lease(self._max_concurrent - len(self._running)):
+            for lease in await self._lease(MAX_CONCURRENT - len(self._running)):
                 task = asyncio.ensure_future(self._episode(lease))
                 self._running[task] = lease.lease_id
                 task.add_done_callback(self._running.pop)
@@ -60,14 +59,16 @@ class AgentLoop:
             for lease in leases
         )
         try:
-            await asyncio.wait_for(asyncio.gather(*releases, return_exceptions=True), GIVE_BACK_S)
+            await asyncio.wait_for(
+                asyncio.gather(*releases, return_exceptions=True), GIVE_BACK_SECONDS
+            )
         except TimeoutError:
             _log.warning("Not all of the %d leases could be returned: they expire.", len(leases))
 
     async def _wait_for_room(self) -> None:
-        while len(self._running) >= self._max_concurrent:
+        while len(self._running) >= MAX_CONCURRENT:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
-            await asyncio.sleep(GATHER_S)
+            await asyncio.sleep(GATHER_SECONDS)
 
     async def _lease(self, want: int) -> list[Lease]:
         request = LeaseRequest(
@@ -77,7 +78,7 @@ class AgentLoop:
             return (await self._client.lease(request)).leases
         except CoordinatorError as error:
             _log.warning("No leases: %s", error)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_SECONDS)
             return []
 
     async def _episode(self, lease: Lease) -> None:

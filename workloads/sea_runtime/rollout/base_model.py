@@ -22,7 +22,7 @@ from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
 _DONE = ".complete"
-_POLL_S = 0.5
+_POLL_SECONDS = 0.5
 TOKENIZER_FILES = ("tokenizer.json", "config.json")
 
 
@@ -38,7 +38,7 @@ def await_model(
             reply = None
         if reply is not None:
             return reply
-        sleep(_POLL_S)
+        sleep(_POLL_SECONDS)
 
 
 def fetch(store: ObjectStore, url: str, target: Path) -> Path:

@@ -15,19 +15,17 @@ from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.prefetch_status import PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
 
-CONTROL_TIMEOUT_S = 30.0
-APPLY_TIMEOUT_S = 300.0
-GENERATE_TIMEOUT_S = 1800.0
+VERSION_TIMEOUT_SECONDS = 5.0
+"""Short: the watcher notices by it that the engine is down."""
+CONTROL_TIMEOUT_SECONDS = 30.0
+APPLY_TIMEOUT_SECONDS = 300.0
+GENERATE_TIMEOUT_SECONDS = 1800.0
 
 
 class EngineError(RuntimeFailure):
-    """The engine failed while serving a request (5xx), or answered something unreadable."""
+    """The engine does not answer, failed while serving (5xx), or answered something unreadable."""
 
     permanent = False
-
-
-class EngineDownError(EngineError):
-    """The engine does not answer at all: it is starting, restarting or hanging."""
 
 
 class EngineRefusedError(EngineError):
@@ -40,7 +38,7 @@ def session() -> aiohttp.ClientSession:
     """A session with unlimited keep-alive connections, shared by everything in a worker."""
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300.0),
-        timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_S),
+        timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_SECONDS),
     )
 
 
@@ -58,7 +56,6 @@ class EngineClient:
         max_tokens: int,
         temperature: float,
         stop_token_ids: Sequence[int],
-        timeout_s: float = GENERATE_TIMEOUT_S,
     ) -> Generation:
         """Continues the exact tokens.
 
@@ -73,15 +70,15 @@ class EngineClient:
             "stop_token_ids": list(stop_token_ids),
         }
         body = {"token_ids": list(token_ids), "sampling_params": parameters}
-        reply = await self._call("POST", "/inference/v1/generate", body, timeout_s)
+        reply = await self._call("POST", "/inference/v1/generate", body, GENERATE_TIMEOUT_SECONDS)
         try:
             return generation.parse(reply)
         except generation.MalformedGenerationError as error:
             raise EngineError(f"{self.url}: {error}") from error
 
-    async def version(self, timeout_s: float = 5.0) -> int:
+    async def version(self) -> int:
         """The weight version that the engine serves; 0 is the base model."""
-        reply = await self._json("GET", "/weight_info", None, timeout_s)
+        reply = await self._json("GET", "/weight_info", None, VERSION_TIMEOUT_SECONDS)
         return generation.version_number(reply["weight_version"])
 
     async def is_paused(self) -> bool:
@@ -106,17 +103,17 @@ class EngineClient:
         return "True" in await self._rpc("sea_is_applying")
 
     async def start_update(self) -> None:
-        await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_S)
+        await self._call("POST", "/start_weight_update", None, APPLY_TIMEOUT_SECONDS)
 
     async def load_staged(self, version: int, attempt: int) -> None:
         """Loads the prefetched version into the paused model."""
         info = {"update_info": {"version": version, "attempt": attempt}}
-        await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_S)
+        await self._call("POST", "/update_weights", info, APPLY_TIMEOUT_SECONDS)
 
     async def finish_update(self, version: int) -> None:
         """Finishes the update; tokens generated from now on carry `version`."""
         body = {"weight_version": str(version)}
-        await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_S)
+        await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_SECONDS)
 
     async def terminate(self) -> None:
         """Terminates the engine's processes; its container restarts it with the base model."""
@@ -126,7 +123,7 @@ class EngineClient:
             return  # it can't answer: its process is gone
 
     async def _rpc(self, method: str, *arguments: str) -> list[Any]:
-        body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_S}
+        body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_SECONDS}
         return list((await self._json("POST", "/collective_rpc", body))["results"])
 
     @staticmethod
@@ -138,7 +135,7 @@ class EngineClient:
         method: str,
         path: str,
         body: Any = None,
-        timeout_s: float = CONTROL_TIMEOUT_S,
+        timeout_s: float = CONTROL_TIMEOUT_SECONDS,
     ) -> Any:
         return json.loads(await self._call(method, path, body, timeout_s))
 
@@ -147,7 +144,7 @@ class EngineClient:
         method: str,
         path: str,
         body: Any = None,
-        timeout_s: float = CONTROL_TIMEOUT_S,
+        timeout_s: float = CONTROL_TIMEOUT_SECONDS,
     ) -> bytes:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
@@ -156,7 +153,7 @@ class EngineClient:
             ) as reply:
                 content = await reply.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise EngineDownError(f"{method} {self.url}{path}: {error!r}") from error
+            raise EngineError(f"{method} {self.url}{path}: {error!r}") from error
         if reply.status >= 300:
             text = content[:500].decode(errors="replace")
             kind = EngineError if reply.status >= 500 else EngineRefusedError

@@ -9,7 +9,7 @@ import logging
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 
 _log = logging.getLogger(__name__)
-WATCH_PERIOD_S = 1.0
+WATCH_PERIOD_SECONDS = 1.0
 
 
 class EngineState:
@@ -103,8 +103,8 @@ async def observe(engine: EngineClient, state: EngineState) -> None:
         state.serves(version)
 
 
-async def watch(engine: EngineClient, state: EngineState, period_s: float = WATCH_PERIOD_S) -> None:
+async def watch(engine: EngineClient, state: EngineState) -> None:
     """Observes the engine until cancelled."""
     while True:
         await observe(engine, state)
-        await asyncio.sleep(period_s)
+        await asyncio.sleep(WATCH_PERIOD_SECONDS)

@@ -19,7 +19,7 @@ from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.wire.membership import Heartbeat, PodState
 
 _log = logging.getLogger(__name__)
-PERIOD_S = 1.0
+PERIOD_SECONDS = 1.0
 
 
 def application(state: EngineState) -> web.Application:
@@ -38,11 +38,11 @@ def application(state: EngineState) -> web.Application:
     return app
 
 
-async def serve(state: EngineState, host: str, port: int = WORKER_PORT) -> web.AppRunner:
+async def serve(state: EngineState, host: str) -> web.AppRunner:
     """Starts listening; the caller cleans up the runner."""
     runner = web.AppRunner(application(state), access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, host, port).start()
+    await web.TCPSite(runner, host, WORKER_PORT).start()
     return runner
 
 
@@ -78,7 +78,7 @@ async def beat(
         except CoordinatorError as error:
             _log.warning("The heartbeat did not reach the coordinator: %s", error)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(_changed(state, reported), PERIOD_S)
+            await asyncio.wait_for(_changed(state, reported), PERIOD_SECONDS)
 
 
 async def _changed(state: EngineState, reported: int) -> None:

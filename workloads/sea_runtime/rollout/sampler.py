@@ -10,7 +10,7 @@ from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.generation import Generation
 
 _log = logging.getLogger(__name__)
-ENGINE_WAIT_S = 900.0
+ENGINE_WAIT_SECONDS = 900.0
 MAX_ATTEMPTS = 6
 """Per turn: a request that kills the engine each time must not do so forever."""
 
@@ -34,10 +34,8 @@ def acceptable(generation: Generation, required: int) -> bool:
 class Sampler:
     """Turns of the agent. A turn whose engine died is generated again; earlier turns stay."""
 
-    def __init__(
-        self, engine: EngineClient, state: EngineState, engine_wait_s: float = ENGINE_WAIT_S
-    ) -> None:
-        self._engine, self._state, self._engine_wait_s = engine, state, engine_wait_s
+    def __init__(self, engine: EngineClient, state: EngineState) -> None:
+        self._engine, self._state = engine, state
 
     async def generate(
         self,
@@ -73,9 +71,9 @@ class Sampler:
 
     async def _ready(self) -> int:
         try:
-            return await asyncio.wait_for(self._state.wait_ready(), self._engine_wait_s)
+            return await asyncio.wait_for(self._state.wait_ready(), ENGINE_WAIT_SECONDS)
         except TimeoutError as error:
             raise SamplingError(
-                f"The engine was not ready for {self._engine_wait_s:.0f} s "
+                f"The engine was not ready for {ENGINE_WAIT_SECONDS:.0f} s "
                 f"(serves {self._state.version}, required {self._state.required})."
             ) from error

@@ -11,20 +11,17 @@ from sea_env.users.model import Generate
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 
 _log = logging.getLogger(__name__)
-RETRY_TIMEOUT_S = 180.0
-RETRY_S = 0.5
+RETRY_TIMEOUT_SECONDS = 180.0
+RETRY_SECONDS = 0.5
 
 
 class UserPool:
     """The addresses come with every heartbeat's reply."""
 
-    def __init__(
-        self, http: aiohttp.ClientSession, retry_timeout_s: float = RETRY_TIMEOUT_S
-    ) -> None:
+    def __init__(self, http: aiohttp.ClientSession) -> None:
         self._http = http
         self._engines: dict[str, EngineClient] = {}
         self._next = 0
-        self._retry_timeout_s = retry_timeout_s
 
     def use(self, addresses: Sequence[str]) -> None:
         """Replaces the set of engines."""
@@ -52,7 +49,7 @@ class UserPool:
         stop_token_ids: Sequence[int],
     ) -> Sequence[int]:
         loop = asyncio.get_running_loop()
-        deadline, problem = loop.time() + self._retry_timeout_s, "no engine serves yet"
+        deadline, problem = loop.time() + RETRY_TIMEOUT_SECONDS, "no engine serves yet"
         while loop.time() < deadline:
             engines = list(self._engines.values())
             if engines:
@@ -69,7 +66,7 @@ class UserPool:
                     problem = str(error)
                 else:
                     return answer.token_ids
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_SECONDS)
         raise UserUnavailableError(
-            f"The user model did not answer for {self._retry_timeout_s:.0f} s: {problem}."
+            f"The user model did not answer for {RETRY_TIMEOUT_SECONDS:.0f} s: {problem}."
         )

@@ -19,8 +19,8 @@ from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
 
 _log = logging.getLogger(__name__)
-_POLL_S = 0.03
-PREFETCH_TIMEOUT_S = 600.0
+_POLL_SECONDS = 0.03
+PREFETCH_TIMEOUT_SECONDS = 600.0
 
 
 class PrefetchError(RuntimeFailure):
@@ -52,14 +52,13 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     return min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
 
 
-async def prefetch(
-    engine: EngineClient, version: WeightVersion, timeout_s: float = PREFETCH_TIMEOUT_S
-) -> PrefetchStatus:
+async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
     """Has all workers of the engine fetch the version; generation goes on.
 
-    Raises PrefetchError if a worker can't fetch it, or if it takes longer than `timeout_s`.
+    Raises PrefetchError if a worker can't fetch it, or if it takes longer than
+    PREFETCH_TIMEOUT_SECONDS.
     """
-    deadline = time.monotonic() + timeout_s
+    deadline = time.monotonic() + PREFETCH_TIMEOUT_SECONDS
     wanted = (version.version, version.attempt)
     status = slowest(await engine.prefetch(version))
     while time.monotonic() < deadline:
@@ -70,10 +69,12 @@ async def prefetch(
             return status
         elif status.state is PrefetchState.FAILED:
             raise PrefetchError(status.error)
-        await asyncio.sleep(_POLL_S)
+        await asyncio.sleep(_POLL_SECONDS)
         if (status.version, status.attempt) == wanted:
             status = slowest(await engine.prefetch_status())
-    raise PrefetchError(f"Version {version.version} was not fetched within {timeout_s:.0f} s.")
+    raise PrefetchError(
+        f"Version {version.version} was not fetched within {PREFETCH_TIMEOUT_SECONDS:.0f} s."
+    )
 
 
 async def load(engine: EngineClient, version: WeightVersion) -> float:
@@ -109,6 +110,7 @@ async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
         await asyncio.shield(_resume(engine))
         raise
     apply_s = await load(engine, version)
+    # Shielded: a worker that is stopped here must not leave a good engine paused.
     await asyncio.shield(engine.resume())
     return Timings(status.transport, status.seconds, apply_s, time.monotonic() - paused)
 

@@ -18,8 +18,8 @@ from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timi
 from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
 
 _log = logging.getLogger(__name__)
-LONG_POLL_S = 10.0
-RETRY_S = 0.5
+LONG_POLL_SECONDS = 10.0
+RETRY_SECONDS = 0.5
 
 
 def choose(
@@ -71,31 +71,33 @@ class WeightUpdater:
             await asyncio.wait({ask, change}, return_when=asyncio.FIRST_COMPLETED)
             return ask.result() if ask.done() else None
         finally:
+            # An answer to the old question is of no use once the engine serves another version.
             change.cancel()
             ask.cancel()
 
     async def _ask(self, served: int) -> WeightQueryReply | None:
         # No long poll at first: the engine is not ready before it is known which version it needs.
-        wait = 0.0 if self._state.required is None else LONG_POLL_S
+        wait = 0.0 if self._state.required is None else LONG_POLL_SECONDS
         try:
             return await self._client.newer_weights(self._stream, served, wait)
         except CoordinatorError as error:
             _log.warning("The coordinator did not answer about weights: %s", error)
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_SECONDS)
             return None
 
     async def _adopt(self, version: WeightVersion) -> None:
+        # Keeps the watcher away, which would resume the paused engine.
         self._state.updating = True
         try:
             timings = await weight_swap.adopt(self._engine, version)
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_SECONDS)
         except (HalfLoadedError, EngineError) as error:
             _log.warning("%s", error)
             self._state.lost()
-            await asyncio.sleep(RETRY_S)
+            await asyncio.sleep(RETRY_SECONDS)
         else:
             self._failed = None
             self._state.serves(version.version)

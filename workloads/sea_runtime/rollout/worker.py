@@ -38,7 +38,7 @@ from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
-_MODEL_POLL_S = 0.5
+_MODEL_POLL_SECONDS = 0.5
 
 
 class Worker:
@@ -47,22 +47,24 @@ class Worker:
     def __init__(
         self, settings: Settings, client: AsyncCoordinatorClient, http: aiohttp.ClientSession
     ) -> None:
-        self.settings, self.client, self.http = settings, client, http
-        self.identity = Identity(settings.pod, uuid.uuid4().hex)
+        self._settings, self._client, self._http = settings, client, http
+        self._identity = Identity(settings.pod, uuid.uuid4().hex)
         self.state = EngineState()
-        self.engine = EngineClient(http, f"http://{settings.address}:{ENGINE_PORT}")
-        self.pool = UserPool(http)
-        self.updater = WeightUpdater(client, self.engine, self.state, settings.stream, settings.pod)
+        self._engine = EngineClient(http, f"http://{settings.address}:{ENGINE_PORT}")
+        self._pool = UserPool(http)
+        self._updater = WeightUpdater(
+            client, self._engine, self.state, settings.stream, settings.pod
+        )
         self.loop: AgentLoop | None = None
 
     def tasks(self) -> list[Coroutine[Any, Any, None]]:
         """Everything that runs until SIGTERM."""
         always = [
-            watch(self.engine, self.state),
-            self.updater.run(),
-            health.beat(self.client, self.settings, self.identity, self.state, self.pool),
+            watch(self._engine, self.state),
+            self._updater.run(),
+            health.beat(self._client, self._settings, self._identity, self.state, self._pool),
         ]
-        runs_episodes = self.settings.role == role_label(Role.ROLLOUT)
+        runs_episodes = self._settings.role == role_label(Role.ROLLOUT)
         return always + ([self.episodes()] if runs_episodes else [])
 
     async def episodes(self) -> None:
@@ -70,17 +72,17 @@ class Worker:
         store = ObjectStore()
         policy, _ = await self._renderer(store, "policy")
         user, context_length = await self._renderer(store, "user")
-        users = SimulatedUsers(self.http, self.pool, user, context_length)
+        users = SimulatedUsers(self._http, self._pool, user, context_length)
         sandboxes = Sandboxes()
         runner = EpisodeRunner(
-            self.identity,
-            Sampler(self.engine, self.state),
+            self._identity,
+            Sampler(self._engine, self.state),
             policy,
             users,
             Databases(store),
-            Scoring(self.http, sandboxes),
+            Scoring(self._http, sandboxes),
         )
-        self.loop = AgentLoop(self.client, self.state, self.identity, runner.run)
+        self.loop = AgentLoop(self._client, self.state, self._identity, runner.run)
         try:
             await self.loop.run()
         finally:
@@ -88,20 +90,20 @@ class Worker:
 
     async def _renderer(self, store: ObjectStore, stream: str) -> tuple[Renderer, int]:
         reply = await self._model(stream)
-        target = self.settings.data_dir / f"tokenizer-{stream}"
+        target = self._settings.data_dir / f"tokenizer-{stream}"
         await asyncio.to_thread(base_model.fetch_tokenizer, store, reply.url, target)
         return Renderer.load(target, call_format(reply.tool_format)), reply.context_length
 
     async def _model(self, stream: str) -> ModelReply:
         while True:
             try:
-                reply = await self.client.model(stream)
+                reply = await self._client.model(stream)
             except CoordinatorError as error:
                 _log.warning("%s", error)
                 reply = None
             if reply is not None:
                 return reply
-            await asyncio.sleep(_MODEL_POLL_S)
+            await asyncio.sleep(_MODEL_POLL_SECONDS)
 
 
 @asynccontextmanager

@@ -3,19 +3,19 @@
 import hashlib
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from sea_data import urls
 from sea_data.object_store import ChecksumMismatchError, ObjectNotFoundError
-from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.store.s3 import MAX_CONNECTIONS, ObjectStore
 
 _log = logging.getLogger(__name__)
 _LOG_PERIOD_SECONDS = 5.0
-Progress = Callable[[int, int], None]
-"""Called with (bytes done, bytes in total) after each file."""
+Item = TypeVar("Item", str, Path)
+Result = TypeVar("Result")
 
 
 class FileSum(NamedTuple):
@@ -31,54 +31,43 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def upload_folder(
-    store: ObjectStore, path: Path, url: str, progress: Progress | None = None
-) -> list[FileSum]:
+def upload_folder(store: ObjectStore, path: Path, url: str) -> list[FileSum]:
     """Uploads every file below `path` to `url/<relative name>`; returns their sizes and SHA-256."""
     files = sorted(file for file in path.rglob("*") if file.is_file())
-    total = sum(file.stat().st_size for file in files)
 
-    def one(file: Path) -> FileSum:
+    def upload(file: Path) -> FileSum:
         name = file.relative_to(path).as_posix()
         store.upload_file(file, urls.join(url, name))
         return FileSum(name, file.stat().st_size, sha256_of(file))
 
-    jobs = [lambda file=file: one(file) for file in files]
-    return _in_parallel(f"upload to {url}", jobs, store.connections, total, progress)
+    sizes = {file: file.stat().st_size for file in files}
+    return sorted(_in_parallel(f"upload to {url}", upload, sizes))
 
 
-def download_folder(
-    store: ObjectStore,
-    url: str,
-    path: Path,
-    sums: dict[str, FileSum] | None = None,
-    progress: Progress | None = None,
-) -> list[FileSum]:
+def download_folder(store: ObjectStore, url: str, path: Path) -> None:
     """Downloads every object of the folder `url` to `path/<relative name>`.
 
     Raises:
-        ObjectNotFoundError: the folder is empty, or lacks a file that `sums` names.
-        ChecksumMismatchError: a file differs from its sum.
+        ObjectNotFoundError: the folder is empty.
+        ChecksumMismatchError: a file was overwritten during the download.
     """
     root = urls.folder(url)
     sizes = {item.url.removeprefix(root): item.size for item in store.list(root)}
-    missing = sorted(set(sums or {}) - set(sizes))
-    if not sizes or missing:
-        raise ObjectNotFoundError(
-            f"The folder {root} {'lacks ' + ', '.join(missing[:5]) if missing else 'is empty'}."
-        )
+    if not sizes:
+        raise ObjectNotFoundError(f"The folder {root} is empty.")
 
-    def one(name: str) -> FileSum:
+    def download(name: str) -> None:
         target = _inside(path, name)
         target.parent.mkdir(parents=True, exist_ok=True)
         store.download_file(root + name, target, sizes[name])
-        got = FileSum(name, target.stat().st_size, sha256_of(target))
-        _check(root, got, (sums or {}).get(name, got), sizes[name])
-        return got
+        if (size := target.stat().st_size) != sizes[name]:
+            raise ChecksumMismatchError(
+                f"{root}{name} has {size} bytes, but {sizes[name]} were listed: it was overwritten "
+                "during the download. Download the folder again."
+            )
 
-    jobs = [lambda name=name: one(name) for name in sizes if not name.endswith("/")]
-    total = sum(sizes.values())
-    return _in_parallel(f"download of {root}", jobs, store.connections, total, progress)
+    files = {name: size for name, size in sizes.items() if not name.endswith("/")}
+    _in_parallel(f"download of {root}", download, files)
 
 
 def _inside(path: Path, name: str) -> Path:
@@ -87,36 +76,23 @@ def _inside(path: Path, name: str) -> Path:
     return path / name
 
 
-def _check(root: str, got: FileSum, wanted: FileSum, listed: int) -> None:
-    if got != wanted or got.size != listed:
-        raise ChecksumMismatchError(
-            f"{root}{got.name} has {got.size} bytes with SHA-256 {got.sha256}, but "
-            f"{wanted.size} bytes with {wanted.sha256} were written. The object is damaged or was "
-            "overwritten; restore it or go back to an older checkpoint."
-        )
-
-
 def _in_parallel(
-    what: str,
-    jobs: Iterable[Callable[[], FileSum]],
-    workers: int,
-    total: int,
-    progress: Progress | None,
-) -> list[FileSum]:
-    done: list[FileSum] = []
-    logged = time.monotonic()
-    with ThreadPoolExecutor(workers, thread_name_prefix="s3") as pool:
-        futures = [pool.submit(job) for job in jobs]
+    what: str, transfer: Callable[[Item], Result], sizes: Mapping[Item, int]
+) -> list[Result]:
+    """Transfers all items; `sizes` are their bytes, for the log."""
+    results: list[Result] = []
+    done, total, logged = 0, sum(sizes.values()), time.monotonic()
+    with ThreadPoolExecutor(MAX_CONNECTIONS, thread_name_prefix="s3") as pool:
+        futures = {pool.submit(transfer, item): size for item, size in sizes.items()}
         try:
             for future in as_completed(futures):
-                done.append(future.result())
-                size = sum(item.size for item in done)
-                if progress:
-                    progress(size, total)
+                results.append(future.result())
+                done += futures[future]
                 if time.monotonic() - logged > _LOG_PERIOD_SECONDS:
                     logged = time.monotonic()
-                    _log.info("%s: %.1f of %.1f MB", what, size / 1e6, total / 1e6)
+                    _log.info("%s: %.1f of %.1f MB", what, done / 1e6, total / 1e6)
         except BaseException:
+            # Leaving the block waits for all that is queued: drop it, so that the error shows now.
             pool.shutdown(cancel_futures=True)
             raise
-    return sorted(done)
+    return results

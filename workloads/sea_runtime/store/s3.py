@@ -21,6 +21,7 @@ from sea_runtime.store.retry import RetryPolicy
 if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
+MAX_CONNECTIONS = 16
 TRANSFER = TransferConfig(
     multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=8
 )
@@ -42,7 +43,6 @@ class ObjectStore:
         connect_timeout: seconds for a connection.
         read_timeout: seconds without a byte before a request counts as failed.
         retry_timeout: seconds for which a call is repeated while the store does not answer.
-        connections: maximum number of simultaneous connections.
 
     Raises (all methods): `StoreError` and its subclasses, never botocore's errors.
     """
@@ -55,16 +55,14 @@ class ObjectStore:
         connect_timeout: float = 5.0,
         read_timeout: float = 30.0,
         retry_timeout: float | RetryPolicy = 90.0,
-        connections: int = 16,
     ) -> None:
         endpoint = endpoint or os.environ.get(S3_ENDPOINT_URL) or None
         given = retry_timeout
         self._retry = given if isinstance(given, RetryPolicy) else RetryPolicy(given)
-        self.connections = connections
         config: Any = Config(
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
-            max_pool_connections=connections,
+            max_pool_connections=MAX_CONNECTIONS,
             retries={"total_max_attempts": 1},
             s3={"addressing_style": "path" if endpoint else "auto"},
         )

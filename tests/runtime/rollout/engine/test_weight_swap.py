@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
@@ -11,10 +10,17 @@ from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import recover
 from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.weight_swap import PrefetchError
+from sea_runtime.wire.weights import WeightVersion
+from sea_testing.engine import EngineProcess
+from sea_testing.publisher import Publisher
+from sea_testing.reference import Reference
+from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
 
 TOLERANCE = 1e-3
+LONG = 400
+"""Tokens of a request that is to be caught in flight."""
 PROMPT = [7, 42, 19, 30, 11, 50, 33, 8, 9, 10, 44, 25]
 
 
@@ -22,13 +28,13 @@ async def generate(engine: EngineClient, prompt: list[int], tokens: int) -> Gene
     return await engine.generate(prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[])
 
 
-def difference(reference: Any, prompt: list[int], turn: Generation) -> float:
+def difference(reference: Reference, prompt: list[int], turn: Generation) -> float:
     expected = reference.logprobs(prompt, turn.token_ids)
     return max(abs(a - b) for a, b in zip(expected, turn.logprobs, strict=True))
 
 
 async def test_three_updates_each_equal_transformers(
-    engine: EngineClient, publisher: Any, reference: Any, versions: Callable[[], int]
+    engine: EngineClient, publisher: Publisher, reference: Reference, versions: Callable[[], int]
 ) -> None:
     """Also for a prompt that was in the prefix cache before."""
     prompt = [(i * 37) % 50 + 5 for i in range(200)]
@@ -46,17 +52,39 @@ async def test_three_updates_each_equal_transformers(
             assert difference(reference, each, turn) < TOLERANCE
 
 
+async def paused_in_flight(
+    engine: EngineClient, process: EngineProcess
+) -> asyncio.Future[Generation]:
+    """A request that has some of its tokens and not all; the engine is paused."""
+    while True:
+        before = process.generated_tokens()
+
+        def made(before: int = before) -> int:
+            return process.generated_tokens() - before
+
+        running = asyncio.ensure_future(generate(engine, PROMPT, LONG))
+        await asyncio.to_thread(wait_for, "the request's first token", made)
+        await engine.pause()
+        if made() < LONG // 2:
+            return running
+        # This machine slept in between: the request may be finished.
+        await engine.resume()
+        await running
+
+
 async def test_request_in_flight_survives_an_update(
-    engine: EngineClient, publisher: Any, reference: Any, versions: Callable[[], int]
+    engine: EngineClient,
+    engine_process: EngineProcess,
+    publisher: Publisher,
+    reference: Reference,
+    versions: Callable[[], int],
 ) -> None:
     """Its tokens say which version made them, and each version's log-probabilities are right."""
     old, new = versions(), versions()
     await weight_swap.adopt(engine, publisher.publish(old, scale=0.02))
     published = publisher.publish(new, scale=0.02)
     await weight_swap.prefetch(engine, published)
-    running = asyncio.ensure_future(generate(engine, PROMPT, 400))
-    await generate(engine, PROMPT, 4)  # batched with it, so that it has made tokens by now
-    await engine.pause()  # nothing is generated any more until it is updated
+    running = await paused_in_flight(engine, engine_process)
     await weight_swap.adopt(engine, published)
     turn = await running
     assert set(turn.versions) == {old, new}
@@ -70,7 +98,7 @@ async def test_request_in_flight_survives_an_update(
 
 
 async def test_damaged_shard_is_not_applied(
-    engine: EngineClient, publisher: Any, versions: Callable[[], int]
+    engine: EngineClient, publisher: Publisher, versions: Callable[[], int]
 ) -> None:
     """The engine keeps serving the old version, and is never paused."""
     before = await engine.version()
@@ -83,8 +111,8 @@ async def test_damaged_shard_is_not_applied(
 
 async def test_dead_source_leaves_the_engine_as_it_was(
     engine: EngineClient,
-    make_publisher: Callable[[], Any],
-    publisher: Any,
+    make_publisher: Callable[[], Publisher],
+    publisher: Publisher,
     versions: Callable[[], int],
 ) -> None:
     """A trainer that died before the read; the next one's version is adopted."""
@@ -109,12 +137,12 @@ async def test_left_paused_is_resumed(engine: EngineClient) -> None:
 
 async def test_dead_source_with_an_anchor_comes_from_the_object_store(
     engine: EngineClient,
-    make_publisher: Callable[[], Any],
-    reference: Any,
+    make_publisher: Callable[[], Publisher],
+    reference: Reference,
     versions: Callable[[], int],
-    anchored: Callable[..., Any],
+    anchored: Callable[[Publisher, WeightVersion], WeightVersion],
 ) -> None:
-    """The same bytes lie in S3: transport ObjectStore, same log-probabilities."""
+    """The same bytes are in S3: transport ObjectStore, same log-probabilities."""
     number = versions()
     dead = make_publisher()
     published = anchored(dead, dead.publish(number))

@@ -1,7 +1,7 @@
 """The blocking client of simulated pods: what the product's pods send with the async one."""
 
 from sea_runtime.client import calls
-from sea_runtime.client.calls import HeldLeases
+from sea_runtime.client.async_client import HeldLeases
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases

@@ -11,9 +11,9 @@ from sea_env.verify.sandbox.command import Walls
 from sea_env.verify.sandbox.inside import frames
 from sea_env.verify.sandbox.limits import FunctionLimits
 
-_MARGIN_S = 60.0
+_MARGIN_SECONDS = 60.0
 """Added to the function's own time-out; after that the process itself counts as broken."""
-_GOODBYE_S = 2.0
+_GOODBYE_SECONDS = 2.0
 
 
 class SandboxError(EnvError):
@@ -29,7 +29,7 @@ class SandboxProcess:
         self.keys: dict[str, None] = {}
         """Databases that it keeps, the least recently used first."""
         self._process = process
-        self._timeout_s = limits.wall_s + _MARGIN_S
+        self._timeout_s = limits.wall_s + _MARGIN_SECONDS
 
     @classmethod
     async def start(cls, walls: Walls, limits: FunctionLimits) -> "SandboxProcess":
@@ -110,7 +110,7 @@ class SandboxProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            await asyncio.wait_for(self._process.wait(), _GOODBYE_S)
+            await asyncio.wait_for(self._process.wait(), _GOODBYE_SECONDS)
         except TimeoutError:
             self._kill()
             await self._process.wait()

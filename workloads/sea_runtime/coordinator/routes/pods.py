@@ -74,7 +74,9 @@ async def adopted(request: web.Request) -> web.Response:
 
 async def lease(request: web.Request) -> web.Response:
     scheduler, wanted = request.app[SCHEDULER], await body(request, LeaseRequest)
-    found = await request.app[LEASABLE].first(lambda: scheduler.lease(wanted), calls.LEASE_WAIT_S)
+    found = await request.app[LEASABLE].first(
+        lambda: scheduler.lease(wanted), calls.LEASE_WAIT_SECONDS
+    )
     return reply(found or Leases(leases=[]))
 
 

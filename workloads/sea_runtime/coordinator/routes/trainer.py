@@ -30,7 +30,7 @@ DRAIN_WAIT_SECONDS = 0.5
 async def task(request: web.Request) -> web.Response:
     training, attempt = request.app[TRAINING], number(request, "attempt")
     found = await request.app[NOTIFIERS].tasks.first(
-        lambda: training.task(attempt), calls.TASK_WAIT_S
+        lambda: training.task(attempt), calls.TASK_WAIT_SECONDS
     )
     return reply(found or TrainerTask(kind=TaskKind.IDLE))
 
@@ -38,7 +38,7 @@ async def task(request: web.Request) -> web.Response:
 async def batch(request: web.Request) -> web.Response:
     training, stage = request.app[TRAINING], request.match_info["stage"]
     step, attempt = number(request, "step", least=1), number(request, "attempt")
-    wait = DRAIN_WAIT_SECONDS if training.draining else calls.BATCH_WAIT_S
+    wait = DRAIN_WAIT_SECONDS if training.draining else calls.BATCH_WAIT_SECONDS
     try:
         found = await request.app[NOTIFIERS].batches.first(
             lambda: training.batch(stage, step, attempt), wait

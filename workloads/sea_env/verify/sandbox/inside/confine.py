@@ -9,7 +9,7 @@ from typing import Any
 
 from . import seccomp
 
-_HIGHEST_DESCRIPTOR = 1 << 16
+_MAX_DESCRIPTOR = 1 << 16
 
 
 def confine(keep: int, cpu_s: int, memory_bytes: int, output_bytes: int) -> None:
@@ -18,7 +18,7 @@ def confine(keep: int, cpu_s: int, memory_bytes: int, output_bytes: int) -> None
     Raises OSError if one of them can't be set.
     """
     os.closerange(0, keep)
-    os.closerange(keep + 1, _HIGHEST_DESCRIPTOR)
+    os.closerange(keep + 1, _MAX_DESCRIPTOR)
     _limit(resource.RLIMIT_CPU, cpu_s, cpu_s + 1)
     # The databases of the waiting process came with the fork and don't count as the function's.
     inherited = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

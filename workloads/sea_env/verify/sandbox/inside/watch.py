@@ -9,9 +9,9 @@ from typing import Any
 
 from . import child, frames
 
-_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.0001, 0.01
-_CPU_TOLERANCE_S = 0.1
-_CONFINE_S = 30.0
+_FIRST_PAUSE_SECONDS, _MAX_PAUSE_SECONDS = 0.0001, 0.01
+_CPU_TOLERANCE_SECONDS = 0.1
+_CONFINE_SECONDS = 30.0
 """For confining a fork; the function's own time begins after that."""
 
 
@@ -38,7 +38,7 @@ def _heard(pipe: int, wall_s: float, most: int) -> tuple[bytes, str, float]:
     """What was read, why reading stopped before the pipe's end (if it did), and the deadline."""
     output, poll, confined = b"", select.poll(), False
     poll.register(pipe, select.POLLIN)
-    deadline = time.monotonic() + _CONFINE_S
+    deadline = time.monotonic() + _CONFINE_SECONDS
     while True:
         left = deadline - time.monotonic()
         if left <= 0 or not poll.poll(1000 * left):
@@ -56,13 +56,13 @@ def _heard(pipe: int, wall_s: float, most: int) -> tuple[bytes, str, float]:
 def _end(process: int, deadline: float) -> tuple[int, float]:
     """Waits until the deadline, then kills; returns the signal it died of by itself and its CPU
     seconds."""
-    pause = _FIRST_PAUSE_S
+    pause = _FIRST_PAUSE_SECONDS
     while time.monotonic() < deadline:
         found, status, used = os.wait4(process, os.WNOHANG)
         if found:
             return os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0, _cpu(used)
         time.sleep(pause)
-        pause = min(2 * pause, _LONGEST_PAUSE_S)
+        pause = min(2 * pause, _MAX_PAUSE_SECONDS)
     os.kill(process, signal.SIGKILL)
     return 0, _cpu(os.wait4(process, 0)[2])
 
@@ -82,7 +82,7 @@ def _judged(
     body = output[len(child.READY) + frames.HEADER.size :]
     if body:
         return {"output": body.decode(errors="replace")}
-    if signalled == signal.SIGXCPU or cpu_s > limits["cpu_s"] - _CPU_TOLERANCE_S:
+    if signalled == signal.SIGXCPU or cpu_s > limits["cpu_s"] - _CPU_TOLERANCE_SECONDS:
         return child.fault(f"it used more than {limits['cpu_s']:.0f} s of CPU time")
     if signalled == signal.SIGKILL:
         return {"broken": "its process was killed from outside (is the pod's memory full?)"}

@@ -20,7 +20,7 @@ MODULES = (
     *("typing", "unicodedata", "_strptime", "encodings.idna"),
 )
 """What a function may import: loaded before files become unreachable."""
-_CHECK_S = 30.0
+_CHECK_SECONDS = 30.0
 """For the sandbox's own first function: a row's time-out doesn't apply to it."""
 _PR_SET_PDEATHSIG = 1
 Databases = dict[str, tuple[dict[str, Any], dict[str, Any]]]
@@ -33,7 +33,7 @@ def serve(limits: dict[str, Any]) -> None:
     for name in MODULES:
         importlib.import_module(name)
     databases: Databases = {}
-    check = {**limits, "wall_s": _CHECK_S}
+    check = {**limits, "wall_s": _CHECK_SECONDS}
     frames.write(1, watch.judge("verify = lambda episode: 1", NOTHING, check))
     while (message := frames.read(0)) is not None:
         frames.write(1, _answer(message, databases, limits))
