@@ -52,7 +52,12 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     """Settings from the command line and the environment."""
     parser = argparse.ArgumentParser(prog="sea_operator", description=__doc__)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--namespace", action="append", default=[], help="serve this namespace only")
+    where.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        help="serve this namespace only; may be repeated",
+    )
     where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
     parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from sea_devcluster.demo import job, next_steps, object_store, watch
+from sea_devcluster.demo import job, object_store, results, watch
 from sea_devcluster.demo.kubectl import Kubectl, job_reader, retry_while_crd_is_new
 from sea_devcluster.demo.options import ROOT, Options
 from sea_devcluster.demo.report import RunResult
@@ -41,7 +41,7 @@ def run(options: Options, target: Target, console: Console, started: float) -> R
         console,
         limit_seconds=60 * options.limit_minutes,
     )
-    return next_steps.conclude(options, target, console, seen, started)
+    return results.conclude(options, target, console, seen, started)
 
 
 def install(kubectl: Kubectl, target: Target) -> None:

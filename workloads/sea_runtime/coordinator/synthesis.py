@@ -1,9 +1,9 @@
 """Synthesis stages: a process next to the coordinator makes the data, the store gets it.
 
-The process's journals are kept on the pod's volume and follow into the store
-(`sea_data.synthesis.archive`), so a coordinator that is killed goes on where it was, on an empty
-volume too. `DONE.json` is written last: if it exists, the stage's data is complete and nothing is
-made again.
+The process's journals are kept on the pod's volume and copied to the store
+(`sea_data.synthesis.journal_archive`), so a coordinator that is killed goes on where it was, on an
+empty volume too. `DONE.json` is written last: if it exists, the stage's data is complete and
+nothing is made again.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
 """Trainer pod: a supervisor that runs the training processes of the current attempt.
 
-The supervisor (no torch): `__main__` serves probes, `supervisor` observes and acts, `lifecycle`
+The supervisor (no torch): `__main__` serves probes, `supervisor` observes and acts, `supervision`
 decides, `process_handle` is one process as it sees it. It assigns ranks over stdin
 (`rank_assignment`) and hears from its processes over a pipe (`status_pipe`).
 

@@ -1,6 +1,6 @@
 """The trainer pod's main program: a heartbeat per second, and processes as its reply says.
 
-Observes, calls `lifecycle.decide`, acts. Imports no torch: it answers probes and sends heartbeats
+Observes, calls `supervision.decide`, acts. Imports no torch: it answers probes and sends heartbeats
 within milliseconds whatever the processes do.
 """
 
@@ -17,11 +17,11 @@ from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
-from sea_runtime.trainer import lifecycle
+from sea_runtime.trainer import supervision
 from sea_runtime.trainer.context import PodSettings
-from sea_runtime.trainer.lifecycle import Action, Assign, Kill, Observed, Start, State
 from sea_runtime.trainer.process_handle import ProcessHandle
 from sea_runtime.trainer.rank_assignment import DEFAULT_TIMEOUT_SECONDS
+from sea_runtime.trainer.supervision import Action, Assign, Kill, Observed, Start, State
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
 log = logging.getLogger(__name__)
@@ -100,7 +100,7 @@ class Supervisor:
 
     def _heartbeat(self) -> Heartbeat:
         joined = [process.joined for process in self._processes]
-        state, attempt, cause, detail = lifecycle.heartbeat_state(self._state, joined)
+        state, attempt, cause, detail = supervision.heartbeat_state(self._state, joined)
         return Heartbeat(
             pod=self._settings.pod,
             role=ROLE,
@@ -113,7 +113,7 @@ class Supervisor:
         )
 
     async def _once(self) -> None:
-        state, actions = lifecycle.decide(self._state, self._observe())
+        state, actions = supervision.decide(self._state, self._observe())
         failure = state.failure if state.failure != self._state.failure else None
         # Before the actions: a heartbeat that is sent while they run must not call a pod ready
         # whose processes are being killed.
@@ -156,7 +156,7 @@ class Supervisor:
                 await self._start()
             case Assign(world):
                 logs.bind(attempt=world.attempt)
-                ranks = lifecycle.assignments(world, self._settings.pod, self._timeout_s)
+                ranks = supervision.assignments(world, self._settings.pod, self._timeout_s)
                 for process, assignment in zip(self._processes, ranks, strict=True):
                     await process.assign(assignment)
             case Kill():

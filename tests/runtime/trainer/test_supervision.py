@@ -3,8 +3,9 @@
 import pytest
 
 from sea_api.v1alpha1.policy import Cause
-from sea_runtime.trainer import lifecycle
-from sea_runtime.trainer.lifecycle import (
+from sea_runtime.trainer import supervision
+from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
+from sea_runtime.trainer.supervision import (
     HANG_SECONDS,
     Action,
     Assign,
@@ -15,7 +16,6 @@ from sea_runtime.trainer.lifecycle import (
     State,
     decide,
 )
-from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 
@@ -178,10 +178,10 @@ def test_decisions(
     ],
 )
 def test_heartbeats(state: State, joined: list[int], expected: tuple[PodState, int]) -> None:
-    assert lifecycle.heartbeat_state(state, joined)[:2] == expected
+    assert supervision.heartbeat_state(state, joined)[:2] == expected
 
 
 def test_ranks_follow_the_order_of_pods() -> None:
-    ranks = lifecycle.assignments(world(3, processes=2), "b", 60.0)
+    ranks = supervision.assignments(world(3, processes=2), "b", 60.0)
     assert [(one.rank, one.local_rank, one.world_size) for one in ranks] == [(2, 0, 4), (3, 1, 4)]
     assert {one.attempt for one in ranks} == {3}

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from sea_devcluster.demo import job, next_steps, object_store, report, run, watch
-from sea_devcluster.demo.next_steps import commands, report_page, trained_model
+from sea_devcluster.demo import job, object_store, report, results, run, watch
 from sea_devcluster.demo.object_store import ObjectServer, RunObjects
 from sea_devcluster.demo.options import Options, parse
+from sea_devcluster.demo.results import commands, report_page, trained_model
 from sea_devcluster.demo.target import Target
 from sea_devcluster.demo.watch import Observation
 
@@ -30,7 +30,7 @@ RUN = "s3://sea/tiny/tiny-1/"
 
 def _conclude(out: Path) -> tuple[str, Any]:
     said = io.StringIO()
-    outcome = next_steps.conclude(
+    outcome = results.conclude(
         _options(out), TARGET, Console(file=said, width=400), Observation(job=JOB), time.monotonic()
     )
     return said.getvalue(), outcome
