@@ -5,8 +5,10 @@ Each object is parsed once per resourceVersion. What the operator writes itself 
 (`wrote`, `deleted`), so the next pass never acts on a state before those writes. Watch events may
 arrive late or twice: an entry's version only increases.
 
-The cache may still lag behind the writes of others. A pass on a stale view is harmless: its writes
-carry uids and resource versions as preconditions, and the late event triggers the next pass.
+The cache may still lag behind the writes of others. A pass on a stale view of children is
+harmless: its writes carry uids as preconditions, and the late event triggers the next pass. A stale
+view of the job isn't: an old spec would be applied over a newer one. `observe.refresh` guards
+against that.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +24,9 @@ Key = tuple[str, str]
 Ref = tuple[str, str, str]
 """Kind, namespace and name of an object."""
 Value = Job | Child | Pod
+
+MAX_REMEMBERED = 4096
+"""Objects that are gone and whose late answers are still recognized, which come within seconds."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Cache:
         self._changed = changed
         self._families: dict[Key, _Family] = {}
         self._homes: dict[Ref, Key] = {}
+        self._gone: dict[str, int] = {}
         self._revision = 0
 
     # --- look-ups ---
@@ -94,6 +100,7 @@ class Cache:
         """A watch event: the object is gone or lost its label; `live` is its last state."""
         meta = live["metadata"]
         ref = (kind.name, meta["namespace"], meta["name"])
+        self._remember(meta["uid"], int(meta["resourceVersion"]))
         # A successor of the same name may be cached already, through our own write.
         if self._uid(ref) == meta["uid"]:
             self._drop(ref)
@@ -106,6 +113,7 @@ class Cache:
             entry = self._entry(ref)
             within = namespace in (None, ref[1])
             if within and ref[1:] not in seen and entry and entry.version <= int(version):
+                self._remember(entry.uid, int(version))
                 self._drop(ref)
 
     # --- answers to our own writes ---
@@ -135,6 +143,10 @@ class Cache:
             return None
         key, ref = (meta["namespace"], name), (kind.name, meta["namespace"], meta["name"])
         uid, version = meta["uid"], int(meta["resourceVersion"])
+        # The answer to a write may come after the event of the object's end: it must not bring the
+        # object back, since no other event would ever take it away.
+        if version <= self._gone.get(uid, -1):
+            return None
         old = self._entry(ref)
         # Resource versions of one kind may be compared as numbers (KEP-5504). An entry without a
         # value is of an object that is gone: only another uid may follow it.
@@ -143,7 +155,8 @@ class Cache:
         before = old.value if old is not None and old.uid == uid else None
         value = _parse(kind, live, before)
         if self._homes.get(ref, key) != key:
-            self._drop(ref)  # its label names another job now
+            self._drop(ref)  # its label names another job now, to which all of it is new
+            before = None
         family = self._families.setdefault(key, _Family())
         family.entries[kind.name, meta["name"]] = _Entry(uid, version, value)
         self._homes[ref] = key
@@ -161,6 +174,12 @@ class Cache:
         else:
             self._touch(key)
         self._changed(key)
+
+    def _remember(self, uid: str, version: int) -> None:
+        """Only a later version than this may show the object again, with its label back."""
+        self._gone[uid] = version
+        if len(self._gone) > MAX_REMEMBERED:
+            del self._gone[next(iter(self._gone))]
 
     def _touch(self, key: Key) -> None:
         """One counter for all: a job that is deleted and made again never has an old revision."""

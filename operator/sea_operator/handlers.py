@@ -54,5 +54,7 @@ def settings() -> kopf.OperatorSettings:
     ours.watching.chunk_size = 500
     ours.networking.request_timeout = 30
     ours.networking.connect_timeout = 10
+    # kopf's defaults go up to 21 s: its watch of the jobs would come back that late.
+    ours.networking.error_backoffs = (1, 1, 2, 3, *[5] * 10)
     ours.queueing.exit_timeout = 0.5
     return ours

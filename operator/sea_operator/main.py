@@ -52,7 +52,12 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     """Settings from the command line and the environment."""
     parser = argparse.ArgumentParser(prog="sea_operator", description=__doc__)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--namespace", action="append", default=[], help="serve this namespace only")
+    where.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        help="serve this namespace only; may be repeated",
+    )
     where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
     parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
     parser.add_argument(
@@ -95,8 +100,9 @@ async def serve(
         guarded = client.guarded_by(elector.check)
         secrets = SecretReader(client, time.monotonic)
         sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
-        reconciler = Reconciler(sources, settings, time.time)
-        workers = Workers(queue, reconciler, MayAct(reflectors, elector), settings.workers)
+        gate = MayAct(reflectors, elector)
+        reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
+        workers = Workers(queue, reconciler, gate, settings.workers)
         parts = {"elector": elector.run, "workers": workers.run}
         parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
         # kopf ends every task that begins after it, so ours begin before it.
@@ -114,7 +120,9 @@ class MayAct:
     """The gate of passes: open while this process leads and its cache is complete.
 
     With a half-filled cache a new leader would treat children as missing and create them, or count
-    pods as lost. A standby keeps its cache filled, so that it can take over at once.
+    pods as lost. A standby keeps its cache filled, so that it can take over at once. A namespace
+    that may not be listed, for example since it was deleted with its RoleBinding, keeps only its
+    own jobs waiting.
     """
 
     def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:
@@ -123,9 +131,14 @@ class MayAct:
 
     async def wait(self) -> None:
         for reflector in self._reflectors:
-            await reflector.synced.wait()
+            await reflector.answered.wait()
         # Last: the lease may be lost while a list takes its time.
         await self._elector.wait()
+
+    def knows(self, namespace: str) -> bool:
+        """Whether the cache has all children in a namespace."""
+        ours = [one for one in self._reflectors if one.namespace in (None, namespace)]
+        return all(one.synced.is_set() for one in ours)
 
 
 def _reflectors(client: KubeClient, cache: Cache, settings: Settings) -> list[Reflector]:

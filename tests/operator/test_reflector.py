@@ -38,13 +38,19 @@ class Server:
         self.version = "10"
         self.streams: list[list[bytes]] = []
         self.lists = 0
+        self.refuses = False
         self.watched_from: list[str] = []
         self.silent = asyncio.Event()
+        self.crowded = asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
+        if self.refuses:
+            return web.json_response({"message": "forbidden"}, status=403)
         if "watch" not in request.query:
             return self._page(int(request.query.get("continue", "0")))
         self.watched_from.append(request.query["resourceVersion"])
+        if len(self.watched_from) == 100:
+            self.crowded.set()
         answer = web.StreamResponse()
         await answer.prepare(request)
         if not self.streams:
@@ -181,3 +187,24 @@ async def test_an_error_in_a_stream_has_its_class(client: KubeClient, server: Se
     with pytest.raises(RejectedError, match="no"):
         async for _ in client.watch(POD, None, "l", "1"):
             pass
+
+
+async def test_a_refused_list_is_an_answer_and_is_tried_again(
+    client: KubeClient, server: Server, store: Store
+) -> None:
+    server.refuses = True
+    async with running(client, store) as reflector:
+        await asyncio.wait_for(reflector.answered.wait(), HANG)
+        assert not reflector.synced.is_set()
+        server.refuses = False
+        await asyncio.wait_for(reflector.synced.wait(), HANG)
+
+
+async def test_watches_of_many_namespaces_leave_connections_for_other_requests(
+    client: KubeClient, server: Server, store: Store
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(100):
+            await stack.enter_async_context(running(client, store))
+        await asyncio.wait_for(server.crowded.wait(), HANG)
+        assert await client.list(POD, None, "l") == []

@@ -55,7 +55,9 @@ class Connection:
         self._config = config
         self._server = str(config.host).rstrip("/")
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=tls(config), limit=64),
+            # No limit: each watch holds a connection for minutes, and those of many namespaces
+            # would leave none for the lease. The workers bound all other requests.
+            connector=aiohttp.TCPConnector(ssl=tls(config), limit=0),
             headers={"Accept": "application/json", "User-Agent": FIELD_MANAGER},
             trust_env=False,
             read_bufsize=1 << 18,

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from sea_operator.errors import ExpiredError, KubeError
+from sea_operator.errors import ExpiredError, KubeError, RejectedError
 from sea_operator.kube.client import KubeClient, Object
 from sea_operator.kube.kinds import Kind
 
@@ -47,11 +47,13 @@ class Reflector:
     ) -> None:
         self._client = client
         self._kind = kind
-        self._namespace = namespace
         self._selector = selector
         self._store = store
         self._random = random
         self._seen = ""
+        self.namespace = namespace
+        self.answered = asyncio.Event()
+        """Set once the first list is in the store, or the API server refused it."""
         self.synced = asyncio.Event()
         """Set once the first list is in the store."""
 
@@ -61,6 +63,8 @@ class Reflector:
             try:
                 await self._follow()
             except KubeError as error:
+                if isinstance(error, RejectedError):
+                    self.answered.set()
                 self._complain(error)
                 await self._pause()
 
@@ -69,15 +73,16 @@ class Reflector:
         seen: set[Ref] = set()
         token = ""
         while True:
-            page = await self._client.page(self._kind, self._namespace, self._selector, token)
+            page = await self._client.page(self._kind, self.namespace, self._selector, token)
             for live in page.items:
                 self._store.put(self._kind, live)
                 seen.add((live["metadata"]["namespace"], live["metadata"]["name"]))
             if not (token := page.token):
                 break
         # Only after the last page: an object that isn't on the first pages may be on that one.
-        self._store.prune(self._kind, self._namespace, seen, page.version)
+        self._store.prune(self._kind, self.namespace, seen, page.version)
         self.synced.set()
+        self.answered.set()
         return page.version
 
     async def _follow(self) -> None:
@@ -95,7 +100,7 @@ class Reflector:
         self._seen = version
         try:
             async for type_, live in self._client.watch(
-                self._kind, self._namespace, self._selector, version
+                self._kind, self.namespace, self._selector, version
             ):
                 self._take(type_, live)
         except ExpiredError:
