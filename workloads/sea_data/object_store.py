@@ -10,7 +10,8 @@ DataError
      |- AccessDeniedError          credentials are missing or don't permit the request
      |- ChecksumMismatchError      bytes are not what the manifest says
      |- RequestRefusedError        the server rejects the request itself
-     `- StoreUnavailableError      no usable answer before the deadline; the only transient one
+     |- ObjectChangedError         overwritten while it was read; transient
+     `- StoreUnavailableError      no usable answer before the deadline; transient
 """
 
 from typing import Protocol
@@ -62,6 +63,10 @@ class ChecksumMismatchError(StoreError):
 
 class RequestRefusedError(StoreError):
     pass
+
+
+class ObjectChangedError(StoreError):
+    permanent = False
 
 
 class StoreUnavailableError(StoreError):

@@ -12,7 +12,7 @@ from boto3.s3.transfer import TransferConfig
 from sea_data.object_store import (
     AccessDeniedError,
     BucketNotFoundError,
-    ChecksumMismatchError,
+    ObjectChangedError,
     ObjectNotFoundError,
     PreconditionFailedError,
 )
@@ -114,7 +114,7 @@ def test_a_file_overwritten_during_the_download_is_an_error(
         return get(self, url)
 
     monkeypatch.setattr(ObjectStore, "get", overwritten)
-    with pytest.raises(ChecksumMismatchError, match=r"a\.bin has 5 bytes, but 3 were listed"):
+    with pytest.raises(ObjectChangedError, match=r"a\.bin has 5 bytes, but 3 were listed"):
         download_folder(store, f"{ROOT}/changing", tmp_path / "x")
 
 

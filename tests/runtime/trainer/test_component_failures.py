@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from sea_api.contract import Env
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.store.folders import download_folder, upload_folder
 from sea_runtime.store.s3 import ObjectStore
@@ -65,30 +64,14 @@ async def first_failure(coordinator: FakeCoordinator, folder: Path) -> Heartbeat
         await asyncio.gather(*running)
 
 
-@pytest.fixture(autouse=True)
-def pod_environment(monkeypatch: pytest.MonkeyPatch, coordinator: FakeCoordinator) -> None:
-    """What the processes inherit; only the settings of the pod itself differ."""
-    values = {
-        Env.POD_NAME: PODS[0],
-        Env.POD_IP: "127.0.0.1",
-        Env.COORDINATOR_URL: coordinator.url,
-        Env.TOKEN: "token",
-        "OMP_NUM_THREADS": "1",
-    }
-    for name, value in values.items():
-        monkeypatch.setenv(name, value)
-
-
 async def test_a_mistake_that_one_rank_sees_is_reported_before_its_consequences(
     store: ObjectStore,
     base: Path,
     coordinator: FakeCoordinator,
     make_task: Callable[..., TrainerTask],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The coordinator keeps the first failure; the other rank sees only a broken connection."""
-    monkeypatch.setenv(Env.DATA_DIR, str(tmp_path / "data"))
     tensor = "model.layers.0.mlp.experts.0.up_proj.weight"
     url = await asyncio.to_thread(lacking, store, tmp_path / "model", tensor)
     task = make_task("lacking", STAGE)
@@ -115,9 +98,7 @@ async def test_a_layout_that_does_not_fit_is_a_mistake_of_the_user(
     coordinator: FakeCoordinator,
     make_task: Callable[..., TrainerTask],
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv(Env.DATA_DIR, str(tmp_path / "data"))
     # Valid by itself, but the attempt has two processes: the trainer checks what it was given.
     trainer = {"replicas": 4, "gpusPerPod": 0, "parallelism": {"expert": 4}}
     coordinator.task = make_task("layout", STAGE, trainer=trainer)

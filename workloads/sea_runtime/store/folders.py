@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from sea_data import urls
-from sea_data.object_store import ChecksumMismatchError, ObjectNotFoundError
+from sea_data.object_store import ChecksumMismatchError, ObjectChangedError, ObjectNotFoundError
 from sea_runtime.store.s3 import MAX_CONNECTIONS, ObjectStore
 
 _log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ def download_folder(store: ObjectStore, url: str, path: Path) -> None:
 
     Raises:
         ObjectNotFoundError: the folder is empty.
-        ChecksumMismatchError: a file was overwritten during the download.
+        ObjectChangedError: a file was overwritten during the download.
     """
     root = urls.folder(url)
     sizes = {item.url.removeprefix(root): item.size for item in store.list(root)}
@@ -61,7 +61,7 @@ def download_folder(store: ObjectStore, url: str, path: Path) -> None:
         target.parent.mkdir(parents=True, exist_ok=True)
         store.download_file(root + name, target, sizes[name])
         if (size := target.stat().st_size) != sizes[name]:
-            raise ChecksumMismatchError(
+            raise ObjectChangedError(
                 f"{root}{name} has {size} bytes, but {sizes[name]} were listed: it was overwritten "
                 "during the download. Download the folder again."
             )

@@ -44,6 +44,17 @@ class PodSettings:
             processes=int(environment.get(Env.PROCESSES_PER_POD, "1")),
         )
 
+    def environment(self) -> dict[str, str]:
+        """The variables that `from_environment` reads, for the processes of this pod."""
+        return {
+            Env.POD_NAME: self.pod,
+            Env.POD_IP: self.address,
+            Env.COORDINATOR_URL: self.coordinator,
+            Env.TOKEN: self.token,
+            Env.DATA_DIR: str(self.data_dir),
+            Env.PROCESSES_PER_POD: str(self.processes),
+        }
+
 
 @dataclass(frozen=True)
 class RankContext:

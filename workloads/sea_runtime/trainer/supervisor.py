@@ -165,7 +165,8 @@ class Supervisor:
 
     async def _start(self) -> None:
         self._ooms = oom_kills()
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+        own = self._settings.environment()
+        environment = {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
         self._processes = [
             await ProcessHandle.start(environment) for _ in range(self._settings.processes)
         ]
