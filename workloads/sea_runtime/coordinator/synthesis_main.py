@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sea_api import limits, logs
+from sea_api.contract import SYNTHESIS_API_KEY
 from sea_api.errors import SeaError
 from sea_api.v1alpha1.domains import file_name
 from sea_data import urls
@@ -31,7 +32,6 @@ from sea_env.chat import Address
 from sea_env.domains.database_generator import Size
 from sea_runtime.store.s3 import ObjectStore
 
-KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"
 _EVERY_S = 0.5
 _LOCK_TIMEOUT_S = 20.0
 _TIMEOUT_S = 300.0
@@ -165,7 +165,7 @@ def main() -> int:
     logs.configure_pod(process="synthesis")
     order = Order(**json.loads(sys.stdin.buffer.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return serve(order, sys.stdout, os.environ.get(KEY_VARIABLE, ""), time.monotonic)
+    return serve(order, sys.stdout, os.environ.get(SYNTHESIS_API_KEY, ""), time.monotonic)
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ import logging
 import os
 import sys
 
-from sea_api.contract import synthesis_key
-from sea_runtime.coordinator.synthesis_main import KEY_VARIABLE, Order
+from sea_api.contract import SYNTHESIS_API_KEY, synthesis_key
+from sea_runtime.coordinator.synthesis_main import Order
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ class SynthesisProcess:
             _MODULE,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            env={**os.environ, KEY_VARIABLE: key},
+            env={**os.environ, SYNTHESIS_API_KEY: key},
             start_new_session=True,
         )
         with contextlib.suppress(OSError):
