@@ -81,12 +81,15 @@ class Reflector:
                 break
         # Only after the last page: an object that isn't on the first pages may be on that one.
         self._store.prune(self._kind, self.namespace, seen, page.version)
+        # After `prune`: `MayAct` lets passes begin, which must not count a child that is gone.
         self.synced.set()
         self.answered.set()
         return page.version
 
     async def _follow(self) -> None:
         """A list and all watches from there, until the server has dropped that history."""
+        # A fresh list after 410: objects deleted in the meantime bring no
+        # event, only `prune` drops them.
         version = await self.fill()
         while True:
             try:
@@ -103,6 +106,8 @@ class Reflector:
                 self._kind, self.namespace, self._selector, version
             ):
                 self._take(type_, live)
+        # Before KubeError, its base class: going on from this version would
+        # fail the same way forever.
         except ExpiredError:
             raise
         except KubeError as error:
