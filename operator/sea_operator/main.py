@@ -144,7 +144,6 @@ class MayAct:
     def knows(self, namespace: str) -> bool:
         """Whether the cache has all children in a namespace."""
         ours = [one for one in self._reflectors if one.namespace in (None, namespace)]
-        # `synced` stays set: a watch that lists again later doesn't empty the cache meanwhile.
         return all(one.synced.is_set() for one in ours)
 
 
