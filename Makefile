@@ -1,5 +1,5 @@
-# demo, test and the benchmarks set up what they need; the other targets want `make setup` once. `make help` lists all.
-# Relative: the checkout may lie in a folder with blanks in its name.
+# demo, test and the benchmarks set up what they need; the other targets need `make setup` once. `make help` lists all.
+# Relative: the path of the checkout may contain blanks.
 PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
@@ -22,18 +22,18 @@ down: ## stop the devcluster that a demo left running (NAME=demo)
 
 test: setup verify test-unit test-cluster test-component test-e2e ## checks, unit tests, real API server, Megatron-core, vLLM, S3, whole jobs with faults
 
-test-unit: ## unit tests, seconds
+test-unit: ## unit tests, about a minute
 	$(BIN)/pytest -q -m "not cluster and not component and not e2e"
 
 test-cluster: ## contract tests on a real kube-apiserver, node tests with real pods
 	$(BIN)/pytest -q -m "cluster and not component and not e2e" --ignore tests/operator
-	@# On a control plane of their own: a node agent would run the pods that these tests only pretend.
+	@# On a control plane of their own: a node agent would run the pods that these tests only simulate.
 	$(BIN)/pytest -q -m "cluster and not component and not e2e" tests/operator
 
 test-component: ## two ranks of the real Megatron-core, the real vLLM, a real S3 server
 	$(BIN)/pytest -q -m "component and not e2e"
 
-test-e2e: ## one whole job on a devcluster, with faults
+test-e2e: ## whole jobs on a devcluster, with faults
 	$(BIN)/pytest -q -m e2e
 
 lint: ## ruff, formatting, import contracts
@@ -63,7 +63,7 @@ bench-env: setup ## calls and resets per second of the environments (DATA=folder
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py
 
-bench-operator: setup ## the operator's cost and speed at 200 and N jobs (N=2000); last line is one JSON object
+bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
 	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
 
 clean: ## stop devclusters of this checkout and remove build outputs

@@ -63,9 +63,13 @@ KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
 
 
+SYNTHESIS_API_KEY = "SEA_SYNTHESIS_API_KEY"
+"""Key of a synthesis endpoint, in the process that makes the data; see `synthesis_key`."""
+
+
 def synthesis_key(stage: str) -> str:
     """Variable of the coordinator's pod with the API key of a Synthesis stage's endpoint."""
-    return f"SEA_SYNTHESIS_API_KEY_{stage.upper().replace('-', '_')}"
+    return f"{SYNTHESIS_API_KEY}_{stage.upper().replace('-', '_')}"
 
 
 def role_label(role: Role) -> str:

@@ -54,7 +54,9 @@ def parser() -> argparse.ArgumentParser:
     root = argparse.ArgumentParser(prog="python -m sea_devcluster", description=__doc__)
     commands = root.add_subparsers(required=True, metavar="up|down|status|logs")
     _add_up(commands.add_parser("up", parents=[common], help="start what is not running"))
-    down = commands.add_parser("down", parents=[common], help="stop everything, remove its state")
+    down = commands.add_parser(
+        "down", parents=[common], help="stop everything and remove its state"
+    )
     down.add_argument("--all", action="store_true", help="all clusters of this checkout")
     down.add_argument("--keep-logs", action="store_true", help="leave the logs")
     down.set_defaults(run=_down)

@@ -5,8 +5,10 @@ Each object is parsed once per resourceVersion. What the operator writes itself 
 (`wrote`, `deleted`), so the next pass never acts on a state before those writes. Watch events may
 arrive late or twice: an entry's version only increases.
 
-The cache may still lag behind the writes of others. A pass on a stale view is harmless: its writes
-carry uids and resource versions as preconditions, and the late event triggers the next pass.
+The cache may still lag behind the writes of others. A pass on a stale view of children is
+harmless: its writes carry uids as preconditions, and the late event triggers the next pass. A stale
+view of the job isn't: an old spec would be applied over a newer one. `observe.refresh` guards
+against that.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,6 +24,9 @@ Key = tuple[str, str]
 Ref = tuple[str, str, str]
 """Kind, namespace and name of an object."""
 Value = Job | Child | Pod
+
+MAX_REMEMBERED = 4096
+"""Objects that are gone and whose late answers are still recognized, which come within seconds."""
 
 
 @dataclass(slots=True)
@@ -64,6 +69,7 @@ class Cache:
         self._changed = changed
         self._families: dict[Key, _Family] = {}
         self._homes: dict[Ref, Key] = {}
+        self._gone: dict[str, int] = {}
         self._revision = 0
 
     # --- look-ups ---
@@ -72,6 +78,7 @@ class Cache:
         """None if there is no such job, or none any more."""
         family = self._families.get(key)
         entry = family.entries.get((JOB.name, key[1])) if family else None
+        # Children without a job, or with one that we saw deleted, wait for the garbage collector.
         if family is None or entry is None or not isinstance(entry.value, Job):
             return None
         named = sorted(family.entries.items())
@@ -94,6 +101,7 @@ class Cache:
         """A watch event: the object is gone or lost its label; `live` is its last state."""
         meta = live["metadata"]
         ref = (kind.name, meta["namespace"], meta["name"])
+        self._remember(meta["uid"], int(meta["resourceVersion"]))
         # A successor of the same name may be cached already, through our own write.
         if self._uid(ref) == meta["uid"]:
             self._drop(ref)
@@ -104,8 +112,11 @@ class Cache:
         """After a complete list: objects that it lacks are gone, unless they are newer."""
         for ref in [ref for ref in self._homes if ref[0] == kind.name]:
             entry = self._entry(ref)
+            # A list says nothing about other namespaces. `<=`: an object with a larger version was
+            # written after the list. Marks of `deleted` whose DELETED event was lost go too.
             within = namespace in (None, ref[1])
             if within and ref[1:] not in seen and entry and entry.version <= int(version):
+                self._remember(entry.uid, int(version))
                 self._drop(ref)
 
     # --- answers to our own writes ---
@@ -122,6 +133,8 @@ class Cache:
         ref = (kind.name, namespace, name)
         entry = self._entry(ref)
         if entry is not None and entry.uid == uid and entry.value is not None:
+            # Not dropped: a MODIFIED event that was sent before the deletion may still arrive, and
+            # would bring the object back. No `_changed`: the pass that deleted it knows.
             entry.value = None
             self._touch(self._homes[ref])
 
@@ -135,18 +148,27 @@ class Cache:
             return None
         key, ref = (meta["namespace"], name), (kind.name, meta["namespace"], meta["name"])
         uid, version = meta["uid"], int(meta["resourceVersion"])
+        # The answer to a write may come after the event of the object's end: it must not bring the
+        # object back, since no other event would ever take it away.
+        if version <= self._gone.get(uid, -1):
+            return None
         old = self._entry(ref)
         # Resource versions of one kind may be compared as numbers (KEP-5504). An entry without a
         # value is of an object that is gone: only another uid may follow it.
         if old is not None and (old.version >= version or (old.uid == uid and old.value is None)):
             return None
+        # `>=` above also drops the echo of our own write, which has the
+        # version that `wrote` stored.
         before = old.value if old is not None and old.uid == uid else None
         value = _parse(kind, live, before)
         if self._homes.get(ref, key) != key:
-            self._drop(ref)  # its label names another job now
+            self._drop(ref)  # its label names another job now, to which all of it is new
+            before = None
         family = self._families.setdefault(key, _Family())
         family.entries[kind.name, meta["name"]] = _Entry(uid, version, value)
         self._homes[ref] = key
+        # Only the version moved (a managed field, a child's status): no pass,
+        # and `Settled` stays valid.
         if value == before:
             return None
         self._touch(key)
@@ -160,7 +182,15 @@ class Cache:
             del self._families[key]
         else:
             self._touch(key)
+        # Unlike `_store`, which returns the key: the job that lost an object always needs a pass.
         self._changed(key)
+
+    def _remember(self, uid: str, version: int) -> None:
+        """Only a later version than this may show the object again, with its label back."""
+        self._gone[uid] = version
+        if len(self._gone) > MAX_REMEMBERED:
+            # A dict keeps the order of insertion: the first key is the oldest.
+            del self._gone[next(iter(self._gone))]
 
     def _touch(self, key: Key) -> None:
         """One counter for all: a job that is deleted and made again never has an old revision."""

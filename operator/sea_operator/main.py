@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(role="operator")
     try:
         asyncio.run(serve(parse(arguments)))
+    # 2, as for wrong usage: a restart doesn't help until a person changes something.
     except NoClusterError as error:
         log.error("%s", error)
         return 2
@@ -52,7 +53,12 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     """Settings from the command line and the environment."""
     parser = argparse.ArgumentParser(prog="sea_operator", description=__doc__)
     where = parser.add_mutually_exclusive_group()
-    where.add_argument("--namespace", action="append", default=[], help="serve this namespace only")
+    where.add_argument(
+        "--namespace",
+        action="append",
+        default=[],
+        help="serve this namespace only; may be repeated",
+    )
     where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
     parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
     parser.add_argument(
@@ -88,15 +94,18 @@ async def serve(
         stack.push_async_callback(client.close)
         await _crd_exists(client, settings)
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        # The unguarded client: the guard asks the elector, which must be able to take the lease.
         elector = _elector(client, settings)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
         cache = Cache(queue.add)
         reflectors = _reflectors(client, cache, settings)
         guarded = client.guarded_by(elector.check)
+        # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
         sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
-        reconciler = Reconciler(sources, settings, time.time)
-        workers = Workers(queue, reconciler, MayAct(reflectors, elector), settings.workers)
+        gate = MayAct(reflectors, elector)
+        reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
+        workers = Workers(queue, reconciler, gate, settings.workers)
         parts = {"elector": elector.run, "workers": workers.run}
         parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
         # kopf ends every task that begins after it, so ours begin before it.
@@ -105,6 +114,9 @@ async def serve(
                 group.create_task(_or_stop(run(), stopping), name=name)
                 for name, run in parts.items()
             ]
+            # Returns on SIGTERM or when a part sets `stopping`. Then the elector's `finally`
+            # gives the lease back, after it has closed the guard for the passes that are
+            # cancelled at the same time.
             await _watch(settings, cache, elector, stopping)
             for task in ours:
                 task.cancel()
@@ -114,7 +126,9 @@ class MayAct:
     """The gate of passes: open while this process leads and its cache is complete.
 
     With a half-filled cache a new leader would treat children as missing and create them, or count
-    pods as lost. A standby keeps its cache filled, so that it can take over at once.
+    pods as lost. A standby keeps its cache filled, so that it can take over at once. A namespace
+    that may not be listed, for example since it was deleted with its RoleBinding, keeps only its
+    own jobs waiting.
     """
 
     def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:
@@ -123,9 +137,14 @@ class MayAct:
 
     async def wait(self) -> None:
         for reflector in self._reflectors:
-            await reflector.synced.wait()
+            await reflector.answered.wait()
         # Last: the lease may be lost while a list takes its time.
         await self._elector.wait()
+
+    def knows(self, namespace: str) -> bool:
+        """Whether the cache has all children in a namespace."""
+        ours = [one for one in self._reflectors if one.namespace in (None, namespace)]
+        return all(one.synced.is_set() for one in ours)
 
 
 def _reflectors(client: KubeClient, cache: Cache, settings: Settings) -> list[Reflector]:
@@ -177,14 +196,18 @@ async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
         log.exception("a part of the operator failed; stopping")
         raise
     finally:
+        # Not only on errors: a part that returns has ended, and the others are useless without it.
         stopping.set()
 
 
 async def _crd_exists(client: KubeClient, settings: Settings) -> None:
     """Waits for the CRD: kopf looks for the resource only once, when it starts."""
     namespace = settings.namespaces[0] if settings.namespaces else None
+    # Ten minutes at a request per second, with a log line every 15 s.
     for attempt in range(600):
         try:
+            # A selector that no job has: asks whether the kind is served and
+            # allowed, and returns nothing.
             await client.list(JOB, namespace, f"{GROUP}/none=none")
         except KubeError as error:
             if attempt % 15 == 0:

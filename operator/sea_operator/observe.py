@@ -36,21 +36,26 @@ class Sources:
 async def observe(sources: Sources, key: Key) -> Observed | None:
     """None if the job is gone or being deleted: the garbage collector deletes its children."""
     view = sources.cache.view(key)
+    if view is not None and not view.job.deleting and _absent(view):
+        # Fresh, since children are about to be made, and a deleted job must get none.
+        await refresh(sources, view.job)
+        view = sources.cache.view(key)
     if view is None or view.job.deleting:
         sources.secrets.gone(*key)
         sources.link.forget(*key)
         return None
     job = view.job
     names = needed_secrets(job.spec) if job.spec else {}
+    # Before the reads below: it forgets what they would otherwise answer from.
     sources.secrets.note_spec(job, frozenset(names))
-    absent = [named for named in _needed(job) if named not in view.children]
-    if absent and not await _still_exists(sources, job):
-        return None
+    absent = _absent(view)
+    # asyncio lets the others finish if one raises; they only read.
     others, auth, secrets = await asyncio.gather(
         _strangers(sources.client, job, absent),
         sources.secrets.token(job),
         _secrets(sources.secrets, job, names),
     )
+    # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
     answer = await _ask(sources, view, token)
     return Observed(
@@ -77,20 +82,20 @@ async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
     return answer
 
 
-async def _still_exists(sources: Sources, job: Job) -> bool:
-    """Fresh, since children are about to be made, and a deleted job must get none.
+async def refresh(sources: Sources, job: Job) -> bool:
+    """Reads the job into the cache; whether that is what the cache held before.
 
-    A deletion during an interrupted watch brings no event.
+    The watch may be late, above all after an interruption, and on a standby that has just become
+    the leader. A deletion during an interruption even brings no event.
     """
     live = await _maybe(sources.client, JOB, job.namespace, job.name)
     if live is None:
         sources.cache.deleted(JOB, job.namespace, job.name, job.uid)
         return False
-    if live["metadata"]["uid"] != job.uid:
-        # The cached job was replaced under its name: the next pass is about the new one.
-        sources.cache.put(JOB, live)
-        return False
-    return True
+    # `put`, not `wrote`: a spec that the watch has not brought yet needs a pass of its own.
+    sources.cache.put(JOB, live)
+    meta = live["metadata"]
+    return (meta["uid"], meta["resourceVersion"]) == (job.uid, job.resource_version)
 
 
 async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:
@@ -107,6 +112,10 @@ async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[
         for named, live in zip(absent, found, strict=True)
         if live is not None
     }
+
+
+def _absent(view: View) -> list[Named]:
+    return [named for named in _needed(view.job) if named not in view.children]
 
 
 def _needed(job: Job) -> Iterable[Named]:
@@ -133,6 +142,7 @@ async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[st
     suspects = sorted({pod.node for pod in pods if pod.node and pod.deleted is not None})
     try:
         nodes = await asyncio.gather(*(_maybe(client, NODE, None, name) for name in suspects))
+    # 403 without the optional ClusterRole. Dead nodes only add a force-deletion, so go on without.
     except RejectedError:
         return frozenset()
     pairs = zip(suspects, nodes, strict=True)

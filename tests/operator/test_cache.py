@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_api.contract import JOB_LABEL
-from sea_operator.cache import Cache, Key
+from sea_operator.cache import MAX_REMEMBERED, Cache, Key
 from sea_operator.kube.kinds import JOB, POD, STATEFUL_SET
 
 KEY = ("n", "j")
@@ -233,3 +233,33 @@ def test_an_object_without_our_label_is_not_kept(cache: Watched) -> None:
     del stranger["metadata"]["labels"]
     cache.put(STATEFUL_SET, stranger)
     assert sets(cache) == {}
+
+
+@pytest.mark.parametrize("end", ["event", "list"])
+def test_a_late_answer_to_a_write_does_not_bring_back_what_is_gone(
+    cache: Watched, end: str
+) -> None:
+    """Nothing would take it away again; a job of the same name would wait for its end for ever."""
+    cache.put(STATEFUL_SET, child(5))
+    if end == "event":
+        cache.remove(STATEFUL_SET, child(8))
+    else:
+        cache.prune(STATEFUL_SET, None, set(), "8")
+    cache.wrote(STATEFUL_SET, child(7, spec={"replicas": 3}))
+    assert sets(cache) == {}
+    cache.put(STATEFUL_SET, child(9))
+    assert sets(cache) == {"j-trainer": "uid-s"}, "it has its label back"
+
+
+def test_the_memory_of_what_is_gone_has_a_bound(cache: Watched) -> None:
+    for number in range(MAX_REMEMBERED + 10):
+        cache.remove(STATEFUL_SET, child(number, uid=f"uid-{number}"))
+    assert len(cache._gone) == MAX_REMEMBERED
+    assert "uid-9" not in cache._gone
+
+
+def test_a_pod_that_moves_is_news_to_its_new_job(cache: Watched) -> None:
+    cache.put(POD, pod(6))
+    cache.keys.clear()
+    cache.put(POD, pod(7, labels={JOB_LABEL: "k"}))
+    assert cache.keys == [KEY, ("n", "k")]

@@ -26,6 +26,10 @@ def test_the_settings_avoid_the_known_traps() -> None:
     assert ours.posting.enabled is False
     assert ours.scanning.disabled is True
     assert ours.watching.server_timeout < ours.watching.client_timeout
+    backoffs = ours.networking.error_backoffs
+    assert isinstance(backoffs, tuple)
+    assert max(backoffs) <= 5, "how late an edit during an outage may be noticed after it"
+    assert sum(backoffs) >= 54, "kopf's own; after them it ends, and the process with it"
 
 
 def test_kopf_is_the_version_whose_traps_we_know() -> None:

@@ -52,7 +52,9 @@ def test_environment(tmp_path: Path) -> None:
 class Watch:
     """A reflector as far as the gate knows it."""
 
-    def __init__(self) -> None:
+    def __init__(self, namespace: str | None = None) -> None:
+        self.namespace = namespace
+        self.answered = asyncio.Event()
         self.synced = asyncio.Event()
 
 
@@ -71,7 +73,7 @@ async def test_a_fresh_leader_waits_until_all_its_watches_have_listed(lease_firs
     watches, lease = [Watch(), Watch()], Lease()
     gate = MayAct(watches, lease)  # type: ignore[arg-type]
     waiter = asyncio.create_task(gate.wait())
-    events = [watches[1].synced, watches[0].synced]
+    events = [watches[1].answered, watches[0].answered]
     events.insert(0 if lease_first else 2, lease.held)
     for event in events:
         for _ in range(5):
@@ -79,3 +81,21 @@ async def test_a_fresh_leader_waits_until_all_its_watches_have_listed(lease_firs
         assert not waiter.done()
         event.set()
     await asyncio.wait_for(waiter, 120)
+
+
+async def test_a_namespace_that_may_not_be_listed_stops_only_its_own_jobs() -> None:
+    fine, refused, lease = Watch("a"), Watch("b"), Lease()
+    gate = MayAct([fine, refused], lease)  # type: ignore[list-item, arg-type]
+    fine.synced.set()
+    for event in (fine.answered, refused.answered, lease.held):
+        event.set()
+    await asyncio.wait_for(gate.wait(), 120)
+    assert (gate.knows("a"), gate.knows("b")) == (True, False)
+
+
+def test_a_watch_of_all_namespaces_is_needed_by_each() -> None:
+    everywhere = Watch()
+    gate = MayAct([everywhere], Lease())  # type: ignore[list-item, arg-type]
+    assert not gate.knows("a")
+    everywhere.synced.set()
+    assert gate.knows("a")

@@ -135,10 +135,17 @@ def add_tiny_model(commands: Commands) -> None:
         "sea model tiny --data data/shop/sft.jsonl data/shop/user_sft.jsonl --out models/tiny",
     )
     parser.add_argument("--data", nargs="*", default=[], metavar="FILE", help="dialogue files")
-    parser.add_argument("--policy", nargs="*", default=[], type=Path, metavar="FILE")
+    parser.add_argument(
+        "--policy",
+        nargs="*",
+        default=[],
+        type=Path,
+        metavar="FILE",
+        help="more texts to fit the tokenizer to",
+    )
     parser.add_argument("--out", type=local, required=True, help="folder to write")
-    parser.add_argument("--context-length", type=int, default=512, help="in tokens")
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--context-length", type=int, default=512, help="in tokens (default 512)")
+    parser.add_argument("--seed", type=int, default=0, help="of the weights (default 0)")
     parser.set_defaults(run=_run_tiny_model)
 
 

@@ -32,8 +32,8 @@ examples:
       --domain airline retail --data data/airline-syn data/retail-syn --out out/qwen3-both
   sea evaluate ...the same... --resume      play what is missing or had no verdict
 
-exit codes: 0 every episode has a verdict, 1 something can't be read or the endpoint is of no use,
-2 wrong usage, 3 finished, but episodes are without a verdict, 130 interrupted; --resume goes on.
+exit codes: 0 every episode has a verdict, 1 something can't be read or the endpoint is unusable,
+2 wrong usage, 3 finished, but episodes are without a verdict, 130 interrupted; --resume continues.
 """
 INTERRUPTED = 130
 WITHOUT_VERDICT = 3
@@ -92,31 +92,35 @@ def _what(parser: argparse.ArgumentParser) -> None:
         required=True,
         nargs="+",
         metavar="DIR",
-        help=f"data: {fetching.FOLDER}; one for all domains (a folder a domain in it, or rows that "
-        "name theirs), or one each, in their order",
+        help=f"data: {fetching.FOLDER}; one for all domains (one folder per domain in it, or rows "
+        "that name theirs), or one each, in their order",
     )
     parser.add_argument(
         "--tasks",
         nargs="+",
         metavar="FILE",
-        help="task file (path or s3:// address), else looked for; one for all domains, or one each",
+        help="task file (path or s3:// address), by default found in --data; one for all domains, "
+        "or one each",
     )
     parser.add_argument(
         "--max-tasks", type=positive, metavar="N", help="a seeded choice of each domain's tasks"
     )
-    parser.add_argument("--trials", type=positive, default=4, help="episodes a task (default 4)")
+    parser.add_argument("--trials", type=positive, default=4, help="episodes per task (default 4)")
     parser.add_argument("--seed", type=int, default=0, help="of sampling and users (default 0)")
     parser.add_argument(
         "--drop-nl-assertions",
         action="store_true",
-        help="score without what only a judge could check; else such tasks need --judge-endpoint",
+        help="score without what only a judge can check; otherwise such tasks are left out unless "
+        "--judge-endpoint is given",
     )
 
 
 def _how(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=local, required=True, metavar="DIR", help="folder to write")
-    parser.add_argument("--resume", action="store_true", help="go on with what --out holds")
-    parser.add_argument("--concurrency", type=positive, default=8, help="episodes at a time")
+    parser.add_argument("--resume", action="store_true", help="continue what --out holds")
+    parser.add_argument(
+        "--concurrency", type=positive, default=8, help="episodes at a time (default 8)"
+    )
     parser.add_argument(
         "--max-turns",
         type=positive,
@@ -140,7 +144,11 @@ def _how(parser: argparse.ArgumentParser) -> None:
         help="of an episode whose endpoint broke (default 3)",
     )
     parser.add_argument(
-        "--episode-timeout", type=seconds, default=1800.0, metavar="S", help="default 1800"
+        "--episode-timeout",
+        type=seconds,
+        default=1800.0,
+        metavar="S",
+        help="of one attempt of an episode (default 1800)",
     )
     options.add_function_limits(parser)
 

@@ -58,9 +58,17 @@ def add(commands: Commands) -> None:
     parser.add_argument("task", metavar="TASK", help="its id, or its number in the file from 1")
     parser.add_argument("--data", required=True, metavar="DIR", help=f"data: {fetching.FOLDER}")
     parser.add_argument(
-        "--tasks", metavar="FILE", help="task file (path or s3:// address), else looked for"
+        "--tasks",
+        metavar="FILE",
+        help="task file (path or s3:// address), by default found in --data",
     )
-    parser.add_argument("--as", dest="side", choices=["agent", "user"], default="agent")
+    parser.add_argument(
+        "--as",
+        dest="side",
+        choices=["agent", "user"],
+        default="agent",
+        help="which side you are (default agent)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of a scripted user (default 0)")
     options.add_endpoint(parser, "", OPENAI_API_KEY, "the agent")
     options.add_endpoint(parser, "user", Env.USER_API_KEY, "the user")

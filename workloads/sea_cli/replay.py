@@ -43,14 +43,18 @@ def add(commands: Commands) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(
-        "file", metavar="FILE", help=f"episodes, dialogues, or one JSON: {DATA_FILE}"
+        "file", metavar="FILE", help=f"episodes, dialogues, or one JSON document: {DATA_FILE}"
     )
-    parser.add_argument("--number", type=int, metavar="N", help="which of the file, from 1")
+    parser.add_argument("--number", type=int, metavar="N", help="the N-th of the file, from 1")
     parser.add_argument("--task", metavar="ID", help="only episodes of this task")
-    parser.add_argument("--all", action="store_true", help="all of them, showing differences only")
+    parser.add_argument(
+        "--all", action="store_true", help="replay all of them; show differences only"
+    )
     parser.add_argument("--domain", default="", help="of dialogues that name none")
     parser.add_argument("--data", metavar="DIR", help=f"data of the tasks: {fetching.FOLDER}")
-    parser.add_argument("--database", metavar="FILE", help="use this one (path or s3:// address)")
+    parser.add_argument(
+        "--database", metavar="FILE", help="database to use (path or s3:// address)"
+    )
     parser.set_defaults(run=run)
 
 

@@ -49,11 +49,15 @@ def add(commands: Commands) -> None:
     parser.add_argument("--out", type=local, required=True, help="folder to write")
     parser.add_argument(
         "--data",
-        help=f"{fetching.FOLDER}, with db.*, user_db.* and policy.md; else worlds are made",
+        help=f"{fetching.FOLDER}, with db.*, user_db.* and policy.md; by default worlds are "
+        "generated",
     )
-    parser.add_argument("--worlds", type=positive, default=4, help="worlds to make (default 4)")
+    parser.add_argument("--worlds", type=positive, default=4, help="worlds to generate (default 4)")
     parser.add_argument(
-        "--size", choices=[str(size) for size in Size], default="medium", help="of each world"
+        "--size",
+        choices=[str(size) for size in Size],
+        default="medium",
+        help="of each world (default medium)",
     )
     parser.add_argument("--plans", type=positive, default=64, help="plans (default 64)")
     parser.add_argument("--rounds", type=positive, default=1, help="rounds, K (default 1)")
@@ -74,7 +78,9 @@ def add(commands: Commands) -> None:
     parser.add_argument(
         "--retries", type=positive, default=4, help="attempts of a request (default 4)"
     )
-    parser.add_argument("--resume", action="store_true", help="go on where a killed run stopped")
+    parser.add_argument(
+        "--resume", action="store_true", help="continue a run that was stopped or killed"
+    )
     parser.set_defaults(run=run)
 
 

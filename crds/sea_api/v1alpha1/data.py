@@ -12,7 +12,7 @@ from sea_api.v1alpha1.types import HttpUrl, Int, ModelSource, ObjectName, S3Url
 
 
 class Precision(StrEnum):
-    FP32 = "Fp32"
+    FP32 = "FP32"
     BF16 = "BF16"
 
 
@@ -25,7 +25,7 @@ class ToolFormat(StrEnum):
     AUTO = "Auto"
     HERMES = "Hermes"
     QWEN25 = "Qwen25"
-    QWEN3_XML = "Qwen3Xml"
+    QWEN3_XML = "Qwen3XML"
 
 
 class Model(ApiModel):
@@ -54,7 +54,7 @@ class Model(ApiModel):
     tool_format: ToolFormat = ToolFormat.AUTO
     """How the model writes tool calls, the user model included. `Auto` reads it from the model's
     chat template; `Hermes` is JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5 writes
-    it, `Qwen3Xml` is `<function=...>` with `<parameter=...>`. Applies when a rollout worker starts,
+    it, `Qwen3XML` is `<function=...>` with `<parameter=...>`. Applies when a rollout worker starts,
     and when a training stage or a trainer attempt starts."""
 
 

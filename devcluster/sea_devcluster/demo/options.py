@@ -28,9 +28,16 @@ def parse(arguments: list[str] | None = None) -> Options:
         prog="make demo",
         description="Trains a tool-using agent from one SEATrainingJob and shows it live.",
     )
-    parser.add_argument("--job", type=Path, default=ROOT / "examples" / "tiny.yaml")
     parser.add_argument(
-        "--data", type=Path, help="data folder to upload; without it tasks of the shop are made"
+        "--job",
+        type=Path,
+        default=ROOT / "examples" / "tiny.yaml",
+        help="SEATrainingJob to apply (default: examples/tiny.yaml)",
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="data folder to upload; by default tasks of the shop are generated",
     )
     parser.add_argument(
         "--cluster",
@@ -39,7 +46,12 @@ def parse(arguments: list[str] | None = None) -> Options:
         help="devcluster starts a control plane here; kubeconfig uses your current context",
     )
     parser.add_argument("--name", default="demo", help="name of the devcluster")
-    parser.add_argument("--out", type=Path, default=ROOT / "out" / "demo")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=ROOT / "out" / "demo",
+        help="folder for results (default: out/demo)",
+    )
     parser.add_argument("--down", action="store_true", help="stop the devcluster at the end")
     parser.add_argument("--plain", action="store_true", help="lines instead of a live view")
     parser.add_argument(

@@ -13,6 +13,7 @@ from sea_data.formats.inspection import replay
 from sea_env.domains import initial_state, registry
 from sea_env.domains.base import Domain, Kind, ToolError, UnknownAssertionError
 from sea_env.domains.database import Database, DatabaseError
+from sea_env.domains.database_generator import NoGeneratorError, generate_database
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 from sea_testing import fake_tau2
@@ -45,6 +46,11 @@ def test_it_is_a_domain_like_the_built_in_ones(lamps: Domain) -> None:
     prompt = lamps.system_prompt()
     assert "Switch lamps." in prompt
     assert '"name": "switch"' in prompt
+
+
+def test_it_generates_no_databases_and_says_so(lamps: Domain) -> None:
+    with pytest.raises(NoGeneratorError, match="tau2:lamps generates no databases: give a folder"):
+        generate_database(lamps, "small", 1)
 
 
 def test_calls_of_both_sides_and_what_they_change(lamps: Domain, database: Database) -> None:

@@ -79,7 +79,7 @@ def make_task() -> Callable[..., TrainerTask]:
             "model": {
                 "name": "tiny",
                 "source": "builtin:tiny",
-                "precision": "Fp32",
+                "precision": "FP32",
                 "contextLength": 512,
             },
             "storage": {"url": BUCKET},

@@ -118,7 +118,8 @@ async def test_a_layout_that_does_not_fit_is_a_mistake_of_the_user(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv(Env.DATA_DIR, str(tmp_path / "data"))
-    trainer = {"replicas": 2, "gpusPerPod": 0, "parallelism": {"expert": 4}}
+    # Valid by itself, but the attempt has two processes: the trainer checks what it was given.
+    trainer = {"replicas": 4, "gpusPerPod": 0, "parallelism": {"expert": 4}}
     coordinator.task = make_task("layout", STAGE, trainer=trainer)
     failure = await first_failure(coordinator, tmp_path)
     assert failure.cause == Cause.USER_ERROR

@@ -18,7 +18,9 @@ def places(domain: Domain, module: str) -> tuple[str, ...]:
     """Names of the modules that are searched, in order."""
     home = type(domain).__module__
     package = home.rpartition(".")[0]
-    return (f"{package}.{module}", home) if package else (home,)
+    # Next to `tau2_plugin` are the modules that all domains share, none of which is a companion.
+    own = package not in ("", __package__)
+    return (f"{package}.{module}", home) if own else (home,)
 
 
 def find(domain: Domain, module: str, function: str) -> Callable[..., Any] | None:

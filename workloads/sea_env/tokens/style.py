@@ -15,7 +15,7 @@ class CallFormat(StrEnum):
     """One JSON object `{"name": ..., "arguments": {...}}`."""
     QWEN25 = "Qwen25"
     """As Hermes; `parameters` may replace `arguments`, and a string may hold the object."""
-    QWEN3_XML = "Qwen3Xml"
+    QWEN3_XML = "Qwen3XML"
     """`<function=name>` with one `<parameter=key>` per argument."""
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from sea_api import limits, logs
+from sea_api.contract import SYNTHESIS_API_KEY
 from sea_api.errors import SeaError
 from sea_api.v1alpha1.domains import file_name
 from sea_data import urls
@@ -31,7 +32,6 @@ from sea_env.chat import Address
 from sea_env.domains.database_generator import Size
 from sea_runtime.store.s3 import ObjectStore
 
-KEY_VARIABLE = "SEA_SYNTHESIS_API_KEY"
 _EVERY_S = 0.5
 _LOCK_TIMEOUT_S = 20.0
 _TIMEOUT_S = 300.0
@@ -104,6 +104,7 @@ def serve(order: Order, output: TextIO, api_key: str, clock: Callable[[], float]
                 traceback.print_exc()
             _write(output, {"error": f"{domain}: {error}"})
             return 1
+        # The final count, which the throttled progress may have left out.
         _write(output, {"domain": domain, "made": state.accepted})
         if state.accepted < order.count:
             _write(output, {"error": f"{domain}: {_exhausted(state, order)}", "permanent": True})
@@ -158,6 +159,7 @@ def _end_with_parent() -> None:
     # Not through `sys.stdin`: when it ends, the interpreter would wait for its lock.
     while os.read(0, 4096):
         pass
+    # Not `sys.exit`: this is a thread, and the main thread may hang in a request for minutes.
     os._exit(1)
 
 
@@ -165,7 +167,7 @@ def main() -> int:
     logs.configure_pod(process="synthesis")
     order = Order(**json.loads(sys.stdin.buffer.readline()))
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    return serve(order, sys.stdout, os.environ.get(KEY_VARIABLE, ""), time.monotonic)
+    return serve(order, sys.stdout, os.environ.get(SYNTHESIS_API_KEY, ""), time.monotonic)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ def require_finite_norm(norm: float) -> float:
         raise DivergenceError(
             f"The norm of the gradients is {norm}: this step would ruin the model, so training "
             "goes back to the last checkpoint. If it happens again, lower the stage's "
-            "learningRate, use precision Fp32, or look for NaN in the stage's initial model."
+            "learningRate, use precision FP32, or look for NaN in the stage's initial model."
         )
     return norm
 

@@ -1,0 +1,214 @@
+"""Passes on a late or incomplete cache, over an API server that is a dictionary."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from sea_operator.cache import Cache, Key
+from sea_operator.coordinator_link import Answer
+from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.observe import Sources
+from sea_operator.reconcile import Reconciler
+from sea_operator.secret_reader import SecretReader
+from sea_operator.settings import Settings
+
+KEY = ("n", "j")
+BORN_AT = DELETED_AT = "2027-01-15T08:00:00Z"
+
+
+class Server:
+    """Objects by kind and name; keeps the writes."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str], dict[str, Any]] = {}
+        self.writes: list[str] = []
+        self.version = 100
+
+    def store(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
+        self.version += 1
+        name = body["metadata"].get("name", f"event-{self.version}")
+        old = self.objects.get((kind.name, name), {"metadata": {"uid": f"uid-{self.version}"}})
+        meta = {**old["metadata"], **body["metadata"], "resourceVersion": str(self.version)}
+        self.objects[kind.name, name] = {**old, **copy.deepcopy(body), "metadata": meta}
+        return copy.deepcopy(self.objects[kind.name, name])
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any]:
+        if (kind.name, name) not in self.objects:
+            raise NotFoundError(name)
+        return copy.deepcopy(self.objects[kind.name, name])
+
+    async def apply(self, kind: Kind, body: dict[str, Any], sub: str | None = None) -> Any:
+        meta = body["metadata"]
+        self.writes.append(f"{kind.name} {meta['name']}")
+        live = self.objects.get((kind.name, meta["name"]))
+        if sub is not None and live is None:
+            raise NotFoundError(meta["name"])
+        wanted = meta.get("resourceVersion")
+        if live is not None and wanted not in (None, live["metadata"]["resourceVersion"]):
+            raise ConflictError(meta["name"])
+        return self.store(kind, body)
+
+    async def create(self, kind: Kind, namespace: str | None, body: dict[str, Any]) -> Any:
+        self.writes.append(kind.name)
+        return self.store(kind, body)
+
+    def check(self) -> None:
+        """It always leads."""
+
+
+class Link:
+    """A coordinator that says `answer`; keeps the generations that it was sent."""
+
+    def __init__(self) -> None:
+        self.answer = Answer(unreachable="Not yet.")
+        self.sent: list[int] = []
+
+    async def state(self, *_: Any) -> Answer:
+        return self.answer
+
+    async def send(self, job: Any, pods: Any, token: str, spec: Any) -> None:
+        self.sent.append(spec.spec_generation)
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Remembers nothing."""
+
+
+class Operator:
+    """A reconciler whose cache hears only what a test tells it."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+        self.keys: list[Key] = []
+        self.server, self.link, self.now = Server(), Link(), make.now
+        server: Any = self.server
+        link: Any = self.link
+        self.cache = Cache(self.keys.append)
+        sources = Sources(server, self.cache, SecretReader(server, lambda: 0.0), link)
+        settings = Settings(identity="test")
+        self.reconcile = Reconciler(sources, settings, lambda: self.now, complete=self.complete)
+        self.synced = True
+        self.server.store(SECRET, {"metadata": {"name": "s3"}, "data": dict.fromkeys(S3, "x")})
+        self.edit(1)
+        self.hear()
+
+    def complete(self, namespace: str) -> bool:
+        return self.synced
+
+    def edit(self, generation: int, **patch: Any) -> None:
+        """The job as a user stores it."""
+        meta = {"name": "j", "namespace": "n", "uid": self.make.uid, "generation": generation}
+        self.server.store(JOB, {"metadata": meta, "spec": self.make.raw_spec(patch)})
+
+    def hear(self) -> None:
+        """The event of the job arrives."""
+        self.cache.put(JOB, copy.deepcopy(self.server.objects[JOB.name, "j"]))
+
+    async def quiet(self) -> None:
+        """Passes until one writes nothing."""
+        while True:
+            self.server.writes.clear()
+            await self.reconcile(KEY)
+            if not self.server.writes:
+                return
+
+    def start_pod(self) -> None:
+        """News that only the status reports."""
+        template = self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["template"]
+        meta = {"name": "j-trainer-0", "namespace": "n", "creationTimestamp": BORN_AT}
+        labels = template["metadata"]["labels"]
+        status = {"conditions": [{"type": "Ready", "status": "True"}]}
+        pod = {"metadata": {**meta, "labels": labels}, "status": status}
+        self.cache.put(POD, self.server.store(POD, pod))
+
+    def trainers(self) -> Any:
+        return self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["replicas"]
+
+
+S3 = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+
+
+@pytest.fixture
+def operator(make: Any) -> Operator:
+    return Operator(make)
+
+
+async def test_a_late_view_of_the_job_never_undoes_what_another_leader_applied(
+    operator: Operator,
+) -> None:
+    await operator.quiet()
+    operator.edit(2, trainer={"replicas": 3})
+    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    theirs = {**sets, "spec": {**sets["spec"], "replicas": 3}}
+    operator.cache.put(STATEFUL_SET, operator.server.store(STATEFUL_SET, theirs))
+    with pytest.raises(ConflictError, match="n/j changed"):
+        await operator.reconcile(KEY)
+    assert operator.server.writes == []
+    await operator.quiet()
+    assert operator.trainers() == 3
+
+
+async def test_a_late_view_of_the_job_never_reaches_its_coordinator(
+    operator: Operator, make: Any
+) -> None:
+    operator.link.answer = Answer(make.state())
+    await operator.quiet()
+    operator.edit(2, trainer={"replicas": 3})
+    operator.link.sent.clear()
+    with pytest.raises(ConflictError):
+        await operator.reconcile(KEY)
+    assert operator.link.sent == []
+    await operator.reconcile(KEY)
+    assert operator.link.sent == [2]
+
+
+async def test_a_job_whose_deletion_has_begun_unheard_gets_no_children(operator: Operator) -> None:
+    live = operator.server.objects[JOB.name, "j"]
+    live["metadata"]["deletionTimestamp"] = DELETED_AT
+    operator.server.store(JOB, live)
+    assert await operator.reconcile(KEY) is None
+    assert operator.server.writes == []
+
+
+async def test_a_status_that_conflicts_brings_the_job_without_its_watch(operator: Operator) -> None:
+    await operator.quiet()
+    operator.edit(2, suspend=True)
+    operator.start_pod()
+    operator.keys.clear()
+    with pytest.raises(ConflictError):
+        await operator.reconcile(KEY)
+    view = operator.cache.view(KEY)
+    assert view is not None
+    assert view.job.generation == 2
+    assert operator.keys == [KEY]
+
+
+async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(operator: Operator) -> None:
+    """Its children stay if it was deleted with `--cascade=orphan`: no event comes of them."""
+    await operator.quiet()
+    del operator.server.objects[JOB.name, "j"]
+    operator.start_pod()
+    with pytest.raises(NotFoundError):
+        await operator.reconcile(KEY)
+    assert await operator.reconcile(KEY) is None
+
+
+async def test_a_name_that_becomes_free_without_an_event_is_taken(operator: Operator) -> None:
+    """The watches don't show the stranger, which is being deleted, and so not its end either."""
+    meta = {"name": "j-rollout", "namespace": "n", "deletionTimestamp": DELETED_AT}
+    operator.server.store(SERVICE, {"kind": "Service", "metadata": meta})
+    await operator.quiet()
+    await operator.reconcile(KEY)
+    del operator.server.objects[SERVICE.name, "j-rollout"]
+    await operator.reconcile(KEY)
+    assert operator.server.writes == ["Service j-rollout"]
+
+
+async def test_no_pass_acts_while_a_namespace_is_only_half_known(operator: Operator) -> None:
+    operator.synced = False
+    assert await operator.reconcile(KEY) == 3.0
+    assert operator.server.writes == []
+    operator.synced = True
+    await operator.reconcile(KEY)
+    assert operator.server.writes != []
