@@ -52,6 +52,7 @@ class Sighting:
 
 def sighting(record: dict[str, Any], before: Sighting | None, now: float) -> Sighting:
     """Keeps the time of the first sighting while the lease doesn't change."""
+    # The spec alone: a change of metadata (a label, managed fields) is no renewal by the holder.
     if before is not None and before.record.get("spec") == record.get("spec"):
         return Sighting(record, before.since)
     return Sighting(record, now)
@@ -61,9 +62,11 @@ def move(seen: Sighting | None, me: str, now: float, times: LeaseTimes) -> Move:
     """A lease may be taken if it has no holder or its holder stopped renewing."""
     if seen is None or not seen.holder:
         return Move.TAKE
+    # Also after a restart under the same identity, without waiting for our own lease to expire.
     if seen.holder == me:
         return Move.RENEW
     duration = seen.record["spec"].get("leaseDurationSeconds", times.duration)
+    # The holder's own duration, not ours: it may run with other times during an upgrade.
     return Move.TAKE if now - seen.since > float(duration) else Move.WAIT
 
 
@@ -127,6 +130,8 @@ class Elector:
     async def wait(self) -> None:
         """Until this process leads."""
         while not self.leads:
+            # `_notice` runs once per round, so the event may be late by a
+            # round: `leads` is what counts.
             await self._leading.wait()
             if not self.leads:
                 self._leading.clear()
@@ -156,6 +161,7 @@ class Elector:
     async def _round(self) -> None:
         """Reads the lease and tries to hold it; errors of the API server are retried next round."""
         try:
+            # Leaves time for another round before the deadline if this one hangs.
             async with asyncio.timeout(self._times.deadline / 2):
                 await self._look_and_act()
         except (KubeError, TimeoutError) as error:
@@ -165,6 +171,7 @@ class Elector:
     async def _look_and_act(self) -> None:
         asked = self._monotonic()
         self._seen = await self._look()
+        # Another holds it: what we renewed before no longer counts.
         if move(self._seen, self._me, asked, self._times) is Move.WAIT:
             self._renewed = None
             return
@@ -190,6 +197,7 @@ class Elector:
         if self._seen is None:
             meta: dict[str, Any] = {"name": NAME, "namespace": self._namespace}
             return await self._client.create(LEASE, self._namespace, _lease(meta, spec))
+        # The precondition of the election: of two candidates that saw the same record one gets 409.
         version = self._seen.record["metadata"]["resourceVersion"]
         meta = {"name": NAME, "namespace": self._namespace, "resourceVersion": version}
         return await self._client.replace(LEASE, _lease(meta, spec))
@@ -212,6 +220,8 @@ class Elector:
         """On a clean shutdown the successor needn't wait for the lease to expire."""
         if not self.leads:
             return
+        # First: from here on the guard refuses every write, also those of passes that are still
+        # being cancelled. Giving the lease back before that would let two operators write.
         self._renewed = None
         with contextlib.suppress(KubeError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):

@@ -95,6 +95,8 @@ class Reflector:
 
     async def _follow(self) -> None:
         """A list and all watches from there, until the server has dropped that history."""
+        # A fresh list after 410: objects deleted in the meantime bring no event, only `prune` drops
+        # them.
         version = await self.fill()
         while True:
             try:

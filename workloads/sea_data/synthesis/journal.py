@@ -34,8 +34,10 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
+        # "a+b": O_APPEND puts every write at the end, wherever a read has left the position.
         self._file: BufferedRandom = self.path.open("a+b")
         try:
+            # The lock belongs to the open file, so the kernel drops it however this process ends.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
@@ -48,6 +50,7 @@ class Journal:
         size = self._file.seek(0, os.SEEK_END)
         position = size
         while position > 0:
+            # Backwards in blocks: the last line may be long, the journal gigabytes.
             start = max(0, position - 65536)
             self._file.seek(start)
             block = self._file.read(position - start)
@@ -60,7 +63,10 @@ class Journal:
             self._file.truncate(position)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Appends one line and hands it to the kernel, so that it survives this process."""
+        """Appends one line and hands it to the kernel, so that it survives this process.
+
+        Not a loss of power: that takes `sync`.
+        """
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n"
         self._file.write(line.encode())
         self._file.flush()
@@ -84,6 +90,7 @@ class Journal:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """All events in order; raises JournalError for a line that isn't JSON."""
+        # A reader of its own: the position of the appending file stays untouched.
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:

@@ -51,9 +51,11 @@ class SeaWeightTransferEngine(WeightTransferEngine):
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
+        # A generator over views: tensors are copied one by one, without a second copy of the model.
         self.model.load_weights(STAGING.tensors(update_info.version, update_info.attempt))
 
     def finish_weight_update(self) -> None:
+        # Finalize before repacking: the heads are packed from the weights that it puts in place.
         finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)
