@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -118,6 +119,9 @@ class Elector:
         self._times = times or LeaseTimes()
         self._seen: Sighting | None = None
         self._renewed: float | None = None
+        self._term = 0
+        # Per task: the term in which it passed `wait`, None if it never did.
+        self._began_in: ContextVar[int | None] = ContextVar("began_in", default=None)
         self._leading = asyncio.Event()
 
     @property
@@ -135,15 +139,18 @@ class Elector:
             await self._leading.wait()
             if not self.leads:
                 self._leading.clear()
+        self._began_in.set(self._term)
 
     def check(self) -> None:
-        """Raises `NotLeadingError` unless our lease is fresh.
+        """Raises `NotLeadingError` unless our lease is fresh and the one this task waited for.
 
         Asked before every write, since a pass can outlive the lease that it began under. Between
         the check and the write's effect `duration - deadline` seconds remain, which the request's
         time-out doesn't guarantee; uid and resourceVersion preconditions cover the rest.
+
+        A pass that hung while another led, and we again after it, observed a state from before.
         """
-        if not self.leads:
+        if not self.leads or self._began_in.get() not in (None, self._term):
             raise NotLeadingError(
                 f"{self._me} no longer holds Lease {self._namespace}/{NAME}; another operator "
                 "may be acting, so this write is not sent."
@@ -185,6 +192,8 @@ class Elector:
         # Renewed as of before the request, the earliest time at which it may have taken effect: on
         # the other machine the lease may expire that much earlier than the answer came.
         self._renewed = asked
+        # Unlike a lapse in which nobody followed, each change of the holder counts here.
+        self._term = int(record["spec"]["leaseTransitions"])
 
     async def _look(self) -> Sighting | None:
         try:
