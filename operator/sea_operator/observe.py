@@ -83,7 +83,7 @@ async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
 
 
 async def refresh(sources: Sources, job: Job) -> bool:
-    """Reads the job into the cache; whether that is what the cache held before.
+    """Reads the job into the cache; whether `job` is still right in all that a pass decides by.
 
     The watch may be late, above all after an interruption, and on a standby that has just become
     the leader. A deletion during an interruption even brings no event.
@@ -94,8 +94,14 @@ async def refresh(sources: Sources, job: Job) -> bool:
         return False
     # `put`, not `wrote`: a spec that the watch has not brought yet needs a pass of its own.
     sources.cache.put(JOB, live)
-    meta = live["metadata"]
-    return (meta["uid"], meta["resourceVersion"]) == (job.uid, job.resource_version)
+    now = parsing.job(live, job)
+    # Not by resource version: another's annotations must not keep a pass from acting.
+    return (now.uid, now.generation, now.stored_status, now.deleting) == (
+        job.uid,
+        job.generation,
+        job.stored_status,
+        False,
+    )
 
 
 async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:

@@ -112,8 +112,8 @@ class Reconciler:
         job = observed.job
         if not await refresh(self.sources, job):
             raise ConflictError(
-                f"{job.namespace}/{job.name} changed or was deleted since resource version "
-                f"{job.resource_version}, which this pass is about."
+                f"{job.namespace}/{job.name} was edited, reported on or deleted since resource "
+                f"version {job.resource_version}, which this pass is about."
             )
 
     async def _report(self, observed: Observed, status: Status, now: float) -> bool:
