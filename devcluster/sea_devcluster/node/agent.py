@@ -175,6 +175,7 @@ class NodeAgent:
         for task in self._tasks:
             task.cancel()
         grace = self._config.stop_grace_seconds
+        # All pods at once, within one grace period.
         await asyncio.gather(
             *[worker.abandon(grace) for worker, _ in workers], return_exceptions=True
         )

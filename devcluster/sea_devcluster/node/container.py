@@ -284,6 +284,7 @@ class ContainerRunner:
 
     def _set(self, record: ContainerRecord) -> None:
         if record != self.record:
+            # Before both notifications, whose receivers read it.
             self.record = record
             self.changed.set()
             self._on_change()

@@ -44,6 +44,7 @@ class Journal:
             raise JournalTakenError(
                 f"Another process is writing {self.path}: wait for it, or choose another folder."
             ) from error
+        # Under the lock: it could be the line that another process is writing.
         self._drop_partial_line()
 
     def _drop_partial_line(self) -> None:
@@ -69,6 +70,8 @@ class Journal:
         """
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n"
         self._file.write(line.encode())
+        # To the kernel per event: a kill of this process loses at most the line that is being
+        # written.
         self._file.flush()
 
     def sync(self) -> None:

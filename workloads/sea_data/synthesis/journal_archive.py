@@ -227,6 +227,7 @@ class JournalUploader:
                 grown = self._path.stat().st_size - self._archive.size
                 if is_due(grown, self._clock() - sent_at):
                     self._archive.extend(self._path)
+                    # After the upload: a slow store isn't asked again at once.
                     sent_at = self._clock()
             except JournalTakenError as error:
                 # Kept for `check`: an exception in this thread would go unseen.

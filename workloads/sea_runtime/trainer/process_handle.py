@@ -97,6 +97,7 @@ class ProcessHandle:
             # imports.
             self._process.stdin.write(assignment.to_line().encode())
             await self._process.stdin.drain()
+        # A warm process may have waited for hours: silence is counted from its assignment.
         self.last_heard = time.monotonic()
 
     async def ended(self) -> None:

@@ -172,6 +172,7 @@ class Supervisor:
                 await asyncio.sleep(RESTART_PAUSE_SECONDS if not self._state.running else 0.0)
 
     async def _start(self) -> None:
+        # Before the start: kills of earlier processes must not be blamed on these.
         self._ooms = oom_kills()
         environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
         self._processes = [

@@ -177,8 +177,8 @@ class NixlSink:
                 time.sleep(POLL_SECONDS)
                 state = self._agent.check_xfer_state(handle)
         finally:
-            # Also after a time-out: the read must not write into `out` later, when it holds other
-            # bytes.
+            # Also after a time-out: for an unfinished read, release() starts its abort and raises
+            # (nixl 1.5.1).
             self._release(handle)
         if state != "DONE":
             raise NixlReadError(f"NIXL agent {agent_name} ended the read in state {state}.")

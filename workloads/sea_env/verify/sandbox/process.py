@@ -66,6 +66,8 @@ class SandboxProcess:
             await asyncio.wait_for(stdin.drain(), self._timeout_s)
         except (OSError, TimeoutError) as error:
             await self._gone(f"it takes nothing ({error})", error)
+        # Cancelled while writing: half a frame may be in the pipe, so the process can't be used
+        # again.
         except BaseException:
             self._kill()
             raise
@@ -92,6 +94,7 @@ class SandboxProcess:
     async def _gone(self, problem: str, error: Exception) -> None:
         stderr = self._process.stderr
         assert stderr is not None
+        # Kill before reading stderr, which ends with the process.
         self._kill()
         try:
             said = (await asyncio.wait_for(stderr.read(2000), 5.0)).decode(errors="replace")

@@ -51,6 +51,7 @@ class NixlReader:
     def read(self, shard: Shard, out: torch.Tensor) -> None:
         from sea_runtime.transport.nixl_link import NixlSink
 
+        # Not in the constructor: an engine that only reads the object store never needs NIXL.
         if self._sink is None:
             self._sink = NixlSink(f"{os.environ.get(Env.POD_NAME, 'engine')}-sink")
         assert shard.nixl_metadata is not None

@@ -46,6 +46,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
     def start_weight_update(self) -> None:
         # Set first and cleared last: an engine found paused in between must not be resumed.
         STAGING.applying = True
+        # Forget before the reload, which builds the kernels from what it loads.
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)
         initialize_layerwise_reload(self.model)

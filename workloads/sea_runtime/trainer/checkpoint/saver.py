@@ -110,6 +110,7 @@ class Saver:
         Args:
             needed: waits for store and coordinator however long they are away.
         """
+        # One save at a time: `poll` advances a single one.
         self.finish()
         folder = self._staging / f"step-{position.step:06d}"
         # Training may change the parameters once this returns: the state is copied, or written

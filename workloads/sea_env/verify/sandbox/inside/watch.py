@@ -29,6 +29,7 @@ def judge(source: str, episode: dict[str, Any], limits: dict[str, Any]) -> dict[
         # A collection would touch, and so copy, every page that the fork shares with the zygote.
         gc.disable()
         child.run(end, source, episode, limits)
+    # Only the fork may hold the writing end: with a copy here the pipe would never end.
     os.close(end)
     output, why, deadline = _heard(pipe, limits["wall_s"], 2 * int(limits["output_bytes"]))
     os.close(pipe)
