@@ -69,6 +69,7 @@ def custom_resource_definition() -> dict[str, Any]:
         "subresources": {
             "status": {},
             "scale": {
+                # An autoscaler acts on the engines: the trainer's size is fixed within an attempt.
                 "specReplicasPath": ".spec.rollout.replicas",
                 "statusReplicasPath": ".status.roles.rollout.ready",
                 "labelSelectorPath": ".status.rolloutSelector",

@@ -36,6 +36,7 @@ def configure(
     """
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(_formatter())
+    # `force` removes handlers that a library has installed: each line is written once.
     logging.basicConfig(level=level, handlers=[handler], force=True)
     for name in _QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
@@ -78,6 +79,7 @@ def message_of(line: str) -> str:
 def _add_context(
     _logger: object, _method: str, event: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
+    # The line's own `extra` wins over the process's fields.
     return {**_CONTEXT, **event}
 
 

@@ -31,6 +31,7 @@ def chart_template(crd: str) -> str:
     """
     if "{{" in crd:
         raise ValueError("The CRD contains '{{', which Helm would expand: reword the description.")
+    # The first one is the CRD's own: field schemas follow below `spec`.
     head, tail = crd.split("metadata:\n", 1)
     return f"{{{{- if .Values.crds.enabled }}}}\n{head}metadata:\n{_KEEP}{tail}{{{{- end }}}}\n"
 

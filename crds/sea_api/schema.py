@@ -62,6 +62,8 @@ class _Rewriter:
         node, open_refs = self._inline(node, path, open_refs)
         alternatives = [option for option in node.pop("anyOf", []) if option != {"type": "null"}]
         if len(alternatives) == 1:
+            # The field's own keywords (description, default) win over those
+            # of the type it refers to.
             merged = {**alternatives[0], **node}
             return self.rewrite(merged, path, open_refs)
         out: Schema = {}
@@ -70,6 +72,7 @@ class _Rewriter:
         for key, value in node.items():
             out |= self._keyword(key, value, path, open_refs)
         _drop_null_default(out)
+        # A structural schema needs a type everywhere; int-or-string is the one exception.
         if "type" not in out and "x-kubernetes-int-or-string" not in out:
             out |= _typed_by_enum(out) or _ANYTHING
         return out
@@ -82,6 +85,7 @@ class _Rewriter:
             if reference in open_refs:
                 raise SchemaError(f"{path} contains itself, which a CRD can't express: flatten it")
             open_refs = (*open_refs, reference)
+            # A field may refer to a type that is itself a reference.
             node = {**self._definitions[reference.removeprefix("#/$defs/")], **node}
         return node, open_refs
 
@@ -115,6 +119,7 @@ def _scalar_keyword(key: str, value: Any, path: str) -> Schema:
         case "const":
             return {"enum": [value]}
         case "exclusiveMinimum":
+            # OpenAPI v3.0 has a flag next to `minimum`, JSON Schema 2020 a number of its own.
             return {"minimum": value, "exclusiveMinimum": True}
         case "exclusiveMaximum":
             return {"maximum": value, "exclusiveMaximum": True}

@@ -99,6 +99,7 @@ def build_into(folder: Path, module: Path, progress: Progress) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     waiting = "Another build of the control plane runs; waiting for it."
     with exclusive(folder / ".lock", lambda: progress(waiting)):
+        # Looked up under the lock: the build that was waited for may have made them.
         wanted = [package for package in PACKAGES if package.program in missing(folder)]
         if not wanted:
             return
@@ -129,13 +130,16 @@ def _build_one(
     go: Path, package: Package, folder: Path, module: Path, progress: BuildProgress
 ) -> None:
     progress.tick("...")
+    # Below the cache folder: the rename at the end must stay on one file system.
     scratch = folder / f".build-{os.getpid()}"
     command = [str(go), "install", "-trimpath", "-ldflags", link_flags(), package.path]
     environment = {
         **os.environ,
+        # Static programs: no C compiler is needed and no libc is linked.
         "CGO_ENABLED": "0",
         "GOBIN": str(scratch),
         "GOFLAGS": "-mod=readonly",
+        # Otherwise go would download the toolchain that go.mod names.
         "GOTOOLCHAIN": "local",
         "GOWORK": "off",
     }
@@ -166,6 +170,7 @@ def _run(
                         ) from None
                     progress.tick("still compiling")
         except BaseException:
+            # What go has compiled so far is in its cache: the next build continues from there.
             process.kill()
             raise
     if process.returncode != 0:

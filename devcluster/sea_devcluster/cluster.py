@@ -159,6 +159,7 @@ class DevCluster:
         """
         with self._lock():
             self._stop(keep_logs=keep_logs)
+            # While it is held: `locks.exclusive` notices that its file was removed.
             self._lock_file.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
@@ -177,6 +178,8 @@ class DevCluster:
     def _prepare(self) -> None:
         private_folder(self.folder)
         known = self.record
+        # Claim before the record is written: a kill in between leaves a claim whose folder exists,
+        # which the next `up` finds again.
         subnet = subnets.claim(self.folder, wanted=known.subnet if known else None)
         if known is None:
             known = ClusterRecord(
@@ -188,18 +191,22 @@ class DevCluster:
                 namespaces=self.options.namespaces,
             )
         more = max(known.nodes, self.options.nodes)
+        # Before anything is started: `down` must find a cluster whose `up` was killed.
         records.save(self.folder, replace(known, nodes=more))
 
     def _start(self) -> None:
         plane, s3 = self.plane, self.s3
         log.info("Starting the control plane and S3 (logs: %s) ...", self.folder / "logs")
+        # Started first and waited for last: SeaweedFS and the control plane start concurrently.
         s3.launch()
         plane.start()
+        # Before the agents: a node without these rights fails its first list.
         grant_rights(plane.api)
         nodes = self.nodes
         log.info("Starting %d %s ...", len(nodes), "node" if len(nodes) == 1 else "nodes")
         for node in nodes:
             node.launch(plane.layout)
+        # The process runs since `launch`; this waits until the store answers.
         s3.start()
         for node in nodes:
             node.wait_ready(plane.api, plane.daemons.values())
@@ -212,8 +219,10 @@ class DevCluster:
             except RecordError as error:
                 log.warning("%s\nStopping what can be found of it.", error)
                 force_cleanup.stop_found(self.folder)
+            # After the recorded ones, which end more gracefully: what no record names.
             force_cleanup.end_strays(self.folder)
             unmount_below(self.folder)
+            # After the last process: another cluster may take these addresses at once.
             subnets.release(self.folder)
             self._remove_files(keep_logs=keep_logs)
 
@@ -222,15 +231,18 @@ class DevCluster:
             return
         plane = self.plane
         running = plane.daemons
+        # Controllers first: they would replace each deleted pod.
         for name in (SCHEDULER, CONTROLLER_MANAGER):
             running[name].stop()
         nodes = self.nodes
         if any(node.daemon.alive() for node in nodes) and (api := plane.answering_api()):
             log.info("Stopping the pods, which may take %d s ...", MAX_GRACE_SECONDS)
+            # While nodes and API server run: only a node can stop a pod within its grace period.
             delete_pods(api)
         log.info("Stopping nodes, S3 and control plane ...")
         for node in nodes:
             node.stop()
+        # After the nodes: pods may upload until they end.
         self.s3.stop()
         plane.stop()
 

@@ -102,6 +102,7 @@ def api_server(layout: Layout) -> list[str]:
         f"--bind-address={layout.address}",
         f"--advertise-address={layout.address}",
         f"--secure-port={layout.ports.api}",
+        # It would publish a loopback address as an endpoint, which the API server refuses.
         "--endpoint-reconciler-type=none",
         f"--tls-cert-file={pki / 'apiserver.crt'}",
         f"--tls-private-key-file={pki / 'apiserver.key'}",
@@ -109,6 +110,7 @@ def api_server(layout: Layout) -> list[str]:
         f"--token-auth-file={pki / 'tokens.csv'}",
         "--authorization-mode=Node,RBAC",
         "--enable-admission-plugins=NodeRestriction",
+        # Readiness is therefore asked with a token (`KubeApi.ready`).
         "--anonymous-auth=false",
         f"--service-cluster-ip-range={SERVICE_CIDR}",
         f"--service-account-issuer={layout.api_url}",

@@ -140,6 +140,7 @@ class ControlPlane:
 
     def stop(self, grace: float = 15.0) -> None:
         """Stops every component, clients of the API server first. Idempotent."""
+        # Clients before servers: the others would only log errors while etcd stops.
         for name in reversed(COMPONENTS):
             self._daemons[name].stop(grace)
 
@@ -171,8 +172,10 @@ class ControlPlane:
 
     def _start_once(self) -> None:
         self._choose_ports()
+        # Keys before the first process: the API server reads tokens and certificates once.
         credentials.prepare(self.layout)
         for name in self.components:
+            # A component that runs is left alone: `up` repairs a cluster without restarting it.
             if not self._daemons[name].alive():
                 self._spawn(name)
             # The last two start concurrently; both need only the API server.
@@ -182,6 +185,8 @@ class ControlPlane:
             self._wait_ready(name)
         if CONTROLLER_MANAGER in self.components:
             self._wait_for_pods_to_be_allowed()
+        # Last: the file confirms the ports (`start`), and whoever waits for it finds a working
+        # cluster.
         credentials.write_admin_kubeconfig(self.layout, self.kubeconfig)
 
     def _choose_ports(self) -> None:
@@ -196,6 +201,7 @@ class ControlPlane:
         return self._binaries
 
     def _spawn(self, name: str) -> None:
+        # Checked first: with a stranger on the port the readiness check would succeed.
         require_free(name, self.layout.listeners(name))
         argv = [str(self._folder() / name), *ARGUMENTS[name](self.layout)]
         command = Command(name, argv, cwd=self.state_dir)

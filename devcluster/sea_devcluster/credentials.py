@@ -65,6 +65,7 @@ class Authority:
         self.pair = KeyPair(folder / "ca.crt", folder / "ca.key")
         if not self.pair.certificate.exists():
             ca = trustme.CA(organization_name="sea-devcluster", path_length=0)
+            # Key before certificate, whose existence says that the pair is complete.
             write_private(self.pair.key, ca.private_key_pem.bytes())
             write_private(self.pair.certificate, ca.cert_pem.bytes())
 
@@ -82,6 +83,7 @@ class Authority:
         if not pair.certificate.exists():
             ca = trustme.CA.from_pem(self.pair.certificate.read_bytes(), self.pair.key.read_bytes())
             leaf = ca.issue_cert(*identities, common_name=user, organization_name=group)
+            # Key before certificate, for the same reason as in the authority.
             write_private(pair.key, leaf.private_key_pem.bytes())
             write_private(pair.certificate, leaf.cert_chain_pems[0].bytes())
         return pair

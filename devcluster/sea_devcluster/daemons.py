@@ -117,8 +117,11 @@ class Daemon:
             return
         if not end_family(process, grace):
             log.debug("%s did not end within %.0f s and was killed.", self.name, grace)
+        # Only a parent can reap; another program's daemon is reaped by init.
         if (child := self._children.pop(process, None)) is not None:
             child.wait(10.0)  # else it stays as a zombie until this program ends
+        # Last: a kill before this line leaves a record of a process that has ended, which is
+        # harmless.
         self._record_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
@@ -156,6 +159,7 @@ class Daemon:
 
 def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """The caller's environment without what would reroute or reconfigure a local daemon."""
+    # GO covers GOMEMLIMIT and GODEBUG.
     dropped_prefixes = ("KUBE", "WEED_", "ETCD_", "AWS_", "GO")
     return {
         key: value
@@ -166,6 +170,7 @@ def clean_environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 def _die_with(parent: int) -> Callable[[], None]:
     def request_signal() -> None:
+        # Cleared by execve of a setuid program only; sent when the parent *thread* ends (prctl(2)).
         _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != parent:  # the parent died before the request was made
             os._exit(1)

@@ -31,6 +31,7 @@ def stop_found(folder: Path) -> None:
     for name in sorted(names, key=_stop_rank):
         with suppress(RecordError):  # `end_strays` finds it by its folder
             Daemon(folder, name).stop(GRACE_SECONDS)
+    # Without its ports the sockets can't be named; they are only leftovers in /tmp.
     with suppress(RecordError, FileNotFoundError):
         remove_sockets(S3Server(folder).settings.ports)
     subnet = subnets.claimed(folder)
@@ -68,6 +69,8 @@ def is_daemon(argv: Sequence[str], cwd: Path, folder: Path) -> bool:
     """
     ours = Path(argv[0]).name in _PROGRAMS or _AGENT in argv
     named = any(f"{folder}/" in argument for argument in argv[1:])
+    # All three: a program of the same name in another cluster, or a person's `tail`, must not be
+    # ended.
     return ours and named and cwd.is_relative_to(folder)
 
 

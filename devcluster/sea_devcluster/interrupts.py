@@ -23,6 +23,7 @@ def raise_on_signals() -> None:
     stays ignored.
     """
     for number in SIGNALS:
+        # nohup and shells ignore a signal before exec, and that is inherited.
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _interrupt)
 
@@ -45,6 +46,7 @@ def postponed(note: str = "") -> Iterator[None]:
             log.warning(note)
 
     before = {number: signal.getsignal(number) for number in SIGNALS}
+    # SIG_IGN, SIG_DFL and None (set outside of Python) aren't callable: those stay as they are.
     ours = {number: old for number, old in before.items() if callable(old)}
     for number in ours:
         signal.signal(number, remember)
@@ -54,6 +56,7 @@ def postponed(note: str = "") -> Iterator[None]:
         for number, old in ours.items():
             signal.signal(number, old)
         if arrived:
+            # After the old handlers are back. One is enough: it ends the command.
             signal.raise_signal(arrived[0])
 
 

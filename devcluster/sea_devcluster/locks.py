@@ -33,8 +33,11 @@ def _open_locked(path: Path, taken: Callable[[], object]) -> IO[str]:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
+                # Without the lock, and may raise: the caller then doesn't wait.
                 taken()
                 fcntl.flock(file, fcntl.LOCK_EX)
+            # The holder before us may have removed the file while we waited: our lock would guard
+            # nothing.
             if _is_still(path, file):
                 return file
         except BaseException:

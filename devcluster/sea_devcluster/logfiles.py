@@ -38,6 +38,8 @@ def shorten(path: Path, limit: int = MAX_BYTES) -> bool:
                 return False
             file.seek(size - limit // 2)
             kept = file.read()
+            # Truncated in place: the daemon's descriptor stays valid, and O_APPEND writes at the
+            # new end.
             file.truncate(0)
             old_file(path).write_bytes(kept.partition(b"\n")[2])
     except FileNotFoundError:
@@ -77,5 +79,6 @@ def _end(path: Path, room: int) -> tuple[str, int]:
         size = os.fstat(file.fileno()).st_size
         file.seek(max(0, size - room))
         content = file.read(min(size, room))
+    # The first line is cut off unless the whole file was read.
     whole = content if size <= room else content.partition(b"\n")[2]
     return whole.decode(errors="replace"), size

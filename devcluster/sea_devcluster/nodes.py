@@ -128,6 +128,7 @@ class Node:
 
     def stop(self) -> None:
         """Stops the agent and every pod that is left on it. Idempotent."""
+        # The agent removes its memory volumes itself; the line below is for one that was killed.
         self.daemon.stop(STOP_GRACE_SECONDS)
         shutil.rmtree(self.spec.memory_root, ignore_errors=True)
 
@@ -141,6 +142,7 @@ class Node:
             "kubeconfig": str(identity.kubeconfig),
             "root": str(self.folder),
             "address": spec.address,
+            # Chosen at every launch: only the Node object names it.
             "kubelet_port": free_ports((spec.address,), 1)[0],
             "pod_subnet": spec.pod_subnet,
             "images": spec.images,

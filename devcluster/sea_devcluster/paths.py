@@ -46,11 +46,15 @@ def private_folder(path: Path) -> Path:
 def write_private(path: Path, content: bytes | str) -> Path:
     """Writes a file that only this user can read, replacing what was there in one step."""
     data = content.encode() if isinstance(content, str) else content
+    # In the same folder: rename is atomic within one file system only. The PID keeps two writers
+    # apart.
     draft = path.with_name(f".{path.name}.{os.getpid()}")
+    # Created with its mode: a chmod afterwards would leave a moment in which others can read a key.
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
+        # No fsync: after a loss of power the file may be empty, which `records.load_json` reports.
         draft.replace(path)
     except OSError as error:
         draft.unlink(missing_ok=True)  # a partial file, on a full disk

@@ -25,9 +25,12 @@ ADDRESS_TAKEN = "address already in use"
 def is_free(address: str, port: int) -> bool:
     """True if no program listens on `address:port` or on the wildcard address."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do it: connections in TIME_WAIT don't count, a listener does.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((address, port))
+            # On Linux two sockets with SO_REUSEADDR may bind one port; listening fails if another
+            # listens.
             probe.listen(1)
         except OSError:
             return False
@@ -90,8 +93,11 @@ def retry_taken_ports(
         try:
             start()
         except StartError as error:
+            # Clients know the ports: others would break them, and a stop would end a cluster in
+            # use.
             if confirmed():
                 raise
+            # Also before raising: a failed start leaves nothing running.
             reset()
             if not isinstance(error, PortTakenError) or attempt == MAX_START_ATTEMPTS:
                 raise

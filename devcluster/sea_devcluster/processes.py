@@ -45,6 +45,7 @@ class ProcessId:
         """The process, None if it has ended."""
         try:
             process = psutil.Process(self.pid)
+            # PID, start time and boot together: any of them alone may be another process's.
             recycled = abs(_started(process) - self.started) > _CLOCK_TOLERANCE_SECONDS
             if recycled or self.boot != boot_id() or _is_dead(process):
                 return None
@@ -97,10 +98,12 @@ def descendants(root: ProcessId) -> list[ProcessId]:
 
 def end(process: ProcessId, grace: float) -> bool:
     """Sends SIGTERM, and SIGKILL after `grace` seconds; True if it ended within its grace."""
+    # SIGTERM first: the node agent stops its pods, etcd closes its files.
     process.send(signal.SIGTERM)
     if process.wait(grace):
         return True
     process.send(signal.SIGKILL)
+    # Waited for: ports and files must be free when this returns.
     process.wait(KILL_SECONDS)
     return False
 
@@ -109,6 +112,7 @@ def end_family(process: ProcessId, grace: float) -> bool:
     """Ends a process, then what is left of its descendants; True if it ended within its grace."""
     family = descendants(process)  # before it ends: its children would get another parent
     in_time = end(process, grace)
+    # After their parent, which may stop them in an order of its own.
     for member in family:
         end(member, 2.0)
     return in_time

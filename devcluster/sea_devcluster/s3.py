@@ -111,6 +111,7 @@ class S3Server:
             connect_timeout=timeout,
             read_timeout=timeout,
             retries={"total_max_attempts": attempts, "mode": "standard"},
+            # An empty dict turns botocore's proxies from the environment off.
             proxies={},
             s3={"addressing_style": "path"},
         )
@@ -121,6 +122,7 @@ class S3Server:
         client = self.client()
         try:
             client.create_bucket(Bucket=name)
+        # S3 servers differ in which of the two they answer.
         except client.exceptions.BucketAlreadyOwnedByYou:
             pass
         except client.exceptions.BucketAlreadyExists:
@@ -190,6 +192,7 @@ class S3Server:
     def _start_once(self) -> None:
         self.launch()
         self._wait_ready()
+        # Only now: until it answers, a taken port may still be exchanged.
         self._confirmed_file.touch()
 
     def _forget_ports(self) -> None:
@@ -206,6 +209,7 @@ class S3Server:
         if not self._settings_file.exists():
             self._choose_settings()
         settings = self.settings
+        # Another server on this port would answer in its place.
         require_free(NAME, [(self.address, port) for port in settings.ports])
         private_folder(self._folder / "data")
         write_private(self._folder / "identities.json", json.dumps(identities_of(settings)))
@@ -226,6 +230,7 @@ class S3Server:
 
     def answers(self) -> bool:
         """True if an authenticated request succeeds and stored objects can be read."""
+        # First, without credentials: the gateway answers before any object can be read.
         if not self._has_volumes():
             return False
         try:

@@ -68,7 +68,9 @@ def arguments(address: str, settings: Settings, limits: Limits, folder: Path) ->
         "-master.electionTimeout=1s",
         f"-master.volumeSizeLimitMB={limits.volume_mb}",
         f"-volume.max={limits.volumes}",
+        # The default waits 10 s between the last heartbeat and the end.
         "-volume.preStopSeconds=0",
+        # The default keeps the index of all objects in memory.
         "-volume.index=leveldb",
         # It would report statistics to its authors.
         "-master.telemetry=false",
@@ -79,6 +81,7 @@ def environment_of(limits: Limits) -> dict[str, str]:
     """Variables that limit memory and let each bucket start with one volume instead of seven."""
     return {
         "GOMEMLIMIT": f"{limits.memory_mb}MiB",
+        # Collect at half the default growth: memory matters more than CPU here.
         "GOGC": "50",
         "WEED_MASTER_VOLUME_GROWTH_COPY_1": "1",
     }

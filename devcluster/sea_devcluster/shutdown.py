@@ -28,12 +28,14 @@ def delete_pods(api: KubeApi) -> None:
     """
     try:
         pods = api.get("/api/v1/pods")["items"]
+        # All at once: they end concurrently within one grace period.
         for pod in pods:
             _delete(api, pod)
         if pods:
             wait_until(
                 lambda: not api.get("/api/v1/pods")["items"],
                 what="the pods to end",
+                # The grace period, and a moment for the nodes to report the end.
                 timeout=MAX_GRACE_SECONDS + 5.0,
                 interval=0.2,
             )
@@ -56,6 +58,7 @@ def unmount_below(folder: Path) -> None:
     """
     for point in mounts_below(Path("/proc/self/mountinfo").read_text(), folder):
         done = subprocess.run(
+            # Lazy: a process that still uses the mount must not block `down`.
             ["umount", "--lazy", str(point)],
             capture_output=True,
             text=True,

@@ -70,6 +70,7 @@ def claim(owner: Path, wanted: int | None = None) -> Subnet:
         claims = _valid_claims(folder)
         second = wanted if wanted is not None else _held(claims, owner)
         if second is None:
+            # Other users' claims are unreadable, so what listens counts as taken.
             taken = set(claims) | listening(Path("/proc/net/tcp").read_text())
             second = choose(taken, FIRST + os.getuid() % (LAST - FIRST + 1))
         if (holder := claims.get(second, str(owner))) != str(owner):
@@ -77,6 +78,7 @@ def claim(owner: Path, wanted: int | None = None) -> Subnet:
                 f"127.{second}, where this cluster was, now belongs to the one in {holder}; "
                 "take one of them down (`python -m sea_devcluster down --name NAME`) and up again."
             )
+        # Under the registry's lock, like the choice: two clusters can't choose the same one.
         write_private(folder / str(second), str(owner))
         return Subnet(second)
 
@@ -135,6 +137,7 @@ def _valid_claims(folder: Path) -> dict[int, str]:
         if Path(holder).is_absolute() and Path(holder).is_dir():  # a truncated file is no claim
             claims[int(path.name)] = holder
         else:
+            # The cluster's folder is gone, or the file is truncated.
             path.unlink()
     return claims
 
@@ -143,6 +146,7 @@ def _valid_claims(folder: Path) -> dict[int, str]:
 def _registry() -> Iterator[Path]:
     """The locked folder of claims: shared by all state folders of this user on this machine."""
     folder = private_folder(REGISTRY_PARENT / f"sea-devcluster-{os.getuid()}")
+    # /tmp is writable by all: someone else may have created the folder first.
     if folder.stat().st_uid != os.getuid():
         raise StartError(
             f"{folder} belongs to another user, who could hand out addresses in your name; have it "

@@ -47,6 +47,7 @@ def wait_until(
     while True:
         if check is not None:
             check()
+        # After `check`: a stranger's answer on a dead component's port must not count.
         if condition():
             return clock() - began
         now = clock()

@@ -26,21 +26,31 @@ class Applied:
 async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
     """Children and pods: everything that the status reports."""
     rejected: list[Blocker] = []
+    # First: the pod templates name this Secret, and their annotation carries its token's digest.
     if plan.secret is not None:
         try:
+            # `create`, never `apply`: if another pass or leader was faster, this one fails with a
+            # conflict instead of rotating a token that pods already hold.
             made = await sources.client.create(SECRET, observed.job.namespace, plan.secret)
         except RejectedError as error:
             # Its token is in every template: none of them counts before the Secret is there.
             return Applied(_refusal(plan.secret, error))
+        # A kill before this line costs one read: the next pass finds the Secret in the API server.
         sources.secrets.wrote_token(observed.job, made)
     for child in plan.applies:
         kind = KINDS[child["kind"]]
         try:
             live = await sources.client.apply(kind, _pinned(observed, child))
         except RejectedError as error:
+            # The other children are still applied: one bad field must not
+            # hold up the rest of the job.
             rejected.append(_refusal(child, error))
         else:
+            # Cached before the watch event arrives: without it the next pass
+            # would apply the child again.
             sources.cache.wrote(kind, live)
+    # After the applies: an outdated pod that goes before its StatefulSet has the new template would
+    # be created from the old one (`policies/pods.py` asks for the live template too).
     for removal in plan.removals:
         await _remove(sources, observed.job.namespace, removal)
     return Applied(rejected[0] if rejected else None)
@@ -48,12 +58,16 @@ async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
 
 async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
     """What may happen only after the status has recorded it."""
+    # After the status write: the spec carries the attempt number. If the coordinator had it first,
+    # a kill before the write would leave an attempt that `status.restarts` doesn't count.
     if plan.send and plan.coordinator_spec is not None and observed.token is not None:
         # Not a request to the API server, so no guard asks by itself whether we still lead.
         sources.client.check()
         await sources.link.send(observed.job, observed.pods, observed.token, plan.coordinator_spec)
     # After the status has left their attempt behind (fencing): a pod whose node only seemed dead
     # finds that its attempt may not commit any more. The other way round both could write.
+    # A refused spec raises above and leaves the pods to the next pass. An unreachable coordinator
+    # doesn't (`send` is false): it may be on the dead node itself.
     for removal in plan.fenced_removals:
         await _remove(sources, observed.job.namespace, removal)
 
@@ -67,6 +81,7 @@ def _pinned(observed: Observed, child: Object) -> Object:
     live = observed.children.get((child["kind"], child["metadata"]["name"]))
     if live is None:
         return child
+    # With a uid the API server answers 409 instead of creating or adopting a successor.
     return {**child, "metadata": {**child["metadata"], "uid": live["metadata"]["uid"]}}
 
 
@@ -90,6 +105,7 @@ def _stays(answer: Object) -> bool:
 
     Of one that is gone the API server returns a Status, or for some kinds its last state.
     """
+    # `deletionGracePeriodSeconds` 0 is falsy on purpose: the API server removes such a pod at once.
     meta = answer.get("metadata", {})
     waits = meta.get("deletionGracePeriodSeconds") or meta.get("finalizers")
     return "deletionTimestamp" in meta and bool(waits)

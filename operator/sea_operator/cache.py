@@ -78,6 +78,7 @@ class Cache:
         """None if there is no such job, or none any more."""
         family = self._families.get(key)
         entry = family.entries.get((JOB.name, key[1])) if family else None
+        # Children without a job, or with one that we saw deleted, wait for the garbage collector.
         if family is None or entry is None or not isinstance(entry.value, Job):
             return None
         named = sorted(family.entries.items())
@@ -111,6 +112,8 @@ class Cache:
         """After a complete list: objects that it lacks are gone, unless they are newer."""
         for ref in [ref for ref in self._homes if ref[0] == kind.name]:
             entry = self._entry(ref)
+            # A list says nothing about other namespaces. `<=`: an object with a larger version was
+            # written after the list. Marks of `deleted` whose DELETED event was lost go too.
             within = namespace in (None, ref[1])
             if within and ref[1:] not in seen and entry and entry.version <= int(version):
                 self._remember(entry.uid, int(version))
@@ -130,6 +133,8 @@ class Cache:
         ref = (kind.name, namespace, name)
         entry = self._entry(ref)
         if entry is not None and entry.uid == uid and entry.value is not None:
+            # Not dropped: a MODIFIED event that was sent before the deletion may still arrive, and
+            # would bring the object back. No `_changed`: the pass that deleted it knows.
             entry.value = None
             self._touch(self._homes[ref])
 
@@ -152,6 +157,8 @@ class Cache:
         # value is of an object that is gone: only another uid may follow it.
         if old is not None and (old.version >= version or (old.uid == uid and old.value is None)):
             return None
+        # `>=` above also drops the echo of our own write, which has the
+        # version that `wrote` stored.
         before = old.value if old is not None and old.uid == uid else None
         value = _parse(kind, live, before)
         if self._homes.get(ref, key) != key:
@@ -160,6 +167,8 @@ class Cache:
         family = self._families.setdefault(key, _Family())
         family.entries[kind.name, meta["name"]] = _Entry(uid, version, value)
         self._homes[ref] = key
+        # Only the version moved (a managed field, a child's status): no pass,
+        # and `Settled` stays valid.
         if value == before:
             return None
         self._touch(key)
@@ -173,12 +182,14 @@ class Cache:
             del self._families[key]
         else:
             self._touch(key)
+        # Unlike `_store`, which returns the key: the job that lost an object always needs a pass.
         self._changed(key)
 
     def _remember(self, uid: str, version: int) -> None:
         """Only a later version than this may show the object again, with its label back."""
         self._gone[uid] = version
         if len(self._gone) > MAX_REMEMBERED:
+            # A dict keeps the order of insertion: the first key is the oldest.
             del self._gone[next(iter(self._gone))]
 
     def _touch(self, key: Key) -> None:

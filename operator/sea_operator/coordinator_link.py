@@ -17,6 +17,7 @@ from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
 
+# Short: a pass holds one of the workers' slots while it waits for a coordinator that is gone.
 TIMEOUT_SECONDS = 3.0
 
 Resolver = Callable[[Job, tuple[Pod, ...]], str | None]
@@ -38,6 +39,7 @@ def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
     name = pod_name(job.name, Role.COORDINATOR, 0)
     addresses = (pod.ip for pod in pods if pod.name == name and pod.role is Role.COORDINATOR)
     address = next(addresses, None)
+    # An IPv6 address stands in brackets in a URL.
     host = f"[{address}]" if address and ":" in address else address
     return f"http://{host}:{COORDINATOR_PORT}" if host else None
 
@@ -61,13 +63,16 @@ class CoordinatorLink:
             return Answer(unreachable="The coordinator's pod has no address yet.")
         try:
             state = self._parsed(job, await self._get(f"{url}/v1/state", token))
+        # A coordinator of another release. Not raised: the rest of the pass doesn't need the state.
         except ValidationError as error:
             return Answer(unreachable=f"The coordinator's state can't be read: {error}.")
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = str(error) or type(error).__name__
+            # 401 alone means another token; `raise_for_status` raises the same type for 5xx.
             unauthorized = isinstance(error, aiohttp.ClientResponseError) and error.status == 401
             sentence = f"The coordinator at {url} doesn't answer: {reason}."
             return Answer(unreachable=sentence, unauthorized=unauthorized)
+        # Pod IPs are reused. None: it has no spec yet, and is sent ours.
         if state.uid is not None and state.uid != job.uid:
             return Answer(unreachable=f"The coordinator at {url} serves another job.")
         return Answer(state)
@@ -76,6 +81,7 @@ class CoordinatorLink:
         self, job: Job, pods: tuple[Pod, ...], token: str, spec: CoordinatorSpec
     ) -> None:
         """Sends the coordinator its spec. Raises `CoordinatorRefusedError`."""
+        # Never None here: `send` follows a state that the same pass read through the same pods.
         url = self._resolve(job, pods)
         try:
             await self._put(f"{url}/v1/spec", token, spec.model_dump_json(by_alias=True))

@@ -33,6 +33,8 @@ def coordinator_spec(
 
 def digest(message: CoordinatorSpec) -> str:
     """SHA-256 of the message in a canonical form."""
+    # Sorted keys and fixed separators: equal messages have equal digests,
+    # whatever the order of fields.
     content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
     text = json.dumps(content, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()

@@ -44,6 +44,7 @@ def _plan(
     observed: Observed, spec: Spec, lifecycle: Lifecycle, verdict: Verdict | None, context: Context
 ) -> Plan:
     job = observed.job
+    # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
     wanted = objects(job, spec, lifecycle.replicas, context.images, token_digest(token))
     wanted_spec = coordinator_spec(
@@ -53,7 +54,9 @@ def _plan(
         attempt=lifecycle.attempt,
         drain=lifecycle.suspension is not Suspension.NONE,
     )
+    # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
     lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
+    # Not once the job is over: its coordinator is being scaled down.
     send = not lifecycle.over and _is_news(observed, wanted_spec.digest)
     return Plan(
         lifecycle,
@@ -98,9 +101,11 @@ def _removal(pod: Pod, grace: int | None = None) -> Removal:
 def requeue(lifecycle: Lifecycle, intervals: Intervals, *, sent: bool) -> float:
     """Seconds until the next pass; `sent`: the coordinator gets a new spec."""
     if sent:
+        # The coordinator acts on a new spec within one tick: look for the effect early.
         return intervals.active / 2
     if lifecycle.over or lifecycle.suspension is Suspension.RELEASED:
         return intervals.idle
+    # Only a user's edit helps, and it brings its own event; a created Secret brings none.
     return intervals.stalled if lifecycle.blocker else intervals.active
 
 

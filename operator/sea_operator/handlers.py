@@ -32,6 +32,8 @@ def registry(store: Store, healthy: Callable[[], Any]) -> kopf.OperatorRegistry:
     async def job(type: str | None, body: Mapping[str, Any], **_: Any) -> None:  # noqa: A002
         # None is the first listing, or one after an interruption.
         if type == "DELETED":
+            # kopf passes a mapping view: `dict` takes the plain values out,
+            # which are compared and stored.
             store.remove(JOB, dict(body))
         else:
             store.put(JOB, dict(body))
@@ -46,8 +48,11 @@ def settings() -> kopf.OperatorSettings:
     which starves everybody else. The bound on work is our own pool.
     """
     ours = kopf.OperatorSettings()
+    # Events of a job are written by `report`; kopf would post its own log lines as Events.
     ours.posting.enabled = False
     ours.scanning.disabled = True
+    # The client's limit is larger, so that normally the server ends the watch. A connection that
+    # died silently (a NAT that forgot it) is noticed after 250 s at the latest.
     ours.watching.server_timeout = 240
     ours.watching.client_timeout = 250
     ours.watching.connect_timeout = 10

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -52,6 +53,7 @@ class Sighting:
 
 def sighting(record: dict[str, Any], before: Sighting | None, now: float) -> Sighting:
     """Keeps the time of the first sighting while the lease doesn't change."""
+    # The spec alone: a change of metadata (a label, managed fields) is no renewal by the holder.
     if before is not None and before.record.get("spec") == record.get("spec"):
         return Sighting(record, before.since)
     return Sighting(record, now)
@@ -61,9 +63,11 @@ def move(seen: Sighting | None, me: str, now: float, times: LeaseTimes) -> Move:
     """A lease may be taken if it has no holder or its holder stopped renewing."""
     if seen is None or not seen.holder:
         return Move.TAKE
+    # Also after a restart under the same identity, without waiting for our own lease to expire.
     if seen.holder == me:
         return Move.RENEW
     duration = seen.record["spec"].get("leaseDurationSeconds", times.duration)
+    # The holder's own duration, not ours: it may run with other times during an upgrade.
     return Move.TAKE if now - seen.since > float(duration) else Move.WAIT
 
 
@@ -115,6 +119,9 @@ class Elector:
         self._times = times or LeaseTimes()
         self._seen: Sighting | None = None
         self._renewed: float | None = None
+        self._term = 0
+        # Per task: the term in which it passed `wait`, None if it never did.
+        self._began_in: ContextVar[int | None] = ContextVar("began_in", default=None)
         self._leading = asyncio.Event()
 
     @property
@@ -127,18 +134,23 @@ class Elector:
     async def wait(self) -> None:
         """Until this process leads."""
         while not self.leads:
+            # `_notice` runs once per round, so the event may be late by a
+            # round: `leads` is what counts.
             await self._leading.wait()
             if not self.leads:
                 self._leading.clear()
+        self._began_in.set(self._term)
 
     def check(self) -> None:
-        """Raises `NotLeadingError` unless our lease is fresh.
+        """Raises `NotLeadingError` unless our lease is fresh and the one this task waited for.
 
         Asked before every write, since a pass can outlive the lease that it began under. Between
         the check and the write's effect `duration - deadline` seconds remain, which the request's
         time-out doesn't guarantee; uid and resourceVersion preconditions cover the rest.
+
+        A pass that hung while another led, and we again after it, observed a state from before.
         """
-        if not self.leads:
+        if not self.leads or self._began_in.get() not in (None, self._term):
             raise NotLeadingError(
                 f"{self._me} no longer holds Lease {self._namespace}/{NAME}; another operator "
                 "may be acting, so this write is not sent."
@@ -156,6 +168,7 @@ class Elector:
     async def _round(self) -> None:
         """Reads the lease and tries to hold it; errors of the API server are retried next round."""
         try:
+            # Leaves time for another round before the deadline if this one hangs.
             async with asyncio.timeout(self._times.deadline / 2):
                 await self._look_and_act()
         except (KubeError, TimeoutError) as error:
@@ -165,6 +178,7 @@ class Elector:
     async def _look_and_act(self) -> None:
         asked = self._monotonic()
         self._seen = await self._look()
+        # Another holds it: what we renewed before no longer counts.
         if move(self._seen, self._me, asked, self._times) is Move.WAIT:
             self._renewed = None
             return
@@ -178,6 +192,8 @@ class Elector:
         # Renewed as of before the request, the earliest time at which it may have taken effect: on
         # the other machine the lease may expire that much earlier than the answer came.
         self._renewed = asked
+        # Unlike a lapse in which nobody followed, each change of the holder counts here.
+        self._term = int(record["spec"]["leaseTransitions"])
 
     async def _look(self) -> Sighting | None:
         try:
@@ -190,6 +206,7 @@ class Elector:
         if self._seen is None:
             meta: dict[str, Any] = {"name": NAME, "namespace": self._namespace}
             return await self._client.create(LEASE, self._namespace, _lease(meta, spec))
+        # The precondition of the election: of two candidates that saw the same record one gets 409.
         version = self._seen.record["metadata"]["resourceVersion"]
         meta = {"name": NAME, "namespace": self._namespace, "resourceVersion": version}
         return await self._client.replace(LEASE, _lease(meta, spec))
@@ -212,6 +229,8 @@ class Elector:
         """On a clean shutdown the successor needn't wait for the lease to expire."""
         if not self.leads:
             return
+        # First: from here on the guard refuses every write, also those of passes that are still
+        # being cancelled. Giving the lease back before that would let two operators write.
         self._renewed = None
         with contextlib.suppress(KubeError, TimeoutError):
             async with asyncio.timeout(RELEASE_SECONDS):

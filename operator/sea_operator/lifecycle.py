@@ -48,6 +48,8 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
 
 
 def _known_attempt(observed: Observed) -> int:
+    # The larger of both: an attempt number never goes back, whichever of status and
+    # ledger was lost or restored.
     stored = observed.job.status.trainer_attempt or 1
     return max(1, stored, observed.state.attempt if observed.state else 0)
 
@@ -58,6 +60,7 @@ def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
         return None
     restarts = observed.job.status.restarts or Restarts()
     recent = within(restarts.recent, spec.failure_policy.budget, now)
+    # An edit after a failure starts with a full budget.
     recent = () if progress.retries(observed.job) else recent
     trainer = failures.of_trainer(observed, _known_attempt(observed))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
@@ -104,6 +107,7 @@ def lifecycle_of(
 
 def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:
     stored = progress.outcome(observed.job)
+    # Final: a verdict or a completion seen afterwards doesn't change it.
     if stored is not Outcome.RUNNING:
         return stored
     if verdict is not None and verdict.failed is not None:
@@ -149,6 +153,7 @@ def _attempt(
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
     before = observed.job.status.restarts or Restarts()
     if progress.retries(observed.job):
+        # The totals stay; only the window is forgotten.
         before = Restarts(counted=before.counted, uncounted=before.uncounted)
     if verdict is None or verdict.failed is not None:
         return before
@@ -184,6 +189,7 @@ def replicas(
 
 
 def _at_most(observed: Observed, role: Role, size: int) -> int:
+    # From the live StatefulSet: a role whose set is missing gets none during a drain.
     live = observed.replicas(role_name(observed.job.name, role))
     return min(live or 0, size)
 
@@ -193,6 +199,8 @@ def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
 
     A running attempt has a fixed number of ranks: pods that join it would wait forever.
     """
+    # From the status, not from the StatefulSet: a kill between scaling the set and the status write
+    # must still lead to a new attempt.
     last = status.roles.trainer if status.roles else None
     before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
     return 0 not in (before, now) and before != now

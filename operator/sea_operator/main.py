@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logs.configure(role="operator")
     try:
         asyncio.run(serve(parse(arguments)))
+    # 2, as for wrong usage: a restart doesn't help until a person changes something.
     except NoClusterError as error:
         log.error("%s", error)
         return 2
@@ -93,11 +94,13 @@ async def serve(
         stack.push_async_callback(client.close)
         await _crd_exists(client, settings)
         session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        # The unguarded client: the guard asks the elector, which must be able to take the lease.
         elector = _elector(client, settings)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
         cache = Cache(queue.add)
         reflectors = _reflectors(client, cache, settings)
         guarded = client.guarded_by(elector.check)
+        # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
         sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
         gate = MayAct(reflectors, elector)
@@ -111,6 +114,9 @@ async def serve(
                 group.create_task(_or_stop(run(), stopping), name=name)
                 for name, run in parts.items()
             ]
+            # Returns on SIGTERM or when a part sets `stopping`. Then the elector's `finally`
+            # gives the lease back, after it has closed the guard for the passes that are
+            # cancelled at the same time.
             await _watch(settings, cache, elector, stopping)
             for task in ours:
                 task.cancel()
@@ -190,14 +196,18 @@ async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
         log.exception("a part of the operator failed; stopping")
         raise
     finally:
+        # Not only on errors: a part that returns has ended, and the others are useless without it.
         stopping.set()
 
 
 async def _crd_exists(client: KubeClient, settings: Settings) -> None:
     """Waits for the CRD: kopf looks for the resource only once, when it starts."""
     namespace = settings.namespaces[0] if settings.namespaces else None
+    # Ten minutes at a request per second, with a log line every 15 s.
     for attempt in range(600):
         try:
+            # A selector that no job has: asks whether the kind is served and
+            # allowed, and returns nothing.
             await client.list(JOB, namespace, f"{GROUP}/none=none")
         except KubeError as error:
             if attempt % 15 == 0:

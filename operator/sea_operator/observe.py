@@ -46,13 +46,16 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
         return None
     job = view.job
     names = needed_secrets(job.spec) if job.spec else {}
+    # Before the reads below: it forgets what they would otherwise answer from.
     sources.secrets.note_spec(job, frozenset(names))
     absent = _absent(view)
+    # asyncio lets the others finish if one raises; they only read.
     others, auth, secrets = await asyncio.gather(
         _strangers(sources.client, job, absent),
         sources.secrets.token(job),
         _secrets(sources.secrets, job, names),
     )
+    # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
     answer = await _ask(sources, view, token)
     return Observed(
@@ -80,7 +83,7 @@ async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
 
 
 async def refresh(sources: Sources, job: Job) -> bool:
-    """Reads the job into the cache; whether that is what the cache held before.
+    """Reads the job into the cache; whether `job` is still right in all that a pass decides by.
 
     The watch may be late, above all after an interruption, and on a standby that has just become
     the leader. A deletion during an interruption even brings no event.
@@ -89,9 +92,16 @@ async def refresh(sources: Sources, job: Job) -> bool:
     if live is None:
         sources.cache.deleted(JOB, job.namespace, job.name, job.uid)
         return False
+    # `put`, not `wrote`: a spec that the watch has not brought yet needs a pass of its own.
     sources.cache.put(JOB, live)
-    meta = live["metadata"]
-    return (meta["uid"], meta["resourceVersion"]) == (job.uid, job.resource_version)
+    now = parsing.job(live, job)
+    # Not by resource version: another's annotations must not keep a pass from acting.
+    return (now.uid, now.generation, now.stored_status, now.deleting) == (
+        job.uid,
+        job.generation,
+        job.stored_status,
+        False,
+    )
 
 
 async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:
@@ -138,6 +148,7 @@ async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[st
     suspects = sorted({pod.node for pod in pods if pod.node and pod.deleted is not None})
     try:
         nodes = await asyncio.gather(*(_maybe(client, NODE, None, name) for name in suspects))
+    # 403 without the optional ClusterRole. Dead nodes only add a force-deletion, so go on without.
     except RejectedError:
         return frozenset()
     pairs = zip(suspects, nodes, strict=True)

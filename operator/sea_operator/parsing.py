@@ -25,6 +25,7 @@ def job(live: Object, before: Job | None = None) -> Job:
     `before`: the same job as parsed last; its spec is kept while the generation stands still.
     """
     meta = live["metadata"]
+    # Most versions of a job are status writes: the spec needn't be validated again.
     same = before is not None and (before.uid, before.generation) == (
         meta["uid"],
         int(meta["generation"]),
@@ -67,7 +68,10 @@ def pod(live: Object) -> Pod:
         ready=_has(status, "Ready"),
         created=_time(meta["creationTimestamp"]),
         node=live.get("spec", {}).get("nodeName"),
+        # The API server sets it to the end of the grace period, not to the time of the request.
         deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
+        # The condition covers preemption, drains and taints; `Evicted` is what the kubelet
+        # sets under node pressure.
         disrupted=_has(status, "DisruptionTarget") or status.get("reason") == "Evicted",
         terminations=tuple(_terminations(status)),
         waiting=waiting(status),
@@ -100,6 +104,7 @@ def _stuck(container: Object, state: Object) -> str:
 
 def is_dead(node: Object) -> bool:
     """Whether a node's kubelet has stopped talking to the control plane."""
+    # Unknown counts as dead: the node controller sets it when the kubelet stops renewing.
     return not _has(node.get("status", {}), "Ready")
 
 
@@ -126,6 +131,8 @@ def _status(stored: Object) -> Status:
     try:
         return Status.model_validate(stored)
     except ValidationError as error:
+        # A copy: `stored_status` is compared with what is written, and must
+        # stay as the server has it.
         legible = copy.deepcopy(dict(stored))
         for detail in error.errors(include_url=False):
             _leave_out(legible, detail)
@@ -134,6 +141,7 @@ def _status(stored: Object) -> Status:
 
 def _leave_out(status: Any, detail: Any) -> None:
     """An unknown field alone; with any other finding the whole field of the status."""
+    # Of any other finding the whole field goes: half a field could mean something else.
     *above, last = detail["loc"] if detail["type"] == "extra_forbidden" else detail["loc"][:1]
     for step in above:
         if isinstance(status, dict) and step not in status:
@@ -175,6 +183,7 @@ def _terminations(status: Object) -> list[Termination]:
 def _ends(container: Object) -> list[Object]:
     """The newest end of a container, of its current or its last run."""
     states = (container.get("state", {}), container.get("lastState", {}))
+    # `state` first: a container that ended twice has both.
     return [state["terminated"] for state in states if "terminated" in state][:1]
 
 

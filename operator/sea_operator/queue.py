@@ -62,6 +62,8 @@ class WorkQueue(Generic[K]):
 
     def add(self, key: K) -> None:
         """Something happened: wants a pass as soon as possible."""
+        # Counted from the last start, not from the last event: a steady
+        # stream can't postpone a pass.
         earliest = self._started.get(key, float("-inf")) + self.gap
         self._schedule(key, Due(max(self.clock(), earliest), event=True))
 
@@ -72,6 +74,7 @@ class WorkQueue(Generic[K]):
         if after is not None:
             self._schedule(key, Due(self.clock() + after, event=False))
         self._wake(key)
+        # An event during the last pass of a deleted job: a successor of the same name may exist.
         if after is None and key not in self._due:
             self._started.pop(key, None)
 
@@ -80,6 +83,8 @@ class WorkQueue(Generic[K]):
         self._running.discard(key)
         self._failures[key] = self._failures.get(key, 0) + 1
         delay = self.backoff.delay(self._failures[key], self.random())
+        # An event that arrived during the pass would win over the backoff; the pass that failed may
+        # have caused it. Events that arrive from now on do run the key at once.
         self._due.pop(key, None)
         self._schedule(key, Due(self.clock() + delay, event=False))
         return delay
@@ -93,6 +98,8 @@ class WorkQueue(Generic[K]):
             found, wait = self._next(polls=may_poll())
             if found is not None:
                 return found
+            # No `await` between `_next` and here: a push can't fall in
+            # between and be cleared unseen.
             self._changed.clear()
             try:
                 async with asyncio.timeout(wait):
@@ -111,6 +118,7 @@ class WorkQueue(Generic[K]):
 
     def _wake(self, key: K) -> None:
         """Makes what was scheduled during the pass visible again."""
+        # `_head` dropped the entry while the key ran: a heap entry is needed again.
         if key in self._due:
             self._push(key, self._due[key])
         self._changed.set()
@@ -118,6 +126,7 @@ class WorkQueue(Generic[K]):
     def _push(self, key: K, due: Due) -> None:
         self._count += 1
         heap = self._events if due.event else self._polls
+        # The counter keeps equal times in order of arrival and keys out of the comparison.
         heapq.heappush(heap, (due.time, self._count, key))
         self._changed.set()
 
@@ -141,6 +150,8 @@ class WorkQueue(Generic[K]):
             time, _, key = heap[0]
             if self._due.get(key) == Due(time, event) and key not in self._running:
                 return time, key
+            # Old entries are removed here, at the head; searching the heap at
+            # each change would be O(n).
             heapq.heappop(heap)
         return None
 

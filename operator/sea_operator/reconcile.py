@@ -69,9 +69,11 @@ class Reconciler:
         if not self.complete(key[0]):
             return self.settings.intervals.stalled
         observed = await observe(self.sources, key)
+        # Removed first: a pass that fails from here on must not count as settled.
         settled = self._settled.pop(key, None)
         if observed is None:
             return None
+        # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
             self._settled[key] = settled
             return settled.requeue
@@ -82,16 +84,21 @@ class Reconciler:
         plan = decide(observed, self._context(now))
         if _acts(plan):
             await self._require_current(observed)
+        # May raise half way. The status isn't written then, and the next pass plans the rest.
         applied = await apply(self.sources, observed, plan)
         status = compute(observed, plan, applied.rejected, now)
         # The status is written before what it announces is done: a crash in between leaves an
         # announcement that the next pass fulfils, never a restart that nobody counted.
         wrote = await self._report(observed, status, now)
+        # Not reached if `report` raised a conflict: nothing is announced, so
+        # nothing is sent or fenced.
         await follow_up(self.sources, observed, plan)
         if wrote and _outcomes(observed.job.status) != _outcomes(status):
             return min(plan.requeue, SOON_SECONDS)
         if applied.rejected:
             return refused(plan.requeue, self.settings.intervals)
+        # Not after a write: its answer is in the cache under a new
+        # revision, so it could never hold.
         if not wrote and _is_timeless(observed, plan, applied):
             self._settled[key] = Settled.of(observed, plan.requeue)
         return plan.requeue
@@ -105,8 +112,8 @@ class Reconciler:
         job = observed.job
         if not await refresh(self.sources, job):
             raise ConflictError(
-                f"{job.namespace}/{job.name} changed or was deleted since resource version "
-                f"{job.resource_version}, which this pass is about."
+                f"{job.namespace}/{job.name} was edited, reported on or deleted since resource "
+                f"version {job.resource_version}, which this pass is about."
             )
 
     async def _report(self, observed: Observed, status: Status, now: float) -> bool:

@@ -37,6 +37,7 @@ async def report(
     client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
 ) -> bool:
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
+    # Without None: server-side apply removes the fields that our manager owns and no longer sends.
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     if wanted == job.stored_status:
         return False
@@ -92,6 +93,7 @@ def event_body(job: Job, event: Event, identity: str, now: float) -> dict[str, A
         "metadata": {"generateName": f"{job.name}.", "namespace": job.namespace},
         "involvedObject": about,
         "reason": event.reason,
+        # The bound of `note` in events.k8s.io, which serves the same objects.
         "message": event.message[:1024],
         "type": "Warning" if event.warning else "Normal",
         "source": {"component": "sea-operator", "host": identity},

@@ -85,6 +85,7 @@ class SecretReader:
         key, spec = (job.namespace, job.name), (job.uid, job.generation)
         known = self._specs.get(key)
         self._specs[key] = spec
+        # None is the first sight of the job, by a new leader for example: nothing is outdated yet.
         if known not in (None, spec):
             for name in (*names, auth_secret(job.name)):
                 self._known.pop((job.namespace, name), None)
@@ -97,6 +98,7 @@ class SecretReader:
         """There is no such job any more."""
         self._specs.pop((namespace, job), None)
         self._known.pop((namespace, auth_secret(job)), None)
+        # The job's other Secrets may serve further jobs: they leave once they are too old.
         for name in [name for name in self._known if self._trusted(name) is None]:
             del self._known[name]
 
@@ -107,6 +109,7 @@ class SecretReader:
         return known.value
 
     async def _get(self, name: Name) -> Object | None:
+        # Before the request: if it fails, nothing outdated is trusted afterwards.
         self._known.pop(name, None)
         try:
             return await self._client.get(SECRET, *name)
@@ -118,6 +121,7 @@ class SecretReader:
         # A stranger's token is nothing to remember.
         token = token_of(live) if ours else None
         found = TokenSecret(ours, is_leaving(live, job), token)
+        # Only what is good is kept; everything else is read again by the next pass.
         if token is not None and not found.leaving:
             self._known[name] = _Known(asked, found)
         return found

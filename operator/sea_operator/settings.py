@@ -37,6 +37,8 @@ class Intervals:
 class LeaseTimes:
     """Seconds. A leader that can't renew for `deadline` stops before others may follow."""
 
+    # `deadline` < `duration`: the old leader has stopped before a new one may begin. A leader tries
+    # about four times (`retry`, plus jitter) before its deadline.
     duration: float = 10.0
     deadline: float = 7.0
     retry: float = 1.5

@@ -27,6 +27,7 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     waiting |= _unmade(observed, pods)
     situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,
@@ -55,6 +56,7 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
     """Ready and desired pods by role; for a blocked job, the sizes that its StatefulSets have."""
     spec, job = observed.job.spec, observed.job.name
     held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
+    # Empty only for a blocked job (`held`), whose StatefulSets keep what they have.
     sizes = lifecycle.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
     return {role_label(role): (_ready(observed, role), size) for role, size in sizes.items()}
 
@@ -103,6 +105,7 @@ def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
     name = spec.stages[index].name
     seen = _stage(observed.state, name)
     if seen is None:
+        # No report of this stage: its old numbers stay, those of another stage are dropped.
         return {"stage": name} if name == observed.job.status.stage else _fresh(name)
     remaining = seen.remaining_seconds
     return {

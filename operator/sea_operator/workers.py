@@ -12,6 +12,7 @@ log = logging.getLogger(__name__)
 
 K = TypeVar("K")
 
+# Ends a hang, not a slow pass: each of its requests ends after 3 or 10 s.
 PASS_TIMEOUT_SECONDS = 120.0
 EVENT_SHARE = 4
 """One slot of this many is reserved for events: polls of unreachable coordinators wait for seconds,
@@ -50,8 +51,12 @@ class Workers(Generic[K]):
         async with asyncio.TaskGroup() as group:
             while True:
                 await self._gate.wait()
+                # Before `get`: a key that was taken counts as running, and
+                # must have a slot to run in.
                 await self._slots.acquire()
                 key, event = await self._queue.get(lambda: self._polls < self._max_polls)
+                # No `await` from here to the task: asyncio can't cancel in
+                # between and lose the key.
                 self._polls += not event
                 group.create_task(self._in_slot(key, event=event))
 
@@ -69,9 +74,11 @@ class Workers(Generic[K]):
         try:
             async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
                 after = await self._reconcile(key)
+        # Normal in a race with an edit or a new leader, so no traceback and no error in the log.
         except (ConflictError, NotLeadingError) as error:
             log.info("pass given up, next soon: %s", error, extra={"job": _text(key)})
             self._queue.failed(key)
+        # CancelledError isn't an Exception: at shutdown the key stays out, and the process ends.
         except Exception:
             delay = self._queue.failed(key)
             log.exception("pass failed, next in %.1f s", delay, extra={"job": _text(key)})

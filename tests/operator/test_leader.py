@@ -227,3 +227,33 @@ async def test_the_gate_closes_and_opens_with_the_lease(store: Any, time: Any) -
     assert not waiter.done()
     await one._round()
     await asyncio.wait_for(waiter, 120)
+
+
+async def test_a_pass_of_an_earlier_term_writes_no_more(store: Any, time: Any) -> None:
+    one, two = elector(store, "one", time), elector(store, "two", time)
+    await one._round()
+    await one.wait()
+    one.check()
+    await two._round()
+    time.now += 10.1
+    await two._round()
+    await two._release()
+    await one._round()
+    assert one.leads
+    with pytest.raises(NotLeadingError):
+        one.check()
+    await one.wait()
+    one.check()
+
+
+async def test_a_lapse_in_which_nobody_followed_stops_no_pass_for_good(
+    store: Any, time: Any
+) -> None:
+    one = elector(store, "one", time)
+    await one._round()
+    await one.wait()
+    time.now += 8
+    with pytest.raises(NotLeadingError):
+        one.check()
+    await one._round()
+    one.check()

@@ -1,5 +1,6 @@
 """Passes on a late or incomplete cache, over an API server that is a dictionary."""
 
+import contextlib
 import copy
 from typing import Any
 
@@ -142,10 +143,40 @@ async def test_a_late_view_of_the_job_never_undoes_what_another_leader_applied(
     sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
     theirs = {**sets, "spec": {**sets["spec"], "replicas": 3}}
     operator.cache.put(STATEFUL_SET, operator.server.store(STATEFUL_SET, theirs))
-    with pytest.raises(ConflictError, match="n/j changed"):
+    with pytest.raises(ConflictError, match="n/j was edited"):
         await operator.reconcile(KEY)
     assert operator.server.writes == []
     await operator.quiet()
+    assert operator.trainers() == 3
+
+
+async def test_a_late_view_of_the_status_never_brings_back_the_pods_of_a_job_that_is_over(
+    operator: Operator, make: Any
+) -> None:
+    await operator.quiet()
+    live = operator.server.objects[JOB.name, "j"]
+    over = make.status(make.condition("Failed", "True"))
+    status = over.model_dump(by_alias=True, exclude_none=True, mode="json")
+    operator.server.store(JOB, {**live, "status": status})
+    sets = operator.server.objects[STATEFUL_SET.name, "j-trainer"]
+    theirs = {**sets, "spec": {**sets["spec"], "replicas": 0}}
+    operator.cache.put(STATEFUL_SET, operator.server.store(STATEFUL_SET, theirs))
+    with pytest.raises(ConflictError):
+        await operator.reconcile(KEY)
+    assert operator.server.writes == []
+    await operator.quiet()
+    assert operator.trainers() == 0
+
+
+async def test_annotations_of_others_keep_no_pass_from_acting(operator: Operator) -> None:
+    await operator.quiet()
+    operator.edit(2, trainer={"replicas": 3})
+    operator.hear()
+    live = operator.server.objects[JOB.name, "j"]
+    live["metadata"]["annotations"] = {"a": "b"}
+    operator.server.store(JOB, live)
+    with contextlib.suppress(ConflictError):  # of the status
+        await operator.reconcile(KEY)
     assert operator.trainers() == 3
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -11,7 +12,7 @@ from aiohttp import web
 from kubernetes.client import Configuration
 
 from sea_operator.errors import RejectedError
-from sea_operator.kube.client import Connection, KubeClient
+from sea_operator.kube.client import PROBES, Connection, KubeClient
 from sea_operator.kube.kinds import POD, Kind
 from sea_operator.kube.reflector import Reflector
 
@@ -39,15 +40,19 @@ class Server:
         self.streams: list[list[bytes]] = []
         self.lists = 0
         self.refuses = False
+        self.refuses_watches = False
         self.watched_from: list[str] = []
         self.silent = asyncio.Event()
         self.crowded = asyncio.Event()
+        self.listed_often = asyncio.Event()
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         if self.refuses:
             return web.json_response({"message": "forbidden"}, status=403)
         if "watch" not in request.query:
             return self._page(int(request.query.get("continue", "0")))
+        if self.refuses_watches:
+            return web.json_response({"message": "forbidden"}, status=403)
         self.watched_from.append(request.query["resourceVersion"])
         if len(self.watched_from) == 100:
             self.crowded.set()
@@ -62,6 +67,8 @@ class Server:
 
     def _page(self, number: int) -> web.Response:
         self.lists += number == 0
+        if self.lists == 3:
+            self.listed_often.set()
         more = {"continue": str(number + 1)} if number + 1 < len(self.pages) else {}
         meta = {"resourceVersion": self.version, **more}
         return web.json_response({"metadata": meta, "items": self.pages[number]})
@@ -208,3 +215,37 @@ async def test_watches_of_many_namespaces_leave_connections_for_other_requests(
             await stack.enter_async_context(running(client, store))
         await asyncio.wait_for(server.crowded.wait(), HANG)
         assert await client.list(POD, None, "l") == []
+
+
+async def test_a_watch_that_is_refused_is_replaced_by_lists(
+    client: KubeClient, server: Server, store: Store
+) -> None:
+    """Otherwise passes would go on for ever on what the first list said."""
+    server.refuses_watches = True
+    async with running(client, store):
+        await asyncio.wait_for(server.listed_often.wait(), HANG)
+
+
+async def test_a_store_is_not_trusted_once_its_lists_are_refused(
+    client: KubeClient, server: Server, store: Store
+) -> None:
+    reflector = Reflector(client, POD, None, "l", store, random=lambda: -0.5)
+    await reflector.fill()
+    assert reflector.synced.is_set()
+    server.refuses = True
+    with pytest.raises(RejectedError):
+        await reflector.fill()
+    assert not reflector.synced.is_set()
+
+
+async def test_a_watch_notices_a_server_that_vanished_without_a_word(
+    client: KubeClient, server: Server, store: Store
+) -> None:
+    async with running(client, store):
+        await asyncio.wait_for(server.silent.wait(), HANG)
+        connector: Any = client._connection._session.connector
+        (protocol,) = connector._acquired
+        watch = protocol.transport.get_extra_info("socket")
+        assert watch.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+        times = {one: watch.getsockopt(socket.IPPROTO_TCP, one) for one in PROBES}
+        assert times == PROBES

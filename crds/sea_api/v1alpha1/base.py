@@ -52,6 +52,7 @@ class ApiModel(BaseModel):
         cls, schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         json_schema = handler(schema)
+        # The rules belong to the definition, not to the `$ref` that pydantic returns here.
         target = handler.resolve_ref_schema(json_schema)
         target.update(with_validations(target, [*cls.invariants, *cls.transitions]))
         return json_schema

@@ -31,5 +31,6 @@ NAME_FORM = Rule(
     cel=f"self.metadata.name.matches('{_FORM}')",
     message="metadata.name must be a DNS label that begins with a letter (a-z, 0-9 and -), since"
     " the job's Services begin with it: choose another",
+    # Without the anchors: Python's `$` also matches before a line break at the end.
     holds=lambda job: re.fullmatch(_FORM[1:-1], _name(job)) is not None,
 )

@@ -25,6 +25,7 @@ def run(options: Options, target: Target, console: Console, started: float) -> R
     kubectl = Kubectl(target.kubectl, target.kubeconfig)
     manifest = job.load(options.job, target.server)
     namespace, name = job.namespace(manifest), str(manifest["metadata"]["name"])
+    # Before anything is installed or uploaded.
     job.require_no_earlier_job(kubectl, manifest)
     with step(console, "Installing the CRD and the operator"):
         install(kubectl, target)
@@ -49,6 +50,7 @@ def install(kubectl: Kubectl, target: Target) -> None:
     kubectl.apply(CRD)
     crd = f"crd/{job.CRD_NAME}"
     wait = ("wait", "--for=condition=Established", crd, f"--timeout={CRD_WAIT_SECONDS}s")
+    # Before the operator: until the kind is served, its first list fails.
     retry_while_crd_is_new(lambda: kubectl.run(*wait))
     for document in operator_objects(target.registry, target.tag):
         kubectl.apply_object(document)
@@ -69,6 +71,7 @@ def submit(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
 def prepare(kubectl: Kubectl, manifest: dict[str, Any], target: Target) -> None:
     """Applies the job's namespace and the Secret that the job names."""
     namespace = job.namespace(manifest)
+    # The namespace first: the Secret is in it.
     kubectl.apply_object({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
     kubectl.apply_object(job.credentials_secret(manifest, target.server))
 

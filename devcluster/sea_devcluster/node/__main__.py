@@ -33,6 +33,7 @@ async def _run(config: NodeConfig) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for one in (signal.SIGTERM, signal.SIGINT):
+        # Before the agent starts: SIGTERM during its start must still stop everything.
         loop.add_signal_handler(one, stop.set)
     await NodeAgent(config).run(stop)
 

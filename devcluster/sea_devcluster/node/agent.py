@@ -48,13 +48,17 @@ class NodeAgent:
     async def run(self, stop: asyncio.Event) -> None:
         """Runs the agent until `stop` is set; DevclusterError if it can't start."""
         bwrap = find_bwrap()
+        # Before anything runs: later, sandboxes and memory volumes could be this agent's own.
         self._clean_up()
         async with (
             ApiClient(load_connection(self._config.kubeconfig)) as api,
+            # force_close: a probe over a kept connection could reach a container that has been
+            # replaced.
             aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True)) as session,
         ):
             context = self._make_context(api, session, bwrap)
             server = KubeletServer(self._config, self._find, self._now)
+            # Before the registration: the Node's status carries the server's port.
             await server.start()
             registration = NodeRegistration(api, self._config, server.port, self._now)
             try:
@@ -62,6 +66,7 @@ class NodeAgent:
                     log.info("Node %s is ready to run pods", self._config.node_name)
                     await stop.wait()
             finally:
+                # Pods first: until they have ended, `kubectl logs` still works.
                 await self._stop(registration)
                 await server.stop()
 
@@ -103,12 +108,14 @@ class NodeAgent:
             self._spawn(work)
         try:
             async with asyncio.timeout(START_TIMEOUT_SECONDS):
+                # A complete list: until then pods of this node look as if they were deleted.
                 await pods.synced.wait()
         except TimeoutError:
             raise DevclusterError(
                 "The API server gave no list of pods for "
                 f"{START_TIMEOUT_SECONDS:.0f} s; look at its log."
             ) from None
+        # Only after the list: every folder without a worker is of a deleted pod then.
         self._forget_old_pods()
 
     def _pod_changed(self, context: NodeContext, old: Json | None, new: Json | None) -> None:
@@ -122,6 +129,7 @@ class NodeAgent:
         if known is None:
             worker = PodWorker(context, new)
             task = asyncio.ensure_future(worker.run())
+            # By UID: a pod that is created again under its name is another pod.
             self._workers[worker.uid] = (worker, task)
             task.add_done_callback(lambda _: self._workers.pop(worker.uid, None))
             known = (worker, task)
@@ -163,18 +171,22 @@ class NodeAgent:
     async def _stop(self, registration: NodeRegistration) -> None:
         """Stops all containers and marks the Node NotReady."""
         workers = list(self._workers.values())
+        # Watches first: no pod may be started while the others are stopped.
         for task in self._tasks:
             task.cancel()
         grace = self._config.stop_grace_seconds
+        # All pods at once, within one grace period.
         await asyncio.gather(
             *[worker.abandon(grace) for worker, _ in workers], return_exceptions=True
         )
+        # Cancel only after `abandon`: cancelled workers would leave containers behind.
         for _, task in workers:
             task.cancel()
         await asyncio.gather(*self._tasks, *[task for _, task in workers], return_exceptions=True)
         shutil.rmtree(self._config.memory_folder, ignore_errors=True)
         with contextlib.suppress(DevclusterError, TimeoutError):
             async with asyncio.timeout(LEAVE_TIMEOUT_SECONDS):
+                # Last, and best effort: the API server may be stopping as well.
                 await registration.leave()
 
     def _spawn(self, work: Callable[[], Coroutine[Any, Any, None]]) -> None:

@@ -20,6 +20,7 @@ from .kube_json import Json, uid
 log = logging.getLogger(__name__)
 
 REQUEST_SECONDS = 20.0
+# The server ends a watch by then, and `_follow` continues from the last version.
 WATCH_SECONDS = 240
 _CONTENT = {
     "strategic": "application/strategic-merge-patch+json",
@@ -99,6 +100,8 @@ class ApiClient:
 
     async def watch(self, path: str, query: dict[str, str]) -> AsyncIterator[Json]:
         """Yields watch events until the server ends the watch or the connection breaks."""
+        # No total, which would cut the watch off; sock_read finds a server that is gone, 30 s after
+        # it should have ended the watch.
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=WATCH_SECONDS + 30)
         query = {**query, "watch": "1", "timeoutSeconds": str(WATCH_SECONDS)}
         try:
@@ -154,6 +157,7 @@ async def _lines(response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
     """Lines of any length: aiohttp's own line reader refuses lines over 64 KiB."""
     rest = b""
     async for chunk in response.content.iter_any():
+        # A chunk may end in the middle of a line.
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if line:
@@ -203,20 +207,25 @@ class Reflector:
     async def _list(self) -> str:
         answer = await self._api.get(self._path, **self._query)
         found = {uid(item): item for item in answer["items"]}
+        # Deletions that happened while no watch ran: the list doesn't mention them.
         for gone in self.objects.keys() - found.keys():
             self._remove(gone)
         for item in found.values():
             self._store(item)
+        # After the callbacks: who waits for it sees workers of all pods.
         self.synced.set()
         return str(answer["metadata"]["resourceVersion"])
 
     async def _follow(self, version: str) -> None:
         """Watches from `version`, across connections, until that version is too old."""
         while True:
+            # Bookmarks carry newer versions of a quiet collection, so that the version doesn't
+            # expire (410).
             query = {**self._query, "resourceVersion": version, "allowWatchBookmarks": "true"}
             async for event in self._api.watch(self._path, query):
                 item = event["object"]
                 if event["type"] == "ERROR":
+                    # Usually 410 Gone, after etcd's compaction: `run` lists again.
                     raise _refused(item.get("code", 0), item.get("reason", ""), item["message"])
                 version = item["metadata"]["resourceVersion"]
                 if event["type"] == "DELETED":
@@ -226,6 +235,7 @@ class Reflector:
 
     def _store(self, item: Json) -> None:
         old = self.objects.get(uid(item))
+        # Stored before the callback, which may read `objects`.
         self.objects[uid(item)] = item
         if old is None or (
             old["metadata"].get("resourceVersion") != item["metadata"].get("resourceVersion")

@@ -75,6 +75,8 @@ class ContainerRunner:
             launch = await self._prepared()
             if launch is None:
                 return
+            # After the preparation: waiting for a missing Secret is no healthy run time for the
+            # back-off.
             ran_from = asyncio.get_running_loop().time()
             termination = await self._run_guarded(launch)
             self._set(self.record.as_terminated(termination))
@@ -89,7 +91,9 @@ class ContainerRunner:
 
         May be called again with a shorter grace period.
         """
+        # SIGTERM is sent once; a second call only shortens the wait before SIGKILL.
         first = not self._stop.is_set()
+        # Set before the process is read: a run that starts now sees the flag in `_watch`.
         self._stop.set()
         process = self._process
         if process is None:
@@ -101,6 +105,8 @@ class ContainerRunner:
     async def until_started(self) -> None:
         """Wait until a sidecar has started (its startup probe passed), or has been stopped."""
         while not self.record.started and not self._stop.is_set():
+            # Cleared before the wait, without an await since `started` was read: no change is
+            # missed.
             self.changed.clear()
             stopped = asyncio.ensure_future(self._stop.wait())
             changed = asyncio.ensure_future(self.changed.wait())
@@ -148,8 +154,10 @@ class ContainerRunner:
             return Termination(128, "ContainerCannotRun", started_at, self._context.now(), message)
 
     async def _run_once(self, launch: Launch) -> Termination:
+        # Before the start, as the counter is of the whole machine and only its growth counts.
         started_at, ooms = self._context.now(), oom_kills()
         container_id = f"devcluster://{secrets.token_hex(16)}"
+        # The same rule as in `as_running`, so that the log's number is the restart count.
         before = self.record.terminated or self.record.last
         self.log.begin(self.record.restart_count + (1 if before else 0))
         self._killed = False
@@ -161,11 +169,13 @@ class ContainerRunner:
             self.log.end()
             return Termination(128, "StartError", started_at, self._context.now(), str(error))
         self._process = process
+        # Process before record: `stop` may be called as soon as the record says Running.
         self._set(self.record.as_running(started_at, container_id))
         image = self._container["image"]
         self._event("Normal", "Pulled", f"Image {image!r} is mapped to programs of this machine")
         self._event("Normal", "Created", f"Created container {self.name}")
         self._event("Normal", "Started", f"Started container {self.name}")
+        # Returns when all output was read, so the log below is complete.
         code = await self._watch(process, launch)
         self._process = None
         self.log.end()
@@ -198,6 +208,7 @@ class ContainerRunner:
         )
         callbacks = ProbeCallbacks(self._probed, self._probe_failed, self._unhealthy)
         probing = asyncio.ensure_future(Prober(self._container, checker.check, callbacks).run())
+        # Next to the run: the main process appears a moment after bubblewrap.
         recording = asyncio.ensure_future(
             write_pids(self._setup.container_folder(self.name), process)
         )
@@ -207,6 +218,7 @@ class ContainerRunner:
         try:
             return await process.wait()
         finally:
+            # A probe of a process that has ended would be reported as Unhealthy.
             for task in (probing, recording):
                 task.cancel()
             for broken in await asyncio.gather(probing, recording, return_exceptions=True):
@@ -216,6 +228,7 @@ class ContainerRunner:
                     )
 
     def _probed(self, started: bool, ready: bool) -> None:
+        # A probe that ends late must not make a terminated container ready again.
         if self._process is not None and not self._stop.is_set():
             self._set(self.record.as_probed(started=started, ready=ready))
 
@@ -239,12 +252,14 @@ class ContainerRunner:
 
     async def _end(self, process: SandboxProcess, grace: float, *, signal_it: bool) -> None:
         """Stops one run and waits for its end."""
+        # Grace 0 is a forced deletion: SIGKILL without SIGTERM, as with a kubelet.
         if grace > 0 and signal_it:
             process.terminate()
         try:
             async with asyncio.timeout(grace):
                 await process.wait()
         except TimeoutError:
+            # Before the kill: an exit by our own SIGKILL (137) isn't the OOM killer's.
             self._killed = True
             process.kill()
             await process.wait()
@@ -269,6 +284,7 @@ class ContainerRunner:
 
     def _set(self, record: ContainerRecord) -> None:
         if record != self.record:
+            # Before both notifications, whose receivers read it.
             self.record = record
             self.changed.set()
             self._on_change()

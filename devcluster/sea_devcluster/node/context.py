@@ -40,6 +40,7 @@ class AddressPool:
 
     def claim(self, owner: str, wanted: str | None = None) -> str:
         """An address for `owner` (a pod's UID): `wanted` if that is free, else the next one."""
+        # Only from this node's subnet: the status may be of an agent with another one.
         for address in [wanted] if wanted in self._addresses else []:
             if self._owners.get(address, owner) == owner:
                 self._owners[address] = owner
@@ -47,6 +48,7 @@ class AddressPool:
         for offset in range(len(self._addresses)):
             index = (self._next + offset) % len(self._addresses)
             if self._addresses[index] not in self._owners:
+                # Continues behind it: an address is reused as late as possible.
                 self._next = index + 1
                 self._owners[self._addresses[index]] = owner
                 return self._addresses[index]

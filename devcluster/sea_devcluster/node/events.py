@@ -37,6 +37,7 @@ class EventRecorder:
         if known is not None:
             known["count"] += 1
             known["lastTimestamp"] = event["lastTimestamp"]
+            # Repeats are counted here and written every few seconds at most.
             if (self._now() - known["_written"]).total_seconds() < REPEAT_SECONDS:
                 return
             event = known
@@ -63,6 +64,7 @@ class EventRecorder:
             change = {"count": event["count"], "lastTimestamp": event["lastTimestamp"]}
             await self._api.patch(f"{path}/{event['metadata']['name']}", change, "merge")
             return
+        # Set before the request: one whose answer is lost isn't created twice.
         event["_created"] = True
         body = {key: value for key, value in event.items() if not key.startswith("_")}
         await self._api.create(path, body)
@@ -71,6 +73,7 @@ class EventRecorder:
         metadata = about["metadata"]
         moment = timestamp(self._now())
         self._number += 1
+        # Time and a counter: names stay unique over restarts of the agent.
         unique = f"{int(self._now().timestamp() * 1e6):x}{self._number:x}"
         involved = {
             "apiVersion": "v1",

@@ -35,6 +35,7 @@ def after_exit(policy: BackoffPolicy, backoff: Backoff, ran_for: float) -> tuple
     The first restart is immediate, as with a kubelet; then start, 2*start, ... up to the limit.
     """
     crashes = 0 if ran_for >= policy.reset_after else backoff.crashes
+    # The exponent is bounded: 2.0 ** 1024 raises OverflowError after weeks of restarts.
     wait = 0.0 if crashes == 0 else min(policy.limit, policy.start * 2.0 ** min(crashes - 1, 40))
     return Backoff(crashes + 1), wait
 
@@ -71,6 +72,7 @@ def classify(run: FinishedRun) -> Termination:
         # A container runtime reports 128 and StartError for a command that can't be executed.
         code, reason = 128, "StartError"
         message = run.output[-1].removeprefix(_BWRAP)
+    # 137 is 128 + SIGKILL. The counter is the machine's, so it is asked only about such an exit.
     elif code == 137 and run.oom_kills and not run.killed_by_agent:
         reason = "OOMKilled"
     if not message and code and run.fall_back_to_logs:

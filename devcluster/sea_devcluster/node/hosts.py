@@ -101,6 +101,7 @@ def name_records(services: Iterable[Json], pods: Iterable[Json], api_host: str) 
     by_namespace: dict[str, list[Json]] = {}
     for pod in pods:
         by_namespace.setdefault(pod["metadata"]["namespace"], []).append(pod)
+    # No pod is behind this Service: its endpoint is the API server.
     records = {NameRecord("default", "kubernetes", "", api_host)}
     for service in services:
         namespace, name = service["metadata"]["namespace"], service["metadata"]["name"]
@@ -108,6 +109,7 @@ def name_records(services: Iterable[Json], pods: Iterable[Json], api_host: str) 
         for pod in behind:
             if pod["spec"].get("hostname") and pod["spec"].get("subdomain") == name:
                 records.add(NameRecord(namespace, name, host_name(pod), address_of(pod)))
+        # A name without a ready pod must not resolve, as in cluster DNS for headless Services.
         if behind:
             first = min(map(address_of, behind), key=_numerically)
             records.add(NameRecord(namespace, name, "", first))
@@ -145,6 +147,7 @@ def hosts_text(
         f"{address}\t{' '.join(names)}",
     ]
     lines += [f"{where}\t{' '.join(aliases)}" for where, aliases in sorted(extra.items())]
+    # The pod's own names come first and once: the resolver takes the first line that matches.
     own = set(names)
     for record in records:
         spellings = [name for name in record.names(namespace) if name not in own]

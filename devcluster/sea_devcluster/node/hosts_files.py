@@ -54,6 +54,7 @@ class HostsFiles:
         )
         namespace = str(pod["metadata"]["namespace"])
         entry = HostsFile(path, address, tuple(own_names(pod)), namespace, aliases)
+        # Registered before it is written: a change in between rewrites it.
         self._files[pod["metadata"]["uid"]] = entry
         self._write(entry)
 
@@ -67,6 +68,7 @@ class HostsFiles:
         pause = DEBOUNCE_SECONDS
         while True:
             await self._dirty.wait()
+            # Wait, then clear, then compute: a change during the pause is part of this pass.
             await asyncio.sleep(pause)
             self._dirty.clear()
             began = loop.time()
@@ -117,6 +119,8 @@ def write_in_place(path: Path, content: bytes) -> None:
         return
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o644)
     try:
+        # Write before truncate: a reader in between sees the new text and a rest of the old one,
+        # never an empty file. A rename would leave the containers' bind mounts at the old inode.
         os.pwrite(descriptor, content, 0)
         os.ftruncate(descriptor, len(content))
     finally:

@@ -49,6 +49,8 @@ async def prepare(context: NodeContext, setup: PodSetup, container: Json) -> Lau
         UnknownImageError, MissingReferenceError, SandboxError: The container waits with the error's
             sentence and is retried.
     """
+    # In this order: the environment decides how the command is expanded, and volumes must exist
+    # before the sandbox binds them.
     image = context.image(container["image"])
     base = base_environment(setup.pod, image, context.config)
     lookup = await fetch_sources(setup.pod, container, context.references)
@@ -69,6 +71,7 @@ async def prepare(context: NodeContext, setup: PodSetup, container: Json) -> Lau
         shm=setup.volume_folders.shm,
         termination_log=_termination_log(setup, container),
         image_mounts=image.mounts,
+        # The agent's own folder holds the volumes of all pods.
         hidden=[context.config.root.absolute()],
         working_dir=container.get("workingDir"),
     )
@@ -96,6 +99,9 @@ def termination_file(setup: PodSetup, container: Json) -> Path:
 def _termination_log(setup: PodSetup, container: Json) -> tuple[Path, str]:
     path = termination_file(setup, container)
     path.parent.mkdir(parents=True, exist_ok=True)
+    # Emptied for each run: a restarted container must not report the message of the run before. A
+    # bind mount needs the file to exist.
     path.write_bytes(b"")
+    # The container may run as any user.
     path.chmod(0o666)
     return path, container.get("terminationMessagePath") or DEFAULT_TERMINATION_PATH

@@ -12,6 +12,7 @@ from .kube_json import micro_timestamp
 log = logging.getLogger(__name__)
 
 MAX_LINE_BYTES = 1 << 18
+# Bounds the memory per `kubectl logs -f` whose client doesn't read.
 MAX_QUEUED_LINES = 8192
 TAIL_BYTES = 1 << 16
 
@@ -26,6 +27,7 @@ class ContainerLog:
         self.run: int | None = None
         self.live = False
         self._folder = folder
+        # Two files of half the limit each: the newest lines survive a rotation.
         self._half = max_bytes // 2
         self._now = now
         self._partial = b""
@@ -42,11 +44,13 @@ class ContainerLog:
             if int(path.name.split(".")[0]) < run - 1:
                 path.unlink()
         self.run, self.live, self._size = run, True, 0
+        # Unbuffered: `kubectl logs` reads the file while it grows.
         self._file = self._path(run).open("wb", buffering=0)
 
     def write(self, chunk: bytes) -> None:
         """Adds output of the container, in chunks of any size."""
         *lines, self._partial = (self._partial + chunk).split(b"\n")
+        # A progress bar without newlines must not grow in memory.
         if len(self._partial) > MAX_LINE_BYTES:
             lines.append(self._partial)
             self._partial = b""
@@ -62,6 +66,7 @@ class ContainerLog:
             self._file = None
         self.live = False
         for queue in self._followers:
+            # None ends a follower; sent after the last line was offered.
             _offer(queue, None)
         self._followers.clear()
 
@@ -140,6 +145,7 @@ def _offer(queue: asyncio.Queue[bytes | None], line: bytes | None) -> bool:
     try:
         queue.put_nowait(line)
     except asyncio.QueueFull:
+        # Room for the end mark: without it the follower would wait forever.
         queue.get_nowait()
         queue.put_nowait(None)
         return False

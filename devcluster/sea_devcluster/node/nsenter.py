@@ -33,9 +33,12 @@ async def execute(
 ) -> ExecResult:
     """Run a command in the namespaces of the process `pid` (exec probes)."""
     try:
+        # Open only during the fork: nsenter inherits the descriptor.
         with _owner(pid) as (user, descriptors):
             process = await asyncio.create_subprocess_exec(
                 *("nsenter", "--target", str(pid), *user),
+                # No --net: pods share the host's network. --wd: the working directory of the
+                # target.
                 *("--mount", "--pid", "--ipc", "--uts", "--wd", "--", *command),
                 env=dict(env),
                 stdin=asyncio.subprocess.DEVNULL,
@@ -48,6 +51,7 @@ async def execute(
         return ExecResult(None, f"it couldn't be started: {error}")
     try:
         async with asyncio.timeout(seconds):
+            # communicate, not wait: a command that fills the pipe would never end.
             output, _ = await process.communicate()
         return ExecResult(process.returncode, output[:_OUTPUT_BYTES].decode(errors="replace"))
     except TimeoutError:
@@ -55,16 +59,19 @@ async def execute(
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):
+                # The whole session: nsenter forks for --pid, and its child does the work.
                 os.killpg(process.pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
 def _owner(pid: int) -> Iterator[tuple[list[str], tuple[int, ...]]]:
     """nsenter's options for the user namespace, and the descriptors they refer to."""
+    # For root bubblewrap makes no user namespace (--unshare-user isn't among NAMESPACES).
     if os.geteuid() == 0:
         yield [], ()
         return
     with Path(f"/proc/{pid}/ns/ipc").open("rb") as namespace:
+        # The ioctl returns a new descriptor, which must be closed.
         owner = fcntl.ioctl(namespace, NS_GET_USERNS)
     try:
         yield [f"--user=/proc/self/fd/{owner}", "--preserve-credentials"], (owner,)

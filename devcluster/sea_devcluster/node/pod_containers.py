@@ -54,14 +54,19 @@ class PodContainers:
     async def run(self) -> None:
         """Runs until the main containers ended, an init container failed, or `stop` was called."""
         main = [runner for runner in self._main if self._runs(runner)]
+        # All init containers first; sidecars among them go on running.
         if main and await self._initialize():
             await _together([runner.run() for runner in main])
+        # After the main containers, whose last words a sidecar may have to carry. 30 s is
+        # Kubernetes' default grace period: a pod that ends by itself has no deadline.
         await self._stop_sidecars(30.0)
 
     async def stop(self, grace: float) -> None:
         """Stops the main containers, then the sidecars in reverse order in the remaining time."""
+        # Before the first await: `_initialize` must not start another container.
         self._stopping = True
         loop = asyncio.get_running_loop()
+        # Main containers and sidecars share one grace period, as with a kubelet.
         deadline = loop.time() + grace
         plain = [one for one in self._init if one.name not in self._sidecar_names]
         await _together([runner.stop(grace) for runner in [*plain, *self._main]])
@@ -73,6 +78,7 @@ class PodContainers:
             if self._stopping:
                 return False
             if runner.name in self._sidecar_names:
+                # Recorded before the wait: `stop` during it must find the sidecar.
                 self._sidecars.append((runner, asyncio.ensure_future(runner.run())))
                 await runner.until_started()
                 continue
@@ -83,6 +89,7 @@ class PodContainers:
         return not self._stopping
 
     async def _stop_sidecars(self, grace: float) -> None:
+        # One after another, last started first: a sidecar may need those that started before it.
         for runner, task in reversed(self._sidecars):
             await runner.stop(grace)
             await task

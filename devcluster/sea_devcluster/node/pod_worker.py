@@ -52,22 +52,27 @@ class PodWorker:
         self._reported: set[str] = set()
         self._ended = asyncio.Event()
         """Set when deletion was requested or the object is gone."""
+        # Loop time at which SIGKILL is due.
         self._kill_at: float | None = None
         self._background: set[asyncio.Task[None]] = set()
         self._publisher = StatusPublisher(context.api, pod, self._status)
 
     async def run(self) -> None:
         """Runs the pod to its end and deletes it; cancelled only when the agent stops."""
+        # Before the containers: the first status must not wait for an image or a Secret.
         publishing = asyncio.ensure_future(self._publisher.run())
         try:
             if not is_terminal(self.pod):
                 await self._retry_errors(self._live, until=self._ended)
             self._publisher.changed()
+            # A pod that has run to its end stays until it is deleted.
             await self._ended.wait()
+            # An event that is never set: leaving is retried until it succeeds.
             await self._retry_errors(self._leave, until=asyncio.Event())
         finally:
             publishing.cancel()
             self._context.names.remove(self.uid)
+            # Last: a new pod must not get the address while this one may still use it.
             self._context.addresses.release(self.uid)
 
     def update(self, pod: Json) -> None:
@@ -106,11 +111,14 @@ class PodWorker:
     def _end_within(self, grace: float) -> None:
         """Requests the end within `grace` seconds; a later call can only shorten that."""
         kill_at = asyncio.get_running_loop().time() + grace
+        # Half a second of tolerance: each update of the object repeats the request with a fresh
+        # clock.
         if self._kill_at is not None and kill_at >= self._kill_at - 0.5:
             return
         sooner = self._kill_at is not None
         self._kill_at = kill_at
         self._ended.set()
+        # The first request is served by `_live`; a shorter one has to overtake its wait.
         if sooner and self.containers is not None:
             self._spawn(self.containers.stop(grace))
 
@@ -158,6 +166,7 @@ class PodWorker:
 
     async def _live(self) -> None:
         """Starts the pod and returns when all of its containers have ended."""
+        # Before the set-up: nothing of a refused pod may be created.
         refused = refusals(self.pod)
         if refused:
             self._fail(UNSUPPORTED, " ".join(refused))
@@ -166,6 +175,7 @@ class PodWorker:
         self.containers = PodContainers(self._context, setup, self._publisher.changed)
         self._publisher.changed()
         working = asyncio.ensure_future(self.containers.run())
+        # Together with the containers: tokens expire while they run.
         refreshing = asyncio.ensure_future(self._refresh(setup))
         over = asyncio.ensure_future(self._ended.wait())
         try:
@@ -175,6 +185,8 @@ class PodWorker:
             if not done:
                 self._fail("DeadlineExceeded", "Pod was active longer than activeDeadlineSeconds.")
             if working not in done:
+                # Before the stop: from now on the status treats no container as one that will
+                # restart.
                 self._ending = True
                 await self.containers.stop(self._grace())
             await working
@@ -184,6 +196,7 @@ class PodWorker:
 
     def _set_up(self) -> PodSetup:
         """Creates the pod's address, folders and hosts file."""
+        # The address that an earlier agent gave it: peers may know it.
         wanted = (self.pod.get("status") or {}).get("podIP")
         self._address = self._context.addresses.claim(self.uid, wanted)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -196,6 +209,7 @@ class PodWorker:
             volumes=PodVolumes(self.pod, self._volume_folders, self._context.references, tokens),
             volume_folders=self._volume_folders,
         )
+        # After the address is known and the folder exists, before any container binds the file.
         self._context.names.add(self.pod, self._address, setup.hosts_file)
         return setup
 
@@ -245,6 +259,8 @@ class PodWorker:
 
     async def _leave(self) -> None:
         """Removes the pod from the API server and from this node."""
+        # The API server first: the folders hold what `kubectl logs` shows as long as the object
+        # exists.
         await self._finalize()
         self._context.names.remove(self.uid)
         await asyncio.to_thread(self._volume_folders.remove)
@@ -254,13 +270,17 @@ class PodWorker:
         """Reports the end and deletes the object, retrying until the API server accepts it."""
         metadata = self.pod["metadata"]
         path = f"/api/v1/namespaces/{metadata['namespace']}/pods/{metadata['name']}"
+        # The UID as precondition: a new pod of the same name must not be deleted.
         body: Json = {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}}
         while not self._gone:
             try:
+                # Status before deletion: controllers read the outcome (exit codes) from the last
+                # version.
                 await self._last_status()
                 await self._context.api.delete(path, body)
                 return
             except ApiError as error:
+                # 404: gone already. 409: the name belongs to another UID now.
                 if error.status in {404, 409}:
                     return
                 log.warning("Pod %s not deleted: %s", namespaced_name(self.pod), error)

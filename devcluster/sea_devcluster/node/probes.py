@@ -144,6 +144,7 @@ class Checker:
                 _, writer = await asyncio.open_connection(host, port)
         except (TimeoutError, OSError) as error:
             return f"TCP probe of {host}:{port} failed: {error or 'timed out'}"
+        # The connection alone is the check.
         writer.close()
         with contextlib.suppress(OSError):
             await writer.wait_closed()
@@ -186,11 +187,13 @@ class Prober:
     async def run(self) -> None:
         """Probes until cancelled, or until startup or liveness reached its failure threshold."""
         startup = parse_probe(self._container, "startup")
+        # Readiness and liveness begin after it: a slow start must not count as a failure.
         if startup and not await self._until_decided(startup):
             self._callbacks.unhealthy(startup)
             return
         readiness = parse_probe(self._container, "readiness")
         liveness = parse_probe(self._container, "liveness")
+        # Started, and ready at once without a readiness probe.
         self._callbacks.health(True, readiness is None)
         async with asyncio.TaskGroup() as group:
             if readiness:
@@ -209,6 +212,7 @@ class Prober:
             await asyncio.sleep(spec.period)
 
     async def _readiness(self, spec: ProbeSpec) -> None:
+        # Not ready until it has succeeded; a live container until it has failed (below).
         state = ProbeState(healthy=False)
         await asyncio.sleep(spec.initial_delay)
         while True:

@@ -14,6 +14,7 @@ from sea_devcluster.paths import write_private
 from sea_devcluster.processes import ProcessId
 
 CHUNK = 1 << 16
+# bubblewrap needs milliseconds, on a machine that starts many pods at once seconds.
 MAX_APPEAR_SECONDS = 60.0
 PIDS_FILE = "pids.json"
 
@@ -27,6 +28,7 @@ class SandboxProcess:
     def __init__(self, process: asyncio.subprocess.Process, output: asyncio.Task[None]) -> None:
         self._process = process
         self._output = output
+        # One waiter for all: `wait` may be called and cancelled by several tasks.
         self._exit = asyncio.ensure_future(process.wait())
 
     @classmethod
@@ -54,7 +56,9 @@ class SandboxProcess:
 
     async def wait(self) -> int:
         """The exit code (128 + signal if a signal ended it), once all output is delivered."""
+        # shield: a cancelled caller (a grace period that is over) must not cancel the shared wait.
         code = await asyncio.shield(self._exit)
+        # Exit first, then the rest of the output, which is still in the pipe.
         await asyncio.shield(self._output)
         return code if code >= 0 else 128 - code
 
@@ -84,6 +88,8 @@ class SandboxProcess:
 
     def kill(self) -> None:
         """Kills the PID namespace's init, with which the kernel ends every process inside."""
+        # The namespace's init first: with it the kernel kills everything inside
+        # (pid_namespaces(7)). bubblewrap itself only if it has no child yet.
         for pid in (first_child(self._process.pid), self._process.pid):
             if pid is not None and not self._exit.done():
                 with contextlib.suppress(ProcessLookupError):
@@ -94,6 +100,7 @@ class SandboxProcess:
 def first_child(pid: int) -> int | None:
     """The oldest child of a process."""
     try:
+        # Needs CONFIG_PROC_CHILDREN, which distributions set.
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:
         return None
@@ -107,6 +114,7 @@ async def _pump(stream: asyncio.StreamReader, on_output: Callable[[bytes], None]
 
 async def write_pids(folder: Path, process: SandboxProcess) -> None:
     """Writes `pids.json`: bubblewrap's process at once, the main process as soon as it exists."""
+    # At once: a kill of the agent before the main process appears must leave a record, too.
     _write_pids(folder, process.pid, None)
     _write_pids(folder, process.pid, await process.appeared())
 
@@ -122,6 +130,7 @@ def kill_leftovers(pods_folder: Path) -> int:
 
     Normally there are none: bubblewrap ends with its parent.
     """
+    # Start times are recorded as well (`ProcessId`): a recycled PID isn't killed.
     recorded = [_read_pids(path) for path in pods_folder.glob(f"*/containers/*/{PIDS_FILE}")]
     return sum(one["bwrap"].send(signal.SIGKILL) for one in recorded if "bwrap" in one)
 

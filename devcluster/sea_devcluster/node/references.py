@@ -10,6 +10,7 @@ from sea_devcluster.errors import ApiError, DevclusterError
 from .api import ApiClient
 from .kube_json import Json, parse_timestamp
 
+# Long enough for the pods of one job, short enough that an edit is seen at the next refresh.
 CACHE_SECONDS = 0.5
 _FORBIDDEN_RETRIES = 10
 _FORBIDDEN_RETRY_SECONDS = 0.1
@@ -39,6 +40,7 @@ class References:
         }
         key = (kind, namespace, name)
         if key not in self._cache:
+            # The task is cached, not its result: simultaneous callers share one request.
             self._cache[key] = (now, asyncio.ensure_future(self._fetch(*key)))
         # shield: several pods may wait for the same answer, and one of them may be cancelled.
         return await asyncio.shield(self._cache[key][1])
@@ -111,6 +113,7 @@ class PodTokens:
             asked = self._now()
             status = await self._request(audience, seconds)
             expires = parse_timestamp(status["expirationTimestamp"]) or asked
+            # At least 10 s: a clock that is off must not cause a request per refresh.
             life = max(expires - asked, timedelta(seconds=10))
             text = str(status["token"])
             self._tokens[key] = (asked + RENEW_AFTER * life, text)

@@ -15,6 +15,7 @@ from .kube_json import Json, micro_timestamp, timestamp
 
 log = logging.getLogger(__name__)
 
+# A kubelet's default; the node controller marks the node Unknown without renewals.
 LEASE_SECONDS = 40
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 NODES = "/api/v1/nodes"
@@ -41,6 +42,7 @@ class NodeRegistration:
         try:
             await self._api.create(NODES, node)
         except ApiError as error:
+            # 409: the Node exists, from an agent that was killed or stopped.
             if error.status != 409:
                 raise
             # Only a new Node gets taints, as with a kubelet: a node may not remove others'.
@@ -86,6 +88,7 @@ class NodeRegistration:
             "renewTime": micro_timestamp(self._now()),
         }
         try:
+            # Patch, then create: after the first time the Lease exists, and this is one request.
             await self._api.patch(f"{LEASES}/{name}", {"spec": spec}, "merge")
         except ApiError as error:
             if error.status != 404:

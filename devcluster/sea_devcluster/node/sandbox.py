@@ -15,7 +15,9 @@ from pathlib import Path, PurePosixPath
 from sea_devcluster.errors import DevclusterError
 
 OWN_FOLDERS = ("/proc", "/dev", "/tmp", "/run")  # noqa: S108 - mount points, not files of ours
+# Each entry is a bind of its own: thousands take seconds and may exceed the argument list.
 MAX_OPENED_ENTRIES = 1000
+# No --unshare-net: pods are addresses of the host's loopback.
 NAMESPACES = ("--unshare-pid", "--unshare-ipc", "--unshare-uts")
 
 
@@ -50,7 +52,9 @@ def root_arguments() -> Iterator[str]:
 def mount_arguments(mounts: Iterable[Mount]) -> Iterator[str]:
     """Mounts from the shallowest to the deepest; opens folders where that is necessary."""
     resolved = {resolve(mount.destination): mount for mount in mounts}
+    # Shallow first: a mount hides everything that was mounted below its own point before.
     ordered = sorted(resolved, key=_depth)
+    # Before all mounts, which need their mount points to exist.
     for folder in folders_to_open(ordered):
         yield from _open(folder)
     for destination in ordered:
@@ -91,6 +95,7 @@ def _bind_entry(entry: os.DirEntry[str]) -> Iterator[str]:
     if entry.is_symlink():
         yield from ("--symlink", str(Path(entry.path).readlink()), entry.path)
     else:
+        # -try: an entry may vanish between the scan and the start of bubblewrap.
         yield from ("--ro-bind-try", entry.path, entry.path)
 
 
@@ -125,6 +130,7 @@ class Sandbox:
         workdir = self.working_dir or "/"
         return [
             bwrap,
+            # --die-with-parent is PR_SET_PDEATHSIG: no container survives an agent that is killed.
             *("--die-with-parent", "--new-session", *NAMESPACES, "--hostname", self.hostname),
             *root_arguments(),
             *mount_arguments(self._all_mounts()),
@@ -142,6 +148,7 @@ class Sandbox:
         if self.termination_log:
             source, destination = self.termination_log
             mounts.append(Mount(destination, str(source)))
+        # Last: a volume takes precedence over everything above.
         mounts += self.mounts
         if self.working_dir and not self._exists(self.working_dir):
             # Container runtimes create a working directory that the image doesn't have.

@@ -84,9 +84,11 @@ class KubeletServer:
             application.router.add_route("*", f"/{verb}/{{rest:.*}}", _refuse)
         self._runner = web.AppRunner(
             application,
+            # Short: followers of a log would hold the agent's end.
             shutdown_timeout=0.5,
             access_log=None,
             # A client that follows a silent container's log and disconnects must not be waited for.
+            # By default aiohttp lets the handler of a closed connection run on.
             handler_cancellation=True,
         )
         await self._runner.setup()
@@ -105,6 +107,7 @@ class KubeletServer:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(self._config.cert_file, self._config.key_file)
         context.load_verify_locations(self._config.ca_file)
+        # Optional: /healthz is for everyone, `_authenticate` asks for it elsewhere.
         context.verify_mode = ssl.CERT_OPTIONAL
         return context
 

@@ -37,6 +37,7 @@ class StatusPublisher:
         """Write until cancelled."""
         while True:
             await self._dirty.wait()
+            # Cleared before the write: a change during it sets the event again.
             self._dirty.clear()
             try:
                 await self.flush()
@@ -51,6 +52,7 @@ class StatusPublisher:
 
     async def flush(self) -> None:
         """Writes the status now if it changed; ApiUnreachableError if the server doesn't answer."""
+        # `run` and `flush` callers: two writes at once could arrive in the wrong order.
         async with self._writing:
             status = self._compute(self._written)
             if status == self._written:
@@ -59,11 +61,13 @@ class StatusPublisher:
                 # The UID makes the server refuse the write if the name now means another pod.
                 body = {"metadata": {"uid": self._uid}, "status": status}
                 await self._api.patch(self._path, body)
+                # Only after the server took it; otherwise the next flush would skip the write.
                 self._written = status
             except ApiError as error:
                 if error.status in {404, 409}:
                     log.debug("%s is gone: its status isn't written", self._name)
                     return
+                # Overload and server errors pass; any other refusal would be repeated forever.
                 if error.status == 429 or error.status >= 500:
                     raise ApiUnreachableError(str(error)) from error
                 log.error("Status of %s refused: %s", self._name, error)

@@ -47,12 +47,14 @@ def write_files(folder: Path, files: Files) -> None:
 
 
 def _write(path: Path, file: File) -> None:
+    # An unchanged file keeps its inode and times: files are refreshed while containers run.
     if path.is_file() and path.read_bytes() == file.content:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     partial.write_bytes(file.content)
     partial.chmod(file.mode)
+    # Mode before rename: a reader never sees the file with other rights or half its content.
     partial.rename(path)
 
 
@@ -72,6 +74,7 @@ class VolumeFolders:
         """Make both folders; the shared memory is world-writable like any /dev/shm."""
         self.disk.mkdir(parents=True, exist_ok=True)
         self.shm.mkdir(parents=True, exist_ok=True)
+        # chmod, as mkdir's mode is reduced by the umask.
         self.shm.chmod(0o1777)
 
     def remove(self) -> None:
@@ -108,6 +111,7 @@ class PodVolumes:
         if "emptyDir" in volume:
             if (volume["emptyDir"] or {}).get("medium") == "Memory":
                 path = self._folders.memory / str(volume["name"])
+            # An emptyDir outlives its containers' restarts; only a new pod gets a new one.
             if not path.exists():
                 path.mkdir(parents=True)
                 path.chmod(0o777)

@@ -9,6 +9,7 @@ lease stops at its next write.
 import contextlib
 import json
 import re
+import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -23,9 +24,14 @@ from sea_operator.kube.kinds import Kind
 from sea_operator.kube.login import bearer, configuration, tls
 
 FIELD_MANAGER = "sea-operator"
+# Of a whole request. Longer than the lease's margin (`duration - deadline`): preconditions in the
+# body, not this number, keep a late write from doing harm.
 TIMEOUT_SECONDS = 10.0
 WATCH_SECONDS = 240
-"""After which the server ends a watch; a watch that went silent for good is noticed then."""
+"""After which the server ends a watch."""
+PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""A server that vanished without a word is noticed after 30 s, not when its watch would end: until
+then passes act on a cache that hears nothing."""
 PAGE_SIZE = 500
 APPLY = "application/apply-patch+yaml"
 # What YAML calls unprintable, and half a surrogate pair, which is no character at all.
@@ -57,9 +63,12 @@ class Connection:
         self._session = aiohttp.ClientSession(
             # No limit: each watch holds a connection for minutes, and those of many namespaces
             # would leave none for the lease. The workers bound all other requests.
-            connector=aiohttp.TCPConnector(ssl=tls(config), limit=0),
+            connector=aiohttp.TCPConnector(ssl=tls(config), limit=0, socket_factory=probed),
             headers={"Accept": "application/json", "User-Agent": FIELD_MANAGER},
+            # A proxy comes from the kubeconfig alone, never from HTTPS_PROXY.
             trust_env=False,
+            # aiohttp pauses the socket while its buffer (64 KiB by default) is full; a page of
+            # a list may have megabytes.
             read_bufsize=1 << 18,
         )
 
@@ -72,10 +81,12 @@ class Connection:
         self, method: str, path: str, query: Query, headers: dict[str, str], **rest: Any
     ) -> Any:
         """aiohttp's context manager of the response; `path` is quoted already."""
+        # `encoded`: yarl would otherwise quote the percent signs of `Kind.path` again.
         url = URL(self._server + path, encoded=True)
         return self._session.request(
             method,
             url.with_query(query) if query else url,
+            # Per request: a ServiceAccount's token is rotated while the session lives.
             headers={**headers, **bearer(self._config)},
             server_hostname=self._config.tls_server_name or None,
             proxy=self._config.proxy or None,
@@ -84,6 +95,16 @@ class Connection:
 
     async def close(self) -> None:
         await self._session.close()
+
+
+def probed(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket on which the kernel asks a silent peer whether it is still there."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in PROBES.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
 
 
 def anyone() -> None:
@@ -126,6 +147,8 @@ class KubeClient:
         query += [("labelSelector", selector)] if selector else []
         query += [("continue", token)] if token else []
         found = await self.request("GET", kind.path(namespace), query)
+        # The API server leaves apiVersion and kind out of the items of a
+        # list, but not of watch events.
         typed = {"apiVersion": kind.api_version, "kind": kind.name}
         items = [{**typed, **item} for item in found["items"]]
         meta = found["metadata"]
@@ -153,6 +176,7 @@ class KubeClient:
                 await _raise_for(answer, "GET", path)
                 async for line in _lines(answer.content):
                     event = orjson.loads(line)
+                    # A watch that is too old may start with 200 and send the 410 as an event.
                     if event["type"] == "ERROR":
                         status = event["object"]
                         raise of_status(status.get("code", 500))(f"watch {path}: {status}")
@@ -168,6 +192,7 @@ class KubeClient:
     async def apply(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
         """Server-side apply with force; uid and resourceVersion in the body are preconditions."""
         meta = body["metadata"]
+        # Forced: a field that somebody edited by hand goes back to what the job asks for.
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         path = kind.path(meta["namespace"], meta["name"], sub)
         return await self._write("PATCH", path, query, apply_body(body), APPLY)
@@ -186,6 +211,7 @@ class KubeClient:
 
         Returns the object while it is being deleted, a `Status` once it is gone.
         """
+        # Background: the server answers at once and the garbage collector deletes the dependents.
         body: Object = {"preconditions": {"uid": uid}, "propagationPolicy": "Background"}
         if grace_seconds is not None:
             body["gracePeriodSeconds"] = grace_seconds
@@ -194,6 +220,7 @@ class KubeClient:
     async def _write(
         self, method: str, path: str, query: Query, body: Body, content: str = "application/json"
     ) -> Object:
+        # Here and not in `request`, which also reads. The elector's own client has no guard.
         self._guard()
         return await self.request(method, path, query, body, content)
 
@@ -215,6 +242,8 @@ class KubeClient:
             ) as answer:
                 await _raise_for(answer, method, path)
                 return dict(orjson.loads(await answer.read()))
+        # A write that timed out may have taken effect all the same: a pass is safe to repeat.
+        # ValueError: a body that isn't JSON, cut off or from a proxy in between.
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
 
@@ -228,6 +257,7 @@ def apply_body(body: dict[str, Any]) -> bytes:
     """
     with contextlib.suppress(TypeError):  # orjson refuses half a pair
         fast = orjson.dumps(body)
+        # JSON leaves DEL as it is; YAML calls it unprintable and refuses the patch.
         if fast.isascii() and b"\x7f" not in fast:
             return fast
     text = _HALF.sub("\ufffd", json.dumps(body, ensure_ascii=False))
@@ -241,6 +271,7 @@ async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
     """
     parts: list[bytes] = []
     async for chunk in content.iter_any():
+        # The last part of a split is an unfinished line, or empty after a line's end.
         *whole, rest = chunk.split(b"\n")
         for line in whole:
             yield b"".join((*parts, line))

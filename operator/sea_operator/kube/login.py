@@ -23,6 +23,7 @@ async def configuration() -> Configuration:
 
 
 def _load() -> Configuration:
+    # Given to the loaders below: without it they change the library's process-wide default.
     config = Configuration()
     try:
         if path := os.environ.get("KUBECONFIG"):

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from sea_operator.errors import ExpiredError, KubeError, RejectedError
+from sea_operator.errors import ExpiredError, KubeError, NotFoundError, RejectedError
 from sea_operator.kube.client import KubeClient, Object
 from sea_operator.kube.kinds import Kind
 
@@ -55,7 +55,8 @@ class Reflector:
         self.answered = asyncio.Event()
         """Set once the first list is in the store, or the API server refused it."""
         self.synced = asyncio.Event()
-        """Set once the first list is in the store."""
+        """Set while the store may be trusted: not before the first list is in it, and no longer
+        once the API server refuses one."""
 
     async def run(self) -> None:
         """Until cancelled; retries while the API server can't be reached."""
@@ -63,13 +64,22 @@ class Reflector:
             try:
                 await self._follow()
             except KubeError as error:
-                if isinstance(error, RejectedError):
-                    self.answered.set()
                 self._complain(error)
                 await self._pause()
 
     async def fill(self) -> str:
         """Lists everything into the store; returns the version that a watch goes on from."""
+        try:
+            version = await self._list()
+        except RejectedError:
+            self.synced.clear()
+            self.answered.set()
+            raise
+        self.synced.set()
+        self.answered.set()
+        return version
+
+    async def _list(self) -> str:
         seen: set[Ref] = set()
         token = ""
         while True:
@@ -81,12 +91,12 @@ class Reflector:
                 break
         # Only after the last page: an object that isn't on the first pages may be on that one.
         self._store.prune(self._kind, self.namespace, seen, page.version)
-        self.synced.set()
-        self.answered.set()
         return page.version
 
     async def _follow(self) -> None:
         """A list and all watches from there, until the server has dropped that history."""
+        # A fresh list after 410: objects deleted in the meantime bring no event, only `prune` drops
+        # them.
         version = await self.fill()
         while True:
             try:
@@ -103,7 +113,9 @@ class Reflector:
                 self._kind, self.namespace, self._selector, version
             ):
                 self._take(type_, live)
-        except ExpiredError:
+        except (ExpiredError, NotFoundError, RejectedError):
+            # Asking again gets the same answer, and meanwhile nothing would be heard: only a list
+            # tells what happens, or that all of it is refused.
             raise
         except KubeError as error:
             # Nothing is lost: the server keeps some minutes of history.

@@ -64,11 +64,13 @@ def _condition(
     kind: str, judgement: Judgement, old: Condition | None, generation: int, now: str
 ) -> Condition:
     status, reason, message = judgement
+    # `policies/suspend.py` measures a drain's time-out from here: a new reason must not reset it.
     since = old.last_transition_time if old and old.status == status else now
     return Condition(
         type=kind,
         status=status,
         reason=reason,
+        # The API server refuses the whole status for one message that is too long.
         message=message[:MAX_MESSAGE],
         last_transition_time=since,
         observed_generation=generation,
@@ -79,6 +81,7 @@ def _ready(situation: Situation) -> Judgement:
     lifecycle = situation.lifecycle
     if lifecycle.outcome is Outcome.COMPLETE:
         return "True", "Completed", "All stages are complete."
+    # Before `Suspended`: a suspended job whose spec is invalid doesn't do what its spec asks.
     if blocker := situation.blocker:
         return "False", blocker.reason, blocker.message
     if lifecycle.suspension is Suspension.RELEASED:

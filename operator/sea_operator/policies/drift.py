@@ -40,6 +40,7 @@ def _is_due(observed: Observed, child: Object) -> bool:
     live = observed.children.get((child["kind"], child["metadata"]["name"]))
     if live is None:
         return True
+    # A child that is being deleted can't be changed back; its DELETED event brings the next pass.
     return not is_leaving(live, observed.job) and not is_subset(live, child)
 
 
@@ -70,6 +71,7 @@ def _empty(wanted: Any) -> Any:
 
 def _has_entries(live: list[Any], wanted: list[Any]) -> bool:
     if wanted and all(_name(entry) for entry in wanted):
+        # By name, because admission webhooks insert entries (sidecars, tokens) at any place.
         by_name = {_name(entry): entry for entry in live}
         return all(is_subset(by_name.get(_name(entry)), entry) for entry in wanted)
     return len(live) == len(wanted) and all(map(is_subset, live, wanted))
@@ -86,6 +88,7 @@ def _same_quantity(live: Any, wanted: Any) -> bool:
     """`1024Mi` is `1Gi`: the API server rewrites amounts in its own way."""
     if not (isinstance(live, str) and isinstance(wanted, str)):
         return False
+    # Both must be amounts: other texts differ unless they are equal, which was checked before.
     amounts = (_quantity(live), _quantity(wanted))
     return None not in amounts and amounts[0] == amounts[1]
 

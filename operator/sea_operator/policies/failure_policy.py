@@ -39,12 +39,14 @@ class Spent:
 
 def within(recent: Sequence[int], budget: RestartBudget, now: float) -> tuple[int, ...]:
     """Restarts that are still inside the window."""
+    # `<`: a restart that is exactly a window old is free again.
     return tuple(time for time in recent if now - time < budget.window_seconds)
 
 
 def spend(recent: Sequence[int], budget: RestartBudget, now: float) -> Spent:
     """Adds a restart, or reports that the budget is exhausted."""
     covered = within(recent, budget, now)
+    # `>=` before adding: a budget of 3 allows three restarts, the fourth failure ends the job.
     if len(covered) >= budget.restarts:
         return Spent(covered, exhausted=True)
     return Spent((*covered, int(now)))
@@ -70,6 +72,7 @@ class Verdict:
 
 def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
     """The first rule that matches, the job's before the operator's."""
+    # Never exhausted: TABLE has a row for every role with cause `Any`.
     return next(
         rule
         for rule in (*policy.rules, *TABLE)
@@ -103,6 +106,7 @@ def judge(
     if rule.action is Action.FAIL_JOB:
         return Verdict(failure, recent=tuple(recent), failed=_forbidden(failure))
     verdict = _act(observed, failure, rule.action, tuple(recent))
+    # What the kubelet restarts by itself isn't counted: no action of ours follows from it.
     if not verdict.acts or not counts(rule, failure.cause):
         return verdict
     spent = spend(recent, policy.budget, now)

@@ -32,6 +32,8 @@ class DetectedFailure:
 def of_trainer(observed: Observed, attempt: int) -> DetectedFailure | None:
     """Failure of the running attempt; failures of earlier attempts are handled already."""
     failure = observed.state.trainer_failure if observed.state else None
+    # The coordinator reports a failure until it gets the next attempt. Without this check each pass
+    # in between would count it again.
     if failure is None or failure.attempt != attempt:
         return None
     cause = _blamed(failure, observed)
@@ -54,9 +56,12 @@ def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
     """The infrastructure if it removed a trainer pod, else the coordinator's cause."""
     pods = observed.of_role(Role.TRAINER)
     spec = observed.job.spec
+    # Most specific first: a dead node's pods are also being deleted, which looks like an eviction.
     if any(_on_dead_node(pod, observed.dead_nodes) for pod in pods):
         return Cause.NODE_LOSS
+    # StatefulSets recreate pods within seconds: one that is missing now was just removed.
     missing = spec is not None and len(pods) < spec.trainer.replicas
+    # A job whose pods are all new has replaced none of them.
     eldest = min((pod.created for pod in observed.pods), default=failure.time)
     if missing or any(_taken_away(pod, failure.time, eldest) for pod in pods):
         return Cause.EVICTION

@@ -19,6 +19,7 @@ def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:
     for role, wanted in hashes.items():
         pods = observed.of_role(role)
         old = [pod for pod in pods if pod.template_hash != wanted and pod.deleted is None]
+        # This pass sees the set as it was before its own apply: the pods go in the next one.
         if old and _set_is_current(observed, role, wanted):
             found += old if role in GANGS else _next(pods, old)
     return tuple(found)
@@ -31,6 +32,7 @@ def lost(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
         for pod in observed.pods
         if pod.deleted is not None
         and pod.node in observed.dead_nodes
+        # `deleted` already includes the pod's grace period: this is how long it's overdue.
         and now - pod.deleted >= grace
     )
 
@@ -40,6 +42,7 @@ def to_fence(pods: tuple[Pod, ...]) -> tuple[str, ...]:
 
     A new attempt is recorded before they are force-deleted: their commits then fail.
     """
+    # Sorted: another order would be another status, and a write.
     return tuple(sorted(pod.uid for pod in pods if pod.role in GANGS))
 
 

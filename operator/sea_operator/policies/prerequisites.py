@@ -27,6 +27,8 @@ def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     job = observed.job
     for kind, name in wanted:
         live = observed.children.get((kind, name))
+        # Children of a deleted job of the same name are `leaving`: no problem to
+        # report, only a short wait.
         if live is not None and not is_ours(live, job) and not is_leaving(live, job):
             return _name_taken(kind, job.namespace, name)
     if observed.foreign_secret:

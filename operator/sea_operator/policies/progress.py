@@ -23,6 +23,7 @@ def condition(status: Status, kind: str) -> Condition | None:
 def outcome(job: Job) -> Outcome:
     """What the status said last, unless the spec has moved on since."""
     complete, failed = condition(job.status, "Complete"), condition(job.status, "Failed")
+    # Any edit retries. The generation of the condition, not of the status, says which spec failed.
     if _is_true(failed) and failed and failed.observed_generation == job.generation:
         return Outcome.FAILED
     if _is_true(complete) and not _has_more(job):
@@ -47,6 +48,7 @@ def _is_true(found: Condition | None) -> bool:
 
 
 def _has_more(job: Job) -> bool:
+    # `status.stage` is the last stage of a complete job; stages keep their place (KEPT_STAGES).
     return job.spec is not None and job.status.stage != job.spec.stages[-1].name
 
 
@@ -62,6 +64,7 @@ class Walk:
 def walk(spec: Spec, status: Status, state: CoordinatorState | None) -> Walk:
     """The stage after all that the coordinator calls Complete or the status left behind."""
     done = _finished(state) | _last_of_complete(status)
+    # From the stored stage on: a coordinator with an empty ledger reports none as complete.
     reached = position(spec, status.stage) or 0
     for index in range(reached, len(spec.stages)):
         if spec.stages[index].name not in done:

@@ -29,12 +29,16 @@ def suspension(
     if not wanted:
         return Suspension.NONE
     started = status.stage is not None
+    # A kill after the scale-down and before the status write leaves "Unknown" and no coordinator,
+    # which could never report `drained`.
     gone = not coordinator_replicas
     stored = _memory(status)
+    # `Released` stays: pods that were released have nothing to drain.
     if stored == "True" or gone or not started:
         return Suspension.RELEASED
     if stored == "Unknown":
         drained = state is not None and state.drained
+        # A coordinator that can't be reached must not keep the pods forever.
         overdue = now - _since(status) >= timeout
         return Suspension.RELEASED if drained or overdue else Suspension.DRAINING
     return Suspension.DRAINING

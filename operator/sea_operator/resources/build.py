@@ -98,13 +98,17 @@ def stateful_set(
     spec: Object = {
         "replicas": replicas,
         "serviceName": name,
+        # The trainer's ranks wait for each other: OrderedReady would start the second pod
+        # only once the first is Ready.
         "podManagementPolicy": "Parallel",
+        # `policies/pods.py` decides which pods are replaced, and when.
         "updateStrategy": {"type": "OnDelete"},
         "selector": {"matchLabels": selected_by(job.name, role)},
         "template": template,
     }
     if claims:
         spec["volumeClaimTemplates"] = claims
+        # Retained at scale 0: a suspended job resumes with its ledger.
         retention = {"whenDeleted": "Delete", "whenScaled": "Retain"}
         spec["persistentVolumeClaimRetentionPolicy"] = retention
     return {
@@ -124,6 +128,7 @@ def service(job: Job, role: Role) -> Object:
         "metadata": metadata(job, role_name(job.name, role), role),
         "spec": {
             "clusterIP": "None",
+            # Pods resolve the coordinator's name before the coordinator is Ready.
             "publishNotReadyAddresses": True,
             "selector": selected_by(job.name, role),
             "ports": ports,
@@ -154,6 +159,8 @@ def owner(job: Job) -> Object:
         "name": job.name,
         "uid": job.uid,
         "controller": True,
+        # True would need `update` on the job's finalizers where
+        # OwnerReferencesPermissionEnforcement is on.
         "blockOwnerDeletion": False,
     }
 

@@ -60,6 +60,7 @@ def pod_template(
         "labels": {**labels(job, role), **queue},
         "annotations": {TOKEN_ANNOTATION: token_digest},
     }
+    # Last: the label can't be part of what it is the hash of.
     meta["labels"][HASH_LABEL] = digest({"metadata": meta, "spec": spec})
     return {"metadata": meta, "spec": spec}
 
@@ -153,6 +154,7 @@ def probes(
     late one.
     """
     return {
+        # `startup // 2` failures at a period of 2 s are `startup` seconds.
         "startupProbe": _get(alive, port, period=2, timeout=5, failures=startup // 2),
         "livenessProbe": _get(alive, port, period=10, timeout=10, failures=12),
         "readinessProbe": _get(ready, port, period=2, timeout=5, failures=3),

@@ -35,6 +35,7 @@ def write(
 
 
 def _lines(journal: Journal, row: Callable[[dict[str, Any]], dict[str, Any]]) -> Iterator[bytes]:
+    # Replays the journal, so that repeated events yield one row, as in the run itself.
     seen = RunState()
     for event in journal.events():
         if seen.apply(event) and "task" in event:

@@ -51,12 +51,17 @@ class Engine:
         self._load()
         for number in range(1, self._settings.rounds + 1):
             if number not in self.state.plans:
+                # Recorded before the first item: a resumed run must make its items from the same
+                # plans.
                 self._record(await self._plan(number))
             await self._round(number)
+            # Once per round: fsync per item would dominate procedural runs. A loss of power in
+            # between costs at most a round.
             self._journal.sync()
         return self.state
 
     def _load(self) -> None:
+        # Without `_record`: these events are in the journal already.
         for event in self._journal.events():
             self.state.apply(event)
         header = self._settings.header()
@@ -96,17 +101,23 @@ class Engine:
         settings, state = self._settings, self.state
         target = settings.count * number // settings.rounds
         before = state.accepted - state.accepted_in[number]
+        # From what the round began with, so that a resumed round has the same budget.
         max_items = settings.attempts * max(0, target - before) + settings.max_failures
         running: set[asyncio.Task[None]] = set()
         try:
             for item in self._items(number):
                 while running and (
+                    # Never more in flight than are missing: accepted tasks beyond the target would
+                    # be wasted.
                     len(running) >= settings.concurrency or state.accepted + len(running) >= target
                 ):
                     running = await _first(running)
+                # Unanswered and running items count: their events come later.
                 tried = state.items[number] + len(self._unanswered) + len(running)
                 if state.accepted >= target or tried >= max_items:
                     break
+                # Awaited in place: items are made strictly one after another, and runs are
+                # deterministic.
                 if settings.concurrency == 1:
                     await self._make(item)
                 else:
@@ -129,6 +140,8 @@ class Engine:
                 return
             for plan in awake:
                 item = Item(plan, number, index, self._settings.seed)
+                # A plan may have begun to rest since `awake` was listed: the generator is resumed
+                # after results.
                 if item.key not in self.state.done and not self._rests(plan, number):
                     yield item
             index += 1
@@ -146,6 +159,8 @@ class Engine:
         result = await self._backend.make(item)
         cost = Cost(result.cost.tokens, round(self._clock() - before, 6))
         result = with_cost(result, cost)
+        # Checked when recorded, without an await in between: concurrent items may make the same
+        # task.
         if not isinstance(result, Failure) and result.digest in self.state.digests:
             result = Failure(Blame.TASK, _REPEATED, cost)
         event = self._event(item, result)
@@ -154,6 +169,8 @@ class Engine:
         if not isinstance(result, Failure) or result.blame is not Blame.INFRASTRUCTURE:
             self._record(event)
             return
+        # With the number of requests by now: only an answer to a later one shows that the endpoint
+        # works.
         self._unanswered.append((self._backend.sent, event))
         if len(self._unanswered) >= self._settings.concurrency + _MAX_SILENT:
             raise BackendUnavailableError(result.reason)
@@ -197,6 +214,7 @@ async def _first(running: set[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
     if errors:
         for task in left:
             task.cancel()
+        # Waited for before raising: a cancelled item must not write to a journal that is closed.
         await asyncio.gather(*left, return_exceptions=True)
         raise errors[0]
     return left

@@ -34,20 +34,24 @@ class Journal:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / FILE
+        # "a+b": O_APPEND puts every write at the end, wherever a read has left the position.
         self._file: BufferedRandom = self.path.open("a+b")
         try:
+            # The lock belongs to the open file, so the kernel drops it however this process ends.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._file.close()
             raise JournalTakenError(
                 f"Another process is writing {self.path}: wait for it, or choose another folder."
             ) from error
+        # Under the lock: it could be the line that another process is writing.
         self._drop_partial_line()
 
     def _drop_partial_line(self) -> None:
         size = self._file.seek(0, os.SEEK_END)
         position = size
         while position > 0:
+            # Backwards in blocks: the last line may be long, the journal gigabytes.
             start = max(0, position - 65536)
             self._file.seek(start)
             block = self._file.read(position - start)
@@ -60,9 +64,14 @@ class Journal:
             self._file.truncate(position)
 
     def append(self, event: Mapping[str, Any]) -> None:
-        """Appends one line and hands it to the kernel, so that it survives this process."""
+        """Appends one line and hands it to the kernel, so that it survives this process.
+
+        Not a loss of power: that takes `sync`.
+        """
         line = json.dumps(event, ensure_ascii=False, separators=(",", ":")) + "\n"
         self._file.write(line.encode())
+        # To the kernel per event: a kill of this process loses at most the line that is being
+        # written.
         self._file.flush()
 
     def sync(self) -> None:
@@ -84,6 +93,7 @@ class Journal:
 
     def events(self) -> Iterator[dict[str, Any]]:
         """All events in order; raises JournalError for a line that isn't JSON."""
+        # A reader of its own: the position of the appending file stays untouched.
         with self.path.open("rb") as file:
             for number, line in enumerate(file, start=1):
                 try:

@@ -84,6 +84,8 @@ class JournalArchive:
         self._read()
         if _begins_with(journal.path, self._parts):
             return False
+        # A generator: a damaged part raises before later ones are written, and the next start
+        # restores again.
         journal.rewrite(self._lines(part) for part in self._parts)
         return True
 
@@ -95,10 +97,14 @@ class JournalArchive:
         with path.open("rb") as file:
             while True:
                 tail = self._parts[-1] if self._parts else Part(0, 0, "")
+                # A small last part is read again from its start and replaced by a longer one.
                 small = tail.size < PART_BYTES
                 file.seek(tail.start if small else tail.end)
+                # Up to the end of a line; the journal may be growing meanwhile, so a half line is
+                # cut off below.
                 body = file.read(PART_BYTES) + file.readline()
                 body = body[: body.rfind(b"\n") + 1]
+                # Nothing new since the last time.
                 if len(body) <= (tail.size if small else 0):
                     return
                 self._add(body, replaced=tail if small and tail.size else None)
@@ -109,6 +115,7 @@ class JournalArchive:
         part = Part(start, len(body), hashlib.sha256(body).hexdigest())
         # Part, then head, then the old part: whatever the moment of a kill, all parts that the head
         # names exist.
+        # mtime=0: equal lines give equal bytes, so a repeated put changes nothing.
         self._store.put(urls.join(self._url, part.key), gzip.compress(body, 1, mtime=0))
         self._commit([*kept, part])
         if replaced:
@@ -120,12 +127,15 @@ class JournalArchive:
     def _commit(self, parts: list[Part]) -> None:
         body = json.dumps({"parts": [asdict(part) for part in parts]}).encode()
         try:
+            # Compare-and-set against the tag of our last write: any other writer in between makes
+            # it fail.
             self._tag = self._store.put_if(urls.join(self._url, HEAD), body, self._tag)
         except PreconditionFailedError as error:
             raise JournalTakenError(
                 f"Another process has written {self._url} since this one began: it has the run "
                 "now. Nothing is lost; let one of them go on."
             ) from error
+        # Only after the head names them; if it fails, the next `extend` starts from the old ones.
         self._parts = parts
 
     def _read(self) -> None:
@@ -142,6 +152,7 @@ class JournalArchive:
             body = gzip.decompress(self._store.get(url))
         except (OSError, EOFError) as error:
             raise _damaged(url) from error
+        # Of the lines, not of the gzip: what is resumed from is what was journaled.
         if hashlib.sha256(body).hexdigest() != part.sha256:
             raise _damaged(url)
         return body
@@ -216,8 +227,10 @@ class JournalUploader:
                 grown = self._path.stat().st_size - self._archive.size
                 if is_due(grown, self._clock() - sent_at):
                     self._archive.extend(self._path)
+                    # After the upload: a slow store isn't asked again at once.
                     sent_at = self._clock()
             except JournalTakenError as error:
+                # Kept for `check`: an exception in this thread would go unseen.
                 self._lost = error
                 return
             except (StoreError, OSError) as error:

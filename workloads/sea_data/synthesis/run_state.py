@@ -110,6 +110,7 @@ class RunState:
 
     def _item(self, event: Mapping[str, Any]) -> bool:
         key, digest = event["item"], event.get("digest")
+        # Journals may repeat an item; it must not count twice.
         if key in self.done or digest in self.digests:
             return False
         self.done.add(key)
@@ -130,5 +131,6 @@ class RunState:
             return True
         kept = self.failures.setdefault((event["round"], event["plan"]), [])
         kept.append(failure)
+        # The newest ones are kept; the tally above counts them all.
         del kept[:-_MAX_FAILURES_KEPT]
         return True

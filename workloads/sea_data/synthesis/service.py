@@ -66,10 +66,12 @@ def synthesize(request: SynthesisRequest, progress: Progress = lambda _: None) -
             or generated.
         StoreError: the archive can't be read, or not be completed at the end.
     """
+    # Before the databases are generated, which takes a while.
     _refuse_leftovers(request)
     sources = _sources(request)
     settings = replace(request.settings, databases=source_database.fingerprint(sources))
     request = replace(request, settings=settings)
+    # Takes the folder's lock; all that follows is done by one process.
     with closing(Journal(request.out)) as journal:
         # The uploader's end comes before the data set: a store that fails leaves no half of one.
         with ExitStack() as stack:
@@ -97,6 +99,7 @@ def _archived(
         journal.rewrite(())
     assert request.store is not None, "an archive is kept in a store"
     archive = JournalArchive(request.store, urls.join(request.archive, digest(header)))
+    # Restore before the uploader starts: both work on the archive's list of parts.
     if archive.restore(journal):
         log.warning("%s is restored from the store: %d bytes", journal.path, archive.size)
     uploader = stack.enter_context(JournalUploader(archive, journal.path))
@@ -118,6 +121,7 @@ async def _run(
         else:
             session = await stack.enter_async_context(aiohttp.ClientSession())
             sandbox = FunctionSandbox()
+            # AsyncExitStack unwinds in reverse: the sandbox is closed before the session.
             stack.push_async_callback(sandbox.close)
             chat = ChatEndpoint(session, request.access)
             seed, model = request.settings.seed, request.access.model

@@ -96,6 +96,7 @@ def fingerprint(sources: Sequence[SourceDatabase]) -> str:
     """Sixteen hex digits that depend on every file of the databases."""
     whole = hashlib.sha256()
     for source in sources:
+        # Sorted: the fingerprint must not depend on the order in which files were found.
         for path, body in sorted(source.files.items()):
             whole.update(f"{path} {hashlib.sha256(body).hexdigest()}\n".encode())
     return whole.hexdigest()[:16]

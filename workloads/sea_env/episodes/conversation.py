@@ -66,6 +66,7 @@ class Conversation:
         self.turns = 0
         self._limits = limits
         self._tools = domain.tools
+        # Per episode, not per turn.
         self._bad_turns_left = domain.max_bad_turns
         self._user_calls = 0
         self._loop = LoopDetector(limits.max_repeats)
@@ -89,11 +90,13 @@ class Conversation:
     def user(self, reply: Reply) -> Next:
         """Adds the user's text, or makes its calls; a signal in a text ends the dialogue."""
         turn = AgentTurn(reply) if isinstance(reply, str) else reply
+        # The user's own calls first: their text, if any, isn't heard by the agent.
         if turn.tool_calls or turn.error:
             return self._act(turn)
         self._user_calls = 0
         said = _last_words(self.messages)
         self.messages.append({"role": "user", "content": turn.text})
+        # Before the loop check: an ending that the user asked for takes precedence.
         following = self._heard(turn.text)
         looping = not isinstance(following, Over) and self._loop.talk(said, turn.text)
         return Over(Stop.LOOP) if looping else following
@@ -116,6 +119,7 @@ class Conversation:
         self.messages += [
             {"role": "tool", "requestor": "user", "content": content} for content in results
         ]
+        # Counted after the calls were made: the last allowed turn still has its effect.
         self._user_calls += 1
         if self._user_calls > self._limits.max_user_calls:
             return Over(Stop.USER_STUCK)
@@ -123,6 +127,7 @@ class Conversation:
 
     def agent(self, turn: AgentTurn) -> Next:
         """Adds the agent's turn: its calls are made, its text goes to the user."""
+        # Bad turns count as well: an agent that never writes a good one must reach the limit.
         self.turns += 1
         self.messages.append(turn.as_message())
         if turn.error:
@@ -130,11 +135,13 @@ class Conversation:
         if not turn.tool_calls:
             return UserNext(spoken(self.messages))
         results = [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
+        # The results are in the transcript even if the loop ends the dialogue.
         following = self._answer(results)
         return Over(Stop.LOOP) if self._looping(turn, results) else following
 
     def _bad(self, turn: AgentTurn) -> Next:
         self.messages[-1]["error"] = turn.error
+        # A truncated turn can't be answered: the agent wasn't finished.
         if not turn.complete:
             return Over(Stop.TURN_TOO_LONG)
         if self._bad_turns_left < 1:

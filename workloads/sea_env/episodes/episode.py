@@ -96,7 +96,9 @@ class Episode:
         """
         assert len(ids) == len(logprobs) == len(versions)
         end = self._renderer.end_id
+        # An engine that stops late must not put tokens of a next turn into this one.
         count = ids.index(end) + 1 if end in ids else len(ids)
+        # Before parsing: what the agent wrote is trained on even if it can't be parsed.
         self._extend(ids[:count], 1, logprobs[:count], versions[:count])
         self.generated += count
         turn = self._renderer.parse(ids[:count], self.conversation.parameters)
@@ -108,9 +110,11 @@ class Episode:
         if isinstance(following, UserNext):
             return NeedUser(following.heard)
         ids = self._ids(following)
+        # At least one token of room: the prompt itself would exceed the context otherwise.
         room = self._limits.context_length - len(self.tokens) - len(ids)
         if room < 1:
             return Done(Stop.CONTEXT_FULL)
+        # Not generated: mask 0, and neither a log-probability nor a version (-1).
         self._extend(ids, 0, [0.0] * len(ids), [-1] * len(ids))
         return NeedGeneration(self.tokens, min(room, self._limits.max_tokens_per_turn))
 

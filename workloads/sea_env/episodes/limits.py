@@ -62,6 +62,7 @@ class LoopDetector:
 
     def call(self, name: str, arguments: Mapping[str, Any], result: str) -> bool:
         """True if this call completes a loop."""
+        # sort_keys: equal arguments in another order are the same call.
         return self._step("call", name, json.dumps(arguments, sort_keys=True), result)
 
     def talk(self, agent: str, user: str) -> bool:

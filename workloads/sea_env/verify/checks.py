@@ -29,10 +29,13 @@ def expected_end_state(domain: Domain, task: Task, database: Database) -> EndSta
     Computed once per task and database: it is kept in the database's memo.
     """
     key = (domain.name, _actions_key(task))
+    # By the actions, not by the task: tasks with equal actions share the replay.
     known: EndState | None = database.memo.get(key)
     if known is None:
         fresh = domain.open(database)
         for action in task.criteria.actions:
+            # Errors are results here: an expected call that fails changes nothing, as in the
+            # dialogue.
             fresh.call(action.name, action.arguments, action.requestor)
         known = database.memo[key] = end_state(fresh)
     return known

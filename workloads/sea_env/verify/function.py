@@ -43,6 +43,7 @@ def _base(environment: Environment) -> Database:
     memo = environment.database.memo
     known: Database | None = memo.get(_BASE)
     if known is None:
+        # The same object each time: the sandbox knows a database by its identity (`pool._key`).
         known = memo[_BASE] = Database(environment.base("assistant"), environment.base("user"))
     return known
 
@@ -60,6 +61,7 @@ def finished_episode(
     return {
         "messages": [dict(message) for message in transcript],
         "stop": str(stop),
+        # Without the function's own source, which it has no use for.
         "task": {name: value for name, value in task.row.items() if name != FIELD},
         "agent_changes": agent,
         "user_changes": user,

@@ -53,6 +53,7 @@ class Judge:
             {"role": "user", "content": question(assertions, dialogue)},
         ]
         try:
+            # The endpoint asks again when `verdicts` raises ValueError.
             return await self._endpoint.ask(messages, lambda m: verdicts(m, len(assertions)))
         except EndpointError as error:
             raise JudgeUnavailableError(f"The judge has no verdict. {error}") from error
@@ -78,9 +79,11 @@ def verdicts(message: Mapping[str, Any], count: int) -> Opinion:
     try:
         found = plain_json.loads(fenced.group(1) if fenced else text)["verdicts"]
         by_number = {entry["number"]: entry for entry in found}
+        # The length as well: a number that is given twice would hide in the dictionary.
         if len(found) != count or set(by_number) != set(range(1, count + 1)):
             raise ValueError("it doesn't hold one verdict for each expectation")
         ordered = [by_number[number] for number in range(1, count + 1)]
+        # Strings such as "false" are true in Python.
         if not all(isinstance(entry["met"], bool) for entry in ordered):
             raise ValueError("a verdict's `met` is neither true nor false")
     except (ValueError, LookupError, TypeError) as error:

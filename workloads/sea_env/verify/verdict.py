@@ -122,5 +122,6 @@ def local_parts(
     return {
         name: float(CHECKS[name](domain, task, environment, transcript))
         for name in task.criteria.reward_basis
+        # NL_ASSERTION with assertions is left to the judge; counting it here would make it 1.
         if name in CHECKS and not (name == "NL_ASSERTION" and needs_judge(task))
     }

@@ -40,9 +40,11 @@ class Verifier:
         JudgeUnavailableError if this episode could not be.
         """
         judge = self._judge
+        # First: a task that can't be scored must raise, whatever the dialogue did.
         check_verifiable(task, judged=judge is not None)
         parts = local_parts(domain, task, environment, transcript)
         reasons: dict[str, str] = {}
+        # The function before the judge: it costs milliseconds, the judge a request.
         if stop in ENDED_BY_USER and all(parts.values()) and task.verification_function:
             found = await judged_by_function(
                 self._sandbox, domain, task, environment, transcript, stop

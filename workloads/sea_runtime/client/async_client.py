@@ -95,6 +95,8 @@ class AsyncCoordinatorClient:
 
     async def result(self, episode: EpisodeResult) -> bool:
         """False: the lease is not this worker's any longer, forget the episode."""
+        # Held until the coordinator has answered: given up earlier, the lease would be sent to us
+        # again as one that was lost, and the episode would run twice.
         accepted = await self._send(calls.result(episode))
         self._held.gave_up(episode.lease_id)
         return accepted
@@ -110,6 +112,8 @@ class AsyncCoordinatorClient:
 
     async def _once(self, call: Call[Result]) -> Result:
         # The session is created on first use: aiohttp needs a running loop for it.
+        # No limit: with aiohttp's 100 connections, waiting long polls and
+        # results would delay heartbeats.
         self._session = self._session or aiohttp.ClientSession(
             headers=self._headers, connector=aiohttp.TCPConnector(limit=0)
         )
@@ -123,6 +127,7 @@ class AsyncCoordinatorClient:
                 timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=5.0),
             ) as reply:
                 status, body = reply.status, await reply.read()
+        # aiohttp raises the built-in TimeoutError when `total` has passed.
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CoordinatorUnreachableError(repr(error)) from error
         return call.read(status, body)

@@ -89,12 +89,14 @@ class Call(Generic[Result]):
             StaleAttemptError: 409.
             RequestRefusedError: another 4xx.
         """
+        # First: for some calls 409 or 503 is an answer, and not to be retried.
         if status in self.otherwise:
             return self.otherwise[status]
         if status >= 500:
             raise CoordinatorUnreachableError(f"status {status} {body[:300]!r}")
         if status == 409:
             raise StaleAttemptError(f"{self}: {_text(body)}")
+        # Redirects too: the coordinator sends none, so another server has the address.
         if status >= 300:
             raise RequestRefusedError(f"{self} was refused with {status}: {_text(body)}")
         return self.decode(body)
@@ -118,6 +120,7 @@ def until(timeout: float, call: Call[Any], url: str) -> dict[str, Any]:
     return {
         "retry": IF_TRANSIENT,
         "wait": backoff(FIRST_DELAY_SECONDS, MAX_DELAY_SECONDS),
+        # Computed per call: the deadline counts from the first attempt.
         "stop": stop_at(time.monotonic() + timeout),
         "retry_error_callback": give_up,
     }
@@ -185,6 +188,7 @@ def snapshot(stage: str, step: int, attempt: int) -> Call[LedgerSnapshot]:
         f"/v1/stages/{stage}/snapshot",
         LedgerSnapshot.model_validate_json,
         {"step": str(step), "attempt": str(attempt)},
+        # Not a long poll: the coordinator copies and uploads its ledger before it answers.
         wait=120.0,
     )
 

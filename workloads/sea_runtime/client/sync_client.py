@@ -40,6 +40,8 @@ class CoordinatorClient:
         self, url: str, token: str, timeout: float = 15.0, retry_timeout: float = 120.0
     ) -> None:
         self._url, self._timeout, self._retry_timeout = url.rstrip("/"), timeout, retry_timeout
+        # `retries=False`: tenacity repeats calls, and urllib3 would follow redirects.
+        # `block=False`: a thread beyond the eighth opens a connection instead of waiting.
         self._pool = urllib3.PoolManager(maxsize=8, block=False, retries=False)
         self._headers = {"Authorization": f"Bearer {token}"}
 

@@ -104,6 +104,8 @@ class Components:
         self.controller = StageController(*stages, problems, notifiers, wall, clock)
         seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain)
         self.state = StateReport(*seen, problems, wall)
+        # In the transaction of the spec: a new attempt and its empty world take
+        # effect together or not at all.
         job.on_write(rendezvous.write_spec)
         for listener in (commit_recovery.forget, drain.forget, notifiers.notify_all):
             job.on_change(listener)
@@ -121,6 +123,7 @@ class Components:
 
 def serve(parts: Components, token: str) -> web.Application:
     """The HTTP application; each route gets the component it serves."""
+    # aiohttp runs the first middleware outermost: a caller without the token reaches nothing else.
     app = web.Application(
         middlewares=[guard(token), failures(parts.problems)], client_max_size=MAX_BODY_BYTES
     )
@@ -147,8 +150,12 @@ def with_loops(app: web.Application, parts: Components) -> web.Application:
         yield
         for task in tasks:
             task.cancel()
+        # The loops first: a pass that still runs could start another synthesis
+        # or open the ledger again.
         await asyncio.gather(*tasks, return_exceptions=True)
         await parts.synthesis.stop()
+        # Last. aiohttp cleans up after it has ended all handlers, so nobody
+        # uses the ledger any more.
         parts.ledger.withdraw()
 
     app.cleanup_ctx.append(background)

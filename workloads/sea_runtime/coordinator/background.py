@@ -25,6 +25,7 @@ async def forever(source: Source, step: Callable[[], Awaitable[None]], problems:
     while True:
         try:
             await step()
+        # CancelledError isn't an Exception: a shutdown passes through both handlers.
         except SeaError as error:
             if problems.failed(source, error):
                 log.warning("%s: %s", source.value, error)
@@ -55,9 +56,11 @@ class StoreProbe:
 
     def _answers(self) -> bool:
         known = self._job.known
+        # Before the first spec there is no address to ask.
         if known is None:
             return True
         try:
+            # Any key will do: "not found" is an answer, and it costs no listing.
             self._store.exists(urls.join(known.run_url, "base", "READY.json"))
         except StoreError as error:
             log.warning("the object store does not answer: %s", error)

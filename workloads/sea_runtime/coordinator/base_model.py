@@ -40,6 +40,8 @@ def prepare(store: ObjectStore, desired: CoordinatorSpec, stream: str) -> str:
         return _in_place(store, source)
     own = stream == stage_plan.USER and source != spec.model.source
     target = urls.join(desired.run_url, "base-user" if own else "base")
+    # READY alone counts: a folder without it was left by a kill during an
+    # upload, and is written over.
     if not store.exists(urls.join(target, READY)):
         with tempfile.TemporaryDirectory(prefix="base-") as folder:
             _fetch(store, desired, source, Path(folder))
@@ -70,6 +72,7 @@ def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> N
 
     spec = desired.spec
     policies = [registry.get(name).system_prompt() for name in spec.domains]
+    # In the spec's order, without duplicates: a build that is repeated gives the same tokenizer.
     files = dict.fromkeys(f for s in spec.stages for f in sources.dialogue_files(desired, s))
     rows = (row for file in files for row in islice(_rows(store, file), MAX_ROWS))
     model_folder.build(
@@ -100,6 +103,8 @@ def _upload(store: ObjectStore, folder: Path, target: str, source: str) -> None:
     files = upload_folder(store, folder, target)
     body = {"source": source, "files": [file._asdict() for file in files]}
     try:
+        # Only if absent: two coordinators (a node that only seemed dead)
+        # may prepare the same model.
         store.put_if(urls.join(target, READY), json.dumps(body, indent=2).encode(), None)
     except PreconditionFailedError:
         log.warning("another coordinator prepared %s at the same time", target)

@@ -52,14 +52,19 @@ class Bootstrap:
         if self._ledger.available:
             return
         self._file.parent.mkdir(parents=True, exist_ok=True)
+        # Copies that a kill left behind would fill the volume.
         for leftover in self._file.parent.glob("snapshot-*"):
             shutil.rmtree(leftover, ignore_errors=True)
         db = Database(self._file)
         pending = self._job.pending
+        # Also true after a kill during a restore: it starts over, the mark
+        # is written with the spec.
         if not restore.is_initialised(db):
             if pending is None:
+                # Which checkpoint is the newest depends on the spec's run: wait for it.
                 db.close()
                 return
+            # A spec that arrives during the restore replaces `pending`; `load` adopts it.
             db = await self._restored(db, pending)
         # Installed only when complete: until then every call is answered with 503 and comes again.
         self._ledger.install(db)
@@ -74,9 +79,11 @@ class Bootstrap:
         Returns:
             False if no checkpoint is newer: the trainer itself has to go back.
         """
+        # Other requests are served during the read: `available` is asked afterwards.
         newest = await asyncio.to_thread(restore.newest_checkpoint, self._store, self._job.desired)
         if newest is None or newest.stage != stage or newest.step <= fixed:
             return False
+        # Once per checkpoint: if a restore from it doesn't help, the trainer goes back instead.
         if self._caught_up == (stage, newest.step):
             return False
         self._caught_up = (stage, newest.step)
@@ -84,6 +91,7 @@ class Bootstrap:
             log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
             # First: a kill from here on must lead to a restore, not to this ledger.
             restore.disown(self._ledger.db)
+            # The spec in force becomes the one to restore with.
             self._job.hold()
             self._ledger.withdraw()
             self._notifiers.background.notify()
@@ -93,6 +101,7 @@ class Bootstrap:
         db = empty
         try:
             part = self._file.with_suffix(".part")
+            # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(restore.fetch, self._store, desired, part)
             anchors = await asyncio.to_thread(weights.read_anchors, self._store, desired.run_url)
             evaluations = await asyncio.to_thread(restore.read_evaluations, self._store, desired)
@@ -109,6 +118,7 @@ class Bootstrap:
                 restore.begin(db)
                 if checkpoint is not None:
                     restore.keep_checkpoint(db, checkpoint, merged.attempt)
+        # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
             raise
@@ -120,5 +130,6 @@ class Bootstrap:
             restore.require_sound(part)
         except LedgerError as error:
             raise LedgerError(f"{source} can't be the ledger. {error}") from error
+        # Before the file is replaced: closing writes the log back and removes it.
         empty.close()
         return restore.replace(self._file, part)

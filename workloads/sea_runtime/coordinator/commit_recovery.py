@@ -38,6 +38,7 @@ class CommitRecovery:
         Raises:
             StoreError: the object store can't be read; the caller tries again.
         """
+        # Taken before the `await`, compared after it.
         desired, stage = self._job.desired, self._job.running_stage
         if self._read_for == desired.digest or not self._rendezvous.awaits_commit:
             return
@@ -45,10 +46,13 @@ class CommitRecovery:
         # The operator may have changed its mind during the read.
         if self._job.desired.digest != desired.digest or stage is None:
             return
+        # After the read: one that failed is repeated.
         self._read_for = desired.digest
         if newest is not None and newest.stage == stage.name and newest.step > self._known(newest):
             db = self._ledger.db
             with db.transaction(durable=True):
+                # If this commit has all reported steps, the drain is complete now; otherwise the
+                # operator's time-out ends it.
                 restore.keep_checkpoint(db, newest, desired.attempt)
             log.warning("step %d was committed, but never reported", newest.step)
         if self._rendezvous.awaits_commit:

@@ -19,12 +19,16 @@ PROBE, PROBE_BYTES = "room", 1 << 20
 
 def look(db: Database, problems: Problems) -> None:
     """Clears the problem once a write of some size succeeds; nothing while there is none."""
+    # No probe while all is well: it costs an fsync and a megabyte of log.
     if not problems.is_failing(Source.CALLS):
         return
     try:
         with db.transaction(durable=True):
+            # Committed, not rolled back: SQLite writes the log at the commit, and
+            # only then is the room needed.
             documents.put_text(db, PROBE, "x" * PROBE_BYTES)
         with db.transaction(durable=True):
+            # A kill before this leaves one document, which the next probe replaces.
             documents.delete(db, PROBE)
     except LedgerUnavailableError as error:
         problems.failed(Source.CALLS, error)

@@ -45,18 +45,23 @@ class Drain:
 
     async def save(self) -> None:
         """Stores the ledger if the drain is done and that hasn't happened yet."""
+        # The spec may change during the awaits: the result counts for the digest it began with.
         desired, db = self._job.desired, self._ledger.db
         if self._saved_for == desired.digest or not self._rendezvous.drained:
             return
         root = urls.join(desired.run_url, FOLDER)
         newest = progress.newest_checkpoint(db)
         checkpoint = None if newest is None else [newest["stage"], newest["step"]]
+        # Names the checkpoint that was the newest: after a later commit the
+        # ledger is outdated (`applies`).
         note = {"checkpoint": checkpoint, "stageIndex": desired.stage_index}
         url = urls.join(root, snapshot.FILE)
         taken = await asyncio.to_thread(snapshot.upload, db.path, self._store, url)
         # The note last: it says that the ledger next to it is whole.
         body = json.dumps({**note, "ledger": taken.model_dump()}).encode()
         await asyncio.to_thread(self._store.put, urls.join(root, NOTE), body)
+        # A resume during the upload must not count as drained. The objects do no harm: the note's
+        # checkpoint stops matching with the next commit.
         if self._job.desired.digest == desired.digest:
             self._saved_for = desired.digest
             log.info("drained: the ledger (%d bytes) is stored at %s", taken.size, url)

@@ -24,6 +24,7 @@ def issue(db: Database, stage: Stage, rows: Sequence[TaskRow]) -> int:
     """Writes all episodes of the stage with their seeds; returns how many tasks there are."""
     settings = block(stage)
     chosen = [rows[i] for i in order.choose(len(rows), settings.max_tasks, settings.seed)]
+    # Episodes and their planned number together: progress is measured against it.
     with db.transaction(durable=True):
         for index, row in enumerate(chosen):
             groups.issue(
@@ -89,6 +90,7 @@ def record(row: sqlite3.Row) -> EpisodeRecord:
         row=row["row_key"],
         trial=row["sample"],
         seed=row["seed"],
+        # An episode that was given up on has no verdict, which is not a zero.
         reward=row["reward"] if row["state"] == "Done" else None,
         error=row["error"] or "",
         stop=row["stop"] or "",

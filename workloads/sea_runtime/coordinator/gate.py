@@ -29,7 +29,10 @@ def capacity(
         steps: batches of the whole stage; no group is issued that no batch can use.
     """
     by_concurrency = max_concurrent - running
+    # `+ 1` is the batch that the trainer works toward now: with staleness 0
+    # exactly that one fills up.
     batches = min(staleness + version + 1, steps)
+    # Negative if a user lowered a bound while more groups than it allows were running.
     return max(0, min(by_concurrency, batches * batch - (accepted + running)))
 
 

@@ -34,6 +34,8 @@ class Heartbeats:
         # A worker that was restarted holds none of its leases: no need to wait for its silence.
         if before is not None and before.incarnation != beat.incarnation:
             self._scheduler.expire()
+        # An engine that adopted a version or became ready may lease now; equal beats would wake all
+        # waiters of the job with each heartbeat.
         if before is None or before != beat:
             self._notifiers.leases.notify()
         if beat.role == TRAINER:

@@ -106,6 +106,7 @@ class Job:
         Raises:
             RefusedError: it is meant for another job.
         """
+        # A pod's address is reused: the operator may have meant a coordinator that is gone.
         if desired.uid != self.uid:
             raise RefusedError(
                 f"This is the coordinator of job {self.name} ({self.uid}), but the message is for "
@@ -115,10 +116,12 @@ class Job:
             self.adopt(desired)
         else:
             self._pending = desired
+            # Wakes the bootstrap, which waits for a spec to restore with.
             self._changed()
 
     def adopt(self, desired: CoordinatorSpec) -> None:
         """Puts a spec in force. Attempts never go back."""
+        # The operator repeats itself until the state has the digest: no write for what is in force.
         if desired == self._current:
             return
         db = self._ledger.db
@@ -138,9 +141,15 @@ class Job:
     def write(self, db: Database, desired: CoordinatorSpec) -> CoordinatorSpec:
         """Writes a spec and what follows from it into a ledger. Inside a transaction."""
         before = documents.get(db, DOCUMENT, CoordinatorSpec)
+        # Fencing relies on it: a smaller number would let the processes of an
+        # ended attempt report again.
         attempt = max(desired.attempt, before.attempt if before else 0)
         merged = desired.model_copy(update={"attempt": attempt})
+        # All inside the caller's transaction: a kill leaves the old spec with
+        # the old world, or both new.
         documents.put(db, DOCUMENT, merged)
+        # The operator never goes back, so whatever is before its index is complete, also in a
+        # ledger that was restored from before that.
         for stage in merged.spec.stages[: merged.stage_index]:
             stages.complete(db, stage.name, self._wall())
         for write in self._writes:
@@ -150,6 +159,8 @@ class Job:
     def load(self) -> None:
         """Reads the spec of a ledger that was opened or restored, then adopts a pending one."""
         self._current = documents.get(self._ledger.db, DOCUMENT, CoordinatorSpec)
+        # Cleared before `adopt`, which may raise: the operator sends a spec
+        # again until it is in force.
         pending, self._pending = self._pending, None
         if self._current is not None:
             log.info("ledger of %s opened, stage %d", self.name, self._current.stage_index)

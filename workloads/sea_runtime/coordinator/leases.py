@@ -73,26 +73,32 @@ def take(
         refill: issues one more group if the gate allows; False if it doesn't.
     """
     worker = Worker(request.pod, request.incarnation)
+    # Not durable: a power failure undoes the newest leases, and their episodes run once more.
     with db.transaction():
         lost = _lost(db, worker, request.holding, stage)[: request.want]
         missing = request.want - len(lost)
+        # One group at a time, and only as many as this request can take: prompts are drawn as late
+        # as possible. `refill` runs inside this transaction.
         while episodes.count_pending(db, stage, missing) < missing and refill():
             pass
         chosen = episodes.pending(db, stage, missing) if missing > 0 else []
         for row in chosen:
             episodes.lease(db, row, worker, epoch, now)
         keys = [(row["group_number"], row["sample"]) for row in [*lost, *chosen]]
+        # Read again: `lease` has changed id, attempt and owner.
         return [episodes.by_place(db, number, sample) for number, sample in keys]
 
 
 def _lost(db: Database, worker: Worker, holding: list[str] | None, stage: str) -> list[sqlite3.Row]:
     """Leases that this worker was given by an answer which never reached it."""
+    # The caller doesn't know: nothing may be handed out twice on a guess.
     if holding is None:
         return []
     known = set(holding)
     return [
         row
         for row in episodes.leased_to(db, worker)
+        # Of this stage only: the answer is built with the running stage's sampling.
         if row["lease_id"] not in known and row["stage"] == stage
     ]
 
@@ -133,6 +139,7 @@ def accept(
         if row is None or (row["pod"], row["incarnation"]) != (result.pod, result.incarnation):
             return False
         # Sent again because the answer got lost: acknowledged, but not counted twice.
+        # Cancelled (the stage or the group ended) is refused, so that the worker forgets it.
         if row["state"] != EpisodeState.LEASED:
             return bool(row["state"] == EpisodeState.DONE)
         fault = _fault(row, result)
@@ -147,6 +154,7 @@ def accept(
 
 def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
     """Why an episode must be run again; empty if its result counts."""
+    # NaN or infinity would spread into the group's mean and the trainer's advantages.
     if result.reward is None or not math.isfinite(result.reward):
         return result.error or "The worker reported no reward and no reason."
     if row["kind"] == EpisodeKind.EVAL and result.trajectory is None:
@@ -185,6 +193,7 @@ def release(db: Database, lease_id: str, worker: Worker) -> bool:
     """Gives an unfinished episode back; False if the lease isn't this worker's any more."""
     with db.transaction():
         row = episodes.by_lease(db, lease_id)
+        # Refused, not ignored: the episode may run elsewhere under a newer lease id.
         if row is None or (row["pod"], row["incarnation"]) != (worker.pod, worker.incarnation):
             return False
         if row["state"] == EpisodeState.LEASED:
@@ -201,6 +210,8 @@ def expire(db: Database, gone: Callable[[Worker], str | None], now: float) -> in
     with db.transaction():
         return sum(
             _take_back(db, worker, reason, now)
+            # From the ledger, not from memory: after a restart it knows
+            # workers that never called again.
             for worker in episodes.owners(db)
             if (reason := gone(worker))
         )

@@ -12,6 +12,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.wire.membership import Heartbeat, PodState
 
+# Fifteen heartbeats: one that is late must not cost the episodes of a pod.
 SILENCE_SECONDS = 15.0
 TRAINER, ROLLOUT, USER_ROLE = map(role_label, (Role.TRAINER, Role.ROLLOUT, Role.USER))
 
@@ -50,11 +51,14 @@ class Membership:
     def silence(self, pod: str) -> float:
         """Seconds since the pod called, at most since this coordinator started."""
         member = self._members.get(pod)
+        # Our own start stands in for a pod that hasn't called yet: the
+        # ledger may know it from before.
         return self._clock() - (member.seen if member else self._started)
 
     def gone(self, worker: Worker) -> str | None:
         """Why a worker's leases are to be taken back, None if they aren't."""
         member = self._members.get(worker.pod)
+        # First: a restarted worker is alive as a pod, but its episodes are gone.
         if member and member.beat.incarnation != worker.incarnation:
             return f"The worker of pod {worker.pod} was started again."
         if self.silence(worker.pod) > SILENCE_SECONDS:

@@ -43,6 +43,7 @@ class Notifier:
             try:
                 await asyncio.wait_for(event.wait(), left)
             except TimeoutError:
+                # Once more: the change may have come together with the time-out.
                 return attempt()
 
 

@@ -75,6 +75,7 @@ class Preconditions:
         """Whether the stage may start."""
         if self._data is None or self._problems.found(Source.DATA) is not None:
             return False
+        # An edit that arrived a moment ago isn't checked yet: the stage waits for its check.
         if self._digest != check.digest(self._job.desired, self.made()):
             return False
         return stage.type == StageType.SYNTHESIS or len(self._models) == len(stage_plan.STREAMS)
@@ -112,6 +113,7 @@ class Preconditions:
         if known is not None:
             digest = check.digest(known, self.made())
             problem = self._problems.found(Source.DATA)
+            # The user corrects a file without touching the job, which changes no digest.
             recheck = self._clock() - self._checked_at >= RECHECK_SECONDS
             if self._digest != digest or (problem is not None and recheck):
                 await self._check(known, digest)
@@ -130,11 +132,13 @@ class Preconditions:
 
     async def _check(self, desired: CoordinatorSpec, digest: str) -> None:
         try:
+            # `made()` is evaluated here, on the loop: SQLite's connection refuses other threads.
             data = await asyncio.to_thread(check.check, self._store, desired, self.made())
         except PreconditionError as error:
             self._problems.report(Source.DATA, error.problem)
             self._checked_at = self._clock()
         else:
+            # Old rows stay if a later check fails; `rows` hides them while there is a problem.
             self._data = data
             self._problems.report(Source.DATA, None)
             log.info("data checked: %s rows skipped", data.skipped or "no")
@@ -145,6 +149,8 @@ class Preconditions:
     async def _prepare(self, desired: CoordinatorSpec) -> None:
         """Raises PreconditionError, which stays reported until an attempt succeeds."""
         for stream in stage_plan.STREAMS:
+            # One after the other: both streams may share a folder, and the
+            # second then finds it ready.
             self._models[stream] = await asyncio.to_thread(
                 base_model.prepare, self._store, desired, stream
             )

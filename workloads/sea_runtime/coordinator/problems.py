@@ -52,6 +52,7 @@ def first(problems: Iterable[tuple[Source, Problem]]) -> Problem | None:
         key=lambda item: (SEVERITIES.index(item[1].severity), sources.index(item[0])),
         default=None,
     )
+    # `min` returns the first of equals: what a check found is listed before what broke.
     return None if ranked is None else ranked[1]
 
 
@@ -146,6 +147,7 @@ class Problems:
         record = self._failures.setdefault(source, _Failures())
         record.times += 1
         before, found = record.problem, problem_of(source, error, record.times)
+        # A bug that has not repeated often enough doesn't hide a problem that is known already.
         record.problem = found or before
         return found is None or found != before
 

@@ -51,6 +51,7 @@ def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | 
     """The world of the current attempt, None until all its pods have called. Pure."""
     by_pod = {beat.pod: beat for beat in alive}
     names = trainer_pods(desired)
+    # All or nothing: a world of fewer ranks would hang in its first collective.
     if any(name not in by_pod for name in names):
         return None
     world = TrainerWorld(
@@ -58,6 +59,7 @@ def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | 
         pods=names,
         processes_per_pod=max(1, desired.spec.trainer.gpus_per_pod),
         master_address=by_pod[names[0]].address,
+        # Another port per attempt: processes of the one before may not have closed theirs yet.
         master_port=FIRST_PORT + desired.attempt % 100,
     )
     return WorldRecord(world=world, incarnations={name: by_pod[name].incarnation for name in names})
@@ -78,6 +80,7 @@ def update(record: WorldRecord, beat: Heartbeat) -> WorldRecord:
     """The record after a heartbeat of a member. Pure."""
     runs = beat.attempt == record.world.attempt
     joined = record.joined or (runs and beat.state == PodState.READY)
+    # Rank 0 commits: once it has ended after a stop, nothing more is written.
     rank_0_ended = beat.pod == record.world.pods[0] and not runs
     return record.model_copy(
         update={
@@ -101,6 +104,8 @@ class Rendezvous:
         self, db: Database, before: CoordinatorSpec | None, now: CoordinatorSpec
     ) -> None:
         """A new attempt has no world and no failure; one that continues may be stopped again."""
+        # With the spec, in its transaction: a failure of the old attempt must not
+        # be read as the new one's.
         if before is not None and before.attempt != now.attempt:
             documents.delete(db, FAILURE)
             documents.delete(db, WORLD)
@@ -128,6 +133,8 @@ class Rendezvous:
 
     def fail(self, pod: str, cause: str, message: str) -> None:
         """Writes the attempt's failure down, unless it has failed already."""
+        # The first cause counts: when one rank dies, the others fail in
+        # their collectives soon after.
         if self.failure is not None:
             return
         attempt = self._job.attempt
@@ -148,6 +155,7 @@ class Rendezvous:
         if record is None or beat.pod not in record.incarnations:
             return HeartbeatReply()
         attempt = self._job.attempt
+        # Before `_updated`, which would store the new incarnation and hide the replacement.
         if replaced(record, beat) and not may_rejoin(record, beat):
             self.fail(
                 beat.pod,
@@ -159,6 +167,7 @@ class Rendezvous:
         # A failure of an earlier attempt is reported until the pod hears of the new one.
         if beat.state == PodState.FAILED and beat.attempt == attempt:
             self.fail(beat.pod, beat.cause or Cause.PROCESS_EXIT, beat.detail)
+        # Before `run`: `stopped` may follow from this very heartbeat.
         record = self._updated(record, beat)
         run = self.failure is None and not (self._job.desired.drain and record.stopped)
         return HeartbeatReply(run=run, world=record.world if run else None)
@@ -187,6 +196,7 @@ class Rendezvous:
 
     def _form(self) -> WorldRecord | None:
         desired = self._job.desired
+        # No world during a drain: a new attempt would start only to be stopped.
         if desired.drain:
             return None
         record = form(desired, self._membership.alive(TRAINER))
@@ -211,11 +221,15 @@ class Rendezvous:
             return True
         done = progress.step_of_attempt(self._ledger.db, stage.name, self._job.attempt)
         checkpoint = progress.newest_checkpoint(self._ledger.db, stage.name)
+        # Steps that this attempt reported: what an earlier one did beyond its
+        # checkpoint is lost anyway.
         return done == 0 or (checkpoint is not None and checkpoint["step"] >= done)
 
     def _runs(self, pod: str) -> bool:
         """Whether a pod may have training processes; unknown counts as yes."""
         beat = self._membership.get(pod)
         if beat is None:
+            # A pod on a node that is cut off may still train; it is fenced by
+            # the attempt, not by this.
             return self._membership.silence(pod) <= SILENCE_SECONDS
         return beat.attempt != 0 and beat.state != PodState.FAILED

@@ -51,6 +51,8 @@ class Reports:
         db = self._ledger.db
         version = registry.newest(db, stage_plan.POLICY)
         earlier = evaluation.earlier(db, self._job.desired.spec.stages, stage)
+        # Read here, on the loop; the functions below run in a thread, where
+        # the ledger can't be read.
         records = list(map(evaluation.record, evaluations.episodes(db, stage.name)))
         made = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self._wall()))
 

@@ -59,6 +59,7 @@ def fetch(
     newest = newest_checkpoint(store, desired)
     root = urls.join(desired.run_url, drain.FOLDER)
     place = [newest.stage, newest.step] if newest else None
+    # The drained ledger first: it is at least as new as the snapshot in its checkpoint.
     if drain.applies(_json(store, urls.join(root, drain.NOTE)), place):
         url = urls.join(root, snapshot.FILE)
     elif newest is not None:
@@ -76,6 +77,7 @@ def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoin
             store, urls.join(desired.run_url, f"stages/{stage.name}/checkpoints/head.json")
         )
         if head and head.get("checkpoints"):
+            # The trainer appends: the last one is the newest.
             return Checkpoint(stage.name, head["checkpoints"][-1])
     return None
 
@@ -131,8 +133,12 @@ def require_sound(part: Path) -> None:
 
 def replace(target: Path, part: Path) -> Database:
     """Puts a sound snapshot in the ledger's place and opens it."""
+    # Before the file is replaced: SQLite would apply the old file's log to the new one. A kill in
+    # between leaves the empty ledger, which is restored again.
     for suffix in ("-wal", "-shm"):
         Path(f"{target}{suffix}").unlink(missing_ok=True)
+    # Atomic within one folder: after a kill the file is the old one or the
+    # new one, never half of it.
     part.replace(target)
     return Database(target)
 
@@ -159,6 +165,7 @@ def disown(db: Database) -> None:
 def begin(db: Database) -> None:
     """Makes a new or restored ledger this coordinator's own. Old lease ids never come back."""
     with db.transaction(durable=True):
+        # Without blame: the workers that held them may be gone, or hold ids of the old epoch.
         for row in episodes.leased(db):
             episodes.give_back(db, row)
         for name in VOLATILE:

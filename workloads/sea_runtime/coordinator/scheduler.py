@@ -55,6 +55,7 @@ class Scheduler:
     def lease(self, request: LeaseRequest) -> Leases | None:
         """Episodes for a worker, None while there is nothing it may do."""
         stage = self._job.running_stage
+        # During a drain results are taken, but nothing new starts.
         if stage is None or request.want < 1 or self._job.desired.drain:
             return None
         if not self._may_lease(stage, request):
@@ -71,6 +72,7 @@ class Scheduler:
             refill=lambda: self._refill(stage, served),
         )
         sampling = self._sampling(stage)
+        # None instead of an empty list keeps the caller's long poll waiting.
         found = [leases.message(row, sampling) for row in rows]
         return Leases(leases=found) if found else None
 
@@ -80,6 +82,8 @@ class Scheduler:
         accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping)
         if accepted:
             self._generated.add(episode.generated_tokens)
+            # A group that ended frees room at the gate, a batch may be full, an
+            # evaluation may be complete.
             self._notifiers.leases.notify()
             self._notifiers.batches.notify()
             self._notifiers.background.notify()
@@ -123,6 +127,8 @@ class Scheduler:
         beat = self._membership.get(request.pod)
         if stage.type not in ROLLOUT_STAGES or beat is None:
             return False
+        # The heartbeat and the request come from different tasks of a pod: both
+        # must be of the same life.
         if beat.incarnation != request.incarnation or beat.adopted is None:
             return False
         if beat.adopted < self._weights.required(stage_plan.POLICY):
@@ -150,6 +156,8 @@ class Scheduler:
             max_concurrent=block.max_concurrent_groups,
             running=groups.running(db, stage.name),
             accepted=groups.accepted(db, stage.name),
+            # An engine that lags may start fewer groups: theirs would be too old
+            # when they are trained on.
             version=min(self.published_steps(stage), served),
             staleness=block.max_staleness,
             batch=block.prompts_per_step,
@@ -164,6 +172,7 @@ class Scheduler:
         if rows is None or self._capacity(stage, served) < 1:
             return False
         block, db = stage_plan.rl_block(stage), self._ledger.db
+        # Inside the transaction of `leases.take`.
         cursor = stages.draw(db, stage.name)
         row = rows[order.row_at(cursor, len(rows), block.seed)]
         groups.issue(

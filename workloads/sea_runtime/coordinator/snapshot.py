@@ -27,6 +27,7 @@ def checkpoint_key(stage: str, step: int, attempt: int) -> str:
 
 def strip(path: Path, stage: str, step: int) -> None:
     """Drops from a copy what the checkpoint of `step` covers."""
+    # A copy of its own connection and file: this runs in a thread, next to the live ledger.
     with closing(Database(path)) as db:
         with db.transaction():
             batches.cover(db, stage, step)
@@ -44,11 +45,13 @@ def upload(
     Returns:
         The object as a manifest names it, `key` within the run's bucket.
     """
+    # On the ledger's volume; `Bootstrap.open` removes what a kill leaves there.
     with tempfile.TemporaryDirectory(dir=ledger.parent, prefix="snapshot-") as folder:
         path = Path(folder) / FILE
         copy(ledger, path)
         change(path)
         with path.open("rb") as file:
+            # After `change`: of the bytes that are uploaded.
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         store.upload_file(path, url)
         key = urls.parse(url).key
@@ -64,5 +67,6 @@ class Snapshots:
     def take(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
         """The ledger without what the checkpoint covers. Blocking; safe to repeat."""
         url = urls.join(self._job.desired.run_url, checkpoint_key(stage, step, attempt), FILE)
+        # Only the path: SQLite's connection refuses to be used in this thread.
         path = self._ledger.db.path
         return upload(path, self._store, url, lambda copied: strip(copied, stage, step))

@@ -60,8 +60,10 @@ class StageController:
     async def look(self) -> None:
         """One pass."""
         if self._job.known is not None:
+            # First: a step below that can't write ends the pass, and nobody would look.
             disk_full.look(self._ledger.db, self._problems)
             self._start_stage()
+            # Every second, since a worker that is gone sends nothing that could trigger it.
             self._scheduler.expire()
             self.find_problems()
             self._close_evaluation()
@@ -91,6 +93,8 @@ class StageController:
         if stage is None or not self._preconditions.are_met(stage):
             return
         with db.transaction(durable=True):
+            # With the evaluation's episodes, in one transaction: a kill in between would leave a
+            # running stage without episodes, which never ends.
             if not stages.start(db, stage.name, self._wall()):
                 return
             if stage.type == StageType.EVALUATION:
@@ -109,6 +113,7 @@ class StageController:
         if not found:
             self._retry_evaluation(db, stage)
             return
+        # Results and end together: the reports are made from a stage that has both.
         with db.transaction(durable=True):
             evaluation.keep(db, stage.name, found)
             stages.finish(db, stage.name, self._wall())
@@ -133,6 +138,7 @@ class StageController:
             return
         # Before Complete, which lets the operator send the next stage or let the pods go.
         await self._reports.write(stage)
+        # Asked for again: the ledger may have been withdrawn during the upload.
         stages.complete(self._ledger.db, stage.name, self._wall())
         log.info("stage '%s' is complete", stage.name)
         self._notifiers.notify_all()

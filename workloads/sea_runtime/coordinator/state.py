@@ -52,6 +52,8 @@ class StateReport:
         newest = (batches.newest(db, stage.name) for stage in reversed(stages_))
         reward, staleness = next((one for one in newest if one is not None), (None, None))
         return CoordinatorState(
+            # What the operator compares: its own digest here means that the
+            # spec is in force and stored.
             spec_digest=desired.digest,
             uid=desired.uid,
             attempt=desired.attempt,
@@ -93,6 +95,7 @@ class StateReport:
         if stage.type not in {StageType.EVALUATION, StageType.SYNTHESIS}:
             return throughput.remaining_seconds(progress.steps(db, stage.name), step, total)
         started = stages.started_at(db, stage.name)
+        # No pace before the first episode or task.
         if not step or started is None:
             return None
         return (self._wall() - started) / step * (total - step)

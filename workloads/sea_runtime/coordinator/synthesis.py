@@ -85,10 +85,12 @@ class Synthesis:
     async def look(self) -> None:
         """One pass: the running stage's process is started and watched, its data is stored."""
         stage, process = self._wanted(), self._process
+        # Stopped before another begins: two processes would write to the same journals.
         if process is not None and (stage is None or process.request != self._request(stage)):
             await self.stop()
             process = None
         if stage is None:
+            # Also when the stage is left or the job drains: a later start is a new attempt.
             self._given_up = ""
             self._problems.report(Source.SYNTHESIS, None)
         elif process is None:
@@ -124,11 +126,15 @@ class Synthesis:
         if self._given_up:
             self._given_up = ""
             self._problems.report(Source.SYNTHESIS, None)
+        # Asked before every start: a kill after DONE.json, or a restored
+        # ledger, must not make it again.
         if await asyncio.to_thread(self._store.exists, _done_url(desired, stage)):
             self._finish(stage)
             return
         folder = self._work_folder(stage)
         order = await asyncio.to_thread(_order, self._store, desired, stage, folder)
+        # With the request of the spec that the order was made from: an edit during the awaits
+        # differs from it, and the next pass starts over.
         self._process = await SynthesisProcess.start(stage.name, request, order)
         log.info("stage '%s' makes %d tasks", stage.name, planned(desired.spec, stage))
 
@@ -138,6 +144,8 @@ class Synthesis:
             self._problems.report(Source.SYNTHESIS, None)
         if not process.ended:
             return
+        # Before the upload: if that fails, the next pass starts a process,
+        # which finds everything made.
         self._process = None
         if process.problem:
             self._fail(stage, process)
@@ -171,6 +179,7 @@ class Synthesis:
     def _finish(self, stage: Stage) -> None:
         self._problems.report(Source.SYNTHESIS, None)
         db = self._ledger.db
+        # `_record` joins this transaction: all tasks made and the end of the stage appear together.
         with db.transaction(durable=True):
             self._record(stage, planned(self._job.desired.spec, stage))
             stages.finish(db, stage.name, self._wall())
@@ -222,6 +231,7 @@ def _upload(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: 
             if path.is_file() and not path.name.startswith("."):
                 store.upload_file(path, urls.join(target, path.relative_to(made).as_posix()))
         reports[domain] = json.loads((made / dataset.REPORT).read_bytes())
+    # After every upload: DONE.json vouches for all domains.
     store.put(_done_url(desired, stage), json.dumps(reports).encode())
 
 

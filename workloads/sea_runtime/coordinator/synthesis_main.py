@@ -104,6 +104,7 @@ def serve(order: Order, output: TextIO, api_key: str, clock: Callable[[], float]
                 traceback.print_exc()
             _write(output, {"error": f"{domain}: {error}"})
             return 1
+        # The final count, which the throttled progress may have left out.
         _write(output, {"domain": domain, "made": state.accepted})
         if state.accepted < order.count:
             _write(output, {"error": f"{domain}: {_exhausted(state, order)}", "permanent": True})
@@ -158,6 +159,7 @@ def _end_with_parent() -> None:
     # Not through `sys.stdin`: when it ends, the interpreter would wait for its lock.
     while os.read(0, 4096):
         pass
+    # Not `sys.exit`: this is a thread, and the main thread may hang in a request for minutes.
     os._exit(1)
 
 

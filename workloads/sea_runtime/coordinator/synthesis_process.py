@@ -44,11 +44,14 @@ class SynthesisProcess:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             env={**os.environ, SYNTHESIS_API_KEY: key},
+            # A Ctrl-C in a terminal goes to the whole process group: the parent
+            # decides when this one ends.
             start_new_session=True,
         )
         with contextlib.suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, process.pid, _NICENESS)
         assert process.stdin is not None
+        # Stdin stays open: its end is how the process notices that we are gone.
         process.stdin.write(order.to_line())
         await process.stdin.drain()
         return cls(request, process)
@@ -59,6 +62,7 @@ class SynthesisProcess:
 
     @property
     def ended(self) -> bool:
+        # Both: the error is its last line, which may still be in the pipe after it has exited.
         return self._process.returncode is not None and self._reader.done()
 
     @property
@@ -71,6 +75,7 @@ class SynthesisProcess:
         """Ends it at once; what it has made is in its journals."""
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
+        # A killed process closes its pipe, which ends the reader.
         await self._process.wait()
         await self._reader
 
@@ -97,6 +102,8 @@ class SynthesisProcess:
                 self.error = str(error)
                 self.permanent = bool(event.get("permanent"))
             case {"domain": str(domain), "made": int(made)}:
+                # The first count of a domain may come from journals: only growth
+                # after it is its own work.
                 self.advanced |= made > self.made.get(domain, made)
                 self.made[domain] = made
             case _:

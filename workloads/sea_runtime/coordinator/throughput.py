@@ -37,7 +37,9 @@ def goodput(rows: Sequence[StepRow], end: float) -> float | None:
     if not rows:
         return None
     seconds = durations(rows)
+    # A later row of the same step replaces the earlier one.
     last = {row.step: taken for row, taken in zip(rows, seconds, strict=True)}
+    # Rows are written at a step's end: the first step began before its row.
     total = end - (rows[0].time - seconds[0])
     return min(1.0, sum(last.values()) / total) if total > 0 else 1.0
 
@@ -47,6 +49,7 @@ def remaining_seconds(rows: Sequence[StepRow], step: int, total_steps: int) -> f
     if not rows:
         return None
     recent = sorted(durations(rows)[-RECENT_STEPS:])
+    # The median: one checkpoint or restart among the last steps doesn't move it.
     return max(0, total_steps - step) * recent[len(recent) // 2]
 
 

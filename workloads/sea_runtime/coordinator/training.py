@@ -69,6 +69,7 @@ class Training:
         """What rank 0 should do; None while there is nothing."""
         self._job.require_attempt(attempt)
         if self.draining:
+            # Before the answer: if it is lost, rank 0 asks again and gets the same.
             self._rendezvous.stop_served()
             return TrainerTask(kind=TaskKind.STOP)
         stage = self._job.running_stage
@@ -99,6 +100,7 @@ class Training:
         """
         self._job.require_attempt(attempt)
         stage, db = self._job.running_stage, self._ledger.db
+        # After `require_attempt`: a caller of an old attempt must learn that it has ended.
         if stage is None or stage.name != name or stage.type != StageType.RL:
             return None
         fixed = batches.newest_step(db, name)
@@ -108,12 +110,15 @@ class Training:
         if step > fixed + 1:
             raise AheadError(fixed)
         block, desired = stage_plan.rl_block(stage), self._job.desired
+        # Below the batches that are fixed: those are handed out even during a drain.
         if desired.drain or step > block.steps:
             return None
         version = stage_plan.first_version(desired.spec, desired.stage_index) + step - 1
         if not batches.assign(db, name, step, block.prompts_per_step, version, self._wall()):
             return None
+        # A fixed batch may raise `published_steps`, and with it the gate.
         self._notifiers.leases.notify()
+        # After the commit in `assign`: what leaves this process survives a power failure.
         return batches.encode(db, name, step)
 
     def fail_ahead(self, name: str, step: int, fixed: int) -> StaleError:
@@ -153,6 +158,7 @@ class Training:
         """Covers the batches that the checkpoint contains."""
         self._job.require_attempt(checkpoint.attempt)
         self._job.stage_named(name)
+        # Rank 0 has written head.json before this call: losing the call loses no checkpoint.
         covered = progress.commit(self._ledger.db, name, checkpoint, self._wall())
         log.info("checkpoint of '%s' step %d covers %d groups", name, checkpoint.step, covered)
 
@@ -162,6 +168,7 @@ class Training:
         self._job.stage_named(name)
         db = self._ledger.db
         with db.transaction(durable=True):
+            # `finish` cancels what no batch took; assigned groups are covered here.
             batches.cover(db, name, message.step)
             ended = stages.finish(db, name, self._wall())
         if ended:

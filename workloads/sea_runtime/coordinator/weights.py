@@ -46,6 +46,7 @@ class WeightRegistry:
         """Registers a version and wakes the engines; False if it was known."""
         require_stream(version.stream)
         self._job.require_attempt(version.attempt)
+        # Stored before the engines wake, which ask for it at once.
         new = registry.publish(self._ledger.db, version, self._wall())
         log.info("weights: %s v%d of attempt %d", version.stream, version.version, version.attempt)
         self._notifiers.weights.notify()
@@ -70,6 +71,7 @@ class WeightRegistry:
         if newest is None:
             return None
         anchor = registry.anchor(db, stream)
+        # An anchor that the engine has passed, or that is `newest` itself, is no alternative.
         behind = anchor is not None and anchor.version > after and anchor != newest
         return WeightQueryReply(
             newest=newest, required=self.required(stream), anchor=anchor if behind else None
@@ -109,6 +111,8 @@ def read_anchors(store: ObjectStore, run_url: str) -> list[WeightVersion]:
         WeightVersion.model_validate(json.loads(store.get(item.url)))
         for stream in stage_plan.STREAMS
         for item in store.list(urls.folder(urls.join(run_url, "weights", stream)))
+        # A kill before `keep_anchor` leaves shards without a manifest: they
+        # are not listed as an anchor.
         if item.url.endswith("/" + MANIFEST)
     ]
     return sorted(found, key=lambda version: version.version)

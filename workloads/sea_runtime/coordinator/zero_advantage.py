@@ -31,6 +31,7 @@ def nothing_kept(newest: Sequence[str], prompts_per_step: int) -> bool:
     """Whether all of the `enough` newest groups were dropped; `newest` are states, newest first."""
     recent = newest[: enough(prompts_per_step)]
     dropped = [state for state in recent if state == GroupState.FILTERED]
+    # False while there are fewer groups than that: a young stage has no problem yet.
     return len(dropped) == enough(prompts_per_step)
 
 

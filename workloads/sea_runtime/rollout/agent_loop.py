@@ -16,10 +16,12 @@ from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest
 
 _log = logging.getLogger(__name__)
+# As many as the engine runs at a time (`engine_args.MAX_SEQUENCES`).
 MAX_CONCURRENT = 128
 GATHER_SECONDS = 0.05
 """Episodes that end within this time are replaced by a single request."""
 RETRY_SECONDS = 0.5
+# Well below a pod's grace period; leases that aren't returned expire.
 GIVE_BACK_SECONDS = 5.0
 
 Run = Callable[[Lease], Awaitable[EpisodeResult]]
@@ -41,10 +43,14 @@ class AgentLoop:
 
     async def run(self) -> None:
         while True:
+            # Ready first: leases taken earlier would wait for the engine and count as running
+            # meanwhile.
             await self._state.wait_ready()
             await self._wait_for_room()
             for lease in await self._lease(MAX_CONCURRENT - len(self._running)):
                 task = asyncio.ensure_future(self._episode(lease))
+                # Recorded before the next await, so that `give_back` knows every lease that was
+                # granted.
                 self._running[task] = lease.lease_id
                 task.add_done_callback(self._running.pop)
 
@@ -66,6 +72,7 @@ class AgentLoop:
             _log.warning("Not all of the %d leases could be returned: they expire.", len(leases))
 
     async def _wait_for_room(self) -> None:
+        # Room first, then one request for all the places that became free.
         while len(self._running) >= MAX_CONCURRENT:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(GATHER_SECONDS)
@@ -89,6 +96,8 @@ class AgentLoop:
             await self._deliver(result)
         except Exception as error:
             _log.exception("The result of episode %s can't be sent.", lease.lease_id)
+            # The lease must end all the same: the coordinator would wait for this worker as long as
+            # it lives.
             await self._deliver(without_verdict(result, error))
 
     async def _deliver(self, result: EpisodeResult) -> None:

@@ -47,6 +47,7 @@ def fetch(store: ObjectStore, url: str, target: Path) -> Path:
     if marker.exists() and marker.read_text() == url:
         _log.info("The base model %s is on disk already.", url)
         return target
+    # Files of another model, or of a download that was cut short, must not mix with this one's.
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
     download_folder(store, url, target)
@@ -60,6 +61,7 @@ def fetch_tokenizer(store: ObjectStore, url: str, target: Path) -> Path:
     target.mkdir(parents=True, exist_ok=True)
     for name in TOKENIZER_FILES:
         body = store.get(join(folder(url), name))
+        # Read here: a damaged file fails with its name instead of deep inside a renderer.
         if name == "config.json":
             json.loads(body)
         (target / name).write_bytes(body)
@@ -67,5 +69,6 @@ def fetch_tokenizer(store: ObjectStore, url: str, target: Path) -> Path:
         try:
             (target / name).write_bytes(store.get(join(folder(url), name)))
         except ObjectNotFoundError:
+            # A template of an earlier model in this folder would be used otherwise.
             (target / name).unlink(missing_ok=True)
     return target

@@ -35,6 +35,7 @@ class Databases:
         if future is None:
             future = asyncio.ensure_future(asyncio.to_thread(self._load, domain, url))
             self._loaded[key] = future
+            # Evicting an entry doesn't cancel its download: those who wait for it hold the future.
             while len(self._loaded) > MAX_KEPT:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
@@ -42,6 +43,8 @@ class Databases:
             # Shielded: one cancelled episode must not cancel the download that others wait for.
             return await asyncio.shield(future)
         except Exception:
+            # A failure isn't cached: the next episode tries again. `Exception`, so that a cancelled
+            # episode leaves the download in place.
             self._loaded.pop(key, None)
             raise
 
@@ -60,6 +63,7 @@ class Databases:
             return None
         places = [f"{folder}/{domain.policy_file}", f"{folder}/policy.md"]
         parent = folder.rpartition("/")[0]
+        # "s3://bucket" has two slashes: above it there is no folder.
         if parent.count("/") > 2:
             places.append(f"{parent}/{domain.policy_file}")
         body = database_files.first_of(places, self._store.get)

@@ -34,6 +34,7 @@ def main() -> None:
     logs.configure_pod(container="engine")
     program, variables = command(from_environment())
     _log.info("Starting %s", " ".join(program))
+    # execve drops what is still in Python's buffers.
     sys.stdout.flush()
     os.execve(program[0], program, variables)  # noqa: S606 - same pod, arguments are a list
 

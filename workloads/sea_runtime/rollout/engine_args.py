@@ -46,12 +46,15 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         *("--max-model-len", str(model.context_length)),
         *("--max-num-seqs", str(MAX_SEQUENCES)),
         *("--seed", str(place.seed)),
+        # "vllm" ignores the model's generation_config.json, whose top_p or top_k would change the
+        # sampling behind the trainer's back.
         *("--generation-config", "vllm"),
         # After the temperature, as the trainer computes them; vLLM's default is before.
         *("--logprobs-mode", "processed_logprobs"),
         *("--weight-transfer-config", '{"backend": "sea"}'),
         *("--worker-extension-cls", _WORKER_EXTENSION),
         "--enable-scale-out",
+        # Prompts and answers are token ids: the engine loads no tokenizer.
         "--tokens-only",
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
@@ -79,6 +82,7 @@ def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any]) -> int:
     heads = int(config["num_attention_heads"])
     kv_heads = int(config.get("num_key_value_heads") or heads)
     head_dim = int(config.get("head_dim") or config["hidden_size"] // heads)
+    # Keys and values, per layer and KV head: 2 * layers * heads * dim * element bytes per token.
     element = 4 if model.precision.lower() == "float32" else 2
     token = 2 * int(config["num_hidden_layers"]) * kv_heads * head_dim * element
     needed = token * model.context_length * MAX_SEQUENCES
@@ -88,6 +92,8 @@ def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any]) -> int:
 def environment(base: Mapping[str, str], place: Placement) -> dict[str, str]:
     """Variables of `server`: our defaults, overridden by what the pod sets."""
     defaults = {
+        # The endpoints for pause, resume, collective_rpc and weight updates exist in this mode
+        # only.
         "VLLM_SERVER_DEV_MODE": "1",
         "VLLM_HTTP_TIMEOUT_KEEP_ALIVE": "600",
         "VLLM_NO_USAGE_STATS": "1",
@@ -106,6 +112,7 @@ def environment(base: Mapping[str, str], place: Placement) -> dict[str, str]:
             "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
             FORK_VARIABLE: "1",
         }
+    # The pod's variables come last: a template may override ours.
     merged = defaults | dict(base)
     if place.gpus == 0:
         # It would override --kv-cache-memory-bytes, in whole GiB.

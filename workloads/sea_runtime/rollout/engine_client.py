@@ -18,7 +18,9 @@ from sea_runtime.wire.weights import WeightVersion
 VERSION_TIMEOUT_SECONDS = 5.0
 """Short: the watcher notices by it that the engine is down."""
 CONTROL_TIMEOUT_SECONDS = 30.0
+# Each step of an update; a large model is copied within it.
 APPLY_TIMEOUT_SECONDS = 300.0
+# Long: a request stays open while the engine is paused, and behind all the others of its queue.
 GENERATE_TIMEOUT_SECONDS = 1800.0
 
 
@@ -37,6 +39,8 @@ class EngineRefusedError(EngineError):
 def session() -> aiohttp.ClientSession:
     """A session with unlimited keep-alive connections, shared by everything in a worker."""
     return aiohttp.ClientSession(
+        # aiohttp's default limit of 100 connections would let long generations block pause and
+        # resume.
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=300.0),
         timeout=aiohttp.ClientTimeout(total=CONTROL_TIMEOUT_SECONDS),
     )
@@ -66,6 +70,7 @@ class EngineClient:
         parameters = {
             "temperature": temperature,
             "max_tokens": max_tokens,
+            # 0: of the sampled token only, no alternatives.
             "logprobs": 0,
             "stop_token_ids": list(stop_token_ids),
         }
@@ -85,7 +90,10 @@ class EngineClient:
         return bool((await self._json("GET", "/is_paused"))["is_paused"])
 
     async def pause(self) -> None:
-        """Freezes running requests between two tokens; they go on after `resume`."""
+        """Freezes running requests between two tokens; they go on after `resume`.
+
+        If this raises, the engine may be paused all the same: `resume` it.
+        """
         await self._call("POST", "/pause?mode=keep")
 
     async def resume(self) -> None:
@@ -152,10 +160,12 @@ class EngineClient:
                 method, self.url + path, json=body, timeout=timeout
             ) as reply:
                 content = await reply.read()
+        # aiohttp raises asyncio's TimeoutError for `total`, which is no ClientError.
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise EngineError(f"{method} {self.url}{path}: {error!r}") from error
         if reply.status >= 300:
             text = content[:500].decode(errors="replace")
+            # 4xx is the request's fault: the same request would be refused again.
             kind = EngineError if reply.status >= 500 else EngineRefusedError
             raise kind(f"{method} {self.url}{path} answered {reply.status}: {text}")
         return content

@@ -65,6 +65,8 @@ class EngineState:
 
     def _announce(self) -> None:
         self.changes += 1
+        # A new event before the old one is set: whoever waits next waits for the next change, and
+        # every current waiter wakes exactly once.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
 
@@ -77,6 +79,7 @@ async def recover(engine: EngineClient) -> None:
     """
     if not await engine.is_paused():
         return
+    # Ask before resuming: the pause hides which of the two it is.
     if await engine.is_applying():
         _log.warning("The engine was left in the middle of an update: it is restarted.")
         await engine.terminate()
@@ -87,8 +90,10 @@ async def recover(engine: EngineClient) -> None:
 
 async def observe(engine: EngineClient, state: EngineState) -> None:
     """One observation; an engine seen again after an absence is recovered before it counts."""
+    # The updater pauses the engine on purpose: `recover` would resume it half-loaded.
     if state.updating:
         return
+    # Taken before the first await: any change during the calls is newer than their answers.
     before = state.changes
     try:
         if state.version is None:

@@ -60,14 +60,17 @@ class EpisodeRunner:
         """Never raises: an episode without a verdict has reward None and a sentence."""
         started = time.monotonic()
         try:
+            # Inside the try: a lease that names what this image lacks must still get a report.
             domain = registry.get(lease.domain)
             task = rl.task(lease.task, lease.domain)
             episode = await self._open(lease, domain, task)
             stop = await self._talk(episode, self._users.user(lease, task), lease)
+            # Read after the dialogue: the verdict is about the state that it left.
             environment = episode.conversation.environment
             verdict = await self._scoring.verdict(
                 lease, domain, task, environment, episode.transcript, stop
             )
+        # Before SeaError, of which it is one, to add where the domain is expected.
         except UnknownDomainError as error:
             return self._unjudged(lease, f"{error} {_WHERE}", started)
         except SeaError as error:
@@ -121,6 +124,7 @@ class EpisodeRunner:
                 effect.prompt,
                 max_tokens=effect.max_tokens,
                 temperature=lease.temperature,
+                # The end tag stays in the ids: the agent is trained to write it.
                 stop_token_ids=[self._renderer.end_id],
             )
             effect = episode.on_agent(turn.token_ids, turn.logprobs, turn.versions)

@@ -16,4 +16,5 @@ def fork_engine_core() -> None:
     def forked() -> ForkContext:
         return multiprocessing.get_context("fork")
 
+    # The name in `utils`, which its own functions look up at each call.
     utils.get_mp_context = forked

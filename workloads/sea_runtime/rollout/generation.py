@@ -77,6 +77,7 @@ def parse(body: bytes) -> Generation:
     except (msgspec.MsgspecError, IndexError) as error:
         raise MalformedGenerationError(f"The engine's answer can't be read: {error}") from error
     logprobs = [] if choice.logprobs is None else [t.logprob for t in choice.logprobs.content]
+    # vLLM may leave log-probabilities out without an error; such tokens can't be trained on.
     if len(logprobs) != len(choice.token_ids):
         raise MalformedGenerationError(
             f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens."

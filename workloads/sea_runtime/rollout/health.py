@@ -74,9 +74,11 @@ async def beat(
         reported = state.changes
         try:
             reply = await client.heartbeat(heartbeat(settings, identity, state))
+            # Replaces the whole set: an engine that is gone from the reply is no longer used.
             pool.use(reply.user_addresses)
         except CoordinatorError as error:
             _log.warning("The heartbeat did not reach the coordinator: %s", error)
+        # A sleep of one period that ends at the next change.
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(_changed(state, reported), PERIOD_SECONDS)
 

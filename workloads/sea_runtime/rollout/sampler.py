@@ -10,6 +10,7 @@ from sea_runtime.rollout.engine_state import EngineState
 from sea_runtime.rollout.generation import Generation
 
 _log = logging.getLogger(__name__)
+# Enough for an engine that restarts, loads its model and fetches the newest weights.
 ENGINE_WAIT_SECONDS = 900.0
 MAX_ATTEMPTS = 6
 """Per turn: a request that kills the engine each time must not do so forever."""
@@ -26,6 +27,7 @@ def acceptable(generation: Generation, required: int) -> bool:
 
     A restarted engine answers with the base model until it is updated again.
     """
+    # "abort" and "error" are turns that vLLM cut off at an arbitrary token.
     if generation.finish_reason not in {"stop", "length"}:
         return False
     return bool(generation.versions) and min(generation.versions) >= required
@@ -48,6 +50,7 @@ class Sampler:
         """Raises SamplingError."""
         problem = ""
         for _ in range(MAX_ATTEMPTS):
+            # Before each try: the smallest allowed version may have grown since the last one.
             required = await self._ready()
             try:
                 answer = await self._engine.generate(

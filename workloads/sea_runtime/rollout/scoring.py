@@ -37,6 +37,7 @@ class Scoring:
     ) -> Verdict:
         """The episode's verdict; raises as `Verifier.verify` does."""
         judge = self._judge(lease.judge) if lease.judge else None
+        # Per episode: a job's limits may change while episodes run.
         verifier = Verifier(await self._sandboxes.of(limits_of(lease.functions)), judge)
         return await verifier.verify(domain, task, environment, transcript, stop)
 

@@ -12,9 +12,11 @@ FORK_VARIABLE = "SEA_FORK_ENGINE_CORE"
 def main() -> None:
     """Serves until SIGTERM; the arguments are vLLM's."""
     if os.environ.get(FORK_VARIABLE) == "1":
+        # Before vLLM's own import: `serve` builds the engine core with what is patched here.
         from sea_runtime.rollout.forked_engine_core import fork_engine_core
 
         fork_engine_core()
+    # Imported here: the variables of `engine_args.environment` are read when vLLM is imported.
     from vllm.entrypoints.launchers.api_server.entry import main as serve
 
     serve()

@@ -26,6 +26,7 @@ class UserPool:
     def use(self, addresses: Sequence[str]) -> None:
         """Replaces the set of engines."""
         self._engines = {
+            # Known engines keep their client.
             address: self._engines.get(address) or EngineClient(self._http, address)
             for address in addresses
         }
@@ -51,9 +52,12 @@ class UserPool:
         loop = asyncio.get_running_loop()
         deadline, problem = loop.time() + RETRY_TIMEOUT_SECONDS, "no engine serves yet"
         while loop.time() < deadline:
+            # Read again for every try: `use` may have replaced the set during the wait.
             engines = list(self._engines.values())
             if engines:
                 engine = engines[place % len(engines)]
+                # Another engine for each retry; without an error an episode stays with its first
+                # one.
                 place += 1
                 try:
                     answer = await engine.generate(

@@ -19,6 +19,7 @@ from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
 from sea_runtime.wire.weights import WeightVersion
 
 _log = logging.getLogger(__name__)
+# Short against a transfer of seconds; one call through the engine's loop per poll.
 _POLL_SECONDS = 0.03
 PREFETCH_TIMEOUT_SECONDS = 600.0
 
@@ -84,6 +85,7 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
     """
     started = time.monotonic()
     try:
+        # In this order; from the first call to the last the weights are half-loaded.
         await engine.start_update()
         await engine.load_staged(version.version, version.attempt)
         await engine.finish_update(version.version)
@@ -101,9 +103,11 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
 
 async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
     """Brings the engine to `version`. Raises PrefetchError, HalfLoadedError or EngineError."""
+    # Prefetch before the pause: only the copy from host memory happens while requests wait.
     status = await prefetch(engine, version)
     paused = time.monotonic()
     try:
+        # Pause before load: a forward pass over half-replaced weights would return garbage.
         await engine.pause()
     except BaseException:
         # The engine may have paused although its answer never arrived: its weights are whole.

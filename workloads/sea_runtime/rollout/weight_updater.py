@@ -18,6 +18,7 @@ from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timi
 from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
 
 _log = logging.getLogger(__name__)
+# The client adds it to its own time-out; a newer version is answered at once.
 LONG_POLL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
 
@@ -58,6 +59,8 @@ class WeightUpdater:
             reply = await self._newer(served)
             if reply is None:
                 continue
+            # Required before adopting: until it is known, the engine isn't ready and no episode
+            # begins.
             self._state.require(reply.required)
             version = choose(reply, served, self._failed)
             if version is not None:
@@ -69,6 +72,7 @@ class WeightUpdater:
         change = asyncio.ensure_future(self._state.change())
         try:
             await asyncio.wait({ask, change}, return_when=asyncio.FIRST_COMPLETED)
+            # Also if both are done: an answer must not be lost.
             return ask.result() if ask.done() else None
         finally:
             # An answer to the old question is of no use once the engine serves another version.
@@ -96,6 +100,7 @@ class WeightUpdater:
             await asyncio.sleep(RETRY_SECONDS)
         except (HalfLoadedError, EngineError) as error:
             _log.warning("%s", error)
+            # Unknown from here on: the watcher finds out what the engine serves, and recovers it.
             self._state.lost()
             await asyncio.sleep(RETRY_SECONDS)
         else:
@@ -103,6 +108,7 @@ class WeightUpdater:
             self._state.serves(version.version)
             self._report(version.version, timings)
         finally:
+            # Last, also on cancellation: the watcher looks after the engine again.
             self._state.updating = False
 
     def _report(self, version: int, timings: Timings) -> None:
@@ -115,6 +121,8 @@ class WeightUpdater:
             apply_s=timings.apply_s,
             pause_s=timings.pause_s,
         )
+        # Not awaited: a slow coordinator must not delay the next version. The set keeps the task
+        # alive, since asyncio holds only weak references to tasks.
         task = asyncio.ensure_future(self._send(message))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)

@@ -48,6 +48,7 @@ class Worker:
         self, settings: Settings, client: AsyncCoordinatorClient, http: aiohttp.ClientSession
     ) -> None:
         self._settings, self._client, self._http = settings, client, http
+        # A new incarnation per process: the coordinator takes back the leases of the one before.
         self._identity = Identity(settings.pod, uuid.uuid4().hex)
         self.state = EngineState()
         self._engine = EngineClient(http, f"http://{settings.address}:{ENGINE_PORT}")
@@ -70,6 +71,7 @@ class Worker:
     async def episodes(self) -> None:
         """Prepares the agent loop (tokenizers come with the base models), then runs it."""
         store = ObjectStore()
+        # Before the first lease: an episode can't be rendered without its tokenizer.
         policy, _ = await self._renderer(store, "policy")
         user, context_length = await self._renderer(store, "user")
         users = SimulatedUsers(self._http, self._pool, user, context_length)
@@ -91,6 +93,7 @@ class Worker:
     async def _renderer(self, store: ObjectStore, stream: str) -> tuple[Renderer, int]:
         reply = await self._model(stream)
         target = self._settings.data_dir / f"tokenizer-{stream}"
+        # The store blocks, and heartbeats must go on meanwhile.
         await asyncio.to_thread(base_model.fetch_tokenizer, store, reply.url, target)
         return Renderer.load(target, call_format(reply.tool_format)), reply.context_length
 
@@ -111,6 +114,8 @@ async def _stop_signal() -> AsyncIterator[asyncio.Event]:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
+        # asyncio calls it in the loop; a handler of signal.signal could run between any two
+        # instructions.
         loop.add_signal_handler(number, stop.set)
     yield stop
 
@@ -120,6 +125,7 @@ async def run(settings: Settings) -> None:
     client = AsyncCoordinatorClient(settings.coordinator_url, settings.token)
     async with client, engine_client.session() as http, _stop_signal() as stop:
         worker = Worker(settings, client, http)
+        # Before the tasks: probes answer from the first moment on, and say "not ready".
         server = await health.serve(worker.state, settings.address)
         tasks = [asyncio.ensure_future(task) for task in worker.tasks()]
         stopping = asyncio.ensure_future(stop.wait())
@@ -130,6 +136,8 @@ async def run(settings: Settings) -> None:
         finally:
             for task in [*tasks, stopping]:
                 task.cancel()
+            # cancel() only requests it: without this wait a task could go on during the clean-up
+            # below.
             await asyncio.gather(*tasks, stopping, return_exceptions=True)
             # After the tasks have ended: a running loop would lease again what is given back.
             if worker.loop is not None:

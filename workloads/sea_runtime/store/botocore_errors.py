@@ -81,12 +81,14 @@ def translate(error: Exception, what: str) -> Exception:
 
 def _is_transient(error: Exception) -> bool:
     if isinstance(error, ClientError):
+        # 429 and the codes below 500 that S3 asks clients to repeat.
         return _status(error) >= 500 or _status(error) == 429 or _code(error) in TRANSIENT_CODES
     return isinstance(error, NETWORK_ERRORS)
 
 
 def _kind(error: ClientError) -> type[StoreError]:
     code, status = _code(error), _status(error)
+    # Before the status: a missing bucket and a missing object are both 404.
     if code == "NoSuchBucket":
         return BucketNotFoundError
     if status == 404:

@@ -13,6 +13,7 @@ RANGE = 64 << 20
 PIECE = 1 << 20
 """Bytes of a range that are in memory twice."""
 
+# 4 threads and 4 chunks of 16 MiB: at most about 128 MiB of a shard are in memory twice.
 PARTS = TransferConfig(
     multipart_threshold=16 << 20, multipart_chunksize=16 << 20, max_concurrency=4
 )
@@ -33,6 +34,7 @@ class Source(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        # boto3 seeks to the end and back for the size, and back again to repeat a part.
         start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: len(self._data)}[whence]
         self._at = start + offset
         return self._at

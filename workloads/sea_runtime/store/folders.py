@@ -37,6 +37,7 @@ def upload_folder(store: ObjectStore, path: Path, url: str) -> list[FileSum]:
 
     def upload(file: Path) -> FileSum:
         name = file.relative_to(path).as_posix()
+        # Upload, then checksum: an upload that fails costs no reading of the file.
         store.upload_file(file, urls.join(url, name))
         return FileSum(name, file.stat().st_size, sha256_of(file))
 
@@ -52,6 +53,7 @@ def download_folder(store: ObjectStore, url: str, path: Path) -> None:
         ObjectChangedError: a file was overwritten during the download.
     """
     root = urls.folder(url)
+    # Sizes from the listing, checked after each download: an object may be replaced in between.
     sizes = {item.url.removeprefix(root): item.size for item in store.list(root)}
     if not sizes:
         raise ObjectNotFoundError(f"The folder {root} is empty.")
@@ -66,6 +68,7 @@ def download_folder(store: ObjectStore, url: str, path: Path) -> None:
                 "during the download. Download the folder again."
             )
 
+    # A key that ends with a slash is a folder marker of some S3 tools.
     files = {name: size for name, size in sizes.items() if not name.endswith("/")}
     _in_parallel(f"download of {root}", download, files)
 

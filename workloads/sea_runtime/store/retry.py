@@ -46,6 +46,8 @@ class RetryPolicy:
             try:
                 return attempt()
             except Exception as error:
+                # Translated inside the retry: tenacity decides by our `permanent`, not by
+                # botocore's types.
                 raise translate(error, what) from error
 
         retrying = Retrying(
@@ -54,6 +56,7 @@ class RetryPolicy:
             stop=stop_at(self.clock() + self.timeout_s, self.clock),
             sleep=self.sleep,
             before_sleep=before_sleep_log(_log, logging.WARNING),
+            # Raise the last error itself, not tenacity's RetryError.
             reraise=True,
         )
         try:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from mypy_boto3_s3.client import S3Client
 
 MAX_CONNECTIONS = 16
+# 8 of the 16 pooled connections, so that one large transfer leaves some for other threads.
 TRANSFER = TransferConfig(
     multipart_threshold=64 << 20, multipart_chunksize=64 << 20, max_concurrency=8
 )
@@ -63,7 +64,9 @@ class ObjectStore:
             connect_timeout=connect_timeout,
             read_timeout=read_timeout,
             max_pool_connections=MAX_CONNECTIONS,
+            # botocore counts the first request as an attempt: 1 means no retries (see `retry`).
             retries={"total_max_attempts": 1},
+            # A server of one's own rarely resolves bucket.host names.
             s3={"addressing_style": "path" if endpoint else "auto"},
         )
         self._client: S3Client = boto3.session.Session().client(
@@ -82,6 +85,7 @@ class ObjectStore:
 
         def attempt() -> tuple[bytes, str]:
             reply = self._client.get_object(Bucket=bucket, Key=key)
+            # Body and tag come from one reply: two requests could see two versions.
             return reply["Body"].read(), reply["ETag"]
 
         return self._retry.call(f"GET {url}", attempt)
@@ -106,10 +110,12 @@ class ObjectStore:
             part = out[start : start + buffers.RANGE]
             span = f"bytes={start}-{start + len(part) - 1}"
 
+            # Defaults bind this iteration's values; a closure would see the loop's last ones.
             def attempt(part: memoryview = part, span: str = span) -> int:
                 reply = self._client.get_object(Bucket=bucket, Key=key, Range=span)
                 return buffers.fill(part, reply["Body"].iter_chunks(buffers.PIECE))
 
+            # A repeated range starts at its own beginning and overwrites what it had filled.
             done = self._retry.call(f"GET {url} ({span})", attempt)
             if done < len(part):
                 return start + done
@@ -144,6 +150,7 @@ class ObjectStore:
             PreconditionFailedError: another writer was first.
         """
         bucket, key = urls.parse(url)
+        # If-None-Match: * creates; If-Match replaces exactly what was read.
         condition: Any = {"IfNoneMatch": "*"} if etag is None else {"IfMatch": etag}
         attempts = 0
 
@@ -208,6 +215,7 @@ class ObjectStore:
         bucket, key = urls.parse(url)
 
         def attempt() -> None:
+            # Opened per attempt: a repeated upload starts at the file's beginning.
             with path.open("rb") as file:
                 self._client.upload_fileobj(file, bucket, key, Config=TRANSFER)
 
@@ -221,6 +229,7 @@ class ObjectStore:
         bucket, key = urls.parse(url)
 
         def attempt() -> None:
+            # Opened per attempt, which truncates what an earlier one has written.
             with path.open("wb") as file:
                 self._client.download_fileobj(bucket, key, file, Config=TRANSFER)
 

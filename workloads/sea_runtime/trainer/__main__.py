@@ -42,8 +42,10 @@ async def main() -> None:
     settings = PodSettings.from_environment()
     supervisor = Supervisor(settings)
     loop = asyncio.get_running_loop()
+    # Both end `run`, which kills the processes. A signal must not end this program before them.
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, supervisor.stop)
+    # Probes first: an address that can't be bound must fail before any process is started.
     runner = await serve_probes(settings.address, lambda: supervisor.ready)
     try:
         await supervisor.run()

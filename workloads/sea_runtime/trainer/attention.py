@@ -32,6 +32,7 @@ class TorchAttention(MegatronModule):
         pg_collection: Any = None,
     ) -> None:
         super().__init__(config=config)
+        # With context parallelism a rank would see only a part of each sequence.
         if config.context_parallel_size != 1:
             raise LayoutError(
                 "Attention through torch has no context parallelism: set "
@@ -59,13 +60,17 @@ class TorchAttention(MegatronModule):
         repeats = query.shape[1] // key.shape[1]
         if repeats > 1:  # enable_gqa would leave the memory-linear kernel on a CPU
             key, value = (x.repeat_interleave(repeats, dim=1) for x in (key, value))
+        # On a GPU this waits for the device; `model.logits` makes the tensor from a list.
         starts = packed_seq_params.cu_seqlens_q.tolist()
         lengths = [b - a for a, b in itertools.pairwise(starts)]
         parts = zip(*(x.split(lengths) for x in (query, key, value)), strict=True)
+        # One call per sequence: sequences must not see each other, and a mask of [t, t] would cost
+        # the memory that this class saves.
         return torch.cat([self._sequence(q, k, v) for q, k, v in parts]).flatten(1)
 
     def _sequence(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attention of one sequence: all [s, heads, d]."""
+        # [s, heads, d] -> [1, heads, s, d], as scaled_dot_product_attention wants it.
         q, k, v = (x.transpose(0, 1)[None] for x in (query, key, value))
         out = functional.scaled_dot_product_attention(
             q, k, v, is_causal=True, scale=self.softmax_scale
@@ -73,4 +78,5 @@ class TorchAttention(MegatronModule):
         return out[0].transpose(0, 1)
 
     def sharded_state_dict(self, *args: Any, **kwargs: Any) -> dict[str, torch.Tensor]:
+        # No parameters of its own; Megatron asks every submodule for its part of a checkpoint.
         return {}

@@ -13,12 +13,16 @@ Result = TypeVar("Result")
 
 
 def start(name: str, work: Callable[[], Result]) -> Future[Result]:
-    """Runs `work` in a thread of its own; the future holds what it returns or raises."""
+    """Runs `work` in a thread of its own; the future holds what it returns or raises.
+
+    The end of the process cuts the work off at any point: it must leave nothing half-visible.
+    """
     future: Future[Result] = Future()
 
     def run() -> None:
         try:
             future.set_result(work())
+        # BaseException: whoever waits for the future would otherwise wait forever.
         except BaseException as error:
             future.set_exception(error)
 

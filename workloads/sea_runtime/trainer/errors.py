@@ -52,14 +52,18 @@ def cause_of(error: BaseException, *, stalled: bool) -> Cause:
             as for a peer that is gone, gloo raises a plain RuntimeError (torch 2.13), NCCL a
             DistBackendError: the types are the same, but a time-out is never raised earlier.
     """
+    # Not at the top: `process` imports this module before its warm-up imports torch.
     import torch
     from torch.distributed import DistError
 
     if isinstance(error, CoordinatorError):
         return Cause.PROCESS_EXIT  # a call that it refuses is no mistake of the user
+    # Before the types below: a RuntimeFailure of ours names its own permanence.
     if isinstance(error, SeaError):
         return Cause.USER_ERROR if error.permanent else Cause.PROCESS_EXIT
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return Cause.OUT_OF_MEMORY
+    # The exact type: subclasses of RuntimeError such as NotImplementedError are bugs, not
+    # collectives.
     collective = isinstance(error, DistError) or type(error) is RuntimeError
     return Cause.HANG if collective and stalled else Cause.PROCESS_EXIT

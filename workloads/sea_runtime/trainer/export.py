@@ -54,7 +54,9 @@ def export(
 ) -> None:
     """Uploads the model to `stages/<stage>/export/`. Collective."""
     url = urls.join(task.run_url, "stages", task.stage, "export")
+    # safetensors refuses non-contiguous tensors, and some of these are views of fused parameters.
     tensors = {name: tensor.cpu().contiguous() for name, tensor in published_tensors(model).items()}
+    # Every rank needs all sizes: its own shard's number and the total are part of the file name.
     sizes = context.control.all_gather({name: tensor.nbytes for name, tensor in tensors.items()})
     shards = [shard for shard in sizes if shard]
     folder = context.pod.data_dir / "export" / f"{task.stage}-rank-{context.assignment.rank}"
@@ -66,12 +68,14 @@ def export(
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
+    # All ranks, also those without files: see `rank_barrier`.
     rank_barrier.run(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
         # Only after the barrier above: a folder with READY.json is complete.
         ready = {"version": version, "stage": task.stage, "attempt": context.attempt}
         context.store.put(urls.join(url, READY), json.dumps(ready).encode())
     shutil.rmtree(folder, ignore_errors=True)
+    # No rank leaves before READY.json is written: `complete` then reports the stage as done.
     context.control.barrier()
 
 

@@ -32,8 +32,12 @@ def download(context: RankContext, url: str) -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         download_folder(context.store, url, folder)
+        # Last: a kill during the download leaves a folder without the mark, which is downloaded
+        # again.
         (folder / COMPLETE).touch()
 
+    # One rank per pod downloads; the others wait for it in the barrier, whether or not they need
+    # it.
     missing = context.assignment.local_rank == 0 and not (folder / COMPLETE).exists()
     rank_barrier.run(context, "download", work if missing else None)
     return folder
@@ -89,6 +93,7 @@ def _parameters(model: Model) -> dict[weight_map.Weight, Tensor]:
     named = dict(model.gpt.named_parameters())
     experts = model.layout.local_experts(model.shape.experts)
     found = weight_map.rank_weights(model.shape, experts, model.te)
+    # A parameter without a counterpart would stay uninitialized and train silently.
     missing = {weight.megatron for weight in found} ^ named.keys()
     assert not missing, f"weight_map and model disagree on {sorted(missing)}"
     return {weight: named[weight.megatron] for weight in found}
@@ -110,12 +115,17 @@ def load(model: Model, folder: Path) -> None:
                 f"{weight.hf[0]} gives {tuple(fused.shape)} where config.json implies "
                 f"{tuple(parameter.shape)}: config.json and safetensors don't belong together."
             )
+        # In place: the parameter is a view of the DDP's buffer. Converts the dtype as well.
         parameter.copy_(fused)
 
 
 def published_tensors(model: Model) -> dict[str, Tensor]:
-    """What this rank publishes, by Hugging Face name; views where the layout allows it."""
+    """What this rank publishes, by Hugging Face name.
+
+    Views of the live parameters where the layout allows it: the next optimizer step changes them.
+    """
     live = _parameters(model)
+    # Dense weights are equal on all ranks and come from rank 0; experts from their first replica.
     found: dict[str, Tensor] = {}
     for weight in weight_map.published(
         live, dense=model.layout.rank == 0, experts=model.layout.writes_experts

@@ -66,6 +66,7 @@ class Model:
             bounds: where sequences begin, then T (`packing.bounds`). No sequence sees another, and
                 each counts its positions from 0 (Megatron's `thd` format).
         """
+        # cu_seqlens, int32 [sequences + 1]. Queries and keys share it: every token is both.
         starts = torch.tensor(bounds, dtype=torch.int32, device=tokens_t.device)
         longest = max(b - a for a, b in itertools.pairwise(bounds))
         packed = PackedSeqParams(
@@ -76,6 +77,8 @@ class Model:
             max_seqlen_kv=longest,
         )
         positions_t = torch.cat([torch.arange(b - a) for a, b in itertools.pairwise(bounds)])
+        # Megatron wants a batch dimension, [1, T]; the sequences are separated by `packed`, so no
+        # attention mask is passed.
         logits_1tv = self.ddp(
             tokens_t[None], positions_t[None].to(tokens_t.device), None, packed_seq_params=packed
         )
@@ -108,7 +111,11 @@ def transformer_config(
             "num_moe_experts": shape.experts,
             "moe_router_topk": shape.experts_per_token,
             "moe_ffn_hidden_size": shape.expert_ffn,
+            # Megatron's default is a softmax over the chosen logits, which equals Hugging Face's
+            # normalized top-k probabilities; otherwise the softmax comes before the choice.
             "moe_router_pre_softmax": not shape.normalize_top_k,
+            # No auxiliary loss: it would add a gradient that the losses in `objective.py` don't
+            # have.
             "moe_router_load_balancing_type": "none",
             "moe_aux_loss_coeff": 0.0,
             "moe_router_dtype": "fp32",
@@ -138,9 +145,11 @@ def transformer_config(
         gradient_accumulation_fusion=False,
         cross_entropy_loss_fusion=False,
         persist_layer_norm=False,
+        # Otherwise Megatron scales gradients by 1 / data-parallel size.
         calculate_per_token_loss=True,
         expert_model_parallel_size=layout.expert,
         use_cpu_initialization=not cuda,
+        # `hf_weights.load` overwrites every parameter: random initialization would be wasted.
         perform_initialization=False,
         params_dtype=dtype,
         pipeline_dtype=dtype,
@@ -161,6 +170,7 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
         spec = gpt_layer_specs.get_gpt_layer_local_spec(
             num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
         )
+    # After the spec is made and before GPTModel reads it; both spec functions return a new one.
     spec.submodules.self_attention.submodules.core_attention = TorchAttention
     return spec, te
 
@@ -180,9 +190,12 @@ def build(shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, row_tok
         parallel_output=False,
     )
     module = Float16Module(config, gpt) if config.bf16 else gpt
+    # Gradients of many microbatches are summed in FP32: in bf16 small ones would be lost. They are
+    # reduced once per step (`optimizer.py`), not during each backward pass.
     options = DistributedDataParallelConfig(
         grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
     )
     ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
+    # Everything but the experts is replicated: tensor, pipeline and context parallel sizes are 1.
     assert parallel_state.get_data_parallel_world_size() == layout.world_size
     return Model(shape, layout, ddp, gpt, te, row_tokens)

@@ -38,10 +38,13 @@ def token_logprobs(
         starts_t: true on the first token of each sequence, which has no past, [T].
         temperature: of the sampling that the probabilities are about.
     """
+    # FP32: bf16 would lose the small differences that PPO's ratio is made of. Row i predicts token
+    # i + 1: [T - 1, V].
     scaled = logits_tv[:-1].float()
     if temperature != 1.0:
         scaled = scaled / temperature
     loss = functional.cross_entropy(scaled, tokens_t[1:], reduction="none")
+    # Shifted back by one: entry i belongs to token i. Padding and sequence starts become 0.
     return functional.pad(-loss, (1, 0)).masked_fill(starts_t, 0.0)
 
 
@@ -54,6 +57,7 @@ def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array
     weights = [np.where(mask > 0, 1.0, observation_weight) for mask in masks]
     for weight in weights:
         weight[:1] = 0.0
+    # A floor: a batch without any weighted token gives weights of 0 rather than NaN.
     total = max(sum(float(weight.sum()) for weight in weights), 1e-9)
     return [(weight / total).astype(np.float32) for weight in weights]
 
@@ -78,6 +82,7 @@ def rl_coefficients(masks: Sequence[Array], group_of: Sequence[int]) -> list[Arr
         masks: 1 on generated tokens, [S] each; all sequences of a minibatch.
         group_of: group of each sequence.
     """
+    # Per group over all its trajectories, so that long ones don't weigh less per token.
     generated: Counter[int] = Counter()
     for mask, group in zip(masks, group_of, strict=True):
         generated[group] += int((mask > 0).sum())
@@ -106,6 +111,7 @@ def importance_weights(
     AReaL's off-policy correction: behavior is the engine's policy when the token was sampled,
     proximal the trainer's before the step.
     """
+    # Detached: the weight corrects the sampling and must not be trained through.
     ratio = (proximal_t - behavior_t).detach().exp()
     if mode is ImportanceMode.CAP:
         return ratio.clamp(max=upper)
@@ -157,6 +163,7 @@ def ppo(
     # although its coefficient is 0.
     ratio_t = torch.where(generated_t, current_t - proximal_t, 0.0).exp()
     clipped_t = ratio_t.clamp(1.0 - settings.clip_low, 1.0 + settings.clip_high)
+    # PPO's pessimistic bound: clipping limits gains, never losses.
     gain_t = torch.minimum(ratio_t * advantage_t, clipped_t * advantage_t)
     weight_t = torch.where(generated_t, weight_t, 0.0)
     loss = -(coefficient_t * weight_t * gain_t).sum()
@@ -179,6 +186,7 @@ def _sums(
         tokens=float(generated_t.sum()),
         # The estimator k3 of KL(behavior, current): exp(x) - 1 - x, never negative.
         kl=float((moved.exp() - 1.0 - moved).sum()),
+        # A one-sample estimate: -log p of the tokens that were sampled.
         entropy=float(-current_t[generated_t].sum()),
         clipped=float((ratio_t != clipped_t)[generated_t].sum()),
         importance=float(weight_t.sum()),
@@ -187,7 +195,11 @@ def _sums(
 
 
 def agreement(current_t: Tensor, behavior_t: Tensor, versions_t: Tensor, version: int) -> float:
-    """Largest |trainer - engine| log-probability on tokens that `version` itself generated."""
+    """Largest |trainer - engine| log-probability on tokens that `version` itself generated.
+
+    In nats; 0 if it generated none. The tensors are [T]; `versions_t` is -1 on other tokens.
+    """
+    # Only tokens of this very version: for older ones a difference is staleness, not an error.
     same = versions_t == version
     if not bool(same.any()):
         return 0.0

@@ -43,10 +43,13 @@ class Optimizer:
         for part in self.megatron.chained_optimizers:
             for group in part.optimizer.param_groups:
                 group["fused"] = True
+                # torch's Adam runs one implementation: `foreach` must not be set next to `fused`.
                 group["foreach"] = False
 
     def zero(self) -> None:
         """Clears the gradients."""
+        # Both: the DDP's buffers accumulate over microbatches, and the optimizer keeps gradients of
+        # its main parameters.
         self.model.ddp.zero_grad_buffer()
         self.megatron.zero_grad()
 
@@ -60,6 +63,8 @@ class Optimizer:
             DivergenceError: the norm is not finite, on every rank: the parameters are ruined.
         """
         with device_names():
+            # Reduce before the update: until here every rank has the gradients of its own rows
+            # only.
             finalize_model_grads([self.model.ddp])
             for group in self.megatron.param_groups:
                 group["lr"] = learning_rate

@@ -43,9 +43,13 @@ def plan(lengths: Sequence[int], ranks: int, capacity: int) -> list[Microbatch]:
     """
     count = -(-len(sequences.pack(lengths, capacity)) // ranks)
     rows = sequences.balance(lengths, count * ranks)
+    # Balanced rows may exceed the capacity although best-fit rows don't: add a row per rank until
+    # they fit, or only single long sequences are left.
     while any(_tokens(row, lengths) > capacity and len(row) > 1 for row in rows):
         count += 1
         rows = sequences.balance(lengths, count * ranks)
+    # Rows of one microbatch get similar lengths, and the longest comes first, so that a lack of
+    # memory shows at once.
     rows.sort(key=lambda row: -_tokens(row, lengths))
     return [
         Microbatch(tuple(map(tuple, part)), max(1, _tokens(part[0], lengths)))
@@ -96,6 +100,7 @@ def bounds(microbatch: Microbatch, rank: int, lengths: Sequence[int]) -> list[in
     for index in microbatch.rows[rank]:
         if lengths[index]:
             found.append(found[-1] + lengths[index])
+    # Padding as a sequence of its own: no real token attends to it.
     return found if found[-1] == microbatch.length else [*found, microbatch.length]
 
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sea_runtime.trainer.shard_buffers import StreamBuffers
 
 log = logging.getLogger(__name__)
+# Below a collective's time-out (300 s): while rank 0 retries, the other ranks wait in a broadcast.
 CLIENT_RETRY_SECONDS = 240.0
 REPORTED_SECONDS = 60.0
 """How long a failed process waits to be killed by its supervisor."""
@@ -37,12 +38,15 @@ def _warm_up() -> None:
     """The slow imports, and what they need to work on this device."""
     import torch
 
+    # torch takes all cores by default; several ranks on one machine would fight for them.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     from sea_runtime.trainer.device import has_cuda
 
     if not has_cuda():
         from sea_runtime.trainer import megatron_cpu
 
+        # Before `rl` and `sft`, so that they import nothing of Megatron by name that is replaced
+        # later.
         megatron_cpu.apply()
     from sea_runtime.trainer import rl, sft  # noqa: F401
 
@@ -61,6 +65,7 @@ def _train(assignment: RankAssignment, status: StatusPipe) -> None:
 
     pod = PodSettings.from_environment()
     client = CoordinatorClient(pod.coordinator, pod.token, retry_timeout=CLIENT_RETRY_SECONDS)
+    # `joined` only after the join: the pod is reported ready by it.
     control = process_groups.join(assignment)
     status.joined(assignment.attempt)
     log.info(
@@ -76,6 +81,7 @@ def run_tasks(context: RankContext) -> None:
     """Runs stages on all ranks; returns when the coordinator says stop."""
     watch = TaskWatch(context.client, context.attempt) if context.leads else None
     buffers: StreamBuffers = {}
+    # Stages run one after another in one process: groups and host buffers are kept between them.
     while True:
         task = _next_task(context, watch)
         if task.kind is TaskKind.STOP:
@@ -87,6 +93,8 @@ def run_tasks(context: RankContext) -> None:
 def _next_task(context: RankContext, watch: TaskWatch | None) -> TrainerTask:
     """What to do now, the same on every rank."""
     context.status.alive()
+    # Only rank 0 asks. The broadcast makes all ranks enter the same stage; asking each by itself,
+    # two ranks could see different tasks and wait for each other.
     text = watch.next().model_dump_json() if watch else None
     return TrainerTask.model_validate_json(context.control.broadcast(text))
 
@@ -119,6 +127,7 @@ def fail(error: Exception, status: StatusPipe, timeout_s: float) -> ExitCode:
     """Reports the error and waits for the supervisor to end this process."""
     failure = failure_of(error, status, timeout_s)
     log.error("Training failed (%s).", failure.cause, exc_info=error)
+    # Report before the sleep and before exit: see `Supervisor._report_failure`.
     status.failed(failure)
     if status.supervised:
         # The supervisor kills this process once the coordinator knows the cause. Leaving earlier
@@ -133,6 +142,7 @@ def main() -> ExitCode:
     status = StatusPipe.from_environment()
     timeout_s = DEFAULT_TIMEOUT_SECONDS
     try:
+        # Imports first, then the wait for the assignment: a warm process joins within a second.
         _warm_up()
         assignment = _assignment()
         if assignment is None:
@@ -141,6 +151,7 @@ def main() -> ExitCode:
         status.alive()  # the wait for an assignment is no stall
         logs.bind(rank=assignment.rank, attempt=assignment.attempt)
         _train(assignment, status)
+    # Before the general clause: being replaced is no failure and must not count against the job.
     except FencedError as error:
         log.info("%s", error)
         return ExitCode.FENCED
@@ -151,6 +162,7 @@ def main() -> ExitCode:
 
 if __name__ == "__main__":
     code = main()
+    # os._exit skips atexit handlers and buffers, so flush by hand.
     logging.shutdown()
     sys.stdout.flush()
     os._exit(code)  # threads of gloo, NIXL or an upload must not keep a finished process

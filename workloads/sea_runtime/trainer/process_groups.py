@@ -39,8 +39,11 @@ class ControlGroup:
         """Rank 0's bytes on every rank, without pickling a second copy."""
         size = int(self.broadcast(len(data) if data is not None else 0))
         if self.rank == 0 and data is not None:
+            # A copy in a bytearray: torch.frombuffer warns about the read-only memory of `bytes`.
             tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8)
         else:
+            # The other ranks learned the size by the broadcast above; gloo needs equal shapes on
+            # all ranks.
             tensor = torch.empty(size, dtype=torch.uint8)
         if size:
             dist.broadcast(tensor, src=0, group=self.group)
@@ -59,7 +62,8 @@ class ControlGroup:
         return boxes
 
     def sum(self, values: list[float]) -> list[float]:
-        """Element-wise sum over the ranks."""
+        """Element-wise sum over the ranks, on every rank; the lists must have one length."""
+        # float64, so that sums of counts stay exact and the same for any number of ranks.
         tensor = torch.tensor(values, dtype=torch.float64)
         dist.all_reduce(tensor, group=self.group)
         return [float(x) for x in tensor]
@@ -89,6 +93,8 @@ def _store(assignment: RankAssignment, timeout: datetime.timedelta) -> Any:
         *address,
         is_master=master,
         timeout=timeout,
+        # Rank 0 must not wait here: a peer may start minutes later, and `init_process_group` waits
+        # with its own time-out.
         wait_for_workers=False,
         master_listen_fd=descriptor,
     )
@@ -101,6 +107,7 @@ def join(assignment: RankAssignment) -> ControlGroup:
     timeout = datetime.timedelta(seconds=assignment.timeout_s)
     backend = "gloo"
     if has_cuda():
+        # Before the groups: NCCL and Megatron use the current device.
         torch.cuda.set_device(assignment.local_rank)
         backend = "cpu:gloo,cuda:nccl"
     dist.init_process_group(
@@ -113,6 +120,8 @@ def join(assignment: RankAssignment) -> ControlGroup:
     # new_group is a collective: every rank creates the same groups in the same order.
     group = dist.new_group(backend="gloo", timeout=timeout)
     control = ControlGroup(assignment.rank, assignment.world_size, group)
+    # When this returns, every rank has built both groups: a peer that is missing is found here, not
+    # in the first step.
     control.barrier()
     return control
 
@@ -125,6 +134,8 @@ def build_model_parallel_groups(assignment: RankAssignment, expert: int) -> None
     if parallel_state.model_parallel_is_initialized():
         if parallel_state.get_expert_model_parallel_world_size() == expert:
             return
+        # Megatron refuses to initialize twice. All ranks come here together: they plan the same
+        # layout.
         parallel_state.destroy_model_parallel()
     parallel_state.initialize_model_parallel(
         expert_model_parallel_size=expert,
@@ -133,4 +144,5 @@ def build_model_parallel_groups(assignment: RankAssignment, expert: int) -> None
         create_gloo_process_groups=has_cuda(),
     )
     if has_cuda():
+        # Seeds Megatron's RNG tracker, from which its layers fork on a GPU.
         tensor_parallel.model_parallel_cuda_manual_seed(1)

@@ -23,6 +23,7 @@ from sea_runtime.trainer.status_pipe import STATUS_FD, ReportedFailure
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1
+# Short: a training process saves nothing on SIGTERM; a checkpoint is either committed or not.
 GRACE_SECONDS = 5.0
 NICENESS = 5
 """Where cores are shared, an engine that is paused for new weights runs before training does."""
@@ -30,10 +31,13 @@ READ_BYTES = 1 << 14
 MAX_MESSAGE = 1000
 """Characters of an error message that are kept."""
 MODULE = "sea_runtime.trainer.process"
+# Loaded here, not in the fork: between fork and exec another thread's lock may be held forever.
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _before_exec() -> None:
+    # prctl(2): the signal is sent when the *thread* that forked ends, so only the event loop's
+    # thread may start processes.
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     os.nice(NICENESS)
 
@@ -57,6 +61,8 @@ class ProcessHandle:
     async def start(cls, environment: Mapping[str, str], module: str = MODULE) -> "ProcessHandle":
         """Starts `python -m module`, which imports its libraries and waits for an assignment."""
         read, write = os.pipe()
+        # Only the writing end: descriptors of os.pipe are closed on exec unless made inheritable
+        # (PEP 446).
         os.set_inheritable(write, True)
         try:
             process = await asyncio.create_subprocess_exec(
@@ -67,11 +73,14 @@ class ProcessHandle:
                 stderr=asyncio.subprocess.PIPE,
                 env={**environment, STATUS_FD: str(write)},
                 pass_fds=(write,),
+                # `kill` signals the process group, which then has the child's PID.
                 start_new_session=True,
                 preexec_fn=_before_exec,
                 limit=1 << 20,
             )
         finally:
+            # Also after a success: while this process holds the writing end, the reader never sees
+            # the end of the pipe.
             os.close(write)
         return cls(process, read)
 
@@ -84,13 +93,18 @@ class ProcessHandle:
         """Sends the process its rank."""
         assert self._process.stdin is not None
         with contextlib.suppress(ConnectionError):  # it has died: its exit code says so
+            # One line is far below the pipe's buffer, so this doesn't wait for a process that still
+            # imports.
             self._process.stdin.write(assignment.to_line().encode())
             await self._process.stdin.drain()
+        # A warm process may have waited for hours: silence is counted from its assignment.
         self.last_heard = time.monotonic()
 
     async def ended(self) -> None:
         """Waits until the process has ended and all its output is read."""
         await self._process.wait()
+        # The last report and the last line of stderr may still be in the pipes when the process is
+        # gone.
         await asyncio.wait(self._tasks)
 
     async def kill(self) -> None:
@@ -101,10 +115,13 @@ class ProcessHandle:
         # Also where the process itself has ended: what it started may still run in its session.
         self._signal(signal.SIGKILL)
         await self._process.wait()
+        # A grandchild in a session of its own may keep the pipes open: don't wait for their end
+        # forever.
         await asyncio.wait(self._tasks, timeout=GRACE_SECONDS)
 
     def _signal(self, number: int) -> None:
         with contextlib.suppress(ProcessLookupError):
+            # The group outlives its leader: it exists as long as any member does.
             os.killpg(self._process.pid, number)
 
     async def _read_status(self, descriptor: int) -> None:
@@ -133,6 +150,7 @@ class ProcessHandle:
         kept = b""
         while read := await self._process.stderr.read(READ_BYTES):
             kept += read
+            # Whole lines if there are any; otherwise everything once it is longer than one read.
             end = kept.rfind(b"\n") + 1 or (len(kept) if len(kept) > READ_BYTES else 0)
             self._forward(kept[:end])
             kept = kept[end:]

@@ -22,6 +22,7 @@ from sea_runtime.wire.trainer import TrainerTask
 from sea_runtime.wire.weights import Shard, WeightVersion
 
 log = logging.getLogger(__name__)
+# Below every watch of a silent process: `finish` reports that it is alive between two waits.
 WAIT_SECONDS = 5.0
 _UPLOADED, _RUNNING, _FAILED = 1, 0, -1
 
@@ -63,9 +64,13 @@ class Publisher:
         Args:
             anchor: also uploads it, whatever `anchorEvery` says.
         """
+        # Packed before anything is announced: an engine may read as soon as the version is
+        # registered.
         shard, index = self.buffers.pack(published_tensors(model), self.context.assignment.rank)
         to_store = self.weights.transport is Transport.OBJECT_STORE
         if to_store or anchor or version % self.weights.anchor_every == 0:
+            # One anchor at a time: this one takes the place of the one before, which is registered
+            # first if it is done. One that is still uploading after the wait is never registered.
             self.settle(wait=True)
             self._upload(index, shard, version, step)
         else:
@@ -75,10 +80,15 @@ class Publisher:
 
     def _upload(self, index: int, shard: Shard, version: int, step: int) -> None:
         url = self._url(version, shard.rank)
+        # The upload starts before the gather, so that S3 and the collective overlap.
         upload = self.buffers.upload(index, self.context.store, url) if shard.nbytes else None
         gathered = self._gather(shard, version, step)
+        # Over NIXL engines can read right away, and the URLs follow in `settle`. With the object
+        # store alone a version without URLs would be one that nobody can fetch.
         if self.weights.transport is not Transport.OBJECT_STORE:
             self._register(gathered)
+        # On every rank, also those without bytes: `settle` is a collective and must be entered by
+        # all.
         self._anchor = _Anchor(gathered, upload, url, index)
 
     def finish(self) -> None:
@@ -113,6 +123,7 @@ class Publisher:
             background.finished(anchor.upload, self.context.assignment.timeout_s / 2)
         # All ranks decide by the same list, so that they drop or register the anchor together.
         states = self.context.control.all_gather(anchor.state())
+        # Kept for the next call. A needed one that failed is uploaded again by `finish`.
         if _RUNNING in states or (needed and _FAILED in states):
             return
         self._anchor = None
@@ -123,11 +134,14 @@ class Publisher:
             shard.model_copy(update={"object_url": self._url(anchor.version.version, shard.rank)})
             for shard in anchor.version.shards
         ]
+        # Register before retention: until the newer anchor is known, engines may fetch an older
+        # one.
         self._register(anchor.version.model_copy(update={"shards": shards}))
         self._retain(anchor.version.version)
 
     def _gather(self, shard: Shard, version: int, step: int) -> WeightVersion:
         """On rank 0 all shards that hold anything; elsewhere a version without shards."""
+        # Collective: also a rank without tensors takes part.
         shards = [one for one in self.context.control.gather(shard) if one.nbytes]
         return WeightVersion(
             stream=self.task.stream,
@@ -158,6 +172,7 @@ class Publisher:
             names = {one.url: one.url.removeprefix(self._folder() + "/")[:7] for one in found}
             # Never a version above `newest`: a later anchor may already be on its way.
             versions = sorted({name for name in names.values() if int(name[1:]) <= newest})
+            # `retain` counts anchors; zero-padded names sort by number.
             dropped = set(versions[: -self.weights.retain])
             for url in (url for url, name in names.items() if name in dropped):
                 self.context.store.delete(url)

@@ -12,6 +12,7 @@ from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 
 Result = TypeVar("Result")
+# Far below the collective's time-out, so that the slow rank always enters the next one in time.
 POLL_SECONDS = 1.0
 
 
@@ -30,5 +31,6 @@ def run(context: RankContext, name: str, work: Callable[[], Result] | None) -> R
             # Before the collective below: a rank whose work failed must leave, and the others
             # learn it from their broken connection.
             own.result()
+        # 1.0 only if it is 1.0 on every rank.
         done = context.control.min(float(finished)) == 1.0
     return None if own is None else own.result()

@@ -33,9 +33,12 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
     if first + stage.step > 0 and stage.step < block.steps:
         stage.publisher.publish(stage.model, first + stage.step, stage.step)
     while stage.step < block.steps:
+        # A step takes exactly the batch of its number: asked for again after a crash, it is the
+        # same one.
         with stage.timer.part("batch_wait_s"):
             batch = _next(stage, watch)
         if batch is None:
+            # On every rank: `ready` was broadcast, so all leave the loop in the same round.
             stage.interrupt(first + stage.step)
             return
         _step(stage, block, batch)
@@ -49,6 +52,8 @@ def _next(stage: StageTrainer, watch: TaskWatch | None) -> RLBatch | None:
         data: bytes | None = None
         if watch is not None and watch.still(stage.task):
             task, attempt = stage.task.stage, stage.context.attempt
+            # Empty bytes: not ready yet. None: no longer wanted. The length is broadcast first to
+            # tell them apart on every rank.
             data = stage.context.client.batch(task, stage.step + 1, attempt) or b""
         ready = stage.context.control.broadcast(None if data is None else len(data))
         if ready is None:
@@ -57,6 +62,8 @@ def _next(stage: StageTrainer, watch: TaskWatch | None) -> RLBatch | None:
             # The bytes as the coordinator sent them: each rank decodes them once.
             return unpack(Batch.decode(stage.context.control.broadcast_bytes(data)))
         with stage.timer.part("checkpoint_s"):
+            # While waiting, uploads and checkpoints go on: both are collectives, entered by all
+            # ranks here.
             stage.publisher.settle()
             stage.saver.poll()
 
@@ -72,8 +79,10 @@ def _step(stage: StageTrainer, block: RLStage, batch: RLBatch) -> None:
     )
     with stage.timer.part("train_s"):
         metrics = _train(stage, block, batch, version, rate)
+    # Before publishing: the version, its step and a checkpoint of it must agree.
     stage.step = number
     with stage.timer.part("publish_s"):
+        # Publish before the checkpoint and the report: engines wait for it, nobody waits for those.
         stage.publisher.publish(stage.model, version + 1, number)
     stage.after_step(version + 1, finished=number >= block.steps)
     seconds = stage.timer.take("train_s", "batch_wait_s", "publish_s", "checkpoint_s")
@@ -94,6 +103,7 @@ def _train(
     proximal = _proximal(stage, block, batch) if len(parts) > 1 else None
     sums, largest, norms = np.zeros(_ADDITIVE), [0.0, 0.0], []
     for index, groups in enumerate(parts):
+        # Before the forward passes of this minibatch: gradients accumulate over its microbatches.
         stage.optimizer.zero()
         chosen = batch.trained(groups)
         weights = coefficients(batch, chosen)
@@ -103,6 +113,8 @@ def _train(
             behavior_t = microbatch.per_token(batch.behavior, np.float32)
             current_t = stage.model.logprobs(microbatch, block.temperature)
             proximal_t = (
+                # All [T]. Detached: the ratio is 1 in value, and its gradient is that of the
+                # current policy.
                 microbatch.per_token(proximal, np.float32) if proximal else current_t.detach()
             )
             result = objective.ppo(
@@ -113,6 +125,8 @@ def _train(
                 microbatch.per_token(weights, np.float32),
                 settings,
             )
+            # On every microbatch, also one whose coefficients are all 0: backward is a collective
+            # among ranks that share experts.
             result.loss.backward()
             sums += result.additive()
             largest[0] = max(largest[0], result.importance_max)
@@ -139,11 +153,13 @@ def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
     plan = stage.model.plan(batch.tokens, batch.trained(range(batch.groups)))
     for microbatch in stage.model.microbatches(plan, batch.tokens):
         stage.context.status.alive()
+        # [T] on this rank, split into [S] by sequence below.
         logp_t = stage.model.logprobs(microbatch, block.temperature, grad=False).cpu().numpy()
         own |= microbatch.split(logp_t, batch.tokens)
     found: dict[int, np.ndarray] = {}
     for part in stage.context.control.all_gather(own):
         found |= part
+    # Sequences that aren't trained keep zeros: they are in no minibatch.
     return [found.get(i, np.zeros(len(one), np.float32)) for i, one in enumerate(batch.tokens)]
 
 

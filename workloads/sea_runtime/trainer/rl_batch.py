@@ -95,6 +95,7 @@ def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
         [batch.masks[i] for i in chosen], [batch.group_of[i] for i in chosen]
     )
     found = dict(zip(chosen, values, strict=True))
+    # Empty for sequences that aren't chosen: no row of the minibatch reads them.
     return [found.get(i, np.zeros(0, np.float32)) for i in range(len(batch.masks))]
 
 

@@ -31,6 +31,7 @@ def sft_steps(dialogues: int, batch: int, epochs: int, max_steps: int | None) ->
 
 def split_validation(dialogues: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices of (training, validation) dialogues; at least one is trained on."""
+    # A list of seeds gives each stream its own random numbers: the split's aren't an epoch's.
     order = np.random.default_rng([seed, _VALIDATION_STREAM]).permutation(dialogues)
     held_out = min(round(dialogues * fraction), dialogues - 1)
     return sorted(int(i) for i in order[held_out:]), sorted(int(i) for i in order[:held_out])
@@ -38,6 +39,7 @@ def split_validation(dialogues: int, fraction: float, seed: int) -> tuple[list[i
 
 def sft_batch(step: int, indices: Sequence[int], batch: int, seed: int) -> list[int]:
     """Indices that 1-based `step` trains on: epochs end to end, each shuffled by itself."""
+    # Position in the endless stream of epochs; a batch may span two of them or more.
     first = (step - 1) * batch
     epochs = range(first // len(indices), (first + batch - 1) // len(indices) + 1)
     orders = [np.random.default_rng([seed, epoch]).permutation(len(indices)) for epoch in epochs]

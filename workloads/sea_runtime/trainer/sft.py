@@ -33,6 +33,7 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
     total = schedule.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
     finished = stage.finished or stage.step >= total
     while not finished:
+        # Every step, before its first collective: all ranks leave together or none.
         if not still_wanted(stage.context, stage.task, watch):
             stage.interrupt(stage.task.first_version)
             return
@@ -64,6 +65,8 @@ def _step(
             metrics["validation_loss"] = _validate(stage, data, held_out)
         goal = block.stop_at_validation_loss
         finished = finished or (goal is not None and metrics["validation_loss"] <= goal)
+    # After the validation: `finished` goes into the checkpoint, so a resumed attempt doesn't train
+    # on.
     stage.after_step(stage.task.first_version, finished=finished)
     seconds = stage.timer.take("train_s", "checkpoint_s")
     speed = {"tokens_per_s": metrics["tokens"] / max(seconds["train_s"], 1e-9)}
@@ -87,8 +90,10 @@ def _train(
         mask_t = microbatch.per_token(data.masks, np.uint8)
         weight_t = microbatch.per_token(weights, np.float32)
         logp_t = stage.model.logprobs(microbatch)
+        # A sum, not a mean: the weights of the whole batch add up to 1 over all ranks.
         loss = -(weight_t * logp_t).sum()
         loss.backward()
+        # The first token of a sequence has weight 0: it has no past to be predicted from.
         answers_t = (mask_t > 0) & (weight_t > 0)
         sums[0] += float(loss.detach())
         sums[1] += float(-logp_t.detach()[answers_t].sum())

@@ -66,6 +66,7 @@ def unpack(data: bytes) -> Dialogues:
     """The inverse of `pack`."""
     message = msgspec.msgpack.decode(data, type=_Message)
     ends = np.cumsum(message.lengths)[:-1]
+    # Views of the message, read-only: no copy of a gigabyte per rank.
     tokens = np.split(np.frombuffer(message.tokens, "<i4"), ends)
     masks = np.split(np.frombuffer(message.masks, "u1"), ends)
     return Dialogues([*tokens], [*masks])
@@ -130,6 +131,7 @@ def load(
 
     Collective; the metrics are rank 0's alone.
     """
+    # `rank_barrier` for the reading, which may take minutes; only the result is broadcast.
     read = (lambda: _read(context, paths, model, spec, as_user)) if context.leads else None
     data, metrics = rank_barrier.run(context, "dialogues", read) or (None, {})
     return unpack(context.control.broadcast_bytes(data)), metrics

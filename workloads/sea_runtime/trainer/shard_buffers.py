@@ -42,6 +42,7 @@ class ShardBuffers:
         if nixl and self.nbytes:
             from sea_runtime.transport.nixl_link import NixlSource
 
+            # Imported above only with NIXL: with transport ObjectStore the library isn't needed.
             self._source = NixlSource(name)
             # All of them before the metadata is read: it then never changes.
             for buffer in self._buffers:
@@ -60,8 +61,10 @@ class ShardBuffers:
         """Copies the tensors into the oldest buffer; returns its description and its index.
 
         An engine that still reads that buffer gets bytes of two versions; the checksums of the
-        entries let it notice.
+        entries let it notice. Blocks while an upload still reads that buffer.
         """
+        # Oldest first: the newest version and the one before stay readable while this one is
+        # packed.
         index, self._next = self._next, (self._next + 1) % BUFFERS
         upload = self._uploads[index]
         # An upload reads the buffer without a copy: overwritten under it, the object in S3 would
@@ -76,6 +79,8 @@ class ShardBuffers:
                 update={
                     "nixl_agent": self._source.name,
                     "nixl_metadata": self._metadata,
+                    # The metadata covers all buffers; the address says which of them holds this
+                    # version.
                     "nixl_address": buffer.data_ptr(),
                 }
             )
@@ -83,6 +88,7 @@ class ShardBuffers:
 
     def upload(self, index: int, store: ObjectStore, url: str) -> Future[None]:
         """Uploads a buffer in the background; `pack` does not reuse it before that is finished."""
+        # A view, not a copy: a second copy of a shard may not fit into the pod's memory.
         data = self._buffers[index].numpy().data
         upload = background.start("anchor", lambda: store.put_buffer(url, data))
         self._uploads[index] = upload
@@ -106,5 +112,7 @@ def buffers_of(
     if known is None or not known.fits(tensors):
         nixl = weights.transport is not Transport.OBJECT_STORE
         name = f"{context.pod.pod}-{stream}-{context.assignment.rank}"
+        # The buffers that it replaces are freed with their last reference; engines that still read
+        # them notice by an error or a checksum.
         kept[stream] = ShardBuffers(tensors, name, nixl)
     return kept[stream]

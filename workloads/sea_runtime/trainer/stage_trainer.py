@@ -91,8 +91,10 @@ class StageTrainer:
         shape = hf_config.load(initial)
         rank, world_size = context.assignment.rank, context.assignment.world_size
         layout = parallel_layout.plan(rank, world_size, spec.trainer.parallelism, shape.experts)
+        # Groups before the model: Megatron's layers look their group up when they are built.
         process_groups.build_model_parallel_groups(context.assignment, layout.expert)
         model = models.build(shape, layout, DTYPES[spec.model.precision], _row_tokens(spec))
+        # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
         hf_weights.load(model, initial)
         optimizer = Optimizer(model, _learning_rate(settings))
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
@@ -116,6 +118,8 @@ class StageTrainer:
         with self.timer.part("checkpoint_s"):
             self.publisher.settle()
             self.saver.poll()
+            # Also at the end, whatever the period: a resumed attempt then sees `finished` and goes
+            # straight to `complete`.
             if finished or self.step % self.spec.checkpoint.every_steps == 0:
                 position = Position(self.step, version, finished)
                 self.saver.start(self.model, self.optimizer, position)
@@ -133,8 +137,11 @@ class StageTrainer:
 
     def complete(self, version: int) -> None:
         """Publishes, exports, waits for the last checkpoint, then reports the stage as done."""
+        # As an anchor: the next stage's engines may have to fetch it after these processes have
+        # ended.
         self.publisher.publish(self.model, version, self.step, anchor=True)
         export(self.context, self.task, self.model, self.initial, version)
+        # Both waits come before `done`: the coordinator may end this attempt once it knows.
         self.publisher.finish()
         self.saver.finish()
         if self.context.leads:
@@ -146,8 +153,10 @@ class StageTrainer:
     def interrupt(self, version: int) -> None:
         """Commits the current step for a drain, unless it is committed; exports nothing."""
         self.saver.finish()
+        # Step 0 is the initial model, which every attempt can load again.
         if self.step and not self.saver.committed(self.step):
             position = Position(self.step, version)
+            # Needed: a drain ends the pods, so there is no later save to replace this one.
             self.saver.start(self.model, self.optimizer, position, needed=True)
             self.saver.finish()
 

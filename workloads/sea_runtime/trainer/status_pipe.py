@@ -76,4 +76,6 @@ class StatusPipe:
 
     def _send(self, event: dict[str, Any]) -> None:
         if self.descriptor is not None:
+            # Blocks while the pipe is full. The supervisor reads lines of at most 64 KiB (the limit
+            # of asyncio's StreamReader).
             os.write(self.descriptor, (json.dumps(event) + "\n").encode())

@@ -96,6 +96,7 @@ def _waiting(state: State, seen: Observed) -> tuple[State, list[Action]]:
         if new is None and (state.finished or _user_error(state)):
             return state, []
         return replace(state, started=True), [Start()]
+    # Before an assignment no exit is right, not even 0: the process was to wait.
     if seen.reported or any(code is not None for code in seen.exits):
         return _failed_start(state, seen)
     if new is None:
@@ -118,13 +119,17 @@ def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
     if ExitCode.FENCED in ended:
         return replace(stopped, finished=state.running), [Kill()]
     if ended and all(code == ExitCode.STOPPED for code in ended) and not seen.reported:
+        # All ranks of the attempt stop together: wait for the rest instead of killing it.
         if len(ended) < len(seen.exits):
             return state, []
         return replace(stopped, finished=state.running), []
+    # Before the withdrawal below: a failure that happened first must still be reported.
     if ended or seen.reported:
         return replace(stopped, failure=_failure(state.running, seen)), [Kill()]
+    # The attempt was withdrawn or replaced; no failure of this pod.
     if seen.desired is None or seen.desired.attempt != state.running:
         return stopped, [Kill()]
+    # Last: an exit or a report says more than silence.
     if seen.silence > HANG_SECONDS:
         text = f"No training process has reported for {seen.silence:.0f} s."
         return replace(stopped, failure=Failure(state.running, Cause.HANG, text)), [Kill()]
@@ -134,10 +139,12 @@ def _running(state: State, seen: Observed) -> tuple[State, list[Action]]:
 def _is_new(state: State, desired: TrainerWorld | None) -> bool:
     if desired is None or desired.attempt == state.finished:
         return False
+    # A failed attempt isn't run again here: the operator decides by giving out a higher number.
     return state.failure is None or desired.attempt > state.failure.attempt
 
 
 def _failure(attempt: int, seen: Observed) -> Failure:
+    # Before what a process reported: its peers report broken connections when the kernel kills one.
     if seen.out_of_memory:
         return Failure(attempt, Cause.OUT_OF_MEMORY, "The kernel killed a process for memory.")
     if seen.reported:

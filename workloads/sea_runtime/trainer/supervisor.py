@@ -26,7 +26,9 @@ from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
 log = logging.getLogger(__name__)
 HEARTBEAT_SECONDS = 1.0
+# Short: a heartbeat that is late is worth less than the next one.
 HEARTBEAT_RETRY_SECONDS = 5.0
+# Keeps a process that fails at once from being started in a tight loop.
 RESTART_PAUSE_SECONDS = 1.0
 ROLE = role_label(Role.TRAINER)
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
@@ -49,6 +51,7 @@ class Supervisor:
         self._client = AsyncCoordinatorClient(
             settings.coordinator, settings.token, retry_timeout=HEARTBEAT_RETRY_SECONDS
         )
+        # Tells the coordinator a restarted supervisor from the one before under the same pod name.
         self._incarnation = uuid.uuid4().hex
         self._state = State()
         self._processes: list[ProcessHandle] = []
@@ -75,8 +78,10 @@ class Supervisor:
                 while not self._stop.is_set():
                     await self._once()
                     with contextlib.suppress(TimeoutError):
+                        # Sleeps, but ends at once on SIGTERM.
                         await asyncio.wait_for(self._stop.wait(), HEARTBEAT_SECONDS / 4)
             finally:
+                # First: a heartbeat during `_kill` would report processes that are being ended.
                 heartbeats.cancel()
                 await self._kill()
 
@@ -136,6 +141,7 @@ class Supervisor:
             await asyncio.sleep(HEARTBEAT_SECONDS)
 
     def _observe(self) -> Observed:
+        # The last reply counts while the coordinator is away: an outage must not stop training.
         world = self._reply.world if self._reply.run else None
         here = world is not None and self._settings.pod in world.pods
         reported = [process.reported for process in self._processes if process.reported]
@@ -147,6 +153,7 @@ class Supervisor:
             reported=reported[0] if reported else None,
             last_line=lines[0] if lines else "",
             silence=time.monotonic() - heard,
+            # Compared with the count at the start: memory.events never goes back.
             out_of_memory=oom_kills() > self._ooms,
         )
 
@@ -157,6 +164,7 @@ class Supervisor:
             case Assign(world):
                 logs.bind(attempt=world.attempt)
                 ranks = supervision.assignments(world, self._settings.pod, self._timeout_s)
+                # strict: a process without a rank would leave its peers waiting in `join`.
                 for process, assignment in zip(self._processes, ranks, strict=True):
                     await process.assign(assignment)
             case Kill():
@@ -164,6 +172,7 @@ class Supervisor:
                 await asyncio.sleep(RESTART_PAUSE_SECONDS if not self._state.running else 0.0)
 
     async def _start(self) -> None:
+        # Before the start: kills of earlier processes must not be blamed on these.
         self._ooms = oom_kills()
         own = self._settings.environment()
         environment = {**os.environ, **own, "PYTHONUNBUFFERED": "1"}
@@ -172,5 +181,6 @@ class Supervisor:
         ]
 
     async def _kill(self) -> None:
+        # Concurrently: each may take its whole grace period.
         await asyncio.gather(*(process.kill() for process in self._processes))
         self._processes = []

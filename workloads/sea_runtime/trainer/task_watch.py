@@ -12,7 +12,9 @@ from sea_runtime.wire.trainer import TaskKind, TrainerTask
 
 log = logging.getLogger(__name__)
 POLL_SECONDS = 1.0
+# The client retries for 240 s by itself and then raises, so this is only a last resort.
 FIRST_ANSWER_SECONDS = 600.0
+# Bounds how long the other ranks wait in the broadcast while the coordinator is away.
 NEXT_ANSWER_SECONDS = 10.0
 
 
@@ -32,6 +34,7 @@ class TaskWatch:
             try:
                 started = time.monotonic()
                 self._set(self._client.trainer_task(self._attempt), None)
+            # A newer attempt exists: asking again can't change that.
             except StaleAttemptError as error:
                 self._set(None, FencedError(str(error)))
                 return
@@ -42,6 +45,7 @@ class TaskWatch:
 
     def _set(self, task: TrainerTask | None, error: Exception | None) -> None:
         with self._condition:
+            # An error keeps the last task, but `_answer` raises the error first.
             self._task = task or self._task
             self._error = error
             self._answers += 1
@@ -56,6 +60,8 @@ class TaskWatch:
     def next(self) -> TrainerTask:
         """An answer newer than this call; the last one if none comes within seconds."""
         with self._condition:
+            # Taken under the lock: an answer that arrives between this line and the wait counts as
+            # newer.
             before = self._answers
             self._condition.wait_for(
                 lambda: self._answers > before or self._error is not None, NEXT_ANSWER_SECONDS
@@ -81,4 +87,6 @@ def still_wanted(context: RankContext, task: TrainerTask, watch: TaskWatch | Non
     Args:
         watch: rank 0's; None elsewhere.
     """
+    # One answer for all: a rank that stops while another goes on would leave that one in a
+    # collective.
     return bool(context.control.broadcast(watch.still(task) if watch else None))

@@ -40,6 +40,7 @@ class Weight:
 def _attention(layer: int, hf: str, te: bool) -> Iterator[Weight]:
     megatron = f"decoder.layers.{layer}."
     attention = f"{megatron}self_attention."
+    # TransformerEngine fuses the norm into the projection that follows it.
     norm = "self_attention.linear_qkv.layer_norm_weight" if te else "input_layernorm.weight"
     qkv = tuple(f"{hf}self_attn.{x}_proj.weight" for x in "qkv")
     yield Weight(f"{megatron}{norm}", (f"{hf}input_layernorm.weight",))
@@ -91,6 +92,7 @@ def rank_weights(shape: ModelShape, experts: Sequence[int], te: bool = False) ->
         else:
             found += _mlp(f"decoder.layers.{layer}.mlp.{{}}.weight", f"{hf}mlp.", expert=False)
     found.append(Weight("decoder.final_layernorm.weight", ("model.norm.weight",)))
+    # Tied: Megatron's output layer has no parameter of its own.
     if not shape.tied:
         found.append(Weight("output_layer.weight", ("lm_head.weight",)))
     return found
@@ -102,6 +104,7 @@ def to_megatron(weight: Weight, tensors: Sequence[Tensor], shape: ModelShape) ->
         return tensors[0]
     if weight.fusion is Fusion.GATE_UP:
         return torch.cat(list(tensors), dim=0)
+    # q [G*P*D, H], k and v [G*D, H] -> [G, rows per group, H], joined per KV group.
     grouped = [tensor.view(shape.kv_heads, -1, shape.hidden) for tensor in tensors]
     return torch.cat(grouped, dim=1).reshape(-1, shape.hidden)
 
@@ -115,6 +118,7 @@ def to_hf(weight: Weight, parameter: Tensor, shape: ModelShape) -> tuple[Tensor,
         return gate, up
     rows = [shape.heads_per_group * shape.head_dim, shape.head_dim, shape.head_dim]
     parts = parameter.view(shape.kv_heads, sum(rows), shape.hidden).split(rows, dim=1)
+    # reshape copies here: a group's rows aren't adjacent in the fused parameter.
     q, k, v = (part.reshape(-1, shape.hidden) for part in parts)
     return q, k, v
 

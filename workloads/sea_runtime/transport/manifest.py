@@ -68,6 +68,8 @@ def total_bytes(entries: Sequence[TensorEntry]) -> int:
 def allocate(entries: Sequence[TensorEntry]) -> torch.Tensor:
     """A zeroed host buffer for the entries, uint8 [total_bytes], aligned to 64 bytes."""
     nbytes = total_bytes(entries)
+    # torch promises no alignment for host memory, so allocate more and start at a multiple of 64.
+    # The slice keeps the whole storage alive.
     raw = torch.zeros(nbytes + ALIGNMENT, dtype=torch.uint8)
     start = -raw.data_ptr() % ALIGNMENT
     return raw[start : start + nbytes]
@@ -76,12 +78,15 @@ def allocate(entries: Sequence[TensorEntry]) -> torch.Tensor:
 def view(entry: TensorEntry, buffer: torch.Tensor) -> torch.Tensor:
     """The entry's tensor as a view on `buffer` (no copy)."""
     flat = buffer[entry.offset : entry.offset + entry.nbytes]
+    # Reinterprets bytes: needs an offset that is a multiple of the dtype's size, which ALIGNMENT
+    # gives.
     return flat.view(dtype_of(entry.dtype)).view(entry.shape)
 
 
 def checksum(entry: TensorEntry, buffer: torch.Tensor) -> int:
     """crc32 of the entry's bytes; releases the GIL while it runs."""
     flat = buffer[entry.offset : entry.offset + entry.nbytes]
+    # numpy has no bfloat16, so the bytes are taken before any view of a dtype.
     return zlib.crc32(flat.numpy().data)
 
 
@@ -102,6 +107,7 @@ def pack(
                 f"The tensor {entry.name} is {dtype_name(tensor.dtype)}{list(tensor.shape)}, "
                 f"but {entry.dtype}{entry.shape} was planned: plan again after changing the model."
             )
+        # A device tensor is copied to the host here; `copy_` waits for the device.
         view(entry, buffer).copy_(tensor.detach())
     # Of the copy, not of the source: the checksum vouches for the bytes that engines read.
     return [e.model_copy(update={"crc32": checksum(e, buffer)}) for e in entries]

@@ -12,6 +12,7 @@ from typing import Any
 import nixl._api as nixl_api
 
 VERSION = "1.5.1"
+# Above zero is what counts; an event ends the wait early.
 POLL_MICROSECONDS = 20_000
 
 
@@ -25,6 +26,7 @@ def sleeping_progress_thread(microseconds: int = POLL_MICROSECONDS) -> Iterator[
         def __setattr__(self, name: str, value: Any) -> None:
             super().__setattr__(name, microseconds if name == "pthrDelay" else value)
 
+    # Only while an agent is created: the class reads the name when it is constructed.
     bindings.nixlAgentConfig = SleepingConfig
     try:
         yield

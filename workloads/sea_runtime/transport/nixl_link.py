@@ -21,6 +21,7 @@ from sea_runtime.errors import RuntimeFailure
 from sea_runtime.transport.nixl_busy_poll import sleeping_progress_thread
 
 log = logging.getLogger(__name__)
+# A shard takes milliseconds over RDMA; without a sleep the poll would use a whole core.
 POLL_SECONDS = 0.0005
 
 
@@ -37,6 +38,8 @@ class NixlReadTimeoutError(NixlReadError):
 def _agent(name: str, progress_thread: bool) -> Any:
     """An agent with a unique name: a restarted process is never taken for the one before."""
     if not torch.cuda.is_available():
+        # UCX reads it when the agent is created. Shared memory would be chosen otherwise and then
+        # fail between pods.
         os.environ.setdefault("UCX_TLS", "tcp")
     config = nixl_agent_config(enable_prog_thread=progress_thread, backends=["UCX"])
     with sleeping_progress_thread():
@@ -55,6 +58,7 @@ class NixlSource:
     """Serves registered host buffers of this process; one per trainer rank."""
 
     def __init__(self, name: str) -> None:
+        # With a progress thread: over TCP the source has to answer reads while Python trains.
         self._agent = _agent(name, progress_thread=True)
         self._registered: dict[int, tuple[torch.Tensor, Any]] = {}
 
@@ -74,6 +78,7 @@ class NixlSource:
         known = self._registered.get(address)
         if known is None or known[0].numel() != buffer.numel():
             self.unregister(address)
+            # The buffer is kept alive as long as it is registered: remote reads go to its address.
             self._registered[address] = (buffer, self._agent.register_memory(buffer))
         return address
 
@@ -89,6 +94,7 @@ class NixlSource:
 
     def close(self) -> None:
         """Stops serving; reads in progress fail in their sink."""
+        # Deregister before the agent is dropped.
         for address in list(self._registered):
             self.unregister(address)
         self._agent = None
@@ -98,6 +104,7 @@ class NixlSink:
     """Reads from sources; used by one thread at a time."""
 
     def __init__(self, name: str) -> None:
+        # `_transfer` polls by itself, which drives UCX.
         self._agent = _agent(name, progress_thread=False)
         self._registered: dict[int, tuple[torch.Tensor, Any]] = {}
         self._metadata: dict[str, str] = {}
@@ -160,6 +167,7 @@ class NixlSink:
         remote = self._agent.get_xfer_descs([(address, nbytes, 0)], "DRAM")
         handle = self._agent.initialize_xfer("READ", local, remote, agent_name)
         try:
+            # Returns at once: DONE, PROC or ERR.
             state = self._agent.transfer(handle)
             while state == "PROC":
                 if time.monotonic() > deadline:
@@ -169,6 +177,8 @@ class NixlSink:
                 time.sleep(POLL_SECONDS)
                 state = self._agent.check_xfer_state(handle)
         finally:
+            # Also after a time-out: for an unfinished read, release() starts its abort and raises
+            # (nixl 1.5.1).
             self._release(handle)
         if state != "DONE":
             raise NixlReadError(f"NIXL agent {agent_name} ended the read in state {state}.")

@@ -106,12 +106,15 @@ class Trajectory(msgspec.Struct, frozen=True):
     def decode(body: bytes) -> "Trajectory":
         """Raises UndecodableError unless the arrays have one length."""
         try:
+            # msgspec raises RecursionError for deeply nested input, and
+            # UnicodeDecodeError for broken text.
             found = msgspec.msgpack.decode(body, type=Trajectory)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise UndecodableError(
                 f"The bytes are not a trajectory in msgpack: {error}."
             ) from error
         length = len(found.mask)
+        # `mask` has one byte per token, the others four.
         sizes = (len(found.tokens), len(found.logprobs), len(found.versions))
         if sizes != (4 * length, 4 * length, 4 * length):
             raise UndecodableError(

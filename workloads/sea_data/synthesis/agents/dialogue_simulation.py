@@ -18,6 +18,7 @@ from sea_env.users import openai_chat
 from sea_env.users.base import Reply, Signal
 from sea_env.users.prompt import GREETING, system_prompt
 
+# At this level there are no tokens: only turns and loops are limited.
 _LIMITS = Limits(max_turns=60, max_tokens_per_turn=1, context_length=1)
 _STYLE = Style(CallFormat.QWEN25)
 """The form that the domain's prompt asks for, read leniently: the model may be of any family."""
@@ -40,6 +41,7 @@ async def simulate(
         else:
             asked = _as_agent(source, conversation.messages)
             said = await client.ask(asked, meter, temperature=0.7, seed=seed)
+            # Endpoints leave the end tag out; without it the turn would count as truncated.
             following = conversation.agent(reader.parse(said + IM_END, _STYLE))
     return conversation.messages
 

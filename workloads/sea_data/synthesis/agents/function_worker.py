@@ -39,6 +39,7 @@ class FunctionRunner:
 
         Raises BackendUnavailableError if the sandbox fails, as opposed to the function.
         """
+        # A SandboxError is transient: the next try gets another process.
         stop = stop_after_attempt(_MAX_SANDBOX_TRIES)
         retrying = AsyncRetrying(stop=stop, retry=IF_TRANSIENT, reraise=True)
         try:
@@ -121,6 +122,7 @@ def read(text: str, task: Task) -> str:
 
 async def _problem(runner: FunctionRunner, source: str, cases: Sequence[FunctionCase]) -> str:
     """The first case that the function judges wrongly; empty if there is none."""
+    # In order, the good case first: the model is told one problem at a time.
     for case in cases:
         judged = await runner.run(source, case.episode, case.environment)
         wanted = 1.0 if case.good else 0.0

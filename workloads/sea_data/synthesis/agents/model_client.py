@@ -79,6 +79,7 @@ class ModelClient:
 
         def sending(attempt: int, problem: str) -> None:
             nonlocal number
+            # Counted per attempt, retries included: `engine._charge` compares these numbers.
             self.sent += 1
             number = self.sent
             if problem:
@@ -135,6 +136,7 @@ def parse(text: str) -> dict[str, Any]:
 
     Raises ValueError if there is none.
     """
+    # The last closing tag: a thinking model may quote one while it thinks.
     body = text[:_MAX_REPLY].rpartition("</think>")[2]
     start, end = body.find("{"), body.rfind("}")
     if start < 0 or end < start:

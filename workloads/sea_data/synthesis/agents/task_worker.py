@@ -65,6 +65,7 @@ async def write(
         NoTaskError: it made `_MAX_CALLS` calls and no task.
         UnusableReplyError, BackendUnavailableError: see `ask_json`.
     """
+    # One environment per item: the worker's calls change it, never the source.
     environment = source.domain.open(source.database)
     messages = _opening(source, item)
 

@@ -30,8 +30,11 @@ ENVIRONMENT = {"PYTHONHASHSEED": "0", "LC_ALL": "C.UTF-8"}
 
 def command(walls: Walls, limits: FunctionLimits) -> list[str]:
     """The command line; its stdin and stdout carry frames."""
+    # As arguments: stdin carries frames only, and the environment is cleared.
     given = [f"{name}={value}" for name, value in limits.as_arguments().items()]
     folder = _BOUND if walls is Walls.BOTH else str(INSIDE.parent)
+    # -I: no user site, no script folder on sys.path, PYTHON* variables ignored. -S: no
+    # site-packages.
     python = [_python(), "-I", "-S", "-c", _START.format(folder=folder), *given]
     return [*_bubblewrap(), *python] if walls is Walls.BOTH else python
 
@@ -44,10 +47,15 @@ def _python() -> str:
 def _bubblewrap() -> list[str]:
     """No /proc and no /dev: Python needs neither, and a pod in a pod may not mount them."""
     program = shutil.which("bwrap") or "bwrap"
+    # bubblewrap's --unshare-all only tries to make a user namespace (--unshare-user-try); with
+    # --unshare-user a machine that forbids it fails at the start. --new-session: without a
+    # controlling terminal no input can be pushed into one (TIOCSTI).
     namespaces = ("--unshare-user", "--unshare-all", "--die-with-parent", "--new-session")
     folders = dict.fromkeys([*_SYSTEM, *_python_folders()])
     binds = [part for folder in folders for part in _visible(Path(folder))]
     own = ("--ro-bind", str(INSIDE), f"{_BOUND}/inside", "--chdir", "/")
+    # --clearenv drops what bwrap itself was given; the binds come before "--", the command after
+    # it.
     return [program, *namespaces, "--clearenv", *_variables(), *binds, *own, "--"]
 
 
@@ -57,6 +65,8 @@ def _variables() -> list[str]:
 
 def _visible(folder: Path) -> list[str]:
     if folder.is_symlink():
+        # On merged-/usr systems /lib is a link to usr/lib: keep it a link rather than bind it
+        # twice.
         return ["--symlink", str(folder.readlink()), str(folder)]
     return ["--ro-bind", str(folder), str(folder)] if folder.exists() else []
 

@@ -14,6 +14,7 @@ from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.process import SandboxError, SandboxProcess
 
 _log = logging.getLogger(__name__)
+# Functions are short and CPU-bound; more processes would each hold the databases again.
 _PROCESSES = 2
 _DATABASES = 4
 """Per process; a retail database is 2.8 MB of JSON and takes about 20 MB there."""
@@ -39,6 +40,7 @@ class FunctionSandbox:
     ) -> None:
         """`walls` None takes the strongest that the machine allows."""
         self._limits = limits or FunctionLimits()
+        # Also bounds how many processes exist: one is started only by a holder of the semaphore.
         self._free = asyncio.Semaphore(processes)
         self._idle: list[SandboxProcess] = []
         self._closed = False
@@ -55,6 +57,8 @@ class FunctionSandbox:
             process = await self._take(_key(database))
             key = await self._give(process, database)
             answer = await process.ask({"source": source, "episode": episode, "database": key})
+            # Before the answer is judged: its content says nothing about the process, which did
+            # answer.
             await self._put_back(process)
         if "broken" in answer:
             raise SandboxError(f"The sandbox broke: {answer['broken']}.")
@@ -62,6 +66,7 @@ class FunctionSandbox:
 
     async def close(self) -> None:
         """Ends all idle processes; busy ones end when they are done."""
+        # First: a busy process then closes itself in `_put_back`.
         self._closed = True
         while self._idle:
             await self._idle.pop().close()
@@ -75,6 +80,7 @@ class FunctionSandbox:
     async def _take(self, key: str) -> SandboxProcess:
         """An idle process, preferably one that has the database; or a new one."""
         self._idle = [process for process in self._idle if process.alive]
+        # `pop` takes from the end, where a process that has the database is sorted to.
         self._idle.sort(key=lambda process: key in process.keys)
         return self._idle.pop() if self._idle else await self._start()
 
@@ -82,6 +88,8 @@ class FunctionSandbox:
         if self.walls is not None:
             return await SandboxProcess.start(self.walls, self._limits)
         try:
+            # The trivial function in `start` is the test: bwrap may be installed and still be
+            # forbidden.
             process = await SandboxProcess.start(Walls.BOTH, self._limits)
             self.walls = Walls.BOTH
         except SandboxError as error:
@@ -103,13 +111,17 @@ class FunctionSandbox:
         """Sends the database unless the process has it; returns its key."""
         key = _key(database)
         if key in process.keys:
+            # Moved to the end: a dict keeps insertion order, and the oldest key is forgotten first.
             process.keys[key] = process.keys.pop(key)
             return key
         while len(process.keys) >= _DATABASES:
             oldest = next(iter(process.keys))
+            # Forget before the key is dropped here: if asking fails, the process is gone with its
+            # keys.
             await process.ask({"forget": oldest})
             del process.keys[oldest]
         await process.ask({"keep": key, "agent": database.agent, "user": database.user})
+        # Only once the process has answered that it keeps it.
         process.keys[key] = None
         return key
 
@@ -124,6 +136,7 @@ class Sandboxes:
     async def of(self, limits: FunctionLimits) -> FunctionSandbox:
         """The sandbox with these limits; one with other limits finishes what it has begun."""
         if limits != self._limits:
+            # Replaced before the await: a concurrent call already gets the new one.
             old, self._limits = self._sandbox, limits
             self._sandbox = FunctionSandbox(limits)
             await old.close()
@@ -136,6 +149,7 @@ class Sandboxes:
 def _key(database: Database) -> str:
     known = database.memo.get("sandbox")
     if known is None:
+        # An identity per object, not a hash: hashing megabytes of JSON per episode would cost more.
         known = database.memo["sandbox"] = uuid.uuid4().hex
     return str(known)
 

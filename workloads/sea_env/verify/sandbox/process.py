@@ -38,6 +38,8 @@ class SandboxProcess:
             process = await asyncio.create_subprocess_exec(
                 *command.command(walls, limits),
                 stdin=PIPE,
+                # Frames; the function itself can't reach it, since its fork closes all descriptors
+                # but one.
                 stdout=PIPE,
                 stderr=PIPE,
                 env=command.ENVIRONMENT,
@@ -46,6 +48,8 @@ class SandboxProcess:
         except OSError as error:
             raise SandboxError(f"The sandbox ({walls}) can't be started: {error}.") from error
         started = cls(process, limits)
+        # The zygote's first frame is the answer of its own check; a question before it would be
+        # answered out of step.
         answer = await started._hear()
         if "output" not in answer:
             await started.close()
@@ -58,9 +62,12 @@ class SandboxProcess:
         assert stdin is not None
         try:
             stdin.write(frames.encode(message))
+            # A database of megabytes exceeds the pipe: drain waits until the process reads.
             await asyncio.wait_for(stdin.drain(), self._timeout_s)
         except (OSError, TimeoutError) as error:
             await self._gone(f"it takes nothing ({error})", error)
+        # Cancelled while writing: half a frame may be in the pipe, so the process can't be used
+        # again.
         except BaseException:
             self._kill()
             raise
@@ -71,6 +78,8 @@ class SandboxProcess:
         assert stdout is not None
         try:
             async with asyncio.timeout(self._timeout_s):
+                # StreamReader's 64 KiB limit applies to readline and readuntil only, not to
+                # readexactly.
                 header = await stdout.readexactly(frames.HEADER.size)
                 body = await stdout.readexactly(frames.HEADER.unpack(header)[0])
             answer: dict[str, Any] = json.loads(body)
@@ -85,6 +94,7 @@ class SandboxProcess:
     async def _gone(self, problem: str, error: Exception) -> None:
         stderr = self._process.stderr
         assert stderr is not None
+        # Kill before reading stderr, which ends with the process.
         self._kill()
         try:
             said = (await asyncio.wait_for(stderr.read(2000), 5.0)).decode(errors="replace")
@@ -108,6 +118,7 @@ class SandboxProcess:
         orphans but doesn't reap them.
         """
         if self._process.stdin is not None:
+            # The zygote ends by itself at the end of stdin.
             self._process.stdin.close()
         try:
             await asyncio.wait_for(self._process.wait(), _GOODBYE_SECONDS)

@@ -59,6 +59,7 @@ def digest(desired: CoordinatorSpec, made: Collection[str]) -> str:
     parts += [
         f"{sources.task_files(desired, s)}{sources.dialogue_files(desired, s)}" for s in spec.stages
     ]
+    # Sorted: a set has no order, and another digest would read all files again.
     parts += sorted(made)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
@@ -77,6 +78,8 @@ def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = 
     tasks = {
         file: _tasks(store, desired, file, skip)
         for file in _distinct(f for s in spec.stages for f in sources.task_files(desired, s))
+        # A Synthesis stage writes it later; `made` is part of the digest, so
+        # the check runs again then.
         if file not in missing
     }
     for file in _distinct(f for s in spec.stages for f in sources.dialogue_files(desired, s)):

@@ -96,6 +96,7 @@ def unusable_rows(store: ObjectStore, rows: Sequence[TaskRow]) -> Unusable:
     for row in rows:
         if row.database is not None:
             by_database.setdefault((row.domain, row.database), []).append(row)
+    # A fixed order: the first problem reported is the same at every check.
     for key in sorted(by_database):
         yield from _of_database(store, *key, by_database[key])
 

@@ -29,6 +29,8 @@ def assign(db: Database, stage: str, step: int, size: int, version: int, now: fl
     Args:
         version: of the weights that the step starts from; staleness counts from it.
     """
+    # Durable before the trainer sees it: a step that is repeated after a power failure
+    # must get the same groups.
     with db.transaction(durable=True):
         numbers = [
             row["number"]
@@ -39,6 +41,7 @@ def assign(db: Database, stage: str, step: int, size: int, version: int, now: fl
                 size,
             )
         ]
+        # Nothing has changed yet: this commits an empty transaction.
         if len(numbers) < size:
             return False
         for number in numbers:
@@ -49,6 +52,7 @@ def assign(db: Database, stage: str, step: int, size: int, version: int, now: fl
 
 
 def _write_row(db: Database, stage: str, step: int, version: int, now: float) -> None:
+    # Before `counted_in` is set, which is what it looks for.
     mean, dropped = _since_last_batch(db, stage, step)
     behind = db.value(
         "SELECT AVG(? - e.mean_version) FROM episodes e JOIN groups g ON g.number = e.group_number "
@@ -63,6 +67,7 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
         step,
         stage,
     )
+    # Negative after a restart: an engine may serve a version that the trainer has to publish again.
     staleness = max(0.0, behind or 0.0)
     db.run(
         "INSERT INTO batches VALUES (?, ?, ?, ?, ?, ?)", stage, step, dropped, mean, staleness, now
@@ -98,6 +103,7 @@ def encode(db: Database, stage: str, step: int) -> bytes:
         stage,
         step,
     )
+    # `cover` moves all groups of a step in one transaction: one covered means all are.
     if any(row["state"] == GroupState.COVERED for row in members):
         raise GoneError(
             f"The batch of step {step} of stage '{stage}' is covered by a committed checkpoint "
@@ -117,6 +123,7 @@ def encode(db: Database, stage: str, step: int) -> bytes:
 def _group(db: Database, number: int, group_id: str) -> Group:
     rows = db.rows(
         "SELECT e.reward, t.body FROM episodes e JOIN trajectories t USING (group_number, sample) "
+        # By sample, not by arrival: the same bytes every time the batch is asked for.
         "WHERE e.group_number = ? ORDER BY e.sample",
         number,
     )
@@ -128,6 +135,7 @@ def cover(db: Database, stage: str, step: int) -> int:
     numbers = [
         row["number"]
         for row in db.rows(
+            # `<=`: commits may skip steps, and one that was never reported is covered by the next.
             "SELECT number FROM groups WHERE stage = ? AND state = 'Assigned' AND step <= ?",
             stage,
             step,

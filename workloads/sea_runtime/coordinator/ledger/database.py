@@ -33,6 +33,8 @@ class Database:
 
     def __init__(self, path: Path, migrations: Sequence[str] = MIGRATIONS) -> None:
         self.path = path
+        # `isolation_level=None`: the sqlite3 module begins no transactions of its own. `timeout`
+        # waits for other connections to the file, such as a snapshot's copy.
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._connection.row_factory = sqlite3.Row
         self._open = False
@@ -50,6 +52,7 @@ class Database:
             raise
 
     def _prepare(self, migrations: Sequence[str]) -> None:
+        # NORMAL in WAL mode doesn't fsync at a commit: it survives a kill, but not a power failure.
         for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
             self._connection.execute(f"PRAGMA {pragma}")
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
@@ -70,6 +73,8 @@ class Database:
 
     def compact(self) -> None:
         """Gives freed pages back and leaves one file without a log."""
+        # VACUUM can't run inside a transaction. Leaving WAL mode removes the log: the copy is
+        # moved or uploaded as one file.
         self._execute("VACUUM")
         self._execute("PRAGMA journal_mode=DELETE")
 
@@ -80,17 +85,29 @@ class Database:
 
     @contextmanager
     def transaction(self, *, durable: bool = False) -> Iterator[None]:
-        """All changes inside happen, or none; one inside another joins it."""
+        """All changes inside happen, or none; one inside another joins it.
+
+        Args:
+            durable: an outermost transaction survives a power failure of the node too.
+
+        Raises:
+            LedgerUnavailableError: the file can't be written now; nothing has changed.
+        """
+        # The outer transaction decides about durability: one that is not durable stays so.
         if self._open:
             yield
             return
         if durable:
+            # Before BEGIN: SQLite refuses to change it inside a transaction.
             self._execute("PRAGMA synchronous=FULL")
+        # IMMEDIATE takes the write lock now: a deferred transaction could fail
+        # half way when it upgrades.
         self._execute("BEGIN IMMEDIATE")
         self._open = True
         try:
             yield
             self._execute("COMMIT")
+        # Whatever was raised: SQLite refuses the next BEGIN while a transaction is open.
         except BaseException:
             # SQLite ends the transaction itself if the volume is full.
             if self._connection.in_transaction:
@@ -128,6 +145,7 @@ def _translated() -> Iterator[None]:
     """SQLite's errors as ours."""
     try:
         yield
+    # A full volume, a lock, an I/O error. Other errors of sqlite3 (a broken constraint) are bugs.
     except sqlite3.OperationalError as error:
         raise LedgerUnavailableError(
             f"The coordinator can't write its ledger ({error}). Enlarge its volume if it is full "
@@ -138,12 +156,17 @@ def _translated() -> Iterator[None]:
 
 
 def copy(ledger: Path, target: Path) -> None:
-    """A consistent copy of a ledger that is being written, with SQLite's backup API. Blocking."""
+    """A consistent copy of a ledger that is being written, with SQLite's backup API. Blocking.
+
+    Raises:
+        LedgerUnavailableError: the ledger can't be read, or the volume has no room for the copy.
+    """
     with (
         _translated(),
         closing(sqlite3.connect(ledger, timeout=30.0)) as source,
         closing(sqlite3.connect(target)) as destination,
     ):
+        # All pages in one step, under one read transaction: in WAL mode the writer isn't blocked.
         source.backup(destination)
 
 
@@ -169,6 +192,7 @@ class Ledger:
 
     def install(self, db: Database) -> None:
         """Makes a complete ledger available."""
+        # Two installed ledgers would mean two writers to one file.
         assert self._db is None
         self._db = db
 

@@ -18,6 +18,7 @@ def text(db: Database, name: str) -> str | None:
 
 
 def put_text(db: Database, name: str, body: str) -> None:
+    # Small and rare, and others rely on each of them: spec, world, failure, epoch.
     with db.transaction(durable=True):
         db.run("INSERT OR REPLACE INTO documents (name, body) VALUES (?, ?)", name, body)
 

@@ -108,6 +108,8 @@ def lease(db: Database, row: sqlite3.Row, worker: Worker, epoch: str, now: float
         "UPDATE episodes SET attempt = ?, lease_id = ?, pod = ?, incarnation = ?, leased = ? "
         "WHERE group_number = ? AND sample = ?",
         attempt,
+        # `attempt` makes each hand-out unique within a ledger, `epoch` across restores,
+        # which take `attempt` back.
         f"{row['group_id']}.{sample}.{attempt}.{epoch}",
         worker.pod,
         worker.incarnation,
@@ -115,6 +117,7 @@ def lease(db: Database, row: sqlite3.Row, worker: Worker, epoch: str, now: float
         number,
         sample,
     )
+    # Only the first lease: `started` is what the timeline shows as the group's begin.
     if groups.by_number(db, number)["state"] == GroupState.ISSUED:
         move_group(db, number, GroupState.RUNNING)
         db.run("UPDATE groups SET started = ? WHERE number = ?", now, number)
@@ -124,6 +127,7 @@ def give_back(db: Database, row: sqlite3.Row) -> None:
     """Leased -> Pending without blame (the worker shuts down)."""
     move_episode(db, row["group_number"], row["sample"], EpisodeState.PENDING)
     db.run(
+        # Without its id a late result of this lease finds no row and is refused.
         "UPDATE episodes SET lease_id = NULL, pod = NULL, incarnation = NULL "
         "WHERE group_number = ? AND sample = ?",
         row["group_number"],
@@ -149,6 +153,7 @@ def fail(db: Database, row: sqlite3.Row, error: str, now: float, *, reported: bo
         number,
         sample,
     )
+    # Counts lost workers too: an episode that kills its worker must not kill them all.
     if failures < MAX_FAILURES:
         give_back(db, row)
     elif row["kind"] == EpisodeKind.TRAIN:
@@ -185,9 +190,12 @@ def finish(
         sample,
     )
     if row["kind"] == EpisodeKind.EVAL:
+        # An evaluation keeps its transcripts for the report; its trajectories
+        # would only fill the volume.
         _keep_report(db, row, result)
     elif result.trajectory is not None:
         db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, result.trajectory)
+    # Last, in the same transaction: it counts this episode as done.
     _close_group(db, row, now, keep_constant=keep_constant)
 
 
@@ -201,6 +209,7 @@ def retry_failed(db: Database, stage: str) -> int:
             row["group_number"],
             row["sample"],
         )
+        # Once per group: its other episodes find it running already.
         if groups.by_number(db, row["group_number"])["state"] == GroupState.SCORED:
             move_group(db, row["group_number"], GroupState.RUNNING)
     return len(rows)
@@ -213,6 +222,7 @@ def _keep_report(db: Database, row: sqlite3.Row, result: EpisodeResult) -> None:
         "transcript": result.transcript,
     }
     try:
+        # `default` serves values only: a key that JSON can't have raises TypeError.
         text = json.dumps(report, default=str)
     except TypeError as error:
         raise RefusedError(f"The result's transcript or details are no JSON: {error}.") from error
@@ -240,6 +250,8 @@ def _close_group(
             "SELECT reward FROM episodes WHERE group_number = ? AND state = 'Done'", number
         )
     ]
+    # None: all episodes of an evaluation's group were given up on;
+    # `unjudged_in_a_row` relies on NULL.
     mean = sum(rewards) / len(rewards) if rewards else None
     move_group(db, number, GroupState.SCORED)
     db.run("UPDATE groups SET mean_reward = ?, finished = ? WHERE number = ?", mean, now, number)
@@ -249,6 +261,7 @@ def _close_group(
 
 def _filter(db: Database, number: int, rewards: list[float], *, keep_constant: bool) -> None:
     """A group whose rewards are all equal has no advantage: it is dropped and replaced."""
+    # Equality, not a tolerance: the advantage is zero only if the rewards are exactly equal.
     if min(rewards) == max(rewards) and not keep_constant:
         move_group(db, number, GroupState.FILTERED)
         groups.prune(db, number)

@@ -48,6 +48,7 @@ def issue(db: Database, group: NewGroup) -> int:
         len(group.seeds),
         GroupState.ISSUED,
     )
+    # By id, which is unique: `run` returns a row count, not the last row's number.
     number: int = db.value("SELECT number FROM groups WHERE id = ?", group.id)
     for sample, seed in enumerate(group.seeds):
         db.run(

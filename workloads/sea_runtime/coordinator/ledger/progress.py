@@ -22,6 +22,8 @@ def add(db: Database, stage: str, row: StageProgress, now: float) -> None:
     """Keeps the row; the same step of the same attempt sent again changes nothing."""
     with db.transaction():
         db.run(
+            # UNIQUE (stage, step, attempt) decides: a step computed again by a
+            # later attempt is another row.
             "INSERT OR IGNORE INTO progress (stage, step, attempt, total_steps, metrics, time) "
             "VALUES (?, ?, ?, ?, ?, ?)",
             stage,
@@ -76,6 +78,8 @@ def commit(db: Database, stage: str, checkpoint: CheckpointCommitted, now: float
             checkpoint.manifest_key,
             now,
         )
+        # In one transaction with the row: a kill in between would keep trajectories that nobody
+        # needs, or prune those that no known checkpoint has.
         return batches.cover(db, stage, checkpoint.step)
 
 
@@ -83,6 +87,7 @@ def newest_checkpoint(db: Database, stage: str | None = None) -> sqlite3.Row | N
     """The checkpoint committed last, of one stage or of the whole job."""
     return db.row(
         "SELECT * FROM checkpoints WHERE ?1 IS NULL OR stage = ?1 "
+        # Time first: each stage counts its steps from 1.
         "ORDER BY time DESC, step DESC LIMIT 1",
         stage,
     )

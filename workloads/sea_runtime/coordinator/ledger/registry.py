@@ -25,6 +25,7 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
             version.stream,
             version.version,
         )
+        # `>`: the same attempt may repeat itself, since its answer may have been lost.
         if known is not None and known > version.attempt:
             raise StaleError(
                 f"Attempt {known} published version {version.version} of '{version.stream}' "
@@ -35,6 +36,8 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
             "INSERT INTO weights (stream, version, attempt, body, anchor, time) "
             "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (stream, version) DO UPDATE SET "
             "attempt = excluded.attempt, body = excluded.body, "
+            # A repeated version without a copy keeps the older copy, whose
+            # bytes are still in the store.
             "anchor = COALESCE(excluded.anchor, anchor)",
             version.stream,
             version.version,
@@ -77,6 +80,7 @@ def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVers
     That is one of the living attempt, or an anchor.
     """
     body = db.value(
+        # Fast-path addresses in `body` are dead once their attempt is: then only the copy counts.
         "SELECT CASE WHEN attempt = ?2 THEN body ELSE anchor END FROM weights "
         "WHERE stream = ?1 AND version > ?3 AND (attempt = ?2 OR anchor IS NOT NULL) "
         "ORDER BY version DESC LIMIT 1",

@@ -26,10 +26,13 @@ def start(db: Database, stage: str, now: float) -> bool:
 
 def finish(db: Database, stage: str, now: float) -> bool:
     """Nothing more is done in the stage; it is complete once its reports are written."""
+    # Read outside the transaction: one event loop, and no `await` between here and the write.
     if phase(db, stage) != StagePhase.RUNNING or finished_at(db, stage) is not None:
         return False
     with db.transaction(durable=True):
         db.run("UPDATE stages SET finished = ? WHERE name = ?", now, stage)
+        # With the mark, in one transaction: a kill in between would leave episodes
+        # that can still be leased.
         groups.cancel_open(db, stage, now)
     return True
 
@@ -42,6 +45,7 @@ def complete(db: Database, stage: str, now: float) -> bool:
         db.run(
             "INSERT INTO stages (name, phase, started, finished) VALUES (?, ?, ?, ?) "
             "ON CONFLICT (name) DO UPDATE SET phase = excluded.phase, "
+            # The first end counts: goodput and the timeline are measured up to it.
             "finished = COALESCE(finished, excluded.finished)",
             stage,
             StagePhase.COMPLETE,
@@ -54,6 +58,7 @@ def complete(db: Database, stage: str, now: float) -> bool:
 
 def draw(db: Database, stage: str) -> int:
     """Takes the next place of the stage's dataset order; returns its number, from 0."""
+    # In the transaction that issues the group: a kill can't skip a prompt or issue it twice.
     db.run("UPDATE stages SET cursor = cursor + 1 WHERE name = ?", stage)
     cursor: int = db.value("SELECT cursor - 1 FROM stages WHERE name = ?", stage)
     return cursor
@@ -81,6 +86,7 @@ def planned(db: Database, stage: str) -> int:
 def advance(db: Database, stage: str, made: int, planned: int) -> None:
     """Progress of a stage that makes things; it never goes back."""
     db.run(
+        # A process that starts again first counts what it finds in its journals.
         "UPDATE stages SET cursor = MAX(cursor, ?), planned = ? WHERE name = ?",
         made,
         planned,

@@ -37,6 +37,7 @@ def guard(token: str) -> Middleware:
 
     @web.middleware
     async def check(request: web.Request, handler: Handler) -> web.StreamResponse:
+        # Bytes: `compare_digest` raises TypeError for text that isn't ASCII.
         given = request.headers.get("Authorization", "").encode()
         if request.path not in OPEN_PATHS and not hmac.compare_digest(given, wanted):
             return _refuse(401, "This call needs the job's token as 'Authorization: Bearer ...'.")
@@ -52,6 +53,7 @@ def failures(problems: Problems) -> Middleware:
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
+        # 503, so that clients repeat the call.
         except StoreError as error:
             return _refuse(NotReadyError.status, str(error))
         except LedgerUnavailableError as error:  # the volume is full: callers come again
@@ -78,6 +80,7 @@ def number(request: web.Request, name: str, least: int = 0) -> int:
     try:
         found = int(text)
     except ValueError:
+        # Out of range on purpose: one message for both mistakes.
         found = least - 1
     if not least <= found <= MAX_INTEGER:
         raise RefusedError(f"'{name}' must be a whole number from {least}, it is '{text[:99]}'.")
@@ -91,6 +94,7 @@ def seconds(request: web.Request, name: str, most: float) -> float:
         found = float(text)
     except ValueError:
         found = math.nan
+    # False for NaN too, which compares false with everything.
     if not 0 <= found < math.inf:
         raise RefusedError(f"'{name}' must be a number of seconds, it is '{text[:99]}'.")
     return min(found, most)

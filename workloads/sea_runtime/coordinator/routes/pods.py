@@ -53,6 +53,8 @@ async def publish(request: web.Request) -> web.Response:
     weights, version = request.app[WEIGHTS], await body(request, WeightVersion)
     weights.publish(version)
     if registry.is_anchor(version):
+        # Before the answer: rank 0 repeats the call until it is acknowledged, so a kill in between
+        # can't leave an anchor that a lost ledger would not find again.
         await asyncio.to_thread(weights.keep_anchor, version)
     return done()
 

@@ -47,6 +47,7 @@ async def batch(request: web.Request) -> web.Response:
         # Either the ledger is behind a checkpoint, or the trainer is ahead of all checkpoints.
         if not await request.app[BOOTSTRAP].catch_up(stage, error.fixed):
             raise training.fail_ahead(stage, step, error.fixed) from error
+        # 204: rank 0 asks again, and the restored ledger answers.
         found = None
     if found is None:
         return web.Response(status=204)
@@ -62,8 +63,10 @@ async def progress(request: web.Request) -> web.Response:
 async def take_snapshot(request: web.Request) -> web.Response:
     stage = request.match_info["stage"]
     step, attempt = number(request, "step"), number(request, "attempt")
+    # Before the copy: a ledger that lacks the step must not become part of its checkpoint.
     request.app[TRAINING].require_known(stage, step, attempt)
     snapshots = request.app[SNAPSHOTS]
+    # A cancelled handler doesn't stop the thread: the upload ends by itself and is safe to repeat.
     return reply(await asyncio.to_thread(snapshots.take, stage, step, attempt))
 
 

@@ -19,6 +19,7 @@ def forget_moe_kernels(model: torch.nn.Module) -> int:
     forgotten = 0
     for module in model.modules():
         method: Any = getattr(module, "quant_method", None)
+        # Only layers that have built a kernel; None makes vLLM build another.
         if getattr(method, "moe_kernel", None) is not None:
             method.moe_kernel = None
             forgotten += 1

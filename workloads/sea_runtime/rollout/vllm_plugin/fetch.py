@@ -23,6 +23,8 @@ OBJECT_STORE = "ObjectStore"
 MIN_NIXL_BYTES_PER_SECOND = 50e6
 """A transfer slower than this counts as hung."""
 MIN_NIXL_TIMEOUT_SECONDS = 5.0
+# Shorter than a client's default of 90 s: after a failure the updater asks for a newer version,
+# which is better than this one.
 STORE_RETRY_TIMEOUT_SECONDS = 60.0
 
 
@@ -49,11 +51,14 @@ class NixlReader:
     def read(self, shard: Shard, out: torch.Tensor) -> None:
         from sea_runtime.transport.nixl_link import NixlSink
 
+        # Not in the constructor: an engine that only reads the object store never needs NIXL.
         if self._sink is None:
             self._sink = NixlSink(f"{os.environ.get(Env.POD_NAME, 'engine')}-sink")
         assert shard.nixl_metadata is not None
         assert shard.nixl_agent is not None
         assert shard.nixl_address is not None
+        # The time-out grows with the shard: a fixed one would fail large models or hide a dead
+        # source.
         self._sink.read(
             shard.nixl_metadata,
             shard.nixl_agent,
@@ -98,6 +103,7 @@ class ObjectStoreReader:
 def transports(shard: Shard) -> list[str]:
     """Transports that the manifest offers for a shard, best first."""
     offered = []
+    # `is not None`: the other two are never empty, an address could be 0.
     if shard.nixl_metadata and shard.nixl_agent and shard.nixl_address is not None:
         offered.append(NIXL)
     if shard.object_url:
@@ -114,9 +120,12 @@ def fetch_shard(shard: Shard, out: torch.Tensor, readers: Mapping[str, Reader]) 
     for transport in transports(shard):
         try:
             readers[transport].read(shard, out)
+        # Any error: NIXL and UCX raise types of their own, and the next transport may still work.
         except Exception as error:
             reasons.append(f"{transport}: {error}")
             continue
+        # After the read, never trusted from it: a one-sided read of a buffer that the trainer
+        # reuses meanwhile succeeds with bytes of two versions.
         damaged = manifest.corrupt(shard.tensors, out)
         if not damaged:
             return transport

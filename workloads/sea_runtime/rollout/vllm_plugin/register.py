@@ -9,6 +9,7 @@ BACKEND = "sea"
 
 def register() -> None:
     """Registers `--weight-transfer-config '{"backend": "sea"}'`; safe to call twice."""
+    # In every process, before its first attention kernel runs; asking again is harmless.
     permit_amx()
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(

@@ -50,11 +50,13 @@ class Staging:
         # One at a time: a second fetch would overwrite the buffers that the first one is filling.
         if self._thread is not None and self._thread.is_alive():
             return self._status
+        # Set before the thread starts: `prefetch` must never report the version before as running.
         self._version = version
         self._status = PrefetchStatus(
             state=PrefetchState.RUNNING, version=version.version, attempt=version.attempt
         )
         self._thread = threading.Thread(target=self._run, args=(version,), name="sea-prefetch")
+        # A fetch that hangs must not keep a stopped engine alive.
         self._thread.daemon = True
         self._thread.start()
         return self._status
@@ -68,6 +70,7 @@ class Staging:
         Raises NotStagedError if another version, or none, is staged.
         """
         status = self._status
+        # With the attempt: a newer attempt may publish the same version number with other weights.
         wanted = (PrefetchState.READY, version, attempt)
         if (status.state, status.version, status.attempt) != wanted or self._version is None:
             raise NotStagedError(
@@ -87,6 +90,7 @@ class Staging:
             for shard in version.shards:
                 self._make_room(shard)
             transport = fetch.fetch_version(version, self._buffers, self._readers)
+            # After the fetch: until then a source of an older attempt might still be needed.
             self._nixl.retain([s.nixl_agent for s in version.shards if s.nixl_agent])
             change = {"state": PrefetchState.READY, "transport": transport}
         except Exception as error:
@@ -100,6 +104,8 @@ class Staging:
         known = self._buffers.get(shard.rank)
         if known is None or known.numel() != shard.nbytes:
             if known is not None:
+                # Deregister before the buffer is dropped: NIXL would keep reading into freed
+                # memory.
                 self._nixl.release(known)
             self._buffers[shard.rank] = manifest.allocate(shard.tensors)[: shard.nbytes]
 

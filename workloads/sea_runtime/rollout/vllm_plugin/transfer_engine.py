@@ -46,14 +46,17 @@ class SeaWeightTransferEngine(WeightTransferEngine):
     def start_weight_update(self) -> None:
         # Set first and cleared last: an engine found paused in between must not be resumed.
         STAGING.applying = True
+        # Forget before the reload, which builds the kernels from what it loads.
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
+        # A generator over views: tensors are copied one by one, without a second copy of the model.
         self.model.load_weights(STAGING.tensors(update_info.version, update_info.attempt))
 
     def finish_weight_update(self) -> None:
+        # Finalize before repacking: the heads are packed from the weights that it puts in place.
         finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)

@@ -26,4 +26,6 @@ class SeaWorker:
 
     def sea_terminate(self) -> None:
         """Exits the worker, and with it the engine: its weights are half-loaded."""
+        # Not sys.exit: nothing in this process, the prefetch thread included, may go on. 70 is
+        # EX_SOFTWARE.
         os._exit(70)

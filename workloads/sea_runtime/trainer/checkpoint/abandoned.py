@@ -36,6 +36,7 @@ def folders(keys: Iterable[str], root: str, attempt: int) -> set[str]:
         shape = _FOLDER.fullmatch(name)
         if not key.startswith(root) or not rest or shape is None:
             continue
+        # A folder with a manifest may be committed, or be just before its commit.
         keep = int(shape[1]) >= attempt or rest == MANIFEST
         (kept if keep else found).add(f"{root}{name}/")
     return found - kept
@@ -51,6 +52,7 @@ def remove(commits: Commits, head: Head) -> None:
         StoreError, ValueError: the store, or a manifest that `head` names, can't be read. Then
             nothing is deleted.
     """
+    # Without the fence an older attempt could still commit what is deleted here.
     if head.attempt != commits.attempt:
         return
     root = commits.key(urls.folder(commits.folder))

@@ -27,6 +27,7 @@ class Commits:
 
     def step_folder(self, step: int) -> str:
         """URL of the folder that this attempt writes the checkpoint of `step` to."""
+        # The attempt is part of the name: two attempts at one step never write the same object.
         return urls.join(self.folder, f"step-{step:06d}-a{self.attempt}")
 
     def key(self, url: str) -> str:
@@ -45,11 +46,15 @@ class Commits:
 
     def _change(self, decide: Callable[[Head], Head]) -> Head:
         while True:
+            # Read and write again from scratch: the decision must be made on the head that is
+            # replaced.
             head, etag = self.read()
             desired = decide(head)
             if desired == head:
                 return head
             try:
+                # The commit point. A kill before it leaves objects that no reader sees; after it,
+                # all is visible.
                 self.store.put_if(self._url, desired.model_dump_json().encode(), etag)
             except PreconditionFailedError:
                 # This ends: either the other attempt is newer, and `decide` raises FencedError, or
@@ -88,6 +93,7 @@ class Commits:
 
     def _delete(self, entry: Entry, head: Head) -> None:
         folder = urls.folder(self.url(entry.manifest_key).rsplit("/", 1)[0])
+        # A folder may hold a checkpoint that the head still names under another entry.
         if any(self.url(one.manifest_key).startswith(folder) for one in head.checkpoints):
             return
         for one in self.store.list(folder):

@@ -35,11 +35,14 @@ def newest(context: RankContext, commits: Commits) -> Manifest | None:
     """Takes the stage over for this attempt; its newest checkpoint, on every rank. Collective."""
     text: str | None = None
     if context.leads:
+        # Fence before reading `newest`: an older attempt that commits in between would be
+        # overlooked.
         head = commits.fence()
         background.start("abandoned checkpoints", lambda: _clean_up(commits, head))
         entry = head.newest
         if entry is not None:
             text = commits.store.get(commits.url(entry.manifest_key)).decode()
+    # Every rank loads the manifest that rank 0 saw; two reads could see two heads.
     text = context.control.broadcast(text)
     return Manifest.model_validate_json(text) if text else None
 
@@ -65,11 +68,13 @@ def load(
     rank_barrier.run(
         context, "restore", (lambda: _download(commits, objects, folder)) if first else None
     )
+    # Before `sharded`: Megatron plans the load by the states that exist.
     states.prepare_load(into)
     with device_names():
         wanted = states.sharded(model, into, loading=True)
         layout = model.layout
         wanted["rng"] = states.rng_shards(layout.rank, layout.world_size, manifest.world_size)
+        # Collective: ranks exchange what each of them reads.
         loaded = dist_checkpointing.load(wanted, str(folder))
         states.apply(model, into, loaded)
     # The other ranks of the pod read the same files.
@@ -94,4 +99,5 @@ def _download(commits: Commits, objects: Iterable[StoredObject], folder: Path) -
             )
 
     with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
+        # list: pool.map raises a download's error only when its result is taken.
         list(pool.map(one, objects))

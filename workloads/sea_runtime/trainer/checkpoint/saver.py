@@ -110,8 +110,11 @@ class Saver:
         Args:
             needed: waits for store and coordinator however long they are away.
         """
+        # One save at a time: `poll` advances a single one.
         self.finish()
         folder = self._staging / f"step-{position.step:06d}"
+        # Training may change the parameters once this returns: the state is copied, or written
+        # already.
         staged = self._writer.stage(model, optimizer, folder)
         url = self.commits.step_folder(position.step)
 
@@ -157,6 +160,8 @@ class Saver:
         """Waits until no save is under way."""
         while self._save is not None:
             self.context.status.alive()
+            # Waits without a collective, then polls: all ranks poll equally often, since they drop
+            # a save in the same poll.
             background.finished(self._save.committing or self._save.writing, WAIT_SECONDS)
             self.poll()
 
@@ -180,12 +185,15 @@ class Saver:
         states = self.context.control.all_gather(-1 if error else int(save.writing.done()))
         if error is not None:
             log.error("Checkpoint of step %d failed: %s", save.position.step, error)
+        # Dropped only when no rank still writes: the folder is removed under it otherwise.
         if min(states) < 0 and 0 not in states:
             self._drop(save)
         if min(states) < 1:
             return
+        # After every rank has written: the metadata names all shards.
         save.staged.finalize()
         save.written = True
+        # Before the thread starts: collectives belong to the training thread.
         objects = self.context.control.gather(save.writing.result())
         if self.context.leads:
             flat = [one for part in objects for one in part]
@@ -200,6 +208,7 @@ class Saver:
         rest = [file for file in save.folder.iterdir() if not file.name.startswith("__")]
         objects = shards + self._upload(rest, url, save.needed)
         stage, attempt = self.task.stage, self.context.attempt
+        # The coordinator's ledger at this step: a resumed stage continues with both or neither.
         taken = _persist(save.needed, lambda: self.context.client.snapshot(stage, step, attempt))
         ledger = StoredObject(key=taken.key, name="", size=taken.size, sha256=taken.sha256)
         manifest = self._manifest(save.position, objects, ledger)
@@ -213,6 +222,8 @@ class Saver:
             time=manifest.time,
         )
         keep = self.policy.keep_last, self.policy.keep_every
+        # A kill between this commit and the report: `committed` or the coordinator's recovery
+        # reports it.
         _persist(save.needed, lambda: self.commits.commit(entry, *keep))
         _persist(save.needed, lambda: self._report(entry))
 
@@ -249,11 +260,13 @@ class Saver:
         outcome: str | None = ""
         if save.committing is not None:
             outcome = self._outcome(save, save.committing)
+        # Only rank 0 knows; the others have no `committing`.
         outcome = self.context.control.broadcast(outcome)
         if outcome == "":
             return
         self._drop(save)
         if outcome is not None:
+            # On every rank, after the drop: none is left behind in a collective.
             raise FencedError(outcome)
 
     def _outcome(self, save: _Save, committing: Future[None]) -> str | None:

@@ -29,12 +29,14 @@ def content_metadata() -> dict[str, Any]:
 def sharded(model: Model, optimizer: Optimizer, *, loading: bool) -> dict[str, Any]:
     """The sharded state of this rank; with `loading`, the places to load into."""
     metadata = content_metadata()
+    # Of `gpt`, not of the DDP: names don't carry the wrapper's prefix.
     model_state = model.gpt.sharded_state_dict(metadata=metadata)
     state: dict[str, Any] = {"model": model_state}
     state["optimizer"] = optimizer.megatron.sharded_state_dict(
         model_state, is_loading=loading, metadata=metadata
     )
     rank, world_size = model.layout.rank, model.layout.world_size
+    # When loading, `rng_shards` plans it by the world size that saved.
     if not loading:
         state["rng"] = ShardedObject("rng", torch.get_rng_state(), (world_size,), (rank,))
     return state
@@ -67,5 +69,6 @@ def apply(model: Model, optimizer: Optimizer, loaded: dict[str, Any]) -> None:
     if not has_cuda():
         from sea_runtime.trainer.megatron_cpu.adam_step_tensor import own_step_tensors
 
+        # After the load, which shares one step tensor among all parameters.
         own_step_tensors(optimizer.megatron)
     torch.set_rng_state(loaded["rng"][0])

@@ -46,6 +46,7 @@ class StagedSave:
     def __init__(self, request: AsyncRequest, staging_limit: int) -> None:
         self._request = request
         self.nbytes = 0
+        # A rank may have nothing to write: replicas are saved by one rank only.
         if request.async_fn is None:
             self._buckets: list[Any] = []
             return
@@ -72,6 +73,8 @@ class StagedSave:
         written: dict[int, Any] = {}
         for index, bucket in enumerate(self._buckets):
             answers: queue.Queue[Any] = queue.Queue()
+            # megatron-core 0.16.1 normally runs this in worker processes; it answers through the
+            # queue. No fsync: the files are uploaded at once and deleted afterwards.
             FileSystemWriterAsync.write_preloaded_data(
                 self._transforms, index, bucket, answers, _NoQueue(), use_fsync=False
             )
@@ -80,6 +83,7 @@ class StagedSave:
                 raise result
             written[index] = result
         self._buckets = []
+        # Last: `finalize` reads it on the training thread, after `poll` has seen this thread end.
         self._results.put(written)
 
     def finalize(self) -> None:
@@ -94,6 +98,7 @@ class StagedSave:
 
 def _copied(bucket: Any) -> Any:
     path, key, (blobs, tensors) = bucket
+    # copy=True: on a CPU `to` would return the parameter itself, which the next step changes.
     return path, key, (blobs, [(item, tensor.to("cpu", copy=True)) for item, tensor in tensors])
 
 
@@ -102,6 +107,7 @@ class Writer:
 
     def __init__(self, staging_limit: int) -> None:
         self._limit = staging_limit
+        # One file per rank; the cached plan spares a gather of all ranks' metadata per save.
         inner = TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1, cached_metadata=True)
         self._strategy = FullyParallelSaveStrategyWrapper(
             inner, get_data_parallel_group(with_context_parallel=True), do_cache_distribution=True
@@ -118,6 +124,8 @@ class Writer:
                 state,
                 str(folder),
                 self._strategy,
+                # Collective and slow; the plan is the same for every save of a stage, so the first
+                # one suffices.
                 validate_access_integrity=not self._validated,
                 async_sharded_save=True,
             )

@@ -14,6 +14,7 @@ from sea_runtime.trainer.megatron_cpu import (
 
 VERSION = "0.16.1"
 
+# `adam_step_tensor` isn't here: it repairs loaded values (`checkpoint/state.py`), not the library.
 WORKAROUNDS = {
     "cuda_calls": cuda_calls.apply,
     "te_general_gemm": te_general_gemm.apply,

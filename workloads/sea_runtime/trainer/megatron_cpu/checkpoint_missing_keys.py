@@ -23,6 +23,7 @@ class _Present(dict[str, Any]):
 
 def apply() -> None:
     original = DistributedOptimizer._set_main_param_and_optimizer_states
+    # Applied once: a second wrapper would wrap the first.
     if getattr(original, "fills_missing", False):
         return
 

@@ -27,6 +27,7 @@ class CudaNames(TorchFunctionMode):
         options = dict(kwargs or {})
         if func is torch.Tensor.cuda:
             return args[0]
+        # Only the form that asks for the name; `tensor.type(dtype)` converts.
         if func is torch.Tensor.type and len(args) == 1 and not options:
             return func(args[0]).replace("torch.", "torch.cuda.", 1)
         device = options.get("device")

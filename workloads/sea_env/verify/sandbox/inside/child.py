@@ -20,12 +20,16 @@ _REASON_CHARACTERS = 2000
 def run(pipe: int, source: str, episode: dict[str, Any], limits: dict[str, Any]) -> NoReturn:
     """Never returns: the process ends here."""
     try:
+        # Confine before anything of the function is compiled.
         confine(pipe, int(limits["cpu_s"]), limits["memory_bytes"], limits["output_bytes"])
     except OSError as error:
         os.write(pipe, f"{error}".encode())
         os._exit(1)
     try:
+        # The fork has the zygote's generator; seeded, every run of a function draws the same
+        # numbers.
         random.seed(0)
+        # Between confinement and code: whatever follows this byte is blamed on the function.
         os.write(pipe, READY)
         frames.send(pipe, frames.encode(_verdict(source, episode)))
     finally:
@@ -36,10 +40,12 @@ def run(pipe: int, source: str, episode: dict[str, Any], limits: dict[str, Any])
 def _verdict(source: str, episode: dict[str, Any]) -> dict[str, Any]:
     try:
         names: dict[str, Any] = {"__name__": "verification_function"}
+        # Fresh names: a function sees nothing of this module but what the interpreter holds.
         exec(compile(source, "<verification function>", "exec"), names)  # noqa: S102 - it's the job
         if not callable(names.get(_ENTRY)):
             return fault(f"it defines no function {_ENTRY}(episode)")
         return verdict_of(names[_ENTRY](episode))
+    # BaseException: SystemExit and KeyboardInterrupt raised by a function are its fault, too.
     except BaseException as error:
         return fault(_described(error))
 
@@ -49,6 +55,8 @@ def verdict_of(answer: Any) -> dict[str, Any]:
     reward, reason = answer if isinstance(answer, tuple) and len(answer) == 2 else (answer, "")
     if not isinstance(reward, int | float):
         return fault(f"it returned {type(answer).__name__}, not a reward or (reward, reason)")
+    # NaN passes every comparison as false, so it is tested by itself. Truth values count as 0 and
+    # 1.
     if not math.isfinite(reward) or not 0 <= reward <= 1:
         return fault(f"it returned the reward {reward}, which isn't between 0 and 1")
     return {"reward": float(reward), "reason": shortened(str(reason))}

@@ -37,6 +37,8 @@ def patched(tables: Tables, changes: list[dict[str, Any]]) -> Tables:
         *folders, last = [_unescape(part) for part in change["path"].split("/")[1:]]
         place: Any = result
         for depth, part in enumerate(folders, start=1):
+            # Copy on write: the originals are the zygote's and serve all later functions. A folder
+            # that was copied already must not be copied again, or changes below it are lost.
             if (path := tuple(folders[:depth])) not in own:
                 own.add(path)
                 place[part] = dict(place.get(part) or {})
@@ -44,9 +46,11 @@ def patched(tables: Tables, changes: list[dict[str, Any]]) -> Tables:
         if change.get("removed"):
             place.pop(last, None)
         else:
+            # A function may change what it gets; `given` still holds the original value.
             place[last] = copy.deepcopy(change["value"])
     return result
 
 
 def _unescape(part: str) -> str:
+    # JSON Pointer (RFC 6901): in this order, or "~01" would become "/".
     return part.replace("~1", "/").replace("~0", "~")

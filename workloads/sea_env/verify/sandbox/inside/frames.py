@@ -30,12 +30,14 @@ def write(fd: int, message: Any) -> None:
 def send(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
+        # write(2) may take less than it is given; on a pipe it does once the buffer is full.
         view = view[os.write(fd, view) :]
 
 
 def _exactly(fd: int, size: int) -> bytes | None:
     parts: list[bytes] = []
     while size:
+        # A message of any length arrives in pieces of at most the pipe's buffer.
         part = os.read(fd, min(size, 1 << 20))
         if not part:
             return None

@@ -29,11 +29,14 @@ Databases = dict[str, tuple[dict[str, Any], dict[str, Any]]]
 
 def serve(limits: dict[str, Any]) -> None:
     """Answers frames of stdin on stdout until stdin ends."""
+    # For the start without bubblewrap, whose --die-with-parent does the same. The signal follows
+    # the worker's thread that forked, its event loop's.
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     for name in MODULES:
         importlib.import_module(name)
     databases: Databases = {}
     check = {**limits, "wall_s": _CHECK_SECONDS}
+    # Answered before any question: `SandboxProcess.start` waits for this frame.
     frames.write(1, watch.judge("verify = lambda episode: 1", NOTHING, check))
     while (message := frames.read(0)) is not None:
         frames.write(1, _answer(message, databases, limits))
@@ -47,6 +50,7 @@ def _answer(message: dict[str, Any], databases: Databases, limits: dict[str, Any
         databases[message["keep"]] = (message["agent"], message["user"])
         gc.freeze()  # a garbage collection in a fork would copy every page of them
         return {}
+    # Built here, in the zygote, and handed over by the fork: nothing is sent through a pipe again.
     finished = episode(message["episode"], *databases[message["database"]])
     return watch.judge(message["source"], finished, limits)
 
