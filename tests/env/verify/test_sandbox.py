@@ -57,6 +57,17 @@ async def test_nothing_of_the_pods_environment_gets_in(monkeypatch: pytest.Monke
     assert "secret-token" not in found.reason
 
 
+async def test_hashes_are_the_same_in_every_process() -> None:
+    """A verdict must not depend on which process gives it: sets of strings have one order."""
+    source = "def verify(episode): return 1, str(hash('order'))"
+    told = set()
+    for _ in range(2):
+        box = FunctionSandbox(LIMITS, processes=1)
+        told.add((await run(box, source)).reason)
+        await box.close()
+    assert len(told) == 1
+
+
 async def test_databases_are_sent_once_and_the_oldest_are_dropped(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

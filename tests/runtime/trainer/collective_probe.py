@@ -14,12 +14,13 @@ from sea_runtime.trainer import process_groups
 from sea_runtime.trainer.process import failure_of
 from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.status_pipe import StatusPipe
-from sea_testing.waiting import HANG_S
+
+JOIN_SECONDS = 300.0
 
 
 def main(rank: int, host: str, port: int, timeout_s: float) -> None:
     status = StatusPipe()
-    process_groups.join(RankAssignment(1, rank, 2, 0, host, port, timeout_s=HANG_S))
+    process_groups.join(RankAssignment(1, rank, 2, 0, host, port, timeout_s=JOIN_SECONDS))
     group = dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=timeout_s))
     sys.stdout.write("joined\n")
     sys.stdout.flush()

@@ -122,3 +122,12 @@ def test_a_supervised_process_waits_for_its_end_after_it_has_reported(
     assert slept == [process.REPORTED_SECONDS]
     assert process.fail(ValueError("x"), StatusPipe(), 60.0) is ExitCode.FAILED
     assert slept == [process.REPORTED_SECONDS], "without a supervisor nobody ends it"
+
+
+def test_a_failure_of_a_thousand_names_fits_into_one_line_of_the_pipe() -> None:
+    """The supervisor reads lines of at most 64 KiB: a longer one would be lost with its cause."""
+    read, write = os.pipe()
+    StatusPipe(write).failed(ReportedFailure(Cause.USER_ERROR, "missing tensor\n" * 100_000))
+    os.close(write)
+    with os.fdopen(read) as pipe:
+        assert len(pipe.read()) < 64 * 1024

@@ -69,6 +69,7 @@ class Preconditions:
         """Prompts of a stage; None while the data has a problem or is not checked."""
         if self._data is None or self._problems.found(Source.DATA) is not None:
             return None
+        # An edit of the spec may name a file that the next check has yet to read.
         return self._data.rows(sources.task_files(self._job.desired, stage))
 
     def are_met(self, stage: Stage) -> bool:

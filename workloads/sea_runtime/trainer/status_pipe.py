@@ -18,6 +18,11 @@ STATUS_FD = "SEA_STATUS_FD"
 ALIVE_EVERY_SECONDS = 1.0
 
 
+MAX_MESSAGE = 4000
+"""Characters of a failure that are sent. The supervisor reads lines of at most 64 KiB, and torch's
+message on a large model may name thousands of tensors."""
+
+
 class ExitCode(IntEnum):
     """Of a training process."""
 
@@ -72,7 +77,8 @@ class StatusPipe:
             self._send({"event": "alive"})
 
     def failed(self, failure: ReportedFailure) -> None:
-        self._send({"event": "failed", "cause": failure.cause, "message": failure.message})
+        message = failure.message[:MAX_MESSAGE]
+        self._send({"event": "failed", "cause": failure.cause, "message": message})
 
     def _send(self, event: dict[str, Any]) -> None:
         if self.descriptor is not None:

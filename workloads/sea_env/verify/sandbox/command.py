@@ -33,9 +33,9 @@ def command(walls: Walls, limits: FunctionLimits) -> list[str]:
     # As arguments: stdin carries frames only, and the environment is cleared.
     given = [f"{name}={value}" for name, value in limits.as_arguments().items()]
     folder = _BOUND if walls is Walls.BOTH else str(INSIDE.parent)
-    # -I: no user site, no script folder on sys.path, PYTHON* variables ignored. -S: no
-    # site-packages.
-    python = [_python(), "-I", "-S", "-c", _START.format(folder=folder), *given]
+    # -s: no user site. -P: no script folder on sys.path. -S: no site-packages. Not -I: it would
+    # ignore PYTHONHASHSEED, and sets of strings would have another order in each process.
+    python = [_python(), "-s", "-P", "-S", "-c", _START.format(folder=folder), *given]
     return [*_bubblewrap(), *python] if walls is Walls.BOTH else python
 
 

@@ -43,7 +43,10 @@ class CheckedData:
     tasks: dict[str, list[TaskRow]]
     skipped: dict[str, int] = field(default_factory=dict)
 
-    def rows(self, files: list[str]) -> list[TaskRow]:
+    def rows(self, files: list[str]) -> list[TaskRow] | None:
+        """Rows of these files in order; None if one of them is not checked yet."""
+        if not self.tasks.keys() >= set(files):
+            return None
         return [row for file in files for row in self.tasks[file]]
 
 
