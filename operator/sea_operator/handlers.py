@@ -53,8 +53,10 @@ def settings() -> kopf.OperatorSettings:
     ours.scanning.disabled = True
     # The client's limit is larger, so that normally the server ends the watch. A connection that
     # died silently (a NAT that forgot it) is noticed after 250 s at the latest.
-    ours.watching.server_timeout = 240
-    ours.watching.client_timeout = 250
+    # Short, since kopf's sockets aren't probed: a server that vanished without a word is noticed at
+    # the end of its watch, and until then no edit of a job that has nothing to report.
+    ours.watching.server_timeout = 60
+    ours.watching.client_timeout = 70
     ours.watching.connect_timeout = 10
     ours.watching.chunk_size = 500
     ours.networking.request_timeout = 30

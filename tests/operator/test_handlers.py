@@ -26,6 +26,7 @@ def test_the_settings_avoid_the_known_traps() -> None:
     assert ours.posting.enabled is False
     assert ours.scanning.disabled is True
     assert ours.watching.server_timeout < ours.watching.client_timeout
+    assert ours.watching.client_timeout <= 70, "how long a vanished server may go unnoticed"
     backoffs = ours.networking.error_backoffs
     assert isinstance(backoffs, tuple)
     assert max(backoffs) <= 5, "how late an edit during an outage may be noticed after it"
