@@ -151,14 +151,15 @@ async def test_a_write_by_somebody_else_in_between_is_noticed(
 ) -> None:
     await world.create_secret()
     await world.create_job()
-    real = recorder.get
+    real = recorder.apply
 
-    async def edit_meanwhile(kind: Any, namespace: Any, name: Any) -> Any:
-        monkeypatch.setattr(recorder, "get", real)
+    async def edit_meanwhile(*given: Any, **more: Any) -> Any:
+        """After the pass's own fresh read of the job: only the status write can notice it."""
+        monkeypatch.setattr(recorder, "apply", real)
         await world.edit(suspend=True)
-        return await real(kind, namespace, name)
+        return await real(*given, **more)
 
-    monkeypatch.setattr(recorder, "get", edit_meanwhile)
+    monkeypatch.setattr(recorder, "apply", edit_meanwhile)
     with pytest.raises(ConflictError):
         await reconcile(world)
     await reconcile(world)
