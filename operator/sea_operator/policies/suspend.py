@@ -24,7 +24,7 @@ def suspension(
     """The phase of a suspension.
 
     Draining ends when the coordinator reports `drained`, after `timeout` seconds, or immediately
-    if the job never ran. The coordinator is scaled down last, so without one the drain is over.
+    if the job never ran. A coordinator that is scaled down can report nothing: the drain is over.
     """
     if not wanted:
         return Suspension.NONE
