@@ -9,6 +9,7 @@ import pytest
 
 from sea_devcluster.demo import job as demo_job
 from sea_devcluster.demo import object_store
+from sea_devcluster.demo.object_store import RunObjects
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(5400)]
 
@@ -17,7 +18,7 @@ EXAMPLES = Path(__file__).parents[2] / "examples"
 
 def _complete(
     e2e: Any, wait_for: Callable[..., Any], condition: Callable[..., Any], job: Any
-) -> Any:
+) -> RunObjects:
     read = e2e.submit(job)
     name = job["metadata"]["name"]
     wait_for(f"{name}'s end", lambda: condition(read(), "Complete")["status"] == "True")
@@ -25,10 +26,10 @@ def _complete(
     assert status["restarts"]["counted"] == 0
     result = status["evaluation"][-1]
     assert result["episodes"] == 8
-    objects = e2e.objects(status)
-    page = objects.bytes("evaluation/eval-rl.html").decode()
+    objects: RunObjects = e2e.objects(status)
+    page = objects.read("evaluation/eval-rl.html").decode()
     assert "<html" in page[:200]
-    assert len(objects.bytes("evaluation/eval-rl.episodes.jsonl").splitlines()) == 8
+    assert len(objects.read("evaluation/eval-rl.episodes.jsonl").splitlines()) == 8
     e2e.delete(job)
     return objects
 
@@ -41,7 +42,7 @@ def test_a_job_makes_its_own_data_in_three_domains(
     object_store.ensure_bucket(job, e2e.target.server)
     objects = _complete(e2e, wait_for, condition, job)
     for domain in job["spec"]["domains"]:
-        rows = objects.bytes(f"stages/synthesis/data/{domain}/rl.jsonl").splitlines()
+        rows = objects.read(f"stages/synthesis/data/{domain}/rl.jsonl").splitlines()
         assert len(rows) == job["spec"]["stages"][0]["synthesis"]["tasksPerDomain"]
 
 

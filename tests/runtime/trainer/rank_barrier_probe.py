@@ -13,7 +13,8 @@ from sea_runtime.trainer import process_groups, rank_barrier
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.status_pipe import StatusPipe
-from sea_testing.waiting import HANG_S
+
+JOIN_SECONDS = 300.0
 
 COLLECTIVE_S = 12.0
 WORK_S = 2 * COLLECTIVE_S
@@ -24,7 +25,7 @@ def main(rank: int, host: str, port: int) -> None:
     sys.stdout.flush()
     sys.stdin.readline()
     # Joining may take as long as it wants; only what is tested has the short time-out.
-    assignment = RankAssignment(1, rank, 2, 0, host, port, timeout_s=HANG_S)
+    assignment = RankAssignment(1, rank, 2, 0, host, port, timeout_s=JOIN_SECONDS)
     process_groups.join(assignment)
     timeout = datetime.timedelta(seconds=COLLECTIVE_S)
     group = dist.new_group(backend="gloo", timeout=timeout)
