@@ -224,6 +224,8 @@ async def test_a_watch_that_is_refused_is_replaced_by_lists(
     server.refuses_watches = True
     async with running(client, store):
         await asyncio.wait_for(server.listed_often.wait(), HANG)
+    assert server.lists >= 3
+    assert server.watched_from == [], "no watch was ever granted"
 
 
 async def test_a_store_is_not_trusted_once_its_lists_are_refused(
