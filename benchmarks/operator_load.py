@@ -1,8 +1,9 @@
 """`make bench-operator [N=2000]`: what the operator costs and how fast it is, at 200 and N jobs.
 
-A real API server, etcd and controller manager on this machine; pods, which no node runs, and the
-jobs' coordinators are pretended by `operator_pods.py`. The controller manager's default of 20
-requests per second bounds the creation of pods of every operator: it is raised to 500.
+A real API server, etcd, controller manager and scheduler on this machine, and kwok's nodes, on which
+pods run as `kwok.yaml` says; the jobs' coordinators are pretended by `operator_coordinators.py`. The
+default of 20 and 50 requests per second of controller manager and scheduler bounds the creation of
+pods of every operator: it is raised to 500.
 
 Measured for each number of jobs, on a fresh control plane:
 
@@ -38,26 +39,34 @@ from typing import Any
 
 import psutil
 import yaml
-from operator_pods import NAMESPACE, set_ready
-
 from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_devcluster.components import API_SERVER, ARGUMENTS, CONTROLLER_MANAGER, ETCD
+from sea_devcluster.components import API_SERVER, ARGUMENTS, CONTROLLER_MANAGER, ETCD, SCHEDULER
 from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.ports import free_ports
 from sea_operator.errors import KubeError, NotFoundError
 from sea_operator.kube import client as kube_client
 from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.kinds import JOB, LEASE, POD, SECRET, STATEFUL_SET, Kind
 
 FOLDER = Path(__file__).parent
+NAMESPACE = "bench"
 NAMESPACES = Kind("v1", "Namespace", "namespaces")
+NODES = Kind("v1", "Node", "nodes")
+NODE_COUNT = 20
+MERGE = "application/merge-patch+json"
 CRD = FOLDER.parent / "crds" / "sea-operator.io_seatrainingjobs.yaml"
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SETS_PER_JOB = 4
 WINDOW_SECONDS = 20.0
 SAMPLES = 100
 CREATORS = 8
+KWOK_ARGUMENTS = (
+    f"--config={FOLDER / 'kwok.yaml'}",
+    "--manage-all-nodes=true",
+    "--node-lease-duration-seconds=40",
+    "-v=ERROR",
+)
 SPEC: dict[str, Any] = {
     "model": {"name": "m", "source": "builtin:tiny"},
     "storage": {"url": "s3://bucket/prefix", "credentialsSecret": "s3"},
@@ -124,23 +133,24 @@ async def watch(client: KubeClient, kind: Kind, take: Callable[..., None], seen:
 
 @contextlib.contextmanager
 def control_plane() -> Iterator[ControlPlane]:
-    """Without a scheduler and nodes; the controller manager may send 500 requests per second."""
-    before = ARGUMENTS[CONTROLLER_MANAGER]
+    """Controller manager and scheduler may send 500 requests per second."""
+    before = {name: ARGUMENTS[name] for name in (CONTROLLER_MANAGER, SCHEDULER)}
     faster = ["--kube-api-qps=500", "--kube-api-burst=1000"]
-    ARGUMENTS[CONTROLLER_MANAGER] = lambda layout: [*before(layout), *faster]
+    for name, arguments in before.items():
+        ARGUMENTS[name] = lambda layout, arguments=arguments: [*arguments(layout), *faster]  # type: ignore[misc]
     try:
         with tempfile.TemporaryDirectory() as folder:
-            components = (ETCD, API_SERVER, CONTROLLER_MANAGER)
+            components = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER)
             with ControlPlane(Path(folder) / "plane", components=components) as plane:
                 yield plane
     finally:
-        ARGUMENTS[CONTROLLER_MANAGER] = before
+        ARGUMENTS.update(before)
 
 
 @contextlib.contextmanager
-def process(python: str, *arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
+def process(program: str, *arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
     """A child that ends with the block."""
-    child = subprocess.Popen([python, *arguments], text=True, **more)
+    child = subprocess.Popen([program, *arguments], text=True, **more)
     try:
         yield child
     finally:
@@ -149,10 +159,13 @@ def process(python: str, *arguments: str, **more: Any) -> Iterator[subprocess.Po
 
 
 async def prepare(client: KubeClient) -> None:
-    """The CRD, the namespace and the Secret of all jobs."""
+    """The CRD, kwok's nodes, the namespace and the Secret of all jobs."""
     await client.request("POST", CRDS, [], yaml.safe_load(CRD.read_text()))
     meta = {"metadata": {"name": NAMESPACE}}
     await client.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", **meta})
+    for i in range(NODE_COUNT):
+        named = {"metadata": {"name": f"kwok-{i}"}}
+        await client.create(NODES, None, {"apiVersion": "v1", "kind": "Node", **named})
     keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s3"}}
     await client.create(SECRET, NAMESPACE, {**secret, "stringData": keys})
@@ -206,12 +219,19 @@ def cpu_seconds(child: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
+async def set_unready(client: KubeClient, pod: str) -> None:
+    """Says of a pod that it isn't ready any more."""
+    conditions = [{"type": "Ready", "status": "False"}]
+    path = POD.path(NAMESPACE, pod, "status")
+    await client.request("PATCH", path, [], {"status": {"conditions": conditions}}, MERGE)
+
+
 async def status_delays(client: KubeClient, seen: Seen, jobs: list[str]) -> list[float]:
     """From a pod that isn't ready any more to the job's status that says so."""
     delays = []
     for name in jobs:
         began = time.monotonic()
-        await set_ready(client, f"{name}-rollout-0", ready=False)
+        await set_unready(client, f"{name}-rollout-0")
         await seen.until(lambda name=name: seen.ready.get(name) == 0, 120, f"{name}'s status")  # type: ignore[misc]
         delays.append(seen.ready_at[name] - began)
         await asyncio.sleep(0.05)
@@ -281,16 +301,17 @@ async def started(plane: ControlPlane, python: str) -> AsyncIterator[Measured]:
     child = str(FOLDER / "operator_child.py")
     with contextlib.ExitStack() as stack:
         await prepare(client)
-        pods = stack.enter_context(
+        stack.enter_context(process("/tmp/kwokbin/kwok", *KWOK_ARGUMENTS, env=environment))
+        coordinators = stack.enter_context(
             process(
                 sys.executable,
-                str(FOLDER / "operator_pods.py"),
+                str(FOLDER / "operator_coordinators.py"),
                 env=environment,
                 stdout=subprocess.PIPE,
             )
         )
-        assert pods.stdout is not None
-        url = pods.stdout.readline().strip()
+        assert coordinators.stdout is not None
+        url = coordinators.stdout.readline().strip()
         watchers = [
             asyncio.create_task(watch(client, STATEFUL_SET, seen.take_set, seen)),
             asyncio.create_task(watch(client, JOB, seen.take_job, seen)),
