@@ -6,17 +6,16 @@ from typing import Annotated, ClassVar
 from pydantic import Field
 
 from sea_api.limits import USER_MAX_TOKENS
-from sea_api.v1alpha1 import role_rules
+from sea_api.v1alpha1 import forms, pod_rules, role_rules
+from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
     GpusPerPod,
-    HttpUrl,
     Int,
     LabelKey,
     Labels,
     LabelValue,
-    ModelSource,
     Number,
     ObjectName,
     Quantity,
@@ -68,12 +67,15 @@ class TrainerParallelism(ApiModel):
 class RolloutParallelism(ApiModel):
     """How the accelerators of one engine pod share one model."""
 
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ENGINE_EXPERT,)
+
     tensor: Ways = 1
     """Parts that each matrix is split into; divides max(1, gpusPerPod). Applies when an engine
     starts."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod). Applies
-    when an engine starts."""
+    """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
+    `tensor` says; the same number as `tensor` gives each GPU whole experts. Applies when an engine
+    starts."""
 
 
 class Elastic(ApiModel):
@@ -90,7 +92,7 @@ class Elastic(ApiModel):
 class EnvVar(ApiModel):
     """An environment variable of a role's containers."""
 
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    name: Annotated[str, Field(min_length=1, max_length=128), forms.VARIABLE_NAME]
     """Its name."""
     value: str = Field(max_length=4096)
     """Its value, taken literally."""
@@ -98,6 +100,13 @@ class EnvVar(ApiModel):
 
 class PodTemplate(ApiModel):
     """What a user may set on a role's pods. Applies by replacing them."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        pod_rules.REQUESTS_WITHIN_LIMITS,
+        pod_rules.DEVICES_LIMITED,
+        pod_rules.DEVICES_WHOLE,
+        pod_rules.ONE_VENDOR,
+    )
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
     """Image of the role; absent means the one that the operator was installed with. Applies by
@@ -126,6 +135,7 @@ class Trainer(ApiModel):
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXPERT_WORLD,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable(
@@ -158,8 +168,8 @@ class Rollout(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
@@ -180,8 +190,10 @@ class UserModel(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
+        role_rules.EXTERNAL_ONLY,
+        role_rules.VLLM_ONLY,
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
+        pod_rules.GPUS_AGREE,
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
@@ -196,7 +208,7 @@ class UserModel(ApiModel):
     source: ModelSource | None = None
     """Weights that the `VLLM` engine starts from; absent means the job's base model. Read once,
     when the job's models are prepared: a later change has no effect."""
-    url: HttpUrl | None = None
+    url: BaseUrl | None = None
     """OpenAI-compatible base URL of the `External` engine. Applies to the next episode."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
     """Model name to ask the `External` engine for; absent means the job's `model.name`. Applies to
@@ -230,6 +242,8 @@ class Coordinator(ApiModel):
 
 class Toleration(ApiModel):
     """A taint that the job's pods tolerate, as in a pod's spec."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = (pod_rules.TOLERATION,)
 
     key: LabelKey | None = None
     """Taint key; absent with `Exists` tolerates every taint."""
