@@ -101,6 +101,8 @@ def _sentence(detail: ErrorDetails, path: Path) -> str:
         return _SENTENCES[kind](given)
     bounds = detail.get("ctx", {})
     match kind:
+        case "extra_forbidden":
+            return "there is no such field: remove it"
         case "missing":
             return "is required: add it"
         case "enum":
