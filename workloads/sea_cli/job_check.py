@@ -147,8 +147,8 @@ def _job(
         yield line(finding.path, finding.sentence)
     for remark in document.duplicates:
         if remark.path[: len(place)] == place:
-            path = dotted(remark.path[len(place) :])
-            yield Line(name, remark.line, path, remark.sentence)
+            below = dotted(remark.path[len(place) :])
+            yield Line(name, remark.line, below, remark.sentence)
     for remark in document.readings:
         path = remark.path[len(place) :]
         # A value that isn't accepted either way has its own sentence.
