@@ -101,10 +101,10 @@ def _gpus_agree(role: Any) -> bool:
 
 def _agrees(amounts: str) -> str:
     given = f"self.template.{amounts}"
-    return (
-        f"(!('{GPU}' in {given}) || quantity(string({given}['{GPU}']))"
-        ".compareTo(quantity(string(self.gpusPerPod))) == 0)"
-    )
+    number = f"quantity(string({given}['{GPU}']))"
+    # Not by a quantity of gpusPerPod: the server takes the text of a number for endless.
+    equal = f"({number}.isInteger() && {number}.asInteger() == self.gpusPerPod)"
+    return f"(!('{GPU}' in {given}) || {equal})"
 
 
 GPUS_AGREE = Rule(
