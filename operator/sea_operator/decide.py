@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.coordinator_spec import coordinator_spec
-from sea_operator.kube.kinds import POD
+from sea_operator.coordinator_link import coordinator_spec
+from sea_operator.kube.client import POD
 from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
 from sea_operator.observed import Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
-from sea_operator.policies import pods
-from sea_operator.policies.drift import due, strays
+from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
+from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
 from sea_operator.settings import Intervals
@@ -55,7 +55,7 @@ def _plan(
         drain=lifecycle.suspension is not Suspension.NONE,
     )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
+    lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
     # Not once the job is over: its coordinator is being scaled down.
     send = not lifecycle.over and _is_news(observed, wanted_spec.digest)
     return Plan(
@@ -80,7 +80,7 @@ def _to_delete(
     """Pods that the failure policy selects, and outdated ones."""
     named = [
         *(verdict.delete if verdict else ()),
-        *pods.outdated(observed, _template_hashes(wanted)),
+        *outdated(observed, _template_hashes(wanted)),
     ]
     return tuple({pod.uid: pod for pod in named if pod.deleted is None}.values())
 

@@ -13,8 +13,7 @@ from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import NotFoundError, RejectedError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import JOB, NODE, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.observed import Child, Children, Job, Named, Object, Observed, Pod
 from sea_operator.policies.prerequisites import needed_secrets
 from sea_operator.resources.build import roles

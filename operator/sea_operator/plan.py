@@ -8,7 +8,7 @@ from typing import Any
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Kind
 
 Object = dict[str, Any]
 
@@ -31,7 +31,7 @@ class Suspension(Enum):
 
 @dataclass(frozen=True)
 class Blocker:
-    """Why the job can't continue until a user changes something; becomes a condition."""
+    """Why the job doesn't continue: a word for programs and a sentence; becomes a condition."""
 
     reason: str
     message: str
@@ -43,6 +43,8 @@ class Lifecycle:
 
     blocker: Blocker | None = None
     """What a user must change; becomes `Stalled`."""
+    warning: Blocker | None = None
+    """What the coordinator goes on trying; the job isn't `Ready` meanwhile."""
     outcome: Outcome = Outcome.RUNNING
     failed: Blocker | None = None
     """With `Outcome.FAILED`: why."""

@@ -11,17 +11,17 @@ from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import EVENT, JOB
+from sea_operator.kube.client import EVENT, JOB, KubeClient
 from sea_operator.observed import Job
-from sea_operator.policies.progress import condition
+from sea_operator.policies.conditions import ROUTINE
+from sea_operator.policies.phase import condition
 from sea_operator.status import rfc3339
 
 log = logging.getLogger(__name__)
 
 
-REPORTED = ("Stalled", "Suspended", "Complete", "Failed")
-WARNINGS = frozenset({"Stalled", "Failed"})
+REPORTED = ("Reconciling", "Stalled", "Suspended", "Complete", "Failed")
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed"})
 
 
 @dataclass(frozen=True)
@@ -110,6 +110,7 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         for kind, before, after in pairs
         if after is not None
         and after.status != "False"
+        and (kind != "Reconciling" or after.reason not in ROUTINE)
         and (before is None or (before.status, before.reason) != (after.status, after.reason))
     ]
 

@@ -14,8 +14,7 @@ from dataclasses import dataclass
 
 from sea_api.contract import auth_secret
 from sea_operator.errors import NotFoundError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import SECRET
+from sea_operator.kube.client import SECRET, KubeClient
 from sea_operator.observed import Job, Object, is_leaving, is_ours
 from sea_operator.resources.build import token_of
 

@@ -11,7 +11,7 @@ from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
-from sea_operator.coordinator_spec import run_url
+from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions
@@ -97,7 +97,7 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
 
 
 def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
-    """Stage and steps. A job that never ran has no stage; `policies/suspend.py` relies on that."""
+    """Stage and steps. A job that never ran has no stage; `policies/phase.py` relies on that."""
     spec, index = observed.job.spec, lifecycle.stage_index
     unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
     if spec is None or index is None or unstarted:

@@ -95,7 +95,7 @@ class Make:
         run = [StageState(name=name, phase=StagePhase.RUNNING) for name in stages]
         return CoordinatorState(**{"uid": UID, "attempt": 1, "stages": [*done, *run], **fields})
 
-    def failure(self, attempt: int = 1, cause: str = "ProcessExit", **rest: Any) -> TrainerFailure:
+    def failure(self, attempt: int = 1, cause: Any = "ProcessExit", **rest: Any) -> TrainerFailure:
         values = {"pod": "j-trainer-0", "message": "Exit code 1", "time": NOW, **rest}
         return TrainerFailure(attempt=attempt, cause=cause, **values)
 

@@ -8,7 +8,7 @@ from sea_operator.apply import apply
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.kinds import JOB, POD
+from sea_operator.kube.client import JOB, POD
 from sea_operator.observe import Sources
 from sea_operator.plan import Lifecycle, Plan, Removal
 from sea_operator.secret_reader import SecretReader

@@ -20,6 +20,14 @@ def test_only_changes_are_told(make: Any) -> None:
     assert reasons(stalled, calm) == []
 
 
+def test_a_problem_that_is_tried_again_is_told_once_and_waiting_is_not(make: Any) -> None:
+    waits = make.status(make.condition("Reconciling", "True", reason="PodsNotReady"))
+    outage = make.status(make.condition("Reconciling", "True", reason="StoreFails"))
+    assert reasons(make.status(), waits) == []
+    assert reasons(waits, outage) == [("StoreFails", True)]
+    assert reasons(outage, outage) == []
+
+
 def test_the_life_of_a_job(make: Any) -> None:
     done = make.status(make.condition("Complete", "True", reason="Completed"))
     draining = make.status(make.condition("Suspended", "Unknown", reason="Draining"))

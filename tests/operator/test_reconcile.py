@@ -9,7 +9,7 @@ import pytest
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import Answer
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.secret_reader import SecretReader

@@ -12,8 +12,7 @@ from aiohttp import web
 from kubernetes.client import Configuration
 
 from sea_operator.errors import RejectedError
-from sea_operator.kube.client import PROBES, Connection, KubeClient
-from sea_operator.kube.kinds import POD, Kind
+from sea_operator.kube.client import POD, PROBES, Connection, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
 
 HANG = 120

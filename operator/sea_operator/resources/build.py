@@ -101,7 +101,7 @@ def stateful_set(
         # The trainer's ranks wait for each other: OrderedReady would start the second pod
         # only once the first is Ready.
         "podManagementPolicy": "Parallel",
-        # `policies/pods.py` decides which pods are replaced, and when.
+        # `policies/drift.py` decides which pods are replaced, and when.
         "updateStrategy": {"type": "OnDelete"},
         "selector": {"matchLabels": selected_by(job.name, role)},
         "template": template,

@@ -15,8 +15,7 @@ from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Connection, Kind, KubeClient
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.secret_reader import SecretReader

@@ -11,7 +11,7 @@ import pytest
 
 from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET
+from sea_operator.kube.client import JOB, POD, SECRET, STATEFUL_SET
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.resources.build import token_digest

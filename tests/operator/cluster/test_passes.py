@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_operator.errors import ConflictError
-from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import World, settle
 
@@ -172,7 +172,7 @@ async def test_a_deleted_job_is_left_to_the_garbage_collector(
     await world.create_secret()
     job = await world.create_job()
     await reconcile(world)
-    from sea_operator.kube.kinds import JOB
+    from sea_operator.kube.client import JOB
 
     await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
     assert await reconcile(world) is None
