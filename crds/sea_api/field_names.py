@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from sea_api.crd import root_schema
-from sea_api.schema import Schema
+from sea_api.schema import PRESERVING, Schema
+from sea_api.v1alpha1.pods import ELSEWHERE
 
 Path = tuple[str | int, ...]
 
@@ -50,7 +51,6 @@ _HABITS = {
     "secret": "credentialsSecret",
     "bucket": "url",
     "priorityClass": "priorityClassName",
-    "queue": "queueName",
 }
 """What other trainers and operators call a field of ours."""
 
@@ -106,10 +106,10 @@ def _schema() -> Schema:
 def _below(value: Any, schema: Schema, path: Path) -> Iterator[Unknown]:
     if isinstance(value, dict) and "properties" in schema:
         for name, inner in value.items():
-            if name not in schema["properties"]:
-                yield Unknown((*path, name), _hint(name, value, schema))
-            else:
+            if name in schema["properties"]:
                 yield from _below(inner, schema["properties"][name], (*path, name))
+            elif PRESERVING not in schema:
+                yield Unknown((*path, name), _hint(name, value, schema))
     elif isinstance(value, list) and "items" in schema:
         for i, item in enumerate(value):
             yield from _below(item, schema["items"], (*path, i))
@@ -120,8 +120,12 @@ def _hint(name: str, siblings: Mapping[str, Any], schema: Schema) -> str:
     fields = schema["properties"]
     if found := _respelled(name, fields):
         return f"write {found}"
+    if name in ELSEWHERE and ("patch" in fields or set(fields) == {"name", "value"}):
+        return f"it goes to {ELSEWHERE[name]}"
     if place := _place_below(name, siblings, schema):
         return f"it belongs into {place}"
+    if name in ("queueName", "queue") and "topology" in fields:
+        return "docs/pods.md says how a job waits in a queue"
     if name in _HABITS and _HABITS[name].split()[0] in fields:
         return f"write {_HABITS[name]}"
     return _nearest(name, fields)

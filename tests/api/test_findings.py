@@ -11,6 +11,7 @@ from sea_api.field_names import unknown_fields
 from sea_api.findings import nulls, problems
 from sea_api.v1alpha1.advice import advice
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.pods import ELSEWHERE
 from sea_api.v1alpha1.rules import CEL_KEY
 from sea_testing.fixture_types import BuildJob
 
@@ -123,6 +124,7 @@ HINTS = [
     ({"spec": {"checkpoint": {"everyStep": 1}}}, "spec.checkpoint.everyStep", "everySteps?"),
     ({"metadata": {"lables": {}}}, "metadata.lables", "did you mean labels?"),
     ({"specs": {}}, "specs", "did you mean spec?"),
+    ({"spec": {"scheduling": {"queueName": "q"}}}, "spec.scheduling.queueName", "docs/pods.md"),
 ]
 
 
@@ -132,6 +134,22 @@ def test_an_unknown_field_names_the_one_that_was_meant(
 ) -> None:
     found = {str(one).partition(": ")[0]: one.sentence for one in problems(job(patch))}
     assert hint in found[path]
+
+
+@pytest.mark.parametrize("key", sorted(ELSEWHERE))
+def test_a_field_of_a_pod_in_the_wrong_place_is_told_the_right_one(key: str, job: BuildJob) -> None:
+    template: Any = {key: {}}
+    if key == "valueFrom":
+        template = {"env": [{"name": "A", "value": "", key: {"secretKeyRef": {}}}]}
+    found = problems(job({"spec": {"trainer": {"template": template}}}))
+    assert [f"it goes to {ELSEWHERE[key]}" in one.sentence for one in found] == [True]
+
+
+def test_a_patch_of_a_pod_may_hold_whatever_a_pod_may(job: BuildJob) -> None:
+    patch = {"spec": {"serviceAccountName": "a", "containers": [{"name": "b", "image": "c"}]}}
+    assert problems(job({"spec": {"trainer": {"template": {"patch": patch}}}})) == []
+    wrong = problems(job({"spec": {"trainer": {"template": {"patch": {"specs": {}}}}}}))
+    assert ["did you mean spec?" in one.sentence for one in wrong] == [True]
 
 
 def test_fields_that_only_the_server_writes_are_no_unknown_ones(job: BuildJob) -> None:

@@ -61,6 +61,12 @@ VARIABLE_NAME = form(
     " characters by _",
 )
 
+MANAGER = form(
+    "[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9._-]+",
+    "a controller is named DOMAIN/NAME (kueue.x-k8s.io/multikueue): correct the name, or leave it"
+    " out for this operator",
+)
+
 LABEL_KEY = form(
     _LABEL_KEY,
     "a label's or taint's key is NAME or PREFIX/NAME, where NAME has at most 63 letters, digits,"

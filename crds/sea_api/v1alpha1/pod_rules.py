@@ -1,4 +1,4 @@
-"""Rules of pod templates and tolerations: what the API server would refuse of every pod of a role.
+"""Rules of requests and limits: what the API server would refuse of every pod of a role.
 
 A job that breaks one gets no pod at all, or holds devices that nothing uses.
 """
@@ -92,6 +92,9 @@ ONE_VENDOR = Rule(
     holds=_one_vendor,
 )
 
+RESOURCES = (REQUESTS_WITHIN_LIMITS, DEVICES_LIMITED, DEVICES_WHOLE, ONE_VENDOR)
+"""Rules of an object with `requests` and `limits`."""
+
 
 def _gpus_agree(role: Any) -> bool:
     template = role.template
@@ -112,18 +115,4 @@ GPUS_AGREE = Rule(
     message=f"template.requests and template.limits name another number of {GPU} than gpusPerPod,"
     " which sets both: leave it out of the template",
     holds=_gpus_agree,
-)
-
-
-def _tolerates(toleration: Any) -> bool:
-    if toleration.operator == "Exists":
-        return toleration.value is None
-    return toleration.key is not None
-
-
-TOLERATION = Rule(
-    cel="has(self.operator) && self.operator == 'Exists' ? !has(self.value) : has(self.key)",
-    message="a toleration is a key with operator Exists and no value, a key with a value, or"
-    " operator Exists alone, or no pod can be made: remove the value, or add the key",
-    holds=_tolerates,
 )

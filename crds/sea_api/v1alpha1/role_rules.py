@@ -95,12 +95,6 @@ VLLM_ONLY = Rule(
     holds=lambda user: user.engine == "VLLM" or user.source is None,
 )
 
-UNIQUE_ENV = Rule(
-    cel=None,
-    message="Duplicate value: two variables of env have one name; remove one",
-    holds=lambda env: len({variable.name for variable in env}) == len(env),
-)
-
 KEPT_CLASS = Transition(
     cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
     " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",

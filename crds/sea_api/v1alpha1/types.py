@@ -30,6 +30,8 @@ Ways = Annotated[int, Strict(), Field(ge=1, le=1024)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253), forms.OBJECT_NAME]
 LabelKey = Annotated[str, Field(min_length=1, max_length=316), forms.LABEL_KEY]
 LabelValue = Annotated[str, Field(max_length=63), forms.LABEL_VALUE]
+Manager = Annotated[str, Field(max_length=63), forms.MANAGER]
+"""Domain, slash and name of a controller, as other jobs' `managedBy`."""
 Timestamp = Annotated[str, Field(max_length=64)]
 """RFC 3339 in UTC."""
 
