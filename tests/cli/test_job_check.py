@@ -223,6 +223,7 @@ ACCEPTED = {
     "31-storage-no-prefix",
     "32-storage-trailing-slash",
     "46-lr-1e-5",
+    "a6-toleration-seconds",
 }
 WARNED = {
     "49-lr-too-big",
@@ -245,7 +246,6 @@ ONLY_A_CLUSTER_KNOWS = {
     "runtime-no-gpus",
     "runtime-no-keys",
     "runtime-prio-missing",
-    "runtime-queue-no-kueue",
     "runtime-quota",
     "runtime-secret-missing",
     "runtime-swapped-files",
