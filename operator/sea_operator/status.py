@@ -15,6 +15,7 @@ from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -27,7 +28,14 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     stuck = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
     waiting = {**_unmade(observed, pods), **stuck}
-    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    situation = Situation(
+        lifecycle,
+        pods,
+        _pending(observed, plan),
+        rejected,
+        waiting,
+        spec_warning(job),
+    )
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
