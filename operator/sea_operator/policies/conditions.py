@@ -16,7 +16,7 @@ MAX_NAMED_PODS = 3
 """Pods that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
-ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind"})
+ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind", "CheckingInputs"})
 """Reasons of a job that is on its way and meets no problem: no Event reports them."""
 
 
@@ -124,6 +124,10 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
         return "PodsNotReady", f"Waiting for pods to become ready: {counts}.{_why(situation)}"
     if situation.pending:
         return "CoordinatorBehind", situation.pending
+    if situation.lifecycle.checking:
+        return "CheckingInputs", (
+            "The coordinator checks data, endpoints and models; pods with GPUs start after that."
+        )
     return None
 
 

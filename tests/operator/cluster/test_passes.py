@@ -62,7 +62,8 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         },
     )
     await reconcile(world)
-    await until(world.judged)
+    # Of coordinator and user model: pods with GPUs wait for the coordinator's check.
+    await until(lambda: world.judged(count=2))
     await reconcile(world)
     recorder.writes.clear()
     await reconcile(world)
