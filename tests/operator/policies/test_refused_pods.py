@@ -8,7 +8,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import REFUSED_SECONDS, decide
 from sea_operator.policies.refused_pods import blocker, is_final, words
 
-PREFIX = "create Pod j-rollout-0 in StatefulSet j-rollout failed error: "
+PREFIX = "Create Pod j-rollout-0 in StatefulSet j-rollout failed error: "
 FORBIDDEN = 'pods "j-rollout-0" is forbidden: '
 NO_LIMITS = f"{FORBIDDEN}failed quota: team: must specify limits.cpu for: worker"
 
@@ -54,8 +54,8 @@ def test_the_sentence_names_set_words_and_fields(make: Any) -> None:
     assert found.reason == "PodsForbidden"
     assert found.message == (
         f"StatefulSet n/j-rollout may not make its pods: {NO_LIMITS}. Change what it objects to "
-        "(spec.rollout.template, spec.rollout.worker), or have the quota or the policy of the "
-        "namespace changed."
+        "(spec.scheduling, spec.rollout.template, spec.rollout.worker), or have the quota or the "
+        "policy of the namespace changed."
     )
 
 
