@@ -11,7 +11,7 @@ from sea_api.v1alpha1.status import Failure, Restarts, Status
 from sea_api.wire.state import Severity
 from sea_operator.observed import Observed, Pod
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
-from sea_operator.policies import failures, phase, refused_pods, secret_rotation
+from sea_operator.policies import failures, phase, refused_pods, secret_rotation, waiting_pods
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
 from sea_operator.resources.build import full_size
@@ -102,7 +102,8 @@ def lifecycle_of(
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, _known_attempt(observed) + 1)
     return Lifecycle(
-        blocker=_problem(observed, Severity.ERROR) or refused_pods.blocker(observed, spec),
+        blocker=_problem(observed, Severity.ERROR)
+        or (refused_pods.blocker(observed, spec) or waiting_pods.blocker(observed)),
         warning=_problem(observed, Severity.WARNING),
         outcome=outcome,
         failed=_why_failed(observed, verdict),
