@@ -114,6 +114,7 @@ def lifecycle_of(
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
+        checking=suspended is Suspension.NONE and not over and sizes != full_size(spec),
         renewed=renewed,
         note=note,
     )
@@ -208,13 +209,30 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
 def replicas(
     observed: Observed, spec: Spec, *, over: bool, suspension: Suspension
 ) -> Mapping[Role, int]:
-    """Pods of each role: zero once the job is over or released; none is added during a drain."""
+    """Pods of each role: zero once the job is over or released; none is added during a drain.
+
+    Roles with GPUs get their first pods once the coordinator has checked what they would work on.
+    """
     full = full_size(spec)
     if over or suspension is Suspension.RELEASED:
         return dict.fromkeys(full, 0)
     if suspension is Suspension.DRAINING:
         return {role: _at_most(observed, role, size) for role, size in full.items()}
-    return full
+    return {role: 0 if _awaits_check(observed, spec, role) else size for role, size in full.items()}
+
+
+def _awaits_check(observed: Observed, spec: Spec, role: Role) -> bool:
+    """True if GPUs would wait for a mistake to be found, as far as the coordinator has come."""
+    gpus = {
+        Role.TRAINER: spec.trainer.gpus_per_pod,
+        Role.ROLLOUT: spec.rollout.gpus_per_pod,
+        Role.USER: spec.user_model.gpus_per_pod,
+    }
+    # Pods that are there stay: a later mistake stalls the job, and they keep what they have loaded.
+    if not gpus.get(role) or observed.replicas(role_name(observed.job.name, role)):
+        return False
+    # A coordinator of another release doesn't say, and its job must start all the same.
+    return observed.state is None or observed.state.prepared is False
 
 
 def _at_most(observed: Observed, role: Role, size: int) -> int:

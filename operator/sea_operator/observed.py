@@ -39,6 +39,10 @@ class Job:
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
     deleting: bool = False
+    applied: int = 0
+    """Hash of the annotation that `dropped` was read from."""
+    dropped: tuple[str, ...] = ()
+    """Fields of the applied file that the API server dropped or defaulted, a sentence each."""
     managed_by: str = MANAGER
     """`spec.managedBy`; with another value the job is another controller's."""
 

@@ -13,6 +13,7 @@ from sea_api.findings import findings
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.status import Status
+from sea_operator.last_applied import ANNOTATION, dropped
 from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
 
 Object = Mapping[str, Any]
@@ -40,6 +41,7 @@ def job(live: Object, before: Job | None = None) -> Job:
         (before.spec, before.invalid) if before and same else _spec(live.get("spec", {}))
     )
     stored = live.get("status", {})
+    applied, fields = _applied(meta, before)
     return Job(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -51,9 +53,20 @@ def job(live: Object, before: Job | None = None) -> Job:
         invalid=invalid,
         stored_status=stored,
         deleting="deletionTimestamp" in meta,
+        applied=applied,
+        dropped=fields,
         # From the stored object: a spec that can't be read may be another controller's too.
         managed_by=str(live.get("spec", {}).get("managedBy", MANAGER)),
     )
+
+
+def _applied(meta: Object, before: Job | None) -> tuple[int, tuple[str, ...]]:
+    text = meta.get("annotations", {}).get(ANNOTATION)
+    # The text itself isn't kept: thousands of jobs would double the memory.
+    digest = hash(text)
+    if before is not None and before.applied == digest:
+        return digest, before.dropped
+    return digest, dropped(text)
 
 
 def child(live: Object) -> Child:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_api.v1alpha1.status import Status
+from sea_api.v1alpha1.status import Condition, Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, JOB, KubeClient
@@ -21,8 +21,8 @@ from sea_operator.status import rfc3339
 log = logging.getLogger(__name__)
 
 
-REPORTED = ("Reconciling", "Stalled", "Suspended", "Complete", "Failed")
-WARNINGS = frozenset({"Reconciling", "Stalled", "Failed"})
+REPORTED = ("Reconciling", "Stalled", "Suspended", "Complete", "Failed", "SpecWarning")
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "SpecWarning"})
 
 
 @dataclass(frozen=True)
@@ -123,8 +123,14 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         if after is not None
         and after.status != "False"
         and (kind != "Reconciling" or after.reason not in ROUTINE)
-        and (before is None or (before.status, before.reason) != (after.status, after.reason))
+        and (before is None or _said(before) != _said(after))
     ]
+
+
+def _said(found: Condition) -> tuple[str, ...]:
+    """What makes a condition news; messages of others count pods and seconds."""
+    message = found.message if found.type == "SpecWarning" else ""
+    return found.status, found.reason, message
 
 
 def _stage(old: Status, new: Status) -> list[Event]:

@@ -16,6 +16,7 @@ from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
+from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -27,7 +28,14 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     pods = _pods(observed, lifecycle)
     # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
     waiting = {**_unmade(observed, pods), **waiting_pods.reasons(observed, now)}
-    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    situation = Situation(
+        lifecycle,
+        pods,
+        _pending(observed, plan),
+        rejected,
+        waiting,
+        spec_warning(job),
+    )
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(

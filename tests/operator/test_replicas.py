@@ -46,6 +46,38 @@ def test_while_draining_nothing_grows_again(make: Any) -> None:
     assert set(ask(make, gone, suspension=Suspension.DRAINING).values()) == {0}
 
 
+GPUS = {"trainer": {"gpusPerPod": 8}, "rollout": {"gpusPerPod": 8}}
+HELD = {**FULL, Role.TRAINER: 0, Role.ROLLOUT: 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, HELD),
+        ({"prepared": False}, HELD),
+        ({"prepared": True}, FULL),
+        ({}, FULL),  # a coordinator of a release that doesn't say
+    ],
+)
+def test_pods_with_gpus_wait_for_the_coordinators_check(
+    make: Any, state: Any, expected: Any
+) -> None:
+    job = make.job(spec=make.spec(**GPUS))
+    told = None if state is None else make.state(**state)
+    observed = make.observed(job, children={}, pods=(), state=told)
+    assert ask(make, observed) == expected
+
+
+@pytest.mark.parametrize("state", [None, {"prepared": False}])
+def test_pods_with_gpus_that_are_there_stay(make: Any, state: Any) -> None:
+    """What they have loaded is worth more than the GPUs that a mistake costs meanwhile."""
+    job = make.job(spec=make.spec(**GPUS))
+    told = None if state is None else make.state(**state)
+    assert ask(make, make.observed(job, state=told)) == FULL
+    shrunk = make.observed(job, children=make.children(job, HELD), state=told)
+    assert ask(make, shrunk) == HELD
+
+
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
