@@ -9,7 +9,7 @@ from typing import Any
 
 from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_api.v1alpha1.status import Condition, Status
+from sea_api.v1alpha1.status import Condition, Roles, Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, JOB, KubeClient
@@ -87,7 +87,7 @@ async def _create(client: KubeClient, job: Job, event: Event, identity: str, now
 
 def between(old: Status, new: Status) -> tuple[Event, ...]:
     """Events about the differences, in the order of the conditions."""
-    return (*_conditions(old, new), *_stage(old, new), *_restart(old, new))
+    return (*_conditions(old, new), *_stage(old, new), *_scaled(old, new), *_restart(old, new))
 
 
 def event_body(job: Job, event: Event, identity: str, now: float) -> dict[str, Any]:
@@ -137,6 +137,22 @@ def _stage(old: Status, new: Status) -> list[Event]:
     if new.stage is None or new.stage == old.stage:
         return []
     return [Event("StageStarted", f"Stage {new.stage} begins.")]
+
+
+def _scaled(old: Status, new: Status) -> list[Event]:
+    """Roles whose size changed; the first sizes of a job are no change."""
+    if old.roles is None or new.roles is None:
+        return []
+    sizes = [(role, _size(old, role), _size(new, role)) for role in Roles.model_fields]
+    changed = [f"{role} from {was} to {now}" for role, was, now in sizes if was != now]
+    if not changed:
+        return []
+    return [Event("Scaled", f"Pods of stage {new.stage or 'none'}: {', '.join(changed)}.")]
+
+
+def _size(status: Status, role: str) -> int:
+    counts = getattr(status.roles, role)
+    return counts.desired if counts else 0
 
 
 def _restart(old: Status, new: Status) -> list[Event]:

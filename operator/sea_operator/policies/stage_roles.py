@@ -1,4 +1,4 @@
-"""Which roles a stage needs; the others hold no GPUs while it runs, unless they are kept warm. Pure.
+"""Which roles a stage needs; the others hold no GPUs while it runs, unless kept warm. Pure.
 
 Supervised stages need only the trainer, evaluations only engines, and a Synthesis stage asks an
 endpoint or nobody. An engine that starts late loads the base model and adopts the newest version,
