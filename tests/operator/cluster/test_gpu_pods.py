@@ -1,6 +1,7 @@
 """A mistake that only the coordinator can see costs no GPU: no such pod exists before the check."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -9,7 +10,10 @@ from sea_testing.operator_world import World
 
 pytestmark = pytest.mark.cluster
 
-GPUS = {"trainer": {"replicas": 2, "gpusPerPod": 8}, "rollout": {"replicas": 1, "gpusPerPod": 8}}
+GPUS: dict[str, Any] = {
+    "trainer": {"replicas": 2, "gpusPerPod": 8},
+    "rollout": {"replicas": 1, "gpusPerPod": 8},
+}
 NONE = {"j-coordinator": 1, "j-trainer": 0, "j-rollout": 0, "j-user": 1}
 ALL = {"j-coordinator": 1, "j-trainer": 2, "j-rollout": 1, "j-user": 1}
 

@@ -11,7 +11,7 @@ from sea_operator.policies.stage_roles import sizes
 from sea_operator.report import between
 from sea_operator.status import compute
 
-STAGES = [
+STAGES: list[dict[str, Any]] = [
     {"name": "made", "type": "Synthesis", "synthesis": {}},
     {"name": "user", "type": "UserSFT", "userSFT": {"data": ["s3://b/u.jsonl"]}},
     {"name": "sft", "type": "SFT", "sft": {}},
@@ -20,7 +20,7 @@ STAGES = [
     {"name": "last", "type": "Evaluation", "evaluation": {}},
 ]
 COLD = {role: {"warm": False} for role in ("trainer", "rollout", "userModel")}
-INDEX = {stage["name"]: index for index, stage in enumerate(STAGES)}
+INDEX: dict[str, int] = {stage["name"]: index for index, stage in enumerate(STAGES)}
 
 
 def cold(make: Any, **patch: Any) -> Any:
