@@ -4,8 +4,9 @@
 call `after_step` once per step and `complete` at the end.
 """
 
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +23,6 @@ from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.export import export
-from sea_runtime.trainer.finite import finite_metrics
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.publisher import Publisher
@@ -30,6 +30,11 @@ from sea_runtime.trainer.shard_buffers import StreamBuffers, buffers_of
 from sea_runtime.wire.trainer import StageDone, StageProgress, TrainerTask
 
 DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+
+
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Drops metrics without a finite value: JSON has no NaN, and one must not stop a stage."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
 
 
 class StepTimer:

@@ -20,7 +20,7 @@ from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.trainer import supervision
 from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.process_handle import ProcessHandle
-from sea_runtime.trainer.rank_assignment import DEFAULT_TIMEOUT_SECONDS
+from sea_runtime.trainer.process_protocol import DEFAULT_TIMEOUT_SECONDS
 from sea_runtime.trainer.supervision import Action, Assign, Kill, Observed, Start, State
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 

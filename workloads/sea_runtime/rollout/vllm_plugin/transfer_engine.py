@@ -1,9 +1,13 @@
-"""The weight transfer engine `sea`: loads a prefetched version while generation is paused.
+"""What vLLM's worker calls for a weight update: `SeaWorker` to prefetch, the engine `sea` to load.
 
-vLLM calls, on behalf of `weight_swap`: start_weight_update -> update_weights (version, attempt)
--> finish_weight_update. The bytes are in `staging` already; here they become parameters.
+`SeaWorker` is mixed into vLLM's worker class (`--worker-extension-cls`) and called through
+`/collective_rpc`, in the engine's own loop between two forward passes, so its methods return at
+once. While generation is paused vLLM calls, on behalf of `weight_swap`: start_weight_update ->
+update_weights (version, attempt) -> finish_weight_update. The bytes are in `staging` already; here
+they become parameters.
 """
 
+import os
 from dataclasses import dataclass
 
 from vllm.distributed.weight_transfer.base import (
@@ -19,6 +23,7 @@ from vllm.model_executor.model_loader.reload import (
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
+from sea_runtime.wire.weights import WeightVersion
 
 
 @dataclass
@@ -64,3 +69,25 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     def shutdown(self) -> None:
         STAGING.close()
+
+
+class SeaWorker:
+    """Methods of vLLM's worker; every name begins with `sea_`."""
+
+    def sea_prefetch(self, manifest: str) -> str:
+        """Starts fetching a version (JSON of `WeightVersion`); returns JSON of PrefetchStatus."""
+        return STAGING.prefetch(WeightVersion.model_validate_json(manifest)).model_dump_json()
+
+    def sea_prefetch_status(self) -> str:
+        """JSON of PrefetchStatus."""
+        return STAGING.status().model_dump_json()
+
+    def sea_is_applying(self) -> bool:
+        """True if the model's weights are half-loaded (an updater died during an update)."""
+        return STAGING.applying
+
+    def sea_terminate(self) -> None:
+        """Exits the worker, and with it the engine: its weights are half-loaded."""
+        # Not sys.exit: nothing in this process, the prefetch thread included, may go on. 70 is
+        # EX_SOFTWARE.
+        os._exit(70)
