@@ -17,7 +17,7 @@ from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import episodes
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.ledger.states import EpisodeState
+from sea_runtime.coordinator.ledger.groups import EpisodeState
 from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,

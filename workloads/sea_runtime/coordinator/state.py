@@ -11,7 +11,7 @@ from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
 from sea_runtime.coordinator.drain import Drain
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import batches, evaluations, progress, stages
+from sea_runtime.coordinator.ledger import batches, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems
@@ -134,5 +134,5 @@ def _results(db: Database, every: Sequence[Stage]) -> list[EvaluationResult]:
     return [
         EvaluationResult.model_validate_json(body)
         for stage in every
-        for body in evaluations.results(db, stage.name)
+        for body in stages.results(db, stage.name)
     ]

@@ -5,7 +5,7 @@ import msgspec
 from sea_runtime.coordinator.errors import GoneError
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.ledger.states import GroupState, move_group
+from sea_runtime.coordinator.ledger.groups import GroupState, move_group
 from sea_runtime.wire.rollouts import Batch, Group
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.ledger.states import (
+from sea_runtime.coordinator.ledger.groups import (
     EpisodeState,
     GroupState,
     move_episode,
