@@ -16,6 +16,7 @@ from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems
 from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.run_folder import newest_model
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
@@ -69,6 +70,7 @@ class StateReport:
             trained_tokens_per_second=self._training.tokens_per_second,
             goodput=self._training.goodput(current) if current else None,
             evaluation=_results(db, stages_),
+            model_url=newest_model(db, desired),
             skipped_rows=self._preconditions.skipped,
         )
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from sea_api import logs
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
+from sea_runtime import software
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.trainer import supervision
@@ -115,6 +116,7 @@ class Supervisor:
             attempt=attempt,
             cause=cause,
             detail=detail,
+            software=software.installed(),
         )
 
     async def _once(self) -> None:

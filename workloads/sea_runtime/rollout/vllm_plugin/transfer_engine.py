@@ -20,6 +20,7 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
+from sea_runtime.rollout.vllm_plugin import reload_warnings
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
@@ -44,6 +45,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     init_info_cls = SeaInitInfo
     update_info_cls = SeaUpdateInfo
+    _without_weights: frozenset[str] = frozenset()
 
     def init_transfer_engine(self, init_info: SeaInitInfo) -> None:
         pass
@@ -51,6 +53,8 @@ class SeaWeightTransferEngine(WeightTransferEngine):
     def start_weight_update(self) -> None:
         # Set first and cleared last: an engine found paused in between must not be resumed.
         STAGING.applying = True
+        # Before the reload, which takes the layers apart.
+        self._without_weights = reload_warnings.classes_without_weights(self.model)
         # Forget before the reload, which builds the kernels from what it loads.
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)
@@ -62,7 +66,8 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     def finish_weight_update(self) -> None:
         # Finalize before repacking: the heads are packed from the weights that it puts in place.
-        finalize_layerwise_reload(self.model, self.model_config)
+        with reload_warnings.dropped(self._without_weights):
+            finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)
         STAGING.applying = False
