@@ -116,12 +116,12 @@ class Components:
             job, ledger, rendezvous, preconditions, notifiers, wall=wall, clock=clock
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
-        drain = Drain(job, ledger, store, rendezvous)
         own = software.installed()
         self.folder = RunFolder(
             job, ledger, store, membership, settings.namespace, own, wall, clock
         )
         reports = Reports(job, ledger, store, self.folder, wall)
+        drain = Drain(job, ledger, store, rendezvous, self.folder)
         self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
         self.job, self.membership, self.rendezvous = job, membership, rendezvous
         self.weights, self.preconditions = weights, preconditions
