@@ -173,7 +173,9 @@ class RunFolder:
         known = self._job.known
         if known is None:
             return
-        before = self._record or await asyncio.to_thread(self._stored_record, known.run_url)
+        before = self._record
+        if before is None:
+            before = await asyncio.to_thread(self._stored_record, known.run_url)
         noted = list(self._specs)
         after = self._updated(before, known, noted)
         if after != self._record:
