@@ -8,6 +8,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.lifecycle import replicas, resized
 from sea_operator.plan import Suspension
+from sea_operator.policies.stage_roles import sizes
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 
@@ -20,7 +21,9 @@ def ask(
     suspension: Any = Suspension.NONE,
 ) -> Any:
     observed = observed or make.observed()
-    return replicas(observed, spec or observed.job.spec, over=over, suspension=suspension)
+    spec = spec or observed.job.spec
+    full = sizes(spec, 0)
+    return replicas(observed, spec, full, over=over, suspension=suspension)
 
 
 def test_a_running_job_has_its_full_size(make: Any) -> None:
@@ -86,7 +89,8 @@ def test_pods_with_gpus_that_are_there_stay(make: Any, state: Any) -> None:
         (4, 2, True),
         (None, 2, False),  # a job that begins
         (0, 2, False),  # one that is resumed: a new attempt for a reason of its own
-        (2, 0, False),  # one that is released
+        (2, 0, True),  # a stage without training: the attempt ends with its pods
+        (0, 0, False),
     ],
 )
 def test_a_trainer_that_ran_with_another_size_is_resized(

@@ -13,7 +13,9 @@ from sea_api.v1alpha1.status import Condition
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 
 MAX_NAMED_PODS = 3
-"""Pods that a message names."""
+"""Pods that a message names for one reason."""
+MAX_REASONS = 8
+"""Reasons of pods that a message gives."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
 ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind", "CheckingInputs"})
@@ -151,9 +153,18 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
 
 
 def _why(situation: Situation) -> str:
-    """Why the first few pods wait, a sentence each; the others of a role say the same."""
-    sentences = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
-    return "".join(sentences[:MAX_NAMED_PODS])
+    """Each reason with the first few pods that wait for it, a sentence each."""
+    pods: dict[str, list[str]] = {}
+    for pod, why in situation.waiting.items():
+        pods.setdefault(why.strip().rstrip(".:"), []).append(pod)
+    sentences = [f" {_some(names)}: {why}." for why, names in pods.items()]
+    more = len(sentences) - MAX_REASONS
+    return "".join(sentences[:MAX_REASONS]) + (f" {more} more reasons." if more > 0 else "")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED_PODS
+    return ", ".join(names[:MAX_NAMED_PODS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _stalled(situation: Situation) -> Judgement:

@@ -1,6 +1,7 @@
 """A mistake that only the coordinator can see costs no GPU: no such pod exists before the check."""
 
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -9,8 +10,10 @@ from sea_testing.operator_world import World
 
 pytestmark = pytest.mark.cluster
 
-TRAINER = {"replicas": 2, "gpusPerPod": 8}
-ROLLOUT = {"replicas": 1, "gpusPerPod": 8}
+GPUS: dict[str, Any] = {
+    "trainer": {"replicas": 2, "gpusPerPod": 8},
+    "rollout": {"replicas": 1, "gpusPerPod": 8},
+}
 NONE = {"j-coordinator": 1, "j-trainer": 0, "j-rollout": 0, "j-user": 1}
 ALL = {"j-coordinator": 1, "j-trainer": 2, "j-rollout": 1, "j-user": 1}
 
@@ -19,7 +22,7 @@ async def test_a_mistake_stalls_the_job_before_a_pod_with_gpus_exists(
     world: World, reconcile: Callable[..., Awaitable[float | None]]
 ) -> None:
     await world.create_secret()
-    await world.create_job(trainer=TRAINER, rollout=ROLLOUT)
+    await world.create_job(**GPUS)
     await reconcile(world)
     assert await world.sizes() == NONE
     await world.run_pods(count=2)

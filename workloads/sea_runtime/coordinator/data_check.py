@@ -14,24 +14,33 @@ from typing import Any
 
 from sea_api.v1alpha1.data import OnBadRow
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data.errors import DataFileError, NoSuchFileError, RowError
 from sea_data.formats import data_files
 from sea_data.formats.dialogue import dialogue
 from sea_data.formats.jsonl import objects
 from sea_data.object_store import AccessDeniedError
-from sea_runtime.coordinator.data import domains, sources
-from sea_runtime.coordinator.data.task_rows import (
+from sea_data.synthesis.procedural import task_generators
+from sea_env.domains import registry
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.errors import BadRowError, PreconditionError
+from sea_runtime.coordinator.task_rows import (
     TaskRow,
     require_verifiable,
     row_problem,
     task_row,
     unusable_rows,
 )
-from sea_runtime.coordinator.errors import BadRowError, PreconditionError
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
+
+_WHERE_DOMAINS_ARE = (
+    "What counts is what the images of the coordinator and of the rollout pods hold "
+    "(spec.coordinator.template.image, spec.rollout.template.image); docs/adding-a-domain.md "
+    "says how a package gets there."
+)
 
 SkipRow = Callable[[BadRowError], None]
 
@@ -59,9 +68,9 @@ def digest(desired: CoordinatorSpec, made: Collection[str]) -> str:
         str(spec.domains),
         str(spec.verifier.judge is None),
     ]
-    parts += [
-        f"{sources.task_files(desired, s)}{sources.dialogue_files(desired, s)}" for s in spec.stages
-    ]
+    for stage in spec.stages:
+        task_files = stage_plan.task_files(desired, stage)
+        parts.append(f"{task_files}{stage_plan.dialogue_files(desired, stage)}")
     # Sorted: a set has no order, and another digest would read all files again.
     parts += sorted(made)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
@@ -74,18 +83,18 @@ def check(store: ObjectStore, desired: CoordinatorSpec, made: Collection[str] = 
         PreconditionError: the first mistake, with file and line if there is one.
         StoreError: the store could not be asked.
     """
-    spec, missing = desired.spec, sources.still_to_make(desired, made)
-    domains.require(spec, made)
+    spec, missing = desired.spec, stage_plan.still_to_make(desired, made)
+    require_domains(spec, made)
     skipped: Counter[str] = Counter()
     skip = _skip(spec, skipped)
     tasks = {
         file: _tasks(store, desired, file, skip)
-        for file in _distinct(f for s in spec.stages for f in sources.task_files(desired, s))
+        for file in _distinct(f for s in spec.stages for f in stage_plan.task_files(desired, s))
         # A Synthesis stage writes it later; `made` is part of the digest, so
         # the check runs again then.
         if file not in missing
     }
-    for file in _distinct(f for s in spec.stages for f in sources.dialogue_files(desired, s)):
+    for file in _distinct(f for s in spec.stages for f in stage_plan.dialogue_files(desired, s)):
         if file not in missing:
             _check_dialogues(store, file, skip)
     return CheckedData(_with_databases(store, tasks, skip), dict(skipped))
@@ -115,7 +124,7 @@ def _objects(store: ObjectStore, file: str, skip: SkipRow) -> Iterator[tuple[int
 
 def _tasks(store: ObjectStore, desired: CoordinatorSpec, file: str, skip: SkipRow) -> list[TaskRow]:
     spec, rows = desired.spec, []
-    folder = sources.databases(desired, file)
+    folder = stage_plan.databases(desired, file)
     for line, row in _objects(store, file, skip):
         try:
             found = task_row(file, line, row, spec.domains, folder)
@@ -161,6 +170,49 @@ def _with_databases(
             skip(problem)
         kept[file] = _require_some(file, [row for row in rows if row.key not in wrong])
     return kept
+
+
+def require_domains(spec: Spec, made: Collection[str]) -> None:
+    """Loads every domain: names that CEL admits may be missing from the image.
+
+    Args:
+        made: Synthesis stages that are complete.
+
+    Raises:
+        PreconditionError: a domain is missing or broken, or a stage has no worker for its tasks.
+    """
+    without_model = _procedural(spec, made)
+    for name in spec.domains:
+        try:
+            domain = registry.get(name)
+            has_worker = not without_model or task_generators.find(domain) is not None
+        except registry.UnknownDomainError as error:
+            raise PreconditionError(
+                "UnknownDomain", f"spec.domains: {error} {_WHERE_DOMAINS_ARE}"
+            ) from error
+        if not has_worker:
+            raise _no_worker(without_model[0], name)
+
+
+def _procedural(spec: Spec, made: Collection[str]) -> list[str]:
+    """Synthesis stages to come whose tasks no model makes."""
+    return [
+        stage.name
+        for stage in spec.stages
+        if stage.type == StageType.SYNTHESIS
+        and stage.name not in made
+        and (stage.synthesis is None or stage.synthesis.endpoint is None)
+    ]
+
+
+def _no_worker(stage: str, domain: str) -> PreconditionError:
+    return PreconditionError(
+        "NoWorker",
+        f"spec.stages: stage '{stage}' has no synthesis.endpoint, and without a model nobody makes "
+        f"tasks of the domain {domain} (built in: {', '.join(task_generators.names())}). Set "
+        "synthesis.endpoint, or bring a task generator with the domain's package "
+        "(docs/adding-a-domain.md).",
+    )
 
 
 def lines(store: ObjectStore, url: str) -> Iterator[bytes]:

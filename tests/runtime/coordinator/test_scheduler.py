@@ -1,4 +1,4 @@
-"""The staleness gate as a table; B = 4 groups a batch unless said otherwise."""
+"""The staleness gate as a table, and what it lets workers lease; B = 4 groups per batch."""
 
 from pathlib import Path
 
@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.gate import capacity, may_generate
 from sea_runtime.coordinator.ledger import registry
+from sea_runtime.coordinator.scheduler import capacity, may_generate
 from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
 from sea_testing.coordinator import inprocess as kit
 
