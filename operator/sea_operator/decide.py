@@ -66,7 +66,12 @@ def _plan(
         coordinator_spec=wanted_spec,
         send=send,
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
-        requeue=requeue(lifecycle, context.intervals, sent=send),
+        requeue=requeue(
+            lifecycle,
+            context.intervals,
+            sent=send,
+            waits=_waits(observed, context.intervals),
+        ),
     )
 
 
@@ -98,17 +103,28 @@ def _removal(pod: Pod, grace: int | None = None) -> Removal:
     return Removal(POD, pod.name, pod.uid, grace)
 
 
-def requeue(lifecycle: Lifecycle, intervals: Intervals, *, sent: bool) -> float:
-    """Seconds until the next pass; `sent`: the coordinator gets a new spec."""
+def requeue(
+    lifecycle: Lifecycle, intervals: Intervals, *, sent: bool, waits: float | None = None
+) -> float:
+    """Seconds until the next pass.
+
+    `sent`: the coordinator gets a new spec. `waits`: for how long nothing but an event brings news.
+    """
     if sent:
         # The coordinator acts on a new spec within one tick: look for the effect early.
         return intervals.active / 2
     if lifecycle.over or lifecycle.suspension is Suspension.RELEASED:
         return intervals.idle
     # Only a user's edit helps, and it brings its own event; a created Secret brings none.
-    return intervals.stalled if lifecycle.blocker else intervals.active
+    blocked = lifecycle.blocker is not None and not lifecycle.blocker.transient
+    usual = intervals.stalled if blocked else intervals.active
+    return max(usual, waits or 0.0)
 
 
-def refused(seconds: float, intervals: Intervals) -> float:
-    """Instead of `seconds`, where the API server refuses a child: a person must act first."""
-    return max(seconds, intervals.stalled)
+def _waits(observed: Observed, intervals: Intervals) -> float | None:
+    """Seconds for which only an event can bring news, None if the job runs."""
+    if observed.ask_again_after is not None:
+        return observed.ask_again_after
+    working = [pod for pod in observed.pods if pod.ready and pod.role is not Role.COORDINATOR]
+    # For GPUs, for example: the coordinator alone has little to report.
+    return None if working else intervals.waiting

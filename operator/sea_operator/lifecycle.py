@@ -9,8 +9,8 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts, Status
 from sea_api.wire.state import Severity
-from sea_operator.observed import Observed
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.observed import Blocker, Observed
+from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import failures, phase
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
@@ -92,8 +92,7 @@ def lifecycle_of(
     # the drain waits for.
     another_size = suspended is Suspension.NONE and resized(job.status, sizes)
     return Lifecycle(
-        blocker=_problem(observed, Severity.ERROR),
-        warning=_problem(observed, Severity.WARNING),
+        blocker=_problem(observed),
         outcome=outcome,
         failed=_why_failed(observed, verdict),
         suspension=suspended,
@@ -122,11 +121,11 @@ def _why_failed(observed: Observed, verdict: Verdict | None) -> Blocker | None:
     return verdict.failed if verdict else None
 
 
-def _problem(observed: Observed, severity: Severity) -> Blocker | None:
+def _problem(observed: Observed) -> Blocker | None:
     problem = observed.state.problem if observed.state else None
-    if problem is None or problem.severity is not severity:
+    if problem is None:
         return None
-    return Blocker(problem.reason, problem.message)
+    return Blocker(problem.reason, problem.message, problem.severity is Severity.WARNING)
 
 
 def _attempt(

@@ -65,7 +65,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
     )
-    parser.add_argument("--workers", type=int, default=16, help="passes at one time")
+    parser.add_argument("--workers", type=int, default=16, help="passes that write at one time")
     given = parser.parse_args(arguments)
     own = env.own_namespace(os.environ)
     return Settings(
@@ -91,7 +91,12 @@ async def serve(
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
         await _crd_exists(client, settings)
-        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        # No limit: the default of 100 connections would let coordinators that don't answer keep all
+        # others from being asked.
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, trust_env=False)
+        )
         # The unguarded client: the guard asks the elector, which must be able to take the lease.
         elector = _elector(client, settings)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
@@ -100,10 +105,11 @@ async def serve(
         guarded = client.guarded_by(elector.check)
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
-        sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
+        link = CoordinatorLink(session, resolve)
+        sources = Sources(guarded, cache, secrets, link, asyncio.Semaphore(settings.workers))
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
-        workers = Workers(queue, reconciler, gate, settings.workers)
+        workers = Workers(queue, reconciler, gate)
         parts = {"elector": elector.run, "workers": workers.run}
         parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
         # kopf ends every task that begins after it, so ours begin before it.

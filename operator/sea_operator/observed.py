@@ -18,6 +18,16 @@ Named = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class Blocker:
+    """Why the job isn't as its spec asks: a word for programs and a sentence; a condition."""
+
+    reason: str
+    message: str
+    transient: bool = False
+    """Tried again by itself; any other waits for a person."""
+
+
+@dataclass(frozen=True)
 class Job:
     """The resource, parsed as far as it parses."""
 
@@ -88,6 +98,10 @@ class Pod:
     ready: bool
     created: float
     node: str | None = None
+    owner: str | None = None
+    """Uid of the StatefulSet that made it."""
+    began: bool = False
+    """Whether it ever ran: it is on a node, and the kubelet has started its containers."""
     deleted: float | None = None
     """When its grace period ends, if it's being deleted."""
     disrupted: bool = False
@@ -115,6 +129,14 @@ class Observed:
     state: CoordinatorState | None = None
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
+    ask_again_after: float | None = None
+    """Seconds until it's worth asking the coordinator again, where that is later than usual."""
+    unread: tuple[Blocker, ...] = ()
+    """What couldn't be read now; the pass goes by what was known before."""
+    unread_secrets: frozenset[str] = frozenset()
+    """Secrets whose keys are unknown because of that."""
+    token_unread: bool = False
+    """Whether it is unknown if there is a token."""
     dead_nodes: frozenset[str] = frozenset()
     revision: int = 0
     """The cache's, of job, children and pods."""

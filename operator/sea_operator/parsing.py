@@ -68,6 +68,8 @@ def pod(live: Object) -> Pod:
         ready=_has(status, "Ready"),
         created=_time(meta["creationTimestamp"]),
         node=live.get("spec", {}).get("nodeName"),
+        owner=_controller(meta),
+        began=status.get("phase", "Pending") != "Pending",
         # The API server sets it to the end of the grace period, not to the time of the request.
         deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         # The condition covers preemption, drains and taints; `Evicted` is what the kubelet
@@ -76,6 +78,11 @@ def pod(live: Object) -> Pod:
         terminations=tuple(_terminations(status)),
         waiting=waiting(status),
     )
+
+
+def _controller(meta: Object) -> str | None:
+    owners = meta.get("ownerReferences", [])
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
 
 
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})

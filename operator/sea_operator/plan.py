@@ -9,6 +9,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.kube.client import Kind
+from sea_operator.observed import Blocker
 
 Object = dict[str, Any]
 
@@ -30,21 +31,11 @@ class Suspension(Enum):
 
 
 @dataclass(frozen=True)
-class Blocker:
-    """Why the job doesn't continue: a word for programs and a sentence; becomes a condition."""
-
-    reason: str
-    message: str
-
-
-@dataclass(frozen=True)
 class Lifecycle:
     """Where the job is in its lifecycle: the part of a plan that the status reports."""
 
     blocker: Blocker | None = None
-    """What a user must change; becomes `Stalled`."""
-    warning: Blocker | None = None
-    """What the coordinator goes on trying; the job isn't `Ready` meanwhile."""
+    """What a user must change (`Stalled`), or what is tried again (`Reconciling`)."""
     outcome: Outcome = Outcome.RUNNING
     failed: Blocker | None = None
     """With `Outcome.FAILED`: why."""

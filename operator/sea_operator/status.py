@@ -3,7 +3,7 @@
 Numbers that change all the time are rounded: each change costs a write.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,21 +12,26 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.coordinator_link import run_url
-from sea_operator.observed import Observed
-from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
+from sea_operator.observed import Blocker, Observed
+from sea_operator.plan import Lifecycle, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
 
 
-def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float) -> Status:
-    """The whole status; fields that are unknown now keep their values."""
+def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: float) -> Status:
+    """The whole status; fields that are unknown now keep their values.
+
+    `failed`: actions that failed.
+    """
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
     waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     waiting |= _unmade(observed, pods)
-    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    situation = Situation(
+        lifecycle, pods, _pending(observed, plan), (*failed, *observed.unread), waiting
+    )
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={

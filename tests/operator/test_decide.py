@@ -152,7 +152,7 @@ def test_pods_of_dead_nodes_go_by_force_behind_a_new_attempt(make: Any) -> None:
 def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> None:
     """A finalizer or a failing deletion keeps it; a second lost pod is a reason of its own."""
     world = with_lost(make, "j-trainer-1")
-    status = compute(world, decide(world, make.context()), None, make.now)
+    status = compute(world, decide(world, make.context()), (), make.now)
     assert (status.trainer_attempt, status.fenced) == (2, ["uid-j-trainer-1"])
     again = decide(with_lost(make, "j-trainer-1", status=status), make.context())
     assert again.lifecycle.attempt == 2
@@ -160,7 +160,7 @@ def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> 
     both = decide(with_lost(make, "j-trainer-0", "j-trainer-1", status=status), make.context())
     assert both.lifecycle.attempt == 3
     after = make.observed(make.job(status=status))
-    assert compute(after, decide(after, make.context()), None, make.now).fenced is None
+    assert compute(after, decide(after, make.context()), (), make.now).fenced is None
 
 
 def test_a_failed_job_begins_anew_when_its_spec_is_edited(make: Any) -> None:
@@ -187,13 +187,13 @@ def test_stages_appended_to_a_complete_job_run(make: Any) -> None:
 def test_another_size_of_the_trainer_begins_one_attempt(make: Any) -> None:
     """Pods that join a running one would wait for ever: its world is fixed."""
     before = make.observed()
-    status = compute(before, decide(before, make.context()), None, make.now)
+    status = compute(before, decide(before, make.context()), (), make.now)
     more = make.spec(trainer={"replicas": 4, "gpusPerPod": 0})
     world = make.observed(make.job(spec=more, status=status, generation=2))
     plan = decide(world, make.context())
     assert plan.lifecycle.attempt == 2
     assert plan.lifecycle.restarts == Restarts()
-    status = compute(world, plan, None, make.now)
+    status = compute(world, plan, (), make.now)
     again = make.observed(make.job(spec=more, status=status, generation=2))
     assert decide(again, make.context()).lifecycle.attempt == 2
 

@@ -117,10 +117,12 @@ class Operator:
     def start_pod(self) -> None:
         """News that only the status reports."""
         template = self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["template"]
+        owner = {"uid": self.server.objects[STATEFUL_SET.name, "j-trainer"]["metadata"]["uid"]}
         meta = {"name": "j-trainer-0", "namespace": "n", "creationTimestamp": BORN_AT}
+        owned: dict[str, Any] = {**meta, "ownerReferences": [{**owner, "controller": True}]}
         labels = template["metadata"]["labels"]
         status = {"conditions": [{"type": "Ready", "status": "True"}]}
-        pod = {"metadata": {**meta, "labels": labels}, "status": status}
+        pod = {"metadata": {**owned, "labels": labels}, "status": status}
         self.cache.put(POD, self.server.store(POD, pod))
 
     def trainers(self) -> Any:
@@ -228,17 +230,19 @@ async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(operator: 
 async def test_a_name_that_becomes_free_without_an_event_is_taken(operator: Operator) -> None:
     """The watches don't show the stranger, which is being deleted, and so not its end either."""
     meta = {"name": "j-rollout", "namespace": "n", "deletionTimestamp": DELETED_AT}
-    operator.server.store(SERVICE, {"kind": "Service", "metadata": meta})
-    await operator.quiet()
-    await operator.reconcile(KEY)
+    before = operator.server.store(SERVICE, {"kind": "Service", "metadata": meta})
+    for _ in range(3):
+        await operator.reconcile(KEY)
+    assert operator.server.objects[SERVICE.name, "j-rollout"] == before
     del operator.server.objects[SERVICE.name, "j-rollout"]
+    operator.server.writes.clear()
     await operator.reconcile(KEY)
     assert operator.server.writes == ["Service j-rollout"]
 
 
 async def test_no_pass_acts_while_a_namespace_is_only_half_known(operator: Operator) -> None:
     operator.synced = False
-    assert await operator.reconcile(KEY) == 3.0
+    assert await operator.reconcile(KEY) == 5.0
     assert operator.server.writes == []
     operator.synced = True
     await operator.reconcile(KEY)

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from sea_operator.decide import requeue
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.observed import Blocker
+from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.settings import Intervals
 
 HALT = Blocker("R", "M.")
@@ -16,7 +17,7 @@ HALT = Blocker("R", "M.")
     [
         (Lifecycle(), False, 1.0),
         (Lifecycle(), True, 0.5),
-        (Lifecycle(blocker=HALT), False, 3.0),
+        (Lifecycle(blocker=HALT), False, 5.0),
         (Lifecycle(suspension=Suspension.DRAINING), False, 1.0),
         (Lifecycle(suspension=Suspension.RELEASED), False, 30.0),
         (Lifecycle(outcome=Outcome.COMPLETE), False, 30.0),

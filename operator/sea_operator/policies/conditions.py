@@ -6,12 +6,15 @@ spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase
 `Suspended=Unknown`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from sea_api.v1alpha1.status import Condition
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.observed import Blocker
+from sea_operator.plan import Lifecycle, Outcome, Suspension
 
+MAX_SENTENCES = 3
+"""Problems that one message holds."""
 MAX_NAMED_PODS = 3
 """Pods that a message names."""
 MAX_MESSAGE = 4096
@@ -29,14 +32,37 @@ class Situation:
     """Ready and desired pods by role."""
     pending: str | None = None
     """What else isn't done yet: the coordinator doesn't answer, or has an old spec."""
-    rejected: Blocker | None = None
+    failed: tuple[Blocker, ...] = ()
+    """Reads and writes that failed."""
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
 
     @property
     def blocker(self) -> Blocker | None:
         """What a user must change."""
-        return self.lifecycle.failed or self.rejected or self.lifecycle.blocker
+        # A job that failed has one reason: nothing else that fails matters to it.
+        if self.lifecycle.failed:
+            return self.lifecycle.failed
+        refused = [one for one in self.failed if not one.transient]
+        found = [*refused, *([self.lifecycle.blocker] if self.lifecycle.blocker else [])]
+        return together([one for one in found if not one.transient])
+
+    @property
+    def warning(self) -> Blocker | None:
+        """What is tried again by itself."""
+        lifecycle = self.lifecycle
+        found = [one for one in (lifecycle.blocker, *self.failed) if one]
+        return together([one for one in found if one.transient])
+
+
+def together(found: Sequence[Blocker]) -> Blocker | None:
+    """All in one: the reason of the first, and the sentences of the first few."""
+    if not found:
+        return None
+    sentences = list(dict.fromkeys(one.message for one in found))
+    more = len(sentences) - MAX_SENTENCES
+    tail = [f"And {more} more."] if more > 0 else []
+    return replace(found[0], message=" ".join([*sentences[:MAX_SENTENCES], *tail]))
 
 
 Judgement = tuple[str, str, str]
@@ -107,7 +133,7 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
     if situation.lifecycle.suspension is Suspension.DRAINING:
         return "Draining", "Waiting for a checkpoint before the pods are released."
     # Before the pods: a coordinator whose store fails isn't ready, and the store is the reason.
-    if warning := situation.lifecycle.warning:
+    if warning := situation.warning:
         return warning.reason, warning.message
     short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
     if short:

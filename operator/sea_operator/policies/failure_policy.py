@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
-from sea_operator.observed import Observed, Pod
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.policies.failures import DetectedFailure
 
 INFRASTRUCTURE = frozenset({Cause.EVICTION, Cause.NODE_LOSS})

@@ -15,8 +15,8 @@ from datetime import datetime
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import Condition, Status
 from sea_api.wire.state import CoordinatorState, StagePhase
-from sea_operator.observed import Job
-from sea_operator.plan import Blocker, Outcome, Suspension
+from sea_operator.observed import Blocker, Job
+from sea_operator.plan import Outcome, Suspension
 
 
 def condition(status: Status, kind: str) -> Condition | None:

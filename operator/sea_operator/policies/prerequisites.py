@@ -5,10 +5,10 @@ from collections.abc import Iterable
 from sea_api.contract import OPENAI_API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, auth_secret
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.observed import Named, Observed, is_leaving, is_ours
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Named, Observed, is_leaving, is_ours
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
+NAME_TAKEN = "NameTaken"
 OPENAI_KEYS = (OPENAI_API_KEY,)
 
 Needed = tuple[str, str | None, tuple[str, ...]]
@@ -20,7 +20,7 @@ def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     spec = observed.job.spec
     if spec is None:
         return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
-    return _taken(observed, wanted) or _secrets(observed, spec)
+    return _taken(observed, wanted) or _no_token(observed) or _secrets(observed, spec)
 
 
 def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
@@ -30,23 +30,30 @@ def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
         # Children of a deleted job of the same name are `leaving`: no problem to
         # report, only a short wait.
         if live is not None and not is_ours(live, job) and not is_leaving(live, job):
-            return _name_taken(kind, job.namespace, name)
+            return name_taken(kind, job.namespace, name)
     if observed.foreign_secret:
-        return _name_taken("Secret", job.namespace, auth_secret(job.name))
+        return name_taken("Secret", job.namespace, auth_secret(job.name))
     return _broken(job.namespace, auth_secret(job.name)) if observed.broken_secret else None
+
+
+def _no_token(observed: Observed) -> Blocker | None:
+    """None is known, and it can't be read whether there is one."""
+    return observed.unread[0] if observed.token_unread else None
 
 
 def _broken(namespace: str, name: str) -> Blocker:
     return Blocker(
         "TokenMissing",
-        f"Secret {namespace}/{name} has lost its key token; delete it, and the operator makes a "
-        "new one and restarts the job's pods with it.",
+        f"Secret {namespace}/{name} holds no token that pods can use: its key token is missing, "
+        "empty or has a character that no HTTP header can carry, such as a newline; delete the "
+        "Secret, and the operator makes a new one and restarts the job's pods with it.",
     )
 
 
-def _name_taken(kind: str, namespace: str, name: str) -> Blocker:
+def name_taken(kind: str, namespace: str, name: str) -> Blocker:
+    """For an object of somebody else under a name that the job needs."""
     return Blocker(
-        "NameTaken",
+        NAME_TAKEN,
         f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "
         "it alone; delete or rename it, or give the job another name.",
     )
@@ -86,6 +93,8 @@ def _named(spec: Spec) -> list[Needed]:
 
 
 def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Blocker | None:
+    if name in observed.unread_secrets:
+        return _unread(observed)
     where, listed = f"{observed.job.namespace}/{name}", _and(keys)
     noun = "keys" if len(keys) > 1 else "key"
     found = observed.secrets.get(name)
@@ -101,6 +110,12 @@ def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) ->
             f"Secret {where} that {field} names lacks {_and(lacking)}; add it to the Secret.",
         )
     return None
+
+
+def _unread(observed: Observed) -> Blocker | None:
+    """A job that has pods goes on with the Secrets that they have; no other begins."""
+    has_sets = any(kind == "StatefulSet" for kind, _ in observed.children)
+    return None if has_sets else observed.unread[0]
 
 
 def _and(words: Iterable[str]) -> str:

@@ -183,7 +183,7 @@ def token_secret(job: Job, token: str) -> Object:
 def token_of(secret: dict[str, Any]) -> str | None:
     """The token of a live Secret, None if it holds none."""
     encoded = secret.get("data", {}).get(TOKEN_KEY)
-    return base64.b64decode(encoded).decode() if encoded else None
+    return base64.b64decode(encoded).decode(errors="replace") if encoded else None
 
 
 def token_digest(token: str) -> str:

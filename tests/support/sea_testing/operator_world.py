@@ -15,11 +15,17 @@ import pytest
 
 from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_operator.cache import Cache
+from sea_operator.cache import Cache, View
+from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import NotFoundError
 from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
+from sea_operator.observe import Sources
+from sea_operator.reconcile import Reconciler
 from sea_operator.resources.build import token_of
+from sea_operator.secret_reader import SecretReader
+from sea_operator.settings import Settings
+from sea_testing.operator_client import Recorder
 from sea_testing.operator_coordinator import FakeCoordinator
 
 NUMBERS = itertools.count(2)
@@ -181,3 +187,52 @@ async def settle(world: Any, reconcile: Any, name: str = "j") -> None:
     await reconcile(world, name)
     await reconcile(world, name)
     await reconcile(world, name)
+
+
+class RunningOperator:
+    """An operator without queue and kopf: its cache is watched, its passes are called."""
+
+    def __init__(self, recorder: Recorder, link: CoordinatorLink, world: World, clock: Any) -> None:
+        self.key = (world.namespace, "j")
+        self.world, self.recorder = world, recorder
+        self.ahead = 0.0
+        """Seconds by which its monotonic clock runs ahead."""
+        self.cache = Cache(lambda key: None)
+        self.reflectors = reflectors(world.client, world.namespace, self.cache)
+        sources = Sources(recorder, self.cache, SecretReader(recorder, self._now), link)
+        settings = Settings(identity="test")
+        self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
+
+    def _now(self) -> float:
+        return time.monotonic() + self.ahead
+
+    async def a_pass(self) -> float | None:
+        return await self.reconcile(self.key)
+
+    def view(self) -> View | None:
+        return self.cache.view(self.key)
+
+    async def known(self) -> bool:
+        """Whether the cache has heard of the job."""
+        return self.view() is not None
+
+    async def ready(self) -> bool:
+        """Whether the cache has heard that all pods are ready."""
+        view = self.view()
+        return view is not None and len(view.pods) == 5 and all(pod.ready for pod in view.pods)
+
+    async def settle(self, until: Any = eventually) -> None:
+        """Up to where a pass finds nothing to do."""
+        await self.world.create_secret()
+        await self.world.create_job()
+        await until(self.known)
+        await self.a_pass()
+        await self.world.run_pods()
+        await until(self.ready)
+        await until(self.quiet)
+
+    async def quiet(self) -> bool:
+        """A pass; whether it wrote nothing."""
+        self.recorder.writes.clear()
+        await self.a_pass()
+        return not self.recorder.writes
