@@ -34,9 +34,11 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
     """The lifecycle of a blocked job: nothing about its children changes."""
     status = observed.job.status
     spec = observed.job.spec
+    # An edit that starts a failed job again waits for the blocker's end, and must not be forgotten.
+    outcome = Outcome.FAILED if phase.retries(observed.job) else phase.outcome(observed.job)
     return Lifecycle(
         blocker=blocker,
-        outcome=phase.outcome(observed.job),
+        outcome=outcome,
         failed=phase.why(observed.job),
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
@@ -79,8 +81,9 @@ def lifecycle_of(
         status=job.status,
         state=observed.state,
         coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        pods=observed.pods,
         now=context.now,
-        timeout=context.intervals.drain_timeout,
+        timeout=phase.drain_seconds(spec, job.status),
     )
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
     fenced = failures.to_fence(lost)
@@ -183,7 +186,7 @@ def replicas(
 ) -> Mapping[Role, int]:
     """Pods of each role: zero once the job is over or released; none is added during a drain."""
     full = full_size(spec)
-    if over or suspension is Suspension.RELEASED:
+    if over or suspension.releases:
         return dict.fromkeys(full, 0)
     if suspension is Suspension.DRAINING:
         return {role: _at_most(observed, role, size) for role, size in full.items()}

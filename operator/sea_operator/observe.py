@@ -26,7 +26,7 @@ from sea_operator.observed import (
     is_ours,
 )
 from sea_operator.policies.phase import condition
-from sea_operator.policies.prerequisites import NAME_TAKEN, needed_secrets
+from sea_operator.policies.prerequisites import needed_secrets
 from sea_operator.resources.build import roles
 from sea_operator.secret_reader import SecretReader, TokenSecret
 
@@ -137,7 +137,7 @@ async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[
     creates no object under a name that is taken): it goes on when they are gone.
     """
     stalled = condition(job.status, "Stalled")
-    if stalled is None or stalled.reason != NAME_TAKEN:
+    if stalled is None or stalled.reason != "NameTaken":
         return {}
     found = await asyncio.gather(
         *(read(client, KINDS[kind], job.namespace, name) for kind, name in absent),

@@ -85,6 +85,8 @@ def _controller(meta: Object) -> str | None:
     return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
 
 
+OWN_CONTAINERS = frozenset({"coordinator", "trainer", "engine", "worker"})
+"""Containers whose end is a failure of the job; any other is somebody else's (`resources/`)."""
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that is starting normally."""
 
@@ -94,7 +96,11 @@ def waiting(status: Object) -> str:
     for found in status.get("conditions", []):
         if (found["type"], found["status"]) == ("PodScheduled", "False"):
             return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
-    for container in status.get("containerStatuses", []):
+    # Injected ones too (a mesh's, an agent's): they keep ours from starting.
+    for container in (
+        *status.get("initContainerStatuses", []),
+        *status.get("containerStatuses", []),
+    ):
         state = container.get("state", {}).get("waiting") or {}
         if state.get("reason") and state["reason"] not in ON_ITS_WAY:
             return f"container {container['name']}: {_stuck(container, state)}"
@@ -183,6 +189,7 @@ def _terminations(status: Object) -> list[Termination]:
             ended.get("message", ""),
         )
         for container in status.get("containerStatuses", [])
+        if container["name"] in OWN_CONTAINERS
         for ended in _ends(container)
     ]
 

@@ -27,7 +27,14 @@ class Suspension(Enum):
 
     NONE = "None"
     DRAINING = "Draining"
+    RELEASING = "Releasing"
+    """Nothing is waited for any more but the end of the pods."""
     RELEASED = "Released"
+
+    @property
+    def releases(self) -> bool:
+        """Whether all roles are at size 0."""
+        return self in (Suspension.RELEASING, Suspension.RELEASED)
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,6 @@ class Intervals:
     waiting: float = 5.0
     """While no pod but the coordinator is ready."""
     idle: float = 30.0
-    drain_timeout: float = 180.0
     dead_node_grace: float = 60.0
     """How long a pod may be overdue on a dead node before it's force-deleted."""
 

@@ -13,8 +13,9 @@ from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status,
 from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Blocker, Observed
-from sea_operator.plan import Lifecycle, Plan, Suspension
+from sea_operator.plan import Lifecycle, Plan
 from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.phase import failed_spec
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -40,6 +41,7 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
                 situation, job.status.conditions, job.generation, rfc3339(now)
             ),
             "trainer_attempt": lifecycle.attempt,
+            "failed_spec": failed_spec(job, lifecycle),
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
@@ -104,7 +106,7 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
 def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
     """Stage and steps. A job that never ran has no stage; `policies/phase.py` relies on that."""
     spec, index = observed.job.spec, lifecycle.stage_index
-    unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
+    unstarted = observed.job.status.stage is None and lifecycle.suspension.releases
     if spec is None or index is None or unstarted:
         return {}
     name = spec.stages[index].name
@@ -168,7 +170,7 @@ def _pass1(results: list[EvaluationResult]) -> str | None:
 def _life(observed: Observed, lifecycle: Lifecycle, now: float) -> Fields:
     status, spec = observed.job.status, observed.job.spec
     ended = status.completion_time or rfc3339(now)
-    began = lifecycle.replicas and lifecycle.suspension is not Suspension.RELEASED
+    began = lifecycle.replicas and not lifecycle.suspension.releases
     return {
         "run_url": run_url(observed.job, spec) if spec else status.run_url,
         "start_time": status.start_time or (rfc3339(now) if began else None),

@@ -8,6 +8,7 @@ from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator import decide as decisions
 from sea_operator.coordinator_link import coordinator_spec
 from sea_operator.plan import Outcome, Suspension
+from sea_operator.policies.phase import retry_digest
 from sea_operator.status import compute
 
 
@@ -165,11 +166,13 @@ def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> 
 
 def test_a_failed_job_begins_anew_when_its_spec_is_edited(make: Any) -> None:
     failed = make.condition("Failed", "True", observed_generation=1)
-    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), trainer_attempt=4)
+    known = {"trainer_attempt": 4, "failed_spec": retry_digest(make.spec())}
+    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), **known)
     still = decide(make.observed(make.job(status=status)), make.context())
     assert still.lifecycle.outcome is Outcome.FAILED
     assert set(still.lifecycle.replicas.values()) == {0}
-    edited = decide(make.observed(make.job(status=status, generation=2)), make.context())
+    job = make.job(spec=make.spec(trainer={"replicas": 4}), status=status, generation=2)
+    edited = decide(make.observed(job), make.context())
     assert edited.lifecycle.outcome is Outcome.RUNNING
     assert edited.lifecycle.attempt == 5
     assert edited.lifecycle.restarts.recent == []

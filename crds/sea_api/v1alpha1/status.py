@@ -154,6 +154,9 @@ class Status(ApiModel):
     """`step/totalSteps` of the running stage, for the printer column."""
     trainer_attempt: Count | None = None
     """Attempt number of the trainer."""
+    failed_spec: str | None = Field(default=None, max_length=64)
+    """Digest of the spec that failed, without `suspend` and `rollout.replicas`. A job with another
+    one starts again."""
     fenced: list[Uid] | None = Field(
         default=None, max_length=10001, json_schema_extra={"x-kubernetes-list-type": "set"}
     )

@@ -19,7 +19,7 @@ MAX_NAMED_PODS = 3
 """Pods that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
-ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind"})
+ROUTINE = frozenset({"Draining", "Releasing", "PodsNotReady", "CoordinatorBehind"})
 """Reasons of a job that is on its way and meets no problem: no Event reports them."""
 
 
@@ -40,11 +40,8 @@ class Situation:
     @property
     def blocker(self) -> Blocker | None:
         """What a user must change."""
-        # A job that failed has one reason: nothing else that fails matters to it.
-        if self.lifecycle.failed:
-            return self.lifecycle.failed
-        refused = [one for one in self.failed if not one.transient]
-        found = [*refused, *([self.lifecycle.blocker] if self.lifecycle.blocker else [])]
+        lifecycle = self.lifecycle
+        found = [one for one in (lifecycle.failed, *self.failed, lifecycle.blocker) if one]
         return together([one for one in found if not one.transient])
 
     @property
@@ -132,6 +129,8 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
     """What must still happen before the job is as its spec asks."""
     if situation.lifecycle.suspension is Suspension.DRAINING:
         return "Draining", "Waiting for a checkpoint before the pods are released."
+    if situation.lifecycle.suspension is Suspension.RELEASING:
+        return "Releasing", "The pods are being released."
     # Before the pods: a coordinator whose store fails isn't ready, and the store is the reason.
     if warning := situation.warning:
         return warning.reason, warning.message
@@ -160,6 +159,8 @@ def _suspended(lifecycle: Lifecycle) -> Judgement:
     match lifecycle.suspension:
         case Suspension.RELEASED:
             return "True", "Released", "All pods are released; set spec.suspend to false to go on."
+        case Suspension.RELEASING:
+            return "Unknown", "Releasing", "The pods are being released."
         case Suspension.DRAINING:
             return "Unknown", "Draining", "Waiting for a checkpoint before the pods are released."
         case _:

@@ -8,7 +8,6 @@ from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Blocker, Named, Observed, is_leaving, is_ours
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
-NAME_TAKEN = "NameTaken"
 OPENAI_KEYS = (OPENAI_API_KEY,)
 
 Needed = tuple[str, str | None, tuple[str, ...]]
@@ -53,7 +52,7 @@ def _broken(namespace: str, name: str) -> Blocker:
 def name_taken(kind: str, namespace: str, name: str) -> Blocker:
     """For an object of somebody else under a name that the job needs."""
     return Blocker(
-        NAME_TAKEN,
+        "NameTaken",
         f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "
         "it alone; delete or rename it, or give the job another name.",
     )

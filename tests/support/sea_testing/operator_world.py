@@ -119,6 +119,9 @@ class World:
         found = (await self.status(name)).get("conditions", [])
         return next((c for c in found if c["type"] == kind), {"status": "Absent", "reason": ""})
 
+    async def generation(self, name: str = "j") -> int:
+        return int((await self.job(name))["metadata"]["generation"])
+
     async def sizes(self, job: str = "j") -> dict[str, int]:
         sets = await self.client.list(STATEFUL_SET, self.namespace, f"sea-operator.io/job={job}")
         return {found["metadata"]["name"]: found["spec"]["replicas"] for found in sets}
