@@ -22,7 +22,7 @@ from sea_operator.errors import (
 )
 from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_operator.observe import Sources, read
-from sea_operator.observed import Blocker, Object, Observed, is_leaving, is_ours
+from sea_operator.observed import Blocker, Object, Observed, digest, is_leaving, is_ours
 from sea_operator.plan import Plan, Removal
 from sea_operator.policies.prerequisites import name_taken
 
@@ -114,7 +114,7 @@ class Actions:
         if live is not None:
             # Cached before the watch event arrives: without it the next pass would apply the child
             # again.
-            self.sources.cache.wrote(kind, live)
+            self.sources.cache.applied(kind, live, digest(child))
         return live
 
     async def _apply_or_meet(self, child: Object) -> Object | Blocker | None:

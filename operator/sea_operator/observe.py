@@ -86,6 +86,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
     return Observed(
         job=job,
         children=children,
+        accepted=view.accepted,
         pods=pods,
         secrets=secrets,
         foreign_secret=auth is not None and not auth.ours and not auth.leaving,

@@ -1,5 +1,6 @@
 """What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,6 +119,8 @@ class Observed:
     job: Job
     children: Mapping[Named, Object] = field(default_factory=dict)
     """Live StatefulSets and Services that carry our label or a name that we need."""
+    accepted: Mapping[Named, str] = field(default_factory=dict)
+    """Digests of what was applied, of children that are as the API server answered then."""
     pods: tuple[Pod, ...] = ()
     secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Keys of the Secrets that exist among those the job needs."""
@@ -167,6 +170,11 @@ def is_ours(live: Object, job: Job) -> bool:
 def is_leaving(live: Object, job: Job) -> bool:
     """Whether it's being deleted, or belongs to an earlier job of this name and soon will be."""
     return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
+
+
+def digest(body: Object) -> str:
+    """Of an object as it is applied."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 _BY_LABEL = {role_label(role): role for role in Role}

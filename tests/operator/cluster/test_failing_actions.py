@@ -8,6 +8,7 @@ import pytest
 from sea_operator.action_backoff import MAX_SECONDS
 from sea_operator.errors import KubeError, RejectedError, UnavailableError
 from sea_operator.kube.client import EVENT, SECRET, STATEFUL_SET, Kind
+from sea_operator.secret_reader import MAX_AGE_SECONDS
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import RunningOperator, World
 
@@ -244,6 +245,7 @@ async def test_whatever_single_request_of_a_first_pass_fails_the_rest_is_done_an
         await world.create_job(name)
         operator.key = (world.namespace, name)
         await until(operator.known)
+        operator.ahead += MAX_AGE_SECONDS  # no Secret is known any more
         recorder.refuse = lambda request, wanted=wanted: (  # type: ignore[misc]
             error(f"the server's words on {request}") if request == wanted else None
         )
