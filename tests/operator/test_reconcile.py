@@ -1,5 +1,6 @@
 """Passes on a late or incomplete cache, over an API server that is a dictionary."""
 
+import asyncio
 import contextlib
 import copy
 from typing import Any
@@ -247,3 +248,26 @@ async def test_no_pass_acts_while_a_namespace_is_only_half_known(operator: Opera
     operator.synced = True
     await operator.reconcile(KEY)
     assert operator.server.writes != []
+
+
+async def test_a_pass_that_waits_for_its_coordinator_holds_no_slot(operator: Operator) -> None:
+    """Dozens of coordinators that don't answer must not keep a new job from being served."""
+    await operator.quiet()
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: Any) -> Answer:
+        asked.set()
+        await answer.wait()
+        return Answer(unreachable="Too late.")
+
+    operator.link.state = hang  # type: ignore[method-assign]
+    waits = asyncio.create_task(operator.reconcile(KEY))
+    async with asyncio.timeout(120):
+        await asked.wait()
+        slots = operator.reconcile.sources.slots
+        for _ in range(16):
+            await slots.acquire()
+        for _ in range(16):
+            slots.release()
+        answer.set()
+        await waits
