@@ -37,7 +37,7 @@ SEND: Action = ("send", "spec")
 
 def planned(plan: Plan) -> set[Action]:
     """All actions of a plan, as the back-off knows them."""
-    removals = map(_deletion, (*plan.removals, *plan.fenced_removals))
+    removals = map(_deletion, (*plan.removals, *plan.renewals, *plan.fenced_removals))
     secret = {_creation(plan.secret)} if plan.secret is not None else set()
     return {*secret, *map(_application, plan.applies), *removals, *({SEND} if plan.send else ())}
 
@@ -62,6 +62,8 @@ class Actions:
 
     async def after_status(self, plan: Plan) -> None:
         """What may happen only after the status has recorded it."""
+        # Before the spec is sent: the new attempt would begin with pods that are about to go.
+        await _all(self._remove(removal) for removal in plan.renewals)
         # The spec carries the attempt number. If the coordinator had it first, a kill before the
         # status write would leave an attempt that `status.restarts` doesn't count.
         if plan.send and not await self._send(plan):

@@ -9,9 +9,9 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts, Status
 from sea_api.wire.state import Severity
-from sea_operator.observed import Blocker, Observed
+from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
-from sea_operator.policies import failures, phase
+from sea_operator.policies import failures, phase, refused_pods, secret_rotation
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
 from sea_operator.resources.build import full_size
@@ -94,18 +94,46 @@ def lifecycle_of(
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     another_size = suspended is Suspension.NONE and resized(job.status, sizes)
+    attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
+    renewed, note = _renewal(
+        observed,
+        spec,
+        restarts=attempt > _known_attempt(observed),
+        runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
+    )
+    if any(pod.role is Role.TRAINER for pod in renewed):
+        # A trainer whose failure stalls the job would otherwise wait for an edit.
+        attempt = max(attempt, _known_attempt(observed) + 1)
+    problem = _problem(observed)
+    blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
-        blocker=_problem(observed),
+        blocker=blocker or refused_pods.blocker(observed, spec),
+        warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
         suspension=suspended,
         stage_index=steps.index,
-        attempt=_attempt(observed, spec, verdict, fenced, another_size=another_size),
+        attempt=attempt,
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
+        renewed=renewed,
+        note=note,
     )
+
+
+def _renewal(
+    observed: Observed, spec: Spec, *, restarts: bool, runs: bool
+) -> tuple[tuple[Pod, ...], str | None]:
+    """Pods that take the new values of their Secrets now, and what to say of those that wait."""
+    if not runs:
+        return (), None
+    wanted = secret_rotation.digests(observed, spec)
+    outdated = secret_rotation.outdated(observed, wanted)
+    renewed = secret_rotation.due(observed, outdated, restarts=restarts)
+    waiting = tuple(pod for pod in outdated if pod not in renewed)
+    return renewed, secret_rotation.note(observed, spec, waiting)
 
 
 def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:

@@ -28,6 +28,7 @@ from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
 from sea_operator.work_queue import Workers, WorkQueue
@@ -112,8 +113,10 @@ async def serve(
         guarded = client.guarded_by(elector.check)
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
+        refusals = RefusalReader(client, time.monotonic)
         link = CoordinatorLink(session, resolve)
-        sources = Sources(guarded, cache, secrets, link, asyncio.Semaphore(settings.workers))
+        slots = asyncio.Semaphore(settings.workers)
+        sources = Sources(guarded, cache, secrets, link, refusals, slots)
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
         workers = Workers(queue, reconciler, gate)

@@ -8,7 +8,9 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from sea_api.contract import auth_secret, role_name
+from sea_api.contract import auth_secret, role_label, role_name
+from sea_api.v1alpha1.names import MANAGER
+from sea_api.v1alpha1.policy import Role
 from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
@@ -23,10 +25,13 @@ from sea_operator.observed import (
     Object,
     Observed,
     Pod,
+    SecretSeen,
     is_ours,
 )
 from sea_operator.policies.phase import condition
 from sea_operator.policies.prerequisites import needed_secrets
+from sea_operator.policies.refused_pods import words
+from sea_operator.refusal_reader import RefusalReader, ShortSet
 from sea_operator.resources.build import roles
 from sea_operator.secret_reader import SecretReader, TokenSecret
 
@@ -42,24 +47,29 @@ class Sources:
     cache: Cache
     secrets: SecretReader
     link: CoordinatorLink
+    refusals: RefusalReader
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
     """Bounds the passes that talk to the API server at one time. A pass that waits for its
     coordinator holds none: one that doesn't answer keeps nobody else from being served."""
 
 
 async def observe(sources: Sources, key: Key) -> Observed | None:
-    """None if the job is gone or being deleted: the garbage collector deletes its children.
+    """None if the job is gone, being deleted (the garbage collector deletes its children), or run
+    by another controller (`spec.managedBy`).
 
     Raises nothing but `NotLeadingError`: what can't be read is in `Observed.unread`.
     """
     view = sources.cache.view(key)
-    if view is None or view.job.deleting:
+    if view is None or view.job.deleting or view.job.managed_by != MANAGER:
         sources.secrets.gone(*key)
         sources.link.forget(*key)
+        sources.refusals.forget(*key)
         return None
     async with sources.slots:
         known = await _read_all(sources, view)
     answer = await _ask(sources, view.job, known.pods, known.token)
+    if answer.state is not None and answer.state.problem is not None:
+        sources.secrets.doubt(view.job.namespace, known.secrets)
     return replace(
         known,
         state=answer.state,
@@ -95,9 +105,45 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread=(*unread_token, *unread.values()),
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
+        refusals=await _refusals(sources, job, children, pods),
         dead_nodes=await _dead_nodes(sources.client, pods),
         revision=view.revision,
     )
+
+
+async def _refusals(
+    sources: Sources, job: Job, children: Mapping[Named, Object], pods: tuple[Pod, ...]
+) -> dict[Role, str]:
+    """Why the API server refuses pods of the roles that have too few."""
+    found = await sources.refusals.words(
+        (job.namespace, job.name), _short_sets(job, children, pods)
+    )
+    return {role: words(found[name]) for name, role in _sets(job) if name in found}
+
+
+def _short_sets(
+    job: Job, children: Mapping[Named, Object], pods: tuple[Pod, ...]
+) -> dict[str, ShortSet]:
+    """The StatefulSets with fewer pods than the last status asked for, by name."""
+    found = {}
+    for name, role in _sets(job):
+        made = [pod for pod in pods if pod.role is role and pod.deleted is None]
+        # From the status: the live set would have to be read from its JSON in each pass.
+        if len(made) < _asked_for(job, role) and (STATEFUL_SET.name, name) in children:
+            uid = children[STATEFUL_SET.name, name]["metadata"]["uid"]
+            newest = max((pod.created for pod in made), default=0.0)
+            found[name] = ShortSet(job.namespace, uid, newest)
+    return found
+
+
+def _sets(job: Job) -> list[tuple[str, Role]]:
+    return [(role_name(job.name, role), role) for role in roles(job.spec)] if job.spec else []
+
+
+def _asked_for(job: Job, role: Role) -> int:
+    last = job.status.roles
+    counts = getattr(last, role_label(role)) if last else None
+    return counts.desired if counts else 0
 
 
 async def _ask(sources: Sources, job: Job, pods: tuple[Pod, ...], token: str | None) -> Answer:
@@ -184,22 +230,22 @@ async def _token(reader: SecretReader, job: Job) -> tuple[TokenSecret | None, tu
 
 async def _secrets(
     reader: SecretReader, job: Job, names: dict[str, frozenset[str]]
-) -> tuple[dict[str, frozenset[str]], dict[str, Blocker]]:
-    """Keys of the Secrets that the spec names, and why others can't be read."""
+) -> tuple[dict[str, SecretSeen], dict[str, Blocker]]:
+    """The Secrets that the spec names, and why others can't be read."""
     found = await asyncio.gather(
-        *(reader.keys(job.namespace, name, keys) for name, keys in names.items()),
+        *(reader.look(job.namespace, name, keys) for name, keys in names.items()),
         return_exceptions=True,
     )
-    known: dict[str, frozenset[str]] = {}
+    known: dict[str, SecretSeen] = {}
     unread: dict[str, Blocker] = {}
-    for name, keys in zip(names, found, strict=True):
-        match keys:
-            case frozenset():
-                known[name] = keys
+    for name, seen in zip(names, found, strict=True):
+        match seen:
+            case SecretSeen():
+                known[name] = seen
             case RejectedError() | UnavailableError():
-                unread[name] = _unread(job.namespace, name, keys)
+                unread[name] = _unread(job.namespace, name, seen)
             case BaseException():
-                raise keys
+                raise seen
     return known, unread
 
 

@@ -9,6 +9,7 @@ import orjson
 
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
 from sea_api.v1alpha1.job import KIND, Spec
+from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
@@ -44,6 +45,8 @@ class Job:
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
     deleting: bool = False
+    managed_by: str = MANAGER
+    """`spec.managedBy`; with another value the job is another controller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +106,8 @@ class Pod:
     """Uid of the StatefulSet that made it."""
     began: bool = False
     """Whether it ever ran: it is on a node, and the kubelet has started its containers."""
+    secrets_digest: str | None = None
+    """Of the Secrets' values that it was started with, None if that isn't known."""
     deleted: float | None = None
     """When its grace period ends, if it's being deleted."""
     disrupted: bool = False
@@ -110,6 +115,17 @@ class Pod:
     terminations: tuple[Termination, ...] = ()
     waiting: str = ""
     """Why it can't run, in the scheduler's or the kubelet's words; empty while it starts."""
+
+
+@dataclass(frozen=True)
+class SecretSeen:
+    """What the operator keeps of a Secret that the job names: never a value."""
+
+    keys: frozenset[str]
+    digest: str = ""
+    """Another text for other values."""
+    flaws: Mapping[str, str] = field(default_factory=dict)
+    """What makes a key's value unusable, such as a line break at its end, by key."""
 
 
 @dataclass(frozen=True)
@@ -122,8 +138,8 @@ class Observed:
     accepted: Mapping[Named, str] = field(default_factory=dict)
     """Digests of what was applied, of children that are as the API server answered then."""
     pods: tuple[Pod, ...] = ()
-    secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Keys of the Secrets that exist among those the job needs."""
+    secrets: Mapping[str, SecretSeen] = field(default_factory=dict)
+    """The Secrets that exist among those the job needs."""
     foreign_secret: bool = False
     """The job's auth Secret exists but isn't the job's."""
     broken_secret: bool = False
@@ -141,6 +157,8 @@ class Observed:
     token_unread: bool = False
     """Whether it is unknown if there is a token."""
     dead_nodes: frozenset[str] = frozenset()
+    refusals: Mapping[Role, str] = field(default_factory=dict)
+    """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0
     """The cache's, of job, children and pods."""
 

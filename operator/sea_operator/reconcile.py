@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
 from sea_operator.action_backoff import Action, ActionBackoff
@@ -15,7 +16,7 @@ from sea_operator.decide import SOON_SECONDS, decide
 from sea_operator.errors import ConflictError, NotFoundError, OperatorError
 from sea_operator.lifecycle import Context
 from sea_operator.observe import Sources, observe, refresh
-from sea_operator.observed import Blocker, Job, Observed, is_leaving
+from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
 from sea_operator.report import report
 from sea_operator.settings import Settings
@@ -42,14 +43,23 @@ class Settled:
 
     revision: int
     token: str | None
-    secrets: Mapping[str, frozenset[str]]
+    secrets: Mapping[str, SecretSeen]
     state: CoordinatorState | None
     unreachable: str | None
+    refusals: Mapping[Role, str]
     requeue: float
 
     @classmethod
     def of(cls, seen: Observed, requeue: float) -> "Settled":
-        return cls(seen.revision, seen.token, seen.secrets, seen.state, seen.unreachable, requeue)
+        return cls(
+            seen.revision,
+            seen.token,
+            seen.secrets,
+            seen.state,
+            seen.unreachable,
+            seen.refusals,
+            requeue,
+        )
 
     def still_holds(self, now: Observed) -> bool:
         """Whether another pass would see the same, and so decide the same."""

@@ -7,6 +7,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import Status
 from sea_operator.cache import Cache
@@ -37,6 +38,8 @@ async def report(
     client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
 ) -> bool:
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
+    # Here all messages enter the status and Events, wherever they come from.
+    status = without_credentials(status)
     # Without None: server-side apply removes the fields that our manager owns and no longer sends.
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     if wanted == job.stored_status:
@@ -47,6 +50,15 @@ async def report(
     for event in between(job.status, status):
         await _create(client, job, event, identity, now)
     return True
+
+
+def without_credentials(status: Status) -> Status:
+    """The status whose messages hold no header, key or signature."""
+    told = [one.model_copy(update={"message": redacted(one.message)}) for one in status.conditions]
+    failure = status.last_failure
+    if failure is not None:
+        failure = failure.model_copy(update={"message": redacted(failure.message)})
+    return status.model_copy(update={"conditions": told, "last_failure": failure})
 
 
 def _body(job: Job, status: dict[str, Any]) -> dict[str, Any]:

@@ -28,8 +28,9 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
     """
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
-    waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
-    waiting |= _unmade(observed, pods)
+    stuck = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
+    # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
+    waiting = {**_unmade(observed, pods), **stuck}
     situation = Situation(
         lifecycle, pods, _pending(observed, plan), (*failed, *observed.unread), waiting
     )
@@ -69,16 +70,16 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
 
 
 def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
-    """StatefulSets that lack pods: only the set's Events report a quota or a missing PriorityClass
-    that forbids them."""
+    """StatefulSets that lack pods, and why: a quota or a missing PriorityClass for example."""
     job, found = observed.job, {}
     for role in ROLES:
         size = pods.get(role_label(role), (0, 0))[1]
         made = sum(pod.deleted is None for pod in observed.of_role(role))
         if made < size:
             name = role_name(job.name, role)
-            command = f"kubectl describe statefulset -n {job.namespace} {name}"
-            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; `{command}` says why"
+            command = f"`kubectl describe statefulset -n {job.namespace} {name}` says why"
+            why = observed.refusals.get(role, command)
+            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; {why}"
     return found
 
 

@@ -12,6 +12,7 @@ from sea_operator.errors import ConflictError, NotFoundError
 from sea_operator.kube.client import JOB, POD
 from sea_operator.observe import Sources
 from sea_operator.plan import Lifecycle, Plan, Removal
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 
 NAME = "j-trainer-0"
@@ -62,7 +63,9 @@ async def test_the_cache_knows_what_a_deletion_left(
     cache.put(POD, pod(5))
     server: Any = Server(answer)
     link: Any = CoordinatorLink
-    sources = Sources(server, cache, SecretReader(server, lambda: 0.0), link)
+    sources = Sources(
+        server, cache, SecretReader(server, lambda: 0.0), link, RefusalReader(server, lambda: 0.0)
+    )
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
     backoff = ActionBackoff(lambda: 0.0)
     await Actions(sources, make.observed(), backoff).before_status(plan)

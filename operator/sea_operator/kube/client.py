@@ -18,7 +18,13 @@ import aiohttp
 import orjson
 
 from sea_api.v1alpha1.job import GROUP, KIND, PLURAL, VERSION
-from sea_operator.errors import UnavailableError, of_status
+from sea_operator.errors import (
+    KubeError,
+    RejectedError,
+    ServerFaultError,
+    UnavailableError,
+    of_status,
+)
 from sea_operator.kube.connection import FIELD_MANAGER, Connection, Query
 
 # Of a whole request. Longer than the lease's margin (`duration - deadline`): preconditions in the
@@ -166,7 +172,31 @@ class KubeClient:
         # Forced: a field that somebody edited by hand goes back to what the job asks for.
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
         path = kind.path(meta["namespace"], meta["name"], sub)
-        return await self._write("PATCH", path, query, apply_body(body), APPLY)
+        try:
+            return await self._write("PATCH", path, query, apply_body(body), APPLY)
+        except ServerFaultError:
+            # Not for a status: an older CRD may lack a field of it, which is no mistake.
+            if sub is None:
+                await self._require_readable(kind, body)
+            raise
+
+    async def _require_readable(self, kind: Kind, body: Object) -> None:
+        """Raises `RejectedError` if the object has an unknown field or a value of a wrong type.
+
+        A user's patch of a pod template may. The API server answers 500 to an apply of it, as to
+        its own faults, but 400 to a creation, before it looks whether the object exists.
+        """
+        query = [("dryRun", "All"), ("fieldValidation", "Strict"), ("fieldManager", FIELD_MANAGER)]
+        meta = {**body["metadata"]}
+        path = kind.path(meta["namespace"])
+        for precondition in ("uid", "resourceVersion"):
+            meta.pop(precondition, None)
+        try:
+            await self._write("POST", path, query, {**body, "metadata": meta})
+        except RejectedError:
+            raise
+        except KubeError:
+            return  # it exists already, or the fault is the server's own
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""

@@ -48,7 +48,7 @@ class Situation:
     def warning(self) -> Blocker | None:
         """What is tried again by itself."""
         lifecycle = self.lifecycle
-        found = [one for one in (lifecycle.blocker, *self.failed) if one]
+        found = [one for one in (lifecycle.warning, lifecycle.blocker, *self.failed) if one]
         return together([one for one in found if one.transient])
 
 
@@ -71,7 +71,7 @@ def conditions(
 ) -> list[Condition]:
     """All six, in a fixed order; the transition time moves only when the status does."""
     judged = {
-        "Ready": _ready(situation),
+        "Ready": _noted(_ready(situation), situation.lifecycle),
         "Reconciling": _reconciling(situation),
         "Stalled": _stalled(situation),
         "Suspended": _suspended(situation.lifecycle),
@@ -100,6 +100,11 @@ def _condition(
         last_transition_time=since,
         observed_generation=generation,
     )
+
+
+def _noted(judgement: Judgement, lifecycle: Lifecycle) -> Judgement:
+    status, reason, message = judgement
+    return status, reason, f"{message} {lifecycle.note}" if lifecycle.note else message
 
 
 def _ready(situation: Situation) -> Judgement:

@@ -129,11 +129,11 @@ def _same_quantity(live: Any, wanted: Any) -> bool:
     if not (isinstance(live, str) and isinstance(wanted, str)):
         return False
     # Both must be amounts: other texts differ unless they are equal, which was checked before.
-    amounts = (_quantity(live), _quantity(wanted))
+    amounts = (quantity(live), quantity(wanted))
     return None not in amounts and amounts[0] == amounts[1]
 
 
-def _quantity(text: str) -> Decimal | None:
+def quantity(text: str) -> Decimal | None:
     """An amount as the API server keeps it; None for other text."""
     try:
         return Decimal(parse_quantity(text)).quantize(FINEST, ROUND_CEILING)

@@ -56,7 +56,6 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
         coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
         scheduling={
-            "queueName": "team",
             "topology": "rail",
             "nodeSelector": {"zone": "a"},
             "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],

@@ -22,6 +22,7 @@ from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Ki
 from sea_operator.kube.reflector import Reflector
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.resources.build import token_of
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
@@ -202,7 +203,8 @@ class RunningOperator:
         """Seconds by which its monotonic clock runs ahead."""
         self.cache = Cache(lambda key: None)
         self.reflectors = reflectors(world.client, world.namespace, self.cache)
-        sources = Sources(recorder, self.cache, SecretReader(recorder, self._now), link)
+        secrets, refusals = SecretReader(recorder, self._now), RefusalReader(recorder, self._now)
+        sources = Sources(recorder, self.cache, secrets, link, refusals)
         settings = Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
 
