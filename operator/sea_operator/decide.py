@@ -6,7 +6,7 @@ from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.coordinator_link import coordinator_spec
-from sea_operator.kube.client import POD
+from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
@@ -25,6 +25,8 @@ SOON_SECONDS = 0.2
 
 def decide(observed: Observed, context: Context) -> Plan:
     """The plan of this pass."""
+    if observed.job.deleting:
+        return _released(observed, context)
     blocker = unmet(observed, _wanted_names(observed))
     if blocker is not None:
         return _held(observed, blocker, context)
@@ -36,6 +38,15 @@ def decide(observed: Observed, context: Context) -> Plan:
         return _plan(observed, spec, lifecycle, verdict, context)
     except PatchRefusedError as error:
         return _held(observed, Blocker("PodPatchRefused", str(error)), context)
+
+
+def _released(observed: Observed, context: Context) -> Plan:
+    """Of a job that is being deleted while somebody's finalizer holds it: no pod waits for that."""
+    names = ", ".join(observed.job.holders)
+    message = f"The job is being deleted and its pods are released; finalizers hold it: {names}."
+    lifecycle = held(observed, Blocker("Deleting", message, transient=True))
+    sets = [one for one in strays(observed, []) if one.kind is STATEFUL_SET]
+    return Plan(lifecycle, removals=tuple(sets), requeue=context.intervals.idle)
 
 
 def _held(observed: Observed, blocker: Blocker, context: Context) -> Plan:

@@ -60,11 +60,16 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
     Raises nothing but `NotLeadingError`: what can't be read is in `Observed.unread`.
     """
     view = sources.cache.view(key)
-    if view is None or view.job.deleting or view.job.managed_by != MANAGER:
+    if view is None or view.job.gone or view.job.managed_by != MANAGER:
         sources.secrets.gone(*key)
         sources.link.forget(*key)
         sources.refusals.forget(*key)
         return None
+    if view.job.deleting:
+        # Nothing is read and nobody asked: all that happens is that its pods are released.
+        children = Children(view.children)
+        pods = own_pods(view.pods, children, view.job)
+        return Observed(view.job, children, pods=pods, revision=view.revision)
     async with sources.slots:
         known = await _read_all(sources, view)
     answer = await _ask(sources, view.job, known.pods, known.token)
@@ -173,7 +178,7 @@ async def refresh(sources: Sources, job: Job) -> bool:
         job.uid,
         job.generation,
         job.stored_status,
-        False,
+        job.deleting,
     )
 
 

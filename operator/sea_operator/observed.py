@@ -45,6 +45,23 @@ class Job:
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Finalizers of others (billing, a backup) that hold a job which is being deleted.
+
+        Kubernetes' own take seconds, and `orphan` asks for the children to stay.
+        """
+        if not self.deleting or "orphan" in self.finalizers:
+            return ()
+        return tuple(name for name in self.finalizers if name != "foregroundDeletion")
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is left to the garbage collector."""
+        return self.deleting and not self.holders
+
     managed_by: str = MANAGER
     """`spec.managedBy`; with another value the job is another controller's."""
 

@@ -47,6 +47,7 @@ def job(live: Object, before: Job | None = None) -> Job:
         invalid=invalid,
         stored_status=stored,
         deleting="deletionTimestamp" in meta,
+        finalizers=tuple(meta.get("finalizers", ())),
         # From the stored object: a spec that can't be read may be another controller's too.
         managed_by=str(live.get("spec", {}).get("managedBy", MANAGER)),
     )

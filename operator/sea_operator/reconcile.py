@@ -166,7 +166,7 @@ class Reconciler:
 
     def _is_gone(self, key: Key) -> bool:
         view = self.sources.cache.view(key)
-        return view is None or view.job.deleting
+        return view is None or view.job.gone
 
     async def _report(self, observed: Observed, status: Status, now: float) -> bool:
         """Writes the status; again at once if others only changed the job's metadata meanwhile."""

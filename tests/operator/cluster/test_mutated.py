@@ -95,8 +95,9 @@ async def enforced(world: World) -> bool:
     labels = {"app": "probe"}
     pod = {"containers": [{"name": "c", "image": "i"}]}
     template = {"metadata": {"labels": labels}, "spec": pod}
-    spec = {"serviceName": "x", "selector": {"matchLabels": labels}, "template": template}
-    body = {"apiVersion": "apps/v1", "kind": "StatefulSet", "metadata": {"name": "probe"}}
-    path = STATEFUL_SET.path(world.namespace)
-    made = await world.client.request("POST", path, [("dryRun", "All")], {**body, "spec": spec})
+    selector = {"matchLabels": labels}
+    spec = {"replicas": 0, "serviceName": "x", "selector": selector, "template": template}
+    typed = {"apiVersion": "apps/v1", "kind": "StatefulSet"}
+    body = {**typed, "metadata": {"generateName": "probe-"}, "spec": spec}
+    made = await world.client.create(STATEFUL_SET, world.namespace, body)
     return "tolerations" in made["spec"]["template"]["spec"]

@@ -105,6 +105,41 @@ async def test_pods_of_an_earlier_job_of_this_name_count_for_nothing(
     await until(functools.partial(new_pods, world, second["metadata"]["uid"], reconcile))
 
 
+async def test_a_deleting_job_that_a_finalizer_holds_says_so_and_releases_its_pods(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
+    await world.create_secret()
+    job = await world.create_job()
+    await settle(world, reconcile)
+    await world.patch(JOB, "j", {"metadata": {"finalizers": ["example.com/billing"]}})
+    await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
+
+    async def no_pods() -> bool:
+        await reconcile(world)
+        await world.force_delete_pods()
+        return not await world.pods()
+
+    await until(no_pods)
+    ready = await world.condition("Ready")
+    assert (ready["status"], ready["reason"]) == ("False", "Deleting")
+    assert "example.com/billing" in ready["message"]
+    await world.patch(JOB, "j", {"metadata": {"finalizers": None}})
+    assert await reconcile(world) is None
+
+
+async def test_a_job_deleted_with_its_children_orphaned_takes_none_of_them(
+    world: World, reconcile: Callable[..., Awaitable[float | None]]
+) -> None:
+    await world.create_secret()
+    await world.create_job()
+    await settle(world, reconcile)
+    body = {"propagationPolicy": "Orphan"}
+    await world.client.request("DELETE", JOB.path(world.namespace, "j"), [], body)
+    for _ in range(3):
+        await reconcile(world)
+    assert len(await world.sizes()) == 4
+
+
 async def all_leave(world: World) -> bool:
     await world.force_delete_pods()
     pods = await world.pods()

@@ -17,7 +17,7 @@ from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.errors import NotFoundError
+from sea_operator.errors import ConflictError, NotFoundError
 from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
 from sea_operator.observe import Sources
@@ -212,7 +212,12 @@ class RunningOperator:
         return time.monotonic() + self.ahead
 
     async def a_pass(self) -> float | None:
-        return await self.reconcile(self.key)
+        """One pass, and the next while the cache is late, as the work queue does it."""
+        while True:
+            try:
+                return await self.reconcile(self.key)
+            except ConflictError:
+                await asyncio.sleep(0.05)
 
     def view(self) -> View | None:
         return self.cache.view(self.key)
