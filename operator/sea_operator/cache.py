@@ -242,7 +242,14 @@ def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
 
 
 def _is_news(before: Value | None, now: Value) -> bool:
-    """True if a pass must react: a job's status changes only through our own writes."""
+    """True if a pass must react: a job's status changes only through our own writes.
+
+    Or through those of another operator, which `claims.py` must hear of at once.
+    """
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
-    return (before.generation, before.deleting) != (now.generation, now.deleting)
+    return (before.generation, before.deleting, before.status.operator) != (
+        now.generation,
+        now.deleting,
+        now.status.operator,
+    )

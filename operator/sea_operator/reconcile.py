@@ -12,13 +12,15 @@ from sea_api.wire.state import CoordinatorState
 from sea_operator.action_backoff import Action, ActionBackoff
 from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
+from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
 from sea_operator.decide import SOON_SECONDS, decide
 from sea_operator.errors import ConflictError, NotFoundError, OperatorError
+from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.observe import Sources, observe, refresh
 from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
-from sea_operator.report import report
+from sea_operator.report import Event, post, report
 from sea_operator.settings import Settings
 from sea_operator.status import compute
 
@@ -79,8 +81,13 @@ class Reconciler:
     monotonic: Callable[[], float] = time.monotonic
     complete: Callable[[str], bool] = lambda namespace: True
     """Whether the cache is complete for a namespace; no pass acts on half of it."""
+    _claims: Claims = field(init=False)
+    _reported: set[Key] = field(default_factory=set)
     _settled: dict[Key, Settled] = field(default_factory=dict)
     _backoffs: dict[Key, tuple[tuple[str, int], ActionBackoff]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._claims = Claims(f"{self.settings.lease_namespace}/{NAME}", self.monotonic)
 
     async def __call__(self, key: Key) -> float | None:
         """Seconds until the job wants another pass, None if there's no such job any more."""
@@ -91,34 +98,59 @@ class Reconciler:
         settled = self._settled.pop(key, None)
         if observed is None:
             self._backoffs.pop(key, None)
+            self._claims.forget(key)
+            self._reported.discard(key)
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
             self._settled[key] = settled
             return max(settled.requeue, observed.ask_again_after or 0.0)
+        claim = self._claims.judge(key, observed.job.status.operator)
+        if claim is Claim.STAND_ASIDE:
+            await self._stand_aside(key, observed.job)
+            return ASIDE_SECONDS
         async with self.sources.slots:
-            return await self._act(key, observed)
+            return await self._act(key, observed, acts=claim is Claim.ACT)
 
-    async def _act(self, key: Key, observed: Observed) -> float | None:
+    async def _act(self, key: Key, observed: Observed, *, acts: bool) -> float | None:
+        """`acts`: whether anything but the status may be written."""
         now = self.clock()
         plan = decide(observed, self._context(now))
         backoff = self._backoff(key, observed.job)
         backoff.retain(planned(plan) | ({LOOK} if _acts(plan) else set()))
         actions = Actions(self.sources, observed, backoff)
-        current = not _acts(plan) or await self._is_current(observed, backoff)
+        current = acts and (not _acts(plan) or await self._is_current(observed, backoff))
         if current is False and self._is_gone(key):
             return await self(key)
         if current:
             await actions.before_status(plan)
         status = compute(observed, plan, backoff.blockers, now)
+        status = status.model_copy(update={"operator": self._claims.me})
         # The status is written before what it announces is done: a crash in between leaves an
         # announcement that the next pass fulfils, never a restart that nobody counted.
         wrote = await self._report(observed, status, now)
+        self._claims.wrote(key)
         # Not reached if `report` raised a conflict: nothing is announced, so
         # nothing is sent or fenced.
         if current:
             await actions.after_status(plan)
+        if not acts:
+            return SOON_SECONDS
         return self._next(key, observed, plan, backoff, status if wrote else None)
+
+    async def _stand_aside(self, key: Key, job: Job) -> None:
+        """Reports once per claim that another operator works on this job."""
+        if key in self._reported:
+            return
+        self._reported.add(key)
+        message = (
+            f"Operator {self._claims.me} leaves this job to operator {job.status.operator}, which "
+            "works on it too: uninstall one of them, or give them different namespaces "
+            "(`watchNamespaces` of the chart)."
+        )
+        log.error(message, extra={"job": "/".join(key)})
+        event = Event("OperatorConflict", message, warning=True)
+        await post(self.sources.client, job, event, self.settings.identity, self.clock())
 
     def _next(
         self,

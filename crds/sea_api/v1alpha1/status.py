@@ -144,6 +144,8 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """State of the job in kstatus terms."""
+    operator: str | None = Field(default=None, max_length=320)
+    """Lease, as `NAMESPACE/NAME`, of the operator that writes this status."""
     stage: str | None = Field(default=None, max_length=64)
     """Stage that runs or ran last."""
     step: Count | None = None

@@ -196,7 +196,14 @@ async def settle(world: Any, reconcile: Any, name: str = "j") -> None:
 class RunningOperator:
     """An operator without queue and kopf: its cache is watched, its passes are called."""
 
-    def __init__(self, recorder: Recorder, link: CoordinatorLink, world: World, clock: Any) -> None:
+    def __init__(
+        self,
+        recorder: Recorder,
+        link: CoordinatorLink,
+        world: World,
+        clock: Any,
+        settings: Settings | None = None,
+    ) -> None:
         self.key = (world.namespace, "j")
         self.world, self.recorder = world, recorder
         self.ahead = 0.0
@@ -205,7 +212,7 @@ class RunningOperator:
         self.reflectors = reflectors(world.client, world.namespace, self.cache)
         secrets, refusals = SecretReader(recorder, self._now), RefusalReader(recorder, self._now)
         sources = Sources(recorder, self.cache, secrets, link, refusals)
-        settings = Settings(identity="test")
+        settings = settings or Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
 
     def _now(self) -> float:
