@@ -110,34 +110,34 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread=(*unread_token, *unread.values()),
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
-        refusals=await _refusals(sources, job, children, pods),
+        refusals=await _refusals(sources, job, view.children, pods),
         dead_nodes=await _dead_nodes(sources.client, pods),
         revision=view.revision,
     )
 
 
 async def _refusals(
-    sources: Sources, job: Job, children: Mapping[Named, Object], pods: tuple[Pod, ...]
+    sources: Sources, job: Job, children: Mapping[Named, Child], pods: tuple[Pod, ...]
 ) -> dict[Role, str]:
     """Why the API server refuses pods of the roles that have too few."""
-    found = await sources.refusals.words(
-        (job.namespace, job.name), _short_sets(job, children, pods)
-    )
+    found = await sources.refusals.words((job.namespace, job.name), short_sets(job, children, pods))
     return {role: words(found[name]) for name, role in _sets(job) if name in found}
 
 
-def _short_sets(
-    job: Job, children: Mapping[Named, Object], pods: tuple[Pod, ...]
+def short_sets(
+    job: Job, children: Mapping[Named, Child], pods: tuple[Pod, ...]
 ) -> dict[str, ShortSet]:
     """The StatefulSets with fewer pods than the last status asked for, by name."""
     found = {}
     for name, role in _sets(job):
-        made = [pod for pod in pods if pod.role is role and pod.deleted is None]
+        # Those that are being deleted too: their successor can't be made yet, and an old Event
+        # would explain why.
+        made = [pod for pod in pods if pod.role is role]
         # From the status: the live set would have to be read from its JSON in each pass.
         if len(made) < _asked_for(job, role) and (STATEFUL_SET.name, name) in children:
-            uid = children[STATEFUL_SET.name, name]["metadata"]["uid"]
             newest = max((pod.created for pod in made), default=0.0)
-            found[name] = ShortSet(job.namespace, uid, newest)
+            child = children[STATEFUL_SET.name, name]
+            found[name] = ShortSet(job.namespace, child.uid, newest)
     return found
 
 

@@ -14,7 +14,7 @@ from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Lifecycle, Plan
-from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
 from sea_operator.resources.build import full_size
 
@@ -34,13 +34,13 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
     situation = Situation(
         lifecycle, pods, _pending(observed, plan), (*failed, *observed.unread), waiting
     )
+    found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,
-            "conditions": conditions(
-                situation, job.status.conditions, job.generation, rfc3339(now)
-            ),
+            "conditions": found,
+            "state": state_of(found),
             "trainer_attempt": lifecycle.attempt,
             "failed_spec": failed_spec(job, lifecycle),
             "fenced": list(lifecycle.fenced) or None,
