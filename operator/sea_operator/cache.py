@@ -248,8 +248,9 @@ def _is_news(before: Value | None, now: Value) -> bool:
     """
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
-    return (before.generation, before.deleting, before.status.operator) != (
-        now.generation,
-        now.deleting,
-        now.status.operator,
-    )
+    # An apply of nothing but an unknown field changes the annotation and no generation.
+    return _signals(before) != _signals(now)
+
+
+def _signals(job: Job) -> tuple[object, ...]:
+    return (job.generation, job.deleting, job.status.operator, job.dropped)

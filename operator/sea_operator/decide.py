@@ -101,7 +101,7 @@ def _plan(
             lifecycle,
             context.intervals,
             sent=send,
-            waits=_waits(observed, context.intervals),
+            waits=_waits(observed, lifecycle, context.intervals),
         ),
     )
 
@@ -167,10 +167,13 @@ def requeue(
     return max(usual, waits or 0.0)
 
 
-def _waits(observed: Observed, intervals: Intervals) -> float | None:
+def _waits(observed: Observed, lifecycle: Lifecycle, intervals: Intervals) -> float | None:
     """Seconds for which only an event can bring news, None if the job runs."""
     if observed.ask_again_after is not None:
         return observed.ask_again_after
-    working = [pod for pod in observed.pods if pod.ready and pod.role is not Role.COORDINATOR]
-    # For GPUs, for example: the coordinator alone has little to report.
-    return None if working else intervals.waiting
+    desired = [role for role, size in lifecycle.replicas.items() if size]
+    working = {pod.role for pod in observed.pods if pod.ready} - {Role.COORDINATOR}
+    # For GPUs, for example: meanwhile the coordinator has little to report. Where it is the only
+    # one that should run, it checks inputs or makes data.
+    alone = set(desired) <= {Role.COORDINATOR}
+    return None if working or alone else intervals.waiting

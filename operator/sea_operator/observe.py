@@ -98,6 +98,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
     pods = own_pods(view.pods, children, job)
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
+    nodes = await _dead_nodes(sources.client, pods)
     return Observed(
         job=job,
         children=children,
@@ -111,7 +112,8 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
         refusals=await _refusals(sources, job, view.children, pods),
-        dead_nodes=await _dead_nodes(sources.client, pods),
+        dead_nodes=frozenset(nodes),
+        node_troubles=nodes,
         revision=view.revision,
     )
 
@@ -261,23 +263,26 @@ def _unread(namespace: str, name: str, error: KubeError) -> Blocker:
     return Blocker("SecretUnreadable", message, transient)
 
 
-async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[str]:
-    """Of the nodes whose pods should be gone, those that are gone or silent.
+async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> dict[str, str]:
+    """Of the nodes whose pods should be gone or can't report, those that are gone or silent: what
+    is wrong with each.
 
     Fresh, since it decides on force, and nodes aren't watched: every kubelet writes to its node
     all the time. No other node is read. A node that can't be read isn't taken for dead; without
     the optional ClusterRole no node can.
     """
-    suspects = sorted({pod.node for pod in pods if pod.node and pod.deleted is not None})
+    suspects = sorted(
+        {pod.node for pod in pods if pod.node and (pod.deleted is not None or pod.cut_off)}
+    )
     nodes = await asyncio.gather(
         *(read(client, NODE, None, name) for name in suspects), return_exceptions=True
     )
-    pairs = zip(suspects, nodes, strict=True)
-    return frozenset(
-        name
-        for name, node in pairs
-        if node is None or (isinstance(node, dict) and parsing.is_dead(node))
-    )
+    found = {
+        name: parsing.node_trouble(name, node)
+        for name, node in zip(suspects, nodes, strict=True)
+        if not isinstance(node, BaseException)
+    }
+    return {name: trouble for name, trouble in found.items() if trouble}
 
 
 async def read(client: KubeClient, kind: Kind, namespace: str | None, name: str) -> Object | None:

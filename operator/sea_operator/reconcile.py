@@ -49,6 +49,7 @@ class Settled:
     state: CoordinatorState | None
     unreachable: str | None
     refusals: Mapping[Role, str]
+    node_troubles: Mapping[str, str]
     requeue: float
 
     @classmethod
@@ -60,6 +61,7 @@ class Settled:
             seen.state,
             seen.unreachable,
             seen.refusals,
+            seen.node_troubles,
             requeue,
         )
 
