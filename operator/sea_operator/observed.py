@@ -1,5 +1,6 @@
 """What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,21 @@ from sea_api.wire.state import CoordinatorState
 Object = dict[str, Any]
 Named = tuple[str, str]
 """Kind and name of a child."""
+
+LAST_LINES = 3
+"""Lines of a container's last words that a message holds."""
+MAX_LAST_WORDS = 400
+"""Characters of them."""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Why the job isn't as its spec asks: a word for programs and a sentence; a condition."""
+
+    reason: str
+    message: str
+    transient: bool = False
+    """Tried again by itself; any other waits for a person."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +50,28 @@ class Job:
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+    applied: int = 0
+    """Hash of the annotation that `dropped` was read from."""
+    dropped: tuple[str, ...] = ()
+    """Fields of the applied file that the API server dropped or defaulted, a sentence each."""
     managed_by: str = MANAGER
     """`spec.managedBy`; with another value the job is another controller's."""
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Finalizers of others (billing, a backup) that hold a job which is being deleted.
+
+        Kubernetes' own take seconds, and `orphan` asks for the children to stay.
+        """
+        if not self.deleting or "orphan" in self.finalizers:
+            return ()
+        return tuple(name for name in self.finalizers if name != "foregroundDeletion")
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is left to the garbage collector."""
+        return self.deleting and not self.holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +82,16 @@ class Termination:
     exit_code: int
     reason: str
     message: str = ""
+    restarts: int = 0
+    """Of the container, since its pod was made."""
+
+    @property
+    def words(self) -> str:
+        """Exit code, reason and last lines, as part of a sentence."""
+        code = f"exit code {self.exit_code}" + (f" ({self.reason})" if self.reason else "")
+        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        words = " | ".join(lines[-LAST_LINES:])[-MAX_LAST_WORDS:]
+        return f"{code}: {words}" if words else code
 
 
 @dataclass(frozen=True)
@@ -91,6 +137,10 @@ class Pod:
     ready: bool
     created: float
     node: str | None = None
+    owner: str | None = None
+    """Uid of the StatefulSet that made it."""
+    began: bool = False
+    """Whether it ever ran: it is on a node, and the kubelet has started its containers."""
     secrets_digest: str | None = None
     """Of the Secrets' values that it was started with, None if that isn't known."""
     deleted: float | None = None
@@ -100,6 +150,12 @@ class Pod:
     terminations: tuple[Termination, ...] = ()
     waiting: str = ""
     """Why it can't run, in the scheduler's or the kubelet's words; empty while it starts."""
+    finalizers: tuple[str, ...] = ()
+    """What keeps it after its deletion."""
+    ever_ready: bool = False
+    """Whether it was ready at some time."""
+    cut_off: bool = False
+    """Whether the node controller took its readiness because its kubelet is silent."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +176,8 @@ class Observed:
     job: Job
     children: Mapping[Named, Object] = field(default_factory=dict)
     """Live StatefulSets and Services that carry our label or a name that we need."""
+    accepted: Mapping[Named, str] = field(default_factory=dict)
+    """Digests of what was applied, of children that are as the API server answered then."""
     pods: tuple[Pod, ...] = ()
     secrets: Mapping[str, SecretSeen] = field(default_factory=dict)
     """The Secrets that exist among those the job needs."""
@@ -131,7 +189,17 @@ class Observed:
     state: CoordinatorState | None = None
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
+    ask_again_after: float | None = None
+    """Seconds until it's worth asking the coordinator again, where that is later than usual."""
+    unread: tuple[Blocker, ...] = ()
+    """What couldn't be read now; the pass goes by what was known before."""
+    unread_secrets: frozenset[str] = frozenset()
+    """Secrets whose keys are unknown because of that."""
+    token_unread: bool = False
+    """Whether it is unknown if there is a token."""
     dead_nodes: frozenset[str] = frozenset()
+    node_troubles: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with each of the dead nodes, and since when."""
     refusals: Mapping[Role, str] = field(default_factory=dict)
     """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0
@@ -163,6 +231,11 @@ def is_ours(live: Object, job: Job) -> bool:
 def is_leaving(live: Object, job: Job) -> bool:
     """Whether it's being deleted, or belongs to an earlier job of this name and soon will be."""
     return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
+
+
+def digest(body: Object) -> str:
+    """Of an object as it is applied."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 _BY_LABEL = {role_label(role): role for role in Role}
