@@ -8,6 +8,7 @@ from pydantic import Field
 from sea_api.limits import USER_MAX_TOKENS
 from sea_api.v1alpha1 import role_rules
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
     GpusPerPod,
@@ -46,38 +47,40 @@ class TaintEffect(StrEnum):
 class TrainerParallelism(ApiModel):
     """How the trainer's processes share one model; what is left over is data parallelism."""
 
+    edits: ClassVar[Edits] = IMMUTABLE
+
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERTS_ONLY,)
 
     tensor: Ways = 1
-    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do yet.
-    Immutable."""
+    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do
+    yet."""
     pipeline: Ways = 1
-    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet.
-    Immutable."""
+    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet."""
     context: Ways = 1
-    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet.
-    Immutable."""
+    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides the world size and the number
-    of experts. 1, the default, keeps all experts on every process. Immutable."""
+    """Processes that the experts of a layer are spread over; divides the world size and the
+    number of experts. 1, the default, keeps all experts on every process."""
     expert_tensor: Ways = 1
-    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can do
-    yet. Immutable."""
+    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can
+    do yet."""
 
 
 class RolloutParallelism(ApiModel):
     """How the accelerators of one engine pod share one model."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     tensor: Ways = 1
-    """Parts that each matrix is split into; divides max(1, gpusPerPod). Applies when an engine
-    starts."""
+    """Parts that each matrix is split into; divides max(1, gpusPerPod)."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod). Applies
-    when an engine starts."""
+    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod)."""
 
 
 class Elastic(ApiModel):
     """The range within which `replicas` must stay. Nothing resizes a role by itself yet."""
+
+    edits: ClassVar[Edits] = NEXT_STEP
 
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ELASTIC_ORDER,)
 
@@ -90,6 +93,8 @@ class Elastic(ApiModel):
 class EnvVar(ApiModel):
     """An environment variable of a role's containers."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
     """Its name."""
     value: str = Field(max_length=4096)
@@ -97,31 +102,34 @@ class EnvVar(ApiModel):
 
 
 class PodTemplate(ApiModel):
-    """What a user may set on a role's pods. Applies by replacing them."""
+    """What a user may set on a role's pods."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
-    """Image of the role; absent means the one that the operator was installed with. Applies by
-    replacing the role's pods."""
+    """Image of the role; absent means the one that the operator was installed with."""
     env: Annotated[list[EnvVar], role_rules.UNIQUE_ENV] = Field(
         default=[],
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    """Variables of all containers; they win over those that the operator sets. Applies by replacing
-    the role's pods."""
+    """Variables of all containers; they win over those that the operator sets."""
     requests: Resources = {}
-    """Resource requests of the main container, by resource name. GPUs are requested by `gpusPerPod`
-    already. Applies by replacing the role's pods."""
+    """Resource requests of the main container, by resource name. GPUs are requested by
+    `gpusPerPod` already."""
     limits: Resources = {}
     """Resource limits of the main container, by resource name; empty, the default, sets none but
-    GPUs. Applies by replacing the role's pods."""
+    GPUs."""
     node_selector: Labels = {}
-    """Node labels, added to those of `spec.scheduling.nodeSelector`. Applies by replacing the
-    role's pods."""
+    """Node labels, added to those of `spec.scheduling.nodeSelector`."""
 
 
 class Trainer(ApiModel):
     """The pods that train."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(
+        Effect.NEXT_STEP, "max_tokens_per_microbatch", "elastic"
+    ).but(Effect.IMMUTABLE, "parallelism")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXPERT_WORLD,
@@ -136,25 +144,24 @@ class Trainer(ApiModel):
     )
 
     replicas: Replicas = 1
-    """Trainer pods. Applies at once: a new attempt goes on from the newest checkpoint."""
+    """Trainer pods."""
     gpus_per_pod: GpusPerPod = 8
-    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod.
-    Applies by replacing all trainer pods, which starts a new attempt."""
+    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod."""
     parallelism: TrainerParallelism = TrainerParallelism()
-    """Layout of the model over the processes. Immutable."""
+    """Layout of the model over the processes."""
     max_tokens_per_microbatch: Int | None = Field(default=None, ge=64, le=1048576)
     """Most tokens that a process takes through the model at once: sequences are packed up to it,
-    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it. Applies
-    when a training stage or a trainer attempt starts."""
+    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
+    """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the trainer pods. Applies by replacing all of them, which
-    starts a new attempt."""
+    """Image, environment and resources of the trainer pods."""
 
 
 class Rollout(ApiModel):
     """The pods that generate: an engine and an agent-loop worker each."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(Effect.NEXT_STEP, "replicas", "elastic")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
@@ -163,21 +170,25 @@ class Rollout(ApiModel):
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
-    """Rollout pods; 0 pauses generation. Applies at once."""
+    """Rollout pods; 0 pauses generation."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a pod's engine; 0 generates on the CPU. Applies by replacing the pods one by one."""
+    """GPUs of a pod's engine; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the model over a pod's GPUs. Applies when an engine starts."""
+    """Layout of the model over a pod's GPUs."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
+    """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the rollout pods. Applies by replacing the pods one by
-    one."""
+    """Image, environment and resources of the rollout pods. Pods are replaced one by one."""
 
 
 class UserModel(ApiModel):
     """The simulated customer of an episode."""
 
+    edits: ClassVar[Edits] = NEXT_STEP.but(
+        Effect.NEW_ATTEMPT, "gpus_per_pod", "api_key_secret"
+    ).but(Effect.IMMUTABLE, "source")
+
+    transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_USER_SOURCE,)
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
         role_rules.ENGINE_TENSOR,
@@ -186,50 +197,50 @@ class UserModel(ApiModel):
 
     engine: UserEngine = UserEngine.SCRIPTED
     """`VLLM` serves a model of this job, `External` asks a server of yours, `Scripted`, the
-    default, needs no model. Applies to the next episode."""
+    default, needs no model."""
     replicas: Replicas = 1
-    """Pods of the `VLLM` engine. Applies at once."""
+    """Pods of the `VLLM` engine."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a `VLLM` pod; 0 generates on the CPU. Applies by replacing the pods one by one."""
+    """GPUs of a `VLLM` pod; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the user model over a pod's GPUs. Applies when an engine starts."""
+    """Layout of the user model over a pod's GPUs."""
     source: ModelSource | None = None
-    """Weights that the `VLLM` engine starts from; absent means the job's base model. Read once,
-    when the job's models are prepared: a later change has no effect."""
+    """Weights that the `VLLM` engine starts from; absent means the job's base model."""
     url: HttpUrl | None = None
-    """OpenAI-compatible base URL of the `External` engine. Applies to the next episode."""
+    """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """Model name to ask the `External` engine for; absent means the job's `model.name`. Applies to
-    the next episode."""
+    """Model name to ask the `External` engine for; absent means the job's `model.name`."""
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine; absent means that it needs none.
-    Applies by replacing the rollout pods one by one."""
+    Pods are replaced one by one."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
-    """Sampling temperature of the user's turns; 0, the default, is greedy. Applies to the next
-    episode."""
+    """Sampling temperature of the user's turns; 0, the default, is greedy."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
-    """Longest turn of the user, in tokens. Applies to the next episode."""
+    """Longest turn of the user, in tokens."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the `VLLM` pods. Applies by replacing the pods one by
-    one."""
+    """Image, environment and resources of the `VLLM` pods. Pods are replaced one by one."""
 
 
 class Coordinator(ApiModel):
     """The pod that owns the dataset cursor, the ledger, membership and weight versions."""
 
+    edits: ClassVar[Edits] = IMMUTABLE
+
     transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_CLASS, role_rules.KEPT_SIZE)
 
     storage_class_name: ObjectName | None = None
-    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the pod,
-    and that its snapshot in every checkpoint is what survives. Immutable."""
+    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the
+    pod, and that its snapshot in every checkpoint is what survives."""
     volume_size: Quantity = "10Gi"
-    """Size of the ledger's volume; used with `storageClassName` only. Immutable."""
+    """Size of the ledger's volume; used with `storageClassName` only."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the coordinator's pod. Applies by replacing it."""
+    """Image, environment and resources of the coordinator's pod."""
 
 
 class Toleration(ApiModel):
     """A taint that the job's pods tolerate, as in a pod's spec."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
 
     key: LabelKey | None = None
     """Taint key; absent with `Exists` tolerates every taint."""
@@ -242,18 +253,19 @@ class Toleration(ApiModel):
 
 
 class Scheduling(ApiModel):
-    """Where the job's pods may run, for all roles. An edit replaces the pods."""
+    """Where the job's pods may run, for all roles."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
 
     queue_name: ObjectName | None = None
     """Kueue LocalQueue, set as `kueue.x-k8s.io/queue-name` on the pods; absent means that Kueue
-    leaves them alone. Applies by replacing all pods."""
+    leaves them alone."""
     priority_class_name: ObjectName | None = None
-    """PriorityClass of all pods; absent means the cluster's default. Applies by replacing all
-    pods."""
+    """PriorityClass of all pods; absent means the cluster's default."""
     topology: LabelKey | None = None
-    """Node label that has the same value for all trainer pods (a rail or an NVLink domain); absent
-    means that they may run anywhere. Applies by replacing all trainer pods."""
+    """Node label that has the same value for all trainer pods (a rail or an NVLink domain);
+    absent means that they may run anywhere."""
     node_selector: Labels = {}
-    """Node labels that every pod needs. Applies by replacing all pods."""
+    """Node labels that every pod needs."""
     tolerations: list[Toleration] = Field(default=[], max_length=16)
-    """Taints that every pod tolerates. Applies by replacing all pods."""
+    """Taints that every pod tolerates."""

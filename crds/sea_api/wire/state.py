@@ -3,7 +3,7 @@
 from enum import StrEnum
 
 from sea_api.v1alpha1.base import ApiModel
-from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, WeightsStatus
+from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, SpecEdit, WeightsStatus
 
 
 class StagePhase(StrEnum):
@@ -70,5 +70,6 @@ class CoordinatorState(ApiModel):
     goodput: float | None = None
     """0 to 1."""
     evaluation: list[EvaluationResult] = []
+    edit: SpecEdit | None = None
     skipped_rows: dict[str, int] | None = None
     """Rows of the data that were left out (`onBadRow: Skip`), by reason; None until checked."""

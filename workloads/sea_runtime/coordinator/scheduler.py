@@ -113,18 +113,14 @@ class Scheduler:
         At most as many as batches were fixed: a restored ledger finds the copies of later versions
         in the object store, but the trainer goes back to the checkpoint.
         """
-        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._first_version()
+        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._job.first_version()
         return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
-
-    def _first_version(self) -> int:
-        desired = self._job.desired
-        return stage_plan.first_version(desired.spec, desired.stage_index)
 
     def _served(self, request: LeaseRequest) -> int:
         """Version of the worker's engine, counted from the one that the stage began with."""
         beat = self._membership.get(request.pod)
         adopted = (beat.adopted if beat else None) or 0
-        return adopted - self._first_version()
+        return adopted - self._job.first_version()
 
     def _may_lease(self, stage: Stage, request: LeaseRequest) -> bool:
         """Only a living worker whose engine serves what the stage wants, with a user to talk to."""
