@@ -139,6 +139,7 @@ def _from_state(state: CoordinatorState) -> Fields:
         "throughput": _throughput(state),
         "evaluation": state.evaluation or None,
         "pass1": _pass1(state.evaluation),
+        "model_url": state.model_url,
         "skipped_rows": None if state.skipped_rows is None else sum(state.skipped_rows.values()),
     }
     return {key: value for key, value in measured.items() if value is not None}

@@ -71,5 +71,7 @@ class CoordinatorState(ApiModel):
     """0 to 1."""
     evaluation: list[EvaluationResult] = []
     edit: SpecEdit | None = None
+    model_url: str | None = None
+    """Hugging Face folder that the newest complete stage of the policy exported."""
     skipped_rows: dict[str, int] | None = None
     """Rows of the data that were left out (`onBadRow: Skip`), by reason; None until checked."""

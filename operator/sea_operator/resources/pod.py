@@ -9,6 +9,7 @@ from sea_api.contract import (
     HASH_LABEL,
     KUEUE_LABEL,
     TOKEN_ANNOTATION,
+    Env,
     labels,
     selected_by,
 )
@@ -120,7 +121,8 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", module],
-        "env": env,
+        # What the container can't find out by itself, for the record in the run's folder.
+        "env": [*env, {"name": Env.IMAGE.value, "value": image}],
         "envFrom": env_from,
         "ports": [_port(name, number) for name, number in ports.items()],
         **probes,

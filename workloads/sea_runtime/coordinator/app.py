@@ -3,7 +3,7 @@
     Job (the spec in force) <- Membership, Problems
       <- Rendezvous (attempts), WeightRegistry, Preconditions (data, base models)
       <- Scheduler (gate, leases, groups), Training (tasks, batches, progress), Edits
-      <- Recovery (Bootstrap, Snapshots, CommitRecovery, Drain), Reports
+      <- Recovery (Bootstrap, Snapshots, CommitRecovery, Drain), RunFolder, Reports
       <- StageController, Synthesis, StateReport
 
 A component takes what it needs by its constructor and does not know who wires it. All run on one
@@ -19,6 +19,7 @@ from pathlib import Path
 from aiohttp import web
 
 from sea_api.contract import COORDINATOR_PORT, Env
+from sea_runtime import software
 from sea_runtime.coordinator import routes
 from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
@@ -32,6 +33,7 @@ from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.reports import Reports
+from sea_runtime.coordinator.run_folder import RunFolder
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.snapshot import Snapshots
 from sea_runtime.coordinator.stage_controller import StageController
@@ -117,7 +119,11 @@ class Components:
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
         drain = Drain(job, ledger, store, rendezvous)
-        reports = Reports(job, ledger, store, wall)
+        own = software.installed()
+        self.folder = RunFolder(
+            job, ledger, store, membership, settings.namespace, own, wall, clock
+        )
+        reports = Reports(job, ledger, store, self.folder, wall)
         self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
         self.job, self.membership, self.rendezvous = job, membership, rendezvous
         self.weights, self.preconditions = weights, preconditions
@@ -150,7 +156,8 @@ class Components:
         # effect together or not at all.
         self.job.on_write(self.rendezvous.write_spec)
         self.job.on_write(self.edits.write_spec)
-        for listener in (self.commit_recovery.forget, drain.forget, self.notifiers.notify_all):
+        forget = (self.commit_recovery.forget, drain.forget)
+        for listener in (*forget, self.folder.note_spec, self.notifiers.notify_all):
             self.job.on_change(listener)
 
     def loops(self) -> dict[Source, Callable[[], Awaitable[None]]]:
@@ -160,6 +167,7 @@ class Components:
             Source.DATA: self.preconditions.look,
             Source.STAGES: self.controller.look,
             Source.STORE: self.probe.look,
+            Source.RUN_FOLDER: self.folder.look,
             Source.SYNTHESIS: self.synthesis.look,
         }
 

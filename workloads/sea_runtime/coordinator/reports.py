@@ -1,4 +1,4 @@
-"""What a stage leaves in the object store for people: scores, episodes, curves, and the timeline.
+"""What a stage leaves in the object store when it ends: scores, episodes, the page, the timeline.
 
 The timeline says what ran when, so that the overlap of generation and training can be seen.
 """
@@ -18,6 +18,7 @@ from sea_runtime.coordinator import evaluation, stage_plan
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import groups, progress, registry, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
+from sea_runtime.coordinator.run_folder import RunFolder, metric_lines
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -40,25 +41,32 @@ class Reports:
     """Writes a stage's reports. Collecting reads the ledger, uploading blocks."""
 
     def __init__(
-        self, job: Job, ledger: Ledger, store: ObjectStore, wall: Callable[[], float]
+        self,
+        job: Job,
+        ledger: Ledger,
+        store: ObjectStore,
+        folder: RunFolder,
+        wall: Callable[[], float],
     ) -> None:
-        self._job, self._ledger, self._store, self._wall = job, ledger, store, wall
+        self._job, self._ledger, self._store = job, ledger, store
+        self._folder, self._wall = folder, wall
 
     async def write(self, stage: Stage) -> None:
         """All objects of a stage that has ended; safe to repeat."""
+        # The stage's last steps: after this the operator may let the pods go.
+        await self._folder.flush()
         objects = self._collect(stage)
         await asyncio.to_thread(self._upload, objects)
 
     def _collect(self, stage: Stage) -> Objects:
         """Objects by address, as the ledger has them now."""
         root, db = self._job.desired.run_url, self._ledger.db
-        metrics, timeline = metric_lines(db), spans(db)
+        timeline = spans(db)
         found: Objects = {
-            urls.join(root, "reports", "metrics.jsonl"): metrics.encode,
             urls.join(root, "reports", "timeline.json"): lambda: json.dumps(timeline).encode(),
         }
         if stage.type == StageType.EVALUATION:
-            found |= self._evaluation(stage, root, metrics)
+            found |= self._evaluation(stage, root, metric_lines(db))
         return found
 
     def _evaluation(self, stage: Stage, root: str, metrics: str) -> Objects:
@@ -162,21 +170,3 @@ def _updated(db: Database) -> Iterator[Span]:
             "apply_s": row["apply_s"],
             "pause_s": row["pause_s"],
         }
-
-
-def metric_lines(db: Database) -> str:
-    """`GET /v1/metrics.jsonl`: all progress rows, for learning curves."""
-    return "".join(
-        json.dumps(
-            {
-                "stage": row["stage"],
-                "step": row["step"],
-                "attempt": row["attempt"],
-                "totalSteps": row["total_steps"],
-                "time": row["time"],
-                "metrics": json.loads(row["metrics"]),
-            }
-        )
-        + "\n"
-        for row in progress.every(db)
-    )

@@ -22,6 +22,7 @@ from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.membership import Heartbeats
 from sea_runtime.coordinator.preconditions import Preconditions
+from sea_runtime.coordinator.run_folder import metric_lines
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.snapshot import Snapshots
 from sea_runtime.coordinator.state import StateReport
@@ -85,7 +86,7 @@ async def get_timeline(request: web.Request) -> web.Response:
 
 
 async def metrics(request: web.Request) -> web.Response:
-    text = reports.metric_lines(request.app[LEDGER].db)
+    text = metric_lines(request.app[LEDGER].db)
     return web.Response(text=text, content_type="application/jsonl")
 
 

@@ -82,8 +82,9 @@ class Scheduler:
 
     def result(self, episode: EpisodeResult) -> bool:
         """Records a result and wakes all waiters for it; False if the lease was taken back."""
-        keeping = stage_plan.keeping_constant_groups(self._job.desired.spec)
-        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping)
+        spec = self._job.desired.spec
+        keeping, saving = stage_plan.keeping_constant_groups(spec), stage_plan.saving_rollouts(spec)
+        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping, saving)
         if accepted:
             self._generated.add(episode.generated_tokens)
             # A group that ended frees room at the gate, a batch may be full, an

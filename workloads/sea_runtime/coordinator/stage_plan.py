@@ -10,7 +10,7 @@ stage publishes one version, an RL stage one per step), so that a ledger restore
 checkpoint still agrees with the trainer.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
 from sea_api.v1alpha1.domains import file_name
 from sea_api.v1alpha1.job import Spec
@@ -211,3 +211,18 @@ def _made(desired: CoordinatorSpec, stage: Stage, name: str) -> list[str]:
 
 def _synthesis(spec: Spec) -> Iterator[Stage]:
     return (stage for stage in spec.stages if stage.type == StageType.SYNTHESIS)
+
+
+def saving_rollouts(spec: Spec) -> frozenset[str]:
+    """RL stages whose dialogues go to the run's folder, all or a share."""
+    return frozenset(
+        stage.name for stage in spec.stages if stage.rl is not None and stage.rl.saved_rollouts > 0
+    )
+
+
+def newest_model(spec: Spec, complete: Container[str], run_url: str) -> str | None:
+    """Folder of the agent's newest finished model; `complete` names the stages that have ended."""
+    for stage in reversed(spec.stages):
+        if stage.name in complete and trains(stage) and stream_of(stage) == POLICY:
+            return export_url(run_url, stage)
+    return None

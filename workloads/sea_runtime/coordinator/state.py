@@ -17,6 +17,7 @@ from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems
 from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.run_folder import newest_model
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
@@ -72,6 +73,7 @@ class StateReport:
             goodput=self._training.goodput(current) if current else None,
             evaluation=_results(db, stages_),
             edit=self._edits.newest,
+            model_url=newest_model(db, desired),
             skipped_rows=self._preconditions.skipped,
         )
 

@@ -133,7 +133,8 @@ class Training:
         if desired.drain or step > block.steps:
             return b""
         version = self._job.first_version() + step - 1
-        if not batches.assign(db, name, step, block.prompts_per_step, version, self._wall()):
+        size, saved = block.prompts_per_step, block.saved_rollouts
+        if not batches.assign(db, name, step, size, version, self._wall(), saved=saved):
             return None
         # A fixed batch may raise `published_steps`, and with it the gate.
         self._notifiers.leases.notify()

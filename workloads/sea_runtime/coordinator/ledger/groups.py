@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from sea_runtime.coordinator.ledger import transcripts
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.rollouts import EpisodeKind
 
@@ -171,6 +172,7 @@ def end(db: Database, number: int, to: GroupState, now: float, error: str | None
     move_group(db, number, to)
     db.run("UPDATE groups SET error = ?, finished = ? WHERE number = ?", error, now, number)
     prune(db, number)
+    transcripts.drop(db, [number])
 
 
 def cancel_open(db: Database, stage: str, now: float) -> int:
@@ -187,7 +189,7 @@ def cancel_open(db: Database, stage: str, now: float) -> int:
 
 
 def prune(db: Database, number: int) -> None:
-    """Drops what only an open group needs: trajectories and the task."""
+    """Drops what only an open group needs: trajectories and the task, not the dialogues."""
     db.run("DELETE FROM trajectories WHERE group_number = ?", number)
     db.run("UPDATE groups SET task = NULL WHERE number = ?", number)
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from sea_runtime.rollout import generation
-from sea_runtime.rollout.generation import Generation, MalformedGenerationError
-from sea_runtime.rollout.sampler import acceptable
+from sea_runtime.rollout import engine_client
+from sea_runtime.rollout.engine_client import Generation, MalformedGenerationError
+from sea_runtime.rollout.episode_runner import acceptable
 
 
 def body(tokens: int, logprobs: int, spans: list[tuple[str, int, int]]) -> bytes:
@@ -23,7 +23,7 @@ def body(tokens: int, logprobs: int, spans: list[tuple[str, int, int]]) -> bytes
 
 def test_spans_become_one_version_per_token() -> None:
     """`default` is the base model, version 0."""
-    turn = generation.parse(body(4, 4, [("default", 0, 1), ("12", 1, 4)]))
+    turn = engine_client.parse_generation(body(4, 4, [("default", 0, 1), ("12", 1, 4)]))
     assert turn == Generation([0, 1, 2, 3], [-0.5] * 4, [0, 12, 12, 12], "stop")
 
 
@@ -39,7 +39,7 @@ def test_spans_become_one_version_per_token() -> None:
 )
 def test_what_cannot_be_trained_on_is_refused(answer: bytes, words: str) -> None:
     with pytest.raises(MalformedGenerationError, match=words):
-        generation.parse(answer)
+        engine_client.parse_generation(answer)
 
 
 @pytest.mark.parametrize(

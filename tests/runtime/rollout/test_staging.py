@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from sea_runtime.rollout.vllm_plugin import fetch
-from sea_runtime.rollout.vllm_plugin.fetch import NIXL, OBJECT_STORE, FetchError
+from sea_runtime.rollout.vllm_plugin import staging
+from sea_runtime.rollout.vllm_plugin.staging import NIXL, OBJECT_STORE, FetchError
 from sea_runtime.transport import manifest
 from sea_runtime.wire.weights import Shard, WeightVersion
 
@@ -57,7 +57,7 @@ def test_falls_back_to_the_object_store(nixl: str, stored: str, expected: str) -
     version = WeightVersion(
         stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[shard]
     )
-    assert fetch.fetch_version(version, {0: out}, readers) == expected
+    assert staging.fetch_version(version, {0: out}, readers) == expected
     assert torch.equal(out, buffer)
 
 
@@ -68,4 +68,4 @@ def test_falls_back_to_the_object_store(nixl: str, stored: str, expected: str) -
 def test_without_a_working_transport_the_error_says_why(nixl: bool, url: bool, words: str) -> None:
     shard, buffer = packed(nixl, url)
     with pytest.raises(FetchError, match=words):
-        fetch.fetch_shard(shard, torch.zeros_like(buffer), {NIXL: Bytes(damaged(buffer))})
+        staging.fetch_shard(shard, torch.zeros_like(buffer), {NIXL: Bytes(damaged(buffer))})
