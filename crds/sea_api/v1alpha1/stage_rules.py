@@ -120,7 +120,7 @@ KEPT_STAGES = Transition(
     holds=_keeps_program,
 )
 
-_BEGUN_FIELDS = {
+BEGUN_FIELDS = {
     "startFrom": "start_from",
     "evaluation.tasks": "evaluation.tasks",
     "evaluation.trials": "evaluation.trials",
@@ -171,12 +171,12 @@ ENDED_STAGES = Transition(
 )
 
 BEGUN_STAGES = Transition(
-    cel=_of_stage("stagesBegun", " && ".join(map(_same, _BEGUN_FIELDS))),
+    cel=_of_stage("stagesBegun", " && ".join(map(_same, BEGUN_FIELDS))),
     message="startFrom, and tasks, trials, maxTasks and seed of an evaluation, are fixed once the"
     " stage has begun: undo the edit, or append a stage with the new settings",
     holds=lambda new, old: all(
         _value(one, path) == _value(before, path)
         for one, before in _first(old.status.stages_begun, new, old)
-        for path in _BEGUN_FIELDS.values()
+        for path in BEGUN_FIELDS.values()
     ),
 )

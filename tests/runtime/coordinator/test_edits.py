@@ -168,6 +168,25 @@ def test_data_counts_as_checked_until_something_is_wrong_with_it(tmp_path: Path)
     assert not core.preconditions.are_checked()
 
 
+def test_an_edit_that_ends_the_stage_holds_from_its_end(core: Components) -> None:
+    """No step follows it: rank 0 saw that 15 are enough."""
+    report(core, 15, 1)
+    core.job.adopt(kit.desired(job(steps=10), stage=1, generation=2))
+    core.training.done("rl", StageDone(attempt=1, step=15, spec_generation=2))
+    assert "stages[rl].rl.steps from the end of stage 'rl' after step 15 on" in message(core)
+
+
+def test_an_edit_that_came_too_late_for_the_stage_says_so(core: Components) -> None:
+    """Rank 0 had ended the stage already; what the whole job reads holds for the next stage."""
+    late = edited({"checkpoint": {"everySteps": 3}}, job(steps=50))
+    core.job.adopt(kit.desired(late, stage=1, generation=2))
+    core.training.done("rl", StageDone(attempt=1, step=40, spec_generation=1))
+    assert message(core) == (
+        "The edit holds: checkpoint.everySteps at once; without effect, since the stage has begun"
+        " or ended: stages[rl].rl.steps."
+    )
+
+
 def test_many_fields_are_counted() -> None:
     edit = Edit(generation=2, fields={When.STEP: [f"f{i}" for i in range(11)]})
     assert sentence(edit) == "The edit holds: f0, f1, f2, f3, f4, f5, f6, f7 and 3 more at once."

@@ -6,6 +6,7 @@ step of an edit's generation is the one that it holds from. The operator shows t
 
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -18,7 +19,7 @@ from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
-from sea_runtime.wire.trainer import StageProgress
+from sea_runtime.wire.trainer import StageDone, StageProgress
 
 DOCUMENT = "edit"
 MAX_NAMED = 8
@@ -44,6 +45,8 @@ class Edit(BaseModel):
     """Training stage that follows it, None if none runs."""
     step: int | None = None
     """The first step that followed it, None until one has."""
+    ended: bool = False
+    """The stage ended by it, after `step`."""
 
 
 def when(change: Change, phases: dict[str, StagePhase]) -> When:
@@ -64,6 +67,8 @@ def sentence(edit: Edit) -> str:
         step = "at once"
     elif edit.step is None:
         step = f"from the next step of stage '{edit.stage}' on"
+    elif edit.ended:
+        step = f"from the end of stage '{edit.stage}' after step {edit.step} on"
     else:
         step = f"from step {edit.step} of stage '{edit.stage}' on"
     texts = {
@@ -116,6 +121,17 @@ class Edits:
         if row.spec_generation >= edit.generation:
             self._ledger.db.put_document(DOCUMENT, edit.model_copy(update={"step": row.step}))
 
+    def ended(self, stage: str, message: StageDone) -> None:
+        """A stage ended: by the edit, or before any step of it could follow."""
+        edit = self._ledger.db.document(DOCUMENT, Edit)
+        if edit is None or edit.step is not None or edit.stage != stage:
+            return
+        if message.spec_generation >= edit.generation:
+            after: dict[str, Any] = {"step": message.step, "ended": True}
+        else:
+            after = {"stage": None, "fields": _too_late(edit.fields, stage)}
+        self._ledger.db.put_document(DOCUMENT, edit.model_copy(update=after))
+
     @property
     def newest(self) -> SpecEdit | None:
         """The newest edit, for the operator."""
@@ -136,6 +152,13 @@ def _sorted(found: Iterable[Change], phases: dict[str, StagePhase]) -> dict[When
         if change.path.rpartition(".")[2] not in SHOWN_ELSEWHERE:
             fields.setdefault(when(change, phases), []).append(change.path)
     return fields
+
+
+def _too_late(fields: dict[When, list[str]], stage: str) -> dict[When, list[str]]:
+    """Settings of the stage that ended have no effect; those of the job hold for what follows."""
+    own = [path for path in fields.get(When.STEP, []) if path.startswith(f"stages[{stage}]")]
+    others = [path for path in fields.get(When.STEP, []) if path not in own]
+    return {**fields, When.STEP: others, When.NEVER: [*fields.get(When.NEVER, []), *own]}
 
 
 def _merged(first: dict[When, list[str]], second: dict[When, list[str]]) -> dict[When, list[str]]:

@@ -224,5 +224,5 @@ def newest_model(spec: Spec, complete: Container[str], run_url: str) -> str | No
     """Folder of the agent's newest finished model; `complete` names the stages that have ended."""
     for stage in reversed(spec.stages):
         if stage.name in complete and trains(stage) and stream_of(stage) == POLICY:
-            return export_url(run_url, stage)
+            return export_url(run_url, stage.name)
     return None

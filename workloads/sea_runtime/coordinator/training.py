@@ -191,6 +191,7 @@ class Training:
         with db.transaction(durable=True):
             # `finish` cancels what no batch took; assigned groups are covered here.
             batches.cover(db, name, message.step)
+            self._edits.ended(name, message)
             ended = stages.finish(db, name, self._wall())
         if ended:
             log.info("stage '%s' ended with step %d", name, message.step)

@@ -51,6 +51,8 @@ class StageDone(Message):
 
     attempt: int
     step: int
+    spec_generation: int = 0
+    """Of the spec by which the stage ended."""
 
 
 class LedgerSnapshot(Message):
