@@ -75,7 +75,12 @@ async def _create(client: KubeClient, job: Job, event: Event, identity: str, now
 
 def between(old: Status, new: Status) -> tuple[Event, ...]:
     """Events about the differences, in the order of the conditions."""
-    return (*_conditions(old, new), *_stage(old, new), *_restart(old, new))
+    return (
+        *_conditions(old, new),
+        *_stage(old, new),
+        *_edit(old, new),
+        *_restart(old, new),
+    )
 
 
 def event_body(job: Job, event: Event, identity: str, now: float) -> dict[str, Any]:
@@ -118,6 +123,13 @@ def _stage(old: Status, new: Status) -> list[Event]:
     if new.stage is None or new.stage == old.stage:
         return []
     return [Event("StageStarted", f"Stage {new.stage} begins.")]
+
+
+def _edit(old: Status, new: Status) -> list[Event]:
+    edit = new.last_edit
+    if edit is None or edit == old.last_edit:
+        return []
+    return [Event("SpecEdited", f"Generation {edit.generation}: {edit.message}")]
 
 
 def _restart(old: Status, new: Status) -> list[Event]:

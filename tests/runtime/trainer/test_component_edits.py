@@ -52,7 +52,7 @@ def test_an_sft_stage_follows_its_block_and_ends_when_it_has_enough_steps(
     edit(
         coordinator,
         ranks,
-        make_task(run, {"type": "SFT", "sft": slower}, checkpoint={"everySteps": 2}),
+        make_task(run, {"type": "SFT", "sft": slower}, checkpoint={"everySteps": 4}),
     )
     coordinator.hold_from = 6
     ranks.wait("five steps", lambda: len(coordinator.progress) == 5)

@@ -23,6 +23,8 @@ from sea_runtime.wire.trainer import StageDone, StageProgress
 
 DOCUMENT = "edit"
 MAX_NAMED = 8
+MAX_MESSAGE = 1024
+"""Bound of the message in the CRD."""
 SHOWN_ELSEWHERE = ("suspend", "replicas")
 """Last names of fields whose edits the job's status shows by itself."""
 
@@ -81,7 +83,7 @@ def sentence(edit: Edit) -> str:
         texts[kind].format(_named(edit.fields[kind])) for kind in When if edit.fields.get(kind)
     ]
     text = "; ".join(parts)
-    return f"The edit holds: {text}."
+    return f"The edit holds: {text}."[:MAX_MESSAGE]
 
 
 def _named(names: Sequence[str]) -> str:
