@@ -19,7 +19,6 @@ from pathlib import Path
 from aiohttp import web
 
 from sea_api.contract import COORDINATOR_PORT, Env
-from sea_runtime import software
 from sea_runtime.coordinator import routes
 from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
@@ -118,12 +117,9 @@ class Components:
             job, ledger, rendezvous, preconditions, edits, notifiers, wall=wall, clock=clock
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
-        drain = Drain(job, ledger, store, rendezvous)
-        own = software.installed()
-        self.folder = RunFolder(
-            job, ledger, store, membership, settings.namespace, own, wall, clock
-        )
+        self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)
         reports = Reports(job, ledger, store, self.folder, wall)
+        drain = Drain(job, ledger, store, rendezvous, self.folder)
         self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
         self.job, self.membership, self.rendezvous = job, membership, rendezvous
         self.weights, self.preconditions = weights, preconditions

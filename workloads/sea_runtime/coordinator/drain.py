@@ -14,6 +14,7 @@ from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.run_folder import RunFolder
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -23,10 +24,15 @@ class Drain:
     """Saves the ledger once per drain; only then the job counts as drained."""
 
     def __init__(
-        self, job: Job, ledger: Ledger, store: ObjectStore, rendezvous: Rendezvous
+        self,
+        job: Job,
+        ledger: Ledger,
+        store: ObjectStore,
+        rendezvous: Rendezvous,
+        folder: RunFolder,
     ) -> None:
         self._job, self._ledger, self._store = job, ledger, store
-        self._rendezvous = rendezvous
+        self._rendezvous, self._folder = rendezvous, folder
         self._saved_for: str | None = None
         """Digest of the drain whose ledger is stored."""
 
@@ -42,9 +48,13 @@ class Drain:
     async def save(self) -> None:
         """Stores the ledger if the drain is done and that hasn't happened yet."""
         # The spec may change during the awaits: the result counts for the digest it began with.
-        desired, db = self._job.desired, self._ledger.db
+        desired = self._job.desired
         if self._saved_for == desired.digest or not self._rendezvous.drained:
             return
+        # First: what it writes leaves the ledger that is stored below.
+        await self._folder.flush()
+        # Asked for again: the ledger may have been withdrawn meanwhile.
+        db = self._ledger.db
         root = urls.join(desired.run_url, snapshot.FOLDER)
         newest = progress.newest_checkpoint(db)
         checkpoint = None if newest is None else [newest["stage"], newest["step"]]

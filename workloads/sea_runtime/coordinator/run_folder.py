@@ -22,6 +22,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, StoreError
+from sea_runtime import software
 from sea_runtime.coordinator import run_record, stage_plan
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress, stages, transcripts
@@ -29,7 +30,6 @@ from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.membership import Membership
 from sea_runtime.coordinator.run_record import RunRecord
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.membership import Software
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +82,6 @@ class RunFolder:
     """Writes what is missing, in one pass after the other.
 
     Args:
-        software: the coordinator's own.
         wall: unix seconds.
         clock: monotonic seconds.
     """
@@ -94,12 +93,11 @@ class RunFolder:
         store: ObjectStore,
         membership: Membership,
         namespace: str,
-        software: Software,
         wall: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._store = job, ledger, store
-        self._membership, self._namespace, self._software = membership, namespace, software
+        self._membership, self._namespace = membership, namespace
         self._wall, self._clock = wall, clock
         self._lock = asyncio.Lock()
         self._specs: list[tuple[str, CoordinatorSpec]] = []
@@ -175,7 +173,9 @@ class RunFolder:
         known = self._job.known
         if known is None:
             return
-        before = self._record or await asyncio.to_thread(self._stored_record, known.run_url)
+        before = self._record
+        if before is None:
+            before = await asyncio.to_thread(self._stored_record, known.run_url)
         noted = list(self._specs)
         after = self._updated(before, known, noted)
         if after != self._record:
@@ -192,7 +192,9 @@ class RunFolder:
             record = run_record.with_spec(record, desired, time)
         roles = [role_label(role) for role in (Role.TRAINER, Role.ROLLOUT, Role.USER)]
         beats = [beat for role in roles for beat in self._membership.alive(role)]
-        seen = {role_label(Role.COORDINATOR): [self._software]} | run_record.software_of(beats)
+        seen = {role_label(Role.COORDINATOR): [software.installed()]} | run_record.software_of(
+            beats
+        )
         return run_record.with_software(record, seen, now).model_copy(
             update={
                 "job": known.job,
