@@ -7,21 +7,22 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import EVENT, JOB
+from sea_operator.kube.client import EVENT, JOB, KubeClient
 from sea_operator.observed import Job
-from sea_operator.policies.progress import condition
+from sea_operator.policies.conditions import ROUTINE
+from sea_operator.policies.phase import condition
 from sea_operator.status import rfc3339
 
 log = logging.getLogger(__name__)
 
 
-REPORTED = ("Stalled", "Suspended", "Complete", "Failed")
-WARNINGS = frozenset({"Stalled", "Failed"})
+REPORTED = ("Reconciling", "Stalled", "Suspended", "Complete", "Failed")
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed"})
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,8 @@ async def report(
     client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
 ) -> bool:
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
+    # Here all messages enter the status and Events, wherever they come from.
+    status = without_credentials(status)
     # Without None: server-side apply removes the fields that our manager owns and no longer sends.
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     if wanted == job.stored_status:
@@ -47,6 +50,15 @@ async def report(
     for event in between(job.status, status):
         await _create(client, job, event, identity, now)
     return True
+
+
+def without_credentials(status: Status) -> Status:
+    """The status whose messages hold no header, key or signature."""
+    told = [one.model_copy(update={"message": redacted(one.message)}) for one in status.conditions]
+    failure = status.last_failure
+    if failure is not None:
+        failure = failure.model_copy(update={"message": redacted(failure.message)})
+    return status.model_copy(update={"conditions": told, "last_failure": failure})
 
 
 def _body(job: Job, status: dict[str, Any]) -> dict[str, Any]:
@@ -115,6 +127,7 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         for kind, before, after in pairs
         if after is not None
         and after.status != "False"
+        and (kind != "Reconciling" or after.reason not in ROUTINE)
         and (before is None or (before.status, before.reason) != (after.status, after.reason))
     ]
 

@@ -38,6 +38,7 @@ OTHER: dict[str, tuple[Manifest, Manifest]] = {
     "model.precision": ({}, {"model": {"precision": "FP32"}}),
     "model.contextLength": ({}, {"model": {"contextLength": 65536}}),
     "model.toolFormat": ({}, {"model": {"toolFormat": "Hermes"}}),
+    "managedBy": ({}, {"managedBy": "kueue.x-k8s.io/multikueue"}),
     "storage.url": ({}, {"storage": {"url": "s3://bucket/other"}}),
     "stages[].name": ({}, {"stages": [{"name": "other", "type": "SFT", "sft": {}}]}),
     "stages[].type": ({}, {"stages": [{"name": "sft", "type": "RL", "rl": {}}]}),
@@ -97,6 +98,10 @@ def test_what_a_stage_is_made_from_is_what_the_rule_names() -> None:
             ],
         ),
         ({"data": {"rl": ["s3://b/x"]}}, [Change("data.rl", Effect.NEXT_STEP)]),
+        (
+            {"trainer": {"template": {"patch": {"spec": {"serviceAccountName": "x"}}}}},
+            [Change("trainer.template.patch.spec", Effect.NEW_ATTEMPT)],
+        ),
     ],
 )
 def test_changes_name_the_field_and_its_class(

@@ -125,7 +125,9 @@ def changes(old: ApiModel, new: ApiModel, path: str = "", item: str = "") -> Ite
             continue
         place = f"{path}.{wire_name(name)}" if path else wire_name(name)
         if isinstance(before, ApiModel) and isinstance(after, ApiModel):
-            yield from changes(before, after, place, item)
+            found = list(changes(before, after, place, item))
+            # Fields that an open model takes without naming them: the field as a whole.
+            yield from found or [Change(place, type(new).edits.of(name), item)]
         elif _named(before) and _named(after):
             yield from _of_items(before, after, place, item, type(new).edits.of(name))
         else:

@@ -1,7 +1,7 @@
-"""The pods of a job: trainer, rollout engines, user model, and where they may run."""
+"""The roles of a job: trainer, rollout engines, user model, coordinator."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
@@ -9,20 +9,17 @@ from sea_api.limits import USER_MAX_TOKENS
 from sea_api.v1alpha1 import role_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
+from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
     GpusPerPod,
     HttpUrl,
     Int,
-    LabelKey,
-    Labels,
-    LabelValue,
     ModelSource,
     Number,
     ObjectName,
     Quantity,
     Replicas,
-    Resources,
     Ways,
 )
 
@@ -31,17 +28,6 @@ class UserEngine(StrEnum):
     VLLM = "VLLM"
     EXTERNAL = "External"
     SCRIPTED = "Scripted"
-
-
-class TolerationOperator(StrEnum):
-    EQUAL = "Equal"
-    EXISTS = "Exists"
-
-
-class TaintEffect(StrEnum):
-    NO_SCHEDULE = "NoSchedule"
-    PREFER_NO_SCHEDULE = "PreferNoSchedule"
-    NO_EXECUTE = "NoExecute"
 
 
 class TrainerParallelism(ApiModel):
@@ -88,40 +74,6 @@ class Elastic(ApiModel):
     """Smallest number of pods."""
     max_replicas: Replicas
     """Largest number of pods."""
-
-
-class EnvVar(ApiModel):
-    """An environment variable of a role's containers."""
-
-    edits: ClassVar[Edits] = NEW_ATTEMPT
-
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Its name."""
-    value: str = Field(max_length=4096)
-    """Its value, taken literally."""
-
-
-class PodTemplate(ApiModel):
-    """What a user may set on a role's pods."""
-
-    edits: ClassVar[Edits] = NEW_ATTEMPT
-
-    image: str | None = Field(default=None, min_length=1, max_length=512)
-    """Image of the role; absent means the one that the operator was installed with."""
-    env: Annotated[list[EnvVar], role_rules.UNIQUE_ENV] = Field(
-        default=[],
-        max_length=64,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-    )
-    """Variables of all containers; they win over those that the operator sets."""
-    requests: Resources = {}
-    """Resource requests of the main container, by resource name. GPUs are requested by
-    `gpusPerPod` already."""
-    limits: Resources = {}
-    """Resource limits of the main container, by resource name; empty, the default, sets none but
-    GPUs."""
-    node_selector: Labels = {}
-    """Node labels, added to those of `spec.scheduling.nodeSelector`."""
 
 
 class Trainer(ApiModel):
@@ -179,6 +131,8 @@ class Rollout(ApiModel):
     """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the rollout pods. Pods are replaced one by one."""
+    worker: ContainerResources = ContainerResources()
+    """Resources of the container `worker`, which drives the episodes next to the engine."""
 
 
 class UserModel(ApiModel):
@@ -219,6 +173,8 @@ class UserModel(ApiModel):
     """Longest turn of the user, in tokens."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the `VLLM` pods. Pods are replaced one by one."""
+    worker: ContainerResources = ContainerResources()
+    """Resources of the container `worker`, which keeps the engine's weights up to date."""
 
 
 class Coordinator(ApiModel):
@@ -235,37 +191,3 @@ class Coordinator(ApiModel):
     """Size of the ledger's volume; used with `storageClassName` only."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the coordinator's pod."""
-
-
-class Toleration(ApiModel):
-    """A taint that the job's pods tolerate, as in a pod's spec."""
-
-    edits: ClassVar[Edits] = NEW_ATTEMPT
-
-    key: LabelKey | None = None
-    """Taint key; absent with `Exists` tolerates every taint."""
-    operator: TolerationOperator | None = None
-    """How `value` is compared; `Equal` when absent."""
-    value: LabelValue | None = None
-    """Taint value for `Equal`."""
-    effect: TaintEffect | None = None
-    """Taint effect; absent matches every effect."""
-
-
-class Scheduling(ApiModel):
-    """Where the job's pods may run, for all roles."""
-
-    edits: ClassVar[Edits] = NEW_ATTEMPT
-
-    queue_name: ObjectName | None = None
-    """Kueue LocalQueue, set as `kueue.x-k8s.io/queue-name` on the pods; absent means that Kueue
-    leaves them alone."""
-    priority_class_name: ObjectName | None = None
-    """PriorityClass of all pods; absent means the cluster's default."""
-    topology: LabelKey | None = None
-    """Node label that has the same value for all trainer pods (a rail or an NVLink domain);
-    absent means that they may run anywhere."""
-    node_selector: Labels = {}
-    """Node labels that every pod needs."""
-    tolerations: list[Toleration] = Field(default=[], max_length=16)
-    """Taints that every pod tolerates."""
