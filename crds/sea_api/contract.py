@@ -62,6 +62,7 @@ ROLE_LABEL = f"{GROUP}/role"
 HASH_LABEL = f"{GROUP}/template-hash"
 TOKEN_ANNOTATION = f"{GROUP}/token-digest"
 SECRETS_ANNOTATION = f"{GROUP}/secrets-digest"
+PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
 GPU = "nvidia.com/gpu"
 """Resource of a pod's accelerators."""
 
