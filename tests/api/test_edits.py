@@ -46,7 +46,10 @@ OTHER: dict[str, tuple[Manifest, Manifest]] = {
         {"trainer": {"parallelism": {"expert": 2}}},
         {"trainer": {"parallelism": {"expert": 4}}},
     ),
-    "userModel.source": ({}, {"userModel": {"source": "s3://bucket/user"}}),
+    "userModel.source": (
+        {"userModel": {"engine": "VLLM"}},
+        {"userModel": {"engine": "VLLM", "source": "s3://bucket/user"}},
+    ),
     "coordinator.storageClassName": ({}, VOLUME),
     "coordinator.volumeSize": (VOLUME, {"coordinator": {**VOLUME["coordinator"], "volumeSize": 1}}),
 }

@@ -26,8 +26,8 @@ def test_a_job(make: Any) -> None:
     [
         ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
         ({"stages": [{"name": "rl", "type": "RL", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
-        ({"model": None}, "spec.model: Field required"),
-        ({"nonsense": 1}, "spec.nonsense: "),
+        ({"model": None}, "spec.model: is required: add it"),
+        ({"nonsense": 1}, "spec.nonsense: there is no such field: remove it"),
     ],
 )
 def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) -> None:

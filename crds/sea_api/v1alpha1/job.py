@@ -35,6 +35,7 @@ class Spec(ApiModel):
         stage_rules.EVALUATION_TASKS,
         stage_rules.USER_ENGINE,
         stage_rules.KNOWN_STARTS,
+        stage_rules.TURN_LENGTH,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         stage_rules.KEPT_STAGES,

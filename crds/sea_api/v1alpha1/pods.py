@@ -1,10 +1,11 @@
 """What a user may set on a job's pods: short fields, a patch of the whole template, placement."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from sea_api.v1alpha1 import forms, pod_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import NEW_ATTEMPT, Edits
 from sea_api.v1alpha1.pod_patch import FREE_ENV, PodPatch
@@ -35,9 +36,10 @@ ELSEWHERE = {
             "volumes",
         )
     },
+    "valueFrom": f"{_SPEC}.containers[].env[].valueFrom",
     "priorityClassName": "spec.scheduling.priorityClassName",
 }
-"""Where fields go that people look for in a role's `template`."""
+"""Where fields go that people look for in a role's `template` and its variables."""
 
 
 class TolerationOperator(StrEnum):
@@ -63,14 +65,7 @@ class EnvVar(ApiModel):
 
     edits: ClassVar[Edits] = NEW_ATTEMPT
 
-    @model_validator(mode="before")
-    @classmethod
-    def _value_only(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "valueFrom" in data:
-            raise ValueError(f"valueFrom goes to {_SPEC}.containers[].env[].valueFrom")
-        return data
-
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    name: Annotated[str, Field(min_length=1, max_length=128), forms.VARIABLE_NAME]
     """Its name."""
     value: str = Field(max_length=4096)
     """Its value, taken literally."""
@@ -80,6 +75,8 @@ class ContainerResources(ApiModel):
     """Resources of the agent-loop worker next to an engine."""
 
     edits: ClassVar[Edits] = NEW_ATTEMPT
+
+    invariants: ClassVar[tuple[Rule, ...]] = pod_rules.RESOURCES
 
     requests: Resources = {}
     """Requests, by resource name. CPU and memory that neither this nor `limits` names: 100m and
@@ -94,14 +91,7 @@ class PodTemplate(ApiModel):
 
     edits: ClassVar[Edits] = NEW_ATTEMPT
 
-    @model_validator(mode="before")
-    @classmethod
-    def _say_where(cls, data: Any) -> Any:
-        """Names the right place of a field that is a pod's but not one of ours."""
-        found = [key for key in data if key in ELSEWHERE] if isinstance(data, dict) else []
-        if found:
-            raise ValueError("; ".join(f"{key} goes to {ELSEWHERE[key]}" for key in found))
-        return data
+    invariants: ClassVar[tuple[Rule, ...]] = pod_rules.RESOURCES
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
     """Image of the role; absent means the one that the operator was installed with."""

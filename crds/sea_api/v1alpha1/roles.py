@@ -6,16 +6,15 @@ from typing import ClassVar
 from pydantic import Field
 
 from sea_api.limits import USER_MAX_TOKENS
-from sea_api.v1alpha1 import role_rules
+from sea_api.v1alpha1 import pod_rules, role_rules
+from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
     GpusPerPod,
-    HttpUrl,
     Int,
-    ModelSource,
     Number,
     ObjectName,
     Quantity,
@@ -57,10 +56,13 @@ class RolloutParallelism(ApiModel):
 
     edits: ClassVar[Edits] = NEW_ATTEMPT
 
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ENGINE_EXPERT,)
+
     tensor: Ways = 1
     """Parts that each matrix is split into; divides max(1, gpusPerPod)."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod)."""
+    """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
+    `tensor` says; the same number as `tensor` gives each GPU whole experts."""
 
 
 class Elastic(ApiModel):
@@ -86,6 +88,7 @@ class Trainer(ApiModel):
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXPERT_WORLD,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable(
@@ -117,8 +120,8 @@ class Rollout(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
@@ -145,8 +148,10 @@ class UserModel(ApiModel):
     transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_USER_SOURCE,)
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
+        role_rules.EXTERNAL_ONLY,
+        role_rules.VLLM_ONLY,
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
+        pod_rules.GPUS_AGREE,
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
@@ -160,7 +165,7 @@ class UserModel(ApiModel):
     """Layout of the user model over a pod's GPUs."""
     source: ModelSource | None = None
     """Weights that the `VLLM` engine starts from; absent means the job's base model."""
-    url: HttpUrl | None = None
+    url: BaseUrl | None = None
     """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
     """Model name to ask the `External` engine for; absent means the job's `model.name`."""

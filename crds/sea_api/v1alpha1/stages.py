@@ -1,15 +1,17 @@
 """The program of a job: an ordered list of stages, each with its own block of settings."""
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from sea_api import limits
+from sea_api.v1alpha1 import forms
+from sea_api.v1alpha1.addresses import BaseUrl, S3File, S3Folder
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEXT_STAGE, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, HttpUrl, Int, Number, ObjectName, S3Url, Seed, Steps
+from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps
 
 BASE = "Base"
 """`startFrom`: the job's base model. No stage has this name."""
@@ -39,7 +41,7 @@ class SynthesisEndpoint(ApiModel):
 
     edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "api_key_secret")
 
-    url: HttpUrl
+    url: BaseUrl
     """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
     model: str = Field(min_length=1, max_length=256)
     """Model name to ask for; the provenance of every row names it."""
@@ -71,7 +73,7 @@ class SynthesisStage(ApiModel):
     """Generated databases per domain that `databases` holds none for."""
     world_size: WorldSize = WorldSize.MEDIUM
     """Size of a generated database."""
-    databases: S3Url | None = None
+    databases: S3Folder | None = None
     """Folder with a folder per domain (`retail/db.json`, `retail/policy.md`) in tau2-bench's
     layout; domains without one, and all if this is absent, get generated databases. The folder
     of `my-library:library` is `my-library.library` or, if that is missing, `library`."""
@@ -91,6 +93,12 @@ class SFTStage(ApiModel):
             message="stopAtValidationLoss has no loss to look at while validationFraction is 0:"
             " keep dialogues back for it, or remove it",
             holds=lambda sft: sft.stop_at_validation_loss is None or sft.validation_fraction > 0,
+        ),
+        Rule(
+            cel="!has(self.maxSteps) || self.warmupSteps < self.maxSteps",
+            message="warmupSteps must be less than maxSteps, or the rate never reaches"
+            " learningRate: lower warmupSteps",
+            holds=lambda sft: sft.max_steps is None or sft.warmup_steps < sft.max_steps,
         ),
     )
 
@@ -116,7 +124,7 @@ class SFTStage(ApiModel):
     stop_at_validation_loss: Number | None = Field(default=None, gt=0, le=100)
     """Stop once the validation loss (nats per answer token) is at or below this; absent means
     that it never stops the stage."""
-    data: list[S3Url] = Field(default=[], max_length=64)
+    data: list[S3File] = Field(default=[], max_length=64)
     """Dialogue files of this stage; empty, the default, means `spec.data.sft` and what Synthesis
     stages before it have made."""
     seed: Seed = 0
@@ -145,6 +153,12 @@ class RLStage(EpisodeLimits):
             message="rl.trajectoriesPerPrompt must be at least 2, since the advantage of a"
             " trajectory is relative to the others of its group",
             holds=lambda rl: rl.trajectories_per_prompt >= 2,
+        ),
+        Rule(
+            cel="self.warmupSteps < self.steps",
+            message="rl.warmupSteps must be less than steps, or the rate never reaches"
+            " learningRate: lower warmupSteps",
+            holds=lambda rl: rl.warmup_steps < rl.steps,
         ),
     )
 
@@ -201,7 +215,7 @@ class EvaluationStage(EpisodeLimits):
         Effect.NEXT_STEP, "max_tokens_per_turn", "max_turns", "max_repeats", "temperature"
     )
 
-    tasks: list[S3Url] = Field(default=[], max_length=64)
+    tasks: list[S3File] = Field(default=[], max_length=64)
     """Task files; empty, the default, means `spec.data.rl` and what Synthesis stages before it
     have made."""
     trials: Int = Field(default=4, ge=1, le=1000)
@@ -256,13 +270,11 @@ class Stage(ApiModel):
         _ONLY_TRAINING_STARTS,
     )
 
-    name: str = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    name: Annotated[str, Field(min_length=1, max_length=40), forms.STAGE_NAME]
     """Unique among the job's stages; names the stage's folder in the object store."""
     type: StageType
     """What the stage does, and which block below is set."""
-    start_from: str | None = Field(
-        default=None, min_length=1, max_length=40, pattern=r"^(Base|[a-z0-9]([a-z0-9-]*[a-z0-9])?)$"
-    )
+    start_from: str | None = Field(default=None, max_length=40)
     """Weights that a training stage begins with: `Base`, the base model, or those that the stage of
     this name, before this one and of the same model, ended with. Absent means the newest: those of
     the last stage before that trained the same model, `Base` if there is none."""

@@ -5,10 +5,11 @@ from typing import ClassVar
 from pydantic import Field
 
 from sea_api import limits
+from sea_api.v1alpha1.addresses import BaseUrl
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import HttpUrl, Int, Number, ObjectName
+from sea_api.v1alpha1.types import Int, Number, ObjectName
 
 
 class Judge(ApiModel):
@@ -16,7 +17,7 @@ class Judge(ApiModel):
 
     edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "api_key_secret")
 
-    url: HttpUrl
+    url: BaseUrl
     """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
     model: str = Field(min_length=1, max_length=256)
     """Model name to ask for. Scores of two judges can't be compared: pin its version."""
