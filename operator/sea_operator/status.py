@@ -14,7 +14,7 @@ from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Plan, Suspension
-from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -28,13 +28,13 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
     waiting = {**_unmade(observed, pods), **stuck}
     situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,
-            "conditions": conditions(
-                situation, job.status.conditions, job.generation, rfc3339(now)
-            ),
+            "conditions": found,
+            "state": state_of(found),
             "trainer_attempt": lifecycle.attempt,
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,

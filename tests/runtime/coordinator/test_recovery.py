@@ -130,7 +130,7 @@ async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: M
     async with coordinator(tmp_path / "first", store) as client:
         before = await drained(client, store)
     assert before.checkpoint is not None
-    assert before.checkpoint.step == 1
+    assert (before.checkpoint.stage, before.checkpoint.step) == ("rl", 1)
     # A suspended job's folder is complete: its coordinator is gone, maybe for days.
     (row,) = map(json.loads, store.get(f"{RUN}/reports/metrics.jsonl").splitlines())
     assert (row["stage"], row["step"]) == ("rl", 1)
