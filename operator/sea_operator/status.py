@@ -14,7 +14,9 @@ from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Plan, Suspension
+from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
+from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -24,10 +26,16 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     """The whole status; fields that are unknown now keep their values."""
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
-    stuck = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
-    waiting = {**_unmade(observed, pods), **stuck}
-    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    waiting = {**_unmade(observed, pods), **waiting_pods.reasons(observed, now)}
+    situation = Situation(
+        lifecycle,
+        pods,
+        _pending(observed, plan),
+        rejected,
+        waiting,
+        spec_warning(job),
+    )
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(

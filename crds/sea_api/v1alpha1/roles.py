@@ -13,6 +13,7 @@ from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Eff
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
+    Bool,
     GpusPerPod,
     Int,
     Number,
@@ -82,7 +83,7 @@ class Trainer(ApiModel):
     """The pods that train."""
 
     edits: ClassVar[Edits] = NEW_ATTEMPT.but(
-        Effect.NEXT_STEP, "max_tokens_per_microbatch", "elastic"
+        Effect.NEXT_STEP, "max_tokens_per_microbatch", "elastic", "warm"
     ).but(Effect.IMMUTABLE, "parallelism")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
@@ -100,6 +101,9 @@ class Trainer(ApiModel):
 
     replicas: Replicas = 1
     """Trainer pods."""
+    warm: Bool = False
+    """Keep the pods through stages that don't train (`Synthesis`, `Evaluation`); false, the
+    default, frees their GPUs until the next stage that trains."""
     gpus_per_pod: GpusPerPod = 8
     """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod."""
     parallelism: TrainerParallelism = TrainerParallelism()
@@ -116,7 +120,7 @@ class Trainer(ApiModel):
 class Rollout(ApiModel):
     """The pods that generate: an engine and an agent-loop worker each."""
 
-    edits: ClassVar[Edits] = NEW_ATTEMPT.but(Effect.NEXT_STEP, "replicas", "elastic")
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(Effect.NEXT_STEP, "replicas", "elastic", "warm")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
@@ -126,6 +130,9 @@ class Rollout(ApiModel):
 
     replicas: Int = Field(default=1, ge=0, le=10000)
     """Rollout pods; 0 pauses generation."""
+    warm: Bool = False
+    """Keep the pods through stages that don't generate (`Synthesis`, `UserSFT`, `SFT`); false,
+    the default, frees their GPUs until the next stage that does."""
     gpus_per_pod: GpusPerPod = 8
     """GPUs of a pod's engine; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
@@ -159,6 +166,9 @@ class UserModel(ApiModel):
     default, needs no model."""
     replicas: Replicas = 1
     """Pods of the `VLLM` engine."""
+    warm: Bool = False
+    """Keep the `VLLM` pods through stages without episodes (`Synthesis`, `UserSFT`, `SFT`);
+    false, the default, frees their GPUs until the next stage that has some."""
     gpus_per_pod: GpusPerPod = 8
     """GPUs of a `VLLM` pod; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()

@@ -1,9 +1,9 @@
-"""The six conditions, as kstatus reads them.
+"""The six conditions, as kstatus reads them, and notices.
 
 `Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
 spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase.py` explains
-`Suspended=Unknown`.
+`Suspended=Unknown`. `SpecWarning` is there only while it is true; nothing depends on it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,10 +13,12 @@ from sea_api.v1alpha1.status import Condition
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 
 MAX_NAMED_PODS = 3
-"""Pods that a message names."""
+"""Pods that a message names for one reason."""
+MAX_REASONS = 8
+"""Reasons of pods that a message gives."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
-ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind"})
+ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind", "CheckingInputs"})
 """Reasons of a job that is on its way and meets no problem: no Event reports them."""
 
 
@@ -32,6 +34,8 @@ class Situation:
     rejected: Blocker | None = None
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
+    spec_warning: Blocker | None = None
+    """What the spec says without effect, or probably doesn't mean."""
 
     @property
     def blocker(self) -> Blocker | None:
@@ -46,7 +50,7 @@ Judgement = tuple[str, str, str]
 def conditions(
     situation: Situation, before: list[Condition], generation: int, now: str
 ) -> list[Condition]:
-    """All six, in a fixed order; the transition time moves only when the status does."""
+    """All, in a fixed order; the transition time moves only when the status does."""
     judged = {
         "Ready": _noted(_ready(situation), situation.lifecycle),
         "Reconciling": _reconciling(situation),
@@ -55,6 +59,8 @@ def conditions(
         "Complete": _complete(situation.lifecycle),
         "Failed": _failed(situation.lifecycle),
     }
+    if warning := situation.spec_warning:
+        judged["SpecWarning"] = ("True", warning.reason, warning.message)
     old = {condition.type: condition for condition in before}
     return [
         _condition(kind, judgement, old.get(kind), generation, now)
@@ -139,13 +145,26 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
         return "PodsNotReady", f"Waiting for pods to become ready: {counts}.{_why(situation)}"
     if situation.pending:
         return "CoordinatorBehind", situation.pending
+    if situation.lifecycle.checking:
+        return "CheckingInputs", (
+            "The coordinator checks data, endpoints and models; pods with GPUs start after that."
+        )
     return None
 
 
 def _why(situation: Situation) -> str:
-    """Why the first few pods wait, a sentence each; the others of a role say the same."""
-    sentences = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
-    return "".join(sentences[:MAX_NAMED_PODS])
+    """Each reason with the first few pods that wait for it, a sentence each."""
+    pods: dict[str, list[str]] = {}
+    for pod, why in situation.waiting.items():
+        pods.setdefault(why.strip().rstrip(".:"), []).append(pod)
+    sentences = [f" {_some(names)}: {why}." for why, names in pods.items()]
+    more = len(sentences) - MAX_REASONS
+    return "".join(sentences[:MAX_REASONS]) + (f" {more} more reasons." if more > 0 else "")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED_PODS
+    return ", ".join(names[:MAX_NAMED_PODS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _stalled(situation: Situation) -> Judgement:

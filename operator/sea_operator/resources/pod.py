@@ -139,6 +139,8 @@ def container(
         **probes,
         "resources": resources,
         "securityContext": CONTAINER_SECURITY,
+        # The last lines of its log are its last words, which the pod's status and ours then hold.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "data", "mountPath": DATA_DIR},
             *([{"name": "shm", "mountPath": "/dev/shm"}] if shm else []),  # noqa: S108

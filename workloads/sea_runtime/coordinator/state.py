@@ -49,7 +49,7 @@ class StateReport:
         """The state now; almost empty while the ledger isn't available."""
         desired = self._job.known
         if desired is None:
-            return CoordinatorState(problem=self._problems.first)
+            return CoordinatorState(problem=self._problems.first, prepared=False)
         db, stages_ = self._ledger.db, desired.spec.stages
         current = self._metrics_stage(desired)
         newest = (batches.newest(db, stage.name) for stage in reversed(stages_))
