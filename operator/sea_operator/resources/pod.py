@@ -71,9 +71,21 @@ def pod_template(
     if parallelism is not None:
         annotations[PARALLELISM_ANNOTATION] = parallelism.model_dump_json()
     meta = {"labels": labels(job, role), "annotations": annotations}
-    made = patched({"metadata": meta, "spec": spec}, template.patch)
+    made = _naming_images(patched({"metadata": meta, "spec": spec}, template.patch))
     # Last: the label can't be part of what it is the hash of.
     made["metadata"]["labels"][HASH_LABEL] = digest(made)
+    return made
+
+
+def _naming_images(made: Object) -> Object:
+    """Tells each of our containers its image, which it can't find out by itself.
+
+    After the user's patch, which may name another one. For the record in the run's folder.
+    """
+    for container in made["spec"]["containers"]:
+        for variable in container.get("env", []):
+            if variable["name"] == Env.IMAGE:
+                variable["value"] = container["image"]
     return made
 
 
@@ -132,7 +144,6 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", module],
-        # What the container can't find out by itself, for the record in the run's folder.
         "env": [*env, {"name": Env.IMAGE.value, "value": image}],
         "envFrom": env_from,
         "ports": [_port(name, number) for name, number in ports.items()],
