@@ -51,7 +51,7 @@ async def report(
     cache.wrote(JOB, await client.apply(JOB, _body(job, wanted), sub="status"))
     # After the write: an Event about a change that wasn't stored would be repeated.
     for event in between(job.status, status):
-        await _create(client, job, event, identity, now)
+        await post(client, job, event, identity, now)
     return True
 
 
@@ -78,7 +78,7 @@ def _body(job: Job, status: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-async def _create(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
+async def post(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
     """Creates an Event; a failure is only logged, since no decision depends on Events."""
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
     try:
