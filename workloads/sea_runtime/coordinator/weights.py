@@ -69,7 +69,7 @@ class WeightRegistry:
         newest = registry.reachable(db, stream, self._job.attempt, after)
         if newest is None:
             return None
-        anchor = registry.anchor(db, stream)
+        anchor = registry.anchor(db, stream, self._job.attempt)
         # An anchor that the engine has passed, or that is `newest` itself, is no alternative.
         behind = anchor is not None and anchor.version > after and anchor != newest
         return WeightQueryReply(
