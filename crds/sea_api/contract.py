@@ -63,6 +63,7 @@ HASH_LABEL = f"{GROUP}/template-hash"
 TOKEN_ANNOTATION = f"{GROUP}/token-digest"
 RETRY_ANNOTATION = f"{GROUP}/pods-retried"
 SECRETS_ANNOTATION = f"{GROUP}/secrets-digest"
+PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
 GPU = "nvidia.com/gpu"
 """Resource of a pod's accelerators."""
 
