@@ -58,6 +58,8 @@ JOB_LABEL = f"{GROUP}/job"
 ROLE_LABEL = f"{GROUP}/role"
 HASH_LABEL = f"{GROUP}/template-hash"
 TOKEN_ANNOTATION = f"{GROUP}/token-digest"
+MADE_BY_ANNOTATION = f"{GROUP}/made-by"
+"""On a StatefulSet: `REVISION.HASH`, see `sea_operator/policies/updates.py`."""
 KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)

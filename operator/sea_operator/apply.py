@@ -11,6 +11,7 @@ from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
 from sea_operator.observe import Sources
 from sea_operator.observed import Object, Observed
 from sea_operator.plan import Blocker, Plan, Removal
+from sea_operator.policies.drift import without_emptied
 
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
@@ -73,7 +74,7 @@ async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
 
 
 def _pinned(observed: Observed, child: Object) -> Object:
-    """The child with the uid of the live one as a precondition.
+    """The child as it is applied: with the uid of the live one as a precondition.
 
     `apply` forces conflicts, so without it an object that took the name in between would be
     overwritten.
@@ -82,7 +83,8 @@ def _pinned(observed: Observed, child: Object) -> Object:
     if live is None:
         return child
     # With a uid the API server answers 409 instead of creating or adopting a successor.
-    return {**child, "metadata": {**child["metadata"], "uid": live["metadata"]["uid"]}}
+    body: Object = without_emptied(live, child)
+    return {**body, "metadata": {**body["metadata"], "uid": live["metadata"]["uid"]}}
 
 
 async def _remove(sources: Sources, namespace: str, removal: Removal) -> None:

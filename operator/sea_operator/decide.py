@@ -7,15 +7,16 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.kube.kinds import POD
-from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
+from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
 from sea_operator.policies import pods
 from sea_operator.policies.drift import due, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.prerequisites import unmet
+from sea_operator.policies.updates import sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
-from sea_operator.settings import Intervals
+from sea_operator.settings import Intervals, revision
 
 SOON_SECONDS = 0.2
 """After a change of the job's conditions: the next pass acts on it."""
@@ -26,7 +27,8 @@ def decide(observed: Observed, context: Context) -> Plan:
     blocker = unmet(observed, _wanted_names(observed))
     if blocker is not None:
         lifecycle = held(observed, blocker)
-        return Plan(lifecycle, requeue=requeue(lifecycle, context.intervals, sent=False))
+        later = requeue(lifecycle, context.intervals, sent=False)
+        return Plan(lifecycle, update_waits=None, requeue=later)
     spec = observed.job.spec
     assert spec is not None
     verdict = verdict_of(observed, spec, context.now)
@@ -46,7 +48,9 @@ def _plan(
     job = observed.job
     # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
-    wanted = objects(job, spec, lifecycle.replicas, context.images, token_digest(token))
+    made = objects(job, spec, lifecycle.replicas, context.images, token_digest(token))
+    updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
+    wanted = updated.children
     wanted_spec = coordinator_spec(
         job,
         spec,
@@ -66,8 +70,17 @@ def _plan(
         coordinator_spec=wanted_spec,
         send=send,
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
+        # A job that is over makes no pods any more.
+        update_waits="" if lifecycle.over else sentence_about(updated.waiting),
         requeue=requeue(lifecycle, context.intervals, sent=send),
     )
+
+
+def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
+    """True if the job's pods are replaced, or made after it had none."""
+    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
+    starts = not any(sizes) and any(lifecycle.replicas.values())
+    return starts or lifecycle.attempt > known_attempt(observed)
 
 
 def _is_news(observed: Observed, digest: str) -> bool:

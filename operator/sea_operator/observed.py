@@ -6,6 +6,7 @@ from typing import Any
 
 import orjson
 
+from sea_api import lenient
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
 from sea_api.v1alpha1.job import KIND, Spec
 from sea_api.v1alpha1.policy import Role
@@ -32,7 +33,17 @@ class Job:
     """Why `spec` is None, as a sentence."""
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
+    ignored_spec: tuple[str, ...] = ()
+    """Fields of the spec that this release doesn't know, as `spec.x`."""
+    foreign: frozenset[lenient.Path] = frozenset()
+    """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """All fields that this release doesn't know."""
+        status = sorted(lenient.text(("status", *path)) for path in self.foreign)
+        return (*self.ignored_spec, *status)
 
 
 @dataclass(frozen=True, slots=True)

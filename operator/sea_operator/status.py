@@ -26,7 +26,15 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     pods = _pods(observed, lifecycle)
     waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     waiting |= _unmade(observed, pods)
-    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    situation = Situation(
+        lifecycle,
+        pods,
+        _pending(observed, plan),
+        rejected,
+        waiting,
+        plan.update_waits,
+        job.ignored,
+    )
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={

@@ -57,6 +57,19 @@ async def test_a_state_is_read_with_the_token(serve: Any, session: Any, make: An
     assert (answer.state.attempt, answer.unreachable) == (3, None)
 
 
+async def test_fields_of_another_release_are_ignored_with_a_warning(
+    serve: Any, session: Any, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A running job keeps its coordinator's image while the operator is upgraded."""
+
+    async def handler(request: web.Request) -> Any:
+        return web.json_response({"attempt": 3, "novel": 1, "weights": None, "stages": []})
+
+    answer = await ask(session, await serve(handler), make.job())
+    assert (answer.state.attempt, answer.unreachable) == (3, None)
+    assert "of n/j reports fields of another release, which are ignored: novel" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("status", "text", "says"),
     [

@@ -27,7 +27,7 @@ def test_a_job(make: Any) -> None:
         ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
         ({"stages": [{"name": "rl", "type": "RL", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
         ({"model": None}, "spec.model: Field required"),
-        ({"nonsense": 1}, "spec.nonsense: "),
+        ({"rl": 1, "rollout": {"replicas": "many", "shape": 1}}, "spec.rollout.replicas: "),
     ],
 )
 def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) -> None:
@@ -40,8 +40,27 @@ def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) ->
 
 
 def test_a_long_list_of_findings_is_cut(make: Any) -> None:
-    bad = {f"x{i}": 1 for i in range(9)}
+    bad = {"stages": [{"name": f"s{i}", "type": "Dream"} for i in range(9)]}
     assert "; and 4 more. Edit" in (parsing.job(stored(make, bad)).invalid or "")
+
+
+def test_fields_of_another_release_are_left_out_of_the_spec_and_named(make: Any) -> None:
+    """An operator that is rolled back reads what the newer CRD let a user write."""
+    newer = {
+        "nonsense": {"deep": 1},
+        "rollout": {"replicas": 3, "shape": "round"},
+        "stages": [{"name": "sft", "type": "SFT", "sft": {"magic": True}}],
+    }
+    job = parsing.job(stored(make, newer))
+    assert job.invalid is None
+    assert job.spec is not None
+    assert job.spec.rollout.replicas == 3
+    assert set(job.ignored) == {"spec.nonsense", "spec.rollout.shape", "spec.stages[0].sft.magic"}
+
+
+def test_what_was_left_out_is_still_known_while_the_generation_stands_still(make: Any) -> None:
+    live = stored(make, {"nonsense": 1})
+    assert parsing.job(live, parsing.job(live)).ignored == ("spec.nonsense",)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +81,13 @@ def test_of_a_status_of_another_release_what_can_be_read_counts(
 ) -> None:
     """An operator that is rolled back must not run a complete job again."""
     assert parsing.job(stored(make, status=foreign)).status == Status.model_validate(kept)
+
+
+def test_unknown_fields_of_a_status_are_named(make: Any) -> None:
+    foreign = {"stage": "rl", "yetUnknown": {"a": 1}, "restarts": {"counted": 3, "forgiven": 1}}
+    job = parsing.job(stored(make, status=foreign))
+    assert job.foreign == {("yetUnknown",), ("restarts", "forgiven")}
+    assert job.ignored == ("status.restarts.forgiven", "status.yetUnknown")
 
 
 def test_a_condition_with_a_field_more_is_still_known(make: Any) -> None:

@@ -34,6 +34,7 @@ PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 
 then passes act on a cache that hears nothing."""
 PAGE_SIZE = 500
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 # What YAML calls unprintable, and half a surrogate pair, which is no character at all.
 _ESCAPED = re.compile("[^\x20-\x7e\U00010000-\U0010ffff]")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -189,13 +190,20 @@ class KubeClient:
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._write("POST", kind.path(namespace), query, body)
 
-    async def apply(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
-        """Server-side apply with force; uid and resourceVersion in the body are preconditions."""
+    async def apply(self, kind: Kind, body: Object) -> Object:
+        """Server-side apply with force; the body's uid is a precondition."""
         meta = body["metadata"]
         # Forced: a field that somebody edited by hand goes back to what the job asks for.
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
-        path = kind.path(meta["namespace"], meta["name"], sub)
+        path = kind.path(meta["namespace"], meta["name"])
         return await self._write("PATCH", path, query, apply_body(body), APPLY)
+
+    async def merge(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
+        """Merge patch: None removes a field; resourceVersion in the body is a precondition."""
+        meta = body["metadata"]
+        query = [("fieldManager", FIELD_MANAGER)]
+        path = kind.path(meta["namespace"], meta["name"], sub)
+        return await self._write("PATCH", path, query, apply_body(body), MERGE)
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""

@@ -1,9 +1,9 @@
-"""The six conditions, as kstatus reads them.
+"""The conditions, as kstatus reads them: six that are always there, and two notices.
 
 `Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
 spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/suspend.py` explains
-`Suspended=Unknown`.
+`Suspended=Unknown`. `UpdateWaiting` and `FieldsIgnored` exist only while they are true.
 """
 
 from collections.abc import Mapping
@@ -14,6 +14,8 @@ from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 
 MAX_NAMED_PODS = 3
 """Pods that a message names."""
+MAX_NAMED_FIELDS = 10
+"""Fields that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
 
@@ -30,6 +32,10 @@ class Situation:
     rejected: Blocker | None = None
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
+    update_waits: str | None = ""
+    """`Plan.update_waits`."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the stored job that this operator doesn't know."""
 
     @property
     def blocker(self) -> Blocker | None:
@@ -44,7 +50,7 @@ Judgement = tuple[str, str, str]
 def conditions(
     situation: Situation, before: list[Condition], generation: int, now: str
 ) -> list[Condition]:
-    """All six, in a fixed order; the transition time moves only when the status does."""
+    """All, in a fixed order; the transition time moves only when the status does."""
     judged = {
         "Ready": _ready(situation),
         "Reconciling": _reconciling(situation),
@@ -52,12 +58,17 @@ def conditions(
         "Suspended": _suspended(situation.lifecycle),
         "Complete": _complete(situation.lifecycle),
         "Failed": _failed(situation.lifecycle),
+        **_notices(situation),
     }
     old = {condition.type: condition for condition in before}
-    return [
+    found = [
         _condition(kind, judgement, old.get(kind), generation, now)
         for kind, judgement in judged.items()
     ]
+    # A pass that didn't look at the children knows nothing new about updates.
+    if situation.update_waits is None and "UpdateWaiting" in old:
+        found.append(old["UpdateWaiting"])
+    return found
 
 
 def _condition(
@@ -74,6 +85,25 @@ def _condition(
         message=message[:MAX_MESSAGE],
         last_transition_time=since,
         observed_generation=generation,
+    )
+
+
+def _notices(situation: Situation) -> dict[str, Judgement]:
+    """What a person should know although nothing has to be done."""
+    found: dict[str, Judgement] = {}
+    if situation.ignored:
+        found["FieldsIgnored"] = ("True", "FieldsIgnored", _ignored(situation.ignored))
+    if situation.update_waits:
+        found["UpdateWaiting"] = ("True", "UpdateWaiting", situation.update_waits)
+    return found
+
+
+def _ignored(fields: tuple[str, ...]) -> str:
+    named = ", ".join(fields[:MAX_NAMED_FIELDS])
+    more = len(fields) - MAX_NAMED_FIELDS
+    return (
+        f"This release of the operator doesn't know {named}{f' and {more} more' * (more > 0)}, "
+        "which another release wrote, and goes on without them; upgrade the operator to use them."
     )
 
 

@@ -1,0 +1,49 @@
+"""What another release wrote is read without the fields that this one doesn't know."""
+
+import copy
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from sea_api import lenient
+from sea_api.v1alpha1.status import Status
+
+
+def test_unknown_fields_are_named_and_left_out_at_any_depth() -> None:
+    condition = {
+        "type": "Ready",
+        "status": "True",
+        "reason": "Running",
+        "message": "All is well.",
+        "lastTransitionTime": "2027-01-15T08:00:00Z",
+        "observedGeneration": 1,
+    }
+    stored = {
+        "stage": "rl",
+        "novel": {"inner": {}},
+        "restarts": {"counted": 2, "forgiven": 1},
+        "conditions": [condition, {**condition, "type": "New", "since": 4}],
+    }
+    before = copy.deepcopy(stored)
+    found = lenient.read(Status, stored)
+    assert stored == before
+    assert {lenient.text(path) for path in found.ignored} == {
+        "novel",
+        "restarts.forgiven",
+        "conditions[1].since",
+    }
+    assert (found.value.stage, [one.type for one in found.value.conditions]) == (
+        "rl",
+        ["Ready", "New"],
+    )
+
+
+def test_what_is_known_is_read_as_it_is() -> None:
+    assert lenient.read(Status, {"stage": "rl"}) == lenient.Read(Status(stage="rl"))
+
+
+@pytest.mark.parametrize("stored", [{"step": -1}, {"step": -1, "novel": 1}, {"stage": ["?"]}])
+def test_values_that_are_wrong_are_errors(stored: Any) -> None:
+    with pytest.raises(ValidationError):
+        lenient.read(Status, stored)
