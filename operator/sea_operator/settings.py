@@ -17,11 +17,11 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 @dataclass(frozen=True)
 class Images:
-    """Images of roles whose job names none."""
+    """Images of roles whose job names none. The defaults are in a registry that nobody can own."""
 
-    coordinator: str = "sea-operator/coordinator:latest"
-    trainer: str = "sea-operator/trainer:latest"
-    rollout: str = "sea-operator/rollout:latest"
+    coordinator: str = "registry.invalid/sea-operator/coordinator:latest"
+    trainer: str = "registry.invalid/sea-operator/trainer:latest"
+    rollout: str = "registry.invalid/sea-operator/rollout:latest"
 
 
 @functools.cache
@@ -77,6 +77,7 @@ class Settings:
     """Empty means all namespaces."""
     identity: str = "sea-operator"
     lease_namespace: str = "sea-system"
+    lease_name: str = "sea-operator"
     health_host: str = "127.0.0.1"
     health_port: int = 8080
     workers: int = 16

@@ -36,6 +36,7 @@ _PAGES = (
     "docs/evaluation.md",
     "docs/status.md",
     "docs/synthesis.md",
+    "docs/upgrades.md",
     "docs/writing-verifiers.md",
 )
 

@@ -163,7 +163,7 @@ def test_a_set_that_is_missing_is_made_by_this_revision(make: Any) -> None:
 
 def test_the_sentence_names_roles_and_images(make: Any) -> None:
     told = sentence_about(Case(make).ask().waiting)
-    assert "trainer (sea-operator/trainer:latest becomes trainer:2)" in told
+    assert "trainer (registry.invalid/sea-operator/trainer:latest becomes trainer:2)" in told
     assert "spec.suspend" in told
     assert sentence_about(()) == ""
 
