@@ -99,11 +99,13 @@ def _to_delete(
 
 
 def _template_hashes(wanted: list[Object]) -> Mapping[Role, str]:
+    """Of the sets that have one: a kept template of another release may lack the label."""
     sets = [child for child in wanted if child["kind"] == "StatefulSet"]
     return {
-        role: child["spec"]["template"]["metadata"]["labels"][HASH_LABEL]
+        role: labels[HASH_LABEL]
         for child in sets
         if (role := role_of(child["metadata"]["labels"])) is not None
+        and HASH_LABEL in (labels := child["spec"]["template"]["metadata"]["labels"])
     }
 
 

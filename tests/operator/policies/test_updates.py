@@ -1,6 +1,7 @@
 """Another revision of the operator changes no running pods; attempts, resumes and edits do."""
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -186,6 +187,18 @@ def test_a_changed_default_image_deletes_nothing_and_changes_no_template(make: A
     status = compute(observed, plan, None, make.now)
     (notice,) = [one for one in status.conditions if one.type == "UpdateWaiting"]
     assert (notice.status, "trainer:2" in notice.message) == ("True", True)
+
+
+def test_templates_without_our_label_are_kept_with_their_pods(make: Any) -> None:
+    """As of a release that marks its templates in another way."""
+    observed = make.observed()
+    live = observed.children["StatefulSet", "j-trainer"]
+    del live["spec"]["template"]["metadata"]["labels"][HASH_LABEL]
+    pods = make.pods(observed.job, template_hash=None)
+    trainers = tuple(pod for pod in pods if pod.role is Role.TRAINER)
+    plan = decide(dataclasses.replace(observed, pods=trainers), make.context())
+    assert plan.removals == ()
+    assert plan.update_waits
 
 
 def recorded(make: Any, job: Any, images: Images, **replicas: int) -> Any:
