@@ -42,8 +42,9 @@ class Job:
     @property
     def ignored(self) -> tuple[str, ...]:
         """All fields that this release doesn't know."""
-        status = sorted(lenient.text(("status", *path)) for path in self.foreign)
-        return (*self.ignored_spec, *status)
+        status = (lenient.text(("status", *path)) for path in self.foreign)
+        # Sorted: another order would be another message, and a write.
+        return (*sorted(self.ignored_spec), *sorted(status))
 
 
 @dataclass(frozen=True, slots=True)

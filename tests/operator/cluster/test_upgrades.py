@@ -315,9 +315,8 @@ async def test_an_older_operator_under_a_newer_crd_reports_and_names_what_it_ign
     await settle(world, operator)
     assert (await world.condition("Ready"))["status"] == "True"
     notice = await world.condition("FieldsIgnored")
-    assert "spec.novel, spec.rollout.novel, status.novel, status.restarts.novel" in " ".join(
-        notice["message"].split()
-    ).replace(" and ", ", ")
+    for field in ("spec.novel", "spec.rollout.novel", "status.novel", "status.restarts.novel"):
+        assert field in notice["message"]
     status = await world.status()
     assert (status["novel"], status["restarts"]["novel"]) == (3, 4)
     assert (await world.job())["spec"]["novel"] == 1
@@ -334,7 +333,6 @@ async def test_a_newer_operator_under_an_older_crd_goes_on_reporting(
 ) -> None:
     """The server drops what it doesn't know; the same status isn't written again and again."""
     await world.create_job()
-    job = parsing.job(await world.job())
     cache = Cache(lambda key: None)
     newer = NewerStatus(stage="rl", novel=5)
 
@@ -342,7 +340,6 @@ async def test_a_newer_operator_under_an_older_crd_goes_on_reporting(
         live = parsing.job(await world.job())
         return await report(client, cache, live, status, identity="test", now=1.8e9)
 
-    assert job.stored_status == {}
     assert await write(newer) is True
     assert await write(newer) is False
     assert await write(newer.model_copy(update={"stage": "eval"})) is True
