@@ -34,6 +34,7 @@ _PAGES = (
     "docs/data-formats.md",
     "docs/domains/airline.md",
     "docs/evaluation.md",
+    "docs/operations.md",
     "docs/status.md",
     "docs/synthesis.md",
     "docs/upgrades.md",

@@ -85,7 +85,7 @@ def draw_learning_curve(points: Sequence[Point], scores: Sequence[Score], out: P
             path_effects=[withStroke(linewidth=3, foreground="white")],
         )
     axes.set(xlabel="RL step", ylabel="percent", ylim=(0, 100))
-    axes.set_title("pass^1 on held-back tasks (red) and reward while training")
+    axes.set_title("pass^1 on held-out tasks (red) and reward while training")
     axes.grid(alpha=0.3)
     axes.legend(loc="lower right")
     figure.tight_layout()

@@ -95,7 +95,7 @@ def show(
     console.print(score_table(scores))
     if len(scores) > 1:
         gain = scores[-1].pass1 - scores[0].pass1
-        console.print(f"Reinforcement learning changed held-back pass^1 by {gain:+.1f} points.\n")
+        console.print(f"Reinforcement learning changed held-out pass^1 by {gain:+.1f} points.\n")
     for label, location in locations.items():
         console.print(f"{label:<16} {location}", highlight=False, soft_wrap=True)
     console.print("\nTry next:")
