@@ -90,21 +90,25 @@ def _condition(
 
 def _notices(situation: Situation) -> dict[str, Judgement]:
     """What a person should know although nothing has to be done."""
-    found: dict[str, Judgement] = {}
-    if situation.ignored:
-        found["FieldsIgnored"] = ("True", "FieldsIgnored", _ignored(situation.ignored))
-    if situation.update_waits:
-        found["UpdateWaiting"] = ("True", "UpdateWaiting", situation.update_waits)
-    return found
+    found = {
+        "FieldsIgnored": _fields_ignored(situation.ignored),
+        "UpdateWaiting": _update_waiting(situation.update_waits),
+    }
+    return {kind: judgement for kind, judgement in found.items() if judgement[2]}
 
 
-def _ignored(fields: tuple[str, ...]) -> str:
+def _update_waiting(message: str | None) -> Judgement:
+    return "True", "UpdateWaiting", message or ""
+
+
+def _fields_ignored(fields: tuple[str, ...]) -> Judgement:
     named = ", ".join(fields[:MAX_NAMED_FIELDS])
     more = len(fields) - MAX_NAMED_FIELDS
-    return (
+    message = (
         f"This release of the operator doesn't know {named}{f' and {more} more' * (more > 0)}, "
         "which another release wrote, and goes on without them; upgrade the operator to use them."
     )
+    return "True", "FieldsIgnored", message if fields else ""
 
 
 def _ready(situation: Situation) -> Judgement:
