@@ -47,8 +47,8 @@ from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.ports import free_ports
 from sea_operator.errors import KubeError, NotFoundError
 from sea_operator.kube import client as kube_client
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, LEASE, SECRET, STATEFUL_SET, Kind, KubeClient
+from sea_operator.kube.connection import Connection
 
 FOLDER = Path(__file__).parent
 NAMESPACES = Kind("v1", "Namespace", "namespaces")

@@ -15,8 +15,8 @@ from aiohttp import web
 from sea_api.contract import JOB_LABEL
 from sea_operator.errors import ExpiredError, KubeError, NotFoundError
 from sea_operator.kube import client as kube_client
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import POD
+from sea_operator.kube.client import POD, KubeClient
+from sea_operator.kube.connection import Connection
 
 NAMESPACE = "bench"
 PATCHES = 16

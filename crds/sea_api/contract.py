@@ -45,6 +45,7 @@ OPENAI_API_KEY = "OPENAI_API_KEY"
 """Key of a Secret that holds an endpoint's API key."""
 S3_ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 S3_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a name, not a secret
+S3_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - a name, not a secret
 S3_ENDPOINT_URL = "AWS_ENDPOINT_URL"
 S3_REGION = "AWS_DEFAULT_REGION"
 
@@ -60,7 +61,9 @@ HASH_LABEL = f"{GROUP}/template-hash"
 TOKEN_ANNOTATION = f"{GROUP}/token-digest"
 MADE_BY_ANNOTATION = f"{GROUP}/made-by"
 """On a StatefulSet: `REVISION.HASH`, see `sea_operator/policies/updates.py`."""
-KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+SECRETS_ANNOTATION = f"{GROUP}/secrets-digest"
+GPU = "nvidia.com/gpu"
+"""Resource of a pod's accelerators."""
 
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
 

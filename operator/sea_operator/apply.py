@@ -7,7 +7,7 @@ The API server's answers go into the cache at once, so that the next pass doesn'
 from dataclasses import dataclass
 
 from sea_operator.errors import ConflictError, NotFoundError, RejectedError
-from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_operator.observe import Sources
 from sea_operator.observed import Object, Observed
 from sea_operator.plan import Blocker, Plan, Removal
@@ -51,7 +51,7 @@ async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
             # would apply the child again.
             sources.cache.wrote(kind, live)
     # After the applies: an outdated pod that goes before its StatefulSet has the new template would
-    # be created from the old one (`policies/pods.py` asks for the live template too).
+    # be created from the old one (`policies/drift.py` asks for the live template too).
     for removal in plan.removals:
         await _remove(sources, observed.job.namespace, removal)
     return Applied(rejected[0] if rejected else None)
@@ -59,6 +59,9 @@ async def apply(sources: Sources, observed: Observed, plan: Plan) -> Applied:
 
 async def follow_up(sources: Sources, observed: Observed, plan: Plan) -> None:
     """What may happen only after the status has recorded it."""
+    # Before the spec is sent: the new attempt would begin with pods that are about to go.
+    for removal in plan.renewals:
+        await _remove(sources, observed.job.namespace, removal)
     # After the status write: the spec carries the attempt number. If the coordinator had it first,
     # a kill before the write would leave an attempt that `status.restarts` doesn't count.
     if plan.send and plan.coordinator_spec is not None and observed.token is not None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from sea_api.contract import JOB_LABEL
 from sea_operator import parsing
-from sea_operator.kube.kinds import JOB, POD, Kind
+from sea_operator.kube.client import JOB, POD, Kind
 from sea_operator.observed import Child, Job, Named, Object, Pod
 
 Key = tuple[str, str]

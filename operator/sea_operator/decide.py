@@ -5,17 +5,19 @@ from collections.abc import Mapping
 from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.coordinator_spec import coordinator_spec
-from sea_operator.kube.kinds import POD
+from sea_operator.coordinator_link import coordinator_spec
+from sea_operator.kube.client import POD
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Named, Object, Observed, Pod, role_of
-from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
-from sea_operator.policies import pods
-from sea_operator.policies.drift import due, strays
+from sea_operator.plan import Blocker, Lifecycle, Plan, Removal, Suspension
+from sea_operator.policies import secret_rotation
+from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
+from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
 from sea_operator.policies.updates import sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
+from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.settings import Intervals, revision
 
 SOON_SECONDS = 0.2
@@ -26,14 +28,21 @@ def decide(observed: Observed, context: Context) -> Plan:
     """The plan of this pass."""
     blocker = unmet(observed, _wanted_names(observed))
     if blocker is not None:
-        lifecycle = held(observed, blocker)
-        later = requeue(lifecycle, context.intervals, sent=False)
-        return Plan(lifecycle, update_waits=None, requeue=later)
+        return _held(observed, blocker, context)
     spec = observed.job.spec
     assert spec is not None
     verdict = verdict_of(observed, spec, context.now)
     lifecycle = lifecycle_of(observed, spec, verdict, context)
-    return _plan(observed, spec, lifecycle, verdict, context)
+    try:
+        return _plan(observed, spec, lifecycle, verdict, context)
+    except PatchRefusedError as error:
+        return _held(observed, Blocker("PodPatchRefused", str(error)), context)
+
+
+def _held(observed: Observed, blocker: Blocker, context: Context) -> Plan:
+    lifecycle = held(observed, blocker)
+    later = requeue(lifecycle, context.intervals, sent=False)
+    return Plan(lifecycle, update_waits=None, requeue=later)
 
 
 def _wanted_names(observed: Observed) -> list[Named]:
@@ -48,7 +57,14 @@ def _plan(
     job = observed.job
     # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
-    made = objects(job, spec, lifecycle.replicas, context.images, token_digest(token))
+    made = objects(
+        job,
+        spec,
+        lifecycle.replicas,
+        context.images,
+        token_digest(token),
+        secret_rotation.digests(observed, spec),
+    )
     updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
     wanted = updated.children
     wanted_spec = coordinator_spec(
@@ -59,9 +75,10 @@ def _plan(
         drain=lifecycle.suspension is not Suspension.NONE,
     )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
-    # Not once the job is over: its coordinator is being scaled down.
-    send = not lifecycle.over and _is_news(observed, wanted_spec.digest)
+    lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
+    # Not once the job is over: its coordinator is being scaled down. Nor before it is replaced.
+    stays = not lifecycle.over and all(r.role is not Role.COORDINATOR for r in lifecycle.renewed)
+    send = stays and _is_news(observed, wanted_spec.digest)
     return Plan(
         lifecycle,
         secret=token_secret(job, token) if observed.token is None else None,
@@ -69,6 +86,7 @@ def _plan(
         removals=(*strays(observed, wanted), *map(_removal, _to_delete(observed, verdict, wanted))),
         coordinator_spec=wanted_spec,
         send=send,
+        renewals=tuple(map(_removal, lifecycle.renewed)),
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
         # A job that is over makes no pods any more.
         update_waits="" if lifecycle.over else sentence_about(updated.waiting),
@@ -93,7 +111,7 @@ def _to_delete(
     """Pods that the failure policy selects, and outdated ones."""
     named = [
         *(verdict.delete if verdict else ()),
-        *pods.outdated(observed, _template_hashes(wanted)),
+        *outdated(observed, _template_hashes(wanted)),
     ]
     return tuple({pod.uid: pod for pod in named if pod.deleted is None}.values())
 

@@ -11,8 +11,8 @@ from typing import Any
 import kopf
 
 from sea_api.v1alpha1.job import GROUP, PLURAL, VERSION
-from sea_operator.kube.kinds import JOB
-from sea_operator.kube.login import configuration, for_kopf
+from sea_operator.kube.client import JOB
+from sea_operator.kube.connection import configuration, for_kopf
 from sea_operator.kube.reflector import Store
 
 

@@ -17,8 +17,7 @@ from enum import Enum
 from typing import Any
 
 from sea_operator.errors import ConflictError, KubeError, NotFoundError, NotLeadingError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import LEASE
+from sea_operator.kube.client import LEASE, KubeClient
 from sea_operator.settings import LeaseTimes
 
 log = logging.getLogger(__name__)

@@ -8,12 +8,12 @@ from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts, Status
-from sea_operator.observed import Observed
+from sea_api.wire.state import Severity
+from sea_operator.observed import Observed, Pod
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
-from sea_operator.policies import failures, pods, progress
+from sea_operator.policies import failures, phase, refused_pods, secret_rotation
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
-from sea_operator.policies.progress import walk
-from sea_operator.policies.suspend import remembered, resumes, suspension
+from sea_operator.policies.phase import remembered, resumes, suspension, walk
 from sea_operator.resources.build import full_size
 from sea_operator.settings import Images, Intervals
 
@@ -36,8 +36,8 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
     spec = observed.job.spec
     return Lifecycle(
         blocker=blocker,
-        outcome=progress.outcome(observed.job),
-        failed=progress.why(observed.job),
+        outcome=phase.outcome(observed.job),
+        failed=phase.why(observed.job),
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
         attempt=known_attempt(observed),
@@ -57,12 +57,12 @@ def known_attempt(observed: Observed) -> int:
 
 def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     """The first failure that asks for an action, the trainer's before all others."""
-    if spec.suspend or progress.outcome(observed.job) is not Outcome.RUNNING:
+    if spec.suspend or phase.outcome(observed.job) is not Outcome.RUNNING:
         return None
     restarts = observed.job.status.restarts or Restarts()
     recent = within(restarts.recent, spec.failure_policy.budget, now)
     # An edit after a failure starts with a full budget.
-    recent = () if progress.retries(observed.job) else recent
+    recent = () if phase.retries(observed.job) else recent
     trainer = failures.of_trainer(observed, known_attempt(observed))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
     verdicts = (judge(observed, failure, recent, now) for failure in seen)
@@ -75,7 +75,7 @@ def lifecycle_of(
     job = observed.job
     steps = walk(spec, job.status, observed.state)
     outcome = _outcome(observed, verdict, complete=steps.complete)
-    phase = suspension(
+    suspended = suspension(
         wanted=spec.suspend and outcome is Outcome.RUNNING,
         status=job.status,
         state=observed.state,
@@ -83,31 +83,57 @@ def lifecycle_of(
         now=context.now,
         timeout=context.intervals.drain_timeout,
     )
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
-    fenced = pods.to_fence(lost)
+    lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
+    fenced = failures.to_fence(lost)
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
-    over = progress.outcome(job) is not Outcome.RUNNING
-    sizes = replicas(observed, spec, over=over, suspension=phase)
+    over = phase.outcome(job) is not Outcome.RUNNING
+    sizes = replicas(observed, spec, over=over, suspension=suspended)
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
-    another_size = phase is Suspension.NONE and resized(job.status, sizes)
+    another_size = suspended is Suspension.NONE and resized(job.status, sizes)
+    attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
+    renewed, note = _renewal(
+        observed,
+        spec,
+        restarts=attempt > known_attempt(observed),
+        runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
+    )
+    if any(pod.role is Role.TRAINER for pod in renewed):
+        # A trainer whose failure stalls the job would otherwise wait for an edit.
+        attempt = max(attempt, known_attempt(observed) + 1)
     return Lifecycle(
-        blocker=_problem(observed),
+        blocker=_problem(observed, Severity.ERROR) or refused_pods.blocker(observed, spec),
+        warning=_problem(observed, Severity.WARNING),
         outcome=outcome,
         failed=_why_failed(observed, verdict),
-        suspension=phase,
+        suspension=suspended,
         stage_index=steps.index,
-        attempt=_attempt(observed, spec, verdict, fenced, another_size=another_size),
+        attempt=attempt,
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
+        renewed=renewed,
+        note=note,
     )
 
 
+def _renewal(
+    observed: Observed, spec: Spec, *, restarts: bool, runs: bool
+) -> tuple[tuple[Pod, ...], str | None]:
+    """Pods that take the new values of their Secrets now, and what to say of those that wait."""
+    if not runs:
+        return (), None
+    wanted = secret_rotation.digests(observed, spec)
+    outdated = secret_rotation.outdated(observed, wanted)
+    renewed = secret_rotation.due(observed, outdated, restarts=restarts)
+    waiting = tuple(pod for pod in outdated if pod not in renewed)
+    return renewed, secret_rotation.note(observed, spec, waiting)
+
+
 def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:
-    stored = progress.outcome(observed.job)
+    stored = phase.outcome(observed.job)
     # Final: a verdict or a completion seen afterwards doesn't change it.
     if stored is not Outcome.RUNNING:
         return stored
@@ -117,14 +143,16 @@ def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> 
 
 
 def _why_failed(observed: Observed, verdict: Verdict | None) -> Blocker | None:
-    if progress.outcome(observed.job) is Outcome.FAILED:
-        return progress.why(observed.job)
+    if phase.outcome(observed.job) is Outcome.FAILED:
+        return phase.why(observed.job)
     return verdict.failed if verdict else None
 
 
-def _problem(observed: Observed) -> Blocker | None:
+def _problem(observed: Observed, severity: Severity) -> Blocker | None:
     problem = observed.state.problem if observed.state else None
-    return Blocker(problem.reason, problem.message) if problem else None
+    if problem is None or problem.severity is not severity:
+        return None
+    return Blocker(problem.reason, problem.message)
 
 
 def _attempt(
@@ -144,7 +172,7 @@ def _attempt(
     restart = (
         (verdict is not None and verdict.new_attempt)
         or resumes(spec.suspend, status)
-        or progress.retries(observed.job)
+        or phase.retries(observed.job)
         or not set(fenced) <= set(status.fenced or ())
         or another_size
     )
@@ -153,7 +181,7 @@ def _attempt(
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
     before = observed.job.status.restarts or Restarts()
-    if progress.retries(observed.job):
+    if phase.retries(observed.job):
         # The totals stay; only the window is forgotten.
         before = Restarts(counted=before.counted, uncounted=before.uncounted)
     if verdict is None or verdict.failed is not None:

@@ -21,16 +21,16 @@ from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
 from sea_operator.errors import KubeError, NoClusterError
 from sea_operator.handlers import registry
 from sea_operator.handlers import settings as kopf_settings
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import JOB, POD, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import JOB, POD, SERVICE, STATEFUL_SET, KubeClient
+from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
 from sea_operator.observe import Sources
-from sea_operator.queue import WorkQueue
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
-from sea_operator.workers import Workers
+from sea_operator.work_queue import Workers, WorkQueue
 
 log = logging.getLogger(__name__)
 
@@ -108,7 +108,9 @@ async def serve(
         guarded = client.guarded_by(elector.check)
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
-        sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
+        refusals = RefusalReader(client, time.monotonic)
+        link = CoordinatorLink(session, resolve)
+        sources = Sources(guarded, cache, secrets, link, refusals)
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
         workers = Workers(queue, reconciler, gate, settings.workers)

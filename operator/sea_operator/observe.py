@@ -8,15 +8,18 @@ import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from sea_api.contract import role_name
+from sea_api.contract import role_label, role_name
+from sea_api.v1alpha1.names import MANAGER
+from sea_api.v1alpha1.policy import Role
 from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import NotFoundError, RejectedError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import JOB, NODE, SERVICE, STATEFUL_SET, Kind
-from sea_operator.observed import Child, Children, Job, Named, Object, Observed, Pod
+from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
+from sea_operator.observed import Child, Children, Job, Named, Object, Observed, Pod, SecretSeen
 from sea_operator.policies.prerequisites import needed_secrets
+from sea_operator.policies.refused_pods import words
+from sea_operator.refusal_reader import RefusalReader, ShortSet
 from sea_operator.resources.build import roles
 from sea_operator.secret_reader import SecretReader
 
@@ -31,18 +34,21 @@ class Sources:
     cache: Cache
     secrets: SecretReader
     link: CoordinatorLink
+    refusals: RefusalReader
 
 
 async def observe(sources: Sources, key: Key) -> Observed | None:
-    """None if the job is gone or being deleted: the garbage collector deletes its children."""
+    """None if the job is gone, being deleted (the garbage collector deletes its children), or run
+    by another controller (`spec.managedBy`)."""
     view = sources.cache.view(key)
     if view is not None and not view.job.deleting and _absent(view):
         # Fresh, since children are about to be made, and a deleted job must get none.
         await refresh(sources, view.job)
         view = sources.cache.view(key)
-    if view is None or view.job.deleting:
+    if view is None or view.job.deleting or view.job.managed_by != MANAGER:
         sources.secrets.gone(*key)
         sources.link.forget(*key)
+        sources.refusals.forget(*key)
         return None
     job = view.job
     names = needed_secrets(job.spec) if job.spec else {}
@@ -58,6 +64,9 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
     answer = await _ask(sources, view, token)
+    if answer.state is not None and answer.state.problem is not None:
+        sources.secrets.doubt(job.namespace, names)
+    refusals = await sources.refusals.words(key, _short_sets(view))
     return Observed(
         job=job,
         children=Children({**view.children, **others}),
@@ -69,8 +78,32 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
         state=answer.state,
         unreachable=answer.unreachable,
         dead_nodes=await _dead_nodes(sources.client, view.pods),
+        refusals={role: words(refusals[name]) for name, role in _sets(job) if name in refusals},
         revision=view.revision,
     )
+
+
+def _short_sets(view: View) -> dict[str, ShortSet]:
+    """The StatefulSets with fewer pods than the last status asked for, by name."""
+    found = {}
+    for name, role in _sets(view.job):
+        child = view.children.get((STATEFUL_SET.name, name))
+        made = [pod for pod in view.pods if pod.role is role and pod.deleted is None]
+        # From the status: the live set would have to be read from its JSON in each pass.
+        if child is not None and len(made) < _asked_for(view.job, role):
+            newest = max((pod.created for pod in made), default=0.0)
+            found[name] = ShortSet(view.job.namespace, child.uid, newest)
+    return found
+
+
+def _sets(job: Job) -> list[tuple[str, Role]]:
+    return [(role_name(job.name, role), role) for role in roles(job.spec)] if job.spec else []
+
+
+def _asked_for(job: Job, role: Role) -> int:
+    last = job.status.roles
+    counts = getattr(last, role_label(role)) if last else None
+    return counts.desired if counts else 0
 
 
 async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
@@ -131,12 +164,12 @@ def _needed(job: Job) -> Iterable[Named]:
 
 async def _secrets(
     reader: SecretReader, job: Job, names: dict[str, frozenset[str]]
-) -> dict[str, frozenset[str]]:
-    """Keys of the Secrets that the spec names."""
+) -> dict[str, SecretSeen]:
+    """The Secrets that the spec names."""
     found = await asyncio.gather(
-        *(reader.keys(job.namespace, name, keys) for name, keys in names.items())
+        *(reader.look(job.namespace, name, keys) for name, keys in names.items())
     )
-    return {name: keys for name, keys in zip(names, found, strict=True) if keys is not None}
+    return {name: seen for name, seen in zip(names, found, strict=True) if seen is not None}
 
 
 async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[str]:

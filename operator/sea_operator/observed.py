@@ -9,6 +9,7 @@ import orjson
 from sea_api import lenient
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
 from sea_api.v1alpha1.job import KIND, Spec
+from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
@@ -38,6 +39,8 @@ class Job:
     foreign: frozenset[lenient.Path] = frozenset()
     """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
+    managed_by: str = MANAGER
+    """`spec.managedBy`; with another value the job is another controller's."""
 
     @property
     def ignored(self) -> tuple[str, ...]:
@@ -100,6 +103,8 @@ class Pod:
     ready: bool
     created: float
     node: str | None = None
+    secrets_digest: str | None = None
+    """Of the Secrets' values that it was started with, None if that isn't known."""
     deleted: float | None = None
     """When its grace period ends, if it's being deleted."""
     disrupted: bool = False
@@ -110,6 +115,17 @@ class Pod:
 
 
 @dataclass(frozen=True)
+class SecretSeen:
+    """What the operator keeps of a Secret that the job names: never a value."""
+
+    keys: frozenset[str]
+    digest: str = ""
+    """Another text for other values."""
+    flaws: Mapping[str, str] = field(default_factory=dict)
+    """What makes a key's value unusable, such as a line break at its end, by key."""
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that a pass decides by."""
 
@@ -117,8 +133,8 @@ class Observed:
     children: Mapping[Named, Object] = field(default_factory=dict)
     """Live StatefulSets and Services that carry our label or a name that we need."""
     pods: tuple[Pod, ...] = ()
-    secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Keys of the Secrets that exist among those the job needs."""
+    secrets: Mapping[str, SecretSeen] = field(default_factory=dict)
+    """The Secrets that exist among those the job needs."""
     foreign_secret: bool = False
     """The job's auth Secret exists but isn't the job's."""
     broken_secret: bool = False
@@ -128,6 +144,8 @@ class Observed:
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
     dead_nodes: frozenset[str] = frozenset()
+    refusals: Mapping[Role, str] = field(default_factory=dict)
+    """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0
     """The cache's, of job, children and pods."""
 

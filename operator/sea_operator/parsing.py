@@ -8,7 +8,9 @@ import orjson
 from pydantic import ValidationError
 
 from sea_api import lenient
+from sea_api.contract import SECRETS_ANNOTATION
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.status import Status
 from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
 
@@ -50,6 +52,8 @@ def job(live: Object, before: Job | None = None) -> Job:
         ignored_spec=ignored,
         foreign=foreign,
         deleting="deletionTimestamp" in meta,
+        # From the stored object: a spec that can't be read may be another controller's too.
+        managed_by=str(live.get("spec", {}).get("managedBy", MANAGER)),
     )
 
 
@@ -73,6 +77,7 @@ def pod(live: Object) -> Pod:
         ready=_has(status, "Ready"),
         created=_time(meta["creationTimestamp"]),
         node=live.get("spec", {}).get("nodeName"),
+        secrets_digest=meta.get("annotations", {}).get(SECRETS_ANNOTATION),
         # The API server sets it to the end of the grace period, not to the time of the request.
         deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         # The condition covers preemption, drains and taints; `Evicted` is what the kubelet
@@ -111,6 +116,12 @@ def is_dead(node: Object) -> bool:
     """Whether a node's kubelet has stopped talking to the control plane."""
     # Unknown counts as dead: the node controller sets it when the kubelet stops renewing.
     return not _has(node.get("status", {}), "Ready")
+
+
+def event_time(event: Object) -> float:
+    """When something last happened again, in unix seconds."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"))
+    return _time(next((time for time in times if time), event["metadata"]["creationTimestamp"]))
 
 
 def explain(error: ValidationError) -> str:

@@ -8,7 +8,8 @@ from typing import Any
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Kind
+from sea_operator.observed import Pod
 
 Object = dict[str, Any]
 
@@ -31,7 +32,7 @@ class Suspension(Enum):
 
 @dataclass(frozen=True)
 class Blocker:
-    """Why the job can't continue until a user changes something; becomes a condition."""
+    """Why the job doesn't continue: a word for programs and a sentence; becomes a condition."""
 
     reason: str
     message: str
@@ -43,6 +44,8 @@ class Lifecycle:
 
     blocker: Blocker | None = None
     """What a user must change; becomes `Stalled`."""
+    warning: Blocker | None = None
+    """What the coordinator goes on trying; the job isn't `Ready` meanwhile."""
     outcome: Outcome = Outcome.RUNNING
     failed: Blocker | None = None
     """With `Outcome.FAILED`: why."""
@@ -54,6 +57,10 @@ class Lifecycle:
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
+    renewed: tuple[Pod, ...] = ()
+    """Pods that are replaced because their Secrets have other values now."""
+    note: str | None = None
+    """What a person should know although nothing is wrong."""
 
     @property
     def over(self) -> bool:
@@ -85,6 +92,9 @@ class Plan:
     """What the coordinator should work on."""
     send: bool = False
     """Whether to send it. Sent after the status write, so that a restart is never counted twice."""
+    renewals: tuple[Removal, ...] = ()
+    """Pods that take the new values of their Secrets, deleted after the status has recorded the
+    attempt that they start."""
     fenced_removals: tuple[Removal, ...] = ()
     """Pods of dead nodes, force-deleted after the status has recorded a new attempt."""
     update_waits: str | None = ""

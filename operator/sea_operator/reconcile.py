@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
 from sea_operator.apply import Applied, apply, follow_up
@@ -13,7 +14,7 @@ from sea_operator.decide import SOON_SECONDS, decide, refused
 from sea_operator.errors import ConflictError, NotFoundError
 from sea_operator.lifecycle import Context
 from sea_operator.observe import Sources, observe, refresh
-from sea_operator.observed import Observed, is_leaving
+from sea_operator.observed import Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
 from sea_operator.report import report
 from sea_operator.settings import Settings
@@ -36,14 +37,23 @@ class Settled:
 
     revision: int
     token: str | None
-    secrets: Mapping[str, frozenset[str]]
+    secrets: Mapping[str, SecretSeen]
     state: CoordinatorState | None
     unreachable: str | None
+    refusals: Mapping[Role, str]
     requeue: float
 
     @classmethod
     def of(cls, seen: Observed, requeue: float) -> "Settled":
-        return cls(seen.revision, seen.token, seen.secrets, seen.state, seen.unreachable, requeue)
+        return cls(
+            seen.revision,
+            seen.token,
+            seen.secrets,
+            seen.state,
+            seen.unreachable,
+            seen.refusals,
+            requeue,
+        )
 
     def still_holds(self, now: Observed) -> bool:
         """Whether another pass would see the same, and so decide the same."""

@@ -9,21 +9,30 @@ from dataclasses import dataclass
 from typing import Any
 
 from sea_api.lenient import Path
+from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import EVENT, JOB
+from sea_operator.kube.client import EVENT, JOB, KubeClient
 from sea_operator.observed import Job
-from sea_operator.policies.progress import condition
+from sea_operator.policies.conditions import ROUTINE
+from sea_operator.policies.phase import condition
 from sea_operator.status import rfc3339
 
 log = logging.getLogger(__name__)
 
 
-REPORTED = ("Stalled", "Suspended", "Complete", "Failed", "UpdateWaiting", "FieldsIgnored")
-WARNINGS = frozenset({"Stalled", "Failed", "FieldsIgnored"})
+REPORTED = (
+    "Reconciling",
+    "Stalled",
+    "Suspended",
+    "Complete",
+    "Failed",
+    "UpdateWaiting",
+    "FieldsIgnored",
+)
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored"})
 
 
 @dataclass(frozen=True)
@@ -39,6 +48,8 @@ async def report(
     client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
 ) -> bool:
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
+    # Here all messages enter the status and Events, wherever they come from.
+    status = without_credentials(status)
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
     changed = changes(job.stored_status, wanted, job.foreign)
     if not changed:
@@ -52,6 +63,15 @@ async def report(
         await _create(client, job, event, identity, now)
     # A write of nothing but dropped fields changes nothing, and no pass has to follow it.
     return bool(written["metadata"]["resourceVersion"] != job.resource_version)
+
+
+def without_credentials(status: Status) -> Status:
+    """The status whose messages hold no header, key or signature."""
+    told = [one.model_copy(update={"message": redacted(one.message)}) for one in status.conditions]
+    failure = status.last_failure
+    if failure is not None:
+        failure = failure.model_copy(update={"message": redacted(failure.message)})
+    return status.model_copy(update={"conditions": told, "last_failure": failure})
 
 
 def changes(
@@ -136,6 +156,7 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         for kind, before, after in pairs
         if after is not None
         and after.status != "False"
+        and (kind != "Reconciling" or after.reason not in ROUTINE)
         and (before is None or (before.status, before.reason) != (after.status, after.reason))
     ]
 

@@ -11,7 +11,7 @@ from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
-from sea_operator.coordinator_spec import run_url
+from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
 from sea_operator.policies.conditions import Situation, conditions
@@ -24,8 +24,9 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     """The whole status; fields that are unknown now keep their values."""
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
-    waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
-    waiting |= _unmade(observed, pods)
+    stuck = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
+    # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
+    waiting = {**_unmade(observed, pods), **stuck}
     situation = Situation(
         lifecycle,
         pods,
@@ -70,16 +71,16 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
 
 
 def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
-    """StatefulSets that lack pods: only the set's Events report a quota or a missing PriorityClass
-    that forbids them."""
+    """StatefulSets that lack pods, and why: a quota or a missing PriorityClass for example."""
     job, found = observed.job, {}
     for role in ROLES:
         size = pods.get(role_label(role), (0, 0))[1]
         made = sum(pod.deleted is None for pod in observed.of_role(role))
         if made < size:
             name = role_name(job.name, role)
-            command = f"kubectl describe statefulset -n {job.namespace} {name}"
-            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; `{command}` says why"
+            command = f"`kubectl describe statefulset -n {job.namespace} {name}` says why"
+            why = observed.refusals.get(role, command)
+            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; {why}"
     return found
 
 
@@ -105,7 +106,7 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
 
 
 def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
-    """Stage and steps. A job that never ran has no stage; `policies/suspend.py` relies on that."""
+    """Stage and steps. A job that never ran has no stage; `policies/phase.py` relies on that."""
     spec, index = observed.job.spec, lifecycle.stage_index
     unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
     if spec is None or index is None or unstarted:

@@ -35,6 +35,7 @@ _PAGES = (
     "docs/domains/airline.md",
     "docs/evaluation.md",
     "docs/operations.md",
+    "docs/pods.md",
     "docs/status.md",
     "docs/synthesis.md",
     "docs/upgrades.md",

@@ -7,7 +7,7 @@ import pytest
 
 from sea_api.contract import JOB_LABEL
 from sea_operator.cache import MAX_REMEMBERED, Cache, Key
-from sea_operator.kube.kinds import JOB, POD, STATEFUL_SET
+from sea_operator.kube.client import JOB, POD, STATEFUL_SET
 
 KEY = ("n", "j")
 LABELS = {JOB_LABEL: "j"}

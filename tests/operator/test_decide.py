@@ -6,7 +6,7 @@ from typing import Any
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator import decide as decisions
-from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.coordinator_link import coordinator_spec
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.status import compute
 

@@ -9,9 +9,10 @@ import pytest
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import Answer
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
 from sea_testing.merge_patch import merged
@@ -90,11 +91,17 @@ class Operator:
         server: Any = self.server
         link: Any = self.link
         self.cache = Cache(self.keys.append)
-        sources = Sources(server, self.cache, SecretReader(server, lambda: 0.0), link)
+        sources = Sources(
+            server,
+            self.cache,
+            SecretReader(server, lambda: 0.0),
+            link,
+            RefusalReader(server, lambda: 0.0),
+        )
         settings = Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, lambda: self.now, complete=self.complete)
         self.synced = True
-        self.server.store(SECRET, {"metadata": {"name": "s3"}, "data": dict.fromkeys(S3, "x")})
+        self.server.store(SECRET, {"metadata": {"name": "s3"}, "data": dict.fromkeys(S3, "eA==")})
         self.edit(1)
         self.hear()
 

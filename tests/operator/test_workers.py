@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from sea_operator.errors import ConflictError
-from sea_operator.queue import Backoff, WorkQueue
-from sea_operator.workers import Workers
+from sea_operator.work_queue import Backoff, Workers, WorkQueue
 
 
 class Gate:

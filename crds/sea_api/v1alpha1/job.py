@@ -9,12 +9,13 @@ from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.data import Data, Model, Storage
 from sea_api.v1alpha1.domains import Domain
 from sea_api.v1alpha1.names import GROUP, KIND, PLURAL, SHORT_NAME, VERSION
+from sea_api.v1alpha1.pods import Scheduling
 from sea_api.v1alpha1.policy import Checkpoint, FailurePolicy, Weights
-from sea_api.v1alpha1.roles import Coordinator, Rollout, Scheduling, Trainer, UserModel
-from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.roles import Coordinator, Rollout, Trainer, UserModel
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.stages import Stage
 from sea_api.v1alpha1.status import Status
-from sea_api.v1alpha1.types import Bool
+from sea_api.v1alpha1.types import Bool, Manager
 from sea_api.v1alpha1.verifier import Verifier
 
 __all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "SEATrainingJob", "Spec"]
@@ -29,8 +30,18 @@ class Spec(ApiModel):
         stage_rules.EVALUATION_TASKS,
         stage_rules.USER_ENGINE,
     )
-    transitions: ClassVar[tuple[Transition, ...]] = (stage_rules.KEPT_STAGES,)
+    transitions: ClassVar[tuple[Transition, ...]] = (
+        stage_rules.KEPT_STAGES,
+        immutable(
+            "managedBy",
+            "managed_by",
+            "two controllers would take the job from each other; create another job instead",
+        ),
+    )
 
+    managed_by: Manager = names.MANAGER
+    """Controller that runs the job. With any other value than the default, such as
+    `kueue.x-k8s.io/multikueue`, this operator does nothing: no pods, no status. Immutable."""
     suspend: Bool = False
     """Commit a checkpoint, then release all pods; false again resumes from there. Applies at
     once."""

@@ -75,12 +75,6 @@ EXTERNAL_URL = Rule(
     holds=lambda user: user.engine != "External" or user.url is not None,
 )
 
-UNIQUE_ENV = Rule(
-    cel=None,
-    message="Duplicate value: two variables of env have one name; remove one",
-    holds=lambda env: len({variable.name for variable in env}) == len(env),
-)
-
 KEPT_CLASS = Transition(
     cel="has(self.storageClassName) == has(oldSelf.storageClassName)"
     " && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)",

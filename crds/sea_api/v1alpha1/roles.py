@@ -1,27 +1,24 @@
-"""The pods of a job: trainer, rollout engines, user model, and where they may run."""
+"""The roles of a job: trainer, rollout engines, user model, coordinator."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from sea_api.limits import USER_MAX_TOKENS
 from sea_api.v1alpha1 import role_rules
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
     GpusPerPod,
     HttpUrl,
     Int,
-    LabelKey,
-    Labels,
-    LabelValue,
     ModelSource,
     Number,
     ObjectName,
     Quantity,
     Replicas,
-    Resources,
     Ways,
 )
 
@@ -30,17 +27,6 @@ class UserEngine(StrEnum):
     VLLM = "VLLM"
     EXTERNAL = "External"
     SCRIPTED = "Scripted"
-
-
-class TolerationOperator(StrEnum):
-    EQUAL = "Equal"
-    EXISTS = "Exists"
-
-
-class TaintEffect(StrEnum):
-    NO_SCHEDULE = "NoSchedule"
-    PREFER_NO_SCHEDULE = "PreferNoSchedule"
-    NO_EXECUTE = "NoExecute"
 
 
 class TrainerParallelism(ApiModel):
@@ -85,39 +71,6 @@ class Elastic(ApiModel):
     """Smallest number of pods."""
     max_replicas: Replicas
     """Largest number of pods."""
-
-
-class EnvVar(ApiModel):
-    """An environment variable of a role's containers."""
-
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Its name."""
-    value: str = Field(max_length=4096)
-    """Its value, taken literally."""
-
-
-class PodTemplate(ApiModel):
-    """What a user may set on a role's pods. Applies by replacing them."""
-
-    image: str | None = Field(default=None, min_length=1, max_length=512)
-    """Image of the role; absent means the one that the operator was installed with. Applies by
-    replacing the role's pods."""
-    env: Annotated[list[EnvVar], role_rules.UNIQUE_ENV] = Field(
-        default=[],
-        max_length=64,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-    )
-    """Variables of all containers; they win over those that the operator sets. Applies by replacing
-    the role's pods."""
-    requests: Resources = {}
-    """Resource requests of the main container, by resource name. GPUs are requested by `gpusPerPod`
-    already. Applies by replacing the role's pods."""
-    limits: Resources = {}
-    """Resource limits of the main container, by resource name; empty, the default, sets none but
-    GPUs. Applies by replacing the role's pods."""
-    node_selector: Labels = {}
-    """Node labels, added to those of `spec.scheduling.nodeSelector`. Applies by replacing the
-    role's pods."""
 
 
 class Trainer(ApiModel):
@@ -173,6 +126,8 @@ class Rollout(ApiModel):
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the rollout pods. Applies by replacing the pods one by
     one."""
+    worker: ContainerResources = ContainerResources()
+    """Resources of the container `worker`, which drives the episodes next to the engine."""
 
 
 class UserModel(ApiModel):
@@ -212,6 +167,8 @@ class UserModel(ApiModel):
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the `VLLM` pods. Applies by replacing the pods one by
     one."""
+    worker: ContainerResources = ContainerResources()
+    """Resources of the container `worker`, which keeps the engine's weights up to date."""
 
 
 class Coordinator(ApiModel):
@@ -226,34 +183,3 @@ class Coordinator(ApiModel):
     """Size of the ledger's volume; used with `storageClassName` only. Immutable."""
     template: PodTemplate = PodTemplate()
     """Image, environment and resources of the coordinator's pod. Applies by replacing it."""
-
-
-class Toleration(ApiModel):
-    """A taint that the job's pods tolerate, as in a pod's spec."""
-
-    key: LabelKey | None = None
-    """Taint key; absent with `Exists` tolerates every taint."""
-    operator: TolerationOperator | None = None
-    """How `value` is compared; `Equal` when absent."""
-    value: LabelValue | None = None
-    """Taint value for `Equal`."""
-    effect: TaintEffect | None = None
-    """Taint effect; absent matches every effect."""
-
-
-class Scheduling(ApiModel):
-    """Where the job's pods may run, for all roles. An edit replaces the pods."""
-
-    queue_name: ObjectName | None = None
-    """Kueue LocalQueue, set as `kueue.x-k8s.io/queue-name` on the pods; absent means that Kueue
-    leaves them alone. Applies by replacing all pods."""
-    priority_class_name: ObjectName | None = None
-    """PriorityClass of all pods; absent means the cluster's default. Applies by replacing all
-    pods."""
-    topology: LabelKey | None = None
-    """Node label that has the same value for all trainer pods (a rail or an NVLink domain); absent
-    means that they may run anywhere. Applies by replacing all trainer pods."""
-    node_selector: Labels = {}
-    """Node labels that every pod needs. Applies by replacing all pods."""
-    tolerations: list[Toleration] = Field(default=[], max_length=16)
-    """Taints that every pod tolerates. Applies by replacing all pods."""

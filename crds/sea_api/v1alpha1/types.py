@@ -38,6 +38,10 @@ LabelKey = Annotated[
 LabelValue = Annotated[
     str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$")
 ]
+Manager = Annotated[
+    str, Field(max_length=63, pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9._-]+$")
+]
+"""Domain, slash and name of a controller, as other jobs' `managedBy`."""
 Timestamp = Annotated[str, Field(max_length=64)]
 """RFC 3339 in UTC."""
 

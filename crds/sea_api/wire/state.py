@@ -1,8 +1,12 @@
 """`GET /v1/state`: everything that the operator learns about the data plane, in one read."""
 
 from enum import StrEnum
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.policy import Cause
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, WeightsStatus
 
 
@@ -14,9 +18,10 @@ class StagePhase(StrEnum):
 
 class Severity(StrEnum):
     ERROR = "Error"
-    """Nothing goes on until a person changes something."""
+    """Nothing goes on until a person changes something: the job is `Stalled`."""
     WARNING = "Warning"
-    """Tried again, or work goes on without result: an outage, episodes that teach nothing."""
+    """Tried again, or work goes on without result: an outage, episodes that teach nothing. The job
+    isn't `Ready`, but nothing waits for a person."""
 
 
 class Problem(ApiModel):
@@ -29,13 +34,17 @@ class Problem(ApiModel):
     severity: Severity = Severity.ERROR
 
 
+def _known_cause(cause: Any) -> Any:
+    """A cause that this release doesn't know counts as an exit; the rest of the state is read."""
+    return cause if cause in list(Cause) else Cause.PROCESS_EXIT
+
+
 class TrainerFailure(ApiModel):
     """A training process of `attempt` failed; the operator decides what follows."""
 
     attempt: int
     pod: str
-    cause: str
-    """A value of `sea_api.v1alpha1.policy.Cause`."""
+    cause: Annotated[Cause, BeforeValidator(_known_cause)]
     message: str
     time: float
     """Unix seconds."""

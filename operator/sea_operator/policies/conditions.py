@@ -2,7 +2,7 @@
 
 `Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
-spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/suspend.py` explains
+spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase.py` explains
 `Suspended=Unknown`. `UpdateWaiting` and `FieldsIgnored` exist only while they are true.
 """
 
@@ -18,6 +18,8 @@ MAX_NAMED_FIELDS = 10
 """Fields that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
+ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind"})
+"""Reasons of a job that is on its way and meets no problem: no Event reports them."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ def conditions(
 ) -> list[Condition]:
     """All, in a fixed order; the transition time moves only when the status does."""
     judged = {
-        "Ready": _ready(situation),
+        "Ready": _noted(_ready(situation), situation.lifecycle),
         "Reconciling": _reconciling(situation),
         "Stalled": _stalled(situation),
         "Suspended": _suspended(situation.lifecycle),
@@ -75,7 +77,7 @@ def _condition(
     kind: str, judgement: Judgement, old: Condition | None, generation: int, now: str
 ) -> Condition:
     status, reason, message = judgement
-    # `policies/suspend.py` measures a drain's time-out from here: a new reason must not reset it.
+    # `policies/phase.py` measures a drain's time-out from here: a new reason must not reset it.
     since = old.last_transition_time if old and old.status == status else now
     return Condition(
         type=kind,
@@ -111,6 +113,11 @@ def _fields_ignored(fields: tuple[str, ...]) -> Judgement:
     return "True", "FieldsIgnored", message if fields else ""
 
 
+def _noted(judgement: Judgement, lifecycle: Lifecycle) -> Judgement:
+    status, reason, message = judgement
+    return status, reason, f"{message} {lifecycle.note}" if lifecycle.note else message
+
+
 def _ready(situation: Situation) -> Judgement:
     lifecycle = situation.lifecycle
     if lifecycle.outcome is Outcome.COMPLETE:
@@ -138,6 +145,9 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
     """What must still happen before the job is as its spec asks."""
     if situation.lifecycle.suspension is Suspension.DRAINING:
         return "Draining", "Waiting for a checkpoint before the pods are released."
+    # Before the pods: a coordinator whose store fails isn't ready, and the store is the reason.
+    if warning := situation.lifecycle.warning:
+        return warning.reason, warning.message
     short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
     if short:
         counts = ", ".join(f"{role} {ready}/{size}" for role, (ready, size) in short.items())

@@ -2,8 +2,15 @@
 
 from collections.abc import Iterable
 
-from sea_api.contract import OPENAI_API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, auth_secret
+from sea_api.contract import (
+    OPENAI_API_KEY,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    S3_SESSION_TOKEN,
+    auth_secret,
+)
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Named, Observed, is_leaving, is_ours
 from sea_operator.plan import Blocker
@@ -11,8 +18,11 @@ from sea_operator.plan import Blocker
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
 OPENAI_KEYS = (OPENAI_API_KEY,)
 
-Needed = tuple[str, str | None, tuple[str, ...]]
-"""Field, the name it holds, and the keys that the Secret must have."""
+ALL = frozenset(Role)
+
+Needed = tuple[str, str | None, tuple[str, ...], frozenset[Role]]
+"""Field, the name it holds, the keys that the Secret must have, and the roles whose pods are
+started with it."""
 
 
 def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
@@ -53,7 +63,7 @@ def _name_taken(kind: str, namespace: str, name: str) -> Blocker:
 
 
 def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
-    for field, name, keys in _named(spec):
+    for field, name, keys, _ in named_secrets(spec):
         if name and (blocker := _secret(observed, field, name, keys)):
             return blocker
     return None
@@ -62,26 +72,29 @@ def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
 def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
     """Secrets that the spec names, and the keys that each must have."""
     found: dict[str, frozenset[str]] = {}
-    for _, name, keys in _named(spec):
+    for _, name, keys, _ in named_secrets(spec):
         if name:
             found[name] = found.get(name, frozenset()) | frozenset(keys)
     return found
 
 
-def _named(spec: Spec) -> list[Needed]:
+def named_secrets(spec: Spec) -> list[Needed]:
+    """The fields that name a Secret, one that names none too."""
     needed: list[Needed] = [
-        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS)
+        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS, ALL)
     ]
+    rollout, coordinator = frozenset({Role.ROLLOUT}), frozenset({Role.COORDINATOR})
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret
-        needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS))
+        needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS, rollout))
     if spec.verifier.judge is not None:
         key = spec.verifier.judge.api_key_secret
-        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS))
+        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS, rollout))
     for i, stage in enumerate(spec.stages):
         if stage.synthesis is not None and stage.synthesis.endpoint is not None:
             field = f"spec.stages[{i}].synthesis.endpoint.apiKeySecret"
-            needed.append((field, stage.synthesis.endpoint.api_key_secret, OPENAI_KEYS))
+            key = stage.synthesis.endpoint.api_key_secret
+            needed.append((field, key, OPENAI_KEYS, coordinator))
     return needed
 
 
@@ -95,10 +108,17 @@ def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) ->
             f"Secret {where} that {field} names doesn't exist; create it with {noun} {listed} "
             "or change the field.",
         )
-    if lacking := [key for key in keys if key not in found]:
+    if lacking := [key for key in keys if key not in found.keys]:
         return Blocker(
             "SecretIncomplete",
             f"Secret {where} that {field} names lacks {_and(lacking)}; add it to the Secret.",
+        )
+    # A session token is optional, and goes into a header as the others do.
+    if flawed := [key for key in (*keys, S3_SESSION_TOKEN) if key in found.flaws]:
+        return Blocker(
+            "SecretUnusable",
+            f"Key {flawed[0]} of Secret {where} that {field} names {found.flaws[flawed[0]]}; "
+            "correct it in the Secret.",
         )
     return None
 

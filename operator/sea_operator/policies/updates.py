@@ -14,8 +14,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from sea_api.contract import HASH_LABEL, MADE_BY_ANNOTATION
-from sea_api.v1alpha1.names import GROUP
+from sea_api.contract import (
+    HASH_LABEL,
+    MADE_BY_ANNOTATION,
+    SECRETS_ANNOTATION,
+    TOKEN_ANNOTATION,
+)
 from sea_api.v1alpha1.policy import Role
 from sea_operator.observed import Object, Observed, is_leaving, role_of
 
@@ -69,7 +73,7 @@ class _Pair:
         # What another revision makes can't be compared. But where the status has caught up with
         # the spec, an earlier pass has applied every edit already.
         handled = observed.job.status.observed_generation == observed.job.generation
-        return not handled or _secrets_differ(self.live, self.wanted)
+        return not handled or _token_differs(self.live, self.wanted)
 
 
 def update(observed: Observed, wanted: Iterable[Object], revision: str, *, renews: bool) -> Updated:
@@ -132,10 +136,16 @@ def _is_idle(pair: _Pair) -> bool:
 
 
 def _kept(wanted: Object, live: Object) -> Object:
-    """The live spec with the wanted size."""
+    """The live spec with the wanted size and the digest of today's Secrets, which pods read."""
     # Its nulls are the server's way of writing an absent value, and mean "remove" in an apply.
     spec = _without_nulls(live["spec"])
-    return {**wanted, "spec": {**spec, "replicas": wanted["spec"]["replicas"]}}
+    template, noted = spec["template"], _annotations(wanted).get(SECRETS_ANNOTATION)
+    if noted is not None:
+        meta = template["metadata"]
+        annotations = {**meta.get("annotations", {}), SECRETS_ANNOTATION: noted}
+        template = {**template, "metadata": {**meta, "annotations": annotations}}
+    size = wanted["spec"]["replicas"]
+    return {**wanted, "spec": {**spec, "replicas": size, "template": template}}
 
 
 def _frozen(wanted: Object, live: Object) -> Object:
@@ -170,18 +180,15 @@ def _hash(child: Object) -> str:
     return str(labels.get(HASH_LABEL, ""))
 
 
-def _secrets_differ(live: Object, wanted: Object) -> bool:
-    """True if a digest of a Secret in the template's annotations changed.
-
-    Pods with the old content couldn't go on.
-    """
-    old, new = (_template_annotations(child) for child in (live, wanted))
-    return any(key in new and new[key] != value for key, value in old.items())
+def _token_differs(live: Object, wanted: Object) -> bool:
+    """True if the job has another token, without which pods of the old template can't go on."""
+    old, new = (_annotations(child).get(TOKEN_ANNOTATION) for child in (live, wanted))
+    return old is not None and new is not None and old != new
 
 
-def _template_annotations(child: Object) -> dict[str, str]:
-    found = child["spec"]["template"]["metadata"].get("annotations", {})
-    return {key: value for key, value in found.items() if key.startswith(f"{GROUP}/")}
+def _annotations(child: Object) -> dict[str, str]:
+    found: dict[str, str] = child["spec"]["template"]["metadata"].get("annotations", {})
+    return found
 
 
 def _waiting(pair: _Pair) -> Waiting:

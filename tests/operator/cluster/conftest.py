@@ -15,10 +15,11 @@ from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Kind, KubeClient
+from sea_operator.kube.connection import Connection
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
@@ -89,7 +90,9 @@ async def reconcile(
             for reflector in reflectors(world.client, world.namespace, cache):
                 await reflector.fill()
             secrets = SecretReader(recorder, time.monotonic)
-            sources = Sources(recorder, cache, secrets, link)
+            # At once: each pass here is the first of its operator.
+            refusals = RefusalReader(recorder, time.monotonic, after=0.0)
+            sources = Sources(recorder, cache, secrets, link, refusals)
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass

@@ -11,9 +11,10 @@ import pytest
 
 from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET
+from sea_operator.kube.client import JOB, POD, SECRET, STATEFUL_SET
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.resources.build import token_digest
 from sea_operator.secret_reader import MAX_AGE_SECONDS, SecretReader
 from sea_operator.settings import Settings
@@ -32,7 +33,8 @@ class Running:
         self.cache = Cache(lambda key: None)
         self.reflectors = reflectors(world.client, world.namespace, self.cache)
         monotonic = lambda: time.monotonic() + self.ahead  # noqa: E731
-        sources = Sources(recorder, self.cache, SecretReader(recorder, monotonic), link)
+        secrets, refusals = SecretReader(recorder, monotonic), RefusalReader(recorder, monotonic)
+        sources = Sources(recorder, self.cache, secrets, link, refusals)
         self.reconcile = Reconciler(sources, Settings(identity="test"), clock)
 
     async def a_pass(self) -> float | None:

@@ -7,7 +7,7 @@ import pytest
 
 from sea_api.v1alpha1.names import MAX_NAME
 from sea_operator.errors import ConflictError
-from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import World, settle
 
@@ -57,7 +57,6 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
         coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
         scheduling={
-            "queueName": "team",
             "topology": "rail",
             "nodeSelector": {"zone": "a"},
             "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],
@@ -185,7 +184,7 @@ async def test_a_deleted_job_is_left_to_the_garbage_collector(
     await world.create_secret()
     job = await world.create_job()
     await reconcile(world)
-    from sea_operator.kube.kinds import JOB
+    from sea_operator.kube.client import JOB
 
     await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
     assert await reconcile(world) is None

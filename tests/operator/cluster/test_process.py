@@ -12,7 +12,7 @@ import yaml
 
 from sea_devcluster.components import api_server
 from sea_devcluster.controlplane import ControlPlane
-from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, LEASE, SECRET, STATEFUL_SET, Kind
 from sea_operator.leader import NAME
 from sea_operator.permissions import CLUSTER, JOBS, OWN_NAMESPACE
 from sea_operator.resources.build import token_of

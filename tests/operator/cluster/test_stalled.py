@@ -7,7 +7,7 @@ import pytest
 
 from sea_operator.decide import SOON_SECONDS
 from sea_operator.errors import RejectedError
-from sea_operator.kube.kinds import SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import SECRET, STATEFUL_SET, Kind
 from sea_operator.settings import Intervals
 from sea_testing.operator_world import World, settle
 

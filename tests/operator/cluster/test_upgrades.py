@@ -20,8 +20,16 @@ from sea_devcluster.controlplane import ControlPlane
 from sea_operator import parsing, settings
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import APPLY, FIELD_MANAGER, KubeClient
-from sea_operator.kube.kinds import EVENT, JOB, SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import (
+    APPLY,
+    EVENT,
+    FIELD_MANAGER,
+    JOB,
+    SECRET,
+    SERVICE,
+    STATEFUL_SET,
+    KubeClient,
+)
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.report import report

@@ -18,6 +18,7 @@ TABLE = [
     (Situation(Lifecycle(), SHORT), "False True False False False False"),
     (Situation(Lifecycle(), FULL, pending="Wait."), "False True False False False False"),
     (Situation(Lifecycle(blocker=HALT), FULL), "False False True False False False"),
+    (Situation(Lifecycle(warning=HALT), FULL), "False True False False False False"),
     (Situation(Lifecycle(), FULL, rejected=HALT), "False False True False False False"),
     (
         Situation(Lifecycle(suspension=Suspension.DRAINING), FULL),

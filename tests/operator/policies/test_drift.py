@@ -12,7 +12,7 @@ from sea_operator.settings import Images
 
 
 def wanted(make: Any, job: Any) -> Any:
-    return objects(job, job.spec, full_size(job.spec), Images(), token_digest(make.token))
+    return objects(job, job.spec, full_size(job.spec), Images(), token_digest(make.token), {})
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_operator.plan import Outcome
-from sea_operator.policies.progress import outcome, retries, why
+from sea_operator.policies.phase import outcome, retries, why
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_operator.plan import Suspension
-from sea_operator.policies.suspend import remembered, resumes, suspension
+from sea_operator.policies.phase import remembered, resumes, suspension
 
 SINCE = 1_800_000_000.0
 NONE, DRAINING, RELEASED = Suspension.NONE, Suspension.DRAINING, Suspension.RELEASED

@@ -20,7 +20,7 @@ NEW = "new"
 
 def made(make: Any, job: Any, images: Images | None = None, token: str | None = None) -> Any:
     digest = token_digest(token or make.token)
-    return objects(job, job.spec, full_size(job.spec), images or Images(), digest)
+    return objects(job, job.spec, full_size(job.spec), images or Images(), digest, {})
 
 
 def hash_of(child: Any) -> str:

@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Self
 
-from sea_operator.kube.client import Body, Connection, KubeClient, Object, Query
+from sea_operator.kube.client import Body, KubeClient, Object
+from sea_operator.kube.connection import Connection, Query
 
 
 class Recorder(KubeClient):

@@ -17,8 +17,7 @@ from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator.cache import Cache
 from sea_operator.errors import NotFoundError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
 from sea_operator.resources.build import token_of
 from sea_testing.operator_coordinator import FakeCoordinator

@@ -124,14 +124,14 @@ class Rendezvous:
     def user_error(self) -> Problem | None:
         """A mistake of the user that ended the attempt; the next one starts after an edit."""
         found = self.failure
-        if found is None or found.cause != Cause.USER_ERROR:
+        if found is None or found.cause is not Cause.USER_ERROR:
             return None
         return Problem(
             reason="TrainerStalled",
             message=f"{found.message} The trainer starts again once the job is edited.",
         )
 
-    def fail(self, pod: str, cause: str, message: str) -> None:
+    def fail(self, pod: str, cause: Cause, message: str) -> None:
         """Writes the attempt's failure down, unless it has failed already."""
         # The first cause counts: when one rank dies, the others fail in
         # their collectives soon after.

@@ -164,7 +164,7 @@ def _describe(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int, str, str]:
+def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int, Cause | None, str]:
     """(state, attempt, cause, detail) of the next heartbeat; attempt 0 while none runs.
 
     Args:
@@ -172,11 +172,11 @@ def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int,
     """
     if state.running:
         ready = bool(joined) and all(one == state.running for one in joined)
-        return (PodState.READY if ready else PodState.STARTING), state.running, "", ""
+        return (PodState.READY if ready else PodState.STARTING), state.running, None, ""
     if state.failure is not None:
         failure = state.failure
         return PodState.FAILED, failure.attempt, failure.cause, failure.message
-    return PodState.STARTING, 0, "", ""
+    return PodState.STARTING, 0, None, ""
 
 
 def assignments(world: TrainerWorld, pod: str, timeout_s: float) -> list[RankAssignment]:

@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from sea_api.v1alpha1.policy import Cause
 from sea_runtime.wire.base import Message
 
 
@@ -23,8 +24,8 @@ class Heartbeat(Message):
     state: PodState
     attempt: int = 0
     """Trainer: the attempt that the supervisor runs (or that failed)."""
-    cause: str = ""
-    """With FAILED: a value of sea_api Cause."""
+    cause: Cause | None = None
+    """With FAILED: why."""
     detail: str = ""
     adopted: int | None = None
     """Engines: weight version served, None before the first is loaded."""

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sea_operator.queue import MAX_EVENTS_IN_A_ROW, Backoff, WorkQueue
+from sea_operator.work_queue import MAX_EVENTS_IN_A_ROW, Backoff, WorkQueue
 
 
 class Time:

@@ -1,0 +1,153 @@
+"""Namespaces as platform teams make them: quotas, security levels, queues, other managers."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from sea_operator.kube.client import JOB, POD, STATEFUL_SET, Kind
+from sea_testing.operator_client import Recorder
+from sea_testing.operator_world import World
+
+pytestmark = pytest.mark.cluster
+
+QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
+NAMESPACE = Kind("v1", "Namespace", "namespaces")
+LIMITS: Any = {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": 1, "memory": "1Gi"}}
+HARD = {
+    "requests.cpu": "64",
+    "requests.memory": "256Gi",
+    "limits.cpu": "64",
+    "limits.memory": "256Gi",
+}
+Reconcile = Callable[..., Awaitable[float | None]]
+
+
+async def quota(world: World, hard: dict[str, str], until: Any) -> None:
+    """A quota that the server enforces already."""
+    body = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "team"}}
+    await world.client.create(QUOTA, world.namespace, {**body, "spec": {"hard": hard}})
+
+    async def counted() -> Any:
+        live = await world.client.get(QUOTA, world.namespace, "team")
+        return set(live.get("status", {}).get("used", {})) == set(hard)
+
+    await until(counted)
+
+
+async def told(world: World, reconcile: Reconcile, kind: str, words: str, until: Any) -> Any:
+    """The condition, once its message has the words."""
+
+    async def found() -> Any:
+        await reconcile(world)
+        condition = await world.condition(kind)
+        return condition if words in condition.get("message", "") else None
+
+    return await until(found)
+
+
+async def test_a_quota_on_requests_takes_the_pods_of_a_job_that_names_no_amounts(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    await quota(world, {"requests.cpu": "64", "requests.memory": "256Gi"}, until)
+    await world.create_secret()
+    await world.create_job()
+    await reconcile(world)
+    await world.run_pods()
+
+
+async def test_a_quota_on_limits_takes_the_worker_too(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    await quota(world, HARD, until)
+    await world.create_secret()
+    limited: Any = {"template": LIMITS}
+    await world.create_job(trainer=limited, rollout=limited, userModel=limited, coordinator=limited)
+    await reconcile(world)
+    await world.run_pods()
+
+
+async def test_pods_that_a_quota_refuses_for_good_stall_with_its_words_and_heal(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    await quota(world, HARD, until)
+    await world.create_secret()
+    limited: Any = {"template": LIMITS}
+    await world.create_job(trainer=limited, rollout=limited, userModel=limited)
+    await reconcile(world)
+    words = "failed quota: team: must specify limits.cpu for: coordinator"
+    stalled = await told(world, reconcile, "Stalled", words, until)
+    assert (stalled["status"], stalled["reason"]) == ("True", "PodsForbidden")
+    assert (
+        f"StatefulSet {world.namespace}/j-coordinator may not make its pods" in stalled["message"]
+    )
+    assert "spec.coordinator.template" in stalled["message"]
+    assert words in (await world.condition("Ready"))["message"]
+    await world.edit(coordinator={"template": LIMITS})
+    await reconcile(world)
+    await world.run_pods()
+    await reconcile(world)
+    assert (await world.condition("Stalled"))["status"] == "False"
+
+
+async def test_pods_that_wait_for_a_quota_in_use_are_explained_and_stall_nothing(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    await quota(world, {"pods": "5"}, until)
+    other = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "other"},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+    await world.client.create(POD, world.namespace, other)
+    await world.create_secret()
+    await world.create_job()
+    await reconcile(world)
+    ready = await told(world, reconcile, "Ready", "exceeded quota: team, requested: pods=1", until)
+    assert ready["reason"] == "PodsNotReady"
+    assert (await world.condition("Stalled"))["status"] == "False"
+
+
+async def test_pods_that_a_security_level_forbids_stall_with_its_words(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    path = NAMESPACE.path(None, world.namespace)
+    merged = "application/merge-patch+json"
+    await world.client.request("PATCH", path, [], {"metadata": {"labels": labels}}, merged)
+    await world.create_secret()
+    patch = {"spec": {"hostNetwork": True}}
+    await world.create_job(rollout={"template": {"patch": patch}})
+    await reconcile(world)
+    stalled = await told(world, reconcile, "Stalled", "violates PodSecurity", until)
+    assert stalled["reason"] == "PodsForbidden"
+    assert "spec.rollout.template, spec.rollout.worker" in stalled["message"]
+    # The others are within the level as they are.
+    names = {pod["metadata"]["name"] for pod in await world.pods()}
+    assert names == {"j-coordinator-0", "j-trainer-0", "j-trainer-1", "j-user-0"}
+
+
+async def test_a_job_of_another_manager_is_left_alone(
+    world: World, reconcile: Reconcile, recorder: Recorder
+) -> None:
+    await world.create_secret()
+    await world.create_job(managedBy="kueue.x-k8s.io/multikueue")
+    assert await reconcile(world) is None
+    assert recorder.writes == []
+    assert await world.sizes() == {}
+
+
+async def test_a_queue_of_the_job_is_not_copied_to_its_pods(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    """Kueue would gate them one by one, and a trainer waits for all of its pods."""
+    await world.create_secret()
+    await world.create_job()
+    label = {"kueue.x-k8s.io/queue-name": "team"}
+    await world.patch(JOB, "j", {"metadata": {"labels": label}})
+    await reconcile(world)
+    await world.run_pods()
+    sets = await world.client.list(STATEFUL_SET, world.namespace, "")
+    assert "kueue" not in str(sets)
+    assert "kueue" not in str(await world.pods())
