@@ -1,13 +1,17 @@
 """Stored objects become what the policies read; nothing that is stored raises."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_operator import parsing
 from sea_operator.observed import Termination
+
+RELEASES = Path(__file__).parents[1] / "releases"
 
 
 def stored(make: Any, spec: Any = None, status: Any = None) -> Any:
@@ -81,6 +85,19 @@ def test_of_a_status_of_another_release_what_can_be_read_counts(
 ) -> None:
     """An operator that is rolled back must not run a complete job again."""
     assert parsing.job(stored(make, status=foreign)).status == Status.model_validate(kept)
+
+
+@pytest.mark.parametrize(
+    "release", sorted(RELEASES.glob("*/job.yaml")), ids=lambda p: p.parent.name
+)
+def test_jobs_of_all_releases_are_read_whole(release: Path) -> None:
+    """No field may get another meaning, and none that is stored may become required."""
+    stored = yaml.safe_load(release.read_text())
+    meta = {"namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "9"}
+    job = parsing.job({**stored, "metadata": {**stored["metadata"], **meta}})
+    assert (job.invalid, job.ignored) == (None, ())
+    read = job.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    assert {key: read[key] for key in stored["status"]} == stored["status"]
 
 
 def test_unknown_fields_of_a_status_are_named(make: Any) -> None:

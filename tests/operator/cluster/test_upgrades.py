@@ -4,12 +4,10 @@ On a control plane of its own, since the CRD is the cluster's.
 """
 
 import copy
-import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import yaml
 
@@ -19,31 +17,20 @@ from sea_devcluster.api import KubeApi
 from sea_devcluster.controlplane import ControlPlane
 from sea_operator import parsing, settings
 from sea_operator.cache import Cache
-from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import (
-    APPLY,
-    EVENT,
-    FIELD_MANAGER,
-    JOB,
-    SECRET,
-    SERVICE,
-    STATEFUL_SET,
-    KubeClient,
-)
-from sea_operator.observe import Sources
-from sea_operator.reconcile import Reconciler
+from sea_operator.kube.client import APPLY, EVENT, JOB, SECRET, SERVICE, STATEFUL_SET, KubeClient
+from sea_operator.kube.connection import FIELD_MANAGER
 from sea_operator.report import report
 from sea_operator.resources import pod as pod_builder
 from sea_operator.resources.build import token_digest, token_secret
-from sea_operator.secret_reader import SecretReader
-from sea_operator.settings import Images, Settings
+from sea_operator.settings import Images
 from sea_testing.crd_install import PATIENCE, install_crd
 from sea_testing.operator_client import Recorder
-from sea_testing.operator_world import Clock, World, reflectors
+from sea_testing.operator_world import Clock, World
 
 pytestmark = pytest.mark.cluster
 
-RELEASES = ("0.1.0",)
+GOLDEN = Path(__file__).parents[2] / "releases"
+RELEASES = sorted(folder.name for folder in GOLDEN.iterdir() if folder.is_dir())
 NEWER = Images(trainer="registry.example/trainer:2", rollout="registry.example/rollout:2")
 KINDS = {"Service": SERVICE, "StatefulSet": STATEFUL_SET}
 CRD_FILE = "crds/sea-operator.io_seatrainingjobs.yaml"
@@ -80,27 +67,20 @@ def crd(kube: KubeApi, today: dict[str, Any]) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def operator(recorder: Recorder, clock: Clock) -> AsyncIterator[Pass]:
+def operator(reconcile: Callable[..., Awaitable[float | None]]) -> Pass:
     """`operator(world, images)`: one pass of an operator that started this very moment."""
-    async with aiohttp.ClientSession() as session:
-        link = CoordinatorLink(session)
 
-        async def one_pass(world: World, images: Images | None = None) -> float | None:
-            cache = Cache(lambda key: None)
-            for reflector in reflectors(world.client, world.namespace, cache):
-                await reflector.fill()
-            sources = Sources(recorder, cache, SecretReader(recorder, time.monotonic), link)
-            ours = Settings(images=images or Images(), identity="test")
-            return await Reconciler(sources, ours, clock)((world.namespace, "j"))
+    async def one_pass(world: World, images: Images | None = None) -> float | None:
+        return await reconcile(world, images=images)
 
-        yield one_pass
+    return one_pass
 
 
 class Release:
     """The golden copy of a release."""
 
-    def __init__(self, root: Path, version: str) -> None:
-        self.folder = root / "tests" / "releases" / version
+    def __init__(self, version: str) -> None:
+        self.folder = GOLDEN / version
 
     def crd(self) -> dict[str, Any]:
         manifest: dict[str, Any] = yaml.safe_load((self.folder / "crd.yaml").read_text())
@@ -172,10 +152,10 @@ async def settle(world: World, operator: Pass, images: Images | None = None) -> 
 
 @pytest.mark.parametrize("version", RELEASES)
 async def test_jobs_of_a_release_run_on_under_this_operator_and_its_crd(
-    version: str, root: Path, kube: KubeApi, today: dict[str, Any], world: World, operator: Pass
+    version: str, kube: KubeApi, today: dict[str, Any], world: World, operator: Pass
 ) -> None:
     """First the operator, then the CRD, then the CRD back: no pod goes, status goes on."""
-    release = Release(root, version)
+    release = Release(version)
     install_crd(kube, release.crd())
     await run_release(world, release)
     before, generations = await uids(world), await revisions(world)
