@@ -171,7 +171,7 @@ def test_the_api_server_takes_all_that_is_rendered(
     """Strictly: no field that it doesn't know, none twice."""
     full = {"image": {"registry": "registry.example"}, **values}
     text = helm("template", "sea", chart, "-n", "default", "-f", written(full, tmp_path))
-    kubectl("apply", "--dry-run=server", "--validate=strict", "-f", "-", stdin=text)
+    kubectl("apply", "--server-side", "--dry-run=server", "--validate=strict", "-f-", stdin=text)
 
 
 def test_chart_and_plain_manifests_agree(helm: Helm, chart: Path, root: Path) -> None:
