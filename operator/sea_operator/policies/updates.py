@@ -139,11 +139,12 @@ def _kept(wanted: Object, live: Object) -> Object:
     """The live spec with the wanted size and the digest of today's Secrets, which pods read."""
     # Its nulls are the server's way of writing an absent value, and mean "remove" in an apply.
     spec = _without_nulls(live["spec"])
-    template, noted = spec["template"], _annotations(wanted).get(SECRETS_ANNOTATION)
-    if noted is not None:
-        meta = template["metadata"]
-        annotations = {**meta.get("annotations", {}), SECRETS_ANNOTATION: noted}
-        template = {**template, "metadata": {**meta, "annotations": annotations}}
+    template, notes = spec["template"], _annotations(live)
+    # Not added where it is missing: that would be a new template for nothing.
+    if SECRETS_ANNOTATION in notes:
+        current = {**notes, **_annotations(wanted)}[SECRETS_ANNOTATION]
+        meta = {**template["metadata"], "annotations": {**notes, SECRETS_ANNOTATION: current}}
+        template = {**template, "metadata": meta}
     size = wanted["spec"]["replicas"]
     return {**wanted, "spec": {**spec, "replicas": size, "template": template}}
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from sea_api.contract import HASH_LABEL, MADE_BY_ANNOTATION
+from sea_api.contract import HASH_LABEL, MADE_BY_ANNOTATION, SECRETS_ANNOTATION
 from sea_api.v1alpha1.policy import Role
 from sea_operator.decide import decide
 from sea_operator.policies.updates import sentence_about, update
@@ -101,6 +101,27 @@ def test_what_is_kept_is_the_live_spec_with_the_wanted_size(make: Any) -> None:
     assert child["spec"]["minReadySeconds"] == 3
     assert "creationTimestamp" not in child["spec"]["template"]["metadata"]
     assert child["spec"]["template"]["spec"] == case.live["spec"]["template"]["spec"]
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_kept_template_notes_secrets_only_if_it_did_before(make: Any, noted: bool) -> None:
+    """The digest of today's values, but no new template only to note it."""
+    case = Case(make)
+    annotations = case.live["spec"]["template"]["metadata"]["annotations"]
+    annotations.pop(SECRETS_ANNOTATION, None)
+    if noted:
+        annotations[SECRETS_ANNOTATION] = "before"
+    digests = dict.fromkeys(full_size(case.job.spec), "now")
+    newer = objects(
+        case.job,
+        case.job.spec,
+        full_size(case.job.spec),
+        Images(trainer="trainer:2"),
+        token_digest(make.token),
+        digests,
+    )
+    kept = trainer(case.ask(newer=newer).children)["spec"]["template"]["metadata"]["annotations"]
+    assert kept.get(SECRETS_ANNOTATION) == ("now" if noted else None)
 
 
 def test_roles_that_do_not_differ_are_written_neither_now_nor_for_their_record(make: Any) -> None:
