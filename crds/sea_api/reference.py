@@ -48,7 +48,12 @@ def _object_below(field: Schema) -> tuple[Schema | None, str]:
 
 
 def _row(name: str, field: Schema, required: bool) -> str:
-    meaning = [_one_line(field.get("description", "")), *_bounds(field), *_bounds_of_items(field)]
+    meaning = [
+        _one_line(field.get("description", "")),
+        *_bounds(field),
+        *_sentences(field),
+        *_bounds_of_items(field),
+    ]
     default = "*required*" if required else _default(field)
     return f"| `{name}` | {_type(field)} | {default} | {' '.join(filter(None, meaning))} |"
 
@@ -81,15 +86,20 @@ def _bounds(field: Schema) -> Iterator[str]:
         yield f"At most {field['maxLength']} characters."
     if "maxItems" in field:
         yield f"At most {field['maxItems']} items."
-    if "pattern" in field and "x-kubernetes-int-or-string" not in field:
-        yield f"Pattern `{field['pattern'].replace('|', chr(92) + '|')}`."
 
 
 def _bounds_of_items(field: Schema) -> Iterator[str]:
     items = field.get("items", {})
     if "properties" not in items and "enum" not in items and items:
-        rules = [f"{_one_line(rule['message'])}." for rule in items.get(CEL_KEY, [])]
-        yield "Each: " + " ".join([*_bounds(items), *(f"{r[0].upper()}{r[1:]}" for r in rules)])
+        yield "Each: " + " ".join([*_bounds(items), *_sentences(items)])
+
+
+def _sentences(field: Schema) -> Iterator[str]:
+    """The rules of a text or map; those of an object are listed below its table."""
+    if "properties" not in field:
+        for rule in field.get(CEL_KEY, []):
+            message = _one_line(rule["message"])
+            yield f"{message[0].upper()}{message[1:]}."
 
 
 def _rules(subject: str, schema: Schema) -> str:

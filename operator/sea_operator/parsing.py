@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from sea_api import lenient
 from sea_api.contract import SECRETS_ANNOTATION
+from sea_api.findings import findings
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.status import Status
@@ -16,6 +17,9 @@ from sea_operator.observed import Child, Job, Pod, Termination, role_of, templat
 
 Object = Mapping[str, Any]
 
+
+MAX_FINDINGS = 5
+"""Findings that a sentence about an unreadable job names."""
 
 IGNORED = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp"})
 """Metadata that changes with each write of anybody and that no policy reads."""
@@ -126,10 +130,11 @@ def event_time(event: Object) -> float:
 
 def explain(error: ValidationError) -> str:
     """Pydantic's findings as one sentence that names fields as the user wrote them."""
-    found = [_finding(detail) for detail in error.errors(include_url=False)[:5]]
-    more = error.error_count() - len(found)
+    details = error.errors(include_url=False)
+    found = [str(one) for detail in details for one in findings(detail, ("spec",))]
+    more = len(found) - MAX_FINDINGS
     tail = f"; and {more} more" if more > 0 else ""
-    return f"The job can't be read: {'; '.join(found)}{tail}. Edit the job."
+    return f"The job can't be read: {'; '.join(found[:MAX_FINDINGS])}{tail}. Edit the job."
 
 
 def _spec(stored: Object) -> tuple[Spec | None, str | None, tuple[str, ...]]:
@@ -154,16 +159,6 @@ def _status(stored: Object) -> tuple[Status, frozenset[lenient.Path]]:
         broken = {detail["loc"][:1] for detail in error.errors(include_url=False)}
         found = lenient.read(Status, lenient.without(stored, tuple(broken)))
     return found.value, frozenset(found.ignored)
-
-
-def _finding(detail: Any) -> str:
-    path = "spec" + "".join(_step(step) for step in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}"
-
-
-def _step(step: int | str) -> str:
-    return f"[{step}]" if isinstance(step, int) else f".{step}"
 
 
 def _has(status: Object, condition: str) -> bool:

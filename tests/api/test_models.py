@@ -8,7 +8,6 @@ from pydantic import TypeAdapter, ValidationError
 
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.job import SEATrainingJob, Spec
-from sea_api.v1alpha1.pods import ELSEWHERE, EnvVar, PodTemplate
 from sea_api.v1alpha1.roles import Trainer
 from sea_api.v1alpha1.status import Status
 from sea_testing.fixture_types import BuildJob
@@ -97,16 +96,3 @@ def test_a_status_holds_the_scores_of_the_largest_program() -> None:
     }
     most = bounds[Spec, "stages"] * (bounds[Spec, "domains"] + 1)
     assert bounds[Status, "evaluation"] >= most
-
-
-@pytest.mark.parametrize("key", sorted(ELSEWHERE))
-def test_a_field_of_a_pod_in_the_wrong_place_is_told_the_right_one(key: str) -> None:
-    with pytest.raises(ValidationError) as caught:
-        PodTemplate.model_validate({key: {}})
-    assert f"{key} goes to {ELSEWHERE[key]}" in str(caught.value)
-
-
-def test_a_variable_from_a_secret_is_told_its_place() -> None:
-    with pytest.raises(ValidationError) as caught:
-        EnvVar.model_validate({"name": "A", "valueFrom": {"secretKeyRef": {}}})
-    assert "valueFrom goes to template.patch.spec.containers[].env[]" in str(caught.value)

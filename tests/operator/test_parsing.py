@@ -30,7 +30,7 @@ def test_a_job(make: Any) -> None:
     [
         ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
         ({"stages": [{"name": "rl", "type": "RL", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
-        ({"model": None}, "spec.model: Field required"),
+        ({"model": None}, "spec.model: is required: add it"),
         ({"rl": 1, "rollout": {"replicas": "many", "shape": 1}}, "spec.rollout.replicas: "),
     ],
 )

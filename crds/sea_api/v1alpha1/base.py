@@ -16,6 +16,14 @@ def wire_name(field: str) -> str:
     return to_camel(field).replace("Sft", "SFT")
 
 
+class BrokenRulesError(ValueError):
+    """All rules that an object breaks, so that one edit can correct them."""
+
+    def __init__(self, messages: list[str]) -> None:
+        super().__init__("; ".join(messages))
+        self.messages = messages
+
+
 class ApiModel(BaseModel):
     """A piece of the resource: immutable, camelCase in YAML, descriptions from docstrings."""
 
@@ -44,7 +52,7 @@ class ApiModel(BaseModel):
     def _keep_rules(self) -> Self:
         broken = [rule.message for rule in self.invariants if not rule.holds(self)]
         if broken:
-            raise ValueError("; ".join(broken))
+            raise BrokenRulesError(broken)
         return self
 
     @classmethod

@@ -1,14 +1,16 @@
 """The base model, the data that stages learn from, and the object store."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from sea_api import limits
+from sea_api.v1alpha1 import forms
+from sea_api.v1alpha1.addresses import ModelSource, S3File, S3Folder, ServerUrl, StorageUrl
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Transition, immutable
-from sea_api.v1alpha1.types import HttpUrl, Int, ModelSource, ObjectName, S3Url
+from sea_api.v1alpha1.types import Int, ObjectName
 
 
 class Precision(StrEnum):
@@ -37,14 +39,13 @@ class Model(ApiModel):
         ),
     )
 
-    name: str = Field(
-        min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
-    )
+    name: Annotated[str, Field(min_length=1, max_length=128), forms.MODEL_NAME]
     """Name under which engines serve the model, and that an `External` user model is asked for
     unless it names its own. Applies when an engine starts."""
     source: ModelSource
-    """Base weights in HF layout: `s3://bucket/prefix`, `hf://owner/name`, or `builtin:tiny`, a
-    model of three million parameters that the coordinator builds. Immutable."""
+    """Base weights in HF layout: `s3://bucket/prefix`, `hf://owner/name` (with `@revision` for a
+    branch, tag or commit), or `builtin:tiny`, a model of three million parameters that the
+    coordinator builds. Immutable."""
     precision: Precision = Precision.BF16
     """Number format of the served weights and of the trainer's forward pass. Applies when an engine
     starts, and when a training stage or a trainer attempt starts."""
@@ -65,9 +66,9 @@ class Storage(ApiModel):
         immutable("url", "url", "checkpoints are found below it; create another job instead"),
     )
 
-    url: str = Field(max_length=1024, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")
+    url: StorageUrl
     """Bucket and prefix under which the job keeps weights, checkpoints and reports. Immutable."""
-    endpoint: HttpUrl | None = None
+    endpoint: ServerUrl | None = None
     """Address of an S3 server other than AWS; absent means AWS. Applies by replacing all pods."""
     region: str = Field(default="us-east-1", min_length=1, max_length=64)
     """Region that requests are signed for. Applies by replacing all pods."""
@@ -79,15 +80,15 @@ class Storage(ApiModel):
 class Data(ApiModel):
     """What the stages learn from. An edit is checked within seconds."""
 
-    sft: list[S3Url] = Field(default=[], max_length=64)
+    sft: list[S3File] = Field(default=[], max_length=64)
     """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.bz2`, `.xz` and
     `.zst` are unpacked. Empty by default: dialogues come from Synthesis stages or from a stage's
     own `data`. Applies when a training stage or a trainer attempt starts."""
-    rl: list[S3Url] = Field(default=[], max_length=64)
+    rl: list[S3File] = Field(default=[], max_length=64)
     """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too. Empty by
     default: tasks come from Synthesis stages or from an Evaluation stage's own `tasks`. Applies to
     the next group of an RL stage and to Evaluation stages that haven't started."""
-    databases: S3Url | None = None
+    databases: S3Folder | None = None
     """Folder that every row's `db_path` is relative to; needed only if rows have one. Applies to
     the next group of an RL stage and to Evaluation stages that haven't started."""
     on_bad_row: OnBadRow = OnBadRow.FAIL

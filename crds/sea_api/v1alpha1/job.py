@@ -29,6 +29,7 @@ class Spec(ApiModel):
         stage_rules.TASKS,
         stage_rules.EVALUATION_TASKS,
         stage_rules.USER_ENGINE,
+        stage_rules.TURN_LENGTH,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         stage_rules.KEPT_STAGES,

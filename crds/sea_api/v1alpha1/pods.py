@@ -1,10 +1,11 @@
 """What a user may set on a job's pods: short fields, a patch of the whole template, placement."""
 
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
+from sea_api.v1alpha1 import forms, pod_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.pod_patch import FREE_ENV, PodPatch
 from sea_api.v1alpha1.rules import Rule
@@ -34,9 +35,10 @@ ELSEWHERE = {
             "volumes",
         )
     },
+    "valueFrom": f"{_SPEC}.containers[].env[].valueFrom",
     "priorityClassName": "spec.scheduling.priorityClassName",
 }
-"""Where fields go that people look for in a role's `template`."""
+"""Where fields go that people look for in a role's `template` and its variables."""
 
 
 class TolerationOperator(StrEnum):
@@ -60,14 +62,7 @@ UNIQUE_ENV = Rule(
 class EnvVar(ApiModel):
     """An environment variable of a role's containers."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _value_only(cls, data: Any) -> Any:
-        if isinstance(data, dict) and "valueFrom" in data:
-            raise ValueError(f"valueFrom goes to {_SPEC}.containers[].env[].valueFrom")
-        return data
-
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    name: Annotated[str, Field(min_length=1, max_length=128), forms.VARIABLE_NAME]
     """Its name."""
     value: str = Field(max_length=4096)
     """Its value, taken literally."""
@@ -75,6 +70,8 @@ class EnvVar(ApiModel):
 
 class ContainerResources(ApiModel):
     """Resources of the agent-loop worker next to an engine."""
+
+    invariants: ClassVar[tuple[Rule, ...]] = pod_rules.RESOURCES
 
     requests: Resources = {}
     """Requests, by resource name. CPU and memory that neither this nor `limits` names: 100m and
@@ -87,14 +84,7 @@ class ContainerResources(ApiModel):
 class PodTemplate(ApiModel):
     """What a user may set on a role's pods. Applies by replacing them."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _say_where(cls, data: Any) -> Any:
-        """Names the right place of a field that is a pod's but not one of ours."""
-        found = [key for key in data if key in ELSEWHERE] if isinstance(data, dict) else []
-        if found:
-            raise ValueError("; ".join(f"{key} goes to {ELSEWHERE[key]}" for key in found))
-        return data
+    invariants: ClassVar[tuple[Rule, ...]] = pod_rules.RESOURCES
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
     """Image of the role; absent means the one that the operator was installed with. Applies by

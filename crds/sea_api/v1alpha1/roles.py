@@ -6,15 +6,14 @@ from typing import ClassVar
 from pydantic import Field
 
 from sea_api.limits import USER_MAX_TOKENS
-from sea_api.v1alpha1 import role_rules
+from sea_api.v1alpha1 import pod_rules, role_rules
+from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
     GpusPerPod,
-    HttpUrl,
     Int,
-    ModelSource,
     Number,
     ObjectName,
     Quantity,
@@ -54,12 +53,15 @@ class TrainerParallelism(ApiModel):
 class RolloutParallelism(ApiModel):
     """How the accelerators of one engine pod share one model."""
 
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ENGINE_EXPERT,)
+
     tensor: Ways = 1
     """Parts that each matrix is split into; divides max(1, gpusPerPod). Applies when an engine
     starts."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod). Applies
-    when an engine starts."""
+    """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
+    `tensor` says; the same number as `tensor` gives each GPU whole experts. Applies when an engine
+    starts."""
 
 
 class Elastic(ApiModel):
@@ -79,6 +81,7 @@ class Trainer(ApiModel):
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXPERT_WORLD,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable(
@@ -111,8 +114,8 @@ class Rollout(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
@@ -135,8 +138,10 @@ class UserModel(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
+        role_rules.EXTERNAL_ONLY,
+        role_rules.VLLM_ONLY,
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
+        pod_rules.GPUS_AGREE,
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
@@ -151,7 +156,7 @@ class UserModel(ApiModel):
     source: ModelSource | None = None
     """Weights that the `VLLM` engine starts from; absent means the job's base model. Read once,
     when the job's models are prepared: a later change has no effect."""
-    url: HttpUrl | None = None
+    url: BaseUrl | None = None
     """OpenAI-compatible base URL of the `External` engine. Applies to the next episode."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
     """Model name to ask the `External` engine for; absent means the job's `model.name`. Applies to

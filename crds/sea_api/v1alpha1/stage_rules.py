@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from sea_api.limits import MAX_TOKENS_PER_TURN
 from sea_api.v1alpha1.rules import Rule, Transition
 from sea_api.v1alpha1.stages import Stage, StageType
 
@@ -31,6 +32,11 @@ def _has_evaluation_tasks(spec: Any) -> bool:
 def _serves_the_user(spec: Any) -> bool:
     trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
     return spec.user_model.engine == "VLLM" or not trains_user
+
+
+def _turns_fit(spec: Any) -> bool:
+    blocks = [block for stage in spec.stages for block in (stage.rl, stage.evaluation) if block]
+    return all(block.max_tokens_per_turn <= spec.model.context_length for block in blocks)
 
 
 def _signature(stages: list[Stage]) -> list[tuple[str, StageType]]:
@@ -78,6 +84,15 @@ USER_ENGINE = Rule(
     message="a stage of type UserSFT needs userModel.engine VLLM, the only one that serves what"
     " the stage trains: change the engine or remove the stage",
     holds=_serves_the_user,
+)
+
+TURN_LENGTH = Rule(
+    cel="self.stages.all(s, (!has(s.rl) || s.rl.maxTokensPerTurn <= self.model.contextLength)"
+    " && (!has(s.evaluation) || s.evaluation.maxTokensPerTurn <= self.model.contextLength))",
+    message=f"maxTokensPerTurn of a stage (by default {MAX_TOKENS_PER_TURN}) exceeds"
+    " model.contextLength, which holds prompt and answers of all turns: set maxTokensPerTurn in rl"
+    " and evaluation to a fraction of contextLength, or raise contextLength",
+    holds=_turns_fit,
 )
 
 _PLACES = list(range(MAX_STAGES))

@@ -1,14 +1,16 @@
 """The program of a job: an ordered list of stages, each with its own block of settings."""
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from sea_api import limits
+from sea_api.v1alpha1 import forms
+from sea_api.v1alpha1.addresses import BaseUrl, S3File, S3Folder
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, HttpUrl, Int, Number, ObjectName, S3Url, Seed, Steps
+from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps
 
 
 class StageType(StrEnum):
@@ -33,7 +35,7 @@ class WorldSize(StrEnum):
 class SynthesisEndpoint(ApiModel):
     """The model behind planner, workers, checkers and reflection."""
 
-    url: HttpUrl
+    url: BaseUrl
     """OpenAI-compatible base URL, which `/chat/completions` is appended to. Applies at once;
     accepted tasks are kept."""
     model: str = Field(min_length=1, max_length=256)
@@ -70,7 +72,7 @@ class SynthesisStage(ApiModel):
     stage starts over."""
     world_size: WorldSize = WorldSize.MEDIUM
     """Size of a generated database. Applies at once: a running stage starts over."""
-    databases: S3Url | None = None
+    databases: S3Folder | None = None
     """Folder with a folder per domain (`retail/db.json`, `retail/policy.md`) in tau2-bench's
     layout; domains without one, and all if this is absent, get generated databases. The folder of
     `my-library:library` is `my-library.library` or, if that is missing, `library`. Applies at once:
@@ -92,6 +94,12 @@ class SFTStage(ApiModel):
             message="stopAtValidationLoss has no loss to look at while validationFraction is 0:"
             " keep dialogues back for it, or remove it",
             holds=lambda sft: sft.stop_at_validation_loss is None or sft.validation_fraction > 0,
+        ),
+        Rule(
+            cel="!has(self.maxSteps) || self.warmupSteps < self.maxSteps",
+            message="warmupSteps must be less than maxSteps, or the rate never reaches"
+            " learningRate: lower warmupSteps",
+            holds=lambda sft: sft.max_steps is None or sft.warmup_steps < sft.max_steps,
         ),
     )
 
@@ -119,7 +127,7 @@ class SFTStage(ApiModel):
     stop_at_validation_loss: Number | None = Field(default=None, gt=0, le=100)
     """Stop once the validation loss (nats per answer token) is at or below this; absent means that
     it never stops the stage. Applies when the stage or a trainer attempt starts."""
-    data: list[S3Url] = Field(default=[], max_length=64)
+    data: list[S3File] = Field(default=[], max_length=64)
     """Dialogue files of this stage; empty, the default, means `spec.data.sft` and what Synthesis
     stages before it have made. Applies when the stage or a trainer attempt starts."""
     seed: Seed = 0
@@ -151,6 +159,12 @@ class RLStage(EpisodeLimits):
             message="rl.trajectoriesPerPrompt must be at least 2, since the advantage of a"
             " trajectory is relative to the others of its group",
             holds=lambda rl: rl.trajectories_per_prompt >= 2,
+        ),
+        Rule(
+            cel="self.warmupSteps < self.steps",
+            message="rl.warmupSteps must be less than steps, or the rate never reaches"
+            " learningRate: lower warmupSteps",
+            holds=lambda rl: rl.warmup_steps < rl.steps,
         ),
     )
 
@@ -205,7 +219,7 @@ class EvaluationStage(EpisodeLimits):
     All episodes are fixed when the stage starts.
     """
 
-    tasks: list[S3Url] = Field(default=[], max_length=64)
+    tasks: list[S3File] = Field(default=[], max_length=64)
     """Task files; empty, the default, means `spec.data.rl` and what Synthesis stages before it have
     made. Applies until the stage starts."""
     trials: Int = Field(default=4, ge=1, le=1000)
@@ -248,7 +262,7 @@ class Stage(ApiModel):
         _block_of_type(kind, *names) for kind, names in _BLOCKS.items()
     )
 
-    name: str = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    name: Annotated[str, Field(min_length=1, max_length=40), forms.STAGE_NAME]
     """Unique among the job's stages; names the stage's folder in the object store. Immutable."""
     type: StageType
     """What the stage does, and which block below is set. Immutable."""

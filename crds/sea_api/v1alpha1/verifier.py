@@ -5,15 +5,16 @@ from typing import ClassVar
 from pydantic import Field
 
 from sea_api import limits
+from sea_api.v1alpha1.addresses import BaseUrl
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import HttpUrl, Int, Number, ObjectName
+from sea_api.v1alpha1.types import Int, Number, ObjectName
 
 
 class Judge(ApiModel):
     """A model behind an OpenAI-compatible endpoint that judges assertions in natural language."""
 
-    url: HttpUrl
+    url: BaseUrl
     """OpenAI-compatible base URL, which `/chat/completions` is appended to. Applies to the next
     episode."""
     model: str = Field(min_length=1, max_length=256)

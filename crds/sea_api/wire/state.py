@@ -66,6 +66,9 @@ class CoordinatorState(ApiModel):
     attempt: int = 0
     stages: list[StageState] = []
     problem: Problem | None = None
+    prepared: bool | None = None
+    """Whether data, endpoints and models of the running stage are checked, so that pods with GPUs
+    may start; None from a coordinator that doesn't say."""
     trainer_failure: TrainerFailure | None = None
     """Newest failure of the current attempt, if any."""
     drained: bool = False

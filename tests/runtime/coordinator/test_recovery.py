@@ -39,7 +39,7 @@ def store() -> MemoryStore:
     }
     found.put(kit.FILE, "\n".join(map(json.dumps, rows)).encode())
     found.put("s3://bucket/sft.jsonl", json.dumps(dialogue).encode())
-    found.put("s3://bucket/model/config.json", b"{}")
+    found.put("s3://bucket/model/config.json", b'{"architectures": ["Qwen3ForCausalLM"]}')
     return found
 
 

@@ -85,15 +85,17 @@ def _rows(store: ObjectStore, file: str) -> Iterator[dict[str, Any]]:
     return (row for row in found if not isinstance(row, RowError))
 
 
-def _download_from_hub(name: str, folder: Path) -> None:
+def _download_from_hub(address: str, folder: Path) -> None:
+    """`address`: OWNER/NAME, with @REVISION for a branch, tag or commit."""
     from huggingface_hub import snapshot_download
 
+    name, _, revision = address.partition("@")
     try:
-        snapshot_download(name, local_dir=folder, etag_timeout=30.0)
+        snapshot_download(name, revision=revision or None, local_dir=folder, etag_timeout=30.0)
     except Exception as error:
         raise PreconditionError(
             "ModelNotFound",
-            f"hf://{name} could not be downloaded ({error}). Check the name, the network and "
+            f"hf://{address} could not be downloaded ({error}). Check the name, the network and "
             "HF_TOKEN, or copy the model to S3 and name it as s3://bucket/prefix.",
         ) from error
 

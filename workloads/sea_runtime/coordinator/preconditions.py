@@ -8,7 +8,7 @@ from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
-from sea_runtime.coordinator import base_model, stage_plan
+from sea_runtime.coordinator import base_model, endpoints, model_fit, stage_plan
 from sea_runtime.coordinator.data import check, sources
 from sea_runtime.coordinator.data.check import CheckedData
 from sea_runtime.coordinator.data.task_rows import TaskRow
@@ -54,6 +54,10 @@ class Preconditions:
         self._checked_at = 0.0
         """Monotonic seconds of the last check that found a problem."""
         self._models: dict[str, str] = {}
+        self._fit: str | None = None
+        """Digest of what the models were last found fit for."""
+        self._endpoints: list[tuple[str, str]] | None = None
+        """The endpoints that were last found in place."""
 
     @property
     def models(self) -> dict[str, str]:
@@ -79,7 +83,13 @@ class Preconditions:
         # An edit that arrived a moment ago isn't checked yet: the stage waits for its check.
         if self._digest != check.digest(self._job.desired, self.made()):
             return False
-        return stage.type == StageType.SYNTHESIS or len(self._models) == len(stage_plan.STREAMS)
+        if self._endpoints != list(endpoints.named(self._job.desired.spec)):
+            return False
+        return stage.type == StageType.SYNTHESIS or self._are_models_fit()
+
+    def _are_models_fit(self) -> bool:
+        complete = len(self._models) == len(stage_plan.STREAMS)
+        return complete and self._fit == model_fit.digest(self._job.desired.spec)
 
     def made(self) -> frozenset[str]:
         """Synthesis stages whose data is in the store."""
@@ -118,13 +128,15 @@ class Preconditions:
             recheck = self._clock() - self._checked_at >= RECHECK_SECONDS
             if self._digest != digest or (problem is not None and recheck):
                 await self._check(known, digest)
+            elif problem is None and self._endpoints != list(endpoints.named(known.spec)):
+                await self._check_endpoints(known)
             elif problem is None and self._may_prepare():
                 await self._prepare(known)
         await self._notifiers.background.wait(LOOK_SECONDS)
 
     def _may_prepare(self) -> bool:
         """The tiny model's tokenizer is fitted to the dialogues: it waits for those being made."""
-        if len(self._models) == len(stage_plan.STREAMS):
+        if self._are_models_fit():
             return False
         spec, stage = self._job.desired.spec, self._job.stage
         tiny = any(stage_plan.model_source(spec, s) == base_model.TINY for s in stage_plan.STREAMS)
@@ -147,6 +159,12 @@ class Preconditions:
         self._digest = digest
         self._notifiers.notify_all()
 
+    async def _check_endpoints(self, desired: CoordinatorSpec) -> None:
+        """Raises PreconditionError, which stays reported until an attempt succeeds."""
+        await endpoints.check(desired.spec)
+        self._endpoints = list(endpoints.named(desired.spec))
+        self._notifiers.notify_all()
+
     async def _prepare(self, desired: CoordinatorSpec) -> None:
         """Raises PreconditionError, which stays reported until an attempt succeeds."""
         for stream in stage_plan.STREAMS:
@@ -155,4 +173,6 @@ class Preconditions:
             self._models[stream] = await asyncio.to_thread(
                 base_model.prepare, self._store, desired, stream
             )
+        await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
+        self._fit = model_fit.digest(desired.spec)
         self._notifiers.notify_all()

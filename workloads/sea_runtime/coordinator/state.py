@@ -59,6 +59,7 @@ class StateReport:
             attempt=desired.attempt,
             stages=[self._stage(desired.spec, stage) for stage in stages_],
             problem=self._problems.first,
+            prepared=self._job.stage is None or self._preconditions.are_met(self._job.stage),
             trainer_failure=self._rendezvous.failure,
             drained=self._drain.complete,
             weights=self._weights.status(),
