@@ -26,7 +26,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{/* Registry of all images, with its slash. There is no default: on a public registry, whoever takes
      the name first would decide what runs in the cluster. */}}
 {{- define "sea-operator.registry" -}}
-{{- $registry := default (default dict .Values.global).imageRegistry .Values.image.registry -}}
+{{- $registry := coalesce .Values.image.registry (default dict .Values.global).imageRegistry | default "" -}}
 {{- if not $registry -}}
 {{- fail "image.registry is empty: build the images (images/README.md), push them to a registry of yours, and set image.registry to its address, for example registry.example/team/ (in an umbrella chart, global.imageRegistry does too)." -}}
 {{- end -}}
