@@ -109,8 +109,8 @@ def api_server(layout: Layout) -> list[str]:
         f"--client-ca-file={pki / 'ca.crt'}",
         f"--token-auth-file={pki / 'tokens.csv'}",
         "--authorization-mode=Node,RBAC",
-        # The second one is on in OpenShift, and refuses an owner reference that blocks the owner's
-        # deletion to whoever may not finalize it: what runs here runs there.
+        # The second is on in OpenShift: an owner reference that blocks the owner's deletion then
+        # needs more rights than operators have.
         "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         # Readiness is therefore asked with a token (`KubeApi.ready`).
         "--anonymous-auth=false",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from sea_api.contract import HASH_LABEL, role_name
+from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.coordinator_link import coordinator_spec
@@ -20,6 +20,8 @@ from sea_operator.resources.build import objects, roles, token_digest, token_sec
 from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.settings import Intervals, revision
 
+REFUSED_SECONDS = 15
+"""Between two attempts to make pods that were refused."""
 SOON_SECONDS = 0.2
 """After a change of the job's conditions: the next pass acts on it."""
 
@@ -67,6 +69,7 @@ def _plan(
     )
     updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
     wanted = updated.children
+    _ask_again(wanted, observed, context.now)
     wanted_spec = coordinator_spec(
         job,
         spec,
@@ -99,6 +102,22 @@ def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
     sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
     starts = not any(sizes) and any(lifecycle.replicas.values())
     return starts or lifecycle.attempt > known_attempt(observed)
+
+
+def _ask_again(wanted: list[Object], observed: Observed, now: float) -> None:
+    """Touches the sets whose pods are refused, so that Kubernetes tries again.
+
+    By itself its controller does so at growing intervals, up to a quarter of an hour after a quota
+    was raised.
+    """
+    for child in wanted:
+        if (
+            role_of(child["metadata"]["labels"]) in observed.refusals
+            and "template" in child["spec"]
+        ):
+            period = str(int(now // REFUSED_SECONDS))
+            meta = child["metadata"]
+            meta["annotations"] = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
 
 
 def _is_news(observed: Observed, digest: str) -> bool:

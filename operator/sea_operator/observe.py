@@ -66,7 +66,7 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
     answer = await _ask(sources, view, token)
     if answer.state is not None and answer.state.problem is not None:
         sources.secrets.doubt(job.namespace, names)
-    refusals = await sources.refusals.words(key, _short_sets(view))
+    refusals = await sources.refusals.words(key, short_sets(view))
     return Observed(
         job=job,
         children=Children({**view.children, **others}),
@@ -83,12 +83,14 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
     )
 
 
-def _short_sets(view: View) -> dict[str, ShortSet]:
+def short_sets(view: View) -> dict[str, ShortSet]:
     """The StatefulSets with fewer pods than the last status asked for, by name."""
     found = {}
     for name, role in _sets(view.job):
         child = view.children.get((STATEFUL_SET.name, name))
-        made = [pod for pod in view.pods if pod.role is role and pod.deleted is None]
+        # Those that are being deleted too: their successor can't be made yet, and an old Event
+        # would explain why.
+        made = [pod for pod in view.pods if pod.role is role]
         # From the status: the live set would have to be read from its JSON in each pass.
         if child is not None and len(made) < _asked_for(view.job, role):
             newest = max((pod.created for pod in made), default=0.0)

@@ -14,7 +14,7 @@ from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
-from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -36,13 +36,13 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
         plan.update_waits,
         job.ignored,
     )
+    found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,
-            "conditions": conditions(
-                situation, job.status.conditions, job.generation, rfc3339(now)
-            ),
+            "conditions": found,
+            "state": state_of(found),
             "trainer_attempt": lifecycle.attempt,
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,

@@ -93,7 +93,16 @@ def test_every_rule_is_a_sentence() -> None:
 def test_columns() -> None:
     """The default columns are those of the design; the rest needs `-o wide`."""
     shown = [column["name"] for column in COLUMNS if "priority" not in column]
-    assert shown == ["Stage", "Step", "Reward", "Pass^1", "Weights", "Ready", "Age"]
+    assert shown == ["State", "Stage", "Step", "Reward", "Pass^1", "Weights", "Ready", "Age"]
+
+
+def test_kubectl_get_all_lists_jobs() -> None:
+    assert custom_resource_definition()["spec"]["names"]["categories"] == ["all"]
+
+
+def test_a_checkpoint_is_shown_with_its_stage() -> None:
+    paths = [column["jsonPath"] for column in COLUMNS]
+    assert {".status.checkpoint.stage", ".status.checkpoint.step"} <= set(paths)
 
 
 def test_generated_files_are_current(root: Path) -> None:

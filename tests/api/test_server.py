@@ -19,12 +19,19 @@ JOBS = "/apis/sea-operator.io/v1alpha1/namespaces/default/seatrainingjobs"
 EXAMPLES = ["tiny", "retail", "worlds", "areal-sea-235b"]
 STATUS = {
     "observedGeneration": 1,
+    "state": "Running",
     "stage": "rl",
     "progress": "7/40",
     "reward": 0.625,
     "pass1": "53.9",
     "weights": {"published": 9, "adoptedMin": 8, "adoptedMax": 9, "engines": 2},
-    "checkpoint": {"version": 5, "step": 5, "time": "2026-01-01T00:00:00Z", "bytes": 1},
+    "checkpoint": {
+        "stage": "sft",
+        "version": 5,
+        "step": 5,
+        "time": "2026-01-01T00:00:00Z",
+        "bytes": 1,
+    },
     "roles": {"rollout": {"desired": 3, "ready": 2}},
     "rolloutSelector": "sea-operator.io/job=columns,sea-operator.io/role=rollout",
     "staleness": 0.5,
@@ -98,13 +105,15 @@ def test_columns_of_kubectl_get(stored: BuildJob, kube: KubeApi, kubectl: Kubect
     stored("columns")
     kube.request("PUT", f"{JOBS}/columns/status", {**kube.get(f"{JOBS}/columns"), "status": STATUS})
     head, row = kubectl("get", "seajob", "columns").splitlines()
-    assert head.split() == ["NAME", "STAGE", "STEP", "REWARD", "PASS^1", "WEIGHTS", "READY", "AGE"]
-    assert row.split()[:7] == ["columns", "rl", "7/40", "0.625", "53.9", "9", "True"]
+    shown = ["STATE", "STAGE", "STEP", "REWARD", "PASS^1", "WEIGHTS", "READY"]
+    assert head.split() == ["NAME", *shown, "AGE"]
+    assert row.split()[:8] == ["columns", "Running", "rl", "7/40", "0.625", "53.9", "9", "True"]
+    assert "seatrainingjob.sea-operator.io/columns" in kubectl("get", "all", "-o", "name").split()
     wide = kubectl("get", "seatrainingjobs", "columns", "-o", "wide").splitlines()
     assert {"REASON", "CHECKPOINT", "SAVED", "STALENESS", "GOODPUT", "RESTARTS"} <= set(
         wide[0].split()
     )
-    assert {"Running", "5", "0.5", "97.1", "2"} <= set(wide[1].split())
+    assert {"Running", "sft", "5", "0.5", "97.1", "2"} <= set(wide[1].split())
 
 
 def test_kubectl_scale_sets_the_rollouts(stored: BuildJob, kube: KubeApi, kubectl: Kubectl) -> None:

@@ -4,7 +4,12 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Roles, RoleStatus
+from sea_operator.cache import View
 from sea_operator.errors import RejectedError
+from sea_operator.observe import short_sets
+from sea_operator.observed import Child
 from sea_operator.refusal_reader import (
     AFTER_SECONDS,
     INTERVAL_SECONDS,
@@ -118,3 +123,29 @@ def test_the_newest_refusal_counts_if_no_pod_was_made_after_it(
     events: list[dict[str, Any]], newest_pod: float, found: str | None
 ) -> None:
     assert newest(events, newest_pod) == found
+
+
+@pytest.mark.parametrize(
+    ("desired", "pods", "short"),
+    [
+        (0, 0, False),
+        (1, 1, False),
+        (1, 0, True),
+        (2, 1, True),
+    ],
+)
+@pytest.mark.parametrize("deleted", [None, 1.0])
+def test_a_set_is_short_if_it_has_fewer_pods_than_the_last_status_asked_for(
+    make: Any, desired: int, pods: int, short: bool, deleted: float | None
+) -> None:
+    """A pod that is being deleted still has its place."""
+    roles = Roles(rollout=RoleStatus(desired=desired, ready=0))
+    job = make.job(status=make.status(roles=roles))
+    found = tuple(
+        make.pod(f"j-rollout-{i}", Role.ROLLOUT, deleted=deleted, created=7.0) for i in range(pods)
+    )
+    child = Child("uid-1", b"{}")
+    view = View(job, {("StatefulSet", "j-rollout"): child}, found, 1)
+    expected = {"j-rollout": ShortSet("n", "uid-1", 7.0 if pods else 0.0)} if short else {}
+    assert short_sets(view) == expected
+    assert short_sets(View(job, {}, found, 1)) == {}, "a set that isn't there says nothing"

@@ -33,7 +33,9 @@ def test_everything_the_coordinator_measured_is_told(make: Any) -> None:
         generated_tokens_per_second=1234.5,
         trained_tokens_per_second=99.9,
         weights=WeightsStatus(published=3, adopted_min=2, adopted_max=3, engines=2),
-        checkpoint=CheckpointStatus(version=2, step=10, time="2027-01-15T08:00:00Z", bytes=5),
+        checkpoint=CheckpointStatus(
+            stage="sft", version=2, step=10, time="2027-01-15T08:00:00Z", bytes=5
+        ),
         evaluation=[result("e", "shop", 40.0), result("e", "average", 41.25)],
     ).model_copy(update={"stages": [stage], "skipped_rows": {"BadRow": 2, "DataNotFound": 1}})
     status = ask(make, make.observed(state=state))
@@ -44,7 +46,8 @@ def test_everything_the_coordinator_measured_is_told(make: Any) -> None:
     assert (status.throughput.generated, status.throughput.trained) == (1200.0, 100.0)
     assert (status.pass1, len(status.evaluation)) == ("41.2", 2)
     assert status.weights.adopted_min == 2
-    assert status.checkpoint.step == 10
+    assert (status.checkpoint.stage, status.checkpoint.step) == ("sft", 10)
+    assert status.state == "Waiting: CoordinatorBehind"
     assert status.run_url == "s3://bucket/prefix/j-0a1b2c3d"
     assert status.rollout_selector == "sea-operator.io/job=j,sea-operator.io/role=rollout"
     assert (status.roles.trainer.ready, status.roles.trainer.desired) == (2, 2)

@@ -67,10 +67,12 @@ class WeightsStatus(ApiModel):
 class CheckpointStatus(ApiModel):
     """Newest committed checkpoint."""
 
+    stage: str | None = Field(default=None, max_length=64)
+    """Stage that it was taken in."""
     version: Count
     """Weight version it belongs to."""
     step: Count
-    """Optimizer step it was taken after."""
+    """Optimizer step of that stage it was taken after."""
     time: Timestamp
     """When it was committed."""
     bytes: Count
@@ -144,6 +146,9 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """State of the job in kstatus terms."""
+    state: str | None = Field(default=None, max_length=160)
+    """`Running`, `Suspended`, `Complete` or `Failed`; `Waiting` or `Stalled` with the reason of the
+    condition `Ready` after a colon."""
     stage: str | None = Field(default=None, max_length=64)
     """Stage that runs or ran last."""
     step: Count | None = None

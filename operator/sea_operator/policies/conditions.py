@@ -6,7 +6,7 @@ spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase
 `Suspended=Unknown`. `UpdateWaiting` and `FieldsIgnored` exist only while they are true.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from sea_api.v1alpha1.status import Condition
@@ -71,6 +71,25 @@ def conditions(
     if situation.update_waits is None and "UpdateWaiting" in old:
         found.append(old["UpdateWaiting"])
     return found
+
+
+def state_of(found: Sequence[Condition]) -> str:
+    """The one line of `kubectl get` that says what a job does; from its conditions alone."""
+    by_type = {condition.type: condition for condition in found}
+
+    def holds(kind: str) -> bool:
+        return kind in by_type and by_type[kind].status == "True"
+
+    # The outcome first: a job that failed is stalled as well. A suspended job that something
+    # blocks isn't `Ready`, and what blocks it is what a person must know.
+    if final := next((kind for kind in ("Complete", "Failed") if holds(kind)), None):
+        return final
+    ready = by_type["Ready"]
+    if holds("Stalled"):
+        return f"Stalled: {ready.reason}"
+    if holds("Ready"):
+        return "Suspended" if holds("Suspended") else "Running"
+    return f"Waiting: {ready.reason}"
 
 
 def _condition(

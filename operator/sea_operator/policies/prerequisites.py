@@ -14,6 +14,8 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Named, Observed, is_leaving, is_ours
 from sea_operator.plan import Blocker
+from sea_operator.resources.build import FIELDS
+from sea_operator.resources.patch import secrets_of
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
 OPENAI_KEYS = (OPENAI_API_KEY,)
@@ -72,10 +74,26 @@ def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
 def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
     """Secrets that the spec names, and the keys that each must have."""
     found: dict[str, frozenset[str]] = {}
-    for _, name, keys, _ in named_secrets(spec):
+    for _, name, keys, _ in (*named_secrets(spec), *patched_secrets(spec)):
         if name:
             found[name] = found.get(name, frozenset()) | frozenset(keys)
     return found
+
+
+def patched_secrets(spec: Spec) -> list[Needed]:
+    """Secrets from which a patch takes variables; the kubelet says if one is missing. Those that it
+    mounts are kept up to date by the kubelet."""
+    templates = {
+        Role.COORDINATOR: spec.coordinator.template,
+        Role.TRAINER: spec.trainer.template,
+        Role.ROLLOUT: spec.rollout.template,
+        Role.USER: spec.user_model.template,
+    }
+    return [
+        (f"spec.{FIELDS[role]}.template.patch", name, (), frozenset({role}))
+        for role, template in templates.items()
+        for name in sorted(secrets_of(template.patch))
+    ]
 
 
 def named_secrets(spec: Spec) -> list[Needed]:

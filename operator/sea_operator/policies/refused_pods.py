@@ -22,7 +22,7 @@ By words, since an Event has nothing else; what has none of them is an outage, s
 that doesn't answer.
 """
 _COMBINED = re.compile(r"^\(combined from similar events\): ")
-_PREFIX = re.compile(r"^create Pod \S+ in StatefulSet \S+ failed error: ")
+_PREFIX = re.compile(r"(?i)^create Pod \S+ in StatefulSet \S+ failed error: ")
 _EXCEEDED = re.compile(r"exceeded quota: .*, requested: (.*), used: .*, limited: (.*)$")
 
 
@@ -53,8 +53,8 @@ def _sentence(observed: Observed, role: Role, said: str) -> str:
     worker = f", spec.{field}.worker" if role in (Role.ROLLOUT, Role.USER) else ""
     return (
         f"StatefulSet {job.namespace}/{role_name(job.name, role)} may not make its pods: "
-        f"{said.rstrip('.')}. Change what it objects to (spec.{field}.template{worker}), or have "
-        "the quota or the policy of the namespace changed."
+        f"{said.rstrip('.')}. Change what it objects to (spec.scheduling, spec.{field}.template"
+        f"{worker}), or have the quota or the policy of the namespace changed."
     )
 
 

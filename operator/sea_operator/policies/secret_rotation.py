@@ -14,7 +14,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.state import Severity
 from sea_operator.observed import Observed, Pod
-from sea_operator.policies.prerequisites import named_secrets
+from sea_operator.policies.prerequisites import named_secrets, patched_secrets
 from sea_operator.resources.build import FIELDS, roles
 
 ENGINES = frozenset({Role.ROLLOUT, Role.USER})
@@ -68,14 +68,15 @@ def note(observed: Observed, spec: Spec, pods: tuple[Pod, ...]) -> str | None:
 
 
 def _secrets_of(spec: Spec, role: Role) -> list[str]:
-    return sorted({name for _, name, _, users in named_secrets(spec) if name and role in users})
+    needed = (*named_secrets(spec), *patched_secrets(spec))
+    return sorted({name for _, name, _, users in needed if name and role in users})
 
 
 def _digest(observed: Observed, spec: Spec, role: Role) -> str | None:
     names = _secrets_of(spec, role)
     seen = [observed.secrets[name].digest for name in names if name in observed.secrets]
     if len(seen) < len(names):
-        # One can't be read now: that is no change.
+        # One can't be read now, or is missing behind a patch: that is no change.
         return _stored(observed, role)
     return hashlib.sha256("\n".join(seen).encode()).hexdigest()[:12] if names else None
 

@@ -45,6 +45,28 @@ def patched(template: Object, patch: PodPatch) -> Object:
     return {"metadata": metadata, "spec": _stored(_completed(template["spec"], spec))}
 
 
+def secrets_of(patch: PodPatch) -> frozenset[str]:
+    """Names of the Secrets from which containers of a patch take variables."""
+    fields = patch.spec.fields()
+    containers = [*_list(fields, "containers"), *_list(fields, "initContainers")]
+    sources = [
+        source
+        for one in containers
+        if isinstance(one, dict)
+        for source in (*_variables(one), *_references(_list(one, "envFrom"), "secretRef"))
+    ]
+    return frozenset(str(source["name"]) for source in sources if source.get("name"))
+
+
+def _variables(container: Object) -> list[Object]:
+    return _references(_references(_list(container, "env"), "valueFrom"), "secretKeyRef")
+
+
+def _references(holders: list[Any], key: str) -> list[Object]:
+    found = [one.get(key) for one in holders if isinstance(one, dict)]
+    return [one for one in found if isinstance(one, dict)]
+
+
 def _stored(value: Any) -> Any:
     """Without what the API server drops, which would look like drift in each pass."""
     if isinstance(value, list):

@@ -5,15 +5,18 @@ from typing import Any
 
 import pytest
 
+from sea_operator.decide import REFUSED_SECONDS
 from sea_operator.kube.client import JOB, POD, STATEFUL_SET, Kind
 from sea_testing.operator_client import Recorder
-from sea_testing.operator_world import World
+from sea_testing.operator_world import Clock, World, settle
 
 pytestmark = pytest.mark.cluster
 
 QUOTA = Kind("v1", "ResourceQuota", "resourcequotas")
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 LIMITS: Any = {"requests": {"cpu": 1, "memory": "1Gi"}, "limits": {"cpu": 1, "memory": "1Gi"}}
+ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
+ACCOUNT_BODY = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "irsa"}}
 HARD = {
     "requests.cpu": "64",
     "requests.memory": "256Gi",
@@ -151,3 +154,51 @@ async def test_a_queue_of_the_job_is_not_copied_to_its_pods(
     sets = await world.client.list(STATEFUL_SET, world.namespace, "")
     assert "kueue" not in str(sets)
     assert "kueue" not in str(await world.pods())
+
+
+async def test_a_job_with_the_longest_name_gets_all_of_its_pods(
+    world: World, reconcile: Reconcile
+) -> None:
+    """Kubernetes puts names of sets and pods into labels of at most 63 characters."""
+    name = "j" * 40
+    await world.create_secret()
+    await world.create_job(name, coordinator={"storageClassName": "nope"})
+    await reconcile(world, name)
+    await world.run_pods(name)
+
+
+async def test_a_job_that_is_created_suspended_makes_no_pods_and_begins_when_it_is_admitted(
+    world: World, reconcile: Reconcile
+) -> None:
+    """What a queueing system needs: the job waits as a whole, and begins as a whole."""
+    await world.create_secret()
+    await world.create_job(suspend=True)
+    for _ in range(3):
+        await reconcile(world)
+    assert set((await world.sizes()).values()) == {0}
+    assert (await world.condition("Suspended"))["status"] == "True"
+    await world.edit(suspend=False)
+    await settle(world, reconcile)
+    assert (await world.condition("Ready"))["status"] == "True"
+
+
+async def test_a_missing_service_account_stalls_and_its_creation_is_enough(
+    world: World, reconcile: Reconcile, clock: Clock, until: Any
+) -> None:
+    await world.create_secret()
+    patch = {"spec": {"serviceAccountName": "irsa"}}
+    await world.create_job(rollout={"template": {"patch": patch}})
+    await reconcile(world)
+    words = f'error looking up service account {world.namespace}/irsa: serviceaccount "irsa" not'
+    stalled = await told(world, reconcile, "Stalled", words, until)
+    assert stalled["reason"] == "PodsForbidden"
+    await world.client.create(ACCOUNT, world.namespace, ACCOUNT_BODY)
+
+    async def made() -> Any:
+        clock.ahead += REFUSED_SECONDS
+        await reconcile(world)
+        return len(await world.pods()) == 5
+
+    await until(made)
+    await reconcile(world)
+    assert (await world.condition("Stalled"))["status"] == "False"

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
-from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.conditions import Situation, conditions, state_of
 
 FULL = {"trainer": (2, 2)}
 SHORT = {"trainer": (1, 2), "rollout": (0, 1)}
@@ -31,6 +31,21 @@ TABLE = [
     (Situation(Lifecycle(outcome=Outcome.COMPLETE), SHORT), "True False False False True False"),
     (Situation(FAILED, SHORT), "False False True False False True"),
 ]
+STATES = [
+    (Situation(Lifecycle(), FULL), "Running"),
+    (Situation(Lifecycle(), SHORT), "Waiting: PodsNotReady"),
+    (Situation(Lifecycle(), FULL, pending="Wait."), "Waiting: CoordinatorBehind"),
+    (Situation(Lifecycle(warning=HALT), FULL), "Waiting: DataNotFound"),
+    (Situation(Lifecycle(suspension=Suspension.DRAINING), FULL), "Waiting: Draining"),
+    (Situation(Lifecycle(blocker=HALT), FULL), "Stalled: DataNotFound"),
+    (
+        Situation(Lifecycle(blocker=HALT, suspension=Suspension.RELEASED), FULL),
+        "Stalled: DataNotFound",
+    ),
+    (Situation(Lifecycle(suspension=Suspension.RELEASED), FULL), "Suspended"),
+    (Situation(Lifecycle(outcome=Outcome.COMPLETE, blocker=HALT), SHORT), "Complete"),
+    (Situation(FAILED, SHORT), "Failed"),
+]
 
 
 def ask(situation: Any, before: Any = (), now: Any = "2027-01-15T09:00:00Z") -> Any:
@@ -44,6 +59,11 @@ def test_the_six(situation: Any, expected: Any) -> None:
     assert list(found) == list(order)
     assert " ".join(found[kind].status for kind in order) == expected
     assert {condition.observed_generation for condition in found.values()} == {7}
+
+
+@pytest.mark.parametrize(("situation", "expected"), STATES)
+def test_the_column_state_tells_every_situation_apart(situation: Any, expected: str) -> None:
+    assert state_of(list(ask(situation).values())) == expected
 
 
 def test_a_person_reads_what_is_missing() -> None:

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
+from sea_operator.decide import REFUSED_SECONDS, decide
 from sea_operator.policies.refused_pods import blocker, is_final, words
 
-PREFIX = "create Pod j-rollout-0 in StatefulSet j-rollout failed error: "
+PREFIX = "Create Pod j-rollout-0 in StatefulSet j-rollout failed error: "
 FORBIDDEN = 'pods "j-rollout-0" is forbidden: '
 NO_LIMITS = f"{FORBIDDEN}failed quota: team: must specify limits.cpu for: worker"
 
@@ -53,8 +54,8 @@ def test_the_sentence_names_set_words_and_fields(make: Any) -> None:
     assert found.reason == "PodsForbidden"
     assert found.message == (
         f"StatefulSet n/j-rollout may not make its pods: {NO_LIMITS}. Change what it objects to "
-        "(spec.rollout.template, spec.rollout.worker), or have the quota or the policy of the "
-        "namespace changed."
+        "(spec.scheduling, spec.rollout.template, spec.rollout.worker), or have the quota or the "
+        "policy of the namespace changed."
     )
 
 
@@ -62,3 +63,21 @@ def test_a_quota_that_is_used_up_stalls_nothing(make: Any) -> None:
     observed = make.observed(refusals={Role.ROLLOUT: exceeded("limits.cpu=1", "limits.cpu=64")})
     assert blocker(observed, make.spec()) is None
     assert blocker(make.observed(), make.spec()) is None
+
+
+def test_refused_pods_are_tried_again_every_few_seconds(make: Any) -> None:
+    """The StatefulSet controller's own pauses grow to a quarter of an hour."""
+    job = make.job(status=make.status())
+
+    def applied(refusals: Any, later: float = 0.0) -> dict[str, Any]:
+        observed = make.observed(job, refusals=refusals)
+        plan = decide(observed, make.context(now=make.now + later))
+        return {child["metadata"]["name"]: child["metadata"] for child in plan.applies}
+
+    assert applied({}) == {}
+    refused = {Role.ROLLOUT: NO_LIMITS}
+    first = applied(refused)
+    assert set(first) == {"j-rollout"}
+    assert applied(refused, 1)["j-rollout"] == first["j-rollout"]
+    later = applied(refused, REFUSED_SECONDS)
+    assert later["j-rollout"]["annotations"] != first["j-rollout"]["annotations"]

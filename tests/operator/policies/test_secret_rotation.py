@@ -10,6 +10,7 @@ from sea_operator.decide import decide
 from sea_operator.observed import SecretSeen
 from sea_operator.plan import Plan
 from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.policies.prerequisites import needed_secrets, unmet
 from sea_operator.policies.secret_rotation import digests, outdated
 
 S3 = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
@@ -127,3 +128,20 @@ def test_each_role_is_concerned_by_its_own_secrets_alone(make: Any) -> None:
 def test_no_secret_is_no_digest(make: Any) -> None:
     spec = make.spec(storage={"credentialsSecret": None})
     assert digests(make.observed(make.job(spec=spec)), spec) == {}
+
+
+def test_variables_that_a_patch_takes_from_a_secret_are_followed(make: Any) -> None:
+    env = [{"name": "K", "valueFrom": {"secretKeyRef": {"name": "wandb", "key": "k"}}}]
+    init = [{"name": "i", "image": "x", "envFrom": [{"secretRef": {"name": "mirror"}}]}]
+    patch = {"spec": {"containers": [{"name": "trainer", "env": env}], "initContainers": init}}
+    spec = make.spec(trainer={"template": {"patch": patch}})
+    assert needed_secrets(spec)["wandb"] == frozenset()
+    job = make.job(spec=spec, status=make.status())
+    before = {**OLD, "wandb": SecretSeen(frozenset(), "1"), "mirror": SecretSeen(frozenset(), "1")}
+    for name in ("wandb", "mirror"):
+        after = {**before, name: SecretSeen(frozenset(), "2")}
+        old, new = (digests(make.observed(job, secrets=one), spec) for one in (before, after))
+        assert {role for role in Role if old.get(role) != new.get(role)} == {Role.TRAINER}
+    # Missing, which may be what `optional` means: no prerequisite, and no change.
+    assert unmet(make.observed(job, secrets=OLD), []) is None
+    assert decide(make.observed(job, secrets=OLD), make.context()).renewals == ()

@@ -131,7 +131,7 @@ async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: M
     async with coordinator(tmp_path / "first", store) as client:
         before = await drained(client, store)
     assert before.checkpoint is not None
-    assert before.checkpoint.step == 1
+    assert (before.checkpoint.stage, before.checkpoint.step) == ("rl", 1)
     async with coordinator(tmp_path / "second", store) as client:
         await put(client, wanted(attempt=2, digest="resume"))
         state = await until(client, runs)

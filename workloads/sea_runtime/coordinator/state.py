@@ -123,6 +123,7 @@ def _checkpoint(db: Database) -> CheckpointStatus | None:
     if row is None:
         return None
     return CheckpointStatus(
+        stage=row["stage"],
         version=row["version"],
         step=row["step"],
         time=datetime.fromtimestamp(row["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
