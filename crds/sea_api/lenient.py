@@ -5,13 +5,17 @@ models themselves refuse unknown fields, since in what a person wrote they are m
 """
 
 import copy
+import functools
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import ValidationError
+from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
 
 from sea_api.v1alpha1.base import ApiModel
+
+log = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=ApiModel)
 Path = tuple[str | int, ...]
@@ -66,3 +70,30 @@ def _remove(stored: Any, path: Path) -> None:
             return
         stored = stored[step]
     stored.pop(last, None)
+
+
+class OfAnyRelease(ApiModel):
+    """A message between programs of a job that may be of different releases.
+
+    A running job keeps its pods while the operator is upgraded. Unknown fields are ignored, with
+    one warning each; what is known must be right.
+    """
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _without_unknown(cls, data: Any, handler: ModelWrapValidatorHandler[Any]) -> Any:
+        try:
+            return handler(data)
+        except ValidationError as error:
+            unknown = unknown_fields(error)
+            if not unknown or not isinstance(data, dict):
+                raise
+        for path in unknown:
+            _warn(cls.__name__, ".".join(step for step in path if isinstance(step, str)))
+        return handler(without(data, unknown))
+
+
+@functools.cache
+def _warn(message: str, field: str) -> None:
+    """Once per process: messages come every second."""
+    log.warning("%s has a field of another release, which is ignored: %s", message, field)

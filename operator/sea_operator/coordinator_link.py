@@ -8,14 +8,11 @@ instead of raising it.
 
 import hashlib
 import json
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import aiohttp
-import orjson
 
-from sea_api import lenient
 from sea_api.contract import COORDINATOR_PORT, pod_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
@@ -23,8 +20,6 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
-
-log = logging.getLogger(__name__)
 
 # Short: a pass holds one of the workers' slots while it waits for a coordinator that is gone.
 TIMEOUT_SECONDS = 3.0
@@ -60,12 +55,10 @@ class CoordinatorLink:
         self._session = session
         self._resolve = resolve
         self._last: dict[tuple[str, str], tuple[bytes, CoordinatorState]] = {}
-        self._warned: set[tuple[str, str]] = set()
 
     def forget(self, namespace: str, name: str) -> None:
         """There is no such job any more."""
         self._last.pop((namespace, name), None)
-        self._warned.discard((namespace, name))
 
     async def state(self, job: Job, pods: tuple[Pod, ...], token: str) -> Answer:
         """The state that the job's coordinator reports; network errors become the reason."""
@@ -108,22 +101,8 @@ class CoordinatorLink:
         key = (job.namespace, job.name)
         last = self._last.get(key)
         if last is None or last[0] != text:
-            # Pods of a running job may be of another release than this operator.
-            found = lenient.read(CoordinatorState, orjson.loads(text))
-            self._warn(key, found.ignored)
-            last = self._last[key] = (text, found.value)
+            last = self._last[key] = (text, CoordinatorState.model_validate_json(text))
         return last[1]
-
-    def _warn(self, key: tuple[str, str], ignored: tuple[lenient.Path, ...]) -> None:
-        """Logs the first time that a job's coordinator reports unknown fields."""
-        if ignored and key not in self._warned:
-            self._warned.add(key)
-            names = ", ".join(sorted({str(path[0]) for path in ignored}))
-            log.warning(
-                "the coordinator of %s/%s reports fields of another release, which are ignored: %s",
-                *key,
-                names,
-            )
 
     async def _get(self, url: str, token: str) -> bytes:
         async with self._session.get(url, headers=_bearer(token), timeout=_timeout()) as answer:
