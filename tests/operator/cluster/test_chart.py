@@ -234,6 +234,7 @@ def umbrella(chart: Path, tmp_path: Path) -> Path:
     shutil.copytree(chart, folder / "charts" / "sea-operator")
     part = {"name": "sea-operator", "version": "0.1.0", "condition": "sea-operator.enabled"}
     about = {"apiVersion": "v2", "name": "ml-platform", "version": "0.1.0", "dependencies": [part]}
+    (folder / "templates").mkdir()
     (folder / "Chart.yaml").write_text(yaml.safe_dump(about))
     (folder / "values.yaml").write_text(yaml.safe_dump({"sea-operator": {"enabled": True}}))
     return folder
@@ -366,8 +367,8 @@ def test_a_crd_that_is_not_kept_goes_with_its_release(
     said = helm("install", "sea", chart, "-n", namespace, *REGISTRY, *gone)
     assert "deletes the CRD, and with it all jobs" in said
     helm("uninstall", "sea", "-n", namespace)
-    crds = kubectl("get", "crd", "-o", "name", "--ignore-not-found")
-    assert "seatrainingjobs" not in crds
+    wait = ("wait", "--for=delete", f"--timeout={PATIENCE}s")
+    kubectl(*wait, "crd/seatrainingjobs.sea-operator.io")
 
 
 def test_a_missing_watch_namespace_is_named(helm: Helm, chart: Path, namespace: str) -> None:
