@@ -10,7 +10,6 @@ from sea_operator.kube.client import POD
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Blocker, Lifecycle, Plan, Removal, Suspension
-from sea_operator.policies import secret_rotation
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
@@ -65,7 +64,7 @@ def _plan(
         lifecycle.replicas,
         context.images,
         token_digest(token),
-        secret_rotation.digests(observed, spec),
+        lifecycle.secrets,
     )
     updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
     wanted = updated.children

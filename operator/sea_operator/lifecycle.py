@@ -93,9 +93,11 @@ def lifecycle_of(
     # the drain waits for.
     another_size = suspended is Suspension.NONE and resized(job.status, sizes)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
+    secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
         observed,
         spec,
+        secrets,
         restarts=attempt > known_attempt(observed),
         runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
     )
@@ -114,19 +116,19 @@ def lifecycle_of(
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
+        secrets=secrets,
         renewed=renewed,
         note=note,
     )
 
 
 def _renewal(
-    observed: Observed, spec: Spec, *, restarts: bool, runs: bool
+    observed: Observed, spec: Spec, secrets: Mapping[Role, str], *, restarts: bool, runs: bool
 ) -> tuple[tuple[Pod, ...], str | None]:
     """Pods that take the new values of their Secrets now, and what to say of those that wait."""
     if not runs:
         return (), None
-    wanted = secret_rotation.digests(observed, spec)
-    outdated = secret_rotation.outdated(observed, wanted)
+    outdated = secret_rotation.outdated(observed, secrets)
     renewed = secret_rotation.due(observed, outdated, restarts=restarts)
     waiting = tuple(pod for pod in outdated if pod not in renewed)
     return renewed, secret_rotation.note(observed, spec, waiting)

@@ -57,6 +57,8 @@ class Lifecycle:
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
+    secrets: Mapping[Role, str] = field(default_factory=dict)
+    """Digests of the Secrets that each role's pods are started with."""
     renewed: tuple[Pod, ...] = ()
     """Pods that are replaced because their Secrets have other values now."""
     note: str | None = None

@@ -145,6 +145,9 @@ class PodSpecPatch(OpenModel):
 
     def fields(self) -> dict[str, Any]:
         """The patch as it was written."""
+        # Most jobs have none, and this is asked for in each pass of the operator.
+        if not self.model_fields_set and not self.model_extra:
+            return {}
         return self.model_dump(by_alias=True, exclude_unset=True)
 
 

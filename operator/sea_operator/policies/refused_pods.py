@@ -6,11 +6,14 @@ used up at the moment only makes the job wait.
 """
 
 import re
+from collections.abc import Callable
+from decimal import Decimal
+from functools import partial
 
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Observed
+from sea_operator.observed import Object, Observed
 from sea_operator.plan import Blocker
 from sea_operator.policies.drift import quantity
 from sea_operator.resources.build import FIELDS, full_size
@@ -21,8 +24,9 @@ FINAL = ("is forbidden:", "is invalid:", "denied the request")
 By words, since an Event has nothing else; what has none of them is an outage, such as a webhook
 that doesn't answer.
 """
+NOTHING = Decimal(0)
 _COMBINED = re.compile(r"^\(combined from similar events\): ")
-_PREFIX = re.compile(r"(?i)^create Pod \S+ in StatefulSet \S+ failed error: ")
+_PREFIX = re.compile(r"(?i)^create (?:Claim \S+ )?Pod \S+ in StatefulSet \S+ failed error: ")
 _EXCEEDED = re.compile(r"exceeded quota: .*, requested: (.*), used: .*, limited: (.*)$")
 
 
@@ -31,19 +35,51 @@ def words(message: str) -> str:
     return _PREFIX.sub("", _COMBINED.sub("", message)).strip()
 
 
-def is_final(said: str, pods: int) -> bool:
-    """Whether a set of `pods` pods is refused until a person changes something."""
+def is_final(said: str, pods: int, needed: Callable[[str], Decimal] = lambda name: NOTHING) -> bool:
+    """Whether a set of `pods` pods is refused until a person changes something.
+
+    `needed`: what all pods of the job need of a resource, by its name in quotas.
+    """
     if found := _EXCEEDED.search(said):
         requested, limited = map(_amounts, found.groups())
-        return any(_exceeds(requested.get(name), most, pods) for name, most in limited.items())
+        return any(
+            max(_amount(requested.get(name, "0")) * pods, needed(name)) > _amount(most)
+            for name, most in limited.items()
+        )
     return any(phrase in said for phrase in FINAL)
+
+
+def needed_by_job(observed: Observed, name: str) -> Decimal:
+    """What all pods of the job need of a resource that a quota limits.
+
+    A quota that has room for each pod, but not for all, makes the job wait for itself.
+    """
+    sets = [live["spec"] for (kind, _), live in observed.children.items() if kind == "StatefulSet"]
+    return sum(
+        (int(one.get("replicas", 1)) * _of_pod(one["template"]["spec"], name) for one in sets),
+        NOTHING,
+    )
+
+
+def _of_pod(pod: Object, name: str) -> Decimal:
+    if name in ("pods", "count/pods"):
+        return Decimal(1)
+    kind, _, resource = name.partition(".") if "." in name else ("requests", "", name)
+    return sum((_of_container(one, kind, resource) for one in pod["containers"]), NOTHING)
+
+
+def _of_container(container: Object, kind: str, resource: str) -> Decimal:
+    amounts = container.get("resources") or {}
+    # Kubernetes requests the limit where only that is given.
+    found = (amounts.get(kind) or {}).get(resource)
+    return _amount(found or (amounts.get("limits") or {}).get(resource) or "0")
 
 
 def blocker(observed: Observed, spec: Spec) -> Blocker | None:
     """The first role whose pods are refused for good."""
     for role, size in full_size(spec).items():
         said = observed.refusals.get(role)
-        if said is not None and is_final(said, size):
+        if said is not None and is_final(said, size, partial(needed_by_job, observed)):
             return Blocker("PodsForbidden", _sentence(observed, role, said))
     return None
 
@@ -63,6 +99,6 @@ def _amounts(text: str) -> dict[str, str]:
     return {name.strip(): amount.strip() for name, _, amount in pairs}
 
 
-def _exceeds(requested: str | None, limited: str, pods: int) -> bool:
-    each, most = quantity(requested or "0"), quantity(limited)
-    return each is not None and most is not None and each * pods > most
+def _amount(text: str) -> Decimal:
+    """Zero for what is no amount: an unknown resource stalls nothing."""
+    return quantity(text) or NOTHING

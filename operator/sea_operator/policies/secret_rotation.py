@@ -23,7 +23,8 @@ ENGINES = frozenset({Role.ROLLOUT, Role.USER})
 def digests(observed: Observed, spec: Spec) -> Mapping[Role, str]:
     """What may be seen of the Secrets that each role's pods are started with: enough to notice a
     change. Roles without a Secret are left out."""
-    found = {role: _digest(observed, spec, role) for role in roles(spec)}
+    named = _secrets(spec)
+    found = {role: _digest(observed, role, names) for role, names in named.items()}
     return {role: digest for role, digest in found.items() if digest}
 
 
@@ -58,7 +59,8 @@ def note(observed: Observed, spec: Spec, pods: tuple[Pod, ...]) -> str | None:
     if not pods:
         return None
     waiting = [role for role in roles(spec) if any(pod.role is role for pod in pods)]
-    names = sorted({name for role in waiting for name in _secrets_of(spec, role)})
+    named = _secrets(spec)
+    names = sorted({name for role in waiting for name in named[role]})
     listed = ", ".join(f"{observed.job.namespace}/{name}" for name in names)
     blocks = ", ".join(FIELDS[role] for role in waiting)
     return (
@@ -67,13 +69,14 @@ def note(observed: Observed, spec: Spec, pods: tuple[Pod, ...]) -> str | None:
     )
 
 
-def _secrets_of(spec: Spec, role: Role) -> list[str]:
-    needed = (*named_secrets(spec), *patched_secrets(spec))
-    return sorted({name for _, name, _, users in needed if name and role in users})
+def _secrets(spec: Spec) -> Mapping[Role, list[str]]:
+    """Names of the Secrets that each role's pods are started with, sorted."""
+    needed = [(name, users) for _, name, _, users in named_secrets(spec) if name]
+    needed += [(name, users) for _, name, _, users in patched_secrets(spec) if name]
+    return {role: sorted({name for name, users in needed if role in users}) for role in roles(spec)}
 
 
-def _digest(observed: Observed, spec: Spec, role: Role) -> str | None:
-    names = _secrets_of(spec, role)
+def _digest(observed: Observed, role: Role, names: list[str]) -> str | None:
     seen = [observed.secrets[name].digest for name in names if name in observed.secrets]
     if len(seen) < len(names):
         # One can't be read now, or is missing behind a patch: that is no change.

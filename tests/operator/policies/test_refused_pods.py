@@ -42,7 +42,12 @@ def test_a_refusal_is_final_if_only_a_person_can_end_it(said: str, pods: int, fi
     assert is_final(said, pods) is final
 
 
-@pytest.mark.parametrize("before", ["", PREFIX, f"(combined from similar events): {PREFIX}"])
+CLAIM = "create Claim data-j-coordinator-0 Pod j-coordinator-0 in StatefulSet j-coordinator failed"
+
+
+@pytest.mark.parametrize(
+    "before", ["", PREFIX, f"{CLAIM} error: ", f"(combined from similar events): {PREFIX}"]
+)
 def test_the_servers_words_are_taken_out_of_the_event(before: str) -> None:
     assert words(before + NO_LIMITS) == NO_LIMITS
 
@@ -81,3 +86,37 @@ def test_refused_pods_are_tried_again_every_few_seconds(make: Any) -> None:
     assert applied(refused, 1)["j-rollout"] == first["j-rollout"]
     later = applied(refused, REFUSED_SECONDS)
     assert later["j-rollout"]["annotations"] != first["j-rollout"]["annotations"]
+
+
+@pytest.mark.parametrize(
+    ("requested", "limited", "final"),
+    [
+        ("pods=1", "pods=4", True),
+        ("pods=1", "pods=5", False),
+        ("count/pods=1", "count/pods=4", True),
+        ("requests.cpu=1", "requests.cpu=4999m", True),
+        ("requests.cpu=1", "requests.cpu=5", False),
+        ("cpu=1", "cpu=4999m", True),
+        ("limits.memory=1Gi", "limits.memory=2Gi", True),
+        ("limits.memory=1Gi", "limits.memory=3Gi", False),
+        ("requests.memory=1Gi", "requests.memory=2Gi", True),
+        ("requests.nvidia.com/gpu=1", "requests.nvidia.com/gpu=8", False),
+    ],
+)
+def test_a_job_that_waits_for_the_quota_of_its_own_pods_is_refused_for_good(
+    make: Any, requested: str, limited: str, final: bool
+) -> None:
+    """Five pods, of which each alone fits: a CPU each, and a limit of 1Gi for three of them."""
+    cpu = {"requests": {"cpu": "1"}}
+    memory = {"requests": {"cpu": "1"}, "limits": {"memory": "1Gi"}}
+    engine = {"template": cpu, "worker": {"requests": {"cpu": "0"}, "limits": {"memory": "0"}}}
+    spec = make.spec(
+        coordinator={"template": memory},
+        trainer={"template": memory},
+        rollout=engine,
+        userModel=engine,
+    )
+    observed = make.observed(
+        make.job(spec=spec), refusals={Role.COORDINATOR: exceeded(requested, limited)}
+    )
+    assert (blocker(observed, spec) is not None) is final
