@@ -64,8 +64,8 @@ SPEC: dict[str, Any] = {
     "data": {"sft": ["s3://bucket/sft.jsonl"], "rl": ["s3://bucket/rl.jsonl"]},
     "domains": ["shop"],
     "stages": [{"name": "sft", "type": "SFT", "sft": {}}, {"name": "rl", "type": "RL", "rl": {}}],
-    "trainer": {"replicas": 2, "gpusPerPod": 0},
-    "rollout": {"replicas": 1, "gpusPerPod": 0},
+    "trainer": {"replicas": 2, "gpusPerPod": 0, "warm": True},
+    "rollout": {"replicas": 1, "gpusPerPod": 0, "warm": True},
     "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0},
 }
 

@@ -30,6 +30,8 @@ class Env(StrEnum):
     POD_IP = "POD_IP"
     """The address that every server of the pod binds to."""
     DATA_DIR = "SEA_DATA_DIR"
+    IMAGE = "SEA_IMAGE"
+    """Image of the container, as the pod's template names it."""
     STREAM = "SEA_STREAM"
     """Stream of weight versions that an engine serves: `policy` or `user`."""
     GPUS_PER_POD = "SEA_GPUS_PER_POD"

@@ -216,4 +216,9 @@ def _is_news(before: Value | None, now: Value) -> bool:
     """True if a pass must react: a job's status changes only through our own writes."""
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
-    return (before.generation, before.deleting) != (now.generation, now.deleting)
+    # An apply of nothing but an unknown field changes the annotation and no generation.
+    return (before.generation, before.deleting, before.dropped) != (
+        now.generation,
+        now.deleting,
+        now.dropped,
+    )

@@ -11,10 +11,16 @@ from sea_api.v1alpha1.status import Failure, Restarts, Status
 from sea_api.wire.state import Severity
 from sea_operator.observed import Observed, Pod
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
-from sea_operator.policies import failures, phase, refused_pods, secret_rotation
+from sea_operator.policies import (
+    failures,
+    phase,
+    refused_pods,
+    secret_rotation,
+    stage_roles,
+    waiting_pods,
+)
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
-from sea_operator.resources.build import full_size
 from sea_operator.settings import Images, Intervals
 
 
@@ -88,10 +94,11 @@ def lifecycle_of(
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING
-    sizes = replicas(observed, spec, over=over, suspension=suspended)
+    full = stage_roles.sizes(spec, steps.index)
+    sizes = replicas(observed, spec, full, over=over, suspension=suspended)
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
-    another_size = suspended is Suspension.NONE and resized(job.status, sizes)
+    another_size = not over and suspended is Suspension.NONE and resized(job.status, sizes)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
@@ -105,7 +112,8 @@ def lifecycle_of(
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known_attempt(observed) + 1)
     return Lifecycle(
-        blocker=_problem(observed, Severity.ERROR) or refused_pods.blocker(observed, spec),
+        blocker=_problem(observed, Severity.ERROR)
+        or (refused_pods.blocker(observed, spec) or waiting_pods.blocker(observed)),
         warning=_problem(observed, Severity.WARNING),
         outcome=outcome,
         failed=_why_failed(observed, verdict),
@@ -116,6 +124,7 @@ def lifecycle_of(
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
+        checking=suspended is Suspension.NONE and not over and sizes != full,
         secrets=secrets,
         renewed=renewed,
         note=note,
@@ -208,15 +217,32 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
 
 
 def replicas(
-    observed: Observed, spec: Spec, *, over: bool, suspension: Suspension
+    observed: Observed, spec: Spec, full: Mapping[Role, int], *, over: bool, suspension: Suspension
 ) -> Mapping[Role, int]:
-    """Pods of each role: zero once the job is over or released; none is added during a drain."""
-    full = full_size(spec)
+    """Pods of each role: zero once the job is over or released; none is added during a drain.
+
+    Roles with GPUs get their first pods once the coordinator has checked what they would work on.
+    `full`: what the stage needs.
+    """
     if over or suspension is Suspension.RELEASED:
         return dict.fromkeys(full, 0)
     if suspension is Suspension.DRAINING:
         return {role: _at_most(observed, role, size) for role, size in full.items()}
-    return full
+    return {role: 0 if _awaits_check(observed, spec, role) else size for role, size in full.items()}
+
+
+def _awaits_check(observed: Observed, spec: Spec, role: Role) -> bool:
+    """True if GPUs would wait for a mistake to be found, as far as the coordinator has come."""
+    gpus = {
+        Role.TRAINER: spec.trainer.gpus_per_pod,
+        Role.ROLLOUT: spec.rollout.gpus_per_pod,
+        Role.USER: spec.user_model.gpus_per_pod,
+    }
+    # Pods that are there stay: a later mistake stalls the job, and they keep what they have loaded.
+    if not gpus.get(role) or observed.replicas(role_name(observed.job.name, role)):
+        return False
+    # A coordinator of another release doesn't say, and its job must start all the same.
+    return observed.state is None or observed.state.prepared is False
 
 
 def _at_most(observed: Observed, role: Role, size: int) -> int:
@@ -226,12 +252,14 @@ def _at_most(observed: Observed, role: Role, size: int) -> int:
 
 
 def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
-    """True if the trainer's replica count changed between two non-zero sizes.
+    """True if the trainer's replica count changed from a size other than 0.
 
-    A running attempt has a fixed number of ranks: pods that join it would wait forever.
+    A running attempt has a fixed number of ranks: pods that join it would wait forever. It ends
+    when its pods go, not when others come: from then on engines don't look for weights in the
+    memory of pods that are gone, and the next pods find an attempt that nobody has begun.
     """
     # From the status, not from the StatefulSet: a kill between scaling the set and the status write
     # must still lead to a new attempt.
     last = status.roles.trainer if status.roles else None
     before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
-    return 0 not in (before, now) and before != now
+    return before not in (0, now)

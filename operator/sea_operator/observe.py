@@ -67,6 +67,7 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
     if answer.state is not None and answer.state.problem is not None:
         sources.secrets.doubt(job.namespace, names)
     refusals = await sources.refusals.words(key, short_sets(view))
+    nodes = await _dead_nodes(sources.client, view.pods)
     return Observed(
         job=job,
         children=Children({**view.children, **others}),
@@ -77,7 +78,8 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
         token=token,
         state=answer.state,
         unreachable=answer.unreachable,
-        dead_nodes=await _dead_nodes(sources.client, view.pods),
+        dead_nodes=frozenset(nodes),
+        node_troubles=nodes,
         refusals={role: words(refusals[name]) for name, role in _sets(job) if name in refusals},
         revision=view.revision,
     )
@@ -174,20 +176,24 @@ async def _secrets(
     return {name: seen for name, seen in zip(names, found, strict=True) if seen is not None}
 
 
-async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[str]:
-    """Of the nodes whose pods should be gone, those that are gone or silent.
+async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> dict[str, str]:
+    """Of the nodes whose pods should be gone or can't report, those that are gone or silent: what
+    is wrong with each.
 
     Fresh, since it decides on force, and nodes aren't watched: every kubelet writes to its node
     all the time. No other node is read. An operator that may not read nodes takes none for dead.
     """
-    suspects = sorted({pod.node for pod in pods if pod.node and pod.deleted is not None})
+    suspects = sorted(
+        {pod.node for pod in pods if pod.node and (pod.deleted is not None or pod.cut_off)}
+    )
     try:
         nodes = await asyncio.gather(*(_maybe(client, NODE, None, name) for name in suspects))
     # 403 without the optional ClusterRole. Dead nodes only add a force-deletion, so go on without.
     except RejectedError:
-        return frozenset()
+        return {}
     pairs = zip(suspects, nodes, strict=True)
-    return frozenset(name for name, node in pairs if node is None or parsing.is_dead(node))
+    found = {name: parsing.node_trouble(name, node) for name, node in pairs}
+    return {name: trouble for name, trouble in found.items() if trouble}
 
 
 async def _maybe(client: KubeClient, kind: Kind, namespace: str | None, name: str) -> Object | None:

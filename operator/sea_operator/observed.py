@@ -18,6 +18,11 @@ Object = dict[str, Any]
 Named = tuple[str, str]
 """Kind and name of a child."""
 
+LAST_LINES = 3
+"""Lines of a container's last words that a message holds."""
+MAX_LAST_WORDS = 400
+"""Characters of them."""
+
 
 @dataclass(frozen=True)
 class Job:
@@ -39,6 +44,10 @@ class Job:
     foreign: frozenset[lenient.Path] = frozenset()
     """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
+    applied: int = 0
+    """Hash of the annotation that `dropped` was read from."""
+    dropped: tuple[str, ...] = ()
+    """Fields of the applied file that the API server dropped or defaulted, a sentence each."""
     managed_by: str = MANAGER
     """`spec.managedBy`; with another value the job is another controller's."""
 
@@ -58,6 +67,16 @@ class Termination:
     exit_code: int
     reason: str
     message: str = ""
+    restarts: int = 0
+    """Of the container, since its pod was made."""
+
+    @property
+    def words(self) -> str:
+        """Exit code, reason and last lines, as part of a sentence."""
+        code = f"exit code {self.exit_code}" + (f" ({self.reason})" if self.reason else "")
+        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        words = " | ".join(lines[-LAST_LINES:])[-MAX_LAST_WORDS:]
+        return f"{code}: {words}" if words else code
 
 
 @dataclass(frozen=True)
@@ -112,6 +131,12 @@ class Pod:
     terminations: tuple[Termination, ...] = ()
     waiting: str = ""
     """Why it can't run, in the scheduler's or the kubelet's words; empty while it starts."""
+    finalizers: tuple[str, ...] = ()
+    """What keeps it after its deletion."""
+    ever_ready: bool = False
+    """Whether it was ready at some time."""
+    cut_off: bool = False
+    """Whether the node controller took its readiness because its kubelet is silent."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +169,8 @@ class Observed:
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
     dead_nodes: frozenset[str] = frozenset()
+    node_troubles: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with each of the dead nodes, and since when."""
     refusals: Mapping[Role, str] = field(default_factory=dict)
     """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0

@@ -13,6 +13,7 @@ from sea_api.findings import findings
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.status import Status
+from sea_operator.last_applied import ANNOTATION, dropped
 from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
 
 Object = Mapping[str, Any]
@@ -43,6 +44,7 @@ def job(live: Object, before: Job | None = None) -> Job:
     )
     stored = live.get("status", {})
     status, foreign = _status(stored)
+    applied, fields = _applied(meta, before)
     return Job(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -56,9 +58,20 @@ def job(live: Object, before: Job | None = None) -> Job:
         ignored_spec=ignored,
         foreign=foreign,
         deleting="deletionTimestamp" in meta,
+        applied=applied,
+        dropped=fields,
         # From the stored object: a spec that can't be read may be another controller's too.
         managed_by=str(live.get("spec", {}).get("managedBy", MANAGER)),
     )
+
+
+def _applied(meta: Object, before: Job | None) -> tuple[int, tuple[str, ...]]:
+    text = meta.get("annotations", {}).get(ANNOTATION)
+    # The text itself isn't kept: thousands of jobs would double the memory.
+    digest = hash(text)
+    if before is not None and before.applied == digest:
+        return digest, before.dropped
+    return digest, dropped(text)
 
 
 def child(live: Object) -> Child:
@@ -88,32 +101,84 @@ def pod(live: Object) -> Pod:
         # sets under node pressure.
         disrupted=_has(status, "DisruptionTarget") or status.get("reason") == "Evicted",
         terminations=tuple(_terminations(status)),
-        waiting=waiting(status),
+        waiting=waiting(live),
+        finalizers=tuple(meta.get("finalizers", ())),
+        ever_ready=_ever_ready(status),
+        cut_off=_has(status, "ContainersReady") and not _has(status, "Ready"),
     )
 
 
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that is starting normally."""
+FIRST_SYNC_SECONDS = 5.0
+"""Within which a kubelet that has seen a pod sets its condition `Ready` for the first time."""
+KINDS = {"init container": "initContainerStatuses", "container": "containerStatuses"}
 
 
-def waiting(status: Object) -> str:
-    """Why a pod can't run, from its status; empty if nothing is wrong."""
+def waiting(live: Object) -> str:
+    """Why a pod can't run, from its spec and status; empty if nothing is wrong."""
+    status = live.get("status", {})
     for found in status.get("conditions", []):
         if (found["type"], found["status"]) == ("PodScheduled", "False"):
-            return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
-    for container in status.get("containerStatuses", []):
-        state = container.get("state", {}).get("waiting") or {}
-        if state.get("reason") and state["reason"] not in ON_ITS_WAY:
-            return f"container {container['name']}: {_stuck(container, state)}"
+            return _unscheduled(live, found)
+    # Init containers first: while one fails, the others can't start. Injected containers count too,
+    # since a pod isn't ready without them.
+    for kind, field in KINDS.items():
+        for container in status.get(field, []):
+            if not container.get("ready") and (why := _stuck(container)):
+                return f"{kind} {container['name']} {why}"
     return ""
 
 
-def _stuck(container: Object, state: Object) -> str:
-    """A crash is described by its exit code: the kubelet's message counts seconds, and changes."""
+def _unscheduled(live: Object, found: Object) -> str:
+    gates = [gate["name"] for gate in live.get("spec", {}).get("schedulingGates", [])]
+    if gates:
+        return f"not scheduled before its scheduling gates are removed: {', '.join(gates)}"
+    return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
+
+
+def _stuck(container: Object) -> str:
+    """How a container keeps failing, or what it waits for.
+
+    The same words from one back-off to the next, since each change of a message costs a write: not
+    the kubelet's, which count seconds, and not whether it runs again at the moment.
+    """
+    state, restarts = container.get("state", {}), container.get("restartCount", 0)
     ends = _ends(container)
     if ends:
-        return f"{state['reason']}, it ended with exit code {ends[0]['exitCode']}"
-    return f"{state['reason']}: {state.get('message', '')}"
+        times = "once" if restarts == 1 else f"{restarts} times"
+        again = f"restarted {times} and " if restarts else ""
+        return f"{again}last ended with {_termination(container, ends[0]).words}"
+    found = state.get("waiting") or {}
+    if not found.get("reason") or found["reason"] in ON_ITS_WAY:
+        return ""
+    return f"can't start: {found['reason']}: {found.get('message', '')}"
+
+
+def _ever_ready(status: Object) -> bool:
+    """Whether the condition `Ready` was ever True: from its last transition.
+
+    A kubelet sets it to False as soon as it has seen the pod, and then it moves only when the pod
+    becomes ready.
+    """
+    found = _condition(status, "Ready")
+    if found.get("status") == "True":
+        return True
+    moved, seen = found.get("lastTransitionTime"), status.get("startTime")
+    # Unknown counts as yes: it only keeps a job from being called stalled.
+    return not moved or not seen or _time(moved) > _time(seen) + FIRST_SYNC_SECONDS
+
+
+def node_trouble(name: str, node: Object | None) -> str | None:
+    """Why a node's pods can't report, and since when; None if its kubelet talks."""
+    if node is None:
+        return f"its node {name} is gone"
+    if not is_dead(node):
+        return None
+    found = _condition(node.get("status", {}), "Ready")
+    since, message = found.get("lastTransitionTime"), found.get("message", "").rstrip(".")
+    when = f" since {since}" if since else ""
+    return f"its node {name} isn't ready{when}" + (f" ({message})" if message else "")
 
 
 def is_dead(node: Object) -> bool:
@@ -162,23 +227,31 @@ def _status(stored: Object) -> tuple[Status, frozenset[lenient.Path]]:
 
 
 def _has(status: Object, condition: str) -> bool:
-    return any(
-        found["type"] == condition and found["status"] == "True"
-        for found in status.get("conditions", [])
-    )
+    return _condition(status, condition).get("status") == "True"
+
+
+def _condition(status: Object, kind: str) -> Object:
+    """Empty if there is none of this type."""
+    conditions = status.get("conditions", [])
+    return next((found for found in conditions if found["type"] == kind), {})
 
 
 def _terminations(status: Object) -> list[Termination]:
     return [
-        Termination(
-            container["name"],
-            int(ended["exitCode"]),
-            ended.get("reason", ""),
-            ended.get("message", ""),
-        )
+        _termination(container, ended)
         for container in status.get("containerStatuses", [])
         for ended in _ends(container)
     ]
+
+
+def _termination(container: Object, ended: Object) -> Termination:
+    return Termination(
+        container["name"],
+        int(ended["exitCode"]),
+        ended.get("reason", ""),
+        ended.get("message", ""),
+        int(container.get("restartCount", 0)),
+    )
 
 
 def _ends(container: Object) -> list[Object]:

@@ -57,6 +57,8 @@ class Lifecycle:
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
+    checking: bool = False
+    """Pods with GPUs wait for the coordinator's check of data, endpoints and models."""
     secrets: Mapping[Role, str] = field(default_factory=dict)
     """Digests of the Secrets that each role's pods are started with."""
     renewed: tuple[Pod, ...] = ()

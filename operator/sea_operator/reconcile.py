@@ -41,6 +41,7 @@ class Settled:
     state: CoordinatorState | None
     unreachable: str | None
     refusals: Mapping[Role, str]
+    node_troubles: Mapping[str, str]
     requeue: float
 
     @classmethod
@@ -52,6 +53,7 @@ class Settled:
             seen.state,
             seen.unreachable,
             seen.refusals,
+            seen.node_troubles,
             requeue,
         )
 

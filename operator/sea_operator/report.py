@@ -6,12 +6,13 @@ Events are for people and are never read by the operator.
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from sea_api.lenient import Path
 from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_api.v1alpha1.status import Status
+from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, JOB, KubeClient
@@ -31,8 +32,11 @@ REPORTED = (
     "Failed",
     "UpdateWaiting",
     "FieldsIgnored",
+    "SpecWarning",
 )
-WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored"})
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning"})
+CHECKPOINT_SECONDS = 600
+"""Of the clock; one Event at most is about a checkpoint of a stage in each."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,16 @@ async def _create(client: KubeClient, job: Job, event: Event, identity: str, now
 
 
 def between(old: Status, new: Status) -> tuple[Event, ...]:
-    """Events about the differences, in the order of the conditions."""
-    return (*_conditions(old, new), *_stage(old, new), *_restart(old, new))
+    """Events about the differences, each once, in the order of the conditions."""
+    return (
+        *_conditions(old, new),
+        *_stage(old, new),
+        *_scaled(old, new),
+        *_attempt(old, new),
+        *_fenced(old, new),
+        *_checkpoint(old, new),
+        *_evaluated(old, new),
+    )
 
 
 def event_body(job: Job, event: Event, identity: str, now: float) -> dict[str, Any]:
@@ -157,8 +169,14 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         if after is not None
         and after.status != "False"
         and (kind != "Reconciling" or after.reason not in ROUTINE)
-        and (before is None or (before.status, before.reason) != (after.status, after.reason))
+        and (before is None or _said(before) != _said(after))
     ]
+
+
+def _said(found: Condition) -> tuple[str, ...]:
+    """What makes a condition news; messages of others count pods and seconds."""
+    message = found.message if found.type == "SpecWarning" else ""
+    return found.status, found.reason, message
 
 
 def _stage(old: Status, new: Status) -> list[Event]:
@@ -167,13 +185,90 @@ def _stage(old: Status, new: Status) -> list[Event]:
     return [Event("StageStarted", f"Stage {new.stage} begins.")]
 
 
-def _restart(old: Status, new: Status) -> list[Event]:
-    failure = new.last_failure
-    if (
-        failure is None
-        or new.trainer_attempt in (None, old.trainer_attempt)
-        or failure == old.last_failure
-    ):
+def _scaled(old: Status, new: Status) -> list[Event]:
+    """Roles whose size changed; the first sizes of a job are no change."""
+    if old.roles is None or new.roles is None:
         return []
-    message = f"{failure.cause} of {failure.role}: {failure.message}"
-    return [Event("NewAttempt", f"Attempt {new.trainer_attempt} begins. {message}", True)]
+    sizes = [(role, _size(old, role), _size(new, role)) for role in Roles.model_fields]
+    changed = [f"{role} from {was} to {now}" for role, was, now in sizes if was != now]
+    if not changed:
+        return []
+    return [Event("Scaled", f"Pods of stage {new.stage or 'none'}: {', '.join(changed)}.")]
+
+
+def _size(status: Status, role: str) -> int:
+    counts = getattr(status.roles, role) if status.roles else None
+    return counts.desired if counts else 0
+
+
+def _attempt(old: Status, new: Status) -> list[Event]:
+    if None in (old.trainer_attempt, new.trainer_attempt):
+        return []
+    if new.trainer_attempt == old.trainer_attempt:
+        return []
+    begins = f"Attempt {new.trainer_attempt} begins."
+    failure = new.last_failure
+    if failure is not None and failure != old.last_failure:
+        message = f"{begins} {failure.cause} of {failure.role}: {failure.message}"
+        return [Event("NewAttempt", message, True)]
+    return [Event("NewAttempt", f"{begins} {_why_no_failure(old, new)}")]
+
+
+def _why_no_failure(old: Status, new: Status) -> str:
+    """Why an attempt begins that follows from no failure, as far as two statuses tell."""
+    if _new_fences(old, new):
+        return "Pods of the one before are on dead nodes."
+    before = condition(old, "Suspended")
+    if before is not None and before.status != "False":
+        return "The job is resumed."
+    was, now = _size(old, "trainer"), _size(new, "trainer")
+    if was and not now:
+        return "The trainer's pods went with their stage; those of the next one join it."
+    if was != now:
+        return f"The trainer has {now} pods instead of {was}."
+    return "The spec or a Secret was changed."
+
+
+def _fenced(old: Status, new: Status) -> list[Event]:
+    count = len(_new_fences(old, new))
+    if not count:
+        return []
+    message = (
+        f"{count} pods on dead nodes can't commit any more: attempt {new.trainer_attempt} can."
+    )
+    return [Event("Fenced", message, True)]
+
+
+def _new_fences(old: Status, new: Status) -> set[str]:
+    return set(new.fenced or ()) - set(old.fenced or ())
+
+
+def _checkpoint(old: Status, new: Status) -> list[Event]:
+    """The first of each stage, and at most one in `CHECKPOINT_SECONDS`."""
+    saved, before = new.checkpoint, old.checkpoint
+    if saved is None or saved == before:
+        return []
+    # By the clock, since a status doesn't remember which Events there were.
+    if before is not None and (before.stage, _period(before)) == (saved.stage, _period(saved)):
+        return []
+    where = f"of stage {saved.stage}, " if saved.stage else ""
+    size = f"{saved.bytes / 1e9:.1f} GB" if saved.bytes >= 1e8 else f"{saved.bytes / 1e6:.1f} MB"
+    return [Event("CheckpointSaved", f"Checkpoint {where}step {saved.step}, {size}.")]
+
+
+def _period(saved: CheckpointStatus) -> int:
+    return int(datetime.fromisoformat(saved.time).timestamp() // CHECKPOINT_SECONDS)
+
+
+def _evaluated(old: Status, new: Status) -> list[Event]:
+    """One for each evaluation stage, with its pass^1."""
+    known = {result.stage for result in old.evaluation}
+    scores: dict[str, list[str]] = {}
+    for result in new.evaluation:
+        if result.stage not in known:
+            text = f"{result.domain} {result.pass_hat1:.1f} % of {result.tasks} tasks"
+            scores.setdefault(result.stage, []).append(text)
+    return [
+        Event("Evaluated", f"Stage {stage}, pass^1: {', '.join(texts)}.")
+        for stage, texts in scores.items()
+    ]

@@ -14,7 +14,9 @@ from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Observed
 from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
+from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
+from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
@@ -24,17 +26,17 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
     """The whole status; fields that are unknown now keep their values."""
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
-    stuck = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
     # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
-    waiting = {**_unmade(observed, pods), **stuck}
+    waiting = {**_unmade(observed, pods), **waiting_pods.reasons(observed, now)}
     situation = Situation(
         lifecycle,
         pods,
         _pending(observed, plan),
         rejected,
         waiting,
-        plan.update_waits,
-        job.ignored,
+        update_waits=plan.update_waits,
+        ignored=job.ignored,
+        spec_warning=spec_warning(job),
     )
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
@@ -148,6 +150,7 @@ def _from_state(state: CoordinatorState) -> Fields:
         "throughput": _throughput(state),
         "evaluation": state.evaluation or None,
         "pass1": _pass1(state.evaluation),
+        "model_url": state.model_url,
         "skipped_rows": None if state.skipped_rows is None else sum(state.skipped_rows.values()),
     }
     return {key: value for key, value in measured.items() if value is not None}

@@ -36,6 +36,7 @@ _PAGES = (
     "docs/evaluation.md",
     "docs/operations.md",
     "docs/pods.md",
+    "docs/run-folder.md",
     "docs/status.md",
     "docs/synthesis.md",
     "docs/upgrades.md",

@@ -32,9 +32,10 @@ SPEC: dict[str, Any] = {
     "data": {"sft": ["s3://bucket/sft.jsonl"], "rl": ["s3://bucket/rl.jsonl"]},
     "domains": ["shop"],
     "stages": STAGES,
-    "trainer": {"replicas": 2, "gpusPerPod": 0},
-    "rollout": {"replicas": 1, "gpusPerPod": 0},
-    "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0},
+    # Warm: most tests are about pods, and not about a stage that needs few of them.
+    "trainer": {"replicas": 2, "gpusPerPod": 0, "warm": True},
+    "rollout": {"replicas": 1, "gpusPerPod": 0, "warm": True},
+    "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0, "warm": True},
 }
 ALL_SECRETS = {"s3": SecretSeen(frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}), "old")}
 

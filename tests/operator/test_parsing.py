@@ -175,6 +175,19 @@ def held_up(reason: Any, message: Any = "", **more: Any) -> Any:
     return {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **more}
 
 
+BACK_OFF = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
+LOG = "one\ntwo\nTraceback\n\n  File x\nRuntimeError: no GPU\n"
+CRASHED = {
+    "name": "engine",
+    "restartCount": 4,
+    "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "message": LOG}},
+}
+AGAIN = (
+    "restarted 4 times and last ended with exit code 3 (Error): "
+    "Traceback | File x | RuntimeError: no GPU"
+)
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
@@ -186,22 +199,93 @@ def held_up(reason: Any, message: Any = "", **more: Any) -> Any:
         ),
         (
             {"containerStatuses": [held_up("ImagePullBackOff", "no such image")]},
-            "container engine: ImagePullBackOff: no such image",
+            "container engine can't start: ImagePullBackOff: no such image",
         ),
         (
+            {"containerStatuses": [{**CRASHED, "state": {"waiting": BACK_OFF}}]},
+            f"container engine {AGAIN}",
+        ),
+        # The same words while it runs again: a change would be a write per back-off.
+        (
+            {"containerStatuses": [{**CRASHED, "state": {"running": {}}}]},
+            f"container engine {AGAIN}",
+        ),
+        ({"containerStatuses": [{**CRASHED, "state": {"running": {}}, "ready": True}]}, ""),
+        # An injected init container keeps ours from starting (`cases/k8s/16-injected-containers`).
+        (
             {
-                "containerStatuses": [
-                    held_up(
-                        "CrashLoopBackOff",
-                        "back-off 40s restarting failed container",
-                        lastState={"terminated": {"exitCode": 3}},
-                    )
-                ]
+                "initContainerStatuses": [
+                    {**CRASHED, "name": "istio-init", "state": {"waiting": BACK_OFF}}
+                ],
+                "containerStatuses": [held_up("PodInitializing")],
             },
-            "container engine: CrashLoopBackOff, it ended with exit code 3",
+            f"init container istio-init {AGAIN}",
+        ),
+        (
+            {"containerStatuses": [{"name": "x", "state": {"terminated": {"exitCode": 1}}}]},
+            "container x last ended with exit code 1",
         ),
         ({"containerStatuses": [{"name": "engine", "state": {"running": {}}}]}, ""),
     ],
 )
 def test_what_keeps_a_pod_from_running(status: Any, expected: str) -> None:
-    assert parsing.waiting(status) == expected
+    assert parsing.waiting({"status": status}) == expected
+
+
+def test_a_gated_pod_names_its_gates() -> None:
+    """As a queueing system holds it (`cases/k8s/14-gated`)."""
+    held = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    gates = [{"name": "kueue.x-k8s.io/admission"}, {"name": "example.com/quota"}]
+    live = {"spec": {"schedulingGates": gates}, "status": {"conditions": [held]}}
+    assert parsing.waiting(live) == (
+        "not scheduled before its scheduling gates are removed: kueue.x-k8s.io/admission, "
+        "example.com/quota"
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"status": "True", "lastTransitionTime": "2027-01-15T08:05:00Z"}, True),
+        ({"status": "False", "lastTransitionTime": "2027-01-15T08:00:01Z"}, False),
+        ({"status": "False", "lastTransitionTime": "2027-01-15T08:05:00Z"}, True),
+        ({"status": "False"}, True),
+    ],
+)
+def test_whether_a_pod_was_ever_ready(condition: Any, expected: bool) -> None:
+    status = {"startTime": "2027-01-15T08:00:00Z", "conditions": [{"type": "Ready", **condition}]}
+    assert parsing.pod(pod(**status)).ever_ready is expected
+
+
+def test_what_holds_a_deleted_pod_and_what_cuts_one_off() -> None:
+    live = pod(conditions=[{"type": "ContainersReady", "status": "True"}])
+    live["metadata"]["finalizers"] = ["example.com/hold"]
+    seen = parsing.pod(live)
+    assert (seen.finalizers, seen.cut_off) == (("example.com/hold",), True)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (None, "its node n-1 is gone"),
+        ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, None),
+        (
+            {
+                "status": {
+                    "conditions": [
+                        {
+                            "type": "Ready",
+                            "status": "Unknown",
+                            "lastTransitionTime": "2027-01-15T08:00:00Z",
+                            "message": "Kubelet stopped posting node status.",
+                        }
+                    ]
+                }
+            },
+            "its node n-1 isn't ready since 2027-01-15T08:00:00Z (Kubelet stopped posting node "
+            "status)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_node(node: Any, expected: str | None) -> None:
+    assert parsing.node_trouble("n-1", node) == expected

@@ -106,6 +106,7 @@ def test_what_every_container_is_told(build: Any, make: Any, role: str) -> None:
         assert told["SEA_ROLE"] == role
         assert told["SEA_COORDINATOR_URL"] == coordinator_url("j", "n")
         assert told["SEA_DATA_DIR"] == "/sea/data"
+        assert told["SEA_IMAGE"] == container["image"]
         assert {"SEA_TOKEN", "POD_NAME", "POD_IP", "AWS_DEFAULT_REGION"} <= set(told)
         assert "AWS_ENDPOINT_URL" not in told
         assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]

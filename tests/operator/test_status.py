@@ -37,9 +37,16 @@ def test_everything_the_coordinator_measured_is_told(make: Any) -> None:
             stage="sft", version=2, step=10, time="2027-01-15T08:00:00Z", bytes=5
         ),
         evaluation=[result("e", "shop", 40.0), result("e", "average", 41.25)],
-    ).model_copy(update={"stages": [stage], "skipped_rows": {"BadRow": 2, "DataNotFound": 1}})
+    ).model_copy(
+        update={
+            "stages": [stage],
+            "skipped_rows": {"BadRow": 2, "DataNotFound": 1},
+            "model_url": "s3://b/j/export/",
+        }
+    )
     status = ask(make, make.observed(state=state))
     assert status.skipped_rows == 3
+    assert status.model_url == "s3://b/j/export/"
     assert (status.stage, status.step, status.total_steps) == ("sft", 12, 40)
     assert (status.progress, status.remaining_seconds) == ("12/40", 65)
     assert (status.reward, status.staleness, status.goodput) == (0.1235, 1.24, "98.8")

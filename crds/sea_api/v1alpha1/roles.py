@@ -12,6 +12,7 @@ from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
+    Bool,
     GpusPerPod,
     Int,
     Number,
@@ -93,6 +94,9 @@ class Trainer(ApiModel):
 
     replicas: Replicas = 1
     """Trainer pods. Applies at once: a new attempt goes on from the newest checkpoint."""
+    warm: Bool = False
+    """Keep the pods through stages that don't train (`Synthesis`, `Evaluation`); false, the
+    default, frees their GPUs until the next stage that trains. Applies at once."""
     gpus_per_pod: GpusPerPod = 8
     """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod.
     Applies by replacing all trainer pods, which starts a new attempt."""
@@ -120,6 +124,9 @@ class Rollout(ApiModel):
 
     replicas: Int = Field(default=1, ge=0, le=10000)
     """Rollout pods; 0 pauses generation. Applies at once."""
+    warm: Bool = False
+    """Keep the pods through stages that don't generate (`Synthesis`, `UserSFT`, `SFT`); false, the
+    default, frees their GPUs until the next stage that does. Applies at once."""
     gpus_per_pod: GpusPerPod = 8
     """GPUs of a pod's engine; 0 generates on the CPU. Applies by replacing the pods one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
@@ -149,6 +156,9 @@ class UserModel(ApiModel):
     default, needs no model. Applies to the next episode."""
     replicas: Replicas = 1
     """Pods of the `VLLM` engine. Applies at once."""
+    warm: Bool = False
+    """Keep the `VLLM` pods through stages without episodes (`Synthesis`, `UserSFT`, `SFT`); false,
+    the default, frees their GPUs until the next stage that has some. Applies at once."""
     gpus_per_pod: GpusPerPod = 8
     """GPUs of a `VLLM` pod; 0 generates on the CPU. Applies by replacing the pods one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()

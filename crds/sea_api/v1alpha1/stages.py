@@ -207,6 +207,10 @@ class RLStage(EpisodeLimits):
     importance_upper: Number = Field(default=5.0, ge=1, le=1000)
     """Largest weight of a token for being sampled by an older version. Applies when the stage or a
     trainer attempt starts."""
+    saved_rollouts: Number = Field(default=1.0, ge=0, le=1)
+    """Share of each batch's groups whose dialogues are written to `rollouts/<stage>/` in the run's
+    folder, at least one group per step; 1, the default, keeps all, 0 none. Applies to episodes that
+    finish from then on."""
     minibatches: Int = Field(default=1, ge=1, le=1024)
     """Optimizer updates per batch. Applies when the stage or a trainer attempt starts."""
     seed: Seed = 0

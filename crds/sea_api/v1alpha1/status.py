@@ -200,6 +200,9 @@ class Status(ApiModel):
     """The newest failure."""
     run_url: str | None = Field(default=None, max_length=1280)
     """Folder in the object store that keeps all objects of this run."""
+    model_url: str | None = Field(default=None, max_length=1344)
+    """Hugging Face folder of the agent's newest finished model: what the last `SFT` or `RL` stage
+    that has ended exported. Absent before the first one ends."""
     start_time: Timestamp | None = None
     """When the operator first acted on the job."""
     completion_time: Timestamp | None = None

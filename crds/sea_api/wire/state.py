@@ -83,5 +83,7 @@ class CoordinatorState(OfAnyRelease):
     goodput: float | None = None
     """0 to 1."""
     evaluation: list[EvaluationResult] = []
+    model_url: str | None = None
+    """Hugging Face folder that the newest complete stage of the policy exported."""
     skipped_rows: dict[str, int] | None = None
     """Rows of the data that were left out (`onBadRow: Skip`), by reason; None until checked."""

@@ -1,9 +1,10 @@
-"""The conditions, as kstatus reads them: six that are always there, and two notices.
+"""The six conditions, as kstatus reads them, and notices.
 
 `Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
 spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase.py` explains
-`Suspended=Unknown`. `UpdateWaiting` and `FieldsIgnored` exist only while they are true.
+`Suspended=Unknown`. The notices `SpecWarning`, `UpdateWaiting` and `FieldsIgnored` are there only
+while they are true, and nothing depends on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,12 +14,14 @@ from sea_api.v1alpha1.status import Condition
 from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
 
 MAX_NAMED_PODS = 3
-"""Pods that a message names."""
+"""Pods that a message names for one reason."""
+MAX_REASONS = 8
+"""Reasons of pods that a message gives."""
 MAX_NAMED_FIELDS = 10
 """Fields that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
-ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind"})
+ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind", "CheckingInputs"})
 """Reasons of a job that is on its way and meets no problem: no Event reports them."""
 
 
@@ -38,6 +41,8 @@ class Situation:
     """`Plan.update_waits`."""
     ignored: tuple[str, ...] = ()
     """Fields of the stored job that this operator doesn't know."""
+    spec_warning: Blocker | None = None
+    """What the spec says without effect, or probably doesn't mean."""
 
     @property
     def blocker(self) -> Blocker | None:
@@ -111,8 +116,11 @@ def _condition(
 
 def _notices(situation: Situation) -> dict[str, Judgement]:
     """What a person should know although nothing has to be done."""
+    warning = situation.spec_warning
+    # `UpdateWaiting` last, where `conditions` puts one that it keeps.
     found = {
         "FieldsIgnored": _fields_ignored(situation.ignored),
+        "SpecWarning": ("True", warning.reason, warning.message) if warning else ("", "", ""),
         "UpdateWaiting": _update_waiting(situation.update_waits),
     }
     return {kind: judgement for kind, judgement in found.items() if judgement[2]}
@@ -173,13 +181,26 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
         return "PodsNotReady", f"Waiting for pods to become ready: {counts}.{_why(situation)}"
     if situation.pending:
         return "CoordinatorBehind", situation.pending
+    if situation.lifecycle.checking:
+        return "CheckingInputs", (
+            "The coordinator checks data, endpoints and models; pods with GPUs start after that."
+        )
     return None
 
 
 def _why(situation: Situation) -> str:
-    """Why the first few pods wait, a sentence each; the others of a role say the same."""
-    sentences = [f" {pod}: {why.strip().rstrip('.:')}." for pod, why in situation.waiting.items()]
-    return "".join(sentences[:MAX_NAMED_PODS])
+    """Each reason with the first few pods that wait for it, a sentence each."""
+    pods: dict[str, list[str]] = {}
+    for pod, why in situation.waiting.items():
+        pods.setdefault(why.strip().rstrip(".:"), []).append(pod)
+    sentences = [f" {_some(names)}: {why}." for why, names in pods.items()]
+    more = len(sentences) - MAX_REASONS
+    return "".join(sentences[:MAX_REASONS]) + (f" {more} more reasons." if more > 0 else "")
+
+
+def _some(names: list[str]) -> str:
+    more = len(names) - MAX_NAMED_PODS
+    return ", ".join(names[:MAX_NAMED_PODS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _stalled(situation: Situation) -> Judgement:

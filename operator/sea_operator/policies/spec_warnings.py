@@ -1,55 +1,22 @@
-"""What a job says that has no effect or is probably not meant; stops nothing. Pure.
+"""What a job says that has no effect or is probably not meant; stops nothing. Pure."""
 
-The API server drops unknown fields before anybody sees them. `kubectl apply` leaves a copy of what
-it was given in an annotation of the job, and that is compared with the CRD here.
-"""
-
-import json
-from dataclasses import dataclass
-from typing import Any
-
-from sea_api.field_names import dotted, unknown_fields
-from sea_api.findings import nulls
+from sea_api.field_names import dotted
 from sea_api.v1alpha1.advice import advice
-from sea_api.v1alpha1.job import Spec
+from sea_operator.observed import Job
+from sea_operator.plan import Blocker
 
-LAST_APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MAX_NAMED = 10
 """Fields that a message names."""
 
 
-@dataclass(frozen=True)
-class SpecWarning:
-    """Reason and sentences of the condition."""
-
-    reason: str
-    message: str
-
-
-def dropped(last_applied: str | None) -> tuple[str, ...]:
-    """A sentence for each field of the applied file that the API server dropped, or defaulted."""
-    try:
-        manifest: Any = json.loads(last_applied or "null")
-    except ValueError:
-        return ()  # anybody may write the annotation
-    if not isinstance(manifest, dict):
-        return ()
-    unknown = [f"{dotted(one.path)}: {one.sentence}" for one in unknown_fields(manifest)]
-    empty = [
-        f"{dotted(('spec', *path))}: it is empty, so its default applies: give it a value"
-        for path in nulls(manifest.get("spec", {}))
-    ]
-    return (*unknown, *empty)
-
-
-def spec_warning(spec: Spec | None, fields: tuple[str, ...]) -> SpecWarning | None:
-    """`fields`: what `dropped` found."""
-    doubts = [f"{dotted(one.path)}: {one.sentence}" for one in advice(spec)] if spec else []
-    if not fields and not doubts:
+def spec_warning(job: Job) -> Blocker | None:
+    """Reason and sentences of the condition `SpecWarning`; None if there is nothing to say."""
+    doubts = advice(job.spec) if job.spec else []
+    found = [*job.dropped, *(f"{dotted(one.path)}: {one.sentence}" for one in doubts)]
+    if not found:
         return None
-    found = [*fields, *doubts]
     more = len(found) - MAX_NAMED
     tail = f" And {more} more; `sea job check` lists all." if more > 0 else ""
     sentences = " ".join(f"{sentence.rstrip('.?')}." for sentence in found[:MAX_NAMED])
-    reason = "FieldsDropped" if fields else "ProbablyNotMeant"
-    return SpecWarning(reason, sentences + tail)
+    reason = "FieldsDropped" if job.dropped else "ProbablyNotMeant"
+    return Blocker(reason, sentences + tail)

@@ -10,6 +10,7 @@ from sea_api.contract import (
     GPU,
     HASH_LABEL,
     TOKEN_ANNOTATION,
+    Env,
     labels,
     selected_by,
 )
@@ -124,12 +125,15 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", module],
-        "env": env,
+        # What the container can't find out by itself, for the record in the run's folder.
+        "env": [*env, {"name": Env.IMAGE.value, "value": image}],
         "envFrom": env_from,
         "ports": [_port(name, number) for name, number in ports.items()],
         **probes,
         "resources": resources,
         "securityContext": CONTAINER_SECURITY,
+        # The last lines of its log are its last words, which the pod's status and ours then hold.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "data", "mountPath": DATA_DIR},
             *([{"name": "shm", "mountPath": "/dev/shm"}] if shm else []),  # noqa: S108

@@ -1,11 +1,13 @@
 """Namespaces as platform teams make them: quotas, security levels, queues, other managers."""
 
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
 import pytest
 
 from sea_operator.decide import REFUSED_SECONDS
+from sea_operator.errors import KubeError
 from sea_operator.kube.client import JOB, POD, STATEFUL_SET, Kind
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import Clock, World, settle
@@ -202,3 +204,93 @@ async def test_a_missing_service_account_stalls_and_its_creation_is_enough(
     await until(made)
     await reconcile(world)
     assert (await world.condition("Stalled"))["status"] == "False"
+
+
+ADMISSION = "admissionregistration.k8s.io/v1"
+POLICY = Kind(ADMISSION, "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
+BINDING = Kind(ADMISSION, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
+WEBHOOK = Kind(ADMISSION, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+PODS = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
+
+
+@contextlib.asynccontextmanager
+async def installed(world: World, *objects: tuple[Kind, dict[str, Any]]) -> AsyncIterator[None]:
+    """Objects of the whole cluster that concern the world's namespace, as long as it lasts."""
+    name = f"x-{world.namespace}"
+    for kind, body in objects:
+        head = {"apiVersion": kind.api_version, "kind": kind.name, "metadata": {"name": name}}
+        await world.client.create(kind, None, {**head, **body})
+    yield
+    for kind, _ in objects:
+        await world.client.request("DELETE", kind.path(None, name))
+
+
+async def refused(world: World, words: str, until: Any) -> None:
+    """Until admission has heard of what was installed."""
+    pod = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probe"}}
+    body = {**pod, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+
+    async def is_refused() -> Any:
+        try:
+            await world.client.request("POST", POD.path(world.namespace), [("dryRun", "All")], body)
+        except KubeError as error:
+            return words in str(error)
+        return False
+
+    await until(is_refused)
+
+
+async def test_an_admission_policy_stalls_the_job_with_its_own_message(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    rule = "has(object.metadata.labels) && 'cost-center' in object.metadata.labels"
+    message = "pods need the label cost-center"
+    matched = {"namespaceSelector": _named(world), "resourceRules": [PODS]}
+    checks = {
+        "matchConstraints": matched,
+        "validations": [{"expression": rule, "message": message}],
+    }
+    bound = {"policyName": f"x-{world.namespace}", "validationActions": ["Deny"]}
+    async with installed(world, (POLICY, {"spec": checks}), (BINDING, {"spec": bound})):
+        await refused(world, message, until)
+        await world.create_secret()
+        await world.create_job()
+        await reconcile(world)
+        stalled = await told(world, reconcile, "Stalled", message, until)
+        assert stalled["reason"] == "PodsForbidden"
+        patch = {"metadata": {"labels": {"cost-center": "7"}}}
+        labelled: Any = {"template": {"patch": patch}}
+        await world.edit(
+            coordinator=labelled, trainer=labelled, rollout=labelled, userModel=labelled
+        )
+        await reconcile(world)
+        await world.run_pods()
+    await reconcile(world)
+    assert (await world.condition("Stalled"))["status"] == "False"
+
+
+async def test_a_webhook_that_is_down_is_explained_and_stalls_nothing(
+    world: World, reconcile: Reconcile, until: Any
+) -> None:
+    hook = {
+        "name": "down.example.com",
+        "admissionReviewVersions": ["v1"],
+        "sideEffects": "None",
+        "timeoutSeconds": 1,
+        "clientConfig": {"url": "https://127.0.0.1:9/"},
+        "namespaceSelector": _named(world),
+        "rules": [PODS],
+    }
+    words = 'failed calling webhook "down.example.com"'
+    async with installed(world, (WEBHOOK, {"webhooks": [hook]})):
+        await refused(world, words, until)
+        await world.create_secret()
+        await world.create_job()
+        await reconcile(world)
+        ready = await told(world, reconcile, "Ready", words, until)
+        assert ready["reason"] == "PodsNotReady"
+        assert (await world.condition("Stalled"))["status"] == "False"
+
+
+def _named(world: World) -> dict[str, Any]:
+    return {"matchLabels": {"kubernetes.io/metadata.name": world.namespace}}

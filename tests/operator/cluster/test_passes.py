@@ -29,7 +29,8 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
     assert (await world.status())["observedGeneration"] == 1
     await until(world.judged)
     await reconcile(world)
-    assert "j-coordinator-0: Unschedulable: " in (await world.condition("Ready"))["message"]
+    message = (await world.condition("Ready"))["message"]
+    assert "j-coordinator-0, j-rollout-0, j-trainer-0 and 2 more: Unschedulable: " in message
     recorder.writes.clear()
     await reconcile(world)
     assert recorder.writes == []
@@ -63,7 +64,8 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         },
     )
     await reconcile(world)
-    await until(world.judged)
+    # Of coordinator and user model: pods with GPUs wait for the coordinator's check.
+    await until(lambda: world.judged(count=2))
     await reconcile(world)
     recorder.writes.clear()
     await reconcile(world)

@@ -73,14 +73,21 @@ def test_a_person_reads_what_is_missing() -> None:
 
 
 def test_a_person_reads_why() -> None:
-    """Three pods at most: the fourth says what the others do."""
-    waiting = {
-        f"j-rollout-{i}": "container engine: ImagePullBackOff: no such image" for i in "0123"
-    }
+    """Every reason, each with three of its pods at most."""
+    image = "container engine can't start: ImagePullBackOff: no such image"
+    waiting = {f"j-rollout-{i}": image for i in "0123"} | {"j-trainer-0": "Unschedulable: no GPU."}
     found = ask(Situation(Lifecycle(), SHORT, waiting=waiting))["Ready"]
-    assert found.message.startswith("Waiting for pods to become ready: trainer 1/2, rollout 0/1.")
-    assert " j-rollout-2: container engine: ImagePullBackOff: no such image." in found.message
-    assert "j-rollout-3" not in found.message
+    assert found.message == (
+        "Waiting for pods to become ready: trainer 1/2, rollout 0/1. "
+        f"j-rollout-0, j-rollout-1, j-rollout-2 and 1 more: {image}. "
+        "j-trainer-0: Unschedulable: no GPU."
+    )
+
+
+def test_reasons_are_bounded() -> None:
+    waiting = {f"j-rollout-{i}": f"reason {i}" for i in range(20)}
+    message = ask(Situation(Lifecycle(), SHORT, waiting=waiting))["Ready"].message
+    assert message.endswith(" j-rollout-7: reason 7. 12 more reasons.")
 
 
 def test_a_problem_goes_through_word_by_word() -> None:

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.ledger.states import (
+from sea_runtime.coordinator.ledger.groups import (
     EPISODE_MOVES,
     GROUP_MOVES,
     EpisodeState,

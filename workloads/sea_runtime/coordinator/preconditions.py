@@ -8,16 +8,15 @@ from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
-from sea_runtime.coordinator import base_model, endpoints, model_fit, stage_plan
-from sea_runtime.coordinator.data import check, sources
-from sea_runtime.coordinator.data.check import CheckedData
-from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator import base_model, data_check, endpoints, model_fit, stage_plan
+from sea_runtime.coordinator.background import Notifiers
+from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.problems import Problems, Source
+from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.coordinator.weights import require_stream
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
@@ -74,14 +73,14 @@ class Preconditions:
         if self._data is None or self._problems.found(Source.DATA) is not None:
             return None
         # An edit of the spec may name a file that the next check has yet to read.
-        return self._data.rows(sources.task_files(self._job.desired, stage))
+        return self._data.rows(stage_plan.task_files(self._job.desired, stage))
 
     def are_met(self, stage: Stage) -> bool:
         """Whether the stage may start."""
         if self._data is None or self._problems.found(Source.DATA) is not None:
             return False
         # An edit that arrived a moment ago isn't checked yet: the stage waits for its check.
-        if self._digest != check.digest(self._job.desired, self.made()):
+        if self._digest != data_check.digest(self._job.desired, self.made()):
             return False
         if self._endpoints != list(endpoints.named(self._job.desired.spec)):
             return False
@@ -122,7 +121,7 @@ class Preconditions:
         """Checks data and prepares models if something changed or was wrong."""
         known = self._job.known
         if known is not None:
-            digest = check.digest(known, self.made())
+            digest = data_check.digest(known, self.made())
             problem = self._problems.found(Source.DATA)
             # The user corrects a file without touching the job, which changes no digest.
             recheck = self._clock() - self._checked_at >= RECHECK_SECONDS
@@ -146,7 +145,7 @@ class Preconditions:
     async def _check(self, desired: CoordinatorSpec, digest: str) -> None:
         try:
             # `made()` is evaluated here, on the loop: SQLite's connection refuses other threads.
-            data = await asyncio.to_thread(check.check, self._store, desired, self.made())
+            data = await asyncio.to_thread(data_check.check, self._store, desired, self.made())
         except PreconditionError as error:
             self._problems.report(Source.DATA, error.problem)
             self._checked_at = self._clock()

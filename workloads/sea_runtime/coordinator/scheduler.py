@@ -1,7 +1,11 @@
 """The scheduler of episodes: who may lease now, how many groups may start, what a result changes.
 
-A group is issued when a worker asks and the staleness gate (`gate.py`) has room; its episodes are
+A group is issued when a worker asks and the staleness gate (`capacity`) has room; its episodes are
 leased one by one (`leases.py`). State is in the ledger only.
+
+The gate is AReaL's bound at submission (`areal/infra/staleness_manager.py`), a group as one unit.
+`accepted` comes from the ledger after every restart, never from `version * batch`: the bound
+neither explodes (areal-project/AReaL issue 1388) nor starves after a recovery.
 """
 
 import logging
@@ -9,14 +13,14 @@ from collections.abc import Callable
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_env.tasks import order
-from sea_runtime.coordinator import evaluation, gate, leases, stage_plan
+from sea_runtime.coordinator import evaluation, leases, stage_plan
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import Sampling
-from sea_runtime.coordinator.ledger import batches, documents, groups, stages
-from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger import batches, groups
+from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.membership import Membership
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.throughput import Rate
 from sea_runtime.coordinator.weights import WeightRegistry
@@ -67,7 +71,7 @@ class Scheduler:
             self._ledger.db,
             request,
             stage=stage.name,
-            epoch=documents.text(self._ledger.db, documents.EPOCH) or "",
+            epoch=self._ledger.db.text(EPOCH) or "",
             now=self._wall(),
             refill=lambda: self._refill(stage, served),
         )
@@ -78,8 +82,9 @@ class Scheduler:
 
     def result(self, episode: EpisodeResult) -> bool:
         """Records a result and wakes all waiters for it; False if the lease was taken back."""
-        keeping = stage_plan.keeping_constant_groups(self._job.desired.spec)
-        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping)
+        spec = self._job.desired.spec
+        keeping, saving = stage_plan.keeping_constant_groups(spec), stage_plan.saving_rollouts(spec)
+        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping, saving)
         if accepted:
             self._generated.add(episode.generated_tokens)
             # A group that ended frees room at the gate, a batch may be full, an
@@ -140,7 +145,7 @@ class Scheduler:
 
     def _fresh_enough(self, stage: Stage, served: int) -> bool:
         block, db = stage_plan.rl_block(stage), self._ledger.db
-        return gate.may_generate(
+        return may_generate(
             accepted=groups.accepted(db, stage.name),
             running=groups.running(db, stage.name),
             served=served,
@@ -152,7 +157,7 @@ class Scheduler:
     def _capacity(self, stage: Stage, served: int) -> int:
         """Groups that the staleness gate lets start now on an engine that serves `served`."""
         block, db = stage_plan.rl_block(stage), self._ledger.db
-        return gate.capacity(
+        return capacity(
             max_concurrent=block.max_concurrent_groups,
             running=groups.running(db, stage.name),
             accepted=groups.accepted(db, stage.name),
@@ -173,7 +178,7 @@ class Scheduler:
             return False
         block, db = stage_plan.rl_block(stage), self._ledger.db
         # Inside the transaction of `leases.take`.
-        cursor = stages.draw(db, stage.name)
+        cursor = groups.draw(db, stage.name)
         row = rows[order.row_at(cursor, len(rows), block.seed)]
         groups.issue(
             db,
@@ -207,3 +212,44 @@ class Scheduler:
             functions=spec.verifier.functions,
             max_repeats=block.max_repeats,
         )
+
+
+def capacity(
+    *,
+    max_concurrent: int,
+    running: int,
+    accepted: int,
+    version: int,
+    staleness: int,
+    batch: int,
+    steps: int,
+) -> int:
+    """Groups that may be issued now, at least 0.
+
+    Args:
+        max_concurrent: groups that may run at one time.
+        running: groups issued and not finished.
+        accepted: groups of this stage that were admitted, those of earlier batches included;
+            dropped and failed groups don't count, so that each is replaced by exactly one.
+        version: batches of this stage that the trainer has consumed and published.
+        staleness: eta, versions that a batch may lag behind.
+        batch: groups in one batch.
+        steps: batches of the whole stage; no group is issued that no batch can use.
+    """
+    by_concurrency = max_concurrent - running
+    # `+ 1` is the batch that the trainer works toward now: with staleness 0
+    # exactly that one fills up.
+    batches = min(staleness + version + 1, steps)
+    # Negative if a user lowered a bound while more groups than it allows were running.
+    return max(0, min(by_concurrency, batches * batch - (accepted + running)))
+
+
+def may_generate(
+    *, accepted: int, running: int, served: int, version: int, staleness: int, batch: int
+) -> bool:
+    """Whether an engine that serves `served` (counted as `version` is) may take episodes.
+
+    `capacity` counts from the newest version. What an engine that lags behind it generates is older
+    by as much, so the newest groups may be too many for it already; once it has caught up, never.
+    """
+    return served >= version or accepted + running <= (staleness + served + 1) * batch

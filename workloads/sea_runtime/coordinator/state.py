@@ -11,11 +11,12 @@ from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
 from sea_runtime.coordinator.drain import Drain
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import batches, evaluations, progress, stages
+from sea_runtime.coordinator.ledger import batches, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems
 from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.run_folder import newest_model
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
@@ -46,7 +47,7 @@ class StateReport:
         """The state now; almost empty while the ledger isn't available."""
         desired = self._job.known
         if desired is None:
-            return CoordinatorState(problem=self._problems.first)
+            return CoordinatorState(problem=self._problems.first, prepared=False)
         db, stages_ = self._ledger.db, desired.spec.stages
         current = self._metrics_stage(desired)
         newest = (batches.newest(db, stage.name) for stage in reversed(stages_))
@@ -70,6 +71,7 @@ class StateReport:
             trained_tokens_per_second=self._training.tokens_per_second,
             goodput=self._training.goodput(current) if current else None,
             evaluation=_results(db, stages_),
+            model_url=newest_model(db, desired),
             skipped_rows=self._preconditions.skipped,
         )
 
@@ -136,5 +138,5 @@ def _results(db: Database, every: Sequence[Stage]) -> list[EvaluationResult]:
     return [
         EvaluationResult.model_validate_json(body)
         for stage in every
-        for body in evaluations.results(db, stage.name)
+        for body in stages.results(db, stage.name)
     ]

@@ -7,12 +7,11 @@ from sea_api.contract import pod_name
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
 from sea_runtime.coordinator import stage_plan
-from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
 from sea_runtime.coordinator.ledger.database import Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.throughput import Rate, goodput
@@ -79,14 +78,14 @@ class Training:
         spec, index, stream = desired.spec, desired.stage_index, stage_plan.stream_of(stage)
         base = self._preconditions.models.get(stream, "")
         return TrainerTask(
-            kind=stage_plan.TASKS[stage.type],
+            kind=stage_plan.TASK_KINDS[stage.type],
             stage=stage.name,
             stage_index=index,
             stream=stream,
             initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
             run_url=desired.run_url,
             first_version=stage_plan.first_version(spec, index),
-            spec=sources.for_trainer(desired, index),
+            spec=stage_plan.for_trainer(desired, index),
         )
 
     def batch(self, name: str, step: int, attempt: int) -> bytes | None:
@@ -114,7 +113,8 @@ class Training:
         if desired.drain or step > block.steps:
             return None
         version = stage_plan.first_version(desired.spec, desired.stage_index) + step - 1
-        if not batches.assign(db, name, step, block.prompts_per_step, version, self._wall()):
+        size, saved = block.prompts_per_step, block.saved_rollouts
+        if not batches.assign(db, name, step, size, version, self._wall(), saved=saved):
             return None
         # A fixed batch may raise `published_steps`, and with it the gate.
         self._notifiers.leases.notify()

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from sea_api.v1alpha1.status import WeightsStatus
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.membership import ROLLOUT, Membership
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
 

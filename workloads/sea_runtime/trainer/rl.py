@@ -9,10 +9,11 @@ import math
 import numpy as np
 
 from sea_api.v1alpha1.stages import RLStage
-from sea_runtime.trainer import objective, packing, schedule
+from sea_runtime.trainer import objective, packing
 from sea_runtime.trainer.objective import PPOSettings
+from sea_runtime.trainer.optimizer import rl_rate
 from sea_runtime.trainer.packing import Rows
-from sea_runtime.trainer.rl_batch import RLBatch, coefficients, unpack
+from sea_runtime.trainer.rl_batch import RLBatch, coefficients, minibatches, unpack
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.rollouts import Batch
@@ -70,7 +71,7 @@ def _next(stage: StageTrainer, watch: TaskWatch | None) -> RLBatch | None:
 
 def _step(stage: StageTrainer, block: RLStage, batch: RLBatch) -> None:
     number, version = stage.step + 1, stage.task.first_version + stage.step
-    rate = schedule.rl_rate(
+    rate = rl_rate(
         number,
         block.learning_rate,
         block.warmup_steps,
@@ -98,7 +99,7 @@ def _train(
     settings = PPOSettings(
         block.clip_low, block.clip_high, block.importance_mode, block.importance_upper
     )
-    parts = schedule.minibatches(batch.groups, block.minibatches)
+    parts = minibatches(batch.groups, block.minibatches)
     # With one minibatch the current policy is the proximal one: its forward pass gives both.
     proximal = _proximal(stage, block, batch) if len(parts) > 1 else None
     sums, largest, norms = np.zeros(_ADDITIVE), [0.0, 0.0], []

@@ -1,7 +1,7 @@
 """Supervised fine-tuning of the policy or of the user model, one optimizer step after another.
 
-Which dialogues a step trains on is a pure function of (seed, step) (`schedule.py`), so an attempt
-that resumes from a checkpoint repeats exactly what an undisturbed one does.
+Which dialogues a step trains on is a pure function of seed and step (`sft_data.sft_batch`), so an
+attempt that resumes from a checkpoint repeats exactly what an undisturbed one does.
 """
 
 import math
@@ -9,7 +9,8 @@ import math
 import numpy as np
 
 from sea_api.v1alpha1.stages import SFTStage, StageType
-from sea_runtime.trainer import objective, packing, schedule, sft_data
+from sea_runtime.trainer import objective, packing, sft_data
+from sea_runtime.trainer.optimizer import sft_rate
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch, still_wanted
@@ -29,8 +30,8 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
         stage.spec,
         as_user=stage.settings.type is StageType.USER_SFT,
     )
-    train, held_out = schedule.split_validation(len(data), block.validation_fraction, block.seed)
-    total = schedule.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
+    train, held_out = sft_data.split_validation(len(data), block.validation_fraction, block.seed)
+    total = sft_data.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
     finished = stage.finished or stage.step >= total
     while not finished:
         # Every step, before its first collective: all ranks leave together or none.
@@ -54,8 +55,8 @@ def _step(
 ) -> tuple[dict[str, float], bool]:
     """One optimizer step; its metrics, and true if it was the last."""
     number = stage.step + 1
-    rate = schedule.sft_rate(number, block.learning_rate, block.warmup_steps)
-    chosen = schedule.sft_batch(number, train, block.batch_size, block.seed)
+    rate = sft_rate(number, block.learning_rate, block.warmup_steps)
+    chosen = sft_data.sft_batch(number, train, block.batch_size, block.seed)
     with stage.timer.part("train_s"):
         metrics = _train(stage, data, chosen, block.observation_weight, rate)
     stage.step = number

@@ -4,8 +4,10 @@
 call `after_step` once per step and `complete` at the end.
 """
 
+import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,14 +24,40 @@ from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.export import export
-from sea_runtime.trainer.finite import finite_metrics
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.publisher import Publisher
 from sea_runtime.trainer.shard_buffers import StreamBuffers, buffers_of
 from sea_runtime.wire.trainer import StageDone, StageProgress, TrainerTask
 
+log = logging.getLogger(__name__)
 DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+
+
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Drops metrics without a finite value: JSON has no NaN, and one must not stop a stage."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+_SHOWN = {
+    "reward": "reward {:.3f}",
+    "loss": "loss {:.4g}",
+    "answer_loss": "loss per answer token {:.4f}",
+    "validation_loss": "validation loss {:.4f}",
+    "approx_kl": "KL {:.3g}",
+    "entropy": "entropy {:.3f}",
+    "grad_norm": "gradient norm {:.3g}",
+    "learning_rate": "rate {:.3g}",
+    "staleness": "staleness {:.2f}",
+    "tokens_per_s": "{:.0f} tokens/s",
+}
+"""Metrics in a step's line of the log, in this order."""
+
+
+def step_line(stage: str, step: int, total: int, metrics: Mapping[str, float]) -> str:
+    """One line for people; metrics that the stage doesn't have are left out, NaN is shown."""
+    shown = [text.format(metrics[name]) for name, text in _SHOWN.items() if name in metrics]
+    return f"{stage} step {step}/{total}: {', '.join(shown)}"
 
 
 class StepTimer:
@@ -125,8 +153,10 @@ class StageTrainer:
                 self.saver.start(self.model, self.optimizer, position)
 
     def report(self, total: int, metrics: dict[str, float]) -> None:
-        """Reports the finished step to the coordinator (rank 0)."""
+        """Logs the finished step and reports it to the coordinator (rank 0)."""
         if self.context.leads:
+            # First: a coordinator that is away holds up the report, not the line.
+            log.info("%s", step_line(self.task.stage, self.step, total, metrics))
             row = StageProgress(
                 attempt=self.context.attempt,
                 step=self.step,

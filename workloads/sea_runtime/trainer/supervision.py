@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sea_api.v1alpha1.policy import Cause
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
+from sea_runtime.trainer.process_protocol import ExitCode, RankAssignment, ReportedFailure
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 HANG_SECONDS = 900.0

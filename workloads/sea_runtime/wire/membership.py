@@ -13,6 +13,15 @@ class PodState(StrEnum):
     """A trainer's process ended badly; `detail` says how."""
 
 
+class Software(Message):
+    """What a pod runs; an empty image means that the pod doesn't know it."""
+
+    image: str = ""
+    """As the pod's template names it: with a digest if the job or the operator pins one."""
+    packages: dict[str, str] = {}
+    """Versions by name, of the packages that results depend on."""
+
+
 class Heartbeat(Message):
     pod: str
     role: str
@@ -29,6 +38,7 @@ class Heartbeat(Message):
     detail: str = ""
     adopted: int | None = None
     """Engines: weight version served, None before the first is loaded."""
+    software: Software = Software()
 
 
 class TrainerWorld(Message):

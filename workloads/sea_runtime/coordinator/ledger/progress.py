@@ -48,6 +48,11 @@ def steps(db: Database, stage: str) -> list[StepRow]:
     ]
 
 
+def last_number(db: Database) -> int:
+    """Grows with every row that arrives; 0 without one."""
+    return db.value("SELECT MAX(number) FROM progress") or 0
+
+
 def every(db: Database) -> list[sqlite3.Row]:
     """All rows of all stages in the order of their arrival."""
     return db.rows("SELECT * FROM progress ORDER BY number")
