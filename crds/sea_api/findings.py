@@ -15,12 +15,16 @@ from pydantic_core import ErrorDetails
 
 from sea_api.field_names import Path, dotted, schema_at, unknown_fields
 from sea_api.v1alpha1.base import BrokenRulesError
+from sea_api.v1alpha1.forms import matching
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION, SEATrainingJob
 
 API_VERSION = f"{GROUP}/{VERSION}"
 
 _HABITS = {"grpo": "RL", "ppo": "RL", "openai": "External", "eval": "Evaluation"}
 """What people write for a value of ours, in lower case."""
+
+
+_is_label = matching("[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 @dataclass(frozen=True)
@@ -82,6 +86,10 @@ def _names(manifest: Mapping[str, Any]) -> list[Finding]:
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
         found.append(Finding(("metadata", "name"), "the job has no name: add one"))
         return found
+    namespace = metadata.get("namespace", "default")
+    if not isinstance(namespace, str) or not _is_label(namespace):
+        sentence = "a namespace's name is a DNS label (a-z, 0-9 and -): correct it"
+        found.append(Finding(("metadata", "namespace"), sentence))
     for field in ("labels", "annotations"):
         given = metadata.get(field) or {}
         texts = isinstance(given, dict) and all(isinstance(text, str) for text in given.values())

@@ -6,10 +6,10 @@ from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.coordinator_link import coordinator_spec
-from sea_operator.kube.client import POD
+from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
-from sea_operator.observed import Named, Object, Observed, Pod, role_of
-from sea_operator.plan import Blocker, Lifecycle, Plan, Removal, Suspension
+from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
+from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
@@ -27,6 +27,8 @@ SOON_SECONDS = 0.2
 
 def decide(observed: Observed, context: Context) -> Plan:
     """The plan of this pass."""
+    if observed.job.deleting:
+        return _released(observed, context)
     blocker = unmet(observed, _wanted_names(observed))
     if blocker is not None:
         return _held(observed, blocker, context)
@@ -38,6 +40,16 @@ def decide(observed: Observed, context: Context) -> Plan:
         return _plan(observed, spec, lifecycle, verdict, context)
     except PatchRefusedError as error:
         return _held(observed, Blocker("PodPatchRefused", str(error)), context)
+
+
+def _released(observed: Observed, context: Context) -> Plan:
+    """Of a job that is being deleted while somebody's finalizer holds it: no pod waits for that."""
+    names = ", ".join(observed.job.holders)
+    message = f"The job is being deleted and its pods are released; finalizers hold it: {names}."
+    lifecycle = held(observed, Blocker("Deleting", message, transient=True))
+    sets = [one for one in strays(observed, []) if one.kind is STATEFUL_SET]
+    idle = context.intervals.idle
+    return Plan(lifecycle, removals=tuple(sets), update_waits=None, requeue=idle)
 
 
 def _held(observed: Observed, blocker: Blocker, context: Context) -> Plan:
@@ -92,7 +104,12 @@ def _plan(
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
         # A job that is over makes no pods any more.
         update_waits="" if lifecycle.over else sentence_about(updated.waiting),
-        requeue=requeue(lifecycle, context.intervals, sent=send),
+        requeue=requeue(
+            lifecycle,
+            context.intervals,
+            sent=send,
+            waits=_waits(observed, lifecycle, context.intervals),
+        ),
     )
 
 
@@ -149,17 +166,31 @@ def _removal(pod: Pod, grace: int | None = None) -> Removal:
     return Removal(POD, pod.name, pod.uid, grace)
 
 
-def requeue(lifecycle: Lifecycle, intervals: Intervals, *, sent: bool) -> float:
-    """Seconds until the next pass; `sent`: the coordinator gets a new spec."""
+def requeue(
+    lifecycle: Lifecycle, intervals: Intervals, *, sent: bool, waits: float | None = None
+) -> float:
+    """Seconds until the next pass.
+
+    `sent`: the coordinator gets a new spec. `waits`: for how long nothing but an event brings news.
+    """
     if sent:
         # The coordinator acts on a new spec within one tick: look for the effect early.
         return intervals.active / 2
     if lifecycle.over or lifecycle.suspension is Suspension.RELEASED:
         return intervals.idle
     # Only a user's edit helps, and it brings its own event; a created Secret brings none.
-    return intervals.stalled if lifecycle.blocker else intervals.active
+    blocked = lifecycle.blocker is not None and not lifecycle.blocker.transient
+    usual = intervals.stalled if blocked else intervals.active
+    return max(usual, waits or 0.0)
 
 
-def refused(seconds: float, intervals: Intervals) -> float:
-    """Instead of `seconds`, where the API server refuses a child: a person must act first."""
-    return max(seconds, intervals.stalled)
+def _waits(observed: Observed, lifecycle: Lifecycle, intervals: Intervals) -> float | None:
+    """Seconds for which only an event can bring news, None if the job runs."""
+    if observed.ask_again_after is not None:
+        return observed.ask_again_after
+    desired = [role for role, size in lifecycle.replicas.items() if size]
+    working = {pod.role for pod in observed.pods if pod.ready} - {Role.COORDINATOR}
+    # For GPUs, for example: meanwhile the coordinator has little to report. Where it is the only
+    # one that should run, it checks inputs or makes data.
+    alone = set(desired) <= {Role.COORDINATOR}
+    return None if working or alone else intervals.waiting

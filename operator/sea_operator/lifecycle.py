@@ -9,8 +9,8 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts, Status
 from sea_api.wire.state import Severity
-from sea_operator.observed import Observed, Pod
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.observed import Blocker, Observed, Pod
+from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
     failures,
     phase,
@@ -40,9 +40,11 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
     """The lifecycle of a blocked job: nothing about its children changes."""
     status = observed.job.status
     spec = observed.job.spec
+    # An edit that starts a failed job again waits for the blocker's end, and must not be forgotten.
+    outcome = Outcome.FAILED if phase.retries(observed.job) else phase.outcome(observed.job)
     return Lifecycle(
         blocker=blocker,
-        outcome=phase.outcome(observed.job),
+        outcome=outcome,
         failed=phase.why(observed.job),
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
@@ -86,8 +88,9 @@ def lifecycle_of(
         status=job.status,
         state=observed.state,
         coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        pods=observed.pods,
         now=context.now,
-        timeout=context.intervals.drain_timeout,
+        timeout=phase.drain_seconds(spec, job.status),
     )
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
     fenced = failures.to_fence(lost)
@@ -111,10 +114,11 @@ def lifecycle_of(
     if any(pod.role is Role.TRAINER for pod in renewed):
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known_attempt(observed) + 1)
+    problem = _problem(observed)
+    blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
-        blocker=_problem(observed, Severity.ERROR)
-        or (refused_pods.blocker(observed, spec) or waiting_pods.blocker(observed)),
-        warning=_problem(observed, Severity.WARNING),
+        blocker=blocker or (refused_pods.blocker(observed, spec) or waiting_pods.blocker(observed)),
+        warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
         suspension=suspended,
@@ -159,11 +163,11 @@ def _why_failed(observed: Observed, verdict: Verdict | None) -> Blocker | None:
     return verdict.failed if verdict else None
 
 
-def _problem(observed: Observed, severity: Severity) -> Blocker | None:
+def _problem(observed: Observed) -> Blocker | None:
     problem = observed.state.problem if observed.state else None
-    if problem is None or problem.severity is not severity:
+    if problem is None:
         return None
-    return Blocker(problem.reason, problem.message)
+    return Blocker(problem.reason, problem.message, problem.severity is Severity.WARNING)
 
 
 def _attempt(
@@ -224,7 +228,7 @@ def replicas(
     Roles with GPUs get their first pods once the coordinator has checked what they would work on.
     `full`: what the stage needs.
     """
-    if over or suspension is Suspension.RELEASED:
+    if over or suspension.releases:
         return dict.fromkeys(full, 0)
     if suspension is Suspension.DRAINING:
         return {role: _at_most(observed, role, size) for role, size in full.items()}

@@ -1,5 +1,6 @@
 """What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -25,6 +26,16 @@ MAX_LAST_WORDS = 400
 
 
 @dataclass(frozen=True)
+class Blocker:
+    """Why the job isn't as its spec asks: a word for programs and a sentence; a condition."""
+
+    reason: str
+    message: str
+    transient: bool = False
+    """Tried again by itself; any other waits for a person."""
+
+
+@dataclass(frozen=True)
 class Job:
     """The resource, parsed as far as it parses."""
 
@@ -44,6 +55,7 @@ class Job:
     foreign: frozenset[lenient.Path] = frozenset()
     """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
     applied: int = 0
     """Hash of the annotation that `dropped` was read from."""
     dropped: tuple[str, ...] = ()
@@ -57,6 +69,21 @@ class Job:
         status = (lenient.text(("status", *path)) for path in self.foreign)
         # Sorted: another order would be another message, and a write.
         return (*sorted(self.ignored_spec), *sorted(status))
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Finalizers of others (billing, a backup) that hold a job which is being deleted.
+
+        Kubernetes' own take seconds, and `orphan` asks for the children to stay.
+        """
+        if not self.deleting or "orphan" in self.finalizers:
+            return ()
+        return tuple(name for name in self.finalizers if name != "foregroundDeletion")
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is left to the garbage collector."""
+        return self.deleting and not self.holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +149,10 @@ class Pod:
     ready: bool
     created: float
     node: str | None = None
+    owner: str | None = None
+    """Uid of the StatefulSet that made it."""
+    began: bool = False
+    """Whether it ever ran: it is on a node, and the kubelet has started its containers."""
     secrets_digest: str | None = None
     """Of the Secrets' values that it was started with, None if that isn't known."""
     deleted: float | None = None
@@ -157,6 +188,8 @@ class Observed:
     job: Job
     children: Mapping[Named, Object] = field(default_factory=dict)
     """Live StatefulSets and Services that carry our label or a name that we need."""
+    accepted: Mapping[Named, str] = field(default_factory=dict)
+    """Digests of what was applied, of children that are as the API server answered then."""
     pods: tuple[Pod, ...] = ()
     secrets: Mapping[str, SecretSeen] = field(default_factory=dict)
     """The Secrets that exist among those the job needs."""
@@ -168,6 +201,14 @@ class Observed:
     state: CoordinatorState | None = None
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
+    ask_again_after: float | None = None
+    """Seconds until it's worth asking the coordinator again, where that is later than usual."""
+    unread: tuple[Blocker, ...] = ()
+    """What couldn't be read now; the pass goes by what was known before."""
+    unread_secrets: frozenset[str] = frozenset()
+    """Secrets whose keys are unknown because of that."""
+    token_unread: bool = False
+    """Whether it is unknown if there is a token."""
     dead_nodes: frozenset[str] = frozenset()
     node_troubles: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with each of the dead nodes, and since when."""
@@ -202,6 +243,11 @@ def is_ours(live: Object, job: Job) -> bool:
 def is_leaving(live: Object, job: Job) -> bool:
     """Whether it's being deleted, or belongs to an earlier job of this name and soon will be."""
     return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
+
+
+def digest(body: Object) -> str:
+    """Of an object as it is applied."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 _BY_LABEL = {role_label(role): role for role in Role}

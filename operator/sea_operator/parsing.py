@@ -58,6 +58,7 @@ def job(live: Object, before: Job | None = None) -> Job:
         ignored_spec=ignored,
         foreign=foreign,
         deleting="deletionTimestamp" in meta,
+        finalizers=tuple(meta.get("finalizers", ())),
         applied=applied,
         dropped=fields,
         # From the stored object: a spec that can't be read may be another controller's too.
@@ -94,6 +95,8 @@ def pod(live: Object) -> Pod:
         ready=_has(status, "Ready"),
         created=_time(meta["creationTimestamp"]),
         node=live.get("spec", {}).get("nodeName"),
+        owner=_controller(meta),
+        began=status.get("phase", "Pending") != "Pending",
         secrets_digest=meta.get("annotations", {}).get(SECRETS_ANNOTATION),
         # The API server sets it to the end of the grace period, not to the time of the request.
         deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
@@ -108,6 +111,13 @@ def pod(live: Object) -> Pod:
     )
 
 
+def _controller(meta: Object) -> str | None:
+    owners = meta.get("ownerReferences", [])
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
+
+
+OWN_CONTAINERS = frozenset({"coordinator", "trainer", "engine", "worker"})
+"""Containers whose end is a failure of the job; any other is somebody else's (`resources/`)."""
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that is starting normally."""
 FIRST_SYNC_SECONDS = 5.0
@@ -240,6 +250,7 @@ def _terminations(status: Object) -> list[Termination]:
     return [
         _termination(container, ended)
         for container in status.get("containerStatuses", [])
+        if container["name"] in OWN_CONTAINERS
         for ended in _ends(container)
     ]
 

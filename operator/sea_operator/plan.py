@@ -9,7 +9,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.kube.client import Kind
-from sea_operator.observed import Pod
+from sea_operator.observed import Blocker, Pod
 
 Object = dict[str, Any]
 
@@ -27,15 +27,14 @@ class Suspension(Enum):
 
     NONE = "None"
     DRAINING = "Draining"
+    RELEASING = "Releasing"
+    """Nothing is waited for any more but the end of the pods."""
     RELEASED = "Released"
 
-
-@dataclass(frozen=True)
-class Blocker:
-    """Why the job doesn't continue: a word for programs and a sentence; becomes a condition."""
-
-    reason: str
-    message: str
+    @property
+    def releases(self) -> bool:
+        """Whether all roles are at size 0."""
+        return self in (Suspension.RELEASING, Suspension.RELEASED)
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class Lifecycle:
     """Where the job is in its lifecycle: the part of a plan that the status reports."""
 
     blocker: Blocker | None = None
-    """What a user must change; becomes `Stalled`."""
+    """What a user must change (`Stalled`), or what is tried again (`Reconciling`)."""
     warning: Blocker | None = None
     """What the coordinator goes on trying; the job isn't `Ready` meanwhile."""
     outcome: Outcome = Outcome.RUNNING

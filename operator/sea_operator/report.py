@@ -64,7 +64,7 @@ async def report(
     cache.wrote(JOB, written)
     # After the write: an Event about a change that wasn't stored would be repeated.
     for event in between(job.status, status):
-        await _create(client, job, event, identity, now)
+        await post(client, job, event, identity, now)
     # A write of nothing but dropped fields changes nothing, and no pass has to follow it.
     return bool(written["metadata"]["resourceVersion"] != job.resource_version)
 
@@ -113,7 +113,7 @@ def _body(job: Job, changed: dict[str, Any]) -> dict[str, Any]:
     return {"metadata": meta, "status": changed}
 
 
-async def _create(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
+async def post(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
     """Creates an Event; a failure is only logged, since no decision depends on Events."""
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
     try:

@@ -65,6 +65,11 @@ class SecretReader:
         live = await self._get(name)
         return None if live is None else self._keep_token(job, name, live, asked)
 
+    def last_token(self, job: Job) -> TokenSecret | None:
+        """The token as last read, however old: better than none while it can't be read."""
+        known = self._known.get((job.namespace, auth_secret(job.name)))
+        return known.value if known and isinstance(known.value, TokenSecret) else None
+
     async def look(self, namespace: str, name: str, needed: frozenset[str]) -> SecretSeen | None:
         """What may be kept of a Secret; None if it doesn't exist. Raises `KubeError`."""
         known = self._trusted((namespace, name))
@@ -119,22 +124,28 @@ class SecretReader:
         return known.value
 
     async def _get(self, name: Name) -> Object | None:
-        # Before the request: if it fails, nothing outdated is trusted afterwards.
-        self._known.pop(name, None)
+        """A fresh read; while it fails, what is known stays, to be read again by the next pass."""
         try:
-            return await self._client.get(SECRET, *name)
+            found = await self._client.get(SECRET, *name)
         except NotFoundError:
-            return None
+            found = None
+        self._known.pop(name, None)
+        return found
 
     def _keep_token(self, job: Job, name: Name, live: Object, asked: float) -> TokenSecret:
         ours = is_ours(live, job)
         # A stranger's token is nothing to remember.
-        token = token_of(live) if ours else None
+        token = _usable(token_of(live)) if ours else None
         found = TokenSecret(ours, is_leaving(live, job), token)
         # Only what is good is kept; everything else is read again by the next pass.
         if token is not None and not found.leaving:
             self._known[name] = _Known(asked, found)
         return found
+
+
+def _usable(token: str | None) -> str | None:
+    """None for a token that no HTTP header can carry, such as one with a line's end."""
+    return token if token and token.isascii() and token.isprintable() else None
 
 
 def seen_of(data: Mapping[str, str]) -> SecretSeen:

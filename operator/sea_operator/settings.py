@@ -50,9 +50,10 @@ class Intervals:
     """Seconds between two passes over a job that nothing happened to, and limits on waiting."""
 
     active: float = 1.0
-    stalled: float = 3.0
+    stalled: float = 5.0
+    waiting: float = 5.0
+    """While no pod but the coordinator is ready."""
     idle: float = 30.0
-    drain_timeout: float = 180.0
     dead_node_grace: float = 60.0
     """How long a pod may be overdue on a dead node before it's force-deleted."""
 
@@ -81,7 +82,7 @@ class Settings:
     health_host: str = "127.0.0.1"
     health_port: int = 8080
     workers: int = 16
-    """Passes at one time."""
+    """Passes that use the API server at one time."""
     intervals: Intervals = field(default_factory=Intervals)
     lease: LeaseTimes = field(default_factory=LeaseTimes)
 

@@ -3,7 +3,7 @@
 Numbers that change all the time are rounded: each change costs a write.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,18 +12,22 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StageState
 from sea_operator.coordinator_link import run_url
-from sea_operator.observed import Observed
-from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
+from sea_operator.observed import Blocker, Observed
+from sea_operator.plan import Lifecycle, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
+from sea_operator.policies.phase import failed_spec
 from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
 
 
-def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float) -> Status:
-    """The whole status; fields that are unknown now keep their values."""
+def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: float) -> Status:
+    """The whole status; fields that are unknown now keep their values.
+
+    `failed`: actions that failed.
+    """
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
     # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
@@ -32,7 +36,7 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
         lifecycle,
         pods,
         _pending(observed, plan),
-        rejected,
+        (*failed, *observed.unread),
         waiting,
         update_waits=plan.update_waits,
         ignored=job.ignored,
@@ -46,6 +50,7 @@ def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float
             "conditions": found,
             "state": state_of(found),
             "trainer_attempt": lifecycle.attempt,
+            "failed_spec": failed_spec(job, lifecycle),
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
@@ -110,7 +115,7 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
 def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
     """Stage and steps. A job that never ran has no stage; `policies/phase.py` relies on that."""
     spec, index = observed.job.spec, lifecycle.stage_index
-    unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
+    unstarted = observed.job.status.stage is None and lifecycle.suspension.releases
     if spec is None or index is None or unstarted:
         return {}
     name = spec.stages[index].name
@@ -175,7 +180,7 @@ def _pass1(results: list[EvaluationResult]) -> str | None:
 def _life(observed: Observed, lifecycle: Lifecycle, now: float) -> Fields:
     status, spec = observed.job.status, observed.job.spec
     ended = status.completion_time or rfc3339(now)
-    began = lifecycle.replicas and lifecycle.suspension is not Suspension.RELEASED
+    began = lifecycle.replicas and not lifecycle.suspension.releases
     return {
         "run_url": run_url(observed.job, spec) if spec else status.run_url,
         "start_time": status.start_time or (rfc3339(now) if began else None),

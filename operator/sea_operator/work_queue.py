@@ -28,9 +28,14 @@ from stage to stage."""
 
 # Ends a hang, not a slow pass: each of its requests ends after 3 or 10 s.
 PASS_TIMEOUT_SECONDS = 120.0
+CONFLICT_SECONDS = 0.2
+"""After a pass that met a newer state of its job."""
+MAX_PASSES = 1024
+"""At one time. Most of them wait for a coordinator and need nothing else meanwhile; those that talk
+to the API server are bounded by `observe.Sources.slots`."""
 EVENT_SHARE = 4
-"""One slot of this many is reserved for events: polls of unreachable coordinators wait for seconds,
-and must not occupy all slots."""
+"""One pass of this many is reserved for events: coordinators that don't answer must not occupy all
+of them."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,7 @@ class Backoff:
     """Delays after errors: base, twice that, ... up to a bound, spread by a random factor."""
 
     base: float = 0.5
-    most: float = 60.0
+    most: float = 10.0
 
     def delay(self, failures: int, random: float) -> float:
         """Seconds before attempt `failures` + 1; `random` in [0, 1) spreads by +-25%."""
@@ -183,7 +188,7 @@ class Gate(Protocol):
 
 
 class Workers(Generic[K]):
-    """A fixed number of slots bounds the passes at one time.
+    """Bounds the passes at one time.
 
     One task takes keys from the queue and starts a task per pass. If each slot were a task that
     waits at the queue, every event would wake all of them.
@@ -194,7 +199,7 @@ class Workers(Generic[K]):
         queue: WorkQueue[K],
         reconcile: Callable[[K], Awaitable[float | None]],
         gate: Gate,
-        size: int,
+        size: int = MAX_PASSES,
     ) -> None:
         self._queue = queue
         self._reconcile = reconcile
@@ -231,10 +236,10 @@ class Workers(Generic[K]):
         try:
             async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
                 after = await self._reconcile(key)
-        # Normal in a race with an edit or a new leader, so no traceback and no error in the log.
+        # Normal in a race with an edit or a new leader: no failure, so no growing delay.
         except (ConflictError, NotLeadingError) as error:
             log.info("pass given up, next soon: %s", error, extra={"job": _text(key)})
-            self._queue.failed(key)
+            self._queue.done(key, CONFLICT_SECONDS)
         # CancelledError isn't an Exception: at shutdown the key stays out, and the process ends.
         except Exception:
             delay = self._queue.failed(key)

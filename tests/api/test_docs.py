@@ -31,6 +31,7 @@ _PAGES = (
     "README.md",
     "images/README.md",
     "docs/architecture.md",
+    "docs/checking-a-job.md",
     "docs/data-formats.md",
     "docs/domains/airline.md",
     "docs/evaluation.md",

@@ -12,6 +12,7 @@ from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
 from sea_testing.fixture_types import BuildJob, Kubectl
+from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -166,3 +167,49 @@ def test_kubectl_explain_shows_descriptions(kubectl: Kubectl, crd: Any) -> None:
 
 def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def test_an_admission_policy_does_not_see_a_dropped_field(
+    kube: KubeApi, crd: Any, job: BuildJob
+) -> None:
+    """The reason why the chart has none: fields are pruned before any policy looks."""
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rule = {
+        "apiGroups": ["sea-operator.io"],
+        "apiVersions": ["v1alpha1"],
+        "operations": ["CREATE"],
+        "resources": ["seatrainingjobs"],
+    }
+    policy = {
+        "metadata": {"name": "sees"},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [
+                {"expression": "object.metadata.name != 'seen'", "message": "the policy is active"},
+                {"expression": "!has(object.spec.paused)", "message": "paused was seen"},
+            ],
+        },
+    }
+    binding = {"policyName": "sees", "validationActions": ["Deny"]}
+    objects = {
+        "validatingadmissionpolicies": policy,
+        "validatingadmissionpolicybindings": {"metadata": {"name": "sees"}, "spec": binding},
+    }
+    strange = job({"metadata": {"name": "strange"}, "spec": {"paused": True}})
+    try:
+        for plural, body in objects.items():
+            kube.request("POST", f"{group}/{plural}", body)
+        wait_for("the policy", lambda: _refusal(kube, job({"metadata": {"name": "seen"}})))
+        kube.request("POST", f"{JOBS}?dryRun=All&fieldValidation=Ignore", strange)
+    finally:
+        for plural in objects:
+            kube.request("DELETE", f"{group}/{plural}/sees")
+
+
+def _refusal(kube: KubeApi, manifest: dict[str, Any]) -> str | None:
+    try:
+        kube.request("POST", f"{JOBS}?dryRun=All", manifest)
+    except ApiError as error:
+        return str(error)
+    return None

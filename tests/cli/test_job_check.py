@@ -146,7 +146,7 @@ def test_jobs_in_a_list_and_in_json(tmp_path: Path, capsys: pytest.CaptureFixtur
 
 
 UNREADABLE = [
-    (GOOD.replace("    url", "\turl"), 8, "a tab can't indent YAML: replace it by blanks"),
+    (GOOD.replace("    url", "\turl"), 8, "YAML allows no tab here: replace it by blanks"),
     (GOOD.replace("[retail]", "[retail"), 14, "this is no YAML"),
     (GOOD.replace("retail", "{{ .Values.domain }}"), 13, "render templates first"),
     (GOOD.replace("name: mydesk", "{{- if .x }}"), 4, "it looks like a template, render it first"),

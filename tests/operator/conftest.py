@@ -110,6 +110,7 @@ class Make:
             "ready": True,
             "created": NOW - 1000,
             "node": "node-1",
+            "began": True,
             **rest,
         }
         return Pod(name=name, role=role, **values)

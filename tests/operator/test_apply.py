@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from sea_operator.apply import apply
+from sea_operator.action_backoff import ActionBackoff
+from sea_operator.apply import Actions
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
@@ -66,7 +67,9 @@ async def test_the_cache_knows_what_a_deletion_left(
         server, cache, SecretReader(server, lambda: 0.0), link, RefusalReader(server, lambda: 0.0)
     )
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
-    await apply(sources, make.observed(), plan)
+    backoff = ActionBackoff(lambda: 0.0)
+    await Actions(sources, make.observed(), backoff).before_status(plan)
+    assert backoff.blockers == ()
     view = cache.view(("n", "j"))
     assert view is not None
     assert [one.deleted is not None for one in view.pods] == [deleting] * left

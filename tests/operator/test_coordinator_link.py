@@ -137,3 +137,42 @@ def test_the_address_is_the_pods_own(make: Any, address: str | None, expected: s
     )
     assert by_pod_ip(make.job(), pods) == expected
     assert by_pod_ip(make.job(), ()) is None
+
+
+async def test_a_silent_coordinator_is_asked_ever_more_rarely_until_it_moves_or_gets_ready(
+    session: Any, make: Any
+) -> None:
+    asked: list[str] = []
+    now, address = 1000.0, "http://127.0.0.1:9"
+    link = CoordinatorLink(session, lambda job, pods: address, lambda: now)
+    real = link._ask
+
+    async def ask_and_count(job: Any, url: str, token: str) -> Any:
+        asked.append(url)
+        return await real(job, url, token)
+
+    link._ask = ask_and_count  # type: ignore[method-assign]
+    waits = []
+    for _ in range(6):
+        answer = await link.state(make.job(), (), "secret")
+        waits.append(answer.ask_again_after)
+        assert "doesn't answer" in (answer.unreachable or "")
+        again = await link.state(make.job(), (), "secret")
+        assert again.unreachable == answer.unreachable
+        now += answer.ask_again_after or 0.0
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert len(asked) == 6
+    await link.state(make.job(), (), "secret")
+    pods = (make.pod("j-coordinator-0", Role.COORDINATOR, ready=True),)
+    await link.state(make.job(), pods, "secret")
+    assert len(asked) == 8, "its pod became ready"
+    address = "http://127.0.0.1:10"
+    await link.state(make.job(), pods, "secret")
+    assert asked[-1] == address
+
+
+async def test_a_token_that_no_header_can_carry_is_a_fact_too(session: Any, make: Any) -> None:
+    link = CoordinatorLink(session, lambda job, pods: "http://127.0.0.1:9")
+    answer = await link.state(make.job(), (), "s3cret\n")
+    assert "doesn't answer" in (answer.unreachable or "")
+    assert "s3cret" not in (answer.unreachable or "")

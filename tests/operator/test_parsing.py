@@ -144,16 +144,19 @@ def test_disruption(status: Any, expected: bool) -> None:
     assert parsing.pod(pod(**status)).disrupted is expected
 
 
-def test_the_newest_end_of_each_container() -> None:
+def test_the_newest_end_of_each_container_of_ours() -> None:
     ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     older = {"terminated": {"exitCode": 1}}
     containers = [
-        {"name": "a", "state": {"running": {}}, "lastState": ended},
-        {"name": "b", "state": ended, "lastState": older},
-        {"name": "c", "state": {"running": {}}},
+        {"name": "engine", "state": {"running": {}}, "lastState": ended},
+        {"name": "worker", "state": ended, "lastState": older},
+        {"name": "istio-proxy", "state": ended},
     ]
     found = parsing.pod(pod(containerStatuses=containers)).terminations
-    assert found == (Termination("a", 137, "OOMKilled"), Termination("b", 137, "OOMKilled"))
+    assert found == (
+        Termination("engine", 137, "OOMKilled"),
+        Termination("worker", 137, "OOMKilled"),
+    )
 
 
 @pytest.mark.parametrize(("status", "dead"), [("True", False), ("False", True), ("Unknown", True)])
@@ -289,3 +292,9 @@ def test_what_holds_a_deleted_pod_and_what_cuts_one_off() -> None:
 )
 def test_what_is_wrong_with_a_node(node: Any, expected: str | None) -> None:
     assert parsing.node_trouble("n-1", node) == expected
+
+
+def test_the_containers_that_count_are_those_that_the_operator_makes(make: Any) -> None:
+    sets = [child for (kind, _), child in make.children(make.job()).items() if kind != "Service"]
+    pods = [child["spec"]["template"]["spec"] for child in sets]
+    assert {one["name"] for pod in pods for one in pod["containers"]} == parsing.OWN_CONTAINERS

@@ -6,7 +6,6 @@ import pytest
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
-from sea_operator.cache import View
 from sea_operator.errors import RejectedError
 from sea_operator.observe import short_sets
 from sea_operator.observed import Child
@@ -145,7 +144,7 @@ def test_a_set_is_short_if_it_has_fewer_pods_than_the_last_status_asked_for(
         make.pod(f"j-rollout-{i}", Role.ROLLOUT, deleted=deleted, created=7.0) for i in range(pods)
     )
     child = Child("uid-1", b"{}")
-    view = View(job, {("StatefulSet", "j-rollout"): child}, found, 1)
+    children = {("StatefulSet", "j-rollout"): child}
     expected = {"j-rollout": ShortSet("n", "uid-1", 7.0 if pods else 0.0)} if short else {}
-    assert short_sets(view) == expected
-    assert short_sets(View(job, {}, found, 1)) == {}, "a set that isn't there says nothing"
+    assert short_sets(job, children, found) == expected
+    assert short_sets(job, {}, found) == {}, "a set that isn't there says nothing"

@@ -9,13 +9,15 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker
 from sea_operator.status import compute
 
 
 def ask(make: Any, observed: Any, rejected: Any = None, now: Any = None) -> Any:
     now = now or make.now
-    return compute(observed, decide(observed, make.context(now=now)), rejected, now)
+    return compute(
+        observed, decide(observed, make.context(now=now)), (rejected,) if rejected else (), now
+    )
 
 
 def result(stage: Any, domain: Any, score: Any) -> Any:

@@ -161,7 +161,7 @@ def _job(
 def _empty(manifest: dict[str, Any]) -> list[Finding]:
     """Empty fields of the spec: the server puts the default there, if there is one."""
     sentence = "is empty, so its default applies: give it a value, or remove it"
-    return [Finding(("spec", *path), sentence) for path in nulls(manifest.get("spec"))]
+    return [Finding(("spec", *path), sentence) for path in nulls(manifest.get("spec") or {})]
 
 
 def _advice(manifest: dict[str, Any]) -> list[Any]:

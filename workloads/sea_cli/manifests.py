@@ -102,7 +102,7 @@ def _json_documents(text: str) -> list[tuple[int, str]]:
 def _why(text: str, error: yaml.MarkedYAMLError) -> str:
     problem = f"{error.problem or 'it is cut off'}"
     if "'\\t'" in problem:
-        return "a tab can't indent YAML: replace it by blanks"
+        return "YAML allows no tab here: replace it by blanks"
     if "{{" in text:
         return f"this is no YAML yet ({problem}): it looks like a template, render it first"
     return f"this is no YAML ({problem}): correct the indentation, quotes or brackets here"

@@ -71,6 +71,10 @@ class Checkpoint(ApiModel):
     keep_every: Int | None = Field(default=None, ge=1, le=100000000)
     """Also keep every checkpoint whose step is a multiple of this; absent means that only the
     newest are kept. Applies when a training stage or a trainer attempt starts."""
+    drain_seconds: Int | None = Field(default=None, ge=1, le=86400)
+    """Seconds that suspending waits for the last checkpoint before the pods are released anyway.
+    Absent means 180 and one more for each 200 MB of the newest checkpoint per trainer pod, or 1800
+    on GPUs before the first checkpoint. Applies at once."""
     max_staging_bytes: Int = Field(default=68719476736, ge=1048576, le=1099511627776)
     """Largest state, in bytes, that a training process copies to upload it in the background
     (default 64 GiB); training waits while a larger one is written. Applies when a training stage or

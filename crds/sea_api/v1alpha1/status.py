@@ -146,6 +146,8 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """State of the job in kstatus terms."""
+    operator: str | None = Field(default=None, max_length=320)
+    """Lease, as `NAMESPACE/NAME`, of the operator that writes this status."""
     state: str | None = Field(default=None, max_length=160)
     """`Running`, `Suspended`, `Complete` or `Failed`; `Waiting` or `Stalled` with the reason of the
     condition `Ready` after a colon."""
@@ -159,6 +161,9 @@ class Status(ApiModel):
     """`step/totalSteps` of the running stage, for the printer column."""
     trainer_attempt: Count | None = None
     """Attempt number of the trainer."""
+    failed_spec: str | None = Field(default=None, max_length=64)
+    """Digest of the spec that failed, without `suspend` and `rollout.replicas`. A job with another
+    one starts again."""
     fenced: list[Uid] | None = Field(
         default=None, max_length=10001, json_schema_extra={"x-kubernetes-list-type": "set"}
     )

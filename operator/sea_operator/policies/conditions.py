@@ -8,11 +8,14 @@ while they are true, and nothing depends on them.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from sea_api.v1alpha1.status import Condition
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.observed import Blocker
+from sea_operator.plan import Lifecycle, Outcome, Suspension
 
+MAX_SENTENCES = 3
+"""Problems that one message holds."""
 MAX_NAMED_PODS = 3
 """Pods that a message names for one reason."""
 MAX_REASONS = 8
@@ -21,7 +24,9 @@ MAX_NAMED_FIELDS = 10
 """Fields that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
-ROUTINE = frozenset({"Draining", "PodsNotReady", "CoordinatorBehind", "CheckingInputs"})
+ROUTINE = frozenset(
+    {"Draining", "Releasing", "PodsNotReady", "CoordinatorBehind", "CheckingInputs"}
+)
 """Reasons of a job that is on its way and meets no problem: no Event reports them."""
 
 
@@ -34,7 +39,8 @@ class Situation:
     """Ready and desired pods by role."""
     pending: str | None = None
     """What else isn't done yet: the coordinator doesn't answer, or has an old spec."""
-    rejected: Blocker | None = None
+    failed: tuple[Blocker, ...] = ()
+    """Reads and writes that failed."""
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
     update_waits: str | None = ""
@@ -47,7 +53,26 @@ class Situation:
     @property
     def blocker(self) -> Blocker | None:
         """What a user must change."""
-        return self.lifecycle.failed or self.rejected or self.lifecycle.blocker
+        lifecycle = self.lifecycle
+        found = [one for one in (lifecycle.failed, *self.failed, lifecycle.blocker) if one]
+        return together([one for one in found if not one.transient])
+
+    @property
+    def warning(self) -> Blocker | None:
+        """What is tried again by itself."""
+        lifecycle = self.lifecycle
+        found = [one for one in (lifecycle.warning, lifecycle.blocker, *self.failed) if one]
+        return together([one for one in found if one.transient])
+
+
+def together(found: Sequence[Blocker]) -> Blocker | None:
+    """All in one: the reason of the first, and the sentences of the first few."""
+    if not found:
+        return None
+    sentences = list(dict.fromkeys(one.message for one in found))
+    more = len(sentences) - MAX_SENTENCES
+    tail = [f"And {more} more."] if more > 0 else []
+    return replace(found[0], message=" ".join([*sentences[:MAX_SENTENCES], *tail]))
 
 
 Judgement = tuple[str, str, str]
@@ -172,8 +197,10 @@ def _progress(situation: Situation) -> tuple[str, str] | None:
     """What must still happen before the job is as its spec asks."""
     if situation.lifecycle.suspension is Suspension.DRAINING:
         return "Draining", "Waiting for a checkpoint before the pods are released."
+    if situation.lifecycle.suspension is Suspension.RELEASING:
+        return "Releasing", "The pods are being released."
     # Before the pods: a coordinator whose store fails isn't ready, and the store is the reason.
-    if warning := situation.lifecycle.warning:
+    if warning := situation.warning:
         return warning.reason, warning.message
     short = {role: pair for role, pair in situation.pods.items() if pair[0] < pair[1]}
     if short:
@@ -213,6 +240,8 @@ def _suspended(lifecycle: Lifecycle) -> Judgement:
     match lifecycle.suspension:
         case Suspension.RELEASED:
             return "True", "Released", "All pods are released; set spec.suspend to false to go on."
+        case Suspension.RELEASING:
+            return "Unknown", "Releasing", "The pods are being released."
         case Suspension.DRAINING:
             return "Unknown", "Draining", "Waiting for a checkpoint before the pods are released."
         case _:

@@ -17,7 +17,7 @@ from kubernetes.utils.quantity import parse_quantity
 from sea_api.contract import HASH_LABEL, role_name
 from sea_api.v1alpha1.policy import Role
 from sea_operator.kube.client import SERVICE, STATEFUL_SET
-from sea_operator.observed import Object, Observed, Pod, is_leaving, is_ours
+from sea_operator.observed import Object, Observed, Pod, digest, is_leaving, is_ours
 from sea_operator.plan import Removal
 
 FINEST = Decimal("0.001")
@@ -49,7 +49,12 @@ def _is_due(observed: Observed, child: Object) -> bool:
     if live is None:
         return True
     # A child that is being deleted can't be changed back; its DELETED event brings the next pass.
-    return not is_leaving(live, observed.job) and not is_subset(live, child)
+    if is_leaving(live, observed.job) or is_subset(live, child):
+        return False
+    # What a mutating policy makes of the child is as good as it gets: the same apply would have
+    # the same answer at every pass. Once anybody else changes the object it is due.
+    named = (child["kind"], child["metadata"]["name"])
+    return observed.accepted.get(named) != digest(child)
 
 
 def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:

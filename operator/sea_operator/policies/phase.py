@@ -1,22 +1,34 @@
 """How far a job is: running, suspended, complete or failed, and which stage runs.
 
 The stored status is final. A job that completed runs again only if stages were appended; one that
-failed, only if its spec was edited after it failed. The walk through the stages never goes back: a
+failed, only if its spec was edited after it failed, other than by suspending it or by scaling its
+rollouts (`kubectl scale`, an autoscaler). The walk through the stages never goes back: a
 stage that was left behind has its results in the object store, and a coordinator that lost its
 ledger must not run it again.
 
 The `Suspended` condition is the memory of a suspension: False (running), Unknown (draining, since
-its transition time), True (released).
+its transition time, or releasing, by its reason), True (released).
 """
 
+import hashlib
+import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.status import Condition, Status
 from sea_api.wire.state import CoordinatorState, StagePhase
-from sea_operator.observed import Job
-from sea_operator.plan import Blocker, Outcome, Suspension
+from sea_operator.observed import Blocker, Job, Pod
+from sea_operator.plan import Lifecycle, Outcome, Suspension
+
+RELEASING = "Releasing"
+"""Reason of `Suspended=Unknown` once nothing is waited for but the end of the pods."""
+DRAIN_SECONDS = 180.0
+UNKNOWN_DRAIN_SECONDS = 1800.0
+"""On GPUs, before the first checkpoint shows how large one is."""
+UPLOAD_BYTES_PER_SECOND = 200e6
+"""Of one trainer pod, at least."""
 
 
 def condition(status: Status, kind: str) -> Condition | None:
@@ -27,8 +39,7 @@ def condition(status: Status, kind: str) -> Condition | None:
 def outcome(job: Job) -> Outcome:
     """What the status said last, unless the spec has moved on since."""
     complete, failed = condition(job.status, "Complete"), condition(job.status, "Failed")
-    # Any edit retries. The generation of the condition, not of the status, says which spec failed.
-    if _is_true(failed) and failed and failed.observed_generation == job.generation:
+    if _is_true(failed) and not retries(job):
         return Outcome.FAILED
     if _is_true(complete) and not _has_more(job):
         return Outcome.COMPLETE
@@ -36,9 +47,27 @@ def outcome(job: Job) -> Outcome:
 
 
 def retries(job: Job) -> bool:
-    """True if the job failed and its spec was edited since, so that it starts again."""
-    failed = condition(job.status, "Failed")
-    return bool(_is_true(failed) and failed and failed.observed_generation != job.generation)
+    """True if the job failed and its spec was edited since in a way that starts it again."""
+    if job.spec is None or not _is_true(condition(job.status, "Failed")):
+        return False
+    return job.status.failed_spec not in (None, retry_digest(job.spec))
+
+
+def retry_digest(spec: Spec) -> str:
+    """Of all fields of a spec whose edit starts a failed job again."""
+    # Without defaults: a field that a later release adds must not start old jobs again.
+    fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    fields.pop("suspend", None)
+    fields.get("rollout", {}).pop("replicas", None)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def failed_spec(job: Job, lifecycle: Lifecycle) -> str | None:
+    """`status.failedSpec`: from when the job failed until it starts again."""
+    if lifecycle.outcome is not Outcome.FAILED or job.spec is None:
+        return job.status.failed_spec if lifecycle.outcome is Outcome.FAILED else None
+    return job.status.failed_spec or retry_digest(job.spec)
 
 
 def why(job: Job) -> Blocker | None:
@@ -100,40 +129,58 @@ def suspension(
     status: Status,
     state: CoordinatorState | None,
     coordinator_replicas: int | None,
+    pods: Sequence[Pod],
     now: float,
     timeout: float,
 ) -> Suspension:
     """The phase of a suspension.
 
     Draining ends when the coordinator reports `drained`, after `timeout` seconds, or immediately
-    if the job never ran. A coordinator that is scaled down can report nothing: the drain is over.
+    if no pod ever ran. A coordinator that is scaled down can report nothing: the drain is over.
     """
     if not wanted:
         return Suspension.NONE
-    started = status.stage is not None
-    # A kill after the scale-down and before the status write leaves "Unknown" and no coordinator,
-    # which could never report `drained`.
-    gone = not coordinator_replicas
     stored = _memory(status)
     # `Released` stays: pods that were released have nothing to drain.
-    if stored == "True" or gone or not started:
+    if stored == "True":
         return Suspension.RELEASED
+    after = Suspension.RELEASING if pods else Suspension.RELEASED
+    # A kill after the scale-down and before the status write leaves "Unknown" and no coordinator,
+    # which could never report `drained`.
+    nothing_to_save = not coordinator_replicas or status.stage is None
+    # Pods that wait for a node, an image or an init container have nothing to save either.
+    if nothing_to_save or not any(pod.began for pod in pods) or _releases(status):
+        return after
     if stored == "Unknown":
         drained = state is not None and state.drained
         # A coordinator that can't be reached must not keep the pods forever.
         overdue = now - _since(status) >= timeout
-        return Suspension.RELEASED if drained or overdue else Suspension.DRAINING
+        return after if drained or overdue else Suspension.DRAINING
     return Suspension.DRAINING
+
+
+def drain_seconds(spec: Spec, status: Status) -> float:
+    """How long the last checkpoint may take: as the job says, else by what it has to store."""
+    if spec.checkpoint.drain_seconds is not None:
+        return float(spec.checkpoint.drain_seconds)
+    if status.checkpoint is None:
+        return UNKNOWN_DRAIN_SECONDS if spec.trainer.gpus_per_pod else DRAIN_SECONDS
+    return DRAIN_SECONDS + status.checkpoint.bytes / spec.trainer.replicas / UPLOAD_BYTES_PER_SECOND
 
 
 def resumes(wanted: bool, status: Status) -> bool:
     """Whether pods that were released come back: the trainer then begins a new attempt."""
-    return not wanted and _memory(status) == "True"
+    return not wanted and (_memory(status) == "True" or _releases(status))
 
 
 def _memory(status: Status) -> str:
     found = condition(status, "Suspended")
     return found.status if found else "False"
+
+
+def _releases(status: Status) -> bool:
+    found = condition(status, "Suspended")
+    return found is not None and (found.status, found.reason) == ("Unknown", RELEASING)
 
 
 def _since(status: Status) -> float:
@@ -144,5 +191,7 @@ def _since(status: Status) -> float:
 
 def remembered(status: Status) -> Suspension:
     """The phase that the status reported last, for a pass that changes nothing."""
+    if _releases(status):
+        return Suspension.RELEASING
     kept = {"True": Suspension.RELEASED, "Unknown": Suspension.DRAINING}
     return kept.get(_memory(status), Suspension.NONE)

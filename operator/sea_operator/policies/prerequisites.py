@@ -12,8 +12,7 @@ from sea_api.contract import (
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.observed import Named, Observed, is_leaving, is_ours
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Named, Observed, is_leaving, is_ours
 from sea_operator.resources.build import FIELDS
 from sea_operator.resources.patch import secrets_of
 
@@ -32,7 +31,7 @@ def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     spec = observed.job.spec
     if spec is None:
         return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
-    return _taken(observed, wanted) or _secrets(observed, spec)
+    return _taken(observed, wanted) or _no_token(observed) or _secrets(observed, spec)
 
 
 def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
@@ -42,21 +41,28 @@ def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
         # Children of a deleted job of the same name are `leaving`: no problem to
         # report, only a short wait.
         if live is not None and not is_ours(live, job) and not is_leaving(live, job):
-            return _name_taken(kind, job.namespace, name)
+            return name_taken(kind, job.namespace, name)
     if observed.foreign_secret:
-        return _name_taken("Secret", job.namespace, auth_secret(job.name))
+        return name_taken("Secret", job.namespace, auth_secret(job.name))
     return _broken(job.namespace, auth_secret(job.name)) if observed.broken_secret else None
+
+
+def _no_token(observed: Observed) -> Blocker | None:
+    """None is known, and it can't be read whether there is one."""
+    return observed.unread[0] if observed.token_unread else None
 
 
 def _broken(namespace: str, name: str) -> Blocker:
     return Blocker(
         "TokenMissing",
-        f"Secret {namespace}/{name} has lost its key token; delete it, and the operator makes a "
-        "new one and restarts the job's pods with it.",
+        f"Secret {namespace}/{name} holds no token that pods can use: its key token is missing, "
+        "empty or has a character that no HTTP header can carry, such as a newline; delete the "
+        "Secret, and the operator makes a new one and restarts the job's pods with it.",
     )
 
 
-def _name_taken(kind: str, namespace: str, name: str) -> Blocker:
+def name_taken(kind: str, namespace: str, name: str) -> Blocker:
+    """For an object of somebody else under a name that the job needs."""
     return Blocker(
         "NameTaken",
         f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "
@@ -117,6 +123,8 @@ def named_secrets(spec: Spec) -> list[Needed]:
 
 
 def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Blocker | None:
+    if name in observed.unread_secrets:
+        return _unread(observed)
     where, listed = f"{observed.job.namespace}/{name}", _and(keys)
     noun = "keys" if len(keys) > 1 else "key"
     found = observed.secrets.get(name)
@@ -139,6 +147,12 @@ def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) ->
             "correct it in the Secret.",
         )
     return None
+
+
+def _unread(observed: Observed) -> Blocker | None:
+    """A job that has pods goes on with the Secrets that they have; no other begins."""
+    has_sets = any(kind == "StatefulSet" for kind, _ in observed.children)
+    return None if has_sets else observed.unread[0]
 
 
 def _and(words: Iterable[str]) -> str:

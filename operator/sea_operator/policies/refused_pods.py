@@ -13,8 +13,7 @@ from functools import partial
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.observed import Object, Observed
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Object, Observed
 from sea_operator.policies.drift import quantity
 from sea_operator.resources.build import FIELDS, full_size
 

@@ -2,8 +2,7 @@
 
 from sea_api.field_names import dotted
 from sea_api.v1alpha1.advice import advice
-from sea_operator.observed import Job
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Job
 
 MAX_NAMED = 10
 """Fields that a message names."""

@@ -7,8 +7,7 @@ adds what only the pod's deletion and its node can tell.
 from collections.abc import Mapping
 
 from sea_api.contract import ROLES
-from sea_operator.observed import Observed, Pod, Termination
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Observed, Pod, Termination
 
 MAX_RESTARTS = 5
 """Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""

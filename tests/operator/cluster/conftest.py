@@ -1,5 +1,6 @@
 """The real API server with its controllers, no nodes; tests play the rest in a `World`."""
 
+import asyncio
 import contextlib
 import copy
 import time
@@ -23,7 +24,14 @@ from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Images, Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
-from sea_testing.operator_world import TIMEOUT, Clock, World, eventually, reflectors
+from sea_testing.operator_world import (
+    TIMEOUT,
+    Clock,
+    RunningOperator,
+    World,
+    eventually,
+    reflectors,
+)
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 
@@ -101,6 +109,23 @@ async def reconcile(
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass
+
+
+@pytest.fixture
+async def operator(
+    recorder: Recorder, world: World, clock: Clock
+) -> AsyncIterator[RunningOperator]:
+    """An operator whose watches run; a test calls its passes."""
+    async with aiohttp.ClientSession() as session:
+        running = RunningOperator(recorder, CoordinatorLink(session), world, clock)
+        tasks = [asyncio.create_task(one.run()) for one in running.reflectors]
+        for one in running.reflectors:
+            await one.synced.wait()
+        yield running
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 @pytest.fixture

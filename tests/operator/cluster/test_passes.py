@@ -180,6 +180,32 @@ async def test_a_write_by_somebody_else_in_between_is_noticed(
     assert (await world.status())["observedGeneration"] == 2
 
 
+async def test_somebody_who_annotates_the_job_all_the_time_does_not_starve_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    reconcile: Callable[..., Awaitable[float | None]],
+    recorder: Recorder,
+) -> None:
+    await world.create_secret()
+    await world.create_job()
+    real, count = recorder.merge, 0
+
+    async def annotate_first(kind: Any, body: Any, sub: Any = None) -> Any:
+        nonlocal count
+        if count < 5:
+            count += 1
+            note = {"metadata": {"annotations": {"example.com/beat": str(count)}}}
+            await world.patch(kind, "j", note)
+        return await real(kind, body, sub)
+
+    monkeypatch.setattr(recorder, "merge", annotate_first)
+    await reconcile(world)
+    assert count == 5
+    assert (await world.status())["observedGeneration"] == 1
+    job = await world.job()
+    assert job["metadata"]["annotations"]["example.com/beat"] == "5"
+
+
 async def test_a_deleted_job_is_left_to_the_garbage_collector(
     world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
 ) -> None:

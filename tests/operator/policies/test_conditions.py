@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
+from sea_operator.observed import Blocker
+from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies.conditions import Situation, conditions, state_of
 
 FULL = {"trainer": (2, 2)}
 SHORT = {"trainer": (1, 2), "rollout": (0, 1)}
 HALT = Blocker("DataNotFound", "s3://x doesn't exist; change spec.data.")
+OUTAGE = Blocker("StoreFails", "S3 is down. It is tried again.", transient=True)
 FAILED = Lifecycle(outcome=Outcome.FAILED, failed=Blocker("RestartBudgetExhausted", "Too many."))
 
 TABLE = [
@@ -18,8 +20,8 @@ TABLE = [
     (Situation(Lifecycle(), SHORT), "False True False False False False"),
     (Situation(Lifecycle(), FULL, pending="Wait."), "False True False False False False"),
     (Situation(Lifecycle(blocker=HALT), FULL), "False False True False False False"),
-    (Situation(Lifecycle(warning=HALT), FULL), "False True False False False False"),
-    (Situation(Lifecycle(), FULL, rejected=HALT), "False False True False False False"),
+    (Situation(Lifecycle(blocker=OUTAGE), FULL), "False True False False False False"),
+    (Situation(Lifecycle(), FULL, failed=(HALT,)), "False False True False False False"),
     (
         Situation(Lifecycle(suspension=Suspension.DRAINING), FULL),
         "False True False Unknown False False",
@@ -35,7 +37,7 @@ STATES = [
     (Situation(Lifecycle(), FULL), "Running"),
     (Situation(Lifecycle(), SHORT), "Waiting: PodsNotReady"),
     (Situation(Lifecycle(), FULL, pending="Wait."), "Waiting: CoordinatorBehind"),
-    (Situation(Lifecycle(warning=HALT), FULL), "Waiting: DataNotFound"),
+    (Situation(Lifecycle(warning=OUTAGE), FULL), "Waiting: StoreFails"),
     (Situation(Lifecycle(suspension=Suspension.DRAINING), FULL), "Waiting: Draining"),
     (Situation(Lifecycle(blocker=HALT), FULL), "Stalled: DataNotFound"),
     (

@@ -4,8 +4,7 @@ from typing import Any
 
 import pytest
 
-from sea_operator.observed import Observed, SecretSeen
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Observed, SecretSeen
 from sea_operator.policies.prerequisites import S3_KEYS, unmet
 
 SETS = [("StatefulSet", "j-trainer")]

@@ -73,7 +73,7 @@ def step(make: Any, spec: Any, status: Any, *complete: str, running: str) -> tup
     plan = decide(observed, make.context())
     digest = plan.coordinator_spec.digest if plan.coordinator_spec else None
     told = dataclasses.replace(observed, state=state.model_copy(update={"spec_digest": digest}))
-    return plan, compute(told, decide(told, make.context()), None, make.now)
+    return plan, compute(told, decide(told, make.context()), (), make.now)
 
 
 def test_the_trainer_that_goes_ends_its_attempt_and_the_next_one_begins_no_second(
@@ -105,7 +105,7 @@ def test_only_pods_that_the_stage_needs_are_waited_for(make: Any) -> None:
     observed = make.observed(job, pods=pods, state=make.state("made", "user", stages=("sft",)))
     plan = decide(observed, make.context())
     ready = next(
-        one for one in compute(observed, plan, None, make.now).conditions if one.type == "Ready"
+        one for one in compute(observed, plan, (), make.now).conditions if one.type == "Ready"
     )
     assert ready.reason != "PodsNotReady"
     assert status.roles.rollout.desired == 0

@@ -205,7 +205,7 @@ def test_a_changed_default_image_deletes_nothing_and_changes_no_template(make: A
     assert plan.removals == ()
     assert names(plan) == [("StatefulSet", "j-trainer")]
     assert hash_of(plan.applies[0]) == hash_of(observed.children["StatefulSet", "j-trainer"])
-    status = compute(observed, plan, None, make.now)
+    status = compute(observed, plan, (), make.now)
     (notice,) = [one for one in status.conditions if one.type == "UpdateWaiting"]
     assert (notice.status, "trainer:2" in notice.message) == ("True", True)
 
@@ -281,7 +281,7 @@ def test_a_job_that_is_over_is_left_alone(make: Any) -> None:
 def test_a_blocked_job_keeps_its_notice(make: Any) -> None:
     notice = make.condition("UpdateWaiting", "True", reason="UpdateWaiting")
     observed = make.observed(make.job(status=make.status(notice)), secrets={})
-    status = compute(observed, decide(observed, make.context()), None, make.now)
+    status = compute(observed, decide(observed, make.context()), (), make.now)
     assert notice in status.conditions
 
 

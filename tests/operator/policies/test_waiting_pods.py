@@ -92,7 +92,7 @@ def test_the_coordinator_that_engines_wait_for_is_named_first(make: Any) -> None
 def test_the_status_says_how_it_ended(make: Any) -> None:
     others = [pod for pod in make.observed().pods if pod.role is not Role.ROLLOUT]
     observed = make.observed(pods=(*others, failing(make, 7)))
-    status = compute(observed, decide(observed, make.context()), None, make.now)
+    status = compute(observed, decide(observed, make.context()), (), make.now)
     stalled = next(one for one in status.conditions if one.type == "Stalled")
     assert (stalled.status, status.state) == ("True", "Stalled: NeverReady")
     assert stalled.message.startswith(
