@@ -94,6 +94,14 @@ def test_a_patch_reaches_the_pods_of_each_role(template: Any, role: str) -> None
     assert after["command"] == before["command"]
 
 
+@pytest.mark.parametrize("role", FIELDS)
+def test_a_container_knows_the_image_that_a_patch_gives_it(template: Any, role: str) -> None:
+    """`run.json` in the run's folder names it."""
+    patch = {"spec": {"containers": [{"name": MAIN[role], "image": "mine@sha256:1"}]}}
+    found = named(template(role, patch)["spec"]["containers"], MAIN[role])
+    assert named(found["env"], "SEA_IMAGE")["value"] == found["image"] == "mine@sha256:1"
+
+
 def test_no_patch_changes_nothing(template: Any, make: Any) -> None:
     job = make.job()
     made = objects(job, job.spec, full_size(job.spec), Images(), token_digest("t"), {})

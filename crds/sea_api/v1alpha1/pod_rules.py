@@ -60,8 +60,15 @@ def _one_vendor(template: Any) -> bool:
     return not any(foreign(name) for name in (*template.requests, *template.limits))
 
 
+def _readable(amounts: str, key: str) -> str:
+    """Whether CEL can read the amount; if not, `forms.QUANTITY` alone says so."""
+    return f"isQuantity(string({amounts}[{key}]))"
+
+
+_BOTH_READABLE = f"{_readable('self.requests', 'k')} && {_readable('self.limits', 'k')}"
+
 REQUESTS_WITHIN_LIMITS = Rule(
-    cel="self.requests.all(k, !(k in self.limits)"
+    cel=f"self.requests.all(k, !(k in self.limits && {_BOTH_READABLE})"
     " || !quantity(string(self.requests[k])).isGreaterThan(quantity(string(self.limits[k]))))",
     message="requests must not exceed limits, or no pod can be made: raise the limit of the same"
     " resource, or lower its request",
@@ -70,16 +77,19 @@ REQUESTS_WITHIN_LIMITS = Rule(
 
 DEVICES_LIMITED = Rule(
     cel=f"self.requests.all(k, !(k.contains('/') || k.startsWith('hugepages-')) || k == '{GPU}'"
-    " || (k in self.limits && quantity(string(self.requests[k]))"
-    ".compareTo(quantity(string(self.limits[k]))) == 0))",
+    f" || (k in self.limits && (!({_BOTH_READABLE}) || quantity(string(self.requests[k]))"
+    ".compareTo(quantity(string(self.limits[k]))) == 0)))",
     message="devices and huge pages need the same amount in requests and limits, or no pod can be"
     " made: repeat the request under limits",
     holds=_limited,
 )
 
 DEVICES_WHOLE = Rule(
-    cel="self.requests.all(k, !k.contains('/') || quantity(string(self.requests[k])).isInteger())"
-    " && self.limits.all(k, !k.contains('/') || quantity(string(self.limits[k])).isInteger())",
+    cel=" && ".join(
+        f"{amounts}.all(k, !(k.contains('/') && {_readable(amounts, 'k')})"
+        f" || quantity(string({amounts}[k])).isInteger())"
+        for amounts in ("self.requests", "self.limits")
+    ),
     message="devices (VENDOR/NAME) can't be divided: give a whole number of them",
     holds=_whole,
 )
@@ -107,7 +117,8 @@ def _agrees(amounts: str) -> str:
     number = f"quantity(string({given}['{GPU}']))"
     # Not by a quantity of gpusPerPod: the server takes the text of a number for endless.
     equal = f"({number}.isInteger() && {number}.asInteger() == self.gpusPerPod)"
-    return f"(!('{GPU}' in {given}) || {equal})"
+    readable = _readable(given, f"'{GPU}'")
+    return f"(!('{GPU}' in {given} && {readable}) || {equal})"
 
 
 GPUS_AGREE = Rule(

@@ -64,9 +64,21 @@ def pod_template(
         **_placement(job, role, template, scheduling),
     }
     meta = {"labels": labels(job, role), "annotations": {TOKEN_ANNOTATION: token_digest}}
-    made = patched({"metadata": meta, "spec": spec}, template.patch)
+    made = _naming_images(patched({"metadata": meta, "spec": spec}, template.patch))
     # Last: the label can't be part of what it is the hash of.
     made["metadata"]["labels"][HASH_LABEL] = digest(made)
+    return made
+
+
+def _naming_images(made: Object) -> Object:
+    """Tells each of our containers its image, which it can't find out by itself.
+
+    After the user's patch, which may name another one. For the record in the run's folder.
+    """
+    for container in made["spec"]["containers"]:
+        for variable in container.get("env", []):
+            if variable["name"] == Env.IMAGE:
+                variable["value"] = container["image"]
     return made
 
 
@@ -125,7 +137,6 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", module],
-        # What the container can't find out by itself, for the record in the run's folder.
         "env": [*env, {"name": Env.IMAGE.value, "value": image}],
         "envFrom": env_from,
         "ports": [_port(name, number) for name, number in ports.items()],

@@ -65,7 +65,7 @@ async def test_an_injected_init_container_that_fails_explains_why_the_pod_is_not
     await report(world, "j-rollout-0", "False", **statuses)
     await reconcile(world)
     ready = await world.condition("Ready")
-    assert "j-rollout-0: container istio-init: CrashLoopBackOff" in ready["message"]
+    assert "j-rollout-0: init container istio-init restarted 7 times" in ready["message"]
     assert (await world.condition("Failed"))["status"] == "False"
 
 
