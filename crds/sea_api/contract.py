@@ -65,6 +65,7 @@ MADE_BY_ANNOTATION = f"{GROUP}/made-by"
 """On a StatefulSet: `REVISION.HASH`, see `sea_operator/policies/updates.py`."""
 RETRY_ANNOTATION = f"{GROUP}/pods-retried"
 SECRETS_ANNOTATION = f"{GROUP}/secrets-digest"
+PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
 GPU = "nvidia.com/gpu"
 """Resource of a pod's accelerators."""
 

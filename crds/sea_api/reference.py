@@ -5,8 +5,21 @@ from collections.abc import Iterator
 
 from sea_api.crd import COLUMNS, root_schema
 from sea_api.schema import Schema
+from sea_api.v1alpha1.edits import SENTENCES, Effect
 from sea_api.v1alpha1.names import GROUP, KIND, SHORT_NAME, VERSION
 from sea_api.v1alpha1.rules import CEL_KEY
+
+_EFFECTS = "\n".join(
+    f"- *{effect}*: {meaning}"
+    for effect, meaning in {
+        Effect.NEXT_STEP: "it holds within seconds, from the next optimizer step, batch, group or"
+        " episode on. Nothing restarts, except a Synthesis stage that runs.",
+        Effect.NEXT_STAGE: "it holds if the stage has not begun, and is refused once it has.",
+        Effect.NEW_ATTEMPT: "the pods that read the field are replaced, engines one by one; the"
+        " trainer goes on from its newest checkpoint in a new attempt.",
+        Effect.IMMUTABLE: "it is refused. So is any edit of a stage that has ended.",
+    }.items()
+)
 
 _HEAD = f"""# {KIND}
 
@@ -14,6 +27,13 @@ _HEAD = f"""# {KIND}
 `make crds`; don't edit. Fields without a default and not marked *required* are optional.
 
 `kubectl scale seajob NAME --replicas=N` sets `spec.rollout.replicas`.
+
+## Edits of a running job
+
+The column *edit* says when an edit of the field takes effect. `status.lastEdit` and an Event say
+which fields changed last, and from which step of which stage they hold.
+
+{_EFFECTS}
 """
 
 
@@ -31,8 +51,13 @@ def render() -> str:
 
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     required = set(schema.get("required", []))
-    rows = [_row(name, field, name in required) for name, field in schema["properties"].items()]
-    table = ["| field | type | default | meaning |", "|---|---|---|---|", *rows]
+    edits = path.startswith("spec")
+    rows = [
+        _row(name, field, required=name in required, edits=edits)
+        for name, field in schema["properties"].items()
+    ]
+    columns = ["field", "type", "default", *(["edit"] if edits else []), "meaning"]
+    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows]
     head = [f"## `{path}`", "", schema.get("description", ""), "", *table, ""]
     yield "\n".join(head) + _rules("these fields", schema)
     for name, field in schema["properties"].items():
@@ -47,15 +72,26 @@ def _object_below(field: Schema) -> tuple[Schema | None, str]:
     return (field, "") if "properties" in field else (None, "")
 
 
-def _row(name: str, field: Schema, required: bool) -> str:
+def _row(name: str, field: Schema, *, required: bool, edits: bool) -> str:
+    text, edit = _edit(field)
     meaning = [
-        _one_line(field.get("description", "")),
+        _one_line(text),
         *_bounds(field),
         *_sentences(field),
         *_bounds_of_items(field),
     ]
     default = "*required*" if required else _default(field)
-    return f"| `{name}` | {_type(field)} | {default} | {' '.join(filter(None, meaning))} |"
+    cells = [f"`{name}`", _type(field), default, *([edit] if edits else [])]
+    return f"| {' | '.join([*cells, ' '.join(filter(None, meaning))])} |"
+
+
+def _edit(field: Schema) -> tuple[str, str]:
+    """The description without the sentence about edits, and the class that the sentence is of."""
+    text = field.get("description", "")
+    for effect, sentence in SENTENCES.items():
+        if text.endswith(sentence):
+            return text.removesuffix(sentence).strip(), effect
+    return text, ""
 
 
 def _type(field: Schema) -> str:

@@ -129,6 +129,7 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_conditions(old, new),
         *_stage(old, new),
         *_scaled(old, new),
+        *_edit(old, new),
         *_attempt(old, new),
         *_fenced(old, new),
         *_checkpoint(old, new),
@@ -183,6 +184,13 @@ def _stage(old: Status, new: Status) -> list[Event]:
     if new.stage is None or new.stage == old.stage:
         return []
     return [Event("StageStarted", f"Stage {new.stage} begins.")]
+
+
+def _edit(old: Status, new: Status) -> list[Event]:
+    edit = new.last_edit
+    if edit is None or edit == old.last_edit:
+        return []
+    return [Event("SpecEdited", f"Generation {edit.generation}: {edit.message}")]
 
 
 def _scaled(old: Status, new: Status) -> list[Event]:

@@ -10,10 +10,10 @@ from typing import Any
 from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
-from sea_api.wire.state import CoordinatorState, StageState
+from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_operator.coordinator_link import run_url
 from sea_operator.observed import Blocker, Observed
-from sea_operator.plan import Lifecycle, Plan
+from sea_operator.plan import Lifecycle, Outcome, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
@@ -57,6 +57,7 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
             "roles": _roles(pods),
             "rollout_selector": _selector(job.name),
             **_progress(observed, lifecycle),
+            **_fixed_stages(observed, lifecycle),
             **(_from_state(observed.state) if observed.state else {}),
             **_life(observed, lifecycle, now),
         }
@@ -133,6 +134,22 @@ def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
     }
 
 
+def _fixed_stages(observed: Observed, lifecycle: Lifecycle) -> Fields:
+    """How many stages have begun and ended. The API server refuses edits by them: they never go
+    back, not even with a coordinator that lost its ledger."""
+    spec, index, status = observed.job.spec, lifecycle.stage_index, observed.job.status
+    if spec is None or index is None:
+        return {}
+    ended = len(spec.stages) if lifecycle.outcome is Outcome.COMPLETE else index
+    seen = _stage(observed.state, spec.stages[index].name)
+    begins = seen is not None and seen.phase is not StagePhase.PENDING
+    begun = max(ended, index + int(begins))
+    return {
+        "stages_begun": max(begun, status.stages_begun or 0) or None,
+        "stages_ended": max(ended, status.stages_ended or 0) or None,
+    }
+
+
 def _fresh(stage: str) -> Fields:
     """Fields of a stage that the coordinator hasn't reported yet."""
     unknown = ("step", "total_steps", "progress", "remaining_seconds")
@@ -156,6 +173,7 @@ def _from_state(state: CoordinatorState) -> Fields:
         "evaluation": state.evaluation or None,
         "pass1": _pass1(state.evaluation),
         "model_url": state.model_url,
+        "last_edit": state.edit,
         "skipped_rows": None if state.skipped_rows is None else sum(state.skipped_rows.values()),
     }
     return {key: value for key, value in measured.items() if value is not None}

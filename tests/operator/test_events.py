@@ -10,6 +10,7 @@ from sea_api.v1alpha1.status import (
     Failure,
     Roles,
     RoleStatus,
+    SpecEdit,
     Status,
 )
 from sea_operator.report import between, event_body, report
@@ -142,6 +143,17 @@ def test_the_body_names_the_job(make: Any) -> None:
     assert written["involvedObject"]["uid"] == make.uid
     assert written["metadata"] == {"generateName": "j.", "namespace": "n"}
     assert (written["type"], written["firstTimestamp"]) == ("Normal", "2027-01-15T08:00:00Z")
+
+
+def test_an_edit_is_told_when_it_is_known_and_when_a_step_follows_it(make: Any) -> None:
+    first, then = (
+        make.status(last_edit=SpecEdit(generation=4, message=f"The edit holds: x {when}."))
+        for when in ("from the next step of stage 'rl' on", "from step 17 of stage 'rl' on")
+    )
+    assert reasons(make.status(), first) == [("SpecEdited", False)]
+    (event,) = between(first, then)
+    assert event.message == "Generation 4: The edit holds: x from step 17 of stage 'rl' on."
+    assert between(then, then) == ()
 
 
 class Writes:

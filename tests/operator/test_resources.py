@@ -279,15 +279,27 @@ def test_the_ledger_gets_a_volume_where_asked_for(build: Any) -> None:
 def test_only_what_pods_are_made_of_changes_their_hash(
     build: Any, patch: Any, changed: Any
 ) -> None:
-    before, after = build(), build(**patch)
+    assert different(build(), build(**patch)) == changed
+
+
+def different(before: Any, after: Any) -> set[str]:
+    """Roles whose pods would be replaced."""
     label = "sea-operator.io/template-hash"
-    differ = {
+    return {
         role
         for role in ("coordinator", "trainer", "rollout", "user")
         if pod(before, role)["metadata"]["labels"][label]
         != pod(after, role)["metadata"]["labels"][label]
     }
-    assert differ == changed
+
+
+@pytest.mark.parametrize(("block", "role"), [("rollout", "rollout"), ("userModel", "user")])
+def test_engines_of_another_layout_are_replaced(build: Any, block: str, role: str) -> None:
+    """They ask the coordinator for it when they start, and then never again."""
+    one, two = (
+        build(**{block: {"gpusPerPod": 2, "parallelism": {"tensor": ways}}}) for ways in (1, 2)
+    )
+    assert different(one, two) == {role}
 
 
 def test_another_token_makes_other_pods(make: Any) -> None:

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
+from sea_api.v1alpha1.status import (
+    CheckpointStatus,
+    EvaluationResult,
+    SpecEdit,
+    Status,
+    WeightsStatus,
+)
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
 from sea_operator.observed import Blocker
@@ -140,3 +146,34 @@ def test_pods_that_are_not_even_made_are_told_with_where_to_look(make: Any) -> N
         "Waiting for pods to become ready: trainer 0/2. StatefulSet j-trainer: 0 of 2 pods made; "
         "`kubectl describe statefulset -n n j-trainer` says why."
     )
+
+
+@pytest.mark.parametrize(
+    ("complete", "running", "fixed"),
+    [
+        ((), (), (None, None)),
+        ((), ("sft",), (1, None)),
+        (("sft",), (), (1, 1)),
+        (("sft",), ("rl",), (2, 1)),
+        (("sft", "rl"), ("eval",), (3, 2)),
+    ],
+)
+def test_stages_that_have_begun_and_ended_are_counted(
+    make: Any, complete: tuple[str, ...], running: tuple[str, ...], fixed: tuple[int, int]
+) -> None:
+    status = ask(make, make.observed(state=make.state(*complete, stages=running)))
+    assert (status.stages_begun, status.stages_ended) == fixed
+
+
+def test_a_coordinator_that_lost_its_ledger_frees_no_stage(make: Any) -> None:
+    """The API server refuses edits by these counts: what has ended stays so."""
+    before = make.status(stage="rl", stages_begun=2, stages_ended=1)
+    status = ask(make, make.observed(make.job(status=before), state=make.state()))
+    assert (status.stages_begun, status.stages_ended) == (2, 1)
+
+
+def test_the_newest_edit_is_shown(make: Any) -> None:
+    edit = SpecEdit(generation=4, message="The edit holds: checkpoint.everySteps at once.")
+    assert ask(make, make.observed(state=make.state(edit=edit))).last_edit == edit
+    before = make.status(last_edit=edit)
+    assert ask(make, make.observed(make.job(status=before), state=None)).last_edit == edit

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar
 from pydantic import ConfigDict, Field, model_validator
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import NEW_ATTEMPT, Edits
 from sea_api.v1alpha1.names import GROUP
 from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import Labels
@@ -102,6 +103,8 @@ Annotations = Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field
 class OpenModel(ApiModel):
     """A part of a patch: fields that the rules look at, and any others."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     model_config = ConfigDict(extra="allow")
 
     @model_validator(mode="before")
@@ -154,20 +157,23 @@ class PodSpecPatch(OpenModel):
 class PodMetadataPatch(ApiModel):
     """Labels and annotations of a role's pods, in addition to the operator's."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     labels: Annotated[Labels, OUR_KEYS, QUEUED_AS_GROUP] = {}
-    """Labels of the pods. Applies by replacing the role's pods."""
+    """Labels of the pods."""
     annotations: Annotated[Annotations, OUR_KEYS] = {}
-    """Annotations of the pods. Applies by replacing the role's pods."""
+    """Annotations of the pods."""
 
 
 class PodPatch(ApiModel):
     """A strategic-merge patch of the role's PodTemplateSpec, as `kubectl patch` takes it."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     metadata: PodMetadataPatch = PodMetadataPatch()
     """Labels and annotations."""
     spec: PodSpecPatch = PodSpecPatch()
     """Patch of the PodSpec: lists merge by `name` (containers, initContainers, volumes, env,
-    imagePullSecrets), `mountPath` (volumeMounts) or the list's own key; others are replaced. What
-    the operator wires the pods with stays: its labels, containers' names and commands, variables
-    that begin with SEA_, ports, volumes `data` and `shm`, and GPUs. Applies by replacing the role's
-    pods."""
+    imagePullSecrets), `mountPath` (volumeMounts) or the list's own key; others are replaced.
+    What the operator wires the pods with stays: its labels, containers' names and commands,
+    variables that begin with SEA_, ports, volumes `data` and `shm`, and GPUs."""

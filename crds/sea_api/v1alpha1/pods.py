@@ -7,6 +7,7 @@ from pydantic import Field
 
 from sea_api.v1alpha1 import forms, pod_rules
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import NEW_ATTEMPT, Edits
 from sea_api.v1alpha1.pod_patch import FREE_ENV, PodPatch
 from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import Int, LabelKey, Labels, LabelValue, ObjectName, Resources
@@ -62,6 +63,8 @@ UNIQUE_ENV = Rule(
 class EnvVar(ApiModel):
     """An environment variable of a role's containers."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     name: Annotated[str, Field(min_length=1, max_length=128), forms.VARIABLE_NAME]
     """Its name."""
     value: str = Field(max_length=4096)
@@ -71,44 +74,46 @@ class EnvVar(ApiModel):
 class ContainerResources(ApiModel):
     """Resources of the agent-loop worker next to an engine."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     invariants: ClassVar[tuple[Rule, ...]] = pod_rules.RESOURCES
 
     requests: Resources = {}
     """Requests, by resource name. CPU and memory that neither this nor `limits` names: 100m and
-    256Mi. Applies by replacing the pods one by one."""
+    256Mi. Pods are replaced one by one."""
     limits: Resources = {}
-    """Limits, by resource name. CPU and memory that neither this nor `requests` names: 4 and 8Gi.
-    Applies by replacing the pods one by one."""
+    """Limits, by resource name. CPU and memory that neither this nor `requests` names: 4 and
+    8Gi. Pods are replaced one by one."""
 
 
 class PodTemplate(ApiModel):
-    """What a user may set on a role's pods. Applies by replacing them."""
+    """What a user may set on a role's pods."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
 
     invariants: ClassVar[tuple[Rule, ...]] = pod_rules.RESOURCES
 
     image: str | None = Field(default=None, min_length=1, max_length=512)
-    """Image of the role; absent means the one that the operator was installed with. Applies by
-    replacing the role's pods."""
+    """Image of the role; absent means the one that the operator was installed with."""
     env: Annotated[list[EnvVar], UNIQUE_ENV, FREE_ENV] = Field(
         default=[],
         max_length=64,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
     """Variables of the operator's containers; they win over those that the operator sets, except
-    SEA_..., POD_NAME and POD_IP, which are refused. Applies by replacing the role's pods."""
+    SEA_..., POD_NAME and POD_IP, which are refused."""
     requests: Resources = {}
-    """Resource requests of the main container, by resource name. CPU and memory that neither this
-    nor `limits` names: 100m and 256Mi, with GPUs 1 and 8Gi per GPU. GPUs are requested by
-    `gpusPerPod` already. Applies by replacing the role's pods."""
+    """Resource requests of the main container, by resource name. CPU and memory that neither
+    this nor `limits` names: 100m and 256Mi, with GPUs 1 and 8Gi per GPU. GPUs are requested by
+    `gpusPerPod` already."""
     limits: Resources = {}
     """Resource limits of the main container, by resource name; empty, the default, sets none but
-    GPUs. Applies by replacing the role's pods."""
+    GPUs."""
     node_selector: Labels = {}
-    """Node labels, added to those of `spec.scheduling.nodeSelector`. Applies by replacing the
-    role's pods."""
+    """Node labels, added to those of `spec.scheduling.nodeSelector`."""
     patch: PodPatch = PodPatch()
     """Everything else of a pod: service account, pull secrets, volumes, sidecars, affinity,
-    annotations. Merged last. Applies by replacing the role's pods."""
+    annotations. Merged last."""
 
 
 TOLERATION_SECONDS = Rule(
@@ -141,6 +146,8 @@ TOLERATION_KEY = Rule(
 class Toleration(ApiModel):
     """A taint that the job's pods tolerate, as in a pod's spec."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     invariants: ClassVar[tuple[Rule, ...]] = (TOLERATION_SECONDS, TOLERATION_VALUE, TOLERATION_KEY)
 
     key: LabelKey | None = None
@@ -156,15 +163,16 @@ class Toleration(ApiModel):
 
 
 class Scheduling(ApiModel):
-    """Where the job's pods may run, for all roles. An edit replaces the pods."""
+    """Where the job's pods may run, for all roles."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
 
     priority_class_name: ObjectName | None = None
-    """PriorityClass of all pods; absent means the cluster's default. Applies by replacing all
-    pods."""
+    """PriorityClass of all pods; absent means the cluster's default."""
     topology: LabelKey | None = None
-    """Node label that has the same value for all trainer pods (a rail or an NVLink domain); absent
-    means that they may run anywhere. Applies by replacing all trainer pods."""
+    """Node label that has the same value for all trainer pods (a rail or an NVLink domain);
+    absent means that they may run anywhere."""
     node_selector: Labels = {}
-    """Node labels that every pod needs. Applies by replacing all pods."""
+    """Node labels that every pod needs."""
     tolerations: list[Toleration] = Field(default=[], max_length=16)
-    """Taints that every pod tolerates. Applies by replacing all pods."""
+    """Taints that every pod tolerates."""

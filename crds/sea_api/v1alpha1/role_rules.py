@@ -103,6 +103,14 @@ KEPT_CLASS = Transition(
     holds=lambda new, old: new.storage_class_name == old.storage_class_name,
 )
 
+KEPT_USER_SOURCE = Transition(
+    cel="has(self.source) == has(oldSelf.source)"
+    " && (!has(self.source) || self.source == oldSelf.source)",
+    message="source is immutable: the weights of the user model grew from it; create another job"
+    " instead",
+    holds=lambda new, old: new.source == old.source,
+)
+
 KEPT_SIZE = Transition(
     cel="string(self.volumeSize) == string(oldSelf.volumeSize)",
     message="volumeSize is immutable: a StatefulSet can't change its claims; create another job"

@@ -9,6 +9,7 @@ from sea_api.limits import USER_MAX_TOKENS
 from sea_api.v1alpha1 import pod_rules, role_rules
 from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
@@ -32,41 +33,43 @@ class UserEngine(StrEnum):
 class TrainerParallelism(ApiModel):
     """How the trainer's processes share one model; what is left over is data parallelism."""
 
+    edits: ClassVar[Edits] = IMMUTABLE
+
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERTS_ONLY,)
 
     tensor: Ways = 1
-    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do yet.
-    Immutable."""
+    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do
+    yet."""
     pipeline: Ways = 1
-    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet.
-    Immutable."""
+    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet."""
     context: Ways = 1
-    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet.
-    Immutable."""
+    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides the world size and the number
-    of experts. 1, the default, keeps all experts on every process. Immutable."""
+    """Processes that the experts of a layer are spread over; divides the world size and the
+    number of experts. 1, the default, keeps all experts on every process."""
     expert_tensor: Ways = 1
-    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can do
-    yet. Immutable."""
+    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can
+    do yet."""
 
 
 class RolloutParallelism(ApiModel):
     """How the accelerators of one engine pod share one model."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ENGINE_EXPERT,)
 
     tensor: Ways = 1
-    """Parts that each matrix is split into; divides max(1, gpusPerPod). Applies when an engine
-    starts."""
+    """Parts that each matrix is split into; divides max(1, gpusPerPod)."""
     expert: Ways = 1
     """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
-    `tensor` says; the same number as `tensor` gives each GPU whole experts. Applies when an engine
-    starts."""
+    `tensor` says; the same number as `tensor` gives each GPU whole experts."""
 
 
 class Elastic(ApiModel):
     """The range within which `replicas` must stay. Nothing resizes a role by itself yet."""
+
+    edits: ClassVar[Edits] = NEXT_STEP
 
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ELASTIC_ORDER,)
 
@@ -78,6 +81,10 @@ class Elastic(ApiModel):
 
 class Trainer(ApiModel):
     """The pods that train."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(
+        Effect.NEXT_STEP, "max_tokens_per_microbatch", "elastic", "warm"
+    ).but(Effect.IMMUTABLE, "parallelism")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXPERT_WORLD,
@@ -93,28 +100,27 @@ class Trainer(ApiModel):
     )
 
     replicas: Replicas = 1
-    """Trainer pods. Applies at once: a new attempt goes on from the newest checkpoint."""
+    """Trainer pods."""
     warm: Bool = False
     """Keep the pods through stages that don't train (`Synthesis`, `Evaluation`); false, the
-    default, frees their GPUs until the next stage that trains. Applies at once."""
+    default, frees their GPUs until the next stage that trains."""
     gpus_per_pod: GpusPerPod = 8
-    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod.
-    Applies by replacing all trainer pods, which starts a new attempt."""
+    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod."""
     parallelism: TrainerParallelism = TrainerParallelism()
-    """Layout of the model over the processes. Immutable."""
+    """Layout of the model over the processes."""
     max_tokens_per_microbatch: Int | None = Field(default=None, ge=64, le=1048576)
     """Most tokens that a process takes through the model at once: sequences are packed up to it,
-    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it. Applies
-    when a training stage or a trainer attempt starts."""
+    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
+    """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the trainer pods. Applies by replacing all of them, which
-    starts a new attempt."""
+    """Image, environment and resources of the trainer pods."""
 
 
 class Rollout(ApiModel):
     """The pods that generate: an engine and an agent-loop worker each."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(Effect.NEXT_STEP, "replicas", "elastic", "warm")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
@@ -123,19 +129,18 @@ class Rollout(ApiModel):
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
-    """Rollout pods; 0 pauses generation. Applies at once."""
+    """Rollout pods; 0 pauses generation."""
     warm: Bool = False
-    """Keep the pods through stages that don't generate (`Synthesis`, `UserSFT`, `SFT`); false, the
-    default, frees their GPUs until the next stage that does. Applies at once."""
+    """Keep the pods through stages that don't generate (`Synthesis`, `UserSFT`, `SFT`); false,
+    the default, frees their GPUs until the next stage that does."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a pod's engine; 0 generates on the CPU. Applies by replacing the pods one by one."""
+    """GPUs of a pod's engine; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the model over a pod's GPUs. Applies when an engine starts."""
+    """Layout of the model over a pod's GPUs."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
+    """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the rollout pods. Applies by replacing the pods one by
-    one."""
+    """Image, environment and resources of the rollout pods. Pods are replaced one by one."""
     worker: ContainerResources = ContainerResources()
     """Resources of the container `worker`, which drives the episodes next to the engine."""
 
@@ -143,6 +148,11 @@ class Rollout(ApiModel):
 class UserModel(ApiModel):
     """The simulated customer of an episode."""
 
+    edits: ClassVar[Edits] = NEXT_STEP.but(
+        Effect.NEW_ATTEMPT, "gpus_per_pod", "api_key_secret"
+    ).but(Effect.IMMUTABLE, "source")
+
+    transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_USER_SOURCE,)
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
         role_rules.EXTERNAL_ONLY,
@@ -153,35 +163,31 @@ class UserModel(ApiModel):
 
     engine: UserEngine = UserEngine.SCRIPTED
     """`VLLM` serves a model of this job, `External` asks a server of yours, `Scripted`, the
-    default, needs no model. Applies to the next episode."""
+    default, needs no model."""
     replicas: Replicas = 1
-    """Pods of the `VLLM` engine. Applies at once."""
+    """Pods of the `VLLM` engine."""
     warm: Bool = False
-    """Keep the `VLLM` pods through stages without episodes (`Synthesis`, `UserSFT`, `SFT`); false,
-    the default, frees their GPUs until the next stage that has some. Applies at once."""
+    """Keep the `VLLM` pods through stages without episodes (`Synthesis`, `UserSFT`, `SFT`);
+    false, the default, frees their GPUs until the next stage that has some."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a `VLLM` pod; 0 generates on the CPU. Applies by replacing the pods one by one."""
+    """GPUs of a `VLLM` pod; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the user model over a pod's GPUs. Applies when an engine starts."""
+    """Layout of the user model over a pod's GPUs."""
     source: ModelSource | None = None
-    """Weights that the `VLLM` engine starts from; absent means the job's base model. Read once,
-    when the job's models are prepared: a later change has no effect."""
+    """Weights that the `VLLM` engine starts from; absent means the job's base model."""
     url: BaseUrl | None = None
-    """OpenAI-compatible base URL of the `External` engine. Applies to the next episode."""
+    """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """Model name to ask the `External` engine for; absent means the job's `model.name`. Applies to
-    the next episode."""
+    """Model name to ask the `External` engine for; absent means the job's `model.name`."""
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine; absent means that it needs none.
-    Applies by replacing the rollout pods one by one."""
+    Pods are replaced one by one."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
-    """Sampling temperature of the user's turns; 0, the default, is greedy. Applies to the next
-    episode."""
+    """Sampling temperature of the user's turns; 0, the default, is greedy."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
-    """Longest turn of the user, in tokens. Applies to the next episode."""
+    """Longest turn of the user, in tokens."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the `VLLM` pods. Applies by replacing the pods one by
-    one."""
+    """Image, environment and resources of the `VLLM` pods. Pods are replaced one by one."""
     worker: ContainerResources = ContainerResources()
     """Resources of the container `worker`, which keeps the engine's weights up to date."""
 
@@ -189,12 +195,14 @@ class UserModel(ApiModel):
 class Coordinator(ApiModel):
     """The pod that owns the dataset cursor, the ledger, membership and weight versions."""
 
+    edits: ClassVar[Edits] = IMMUTABLE
+
     transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_CLASS, role_rules.KEPT_SIZE)
 
     storage_class_name: ObjectName | None = None
-    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the pod,
-    and that its snapshot in every checkpoint is what survives. Immutable."""
+    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the
+    pod, and that its snapshot in every checkpoint is what survives."""
     volume_size: Quantity = "10Gi"
-    """Size of the ledger's volume; used with `storageClassName` only. Immutable."""
+    """Size of the ledger's volume; used with `storageClassName` only."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the coordinator's pod. Applies by replacing it."""
+    """Image, environment and resources of the coordinator's pod."""

@@ -135,6 +135,15 @@ class Failure(ApiModel):
     """When it was noticed."""
 
 
+class SpecEdit(ApiModel):
+    """The newest edit of the running job."""
+
+    generation: Count
+    """`metadata.generation` that it made."""
+    message: str = Field(max_length=1024)
+    """Which fields, and from which step of which stage they hold."""
+
+
 class Status(ApiModel):
     """What the operator last saw; only the operator writes it."""
 
@@ -153,6 +162,13 @@ class Status(ApiModel):
     condition `Ready` after a colon."""
     stage: str | None = Field(default=None, max_length=64)
     """Stage that runs or ran last."""
+    stages_begun: Count | None = Field(default=None, le=32)
+    """How many of `spec.stages`, from the first on, have begun: what they were made from is
+    fixed."""
+    stages_ended: Count | None = Field(default=None, le=32)
+    """How many of them have ended: their settings are fixed."""
+    last_edit: SpecEdit | None = None
+    """The newest edit of the running job, and from which step it holds."""
     step: Count | None = None
     """Optimizer steps (or finished episodes of an evaluation) of the stage."""
     total_steps: Count | None = None

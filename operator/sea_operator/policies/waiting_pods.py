@@ -11,8 +11,6 @@ from sea_operator.observed import Blocker, Observed, Pod, Termination
 
 MAX_RESTARTS = 5
 """Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
-OWN_CONTAINERS = frozenset({"coordinator", "trainer", "engine", "worker"})
-"""Injected ones explain why a pod isn't ready, but the job's spec isn't what they fail on."""
 OVERDUE_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 6 * 3600, 24 * 3600)
 """Steps in which a message counts: one that counts seconds would be written each second."""
 
@@ -42,8 +40,7 @@ def blocker(observed: Observed) -> Blocker | None:
 
 def _never_worked(pod: Pod, end: Termination) -> bool:
     """Whether only a person can help: a pod that was ready once may recover from an outage."""
-    fails = end.container in OWN_CONTAINERS and end.restarts >= MAX_RESTARTS
-    return fails and not pod.ever_ready and pod.deleted is None
+    return end.restarts >= MAX_RESTARTS and not pod.ever_ready and pod.deleted is None
 
 
 def _deletion(pod: Pod, due: float, trouble: str, now: float) -> str:

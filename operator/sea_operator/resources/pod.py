@@ -9,6 +9,7 @@ from sea_api.contract import (
     DATA_DIR,
     GPU,
     HASH_LABEL,
+    PARALLELISM_ANNOTATION,
     TOKEN_ANNOTATION,
     Env,
     labels,
@@ -16,6 +17,7 @@ from sea_api.contract import (
 )
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate, Scheduling
 from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import RolloutParallelism
 from sea_operator.resources.env import Var
 from sea_operator.resources.patch import patched
 
@@ -47,11 +49,13 @@ def pod_template(
     template: PodTemplate,
     scheduling: Scheduling,
     token_digest: str,
+    parallelism: RolloutParallelism | None = None,
     claimed: bool = False,
 ) -> Object:
     """A template that carries its own hash as a label, so that a pod shows what it was made from.
 
-    `token_digest` is part of it: pods that know another token than the job's are replaced.
+    `token_digest` is part of it: pods that know another token than the job's are replaced. So is
+    `parallelism`, which an engine asks the coordinator for when it starts.
     Raises `PatchRefusedError` for a patch of the user's that can't be merged.
     `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.
     """
@@ -63,7 +67,10 @@ def pod_template(
         "volumes": volumes,
         **_placement(job, role, template, scheduling),
     }
-    meta = {"labels": labels(job, role), "annotations": {TOKEN_ANNOTATION: token_digest}}
+    annotations = {TOKEN_ANNOTATION: token_digest}
+    if parallelism is not None:
+        annotations[PARALLELISM_ANNOTATION] = parallelism.model_dump_json()
+    meta = {"labels": labels(job, role), "annotations": annotations}
     made = _naming_images(patched({"metadata": meta, "spec": spec}, template.patch))
     # Last: the label can't be part of what it is the hash of.
     made["metadata"]["labels"][HASH_LABEL] = digest(made)

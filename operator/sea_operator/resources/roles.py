@@ -132,6 +132,7 @@ def engine_template(job: Job, spec: Spec, role: Role, image: str, token_digest: 
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        parallelism=settings.parallelism,
     )
 
 

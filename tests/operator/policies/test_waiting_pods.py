@@ -68,8 +68,6 @@ def failing(make: Any, restarts: int, **fields: Any) -> Any:
         (MAX_RESTARTS - 1, {}, False),
         (MAX_RESTARTS, {"ever_ready": True}, False),
         (MAX_RESTARTS, {"deleted": 1.0}, False),
-        # Injected by somebody else: nothing in the job can correct it.
-        (MAX_RESTARTS, {"container": "istio-proxy"}, False),
     ],
 )
 def test_an_engine_that_never_became_ready_stalls_the_job(

@@ -1,6 +1,7 @@
 """The staleness gate as a table, and what it lets workers lease; B = 4 groups per batch."""
 
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -135,3 +136,27 @@ def test_no_batch_is_staler_than_allowed_however_engines_lag(
         core.weights.publish(kit.version(step))
     found = [row[0] for row in core.ledger.db.rows("SELECT staleness FROM batches ORDER BY step")]
     assert max(found) <= staleness, found
+
+
+@pytest.mark.parametrize("later", [1, 2, 8])
+def test_an_edit_of_the_batch_neither_starves_the_gate_nor_opens_it(
+    tmp_path: Path, later: int
+) -> None:
+    """Five batches of four groups, then others: counted by today's size, they bound as before.
+
+    Groups that waited for a batch of four make more than one smaller batch, which are staler.
+    """
+    bounds: dict[str, Any] = {"steps": 20, "maxStaleness": 1, "maxConcurrentGroups": 100}
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec(promptsPerStep=4, **bounds)), kit.Clock())
+    db = core.ledger.db
+    for step in range(1, 21):
+        if step == 6:
+            now = kit.spec(promptsPerStep=later, **bounds)
+            core.job.adopt(kit.desired(now, generation=2))
+        size = 4 if step < 6 else later
+        take_all(core, step - 1)
+        assert core.training.batch("rl", step, 1), "a trainer that waits for ever"
+        assert db.value("SELECT COUNT(*) FROM groups WHERE step = ?", step) == size
+        core.weights.publish(kit.version(step))
+    found = [row[0] for row in db.rows("SELECT staleness FROM batches ORDER BY step")]
+    assert max(found[-3:] if later < 4 else found) <= 1, found

@@ -2,7 +2,7 @@
 
     Job (the spec in force) <- Membership, Problems
       <- Rendezvous (attempts), WeightRegistry, Preconditions (data, base models)
-      <- Scheduler (gate, leases, groups), Training (tasks, batches, progress)
+      <- Scheduler (gate, leases, groups), Training (tasks, batches, progress), Edits
       <- Recovery (Bootstrap, Snapshots, CommitRecovery, Drain), RunFolder, Reports
       <- StageController, Synthesis, StateReport
 
@@ -23,6 +23,7 @@ from sea_runtime.coordinator import routes
 from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
+from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.http import failures, guard
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger.database import Ledger
@@ -111,8 +112,9 @@ class Components:
         scheduler = Scheduler(
             job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
         )
+        self.edits = edits = Edits(job, ledger)
         training = Training(
-            job, ledger, rendezvous, preconditions, notifiers, wall=wall, clock=clock
+            job, ledger, rendezvous, preconditions, edits, notifiers, wall=wall, clock=clock
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
         self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)
@@ -140,7 +142,7 @@ class Components:
         ending = (reports, commit_recovery, drain)
         stages = (job, ledger, scheduler, rendezvous, preconditions, *ending)
         self.controller = StageController(*stages, problems, notifiers, wall, clock)
-        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain)
+        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain, edits)
         self.state = StateReport(*seen, problems, wall)
         self._follow_spec(drain)
 
@@ -149,6 +151,7 @@ class Components:
         # In the transaction of the spec: a new attempt and its empty world take
         # effect together or not at all.
         self.job.on_write(self.rendezvous.write_spec)
+        self.job.on_write(self.edits.write_spec)
         forget = (self.commit_recovery.forget, drain.forget)
         for listener in (*forget, self.folder.note_spec, self.notifiers.notify_all):
             self.job.on_change(listener)

@@ -9,8 +9,9 @@ from collections.abc import Callable
 from sea_api.v1alpha1.stages import Stage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
+from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger import progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 
 log = logging.getLogger(__name__)
@@ -84,6 +85,15 @@ class Job:
         if stage is None or stages.phase(self._ledger.db, stage.name) != StagePhase.RUNNING:
             return None
         return stage if stages.finished_at(self._ledger.db, stage.name) is None else None
+
+    def first_version(self, stream: str | None = None) -> int:
+        """Version that the current stage begins with; by default of the stage's own stream."""
+        desired, db = self.desired, self._ledger.db
+        before = (stage.name for stage in desired.spec.stages[: desired.stage_index])
+        # A stage ends with a checkpoint, and every snapshot has those of the stages before.
+        steps = {name: progress.last_committed(db, name) for name in before}
+        ended = {name: step for name, step in steps.items() if step}
+        return stage_plan.first_version(desired.spec, desired.stage_index, stream, ended)
 
     def stage_named(self, name: str) -> Stage:
         """Raises RefusedError if the job has no such stage."""

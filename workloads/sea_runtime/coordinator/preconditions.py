@@ -75,12 +75,16 @@ class Preconditions:
         # An edit of the spec may name a file that the next check has yet to read.
         return self._data.rows(stage_plan.task_files(self._job.desired, stage))
 
-    def are_met(self, stage: Stage) -> bool:
-        """Whether the stage may start."""
+    def are_checked(self) -> bool:
+        """Whether the data that the spec in force names was read, and nothing was wrong with it."""
         if self._data is None or self._problems.found(Source.DATA) is not None:
             return False
+        return self._digest == data_check.digest(self._job.desired, self.made())
+
+    def are_met(self, stage: Stage) -> bool:
+        """Whether the stage may start."""
         # An edit that arrived a moment ago isn't checked yet: the stage waits for its check.
-        if self._digest != data_check.digest(self._job.desired, self.made()):
+        if not self.are_checked():
             return False
         if self._endpoints != list(endpoints.named(self._job.desired.spec)):
             return False

@@ -54,8 +54,8 @@ BOOTSTRAP = web.AppKey("bootstrap", Bootstrap)
 NOTIFIERS = web.AppKey("notifiers", Notifiers)
 
 MAX_WAIT_SECONDS = 10.0
-DRAIN_WAIT_SECONDS = 0.5
-"""A trainer that asks for a batch while draining is answered soon, so that it asks for its task."""
+NO_BATCH_SECONDS = 0.5
+"""A trainer that asks for a batch that won't be is answered soon, so that it looks at its task."""
 NOT_YOURS = "The lease is not this worker's any more. Forget the episode."
 
 
@@ -177,10 +177,9 @@ async def task(request: web.Request) -> web.Response:
 async def batch(request: web.Request) -> web.Response:
     training, stage = request.app[TRAINING], request.match_info["stage"]
     step, attempt = number(request, "step", least=1), number(request, "attempt")
-    wait = DRAIN_WAIT_SECONDS if training.draining else calls.BATCH_WAIT_SECONDS
     try:
         found = await request.app[NOTIFIERS].batches.first(
-            lambda: training.batch(stage, step, attempt), wait
+            lambda: training.batch(stage, step, attempt), calls.BATCH_WAIT_SECONDS
         )
     except AheadError as error:
         # Either the ledger is behind a checkpoint, or the trainer is ahead of all checkpoints.
@@ -188,7 +187,10 @@ async def batch(request: web.Request) -> web.Response:
             raise training.fail_ahead(stage, step, error.fixed) from error
         # 204: rank 0 asks again, and the restored ledger answers.
         found = None
-    if found is None:
+    if found == b"":
+        # Not at once: rank 0 asks again until its next look at the task.
+        await asyncio.sleep(NO_BATCH_SECONDS)
+    if not found:
         return web.Response(status=204)
     return web.Response(body=found, content_type=calls.MSGPACK)
 

@@ -114,18 +114,14 @@ class Scheduler:
         At most as many as batches were fixed: a restored ledger finds the copies of later versions
         in the object store, but the trainer goes back to the checkpoint.
         """
-        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._first_version()
+        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._job.first_version()
         return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
-
-    def _first_version(self) -> int:
-        desired = self._job.desired
-        return stage_plan.first_version(desired.spec, desired.stage_index)
 
     def _served(self, request: LeaseRequest) -> int:
         """Version of the worker's engine, counted from the one that the stage began with."""
         beat = self._membership.get(request.pod)
         adopted = (beat.adopted if beat else None) or 0
-        return adopted - self._first_version()
+        return adopted - self._job.first_version()
 
     def _may_lease(self, stage: Stage, request: LeaseRequest) -> bool:
         """Only a living worker whose engine serves what the stage wants, with a user to talk to."""
@@ -146,7 +142,7 @@ class Scheduler:
     def _fresh_enough(self, stage: Stage, served: int) -> bool:
         block, db = stage_plan.rl_block(stage), self._ledger.db
         return may_generate(
-            accepted=groups.accepted(db, stage.name),
+            accepted=self._accepted(stage, block.prompts_per_step),
             running=groups.running(db, stage.name),
             served=served,
             version=self.published_steps(stage),
@@ -154,13 +150,22 @@ class Scheduler:
             batch=block.prompts_per_step,
         )
 
+    def _accepted(self, stage: Stage, batch: int) -> int:
+        """Groups of fixed batches, and those that wait for one.
+
+        In batches of today's size: after an edit of `promptsPerStep` the groups of earlier batches
+        would count as more batches than they were, or as fewer.
+        """
+        fixed = batches.newest_step(self._ledger.db, stage.name)
+        return fixed * batch + groups.admitted(self._ledger.db, stage.name)
+
     def _capacity(self, stage: Stage, served: int) -> int:
         """Groups that the staleness gate lets start now on an engine that serves `served`."""
         block, db = stage_plan.rl_block(stage), self._ledger.db
         return capacity(
             max_concurrent=block.max_concurrent_groups,
             running=groups.running(db, stage.name),
-            accepted=groups.accepted(db, stage.name),
+            accepted=self._accepted(stage, block.prompts_per_step),
             # An engine that lags may start fewer groups: theirs would be too old
             # when they are trained on.
             version=min(self.published_steps(stage), served),

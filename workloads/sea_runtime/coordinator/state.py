@@ -10,6 +10,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
 from sea_runtime.coordinator.drain import Drain
+from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
@@ -35,13 +36,14 @@ class StateReport:
         weights: WeightRegistry,
         preconditions: Preconditions,
         drain: Drain,
+        edits: Edits,
         problems: Problems,
         wall: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._scheduler = job, ledger, scheduler
         self._training, self._rendezvous, self._weights = training, rendezvous, weights
         self._preconditions, self._drain, self._problems = preconditions, drain, problems
-        self._wall = wall
+        self._edits, self._wall = edits, wall
 
     def assemble(self) -> CoordinatorState:
         """The state now; almost empty while the ledger isn't available."""
@@ -71,6 +73,7 @@ class StateReport:
             trained_tokens_per_second=self._training.tokens_per_second,
             goodput=self._training.goodput(current) if current else None,
             evaluation=_results(db, stages_),
+            edit=self._edits.newest,
             model_url=newest_model(db, desired),
             skipped_rows=self._preconditions.skipped,
         )
@@ -115,9 +118,14 @@ class StateReport:
 
 
 def _steps(db: Database, stage: Stage) -> tuple[int, int]:
+    """Done and in all. An RL stage's block says how many, also after an edit of a moment ago."""
     row = progress.newest(db, stage.name)
-    planned = stage_plan.rl_block(stage).steps if stage.type == StageType.RL else 0
-    return (row["step"], row["total_steps"]) if row else (0, planned)
+    done, total = (row["step"], row["total_steps"]) if row else (0, 0)
+    if stage.type == StageType.RL:
+        total = stage_plan.rl_block(stage).steps
+    # It ended where it was: at a step that an edit or a validation loss chose.
+    ended = stages.finished_at(db, stage.name) is not None
+    return done, done if ended and done else max(done, total)
 
 
 def _checkpoint(db: Database) -> CheckpointStatus | None:

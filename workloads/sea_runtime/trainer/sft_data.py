@@ -11,6 +11,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,7 @@ def sft_steps(dialogues: int, batch: int, epochs: int, max_steps: int | None) ->
     return min(steps, max_steps) if max_steps else steps
 
 
+@lru_cache(maxsize=1)  # asked before every step, since an edit may change what it depends on
 def split_validation(dialogues: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
     """Indices of (training, validation) dialogues; at least one is trained on."""
     # A list of seeds gives each stream its own random numbers: the split's aren't an epoch's.

@@ -51,6 +51,11 @@ class WeightVersion(Message):
     step: int
     shards: list[Shard]
 
+    def copies(self) -> "WeightVersion":
+        """The version without fast paths: what is left of it once its trainer has gone."""
+        gone = {"nixl_agent": None, "nixl_metadata": None, "nixl_address": None}
+        return self.model_copy(update={"shards": [s.model_copy(update=gone) for s in self.shards]})
+
 
 class WeightQueryReply(Message):
     newest: WeightVersion | None

@@ -47,13 +47,13 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
 
 
 def desired(
-    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False
+    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False, generation: int = 1
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
-        digest=f"{stage}-{attempt}-{drain}",
+        digest=f"{stage}-{attempt}-{drain}-{generation}",
         job="job",
         uid=UID,
-        spec_generation=1,
+        spec_generation=generation,
         spec=spec,
         stage_index=stage,
         attempt=attempt,

@@ -71,7 +71,6 @@ EPISODE_MOVES: dict[EpisodeState, frozenset[EpisodeState]] = {
 }
 
 RUNNING = (GroupState.ISSUED, GroupState.RUNNING)
-ACCEPTED = (GroupState.ADMITTED, GroupState.ASSIGNED, GroupState.COVERED)
 
 
 @dataclass(frozen=True)
@@ -152,9 +151,9 @@ def running(db: Database, stage: str) -> int:
     return sum(by_state.get(state, 0) for state in RUNNING)
 
 
-def accepted(db: Database, stage: str) -> int:
-    by_state = counts(db, stage)
-    return sum(by_state.get(state, 0) for state in ACCEPTED)
+def admitted(db: Database, stage: str) -> int:
+    """Groups that wait for a batch."""
+    return counts(db, stage).get(GroupState.ADMITTED, 0)
 
 
 def by_number(db: Database, number: int) -> sqlite3.Row:

@@ -88,6 +88,11 @@ def commit(db: Database, stage: str, checkpoint: CheckpointCommitted, now: float
         return batches.cover(db, stage, checkpoint.step)
 
 
+def last_committed(db: Database, stage: str) -> int:
+    """Step of the stage's last checkpoint, 0 if it has none."""
+    return db.value("SELECT MAX(step) FROM checkpoints WHERE stage = ?", stage) or 0
+
+
 def newest_checkpoint(db: Database, stage: str | None = None) -> sqlite3.Row | None:
     """The checkpoint committed last, of one stage or of the whole job."""
     return db.row(

@@ -95,6 +95,11 @@ class Saver:
         self._writer = Writer(policy.max_staging_bytes)
         self._save: _Save | None = None
 
+    def follow(self, policy: Checkpoint) -> None:
+        """Takes edited settings, for the next checkpoint."""
+        self.policy = policy
+        self._writer.staging_limit = policy.max_staging_bytes
+
     @property
     def _staging(self) -> Path:
         name = f"{self.task.stage}-rank-{self.context.assignment.rank}"

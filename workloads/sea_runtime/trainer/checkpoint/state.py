@@ -171,7 +171,7 @@ class Writer:
     """Plans saves; keeps the plan, which is the same for every save of a stage."""
 
     def __init__(self, staging_limit: int) -> None:
-        self._limit = staging_limit
+        self.staging_limit = staging_limit
         # One file per rank; the cached plan spares a gather of all ranks' metadata per save.
         inner = TorchDistSaveShardedStrategy("torch_dist", 1, thread_count=1, cached_metadata=True)
         self._strategy = FullyParallelSaveStrategyWrapper(
@@ -195,4 +195,4 @@ class Writer:
                 async_sharded_save=True,
             )
         self._validated = True
-        return StagedSave(request, self._limit)
+        return StagedSave(request, self.staging_limit)
