@@ -8,6 +8,7 @@ from typing import Any
 
 from aiohttp import web
 
+
 class Coordinators:
     """One server for all jobs: `GET /JOB/v1/state`, `PUT /JOB/v1/spec`."""
 

@@ -1,9 +1,9 @@
 """`make bench-operator [N=2000]`: what the operator costs and how fast it is, at 200 and N jobs.
 
-A real API server, etcd, controller manager and scheduler on this machine, and kwok's nodes, on which
-pods run as `kwok.yaml` says; the jobs' coordinators are pretended by `operator_coordinators.py`. The
-default of 20 and 50 requests per second of controller manager and scheduler bounds the creation of
-pods of every operator: it is raised to 500.
+A real API server, etcd, controller manager and scheduler on this machine, and kwok's nodes, on
+which pods run as `kwok.yaml` says; the jobs' coordinators are pretended by
+`operator_coordinators.py`. The default of 20 and 50 requests per second of controller manager and
+scheduler bounds the creation of pods of every operator: it is raised to 500.
 
 Measured for each number of jobs, on a fresh control plane:
 
@@ -39,15 +39,17 @@ from typing import Any
 
 import psutil
 import yaml
+
 from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
+from sea_devcluster.build import KWOK, find_or_build_tool
 from sea_devcluster.components import API_SERVER, ARGUMENTS, CONTROLLER_MANAGER, ETCD, SCHEDULER
 from sea_devcluster.controlplane import ControlPlane
 from sea_devcluster.ports import free_ports
 from sea_operator.errors import KubeError, NotFoundError
 from sea_operator.kube import client as kube_client
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import JOB, LEASE, POD, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, LEASE, POD, SECRET, STATEFUL_SET, Kind, KubeClient
+from sea_operator.kube.connection import Connection
 
 FOLDER = Path(__file__).parent
 NAMESPACE = "bench"
@@ -70,9 +72,9 @@ KWOK_ARGUMENTS = (
 SPEC: dict[str, Any] = {
     "model": {"name": "m", "source": "builtin:tiny"},
     "storage": {"url": "s3://bucket/prefix", "credentialsSecret": "s3"},
-    "data": {"sft": ["s3://bucket/sft.jsonl"], "rl": ["s3://bucket/rl.jsonl"]},
+    "data": {"rl": ["s3://bucket/rl.jsonl"]},
     "domains": ["shop"],
-    "stages": [{"name": "sft", "type": "SFT", "sft": {}}, {"name": "rl", "type": "RL", "rl": {}}],
+    "stages": [{"name": "rl", "type": "RL", "rl": {}}],
     "trainer": {"replicas": 2, "gpusPerPod": 0},
     "rollout": {"replicas": 1, "gpusPerPod": 0},
     "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0},
@@ -301,7 +303,9 @@ async def started(plane: ControlPlane, python: str) -> AsyncIterator[Measured]:
     child = str(FOLDER / "operator_child.py")
     with contextlib.ExitStack() as stack:
         await prepare(client)
-        stack.enter_context(process("/tmp/kwokbin/kwok", *KWOK_ARGUMENTS, env=environment))
+        stack.enter_context(
+            process(str(find_or_build_tool(KWOK)), *KWOK_ARGUMENTS, env=environment)
+        )
         coordinators = stack.enter_context(
             process(
                 sys.executable,

@@ -11,9 +11,9 @@ import os
 import time
 
 from sea_data.synthesis import source_database
-from sea_data.synthesis.item import Failure, Item
-from sea_data.synthesis.procedural import planner, task_generators
-from sea_data.synthesis.procedural.backend import ProceduralBackend
+from sea_data.synthesis.plan import Failure, Item
+from sea_data.synthesis.procedural import task_generators
+from sea_data.synthesis.procedural.backend import ProceduralBackend, combine_goals
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
 
@@ -26,7 +26,7 @@ def measure(domain: str, seconds: float) -> tuple[float, float, int]:
     found = source_database.generate(registry.get(domain), 1, Size.MEDIUM, 0)
     backend = ProceduralBackend(found, 0)
     generator = task_generators.open_task_generator(found[0].domain, found[0].database)
-    plans = planner.plan(domain, generator, _PLANS, 0)
+    plans = combine_goals(domain, generator, _PLANS, 0)
     for plan in plans:
         backend.make_now(Item(plan, 0, 0))
     ready = time.process_time() - began

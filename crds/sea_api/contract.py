@@ -30,6 +30,8 @@ class Env(StrEnum):
     POD_IP = "POD_IP"
     """The address that every server of the pod binds to."""
     DATA_DIR = "SEA_DATA_DIR"
+    IMAGE = "SEA_IMAGE"
+    """Image of the container, as the pod's template names it."""
     STREAM = "SEA_STREAM"
     """Stream of weight versions that an engine serves: `policy` or `user`."""
     GPUS_PER_POD = "SEA_GPUS_PER_POD"
@@ -45,6 +47,7 @@ OPENAI_API_KEY = "OPENAI_API_KEY"
 """Key of a Secret that holds an endpoint's API key."""
 S3_ACCESS_KEY = "AWS_ACCESS_KEY_ID"
 S3_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a name, not a secret
+S3_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - a name, not a secret
 S3_ENDPOINT_URL = "AWS_ENDPOINT_URL"
 S3_REGION = "AWS_DEFAULT_REGION"
 
@@ -58,7 +61,13 @@ JOB_LABEL = f"{GROUP}/job"
 ROLE_LABEL = f"{GROUP}/role"
 HASH_LABEL = f"{GROUP}/template-hash"
 TOKEN_ANNOTATION = f"{GROUP}/token-digest"
-KUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+MADE_BY_ANNOTATION = f"{GROUP}/made-by"
+"""On a StatefulSet: `REVISION.HASH`, see `sea_operator/policies/updates.py`."""
+RETRY_ANNOTATION = f"{GROUP}/pods-retried"
+SECRETS_ANNOTATION = f"{GROUP}/secrets-digest"
+PARALLELISM_ANNOTATION = f"{GROUP}/parallelism"
+GPU = "nvidia.com/gpu"
+"""Resource of a pod's accelerators."""
 
 ROLES = (Role.COORDINATOR, Role.TRAINER, Role.ROLLOUT, Role.USER)
 

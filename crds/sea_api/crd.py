@@ -20,6 +20,7 @@ def _column(name: str, kind: str, path: str, description: str, *, wide: bool = F
 
 
 COLUMNS = [
+    _column("State", "string", ".status.state", "What the job does, and what it waits for"),
     _column("Stage", "string", ".status.stage", "Stage that runs or ran last"),
     _column("Step", "string", ".status.progress", "Steps done and total steps"),
     _column("Reward", "number", ".status.reward", "Mean reward of the newest batch"),
@@ -32,6 +33,13 @@ COLUMNS = [
         "Whether the job runs as desired, is suspended or complete",
     ),
     _column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why", wide=True),
+    _column(
+        "Checkpoint Stage",
+        "string",
+        ".status.checkpoint.stage",
+        "Stage of the newest checkpoint",
+        wide=True,
+    ),
     _column(
         "Checkpoint",
         "integer",
@@ -82,6 +90,8 @@ def custom_resource_definition() -> dict[str, Any]:
         "plural": PLURAL,
         "singular": KIND.lower(),
         "shortNames": [SHORT_NAME],
+        # `kubectl get all` lists the jobs next to their pods.
+        "categories": ["all"],
     }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",

@@ -14,6 +14,7 @@ from typing import TextIO
 import structlog
 
 from sea_api.contract import Env
+from sea_api.redaction import redacted
 
 _QUIET = ("kopf", "aiohttp.access", "asyncio", "botocore", "urllib3")
 """Loggers of libraries that are too verbose below WARNING."""
@@ -96,6 +97,15 @@ def _plain_extras(
     return plain
 
 
+def _without_credentials(
+    _logger: object, _method: str, event: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    # Values, not the line of JSON: in it quotes and line breaks are escaped.
+    return {
+        key: redacted(value) if isinstance(value, str) else value for key, value in event.items()
+    }
+
+
 def _formatter() -> logging.Formatter:
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=[
@@ -110,6 +120,7 @@ def _formatter() -> logging.Formatter:
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             structlog.processors.format_exc_info,
             structlog.processors.EventRenamer("message"),
+            _without_credentials,
             structlog.processors.JSONRenderer(ensure_ascii=False),
         ],
     )

@@ -5,8 +5,21 @@ from collections.abc import Iterator
 
 from sea_api.crd import COLUMNS, root_schema
 from sea_api.schema import Schema
+from sea_api.v1alpha1.edits import SENTENCES, Effect
 from sea_api.v1alpha1.names import GROUP, KIND, SHORT_NAME, VERSION
 from sea_api.v1alpha1.rules import CEL_KEY
+
+_EFFECTS = "\n".join(
+    f"- *{effect}*: {meaning}"
+    for effect, meaning in {
+        Effect.NEXT_STEP: "it holds within seconds, from the next optimizer step, batch, group or"
+        " episode on. Nothing restarts, except a Synthesis stage that runs.",
+        Effect.NEXT_STAGE: "it holds if the stage has not begun, and is refused once it has.",
+        Effect.NEW_ATTEMPT: "the pods that read the field are replaced, engines one by one; the"
+        " trainer goes on from its newest checkpoint in a new attempt.",
+        Effect.IMMUTABLE: "it is refused. So is any edit of a stage that has ended.",
+    }.items()
+)
 
 _HEAD = f"""# {KIND}
 
@@ -14,6 +27,13 @@ _HEAD = f"""# {KIND}
 `make crds`; don't edit. Fields without a default and not marked *required* are optional.
 
 `kubectl scale seajob NAME --replicas=N` sets `spec.rollout.replicas`.
+
+## Edits of a running job
+
+The column *edit* says when an edit of the field takes effect. `status.lastEdit` and an Event say
+which fields changed last, and from which step of which stage they hold.
+
+{_EFFECTS}
 """
 
 
@@ -31,8 +51,13 @@ def render() -> str:
 
 def _sections(path: str, schema: Schema) -> Iterator[str]:
     required = set(schema.get("required", []))
-    rows = [_row(name, field, name in required) for name, field in schema["properties"].items()]
-    table = ["| field | type | default | meaning |", "|---|---|---|---|", *rows]
+    edits = path.startswith("spec")
+    rows = [
+        _row(name, field, required=name in required, edits=edits)
+        for name, field in schema["properties"].items()
+    ]
+    columns = ["field", "type", "default", *(["edit"] if edits else []), "meaning"]
+    table = [f"| {' | '.join(columns)} |", "|---" * len(columns) + "|", *rows]
     head = [f"## `{path}`", "", schema.get("description", ""), "", *table, ""]
     yield "\n".join(head) + _rules("these fields", schema)
     for name, field in schema["properties"].items():
@@ -47,10 +72,26 @@ def _object_below(field: Schema) -> tuple[Schema | None, str]:
     return (field, "") if "properties" in field else (None, "")
 
 
-def _row(name: str, field: Schema, required: bool) -> str:
-    meaning = [_one_line(field.get("description", "")), *_bounds(field), *_bounds_of_items(field)]
+def _row(name: str, field: Schema, *, required: bool, edits: bool) -> str:
+    text, edit = _edit(field)
+    meaning = [
+        _one_line(text),
+        *_bounds(field),
+        *_sentences(field),
+        *_bounds_of_items(field),
+    ]
     default = "*required*" if required else _default(field)
-    return f"| `{name}` | {_type(field)} | {default} | {' '.join(filter(None, meaning))} |"
+    cells = [f"`{name}`", _type(field), default, *([edit] if edits else [])]
+    return f"| {' | '.join([*cells, ' '.join(filter(None, meaning))])} |"
+
+
+def _edit(field: Schema) -> tuple[str, str]:
+    """The description without the sentence about edits, and the class that the sentence is of."""
+    text = field.get("description", "")
+    for effect, sentence in SENTENCES.items():
+        if text.endswith(sentence):
+            return text.removesuffix(sentence).strip(), effect
+    return text, ""
 
 
 def _type(field: Schema) -> str:
@@ -81,15 +122,20 @@ def _bounds(field: Schema) -> Iterator[str]:
         yield f"At most {field['maxLength']} characters."
     if "maxItems" in field:
         yield f"At most {field['maxItems']} items."
-    if "pattern" in field and "x-kubernetes-int-or-string" not in field:
-        yield f"Pattern `{field['pattern'].replace('|', chr(92) + '|')}`."
 
 
 def _bounds_of_items(field: Schema) -> Iterator[str]:
     items = field.get("items", {})
     if "properties" not in items and "enum" not in items and items:
-        rules = [f"{_one_line(rule['message'])}." for rule in items.get(CEL_KEY, [])]
-        yield "Each: " + " ".join([*_bounds(items), *(f"{r[0].upper()}{r[1:]}" for r in rules)])
+        yield "Each: " + " ".join([*_bounds(items), *_sentences(items)])
+
+
+def _sentences(field: Schema) -> Iterator[str]:
+    """The rules of a text or map; those of an object are listed below its table."""
+    if "properties" not in field:
+        for rule in field.get(CEL_KEY, []):
+            message = _one_line(rule["message"])
+            yield f"{message[0].upper()}{message[1:]}."
 
 
 def _rules(subject: str, schema: Schema) -> str:

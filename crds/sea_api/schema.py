@@ -34,7 +34,8 @@ _CARRIED = frozenset(
     }
 )
 _NOT_RE2 = re.compile(r"\(\?<?[=!]|\\Z|\\[1-9]")
-_ANYTHING: Schema = {"x-kubernetes-preserve-unknown-fields": True}
+PRESERVING = "x-kubernetes-preserve-unknown-fields"
+_ANYTHING: Schema = {PRESERVING: True}
 _INT_OR_STRING = [{"type": "integer"}, {"type": "string"}]
 
 

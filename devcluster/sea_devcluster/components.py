@@ -109,7 +109,9 @@ def api_server(layout: Layout) -> list[str]:
         f"--client-ca-file={pki / 'ca.crt'}",
         f"--token-auth-file={pki / 'tokens.csv'}",
         "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",
+        # The second is on in OpenShift: an owner reference that blocks the owner's deletion then
+        # needs more rights than operators have.
+        "--enable-admission-plugins=NodeRestriction,OwnerReferencesPermissionEnforcement",
         # Readiness is therefore asked with a token (`KubeApi.ready`).
         "--anonymous-auth=false",
         f"--service-cluster-ip-range={SERVICE_CIDR}",

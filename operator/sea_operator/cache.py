@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 
 from sea_api.contract import JOB_LABEL
 from sea_operator import parsing
-from sea_operator.kube.kinds import JOB, POD, Kind
+from sea_operator.kube.client import JOB, POD, Kind
 from sea_operator.observed import Child, Job, Named, Object, Pod
 
 Key = tuple[str, str]
@@ -36,6 +36,15 @@ class _Entry:
     uid: str
     version: int
     value: Value | None
+    accepted: tuple[str, bytes] | None = None
+    """Digest of what was last applied, and what the API server made of it."""
+
+    def accepted_digest(self) -> str | None:
+        """None once somebody changed the object."""
+        if self.accepted is None or not isinstance(self.value, Child):
+            return None
+        digest, body = self.accepted
+        return digest if self.value.body == body else None
 
 
 @dataclass(slots=True)
@@ -54,6 +63,8 @@ class View:
     children: Mapping[Named, Child]
     pods: tuple[Pod, ...]
     """By name."""
+    accepted: Mapping[Named, str]
+    """Digests of what was applied, for children that are still as the API server answered."""
     revision: int
     """Another number after each change of any of it."""
 
@@ -86,6 +97,7 @@ class Cache:
             job=entry.value,
             children={name: one.value for name, one in named if isinstance(one.value, Child)},
             pods=tuple(one.value for _, one in named if isinstance(one.value, Pod)),
+            accepted={name: found for name, one in named if (found := one.accepted_digest())},
             revision=family.revision,
         )
 
@@ -124,6 +136,22 @@ class Cache:
     def wrote(self, kind: Kind, live: Object) -> None:
         """The object as the API server answered our write; triggers no pass."""
         self._store(kind, live)
+
+    def applied(self, kind: Kind, live: Object, wanted: str) -> None:
+        """As `wrote`; `wanted` is the digest of what was applied.
+
+        A mutating policy may have made something else of it, which is then as good as it gets.
+        """
+        self.wrote(kind, live)
+        meta = live["metadata"]
+        entry = self._entry((kind.name, meta["namespace"], meta["name"]))
+        # Not if a watch event was faster: its object may have been changed again.
+        if (
+            entry
+            and entry.version == int(meta["resourceVersion"])
+            and isinstance(entry.value, Child)
+        ):
+            entry.accepted = (wanted, entry.value.body)
 
     def deleted(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """The object is gone, as the API server answered our deletion.
@@ -165,7 +193,8 @@ class Cache:
             self._drop(ref)  # its label names another job now, to which all of it is new
             before = None
         family = self._families.setdefault(key, _Family())
-        family.entries[kind.name, meta["name"]] = _Entry(uid, version, value)
+        accepted = old.accepted if old is not None and old.uid == uid else None
+        family.entries[kind.name, meta["name"]] = _Entry(uid, version, value, accepted)
         self._homes[ref] = key
         # Only the version moved (a managed field, a child's status): no pass,
         # and `Settled` stays valid.
@@ -213,7 +242,15 @@ def _parse(kind: Kind, live: Object, before: Value | None) -> Value:
 
 
 def _is_news(before: Value | None, now: Value) -> bool:
-    """True if a pass must react: a job's status changes only through our own writes."""
+    """True if a pass must react: a job's status changes only through our own writes.
+
+    Or through those of another operator, which `claims.py` must hear of at once.
+    """
     if not (isinstance(before, Job) and isinstance(now, Job)):
         return True
-    return (before.generation, before.deleting) != (now.generation, now.deleting)
+    # An apply of nothing but an unknown field changes the annotation and no generation.
+    return _signals(before) != _signals(now)
+
+
+def _signals(job: Job) -> tuple[object, ...]:
+    return (job.generation, job.deleting, job.status.operator, job.dropped)

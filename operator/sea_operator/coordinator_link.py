@@ -1,24 +1,32 @@
 """The operator's connection to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
 
+`coordinator_spec` builds the message that goes down; its digest tells whether it is news.
+
 Coordinators start, restart and move, so an unreachable one is normal: reading returns the reason
 instead of raising it.
 """
 
+import hashlib
+import json
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import aiohttp
 from pydantic import ValidationError
 
 from sea_api.contract import COORDINATOR_PORT, pod_name
+from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
 
-# Short: a pass holds one of the workers' slots while it waits for a coordinator that is gone.
 TIMEOUT_SECONDS = 3.0
+MAX_SILENCE_SECONDS = 10.0
+"""Between two requests to a coordinator that doesn't answer; an event brings those without
+address."""
 
 Resolver = Callable[[Job, tuple[Pod, ...]], str | None]
 """Base URL of a job's coordinator, None while it has no address."""
@@ -32,6 +40,24 @@ class Answer:
     unreachable: str | None = None
     unauthorized: bool = False
     """It was started with another token."""
+    silent: bool = False
+    """Nothing answered at its address."""
+    ask_again_after: float | None = None
+    """Seconds until it's worth asking again, where that is later than usual."""
+
+
+Place = tuple[str, bool]
+"""A coordinator's URL, and whether its pod is ready."""
+
+
+@dataclass(frozen=True)
+class _Silence:
+    """A coordinator that didn't answer the last `times` requests."""
+
+    place: Place
+    times: int
+    due: float
+    answer: Answer
 
 
 def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
@@ -47,31 +73,63 @@ def by_pod_ip(job: Job, pods: tuple[Pod, ...]) -> str | None:
 class CoordinatorLink:
     """HTTP to the coordinators of all jobs over one connection pool."""
 
-    def __init__(self, session: aiohttp.ClientSession, resolve: Resolver = by_pod_ip) -> None:
+    def __init__(
+        self,
+        session: aiohttp.ClientSession,
+        resolve: Resolver = by_pod_ip,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._session = session
         self._resolve = resolve
+        self._monotonic = monotonic
         self._last: dict[tuple[str, str], tuple[bytes, CoordinatorState]] = {}
+        self._silent: dict[tuple[str, str], _Silence] = {}
 
     def forget(self, namespace: str, name: str) -> None:
         """There is no such job any more."""
         self._last.pop((namespace, name), None)
+        self._silent.pop((namespace, name), None)
 
     async def state(self, job: Job, pods: tuple[Pod, ...], token: str) -> Answer:
         """The state that the job's coordinator reports; network errors become the reason."""
         url = self._resolve(job, pods)
         if url is None:
-            return Answer(unreachable="The coordinator's pod has no address yet.")
+            reason = "The coordinator's pod has no address yet."
+            return Answer(unreachable=reason, ask_again_after=MAX_SILENCE_SECONDS)
+        key, now = (job.namespace, job.name), self._monotonic()
+        place = (url, any(pod.ready for pod in pods if pod.role is Role.COORDINATOR))
+        silence = self._silent.get(key)
+        # Thousands of coordinators that are gone would otherwise cost a time-out each per second.
+        # One that moved or became ready is asked at once.
+        if silence and silence.place == place and now < silence.due:
+            return replace(silence.answer, ask_again_after=silence.due - now)
+        answer = await self._ask(job, url, token)
+        if answer.silent:
+            return self._note_silence(key, place, answer)
+        self._silent.pop(key, None)
+        return answer
+
+    def _note_silence(self, key: tuple[str, str], place: Place, answer: Answer) -> Answer:
+        before = self._silent.get(key)
+        times = before.times + 1 if before and before.place == place else 1
+        delay = min(MAX_SILENCE_SECONDS, 2.0 ** min(times - 1, 10))
+        self._silent[key] = _Silence(place, times, self._monotonic() + delay, answer)
+        return replace(answer, ask_again_after=delay)
+
+    async def _ask(self, job: Job, url: str, token: str) -> Answer:
         try:
             state = self._parsed(job, await self._get(f"{url}/v1/state", token))
         # A coordinator of another release. Not raised: the rest of the pass doesn't need the state.
         except ValidationError as error:
             return Answer(unreachable=f"The coordinator's state can't be read: {error}.")
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        # ValueError: a token that no header can carry.
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
             # 401 alone means another token; `raise_for_status` raises the same type for 5xx.
             unauthorized = isinstance(error, aiohttp.ClientResponseError) and error.status == 401
             sentence = f"The coordinator at {url} doesn't answer: {reason}."
-            return Answer(unreachable=sentence, unauthorized=unauthorized)
+            silent = not isinstance(error, aiohttp.ClientResponseError)
+            return Answer(unreachable=sentence, unauthorized=unauthorized, silent=silent)
         # Pod IPs are reused. None: it has no spec yet, and is sent ours.
         if state.uid is not None and state.uid != job.uid:
             return Answer(unreachable=f"The coordinator at {url} serves another job.")
@@ -85,7 +143,7 @@ class CoordinatorLink:
         url = self._resolve(job, pods)
         try:
             await self._put(f"{url}/v1/spec", token, spec.model_dump_json(by_alias=True))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise CoordinatorRefusedError(
                 f"The coordinator of {job.namespace}/{job.name} at {url} didn't take its "
@@ -117,3 +175,35 @@ def _timeout() -> aiohttp.ClientTimeout:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
+
+
+def run_url(job: Job, spec: Spec) -> str:
+    """Root of everything this run writes; the uid keeps a successor of the same name apart."""
+    return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
+
+
+def coordinator_spec(
+    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
+) -> CoordinatorSpec:
+    """The whole message; its digest covers everything but the digest."""
+    undigested = CoordinatorSpec(
+        digest="",
+        job=job.name,
+        uid=job.uid,
+        spec_generation=job.generation,
+        spec=spec,
+        stage_index=stage_index,
+        attempt=attempt,
+        drain=drain,
+        run_url=run_url(job, spec),
+    )
+    return undigested.model_copy(update={"digest": digest(undigested)})
+
+
+def digest(message: CoordinatorSpec) -> str:
+    """SHA-256 of the message in a canonical form."""
+    # Sorted keys and fixed separators: equal messages have equal digests,
+    # whatever the order of fields.
+    content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()

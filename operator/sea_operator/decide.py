@@ -2,36 +2,60 @@
 
 from collections.abc import Mapping
 
-from sea_api.contract import HASH_LABEL, role_name
+from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.coordinator_spec import coordinator_spec
-from sea_operator.kube.kinds import POD
-from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
-from sea_operator.observed import Named, Object, Observed, Pod, role_of
+from sea_operator.coordinator_link import coordinator_spec
+from sea_operator.kube.client import POD, STATEFUL_SET
+from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
+from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
-from sea_operator.policies import pods
-from sea_operator.policies.drift import due, strays
+from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
+from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
+from sea_operator.policies.updates import sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
-from sea_operator.settings import Intervals
+from sea_operator.resources.patch import PatchRefusedError
+from sea_operator.settings import Intervals, revision
 
+REFUSED_SECONDS = 15
+"""Between two attempts to make pods that were refused."""
 SOON_SECONDS = 0.2
 """After a change of the job's conditions: the next pass acts on it."""
 
 
 def decide(observed: Observed, context: Context) -> Plan:
     """The plan of this pass."""
+    if observed.job.deleting:
+        return _released(observed, context)
     blocker = unmet(observed, _wanted_names(observed))
     if blocker is not None:
-        lifecycle = held(observed, blocker)
-        return Plan(lifecycle, requeue=requeue(lifecycle, context.intervals, sent=False))
+        return _held(observed, blocker, context)
     spec = observed.job.spec
     assert spec is not None
     verdict = verdict_of(observed, spec, context.now)
     lifecycle = lifecycle_of(observed, spec, verdict, context)
-    return _plan(observed, spec, lifecycle, verdict, context)
+    try:
+        return _plan(observed, spec, lifecycle, verdict, context)
+    except PatchRefusedError as error:
+        return _held(observed, Blocker("PodPatchRefused", str(error)), context)
+
+
+def _released(observed: Observed, context: Context) -> Plan:
+    """Of a job that is being deleted while somebody's finalizer holds it: no pod waits for that."""
+    names = ", ".join(observed.job.holders)
+    message = f"The job is being deleted and its pods are released; finalizers hold it: {names}."
+    lifecycle = held(observed, Blocker("Deleting", message, transient=True))
+    sets = [one for one in strays(observed, []) if one.kind is STATEFUL_SET]
+    idle = context.intervals.idle
+    return Plan(lifecycle, removals=tuple(sets), update_waits=None, requeue=idle)
+
+
+def _held(observed: Observed, blocker: Blocker, context: Context) -> Plan:
+    lifecycle = held(observed, blocker)
+    later = requeue(lifecycle, context.intervals, sent=False)
+    return Plan(lifecycle, update_waits=None, requeue=later)
 
 
 def _wanted_names(observed: Observed) -> list[Named]:
@@ -46,7 +70,17 @@ def _plan(
     job = observed.job
     # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
-    wanted = objects(job, spec, lifecycle.replicas, context.images, token_digest(token))
+    made = objects(
+        job,
+        spec,
+        lifecycle.replicas,
+        context.images,
+        token_digest(token),
+        lifecycle.secrets,
+    )
+    updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
+    wanted = updated.children
+    _ask_again(wanted, observed, context.now)
     wanted_spec = coordinator_spec(
         job,
         spec,
@@ -55,9 +89,10 @@ def _plan(
         drain=lifecycle.suspension is not Suspension.NONE,
     )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
-    # Not once the job is over: its coordinator is being scaled down.
-    send = not lifecycle.over and _is_news(observed, wanted_spec.digest)
+    lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)
+    # Not once the job is over: its coordinator is being scaled down. Nor before it is replaced.
+    stays = not lifecycle.over and all(r.role is not Role.COORDINATOR for r in lifecycle.renewed)
+    send = stays and _is_news(observed, wanted_spec.digest)
     return Plan(
         lifecycle,
         secret=token_secret(job, token) if observed.token is None else None,
@@ -65,9 +100,40 @@ def _plan(
         removals=(*strays(observed, wanted), *map(_removal, _to_delete(observed, verdict, wanted))),
         coordinator_spec=wanted_spec,
         send=send,
+        renewals=tuple(map(_removal, lifecycle.renewed)),
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
-        requeue=requeue(lifecycle, context.intervals, sent=send),
+        # A job that is over makes no pods any more.
+        update_waits="" if lifecycle.over else sentence_about(updated.waiting),
+        requeue=requeue(
+            lifecycle,
+            context.intervals,
+            sent=send,
+            waits=_waits(observed, lifecycle, context.intervals),
+        ),
     )
+
+
+def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
+    """True if the job's pods are replaced, or made after it had none."""
+    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
+    starts = not any(sizes) and any(lifecycle.replicas.values())
+    return starts or lifecycle.attempt > known_attempt(observed)
+
+
+def _ask_again(wanted: list[Object], observed: Observed, now: float) -> None:
+    """Touches the sets whose pods are refused, so that Kubernetes tries again.
+
+    By itself its controller does so at growing intervals, up to a quarter of an hour after a quota
+    was raised.
+    """
+    for child in wanted:
+        if (
+            role_of(child["metadata"]["labels"]) in observed.refusals
+            and "template" in child["spec"]
+        ):
+            period = str(int(now // REFUSED_SECONDS))
+            meta = child["metadata"]
+            meta["annotations"] = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
 
 
 def _is_news(observed: Observed, digest: str) -> bool:
@@ -80,17 +146,19 @@ def _to_delete(
     """Pods that the failure policy selects, and outdated ones."""
     named = [
         *(verdict.delete if verdict else ()),
-        *pods.outdated(observed, _template_hashes(wanted)),
+        *outdated(observed, _template_hashes(wanted)),
     ]
     return tuple({pod.uid: pod for pod in named if pod.deleted is None}.values())
 
 
 def _template_hashes(wanted: list[Object]) -> Mapping[Role, str]:
+    """Of the sets that have one: a kept template of another release may lack the label."""
     sets = [child for child in wanted if child["kind"] == "StatefulSet"]
     return {
-        role: child["spec"]["template"]["metadata"]["labels"][HASH_LABEL]
+        role: labels[HASH_LABEL]
         for child in sets
         if (role := role_of(child["metadata"]["labels"])) is not None
+        and HASH_LABEL in (labels := child["spec"]["template"]["metadata"]["labels"])
     }
 
 
@@ -98,17 +166,31 @@ def _removal(pod: Pod, grace: int | None = None) -> Removal:
     return Removal(POD, pod.name, pod.uid, grace)
 
 
-def requeue(lifecycle: Lifecycle, intervals: Intervals, *, sent: bool) -> float:
-    """Seconds until the next pass; `sent`: the coordinator gets a new spec."""
+def requeue(
+    lifecycle: Lifecycle, intervals: Intervals, *, sent: bool, waits: float | None = None
+) -> float:
+    """Seconds until the next pass.
+
+    `sent`: the coordinator gets a new spec. `waits`: for how long nothing but an event brings news.
+    """
     if sent:
         # The coordinator acts on a new spec within one tick: look for the effect early.
         return intervals.active / 2
     if lifecycle.over or lifecycle.suspension is Suspension.RELEASED:
         return intervals.idle
     # Only a user's edit helps, and it brings its own event; a created Secret brings none.
-    return intervals.stalled if lifecycle.blocker else intervals.active
+    blocked = lifecycle.blocker is not None and not lifecycle.blocker.transient
+    usual = intervals.stalled if blocked else intervals.active
+    return max(usual, waits or 0.0)
 
 
-def refused(seconds: float, intervals: Intervals) -> float:
-    """Instead of `seconds`, where the API server refuses a child: a person must act first."""
-    return max(seconds, intervals.stalled)
+def _waits(observed: Observed, lifecycle: Lifecycle, intervals: Intervals) -> float | None:
+    """Seconds for which only an event can bring news, None if the job runs."""
+    if observed.ask_again_after is not None:
+        return observed.ask_again_after
+    desired = [role for role, size in lifecycle.replicas.items() if size]
+    working = {pod.role for pod in observed.pods if pod.ready} - {Role.COORDINATOR}
+    # For GPUs, for example: meanwhile the coordinator has little to report. Where it is the only
+    # one that should run, it checks inputs or makes data.
+    alone = set(desired) <= {Role.COORDINATOR}
+    return None if working or alone else intervals.waiting

@@ -9,6 +9,7 @@ OperatorError
    |- ExpiredError           410: the history that a watch or a page asks for is gone
    |- RejectedError          400, 403, 405, 413, 422: asking again gets the same answer
    |- UnavailableError       401 (a token being rotated), 429, 5xx, time-outs: ask again later
+   |  `- ServerFaultError    500: also what the API server answers to an apply that it can't read
    `- NotLeadingError        raised before a write is sent, when the lease is no longer ours
 """
 
@@ -61,6 +62,10 @@ class UnavailableError(KubeError):
     """The server can't answer now."""
 
 
+class ServerFaultError(UnavailableError):
+    """The server failed, or couldn't read an apply patch."""
+
+
 class NotLeadingError(KubeError):
     """A pass outlived its lease; its writes are refused."""
 
@@ -69,5 +74,5 @@ def of_status(status: int) -> type[KubeError]:
     """The error class of an HTTP status."""
     if status in REJECTED:
         return RejectedError
-    known = {404: NotFoundError, 409: ConflictError, 410: ExpiredError}
+    known = {404: NotFoundError, 409: ConflictError, 410: ExpiredError, 500: ServerFaultError}
     return known.get(status, UnavailableError)

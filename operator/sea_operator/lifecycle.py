@@ -8,13 +8,19 @@ from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts, Status
-from sea_operator.observed import Observed
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
-from sea_operator.policies import failures, pods, progress
+from sea_api.wire.state import Severity
+from sea_operator.observed import Blocker, Observed, Pod
+from sea_operator.plan import Lifecycle, Outcome, Suspension
+from sea_operator.policies import (
+    failures,
+    phase,
+    refused_pods,
+    secret_rotation,
+    stage_roles,
+    waiting_pods,
+)
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
-from sea_operator.policies.progress import walk
-from sea_operator.policies.suspend import remembered, resumes, suspension
-from sea_operator.resources.build import full_size
+from sea_operator.policies.phase import remembered, resumes, suspension, walk
 from sea_operator.settings import Images, Intervals
 
 
@@ -34,20 +40,23 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
     """The lifecycle of a blocked job: nothing about its children changes."""
     status = observed.job.status
     spec = observed.job.spec
+    # An edit that starts a failed job again waits for the blocker's end, and must not be forgotten.
+    outcome = Outcome.FAILED if phase.retries(observed.job) else phase.outcome(observed.job)
     return Lifecycle(
         blocker=blocker,
-        outcome=progress.outcome(observed.job),
-        failed=progress.why(observed.job),
+        outcome=outcome,
+        failed=phase.why(observed.job),
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
-        attempt=_known_attempt(observed),
+        attempt=known_attempt(observed),
         fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
     )
 
 
-def _known_attempt(observed: Observed) -> int:
+def known_attempt(observed: Observed) -> int:
+    """Number of the attempt that runs."""
     # The larger of both: an attempt number never goes back, whichever of status and
     # ledger was lost or restored.
     stored = observed.job.status.trainer_attempt or 1
@@ -56,13 +65,13 @@ def _known_attempt(observed: Observed) -> int:
 
 def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     """The first failure that asks for an action, the trainer's before all others."""
-    if spec.suspend or progress.outcome(observed.job) is not Outcome.RUNNING:
+    if spec.suspend or phase.outcome(observed.job) is not Outcome.RUNNING:
         return None
     restarts = observed.job.status.restarts or Restarts()
     recent = within(restarts.recent, spec.failure_policy.budget, now)
     # An edit after a failure starts with a full budget.
-    recent = () if progress.retries(observed.job) else recent
-    trainer = failures.of_trainer(observed, _known_attempt(observed))
+    recent = () if phase.retries(observed.job) else recent
+    trainer = failures.of_trainer(observed, known_attempt(observed))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
     verdicts = (judge(observed, failure, recent, now) for failure in seen)
     return next((verdict for verdict in verdicts if verdict.acts), None)
@@ -74,39 +83,72 @@ def lifecycle_of(
     job = observed.job
     steps = walk(spec, job.status, observed.state)
     outcome = _outcome(observed, verdict, complete=steps.complete)
-    phase = suspension(
+    suspended = suspension(
         wanted=spec.suspend and outcome is Outcome.RUNNING,
         status=job.status,
         state=observed.state,
         coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        pods=observed.pods,
         now=context.now,
-        timeout=context.intervals.drain_timeout,
+        timeout=phase.drain_seconds(spec, job.status),
     )
-    lost = pods.lost(observed, context.now, context.intervals.dead_node_grace)
-    fenced = pods.to_fence(lost)
+    lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
+    fenced = failures.to_fence(lost)
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
-    over = progress.outcome(job) is not Outcome.RUNNING
-    sizes = replicas(observed, spec, over=over, suspension=phase)
+    over = phase.outcome(job) is not Outcome.RUNNING
+    full = stage_roles.sizes(spec, steps.index)
+    sizes = replicas(observed, spec, full, over=over, suspension=suspended)
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
-    another_size = phase is Suspension.NONE and resized(job.status, sizes)
+    another_size = not over and suspended is Suspension.NONE and resized(job.status, sizes)
+    attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
+    secrets = secret_rotation.digests(observed, spec)
+    renewed, note = _renewal(
+        observed,
+        spec,
+        secrets,
+        restarts=attempt > known_attempt(observed),
+        runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
+    )
+    if any(pod.role is Role.TRAINER for pod in renewed):
+        # A trainer whose failure stalls the job would otherwise wait for an edit.
+        attempt = max(attempt, known_attempt(observed) + 1)
+    problem = _problem(observed)
+    blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
-        blocker=_problem(observed),
+        blocker=blocker or (refused_pods.blocker(observed, spec) or waiting_pods.blocker(observed)),
+        warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
-        suspension=phase,
+        suspension=suspended,
         stage_index=steps.index,
-        attempt=_attempt(observed, spec, verdict, fenced, another_size=another_size),
+        attempt=attempt,
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
+        checking=suspended is Suspension.NONE and not over and sizes != full,
+        secrets=secrets,
+        renewed=renewed,
+        note=note,
     )
 
 
+def _renewal(
+    observed: Observed, spec: Spec, secrets: Mapping[Role, str], *, restarts: bool, runs: bool
+) -> tuple[tuple[Pod, ...], str | None]:
+    """Pods that take the new values of their Secrets now, and what to say of those that wait."""
+    if not runs:
+        return (), None
+    outdated = secret_rotation.outdated(observed, secrets)
+    renewed = secret_rotation.due(observed, outdated, restarts=restarts)
+    waiting = tuple(pod for pod in outdated if pod not in renewed)
+    return renewed, secret_rotation.note(observed, spec, waiting)
+
+
 def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> Outcome:
-    stored = progress.outcome(observed.job)
+    stored = phase.outcome(observed.job)
     # Final: a verdict or a completion seen afterwards doesn't change it.
     if stored is not Outcome.RUNNING:
         return stored
@@ -116,14 +158,16 @@ def _outcome(observed: Observed, verdict: Verdict | None, *, complete: bool) -> 
 
 
 def _why_failed(observed: Observed, verdict: Verdict | None) -> Blocker | None:
-    if progress.outcome(observed.job) is Outcome.FAILED:
-        return progress.why(observed.job)
+    if phase.outcome(observed.job) is Outcome.FAILED:
+        return phase.why(observed.job)
     return verdict.failed if verdict else None
 
 
 def _problem(observed: Observed) -> Blocker | None:
     problem = observed.state.problem if observed.state else None
-    return Blocker(problem.reason, problem.message) if problem else None
+    if problem is None:
+        return None
+    return Blocker(problem.reason, problem.message, problem.severity is Severity.WARNING)
 
 
 def _attempt(
@@ -143,16 +187,16 @@ def _attempt(
     restart = (
         (verdict is not None and verdict.new_attempt)
         or resumes(spec.suspend, status)
-        or progress.retries(observed.job)
+        or phase.retries(observed.job)
         or not set(fenced) <= set(status.fenced or ())
         or another_size
     )
-    return _known_attempt(observed) + (1 if restart else 0)
+    return known_attempt(observed) + (1 if restart else 0)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
     before = observed.job.status.restarts or Restarts()
-    if progress.retries(observed.job):
+    if phase.retries(observed.job):
         # The totals stay; only the window is forgotten.
         before = Restarts(counted=before.counted, uncounted=before.uncounted)
     if verdict is None or verdict.failed is not None:
@@ -177,15 +221,32 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
 
 
 def replicas(
-    observed: Observed, spec: Spec, *, over: bool, suspension: Suspension
+    observed: Observed, spec: Spec, full: Mapping[Role, int], *, over: bool, suspension: Suspension
 ) -> Mapping[Role, int]:
-    """Pods of each role: zero once the job is over or released; none is added during a drain."""
-    full = full_size(spec)
-    if over or suspension is Suspension.RELEASED:
+    """Pods of each role: zero once the job is over or released; none is added during a drain.
+
+    Roles with GPUs get their first pods once the coordinator has checked what they would work on.
+    `full`: what the stage needs.
+    """
+    if over or suspension.releases:
         return dict.fromkeys(full, 0)
     if suspension is Suspension.DRAINING:
         return {role: _at_most(observed, role, size) for role, size in full.items()}
-    return full
+    return {role: 0 if _awaits_check(observed, spec, role) else size for role, size in full.items()}
+
+
+def _awaits_check(observed: Observed, spec: Spec, role: Role) -> bool:
+    """True if GPUs would wait for a mistake to be found, as far as the coordinator has come."""
+    gpus = {
+        Role.TRAINER: spec.trainer.gpus_per_pod,
+        Role.ROLLOUT: spec.rollout.gpus_per_pod,
+        Role.USER: spec.user_model.gpus_per_pod,
+    }
+    # Pods that are there stay: a later mistake stalls the job, and they keep what they have loaded.
+    if not gpus.get(role) or observed.replicas(role_name(observed.job.name, role)):
+        return False
+    # A coordinator of another release doesn't say, and its job must start all the same.
+    return observed.state is None or observed.state.prepared is False
 
 
 def _at_most(observed: Observed, role: Role, size: int) -> int:
@@ -195,12 +256,14 @@ def _at_most(observed: Observed, role: Role, size: int) -> int:
 
 
 def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
-    """True if the trainer's replica count changed between two non-zero sizes.
+    """True if the trainer's replica count changed from a size other than 0.
 
-    A running attempt has a fixed number of ranks: pods that join it would wait forever.
+    A running attempt has a fixed number of ranks: pods that join it would wait forever. It ends
+    when its pods go, not when others come: from then on engines don't look for weights in the
+    memory of pods that are gone, and the next pods find an attempt that nobody has begun.
     """
     # From the status, not from the StatefulSet: a kill between scaling the set and the status write
     # must still lead to a new attempt.
     last = status.roles.trainer if status.roles else None
     before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
-    return 0 not in (before, now) and before != now
+    return before not in (0, now)

@@ -1,4 +1,4 @@
-"""Wires the operator and runs it: election, watches, workers, kopf; stops cleanly on SIGTERM."""
+"""Wires the operator and runs it: election, watches, workers, kopf, health; ends on SIGTERM."""
 
 import argparse
 import asyncio
@@ -6,11 +6,13 @@ import contextlib
 import logging
 import os
 import random
+import signal
+import threading
 import time
 from collections.abc import Awaitable, Sequence
 
 import aiohttp
-import kopf
+from aiohttp import web
 
 from sea_api import logs
 from sea_api.contract import JOB_LABEL, Env
@@ -19,20 +21,22 @@ from sea_operator import settings as env
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import CoordinatorLink, Resolver, by_pod_ip
 from sea_operator.errors import KubeError, NoClusterError
-from sea_operator.handlers import registry
-from sea_operator.handlers import settings as kopf_settings
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import JOB, POD, SERVICE, STATEFUL_SET
+from sea_operator.kopf_watch import KopfWatch
+from sea_operator.kube.client import JOB, POD, SERVICE, STATEFUL_SET, KubeClient
+from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
 from sea_operator.observe import Sources
-from sea_operator.queue import WorkQueue
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
-from sea_operator.workers import Workers
+from sea_operator.work_queue import Workers, WorkQueue
 
 log = logging.getLogger(__name__)
+
+EXIT_SECONDS = 20.0
+"""From SIGTERM to the end of the process, whatever hangs. A pod's grace period is 30 s."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -62,12 +66,17 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
     parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
     parser.add_argument(
+        "--lease-name",
+        default=Settings.lease_name,
+        help="name of the Lease; operators of one name and namespace take turns",
+    )
+    parser.add_argument(
         "--health-port", type=int, default=Settings.health_port, help="port of /healthz"
     )
     parser.add_argument(
         "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
     )
-    parser.add_argument("--workers", type=int, default=16, help="passes at one time")
+    parser.add_argument("--workers", type=int, default=16, help="passes that write at one time")
     given = parser.parse_args(arguments)
     own = env.own_namespace(os.environ)
     return Settings(
@@ -75,6 +84,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         namespaces=tuple(given.namespace),
         identity=given.identity or env.identity(os.environ),
         lease_namespace=given.lease_namespace or own or "default",
+        lease_name=given.lease_name,
         health_host=env.health_host(os.environ),
         health_port=given.health_port,
         workers=given.workers,
@@ -89,37 +99,82 @@ async def serve(
 ) -> None:
     """Runs until `stop` is set or a signal comes. Raises `NoClusterError`."""
     stopping = stop or asyncio.Event()
+    _stop_on_signals(stopping)
     client = KubeClient(await Connection.open())
     async with contextlib.AsyncExitStack() as stack:
         stack.push_async_callback(client.close)
-        await _crd_exists(client, settings)
-        session = await stack.enter_async_context(aiohttp.ClientSession(trust_env=False))
+        await _crd_exists(client, settings, stopping)
+        # No limit: the default of 100 connections would let coordinators that don't answer keep all
+        # others from being asked.
+        connector = aiohttp.TCPConnector(limit=0)
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(connector=connector, trust_env=False)
+        )
         # The unguarded client: the guard asks the elector, which must be able to take the lease.
         elector = _elector(client, settings)
+        await _serve_health(stack, settings, elector)
         queue: WorkQueue[Key] = WorkQueue(clock=time.monotonic, random=random.random)
         cache = Cache(queue.add)
         reflectors = _reflectors(client, cache, settings)
         guarded = client.guarded_by(elector.check)
         # Reads only, hence unguarded: what it knows is warm when this process starts to lead.
         secrets = SecretReader(client, time.monotonic)
-        sources = Sources(guarded, cache, secrets, CoordinatorLink(session, resolve))
+        refusals = RefusalReader(client, time.monotonic)
+        link = CoordinatorLink(session, resolve)
+        slots = asyncio.Semaphore(settings.workers)
+        sources = Sources(guarded, cache, secrets, link, refusals, slots)
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
-        workers = Workers(queue, reconciler, gate, settings.workers)
-        parts = {"elector": elector.run, "workers": workers.run}
+        workers = Workers(queue, reconciler, gate)
+        kopf = KopfWatch(client, cache, settings.namespaces, random.random)
+        parts = {"elector": elector.run, "workers": workers.run, "kopf": kopf.run}
         parts |= {f"watch-{i}": one.run for i, one in enumerate(reflectors)}
-        # kopf ends every task that begins after it, so ours begin before it.
         async with asyncio.TaskGroup() as group:
             ours = [
                 group.create_task(_or_stop(run(), stopping), name=name)
                 for name, run in parts.items()
             ]
-            # Returns on SIGTERM or when a part sets `stopping`. Then the elector's `finally`
-            # gives the lease back, after it has closed the guard for the passes that are
-            # cancelled at the same time.
-            await _watch(settings, cache, elector, stopping)
+            # Set by a signal, or by a part that ends: the lease never outlives the workers. The
+            # elector's `finally` gives it back, after it has closed the guard for the passes that
+            # are cancelled at the same time.
+            await stopping.wait()
             for task in ours:
                 task.cancel()
+
+
+def _stop_on_signals(stopping: asyncio.Event) -> None:
+    """SIGTERM and SIGINT stop the process; whatever hangs then, it is gone within its grace."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    loop = asyncio.get_running_loop()
+
+    def stop(number: int, _: object) -> None:
+        # A daemon: it ends with the process if that ends by itself.
+        end = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+        end.daemon = True
+        end.start()
+        loop.call_soon_threadsafe(stopping.set)
+
+    # Not `loop.add_signal_handler`: a loop that hangs would never run it.
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, stop)
+
+
+async def _serve_health(
+    stack: contextlib.AsyncExitStack, settings: Settings, elector: Elector
+) -> None:
+    """`/healthz`, from the loop that does the work: it answers as long as that loop runs."""
+
+    async def healthz(_: web.Request) -> web.Response:
+        found = {"identity": settings.identity, "leads": elector.leads}
+        return web.json_response({"operator": found})
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    await web.TCPSite(runner, settings.health_host, settings.health_port).start()
 
 
 class MayAct:
@@ -162,29 +217,11 @@ def _elector(client: KubeClient, settings: Settings) -> Elector:
         client,
         settings.lease_namespace,
         settings.identity,
+        name=settings.lease_name,
         monotonic=time.monotonic,
         wall=time.time,
         random=random.random,
         times=settings.lease,
-    )
-
-
-async def _watch(
-    settings: Settings, cache: Cache, elector: Elector, stopping: asyncio.Event
-) -> None:
-    """kopf until the end of the process."""
-
-    def healthy() -> dict[str, object]:
-        return {"identity": settings.identity, "leads": elector.leads}
-
-    await kopf.operator(
-        registry=registry(cache, healthy),
-        settings=kopf_settings(),
-        clusterwide=not settings.namespaces,
-        namespaces=list(settings.namespaces),
-        standalone=True,
-        liveness_endpoint=f"http://{settings.health_host}:{settings.health_port}/healthz",
-        stop_flag=stopping,
     )
 
 
@@ -200,21 +237,25 @@ async def _or_stop(work: Awaitable[None], stopping: asyncio.Event) -> None:
         stopping.set()
 
 
-async def _crd_exists(client: KubeClient, settings: Settings) -> None:
+async def _crd_exists(client: KubeClient, settings: Settings, stopping: asyncio.Event) -> None:
     """Waits for the CRD: kopf looks for the resource only once, when it starts."""
-    namespace = settings.namespaces[0] if settings.namespaces else None
     # Ten minutes at a request per second, with a log line every 15 s.
     for attempt in range(600):
-        try:
-            # A selector that no job has: asks whether the kind is served and
-            # allowed, and returns nothing.
-            await client.list(JOB, namespace, f"{GROUP}/none=none")
-        except KubeError as error:
-            if attempt % 15 == 0:
-                log.info("waiting for %s.%s: %s", KIND, f"{VERSION}.{GROUP}", error)
-            await asyncio.sleep(1.0)
-        else:
-            return
+        for namespace in settings.namespaces or (None,):
+            try:
+                # A selector that no job has: asks whether the kind is served and
+                # allowed, and returns nothing.
+                await client.list(JOB, namespace, f"{GROUP}/none=none")
+            except KubeError as error:
+                if attempt % 15 == 0:
+                    log.info("waiting for %s.%s: %s", KIND, f"{VERSION}.{GROUP}", error)
+            else:
+                # One is enough: a namespace that refuses concerns its own jobs.
+                return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await stopping.wait()
+                return
     raise NoClusterError(
         f"The API server doesn't serve {KIND} of {GROUP}/{VERSION} to this ServiceAccount; install "
         "the CRD (crds/*.yaml) and the operator's RBAC."

@@ -1,25 +1,41 @@
 """What a pass observes of a job: the cache, known Secrets and its coordinator's answer.
 
 A job that doesn't change costs one request to its coordinator and none to the API server. The few
-reads that must be fresh give the reason.
+reads that must be fresh give the reason. A read that fails stops nothing else.
 """
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from sea_api.contract import role_name
+from sea_api.contract import auth_secret, role_label, role_name
+from sea_api.v1alpha1.names import MANAGER
+from sea_api.v1alpha1.policy import Role
 from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
-from sea_operator.errors import NotFoundError, RejectedError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import JOB, NODE, SERVICE, STATEFUL_SET, Kind
-from sea_operator.observed import Child, Children, Job, Named, Object, Observed, Pod
+from sea_operator.errors import KubeError, NotFoundError, RejectedError, UnavailableError
+from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
+from sea_operator.observed import (
+    Blocker,
+    Child,
+    Children,
+    Job,
+    Named,
+    Object,
+    Observed,
+    Pod,
+    SecretSeen,
+    is_ours,
+)
+from sea_operator.policies.phase import condition
 from sea_operator.policies.prerequisites import needed_secrets
+from sea_operator.policies.refused_pods import words
+from sea_operator.refusal_reader import RefusalReader, ShortSet
 from sea_operator.resources.build import roles
-from sea_operator.secret_reader import SecretReader
+from sea_operator.secret_reader import SecretReader, TokenSecret
 
+FAILURES = (RejectedError, UnavailableError)
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
 
@@ -31,54 +47,118 @@ class Sources:
     cache: Cache
     secrets: SecretReader
     link: CoordinatorLink
+    refusals: RefusalReader
+    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+    """Bounds the passes that talk to the API server at one time. A pass that waits for its
+    coordinator holds none: one that doesn't answer keeps nobody else from being served."""
 
 
 async def observe(sources: Sources, key: Key) -> Observed | None:
-    """None if the job is gone or being deleted: the garbage collector deletes its children."""
+    """None if the job is gone, being deleted (the garbage collector deletes its children), or run
+    by another controller (`spec.managedBy`).
+
+    Raises nothing but `NotLeadingError`: what can't be read is in `Observed.unread`.
+    """
     view = sources.cache.view(key)
-    if view is not None and not view.job.deleting and _absent(view):
-        # Fresh, since children are about to be made, and a deleted job must get none.
-        await refresh(sources, view.job)
-        view = sources.cache.view(key)
-    if view is None or view.job.deleting:
+    if view is None or view.job.gone or view.job.managed_by != MANAGER:
         sources.secrets.gone(*key)
         sources.link.forget(*key)
+        sources.refusals.forget(*key)
         return None
+    if view.job.deleting:
+        # Nothing is read and nobody asked: all that happens is that its pods are released.
+        children = Children(view.children)
+        pods = own_pods(view.pods, children, view.job)
+        return Observed(view.job, children, pods=pods, revision=view.revision)
+    async with sources.slots:
+        known = await _read_all(sources, view)
+    answer = await _ask(sources, view.job, known.pods, known.token)
+    if answer.state is not None and answer.state.problem is not None:
+        sources.secrets.doubt(view.job.namespace, known.secrets)
+    return replace(
+        known,
+        state=answer.state,
+        unreachable=answer.unreachable,
+        ask_again_after=answer.ask_again_after,
+    )
+
+
+async def _read_all(sources: Sources, view: View) -> Observed:
+    """Everything but the coordinator's answer; requests only for what isn't known."""
     job = view.job
     names = needed_secrets(job.spec) if job.spec else {}
     # Before the reads below: it forgets what they would otherwise answer from.
     sources.secrets.note_spec(job, frozenset(names))
-    absent = _absent(view)
-    # asyncio lets the others finish if one raises; they only read.
-    others, auth, secrets = await asyncio.gather(
-        _strangers(sources.client, job, absent),
-        sources.secrets.token(job),
+    strangers, (auth, unread_token), (secrets, unread) = await asyncio.gather(
+        _strangers(sources.client, job, _absent(view)),
+        _token(sources.secrets, job),
         _secrets(sources.secrets, job, names),
     )
+    children = Children({**view.children, **strangers})
+    pods = own_pods(view.pods, children, job)
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
-    answer = await _ask(sources, view, token)
+    nodes = await _dead_nodes(sources.client, pods)
     return Observed(
         job=job,
-        children=Children({**view.children, **others}),
-        pods=view.pods,
+        children=children,
+        accepted=view.accepted,
+        pods=pods,
         secrets=secrets,
         foreign_secret=auth is not None and not auth.ours and not auth.leaving,
         broken_secret=auth is not None and auth.ours and token is None,
         token=token,
-        state=answer.state,
-        unreachable=answer.unreachable,
-        dead_nodes=await _dead_nodes(sources.client, view.pods),
+        unread=(*unread_token, *unread.values()),
+        unread_secrets=frozenset(unread),
+        token_unread=bool(unread_token) and token is None,
+        refusals=await _refusals(sources, job, view.children, pods),
+        dead_nodes=frozenset(nodes),
+        node_troubles=nodes,
         revision=view.revision,
     )
 
 
-async def _ask(sources: Sources, view: View, token: str | None) -> Answer:
+async def _refusals(
+    sources: Sources, job: Job, children: Mapping[Named, Child], pods: tuple[Pod, ...]
+) -> dict[Role, str]:
+    """Why the API server refuses pods of the roles that have too few."""
+    found = await sources.refusals.words((job.namespace, job.name), short_sets(job, children, pods))
+    return {role: words(found[name]) for name, role in _sets(job) if name in found}
+
+
+def short_sets(
+    job: Job, children: Mapping[Named, Child], pods: tuple[Pod, ...]
+) -> dict[str, ShortSet]:
+    """The StatefulSets with fewer pods than the last status asked for, by name."""
+    found = {}
+    for name, role in _sets(job):
+        # Those that are being deleted too: their successor can't be made yet, and an old Event
+        # would explain why.
+        made = [pod for pod in pods if pod.role is role]
+        # From the status: the live set would have to be read from its JSON in each pass.
+        if len(made) < _asked_for(job, role) and (STATEFUL_SET.name, name) in children:
+            newest = max((pod.created for pod in made), default=0.0)
+            child = children[STATEFUL_SET.name, name]
+            found[name] = ShortSet(job.namespace, child.uid, newest)
+    return found
+
+
+def _sets(job: Job) -> list[tuple[str, Role]]:
+    return [(role_name(job.name, role), role) for role in roles(job.spec)] if job.spec else []
+
+
+def _asked_for(job: Job, role: Role) -> int:
+    last = job.status.roles
+    counts = getattr(last, role_label(role)) if last else None
+    return counts.desired if counts else 0
+
+
+async def _ask(sources: Sources, job: Job, pods: tuple[Pod, ...], token: str | None) -> Answer:
     if token is None:
         return Answer(unreachable="No token yet.")
-    answer = await sources.link.state(view.job, view.pods, token)
+    answer = await sources.link.state(job, pods, token)
     if answer.unauthorized:
-        sources.secrets.refused(view.job)
+        sources.secrets.refused(job)
     return answer
 
 
@@ -88,7 +168,7 @@ async def refresh(sources: Sources, job: Job) -> bool:
     The watch may be late, above all after an interruption, and on a standby that has just become
     the leader. A deletion during an interruption even brings no event.
     """
-    live = await _maybe(sources.client, JOB, job.namespace, job.name)
+    live = await read(sources.client, JOB, job.namespace, job.name)
     if live is None:
         sources.cache.deleted(JOB, job.namespace, job.name, job.uid)
         return False
@@ -100,24 +180,42 @@ async def refresh(sources: Sources, job: Job) -> bool:
         job.uid,
         job.generation,
         job.stored_status,
-        False,
+        job.deleting,
     )
 
 
 async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[Named, Child]:
-    """Objects without our label that have a name which the job needs.
+    """Objects that have a name which the job needs and that no watch shows, without our label.
 
-    Fresh, since watches show only what has the label, and applying would take over such an object.
-    Asked only while the job lacks the child.
+    Fresh, and only for a job whose status says that it met one (`apply.py` meets them, since it
+    creates no object under a name that is taken): it goes on when they are gone.
     """
+    stalled = condition(job.status, "Stalled")
+    if stalled is None or stalled.reason != "NameTaken":
+        return {}
     found = await asyncio.gather(
-        *(_maybe(client, KINDS[kind], job.namespace, name) for kind, name in absent)
+        *(read(client, KINDS[kind], job.namespace, name) for kind, name in absent),
+        return_exceptions=True,
     )
+    # One that can't be read is met again.
     return {
         named: parsing.child({**live, "kind": named[0]})
         for named, live in zip(absent, found, strict=True)
-        if live is not None
+        if isinstance(live, dict)
     }
+
+
+def own_pods(pods: tuple[Pod, ...], children: Mapping[Named, Object], job: Job) -> tuple[Pod, ...]:
+    """Pods that a StatefulSet of this very job owns.
+
+    A label is no proof: pods of an earlier job of this name may linger, and anybody may set it.
+    """
+    sets = {
+        live["metadata"]["uid"]
+        for (kind, _), live in children.items()
+        if kind == STATEFUL_SET.name and is_ours(live, job)
+    }
+    return tuple(pod for pod in pods if pod.owner in sets)
 
 
 def _absent(view: View) -> list[Named]:
@@ -129,33 +227,66 @@ def _needed(job: Job) -> Iterable[Named]:
     return [(kind, role_name(job.name, role)) for kind in KINDS for role in wanted]
 
 
+async def _token(reader: SecretReader, job: Job) -> tuple[TokenSecret | None, tuple[Blocker, ...]]:
+    """The Secret with the job's token; the one known before while it can't be read."""
+    try:
+        return await reader.token(job), ()
+    except FAILURES as error:
+        return reader.last_token(job), (_unread(job.namespace, auth_secret(job.name), error),)
+
+
 async def _secrets(
     reader: SecretReader, job: Job, names: dict[str, frozenset[str]]
-) -> dict[str, frozenset[str]]:
-    """Keys of the Secrets that the spec names."""
+) -> tuple[dict[str, SecretSeen], dict[str, Blocker]]:
+    """The Secrets that the spec names, and why others can't be read."""
     found = await asyncio.gather(
-        *(reader.keys(job.namespace, name, keys) for name, keys in names.items())
+        *(reader.look(job.namespace, name, keys) for name, keys in names.items()),
+        return_exceptions=True,
     )
-    return {name: keys for name, keys in zip(names, found, strict=True) if keys is not None}
+    known: dict[str, SecretSeen] = {}
+    unread: dict[str, Blocker] = {}
+    for name, seen in zip(names, found, strict=True):
+        match seen:
+            case SecretSeen():
+                known[name] = seen
+            case RejectedError() | UnavailableError():
+                unread[name] = _unread(job.namespace, name, seen)
+            case BaseException():
+                raise seen
+    return known, unread
 
 
-async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> frozenset[str]:
-    """Of the nodes whose pods should be gone, those that are gone or silent.
+def _unread(namespace: str, name: str, error: KubeError) -> Blocker:
+    transient = not isinstance(error, RejectedError)
+    hint = "It is tried again." if transient else "Allow the operator to get it."
+    message = f"Secret {namespace}/{name} can't be read: {error} {hint}"
+    return Blocker("SecretUnreadable", message, transient)
+
+
+async def _dead_nodes(client: KubeClient, pods: tuple[Pod, ...]) -> dict[str, str]:
+    """Of the nodes whose pods should be gone or can't report, those that are gone or silent: what
+    is wrong with each.
 
     Fresh, since it decides on force, and nodes aren't watched: every kubelet writes to its node
-    all the time. No other node is read. An operator that may not read nodes takes none for dead.
+    all the time. No other node is read. A node that can't be read isn't taken for dead; without
+    the optional ClusterRole no node can.
     """
-    suspects = sorted({pod.node for pod in pods if pod.node and pod.deleted is not None})
-    try:
-        nodes = await asyncio.gather(*(_maybe(client, NODE, None, name) for name in suspects))
-    # 403 without the optional ClusterRole. Dead nodes only add a force-deletion, so go on without.
-    except RejectedError:
-        return frozenset()
-    pairs = zip(suspects, nodes, strict=True)
-    return frozenset(name for name, node in pairs if node is None or parsing.is_dead(node))
+    suspects = sorted(
+        {pod.node for pod in pods if pod.node and (pod.deleted is not None or pod.cut_off)}
+    )
+    nodes = await asyncio.gather(
+        *(read(client, NODE, None, name) for name in suspects), return_exceptions=True
+    )
+    found = {
+        name: parsing.node_trouble(name, node)
+        for name, node in zip(suspects, nodes, strict=True)
+        if not isinstance(node, BaseException)
+    }
+    return {name: trouble for name, trouble in found.items() if trouble}
 
 
-async def _maybe(client: KubeClient, kind: Kind, namespace: str | None, name: str) -> Object | None:
+async def read(client: KubeClient, kind: Kind, namespace: str | None, name: str) -> Object | None:
+    """A fresh read; None if there is no such object. Raises `KubeError`."""
     try:
         return await client.get(kind, namespace, name)
     except NotFoundError:

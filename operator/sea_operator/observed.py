@@ -1,13 +1,16 @@
 """What one pass observed of a job and its children; frozen, so that decisions can't change it."""
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
+from sea_api import lenient
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
 from sea_api.v1alpha1.job import KIND, Spec
+from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
@@ -15,6 +18,21 @@ from sea_api.wire.state import CoordinatorState
 Object = dict[str, Any]
 Named = tuple[str, str]
 """Kind and name of a child."""
+
+LAST_LINES = 3
+"""Lines of a container's last words that a message holds."""
+MAX_LAST_WORDS = 400
+"""Characters of them."""
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """Why the job isn't as its spec asks: a word for programs and a sentence; a condition."""
+
+    reason: str
+    message: str
+    transient: bool = False
+    """Tried again by itself; any other waits for a person."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +50,40 @@ class Job:
     """Why `spec` is None, as a sentence."""
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
+    ignored_spec: tuple[str, ...] = ()
+    """Fields of the spec that this release doesn't know, as `spec.x`."""
+    foreign: frozenset[lenient.Path] = frozenset()
+    """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+    applied: int = 0
+    """Hash of the annotation that `dropped` was read from."""
+    dropped: tuple[str, ...] = ()
+    """Fields of the applied file that the API server dropped or defaulted, a sentence each."""
+    managed_by: str = MANAGER
+    """`spec.managedBy`; with another value the job is another controller's."""
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """All fields that this release doesn't know."""
+        status = (lenient.text(("status", *path)) for path in self.foreign)
+        # Sorted: another order would be another message, and a write.
+        return (*sorted(self.ignored_spec), *sorted(status))
+
+    @property
+    def holders(self) -> tuple[str, ...]:
+        """Finalizers of others (billing, a backup) that hold a job which is being deleted.
+
+        Kubernetes' own take seconds, and `orphan` asks for the children to stay.
+        """
+        if not self.deleting or "orphan" in self.finalizers:
+            return ()
+        return tuple(name for name in self.finalizers if name != "foregroundDeletion")
+
+    @property
+    def gone(self) -> bool:
+        """Whether it is left to the garbage collector."""
+        return self.deleting and not self.holders
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +94,16 @@ class Termination:
     exit_code: int
     reason: str
     message: str = ""
+    restarts: int = 0
+    """Of the container, since its pod was made."""
+
+    @property
+    def words(self) -> str:
+        """Exit code, reason and last lines, as part of a sentence."""
+        code = f"exit code {self.exit_code}" + (f" ({self.reason})" if self.reason else "")
+        lines = [line.strip() for line in self.message.splitlines() if line.strip()]
+        words = " | ".join(lines[-LAST_LINES:])[-MAX_LAST_WORDS:]
+        return f"{code}: {words}" if words else code
 
 
 @dataclass(frozen=True)
@@ -88,6 +149,12 @@ class Pod:
     ready: bool
     created: float
     node: str | None = None
+    owner: str | None = None
+    """Uid of the StatefulSet that made it."""
+    began: bool = False
+    """Whether it ever ran: it is on a node, and the kubelet has started its containers."""
+    secrets_digest: str | None = None
+    """Of the Secrets' values that it was started with, None if that isn't known."""
     deleted: float | None = None
     """When its grace period ends, if it's being deleted."""
     disrupted: bool = False
@@ -95,6 +162,23 @@ class Pod:
     terminations: tuple[Termination, ...] = ()
     waiting: str = ""
     """Why it can't run, in the scheduler's or the kubelet's words; empty while it starts."""
+    finalizers: tuple[str, ...] = ()
+    """What keeps it after its deletion."""
+    ever_ready: bool = False
+    """Whether it was ready at some time."""
+    cut_off: bool = False
+    """Whether the node controller took its readiness because its kubelet is silent."""
+
+
+@dataclass(frozen=True)
+class SecretSeen:
+    """What the operator keeps of a Secret that the job names: never a value."""
+
+    keys: frozenset[str]
+    digest: str = ""
+    """Another text for other values."""
+    flaws: Mapping[str, str] = field(default_factory=dict)
+    """What makes a key's value unusable, such as a line break at its end, by key."""
 
 
 @dataclass(frozen=True)
@@ -104,9 +188,11 @@ class Observed:
     job: Job
     children: Mapping[Named, Object] = field(default_factory=dict)
     """Live StatefulSets and Services that carry our label or a name that we need."""
+    accepted: Mapping[Named, str] = field(default_factory=dict)
+    """Digests of what was applied, of children that are as the API server answered then."""
     pods: tuple[Pod, ...] = ()
-    secrets: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    """Keys of the Secrets that exist among those the job needs."""
+    secrets: Mapping[str, SecretSeen] = field(default_factory=dict)
+    """The Secrets that exist among those the job needs."""
     foreign_secret: bool = False
     """The job's auth Secret exists but isn't the job's."""
     broken_secret: bool = False
@@ -115,7 +201,19 @@ class Observed:
     state: CoordinatorState | None = None
     unreachable: str | None = None
     """Why `state` is None, as a sentence."""
+    ask_again_after: float | None = None
+    """Seconds until it's worth asking the coordinator again, where that is later than usual."""
+    unread: tuple[Blocker, ...] = ()
+    """What couldn't be read now; the pass goes by what was known before."""
+    unread_secrets: frozenset[str] = frozenset()
+    """Secrets whose keys are unknown because of that."""
+    token_unread: bool = False
+    """Whether it is unknown if there is a token."""
     dead_nodes: frozenset[str] = frozenset()
+    node_troubles: Mapping[str, str] = field(default_factory=dict)
+    """What is wrong with each of the dead nodes, and since when."""
+    refusals: Mapping[Role, str] = field(default_factory=dict)
+    """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0
     """The cache's, of job, children and pods."""
 
@@ -145,6 +243,11 @@ def is_ours(live: Object, job: Job) -> bool:
 def is_leaving(live: Object, job: Job) -> bool:
     """Whether it's being deleted, or belongs to an earlier job of this name and soon will be."""
     return "deletionTimestamp" in live["metadata"] or owner_uid(live, job) not in (None, job.uid)
+
+
+def digest(body: Object) -> str:
+    """Of an object as it is applied."""
+    return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()[:16]
 
 
 _BY_LABEL = {role_label(role): role for role in Role}

@@ -1,6 +1,5 @@
 """Parses what the API server stores into what the policies read. Pure."""
 
-import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -8,12 +7,20 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from sea_api import lenient
+from sea_api.contract import SECRETS_ANNOTATION
+from sea_api.findings import findings
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.status import Status
+from sea_operator.last_applied import ANNOTATION, dropped
 from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
 
 Object = Mapping[str, Any]
 
+
+MAX_FINDINGS = 5
+"""Findings that a sentence about an unreadable job names."""
 
 IGNORED = frozenset({"managedFields", "resourceVersion", "generation", "creationTimestamp"})
 """Metadata that changes with each write of anybody and that no policy reads."""
@@ -30,10 +37,14 @@ def job(live: Object, before: Job | None = None) -> Job:
         meta["uid"],
         int(meta["generation"]),
     )
-    spec, invalid = (
-        (before.spec, before.invalid) if before and same else _spec(live.get("spec", {}))
+    spec, invalid, ignored = (
+        (before.spec, before.invalid, before.ignored_spec)
+        if before and same
+        else _spec(live.get("spec", {}))
     )
     stored = live.get("status", {})
+    status, foreign = _status(stored)
+    applied, fields = _applied(meta, before)
     return Job(
         name=meta["name"],
         namespace=meta["namespace"],
@@ -41,11 +52,27 @@ def job(live: Object, before: Job | None = None) -> Job:
         generation=int(meta["generation"]),
         resource_version=meta["resourceVersion"],
         spec=spec,
-        status=_status(stored),
+        status=status,
         invalid=invalid,
         stored_status=stored,
+        ignored_spec=ignored,
+        foreign=foreign,
         deleting="deletionTimestamp" in meta,
+        finalizers=tuple(meta.get("finalizers", ())),
+        applied=applied,
+        dropped=fields,
+        # From the stored object: a spec that can't be read may be another controller's too.
+        managed_by=str(live.get("spec", {}).get("managedBy", MANAGER)),
     )
+
+
+def _applied(meta: Object, before: Job | None) -> tuple[int, tuple[str, ...]]:
+    text = meta.get("annotations", {}).get(ANNOTATION)
+    # The text itself isn't kept: thousands of jobs would double the memory.
+    digest = hash(text)
+    if before is not None and before.applied == digest:
+        return digest, before.dropped
+    return digest, dropped(text)
 
 
 def child(live: Object) -> Child:
@@ -68,38 +95,100 @@ def pod(live: Object) -> Pod:
         ready=_has(status, "Ready"),
         created=_time(meta["creationTimestamp"]),
         node=live.get("spec", {}).get("nodeName"),
+        owner=_controller(meta),
+        began=status.get("phase", "Pending") != "Pending",
+        secrets_digest=meta.get("annotations", {}).get(SECRETS_ANNOTATION),
         # The API server sets it to the end of the grace period, not to the time of the request.
         deleted=_time(meta["deletionTimestamp"]) if "deletionTimestamp" in meta else None,
         # The condition covers preemption, drains and taints; `Evicted` is what the kubelet
         # sets under node pressure.
         disrupted=_has(status, "DisruptionTarget") or status.get("reason") == "Evicted",
         terminations=tuple(_terminations(status)),
-        waiting=waiting(status),
+        waiting=waiting(live),
+        finalizers=tuple(meta.get("finalizers", ())),
+        ever_ready=_ever_ready(status),
+        cut_off=_has(status, "ContainersReady") and not _has(status, "Ready"),
     )
 
 
+def _controller(meta: Object) -> str | None:
+    owners = meta.get("ownerReferences", [])
+    return next((str(owner["uid"]) for owner in owners if owner.get("controller")), None)
+
+
+OWN_CONTAINERS = frozenset({"coordinator", "trainer", "engine", "worker"})
+"""Containers whose end is a failure of the job; any other is somebody else's (`resources/`)."""
 ON_ITS_WAY = frozenset({"ContainerCreating", "PodInitializing"})
 """Reasons of a container that is starting normally."""
+FIRST_SYNC_SECONDS = 5.0
+"""Within which a kubelet that has seen a pod sets its condition `Ready` for the first time."""
+KINDS = {"init container": "initContainerStatuses", "container": "containerStatuses"}
 
 
-def waiting(status: Object) -> str:
-    """Why a pod can't run, from its status; empty if nothing is wrong."""
+def waiting(live: Object) -> str:
+    """Why a pod can't run, from its spec and status; empty if nothing is wrong."""
+    status = live.get("status", {})
     for found in status.get("conditions", []):
         if (found["type"], found["status"]) == ("PodScheduled", "False"):
-            return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
-    for container in status.get("containerStatuses", []):
-        state = container.get("state", {}).get("waiting") or {}
-        if state.get("reason") and state["reason"] not in ON_ITS_WAY:
-            return f"container {container['name']}: {_stuck(container, state)}"
+            return _unscheduled(live, found)
+    # Init containers first: while one fails, the others can't start. Injected containers count too,
+    # since a pod isn't ready without them.
+    for kind, field in KINDS.items():
+        for container in status.get(field, []):
+            if not container.get("ready") and (why := _stuck(container)):
+                return f"{kind} {container['name']} {why}"
     return ""
 
 
-def _stuck(container: Object, state: Object) -> str:
-    """A crash is described by its exit code: the kubelet's message counts seconds, and changes."""
+def _unscheduled(live: Object, found: Object) -> str:
+    gates = [gate["name"] for gate in live.get("spec", {}).get("schedulingGates", [])]
+    if gates:
+        return f"not scheduled before its scheduling gates are removed: {', '.join(gates)}"
+    return f"{found.get('reason', 'Unschedulable')}: {found.get('message', '')}"
+
+
+def _stuck(container: Object) -> str:
+    """How a container keeps failing, or what it waits for.
+
+    The same words from one back-off to the next, since each change of a message costs a write: not
+    the kubelet's, which count seconds, and not whether it runs again at the moment.
+    """
+    state, restarts = container.get("state", {}), container.get("restartCount", 0)
     ends = _ends(container)
     if ends:
-        return f"{state['reason']}, it ended with exit code {ends[0]['exitCode']}"
-    return f"{state['reason']}: {state.get('message', '')}"
+        times = "once" if restarts == 1 else f"{restarts} times"
+        again = f"restarted {times} and " if restarts else ""
+        return f"{again}last ended with {_termination(container, ends[0]).words}"
+    found = state.get("waiting") or {}
+    if not found.get("reason") or found["reason"] in ON_ITS_WAY:
+        return ""
+    return f"can't start: {found['reason']}: {found.get('message', '')}"
+
+
+def _ever_ready(status: Object) -> bool:
+    """Whether the condition `Ready` was ever True: from its last transition.
+
+    A kubelet sets it to False as soon as it has seen the pod, and then it moves only when the pod
+    becomes ready.
+    """
+    found = _condition(status, "Ready")
+    if found.get("status") == "True":
+        return True
+    moved, seen = found.get("lastTransitionTime"), status.get("startTime")
+    # Unknown counts as yes: it only keeps a job from being called stalled.
+    return not moved or not seen or _time(moved) > _time(seen) + FIRST_SYNC_SECONDS
+
+
+def node_trouble(name: str, node: Object | None) -> str | None:
+    """Why a node's pods can't report, and since when; None if its kubelet talks."""
+    if node is None:
+        return f"its node {name} is gone"
+    if not is_dead(node):
+        return None
+    found = _condition(node.get("status", {}), "Ready")
+    since, message = found.get("lastTransitionTime"), found.get("message", "").rstrip(".")
+    when = f" since {since}" if since else ""
+    return f"its node {name} isn't ready{when}" + (f" ({message})" if message else "")
 
 
 def is_dead(node: Object) -> bool:
@@ -108,76 +197,72 @@ def is_dead(node: Object) -> bool:
     return not _has(node.get("status", {}), "Ready")
 
 
+def event_time(event: Object) -> float:
+    """When something last happened again, in unix seconds."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"))
+    return _time(next((time for time in times if time), event["metadata"]["creationTimestamp"]))
+
+
 def explain(error: ValidationError) -> str:
     """Pydantic's findings as one sentence that names fields as the user wrote them."""
-    found = [_finding(detail) for detail in error.errors(include_url=False)[:5]]
-    more = error.error_count() - len(found)
+    details = error.errors(include_url=False)
+    found = [str(one) for detail in details for one in findings(detail, ("spec",))]
+    more = len(found) - MAX_FINDINGS
     tail = f"; and {more} more" if more > 0 else ""
-    return f"The job can't be read: {'; '.join(found)}{tail}. Edit the job."
+    return f"The job can't be read: {'; '.join(found[:MAX_FINDINGS])}{tail}. Edit the job."
 
 
-def _spec(stored: Object) -> tuple[Spec | None, str | None]:
+def _spec(stored: Object) -> tuple[Spec | None, str | None, tuple[str, ...]]:
+    """The spec or why there is none, and the fields that only another release knows."""
     try:
-        return Spec.model_validate(stored), None
+        found = lenient.read(Spec, stored)
     except ValidationError as error:
-        return None, explain(error)
+        # Fields of another release are no mistake of the user's, unless they explain the others.
+        return None, explain(error), ()
+    return found.value, None, tuple(lenient.text(("spec", *path)) for path in found.ignored)
 
 
-def _status(stored: Object) -> Status:
-    """The stored status, without fields of other releases that this one can't read.
+def _status(stored: Object) -> tuple[Status, frozenset[lenient.Path]]:
+    """The stored status, without fields of other releases that this one can't read; their paths.
 
     Dropping the whole status instead would start a complete job again.
     """
     try:
-        return Status.model_validate(stored)
+        found = lenient.read(Status, stored)
     except ValidationError as error:
-        # A copy: `stored_status` is compared with what is written, and must
-        # stay as the server has it.
-        legible = copy.deepcopy(dict(stored))
-        for detail in error.errors(include_url=False):
-            _leave_out(legible, detail)
-        return Status.model_validate(legible)
-
-
-def _leave_out(status: Any, detail: Any) -> None:
-    """An unknown field alone; with any other finding the whole field of the status."""
-    # Of any other finding the whole field goes: half a field could mean something else.
-    *above, last = detail["loc"] if detail["type"] == "extra_forbidden" else detail["loc"][:1]
-    for step in above:
-        if isinstance(status, dict) and step not in status:
-            return
-        status = status[step]
-    status.pop(last, None)
-
-
-def _finding(detail: Any) -> str:
-    path = "spec" + "".join(_step(step) for step in detail["loc"])
-    message = detail["msg"].removeprefix("Value error, ")
-    return f"{path}: {message}"
-
-
-def _step(step: int | str) -> str:
-    return f"[{step}]" if isinstance(step, int) else f".{step}"
+        # Of any other finding the whole field goes: half a field could mean something else.
+        broken = {detail["loc"][:1] for detail in error.errors(include_url=False)}
+        found = lenient.read(Status, lenient.without(stored, tuple(broken)))
+    return found.value, frozenset(found.ignored)
 
 
 def _has(status: Object, condition: str) -> bool:
-    return any(
-        found["type"] == condition and found["status"] == "True"
-        for found in status.get("conditions", [])
-    )
+    return _condition(status, condition).get("status") == "True"
+
+
+def _condition(status: Object, kind: str) -> Object:
+    """Empty if there is none of this type."""
+    conditions = status.get("conditions", [])
+    return next((found for found in conditions if found["type"] == kind), {})
 
 
 def _terminations(status: Object) -> list[Termination]:
     return [
-        Termination(
-            container["name"],
-            int(ended["exitCode"]),
-            ended.get("reason", ""),
-            ended.get("message", ""),
-        )
+        _termination(container, ended)
         for container in status.get("containerStatuses", [])
+        if container["name"] in OWN_CONTAINERS
         for ended in _ends(container)
     ]
+
+
+def _termination(container: Object, ended: Object) -> Termination:
+    return Termination(
+        container["name"],
+        int(ended["exitCode"]),
+        ended.get("reason", ""),
+        ended.get("message", ""),
+        int(container.get("restartCount", 0)),
+    )
 
 
 def _ends(container: Object) -> list[Object]:

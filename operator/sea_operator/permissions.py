@@ -1,6 +1,7 @@
 """What the operator's ServiceAccount must be allowed, verb by verb; a test compares manifests.
 
-Secrets are read by name and created, never listed or watched. Pods are never created: StatefulSets
+Secrets are read by name and created, never listed or watched. Events are listed where a StatefulSet
+lacks pods: nothing else says why they are refused. Pods are never created: StatefulSets
 make them. Status is its own subresource; `spec` is never written, so the job itself needs no write.
 """
 
@@ -28,7 +29,7 @@ JOBS = (
     Rule("", "services", (*WATCH, *APPLY, "delete")),
     Rule("", "pods", (*WATCH, "delete")),
     Rule("", "secrets", ("get", "create")),
-    Rule("", "events", ("create",)),
+    Rule("", "events", ("list", "create")),
 )
 """In every namespace whose jobs the operator serves: a Role each, or one ClusterRole."""
 

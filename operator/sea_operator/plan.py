@@ -8,7 +8,8 @@ from typing import Any
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Kind
+from sea_operator.observed import Blocker, Pod
 
 Object = dict[str, Any]
 
@@ -26,15 +27,14 @@ class Suspension(Enum):
 
     NONE = "None"
     DRAINING = "Draining"
+    RELEASING = "Releasing"
+    """Nothing is waited for any more but the end of the pods."""
     RELEASED = "Released"
 
-
-@dataclass(frozen=True)
-class Blocker:
-    """Why the job can't continue until a user changes something; becomes a condition."""
-
-    reason: str
-    message: str
+    @property
+    def releases(self) -> bool:
+        """Whether all roles are at size 0."""
+        return self in (Suspension.RELEASING, Suspension.RELEASED)
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,9 @@ class Lifecycle:
     """Where the job is in its lifecycle: the part of a plan that the status reports."""
 
     blocker: Blocker | None = None
-    """What a user must change; becomes `Stalled`."""
+    """What a user must change (`Stalled`), or what is tried again (`Reconciling`)."""
+    warning: Blocker | None = None
+    """What the coordinator goes on trying; the job isn't `Ready` meanwhile."""
     outcome: Outcome = Outcome.RUNNING
     failed: Blocker | None = None
     """With `Outcome.FAILED`: why."""
@@ -54,6 +56,14 @@ class Lifecycle:
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
+    checking: bool = False
+    """Pods with GPUs wait for the coordinator's check of data, endpoints and models."""
+    secrets: Mapping[Role, str] = field(default_factory=dict)
+    """Digests of the Secrets that each role's pods are started with."""
+    renewed: tuple[Pod, ...] = ()
+    """Pods that are replaced because their Secrets have other values now."""
+    note: str | None = None
+    """What a person should know although nothing is wrong."""
 
     @property
     def over(self) -> bool:
@@ -85,7 +95,12 @@ class Plan:
     """What the coordinator should work on."""
     send: bool = False
     """Whether to send it. Sent after the status write, so that a restart is never counted twice."""
+    renewals: tuple[Removal, ...] = ()
+    """Pods that take the new values of their Secrets, deleted after the status has recorded the
+    attempt that they start."""
     fenced_removals: tuple[Removal, ...] = ()
     """Pods of dead nodes, force-deleted after the status has recorded a new attempt."""
+    update_waits: str | None = ""
+    """Sentence about pods that keep an older template, empty if none does; None: not looked at."""
     requeue: float = 1.0
     """Seconds until the next pass if nothing happens."""

@@ -2,24 +2,33 @@
 
 import logging
 import secrets
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
-from sea_operator.apply import Applied, apply, follow_up
+from sea_operator.action_backoff import Action, ActionBackoff
+from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
-from sea_operator.decide import SOON_SECONDS, decide, refused
-from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
+from sea_operator.decide import SOON_SECONDS, decide
+from sea_operator.errors import ConflictError, NotFoundError, OperatorError
+from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.observe import Sources, observe, refresh
-from sea_operator.observed import Observed, is_leaving
+from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
-from sea_operator.report import report
+from sea_operator.report import Event, post, report
 from sea_operator.settings import Settings
 from sea_operator.status import compute
 
 log = logging.getLogger(__name__)
+
+LOOK: Action = ("read", "job")
+STATUS_ATTEMPTS = 10
+"""Of one status write, while others change the job's metadata."""
 
 
 def new_token() -> str:
@@ -36,14 +45,25 @@ class Settled:
 
     revision: int
     token: str | None
-    secrets: Mapping[str, frozenset[str]]
+    secrets: Mapping[str, SecretSeen]
     state: CoordinatorState | None
     unreachable: str | None
+    refusals: Mapping[Role, str]
+    node_troubles: Mapping[str, str]
     requeue: float
 
     @classmethod
     def of(cls, seen: Observed, requeue: float) -> "Settled":
-        return cls(seen.revision, seen.token, seen.secrets, seen.state, seen.unreachable, requeue)
+        return cls(
+            seen.revision,
+            seen.token,
+            seen.secrets,
+            seen.state,
+            seen.unreachable,
+            seen.refusals,
+            seen.node_troubles,
+            requeue,
+        )
 
     def still_holds(self, now: Observed) -> bool:
         """Whether another pass would see the same, and so decide the same."""
@@ -60,9 +80,16 @@ class Reconciler:
     clock: Callable[[], float]
     """Unix seconds."""
     token: Callable[[], str] = new_token
+    monotonic: Callable[[], float] = time.monotonic
     complete: Callable[[str], bool] = lambda namespace: True
     """Whether the cache is complete for a namespace; no pass acts on half of it."""
+    _claims: Claims = field(init=False)
+    _reported: set[Key] = field(default_factory=set)
     _settled: dict[Key, Settled] = field(default_factory=dict)
+    _backoffs: dict[Key, tuple[tuple[str, int], ActionBackoff]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._claims = Claims(f"{self.settings.lease_namespace}/{NAME}", self.monotonic)
 
     async def __call__(self, key: Key) -> float | None:
         """Seconds until the job wants another pass, None if there's no such job any more."""
@@ -72,67 +99,143 @@ class Reconciler:
         # Removed first: a pass that fails from here on must not count as settled.
         settled = self._settled.pop(key, None)
         if observed is None:
+            self._backoffs.pop(key, None)
+            self._claims.forget(key)
+            self._reported.discard(key)
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
             self._settled[key] = settled
-            return settled.requeue
-        return await self._act(key, observed)
+            return max(settled.requeue, observed.ask_again_after or 0.0)
+        claim = self._claims.judge(key, observed.job.status.operator)
+        if claim is Claim.STAND_ASIDE:
+            await self._stand_aside(key, observed.job)
+            return ASIDE_SECONDS
+        async with self.sources.slots:
+            return await self._act(key, observed, acts=claim is Claim.ACT)
 
-    async def _act(self, key: Key, observed: Observed) -> float:
+    async def _act(self, key: Key, observed: Observed, *, acts: bool) -> float | None:
+        """`acts`: whether anything but the status may be written."""
         now = self.clock()
         plan = decide(observed, self._context(now))
-        if _acts(plan):
-            await self._require_current(observed)
-        # May raise half way. The status isn't written then, and the next pass plans the rest.
-        applied = await apply(self.sources, observed, plan)
-        status = compute(observed, plan, applied.rejected, now)
+        backoff = self._backoff(key, observed.job)
+        backoff.retain(planned(plan) | ({LOOK} if _acts(plan) else set()))
+        actions = Actions(self.sources, observed, backoff)
+        current = acts and (not _acts(plan) or await self._is_current(observed, backoff))
+        if current is False and self._is_gone(key):
+            return await self(key)
+        if current:
+            await actions.before_status(plan)
+        status = compute(observed, plan, backoff.blockers, now)
+        status = status.model_copy(update={"operator": self._claims.me})
         # The status is written before what it announces is done: a crash in between leaves an
         # announcement that the next pass fulfils, never a restart that nobody counted.
         wrote = await self._report(observed, status, now)
+        self._claims.wrote(key)
         # Not reached if `report` raised a conflict: nothing is announced, so
         # nothing is sent or fenced.
-        await follow_up(self.sources, observed, plan)
-        if wrote and _outcomes(observed.job.status) != _outcomes(status):
+        if current:
+            await actions.after_status(plan)
+        if not acts:
+            return SOON_SECONDS
+        return self._next(key, observed, plan, backoff, status if wrote else None)
+
+    async def _stand_aside(self, key: Key, job: Job) -> None:
+        """Reports once per claim that another operator works on this job."""
+        if key in self._reported:
+            return
+        self._reported.add(key)
+        message = (
+            f"Operator {self._claims.me} leaves this job to operator {job.status.operator}, which "
+            "works on it too: uninstall one of them, or give them different namespaces "
+            "(`watchNamespaces` of the chart)."
+        )
+        log.error(message, extra={"job": "/".join(key)})
+        event = Event("OperatorConflict", message, warning=True)
+        await post(self.sources.client, job, event, self.settings.identity, self.clock())
+
+    def _next(
+        self,
+        key: Key,
+        observed: Observed,
+        plan: Plan,
+        backoff: ActionBackoff,
+        written: Status | None,
+    ) -> float:
+        """Seconds until the next pass; notes a pass that left nothing to do."""
+        if written is not None and _outcomes(observed.job.status) != _outcomes(written):
             return min(plan.requeue, SOON_SECONDS)
-        if applied.rejected:
-            return refused(plan.requeue, self.settings.intervals)
+        if (wait := backoff.wait()) is not None:
+            return min(plan.requeue, max(wait, SOON_SECONDS))
         # Not after a write: its answer is in the cache under a new
         # revision, so it could never hold.
-        if not wrote and _is_timeless(observed, plan, applied):
+        if written is None and _is_timeless(observed, plan):
             self._settled[key] = Settled.of(observed, plan.requeue)
         return plan.requeue
 
-    async def _require_current(self, observed: Observed) -> None:
-        """Raises `ConflictError` for a late view of the job.
+    def _backoff(self, key: Key, job: Job) -> ActionBackoff:
+        """Of the spec in force: after an edit everything is tried at once."""
+        spec, kept = (job.uid, job.generation), self._backoffs.get(key)
+        if kept is None or kept[0] != spec:
+            kept = self._backoffs[key] = (spec, ActionBackoff(self.monotonic))
+        return kept[1]
+
+    async def _is_current(self, observed: Observed, backoff: ActionBackoff) -> bool:
+        """Whether the pass may act; raises `ConflictError` for a late view of the job.
 
         Only the status write has its resource version as a precondition, and it comes after the
-        children: without this a new leader would apply a spec that its predecessor left behind.
+        children: without this a new leader would apply a spec that its predecessor left behind,
+        and a deleted job would get children.
         """
         job = observed.job
-        if not await refresh(self.sources, job):
+        current = await backoff.attempt(
+            LOOK, lambda: refresh(self.sources, job), lambda error: _unread(job, error), FAILURES
+        )
+        if current is False and not self._is_gone((job.namespace, job.name)):
             raise ConflictError(
                 f"{job.namespace}/{job.name} was edited, reported on or deleted since resource "
                 f"version {job.resource_version}, which this pass is about."
             )
+        return bool(current)
+
+    def _is_gone(self, key: Key) -> bool:
+        view = self.sources.cache.view(key)
+        return view is None or view.job.gone
 
     async def _report(self, observed: Observed, status: Status, now: float) -> bool:
-        try:
-            return await report(
-                self.sources.client,
-                self.sources.cache,
-                observed.job,
-                status,
-                identity=self.settings.identity,
-                now=now,
-            )
-        except (ConflictError, NotFoundError):
-            # The next pass needn't wait for the watch, which may be silent for minutes.
-            await refresh(self.sources, observed.job)
-            raise
+        """Writes the status; again at once if others only changed the job's metadata meanwhile."""
+        job = observed.job
+        for attempt in range(STATUS_ATTEMPTS):
+            try:
+                return await report(
+                    self.sources.client,
+                    self.sources.cache,
+                    job,
+                    status,
+                    identity=self.settings.identity,
+                    now=now,
+                )
+            except (ConflictError, NotFoundError):
+                # The next pass needn't wait for the watch, which may be silent for minutes.
+                current = await refresh(self.sources, job)
+                view = self.sources.cache.view((job.namespace, job.name))
+                if not current or view is None or attempt + 1 == STATUS_ATTEMPTS:
+                    raise
+                # Somebody who annotates the job all the time must not starve its status.
+                job = view.job
+        raise AssertionError("unreachable")
 
     def _context(self, now: float) -> Context:
         return Context(now, self.token(), self.settings.images, self.settings.intervals)
+
+
+def _unread(job: Job, error: OperatorError) -> Blocker:
+    return Blocker(
+        "JobUnreadable",
+        f"{job.namespace}/{job.name} can't be read, so nothing of it is changed: {error} It is "
+        "tried again.",
+        transient=True,
+    )
 
 
 def _acts(plan: Plan) -> bool:
@@ -140,14 +243,15 @@ def _acts(plan: Plan) -> bool:
     return plan.send or any((plan.secret, plan.applies, plan.removals))
 
 
-def _is_timeless(observed: Observed, plan: Plan, applied: Applied) -> bool:
+def _is_timeless(observed: Observed, plan: Plan) -> bool:
     """True if nothing was done and nothing but news can change that.
 
     A drain and a deletion run out of time by themselves. A blocked job may wait for something that
     the cache doesn't hold, such as another's object under a name that the job needs. If that object
-    is being deleted, the job only waits for its end, which brings no event either.
+    is being deleted, the job only waits for its end, which brings no event either: the child stays
+    in the plan.
     """
-    did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, applied.rejected)
+    did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, *observed.unread)
     waits = (
         plan.lifecycle.suspension is Suspension.DRAINING
         or any(pod.deleted is not None for pod in observed.pods)

@@ -4,24 +4,39 @@ Events are for people and are never read by the operator.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
+from sea_api.lenient import Path
+from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_api.v1alpha1.status import Status
+from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import EVENT, JOB
+from sea_operator.kube.client import EVENT, JOB, KubeClient
 from sea_operator.observed import Job
-from sea_operator.policies.progress import condition
+from sea_operator.policies.conditions import ROUTINE
+from sea_operator.policies.phase import condition
 from sea_operator.status import rfc3339
 
 log = logging.getLogger(__name__)
 
 
-REPORTED = ("Stalled", "Suspended", "Complete", "Failed")
-WARNINGS = frozenset({"Stalled", "Failed"})
+REPORTED = (
+    "Reconciling",
+    "Stalled",
+    "Suspended",
+    "Complete",
+    "Failed",
+    "UpdateWaiting",
+    "FieldsIgnored",
+    "SpecWarning",
+)
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning"})
+CHECKPOINT_SECONDS = 600
+"""Of the clock; one Event at most is about a checkpoint of a stage in each."""
 
 
 @dataclass(frozen=True)
@@ -37,33 +52,68 @@ async def report(
     client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
 ) -> bool:
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
-    # Without None: server-side apply removes the fields that our manager owns and no longer sends.
+    # Here all messages enter the status and Events, wherever they come from.
+    status = without_credentials(status)
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-    if wanted == job.stored_status:
+    changed = changes(job.stored_status, wanted, job.foreign)
+    if not changed:
         return False
-    # The resourceVersion in the body makes a pass on a late view fail here, with a conflict.
-    cache.wrote(JOB, await client.apply(JOB, _body(job, wanted), sub="status"))
+    # A merge patch, not an apply: under the CRD of an older release the server drops a field that
+    # it doesn't know and takes the rest, where an apply is refused as a whole.
+    written = await client.merge(JOB, _body(job, changed), sub="status")
+    cache.wrote(JOB, written)
     # After the write: an Event about a change that wasn't stored would be repeated.
     for event in between(job.status, status):
-        await _create(client, job, event, identity, now)
-    return True
+        await post(client, job, event, identity, now)
+    # A write of nothing but dropped fields changes nothing, and no pass has to follow it.
+    return bool(written["metadata"]["resourceVersion"] != job.resource_version)
 
 
-def _body(job: Job, status: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
-        "metadata": {
-            "name": job.name,
-            "namespace": job.namespace,
-            "uid": job.uid,
-            "resourceVersion": job.resource_version,
-        },
-        "status": status,
+def without_credentials(status: Status) -> Status:
+    """The status whose messages hold no header, key or signature."""
+    told = [one.model_copy(update={"message": redacted(one.message)}) for one in status.conditions]
+    failure = status.last_failure
+    if failure is not None:
+        failure = failure.model_copy(update={"message": redacted(failure.message)})
+    return status.model_copy(update={"conditions": told, "last_failure": failure})
+
+
+def changes(
+    stored: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    foreign: frozenset[Path] = frozenset(),
+    at: Path = (),
+) -> dict[str, Any]:
+    """Merge patch that makes `stored` what is `wanted`; empty if it is.
+
+    An object is never replaced by an empty one: its fields are removed, and it stays or goes with
+    them. Fields of another release (`foreign`) are left as they are, for when it comes back.
+    """
+    # None removes a field.
+    patch: dict[str, Any] = {
+        key: None for key in stored if key not in wanted and (*at, key) not in foreign
     }
+    for key, value in wanted.items():
+        old = stored.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            if inner := changes(old, value, foreign, (*at, key)):
+                patch[key] = inner
+        elif old != value:
+            patch[key] = value
+    return patch
 
 
-async def _create(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
+def _body(job: Job, changed: dict[str, Any]) -> dict[str, Any]:
+    # The resourceVersion makes a pass on a late view fail here, with a conflict.
+    meta = {
+        "name": job.name,
+        "namespace": job.namespace,
+        "resourceVersion": job.resource_version,
+    }
+    return {"metadata": meta, "status": changed}
+
+
+async def post(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
     """Creates an Event; a failure is only logged, since no decision depends on Events."""
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
     try:
@@ -74,8 +124,17 @@ async def _create(client: KubeClient, job: Job, event: Event, identity: str, now
 
 
 def between(old: Status, new: Status) -> tuple[Event, ...]:
-    """Events about the differences, in the order of the conditions."""
-    return (*_conditions(old, new), *_stage(old, new), *_restart(old, new))
+    """Events about the differences, each once, in the order of the conditions."""
+    return (
+        *_conditions(old, new),
+        *_stage(old, new),
+        *_scaled(old, new),
+        *_edit(old, new),
+        *_attempt(old, new),
+        *_fenced(old, new),
+        *_checkpoint(old, new),
+        *_evaluated(old, new),
+    )
 
 
 def event_body(job: Job, event: Event, identity: str, now: float) -> dict[str, Any]:
@@ -110,8 +169,15 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         for kind, before, after in pairs
         if after is not None
         and after.status != "False"
-        and (before is None or (before.status, before.reason) != (after.status, after.reason))
+        and (kind != "Reconciling" or after.reason not in ROUTINE)
+        and (before is None or _said(before) != _said(after))
     ]
+
+
+def _said(found: Condition) -> tuple[str, ...]:
+    """What makes a condition news; messages of others count pods and seconds."""
+    message = found.message if found.type == "SpecWarning" else ""
+    return found.status, found.reason, message
 
 
 def _stage(old: Status, new: Status) -> list[Event]:
@@ -120,13 +186,97 @@ def _stage(old: Status, new: Status) -> list[Event]:
     return [Event("StageStarted", f"Stage {new.stage} begins.")]
 
 
-def _restart(old: Status, new: Status) -> list[Event]:
-    failure = new.last_failure
-    if (
-        failure is None
-        or new.trainer_attempt in (None, old.trainer_attempt)
-        or failure == old.last_failure
-    ):
+def _edit(old: Status, new: Status) -> list[Event]:
+    edit = new.last_edit
+    if edit is None or edit == old.last_edit:
         return []
-    message = f"{failure.cause} of {failure.role}: {failure.message}"
-    return [Event("NewAttempt", f"Attempt {new.trainer_attempt} begins. {message}", True)]
+    return [Event("SpecEdited", f"Generation {edit.generation}: {edit.message}")]
+
+
+def _scaled(old: Status, new: Status) -> list[Event]:
+    """Roles whose size changed; the first sizes of a job are no change."""
+    if old.roles is None or new.roles is None:
+        return []
+    sizes = [(role, _size(old, role), _size(new, role)) for role in Roles.model_fields]
+    changed = [f"{role} from {was} to {now}" for role, was, now in sizes if was != now]
+    if not changed:
+        return []
+    return [Event("Scaled", f"Pods of stage {new.stage or 'none'}: {', '.join(changed)}.")]
+
+
+def _size(status: Status, role: str) -> int:
+    counts = getattr(status.roles, role) if status.roles else None
+    return counts.desired if counts else 0
+
+
+def _attempt(old: Status, new: Status) -> list[Event]:
+    if None in (old.trainer_attempt, new.trainer_attempt):
+        return []
+    if new.trainer_attempt == old.trainer_attempt:
+        return []
+    begins = f"Attempt {new.trainer_attempt} begins."
+    failure = new.last_failure
+    if failure is not None and failure != old.last_failure:
+        message = f"{begins} {failure.cause} of {failure.role}: {failure.message}"
+        return [Event("NewAttempt", message, True)]
+    return [Event("NewAttempt", f"{begins} {_why_no_failure(old, new)}")]
+
+
+def _why_no_failure(old: Status, new: Status) -> str:
+    """Why an attempt begins that follows from no failure, as far as two statuses tell."""
+    if _new_fences(old, new):
+        return "Pods of the one before are on dead nodes."
+    before = condition(old, "Suspended")
+    if before is not None and before.status != "False":
+        return "The job is resumed."
+    was, now = _size(old, "trainer"), _size(new, "trainer")
+    if was and not now:
+        return "The trainer's pods went with their stage; those of the next one join it."
+    if was != now:
+        return f"The trainer has {now} pods instead of {was}."
+    return "The spec or a Secret was changed."
+
+
+def _fenced(old: Status, new: Status) -> list[Event]:
+    count = len(_new_fences(old, new))
+    if not count:
+        return []
+    message = (
+        f"{count} pods on dead nodes can't commit any more: attempt {new.trainer_attempt} can."
+    )
+    return [Event("Fenced", message, True)]
+
+
+def _new_fences(old: Status, new: Status) -> set[str]:
+    return set(new.fenced or ()) - set(old.fenced or ())
+
+
+def _checkpoint(old: Status, new: Status) -> list[Event]:
+    """The first of each stage, and at most one in `CHECKPOINT_SECONDS`."""
+    saved, before = new.checkpoint, old.checkpoint
+    if saved is None or saved == before:
+        return []
+    # By the clock, since a status doesn't remember which Events there were.
+    if before is not None and (before.stage, _period(before)) == (saved.stage, _period(saved)):
+        return []
+    where = f"of stage {saved.stage}, " if saved.stage else ""
+    size = f"{saved.bytes / 1e9:.1f} GB" if saved.bytes >= 1e8 else f"{saved.bytes / 1e6:.1f} MB"
+    return [Event("CheckpointSaved", f"Checkpoint {where}step {saved.step}, {size}.")]
+
+
+def _period(saved: CheckpointStatus) -> int:
+    return int(datetime.fromisoformat(saved.time).timestamp() // CHECKPOINT_SECONDS)
+
+
+def _evaluated(old: Status, new: Status) -> list[Event]:
+    """One for each evaluation stage, with its pass^1."""
+    known = {result.stage for result in old.evaluation}
+    scores: dict[str, list[str]] = {}
+    for result in new.evaluation:
+        if result.stage not in known:
+            text = f"{result.domain} {result.pass_hat1:.1f} % of {result.tasks} tasks"
+            scores.setdefault(result.stage, []).append(text)
+    return [
+        Event("Evaluated", f"Stage {stage}, pass^1: {', '.join(texts)}.")
+        for stage, texts in scores.items()
+    ]

@@ -3,44 +3,61 @@
 Numbers that change all the time are rounded: each change costs a write.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
-from sea_api.wire.state import CoordinatorState, StageState
-from sea_operator.coordinator_spec import run_url
-from sea_operator.observed import Observed
-from sea_operator.plan import Blocker, Lifecycle, Plan, Suspension
-from sea_operator.policies.conditions import Situation, conditions
+from sea_api.wire.state import CoordinatorState, StagePhase, StageState
+from sea_operator.coordinator_link import run_url
+from sea_operator.observed import Blocker, Observed
+from sea_operator.plan import Lifecycle, Outcome, Plan
+from sea_operator.policies import waiting_pods
+from sea_operator.policies.conditions import Situation, conditions, state_of
+from sea_operator.policies.phase import failed_spec
+from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
 Fields = dict[str, Any]
 
 
-def compute(observed: Observed, plan: Plan, rejected: Blocker | None, now: float) -> Status:
-    """The whole status; fields that are unknown now keep their values."""
+def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: float) -> Status:
+    """The whole status; fields that are unknown now keep their values.
+
+    `failed`: actions that failed.
+    """
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
-    waiting = {pod.name: pod.waiting for pod in observed.pods if pod.waiting and not pod.deleted}
-    waiting |= _unmade(observed, pods)
-    situation = Situation(lifecycle, pods, _pending(observed, plan), rejected, waiting)
+    # Pods that aren't made first: the message has room for a few, and a quota is the rarer reason.
+    waiting = {**_unmade(observed, pods), **waiting_pods.reasons(observed, now)}
+    situation = Situation(
+        lifecycle,
+        pods,
+        _pending(observed, plan),
+        (*failed, *observed.unread),
+        waiting,
+        update_waits=plan.update_waits,
+        ignored=job.ignored,
+        spec_warning=spec_warning(job),
+    )
+    found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.
     return job.status.model_copy(
         update={
             "observed_generation": job.generation,
-            "conditions": conditions(
-                situation, job.status.conditions, job.generation, rfc3339(now)
-            ),
+            "conditions": found,
+            "state": state_of(found),
             "trainer_attempt": lifecycle.attempt,
+            "failed_spec": failed_spec(job, lifecycle),
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
             "roles": _roles(pods),
             "rollout_selector": _selector(job.name),
             **_progress(observed, lifecycle),
+            **_fixed_stages(observed, lifecycle),
             **(_from_state(observed.state) if observed.state else {}),
             **_life(observed, lifecycle, now),
         }
@@ -62,16 +79,16 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
 
 
 def _unmade(observed: Observed, pods: Mapping[str, tuple[int, int]]) -> Mapping[str, str]:
-    """StatefulSets that lack pods: only the set's Events report a quota or a missing PriorityClass
-    that forbids them."""
+    """StatefulSets that lack pods, and why: a quota or a missing PriorityClass for example."""
     job, found = observed.job, {}
     for role in ROLES:
         size = pods.get(role_label(role), (0, 0))[1]
         made = sum(pod.deleted is None for pod in observed.of_role(role))
         if made < size:
             name = role_name(job.name, role)
-            command = f"kubectl describe statefulset -n {job.namespace} {name}"
-            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; `{command}` says why"
+            command = f"`kubectl describe statefulset -n {job.namespace} {name}` says why"
+            why = observed.refusals.get(role, command)
+            found[f"StatefulSet {name}"] = f"{made} of {size} pods made; {why}"
     return found
 
 
@@ -97,9 +114,9 @@ def _pending(observed: Observed, plan: Plan) -> str | None:
 
 
 def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
-    """Stage and steps. A job that never ran has no stage; `policies/suspend.py` relies on that."""
+    """Stage and steps. A job that never ran has no stage; `policies/phase.py` relies on that."""
     spec, index = observed.job.spec, lifecycle.stage_index
-    unstarted = observed.job.status.stage is None and lifecycle.suspension is Suspension.RELEASED
+    unstarted = observed.job.status.stage is None and lifecycle.suspension.releases
     if spec is None or index is None or unstarted:
         return {}
     name = spec.stages[index].name
@@ -114,6 +131,22 @@ def _progress(observed: Observed, lifecycle: Lifecycle) -> Fields:
         "total_steps": seen.total_steps,
         "progress": f"{seen.step}/{seen.total_steps}" if seen.total_steps else None,
         "remaining_seconds": None if remaining is None else 5 * round(max(0, remaining) / 5),
+    }
+
+
+def _fixed_stages(observed: Observed, lifecycle: Lifecycle) -> Fields:
+    """How many stages have begun and ended. The API server refuses edits by them: they never go
+    back, not even with a coordinator that lost its ledger."""
+    spec, index, status = observed.job.spec, lifecycle.stage_index, observed.job.status
+    if spec is None or index is None:
+        return {}
+    ended = len(spec.stages) if lifecycle.outcome is Outcome.COMPLETE else index
+    seen = _stage(observed.state, spec.stages[index].name)
+    begins = seen is not None and seen.phase is not StagePhase.PENDING
+    begun = max(ended, index + int(begins))
+    return {
+        "stages_begun": max(begun, status.stages_begun or 0) or None,
+        "stages_ended": max(ended, status.stages_ended or 0) or None,
     }
 
 
@@ -139,6 +172,8 @@ def _from_state(state: CoordinatorState) -> Fields:
         "throughput": _throughput(state),
         "evaluation": state.evaluation or None,
         "pass1": _pass1(state.evaluation),
+        "model_url": state.model_url,
+        "last_edit": state.edit,
         "skipped_rows": None if state.skipped_rows is None else sum(state.skipped_rows.values()),
     }
     return {key: value for key, value in measured.items() if value is not None}
@@ -163,7 +198,7 @@ def _pass1(results: list[EvaluationResult]) -> str | None:
 def _life(observed: Observed, lifecycle: Lifecycle, now: float) -> Fields:
     status, spec = observed.job.status, observed.job.spec
     ended = status.completion_time or rfc3339(now)
-    began = lifecycle.replicas and lifecycle.suspension is not Suspension.RELEASED
+    began = lifecycle.replicas and not lifecycle.suspension.releases
     return {
         "run_url": run_url(observed.job, spec) if spec else status.run_url,
         "start_time": status.start_time or (rfc3339(now) if began else None),

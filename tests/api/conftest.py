@@ -53,6 +53,8 @@ def server(kube: KubeApi, crd: Manifest) -> Judge:
                 kube.request("POST", f"{jobs}?dryRun=All&fieldValidation=Strict", new)
                 return None
             kube.request("POST", jobs, old)
+            if "status" in old:
+                _write_status(kube, f"{jobs}/{new['metadata']['name']}", old["status"])
             return _dry_run_update(kube, f"{jobs}/{new['metadata']['name']}", new)
         except ApiError as error:
             return str(error)
@@ -61,6 +63,11 @@ def server(kube: KubeApi, crd: Manifest) -> Judge:
                 kube.request("DELETE", f"{jobs}/{new['metadata']['name']}")
 
     return judge
+
+
+def _write_status(kube: KubeApi, path: str, status: Manifest) -> None:
+    """As the operator does it: a job is created without one."""
+    kube.request("PUT", f"{path}/status", merged(kube.get(path), {"status": status}))
 
 
 def _dry_run_update(kube: KubeApi, path: str, new: Manifest) -> str | None:

@@ -48,3 +48,4 @@ def test_server(case: Case, job: BuildJob, server: Judge) -> None:
     _expect(case, objection)
     if objection:
         assert case.get("at", "") in objection
+        assert "evaluating rule" not in objection, "a rule broke instead of being broken"

@@ -1,7 +1,8 @@
-"""Random jobs before both judges: whatever one accepts, the other accepts too.
+"""Random jobs before all judges: whatever one accepts, the others accept too.
 
 Each example takes the base job, changes up to three fields to values at, around and far from the
-edges of their schema, and asks pydantic and the API server.
+edges of their schema, may add a field that doesn't exist, and asks pydantic, `sea job check` and
+the API server.
 """
 
 import contextlib
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sea_api.crd import root_schema
+from sea_api.findings import problems
 from sea_testing.fixture_types import BuildJob, Judge
 
 Schema = dict[str, Any]
@@ -82,13 +84,23 @@ def _paths(schema: Schema, path: Path) -> dict[Path, Schema]:
 
 SPEC = root_schema()["properties"]["spec"]
 STAGE = SPEC["properties"]["stages"]["items"]
+STRANGE = ["replica", "learning_rate", "Steps", "x", "spec"]
+"""Fields that no object has."""
 PATHS = _paths(SPEC, ("spec",)) | _paths(STAGE, ("spec", "stages", 1))
 
 
 @st.composite
 def _changes(draw: st.DrawFn) -> list[tuple[Path, Any]]:
     paths = draw(st.lists(st.sampled_from(sorted(PATHS, key=str)), min_size=1, max_size=3))
-    return [(path, draw(st.one_of(_values(PATHS[path]), ODD))) for path in paths if len(path) > 1]
+    values = [(path, draw(st.one_of(_values(PATHS[path]), ODD))) for path in paths]
+    strange = draw(st.lists(st.sampled_from(STRANGE), max_size=1))
+    objects = sorted((path for path, schema in PATHS.items() if "properties" in schema), key=str)
+    added = [((*draw(st.sampled_from(objects)), name), 1) for name in strange]
+    return [(path, value) for path, value in [*values, *added] if len(path) > 1]
+
+
+def _respelled(changes: list[tuple[Path, Any]]) -> bool:
+    return any("_" in str(path[-1]) for path, _ in changes)
 
 
 def _set(job: Any, path: Path, value: Any) -> None:
@@ -119,6 +131,12 @@ def test_both_judges_agree(
     for path, value in changes:
         _set(manifest, path, value)
     by_models, by_server = models(manifest), server(manifest)
+    by_check = [str(found) for found in problems(manifest)]
+    assert (by_check == []) == (by_server is None), (
+        f"{changes}\nsea job check: {by_check}\nserver: {by_server}"
+    )
+    if _respelled(changes):
+        return  # pydantic reads snake_case too; `sea job check` doesn't
     assert (by_models is None) == (by_server is None), (
         f"{changes}\nmodels: {by_models}\nserver: {by_server}"
     )

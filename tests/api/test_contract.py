@@ -38,7 +38,7 @@ PORTS = (
     contract.ENGINE_PORT,
     contract.WORKER_PORT,
 )
-LABELS = (f"{GROUP}/", contract.KUEUE_LABEL)
+LABELS = (f"{GROUP}/",)
 
 _VARIABLE = re.compile(rf"\b({'|'.join(map(re.escape, VARIABLES))})\b")
 _LABEL = re.compile("|".join(map(re.escape, LABELS)))
@@ -121,7 +121,6 @@ def test_every_allowance_is_still_needed(root: Path) -> None:
         "PORT = 8081",
         'url = f"http://{host}:8000/v1"',
         'label = {"sea-operator.io/role": role}',
-        'queue = "kueue.x-k8s.io/queue-name"',
         'name = f"{job}-trainer-{ordinal}"',
         'host = f"{job}-coordinator"',
         'secret = f"{job}-auth"',

@@ -31,12 +31,16 @@ _PAGES = (
     "README.md",
     "images/README.md",
     "docs/architecture.md",
+    "docs/checking-a-job.md",
     "docs/data-formats.md",
     "docs/domains/airline.md",
     "docs/evaluation.md",
     "docs/operations.md",
+    "docs/pods.md",
+    "docs/run-folder.md",
     "docs/status.md",
     "docs/synthesis.md",
+    "docs/upgrades.md",
     "docs/writing-verifiers.md",
 )
 

@@ -117,3 +117,15 @@ def test_a_pod_names_its_job_role_and_itself(written: io.StringIO) -> None:
 )
 def test_the_message_of_a_line(line: str, message: str) -> None:
     assert logs.message_of(line) == message
+
+
+def test_a_line_holds_no_header_and_no_key(written: io.StringIO) -> None:
+    logs.configure(stream=written)
+    header = "AWS4-HMAC-SHA256 Credential=AKIAX/x, Signature=0abc"
+    try:
+        raise ValueError(f"Invalid header value b'{header}'")
+    except ValueError:
+        log.exception("SEA_TOKEN=s3cret was refused", extra={"url": "http://me:hunter2@proxy"})
+    text = written.getvalue()
+    assert "[redacted]" in text
+    assert [secret for secret in ("AKIAX", "0abc", "s3cret", "hunter2") if secret in text] == []

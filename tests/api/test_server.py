@@ -12,6 +12,7 @@ from sea_api.v1alpha1.job import SEATrainingJob
 from sea_devcluster.api import KubeApi
 from sea_devcluster.errors import ApiError
 from sea_testing.fixture_types import BuildJob, Kubectl
+from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.cluster
 
@@ -19,12 +20,19 @@ JOBS = "/apis/sea-operator.io/v1alpha1/namespaces/default/seatrainingjobs"
 EXAMPLES = ["tiny", "retail", "worlds", "areal-sea-235b"]
 STATUS = {
     "observedGeneration": 1,
+    "state": "Running",
     "stage": "rl",
     "progress": "7/40",
     "reward": 0.625,
     "pass1": "53.9",
     "weights": {"published": 9, "adoptedMin": 8, "adoptedMax": 9, "engines": 2},
-    "checkpoint": {"version": 5, "step": 5, "time": "2026-01-01T00:00:00Z", "bytes": 1},
+    "checkpoint": {
+        "stage": "sft",
+        "version": 5,
+        "step": 5,
+        "time": "2026-01-01T00:00:00Z",
+        "bytes": 1,
+    },
     "roles": {"rollout": {"desired": 3, "ready": 2}},
     "rolloutSelector": "sea-operator.io/job=columns,sea-operator.io/role=rollout",
     "staleness": 0.5,
@@ -98,13 +106,15 @@ def test_columns_of_kubectl_get(stored: BuildJob, kube: KubeApi, kubectl: Kubect
     stored("columns")
     kube.request("PUT", f"{JOBS}/columns/status", {**kube.get(f"{JOBS}/columns"), "status": STATUS})
     head, row = kubectl("get", "seajob", "columns").splitlines()
-    assert head.split() == ["NAME", "STAGE", "STEP", "REWARD", "PASS^1", "WEIGHTS", "READY", "AGE"]
-    assert row.split()[:7] == ["columns", "rl", "7/40", "0.625", "53.9", "9", "True"]
+    shown = ["STATE", "STAGE", "STEP", "REWARD", "PASS^1", "WEIGHTS", "READY"]
+    assert head.split() == ["NAME", *shown, "AGE"]
+    assert row.split()[:8] == ["columns", "Running", "rl", "7/40", "0.625", "53.9", "9", "True"]
+    assert "seatrainingjob.sea-operator.io/columns" in kubectl("get", "all", "-o", "name").split()
     wide = kubectl("get", "seatrainingjobs", "columns", "-o", "wide").splitlines()
     assert {"REASON", "CHECKPOINT", "SAVED", "STALENESS", "GOODPUT", "RESTARTS"} <= set(
         wide[0].split()
     )
-    assert {"Running", "5", "0.5", "97.1", "2"} <= set(wide[1].split())
+    assert {"Running", "sft", "5", "0.5", "97.1", "2"} <= set(wide[1].split())
 
 
 def test_kubectl_scale_sets_the_rollouts(stored: BuildJob, kube: KubeApi, kubectl: Kubectl) -> None:
@@ -157,3 +167,49 @@ def test_kubectl_explain_shows_descriptions(kubectl: Kubectl, crd: Any) -> None:
 
 def _namespace(name: str) -> dict[str, Any]:
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+
+
+def test_an_admission_policy_does_not_see_a_dropped_field(
+    kube: KubeApi, crd: Any, job: BuildJob
+) -> None:
+    """The reason why the chart has none: fields are pruned before any policy looks."""
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rule = {
+        "apiGroups": ["sea-operator.io"],
+        "apiVersions": ["v1alpha1"],
+        "operations": ["CREATE"],
+        "resources": ["seatrainingjobs"],
+    }
+    policy = {
+        "metadata": {"name": "sees"},
+        "spec": {
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": [rule]},
+            "validations": [
+                {"expression": "object.metadata.name != 'seen'", "message": "the policy is active"},
+                {"expression": "!has(object.spec.paused)", "message": "paused was seen"},
+            ],
+        },
+    }
+    binding = {"policyName": "sees", "validationActions": ["Deny"]}
+    objects = {
+        "validatingadmissionpolicies": policy,
+        "validatingadmissionpolicybindings": {"metadata": {"name": "sees"}, "spec": binding},
+    }
+    strange = job({"metadata": {"name": "strange"}, "spec": {"paused": True}})
+    try:
+        for plural, body in objects.items():
+            kube.request("POST", f"{group}/{plural}", body)
+        wait_for("the policy", lambda: _refusal(kube, job({"metadata": {"name": "seen"}})))
+        kube.request("POST", f"{JOBS}?dryRun=All&fieldValidation=Ignore", strange)
+    finally:
+        for plural in objects:
+            kube.request("DELETE", f"{group}/{plural}/sees")
+
+
+def _refusal(kube: KubeApi, manifest: dict[str, Any]) -> str | None:
+    try:
+        kube.request("POST", f"{JOBS}?dryRun=All", manifest)
+    except ApiError as error:
+        return str(error)
+    return None

@@ -133,7 +133,7 @@ def test_ctrl_c_while_libraries_load_is_no_traceback() -> None:
 def test_no_heavy_library_is_imported() -> None:
     code = (
         "import sys, sea_cli.app, sea_env.users.model,"
-        "sea_env.users.external,"
+        "sea_env.users.openai_chat,"
         "sea_env.episodes.episode\n"
         "print([m for m in ('torch', 'transformers', 'vllm') if m in sys.modules])"
     )

@@ -1,6 +1,7 @@
 """Builders of what the policies read: a small valid job, and one thing changed at a time."""
 
 import copy
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ from sea_api.v1alpha1.status import Condition, Restarts, Status
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState, TrainerFailure
 from sea_operator import parsing
 from sea_operator.lifecycle import Context
-from sea_operator.observed import Job, Observed, Pod
+from sea_operator.observed import Job, Observed, Pod, SecretSeen
+from sea_operator.policies.secret_rotation import digests
 from sea_operator.resources.build import full_size, objects, token_digest
 from sea_operator.settings import Images
 from sea_testing.merge_patch import merged
@@ -30,11 +32,12 @@ SPEC: dict[str, Any] = {
     "data": {"sft": ["s3://bucket/sft.jsonl"], "rl": ["s3://bucket/rl.jsonl"]},
     "domains": ["shop"],
     "stages": STAGES,
-    "trainer": {"replicas": 2, "gpusPerPod": 0},
-    "rollout": {"replicas": 1, "gpusPerPod": 0},
-    "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0},
+    # Warm: most tests are about pods, and not about a stage that needs few of them.
+    "trainer": {"replicas": 2, "gpusPerPod": 0, "warm": True},
+    "rollout": {"replicas": 1, "gpusPerPod": 0, "warm": True},
+    "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0, "warm": True},
 }
-ALL_SECRETS = {"s3": frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})}
+ALL_SECRETS = {"s3": SecretSeen(frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}), "old")}
 
 
 class Make:
@@ -95,7 +98,7 @@ class Make:
         run = [StageState(name=name, phase=StagePhase.RUNNING) for name in stages]
         return CoordinatorState(**{"uid": UID, "attempt": 1, "stages": [*done, *run], **fields})
 
-    def failure(self, attempt: int = 1, cause: str = "ProcessExit", **rest: Any) -> TrainerFailure:
+    def failure(self, attempt: int = 1, cause: Any = "ProcessExit", **rest: Any) -> TrainerFailure:
         values = {"pod": "j-trainer-0", "message": "Exit code 1", "time": NOW, **rest}
         return TrainerFailure(attempt=attempt, cause=cause, **values)
 
@@ -107,6 +110,7 @@ class Make:
             "ready": True,
             "created": NOW - 1000,
             "node": "node-1",
+            "began": True,
             **rest,
         }
         return Pod(name=name, role=role, **values)
@@ -114,12 +118,16 @@ class Make:
     def pods(self, job: Job, **rest: Any) -> tuple[Pod, ...]:
         """All pods of a running job, made from its current templates."""
         assert job.spec is not None
-        hashes = self.hashes(job)
+        hashes, secrets = self.hashes(job), self.digests(job)
         return tuple(
             self.pod(
                 f"{job.name}-{role.value.lower()}-{i}",
                 role,
-                **{"template_hash": hashes[role], **rest},
+                **{
+                    "template_hash": hashes[role],
+                    "secrets_digest": secrets.get(role),
+                    **rest,
+                },
             )
             for role, size in full_size(job.spec).items()
             for i in range(size)
@@ -129,12 +137,22 @@ class Make:
         """Live children exactly as they should be."""
         assert job.spec is not None
         wanted = objects(
-            job, job.spec, replicas or full_size(job.spec), Images(), token_digest(TOKEN)
+            job,
+            job.spec,
+            replicas or full_size(job.spec),
+            Images(),
+            token_digest(TOKEN),
+            self.digests(job),
         )
         live = copy.deepcopy(wanted)
         for child in live:
             child["metadata"]["uid"] = f"uid-{child['kind']}-{child['metadata']['name']}"
         return {(child["kind"], child["metadata"]["name"]): child for child in live}
+
+    def digests(self, job: Job) -> Mapping[Role, str]:
+        """Of the Secrets that each role's pods are started with."""
+        assert job.spec is not None
+        return digests(Observed(job, secrets=ALL_SECRETS), job.spec)
 
     def hashes(self, job: Job) -> dict[Role, str]:
         label = "sea-operator.io/template-hash"

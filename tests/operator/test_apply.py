@@ -4,13 +4,15 @@ from typing import Any
 
 import pytest
 
-from sea_operator.apply import apply
+from sea_operator.action_backoff import ActionBackoff
+from sea_operator.apply import Actions
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.kinds import JOB, POD
+from sea_operator.kube.client import JOB, POD
 from sea_operator.observe import Sources
 from sea_operator.plan import Lifecycle, Plan, Removal
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 
 NAME = "j-trainer-0"
@@ -61,9 +63,13 @@ async def test_the_cache_knows_what_a_deletion_left(
     cache.put(POD, pod(5))
     server: Any = Server(answer)
     link: Any = CoordinatorLink
-    sources = Sources(server, cache, SecretReader(server, lambda: 0.0), link)
+    sources = Sources(
+        server, cache, SecretReader(server, lambda: 0.0), link, RefusalReader(server, lambda: 0.0)
+    )
     plan = Plan(Lifecycle(), removals=(Removal(POD, NAME, "uid-p"),))
-    await apply(sources, make.observed(), plan)
+    backoff = ActionBackoff(lambda: 0.0)
+    await Actions(sources, make.observed(), backoff).before_status(plan)
+    assert backoff.blockers == ()
     view = cache.view(("n", "j"))
     assert view is not None
     assert [one.deleted is not None for one in view.pods] == [deleting] * left

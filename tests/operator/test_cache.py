@@ -7,7 +7,8 @@ import pytest
 
 from sea_api.contract import JOB_LABEL
 from sea_operator.cache import MAX_REMEMBERED, Cache, Key
-from sea_operator.kube.kinds import JOB, POD, STATEFUL_SET
+from sea_operator.kube.client import JOB, POD, STATEFUL_SET
+from sea_operator.last_applied import ANNOTATION
 
 KEY = ("n", "j")
 LABELS = {JOB_LABEL: "j"}
@@ -263,3 +264,14 @@ def test_a_pod_that_moves_is_news_to_its_new_job(cache: Watched) -> None:
     cache.keys.clear()
     cache.put(POD, pod(7, labels={JOB_LABEL: "k"}))
     assert cache.keys == [KEY, ("n", "k")]
+
+
+def test_an_apply_that_the_server_dropped_everything_of_brings_a_pass(
+    cache: Watched, stored: Any
+) -> None:
+    """It changes the annotation of `kubectl apply`, and no generation."""
+    text = '{"spec": {"paused": true}}'
+    cache.put(JOB, stored(2, annotations={ANNOTATION: text}))
+    assert cache.keys == [KEY]
+    cache.put(JOB, stored(3, annotations={ANNOTATION: text, "somebody": "else"}))
+    assert cache.keys == [KEY]

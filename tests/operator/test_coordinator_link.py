@@ -6,10 +6,10 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from sea_api import lenient
 from sea_api.v1alpha1.policy import Role
 from sea_operator import coordinator_link
-from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip
-from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip, coordinator_spec
 from sea_operator.errors import CoordinatorRefusedError
 
 
@@ -55,6 +55,20 @@ async def test_a_state_is_read_with_the_token(serve: Any, session: Any, make: An
 
     answer = await ask(session, await serve(handler), make.job())
     assert (answer.state.attempt, answer.unreachable) == (3, None)
+
+
+async def test_fields_of_another_release_are_ignored_with_a_warning(
+    serve: Any, session: Any, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A running job keeps its coordinator's image while the operator is upgraded."""
+
+    async def handler(request: web.Request) -> Any:
+        return web.json_response({"attempt": 3, "novel": 1, "weights": None, "stages": []})
+
+    lenient._warn.cache_clear()
+    answer = await ask(session, await serve(handler), make.job())
+    assert (answer.state.attempt, answer.unreachable) == (3, None)
+    assert "CoordinatorState has a field of another release, which is ignored: novel" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -123,3 +137,42 @@ def test_the_address_is_the_pods_own(make: Any, address: str | None, expected: s
     )
     assert by_pod_ip(make.job(), pods) == expected
     assert by_pod_ip(make.job(), ()) is None
+
+
+async def test_a_silent_coordinator_is_asked_ever_more_rarely_until_it_moves_or_gets_ready(
+    session: Any, make: Any
+) -> None:
+    asked: list[str] = []
+    now, address = 1000.0, "http://127.0.0.1:9"
+    link = CoordinatorLink(session, lambda job, pods: address, lambda: now)
+    real = link._ask
+
+    async def ask_and_count(job: Any, url: str, token: str) -> Any:
+        asked.append(url)
+        return await real(job, url, token)
+
+    link._ask = ask_and_count  # type: ignore[method-assign]
+    waits = []
+    for _ in range(6):
+        answer = await link.state(make.job(), (), "secret")
+        waits.append(answer.ask_again_after)
+        assert "doesn't answer" in (answer.unreachable or "")
+        again = await link.state(make.job(), (), "secret")
+        assert again.unreachable == answer.unreachable
+        now += answer.ask_again_after or 0.0
+    assert waits == [1.0, 2.0, 4.0, 8.0, 10.0, 10.0]
+    assert len(asked) == 6
+    await link.state(make.job(), (), "secret")
+    pods = (make.pod("j-coordinator-0", Role.COORDINATOR, ready=True),)
+    await link.state(make.job(), pods, "secret")
+    assert len(asked) == 8, "its pod became ready"
+    address = "http://127.0.0.1:10"
+    await link.state(make.job(), pods, "secret")
+    assert asked[-1] == address
+
+
+async def test_a_token_that_no_header_can_carry_is_a_fact_too(session: Any, make: Any) -> None:
+    link = CoordinatorLink(session, lambda job, pods: "http://127.0.0.1:9")
+    answer = await link.state(make.job(), (), "s3cret\n")
+    assert "doesn't answer" in (answer.unreachable or "")
+    assert "s3cret" not in (answer.unreachable or "")

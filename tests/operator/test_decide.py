@@ -6,8 +6,9 @@ from typing import Any
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator import decide as decisions
-from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.coordinator_link import coordinator_spec
 from sea_operator.plan import Outcome, Suspension
+from sea_operator.policies.phase import retry_digest
 from sea_operator.status import compute
 
 
@@ -152,7 +153,7 @@ def test_pods_of_dead_nodes_go_by_force_behind_a_new_attempt(make: Any) -> None:
 def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> None:
     """A finalizer or a failing deletion keeps it; a second lost pod is a reason of its own."""
     world = with_lost(make, "j-trainer-1")
-    status = compute(world, decide(world, make.context()), None, make.now)
+    status = compute(world, decide(world, make.context()), (), make.now)
     assert (status.trainer_attempt, status.fenced) == (2, ["uid-j-trainer-1"])
     again = decide(with_lost(make, "j-trainer-1", status=status), make.context())
     assert again.lifecycle.attempt == 2
@@ -160,16 +161,18 @@ def test_a_pod_that_force_does_not_remove_begins_one_attempt_only(make: Any) -> 
     both = decide(with_lost(make, "j-trainer-0", "j-trainer-1", status=status), make.context())
     assert both.lifecycle.attempt == 3
     after = make.observed(make.job(status=status))
-    assert compute(after, decide(after, make.context()), None, make.now).fenced is None
+    assert compute(after, decide(after, make.context()), (), make.now).fenced is None
 
 
 def test_a_failed_job_begins_anew_when_its_spec_is_edited(make: Any) -> None:
     failed = make.condition("Failed", "True", observed_generation=1)
-    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), trainer_attempt=4)
+    known = {"trainer_attempt": 4, "failed_spec": retry_digest(make.spec())}
+    status = make.status(failed, restarts=make.restarts(*[make.now] * 10), **known)
     still = decide(make.observed(make.job(status=status)), make.context())
     assert still.lifecycle.outcome is Outcome.FAILED
     assert set(still.lifecycle.replicas.values()) == {0}
-    edited = decide(make.observed(make.job(status=status, generation=2)), make.context())
+    job = make.job(spec=make.spec(trainer={"replicas": 4}), status=status, generation=2)
+    edited = decide(make.observed(job), make.context())
     assert edited.lifecycle.outcome is Outcome.RUNNING
     assert edited.lifecycle.attempt == 5
     assert edited.lifecycle.restarts.recent == []
@@ -187,13 +190,13 @@ def test_stages_appended_to_a_complete_job_run(make: Any) -> None:
 def test_another_size_of_the_trainer_begins_one_attempt(make: Any) -> None:
     """Pods that join a running one would wait for ever: its world is fixed."""
     before = make.observed()
-    status = compute(before, decide(before, make.context()), None, make.now)
+    status = compute(before, decide(before, make.context()), (), make.now)
     more = make.spec(trainer={"replicas": 4, "gpusPerPod": 0})
     world = make.observed(make.job(spec=more, status=status, generation=2))
     plan = decide(world, make.context())
     assert plan.lifecycle.attempt == 2
     assert plan.lifecycle.restarts == Restarts()
-    status = compute(world, plan, None, make.now)
+    status = compute(world, plan, (), make.now)
     again = make.observed(make.job(spec=more, status=status, generation=2))
     assert decide(again, make.context()).lifecycle.attempt == 2
 

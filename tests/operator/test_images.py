@@ -77,7 +77,7 @@ def test_tools_that_programs_call(role: Any, lines: Any) -> None:
 
 def test_every_program_that_a_pod_starts_is_a_module(make: Any) -> None:
     job = make.job()
-    made = objects(job, job.spec, full_size(job.spec), Images(), "digest")
+    made = objects(job, job.spec, full_size(job.spec), Images(), "digest", {})
     templates = [child["spec"]["template"] for child in made if child["kind"] == "StatefulSet"]
     for template in templates:
         for container in template["spec"]["containers"]:

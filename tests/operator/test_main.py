@@ -1,6 +1,8 @@
 """The command line and the environment."""
 
 import asyncio
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -99,3 +101,33 @@ def test_a_watch_of_all_namespaces_is_needed_by_each() -> None:
     assert not gate.knows("a")
     everywhere.synced.set()
     assert gate.knows("a")
+
+
+HANGS = """
+import asyncio, sys, time
+from sea_operator import main
+
+async def hang():
+    main._stop_on_signals(asyncio.Event())
+    sys.stdout.write("ready\\n")
+    sys.stdout.flush()
+    time.sleep(600)  # the loop stands still, as in a deadlock
+
+main.EXIT_SECONDS = 0.1
+asyncio.run(hang())
+"""
+
+
+async def test_a_process_that_hangs_is_gone_soon_after_sigterm() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", HANGS, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(120):
+            assert await process.stdout.readline() == b"ready\n"
+            process.send_signal(signal.SIGTERM)
+            assert await process.wait() == 1
+    finally:
+        if process.returncode is None:
+            process.kill()

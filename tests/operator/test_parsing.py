@@ -1,13 +1,17 @@
 """Stored objects become what the policies read; nothing that is stored raises."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_operator import parsing
 from sea_operator.observed import Termination
+
+RELEASES = Path(__file__).parents[1] / "releases"
 
 
 def stored(make: Any, spec: Any = None, status: Any = None) -> Any:
@@ -26,8 +30,8 @@ def test_a_job(make: Any) -> None:
     [
         ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
         ({"stages": [{"name": "rl", "type": "RL", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
-        ({"model": None}, "spec.model: Field required"),
-        ({"nonsense": 1}, "spec.nonsense: "),
+        ({"model": None}, "spec.model: is required: add it"),
+        ({"rl": 1, "rollout": {"replicas": "many", "shape": 1}}, "spec.rollout.replicas: "),
     ],
 )
 def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) -> None:
@@ -40,8 +44,27 @@ def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) ->
 
 
 def test_a_long_list_of_findings_is_cut(make: Any) -> None:
-    bad = {f"x{i}": 1 for i in range(9)}
+    bad = {"stages": [{"name": f"s{i}", "type": "Dream"} for i in range(9)]}
     assert "; and 4 more. Edit" in (parsing.job(stored(make, bad)).invalid or "")
+
+
+def test_fields_of_another_release_are_left_out_of_the_spec_and_named(make: Any) -> None:
+    """An operator that is rolled back reads what the newer CRD let a user write."""
+    newer = {
+        "nonsense": {"deep": 1},
+        "rollout": {"replicas": 3, "shape": "round"},
+        "stages": [{"name": "sft", "type": "SFT", "sft": {"magic": True}}],
+    }
+    job = parsing.job(stored(make, newer))
+    assert job.invalid is None
+    assert job.spec is not None
+    assert job.spec.rollout.replicas == 3
+    assert set(job.ignored) == {"spec.nonsense", "spec.rollout.shape", "spec.stages[0].sft.magic"}
+
+
+def test_what_was_left_out_is_still_known_while_the_generation_stands_still(make: Any) -> None:
+    live = stored(make, {"nonsense": 1})
+    assert parsing.job(live, parsing.job(live)).ignored == ("spec.nonsense",)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +85,26 @@ def test_of_a_status_of_another_release_what_can_be_read_counts(
 ) -> None:
     """An operator that is rolled back must not run a complete job again."""
     assert parsing.job(stored(make, status=foreign)).status == Status.model_validate(kept)
+
+
+@pytest.mark.parametrize(
+    "release", sorted(RELEASES.glob("*/job.yaml")), ids=lambda p: p.parent.name
+)
+def test_jobs_of_all_releases_are_read_whole(release: Path) -> None:
+    """No field may get another meaning, and none that is stored may become required."""
+    stored = yaml.safe_load(release.read_text())
+    meta = {"namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "9"}
+    job = parsing.job({**stored, "metadata": {**stored["metadata"], **meta}})
+    assert (job.invalid, job.ignored) == (None, ())
+    read = job.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    assert {key: read[key] for key in stored["status"]} == stored["status"]
+
+
+def test_unknown_fields_of_a_status_are_named(make: Any) -> None:
+    foreign = {"stage": "rl", "yetUnknown": {"a": 1}, "restarts": {"counted": 3, "forgiven": 1}}
+    job = parsing.job(stored(make, status=foreign))
+    assert job.foreign == {("yetUnknown",), ("restarts", "forgiven")}
+    assert job.ignored == ("status.restarts.forgiven", "status.yetUnknown")
 
 
 def test_a_condition_with_a_field_more_is_still_known(make: Any) -> None:
@@ -101,16 +144,19 @@ def test_disruption(status: Any, expected: bool) -> None:
     assert parsing.pod(pod(**status)).disrupted is expected
 
 
-def test_the_newest_end_of_each_container() -> None:
+def test_the_newest_end_of_each_container_of_ours() -> None:
     ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
     older = {"terminated": {"exitCode": 1}}
     containers = [
-        {"name": "a", "state": {"running": {}}, "lastState": ended},
-        {"name": "b", "state": ended, "lastState": older},
-        {"name": "c", "state": {"running": {}}},
+        {"name": "engine", "state": {"running": {}}, "lastState": ended},
+        {"name": "worker", "state": ended, "lastState": older},
+        {"name": "istio-proxy", "state": ended},
     ]
     found = parsing.pod(pod(containerStatuses=containers)).terminations
-    assert found == (Termination("a", 137, "OOMKilled"), Termination("b", 137, "OOMKilled"))
+    assert found == (
+        Termination("engine", 137, "OOMKilled"),
+        Termination("worker", 137, "OOMKilled"),
+    )
 
 
 @pytest.mark.parametrize(("status", "dead"), [("True", False), ("False", True), ("Unknown", True)])
@@ -132,6 +178,19 @@ def held_up(reason: Any, message: Any = "", **more: Any) -> Any:
     return {"name": "engine", "state": {"waiting": {"reason": reason, "message": message}}, **more}
 
 
+BACK_OFF = {"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}
+LOG = "one\ntwo\nTraceback\n\n  File x\nRuntimeError: no GPU\n"
+CRASHED = {
+    "name": "engine",
+    "restartCount": 4,
+    "lastState": {"terminated": {"exitCode": 3, "reason": "Error", "message": LOG}},
+}
+AGAIN = (
+    "restarted 4 times and last ended with exit code 3 (Error): "
+    "Traceback | File x | RuntimeError: no GPU"
+)
+
+
 @pytest.mark.parametrize(
     ("status", "expected"),
     [
@@ -143,22 +202,99 @@ def held_up(reason: Any, message: Any = "", **more: Any) -> Any:
         ),
         (
             {"containerStatuses": [held_up("ImagePullBackOff", "no such image")]},
-            "container engine: ImagePullBackOff: no such image",
+            "container engine can't start: ImagePullBackOff: no such image",
         ),
         (
+            {"containerStatuses": [{**CRASHED, "state": {"waiting": BACK_OFF}}]},
+            f"container engine {AGAIN}",
+        ),
+        # The same words while it runs again: a change would be a write per back-off.
+        (
+            {"containerStatuses": [{**CRASHED, "state": {"running": {}}}]},
+            f"container engine {AGAIN}",
+        ),
+        ({"containerStatuses": [{**CRASHED, "state": {"running": {}}, "ready": True}]}, ""),
+        # An injected init container keeps ours from starting (`cases/k8s/16-injected-containers`).
+        (
             {
-                "containerStatuses": [
-                    held_up(
-                        "CrashLoopBackOff",
-                        "back-off 40s restarting failed container",
-                        lastState={"terminated": {"exitCode": 3}},
-                    )
-                ]
+                "initContainerStatuses": [
+                    {**CRASHED, "name": "istio-init", "state": {"waiting": BACK_OFF}}
+                ],
+                "containerStatuses": [held_up("PodInitializing")],
             },
-            "container engine: CrashLoopBackOff, it ended with exit code 3",
+            f"init container istio-init {AGAIN}",
+        ),
+        (
+            {"containerStatuses": [{"name": "x", "state": {"terminated": {"exitCode": 1}}}]},
+            "container x last ended with exit code 1",
         ),
         ({"containerStatuses": [{"name": "engine", "state": {"running": {}}}]}, ""),
     ],
 )
 def test_what_keeps_a_pod_from_running(status: Any, expected: str) -> None:
-    assert parsing.waiting(status) == expected
+    assert parsing.waiting({"status": status}) == expected
+
+
+def test_a_gated_pod_names_its_gates() -> None:
+    """As a queueing system holds it (`cases/k8s/14-gated`)."""
+    held = {"type": "PodScheduled", "status": "False", "reason": "SchedulingGated"}
+    gates = [{"name": "kueue.x-k8s.io/admission"}, {"name": "example.com/quota"}]
+    live = {"spec": {"schedulingGates": gates}, "status": {"conditions": [held]}}
+    assert parsing.waiting(live) == (
+        "not scheduled before its scheduling gates are removed: kueue.x-k8s.io/admission, "
+        "example.com/quota"
+    )
+
+
+@pytest.mark.parametrize(
+    ("condition", "expected"),
+    [
+        ({"status": "True", "lastTransitionTime": "2027-01-15T08:05:00Z"}, True),
+        ({"status": "False", "lastTransitionTime": "2027-01-15T08:00:01Z"}, False),
+        ({"status": "False", "lastTransitionTime": "2027-01-15T08:05:00Z"}, True),
+        ({"status": "False"}, True),
+    ],
+)
+def test_whether_a_pod_was_ever_ready(condition: Any, expected: bool) -> None:
+    status = {"startTime": "2027-01-15T08:00:00Z", "conditions": [{"type": "Ready", **condition}]}
+    assert parsing.pod(pod(**status)).ever_ready is expected
+
+
+def test_what_holds_a_deleted_pod_and_what_cuts_one_off() -> None:
+    live = pod(conditions=[{"type": "ContainersReady", "status": "True"}])
+    live["metadata"]["finalizers"] = ["example.com/hold"]
+    seen = parsing.pod(live)
+    assert (seen.finalizers, seen.cut_off) == (("example.com/hold",), True)
+
+
+@pytest.mark.parametrize(
+    ("node", "expected"),
+    [
+        (None, "its node n-1 is gone"),
+        ({"status": {"conditions": [{"type": "Ready", "status": "True"}]}}, None),
+        (
+            {
+                "status": {
+                    "conditions": [
+                        {
+                            "type": "Ready",
+                            "status": "Unknown",
+                            "lastTransitionTime": "2027-01-15T08:00:00Z",
+                            "message": "Kubelet stopped posting node status.",
+                        }
+                    ]
+                }
+            },
+            "its node n-1 isn't ready since 2027-01-15T08:00:00Z (Kubelet stopped posting node "
+            "status)",
+        ),
+    ],
+)
+def test_what_is_wrong_with_a_node(node: Any, expected: str | None) -> None:
+    assert parsing.node_trouble("n-1", node) == expected
+
+
+def test_the_containers_that_count_are_those_that_the_operator_makes(make: Any) -> None:
+    sets = [child for (kind, _), child in make.children(make.job()).items() if kind != "Service"]
+    pods = [child["spec"]["template"]["spec"] for child in sets]
+    assert {one["name"] for pod in pods for one in pod["containers"]} == parsing.OWN_CONTAINERS

@@ -1,5 +1,6 @@
 """Passes on a late or incomplete cache, over an API server that is a dictionary."""
 
+import asyncio
 import contextlib
 import copy
 from typing import Any
@@ -9,11 +10,13 @@ import pytest
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import Answer
 from sea_operator.errors import ConflictError, NotFoundError
-from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
+from sea_testing.merge_patch import merged
 
 KEY = ("n", "j")
 BORN_AT = DELETED_AT = "2027-01-15T08:00:00Z"
@@ -40,16 +43,24 @@ class Server:
             raise NotFoundError(name)
         return copy.deepcopy(self.objects[kind.name, name])
 
-    async def apply(self, kind: Kind, body: dict[str, Any], sub: str | None = None) -> Any:
+    async def apply(self, kind: Kind, body: dict[str, Any]) -> Any:
         meta = body["metadata"]
         self.writes.append(f"{kind.name} {meta['name']}")
         live = self.objects.get((kind.name, meta["name"]))
-        if sub is not None and live is None:
-            raise NotFoundError(meta["name"])
         wanted = meta.get("resourceVersion")
         if live is not None and wanted not in (None, live["metadata"]["resourceVersion"]):
             raise ConflictError(meta["name"])
         return self.store(kind, body)
+
+    async def merge(self, kind: Kind, body: dict[str, Any], sub: str | None = None) -> Any:
+        meta = body["metadata"]
+        self.writes.append(f"{kind.name} {meta['name']}")
+        live = self.objects.get((kind.name, meta["name"]))
+        if live is None:
+            raise NotFoundError(meta["name"])
+        if meta["resourceVersion"] != live["metadata"]["resourceVersion"]:
+            raise ConflictError(meta["name"])
+        return self.store(kind, {**body, "status": merged(live.get("status"), body["status"])})
 
     async def create(self, kind: Kind, namespace: str | None, body: dict[str, Any]) -> Any:
         self.writes.append(kind.name)
@@ -86,11 +97,17 @@ class Operator:
         server: Any = self.server
         link: Any = self.link
         self.cache = Cache(self.keys.append)
-        sources = Sources(server, self.cache, SecretReader(server, lambda: 0.0), link)
+        sources = Sources(
+            server,
+            self.cache,
+            SecretReader(server, lambda: 0.0),
+            link,
+            RefusalReader(server, lambda: 0.0),
+        )
         settings = Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, lambda: self.now, complete=self.complete)
         self.synced = True
-        self.server.store(SECRET, {"metadata": {"name": "s3"}, "data": dict.fromkeys(S3, "x")})
+        self.server.store(SECRET, {"metadata": {"name": "s3"}, "data": dict.fromkeys(S3, "eA==")})
         self.edit(1)
         self.hear()
 
@@ -117,10 +134,12 @@ class Operator:
     def start_pod(self) -> None:
         """News that only the status reports."""
         template = self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["template"]
+        owner = {"uid": self.server.objects[STATEFUL_SET.name, "j-trainer"]["metadata"]["uid"]}
         meta = {"name": "j-trainer-0", "namespace": "n", "creationTimestamp": BORN_AT}
+        owned: dict[str, Any] = {**meta, "ownerReferences": [{**owner, "controller": True}]}
         labels = template["metadata"]["labels"]
         status = {"conditions": [{"type": "Ready", "status": "True"}]}
-        pod = {"metadata": {**meta, "labels": labels}, "status": status}
+        pod = {"metadata": {**owned, "labels": labels}, "status": status}
         self.cache.put(POD, self.server.store(POD, pod))
 
     def trainers(self) -> Any:
@@ -228,18 +247,43 @@ async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(operator: 
 async def test_a_name_that_becomes_free_without_an_event_is_taken(operator: Operator) -> None:
     """The watches don't show the stranger, which is being deleted, and so not its end either."""
     meta = {"name": "j-rollout", "namespace": "n", "deletionTimestamp": DELETED_AT}
-    operator.server.store(SERVICE, {"kind": "Service", "metadata": meta})
-    await operator.quiet()
-    await operator.reconcile(KEY)
+    before = operator.server.store(SERVICE, {"kind": "Service", "metadata": meta})
+    for _ in range(3):
+        await operator.reconcile(KEY)
+    assert operator.server.objects[SERVICE.name, "j-rollout"] == before
     del operator.server.objects[SERVICE.name, "j-rollout"]
+    operator.server.writes.clear()
     await operator.reconcile(KEY)
     assert operator.server.writes == ["Service j-rollout"]
 
 
 async def test_no_pass_acts_while_a_namespace_is_only_half_known(operator: Operator) -> None:
     operator.synced = False
-    assert await operator.reconcile(KEY) == 3.0
+    assert await operator.reconcile(KEY) == 5.0
     assert operator.server.writes == []
     operator.synced = True
     await operator.reconcile(KEY)
     assert operator.server.writes != []
+
+
+async def test_a_pass_that_waits_for_its_coordinator_holds_no_slot(operator: Operator) -> None:
+    """Dozens of coordinators that don't answer must not keep a new job from being served."""
+    await operator.quiet()
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def hang(*_: Any) -> Answer:
+        asked.set()
+        await answer.wait()
+        return Answer(unreachable="Too late.")
+
+    operator.link.state = hang  # type: ignore[method-assign]
+    waits = asyncio.create_task(operator.reconcile(KEY))
+    async with asyncio.timeout(120):
+        await asked.wait()
+        slots = operator.reconcile.sources.slots
+        for _ in range(16):
+            await slots.acquire()
+        for _ in range(16):
+            slots.release()
+        answer.set()
+        await waits

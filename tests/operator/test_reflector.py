@@ -12,8 +12,8 @@ from aiohttp import web
 from kubernetes.client import Configuration
 
 from sea_operator.errors import RejectedError
-from sea_operator.kube.client import PROBES, Connection, KubeClient
-from sea_operator.kube.kinds import POD, Kind
+from sea_operator.kube.client import POD, Kind, KubeClient
+from sea_operator.kube.connection import PROBES, Connection
 from sea_operator.kube.reflector import Reflector
 
 HANG = 120

@@ -8,6 +8,7 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.lifecycle import replicas, resized
 from sea_operator.plan import Suspension
+from sea_operator.policies.stage_roles import sizes
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 
@@ -20,7 +21,9 @@ def ask(
     suspension: Any = Suspension.NONE,
 ) -> Any:
     observed = observed or make.observed()
-    return replicas(observed, spec or observed.job.spec, over=over, suspension=suspension)
+    spec = spec or observed.job.spec
+    full = sizes(spec, 0)
+    return replicas(observed, spec, full, over=over, suspension=suspension)
 
 
 def test_a_running_job_has_its_full_size(make: Any) -> None:
@@ -46,6 +49,38 @@ def test_while_draining_nothing_grows_again(make: Any) -> None:
     assert set(ask(make, gone, suspension=Suspension.DRAINING).values()) == {0}
 
 
+GPUS = {"trainer": {"gpusPerPod": 8}, "rollout": {"gpusPerPod": 8}}
+HELD = {**FULL, Role.TRAINER: 0, Role.ROLLOUT: 0}
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (None, HELD),
+        ({"prepared": False}, HELD),
+        ({"prepared": True}, FULL),
+        ({}, FULL),  # a coordinator of a release that doesn't say
+    ],
+)
+def test_pods_with_gpus_wait_for_the_coordinators_check(
+    make: Any, state: Any, expected: Any
+) -> None:
+    job = make.job(spec=make.spec(**GPUS))
+    told = None if state is None else make.state(**state)
+    observed = make.observed(job, children={}, pods=(), state=told)
+    assert ask(make, observed) == expected
+
+
+@pytest.mark.parametrize("state", [None, {"prepared": False}])
+def test_pods_with_gpus_that_are_there_stay(make: Any, state: Any) -> None:
+    """What they have loaded is worth more than the GPUs that a mistake costs meanwhile."""
+    job = make.job(spec=make.spec(**GPUS))
+    told = None if state is None else make.state(**state)
+    assert ask(make, make.observed(job, state=told)) == FULL
+    shrunk = make.observed(job, children=make.children(job, HELD), state=told)
+    assert ask(make, shrunk) == HELD
+
+
 @pytest.mark.parametrize(
     ("before", "now", "expected"),
     [
@@ -54,7 +89,8 @@ def test_while_draining_nothing_grows_again(make: Any) -> None:
         (4, 2, True),
         (None, 2, False),  # a job that begins
         (0, 2, False),  # one that is resumed: a new attempt for a reason of its own
-        (2, 0, False),  # one that is released
+        (2, 0, True),  # a stage without training: the attempt ends with its pods
+        (0, 0, False),
     ],
 )
 def test_a_trainer_that_ran_with_another_size_is_resized(

@@ -26,7 +26,7 @@ def build(make: Any) -> Any:
 
     def run(**patch: Any) -> Any:
         job = make.job(spec=make.spec(**patch))
-        made = objects(job, job.spec, full_size(job.spec), IMAGES, token_digest("t"))
+        made = objects(job, job.spec, full_size(job.spec), IMAGES, token_digest("t"), {})
         return {(child["kind"], child["metadata"]["name"]): child for child in made}
 
     return run
@@ -106,6 +106,7 @@ def test_what_every_container_is_told(build: Any, make: Any, role: str) -> None:
         assert told["SEA_ROLE"] == role
         assert told["SEA_COORDINATOR_URL"] == coordinator_url("j", "n")
         assert told["SEA_DATA_DIR"] == "/sea/data"
+        assert told["SEA_IMAGE"] == container["image"]
         assert {"SEA_TOKEN", "POD_NAME", "POD_IP", "AWS_DEFAULT_REGION"} <= set(told)
         assert "AWS_ENDPOINT_URL" not in told
         assert container["envFrom"] == [{"secretRef": {"name": "s3"}}]
@@ -177,7 +178,7 @@ def test_gpus_and_shared_memory(build: Any) -> None:
     children = build(trainer={"gpusPerPod": 8, "template": {"requests": {"cpu": "4"}}})
     container = containers(children, "trainer")["trainer"]
     assert container["resources"] == {
-        "requests": {"cpu": "4", "nvidia.com/gpu": "8"},
+        "requests": {"cpu": "4", "memory": "64Gi", "nvidia.com/gpu": "8"},
         "limits": {"nvidia.com/gpu": "8"},
     }
     volumes = {volume["name"]: volume for volume in pod(children, "trainer")["spec"]["volumes"]}
@@ -188,12 +189,53 @@ def test_gpus_and_shared_memory(build: Any) -> None:
 def test_gpus_go_to_the_engine_alone(build: Any) -> None:
     found = containers(build(rollout={"gpusPerPod": 4}), "rollout")
     assert found["engine"]["resources"]["limits"] == {"nvidia.com/gpu": "4"}
-    assert found["worker"]["resources"] == {}
+    assert "nvidia.com/gpu" not in json.dumps(found["worker"]["resources"])
+
+
+ROLES = {
+    "coordinator": ("coordinator", "coordinator"),
+    "trainer": ("trainer", "trainer"),
+    "rollout": ("rollout", "engine"),
+    "user": ("userModel", "engine"),
+}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_container_requests_cpu_and_memory_by_itself(build: Any, role: str) -> None:
+    """A quota on requests takes no pod without them."""
+    for container in containers(build(), role).values():
+        assert set(container["resources"]["requests"]) == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_fields_reach_every_container(build: Any, role: str) -> None:
+    """A quota on limits takes no pod one of whose containers has none."""
+    field, main = ROLES[role]
+    given = {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "2Gi"}}
+    has_worker = role in ("rollout", "user")
+    worker = {"requests": {"cpu": "3"}, "limits": {"memory": "4Gi"}}
+    patch = {"template": given, **({"worker": worker} if has_worker else {})}
+    found = containers(build(**{field: patch}), role)
+    assert found.pop(main)["resources"] == given
+    assert {name: one["resources"] for name, one in found.items()} == (
+        {"worker": worker} if has_worker else {}
+    )
+    untouched = containers(build(**{field: {"template": given}}), role)
+    for one in untouched.values():
+        assert set(one["resources"]["limits"]) == {"cpu", "memory"}
+
+
+def test_a_limit_alone_is_the_request_too(build: Any) -> None:
+    """A default request above a user's small limit would make the pod invalid."""
+    found = containers(build(trainer={"template": {"limits": {"memory": "64Mi"}}}), "trainer")
+    assert found["trainer"]["resources"] == {
+        "requests": {"cpu": "100m"},
+        "limits": {"memory": "64Mi"},
+    }
 
 
 def test_placement(build: Any) -> None:
     scheduling = {
-        "queueName": "team",
         "priorityClassName": "high",
         "topology": "rail",
         "nodeSelector": {"pool": "a", "gpu": "h200"},
@@ -201,7 +243,6 @@ def test_placement(build: Any) -> None:
     }
     children = build(scheduling=scheduling, rollout={"template": {"nodeSelector": {"pool": "b"}}})
     trainer, rollout = pod(children, "trainer"), pod(children, "rollout")
-    assert trainer["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team"
     assert trainer["spec"]["priorityClassName"] == "high"
     assert trainer["spec"]["tolerations"] == [{"key": "gpu", "operator": "Exists"}]
     assert rollout["spec"]["nodeSelector"] == {"pool": "b", "gpu": "h200"}
@@ -238,21 +279,33 @@ def test_the_ledger_gets_a_volume_where_asked_for(build: Any) -> None:
 def test_only_what_pods_are_made_of_changes_their_hash(
     build: Any, patch: Any, changed: Any
 ) -> None:
-    before, after = build(), build(**patch)
+    assert different(build(), build(**patch)) == changed
+
+
+def different(before: Any, after: Any) -> set[str]:
+    """Roles whose pods would be replaced."""
     label = "sea-operator.io/template-hash"
-    differ = {
+    return {
         role
         for role in ("coordinator", "trainer", "rollout", "user")
         if pod(before, role)["metadata"]["labels"][label]
         != pod(after, role)["metadata"]["labels"][label]
     }
-    assert differ == changed
+
+
+@pytest.mark.parametrize(("block", "role"), [("rollout", "rollout"), ("userModel", "user")])
+def test_engines_of_another_layout_are_replaced(build: Any, block: str, role: str) -> None:
+    """They ask the coordinator for it when they start, and then never again."""
+    one, two = (
+        build(**{block: {"gpusPerPod": 2, "parallelism": {"tensor": ways}}}) for ways in (1, 2)
+    )
+    assert different(one, two) == {role}
 
 
 def test_another_token_makes_other_pods(make: Any) -> None:
     job = make.job()
     hashes = {
-        json.dumps(objects(job, job.spec, {Role.TRAINER: 1}, IMAGES, token_digest(token)))
+        json.dumps(objects(job, job.spec, {Role.TRAINER: 1}, IMAGES, token_digest(token), {}))
         for token in ("a", "b")
     }
     assert len(hashes) == 2

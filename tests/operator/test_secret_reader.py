@@ -6,9 +6,11 @@ from typing import Any
 import pytest
 
 from sea_operator.errors import NotFoundError
-from sea_operator.secret_reader import MAX_AGE_SECONDS, SecretReader
+from sea_operator.secret_reader import DOUBT_SECONDS, MAX_AGE_SECONDS, SecretReader, seen_of
 
 KEYS = frozenset({"a", "b"})
+NO_HEADER = "holds whitespace or a character that no HTTP header can carry"
+VALUE = base64.b64encode(b"value").decode()
 
 
 class Server:
@@ -37,7 +39,7 @@ class Clock:
 @pytest.fixture
 def server(make: Any) -> Server:
     server = Server()
-    server.secrets["s3"] = {"metadata": {"name": "s3"}, "data": dict.fromkeys(KEYS, "x")}
+    server.secrets["s3"] = {"metadata": {"name": "s3"}, "data": dict.fromkeys(KEYS, VALUE)}
     server.secrets["j-auth"] = auth(make)
     return server
 
@@ -63,20 +65,25 @@ async def token(reader: SecretReader, make: Any, **job: Any) -> str | None:
     return found.token if found else None
 
 
+async def keys(reader: SecretReader) -> frozenset[str] | None:
+    found = await reader.look("n", "s3", KEYS)
+    return found.keys if found else None
+
+
 async def test_both_kinds_are_read_once(reader: SecretReader, server: Server, make: Any) -> None:
     for _ in range(3):
         assert await token(reader, make) == "t"
-        assert await reader.keys("n", "s3", KEYS) == KEYS
+        assert await keys(reader) == KEYS
     assert server.asked == ["j-auth", "s3"]
 
 
 async def test_what_is_missing_is_asked_for_each_time(reader: SecretReader, server: Server) -> None:
     del server.secrets["s3"]
-    assert await reader.keys("n", "s3", KEYS) is None
-    server.secrets["s3"] = {"metadata": {}, "data": {"a": "x"}}
-    assert await reader.keys("n", "s3", KEYS) == frozenset({"a"})
-    server.secrets["s3"] = {"metadata": {}, "data": dict.fromkeys(KEYS, "x")}
-    assert await reader.keys("n", "s3", KEYS) == KEYS
+    assert await keys(reader) is None
+    server.secrets["s3"] = {"metadata": {}, "data": {"a": VALUE}}
+    assert await keys(reader) == frozenset({"a"})
+    server.secrets["s3"] = {"metadata": {}, "data": dict.fromkeys(KEYS, VALUE)}
+    assert await keys(reader) == KEYS
 
 
 @pytest.mark.parametrize(
@@ -119,7 +126,7 @@ async def test_a_changed_spec_reads_again(reader: SecretReader, server: Server, 
     for generation, asked in ((1, 2), (1, 2), (2, 4), (2, 4)):
         reader.note_spec(make.job(generation=generation), frozenset({"s3"}))
         await token(reader, make)
-        await reader.keys("n", "s3", KEYS)
+        await keys(reader)
         assert len(server.asked) == asked
 
 
@@ -128,7 +135,7 @@ async def test_another_job_does_not_read_a_shared_secret_again(
 ) -> None:
     for name in ("j", "k"):
         reader.note_spec(make.job(name=name), frozenset({"s3"}))
-        await reader.keys("n", "s3", KEYS)
+        await keys(reader)
     assert server.asked == ["s3"]
 
 
@@ -157,7 +164,64 @@ async def test_jobs_that_are_gone_leave_nothing_behind(
 ) -> None:
     reader.note_spec(make.job(), frozenset({"s3"}))
     await token(reader, make)
-    await reader.keys("n", "s3", KEYS)
+    await keys(reader)
     clock.now += MAX_AGE_SECONDS
     reader.gone("n", "j")
     assert (reader._known, reader._specs) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("value", "flaw"),
+    [
+        (b"AKIAIOSFODNN7EXAMPLE", None),
+        (b"wJalrXUtnFEMI/K7MDENG+x=", None),
+        (b"", "is empty"),
+        (b" \n", "is empty"),
+        (b"AK\n", "ends with a line break, as `echo` adds it (`printf %s` doesn't)"),
+        (b"AK\r\n", "ends with a line break, as `echo` adds it (`printf %s` doesn't)"),
+        (b"A K", NO_HEADER),
+        (b"\xef\xbb\xbfAK", NO_HEADER),
+        (
+            "\u201cAK".encode(),
+            NO_HEADER,
+        ),
+        (b"\xff\xfe\x00", NO_HEADER),
+    ],
+)
+def test_a_value_that_no_header_can_carry_is_noticed(value: bytes, flaw: str | None) -> None:
+    found = seen_of({"k": base64.b64encode(value).decode()})
+    assert found.flaws.get("k") == flaw
+    assert found.keys == frozenset({"k"})
+
+
+def test_a_digest_shows_that_values_changed_and_nothing_of_them() -> None:
+    one, other = seen_of({"a": VALUE, "b": VALUE}), seen_of({"a": VALUE, "b": "eA=="})
+    assert one.digest == seen_of({"b": VALUE, "a": VALUE}).digest
+    assert one.digest != other.digest
+    assert "value" not in repr(one)
+    assert VALUE not in repr(one)
+
+
+async def test_an_unusable_value_is_read_again_until_it_is_corrected(
+    reader: SecretReader, server: Server
+) -> None:
+    server.secrets["s3"]["data"]["a"] = base64.b64encode(b"x\n").decode()
+    first = await reader.look("n", "s3", KEYS)
+    server.secrets["s3"]["data"]["a"] = VALUE
+    second = await reader.look("n", "s3", KEYS)
+    assert first is not None
+    assert second is not None
+    assert (set(first.flaws), set(second.flaws)) == ({"a"}, set())
+
+
+async def test_a_job_with_a_problem_reads_its_secrets_every_few_seconds(
+    reader: SecretReader, server: Server, clock: Clock
+) -> None:
+    await keys(reader)
+    reader.doubt("n", ["s3"])
+    await keys(reader)
+    assert server.asked == ["s3"]
+    clock.now += DOUBT_SECONDS
+    reader.doubt("n", ["s3", "unknown"])
+    await keys(reader)
+    assert server.asked == ["s3", "s3"]

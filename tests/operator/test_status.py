@@ -6,16 +6,24 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Status, WeightsStatus
+from sea_api.v1alpha1.status import (
+    CheckpointStatus,
+    EvaluationResult,
+    SpecEdit,
+    Status,
+    WeightsStatus,
+)
 from sea_api.wire.state import StagePhase, StageState
 from sea_operator.decide import decide
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker
 from sea_operator.status import compute
 
 
 def ask(make: Any, observed: Any, rejected: Any = None, now: Any = None) -> Any:
     now = now or make.now
-    return compute(observed, decide(observed, make.context(now=now)), rejected, now)
+    return compute(
+        observed, decide(observed, make.context(now=now)), (rejected,) if rejected else (), now
+    )
 
 
 def result(stage: Any, domain: Any, score: Any) -> Any:
@@ -33,18 +41,28 @@ def test_everything_the_coordinator_measured_is_told(make: Any) -> None:
         generated_tokens_per_second=1234.5,
         trained_tokens_per_second=99.9,
         weights=WeightsStatus(published=3, adopted_min=2, adopted_max=3, engines=2),
-        checkpoint=CheckpointStatus(version=2, step=10, time="2027-01-15T08:00:00Z", bytes=5),
+        checkpoint=CheckpointStatus(
+            stage="sft", version=2, step=10, time="2027-01-15T08:00:00Z", bytes=5
+        ),
         evaluation=[result("e", "shop", 40.0), result("e", "average", 41.25)],
-    ).model_copy(update={"stages": [stage], "skipped_rows": {"BadRow": 2, "DataNotFound": 1}})
+    ).model_copy(
+        update={
+            "stages": [stage],
+            "skipped_rows": {"BadRow": 2, "DataNotFound": 1},
+            "model_url": "s3://b/j/export/",
+        }
+    )
     status = ask(make, make.observed(state=state))
     assert status.skipped_rows == 3
+    assert status.model_url == "s3://b/j/export/"
     assert (status.stage, status.step, status.total_steps) == ("sft", 12, 40)
     assert (status.progress, status.remaining_seconds) == ("12/40", 65)
     assert (status.reward, status.staleness, status.goodput) == (0.1235, 1.24, "98.8")
     assert (status.throughput.generated, status.throughput.trained) == (1200.0, 100.0)
     assert (status.pass1, len(status.evaluation)) == ("41.2", 2)
     assert status.weights.adopted_min == 2
-    assert status.checkpoint.step == 10
+    assert (status.checkpoint.stage, status.checkpoint.step) == ("sft", 10)
+    assert status.state == "Waiting: CoordinatorBehind"
     assert status.run_url == "s3://bucket/prefix/j-0a1b2c3d"
     assert status.rollout_selector == "sea-operator.io/job=j,sea-operator.io/role=rollout"
     assert (status.roles.trainer.ready, status.roles.trainer.desired) == (2, 2)
@@ -128,3 +146,34 @@ def test_pods_that_are_not_even_made_are_told_with_where_to_look(make: Any) -> N
         "Waiting for pods to become ready: trainer 0/2. StatefulSet j-trainer: 0 of 2 pods made; "
         "`kubectl describe statefulset -n n j-trainer` says why."
     )
+
+
+@pytest.mark.parametrize(
+    ("complete", "running", "fixed"),
+    [
+        ((), (), (None, None)),
+        ((), ("sft",), (1, None)),
+        (("sft",), (), (1, 1)),
+        (("sft",), ("rl",), (2, 1)),
+        (("sft", "rl"), ("eval",), (3, 2)),
+    ],
+)
+def test_stages_that_have_begun_and_ended_are_counted(
+    make: Any, complete: tuple[str, ...], running: tuple[str, ...], fixed: tuple[int, int]
+) -> None:
+    status = ask(make, make.observed(state=make.state(*complete, stages=running)))
+    assert (status.stages_begun, status.stages_ended) == fixed
+
+
+def test_a_coordinator_that_lost_its_ledger_frees_no_stage(make: Any) -> None:
+    """The API server refuses edits by these counts: what has ended stays so."""
+    before = make.status(stage="rl", stages_begun=2, stages_ended=1)
+    status = ask(make, make.observed(make.job(status=before), state=make.state()))
+    assert (status.stages_begun, status.stages_ended) == (2, 1)
+
+
+def test_the_newest_edit_is_shown(make: Any) -> None:
+    edit = SpecEdit(generation=4, message="The edit holds: checkpoint.everySteps at once.")
+    assert ask(make, make.observed(state=make.state(edit=edit))).last_edit == edit
+    before = make.status(last_edit=edit)
+    assert ask(make, make.observed(make.job(status=before), state=None)).last_edit == edit

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from sea_operator.errors import ConflictError
-from sea_operator.queue import Backoff, WorkQueue
-from sea_operator.workers import Workers
+from sea_operator.work_queue import Backoff, Workers, WorkQueue
 
 
 class Gate:
@@ -81,6 +80,29 @@ async def test_a_failed_pass_comes_back(
             queue.add("a")
             await asyncio.wait_for(done.wait(), 120)
     assert len([record for record in caplog.records if "pass" in record.message]) == 2
+
+
+async def test_conflicts_in_a_row_do_not_make_the_next_pass_wait_longer() -> None:
+    """Somebody who writes to the job all the time must not starve it."""
+    now = 1000.0
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: now, random=lambda: 0.5)
+    waits: list[float] = []
+
+    async def reconcile(key: str) -> float | None:
+        raise ConflictError("somebody else wrote first")
+
+    async with running(Workers(queue, reconcile, Gate(), 1)):
+        queue.add("j")
+        for _ in range(6):
+            while "j" not in queue._due or "j" in queue._running:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+            waits.append(queue._due["j"].time - now)
+            now = queue._due["j"].time
+            queue._changed.set()
+            while "j" in queue._due:  # noqa: ASYNC110
+                await asyncio.sleep(0)
+    assert max(waits[1:]) <= 1.0
+    assert waits[1] == waits[-1]
 
 
 async def test_a_standby_touches_nothing_and_forgets_nothing(queue: Any) -> None:

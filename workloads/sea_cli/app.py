@@ -1,6 +1,7 @@
 """The `sea` command: finds the subcommand, turns errors into sentences and exit codes.
 
-Exit codes: 0 done, 1 data with problems or an unreadable file, 2 wrong usage, 130 interrupted.
+Exit codes: 0 done, 1 data or a job with problems or an unreadable file, 2 wrong usage, 130
+interrupted.
 """
 
 import argparse
@@ -15,6 +16,7 @@ from sea_cli import (
     data_replay,
     data_stats,
     evaluate,
+    job_check,
     play,
     replay,
     report,
@@ -23,6 +25,7 @@ from sea_cli import (
 
 _EPILOG = """\
 examples:
+  sea job check job.yaml
   sea data shop --out data/shop --dialogues 3200
   sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
   sea data stats data/shop/sft.jsonl
@@ -42,11 +45,13 @@ def parser() -> argparse.ArgumentParser:
     """The whole command tree."""
     top = argparse.ArgumentParser(
         prog="sea",
-        description="Data, models and evaluation for agentic RL post-training.",
+        description="Jobs, data, models and evaluation for agentic RL post-training.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
+    jobs = groups.add_parser("job", help="check SEATrainingJobs without a cluster")
+    job_check.add(jobs.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
     data_check.add(commands)

@@ -24,13 +24,12 @@ from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.limits import Limits
 from sea_env.tasks.task import Task
 from sea_env.users.base import User, UserUnavailableError, task_user_tools
-from sea_env.users.external import ExternalUser
+from sea_env.users.openai_chat import ExternalUser
 from sea_env.users.scripted import ScriptedUser
 from sea_env.verify.checks import end_state, expected_end_state
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verdict import needs_judge
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verifier, needs_judge
 
 _EXAMPLES = """\
 examples:

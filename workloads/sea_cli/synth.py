@@ -14,8 +14,8 @@ from sea_cli import fetching
 from sea_cli.common import Commands, again, local, say
 from sea_cli.options import positive, seconds, url
 from sea_cli.progress import Tell, gauge
-from sea_data.synthesis import dataset, report
-from sea_data.synthesis.item import Blame
+from sea_data.synthesis import dataset
+from sea_data.synthesis.plan import Blame
 from sea_data.synthesis.run_state import RunSettings, RunState
 from sea_data.synthesis.service import SynthesisRequest, synthesize
 from sea_env.chat import Address
@@ -129,7 +129,7 @@ def _synthesize(given: argparse.Namespace, data: Path | None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"sea: interrupted: what was made is kept. Go on with: {again()}\n")
         return INTERRUPTED
-    for line in report.table(state):
+    for line in dataset.report_table(state):
         say(line)
     say(f"{given.out / dataset.TASKS}: {state.accepted} tasks")
     say(f"{given.out / dataset.DIALOGUES}: {state.accepted} dialogues")

@@ -1,14 +1,17 @@
 """The base model, the data that stages learn from, and the object store."""
 
 from enum import StrEnum
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from sea_api import limits
-from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1 import forms
+from sea_api.v1alpha1.addresses import ModelSource, S3File, S3Folder, ServerUrl, StorageUrl
+from sea_api.v1alpha1.base import ApiModel, wire_name
+from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Transition, immutable
-from sea_api.v1alpha1.types import HttpUrl, Int, ModelSource, ObjectName, S3Url
+from sea_api.v1alpha1.types import Int, ObjectName
 
 
 class Precision(StrEnum):
@@ -31,66 +34,69 @@ class ToolFormat(StrEnum):
 class Model(ApiModel):
     """The base model."""
 
-    transitions: ClassVar[tuple[Transition, ...]] = (
-        immutable(
-            "source", "source", "weights and checkpoints grew from it; create another job instead"
-        ),
+    edits: ClassVar[Edits] = IMMUTABLE
+
+    transitions: ClassVar[tuple[Transition, ...]] = tuple(
+        immutable(wire_name(field), field, f"{why}; create another job instead")
+        for field, why in {
+            "name": "running engines serve the model under it",
+            "source": "weights and checkpoints grew from it",
+            "precision": "weights and checkpoints are stored in it",
+            "context_length": "engines, dialogues and episodes of the job were cut to it",
+            "tool_format": "the policy was trained to write calls in it",
+        }.items()
     )
 
-    name: str = Field(
-        min_length=1, max_length=128, pattern=r"^[A-Za-z0-9]([A-Za-z0-9._/-]*[A-Za-z0-9])?$"
-    )
+    name: Annotated[str, Field(min_length=1, max_length=128), forms.MODEL_NAME]
     """Name under which engines serve the model, and that an `External` user model is asked for
-    unless it names its own. Applies when an engine starts."""
+    unless it names its own."""
     source: ModelSource
-    """Base weights in HF layout: `s3://bucket/prefix`, `hf://owner/name`, or `builtin:tiny`, a
-    model of three million parameters that the coordinator builds. Immutable."""
+    """Base weights in HF layout: `s3://bucket/prefix`, `hf://owner/name` (with `@revision` for a
+    branch, tag or commit), or `builtin:tiny`, a model of three million parameters that the
+    coordinator builds."""
     precision: Precision = Precision.BF16
-    """Number format of the served weights and of the trainer's forward pass. Applies when an engine
-    starts, and when a training stage or a trainer attempt starts."""
+    """Number format of the served weights and of the trainer's forward pass."""
     context_length: Int = Field(default=limits.CONTEXT_LENGTH, ge=64, le=1048576)
-    """Longest token sequence (prompt and answers of all turns) in tokens. Applies to the next
-    episode, when an engine starts, and when a training stage or a trainer attempt starts."""
+    """Longest token sequence (prompt and answers of all turns) in tokens."""
     tool_format: ToolFormat = ToolFormat.AUTO
     """How the model writes tool calls, the user model included. `Auto` reads it from the model's
-    chat template; `Hermes` is JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5 writes
-    it, `Qwen3XML` is `<function=...>` with `<parameter=...>`. Applies when a rollout worker starts,
-    and when a training stage or a trainer attempt starts."""
+    chat template; `Hermes` is JSON between `<tool_call>` tags, `Qwen25` the same as Qwen2.5
+    writes it, `Qwen3XML` is `<function=...>` with `<parameter=...>`."""
 
 
 class Storage(ApiModel):
     """The object store that keeps everything that outlives the job's pods."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(Effect.IMMUTABLE, "url")
+
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable("url", "url", "checkpoints are found below it; create another job instead"),
     )
 
-    url: str = Field(max_length=1024, pattern=r"^s3://[a-z0-9][a-z0-9.-]+(/.*)?$")
-    """Bucket and prefix under which the job keeps weights, checkpoints and reports. Immutable."""
-    endpoint: HttpUrl | None = None
-    """Address of an S3 server other than AWS; absent means AWS. Applies by replacing all pods."""
+    url: StorageUrl
+    """Bucket and prefix under which the job keeps weights, checkpoints and reports."""
+    endpoint: ServerUrl | None = None
+    """Address of an S3 server other than AWS; absent means AWS."""
     region: str = Field(default="us-east-1", min_length=1, max_length=64)
-    """Region that requests are signed for. Applies by replacing all pods."""
+    """Region that requests are signed for."""
     credentials_secret: ObjectName | None = None
-    """Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; absent means
-    the pods' own identity. Applies by replacing all pods."""
+    """Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; absent
+    means the pods' own identity."""
 
 
 class Data(ApiModel):
     """What the stages learn from. An edit is checked within seconds."""
 
-    sft: list[S3Url] = Field(default=[], max_length=64)
-    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.bz2`, `.xz` and
-    `.zst` are unpacked. Empty by default: dialogues come from Synthesis stages or from a stage's
-    own `data`. Applies when a training stage or a trainer attempt starts."""
-    rl: list[S3Url] = Field(default=[], max_length=64)
+    edits: ClassVar[Edits] = NEXT_STEP
+
+    sft: list[S3File] = Field(default=[], max_length=64)
+    """`s3://` addresses of dialogue files (published `sft` JSONL layout); `.gz`, `.bz2`, `.xz`
+    and `.zst` are unpacked. Empty by default: dialogues come from Synthesis stages or from a
+    stage's own `data`."""
+    rl: list[S3File] = Field(default=[], max_length=64)
     """`s3://` addresses of task files (published `rl` JSONL layout); packed ones too. Empty by
-    default: tasks come from Synthesis stages or from an Evaluation stage's own `tasks`. Applies to
-    the next group of an RL stage and to Evaluation stages that haven't started."""
-    databases: S3Url | None = None
-    """Folder that every row's `db_path` is relative to; needed only if rows have one. Applies to
-    the next group of an RL stage and to Evaluation stages that haven't started."""
+    default: tasks come from Synthesis stages or from an Evaluation stage's own `tasks`."""
+    databases: S3Folder | None = None
+    """Folder that every row's `db_path` is relative to; needed only if rows have one."""
     on_bad_row: OnBadRow = OnBadRow.FAIL
-    """`Fail` stalls the job with file, line and reason; `Skip` counts the row and leaves it out.
-    Applies at once to the check of the data; the trainer reads it when a training stage or a
-    trainer attempt starts."""
+    """`Fail` stalls the job with file, line and reason; `Skip` counts the row and leaves it out."""

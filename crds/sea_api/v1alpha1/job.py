@@ -8,13 +8,15 @@ from sea_api.v1alpha1 import names, stage_rules
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.data import Data, Model, Storage
 from sea_api.v1alpha1.domains import Domain
+from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.names import GROUP, KIND, PLURAL, SHORT_NAME, VERSION
+from sea_api.v1alpha1.pods import Scheduling
 from sea_api.v1alpha1.policy import Checkpoint, FailurePolicy, Weights
-from sea_api.v1alpha1.roles import Coordinator, Rollout, Scheduling, Trainer, UserModel
-from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.roles import Coordinator, Rollout, Trainer, UserModel
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.stages import Stage
 from sea_api.v1alpha1.status import Status
-from sea_api.v1alpha1.types import Bool
+from sea_api.v1alpha1.types import Bool, Manager
 from sea_api.v1alpha1.verifier import Verifier
 
 __all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "SEATrainingJob", "Spec"]
@@ -23,17 +25,32 @@ __all__ = ["GROUP", "KIND", "PLURAL", "SHORT_NAME", "VERSION", "SEATrainingJob",
 class Spec(ApiModel):
     """What the user wants."""
 
+    edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEXT_STAGE, "stages").but(
+        Effect.IMMUTABLE, "managed_by"
+    )
+
     invariants: ClassVar[tuple[Rule, ...]] = (
         stage_rules.DIALOGUES,
         stage_rules.TASKS,
         stage_rules.EVALUATION_TASKS,
         stage_rules.USER_ENGINE,
+        stage_rules.KNOWN_STARTS,
+        stage_rules.TURN_LENGTH,
     )
-    transitions: ClassVar[tuple[Transition, ...]] = (stage_rules.KEPT_STAGES,)
+    transitions: ClassVar[tuple[Transition, ...]] = (
+        stage_rules.KEPT_STAGES,
+        immutable(
+            "managedBy",
+            "managed_by",
+            "two controllers would take the job from each other; create another job instead",
+        ),
+    )
 
+    managed_by: Manager = names.MANAGER
+    """Controller that runs the job. With any other value than the default, such as
+    `kueue.x-k8s.io/multikueue`, this operator does nothing: no pods, no status."""
     suspend: Bool = False
-    """Commit a checkpoint, then release all pods; false again resumes from there. Applies at
-    once."""
+    """Commit a checkpoint, then release all pods; false again resumes from there."""
     model: Model
     """Base model and its number format."""
     storage: Storage
@@ -43,16 +60,14 @@ class Spec(ApiModel):
     domains: Annotated[list[Domain], stage_rules.UNIQUE_DOMAINS] = Field(
         min_length=1, max_length=16, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
-    """Environments that the agent learns to work in: built-in ones by name, those of other packages
-    as `PACKAGE:NAME`, which the images of coordinator and rollout must then contain. Applies at
-    once: data is checked again, and a running Synthesis stage restarts."""
+    """Environments that the agent learns to work in: built-in ones by name, those of other
+    packages as `PACKAGE:NAME`, which the images of coordinator and rollout must then contain."""
     stages: Annotated[list[Stage], stage_rules.UNIQUE_STAGES] = Field(
         min_length=1,
         max_length=stage_rules.MAX_STAGES,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
     )
-    """The program, in order. Stages may be appended while the job runs; edits of their settings
-    apply as each setting says."""
+    """The program, in order. Stages may be appended while the job runs."""
     trainer: Trainer = Trainer()
     """Pods that train."""
     rollout: Rollout = Rollout()
@@ -68,7 +83,7 @@ class Spec(ApiModel):
     checkpoint: Checkpoint = Checkpoint()
     """Interval and retention of checkpoints."""
     failure_policy: FailurePolicy = FailurePolicy()
-    """What happens when a pod or process fails. Applies to the next failure."""
+    """What happens when a pod or process fails."""
     scheduling: Scheduling = Scheduling()
     """Where the pods may run."""
 
@@ -77,6 +92,10 @@ class SEATrainingJob(ApiModel):
     """One agentic RL post-training run, from base model to evaluated agent."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (names.NAME_LENGTH, names.NAME_FORM)
+    transitions: ClassVar[tuple[Transition, ...]] = (
+        stage_rules.ENDED_STAGES,
+        stage_rules.BEGUN_STAGES,
+    )
 
     api_version: str = Field(default=f"{GROUP}/{VERSION}", max_length=128)
     kind: str = Field(default=KIND, max_length=64)

@@ -10,6 +10,8 @@ VERSION = "v1alpha1"
 KIND = "SEATrainingJob"
 PLURAL = "seatrainingjobs"
 SHORT_NAME = "seajob"
+MANAGER = f"{GROUP}/operator"
+"""Value of `spec.managedBy` for jobs that the operator runs."""
 
 MAX_NAME = 40
 """A pod's name is a label of at most 63 characters: `<job>-coordinator-0`, larger ordinals too."""

@@ -1,10 +1,12 @@
 """Weights, checkpoints, and what happens when something fails."""
 
 from enum import StrEnum
+from typing import ClassVar
 
 from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import NEXT_STEP, Edits
 from sea_api.v1alpha1.types import Bool, Int
 
 
@@ -43,42 +45,45 @@ class Action(StrEnum):
 
 
 class Weights(ApiModel):
-    """How weight versions travel from the trainer to the engines. Read when a training stage or a
-    trainer attempt starts."""
+    """How weight versions travel from the trainer to the engines."""
+
+    edits: ClassVar[Edits] = NEXT_STEP
 
     transport: Transport = Transport.AUTO
     """`Auto` and `NIXL` read from the trainer's memory while it lives and from the object store
-    otherwise; `ObjectStore` uses the object store alone. Applies when a training stage or a trainer
-    attempt starts."""
+    otherwise; `ObjectStore` uses the object store alone."""
     anchor_every: Int = Field(default=20, ge=1, le=100000)
-    """Versions between two full copies in the object store; a stage's last version always is one.
-    Applies when a training stage or a trainer attempt starts."""
+    """Versions between two full copies in the object store; a stage's last version always is
+    one."""
     retain: Int = Field(default=3, ge=1, le=1000)
-    """Full copies kept per stream in the object store; older ones are deleted. Applies when a
-    training stage or a trainer attempt starts."""
+    """Full copies kept per stream in the object store; older ones are deleted."""
 
 
 class Checkpoint(ApiModel):
-    """When training state is committed to the object store and how long it stays. Read when a
-    training stage or a trainer attempt starts."""
+    """When training state is committed to the object store and how long it stays."""
+
+    edits: ClassVar[Edits] = NEXT_STEP
 
     every_steps: Int = Field(default=10, ge=1, le=1000000)
-    """Optimizer steps between two checkpoints; a stage's last step always gets one. Applies when a
-    training stage or a trainer attempt starts."""
+    """Optimizer steps between two checkpoints; a stage's last step always gets one."""
     keep_last: Int = Field(default=2, ge=1, le=1000)
-    """Newest checkpoints kept per stage. Applies when a training stage or a trainer attempt
-    starts."""
+    """Newest checkpoints kept per stage."""
     keep_every: Int | None = Field(default=None, ge=1, le=100000000)
     """Also keep every checkpoint whose step is a multiple of this; absent means that only the
-    newest are kept. Applies when a training stage or a trainer attempt starts."""
+    newest are kept."""
+    drain_seconds: Int | None = Field(default=None, ge=1, le=86400)
+    """Seconds that suspending waits for the last checkpoint before the pods are released anyway.
+    Absent means 180 and one more for each 200 MB of the newest checkpoint per trainer pod, or
+    1800 on GPUs before the first checkpoint."""
     max_staging_bytes: Int = Field(default=68719476736, ge=1048576, le=1099511627776)
     """Largest state, in bytes, that a training process copies to upload it in the background
-    (default 64 GiB); training waits while a larger one is written. Applies when a training stage or
-    a trainer attempt starts."""
+    (default 64 GiB); training waits while a larger one is written."""
 
 
 class FailureRule(ApiModel):
     """What to do when `cause` strikes a pod of `role`."""
+
+    edits: ClassVar[Edits] = NEXT_STEP
 
     role: Role
     """Role that the rule is about."""
@@ -96,19 +101,22 @@ class FailureRule(ApiModel):
 class RestartBudget(ApiModel):
     """How many counted restarts a job survives within a window of time."""
 
+    edits: ClassVar[Edits] = NEXT_STEP
+
     restarts: Int = Field(default=10, ge=0, le=1000)
-    """Counted restarts allowed within the window; one more fails the job. Applies to the next
-    failure; raising it lets a failed job run again."""
+    """Counted restarts allowed within the window; one more fails the job. Raising it lets a
+    failed job run again."""
     window_seconds: Int = Field(default=3600, ge=1, le=2592000)
-    """Length of the sliding window in seconds. Applies to the next failure."""
+    """Length of the sliding window in seconds."""
 
 
 class FailurePolicy(ApiModel):
     """What happens when a pod or process fails."""
 
+    edits: ClassVar[Edits] = NEXT_STEP
+
     rules: list[FailureRule] = Field(default=[], max_length=32)
     """The first rule that matches wins. If none does, the trainer's processes restart and the
-    restart counts; pods of other roles are restarted by the kubelet and don't count. Applies to the
-    next failure."""
+    restart counts; pods of other roles are restarted by the kubelet and don't count."""
     budget: RestartBudget = RestartBudget()
     """Restarts that the job may use up."""

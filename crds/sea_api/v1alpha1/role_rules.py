@@ -62,10 +62,10 @@ ENGINE_TENSOR = Rule(
 )
 
 ENGINE_EXPERT = Rule(
-    cel=f"{_PROCESSES} % self.parallelism.expert == 0",
-    message="parallelism.expert must divide max(1, gpusPerPod), since an engine lives in one pod:"
-    " change gpusPerPod or parallelism.expert",
-    holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.expert == 0,
+    cel="self.expert == 1 || self.expert == self.tensor",
+    message="parallelism.expert must be 1 or equal to parallelism.tensor, since an engine spreads"
+    " its experts over the same GPUs as its matrices: set tensor to the same number",
+    holds=lambda layout: layout.expert in (1, layout.tensor),
 )
 
 EXTERNAL_URL = Rule(
@@ -75,10 +75,24 @@ EXTERNAL_URL = Rule(
     holds=lambda user: user.engine != "External" or user.url is not None,
 )
 
-UNIQUE_ENV = Rule(
-    cel=None,
-    message="Duplicate value: two variables of env have one name; remove one",
-    holds=lambda env: len({variable.name for variable in env}) == len(env),
+_EXTERNAL_ONLY = {"url": "url", "model": "model", "apiKeySecret": "api_key_secret"}
+
+EXTERNAL_ONLY = Rule(
+    cel="self.engine == 'External' || "
+    f"!({' || '.join(f'has(self.{field})' for field in _EXTERNAL_ONLY)})",
+    message="userModel.url, model and apiKeySecret belong to engine External, and no other engine"
+    " reads them: set engine to External, or remove them",
+    holds=lambda user: (
+        user.engine == "External"
+        or all(getattr(user, name) is None for name in _EXTERNAL_ONLY.values())
+    ),
+)
+
+VLLM_ONLY = Rule(
+    cel="self.engine == 'VLLM' || !has(self.source)",
+    message="userModel.source belongs to engine VLLM, and no other engine reads it: set engine to"
+    " VLLM, or remove source",
+    holds=lambda user: user.engine == "VLLM" or user.source is None,
 )
 
 KEPT_CLASS = Transition(
@@ -87,6 +101,14 @@ KEPT_CLASS = Transition(
     message="storageClassName is immutable: the ledger is stored on its volume; create another job"
     " instead",
     holds=lambda new, old: new.storage_class_name == old.storage_class_name,
+)
+
+KEPT_USER_SOURCE = Transition(
+    cel="has(self.source) == has(oldSelf.source)"
+    " && (!has(self.source) || self.source == oldSelf.source)",
+    message="source is immutable: the weights of the user model grew from it; create another job"
+    " instead",
+    holds=lambda new, old: new.source == old.source,
 )
 
 KEPT_SIZE = Transition(

@@ -1,27 +1,25 @@
-"""The pods of a job: trainer, rollout engines, user model, and where they may run."""
+"""The roles of a job: trainer, rollout engines, user model, coordinator."""
 
 from enum import StrEnum
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 from pydantic import Field
 
 from sea_api.limits import USER_MAX_TOKENS
-from sea_api.v1alpha1 import role_rules
+from sea_api.v1alpha1 import pod_rules, role_rules
+from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
+from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import (
+    Bool,
     GpusPerPod,
-    HttpUrl,
     Int,
-    LabelKey,
-    Labels,
-    LabelValue,
-    ModelSource,
     Number,
     ObjectName,
     Quantity,
     Replicas,
-    Resources,
     Ways,
 )
 
@@ -32,52 +30,46 @@ class UserEngine(StrEnum):
     SCRIPTED = "Scripted"
 
 
-class TolerationOperator(StrEnum):
-    EQUAL = "Equal"
-    EXISTS = "Exists"
-
-
-class TaintEffect(StrEnum):
-    NO_SCHEDULE = "NoSchedule"
-    PREFER_NO_SCHEDULE = "PreferNoSchedule"
-    NO_EXECUTE = "NoExecute"
-
-
 class TrainerParallelism(ApiModel):
     """How the trainer's processes share one model; what is left over is data parallelism."""
+
+    edits: ClassVar[Edits] = IMMUTABLE
 
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERTS_ONLY,)
 
     tensor: Ways = 1
-    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do yet.
-    Immutable."""
+    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do
+    yet."""
     pipeline: Ways = 1
-    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet.
-    Immutable."""
+    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet."""
     context: Ways = 1
-    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet.
-    Immutable."""
+    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides the world size and the number
-    of experts. 1, the default, keeps all experts on every process. Immutable."""
+    """Processes that the experts of a layer are spread over; divides the world size and the
+    number of experts. 1, the default, keeps all experts on every process."""
     expert_tensor: Ways = 1
-    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can do
-    yet. Immutable."""
+    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can
+    do yet."""
 
 
 class RolloutParallelism(ApiModel):
     """How the accelerators of one engine pod share one model."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ENGINE_EXPERT,)
+
     tensor: Ways = 1
-    """Parts that each matrix is split into; divides max(1, gpusPerPod). Applies when an engine
-    starts."""
+    """Parts that each matrix is split into; divides max(1, gpusPerPod)."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides max(1, gpusPerPod). Applies
-    when an engine starts."""
+    """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
+    `tensor` says; the same number as `tensor` gives each GPU whole experts."""
 
 
 class Elastic(ApiModel):
     """The range within which `replicas` must stay. Nothing resizes a role by itself yet."""
+
+    edits: ClassVar[Edits] = NEXT_STEP
 
     invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ELASTIC_ORDER,)
 
@@ -87,45 +79,17 @@ class Elastic(ApiModel):
     """Largest number of pods."""
 
 
-class EnvVar(ApiModel):
-    """An environment variable of a role's containers."""
-
-    name: str = Field(min_length=1, max_length=128, pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
-    """Its name."""
-    value: str = Field(max_length=4096)
-    """Its value, taken literally."""
-
-
-class PodTemplate(ApiModel):
-    """What a user may set on a role's pods. Applies by replacing them."""
-
-    image: str | None = Field(default=None, min_length=1, max_length=512)
-    """Image of the role; absent means the one that the operator was installed with. Applies by
-    replacing the role's pods."""
-    env: Annotated[list[EnvVar], role_rules.UNIQUE_ENV] = Field(
-        default=[],
-        max_length=64,
-        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"]},
-    )
-    """Variables of all containers; they win over those that the operator sets. Applies by replacing
-    the role's pods."""
-    requests: Resources = {}
-    """Resource requests of the main container, by resource name. GPUs are requested by `gpusPerPod`
-    already. Applies by replacing the role's pods."""
-    limits: Resources = {}
-    """Resource limits of the main container, by resource name; empty, the default, sets none but
-    GPUs. Applies by replacing the role's pods."""
-    node_selector: Labels = {}
-    """Node labels, added to those of `spec.scheduling.nodeSelector`. Applies by replacing the
-    role's pods."""
-
-
 class Trainer(ApiModel):
     """The pods that train."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(
+        Effect.NEXT_STEP, "max_tokens_per_microbatch", "elastic", "warm"
+    ).but(Effect.IMMUTABLE, "parallelism")
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXPERT_WORLD,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         immutable(
@@ -136,124 +100,109 @@ class Trainer(ApiModel):
     )
 
     replicas: Replicas = 1
-    """Trainer pods. Applies at once: a new attempt goes on from the newest checkpoint."""
+    """Trainer pods."""
+    warm: Bool = False
+    """Keep the pods through stages that don't train (`Synthesis`, `Evaluation`); false, the
+    default, frees their GPUs until the next stage that trains."""
     gpus_per_pod: GpusPerPod = 8
-    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod.
-    Applies by replacing all trainer pods, which starts a new attempt."""
+    """Training processes per pod, one per GPU; 0 trains on the CPU with one process per pod."""
     parallelism: TrainerParallelism = TrainerParallelism()
-    """Layout of the model over the processes. Immutable."""
+    """Layout of the model over the processes."""
     max_tokens_per_microbatch: Int | None = Field(default=None, ge=64, le=1048576)
     """Most tokens that a process takes through the model at once: sequences are packed up to it,
-    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it. Applies
-    when a training stage or a trainer attempt starts."""
+    and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
+    """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the trainer pods. Applies by replacing all of them, which
-    starts a new attempt."""
+    """Image, environment and resources of the trainer pods."""
 
 
 class Rollout(ApiModel):
     """The pods that generate: an engine and an agent-loop worker each."""
 
+    edits: ClassVar[Edits] = NEW_ATTEMPT.but(Effect.NEXT_STEP, "replicas", "elastic", "warm")
+
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
         role_rules.WITHIN_ELASTIC,
+        pod_rules.GPUS_AGREE,
     )
 
     replicas: Int = Field(default=1, ge=0, le=10000)
-    """Rollout pods; 0 pauses generation. Applies at once."""
+    """Rollout pods; 0 pauses generation."""
+    warm: Bool = False
+    """Keep the pods through stages that don't generate (`Synthesis`, `UserSFT`, `SFT`); false,
+    the default, frees their GPUs until the next stage that does."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a pod's engine; 0 generates on the CPU. Applies by replacing the pods one by one."""
+    """GPUs of a pod's engine; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the model over a pod's GPUs. Applies when an engine starts."""
+    """Layout of the model over a pod's GPUs."""
     elastic: Elastic | None = None
-    """Range of `replicas`; absent means any. Applies at once, as a check of `replicas`."""
+    """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the rollout pods. Applies by replacing the pods one by
-    one."""
+    """Image, environment and resources of the rollout pods. Pods are replaced one by one."""
+    worker: ContainerResources = ContainerResources()
+    """Resources of the container `worker`, which drives the episodes next to the engine."""
 
 
 class UserModel(ApiModel):
     """The simulated customer of an episode."""
 
+    edits: ClassVar[Edits] = NEXT_STEP.but(
+        Effect.NEW_ATTEMPT, "gpus_per_pod", "api_key_secret"
+    ).but(Effect.IMMUTABLE, "source")
+
+    transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_USER_SOURCE,)
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.EXTERNAL_URL,
+        role_rules.EXTERNAL_ONLY,
+        role_rules.VLLM_ONLY,
         role_rules.ENGINE_TENSOR,
-        role_rules.ENGINE_EXPERT,
+        pod_rules.GPUS_AGREE,
     )
 
     engine: UserEngine = UserEngine.SCRIPTED
     """`VLLM` serves a model of this job, `External` asks a server of yours, `Scripted`, the
-    default, needs no model. Applies to the next episode."""
+    default, needs no model."""
     replicas: Replicas = 1
-    """Pods of the `VLLM` engine. Applies at once."""
+    """Pods of the `VLLM` engine."""
+    warm: Bool = False
+    """Keep the `VLLM` pods through stages without episodes (`Synthesis`, `UserSFT`, `SFT`);
+    false, the default, frees their GPUs until the next stage that has some."""
     gpus_per_pod: GpusPerPod = 8
-    """GPUs of a `VLLM` pod; 0 generates on the CPU. Applies by replacing the pods one by one."""
+    """GPUs of a `VLLM` pod; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
-    """Layout of the user model over a pod's GPUs. Applies when an engine starts."""
+    """Layout of the user model over a pod's GPUs."""
     source: ModelSource | None = None
-    """Weights that the `VLLM` engine starts from; absent means the job's base model. Read once,
-    when the job's models are prepared: a later change has no effect."""
-    url: HttpUrl | None = None
-    """OpenAI-compatible base URL of the `External` engine. Applies to the next episode."""
+    """Weights that the `VLLM` engine starts from; absent means the job's base model."""
+    url: BaseUrl | None = None
+    """OpenAI-compatible base URL of the `External` engine."""
     model: str | None = Field(default=None, min_length=1, max_length=256)
-    """Model name to ask the `External` engine for; absent means the job's `model.name`. Applies to
-    the next episode."""
+    """Model name to ask the `External` engine for; absent means the job's `model.name`."""
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine; absent means that it needs none.
-    Applies by replacing the rollout pods one by one."""
+    Pods are replaced one by one."""
     temperature: Number = Field(default=0.0, ge=0, le=10)
-    """Sampling temperature of the user's turns; 0, the default, is greedy. Applies to the next
-    episode."""
+    """Sampling temperature of the user's turns; 0, the default, is greedy."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
-    """Longest turn of the user, in tokens. Applies to the next episode."""
+    """Longest turn of the user, in tokens."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the `VLLM` pods. Applies by replacing the pods one by
-    one."""
+    """Image, environment and resources of the `VLLM` pods. Pods are replaced one by one."""
+    worker: ContainerResources = ContainerResources()
+    """Resources of the container `worker`, which keeps the engine's weights up to date."""
 
 
 class Coordinator(ApiModel):
     """The pod that owns the dataset cursor, the ledger, membership and weight versions."""
 
+    edits: ClassVar[Edits] = IMMUTABLE
+
     transitions: ClassVar[tuple[Transition, ...]] = (role_rules.KEPT_CLASS, role_rules.KEPT_SIZE)
 
     storage_class_name: ObjectName | None = None
-    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the pod,
-    and that its snapshot in every checkpoint is what survives. Immutable."""
+    """StorageClass of the ledger's volume. Absent means that the ledger lives as long as the
+    pod, and that its snapshot in every checkpoint is what survives."""
     volume_size: Quantity = "10Gi"
-    """Size of the ledger's volume; used with `storageClassName` only. Immutable."""
+    """Size of the ledger's volume; used with `storageClassName` only."""
     template: PodTemplate = PodTemplate()
-    """Image, environment and resources of the coordinator's pod. Applies by replacing it."""
-
-
-class Toleration(ApiModel):
-    """A taint that the job's pods tolerate, as in a pod's spec."""
-
-    key: LabelKey | None = None
-    """Taint key; absent with `Exists` tolerates every taint."""
-    operator: TolerationOperator | None = None
-    """How `value` is compared; `Equal` when absent."""
-    value: LabelValue | None = None
-    """Taint value for `Equal`."""
-    effect: TaintEffect | None = None
-    """Taint effect; absent matches every effect."""
-
-
-class Scheduling(ApiModel):
-    """Where the job's pods may run, for all roles. An edit replaces the pods."""
-
-    queue_name: ObjectName | None = None
-    """Kueue LocalQueue, set as `kueue.x-k8s.io/queue-name` on the pods; absent means that Kueue
-    leaves them alone. Applies by replacing all pods."""
-    priority_class_name: ObjectName | None = None
-    """PriorityClass of all pods; absent means the cluster's default. Applies by replacing all
-    pods."""
-    topology: LabelKey | None = None
-    """Node label that has the same value for all trainer pods (a rail or an NVLink domain); absent
-    means that they may run anywhere. Applies by replacing all trainer pods."""
-    node_selector: Labels = {}
-    """Node labels that every pod needs. Applies by replacing all pods."""
-    tolerations: list[Toleration] = Field(default=[], max_length=16)
-    """Taints that every pod tolerates. Applies by replacing all pods."""
+    """Image, environment and resources of the coordinator's pod."""

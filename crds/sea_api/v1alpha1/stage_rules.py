@@ -2,8 +2,9 @@
 
 from typing import Any
 
+from sea_api.limits import MAX_TOKENS_PER_TURN
 from sea_api.v1alpha1.rules import Rule, Transition
-from sea_api.v1alpha1.stages import Stage, StageType
+from sea_api.v1alpha1.stages import BASE, TRAINING, Stage, StageType
 
 MAX_STAGES = 32
 _MADE_HERE = "self.stages.exists(s, s.type == 'Synthesis')"
@@ -31,6 +32,11 @@ def _has_evaluation_tasks(spec: Any) -> bool:
 def _serves_the_user(spec: Any) -> bool:
     trains_user = any(stage.type == StageType.USER_SFT for stage in spec.stages)
     return spec.user_model.engine == "VLLM" or not trains_user
+
+
+def _turns_fit(spec: Any) -> bool:
+    blocks = [block for stage in spec.stages for block in (stage.rl, stage.evaluation) if block]
+    return all(block.max_tokens_per_turn <= spec.model.context_length for block in blocks)
 
 
 def _signature(stages: list[Stage]) -> list[tuple[str, StageType]]:
@@ -80,8 +86,45 @@ USER_ENGINE = Rule(
     holds=_serves_the_user,
 )
 
+TURN_LENGTH = Rule(
+    cel="self.stages.all(s, (!has(s.rl) || s.rl.maxTokensPerTurn <= self.model.contextLength)"
+    " && (!has(s.evaluation) || s.evaluation.maxTokensPerTurn <= self.model.contextLength))",
+    message=f"maxTokensPerTurn of a stage (by default {MAX_TOKENS_PER_TURN}) exceeds"
+    " model.contextLength, which holds prompt and answers of all turns: set maxTokensPerTurn in rl"
+    " and evaluation to a fraction of contextLength, or raise contextLength",
+    holds=_turns_fit,
+)
+
 _PLACES = list(range(MAX_STAGES))
 """Spelled out in the rule: lists made by `map` have no bound in the server's cost estimate."""
+
+
+def _starts_are_known(spec: Any) -> bool:
+    stages = spec.stages
+    return all(
+        stage.start_from in (None, BASE)
+        or any(
+            before.name == stage.start_from
+            and before.type in TRAINING
+            and (before.type == StageType.USER_SFT) == (stage.type == StageType.USER_SFT)
+            for before in stages[:place]
+        )
+        for place, stage in enumerate(stages)
+    )
+
+
+_SAME_MODEL = "(b.type == 'UserSFT') == (self.stages[i].type == 'UserSFT')"
+
+KNOWN_STARTS = Rule(
+    cel=f"{_PLACES}.all(i, i >= size(self.stages) || !has(self.stages[i].startFrom)"
+    " || self.stages[i].startFrom == 'Base'"
+    " || self.stages.exists(b, b.name == self.stages[i].startFrom"
+    f" && b.type in ['UserSFT', 'SFT', 'RL'] && {_SAME_MODEL}"
+    f" && {_PLACES}.exists(j, j < i && self.stages[j].name == b.name)))",
+    message="startFrom names no stage before this one that trains the same model (the agent, or in"
+    " a UserSFT stage the user): name one that does, use Base, or remove it",
+    holds=_starts_are_known,
+)
 
 KEPT_STAGES = Transition(
     cel=f"{_PLACES}.all(i, i >= size(oldSelf.stages) || (i < size(self.stages)"
@@ -90,4 +133,65 @@ KEPT_STAGES = Transition(
     message="stages keep their name, type and place for the life of a job: edit their settings,"
     " append new ones at the end, or create another job",
     holds=_keeps_program,
+)
+
+BEGUN_FIELDS = {
+    "startFrom": "start_from",
+    "evaluation.tasks": "evaluation.tasks",
+    "evaluation.trials": "evaluation.trials",
+    "evaluation.maxTasks": "evaluation.max_tasks",
+    "evaluation.seed": "evaluation.seed",
+}
+"""What a stage is made from when it begins, by its name in YAML and in Python."""
+
+
+def _of_stage(count: str, holds: str) -> str:
+    """CEL: `holds` of all stages, old (`o`) and new (`s`), among the first `status.COUNT`."""
+    old, new = "oldSelf.spec.stages[i]", "self.spec.stages[i]"
+    rule = holds.replace("$s", new).replace("$o", old)
+    return (
+        f"!has(oldSelf.status) || !has(oldSelf.status.{count}) || {_PLACES}.all(i,"
+        f" i >= oldSelf.status.{count} || i >= size(self.spec.stages)"
+        f" || i >= size(oldSelf.spec.stages) || ({rule}))"
+    )
+
+
+def _same(path: str) -> str:
+    """CEL: an optional field of a stage, or of its block, is as it was."""
+    block, _, field = path.rpartition(".")
+    owner = f".{block}" if block else ""
+    present = f"(has($s{owner}.{field}) == has($o{owner}.{field})"
+    equal = f" && (!has($s{owner}.{field}) || $s{owner}.{field} == $o{owner}.{field}))"
+    return f"(!has($s{owner}) || {present}{equal})" if block else f"{present}{equal}"
+
+
+def _value(stage: Any, path: str) -> Any:
+    for name in path.split("."):
+        stage = getattr(stage, name, None)
+    return stage
+
+
+def _first(count: int | None, new: Any, old: Any) -> list[tuple[Stage, Stage]]:
+    pairs = list(zip(new.spec.stages, old.spec.stages, strict=False))
+    return pairs[: count or 0]
+
+
+ENDED_STAGES = Transition(
+    cel=_of_stage("stagesEnded", "$s == $o"),
+    message="a stage that has ended keeps its settings, since nothing reads them any more: undo the"
+    " edit, or append a stage with the new settings",
+    holds=lambda new, old: all(
+        one == before for one, before in _first(old.status.stages_ended, new, old)
+    ),
+)
+
+BEGUN_STAGES = Transition(
+    cel=_of_stage("stagesBegun", " && ".join(map(_same, BEGUN_FIELDS))),
+    message="startFrom, and tasks, trials, maxTasks and seed of an evaluation, are fixed once the"
+    " stage has begun: undo the edit, or append a stage with the new settings",
+    holds=lambda new, old: all(
+        _value(one, path) == _value(before, path)
+        for one, before in _first(old.status.stages_begun, new, old)
+        for path in BEGUN_FIELDS.values()
+    ),
 )

@@ -1,14 +1,20 @@
 """The program of a job: an ordered list of stages, each with its own block of settings."""
 
 from enum import StrEnum
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from sea_api import limits
+from sea_api.v1alpha1 import forms
+from sea_api.v1alpha1.addresses import BaseUrl, S3File, S3Folder
 from sea_api.v1alpha1.base import ApiModel
+from sea_api.v1alpha1.edits import IMMUTABLE, NEXT_STAGE, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.rules import Rule
-from sea_api.v1alpha1.types import Bool, HttpUrl, Int, Number, ObjectName, S3Url, Seed, Steps
+from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps
+
+BASE = "Base"
+"""`startFrom`: the job's base model. No stage has this name."""
 
 
 class StageType(StrEnum):
@@ -33,17 +39,16 @@ class WorldSize(StrEnum):
 class SynthesisEndpoint(ApiModel):
     """The model behind planner, workers, checkers and reflection."""
 
-    url: HttpUrl
-    """OpenAI-compatible base URL, which `/chat/completions` is appended to. Applies at once;
-    accepted tasks are kept."""
+    edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "api_key_secret")
+
+    url: BaseUrl
+    """OpenAI-compatible base URL, which `/chat/completions` is appended to."""
     model: str = Field(min_length=1, max_length=256)
-    """Model name to ask for; the provenance of every row names it. Applies at once: a running stage
-    starts over."""
+    """Model name to ask for; the provenance of every row names it."""
     api_key_secret: ObjectName | None = None
-    """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none. Applies by
-    replacing the coordinator's pod."""
+    """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none."""
     concurrency: Int = Field(default=8, ge=1, le=1024)
-    """Tasks in progress at one time. Applies at once; accepted tasks are kept."""
+    """Tasks in progress at one time."""
 
 
 class SynthesisStage(ApiModel):
@@ -51,40 +56,36 @@ class SynthesisStage(ApiModel):
 
     The data of each domain is stored under `stages/<stage>/data/<domain>/` (`my-library.library`
     for `my-library:library`). Later stages that name no files of their own read it in addition to
-    what `spec.data` names. An edit while the stage runs makes it start over, an edit after its end
-    has no effect.
+    what `spec.data` names. After an edit a running stage starts over.
     """
 
+    edits: ClassVar[Edits] = NEXT_STEP
+
     tasks_per_domain: Int = Field(default=100, ge=1, le=1000000)
-    """Accepted tasks to make per domain. Applies at once: a running stage starts over."""
+    """Accepted tasks to make per domain."""
     rounds: Int = Field(default=1, ge=1, le=100)
-    """Rounds of planning, making, checking and reflection; the default of 1 plans once. Applies at
-    once: a running stage starts over."""
+    """Rounds of planning, making, checking and reflection; the default of 1 plans once."""
     seed: Seed = 0
-    """Seed of every random choice of the stage. Applies at once: a running stage starts over."""
+    """Seed of every random choice of the stage."""
     plans: Int = Field(default=64, ge=1, le=10000)
-    """Plans per domain; no two overlap in goals, complexity, tool mode and user style. Applies at
-    once: a running stage starts over."""
+    """Plans per domain; no two overlap in goals, complexity, tool mode and user style."""
     worlds: Int = Field(default=4, ge=1, le=64)
-    """Generated databases per domain that `databases` holds none for. Applies at once: a running
-    stage starts over."""
+    """Generated databases per domain that `databases` holds none for."""
     world_size: WorldSize = WorldSize.MEDIUM
-    """Size of a generated database. Applies at once: a running stage starts over."""
-    databases: S3Url | None = None
+    """Size of a generated database."""
+    databases: S3Folder | None = None
     """Folder with a folder per domain (`retail/db.json`, `retail/policy.md`) in tau2-bench's
-    layout; domains without one, and all if this is absent, get generated databases. The folder of
-    `my-library:library` is `my-library.library` or, if that is missing, `library`. Applies at once:
-    a running stage starts over."""
+    layout; domains without one, and all if this is absent, get generated databases. The folder
+    of `my-library:library` is `my-library.library` or, if that is missing, `library`."""
     endpoint: SynthesisEndpoint | None = None
-    """Endpoint of the model whose agents make the data; absent means procedural workers, which need
-    no model. Applies at once: a running stage starts over."""
+    """Endpoint of the model whose agents make the data; absent means procedural workers, which
+    need no model."""
 
 
 class SFTStage(ApiModel):
-    """Supervised fine-tuning on dialogues, of the agent (`SFT`) or of the user (`UserSFT`).
+    """Supervised fine-tuning on dialogues, of the agent (`SFT`) or of the user (`UserSFT`)."""
 
-    The trainer reads this block when the stage starts and again with every attempt.
-    """
+    edits: ClassVar[Edits] = NEXT_STEP
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -93,57 +94,58 @@ class SFTStage(ApiModel):
             " keep dialogues back for it, or remove it",
             holds=lambda sft: sft.stop_at_validation_loss is None or sft.validation_fraction > 0,
         ),
+        Rule(
+            cel="!has(self.maxSteps) || self.warmupSteps < self.maxSteps",
+            message="warmupSteps must be less than maxSteps, or the rate never reaches"
+            " learningRate: lower warmupSteps",
+            holds=lambda sft: sft.max_steps is None or sft.warmup_steps < sft.max_steps,
+        ),
     )
 
     epochs: Int = Field(default=1, ge=1, le=1000)
-    """Passes over the dialogues. Applies when the stage or a trainer attempt starts."""
+    """Passes over the dialogues. A running stage that has made as many steps already ends, with
+    checkpoint and export, after the step that is under way."""
     batch_size: Int = Field(default=128, ge=1, le=65536)
-    """Dialogues per step. Applies when the stage or a trainer attempt starts."""
+    """Dialogues per step. After an edit the stage goes on in the data where it would be had it
+    begun with this size."""
     learning_rate: Number = Field(default=1e-5, gt=0, le=1)
-    """Step size of AdamW after the warm-up. Applies when the stage or a trainer attempt starts."""
+    """Step size of AdamW after the warm-up."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)
-    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate.
-    Applies when the stage or a trainer attempt starts."""
+    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate."""
     max_steps: Steps | None = None
-    """Upper bound on steps; absent means that `epochs` alone decides. Applies when the stage or a
-    trainer attempt starts."""
+    """Upper bound on steps; absent means that `epochs` alone decides. Lowered below what a running
+    stage has made, it ends the stage after the step that is under way."""
     observation_weight: Number = Field(default=0.0, ge=0, le=1)
-    """Loss weight of tokens that the trained role did not write; 0, the default, masks them.
-    Applies when the stage or a trainer attempt starts."""
+    """Loss weight of tokens that the trained role did not write; 0, the default, masks them."""
     validation_fraction: Number = Field(default=0.0, ge=0, lt=1)
-    """Share of dialogues held out to measure the loss on; 0, the default, holds none out. Applies
-    when the stage or a trainer attempt starts."""
+    """Share of dialogues held out to measure the loss on; 0, the default, holds none out."""
     validation_every: Int = Field(default=10, ge=1, le=100000)
-    """Steps between two measurements on the held-out dialogues. Applies when the stage or a trainer
-    attempt starts."""
+    """Steps between two measurements on the held-out dialogues."""
     stop_at_validation_loss: Number | None = Field(default=None, gt=0, le=100)
-    """Stop once the validation loss (nats per answer token) is at or below this; absent means that
-    it never stops the stage. Applies when the stage or a trainer attempt starts."""
-    data: list[S3Url] = Field(default=[], max_length=64)
+    """Stop once the validation loss (nats per answer token) is at or below this; absent means
+    that it never stops the stage."""
+    data: list[S3File] = Field(default=[], max_length=64)
     """Dialogue files of this stage; empty, the default, means `spec.data.sft` and what Synthesis
-    stages before it have made. Applies when the stage or a trainer attempt starts."""
+    stages before it have made."""
     seed: Seed = 0
-    """Seed of the order of dialogues. Applies when the stage or a trainer attempt starts."""
+    """Seed of the order of dialogues."""
 
 
 class EpisodeLimits(ApiModel):
     """How far an episode of a stage may go."""
 
+    edits: ClassVar[Edits] = NEXT_STEP
+
     max_tokens_per_turn: Int = Field(default=limits.MAX_TOKENS_PER_TURN, ge=1, le=1048576)
-    """Most tokens of one agent turn. Applies to the next episode."""
+    """Most tokens of one agent turn."""
     max_turns: Int = Field(default=limits.MAX_TURNS, ge=1, le=10000)
-    """Most agent turns of one episode. Applies to the next episode."""
+    """Most agent turns of one episode."""
     max_repeats: Int = Field(default=limits.MAX_REPEATS, ge=2, le=1000)
-    """Identical calls with identical results in a row that end an episode as a loop. Applies to the
-    next episode."""
+    """Identical calls with identical results in a row that end an episode as a loop."""
 
 
 class RLStage(EpisodeLimits):
-    """Asynchronous GRPO on verifiable tasks.
-
-    Rollouts and batches follow an edit while the stage runs; the trainer reads this block when the
-    stage starts and again with every attempt.
-    """
+    """Asynchronous GRPO on verifiable tasks."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         Rule(
@@ -152,51 +154,55 @@ class RLStage(EpisodeLimits):
             " trajectory is relative to the others of its group",
             holds=lambda rl: rl.trajectories_per_prompt >= 2,
         ),
+        Rule(
+            cel="self.warmupSteps < self.steps",
+            message="rl.warmupSteps must be less than steps, or the rate never reaches"
+            " learningRate: lower warmupSteps",
+            holds=lambda rl: rl.warmup_steps < rl.steps,
+        ),
     )
 
     steps: Steps = 100
-    """Batches to train on. Applies to the trainer when an attempt starts. Later stages count their
-    weight versions from it: leave it alone once the stage has ended."""
+    """Batches to train on. Lowered below what a running stage has trained on, it ends the stage,
+    with checkpoint and export, after the step that is under way."""
     prompts_per_step: Int = Field(default=16, ge=1, le=65536)
-    """Groups in one batch. Applies to the next batch."""
+    """Groups in one batch."""
     trajectories_per_prompt: Int = Field(default=16, ge=1, le=4096)
-    """Group size; the advantage is relative to the group, so at least 2. Applies to the next
-    group."""
+    """Group size; the advantage is relative to the group, so at least 2."""
     learning_rate: Number = Field(default=1e-5, gt=0, le=1)
-    """Step size of AdamW after the warm-up. Applies when the stage or a trainer attempt starts."""
+    """Step size of AdamW after the warm-up."""
     final_learning_rate_fraction: Number = Field(default=1.0, ge=0, le=1)
     """The rate decays linearly to this share of `learningRate` at the last step; 1, the default,
-    keeps it constant. Applies when the stage or a trainer attempt starts."""
+    keeps it constant."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)
-    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate.
-    Applies when the stage or a trainer attempt starts."""
+    """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate."""
     temperature: Number = Field(default=1.0, gt=0, le=10)
-    """Sampling temperature of the agent, which the trainer's log-probabilities take into account.
-    Applies to the next episode, and to the trainer when an attempt starts."""
+    """Sampling temperature of the agent, which the trainer's log-probabilities take into
+    account."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
     """Versions that a batch may lag behind the trainer (eta of the staleness gate); 0 waits for
-    every version. Applies at once."""
+    every version."""
     max_concurrent_groups: Int = Field(default=64, ge=1, le=65536)
-    """Groups that may run at one time. Applies to the next group."""
+    """Groups that may run at one time."""
     filter_constant_groups: Bool = True
     """Drop and replace groups whose rewards are all equal, since they carry no gradient; false
-    trains on them too. Applies to groups that finish from then on."""
+    trains on them too."""
     clip_low: Number = Field(default=0.2, gt=0, lt=1)
-    """The policy ratio is clipped below 1 - this. Applies when the stage or a trainer attempt
-    starts."""
+    """The policy ratio is clipped below 1 - this."""
     clip_high: Number = Field(default=0.2, gt=0, le=10)
-    """The policy ratio is clipped above 1 + this. Applies when the stage or a trainer attempt
-    starts."""
+    """The policy ratio is clipped above 1 + this."""
     importance_mode: ImportanceMode = ImportanceMode.CAP
-    """What happens to a proximal/behavior ratio above `importanceUpper`: `Cap` limits it to that,
-    `Mask` leaves the token out. Applies when the stage or a trainer attempt starts."""
+    """What happens to a proximal/behavior ratio above `importanceUpper`: `Cap` limits it to
+    that, `Mask` leaves the token out."""
     importance_upper: Number = Field(default=5.0, ge=1, le=1000)
-    """Largest weight of a token for being sampled by an older version. Applies when the stage or a
-    trainer attempt starts."""
+    """Largest weight of a token for being sampled by an older version."""
+    saved_rollouts: Number = Field(default=1.0, ge=0, le=1)
+    """Share of each batch's groups whose dialogues are written to `rollouts/<stage>/` in the
+    run's folder, at least one group per step; 1, the default, keeps all, 0 none."""
     minibatches: Int = Field(default=1, ge=1, le=1024)
-    """Optimizer updates per batch. Applies when the stage or a trainer attempt starts."""
+    """Optimizer updates per batch."""
     seed: Seed = 0
-    """Seed of task order and sampling. Applies to the next group."""
+    """Seed of task order and sampling."""
 
 
 class EvaluationStage(EpisodeLimits):
@@ -205,18 +211,21 @@ class EvaluationStage(EpisodeLimits):
     All episodes are fixed when the stage starts.
     """
 
-    tasks: list[S3Url] = Field(default=[], max_length=64)
-    """Task files; empty, the default, means `spec.data.rl` and what Synthesis stages before it have
-    made. Applies until the stage starts."""
+    edits: ClassVar[Edits] = NEXT_STAGE.but(
+        Effect.NEXT_STEP, "max_tokens_per_turn", "max_turns", "max_repeats", "temperature"
+    )
+
+    tasks: list[S3File] = Field(default=[], max_length=64)
+    """Task files; empty, the default, means `spec.data.rl` and what Synthesis stages before it
+    have made."""
     trials: Int = Field(default=4, ge=1, le=1000)
-    """Episodes per task (n of pass^k). Applies until the stage starts."""
+    """Episodes per task (n of pass^k)."""
     max_tasks: Int | None = Field(default=None, ge=1, le=1000000)
-    """Upper bound on tasks; absent means all. Applies until the stage starts."""
+    """Upper bound on tasks; absent means all."""
     temperature: Number = Field(default=1.0, ge=0, le=10)
-    """Sampling temperature of the agent; 0 is greedy. Applies to the next episode."""
+    """Sampling temperature of the agent; 0 is greedy."""
     seed: Seed = 0
-    """Seed of sampling, and of the choice of tasks if `maxTasks` is set. Applies until the stage
-    starts."""
+    """Seed of sampling, and of the choice of tasks if `maxTasks` is set."""
 
 
 _BLOCKS = {
@@ -241,17 +250,34 @@ def _block_of_type(kind: StageType, block: str, attribute: str) -> Rule:
     )
 
 
+TRAINING = (StageType.USER_SFT, StageType.SFT, StageType.RL)
+
+_ONLY_TRAINING_STARTS = Rule(
+    cel="!has(self.startFrom) || self.type in ['UserSFT', 'SFT', 'RL']",
+    message="startFrom says which weights a stage trains on, so only stages of type UserSFT, SFT"
+    " or RL have it: remove it",
+    holds=lambda stage: stage.start_from is None or stage.type in TRAINING,
+)
+
+
 class Stage(ApiModel):
     """One step of the program; exactly the block that `type` names is set."""
 
-    invariants: ClassVar[tuple[Rule, ...]] = tuple(
-        _block_of_type(kind, *names) for kind, names in _BLOCKS.items()
+    edits: ClassVar[Edits] = IMMUTABLE.but(Effect.NEXT_STAGE, "start_from")
+
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        *(_block_of_type(kind, *names) for kind, names in _BLOCKS.items()),
+        _ONLY_TRAINING_STARTS,
     )
 
-    name: str = Field(min_length=1, max_length=40, pattern=r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
-    """Unique among the job's stages; names the stage's folder in the object store. Immutable."""
+    name: Annotated[str, Field(min_length=1, max_length=40), forms.STAGE_NAME]
+    """Unique among the job's stages; names the stage's folder in the object store."""
     type: StageType
-    """What the stage does, and which block below is set. Immutable."""
+    """What the stage does, and which block below is set."""
+    start_from: str | None = Field(default=None, max_length=40)
+    """Weights that a training stage begins with: `Base`, the base model, or those that the stage of
+    this name, before this one and of the same model, ended with. Absent means the newest: those of
+    the last stage before that trained the same model, `Base` if there is none."""
     synthesis: SynthesisStage | None = None
     """Settings of a `Synthesis` stage; `{}` takes the defaults."""
     user_sft: SFTStage | None = None

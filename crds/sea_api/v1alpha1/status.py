@@ -67,10 +67,12 @@ class WeightsStatus(ApiModel):
 class CheckpointStatus(ApiModel):
     """Newest committed checkpoint."""
 
+    stage: str | None = Field(default=None, max_length=64)
+    """Stage that it was taken in."""
     version: Count
     """Weight version it belongs to."""
     step: Count
-    """Optimizer step it was taken after."""
+    """Optimizer step of that stage it was taken after."""
     time: Timestamp
     """When it was committed."""
     bytes: Count
@@ -133,6 +135,15 @@ class Failure(ApiModel):
     """When it was noticed."""
 
 
+class SpecEdit(ApiModel):
+    """The newest edit of the running job."""
+
+    generation: Count
+    """`metadata.generation` that it made."""
+    message: str = Field(max_length=1024)
+    """Which fields, and from which step of which stage they hold."""
+
+
 class Status(ApiModel):
     """What the operator last saw; only the operator writes it."""
 
@@ -144,8 +155,20 @@ class Status(ApiModel):
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
     )
     """State of the job in kstatus terms."""
+    operator: str | None = Field(default=None, max_length=320)
+    """Lease, as `NAMESPACE/NAME`, of the operator that writes this status."""
+    state: str | None = Field(default=None, max_length=160)
+    """`Running`, `Suspended`, `Complete` or `Failed`; `Waiting` or `Stalled` with the reason of the
+    condition `Ready` after a colon."""
     stage: str | None = Field(default=None, max_length=64)
     """Stage that runs or ran last."""
+    stages_begun: Count | None = Field(default=None, le=32)
+    """How many of `spec.stages`, from the first on, have begun: what they were made from is
+    fixed."""
+    stages_ended: Count | None = Field(default=None, le=32)
+    """How many of them have ended: their settings are fixed."""
+    last_edit: SpecEdit | None = None
+    """The newest edit of the running job, and from which step it holds."""
     step: Count | None = None
     """Optimizer steps (or finished episodes of an evaluation) of the stage."""
     total_steps: Count | None = None
@@ -154,6 +177,9 @@ class Status(ApiModel):
     """`step/totalSteps` of the running stage, for the printer column."""
     trainer_attempt: Count | None = None
     """Attempt number of the trainer."""
+    failed_spec: str | None = Field(default=None, max_length=64)
+    """Digest of the spec that failed, without `suspend` and `rollout.replicas`. A job with another
+    one starts again."""
     fenced: list[Uid] | None = Field(
         default=None, max_length=10001, json_schema_extra={"x-kubernetes-list-type": "set"}
     )
@@ -195,6 +221,9 @@ class Status(ApiModel):
     """The newest failure."""
     run_url: str | None = Field(default=None, max_length=1280)
     """Folder in the object store that keeps all objects of this run."""
+    model_url: str | None = Field(default=None, max_length=1344)
+    """Hugging Face folder of the agent's newest finished model: what the last `SFT` or `RL` stage
+    that has ended exported. Absent before the first one ends."""
     start_time: Timestamp | None = None
     """When the operator first acted on the job."""
     completion_time: Timestamp | None = None

@@ -1,9 +1,14 @@
 """`GET /v1/state`: everything that the operator learns about the data plane, in one read."""
 
 from enum import StrEnum
+from typing import Annotated, Any
 
+from pydantic import BeforeValidator
+
+from sea_api.lenient import OfAnyRelease
 from sea_api.v1alpha1.base import ApiModel
-from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, WeightsStatus
+from sea_api.v1alpha1.policy import Cause
+from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, SpecEdit, WeightsStatus
 
 
 class StagePhase(StrEnum):
@@ -14,9 +19,10 @@ class StagePhase(StrEnum):
 
 class Severity(StrEnum):
     ERROR = "Error"
-    """Nothing goes on until a person changes something."""
+    """Nothing goes on until a person changes something: the job is `Stalled`."""
     WARNING = "Warning"
-    """Tried again, or work goes on without result: an outage, episodes that teach nothing."""
+    """Tried again, or work goes on without result: an outage, episodes that teach nothing. The job
+    isn't `Ready`, but nothing waits for a person."""
 
 
 class Problem(ApiModel):
@@ -29,13 +35,17 @@ class Problem(ApiModel):
     severity: Severity = Severity.ERROR
 
 
+def _known_cause(cause: Any) -> Any:
+    """A cause that this release doesn't know counts as an exit; the rest of the state is read."""
+    return cause if cause in list(Cause) else Cause.PROCESS_EXIT
+
+
 class TrainerFailure(ApiModel):
     """A training process of `attempt` failed; the operator decides what follows."""
 
     attempt: int
     pod: str
-    cause: str
-    """A value of `sea_api.v1alpha1.policy.Cause`."""
+    cause: Annotated[Cause, BeforeValidator(_known_cause)]
     message: str
     time: float
     """Unix seconds."""
@@ -51,12 +61,15 @@ class StageState(ApiModel):
     remaining_seconds: float | None = None
 
 
-class CoordinatorState(ApiModel):
+class CoordinatorState(OfAnyRelease):
     spec_digest: str | None = None
     uid: str | None = None
     attempt: int = 0
     stages: list[StageState] = []
     problem: Problem | None = None
+    prepared: bool | None = None
+    """Whether data, endpoints and models of the running stage are checked, so that pods with GPUs
+    may start; None from a coordinator that doesn't say."""
     trainer_failure: TrainerFailure | None = None
     """Newest failure of the current attempt, if any."""
     drained: bool = False
@@ -70,5 +83,8 @@ class CoordinatorState(ApiModel):
     goodput: float | None = None
     """0 to 1."""
     evaluation: list[EvaluationResult] = []
+    edit: SpecEdit | None = None
+    model_url: str | None = None
+    """Hugging Face folder that the newest complete stage of the policy exported."""
     skipped_rows: dict[str, int] | None = None
     """Rows of the data that were left out (`onBadRow: Skip`), by reason; None until checked."""

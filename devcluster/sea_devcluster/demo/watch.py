@@ -19,6 +19,8 @@ from sea_devcluster.errors import DemoError
 POLL_SECONDS = 1.0
 LINE_SECONDS = 10.0
 OPERATOR_SECONDS = 600.0
+ROUTINE = frozenset({"PodsNotReady", "CoordinatorBehind", "Draining"})
+"""Reasons of a job that is on its way and meets no problem."""
 """Long enough for an operator to write a first status, even if its image must be pulled."""
 BARS = "▁▂▃▄▅▆▇█"
 MARKS = {"done": ("●", "green"), "now": ("◐", "cyan"), "later": ("○", "dim")}
@@ -199,9 +201,10 @@ def _facts(status: dict[str, Any], rewards: Sequence[float]) -> Table:
 
 
 def _stall(status: dict[str, Any]) -> str:
-    """Reason and message of a stalled job; empty if it isn't stalled."""
+    """Reason and message of a job that is stalled or meets a problem; empty if all is well."""
     for condition in status.get("conditions", []):
-        if condition["type"] == "Stalled" and condition["status"] == "True":
+        meets = condition["type"] in ("Stalled", "Reconciling") and condition["status"] == "True"
+        if meets and condition["reason"] not in ROUTINE:
             return f"{condition['reason']}: {condition['message']}"
     return ""
 

@@ -9,38 +9,69 @@ lease stops at its next write.
 import contextlib
 import json
 import re
-import socket
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 import aiohttp
 import orjson
-from kubernetes.client import Configuration
-from yarl import URL
 
-from sea_operator.errors import UnavailableError, of_status
-from sea_operator.kube.kinds import Kind
-from sea_operator.kube.login import bearer, configuration, tls
+from sea_api.v1alpha1.job import GROUP, KIND, PLURAL, VERSION
+from sea_operator.errors import (
+    KubeError,
+    RejectedError,
+    ServerFaultError,
+    UnavailableError,
+    of_status,
+)
+from sea_operator.kube.connection import FIELD_MANAGER, Connection, Query
 
-FIELD_MANAGER = "sea-operator"
 # Of a whole request. Longer than the lease's margin (`duration - deadline`): preconditions in the
 # body, not this number, keep a late write from doing harm.
 TIMEOUT_SECONDS = 10.0
 WATCH_SECONDS = 240
 """After which the server ends a watch."""
-PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
-"""A server that vanished without a word is noticed after 30 s, not when its watch would end: until
-then passes act on a cache that hears nothing."""
 PAGE_SIZE = 500
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 # What YAML calls unprintable, and half a surrogate pair, which is no character at all.
 _ESCAPED = re.compile("[^\x20-\x7e\U00010000-\U0010ffff]")
 _HALF = re.compile("[\ud800-\udfff]")
 
 Object = dict[str, Any]
 Body = Object | bytes
-Query = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind and its REST path."""
+
+    api_version: str
+    name: str
+    plural: str
+
+    @property
+    def group(self) -> str:
+        """API group, empty for the core group."""
+        return self.api_version.rpartition("/")[0]
+
+    def path(self, namespace: str | None, name: str | None = None, sub: str | None = None) -> str:
+        """REST path of a collection, an object or a subresource."""
+        root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
+        scope = ["namespaces", namespace] if namespace else []
+        parts = [*scope, self.plural, *(part for part in (name, sub) if part)]
+        return "/".join([root, *(quote(part, safe="") for part in parts)])
+
+
+JOB = Kind(f"{GROUP}/{VERSION}", KIND, PLURAL)
+STATEFUL_SET = Kind("apps/v1", "StatefulSet", "statefulsets")
+SERVICE = Kind("v1", "Service", "services")
+SECRET = Kind("v1", "Secret", "secrets")
+POD = Kind("v1", "Pod", "pods")
+NODE = Kind("v1", "Node", "nodes")
+EVENT = Kind("v1", "Event", "events")
+LEASE = Kind("coordination.k8s.io/v1", "Lease", "leases")
 
 
 @dataclass(frozen=True)
@@ -52,59 +83,6 @@ class Page:
     """The resourceVersion that a watch goes on from, the same on all pages of a list."""
     token: str
     """Asks for the next page; empty on the last."""
-
-
-class Connection:
-    """The API server's address, a connection pool and the credentials."""
-
-    def __init__(self, config: Configuration) -> None:
-        self._config = config
-        self._server = str(config.host).rstrip("/")
-        self._session = aiohttp.ClientSession(
-            # No limit: each watch holds a connection for minutes, and those of many namespaces
-            # would leave none for the lease. The workers bound all other requests.
-            connector=aiohttp.TCPConnector(ssl=tls(config), limit=0, socket_factory=probed),
-            headers={"Accept": "application/json", "User-Agent": FIELD_MANAGER},
-            # A proxy comes from the kubeconfig alone, never from HTTPS_PROXY.
-            trust_env=False,
-            # aiohttp pauses the socket while its buffer (64 KiB by default) is full; a page of
-            # a list may have megabytes.
-            read_bufsize=1 << 18,
-        )
-
-    @classmethod
-    async def open(cls) -> "Connection":
-        """Of KUBECONFIG or the ServiceAccount. Raises `NoClusterError`."""
-        return cls(await configuration())
-
-    def request(
-        self, method: str, path: str, query: Query, headers: dict[str, str], **rest: Any
-    ) -> Any:
-        """aiohttp's context manager of the response; `path` is quoted already."""
-        # `encoded`: yarl would otherwise quote the percent signs of `Kind.path` again.
-        url = URL(self._server + path, encoded=True)
-        return self._session.request(
-            method,
-            url.with_query(query) if query else url,
-            # Per request: a ServiceAccount's token is rotated while the session lives.
-            headers={**headers, **bearer(self._config)},
-            server_hostname=self._config.tls_server_name or None,
-            proxy=self._config.proxy or None,
-            **rest,
-        )
-
-    async def close(self) -> None:
-        await self._session.close()
-
-
-def probed(address: aiohttp.AddrInfoType) -> socket.socket:
-    """A socket on which the kernel asks a silent peer whether it is still there."""
-    family, kind, protocol, *_ = address
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for option, value in PROBES.items():
-        made.setsockopt(socket.IPPROTO_TCP, option, value)
-    return made
 
 
 def anyone() -> None:
@@ -189,13 +167,42 @@ class KubeClient:
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._write("POST", kind.path(namespace), query, body)
 
-    async def apply(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
-        """Server-side apply with force; uid and resourceVersion in the body are preconditions."""
+    async def apply(self, kind: Kind, body: Object) -> Object:
+        """Server-side apply with force; the body's uid is a precondition."""
         meta = body["metadata"]
         # Forced: a field that somebody edited by hand goes back to what the job asks for.
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
+        path = kind.path(meta["namespace"], meta["name"])
+        try:
+            return await self._write("PATCH", path, query, apply_body(body), APPLY)
+        except ServerFaultError:
+            await self._require_readable(kind, body)
+            raise
+
+    async def _require_readable(self, kind: Kind, body: Object) -> None:
+        """Raises `RejectedError` if the object has an unknown field or a value of a wrong type.
+
+        A user's patch of a pod template may. The API server answers 500 to an apply of it, as to
+        its own faults, but 400 to a creation, before it looks whether the object exists.
+        """
+        query = [("dryRun", "All"), ("fieldValidation", "Strict"), ("fieldManager", FIELD_MANAGER)]
+        meta = {**body["metadata"]}
+        path = kind.path(meta["namespace"])
+        for precondition in ("uid", "resourceVersion"):
+            meta.pop(precondition, None)
+        try:
+            await self._write("POST", path, query, {**body, "metadata": meta})
+        except RejectedError:
+            raise
+        except KubeError:
+            return  # it exists already, or the fault is the server's own
+
+    async def merge(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
+        """Merge patch: None removes a field; resourceVersion in the body is a precondition."""
+        meta = body["metadata"]
+        query = [("fieldManager", FIELD_MANAGER)]
         path = kind.path(meta["namespace"], meta["name"], sub)
-        return await self._write("PATCH", path, query, apply_body(body), APPLY)
+        return await self._write("PATCH", path, query, apply_body(body), MERGE)
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""

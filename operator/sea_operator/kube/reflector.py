@@ -11,8 +11,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from sea_operator.errors import ExpiredError, KubeError, NotFoundError, RejectedError
-from sea_operator.kube.client import KubeClient, Object
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Kind, KubeClient, Object
 
 log = logging.getLogger(__name__)
 

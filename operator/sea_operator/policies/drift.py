@@ -1,21 +1,29 @@
-"""Which children to apply and which to remove, so that the cluster matches the spec.
+"""Which children to apply, which to remove and which pods to replace, to match the spec.
 
 A pass must not write without need. The API server fills in defaults, and others may add their own
 labels or list entries, so the question is whether everything we want is there, not whether the
 objects are equal.
+
+StatefulSets update OnDelete. The trainer is one gang and the coordinator is one pod, so outdated
+ones go at once; engines go one by one, so that generation never stops for an update.
 """
 
+from collections.abc import Mapping
 from decimal import ROUND_CEILING, Decimal, InvalidOperation
 from typing import Any
 
 from kubernetes.utils.quantity import parse_quantity
 
-from sea_operator.kube.kinds import SERVICE, STATEFUL_SET
-from sea_operator.observed import Object, Observed, is_leaving, is_ours
+from sea_api.contract import HASH_LABEL, role_name
+from sea_api.v1alpha1.policy import Role
+from sea_operator.kube.client import SERVICE, STATEFUL_SET
+from sea_operator.observed import Object, Observed, Pod, digest, is_leaving, is_ours
 from sea_operator.plan import Removal
 
 FINEST = Decimal("0.001")
 """The API server keeps amounts in thousandths, rounded up."""
+GANGS = frozenset({Role.TRAINER, Role.COORDINATOR})
+"""Roles whose outdated pods are replaced together."""
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
 
 
@@ -41,7 +49,57 @@ def _is_due(observed: Observed, child: Object) -> bool:
     if live is None:
         return True
     # A child that is being deleted can't be changed back; its DELETED event brings the next pass.
-    return not is_leaving(live, observed.job) and not is_subset(live, child)
+    if is_leaving(live, observed.job) or is_subset(live, child):
+        return False
+    # What a mutating policy makes of the child is as good as it gets: the same apply would have
+    # the same answer at every pass. Once anybody else changes the object it is due.
+    named = (child["kind"], child["metadata"]["name"])
+    return observed.accepted.get(named) != digest(child)
+
+
+def outdated(observed: Observed, hashes: Mapping[Role, str]) -> tuple[Pod, ...]:
+    """Pods that were made from an older template than their StatefulSet has now."""
+    found: list[Pod] = []
+    for role, wanted in hashes.items():
+        pods = observed.of_role(role)
+        old = [pod for pod in pods if pod.template_hash != wanted and pod.deleted is None]
+        # This pass sees the set as it was before its own apply: the pods go in the next one.
+        if old and _set_is_current(observed, role, wanted):
+            found += old if role in GANGS else _next(pods, old)
+    return tuple(found)
+
+
+def _set_is_current(observed: Observed, role: Role, wanted: str) -> bool:
+    """Whether the StatefulSet has the new template; before, a deleted pod would get the old one."""
+    live = observed.children.get(("StatefulSet", role_name(observed.job.name, role)))
+    labels = live["spec"]["template"]["metadata"].get("labels", {}) if live else {}
+    return bool(labels.get(HASH_LABEL) == wanted)
+
+
+def _next(pods: tuple[Pod, ...], old: list[Pod]) -> list[Pod]:
+    """All that aren't ready; a ready one only while all others are ready."""
+    idle = [pod for pod in old if not pod.ready]
+    if idle or any(not pod.ready or pod.deleted is not None for pod in pods):
+        return idle
+    return sorted(old, key=lambda pod: pod.name)[-1:]
+
+
+def without_emptied(live: Any, wanted: Any) -> Any:
+    """`wanted` without its empty objects and lists where `live` has content.
+
+    Server-side apply would make null of such an object, which the API server then refuses. Left
+    out, our fields in it are removed all the same, and it goes with the last of them.
+    """
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return {
+            key: without_emptied(live.get(key), value)
+            for key, value in wanted.items()
+            if value not in ({}, []) or not live.get(key)
+        }
+    if isinstance(wanted, list) and isinstance(live, list):
+        by_name = {_name(entry): entry for entry in live if _name(entry)}
+        return [without_emptied(by_name.get(_name(entry)), entry) for entry in wanted]
+    return wanted
 
 
 def is_subset(live: Any, wanted: Any) -> bool:
@@ -89,11 +147,11 @@ def _same_quantity(live: Any, wanted: Any) -> bool:
     if not (isinstance(live, str) and isinstance(wanted, str)):
         return False
     # Both must be amounts: other texts differ unless they are equal, which was checked before.
-    amounts = (_quantity(live), _quantity(wanted))
+    amounts = (quantity(live), quantity(wanted))
     return None not in amounts and amounts[0] == amounts[1]
 
 
-def _quantity(text: str) -> Decimal | None:
+def quantity(text: str) -> Decimal | None:
     """An amount as the API server keeps it; None for other text."""
     try:
         return Decimal(parse_quantity(text)).quantize(FINEST, ROUND_CEILING)

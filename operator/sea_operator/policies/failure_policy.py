@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Action, Cause, FailurePolicy, FailureRule, RestartBudget, Role
-from sea_operator.observed import Observed, Pod
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.policies.failures import DetectedFailure
 
 INFRASTRUCTURE = frozenset({Cause.EVICTION, Cause.NODE_LOSS})
@@ -24,6 +23,8 @@ TABLE = tuple(
         Role.COORDINATOR: False,
     }.items()
 )
+
+AGAIN = "An edit of the spec starts the job again; suspending or scaling it doesn't."
 
 MAX_REMEMBERED = 1000
 """Bound of `status.restarts.recent`, and of a budget."""
@@ -133,7 +134,7 @@ def _forbidden(failure: DetectedFailure) -> Blocker:
     return Blocker(
         "FailurePolicy",
         f"spec.failurePolicy fails the job on {failure.cause} of {failure.role}. "
-        f"{sentence(failure.message)} Edit the spec to run again.",
+        f"{sentence(failure.message)} {AGAIN}",
     )
 
 
@@ -144,7 +145,8 @@ def _exhausted(observed: Observed, failure: DetectedFailure, policy: FailurePoli
         f"More than {budget.restarts} restarts within {budget.window_seconds} s. The last: "
         f"{failure.cause} of {failure.pod}: {sentence(failure.message)} See `kubectl logs "
         f"-n {job.namespace} {failure.pod} --previous`; then edit the job, for example raise "
-        "spec.failurePolicy.budget.restarts, to run again from the last checkpoint.",
+        "spec.failurePolicy.budget.restarts, to run again from the last checkpoint. "
+        f"{AGAIN}",
     )
 
 

@@ -1,4 +1,7 @@
-"""Detects failures: the trainer's from the coordinator's state, others from their pods' status."""
+"""Detects failures: the trainer's from the coordinator's state, others from their pods' status.
+
+And pods that died with their node: nobody but the operator can end their deletion.
+"""
 
 from dataclasses import dataclass
 
@@ -10,6 +13,9 @@ RECENT_SECONDS = 120.0
 """Upper bound from a pod's replacement to the failure that its absence causes."""
 LATER_SECONDS = 10.0
 """Pods of a job that are created together are at most this far apart."""
+
+GANGS = frozenset({Role.TRAINER, Role.COORDINATOR})
+"""Roles whose pods write to the object store."""
 
 GRACEFUL = frozenset({0, 143})
 """Exit codes of a container that stopped as asked (143: SIGTERM)."""
@@ -65,8 +71,7 @@ def _blamed(failure: TrainerFailure, observed: Observed) -> Cause:
     eldest = min((pod.created for pod in observed.pods), default=failure.time)
     if missing or any(_taken_away(pod, failure.time, eldest) for pod in pods):
         return Cause.EVICTION
-    known = {cause.value: cause for cause in Cause}
-    return known.get(failure.cause, Cause.PROCESS_EXIT)
+    return failure.cause
 
 
 def _on_dead_node(pod: Pod, dead: frozenset[str]) -> bool:
@@ -88,3 +93,24 @@ def _terminated(pod: Pod, termination: Termination, now: float) -> DetectedFailu
         f"{termination.exit_code} ({termination.reason or 'Error'})."
     )
     return DetectedFailure(pod.role, cause, pod.name, message, now)
+
+
+def lost_pods(observed: Observed, now: float, grace: float) -> tuple[Pod, ...]:
+    """Pods whose deletion is overdue by `grace` seconds and whose node can't confirm it."""
+    return tuple(
+        pod
+        for pod in observed.pods
+        if pod.deleted is not None
+        and pod.node in observed.dead_nodes
+        # `deleted` already includes the pod's grace period: this is how long it's overdue.
+        and now - pod.deleted >= grace
+    )
+
+
+def to_fence(pods: tuple[Pod, ...]) -> tuple[str, ...]:
+    """Uids of lost pods that may still write to the object store.
+
+    A new attempt is recorded before they are force-deleted: their commits then fail.
+    """
+    # Sorted: another order would be another status, and a write.
+    return tuple(sorted(pod.uid for pod in pods if pod.role in GANGS))

@@ -2,17 +2,28 @@
 
 from collections.abc import Iterable
 
-from sea_api.contract import OPENAI_API_KEY, S3_ACCESS_KEY, S3_SECRET_KEY, auth_secret
+from sea_api.contract import (
+    OPENAI_API_KEY,
+    S3_ACCESS_KEY,
+    S3_SECRET_KEY,
+    S3_SESSION_TOKEN,
+    auth_secret,
+)
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
-from sea_operator.observed import Named, Observed, is_leaving, is_ours
-from sea_operator.plan import Blocker
+from sea_operator.observed import Blocker, Named, Observed, is_leaving, is_ours
+from sea_operator.resources.build import FIELDS
+from sea_operator.resources.patch import secrets_of
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
 OPENAI_KEYS = (OPENAI_API_KEY,)
 
-Needed = tuple[str, str | None, tuple[str, ...]]
-"""Field, the name it holds, and the keys that the Secret must have."""
+ALL = frozenset(Role)
+
+Needed = tuple[str, str | None, tuple[str, ...], frozenset[Role]]
+"""Field, the name it holds, the keys that the Secret must have, and the roles whose pods are
+started with it."""
 
 
 def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
@@ -20,7 +31,7 @@ def unmet(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
     spec = observed.job.spec
     if spec is None:
         return Blocker("InvalidSpec", observed.job.invalid or "The spec can't be read.")
-    return _taken(observed, wanted) or _secrets(observed, spec)
+    return _taken(observed, wanted) or _no_token(observed) or _secrets(observed, spec)
 
 
 def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
@@ -30,21 +41,28 @@ def _taken(observed: Observed, wanted: Iterable[Named]) -> Blocker | None:
         # Children of a deleted job of the same name are `leaving`: no problem to
         # report, only a short wait.
         if live is not None and not is_ours(live, job) and not is_leaving(live, job):
-            return _name_taken(kind, job.namespace, name)
+            return name_taken(kind, job.namespace, name)
     if observed.foreign_secret:
-        return _name_taken("Secret", job.namespace, auth_secret(job.name))
+        return name_taken("Secret", job.namespace, auth_secret(job.name))
     return _broken(job.namespace, auth_secret(job.name)) if observed.broken_secret else None
+
+
+def _no_token(observed: Observed) -> Blocker | None:
+    """None is known, and it can't be read whether there is one."""
+    return observed.unread[0] if observed.token_unread else None
 
 
 def _broken(namespace: str, name: str) -> Blocker:
     return Blocker(
         "TokenMissing",
-        f"Secret {namespace}/{name} has lost its key token; delete it, and the operator makes a "
-        "new one and restarts the job's pods with it.",
+        f"Secret {namespace}/{name} holds no token that pods can use: its key token is missing, "
+        "empty or has a character that no HTTP header can carry, such as a newline; delete the "
+        "Secret, and the operator makes a new one and restarts the job's pods with it.",
     )
 
 
-def _name_taken(kind: str, namespace: str, name: str) -> Blocker:
+def name_taken(kind: str, namespace: str, name: str) -> Blocker:
+    """For an object of somebody else under a name that the job needs."""
     return Blocker(
         "NameTaken",
         f"{kind} {namespace}/{name} exists but doesn't belong to this job, so the operator leaves "
@@ -53,7 +71,7 @@ def _name_taken(kind: str, namespace: str, name: str) -> Blocker:
 
 
 def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
-    for field, name, keys in _named(spec):
+    for field, name, keys, _ in named_secrets(spec):
         if name and (blocker := _secret(observed, field, name, keys)):
             return blocker
     return None
@@ -62,30 +80,51 @@ def _secrets(observed: Observed, spec: Spec) -> Blocker | None:
 def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
     """Secrets that the spec names, and the keys that each must have."""
     found: dict[str, frozenset[str]] = {}
-    for _, name, keys in _named(spec):
+    for _, name, keys, _ in (*named_secrets(spec), *patched_secrets(spec)):
         if name:
             found[name] = found.get(name, frozenset()) | frozenset(keys)
     return found
 
 
-def _named(spec: Spec) -> list[Needed]:
-    needed: list[Needed] = [
-        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS)
+def patched_secrets(spec: Spec) -> list[Needed]:
+    """Secrets from which a patch takes variables; the kubelet says if one is missing. Those that it
+    mounts are kept up to date by the kubelet."""
+    templates = {
+        Role.COORDINATOR: spec.coordinator.template,
+        Role.TRAINER: spec.trainer.template,
+        Role.ROLLOUT: spec.rollout.template,
+        Role.USER: spec.user_model.template,
+    }
+    return [
+        (f"spec.{FIELDS[role]}.template.patch", name, (), frozenset({role}))
+        for role, template in templates.items()
+        for name in sorted(secrets_of(template.patch))
     ]
+
+
+def named_secrets(spec: Spec) -> list[Needed]:
+    """The fields that name a Secret, one that names none too."""
+    needed: list[Needed] = [
+        ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS, ALL)
+    ]
+    rollout, coordinator = frozenset({Role.ROLLOUT}), frozenset({Role.COORDINATOR})
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret
-        needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS))
+        needed.append(("spec.userModel.apiKeySecret", key, OPENAI_KEYS, rollout))
     if spec.verifier.judge is not None:
         key = spec.verifier.judge.api_key_secret
-        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS))
+        needed.append(("spec.verifier.judge.apiKeySecret", key, OPENAI_KEYS, rollout))
     for i, stage in enumerate(spec.stages):
         if stage.synthesis is not None and stage.synthesis.endpoint is not None:
             field = f"spec.stages[{i}].synthesis.endpoint.apiKeySecret"
-            needed.append((field, stage.synthesis.endpoint.api_key_secret, OPENAI_KEYS))
+            key = stage.synthesis.endpoint.api_key_secret
+            needed.append((field, key, OPENAI_KEYS, coordinator))
     return needed
 
 
 def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) -> Blocker | None:
+    if name in observed.unread_secrets:
+        return _unread(observed)
     where, listed = f"{observed.job.namespace}/{name}", _and(keys)
     noun = "keys" if len(keys) > 1 else "key"
     found = observed.secrets.get(name)
@@ -95,12 +134,25 @@ def _secret(observed: Observed, field: str, name: str, keys: tuple[str, ...]) ->
             f"Secret {where} that {field} names doesn't exist; create it with {noun} {listed} "
             "or change the field.",
         )
-    if lacking := [key for key in keys if key not in found]:
+    if lacking := [key for key in keys if key not in found.keys]:
         return Blocker(
             "SecretIncomplete",
             f"Secret {where} that {field} names lacks {_and(lacking)}; add it to the Secret.",
         )
+    # A session token is optional, and goes into a header as the others do.
+    if flawed := [key for key in (*keys, S3_SESSION_TOKEN) if key in found.flaws]:
+        return Blocker(
+            "SecretUnusable",
+            f"Key {flawed[0]} of Secret {where} that {field} names {found.flaws[flawed[0]]}; "
+            "correct it in the Secret.",
+        )
     return None
+
+
+def _unread(observed: Observed) -> Blocker | None:
+    """A job that has pods goes on with the Secrets that they have; no other begins."""
+    has_sets = any(kind == "StatefulSet" for kind, _ in observed.children)
+    return None if has_sets else observed.unread[0]
 
 
 def _and(words: Iterable[str]) -> str:

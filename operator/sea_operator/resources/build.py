@@ -13,6 +13,7 @@ from sea_api.contract import (
     ENGINE_PORT,
     JOB_LABEL,
     ROLES,
+    SECRETS_ANNOTATION,
     TRAINER_HEALTH_PORT,
     WORKER_PORT,
     auth_secret,
@@ -24,6 +25,7 @@ from sea_api.v1alpha1.job import GROUP, KIND, VERSION, Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Job
+from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.resources.roles import (
     coordinator_claims,
     coordinator_template,
@@ -61,16 +63,25 @@ def full_size(spec: Spec) -> dict[Role, int]:
 
 
 def objects(
-    job: Job, spec: Spec, replicas: Mapping[Role, int], images: Images, token_digest: str
+    job: Job,
+    spec: Spec,
+    replicas: Mapping[Role, int],
+    images: Images,
+    token_digest: str,
+    secret_digests: Mapping[Role, str],
 ) -> list[Object]:
-    """Services first, so that names resolve once pods start."""
+    """Services first, so that names resolve once pods start.
+
+    `secret_digests`: of the Secrets that each role's pods are started with. Raises
+    `PatchRefusedError`.
+    """
     services = [service(job, role) for role in replicas]
     sets = [
         stateful_set(
             job,
             role,
             size,
-            _template(job, spec, role, images, token_digest),
+            _noting(_template(job, spec, role, images, token_digest), secret_digests.get(role)),
             coordinator_claims(spec) if role is Role.COORDINATOR else None,
         )
         for role, size in replicas.items()
@@ -78,12 +89,37 @@ def objects(
     return [*services, *sets]
 
 
+FIELDS = {
+    Role.COORDINATOR: "coordinator",
+    Role.TRAINER: "trainer",
+    Role.ROLLOUT: "rollout",
+    Role.USER: "userModel",
+}
+"""Blocks of the spec, by role."""
+
+
 def _template(job: Job, spec: Spec, role: Role, images: Images, token_digest: str) -> Object:
-    if role is Role.COORDINATOR:
-        return coordinator_template(job, spec, images.coordinator, token_digest)
-    if role is Role.TRAINER:
-        return trainer_template(job, spec, images.trainer, token_digest)
-    return engine_template(job, spec, role, images.rollout, token_digest)
+    try:
+        if role is Role.COORDINATOR:
+            return coordinator_template(job, spec, images.coordinator, token_digest)
+        if role is Role.TRAINER:
+            return trainer_template(job, spec, images.trainer, token_digest)
+        return engine_template(job, spec, role, images.rollout, token_digest)
+    except PatchRefusedError as error:
+        raise PatchRefusedError(f"spec.{FIELDS[role]}.template.patch.{error}") from error
+
+
+def _noting(template: Object, secrets_digest: str | None) -> Object:
+    """The template with the digest of its Secrets.
+
+    Not part of the template's own hash: a change of it alone replaces no pod
+    (`policies/secret_rotation.py`).
+    """
+    if secrets_digest is None:
+        return template
+    meta = template["metadata"]
+    annotations = {**meta["annotations"], SECRETS_ANNOTATION: secrets_digest}
+    return {**template, "metadata": {**meta, "annotations": annotations}}
 
 
 def stateful_set(
@@ -101,7 +137,7 @@ def stateful_set(
         # The trainer's ranks wait for each other: OrderedReady would start the second pod
         # only once the first is Ready.
         "podManagementPolicy": "Parallel",
-        # `policies/pods.py` decides which pods are replaced, and when.
+        # `policies/drift.py` decides which pods are replaced, and when.
         "updateStrategy": {"type": "OnDelete"},
         "selector": {"matchLabels": selected_by(job.name, role)},
         "template": template,
@@ -183,7 +219,7 @@ def token_secret(job: Job, token: str) -> Object:
 def token_of(secret: dict[str, Any]) -> str | None:
     """The token of a live Secret, None if it holds none."""
     encoded = secret.get("data", {}).get(TOKEN_KEY)
-    return base64.b64decode(encoded).decode() if encoded else None
+    return base64.b64decode(encoded).decode(errors="replace") if encoded else None
 
 
 def token_digest(token: str) -> str:

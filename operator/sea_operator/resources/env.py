@@ -15,8 +15,9 @@ from sea_api.contract import (
     synthesis_key,
 )
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.roles import PodTemplate, UserEngine
+from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Job
 
 Var = dict[str, Any]

@@ -2,22 +2,31 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from typing import Any
 
 from sea_api.contract import (
     DATA_DIR,
+    GPU,
     HASH_LABEL,
-    KUEUE_LABEL,
+    PARALLELISM_ANNOTATION,
     TOKEN_ANNOTATION,
+    Env,
     labels,
     selected_by,
 )
+from sea_api.v1alpha1.pods import ContainerResources, PodTemplate, Scheduling
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.roles import PodTemplate, Scheduling
+from sea_api.v1alpha1.roles import RolloutParallelism
 from sea_operator.resources.env import Var
+from sea_operator.resources.patch import patched
 
-GPU = "nvidia.com/gpu"
 GRACE_SECONDS = 30
+MIN_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
+"""Of a container without GPUs whose amounts nobody gave: a quota on requests takes no pod without
+any."""
+WORKER_LIMITS = {"cpu": "4", "memory": "8Gi"}
+"""A quota on limits takes no pod one of whose containers has none."""
 
 Object = dict[str, Any]
 Probes = dict[str, Any]
@@ -40,11 +49,14 @@ def pod_template(
     template: PodTemplate,
     scheduling: Scheduling,
     token_digest: str,
+    parallelism: RolloutParallelism | None = None,
     claimed: bool = False,
 ) -> Object:
     """A template that carries its own hash as a label, so that a pod shows what it was made from.
 
-    `token_digest` is part of it: pods that know another token than the job's are replaced.
+    `token_digest` is part of it: pods that know another token than the job's are replaced. So is
+    `parallelism`, which an engine asks the coordinator for when it starts.
+    Raises `PatchRefusedError` for a patch of the user's that can't be merged.
     `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.
     """
     spec = {
@@ -55,14 +67,26 @@ def pod_template(
         "volumes": volumes,
         **_placement(job, role, template, scheduling),
     }
-    queue = {KUEUE_LABEL: scheduling.queue_name} if scheduling.queue_name else {}
-    meta = {
-        "labels": {**labels(job, role), **queue},
-        "annotations": {TOKEN_ANNOTATION: token_digest},
-    }
+    annotations = {TOKEN_ANNOTATION: token_digest}
+    if parallelism is not None:
+        annotations[PARALLELISM_ANNOTATION] = parallelism.model_dump_json()
+    meta = {"labels": labels(job, role), "annotations": annotations}
+    made = _naming_images(patched({"metadata": meta, "spec": spec}, template.patch))
     # Last: the label can't be part of what it is the hash of.
-    meta["labels"][HASH_LABEL] = digest({"metadata": meta, "spec": spec})
-    return {"metadata": meta, "spec": spec}
+    made["metadata"]["labels"][HASH_LABEL] = digest(made)
+    return made
+
+
+def _naming_images(made: Object) -> Object:
+    """Tells each of our containers its image, which it can't find out by itself.
+
+    After the user's patch, which may name another one. For the record in the run's folder.
+    """
+    for container in made["spec"]["containers"]:
+        for variable in container.get("env", []):
+            if variable["name"] == Env.IMAGE:
+                variable["value"] = container["image"]
+    return made
 
 
 def volumes(*, gpus: int, data: bool = True) -> list[Object]:
@@ -111,7 +135,7 @@ def container(
     env_from: list[Object],
     ports: dict[str, int],
     probes: Probes,
-    resources: Object | None = None,
+    resources: Object,
     shm: bool = False,
 ) -> Object:
     """A container that runs `python -m MODULE`."""
@@ -120,12 +144,14 @@ def container(
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", module],
-        "env": env,
+        "env": [*env, {"name": Env.IMAGE.value, "value": image}],
         "envFrom": env_from,
         "ports": [_port(name, number) for name, number in ports.items()],
         **probes,
-        "resources": resources or {},
+        "resources": resources,
         "securityContext": CONTAINER_SECURITY,
+        # The last lines of its log are its last words, which the pod's status and ours then hold.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": [
             {"name": "data", "mountPath": DATA_DIR},
             *([{"name": "shm", "mountPath": "/dev/shm"}] if shm else []),  # noqa: S108
@@ -136,7 +162,26 @@ def container(
 def resources(template: PodTemplate, gpus: int) -> Object:
     """Requests and limits of a role's main container; GPUs are in both, as Kubernetes wants."""
     gpu = {GPU: str(gpus)} if gpus else {}
-    both = {"requests": {**template.requests, **gpu}, "limits": {**template.limits, **gpu}}
+    given = {**template.requests, **template.limits}
+    # An amount with a limit gets no default: Kubernetes then requests the limit.
+    defaults = {name: amount for name, amount in _requests(gpus).items() if name not in given}
+    return _amounts({**defaults, **template.requests, **gpu}, {**template.limits, **gpu})
+
+
+def worker_resources(given: ContainerResources) -> Object:
+    """Requests and limits of the container next to an engine."""
+    named = {**given.requests, **given.limits}
+    requests = {name: amount for name, amount in MIN_REQUESTS.items() if name not in named}
+    limits = {name: amount for name, amount in WORKER_LIMITS.items() if name not in named}
+    return _amounts({**requests, **given.requests}, {**limits, **given.limits})
+
+
+def _requests(gpus: int) -> Mapping[str, str]:
+    return {"cpu": str(gpus), "memory": f"{8 * gpus}Gi"} if gpus else MIN_REQUESTS
+
+
+def _amounts(requests: Object, limits: Object) -> Object:
+    both = {"requests": requests, "limits": limits}
     return {key: amounts for key, amounts in both.items() if amounts}
 
 

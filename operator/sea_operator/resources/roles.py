@@ -8,7 +8,14 @@ from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import Rollout, UserModel
 from sea_operator.observed import Job
 from sea_operator.resources import env
-from sea_operator.resources.pod import container, pod_template, probes, resources, volumes
+from sea_operator.resources.pod import (
+    container,
+    pod_template,
+    probes,
+    resources,
+    volumes,
+    worker_resources,
+)
 
 Object = dict[str, Any]
 
@@ -114,6 +121,7 @@ def engine_template(job: Job, spec: Spec, role: Role, image: str, token_digest: 
         env=env.merged([*variables, *keys], pod),
         ports={"worker": WORKER_PORT},
         probes=probes(WORKER_PORT),
+        resources=worker_resources(settings.worker),
         **shared,
     )
     return pod_template(
@@ -124,6 +132,7 @@ def engine_template(job: Job, spec: Spec, role: Role, image: str, token_digest: 
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        parallelism=settings.parallelism,
     )
 
 

@@ -15,7 +15,7 @@ from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verifier
 from sea_testing.team import Team
 
 NAMES = ("p001", "p002", "p003", "p004", "p005", "p006")

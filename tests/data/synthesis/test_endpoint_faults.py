@@ -12,14 +12,13 @@ import pytest
 from aiohttp import web
 
 from sea_cli import main, progress
-from sea_data.synthesis import report
+from sea_data.synthesis import dataset
 from sea_data.synthesis.agents import function_worker, planner, task_worker
 from sea_data.synthesis.agents.model_client import ModelClient, TokenMeter
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.engine import Engine
-from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult
 from sea_data.synthesis.journal import Journal
-from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.plan import Blame, Cost, Failure, Item, ItemResult, Plan, Style, ToolMode
 from sea_data.synthesis.run_state import RunSettings
 from sea_env.chat import Address, ChatEndpoint
 from sea_testing.played import draft
@@ -86,7 +85,7 @@ async def test_an_item_without_an_answer_is_counted_and_the_run_goes_on(
     assert poisoned.yield_ == 0.0
     assert any(said in reason for reason in poisoned.reasons)
     assert good.accepted == 12
-    assert report.as_dict(state)["plans"][1]["withoutAnswer"] == poisoned.items
+    assert dataset.report(state)["plans"][1]["withoutAnswer"] == poisoned.items
 
 
 @pytest.mark.component

@@ -10,11 +10,13 @@ import pytest
 
 from sea_data.formats import rl
 from sea_data.synthesis.agents import function_worker
-from sea_data.synthesis.agents.function_cases import function_cases
-from sea_data.synthesis.agents.function_worker import FunctionRunner, NoFunctionError
+from sea_data.synthesis.agents.function_worker import (
+    FunctionRunner,
+    NoFunctionError,
+    function_cases,
+)
 from sea_data.synthesis.agents.model_client import ModelClient, TokenMeter
-from sea_data.synthesis.item import TaskFaultError
-from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.plan import Plan, Style, TaskFaultError, ToolMode
 from sea_data.synthesis.procedural.task_generators import open_task_generator
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.chat import Address, ChatEndpoint

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from sea_data.synthesis.engine import Engine, first_event
-from sea_data.synthesis.item import Cost, Failure, Item, ItemResult
 from sea_data.synthesis.journal import FILE, Journal, JournalError, JournalTakenError
-from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.plan import Cost, Failure, Item, ItemResult, Plan
 from sea_data.synthesis.run_state import RunSettings
 
 

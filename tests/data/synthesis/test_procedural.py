@@ -25,8 +25,7 @@ from sea_env.tasks.task import Task
 from sea_env.tokens.messages import calls_of
 from sea_env.verify.function import finished_episode
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verdict import verify
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verifier, verify
 
 pytestmark = pytest.mark.component
 SAMPLED = 200

@@ -10,10 +10,9 @@ import pytest
 from sea_data.synthesis import execution_checks
 from sea_data.synthesis.agents import task_worker
 from sea_data.synthesis.agents.backend import sound_task
-from sea_data.synthesis.agents.function_cases import function_cases
+from sea_data.synthesis.agents.function_worker import function_cases
 from sea_data.synthesis.agents.model_client import UNUSABLE, parse
-from sea_data.synthesis.item import Item
-from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.plan import Item, Plan, Style, ToolMode
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_testing.played import PLANS, RETAIL, TELECOM, Play, PlayedModel
 

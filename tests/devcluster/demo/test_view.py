@@ -56,6 +56,13 @@ def test_a_stalled_job_shows_its_sentence() -> None:
     assert "Because: A sentence." in out.getvalue()
 
 
+def test_a_problem_that_is_tried_again_shows_its_sentence_and_waiting_shows_none() -> None:
+    outage = {"type": "Reconciling", "status": "True", "reason": "StoreFails", "message": "Down."}
+    assert watch.line(job(conditions=[outage]), 0.0).endswith("StoreFails: Down.")
+    waits = {**outage, "reason": "PodsNotReady"}
+    assert "PodsNotReady" not in watch.line(job(conditions=[waits]), 0.0)
+
+
 def test_a_line_shows_it_too() -> None:
     """Regression: a log showed the same numbers for an hour, but not the reason."""
     stalled = watch.line(job(conditions=[condition("Stalled")]), 0.0)

@@ -12,7 +12,7 @@ from aiohttp import web
 from pydantic import TypeAdapter
 
 from sea_api.v1alpha1.domains import Domain as DomainName
-from sea_api.v1alpha1.roles import PodTemplate
+from sea_api.v1alpha1.pods import PodTemplate
 from sea_cli import main
 from sea_data.evaluation.playing import service
 from sea_data.formats import rl

@@ -15,9 +15,8 @@ from sea_env.domains import registry
 from sea_env.tokens.messages import AgentTurn, Message, ToolCall
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import Reply, Signal, UserUnavailableError, task_user_tools
-from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
-from sea_env.users.openai_chat import exchanged
+from sea_env.users.openai_chat import ExternalUser, exchanged
 from sea_env.users.scripted import ScriptedUser, requested_call
 
 TELECOM = registry.get("telecom")

@@ -18,8 +18,8 @@ from sea_env.episodes.limits import ENDED_BY_USER, Limits
 from sea_env.tokens.messages import AgentTurn, Message
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import Reply, Signal, UserUnavailableError, signal_in, spoken
-from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
+from sea_env.users.openai_chat import ExternalUser
 from sea_env.users.prompt import system_prompt
 from sea_env.users.scripted import ScriptedUser
 from sea_testing.chat_server import ChatServer

@@ -10,7 +10,7 @@ from sea_env.domains.database_generator import Size, generate_database
 from sea_env.verify import function
 from sea_env.verify.sandbox.inside.episode import patched
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verifier
 
 TELECOM = registry.get("telecom")
 SOURCE = """

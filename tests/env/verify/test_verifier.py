@@ -17,8 +17,7 @@ from sea_env.tasks.task import Task
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.pool import FunctionSandbox
 from sea_env.verify.sandbox.process import SandboxError
-from sea_env.verify.verdict import UnverifiableTaskError, Verdict, verify
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import UnverifiableTaskError, Verdict, Verifier, verify
 from sea_testing.chat_server import ChatServer
 
 SHOP = registry.get("shop")

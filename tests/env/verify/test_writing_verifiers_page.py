@@ -14,7 +14,7 @@ from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.verify.sandbox.inside.zygote import MODULES
 from sea_env.verify.sandbox.pool import FunctionSandbox
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verifier
 
 SHOP = registry.get("shop")
 ORDER = {"order": "A7", "email": "Kim5@shop", "status": "pending", "total": 35, "refunded": 0}

@@ -1,5 +1,6 @@
 """The real API server with its controllers, no nodes; tests play the rest in a `World`."""
 
+import asyncio
 import contextlib
 import copy
 import time
@@ -15,14 +16,22 @@ from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import Connection, KubeClient
-from sea_operator.kube.kinds import Kind
+from sea_operator.kube.client import Kind, KubeClient
+from sea_operator.kube.connection import Connection
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
-from sea_operator.settings import Intervals, Settings
+from sea_operator.settings import Images, Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
-from sea_testing.operator_world import TIMEOUT, Clock, World, eventually, reflectors
+from sea_testing.operator_world import (
+    TIMEOUT,
+    Clock,
+    RunningOperator,
+    World,
+    eventually,
+    reflectors,
+)
 
 NAMESPACE = Kind("v1", "Namespace", "namespaces")
 
@@ -79,20 +88,44 @@ async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[Worl
 async def reconcile(
     recorder: Recorder, clock: Clock
 ) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
-    """`reconcile(world, "j")`: one pass of an operator that started this very moment."""
-    settings = Settings(identity="test", intervals=Intervals())
+    """`reconcile(world, "j")`: one pass of an operator that started this very moment.
+
+    `images`: its defaults, if they are other than usual.
+    """
     async with aiohttp.ClientSession() as session:
         link = CoordinatorLink(session)
 
-        async def one_pass(world: World, name: str = "j") -> float | None:
+        async def one_pass(
+            world: World, name: str = "j", images: Images | None = None
+        ) -> float | None:
+            settings = Settings(images or Images(), identity="test", intervals=Intervals())
             cache = Cache(lambda key: None)
             for reflector in reflectors(world.client, world.namespace, cache):
                 await reflector.fill()
             secrets = SecretReader(recorder, time.monotonic)
-            sources = Sources(recorder, cache, secrets, link)
+            # At once: each pass here is the first of its operator.
+            refusals = RefusalReader(recorder, time.monotonic, after=0.0)
+            sources = Sources(recorder, cache, secrets, link, refusals)
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass
+
+
+@pytest.fixture
+async def operator(
+    recorder: Recorder, world: World, clock: Clock
+) -> AsyncIterator[RunningOperator]:
+    """An operator whose watches run; a test calls its passes."""
+    async with aiohttp.ClientSession() as session:
+        running = RunningOperator(recorder, CoordinatorLink(session), world, clock)
+        tasks = [asyncio.create_task(one.run()) for one in running.reflectors]
+        for one in running.reflectors:
+            await one.synced.wait()
+        yield running
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
 
 
 @pytest.fixture

@@ -52,6 +52,16 @@ async def test_an_exhausted_budget_fails_the_job_and_an_edit_revives_it(
     assert (await world.condition("Stalled"))["status"] == "True"
     await reconcile(world)
     assert set((await world.sizes()).values()) == {0}
+    assert "suspending or scaling it doesn't" in failed["message"]
+    # What a user, `kubectl scale` and an autoscaler do to it: none of it means "again".
+    for edit in ({"suspend": True}, {"suspend": False}, {"rollout": {"replicas": 2}}):
+        await world.edit(**edit)
+        for _ in range(3):
+            await reconcile(world)
+        assert (await world.condition("Failed"))["status"] == "True", edit
+        assert (await world.condition("Failed"))["message"] == failed["message"]
+        assert set((await world.sizes()).values()) == {0}
+        assert (await world.status())["observedGeneration"] == (await world.generation())
     await world.edit(failurePolicy={"budget": {"restarts": 5}})
     await reconcile(world)
     assert (await world.condition("Failed"))["status"] == "False"

@@ -1,91 +1,25 @@
 """A running operator's cache on the real API server: what it knows, and what a pass needn't ask."""
 
-import asyncio
-import contextlib
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
 import pytest
 
-from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.kinds import JOB, POD, SECRET, STATEFUL_SET
-from sea_operator.observe import Sources
-from sea_operator.reconcile import Reconciler
+from sea_operator.kube.client import JOB, POD, SECRET, STATEFUL_SET
 from sea_operator.resources.build import token_digest
-from sea_operator.secret_reader import MAX_AGE_SECONDS, SecretReader
-from sea_operator.settings import Settings
+from sea_operator.secret_reader import MAX_AGE_SECONDS
 from sea_testing.operator_client import Recorder
-from sea_testing.operator_world import World, reflectors
+from sea_testing.operator_world import RunningOperator, World
 
 pytestmark = pytest.mark.cluster
 
 
-class Running:
-    """An operator without queue and kopf: its cache is watched, its passes are called."""
-
-    def __init__(self, recorder: Recorder, link: CoordinatorLink, world: World, clock: Any) -> None:
-        self.key = (world.namespace, "j")
-        self.ahead = 0.0
-        self.cache = Cache(lambda key: None)
-        self.reflectors = reflectors(world.client, world.namespace, self.cache)
-        monotonic = lambda: time.monotonic() + self.ahead  # noqa: E731
-        sources = Sources(recorder, self.cache, SecretReader(recorder, monotonic), link)
-        self.reconcile = Reconciler(sources, Settings(identity="test"), clock)
-
-    async def a_pass(self) -> float | None:
-        return await self.reconcile(self.key)
-
-    def view(self) -> View | None:
-        return self.cache.view(self.key)
-
-    async def ready(self) -> bool:
-        """Whether the cache has heard that all pods are ready."""
-        view = self.view()
-        return view is not None and len(view.pods) == 5 and all(pod.ready for pod in view.pods)
-
-
-@pytest.fixture
-async def operator(recorder: Recorder, world: World, clock: Any) -> AsyncIterator[Running]:
-    async with aiohttp.ClientSession() as session:
-        running = Running(recorder, CoordinatorLink(session), world, clock)
-        tasks = [asyncio.create_task(one.run()) for one in running.reflectors]
-        for one in running.reflectors:
-            await one.synced.wait()
-        yield running
-        for task in tasks:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-
-async def settle(operator: Running, world: World, until: Any, recorder: Recorder) -> None:
-    """Up to where a pass finds nothing to do."""
-    await world.create_secret()
-    await world.create_job()
-
-    async def known() -> bool:
-        return operator.view() is not None
-
-    await until(known)
-    await operator.a_pass()
-    await world.run_pods()
-    await until(operator.ready)
-
-    async def quiet() -> bool:
-        recorder.writes.clear()
-        await operator.a_pass()
-        return not recorder.writes
-
-    await until(quiet)
-
-
 async def test_a_pass_of_an_unchanged_job_asks_the_api_server_nothing(
-    operator: Running, world: World, until: Any, recorder: Recorder
+    operator: RunningOperator, world: World, until: Any, recorder: Recorder
 ) -> None:
-    await settle(operator, world, until, recorder)
+    await operator.settle(until)
     recorder.requests.clear()
     for _ in range(3):
         await operator.a_pass()
@@ -94,9 +28,9 @@ async def test_a_pass_of_an_unchanged_job_asks_the_api_server_nothing(
 
 
 async def test_a_changed_state_of_the_coordinator_costs_one_write(
-    operator: Running, world: World, until: Any, recorder: Recorder
+    operator: RunningOperator, world: World, until: Any, recorder: Recorder
 ) -> None:
-    await settle(operator, world, until, recorder)
+    await operator.settle(until)
     world.coordinators["j"].change(reward=0.25)
     recorder.requests.clear()
     await operator.a_pass()
@@ -109,7 +43,7 @@ async def test_children_that_a_pass_made_are_known_to_the_next_without_any_event
     recorder: Recorder, world: World, clock: Any
 ) -> None:
     async with aiohttp.ClientSession() as session:
-        operator = Running(recorder, CoordinatorLink(session), world, clock)
+        operator = RunningOperator(recorder, CoordinatorLink(session), world, clock)
         await world.create_secret()
         await world.create_job()
         for one in operator.reflectors:
@@ -127,7 +61,7 @@ async def test_a_job_that_was_deleted_unseen_gets_no_children(
 ) -> None:
     """As in a watch that was interrupted for longer than the server remembers."""
     async with aiohttp.ClientSession() as session:
-        stale = Running(recorder, CoordinatorLink(session), world, time.time)
+        stale = RunningOperator(recorder, CoordinatorLink(session), world, time.time)
         await world.create_secret()
         job = await world.create_job()
         for one in stale.reflectors:
@@ -141,9 +75,9 @@ async def test_a_job_that_was_deleted_unseen_gets_no_children(
 
 
 async def test_the_watches_tell_of_what_others_delete(
-    operator: Running, world: World, until: Any, recorder: Recorder
+    operator: RunningOperator, world: World, until: Any, recorder: Recorder
 ) -> None:
-    await settle(operator, world, until, recorder)
+    await operator.settle(until)
     live = await world.client.get(STATEFUL_SET, world.namespace, "j-rollout")
     await world.client.delete(STATEFUL_SET, world.namespace, "j-rollout", live["metadata"]["uid"])
 
@@ -158,7 +92,7 @@ async def test_the_watches_tell_of_what_others_delete(
 
 
 async def test_pods_without_our_label_never_reach_the_cache(
-    operator: Running, world: World, until: Any, recorder: Recorder
+    operator: RunningOperator, world: World, until: Any, recorder: Recorder
 ) -> None:
     container = {"name": "c", "image": "i"}
     body = {
@@ -168,15 +102,15 @@ async def test_pods_without_our_label_never_reach_the_cache(
         "spec": {"containers": [container]},
     }
     await world.client.create(POD, world.namespace, body)
-    await settle(operator, world, until, recorder)
+    await operator.settle(until)
     assert {kind for kind, _, name in operator.cache._homes if name == "stranger"} == set()
     assert len(operator.cache._homes) == 1 + 8 + 5
 
 
 async def test_a_deleted_token_is_noticed_within_its_age(
-    operator: Running, world: World, until: Any, recorder: Recorder
+    operator: RunningOperator, world: World, until: Any, recorder: Recorder
 ) -> None:
-    await settle(operator, world, until, recorder)
+    await operator.settle(until)
     old = await world.token()
     secret = await world.client.get(SECRET, world.namespace, "j-auth")
     await world.client.delete(SECRET, world.namespace, "j-auth", secret["metadata"]["uid"])
@@ -188,9 +122,9 @@ async def test_a_deleted_token_is_noticed_within_its_age(
 
 
 async def test_a_rotated_token_is_noticed_when_the_coordinator_refuses_the_old_one(
-    operator: Running, world: World, until: Any, recorder: Recorder
+    operator: RunningOperator, world: World, until: Any, recorder: Recorder
 ) -> None:
-    await settle(operator, world, until, recorder)
+    await operator.settle(until)
     body = {"stringData": {"token": "rotated"}}
     await world.patch(SECRET, "j-auth", body)
     world.coordinators["j"].token = "rotated"

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.names import MAX_NAME
 from sea_operator.errors import ConflictError
-from sea_operator.kube.kinds import SECRET, SERVICE, STATEFUL_SET
+from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import World, settle
 
@@ -28,7 +29,8 @@ async def test_a_pass_makes_all_children_and_one_without_news_writes_nothing(
     assert (await world.status())["observedGeneration"] == 1
     await until(world.judged)
     await reconcile(world)
-    assert "j-coordinator-0: Unschedulable: " in (await world.condition("Ready"))["message"]
+    message = (await world.condition("Ready"))["message"]
+    assert "j-coordinator-0, j-rollout-0, j-trainer-0 and 2 more: Unschedulable: " in message
     recorder.writes.clear()
     await reconcile(world)
     assert recorder.writes == []
@@ -56,14 +58,14 @@ async def test_what_the_server_writes_in_its_own_way_is_not_applied_anew(
         rollout={"gpusPerPod": 8, "template": {"limits": {"rdma/ib": "1"}}},
         coordinator={"storageClassName": "fast", "volumeSize": "1024Mi"},
         scheduling={
-            "queueName": "team",
             "topology": "rail",
             "nodeSelector": {"zone": "a"},
             "tolerations": [{"key": "gpu", "effect": "NoSchedule"}, {"operator": "Exists"}],
         },
     )
     await reconcile(world)
-    await until(world.judged)
+    # Of coordinator and user model: pods with GPUs wait for the coordinator's check.
+    await until(lambda: world.judged(count=2))
     await reconcile(world)
     recorder.writes.clear()
     await reconcile(world)
@@ -82,6 +84,18 @@ async def test_children_are_owned_and_carry_nothing_of_their_parent(
         assert "app.kubernetes.io/instance" not in meta["labels"]
         assert "argocd.argoproj.io/tracking-id" not in meta.get("annotations", {})
     assert (await world.job())["spec"] == job["spec"]
+
+
+async def test_a_job_of_the_longest_name_gets_all_its_pods(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
+    """Names of pods are labels, as are the revisions of their StatefulSets."""
+    name = "j" * MAX_NAME
+    await world.create_secret()
+    await world.create_job(name)
+    await reconcile(world, name)
+    await until(lambda: world.judged(name))
+    assert f"{name}-coordinator-0" in {pod["metadata"]["name"] for pod in await world.pods(name)}
 
 
 async def test_stages_are_walked_to_the_end_and_pods_released_after_the_last_report(
@@ -166,13 +180,39 @@ async def test_a_write_by_somebody_else_in_between_is_noticed(
     assert (await world.status())["observedGeneration"] == 2
 
 
+async def test_somebody_who_annotates_the_job_all_the_time_does_not_starve_its_status(
+    monkeypatch: pytest.MonkeyPatch,
+    world: World,
+    reconcile: Callable[..., Awaitable[float | None]],
+    recorder: Recorder,
+) -> None:
+    await world.create_secret()
+    await world.create_job()
+    real, count = recorder.merge, 0
+
+    async def annotate_first(kind: Any, body: Any, sub: Any = None) -> Any:
+        nonlocal count
+        if count < 5:
+            count += 1
+            note = {"metadata": {"annotations": {"example.com/beat": str(count)}}}
+            await world.patch(kind, "j", note)
+        return await real(kind, body, sub)
+
+    monkeypatch.setattr(recorder, "merge", annotate_first)
+    await reconcile(world)
+    assert count == 5
+    assert (await world.status())["observedGeneration"] == 1
+    job = await world.job()
+    assert job["metadata"]["annotations"]["example.com/beat"] == "5"
+
+
 async def test_a_deleted_job_is_left_to_the_garbage_collector(
     world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
 ) -> None:
     await world.create_secret()
     job = await world.create_job()
     await reconcile(world)
-    from sea_operator.kube.kinds import JOB
+    from sea_operator.kube.client import JOB
 
     await world.client.delete(JOB, world.namespace, "j", job["metadata"]["uid"])
     assert await reconcile(world) is None

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
+from sea_devcluster.components import api_server
 from sea_devcluster.controlplane import ControlPlane
-from sea_operator.kube.kinds import JOB, LEASE, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import JOB, LEASE, SECRET, STATEFUL_SET, Kind
 from sea_operator.leader import NAME
 from sea_operator.permissions import CLUSTER, JOBS, OWN_NAMESPACE
 from sea_operator.resources.build import token_of
@@ -22,6 +23,8 @@ pytestmark = pytest.mark.cluster
 
 ACCOUNT = Kind("v1", "ServiceAccount", "serviceaccounts")
 CLUSTER_ROLE = Kind("rbac.authorization.k8s.io/v1", "ClusterRole", "clusterroles")
+NAMESPACES = Kind("v1", "Namespace", "namespaces")
+BINDINGS = Kind("rbac.authorization.k8s.io/v1", "RoleBinding", "rolebindings")
 CLUSTER_BINDING = Kind("rbac.authorization.k8s.io/v1", "ClusterRoleBinding", "clusterrolebindings")
 
 
@@ -99,8 +102,11 @@ async def holder(world: Any) -> Any:
 
 
 async def test_a_job_is_walked_to_its_end_by_the_real_program(
-    world: World, operators: Any, until: Any
+    world: World, operators: Any, until: Any, control_plane: ControlPlane
 ) -> None:
+    # As in OpenShift, where the operator's account may own children but block no deletion.
+    enforced = "OwnerReferencesPermissionEnforcement"
+    assert any(enforced in flag for flag in api_server(control_plane.layout))
     operator = await operators()
 
     async def elected() -> Any:
@@ -263,3 +269,79 @@ async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, un
     await until(all_have_tokens, within=400)
     secret = await world.client.get(SECRET, world.namespace, "m0-auth")
     assert token_of(secret)
+
+
+async def test_a_namespace_that_refuses_concerns_its_own_jobs_alone(
+    world: World, control_plane: ControlPlane, tmp_path: Path, make: Any, octet: int, until: Any
+) -> None:
+    """Neither when the operator starts, nor when a RoleBinding goes under it."""
+    other = World(world.client, f"{world.namespace}-b", make, octet)
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other.namespace}}
+    await world.client.request("POST", NAMESPACES.path(None), [], body)
+    name = await narrow_account(world)
+    await bind(world, name, world.namespace)
+    file = await login(world, control_plane, name, tmp_path)
+    operator = await Operator(file, world.namespace, "one", other.namespace).start()
+    try:
+        await world.create_secret()
+        await world.create_job()
+        await until(lambda: has_sets(world))
+        await bind(other, name, world.namespace)
+        await other.create_secret()
+        await other.create_job()
+        await until(lambda: has_sets(other))
+        path = BINDINGS.path(other.namespace, name)
+        await world.client.request("DELETE", path)
+
+        async def noticed() -> bool:
+            words = f"jobs of namespace {other.namespace} can't be watched"
+            since = [line for line in operator.lines if words in line]
+            return len(since) >= 2  # the first is of the start
+
+        await until(noticed)
+        await world.edit(rollout={"replicas": 2})
+
+        async def observed() -> bool:
+            return (await world.sizes())["j-rollout"] == 2
+
+        await until(observed)
+        assert await leads(operator)
+        assert await operator.stop() == 0
+    finally:
+        await operator.stop(signal.SIGKILL)
+        for gone in (NAMESPACES.path(None, other.namespace), CLUSTER_ROLE.path(None, name)):
+            await world.client.request("DELETE", gone)
+
+
+async def narrow_account(world: World) -> str:
+    """A ServiceAccount, and a ClusterRole of the same name that nothing binds yet."""
+    name = f"op-{uuid.uuid4().hex[:8]}"
+    meta = {"metadata": {"name": name}}
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", **meta}
+    await world.client.create(ACCOUNT, world.namespace, account)
+    typed = {"apiVersion": CLUSTER_ROLE.api_version, "kind": "ClusterRole"}
+    role = {**typed, **meta, "rules": rules([*JOBS, *OWN_NAMESPACE])}
+    await world.client.request("POST", CLUSTER_ROLE.path(None), [], role)
+    return name
+
+
+async def bind(world: World, name: str, account_namespace: str) -> None:
+    """Lets the account serve the world's namespace."""
+    subject = {"kind": "ServiceAccount", "name": name, "namespace": account_namespace}
+    binding = {
+        "apiVersion": BINDINGS.api_version,
+        "kind": "RoleBinding",
+        "metadata": {"name": name},
+        "roleRef": {"apiGroup": CLUSTER_ROLE.group, "kind": "ClusterRole", "name": name},
+        "subjects": [subject],
+    }
+    await world.client.create(BINDINGS, world.namespace, binding)
+
+
+async def login(world: World, plane: ControlPlane, name: str, folder: Path) -> Path:
+    path = ACCOUNT.path(world.namespace, name, "token")
+    request = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
+    answer = await world.client.request("POST", path, [], request)
+    file = folder / "kubeconfig"
+    file.write_text(kubeconfig_of(plane, answer["status"]["token"]))
+    return file

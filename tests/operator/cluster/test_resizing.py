@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from sea_operator.kube.kinds import SECRET
+from sea_operator.kube.client import SECRET
 from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster

@@ -7,8 +7,7 @@ import pytest
 
 from sea_operator.decide import SOON_SECONDS
 from sea_operator.errors import RejectedError
-from sea_operator.kube.kinds import SECRET, STATEFUL_SET, Kind
-from sea_operator.settings import Intervals
+from sea_operator.kube.client import SECRET, STATEFUL_SET, Kind
 from sea_testing.operator_world import World, settle
 
 pytestmark = pytest.mark.cluster
@@ -122,26 +121,3 @@ async def test_a_token_that_the_namespace_has_no_room_for_stalls_with_the_server
 
     await until(made)
     assert (await world.condition("Stalled"))["status"] == "False"
-
-
-async def test_a_child_that_is_refused_is_not_sent_each_second(
-    world: World, reconcile: Callable[..., Awaitable[float | None]]
-) -> None:
-    """Nothing changes before a person acts; a refused PATCH costs the API server a whole check."""
-    await world.create_secret()
-    await world.create_job()
-    await reconcile(world)
-    live = await world.client.get(STATEFUL_SET, world.namespace, "j-rollout")
-    uid = live["metadata"]["uid"]
-    await world.client.delete(STATEFUL_SET, world.namespace, "j-rollout", uid, 0)
-    meta = {key: live["metadata"][key] for key in ("name", "namespace", "labels")}
-    owners = live["metadata"]["ownerReferences"]
-    other = {
-        **{key: live[key] for key in ("apiVersion", "kind")},
-        "metadata": {**meta, "ownerReferences": owners},
-        "spec": {**live["spec"], "serviceName": "cannot-be-changed"},
-    }
-    await world.client.create(STATEFUL_SET, world.namespace, other)
-    await reconcile(world)
-    assert await reconcile(world) == Intervals().stalled
-    assert (await world.condition("Stalled"))["reason"] == "ChildRejected"

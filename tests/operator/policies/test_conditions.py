@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 
-from sea_operator.plan import Blocker, Lifecycle, Outcome, Suspension
-from sea_operator.policies.conditions import Situation, conditions
+from sea_operator.observed import Blocker
+from sea_operator.plan import Lifecycle, Outcome, Suspension
+from sea_operator.policies.conditions import Situation, conditions, state_of
 
 FULL = {"trainer": (2, 2)}
 SHORT = {"trainer": (1, 2), "rollout": (0, 1)}
 HALT = Blocker("DataNotFound", "s3://x doesn't exist; change spec.data.")
+OUTAGE = Blocker("StoreFails", "S3 is down. It is tried again.", transient=True)
 FAILED = Lifecycle(outcome=Outcome.FAILED, failed=Blocker("RestartBudgetExhausted", "Too many."))
 
 TABLE = [
@@ -18,7 +20,8 @@ TABLE = [
     (Situation(Lifecycle(), SHORT), "False True False False False False"),
     (Situation(Lifecycle(), FULL, pending="Wait."), "False True False False False False"),
     (Situation(Lifecycle(blocker=HALT), FULL), "False False True False False False"),
-    (Situation(Lifecycle(), FULL, rejected=HALT), "False False True False False False"),
+    (Situation(Lifecycle(blocker=OUTAGE), FULL), "False True False False False False"),
+    (Situation(Lifecycle(), FULL, failed=(HALT,)), "False False True False False False"),
     (
         Situation(Lifecycle(suspension=Suspension.DRAINING), FULL),
         "False True False Unknown False False",
@@ -29,6 +32,21 @@ TABLE = [
     ),
     (Situation(Lifecycle(outcome=Outcome.COMPLETE), SHORT), "True False False False True False"),
     (Situation(FAILED, SHORT), "False False True False False True"),
+]
+STATES = [
+    (Situation(Lifecycle(), FULL), "Running"),
+    (Situation(Lifecycle(), SHORT), "Waiting: PodsNotReady"),
+    (Situation(Lifecycle(), FULL, pending="Wait."), "Waiting: CoordinatorBehind"),
+    (Situation(Lifecycle(warning=OUTAGE), FULL), "Waiting: StoreFails"),
+    (Situation(Lifecycle(suspension=Suspension.DRAINING), FULL), "Waiting: Draining"),
+    (Situation(Lifecycle(blocker=HALT), FULL), "Stalled: DataNotFound"),
+    (
+        Situation(Lifecycle(blocker=HALT, suspension=Suspension.RELEASED), FULL),
+        "Stalled: DataNotFound",
+    ),
+    (Situation(Lifecycle(suspension=Suspension.RELEASED), FULL), "Suspended"),
+    (Situation(Lifecycle(outcome=Outcome.COMPLETE, blocker=HALT), SHORT), "Complete"),
+    (Situation(FAILED, SHORT), "Failed"),
 ]
 
 
@@ -45,6 +63,11 @@ def test_the_six(situation: Any, expected: Any) -> None:
     assert {condition.observed_generation for condition in found.values()} == {7}
 
 
+@pytest.mark.parametrize(("situation", "expected"), STATES)
+def test_the_column_state_tells_every_situation_apart(situation: Any, expected: str) -> None:
+    assert state_of(list(ask(situation).values())) == expected
+
+
 def test_a_person_reads_what_is_missing() -> None:
     found = ask(Situation(Lifecycle(), SHORT))["Ready"]
     assert found.reason == "PodsNotReady"
@@ -52,14 +75,21 @@ def test_a_person_reads_what_is_missing() -> None:
 
 
 def test_a_person_reads_why() -> None:
-    """Three pods at most: the fourth says what the others do."""
-    waiting = {
-        f"j-rollout-{i}": "container engine: ImagePullBackOff: no such image" for i in "0123"
-    }
+    """Every reason, each with three of its pods at most."""
+    image = "container engine can't start: ImagePullBackOff: no such image"
+    waiting = {f"j-rollout-{i}": image for i in "0123"} | {"j-trainer-0": "Unschedulable: no GPU."}
     found = ask(Situation(Lifecycle(), SHORT, waiting=waiting))["Ready"]
-    assert found.message.startswith("Waiting for pods to become ready: trainer 1/2, rollout 0/1.")
-    assert " j-rollout-2: container engine: ImagePullBackOff: no such image." in found.message
-    assert "j-rollout-3" not in found.message
+    assert found.message == (
+        "Waiting for pods to become ready: trainer 1/2, rollout 0/1. "
+        f"j-rollout-0, j-rollout-1, j-rollout-2 and 1 more: {image}. "
+        "j-trainer-0: Unschedulable: no GPU."
+    )
+
+
+def test_reasons_are_bounded() -> None:
+    waiting = {f"j-rollout-{i}": f"reason {i}" for i in range(20)}
+    message = ask(Situation(Lifecycle(), SHORT, waiting=waiting))["Ready"].message
+    assert message.endswith(" j-rollout-7: reason 7. 12 more reasons.")
 
 
 def test_a_problem_goes_through_word_by_word() -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator.policies.pods import lost, outdated, to_fence
+from sea_operator.policies.drift import outdated
+from sea_operator.policies.failures import lost_pods, to_fence
 
 
 def rollouts(make: Any, *marks: Any) -> Any:
@@ -71,7 +72,7 @@ def test_only_overdue_pods_of_dead_nodes_are_lost(
     ends = None if deleted is None else make.now + deleted
     pod = make.pod("j-trainer-0", Role.TRAINER, deleted=ends, node=node)
     observed = make.observed(pods=(pod,), dead_nodes=frozenset({"dead"}))
-    assert len(lost(observed, make.now, 60.0)) == expected
+    assert len(lost_pods(observed, make.now, 60.0)) == expected
 
 
 def test_writers_need_a_fence_and_engines_do_not(make: Any) -> None:

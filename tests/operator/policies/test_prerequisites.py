@@ -4,9 +4,8 @@ from typing import Any
 
 import pytest
 
-from sea_operator.observed import Observed
-from sea_operator.plan import Blocker
-from sea_operator.policies.prerequisites import unmet
+from sea_operator.observed import Blocker, Observed, SecretSeen
+from sea_operator.policies.prerequisites import S3_KEYS, unmet
 
 SETS = [("StatefulSet", "j-trainer")]
 
@@ -26,6 +25,10 @@ def owned_by(uid: Any) -> Any:
     return {"ownerReferences": [{"kind": "SEATrainingJob", "name": "j", "uid": uid}]}
 
 
+def seen(*keys: str, **flaws: str) -> dict[str, SecretSeen]:
+    return {"s3": SecretSeen(frozenset(keys), flaws=flaws)}
+
+
 def test_nothing_is_unmet_in_a_settled_world(make: Any) -> None:
     assert unmet(make.observed(), SETS) is None
 
@@ -40,8 +43,19 @@ def test_an_invalid_spec_comes_with_its_sentence(make: Any) -> None:
     ("secrets", "reason", "says"),
     [
         ({}, "SecretNotFound", "Secret n/s3 that spec.storage.credentialsSecret names doesn't"),
-        ({"s3": frozenset({"AWS_ACCESS_KEY_ID"})}, "SecretIncomplete", "lacks AWS_SECRET_ACCESS_"),
-        ({"s3": frozenset()}, "SecretIncomplete", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (seen("AWS_ACCESS_KEY_ID"), "SecretIncomplete", "lacks AWS_SECRET_ACCESS_"),
+        (seen(), "SecretIncomplete", "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
+        (
+            seen(*S3_KEYS, AWS_SECRET_ACCESS_KEY="ends with a line break"),
+            "SecretUnusable",
+            "Key AWS_SECRET_ACCESS_KEY of Secret n/s3 that spec.storage.credentialsSecret names "
+            "ends with a line break; correct it",
+        ),
+        (
+            seen(*S3_KEYS, "AWS_SESSION_TOKEN", AWS_SESSION_TOKEN="is empty"),
+            "SecretUnusable",
+            "Key AWS_SESSION_TOKEN of Secret n/s3",
+        ),
     ],
 )
 def test_a_secret_must_exist_with_its_keys(make: Any, secrets: Any, reason: str, says: str) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sea_operator.policies.progress import Walk, position, walk
+from sea_operator.policies.phase import Walk, position, walk
 
 
 @pytest.mark.parametrize(

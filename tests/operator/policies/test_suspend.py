@@ -4,11 +4,14 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import CheckpointStatus
 from sea_operator.plan import Suspension
-from sea_operator.policies.suspend import remembered, resumes, suspension
+from sea_operator.policies.phase import drain_seconds, remembered, resumes, suspension
 
-SINCE = 1_800_000_000.0
-NONE, DRAINING, RELEASED = Suspension.NONE, Suspension.DRAINING, Suspension.RELEASED
+SINCE, SINCE_TEXT = 1_800_000_000.0, "2027-01-15T08:00:00Z"
+NONE, DRAINING = Suspension.NONE, Suspension.DRAINING
+RELEASING, RELEASED = Suspension.RELEASING, Suspension.RELEASED
 
 
 def ask(
@@ -20,13 +23,18 @@ def ask(
     after: Any = 10.0,
     coordinator: Any = 1,
     stage: Any = "rl",
+    reason: Any = "Draining",
+    pods: Any = (True,),
 ) -> Any:
-    condition = make.condition("Suspended", memory, last_transition_time="2027-01-15T08:00:00Z")
+    """`pods`: whether each of them ever ran."""
+    since = {"last_transition_time": "2027-01-15T08:00:00Z"}
+    condition = make.condition("Suspended", memory, reason=reason, **since)
     return suspension(
         wanted=wanted,
         status=make.status(condition, stage=stage),
         state=make.state(drained=drained),
         coordinator_replicas=coordinator,
+        pods=[make.pod("p", Role.TRAINER, began=began) for began in pods],
         now=SINCE + after,
         timeout=180.0,
     )
@@ -40,13 +48,19 @@ def ask(
         ({}, DRAINING),
         ({"drained": True}, DRAINING),
         ({"memory": "Unknown"}, DRAINING),
-        ({"memory": "Unknown", "drained": True}, RELEASED),
+        ({"memory": "Unknown", "drained": True}, RELEASING),
+        ({"memory": "Unknown", "drained": True, "pods": ()}, RELEASED),
+        ({"memory": "Unknown", "reason": "Releasing"}, RELEASING),
+        ({"memory": "Unknown", "reason": "Releasing", "pods": ()}, RELEASED),
+        ({"pods": (False, False)}, RELEASING),
+        ({"pods": (False, True)}, DRAINING),
+        ({"pods": ()}, RELEASED),
         ({"memory": "Unknown", "after": 179.0}, DRAINING),
-        ({"memory": "Unknown", "after": 180.0}, RELEASED),
+        ({"memory": "Unknown", "after": 180.0}, RELEASING),
         ({"memory": "True"}, RELEASED),
-        ({"coordinator": 0}, RELEASED),
-        ({"coordinator": None}, RELEASED),
-        ({"stage": None}, RELEASED),
+        ({"coordinator": 0}, RELEASING),
+        ({"coordinator": None}, RELEASING),
+        ({"stage": None}, RELEASING),
     ],
 )
 def test_suspension(make: Any, case: Any, expected: Any) -> None:
@@ -56,7 +70,13 @@ def test_suspension(make: Any, case: Any, expected: Any) -> None:
 def test_an_unreachable_coordinator_is_waited_for(make: Any) -> None:
     status = make.status(make.condition("Suspended", "Unknown"))
     found = suspension(
-        wanted=True, status=status, state=None, coordinator_replicas=1, now=SINCE, timeout=180.0
+        wanted=True,
+        status=status,
+        state=None,
+        coordinator_replicas=1,
+        pods=[make.pod("p", Role.COORDINATOR)],
+        now=SINCE,
+        timeout=180.0,
     )
     assert found is DRAINING
 
@@ -82,3 +102,30 @@ def test_only_released_pods_resume_in_a_new_attempt(
 def test_remembered(make: Any, memory: str, expected: Any) -> None:
     assert remembered(make.status(make.condition("Suspended", memory))) is expected
     assert remembered(make.status()) is NONE
+
+
+def test_pods_on_their_way_out_are_remembered_and_resume_in_a_new_attempt(make: Any) -> None:
+    status = make.status(make.condition("Suspended", "Unknown", reason="Releasing"))
+    assert remembered(status) is RELEASING
+    assert resumes(False, status)
+    assert not resumes(True, status)
+
+
+@pytest.mark.parametrize(
+    ("given", "gpus", "checkpoint", "expected"),
+    [
+        (None, 0, None, 180.0),
+        (None, 8, None, 1800.0),
+        (None, 8, 4_000_000_000_000, 10180.0),
+        (None, 0, 2_000, 180.000005),
+        (60, 8, 4_000_000_000_000, 60.0),
+    ],
+)
+def test_the_last_checkpoint_has_time_by_its_size(
+    make: Any, given: int | None, gpus: int, checkpoint: int | None, expected: float
+) -> None:
+    trainer = {"replicas": 2, "gpusPerPod": gpus}
+    spec = make.spec(trainer=trainer, checkpoint={"drainSeconds": given} if given else {})
+    stored = checkpoint and CheckpointStatus(version=1, step=1, time=SINCE_TEXT, bytes=checkpoint)
+    found = drain_seconds(spec, make.status(checkpoint=stored))
+    assert found == pytest.approx(expected)

@@ -8,7 +8,7 @@ import pytest
 from sea_data.object_store import ObjectNotFoundError
 from sea_env.domains import registry
 from sea_env.domains.database_generator import generate_database
-from sea_runtime.coordinator.data.check import CheckedData, check, digest
+from sea_runtime.coordinator.data_check import CheckedData, check, digest
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_testing.coordinator import inprocess as kit
 

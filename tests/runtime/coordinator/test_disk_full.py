@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from sea_runtime.coordinator import app, disk_full
+from sea_runtime.coordinator import app, stage_controller
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.errors import LedgerUnavailableError
 from sea_runtime.coordinator.ledger import database
@@ -48,12 +48,12 @@ async def test_a_full_volume_is_reported_until_there_is_room(
     reply: Any = await report(client, 1)
     assert reply.status == 503
     assert "full" in (await reply.json())["error"]
-    disk_full.look(core.ledger.db, core.problems)
+    stage_controller.probe_room(core.ledger.db, core.problems)
     problem = core.state.assemble().problem
     assert problem is not None
     assert problem.reason == "LedgerUnusable"
     limit(core, PLENTY)
-    disk_full.look(core.ledger.db, core.problems)
+    stage_controller.probe_room(core.ledger.db, core.problems)
     assert core.state.assemble().problem is None
     assert (await report(client, 1)).status == 200
 
@@ -67,7 +67,7 @@ async def test_one_small_write_that_fits_does_not_clear_the_problem(
     assert (await report(client, 1)).status == 503
     limit(core, pages + 20)
     assert (await report(client, 1)).status == 200
-    disk_full.look(core.ledger.db, core.problems)
+    stage_controller.probe_room(core.ledger.db, core.problems)
     assert core.state.assemble().problem is not None
 
 

@@ -21,7 +21,7 @@ from hypothesis.stateful import (
 
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.ledger.states import (
+from sea_runtime.coordinator.ledger.groups import (
     EPISODE_MOVES,
     GROUP_MOVES,
     EpisodeState,
@@ -162,7 +162,8 @@ class Ledger(RuleBasedStateMachine):
     @invariant()
     def the_gate_holds(self) -> None:
         db = self.core.ledger.db
-        total = groups.accepted(db, "rl") + groups.running(db, "rl")
+        kept = "SELECT COUNT(*) FROM groups WHERE state IN ('Admitted', 'Assigned', 'Covered')"
+        total = db.value(kept) + groups.running(db, "rl")
         assert total <= min(ETA + self.version + 1, STEPS) * BATCH
         assert groups.running(db, "rl") <= 4
 

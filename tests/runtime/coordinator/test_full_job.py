@@ -44,10 +44,16 @@ def test_five_stages_run_to_the_end(job: Job) -> None:
         "evaluation/eval-rl.episodes.jsonl",
         "evaluation/eval-rl.html",
         "reports/metrics.jsonl",
+        *(f"rollouts/rl/step-{step:06d}.episodes.jsonl" for step in range(1, 6)),
+        "run.json",
         "reports/timeline.json",
         "base/READY.json",
         "weights/user/v000001/registry.json",
     }
     lines = job.store.get(f"{job.run_url}/evaluation/eval-rl.episodes.jsonl").splitlines()
     assert len(lines) == 24
+    metrics = job.store.get(f"{job.run_url}/reports/metrics.jsonl").splitlines()
+    steps = [(row["stage"], row["step"]) for row in map(json.loads, metrics)]
+    assert len(steps) == len(set(steps)) == 3 + 3 + 5
+    assert state.model_url == f"{job.run_url}/stages/rl/export/"
     assert job.get("/v1/state", token="wrong").status == 401

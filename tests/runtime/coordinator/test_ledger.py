@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 import sea_runtime.coordinator
-from sea_runtime.coordinator import restore
+from sea_runtime.coordinator import snapshot
 from sea_runtime.coordinator.errors import LedgerError, NotReadyError
-from sea_runtime.coordinator.ledger import documents
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
 
@@ -26,9 +25,9 @@ def test_every_older_layout_is_migrated_and_keeps_its_rows(tmp_path: Path) -> No
     for number in range(1, len(NEWER)):
         path = tmp_path / f"{number}.sqlite"
         with closing(Database(path, NEWER[:number])) as old:
-            documents.put_text(old, "name", "body")
+            old.put_text("name", "body")
         with closing(Database(path, NEWER)) as new:
-            assert documents.text(new, "name") == "body"
+            assert new.text("name") == "body"
             assert new.rows("SELECT note FROM stages") == []
         assert layout(path) == len(NEWER)
 
@@ -55,10 +54,10 @@ def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
 def test_a_restored_snapshot_of_an_older_layout_is_migrated(tmp_path: Path) -> None:
     part, target = tmp_path / "ledger.part", tmp_path / "ledger.sqlite"
     with closing(Database(part, MIGRATIONS[:1])) as old:
-        documents.put_text(old, "name", "body")
-    restore.require_sound(part)
-    with closing(restore.replace(target, part)) as db:
-        assert documents.text(db, "name") == "body"
+        old.put_text("name", "body")
+    snapshot.require_sound(part)
+    with closing(snapshot.replace(target, part)) as db:
+        assert db.text("name") == "body"
     assert layout(target) == len(MIGRATIONS)
 
 
@@ -66,7 +65,7 @@ def test_a_restored_snapshot_of_a_newer_layout_is_refused(tmp_path: Path) -> Non
     part = tmp_path / "ledger.part"
     Database(part, NEWER).close()
     with pytest.raises(LedgerError, match="a newer sea-operator wrote it"):
-        restore.require_sound(part)
+        snapshot.require_sound(part)
 
 
 def test_a_ledger_that_is_not_installed_is_not_ready(tmp_path: Path) -> None:

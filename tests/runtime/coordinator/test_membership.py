@@ -204,6 +204,24 @@ def test_nothing_is_leased_while_draining(core: Components) -> None:
     assert core.scheduler.lease(LeaseRequest(pod="r", incarnation="a", want=1)) is None
 
 
+def test_an_engine_that_starts_after_the_trainer_has_gone_is_sent_to_the_store_alone(
+    core: Components,
+) -> None:
+    """It would wait for each shard of a trainer that is at size 0 in this stage."""
+    published = kit.version(1, anchor=True)
+    fast = {"nixl_agent": "a", "nixl_metadata": "m", "nixl_address": 7}
+    shards = [shard.model_copy(update=fast) for shard in published.shards]
+    core.weights.publish(published.model_copy(update={"shards": shards}))
+    assert kit.some(kit.some(core.weights.query("policy", 0)).newest).shards == shards
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    reply = kit.some(core.weights.query("policy", 0))
+    assert [shard.nixl_agent for shard in kit.some(reply.newest).shards] == [None]
+    assert [shard.object_url for shard in kit.some(reply.newest).shards] == [
+        shard.object_url for shard in shards
+    ]
+    assert reply.anchor is None
+
+
 def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Components) -> None:
     """A dead attempt's versions are gone, except those that lie in the object store."""
     core.weights.publish(kit.version(1, anchor=True))

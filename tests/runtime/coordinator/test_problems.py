@@ -10,16 +10,15 @@ import pytest
 
 from sea_api.wire.state import Problem, Severity
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
-from sea_runtime.coordinator import background, base_model, preconditions
-from sea_runtime.coordinator.data import check
-from sea_runtime.coordinator.data.check import CheckedData
+from sea_runtime.coordinator import background, base_model, data_check, preconditions
+from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import (
     LedgerError,
     LedgerUnavailableError,
     NotReadyError,
     PreconditionError,
 )
-from sea_runtime.coordinator.ledger.states import IllegalMoveError
+from sea_runtime.coordinator.ledger.groups import IllegalMoveError
 from sea_runtime.coordinator.problems import OFTEN, Problems, Source, first, problem_of
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.waiting import HANG_S
@@ -144,7 +143,7 @@ async def test_a_missing_model_stays_a_problem_between_two_attempts_to_find_it(
         raise PreconditionError("ModelNotFound", "There is no such model.")
 
     monkeypatch.setattr(base_model, "prepare", prepare)
-    monkeypatch.setattr(check, "check", lambda *_: CheckedData({kit.FILE: kit.task_rows()}))
+    monkeypatch.setattr(data_check, "check", lambda *_: CheckedData({kit.FILE: kit.task_rows()}))
     task = asyncio.ensure_future(
         background.forever(Source.DATA, core.preconditions.look, core.problems)
     )

@@ -14,10 +14,9 @@ from aiohttp.test_utils import TestClient, TestServer
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_runtime.coordinator import app
-from sea_runtime.coordinator.ledger import documents
+from sea_runtime.coordinator.app import Settings
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
-from sea_runtime.coordinator.settings import Settings
 from sea_runtime.wire.membership import PodState
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.coordinator.memory_store import MemoryStore
@@ -39,7 +38,7 @@ def store() -> MemoryStore:
     }
     found.put(kit.FILE, "\n".join(map(json.dumps, rows)).encode())
     found.put("s3://bucket/sft.jsonl", json.dumps(dialogue).encode())
-    found.put("s3://bucket/model/config.json", b"{}")
+    found.put("s3://bucket/model/config.json", b'{"architectures": ["Qwen3ForCausalLM"]}')
     return found
 
 
@@ -131,7 +130,10 @@ async def test_a_drained_job_resumes_on_an_empty_volume(tmp_path: Path, store: M
     async with coordinator(tmp_path / "first", store) as client:
         before = await drained(client, store)
     assert before.checkpoint is not None
-    assert before.checkpoint.step == 1
+    assert (before.checkpoint.stage, before.checkpoint.step) == ("rl", 1)
+    # A suspended job's folder is complete: its coordinator is gone, maybe for days.
+    (row,) = map(json.loads, store.get(f"{RUN}/reports/metrics.jsonl").splitlines())
+    assert (row["stage"], row["step"]) == ("rl", 1)
     async with coordinator(tmp_path / "second", store) as client:
         await put(client, wanted(attempt=2, digest="resume"))
         state = await until(client, runs)
@@ -147,14 +149,14 @@ async def test_a_stored_ledger_of_an_older_layout_is_migrated(
         await drained(client, store)
     old = tmp_path / "old.sqlite"
     with closing(Database(old, MIGRATIONS[:1])) as db:
-        documents.put_text(db, "kept", "since layout 1")
+        db.put_text("kept", "since layout 1")
         db.compact()
     store.put(LEDGER, old.read_bytes())
     async with coordinator(tmp_path / "second", store) as client:
         await put(client, wanted())
         await until(client, runs)
     with closing(Database(tmp_path / "second" / "ledger.sqlite")) as db:
-        assert documents.text(db, "kept") == "since layout 1"
+        assert db.text("kept") == "since layout 1"
         assert db.value("PRAGMA user_version") == len(MIGRATIONS)
 
 

@@ -8,9 +8,9 @@ import pytest
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_runtime.coordinator import stage_controller
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.data.task_rows import require_verifiable, task_row
 from sea_runtime.coordinator.errors import BadRowError
 from sea_runtime.coordinator.ledger import batches
+from sea_runtime.coordinator.task_rows import require_verifiable, task_row
 from sea_runtime.rollout.scoring import limits_of
 from sea_runtime.wire.rollouts import Batch, EpisodeResult, Lease, LeaseRequest, Trajectory
 from sea_testing.coordinator import inprocess as kit

@@ -7,7 +7,6 @@ import pytest
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator.errors import LedgerUnavailableError
 from sea_runtime.coordinator.job import DOCUMENT
-from sea_runtime.coordinator.ledger import documents
 from sea_testing.coordinator import inprocess as kit
 
 
@@ -22,7 +21,7 @@ def test_a_full_volume_leaves_the_old_spec_in_force(tmp_path: Path) -> None:
         core.job.adopt(new)
     assert core.job.desired == old
     assert changes == []
-    assert documents.get(core.ledger.db, DOCUMENT, CoordinatorSpec) == old
+    assert core.ledger.db.document(DOCUMENT, CoordinatorSpec) == old
     core.job.adopt(new)
-    assert core.job.desired == documents.get(core.ledger.db, DOCUMENT, CoordinatorSpec) == new
+    assert core.job.desired == core.ledger.db.document(DOCUMENT, CoordinatorSpec) == new
     assert changes == [2]

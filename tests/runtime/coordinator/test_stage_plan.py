@@ -25,8 +25,9 @@ def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
     )
 
 
-PROGRAM = (
-    {"name": "user", "type": "UserSFT", "userSFT": {}},
+USER = {"type": "UserSFT", "userSFT": {}}
+PROGRAM: tuple[dict[str, Any], ...] = (
+    {"name": "user", **USER},
     {"name": "sft", "type": "SFT", "sft": {}},
     {"name": "look", "type": "Evaluation", "evaluation": {}},
     {"name": "rl", "type": "RL", "rl": {"steps": 40, "maxStaleness": 2}},
@@ -53,15 +54,43 @@ def test_versions_follow_from_the_spec(index: int, stream: str, first: int) -> N
     assert stage_plan.first_version(spec(*PROGRAM), index, stream) == first
 
 
-def test_fine_tuning_starts_at_the_base_and_rl_at_the_latest_policy() -> None:
-    """Fine-tuning starts at the base, RL at the latest policy before it."""
-    found = [
-        stage_plan.initial_model(spec(*PROGRAM), i, "s3://b/run", "BASE") for i in (0, 1, 3, 5)
-    ]
-    exported = ["s3://b/run/stages/sft/export/", "s3://b/run/stages/rl/export/"]
+def test_a_stage_goes_on_from_the_newest_weights_of_its_model() -> None:
+    """The user model's stages are no part of the policy's, and the first has the base only."""
+    again = ({"name": "again", "type": "SFT", "sft": {}}, {"name": "u2", **USER})
+    program = spec(*PROGRAM, *again)
+    found = [stage_plan.initial_model(program, i, "s3://b/run", "BASE") for i in (0, 1, 3, 5, 6, 7)]
+    exported = [f"s3://b/run/stages/{name}/export/" for name in ("sft", "rl", "more", "user")]
     assert found == ["BASE", "BASE", *exported]
     alone = spec({"name": "rl", "type": "RL", "rl": {}})
     assert stage_plan.initial_model(alone, 0, "s3://b/run", "BASE") == "BASE"
+
+
+@pytest.mark.parametrize(
+    ("start", "model", "first"),
+    [
+        (None, "s3://b/run/stages/rl/export/", 41),
+        ("rl", "s3://b/run/stages/rl/export/", 41),
+        ("sft", "s3://b/run/stages/sft/export/", 42),
+        ("Base", "BASE", 42),
+    ],
+)
+def test_start_from_chooses_the_weights_and_publishes_those_that_are_not_the_newest(
+    start: str | None, model: str, first: int
+) -> None:
+    """Engines serve version 41: weights that the stage begins with instead need a number."""
+    more = {**PROGRAM[5], **({"startFrom": start} if start else {})}
+    program = spec(*PROGRAM[:5], more, {"name": "z", "type": "RL", "rl": {}})
+    assert stage_plan.initial_model(program, 5, "s3://b/run", "BASE") == model
+    assert stage_plan.first_version(program, 5) == first
+    assert stage_plan.first_version(program, 6) == first + 3
+
+
+def test_versions_count_the_steps_that_a_stage_ended_with() -> None:
+    """`steps` was lowered to 10 while step 15 ran: versions 2 to 16 exist."""
+    rl = {"name": "rl", "type": "RL", "rl": {"steps": 10}}
+    program = spec(*PROGRAM[:3], rl, *PROGRAM[4:])
+    assert stage_plan.first_version(program, 5) == 11
+    assert stage_plan.first_version(program, 5, ended={"rl": 15}) == 16
 
 
 @pytest.mark.parametrize(
@@ -81,7 +110,10 @@ def test_an_engine_may_lag_by_the_allowed_staleness_only(
     index: int, stream: str, newest: int, required: int
 ) -> None:
     """Staleness is allowed within an RL stage, and never back into the model before it."""
-    assert stage_plan.smallest_served(spec(*PROGRAM), index, stream, newest) == required
+    program = spec(*PROGRAM)
+    stage = program.stages[index] if index < len(program.stages) else None
+    first = stage_plan.first_version(program, index, "policy")
+    assert stage_plan.smallest_served(stage, stream, newest, first) == required
 
 
 def test_every_epoch_is_another_permutation() -> None:

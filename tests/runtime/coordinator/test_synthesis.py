@@ -11,7 +11,7 @@ import pytest
 from sea_data.synthesis import source_database
 from sea_env.domains import registry
 from sea_env.domains.database_generator import Size
-from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator import stage_plan
 from sea_testing.coordinator.crew import crew, everybody
 from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.pace import Pace
@@ -45,7 +45,7 @@ def program(count: int = COUNT) -> list[dict[str, Any]]:
 
 
 def rows(job: Job, domain: str, name: str) -> list[dict[str, Any]]:
-    url = f"{sources.made_folder(job.run_url, 'make', domain)}/{name}"
+    url = f"{stage_plan.made_folder(job.run_url, 'make', domain)}/{name}"
     return [json.loads(line) for line in job.store.get(url).splitlines()]
 
 
@@ -76,9 +76,9 @@ def test_later_stages_learn_from_what_was_made(job: Job) -> None:
 def test_the_trainers_spec_names_the_files_that_were_made(job: Job) -> None:
     spec = job.spec(program(), data={"sft": ["s3://runs/own.jsonl"]})
     desired = job.desired(spec, stage=2)
-    told = sources.for_trainer(desired, 2).data.sft
+    told = stage_plan.for_trainer(desired, 2).data.sft
     assert told == ["s3://runs/own.jsonl", f"{job.run_url}/stages/make/data/shop/sft.jsonl"]
-    assert sources.for_trainer(desired, 0).data.sft == ["s3://runs/own.jsonl"]
+    assert stage_plan.for_trainer(desired, 0).data.sft == ["s3://runs/own.jsonl"]
 
 
 def test_a_killed_coordinator_goes_on_where_it_was(job: Job, pace: Pace) -> None:
@@ -149,7 +149,7 @@ def test_an_emptied_volume_in_mid_synthesis_costs_no_row(
     assert job.step() == 3 * COUNT
     for name in ("rl.jsonl", "sft.jsonl"):
         made, wanted = (
-            one.store.get(f"{sources.made_folder(one.run_url, 'make', 'shop')}/{name}")
+            one.store.get(f"{stage_plan.made_folder(one.run_url, 'make', 'shop')}/{name}")
             for one in (job, second_job)
         )
         assert made == wanted
@@ -267,7 +267,7 @@ def test_a_models_agents_make_the_data_of_a_stage(job: Job) -> None:
         assert row["provenance"]["model"] == "played"
         assert row["db_path"] == "databases/telecom/db.json"
     assert job.store.exists(
-        f"{sources.made_folder(job.run_url, 'make', 'telecom')}/databases/telecom/db.json"
+        f"{stage_plan.made_folder(job.run_url, 'make', 'telecom')}/databases/telecom/db.json"
     )
     assert model.users_calls > 0
     report = json.loads(job.store.get(f"{job.run_url}/stages/make/data/DONE.json"))["telecom"]

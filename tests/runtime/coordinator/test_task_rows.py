@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from sea_data.formats import rl
-from sea_runtime.coordinator.data.task_rows import task_row
 from sea_runtime.coordinator.errors import BadRowError
+from sea_runtime.coordinator.task_rows import task_row
 
 
 def row(**changes: Any) -> dict[str, Any]:

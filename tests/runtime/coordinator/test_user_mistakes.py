@@ -58,8 +58,8 @@ def test_a_missing_model_is_reported(job: Job) -> None:
     job.start()
     job.put_spec(job.desired(spec.model_copy(update={"model": model})))
     assert told(job).reason == "ModelNotFound"
-    for name in ("config.json", "tokenizer.json"):
-        job.store.put(f"{job.root}/model/{name}", b"{}")
+    job.store.put(f"{job.root}/model/tokenizer.json", b"{}")
+    job.store.put(f"{job.root}/model/config.json", b'{"architectures": ["Qwen3ForCausalLM"]}')
     runs(job)
 
 

@@ -4,7 +4,7 @@ import asyncio
 
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
+from sea_runtime.wire.weights import PrefetchState, PrefetchStatus
 from sea_testing.waiting import HANG_S
 
 

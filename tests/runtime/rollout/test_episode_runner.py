@@ -14,13 +14,13 @@ from sea_env.domains import registry
 from sea_env.domains.database import Database
 from sea_env.tokens.messages import Message
 from sea_env.tokens.renderer import Renderer
-from sea_env.users.external import ExternalUser
+from sea_env.users.openai_chat import ExternalUser
 from sea_env.verify.sandbox import pool
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_env.verify.sandbox.process import SandboxError
 from sea_runtime.rollout.databases import DomainData
+from sea_runtime.rollout.engine_client import Generation
 from sea_runtime.rollout.episode_runner import EpisodeRunner
-from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.scoring import Scoring
 from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import (

@@ -7,8 +7,7 @@ from aiohttp import web
 
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
-from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
 from sea_testing.waiting import HANG_S
 
 VERSION = WeightVersion(stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[])

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from sea_devcluster.s3 import S3Server
-from sea_runtime.rollout.vllm_plugin.fetch import ObjectStoreReader
+from sea_runtime.rollout.vllm_plugin.staging import ObjectStoreReader
 from sea_runtime.store import buffers
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import Shard

@@ -7,7 +7,10 @@ from botocore.exceptions import (
     ClientError,
     ConnectTimeoutError,
     EndpointConnectionError,
+    HTTPClientError,
+    InvalidS3AddressingStyleError,
     NoCredentialsError,
+    ProxyConnectionError,
     ReadTimeoutError,
 )
 
@@ -17,6 +20,7 @@ from sea_data.object_store import (
     ObjectNotFoundError,
     PreconditionFailedError,
     RequestRefusedError,
+    StoreError,
     StoreUnavailableError,
 )
 from sea_runtime.store.botocore_errors import translate
@@ -135,3 +139,57 @@ def test_a_403_says_which_rights_are_needed(call: str, code: str, advice: str) -
     assert str(error).startswith(f"{call}: ")
     assert advice in str(error)
     assert "credentialsSecret" in str(error)
+
+
+SIGNED = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE\n/x, Signature=0123abcd"
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [
+        ValueError(f"Invalid header value b{SIGNED.encode()!r}"),
+        UnicodeEncodeError("latin-1", SIGNED, 0, 1, "ordinal not in range(256)"),
+    ],
+)
+def test_a_key_that_fits_in_no_header_is_refused_at_once_and_not_shown(inner: Exception) -> None:
+    time, attempts = Time(), 0
+
+    def attempt() -> None:
+        nonlocal attempts
+        attempts += 1
+        raise HTTPClientError(error=inner)
+
+    with pytest.raises(AccessDeniedError) as caught:
+        time.policy(90).call("GET s3://b/k", attempt)
+    assert attempts == 1
+    assert "A key holds a line break" in str(caught.value)
+    assert "AKIA" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        HTTPClientError(error=RuntimeError(SIGNED)),
+        ProxyConnectionError(proxy_url="http://user:hunter2@proxy:3128"),
+        InvalidS3AddressingStyleError(s3_addressing_style=SIGNED),
+        ClientError({"Error": {"Code": "X", "Message": SIGNED}}, "PutObject"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_no_error_of_the_store_shows_what_was_sent(error: Exception) -> None:
+    for text in (str(translate(error, "GET s3://b/k")), str(failure_of(error))):
+        assert text.startswith(("GET s3://b/k", "The object store did not answer 'GET s3://b/k'"))
+        assert "hunter2" not in text
+        assert "AKIA" not in text
+        assert "0123abcd" not in text
+
+
+def failure_of(error: Exception) -> StoreError:
+    """How a call ends that fails with the error again and again."""
+
+    def attempt() -> None:
+        raise error
+
+    with pytest.raises(StoreError) as caught:
+        Time().policy(1).call("GET s3://b/k", attempt)
+    return caught.value

@@ -12,8 +12,7 @@ import torch.distributed as dist
 
 from sea_runtime.trainer import process_groups
 from sea_runtime.trainer.process import failure_of
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 
 JOIN_SECONDS = 300.0
 

@@ -75,6 +75,8 @@ def make_task() -> Callable[..., TrainerTask]:
     """A task for one stage of a two-pod job; `run` names its folder in the bucket."""
 
     def make(run: str, stage: dict[str, Any], **overrides: Any) -> TrainerTask:
+        # The default turn is longer than this model's context.
+        rl = {"rl": {"maxTokensPerTurn": 64, **stage["rl"]}} if "rl" in stage else {}
         spec = {
             "model": {
                 "name": "tiny",
@@ -85,7 +87,7 @@ def make_task() -> Callable[..., TrainerTask]:
             "storage": {"url": BUCKET},
             "data": {"sft": [f"{BUCKET}/data/sft.jsonl"], "rl": [f"{BUCKET}/data/rl.jsonl"]},
             "domains": ["shop"],
-            "stages": [{"name": "stage", **stage}],
+            "stages": [{"name": "stage", **stage, **rl}],
             "trainer": {"replicas": 2, "gpusPerPod": 0, "parallelism": {"expert": 2}},
             **overrides,
         }

@@ -9,10 +9,9 @@ import time
 
 import torch.distributed as dist
 
-from sea_runtime.trainer import process_groups, rank_barrier
+from sea_runtime.trainer import background, process_groups
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 
 JOIN_SECONDS = 300.0
 
@@ -36,13 +35,13 @@ def main(rank: int, host: str, port: int) -> None:
         time.sleep(WORK_S)
         return "done"
 
-    found = rank_barrier.run(context, "work", work if rank == 0 else None)
+    found = background.rank_barrier(context, "work", work if rank == 0 else None)
     sys.stdout.write(f"{found}\n")
 
     def broken() -> None:
         raise ValueError("the work broke")
 
-    rank_barrier.run(context, "broken", broken if rank == 0 else None)
+    background.rank_barrier(context, "broken", broken if rank == 0 else None)
 
 
 if __name__ == "__main__":

@@ -8,10 +8,9 @@ import pytest
 
 from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.trainer.checkpoint import abandoned, restore
-from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry
-from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
+from sea_runtime.trainer.checkpoint import restore
+from sea_runtime.trainer.checkpoint.commit import Commits, abandoned_folders, remove_abandoned
+from sea_runtime.trainer.checkpoint.head import Entry, Manifest, StoredObject
 from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -34,12 +33,12 @@ ROOT = "x/checkpoints/"
     ],
 )
 def test_folders_that_attempt_3_may_delete(objects: list[str], deleted: bool) -> None:
-    found = abandoned.folders([ROOT + one for one in objects], ROOT, 3)
+    found = abandoned_folders([ROOT + one for one in objects], ROOT, 3)
     assert found == ({f"{ROOT}{objects[0].split('/')[0]}/"} if deleted else set())
 
 
 def test_another_stage_is_not_touched() -> None:
-    assert not abandoned.folders(["y/checkpoints/step-000001-a1/__0_0"], ROOT, 3)
+    assert not abandoned_folders(["y/checkpoints/step-000001-a1/__0_0"], ROOT, 3)
 
 
 def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") -> None:
@@ -105,7 +104,7 @@ def test_what_a_manifest_names_is_kept_in_any_folder(store: ObjectStore, run: st
     first = Commits(store, run, "stage", 1)
     commit(store, first, 3, borrowed=first.key(f"{first.step_folder(2)}/__0_0"))
     second = Commits(store, run, "stage", 2)
-    abandoned.remove(second, second.fence())
+    remove_abandoned(second, second.fence())
     assert left(store, second) == {"head.json", "step-000002-a1", "step-000003-a1"}
 
 
@@ -116,5 +115,5 @@ def test_nothing_is_deleted_while_a_manifest_cannot_be_read(store: ObjectStore, 
     store.delete(f"{first.step_folder(1)}/manifest.json")
     second = Commits(store, run, "stage", 2)
     with pytest.raises(ObjectNotFoundError):
-        abandoned.remove(second, second.fence())
+        remove_abandoned(second, second.fence())
     assert left(store, second) == {"head.json", "step-000001-a1", "step-000002-a1"}

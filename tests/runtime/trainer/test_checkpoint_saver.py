@@ -12,13 +12,12 @@ from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
-from sea_runtime.trainer.checkpoint import writer
+from sea_runtime.trainer.checkpoint import state
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import PodSettings, RankContext
-from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 from sea_runtime.trainer.stage_trainer import StageTrainer
-from sea_runtime.trainer.status_pipe import StatusPipe
 from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.waiting import HANG_S, wait_for
@@ -76,8 +75,8 @@ def saver(
 ) -> Saver:
     coordinator.task = make_task(RUN, {"type": "RL", "rl": {}})
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(writer.Writer, "__init__", lambda *_: None)
-    monkeypatch.setattr(writer.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
+    monkeypatch.setattr(state.Writer, "__init__", lambda *_: None)
+    monkeypatch.setattr(state.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
     return Saver(context, coordinator.task, Checkpoint(), commits, expert=1)
 

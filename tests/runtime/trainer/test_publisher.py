@@ -18,10 +18,9 @@ from sea_runtime.trainer import background, shard_buffers
 from sea_runtime.trainer import publisher as publishing
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.process_groups import ControlGroup
+from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 from sea_runtime.trainer.publisher import Publisher
-from sea_runtime.trainer.rank_assignment import RankAssignment
 from sea_runtime.trainer.shard_buffers import ShardBuffers
-from sea_runtime.trainer.status_pipe import StatusPipe
 from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.waiting import HANG_S, wait_for

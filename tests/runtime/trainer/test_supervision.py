@@ -4,7 +4,7 @@ import pytest
 
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.trainer import supervision
-from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
+from sea_runtime.trainer.process_protocol import ExitCode, ReportedFailure
 from sea_runtime.trainer.supervision import (
     HANG_SECONDS,
     Action,

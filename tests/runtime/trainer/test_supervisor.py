@@ -13,8 +13,12 @@ from sea_runtime.trainer import process, supervisor
 from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.errors import LayoutError
 from sea_runtime.trainer.process_handle import ProcessHandle
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure, StatusPipe
+from sea_runtime.trainer.process_protocol import (
+    ExitCode,
+    RankAssignment,
+    ReportedFailure,
+    StatusPipe,
+)
 from sea_runtime.trainer.supervisor import Supervisor
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState, TrainerWorld
 from sea_testing.fake_coordinator import FakeCoordinator

@@ -24,11 +24,11 @@ from megatron.core import dist_checkpointing
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.trainer import hf_config, megatron_cpu, model, parallel_layout, process_groups
 from sea_runtime.trainer.checkpoint import state as states
-from sea_runtime.trainer.checkpoint.writer import Writer
+from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.megatron_cpu import adam_step_tensor, cuda_names
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.process_protocol import RankAssignment
 
 SHAPE = {
     "architectures": ["Qwen3MoeForCausalLM"],

@@ -46,6 +46,8 @@ class FakeCoordinator:
         self.before_heartbeat: Callable[[Heartbeat], Awaitable[None]] | None = None
         """Awaited before a heartbeat is taken."""
         self.batches: Callable[[int], Batch | None] = lambda step: None
+        self.asked = 0
+        """How often the task was asked for."""
         self.hold_from: int | None = None
         """Reports of this step and of later ones are held until it is None again."""
         self.url = ""
@@ -102,6 +104,7 @@ class FakeCoordinator:
 
     async def _task(self, request: web.Request) -> web.Response:
         self._current(request)
+        self.asked += 1
         return web.json_response(text=self.task.model_dump_json())
 
     async def _batch(self, request: web.Request) -> web.Response:

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from typing import Self
 
-from sea_operator.kube.client import Body, Connection, KubeClient, Object, Query
+from sea_operator.errors import KubeError
+from sea_operator.kube.client import Body, KubeClient, Object
+from sea_operator.kube.connection import Connection, Query
 
 
 class Recorder(KubeClient):
@@ -14,6 +16,8 @@ class Recorder(KubeClient):
         self.requests: list[str] = []
         self.writes: list[str] = []
         self.crash_after: int | None = None
+        self.refuse: Callable[[str], KubeError | None] = lambda request: None
+        """The error that a request ends with before it is sent, if any."""
 
     def guarded_by(self, guard: Callable[[], None]) -> Self:
         return self
@@ -27,6 +31,8 @@ class Recorder(KubeClient):
         content: str = "application/json",
     ) -> Object:
         self.requests.append(f"{method} {path}")
+        if error := self.refuse(f"{method} {path}"):
+            raise error
         answer = await super().request(method, path, query, body, content)
         if method != "GET":
             self.writes.append(f"{method} {path}")

@@ -4,6 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
+from sea_api.v1alpha1.policy import Cause
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState, TrainerFailure
 
@@ -42,7 +43,9 @@ class FakeCoordinator:
         run = StageState(name=running or "", phase=StagePhase.RUNNING, step=step, total_steps=40)
         self.change(stages=[*done, *([run] if running else [])])
 
-    def fail(self, cause: str = "ProcessExit", time: float = 0.0, pod: str = "j-trainer-0") -> None:
+    def fail(
+        self, cause: Cause = Cause.PROCESS_EXIT, time: float = 0.0, pod: str = "j-trainer-0"
+    ) -> None:
         self.change(
             trainer_failure=TrainerFailure(
                 attempt=self.state.attempt,

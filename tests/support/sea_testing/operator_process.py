@@ -15,8 +15,10 @@ from sea_devcluster.ports import free_ports
 class Operator:
     """One operator process."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, identity: str) -> None:
+    def __init__(self, kubeconfig: Path, namespace: str, identity: str, *others: str) -> None:
+        """`others`: further namespaces that it serves."""
         self.kubeconfig = kubeconfig
+        self.others = others
         self.namespace = namespace
         self.identity = identity
         self.port = free_ports(("127.0.0.1",), 1)[0]
@@ -30,6 +32,7 @@ class Operator:
             "sea_operator",
             "--namespace",
             self.namespace,
+            *(word for other in self.others for word in ("--namespace", other)),
             "--lease-namespace",
             self.namespace,
             "--identity",

@@ -15,12 +15,18 @@ import pytest
 
 from sea_api.contract import JOB_LABEL
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_operator.cache import Cache
-from sea_operator.errors import NotFoundError
-from sea_operator.kube.client import KubeClient
-from sea_operator.kube.kinds import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.cache import Cache, View
+from sea_operator.coordinator_link import CoordinatorLink
+from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
+from sea_operator.observe import Sources
+from sea_operator.reconcile import Reconciler
+from sea_operator.refusal_reader import RefusalReader
 from sea_operator.resources.build import token_of
+from sea_operator.secret_reader import SecretReader
+from sea_operator.settings import Settings
+from sea_testing.operator_client import Recorder
 from sea_testing.operator_coordinator import FakeCoordinator
 
 NUMBERS = itertools.count(2)
@@ -114,6 +120,9 @@ class World:
         found = (await self.status(name)).get("conditions", [])
         return next((c for c in found if c["type"] == kind), {"status": "Absent", "reason": ""})
 
+    async def generation(self, name: str = "j") -> int:
+        return int((await self.job(name))["metadata"]["generation"])
+
     async def sizes(self, job: str = "j") -> dict[str, int]:
         sets = await self.client.list(STATEFUL_SET, self.namespace, f"sea-operator.io/job={job}")
         return {found["metadata"]["name"]: found["spec"]["replicas"] for found in sets}
@@ -182,3 +191,65 @@ async def settle(world: Any, reconcile: Any, name: str = "j") -> None:
     await reconcile(world, name)
     await reconcile(world, name)
     await reconcile(world, name)
+
+
+class RunningOperator:
+    """An operator without queue and kopf: its cache is watched, its passes are called."""
+
+    def __init__(
+        self,
+        recorder: Recorder,
+        link: CoordinatorLink,
+        world: World,
+        clock: Any,
+        settings: Settings | None = None,
+    ) -> None:
+        self.key = (world.namespace, "j")
+        self.world, self.recorder = world, recorder
+        self.ahead = 0.0
+        """Seconds by which its monotonic clock runs ahead."""
+        self.cache = Cache(lambda key: None)
+        self.reflectors = reflectors(world.client, world.namespace, self.cache)
+        secrets, refusals = SecretReader(recorder, self._now), RefusalReader(recorder, self._now)
+        sources = Sources(recorder, self.cache, secrets, link, refusals)
+        settings = settings or Settings(identity="test")
+        self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
+
+    def _now(self) -> float:
+        return time.monotonic() + self.ahead
+
+    async def a_pass(self) -> float | None:
+        """One pass, and the next while the cache is late, as the work queue does it."""
+        while True:
+            try:
+                return await self.reconcile(self.key)
+            except ConflictError:
+                await asyncio.sleep(0.05)
+
+    def view(self) -> View | None:
+        return self.cache.view(self.key)
+
+    async def known(self) -> bool:
+        """Whether the cache has heard of the job."""
+        return self.view() is not None
+
+    async def ready(self) -> bool:
+        """Whether the cache has heard that all pods are ready."""
+        view = self.view()
+        return view is not None and len(view.pods) == 5 and all(pod.ready for pod in view.pods)
+
+    async def settle(self, until: Any = eventually) -> None:
+        """Up to where a pass finds nothing to do."""
+        await self.world.create_secret()
+        await self.world.create_job()
+        await until(self.known)
+        await self.a_pass()
+        await self.world.run_pods()
+        await until(self.ready)
+        await until(self.quiet)
+
+    async def quiet(self) -> bool:
+        """A pass; whether it wrote nothing."""
+        self.recorder.writes.clear()
+        await self.a_pass()
+        return not self.recorder.writes

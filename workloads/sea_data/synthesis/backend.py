@@ -7,8 +7,7 @@ from collections.abc import Collection, Sequence
 from typing import Protocol
 
 from sea_data.errors import DataError
-from sea_data.synthesis.item import Cost, Failure, Item, ItemResult
-from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.plan import Cost, Failure, Item, ItemResult, Plan
 
 
 class BackendUnavailableError(DataError):

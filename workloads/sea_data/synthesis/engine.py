@@ -11,9 +11,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from sea_data.synthesis.backend import Backend, BackendUnavailableError
-from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult, with_cost
 from sea_data.synthesis.journal import Journal, JournalError
-from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.plan import Blame, Cost, Failure, Item, ItemResult, Plan, with_cost
 from sea_data.synthesis.run_state import RunSettings, RunState
 
 Progress = Callable[[RunState], None]

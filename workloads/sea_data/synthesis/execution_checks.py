@@ -11,14 +11,14 @@ from sea_data.errors import RowError
 from sea_data.formats import rl
 from sea_data.synthesis import verification_function
 from sea_data.synthesis.candidate import Candidate, Message
-from sea_data.synthesis.item import (
+from sea_data.synthesis.plan import (
     Accepted,
     Blame,
     Failure,
     TaskFaultError,
     TrajectoryFaultError,
+    digest,
 )
-from sea_data.synthesis.plan import digest
 from sea_data.synthesis.source_database import SourceDatabase, initial_database
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Environment, UnknownAssertionError

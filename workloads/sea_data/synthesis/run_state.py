@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from sea_data.synthesis.item import Blame, Cost, Failure
-from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.plan import Blame, Cost, Failure, Plan
 
 
 @dataclass(frozen=True)

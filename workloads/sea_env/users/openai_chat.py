@@ -1,11 +1,18 @@
-"""A user's view of a dialogue <-> OpenAI's chat messages, with roles exchanged."""
+"""A user behind any OpenAI-compatible chat endpoint, and its view of a dialogue as chat messages.
+
+Roles are exchanged: what the agent said is what the model that plays the user reads.
+"""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from sea_env.chat import ChatEndpoint, EndpointError, text_of
+from sea_env.domains.base import Tool
 from sea_env.tokens import plain_json
-from sea_env.tokens.messages import MAX_CALLS, Message, ToolCall, calls_of
+from sea_env.tokens.messages import MAX_CALLS, AgentTurn, Message, ToolCall, calls_of
+from sea_env.users.base import Reply, UserUnavailableError
+from sea_env.users.prompt import GREETING, system_prompt
 
 _EXCHANGED = {"assistant": "user", "user": "assistant"}
 
@@ -67,3 +74,35 @@ def _read(call: Any) -> ToolCall:
     except ValueError as error:
         raise ValueError(f"it answered a call that can't be carried on: {error}") from error
     return ToolCall(name, arguments)
+
+
+class ExternalUser:
+    """One episode's user; the endpoint is shared by all episodes of the process."""
+
+    def __init__(
+        self, scenario: Mapping[str, Any], endpoint: ChatEndpoint, tools: Sequence[Tool] = ()
+    ) -> None:
+        """`tools` are the user's own (telecom)."""
+        self._opening = (
+            {"role": "system", "content": system_prompt(scenario, tools=bool(tools))},
+            {"role": "user", "content": GREETING},
+        )
+        self._endpoint = endpoint
+        self._extra: dict[str, Any] = {"tools": [tool.schema() for tool in tools]} if tools else {}
+
+    async def reply(self, heard: Sequence[Message]) -> Reply:
+        """Asks the endpoint; raises UserUnavailableError if it has no usable answer."""
+        messages = [*self._opening, *exchanged(heard)]
+        try:
+            return await self._endpoint.ask(messages, self._read, **self._extra)
+        except EndpointError as error:
+            raise UserUnavailableError(f"The user has no reply. {error}") from error
+
+    def _read(self, message: Mapping[str, Any]) -> Reply:
+        """The message as a reply; an empty one is unusable: ###STOP### ends a dialogue."""
+        text = text_of(message)
+        if self._extra and message.get("tool_calls"):
+            return AgentTurn(text, calls(message["tool_calls"]))
+        if not text:
+            raise ValueError("it answered an empty message")
+        return text

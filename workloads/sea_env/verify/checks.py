@@ -122,4 +122,4 @@ CHECKS: dict[str, Callable[[Domain, Task, Environment, Sequence[Message]], bool]
     "COMMUNICATE": _communicate,
     "NL_ASSERTION": _vacuous,
 }
-"""NL_ASSERTION without assertions is met; with some it is a judge's (`verifier`)."""
+"""NL_ASSERTION without assertions is met; with some it is a judge's (`verdict`)."""

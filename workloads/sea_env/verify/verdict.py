@@ -1,8 +1,9 @@
-"""`verify`: one finished episode -> reward and its parts; and which tasks can't be scored at all.
+"""One finished episode -> reward and its parts; and which tasks can't be scored at all.
 
 Follows tau2-bench: a dialogue that the user didn't end earns 0; otherwise the reward is the product
-of the parts that the task's `reward_basis` names (`checks`). Parts that need a judge model or run
-code from the row are computed by `verifier.Verifier`.
+of the parts that the task's `reward_basis` names (`checks`). `Verifier` also computes the parts
+that need a judge model or run code from the row; data generators, which need neither, call
+`verify`.
 """
 
 import math
@@ -16,6 +17,9 @@ from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
 from sea_env.tokens.messages import Message
 from sea_env.verify.checks import CHECKS
+from sea_env.verify.function import judged_by_function
+from sea_env.verify.judge import Judge
+from sea_env.verify.sandbox.pool import FunctionSandbox
 
 
 class UnverifiableTaskError(EnvError, ValueError):
@@ -125,3 +129,46 @@ def local_parts(
         # NL_ASSERTION with assertions is left to the judge; counting it here would make it 1.
         if name in CHECKS and not (name == "NL_ASSERTION" and needs_judge(task))
     }
+
+
+FUNCTION = "FUNCTION"
+NL_ASSERTION = "NL_ASSERTION"
+
+
+class Verifier:
+    """Scores episodes; safe for many at a time on one event loop."""
+
+    def __init__(self, sandbox: FunctionSandbox, judge: Judge | None = None) -> None:
+        self._sandbox, self._judge = sandbox, judge
+
+    async def verify(
+        self,
+        domain: Domain,
+        task: Task,
+        environment: Environment,
+        transcript: Sequence[Message],
+        stop: str = Stop.USER_STOP,
+    ) -> Verdict:
+        """The episode's reward, from 0 to 1.
+
+        Raises UnverifiableTaskError for a task that can't be scored, SandboxError and
+        JudgeUnavailableError if this episode could not be.
+        """
+        judge = self._judge
+        # First: a task that can't be scored must raise, whatever the dialogue did.
+        check_verifiable(task, judged=judge is not None)
+        parts = local_parts(domain, task, environment, transcript)
+        reasons: dict[str, str] = {}
+        # The function before the judge: it costs milliseconds, the judge a request.
+        if stop in ENDED_BY_USER and all(parts.values()) and task.verification_function:
+            found = await judged_by_function(
+                self._sandbox, domain, task, environment, transcript, stop
+            )
+            parts[FUNCTION], reasons[FUNCTION] = found.reward, found.reason
+        if stop in ENDED_BY_USER and all(parts.values()) and needs_judge(task):
+            assert judge is not None
+            opinion = await judge.opinion(task.criteria.nl_assertions, transcript)
+            parts[NL_ASSERTION] = float(all(opinion.met))
+            reasons[NL_ASSERTION] = "\n".join(opinion.reasons)
+        reward = math.prod(parts.values()) if stop in ENDED_BY_USER else 0.0
+        return Verdict(reward, parts, {name: text for name, text in reasons.items() if text})

@@ -7,7 +7,7 @@ import sys
 from aiohttp import web
 
 from sea_api import logs
-from sea_runtime.coordinator import app, settings
+from sea_runtime.coordinator import app
 from sea_runtime.store.s3 import ObjectStore
 
 
@@ -15,8 +15,8 @@ def main() -> int:
     """Exit code 2 if the environment is incomplete."""
     logs.configure_pod()
     try:
-        found = settings.from_environment(os.environ)
-    except settings.SettingsError as error:
+        found = app.from_environment(os.environ)
+    except app.SettingsError as error:
         logging.error("%s", error)
         return 2
     # The probe does not retry: `/readyz` reports what the store answers now.

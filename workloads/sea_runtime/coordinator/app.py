@@ -2,8 +2,8 @@
 
     Job (the spec in force) <- Membership, Problems
       <- Rendezvous (attempts), WeightRegistry, Preconditions (data, base models)
-      <- Scheduler (gate, leases, groups), Training (tasks, batches, progress)
-      <- Recovery (Bootstrap, Snapshots, CommitRecovery, Drain), Reports
+      <- Scheduler (gate, leases, groups), Training (tasks, batches, progress), Edits
+      <- Recovery (Bootstrap, Snapshots, CommitRecovery, Drain), RunFolder, Reports
       <- StageController, Synthesis, StateReport
 
 A component takes what it needs by its constructor and does not know who wires it. All run on one
@@ -12,37 +12,77 @@ event loop, and a change of the ledger has no `await` in it.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from aiohttp import web
 
-from sea_runtime.coordinator.background import StoreProbe, forever
+from sea_api.contract import COORDINATOR_PORT, Env
+from sea_runtime.coordinator import routes
+from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
-from sea_runtime.coordinator.commit_recovery import CommitRecovery
-from sea_runtime.coordinator.drain import Drain
-from sea_runtime.coordinator.heartbeats import Heartbeats
+from sea_runtime.coordinator.drain import CommitRecovery, Drain
+from sea_runtime.coordinator.edits import Edits
+from sea_runtime.coordinator.http import failures, guard
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger.database import Ledger
-from sea_runtime.coordinator.membership import Membership
-from sea_runtime.coordinator.notifier import Notifiers
+from sea_runtime.coordinator.membership import Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.reports import Reports
-from sea_runtime.coordinator.routes import operator, pods, trainer
-from sea_runtime.coordinator.routes.common import failures, guard
+from sea_runtime.coordinator.run_folder import RunFolder
 from sea_runtime.coordinator.scheduler import Scheduler
-from sea_runtime.coordinator.settings import Settings
 from sea_runtime.coordinator.snapshot import Snapshots
 from sea_runtime.coordinator.stage_controller import StageController
 from sea_runtime.coordinator.state import StateReport
 from sea_runtime.coordinator.synthesis import Synthesis
 from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
 
 MAX_BODY_BYTES = 512 << 20
 """A trajectory of a million tokens with its transcript stays far below."""
+
+
+class SettingsError(RuntimeFailure):
+    """The pod was not started by the operator, or by a broken one."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    job: str
+    namespace: str
+    uid: str
+    token: str
+    host: str
+    data_dir: Path
+    port: int = COORDINATOR_PORT
+    synthesis_retry_s: float = 15.0
+    """Pause before a synthesis that failed is tried again."""
+
+
+def from_environment(env: Mapping[str, str]) -> Settings:
+    """Raises SettingsError naming the variables that are missing."""
+    names = (Env.JOB, Env.NAMESPACE, Env.JOB_UID, Env.TOKEN, Env.POD_IP, Env.DATA_DIR)
+    missing = [name for name in names if not env.get(name)]
+    if missing:
+        raise SettingsError(
+            f"The coordinator needs {', '.join(missing)} in its environment; the operator sets "
+            "them on the pods it creates."
+        )
+    return Settings(
+        job=env[Env.JOB],
+        namespace=env[Env.NAMESPACE],
+        uid=env[Env.JOB_UID],
+        token=env[Env.TOKEN],
+        host=env[Env.POD_IP],
+        data_dir=Path(env[Env.DATA_DIR]),
+        port=int(env.get("SEA_PORT") or COORDINATOR_PORT),
+        synthesis_retry_s=float(env.get("SEA_SYNTHESIS_RETRY_S") or 15.0),
+    )
 
 
 class Components:
@@ -72,43 +112,49 @@ class Components:
         scheduler = Scheduler(
             job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
         )
+        self.edits = edits = Edits(job, ledger)
         training = Training(
-            job, ledger, rendezvous, preconditions, notifiers, wall=wall, clock=clock
+            job, ledger, rendezvous, preconditions, edits, notifiers, wall=wall, clock=clock
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
-        drain = Drain(job, ledger, store, rendezvous)
-        reports = Reports(job, ledger, store, wall)
+        self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)
+        reports = Reports(job, ledger, store, self.folder, wall)
+        drain = Drain(job, ledger, store, rendezvous, self.folder)
         self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
         self.job, self.membership, self.rendezvous = job, membership, rendezvous
         self.weights, self.preconditions = weights, preconditions
         self.scheduler, self.training = scheduler, training
         self.commit_recovery = commit_recovery
-        self.snapshots = Snapshots(job, ledger, store)
-        self.probe = StoreProbe(job, probe)
-        self.heartbeats = Heartbeats(job, membership, scheduler, rendezvous, weights, notifiers)
+        self.snapshots, self.probe = Snapshots(job, ledger, store), StoreProbe(job, probe)
+        self.heartbeats = Heartbeats(
+            job,
+            membership,
+            notifiers,
+            expire=scheduler.expire,
+            answer_trainer=rendezvous.answer,
+            required=weights.required,
+        )
         file, folder = settings.data_dir / "ledger.sqlite", settings.data_dir / "synthesis"
         self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)
         self.synthesis = Synthesis(
             job, ledger, store, problems, notifiers, folder, settings.synthesis_retry_s, wall, clock
         )
-        stages = (
-            job,
-            ledger,
-            scheduler,
-            rendezvous,
-            preconditions,
-            reports,
-            commit_recovery,
-            drain,
-        )
+        ending = (reports, commit_recovery, drain)
+        stages = (job, ledger, scheduler, rendezvous, preconditions, *ending)
         self.controller = StageController(*stages, problems, notifiers, wall, clock)
-        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain)
+        seen = (job, ledger, scheduler, training, rendezvous, weights, preconditions, drain, edits)
         self.state = StateReport(*seen, problems, wall)
+        self._follow_spec(drain)
+
+    def _follow_spec(self, drain: Drain) -> None:
+        """What changes with the spec, and what looks again after it."""
         # In the transaction of the spec: a new attempt and its empty world take
         # effect together or not at all.
-        job.on_write(rendezvous.write_spec)
-        for listener in (commit_recovery.forget, drain.forget, notifiers.notify_all):
-            job.on_change(listener)
+        self.job.on_write(self.rendezvous.write_spec)
+        self.job.on_write(self.edits.write_spec)
+        forget = (self.commit_recovery.forget, drain.forget)
+        for listener in (*forget, self.folder.note_spec, self.notifiers.notify_all):
+            self.job.on_change(listener)
 
     def loops(self) -> dict[Source, Callable[[], Awaitable[None]]]:
         """Background passes by the source under which their failures are reported."""
@@ -117,6 +163,7 @@ class Components:
             Source.DATA: self.preconditions.look,
             Source.STAGES: self.controller.look,
             Source.STORE: self.probe.look,
+            Source.RUN_FOLDER: self.folder.look,
             Source.SYNTHESIS: self.synthesis.look,
         }
 
@@ -127,15 +174,13 @@ def serve(parts: Components, token: str) -> web.Application:
     app = web.Application(
         middlewares=[guard(token), failures(parts.problems)], client_max_size=MAX_BODY_BYTES
     )
-    app[operator.STATE], app[operator.JOB] = parts.state, parts.job
-    app[operator.LEDGER], app[operator.PROBE] = parts.ledger, parts.probe
-    app[pods.HEARTBEATS], app[pods.PRECONDITIONS] = parts.heartbeats, parts.preconditions
-    app[pods.WEIGHTS], app[pods.PUBLISHED] = parts.weights, parts.notifiers.weights
-    app[pods.SCHEDULER], app[pods.LEASABLE] = parts.scheduler, parts.notifiers.leases
-    app[trainer.TRAINING], app[trainer.NOTIFIERS] = parts.training, parts.notifiers
-    app[trainer.SNAPSHOTS], app[trainer.BOOTSTRAP] = parts.snapshots, parts.bootstrap
-    for part in (operator, pods, trainer):
-        app.add_routes(part.routes())
+    app[routes.STATE], app[routes.JOB] = parts.state, parts.job
+    app[routes.LEDGER], app[routes.PROBE] = parts.ledger, parts.probe
+    app[routes.HEARTBEATS], app[routes.PRECONDITIONS] = parts.heartbeats, parts.preconditions
+    app[routes.WEIGHTS], app[routes.NOTIFIERS] = parts.weights, parts.notifiers
+    app[routes.SCHEDULER], app[routes.TRAINING] = parts.scheduler, parts.training
+    app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
+    app.add_routes(routes.routes())
     return app
 
 

@@ -1,11 +1,14 @@
-"""Background loops: each a level-triggered pass over what is missing, repeated forever.
+"""Waiting: background loops that repeat forever, long polls, and what wakes both.
 
-A kill between any two steps of a pass costs nothing but the repetition.
+A loop is a level-triggered pass over what is missing: a kill between any two of its steps costs
+nothing but the repetition. A long poll tries, sleeps until it is notified, tries again.
 """
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
 
 from sea_api.errors import SeaError
 from sea_data import urls
@@ -18,6 +21,62 @@ log = logging.getLogger(__name__)
 
 PROBE_SECONDS = 5.0
 AFTER_ERROR_SECONDS = 3.0
+
+Result = TypeVar("Result")
+
+
+class Notifier:
+    """Wakes all waiters whenever something they wait for may have changed."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def notify(self) -> None:
+        # Waiters hold the old event: each is woken once, and none misses a later one.
+        self._event.set()
+        self._event = asyncio.Event()
+
+    async def wait(self, seconds: float) -> None:
+        """Returns at the next notification or after `seconds`."""
+        try:
+            await asyncio.wait_for(self._event.wait(), max(0.0, seconds))
+        except TimeoutError:
+            return
+
+    async def first(self, attempt: Callable[[], Result | None], seconds: float) -> Result | None:
+        """The first result that isn't None, tried at once and after each notification.
+
+        Returns:
+            None if there is none within `seconds`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        while True:
+            # Before the attempt: a change right after it must wake us.
+            event, found = self._event, attempt()
+            left = deadline - loop.time()
+            if found is not None or left <= 0:
+                return found
+            try:
+                await asyncio.wait_for(event.wait(), left)
+            except TimeoutError:
+                # Once more: the change may have come together with the time-out.
+                return attempt()
+
+
+@dataclass(frozen=True)
+class Notifiers:
+    """One for each thing that is waited for."""
+
+    leases: Notifier = field(default_factory=Notifier)
+    batches: Notifier = field(default_factory=Notifier)
+    tasks: Notifier = field(default_factory=Notifier)
+    weights: Notifier = field(default_factory=Notifier)
+    background: Notifier = field(default_factory=Notifier)
+
+    def notify_all(self) -> None:
+        for one in (self.leases, self.batches, self.tasks, self.weights, self.background):
+            one.notify()
 
 
 async def forever(source: Source, step: Callable[[], Awaitable[None]], problems: Problems) -> None:

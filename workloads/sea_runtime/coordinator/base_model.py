@@ -14,8 +14,7 @@ from sea_data.errors import RowError
 from sea_data.formats.jsonl import objects
 from sea_data.object_store import PreconditionFailedError
 from sea_runtime.coordinator import stage_plan
-from sea_runtime.coordinator.data import sources
-from sea_runtime.coordinator.data.check import lines
+from sea_runtime.coordinator.data_check import lines
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
@@ -73,7 +72,7 @@ def _build_tiny(store: ObjectStore, desired: CoordinatorSpec, folder: Path) -> N
     spec = desired.spec
     policies = [registry.get(name).system_prompt() for name in spec.domains]
     # In the spec's order, without duplicates: a build that is repeated gives the same tokenizer.
-    files = dict.fromkeys(f for s in spec.stages for f in sources.dialogue_files(desired, s))
+    files = dict.fromkeys(f for s in spec.stages for f in stage_plan.dialogue_files(desired, s))
     rows = (row for file in files for row in islice(_rows(store, file), MAX_ROWS))
     model_folder.build(
         tokenizer.texts(tokenizer.from_rows(rows), policies), folder, spec.model.context_length
@@ -85,15 +84,17 @@ def _rows(store: ObjectStore, file: str) -> Iterator[dict[str, Any]]:
     return (row for row in found if not isinstance(row, RowError))
 
 
-def _download_from_hub(name: str, folder: Path) -> None:
+def _download_from_hub(address: str, folder: Path) -> None:
+    """`address`: OWNER/NAME, with @REVISION for a branch, tag or commit."""
     from huggingface_hub import snapshot_download
 
+    name, _, revision = address.partition("@")
     try:
-        snapshot_download(name, local_dir=folder, etag_timeout=30.0)
+        snapshot_download(name, revision=revision or None, local_dir=folder, etag_timeout=30.0)
     except Exception as error:
         raise PreconditionError(
             "ModelNotFound",
-            f"hf://{name} could not be downloaded ({error}). Check the name, the network and "
+            f"hf://{address} could not be downloaded ({error}). Check the name, the network and "
             "HF_TOKEN, or copy the model to S3 and name it as s3://bucket/prefix.",
         ) from error
 

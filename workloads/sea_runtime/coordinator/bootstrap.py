@@ -7,12 +7,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import evaluation, restore, weights
+from sea_runtime.coordinator import evaluation, snapshot, weights
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.coordinator.ledger.database import Database, Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -59,7 +59,7 @@ class Bootstrap:
         pending = self._job.pending
         # Also true after a kill during a restore: it starts over, the mark
         # is written with the spec.
-        if not restore.is_initialised(db):
+        if not snapshot.is_initialised(db):
             if pending is None:
                 # Which checkpoint is the newest depends on the spec's run: wait for it.
                 db.close()
@@ -80,7 +80,7 @@ class Bootstrap:
             False if no checkpoint is newer: the trainer itself has to go back.
         """
         # Other requests are served during the read: `available` is asked afterwards.
-        newest = await asyncio.to_thread(restore.newest_checkpoint, self._store, self._job.desired)
+        newest = await asyncio.to_thread(snapshot.newest_checkpoint, self._store, self._job.desired)
         if newest is None or newest.stage != stage or newest.step <= fixed:
             return False
         # Once per checkpoint: if a restore from it doesn't help, the trainer goes back instead.
@@ -90,7 +90,7 @@ class Bootstrap:
         if self._ledger.available:
             log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
             # First: a kill from here on must lead to a restore, not to this ledger.
-            restore.disown(self._ledger.db)
+            snapshot.disown(self._ledger.db)
             # The spec in force becomes the one to restore with.
             self._job.hold()
             self._ledger.withdraw()
@@ -102,22 +102,22 @@ class Bootstrap:
         try:
             part = self._file.with_suffix(".part")
             # Everything is read before the transaction, which must not contain an `await`.
-            source, checkpoint = await asyncio.to_thread(restore.fetch, self._store, desired, part)
+            source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
             anchors = await asyncio.to_thread(weights.read_anchors, self._store, desired.run_url)
-            evaluations = await asyncio.to_thread(restore.read_evaluations, self._store, desired)
+            results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
             if source:
                 log.warning("the ledger is restored from %s", source)
                 db = self._replaced(empty, part, source)
             with db.transaction(durable=True):
                 for anchor in anchors:
                     registry.add_anchor(db, anchor, self._wall())
-                for stage, results in evaluations.items():
-                    evaluation.keep(db, stage, results)
+                for stage, found in results.items():
+                    evaluation.keep(db, stage, found)
                 merged = self._job.write(db, desired)
                 # In the transaction of the spec: a ledger that is ours always has one.
-                restore.begin(db)
+                snapshot.begin(db)
                 if checkpoint is not None:
-                    restore.keep_checkpoint(db, checkpoint, merged.attempt)
+                    snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()
@@ -127,9 +127,9 @@ class Bootstrap:
     def _replaced(self, empty: Database, part: Path, source: str) -> Database:
         """The ledger that was downloaded from `source`; if it is unusable, the empty one stays."""
         try:
-            restore.require_sound(part)
+            snapshot.require_sound(part)
         except LedgerError as error:
             raise LedgerError(f"{source} can't be the ledger. {error}") from error
         # Before the file is replaced: closing writes the log back and removes it.
         empty.close()
-        return restore.replace(self._file, part)
+        return snapshot.replace(self._file, part)

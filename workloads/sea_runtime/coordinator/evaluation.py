@@ -5,14 +5,18 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sea_api.v1alpha1.stages import EvaluationStage, Stage
+from sea_api.v1alpha1.stages import EvaluationStage, Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
+from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data import urls
 from sea_data.evaluation import scores
 from sea_data.evaluation.records import EpisodeRecord, description
+from sea_data.object_store import ObjectNotFoundError
 from sea_env.tasks import order
-from sea_runtime.coordinator.data.task_rows import TaskRow
-from sea_runtime.coordinator.ledger import evaluations, groups, stages
+from sea_runtime.coordinator.ledger import groups, stages
 from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.task_rows import TaskRow
+from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.rollouts import EpisodeKind
 
 
@@ -49,7 +53,7 @@ def issue(db: Database, stage: Stage, rows: Sequence[TaskRow]) -> int:
 
 def progress(db: Database, stage: str) -> tuple[int, int]:
     """Episodes judged or given up on, and episodes planned."""
-    return evaluations.judged(db, stage), stages.planned(db, stage)
+    return stages.judged(db, stage), stages.planned(db, stage)
 
 
 def results(stage: str, rows: Iterable[sqlite3.Row]) -> list[EvaluationResult]:
@@ -60,13 +64,13 @@ def results(stage: str, rows: Iterable[sqlite3.Row]) -> list[EvaluationResult]:
 def keep(db: Database, stage: str, found: Sequence[EvaluationResult]) -> None:
     """Writes results into the ledger, for the operator's status."""
     for item in found:
-        evaluations.keep(db, stage, item.domain, item.model_dump_json(by_alias=True))
+        stages.keep_result(db, stage, item.domain, item.model_dump_json(by_alias=True))
 
 
 def earlier(db: Database, before: Sequence[Stage], stage: Stage) -> list[dict[str, Any]]:
     """Results of the run's evaluation stages before this one, oldest first."""
     names = [item.name for item in before[: before.index(stage)]]
-    return [json.loads(body) for name in names for body in evaluations.results(db, name)]
+    return [json.loads(body) for name in names for body in stages.results(db, name)]
 
 
 def episode_lines(records: Iterable[EpisodeRecord]) -> str:
@@ -104,3 +108,20 @@ def record(row: sqlite3.Row) -> EpisodeRecord:
         database=row["database"] or "",
         **description(task),
     )
+
+
+def read_results(store: ObjectStore, desired: CoordinatorSpec) -> dict[str, list[EvaluationResult]]:
+    """Reports of evaluation stages that have ended, by stage. Blocking."""
+    found = {}
+    for stage in desired.spec.stages[: desired.stage_index]:
+        if stage.type == StageType.EVALUATION:
+            try:
+                body = json.loads(store.get(report_url(desired.run_url, stage.name)))
+            except ObjectNotFoundError:
+                continue
+            found[stage.name] = [EvaluationResult(**item) for item in body["results"]]
+    return found
+
+
+def report_url(run_url: str, stage: str) -> str:
+    return urls.join(run_url, "evaluation", f"{stage}.json")

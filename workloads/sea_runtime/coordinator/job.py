@@ -9,8 +9,9 @@ from collections.abc import Callable
 from sea_api.v1alpha1.stages import Stage
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
+from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
-from sea_runtime.coordinator.ledger import documents, stages
+from sea_runtime.coordinator.ledger import progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 
 log = logging.getLogger(__name__)
@@ -85,6 +86,15 @@ class Job:
             return None
         return stage if stages.finished_at(self._ledger.db, stage.name) is None else None
 
+    def first_version(self, stream: str | None = None) -> int:
+        """Version that the current stage begins with; by default of the stage's own stream."""
+        desired, db = self.desired, self._ledger.db
+        before = (stage.name for stage in desired.spec.stages[: desired.stage_index])
+        # A stage ends with a checkpoint, and every snapshot has those of the stages before.
+        steps = {name: progress.last_committed(db, name) for name in before}
+        ended = {name: step for name, step in steps.items() if step}
+        return stage_plan.first_version(desired.spec, desired.stage_index, stream, ended)
+
     def stage_named(self, name: str) -> Stage:
         """Raises RefusedError if the job has no such stage."""
         for stage in self.desired.spec.stages:
@@ -140,14 +150,14 @@ class Job:
 
     def write(self, db: Database, desired: CoordinatorSpec) -> CoordinatorSpec:
         """Writes a spec and what follows from it into a ledger. Inside a transaction."""
-        before = documents.get(db, DOCUMENT, CoordinatorSpec)
+        before = db.document(DOCUMENT, CoordinatorSpec)
         # Fencing relies on it: a smaller number would let the processes of an
         # ended attempt report again.
         attempt = max(desired.attempt, before.attempt if before else 0)
         merged = desired.model_copy(update={"attempt": attempt})
         # All inside the caller's transaction: a kill leaves the old spec with
         # the old world, or both new.
-        documents.put(db, DOCUMENT, merged)
+        db.put_document(DOCUMENT, merged)
         # The operator never goes back, so whatever is before its index is complete, also in a
         # ledger that was restored from before that.
         for stage in merged.spec.stages[: merged.stage_index]:
@@ -158,7 +168,7 @@ class Job:
 
     def load(self) -> None:
         """Reads the spec of a ledger that was opened or restored, then adopts a pending one."""
-        self._current = documents.get(self._ledger.db, DOCUMENT, CoordinatorSpec)
+        self._current = self._ledger.db.document(DOCUMENT, CoordinatorSpec)
         # Cleared before `adopt`, which may raise: the operator sends a spec
         # again until it is in force.
         pending, self._pending = self._pending, None

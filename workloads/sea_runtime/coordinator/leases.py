@@ -17,7 +17,7 @@ from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import episodes
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.ledger.states import EpisodeState
+from sea_runtime.coordinator.ledger.groups import EpisodeState
 from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
@@ -126,11 +126,16 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
 
 
 def accept(
-    db: Database, result: EpisodeResult, now: float, keeping: frozenset[str] = frozenset()
+    db: Database,
+    result: EpisodeResult,
+    now: float,
+    keeping: frozenset[str] = frozenset(),
+    saving: frozenset[str] = frozenset(),
 ) -> bool:
     """Records a result; False if the lease isn't this worker's any more.
 
-    `keeping` names the stages that admit groups whose rewards are all equal.
+    `keeping` names the stages that admit groups whose rewards are all equal, `saving` those whose
+    dialogues go to the run's folder.
 
     The same result sent again (its answer got lost) is acknowledged and not counted again.
     """
@@ -147,8 +152,8 @@ def accept(
             log.warning("%s: %s", result.lease_id, fault)
             episodes.fail(db, row, fault, now, reported=True)
         else:
-            keep = row["stage"] in keeping
-            episodes.finish(db, row, result, now, keep_constant=keep)
+            constant, dialogue = row["stage"] in keeping, row["stage"] in saving
+            episodes.finish(db, row, result, now, keep_constant=constant, keep_dialogue=dialogue)
         return True
 
 

@@ -1,4 +1,4 @@
-"""Which pods live: the last heartbeat of each, in memory.
+"""Which pods live: the last heartbeat of each, in memory, and the answers to heartbeats.
 
 A coordinator that has just started knows no pod; it gives every pod the usual silence before it
 counts as gone, so that its own restart costs no lease.
@@ -9,8 +9,11 @@ from dataclasses import dataclass
 
 from sea_api.contract import ENGINE_PORT, role_label
 from sea_api.v1alpha1.policy import Role
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.background import Notifiers
+from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.wire.membership import Heartbeat, PodState
+from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
 # Fifteen heartbeats: one that is late must not cost the episodes of a pod.
 SILENCE_SECONDS = 15.0
@@ -75,3 +78,46 @@ class Membership:
 
     def _alive(self, member: Member) -> bool:
         return self._clock() - member.seen <= SILENCE_SECONDS
+
+
+class Heartbeats:
+    """A heartbeat arrives: remembers it, wakes waiting workers, answers what the pod should do.
+
+    Args:
+        expire: takes back the leases of workers that are gone.
+        answer_trainer: what a trainer's supervisor should do.
+        required: smallest version that an engine of a stream may serve.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        membership: Membership,
+        notifiers: Notifiers,
+        *,
+        expire: Callable[[], None],
+        answer_trainer: Callable[[Heartbeat], HeartbeatReply],
+        required: Callable[[str], int],
+    ) -> None:
+        self._job, self._membership, self._notifiers = job, membership, notifiers
+        self._expire, self._answer_trainer, self._required = expire, answer_trainer, required
+
+    def heard(self, beat: Heartbeat) -> HeartbeatReply:
+        """The reply; for pods that call before the operator did, one that wants nothing."""
+        before = self._membership.heard(beat)
+        known = self._job.known
+        if known is None:
+            return HeartbeatReply()
+        # A worker that was restarted holds none of its leases: no need to wait for its silence.
+        if before is not None and before.incarnation != beat.incarnation:
+            self._expire()
+        # An engine that adopted a version or became ready may lease now; equal beats would wake all
+        # waiters of the job with each heartbeat.
+        if before is None or before != beat:
+            self._notifiers.leases.notify()
+        if beat.role == TRAINER:
+            return self._answer_trainer(beat)
+        if beat.role == ROLLOUT and stage_plan.needs_user_engine(known.spec):
+            version = self._required(stage_plan.USER)
+            return HeartbeatReply(user_addresses=self._membership.user_addresses(version))
+        return HeartbeatReply()

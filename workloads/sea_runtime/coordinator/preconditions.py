@@ -8,16 +8,15 @@ from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
-from sea_runtime.coordinator import base_model, stage_plan
-from sea_runtime.coordinator.data import check, sources
-from sea_runtime.coordinator.data.check import CheckedData
-from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator import base_model, data_check, endpoints, model_fit, stage_plan
+from sea_runtime.coordinator.background import Notifiers
+from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.problems import Problems, Source
+from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.coordinator.weights import require_stream
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
@@ -54,6 +53,10 @@ class Preconditions:
         self._checked_at = 0.0
         """Monotonic seconds of the last check that found a problem."""
         self._models: dict[str, str] = {}
+        self._fit: str | None = None
+        """Digest of what the models were last found fit for."""
+        self._endpoints: list[tuple[str, str]] | None = None
+        """The endpoints that were last found in place."""
 
     @property
     def models(self) -> dict[str, str]:
@@ -70,16 +73,26 @@ class Preconditions:
         if self._data is None or self._problems.found(Source.DATA) is not None:
             return None
         # An edit of the spec may name a file that the next check has yet to read.
-        return self._data.rows(sources.task_files(self._job.desired, stage))
+        return self._data.rows(stage_plan.task_files(self._job.desired, stage))
+
+    def are_checked(self) -> bool:
+        """Whether the data that the spec in force names was read, and nothing was wrong with it."""
+        if self._data is None or self._problems.found(Source.DATA) is not None:
+            return False
+        return self._digest == data_check.digest(self._job.desired, self.made())
 
     def are_met(self, stage: Stage) -> bool:
         """Whether the stage may start."""
-        if self._data is None or self._problems.found(Source.DATA) is not None:
-            return False
         # An edit that arrived a moment ago isn't checked yet: the stage waits for its check.
-        if self._digest != check.digest(self._job.desired, self.made()):
+        if not self.are_checked():
             return False
-        return stage.type == StageType.SYNTHESIS or len(self._models) == len(stage_plan.STREAMS)
+        if self._endpoints != list(endpoints.named(self._job.desired.spec)):
+            return False
+        return stage.type == StageType.SYNTHESIS or self._are_models_fit()
+
+    def _are_models_fit(self) -> bool:
+        complete = len(self._models) == len(stage_plan.STREAMS)
+        return complete and self._fit == model_fit.digest(self._job.desired.spec)
 
     def made(self) -> frozenset[str]:
         """Synthesis stages whose data is in the store."""
@@ -112,19 +125,21 @@ class Preconditions:
         """Checks data and prepares models if something changed or was wrong."""
         known = self._job.known
         if known is not None:
-            digest = check.digest(known, self.made())
+            digest = data_check.digest(known, self.made())
             problem = self._problems.found(Source.DATA)
             # The user corrects a file without touching the job, which changes no digest.
             recheck = self._clock() - self._checked_at >= RECHECK_SECONDS
             if self._digest != digest or (problem is not None and recheck):
                 await self._check(known, digest)
+            elif problem is None and self._endpoints != list(endpoints.named(known.spec)):
+                await self._check_endpoints(known)
             elif problem is None and self._may_prepare():
                 await self._prepare(known)
         await self._notifiers.background.wait(LOOK_SECONDS)
 
     def _may_prepare(self) -> bool:
         """The tiny model's tokenizer is fitted to the dialogues: it waits for those being made."""
-        if len(self._models) == len(stage_plan.STREAMS):
+        if self._are_models_fit():
             return False
         spec, stage = self._job.desired.spec, self._job.stage
         tiny = any(stage_plan.model_source(spec, s) == base_model.TINY for s in stage_plan.STREAMS)
@@ -134,7 +149,7 @@ class Preconditions:
     async def _check(self, desired: CoordinatorSpec, digest: str) -> None:
         try:
             # `made()` is evaluated here, on the loop: SQLite's connection refuses other threads.
-            data = await asyncio.to_thread(check.check, self._store, desired, self.made())
+            data = await asyncio.to_thread(data_check.check, self._store, desired, self.made())
         except PreconditionError as error:
             self._problems.report(Source.DATA, error.problem)
             self._checked_at = self._clock()
@@ -147,6 +162,12 @@ class Preconditions:
         self._digest = digest
         self._notifiers.notify_all()
 
+    async def _check_endpoints(self, desired: CoordinatorSpec) -> None:
+        """Raises PreconditionError, which stays reported until an attempt succeeds."""
+        await endpoints.check(desired.spec)
+        self._endpoints = list(endpoints.named(desired.spec))
+        self._notifiers.notify_all()
+
     async def _prepare(self, desired: CoordinatorSpec) -> None:
         """Raises PreconditionError, which stays reported until an attempt succeeds."""
         for stream in stage_plan.STREAMS:
@@ -155,4 +176,6 @@ class Preconditions:
             self._models[stream] = await asyncio.to_thread(
                 base_model.prepare, self._store, desired, stream
             )
+        await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
+        self._fit = model_fit.digest(desired.spec)
         self._notifiers.notify_all()

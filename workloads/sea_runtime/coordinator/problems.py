@@ -36,6 +36,8 @@ class Source(Enum):
     SYNTHESIS = "synthesis"
     STORE = "store"
     """The probe behind `/readyz`."""
+    RUN_FOLDER = "run folder"
+    """Metrics, dialogues and the record of the run, written while it goes on."""
     EPISODES = "episodes"
     """Episodes without a verdict, or without anything to learn from."""
 

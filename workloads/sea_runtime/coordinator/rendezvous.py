@@ -17,7 +17,7 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import documents, progress
+from sea_runtime.coordinator.ledger import progress
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.membership import SILENCE_SECONDS, TRAINER, Membership
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState, TrainerWorld
@@ -107,31 +107,31 @@ class Rendezvous:
         # With the spec, in its transaction: a failure of the old attempt must not
         # be read as the new one's.
         if before is not None and before.attempt != now.attempt:
-            documents.delete(db, FAILURE)
-            documents.delete(db, WORLD)
-        record = documents.get(db, WORLD, WorldRecord)
+            db.delete_text(FAILURE)
+            db.delete_text(WORLD)
+        record = db.document(WORLD, WorldRecord)
         if record is not None and not now.drain and (record.stop_served or record.stopped):
             cleared = record.model_copy(update={"stop_served": False, "stopped": False})
-            documents.put(db, WORLD, cleared)
+            db.put_document(WORLD, cleared)
 
     @property
     def failure(self) -> TrainerFailure | None:
         """The first failure of the current attempt: what follows it is its consequence."""
-        found = documents.get(self._ledger.db, FAILURE, TrainerFailure)
+        found = self._ledger.db.document(FAILURE, TrainerFailure)
         return found if found and found.attempt == self._job.attempt else None
 
     @property
     def user_error(self) -> Problem | None:
         """A mistake of the user that ended the attempt; the next one starts after an edit."""
         found = self.failure
-        if found is None or found.cause != Cause.USER_ERROR:
+        if found is None or found.cause is not Cause.USER_ERROR:
             return None
         return Problem(
             reason="TrainerStalled",
             message=f"{found.message} The trainer starts again once the job is edited.",
         )
 
-    def fail(self, pod: str, cause: str, message: str) -> None:
+    def fail(self, pod: str, cause: Cause, message: str) -> None:
         """Writes the attempt's failure down, unless it has failed already."""
         # The first cause counts: when one rank dies, the others fail in
         # their collectives soon after.
@@ -147,7 +147,7 @@ class Rendezvous:
             time=self._wall(),
             spec_generation=self._job.desired.spec_generation,
         )
-        documents.put(self._ledger.db, FAILURE, failure)
+        self._ledger.db.put_document(FAILURE, failure)
 
     def answer(self, beat: Heartbeat) -> HeartbeatReply:
         """What a supervisor should do now."""
@@ -177,7 +177,7 @@ class Rendezvous:
         record = self._world()
         if record is not None and not record.stop_served:
             stopped = record.model_copy(update={"stop_served": True})
-            documents.put(self._ledger.db, WORLD, stopped)
+            self._ledger.db.put_document(WORLD, stopped)
 
     @property
     def drained(self) -> bool:
@@ -191,7 +191,7 @@ class Rendezvous:
 
     def _world(self) -> WorldRecord | None:
         """The world of the current attempt, None until it is formed."""
-        record = documents.get(self._ledger.db, WORLD, WorldRecord)
+        record = self._ledger.db.document(WORLD, WorldRecord)
         return record if record and record.world.attempt == self._job.attempt else None
 
     def _form(self) -> WorldRecord | None:
@@ -202,13 +202,13 @@ class Rendezvous:
         record = form(desired, self._membership.alive(TRAINER))
         if record is not None:
             log.info("attempt %d: %s", desired.attempt, record.world)
-            documents.put(self._ledger.db, WORLD, record)
+            self._ledger.db.put_document(WORLD, record)
         return record
 
     def _updated(self, record: WorldRecord, beat: Heartbeat) -> WorldRecord:
         updated = update(record, beat)
         if updated != record:
-            documents.put(self._ledger.db, WORLD, updated)
+            self._ledger.db.put_document(WORLD, updated)
         return updated
 
     def _stopped(self) -> bool:

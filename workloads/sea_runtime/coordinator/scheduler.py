@@ -1,7 +1,11 @@
 """The scheduler of episodes: who may lease now, how many groups may start, what a result changes.
 
-A group is issued when a worker asks and the staleness gate (`gate.py`) has room; its episodes are
+A group is issued when a worker asks and the staleness gate (`capacity`) has room; its episodes are
 leased one by one (`leases.py`). State is in the ledger only.
+
+The gate is AReaL's bound at submission (`areal/infra/staleness_manager.py`), a group as one unit.
+`accepted` comes from the ledger after every restart, never from `version * batch`: the bound
+neither explodes (areal-project/AReaL issue 1388) nor starves after a recovery.
 """
 
 import logging
@@ -9,14 +13,14 @@ from collections.abc import Callable
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_env.tasks import order
-from sea_runtime.coordinator import evaluation, gate, leases, stage_plan
+from sea_runtime.coordinator import evaluation, leases, stage_plan
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import Sampling
-from sea_runtime.coordinator.ledger import batches, documents, groups, stages
-from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger import batches, groups
+from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
 from sea_runtime.coordinator.membership import Membership
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.throughput import Rate
 from sea_runtime.coordinator.weights import WeightRegistry
@@ -67,7 +71,7 @@ class Scheduler:
             self._ledger.db,
             request,
             stage=stage.name,
-            epoch=documents.text(self._ledger.db, documents.EPOCH) or "",
+            epoch=self._ledger.db.text(EPOCH) or "",
             now=self._wall(),
             refill=lambda: self._refill(stage, served),
         )
@@ -78,8 +82,9 @@ class Scheduler:
 
     def result(self, episode: EpisodeResult) -> bool:
         """Records a result and wakes all waiters for it; False if the lease was taken back."""
-        keeping = stage_plan.keeping_constant_groups(self._job.desired.spec)
-        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping)
+        spec = self._job.desired.spec
+        keeping, saving = stage_plan.keeping_constant_groups(spec), stage_plan.saving_rollouts(spec)
+        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping, saving)
         if accepted:
             self._generated.add(episode.generated_tokens)
             # A group that ended frees room at the gate, a batch may be full, an
@@ -109,18 +114,14 @@ class Scheduler:
         At most as many as batches were fixed: a restored ledger finds the copies of later versions
         in the object store, but the trainer goes back to the checkpoint.
         """
-        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._first_version()
+        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._job.first_version()
         return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
-
-    def _first_version(self) -> int:
-        desired = self._job.desired
-        return stage_plan.first_version(desired.spec, desired.stage_index)
 
     def _served(self, request: LeaseRequest) -> int:
         """Version of the worker's engine, counted from the one that the stage began with."""
         beat = self._membership.get(request.pod)
         adopted = (beat.adopted if beat else None) or 0
-        return adopted - self._first_version()
+        return adopted - self._job.first_version()
 
     def _may_lease(self, stage: Stage, request: LeaseRequest) -> bool:
         """Only a living worker whose engine serves what the stage wants, with a user to talk to."""
@@ -140,8 +141,8 @@ class Scheduler:
 
     def _fresh_enough(self, stage: Stage, served: int) -> bool:
         block, db = stage_plan.rl_block(stage), self._ledger.db
-        return gate.may_generate(
-            accepted=groups.accepted(db, stage.name),
+        return may_generate(
+            accepted=self._accepted(stage, block.prompts_per_step),
             running=groups.running(db, stage.name),
             served=served,
             version=self.published_steps(stage),
@@ -149,13 +150,22 @@ class Scheduler:
             batch=block.prompts_per_step,
         )
 
+    def _accepted(self, stage: Stage, batch: int) -> int:
+        """Groups of fixed batches, and those that wait for one.
+
+        In batches of today's size: after an edit of `promptsPerStep` the groups of earlier batches
+        would count as more batches than they were, or as fewer.
+        """
+        fixed = batches.newest_step(self._ledger.db, stage.name)
+        return fixed * batch + groups.admitted(self._ledger.db, stage.name)
+
     def _capacity(self, stage: Stage, served: int) -> int:
         """Groups that the staleness gate lets start now on an engine that serves `served`."""
         block, db = stage_plan.rl_block(stage), self._ledger.db
-        return gate.capacity(
+        return capacity(
             max_concurrent=block.max_concurrent_groups,
             running=groups.running(db, stage.name),
-            accepted=groups.accepted(db, stage.name),
+            accepted=self._accepted(stage, block.prompts_per_step),
             # An engine that lags may start fewer groups: theirs would be too old
             # when they are trained on.
             version=min(self.published_steps(stage), served),
@@ -173,7 +183,7 @@ class Scheduler:
             return False
         block, db = stage_plan.rl_block(stage), self._ledger.db
         # Inside the transaction of `leases.take`.
-        cursor = stages.draw(db, stage.name)
+        cursor = groups.draw(db, stage.name)
         row = rows[order.row_at(cursor, len(rows), block.seed)]
         groups.issue(
             db,
@@ -207,3 +217,44 @@ class Scheduler:
             functions=spec.verifier.functions,
             max_repeats=block.max_repeats,
         )
+
+
+def capacity(
+    *,
+    max_concurrent: int,
+    running: int,
+    accepted: int,
+    version: int,
+    staleness: int,
+    batch: int,
+    steps: int,
+) -> int:
+    """Groups that may be issued now, at least 0.
+
+    Args:
+        max_concurrent: groups that may run at one time.
+        running: groups issued and not finished.
+        accepted: groups of this stage that were admitted, those of earlier batches included;
+            dropped and failed groups don't count, so that each is replaced by exactly one.
+        version: batches of this stage that the trainer has consumed and published.
+        staleness: eta, versions that a batch may lag behind.
+        batch: groups in one batch.
+        steps: batches of the whole stage; no group is issued that no batch can use.
+    """
+    by_concurrency = max_concurrent - running
+    # `+ 1` is the batch that the trainer works toward now: with staleness 0
+    # exactly that one fills up.
+    batches = min(staleness + version + 1, steps)
+    # Negative if a user lowered a bound while more groups than it allows were running.
+    return max(0, min(by_concurrency, batches * batch - (accepted + running)))
+
+
+def may_generate(
+    *, accepted: int, running: int, served: int, version: int, staleness: int, batch: int
+) -> bool:
+    """Whether an engine that serves `served` (counted as `version` is) may take episodes.
+
+    `capacity` counts from the newest version. What an engine that lags behind it generates is older
+    by as much, so the newest groups may be too many for it already; once it has caught up, never.
+    """
+    return served >= version or accepted + running <= (staleness + served + 1) * batch

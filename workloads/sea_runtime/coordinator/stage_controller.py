@@ -5,13 +5,13 @@ from collections.abc import Callable
 
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.state import Problem, StagePhase
-from sea_runtime.coordinator import disk_full, evaluation, zero_advantage
-from sea_runtime.coordinator.commit_recovery import CommitRecovery
-from sea_runtime.coordinator.drain import Drain
+from sea_runtime.coordinator import evaluation, zero_advantage
+from sea_runtime.coordinator.background import Notifiers
+from sea_runtime.coordinator.drain import CommitRecovery, Drain
+from sea_runtime.coordinator.errors import LedgerUnavailableError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import episodes, evaluations, stages
+from sea_runtime.coordinator.ledger import episodes, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source, episodes_fail
 from sea_runtime.coordinator.rendezvous import Rendezvous
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 TICK_SECONDS = 1.0
 IN_A_ROW = 16
 """Episodes without a verdict that are a problem."""
+PROBE, PROBE_BYTES = "room", 1 << 20
+"""A document of the size of a large trajectory: if it fits, calls fit too."""
 RETRY_SECONDS = 30.0
 """Least time between two rounds of an evaluation in which nothing could be judged."""
 
@@ -61,7 +63,7 @@ class StageController:
         """One pass."""
         if self._job.known is not None:
             # First: a step below that can't write ends the pass, and nobody would look.
-            disk_full.look(self._ledger.db, self._problems)
+            probe_room(self._ledger.db, self._problems)
             self._start_stage()
             # Every second, since a worker that is gone sends nothing that could trigger it.
             self._scheduler.expire()
@@ -109,7 +111,7 @@ class StageController:
         ended, planned = evaluation.progress(db, stage.name)
         if planned == 0 or ended < planned:
             return
-        found = evaluation.results(stage.name, evaluations.episodes(db, stage.name))
+        found = evaluation.results(stage.name, stages.evaluated(db, stage.name))
         if not found:
             self._retry_evaluation(db, stage)
             return
@@ -148,3 +150,27 @@ def without_verdict(db: Database, stage: str) -> Problem | None:
     """None while any of the last `IN_A_ROW` attempts was judged, or there were fewer."""
     failed, error = episodes.unjudged_in_a_row(db, stage)
     return episodes_fail(stage, failed, error) if failed >= IN_A_ROW else None
+
+
+def probe_room(db: Database, problems: Problems) -> None:
+    """Clears the problem of a full volume once a write of some size succeeds.
+
+    Calls that fail on it are answered with 503 (`http.py`), which reports the problem; most calls
+    that would show the end of it are rare or only read.
+    """
+    # No probe while all is well: it costs an fsync and a megabyte of log.
+    if not problems.is_failing(Source.CALLS):
+        return
+    try:
+        with db.transaction(durable=True):
+            # Committed, not rolled back: SQLite writes the log at the commit, and
+            # only then is the room needed.
+            db.put_text(PROBE, "x" * PROBE_BYTES)
+        with db.transaction(durable=True):
+            # A kill before this leaves one document, which the next probe replaces.
+            db.delete_text(PROBE)
+    except LedgerUnavailableError as error:
+        problems.failed(Source.CALLS, error)
+    else:
+        problems.passed(Source.CALLS)
+        log.info("the ledger can be written again")

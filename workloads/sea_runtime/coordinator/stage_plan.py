@@ -1,19 +1,32 @@
 """Arithmetic over a job's stages: which stream a stage trains, from what, at which version. Pure.
 
-A version number follows from the spec alone (an SFT stage publishes one, an RL stage one per step),
-so that a ledger restored from an older checkpoint still agrees with the trainer.
+Also where a stage's data comes from: the spec's files, and what Synthesis stages before it have
+made. A Synthesis stage leaves one data set per domain under `stages/<stage>/data/<domain>/` (the
+name as `file_name` spells it): task and dialogue files, and the databases that the tasks name,
+relative to that folder. A stage that names files of its own reads those only.
+
+A version number follows from the spec and from the steps that the stages before really took (an SFT
+stage publishes one version, an RL stage one per step), so that a ledger restored from an older
+checkpoint still agrees with the trainer.
 """
 
+from collections.abc import Collection, Container, Iterator, Mapping, Sequence
+
+from sea_api.v1alpha1.domains import file_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import UserEngine
-from sea_api.v1alpha1.stages import RLStage, Stage, StageType
+from sea_api.v1alpha1.stages import BASE, RLStage, Stage, StageType
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
+from sea_data.synthesis.dataset import DIALOGUES, TASKS
 from sea_runtime.wire.trainer import TaskKind
 
 POLICY, USER = "policy", "user"
 STREAMS = (POLICY, USER)
+Steps = Mapping[str, int]
+"""By stage."""
 
-TASKS = {
+TASK_KINDS = {
     StageType.USER_SFT: TaskKind.SFT,
     StageType.SFT: TaskKind.SFT,
     StageType.RL: TaskKind.RL,
@@ -25,50 +38,93 @@ def stream_of(stage: Stage) -> str:
 
 
 def trains(stage: Stage) -> bool:
-    return stage.type in TASKS
+    return stage.type in TASK_KINDS
+
+
+def training_stage(desired: CoordinatorSpec) -> Stage | None:
+    """The current stage, if it trains."""
+    stages = desired.spec.stages[desired.stage_index : desired.stage_index + 1]
+    return next((stage for stage in stages if trains(stage)), None)
 
 
 def rl_block(stage: Stage) -> RLStage:
     return stage.rl or RLStage()
 
 
-def versions_of(stage: Stage) -> int:
-    """How many weight versions a stage publishes."""
+def versions_of(stage: Stage, steps: int | None = None) -> int:
+    """How many weight versions a stage publishes after those it began with.
+
+    Args:
+        steps: that it ended with; None: it has not ended, and its spec says.
+    """
     if stage.type == StageType.RL:
-        return rl_block(stage).steps
+        return rl_block(stage).steps if steps is None else steps
     return 1 if trains(stage) else 0
 
 
-def first_version(spec: Spec, index: int, stream: str | None = None) -> int:
-    """Newest version of a stream before stage `index`; by default of the stage's own stream."""
-    stream = stream or stream_of(spec.stages[index])
-    return sum(versions_of(s) for s in spec.stages[:index] if stream_of(s) == stream)
+def first_version(
+    spec: Spec, index: int, stream: str | None = None, ended: Steps | None = None
+) -> int:
+    """Version of a stream that stage `index` begins with; by default of the stage's own stream.
+
+    Args:
+        ended: steps of the stages that have ended, by name: an edit may have ended one at another
+            step than its spec says now.
+    """
+    stages = spec.stages
+    stream = stream or stream_of(stages[index])
+    published = sum(
+        versions_of(stage, (ended or {}).get(stage.name)) + _begins_anew(stages, place)
+        for place, stage in enumerate(stages[:index])
+        if stream_of(stage) == stream
+    )
+    own = index < len(stages) and stream_of(stages[index]) == stream
+    return published + (_begins_anew(stages, index) if own else 0)
 
 
-def export_url(run_url: str, stage: Stage) -> str:
-    return urls.folder(urls.join(run_url, "stages", stage.name, "export"))
+def _begins_anew(stages: Sequence[Stage], index: int) -> int:
+    """1 if the stage publishes the weights it begins with as a version of their own.
+
+    An RL stage that does not go on from the newest version of its stream: engines serve that one.
+    """
+    stage = stages[index]
+    newest = newest_before(stages, index)
+    if stage.type != StageType.RL or newest is None:
+        return 0
+    return int(stage.start_from not in (None, newest.name))
+
+
+def newest_before(stages: Sequence[Stage], index: int) -> Stage | None:
+    """The latest stage before that trains the same stream, None if there is none."""
+    stream = stream_of(stages[index])
+    found = (s for s in reversed(stages[:index]) if trains(s) and stream_of(s) == stream)
+    return next(found, None)
+
+
+def export_url(run_url: str, stage: str) -> str:
+    return urls.folder(urls.join(run_url, "stages", stage, "export"))
 
 
 def initial_model(spec: Spec, index: int, run_url: str, base: str) -> str:
-    """RL continues from the latest policy stage before it; fine-tuning starts at the base model."""
-    stage = spec.stages[index]
-    if stage.type == StageType.RL:
-        for before in reversed(spec.stages[:index]):
-            if trains(before) and stream_of(before) == POLICY:
-                return export_url(run_url, before)
-    return base
+    """A stage goes on from the newest weights of its stream, unless `startFrom` says otherwise."""
+    stage, newest = spec.stages[index], newest_before(spec.stages, index)
+    start = stage.start_from or (newest.name if newest else BASE)
+    return base if start == BASE else export_url(run_url, start)
 
 
-def smallest_served(spec: Spec, index: int, stream: str, newest: int) -> int:
-    """Smallest version that an engine of the stream may serve while stage `index` runs.
+def smallest_served(stage: Stage | None, stream: str, newest: int, first: int) -> int:
+    """Smallest version that an engine of the stream may serve while the stage runs.
 
     Within an RL stage the policy may lag by `maxStaleness`, but never behind the weights that the
     stage began with: those are another model, not an older version of this one.
+
+    Args:
+        newest: version of the stream.
+        first: version that the stage began with.
     """
-    stage = spec.stages[index] if index < len(spec.stages) else None
     if stream != POLICY or stage is None or stage.type != StageType.RL:
         return newest
-    return max(first_version(spec, index), newest - rl_block(stage).max_staleness)
+    return max(first, newest - rl_block(stage).max_staleness)
 
 
 def needs_user_engine(spec: Spec) -> bool:
@@ -86,3 +142,87 @@ def keeping_constant_groups(spec: Spec) -> frozenset[str]:
         for stage in spec.stages
         if stage.rl is not None and not stage.rl.filter_constant_groups
     )
+
+
+def made_folder(run_url: str, stage: str, domain: str = "") -> str:
+    """Folder of a Synthesis stage's data, or of one domain's data set in it."""
+    parts = [file_name(domain)] if domain else []
+    return urls.join(run_url, "stages", stage, "data", *parts)
+
+
+def task_files(desired: CoordinatorSpec, stage: Stage) -> list[str]:
+    """Task files that a stage draws prompts from."""
+    spec = desired.spec
+    if stage.type == StageType.RL:
+        return [*spec.data.rl, *_made(desired, stage, TASKS)]
+    if stage.type == StageType.EVALUATION and stage.evaluation is not None:
+        own = stage.evaluation.tasks
+        return own or [*spec.data.rl, *_made(desired, stage, TASKS)]
+    return []
+
+
+def dialogue_files(desired: CoordinatorSpec, stage: Stage) -> list[str]:
+    """Dialogue files that a stage trains on."""
+    block = {StageType.SFT: stage.sft, StageType.USER_SFT: stage.user_sft}.get(stage.type)
+    if block is None:
+        return []
+    return block.data or [*desired.spec.data.sft, *_made(desired, stage, DIALOGUES)]
+
+
+def databases(desired: CoordinatorSpec, file: str) -> str | None:
+    """The folder that `db_path` is relative to in rows of this file."""
+    for stage in _synthesis(desired.spec):
+        if file.startswith(urls.folder(made_folder(desired.run_url, stage.name))):
+            return file.rpartition("/")[0]
+    return desired.spec.data.databases
+
+
+def still_to_make(desired: CoordinatorSpec, complete: Collection[str]) -> set[str]:
+    """Files that Synthesis stages, other than those in `complete`, have yet to write."""
+    return {
+        urls.join(made_folder(desired.run_url, stage.name, domain), name)
+        for stage in _synthesis(desired.spec)
+        if stage.name not in complete
+        for domain in desired.spec.domains
+        for name in (TASKS, DIALOGUES)
+    }
+
+
+def for_trainer(desired: CoordinatorSpec, index: int) -> Spec:
+    """The spec as a stage's trainer reads it: `data.sft` holds what was made before it, too."""
+    spec, stage = desired.spec, desired.spec.stages[index]
+    made = _made(desired, stage, DIALOGUES)
+    if not made:
+        return spec
+    data = spec.data.model_copy(update={"sft": [*spec.data.sft, *made]})
+    return spec.model_copy(update={"data": data})
+
+
+def _made(desired: CoordinatorSpec, stage: Stage, name: str) -> list[str]:
+    """Files of that name from all Synthesis stages before this one."""
+    place = [s.name for s in desired.spec.stages].index(stage.name)
+    return [
+        urls.join(made_folder(desired.run_url, before.name, domain), name)
+        for before in desired.spec.stages[:place]
+        if before.type == StageType.SYNTHESIS
+        for domain in desired.spec.domains
+    ]
+
+
+def _synthesis(spec: Spec) -> Iterator[Stage]:
+    return (stage for stage in spec.stages if stage.type == StageType.SYNTHESIS)
+
+
+def saving_rollouts(spec: Spec) -> frozenset[str]:
+    """RL stages whose dialogues go to the run's folder, all or a share."""
+    return frozenset(
+        stage.name for stage in spec.stages if stage.rl is not None and stage.rl.saved_rollouts > 0
+    )
+
+
+def newest_model(spec: Spec, complete: Container[str], run_url: str) -> str | None:
+    """Folder of the agent's newest finished model; `complete` names the stages that have ended."""
+    for stage in reversed(spec.stages):
+        if stage.name in complete and trains(stage) and stream_of(stage) == POLICY:
+            return export_url(run_url, stage.name)
+    return None

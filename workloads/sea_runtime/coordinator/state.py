@@ -10,12 +10,14 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
 from sea_runtime.coordinator.drain import Drain
+from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import batches, evaluations, progress, stages
+from sea_runtime.coordinator.ledger import batches, progress, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems
 from sea_runtime.coordinator.rendezvous import Rendezvous
+from sea_runtime.coordinator.run_folder import newest_model
 from sea_runtime.coordinator.scheduler import Scheduler
 from sea_runtime.coordinator.training import Training
 from sea_runtime.coordinator.weights import WeightRegistry
@@ -34,19 +36,20 @@ class StateReport:
         weights: WeightRegistry,
         preconditions: Preconditions,
         drain: Drain,
+        edits: Edits,
         problems: Problems,
         wall: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._scheduler = job, ledger, scheduler
         self._training, self._rendezvous, self._weights = training, rendezvous, weights
         self._preconditions, self._drain, self._problems = preconditions, drain, problems
-        self._wall = wall
+        self._edits, self._wall = edits, wall
 
     def assemble(self) -> CoordinatorState:
         """The state now; almost empty while the ledger isn't available."""
         desired = self._job.known
         if desired is None:
-            return CoordinatorState(problem=self._problems.first)
+            return CoordinatorState(problem=self._problems.first, prepared=False)
         db, stages_ = self._ledger.db, desired.spec.stages
         current = self._metrics_stage(desired)
         newest = (batches.newest(db, stage.name) for stage in reversed(stages_))
@@ -59,6 +62,7 @@ class StateReport:
             attempt=desired.attempt,
             stages=[self._stage(desired.spec, stage) for stage in stages_],
             problem=self._problems.first,
+            prepared=self._job.stage is None or self._preconditions.are_met(self._job.stage),
             trainer_failure=self._rendezvous.failure,
             drained=self._drain.complete,
             weights=self._weights.status(),
@@ -69,6 +73,8 @@ class StateReport:
             trained_tokens_per_second=self._training.tokens_per_second,
             goodput=self._training.goodput(current) if current else None,
             evaluation=_results(db, stages_),
+            edit=self._edits.newest,
+            model_url=newest_model(db, desired),
             skipped_rows=self._preconditions.skipped,
         )
 
@@ -112,9 +118,14 @@ class StateReport:
 
 
 def _steps(db: Database, stage: Stage) -> tuple[int, int]:
+    """Done and in all. An RL stage's block says how many, also after an edit of a moment ago."""
     row = progress.newest(db, stage.name)
-    planned = stage_plan.rl_block(stage).steps if stage.type == StageType.RL else 0
-    return (row["step"], row["total_steps"]) if row else (0, planned)
+    done, total = (row["step"], row["total_steps"]) if row else (0, 0)
+    if stage.type == StageType.RL:
+        total = stage_plan.rl_block(stage).steps
+    # It ended where it was: at a step that an edit or a validation loss chose.
+    ended = stages.finished_at(db, stage.name) is not None
+    return done, done if ended and done else max(done, total)
 
 
 def _checkpoint(db: Database) -> CheckpointStatus | None:
@@ -122,6 +133,7 @@ def _checkpoint(db: Database) -> CheckpointStatus | None:
     if row is None:
         return None
     return CheckpointStatus(
+        stage=row["stage"],
         version=row["version"],
         step=row["step"],
         time=datetime.fromtimestamp(row["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -134,5 +146,5 @@ def _results(db: Database, every: Sequence[Stage]) -> list[EvaluationResult]:
     return [
         EvaluationResult.model_validate_json(body)
         for stage in every
-        for body in evaluations.results(db, stage.name)
+        for body in stages.results(db, stage.name)
     ]

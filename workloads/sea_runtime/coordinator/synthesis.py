@@ -19,14 +19,13 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, Severity
 from sea_data import urls
 from sea_data.synthesis import dataset
-from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.problems import Problems, Source
-from sea_runtime.coordinator.synthesis_main import Order
-from sea_runtime.coordinator.synthesis_process import SynthesisProcess
+from sea_runtime.coordinator.synthesis_process import Order, SynthesisProcess
 from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 
@@ -226,7 +225,7 @@ def _upload(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: 
     reports = {}
     for domain in desired.spec.domains:
         made = folder / "made" / file_name(domain)
-        target = sources.made_folder(desired.run_url, stage.name, domain)
+        target = stage_plan.made_folder(desired.run_url, stage.name, domain)
         for path in sorted(made.rglob("*")):
             if path.is_file() and not path.name.startswith("."):
                 store.upload_file(path, urls.join(target, path.relative_to(made).as_posix()))
@@ -236,4 +235,4 @@ def _upload(store: ObjectStore, desired: CoordinatorSpec, stage: Stage, folder: 
 
 
 def _done_url(desired: CoordinatorSpec, stage: Stage) -> str:
-    return urls.join(sources.made_folder(desired.run_url, stage.name), DONE)
+    return urls.join(stage_plan.made_folder(desired.run_url, stage.name), DONE)

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from sea_api.contract import pod_name
 from sea_api.v1alpha1.policy import Cause, Role
 from sea_api.v1alpha1.stages import StageType
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import stage_plan
-from sea_runtime.coordinator.data import sources
+from sea_runtime.coordinator.background import Notifiers
+from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
 from sea_runtime.coordinator.ledger.database import Ledger
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.throughput import Rate, goodput
@@ -48,14 +49,18 @@ class Training:
         ledger: Ledger,
         rendezvous: Rendezvous,
         preconditions: Preconditions,
+        edits: Edits,
         notifiers: Notifiers,
         *,
         wall: Callable[[], float],
         clock: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._rendezvous = job, ledger, rendezvous
-        self._preconditions, self._notifiers, self._wall = preconditions, notifiers, wall
+        self._preconditions, self._edits = preconditions, edits
+        self._notifiers, self._wall = notifiers, wall
         self._trained = Rate(clock)
+        self._served: CoordinatorSpec | None = None
+        """The spec that rank 0 was last given, while an edit's data is being checked."""
 
     @property
     def tokens_per_second(self) -> float | None:
@@ -75,25 +80,39 @@ class Training:
         stage = self._job.running_stage
         if stage is None or not stage_plan.trains(stage):
             return None
-        desired = self._job.desired
+        desired = self._followed()
         spec, index, stream = desired.spec, desired.stage_index, stage_plan.stream_of(stage)
         base = self._preconditions.models.get(stream, "")
         return TrainerTask(
-            kind=stage_plan.TASKS[stage.type],
+            kind=stage_plan.TASK_KINDS[stage.type],
             stage=stage.name,
             stage_index=index,
             stream=stream,
             initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
             run_url=desired.run_url,
-            first_version=stage_plan.first_version(spec, index),
-            spec=sources.for_trainer(desired, index),
+            first_version=self._job.first_version(),
+            spec=stage_plan.for_trainer(desired, index),
+            spec_generation=desired.spec_generation,
         )
 
-    def batch(self, name: str, step: int, attempt: int) -> bytes | None:
-        """The encoded batch of a step, fixed in the ledger before it leaves; None: not ready yet.
+    def _followed(self) -> CoordinatorSpec:
+        """The spec in force; while its data is unchecked or wrong, the one before the edit."""
+        desired, served = self._job.desired, self._served
+        same = served is not None and (served.stage_index, served.attempt) == (
+            desired.stage_index,
+            desired.attempt,
+        )
+        if not same or self._preconditions.are_checked():
+            self._served = desired
+        assert self._served is not None
+        return self._served
 
-        A stage that doesn't run has no batch either: the trainer then asks for its task and learns
-        why.
+    def batch(self, name: str, step: int, attempt: int) -> bytes | None:
+        """The encoded batch of a step, fixed in the ledger before it leaves.
+
+        Returns:
+            None: not ready yet. Empty: there will be none, since the stage does not run, is drained
+            or ends before this step. The trainer then looks at its task and learns why.
 
         Raises:
             AheadError: the ledger has not fixed the batch before this one.
@@ -102,7 +121,7 @@ class Training:
         stage, db = self._job.running_stage, self._ledger.db
         # After `require_attempt`: a caller of an old attempt must learn that it has ended.
         if stage is None or stage.name != name or stage.type != StageType.RL:
-            return None
+            return b""
         fixed = batches.newest_step(db, name)
         # A trainer that restarted asks again and gets the very same groups.
         if step <= fixed:
@@ -112,9 +131,10 @@ class Training:
         block, desired = stage_plan.rl_block(stage), self._job.desired
         # Below the batches that are fixed: those are handed out even during a drain.
         if desired.drain or step > block.steps:
-            return None
-        version = stage_plan.first_version(desired.spec, desired.stage_index) + step - 1
-        if not batches.assign(db, name, step, block.prompts_per_step, version, self._wall()):
+            return b""
+        version = self._job.first_version() + step - 1
+        size, saved = block.prompts_per_step, block.saved_rollouts
+        if not batches.assign(db, name, step, size, version, self._wall(), saved=saved):
             return None
         # A fixed batch may raise `published_steps`, and with it the gate.
         self._notifiers.leases.notify()
@@ -152,6 +172,7 @@ class Training:
         self._job.require_attempt(row.attempt)
         self._job.stage_named(name)
         progress.add(self._ledger.db, name, row, self._wall())
+        self._edits.followed(name, row)
         self._trained.add(row.metrics.get("tokens", 0.0))
 
     def committed(self, name: str, checkpoint: CheckpointCommitted) -> None:
@@ -170,6 +191,7 @@ class Training:
         with db.transaction(durable=True):
             # `finish` cancels what no batch took; assigned groups are covered here.
             batches.cover(db, name, message.step)
+            self._edits.ended(name, message)
             ended = stages.finish(db, name, self._wall())
         if ended:
             log.info("stage '%s' ended with step %d", name, message.step)

@@ -7,12 +7,12 @@ from collections.abc import Callable
 from sea_api.v1alpha1.status import WeightsStatus
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import registry
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.membership import ROLLOUT, Membership
-from sea_runtime.coordinator.notifier import Notifiers
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
 
@@ -59,10 +59,9 @@ class WeightRegistry:
 
     def required(self, stream: str) -> int:
         """Smallest version that an engine of the stream may serve."""
-        desired = self._job.desired
-        return stage_plan.smallest_served(
-            desired.spec, desired.stage_index, stream, self.newest(stream)
-        )
+        stage = self._job.stage
+        first = 0 if stage is None else self._job.first_version()
+        return stage_plan.smallest_served(stage, stream, self.newest(stream), first)
 
     def query(self, stream: str, after: int) -> WeightQueryReply | None:
         """The newest version that an engine can fetch, None if it is not newer than `after`."""
@@ -70,7 +69,7 @@ class WeightRegistry:
         newest = registry.reachable(db, stream, self._job.attempt, after)
         if newest is None:
             return None
-        anchor = registry.anchor(db, stream)
+        anchor = registry.anchor(db, stream, self._job.attempt)
         # An anchor that the engine has passed, or that is `newest` itself, is no alternative.
         behind = anchor is not None and anchor.version > after and anchor != newest
         return WeightQueryReply(

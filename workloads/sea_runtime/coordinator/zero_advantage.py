@@ -16,7 +16,7 @@ from sea_env.episodes.limits import ENDED_BY_USER
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.ledger.states import GroupState
+from sea_runtime.coordinator.ledger.groups import GroupState
 
 BATCHES = 4
 MIN_GROUPS = 16

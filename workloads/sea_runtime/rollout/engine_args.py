@@ -20,7 +20,7 @@ CPU_BLOCK_TOKENS = 32
 """KV block size; vLLM's default of 128 on CPUs never caches the prefix of a short dialogue."""
 _MIN_KV_BYTES = 64 << 20
 _MAX_KV_BYTES = 1 << 30
-_WORKER_EXTENSION = "sea_runtime.rollout.vllm_plugin.worker_extension.SeaWorker"
+_WORKER_EXTENSION = "sea_runtime.rollout.vllm_plugin.transfer_engine.SeaWorker"
 
 
 @dataclass(frozen=True)

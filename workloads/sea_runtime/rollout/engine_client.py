@@ -1,19 +1,100 @@
 """One vLLM engine over HTTP: generation, and the steps of a weight update.
 
-Used by the worker for its own engine and for user-model engines. Every call has a time-out.
+Used by the worker for its own engine and for user-model engines. Every call has a time-out. An
+answer to `POST /inference/v1/generate` is read into per-token arrays (`Generation`).
 """
 
 import json
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import aiohttp
+import msgspec
 
 from sea_runtime.errors import RuntimeFailure
-from sea_runtime.rollout import generation
-from sea_runtime.rollout.generation import Generation
-from sea_runtime.rollout.prefetch_status import PrefetchStatus
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import PrefetchStatus, WeightVersion
+
+
+class MalformedGenerationError(ValueError):
+    """The engine's answer lacks tokens, log-probabilities or weight versions."""
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Generated tokens; the three lists have the same length."""
+
+    token_ids: list[int]
+    logprobs: list[float]
+    versions: list[int]
+    """The weight version that produced each token."""
+    finish_reason: str
+
+
+class _TokenLogprob(msgspec.Struct):
+    logprob: float
+
+
+class _Logprobs(msgspec.Struct):
+    content: list[_TokenLogprob]
+
+
+class _Span(msgspec.Struct):
+    """Tokens start..end-1 came from one version."""
+
+    version: str
+    start: int
+    end: int
+
+
+class _Choice(msgspec.Struct):
+    token_ids: list[int]
+    finish_reason: str | None
+    logprobs: _Logprobs | None = None
+    weight_versions: list[_Span] | None = None
+
+
+class _Reply(msgspec.Struct):
+    choices: list[_Choice]
+
+
+_decoder = msgspec.json.Decoder(_Reply)
+
+
+def version_number(text: str) -> int:
+    """vLLM's label of the served weights; `default` is the base model it loaded from disk."""
+    return 0 if text == "default" else int(text)
+
+
+def versions_of(spans: Sequence[_Span], length: int) -> list[int]:
+    """One version per token; raises MalformedGenerationError if spans leave a gap."""
+    versions: list[int] = []
+    for span in spans:
+        if span.start != len(versions):
+            raise MalformedGenerationError(f"Weight version spans have a gap at {span.start}.")
+        versions += [version_number(span.version)] * (span.end - span.start)
+    if len(versions) != length:
+        raise MalformedGenerationError(
+            f"Weight version spans cover {len(versions)} of {length} tokens."
+        )
+    return versions
+
+
+def parse_generation(body: bytes) -> Generation:
+    """Raises MalformedGenerationError for anything that can't be trained on."""
+    try:
+        choice = _decoder.decode(body).choices[0]
+    except (msgspec.MsgspecError, IndexError) as error:
+        raise MalformedGenerationError(f"The engine's answer can't be read: {error}") from error
+    logprobs = [] if choice.logprobs is None else [t.logprob for t in choice.logprobs.content]
+    # vLLM may leave log-probabilities out without an error; such tokens can't be trained on.
+    if len(logprobs) != len(choice.token_ids):
+        raise MalformedGenerationError(
+            f"{len(logprobs)} log-probabilities for {len(choice.token_ids)} tokens."
+        )
+    versions = versions_of(choice.weight_versions or [], len(choice.token_ids))
+    return Generation(choice.token_ids, logprobs, versions, choice.finish_reason or "")
+
 
 VERSION_TIMEOUT_SECONDS = 5.0
 """Short: the watcher notices by it that the engine is down."""
@@ -77,14 +158,14 @@ class EngineClient:
         body = {"token_ids": list(token_ids), "sampling_params": parameters}
         reply = await self._call("POST", "/inference/v1/generate", body, GENERATE_TIMEOUT_SECONDS)
         try:
-            return generation.parse(reply)
-        except generation.MalformedGenerationError as error:
+            return parse_generation(reply)
+        except MalformedGenerationError as error:
             raise EngineError(f"{self.url}: {error}") from error
 
     async def version(self) -> int:
         """The weight version that the engine serves; 0 is the base model."""
         reply = await self._json("GET", "/weight_info", None, VERSION_TIMEOUT_SECONDS)
-        return generation.version_number(reply["weight_version"])
+        return version_number(reply["weight_version"])
 
     async def is_paused(self) -> bool:
         return bool((await self._json("GET", "/is_paused"))["is_paused"])

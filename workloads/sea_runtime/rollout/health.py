@@ -11,6 +11,7 @@ import logging
 from aiohttp import web
 
 from sea_api.contract import WORKER_PORT
+from sea_runtime import software
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout.engine_state import EngineState
@@ -55,6 +56,7 @@ def heartbeat(settings: Settings, identity: Identity, state: EngineState) -> Hea
         incarnation=identity.incarnation,
         state=PodState.READY if state.ready else PodState.STARTING,
         adopted=state.version,
+        software=software.installed(),
     )
 
 

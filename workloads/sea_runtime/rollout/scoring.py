@@ -15,8 +15,7 @@ from sea_env.tokens.messages import Message
 from sea_env.verify.judge import Judge
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_env.verify.sandbox.pool import Sandboxes
-from sea_env.verify.verdict import Verdict
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verdict, Verifier
 from sea_runtime.wire.rollouts import Lease
 
 

@@ -13,8 +13,8 @@ from sea_env.domains.base import Tool
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User, task_user_tools
-from sea_env.users.external import ExternalUser
 from sea_env.users.model import ModelUser
+from sea_env.users.openai_chat import ExternalUser
 from sea_env.users.scripted import ScriptedUser
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.user_pool import UserPool

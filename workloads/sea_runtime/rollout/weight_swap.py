@@ -15,8 +15,7 @@ from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
-from sea_runtime.rollout.prefetch_status import PrefetchState, PrefetchStatus
-from sea_runtime.wire.weights import WeightVersion
+from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
 
 _log = logging.getLogger(__name__)
 # Short against a transfer of seconds; one call through the engine's loop per poll.

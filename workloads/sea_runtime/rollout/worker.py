@@ -27,8 +27,7 @@ from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.databases import Databases
 from sea_runtime.rollout.engine_client import EngineClient
 from sea_runtime.rollout.engine_state import EngineState, watch
-from sea_runtime.rollout.episode_runner import EpisodeRunner
-from sea_runtime.rollout.sampler import Sampler
+from sea_runtime.rollout.episode_runner import EpisodeRunner, Sampler
 from sea_runtime.rollout.scoring import Scoring
 from sea_runtime.rollout.settings import Identity, Settings, from_environment
 from sea_runtime.rollout.simulated_users import SimulatedUsers

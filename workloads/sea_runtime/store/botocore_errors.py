@@ -15,6 +15,7 @@ from botocore.exceptions import (
 from s3transfer.exceptions import RetriesExceededError
 
 from sea_api.contract import S3_ACCESS_KEY, S3_SECRET_KEY
+from sea_api.redaction import redacted
 from sea_data.object_store import (
     AccessDeniedError,
     BucketNotFoundError,
@@ -47,6 +48,10 @@ FOLLOW_UP = {
     PreconditionFailedError: "Another writer was first; read the object again.",
 }
 BAD_KEYS = {"ExpiredToken", "InvalidAccessKeyId", "InvalidToken", "SignatureDoesNotMatch"}
+BAD_HEADER = (
+    "A key holds a line break or another character that no HTTP header may have. Correct the keys "
+    "in the job's credentialsSecret; `echo` adds a line break, `printf %s` doesn't."
+)
 HIDDEN = (
     "access denied, or no such object: without s3:ListBucket on the bucket S3 doesn't say which"
 )
@@ -62,21 +67,30 @@ RIGHTS = {
 
 def translate(error: Exception, what: str) -> Exception:
     """Our error for one of botocore's; others come back as they are."""
+    # Before the network errors, whose type it has: no retry makes the header valid.
+    if _is_bad_header(error):
+        return AccessDeniedError(f"{what}: {BAD_HEADER}")
     if _is_transient(error):
-        return StoreUnavailableError(f"{what}: {error}")
+        return StoreUnavailableError(f"{what}: {redacted(str(error))}")
     if isinstance(error, NoCredentialsError | PartialCredentialsError):
         return AccessDeniedError(
             f"{what}: {error}. Name a Secret with {S3_ACCESS_KEY} and {S3_SECRET_KEY} in "
             "spec.storage.credentialsSecret."
         )
     if isinstance(error, BotoCoreError):
-        return RequestRefusedError(f"{what}: {error}")
+        return RequestRefusedError(f"{what}: {redacted(str(error))}")
     if not isinstance(error, ClientError):
         return error
     kind = _kind(error)
     if kind is AccessDeniedError:
         return kind(f"{what}: {_denied(error, what.split(' ', 1)[0])}")
-    return kind(f"{what}: {FOLLOW_UP.get(kind, str(error))}")
+    return kind(f"{what}: {FOLLOW_UP.get(kind, redacted(str(error)))}")
+
+
+def _is_bad_header(error: Exception) -> bool:
+    """What http.client raises for a header with a line break or a character beyond Latin-1."""
+    inner = error.kwargs.get("error") if isinstance(error, HTTPClientError) else None
+    return type(inner) in (ValueError, UnicodeEncodeError)
 
 
 def _is_transient(error: Exception) -> bool:

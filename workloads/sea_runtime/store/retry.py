@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from tenacity import Retrying, before_sleep_log
 
+from sea_api.redaction import redacted
 from sea_data.object_store import StoreUnavailableError
 from sea_env.retry import IF_TRANSIENT, backoff, stop_at
 from sea_runtime.store.botocore_errors import translate
@@ -62,7 +63,8 @@ class RetryPolicy:
         try:
             return retrying(translated)
         except StoreUnavailableError as error:
+            why = redacted(str(error.__cause__))
             raise StoreUnavailableError(
-                f"The object store did not answer '{what}' for {self.timeout_s:.0f} s: "
-                f"{error.__cause__}. Check that it runs and that this pod can reach it."
+                f"The object store did not answer '{what}' for {self.timeout_s:.0f} s: {why}. "
+                "Check that it runs and that this pod can reach it."
             ) from error.__cause__

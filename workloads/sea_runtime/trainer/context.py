@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sea_api.contract import DATA_DIR, Env
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import StatusPipe
+from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 
 if TYPE_CHECKING:
     from sea_runtime.client.sync_client import CoordinatorClient

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from sea_data import urls
 from sea_runtime.store.folders import upload_folder
-from sea_runtime.trainer import rank_barrier
+from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.hf_weights import published_tensors
 from sea_runtime.trainer.model import Model
@@ -68,8 +68,8 @@ def export(
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
         _copy_others(initial, folder, next(iter(tensors.values())).dtype)
-    # All ranks, also those without files: see `rank_barrier`.
-    rank_barrier.run(context, "export", lambda: upload_folder(context.store, folder, url))
+    # All ranks, also those without files: see `background.rank_barrier`.
+    background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
         # Only after the barrier above: a folder with READY.json is complete.
         ready = {"version": version, "stage": task.stage, "attempt": context.attempt}

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from sea_runtime.trainer.errors import ModelError
-
-ARCHITECTURES = ("Qwen3MoeForCausalLM", "Qwen3ForCausalLM")
+from sea_runtime.wire.trainer import TRAINABLE
 
 
 @dataclass(frozen=True)
@@ -86,10 +85,10 @@ def parse(text: str | bytes) -> ModelShape:
 
 def _require_supported(config: Mapping[str, Any]) -> None:
     names = config.get("architectures") or ["(none)"]
-    if names[0] not in ARCHITECTURES:
+    if names[0] not in TRAINABLE:
         raise ModelError(
             f"The trainer can't train {names[0]}: config.json must name one of "
-            f"{', '.join(ARCHITECTURES)} in `architectures`."
+            f"{', '.join(TRAINABLE)} in `architectures`."
         )
     if config.get("decoder_sparse_step", 1) != 1 or config.get("mlp_only_layers"):
         raise ModelError("The trainer needs experts in every layer (decoder_sparse_step 1).")

@@ -14,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from sea_runtime.store.folders import download_folder
-from sea_runtime.trainer import rank_barrier, weight_map
+from sea_runtime.trainer import background, weight_map
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import ModelError
 from sea_runtime.trainer.model import Model
@@ -39,7 +39,7 @@ def download(context: RankContext, url: str) -> Path:
     # One rank per pod downloads; the others wait for it in the barrier, whether or not they need
     # it.
     missing = context.assignment.local_rank == 0 and not (folder / COMPLETE).exists()
-    rank_barrier.run(context, "download", work if missing else None)
+    background.rank_barrier(context, "download", work if missing else None)
     return folder
 
 

@@ -104,25 +104,6 @@ def transformer_config(
     Gradients are summed over ranks and microbatches, not averaged (`calculate_per_token_loss`): the
     loss's coefficients are normalized over the whole batch beforehand (`objective.py`).
     """
-    cuda = has_cuda()
-    moe: dict[str, Any] = {}
-    if shape.experts:
-        moe = {
-            "num_moe_experts": shape.experts,
-            "moe_router_topk": shape.experts_per_token,
-            "moe_ffn_hidden_size": shape.expert_ffn,
-            # Megatron's default is a softmax over the chosen logits, which equals Hugging Face's
-            # normalized top-k probabilities; otherwise the softmax comes before the choice.
-            "moe_router_pre_softmax": not shape.normalize_top_k,
-            # No auxiliary loss: it would add a gradient that the losses in `objective.py` don't
-            # have.
-            "moe_router_load_balancing_type": "none",
-            "moe_aux_loss_coeff": 0.0,
-            "moe_router_dtype": "fp32",
-            "moe_token_dispatcher_type": "alltoall" if cuda else "allgather",
-            "moe_grouped_gemm": cuda and gpt_layer_specs.HAVE_TE,
-            "moe_permute_fusion": False,
-        }
     return TransformerConfig(
         num_layers=shape.layers,
         hidden_size=shape.hidden,
@@ -148,14 +129,35 @@ def transformer_config(
         # Otherwise Megatron scales gradients by 1 / data-parallel size.
         calculate_per_token_loss=True,
         expert_model_parallel_size=layout.expert,
-        use_cpu_initialization=not cuda,
+        use_cpu_initialization=not has_cuda(),
         # `hf_weights.load` overwrites every parameter: random initialization would be wasted.
         perform_initialization=False,
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=dtype is torch.bfloat16,
-        **moe,
+        **_expert_options(shape),
     )
+
+
+def _expert_options(shape: ModelShape) -> dict[str, Any]:
+    """Empty for a dense model."""
+    if not shape.experts:
+        return {}
+    return {
+        "num_moe_experts": shape.experts,
+        "moe_router_topk": shape.experts_per_token,
+        "moe_ffn_hidden_size": shape.expert_ffn,
+        # Megatron's default is a softmax over the chosen logits, which equals Hugging Face's
+        # normalized top-k probabilities; otherwise the softmax comes before the choice.
+        "moe_router_pre_softmax": not shape.normalize_top_k,
+        # No auxiliary loss: it would add a gradient that the losses in `objective.py` don't have.
+        "moe_router_load_balancing_type": "none",
+        "moe_aux_loss_coeff": 0.0,
+        "moe_router_dtype": "fp32",
+        "moe_token_dispatcher_type": "alltoall" if has_cuda() else "allgather",
+        "moe_grouped_gemm": has_cuda() and gpt_layer_specs.HAVE_TE,
+        "moe_permute_fusion": False,
+    }
 
 
 def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]:

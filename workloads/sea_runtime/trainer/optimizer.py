@@ -1,18 +1,47 @@
 """AdamW on Megatron's DistributedOptimizer: states sharded over replicas, gradients clipped at 1.
 
-A stage has its own optimizer. `step` sets the rate (a pure function of the step, `schedule.py`),
-reduces the gradients, clips and updates. On a CPU it runs torch's AdamW, fused.
+A stage has its own optimizer. `step` sets the rate (a pure function of the step, so a resumed stage
+repeats what it would have done), reduces the gradients, clips and updates. On a CPU it runs torch's
+AdamW, fused.
 """
+
+import math
 
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 
 from sea_runtime.trainer.device import device_names, has_cuda
-from sea_runtime.trainer.finite import require_finite_norm
+from sea_runtime.trainer.errors import DivergenceError
 from sea_runtime.trainer.model import Model
 
 BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
+
+
+def sft_rate(step: int, rate: float, warmup: int) -> float:
+    """Learning rate of 1-based `step`: linear from 0 over `warmup` steps, then constant."""
+    return rate * min(1.0, step / warmup) if warmup else rate
+
+
+def rl_rate(step: int, rate: float, warmup: int, steps: int, final_fraction: float) -> float:
+    """As `sft_rate`, with linear decay to `final_fraction` of the rate at the last step."""
+    done = (step - 1) / max(1, steps - 1)
+    return sft_rate(step, rate, warmup) * (1.0 - (1.0 - final_fraction) * done)
+
+
+def require_finite_norm(norm: float) -> float:
+    """Returns the norm of the gradients.
+
+    Raises:
+        DivergenceError: the norm is NaN or infinite, so the update has ruined the parameters.
+    """
+    if not math.isfinite(norm):
+        raise DivergenceError(
+            f"The norm of the gradients is {norm}: this step would ruin the model, so training "
+            "goes back to the last checkpoint. If it happens again, lower the stage's "
+            "learningRate, use precision FP32, or look for NaN in the stage's initial model."
+        )
+    return norm
 
 
 class Optimizer:

@@ -19,8 +19,13 @@ from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.errors import FencedError, cause_of
-from sea_runtime.trainer.rank_assignment import DEFAULT_TIMEOUT_SECONDS, RankAssignment
-from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure, StatusPipe
+from sea_runtime.trainer.process_protocol import (
+    DEFAULT_TIMEOUT_SECONDS,
+    ExitCode,
+    RankAssignment,
+    ReportedFailure,
+    StatusPipe,
+)
 from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 

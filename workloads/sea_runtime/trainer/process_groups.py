@@ -14,7 +14,7 @@ import torch.distributed as dist
 from megatron.core import parallel_state, tensor_parallel
 
 from sea_runtime.trainer.device import has_cuda
-from sea_runtime.trainer.rank_assignment import RankAssignment
+from sea_runtime.trainer.process_protocol import RankAssignment
 
 
 @dataclass(frozen=True)

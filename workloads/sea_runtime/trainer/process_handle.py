@@ -18,8 +18,7 @@ from typing import Any
 
 from sea_api import logs
 from sea_api.v1alpha1.policy import Cause
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import STATUS_FD, ReportedFailure
+from sea_runtime.trainer.process_protocol import STATUS_FD, RankAssignment, ReportedFailure
 
 log = logging.getLogger(__name__)
 PR_SET_PDEATHSIG = 1

@@ -17,7 +17,7 @@ from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.hf_weights import published_tensors
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.shard_buffers import ShardBuffers
+from sea_runtime.trainer.shard_buffers import ShardBuffers, StreamBuffers, buffers_of
 from sea_runtime.wire.trainer import TrainerTask
 from sea_runtime.wire.weights import Shard, WeightVersion
 
@@ -57,6 +57,14 @@ class Publisher:
     ) -> None:
         self.context, self.task, self.weights, self.buffers = context, task, weights, buffers
         self._anchor: _Anchor | None = None
+
+    def follow(self, weights: Weights, model: Model, kept: StreamBuffers) -> None:
+        """Takes edited settings; another transport may need other buffers."""
+        if weights.transport is not self.weights.transport:
+            # Its upload reads a buffer that is about to be replaced.
+            self.finish()
+            self.buffers = buffers_of(self.context, self.task.stream, model, weights, kept)
+        self.weights = weights
 
     def publish(self, model: Model, version: int, step: int, *, anchor: bool = False) -> None:
         """Registers `version` with the coordinator; returns once engines can read it.

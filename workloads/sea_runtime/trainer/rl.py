@@ -9,10 +9,11 @@ import math
 import numpy as np
 
 from sea_api.v1alpha1.stages import RLStage
-from sea_runtime.trainer import objective, packing, schedule
+from sea_runtime.trainer import objective, packing
 from sea_runtime.trainer.objective import PPOSettings
+from sea_runtime.trainer.optimizer import rl_rate
 from sea_runtime.trainer.packing import Rows
-from sea_runtime.trainer.rl_batch import RLBatch, coefficients, unpack
+from sea_runtime.trainer.rl_batch import RLBatch, coefficients, minibatches, unpack
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.rollouts import Batch
@@ -26,51 +27,53 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
 
     Collective. Returns early, with a committed checkpoint, when the stage is no longer wanted.
     """
-    block = stage.settings.rl
-    assert block is not None
     first = stage.task.first_version
     # The host buffers of the attempt before are gone: engines get the resumed version from here.
-    if first + stage.step > 0 and stage.step < block.steps:
+    if first + stage.step > 0 and stage.step < _block(stage).steps:
         stage.publisher.publish(stage.model, first + stage.step, stage.step)
-    while stage.step < block.steps:
+    # Before every step and while a batch is awaited: all ranks leave together or none.
+    while stage.follow(watch):
+        block = _block(stage)
+        # `>`: an edit has lowered it below the step that was under way.
+        if stage.step >= block.steps:
+            stage.complete(first + stage.step)
+            return
         # A step takes exactly the batch of its number: asked for again after a crash, it is the
         # same one.
         with stage.timer.part("batch_wait_s"):
-            batch = _next(stage, watch)
-        if batch is None:
-            # On every rank: `ready` was broadcast, so all leave the loop in the same round.
-            stage.interrupt(first + stage.step)
-            return
-        _step(stage, block, batch)
-    stage.complete(first + stage.step)
+            batch = _batch(stage)
+        if batch is not None:
+            _step(stage, block, batch)
+    stage.interrupt(first + stage.step)
 
 
-def _next(stage: StageTrainer, watch: TaskWatch | None) -> RLBatch | None:
-    """The batch of the next step on every rank; None if the stage is no longer wanted."""
-    while True:
-        stage.context.status.alive()
-        data: bytes | None = None
-        if watch is not None and watch.still(stage.task):
-            task, attempt = stage.task.stage, stage.context.attempt
-            # Empty bytes: not ready yet. None: no longer wanted. The length is broadcast first to
-            # tell them apart on every rank.
-            data = stage.context.client.batch(task, stage.step + 1, attempt) or b""
-        ready = stage.context.control.broadcast(None if data is None else len(data))
-        if ready is None:
-            return None
-        if ready:
-            # The bytes as the coordinator sent them: each rank decodes them once.
-            return unpack(Batch.decode(stage.context.control.broadcast_bytes(data)))
-        with stage.timer.part("checkpoint_s"):
-            # While waiting, uploads and checkpoints go on: both are collectives, entered by all
-            # ranks here.
-            stage.publisher.settle()
-            stage.saver.poll()
+def _block(stage: StageTrainer) -> RLStage:
+    """The stage's settings as they are in force now."""
+    assert stage.settings.rl is not None
+    return stage.settings.rl
+
+
+def _batch(stage: StageTrainer) -> RLBatch | None:
+    """The batch of the next step on every rank; None if it is not ready yet."""
+    data: bytes | None = None
+    if stage.context.leads:
+        task, attempt = stage.task.stage, stage.context.attempt
+        data = stage.context.client.batch(task, stage.step + 1, attempt)
+    # On every rank: whether there is one is broadcast before its bytes.
+    if stage.context.control.broadcast(data is not None):
+        # The bytes as the coordinator sent them: each rank decodes them once.
+        return unpack(Batch.decode(stage.context.control.broadcast_bytes(data)))
+    with stage.timer.part("checkpoint_s"):
+        # While waiting, uploads and checkpoints go on: both are collectives, entered by all ranks
+        # here.
+        stage.publisher.settle()
+        stage.saver.poll()
+    return None
 
 
 def _step(stage: StageTrainer, block: RLStage, batch: RLBatch) -> None:
     number, version = stage.step + 1, stage.task.first_version + stage.step
-    rate = schedule.rl_rate(
+    rate = rl_rate(
         number,
         block.learning_rate,
         block.warmup_steps,
@@ -98,7 +101,7 @@ def _train(
     settings = PPOSettings(
         block.clip_low, block.clip_high, block.importance_mode, block.importance_upper
     )
-    parts = schedule.minibatches(batch.groups, block.minibatches)
+    parts = minibatches(batch.groups, block.minibatches)
     # With one minibatch the current policy is the proximal one: its forward pass gives both.
     proximal = _proximal(stage, block, batch) if len(parts) > 1 else None
     sums, largest, norms = np.zeros(_ADDITIVE), [0.0, 0.0], []

@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -97,6 +98,13 @@ def coefficients(batch: RLBatch, chosen: list[int]) -> Rows:
     found = dict(zip(chosen, values, strict=True))
     # Empty for sequences that aren't chosen: no row of the minibatch reads them.
     return [found.get(i, np.zeros(0, np.float32)) for i in range(len(batch.masks))]
+
+
+def minibatches(groups: int, count: int) -> list[range]:
+    """Splits `groups` into `count` nearly equal runs, or fewer if there are fewer groups."""
+    count = min(count, groups)
+    starts = [groups * i // count for i in range(count + 1)]
+    return [range(a, b) for a, b in pairwise(starts)]
 
 
 def checksum(batch: Batch) -> int:

@@ -1,7 +1,7 @@
 """Supervised fine-tuning of the policy or of the user model, one optimizer step after another.
 
-Which dialogues a step trains on is a pure function of (seed, step) (`schedule.py`), so an attempt
-that resumes from a checkpoint repeats exactly what an undisturbed one does.
+Which dialogues a step trains on is a pure function of seed and step (`sft_data.sft_batch`), so an
+attempt that resumes from a checkpoint repeats exactly what an undisturbed one does.
 """
 
 import math
@@ -9,10 +9,11 @@ import math
 import numpy as np
 
 from sea_api.v1alpha1.stages import SFTStage, StageType
-from sea_runtime.trainer import objective, packing, schedule, sft_data
+from sea_runtime.trainer import objective, packing, sft_data
+from sea_runtime.trainer.optimizer import sft_rate
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
-from sea_runtime.trainer.task_watch import TaskWatch, still_wanted
+from sea_runtime.trainer.task_watch import TaskWatch
 
 
 def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
@@ -20,57 +21,74 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
 
     Collective. Returns early, with a committed checkpoint, when the stage is no longer wanted.
     """
-    block = stage.settings.sft or stage.settings.user_sft
-    assert block is not None
-    data, counts = sft_data.load(
-        stage.context,
-        block.data or stage.spec.data.sft,
-        stage.initial,
-        stage.spec,
-        as_user=stage.settings.type is StageType.USER_SFT,
-    )
-    train, held_out = schedule.split_validation(len(data), block.validation_fraction, block.seed)
-    total = schedule.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
-    finished = stage.finished or stage.step >= total
-    while not finished:
-        # Every step, before its first collective: all ranks leave together or none.
-        if not still_wanted(stage.context, stage.task, watch):
-            stage.interrupt(stage.task.first_version)
+    first, files = stage.task.first_version, _files(stage)
+    data, counts = _load(stage, files)
+    # A resumed stage has ended by its validation loss, or it has all its steps, as counted below.
+    reached = stage.finished and _block(stage).stop_at_validation_loss is not None
+    # Every step, before its first collective: all ranks leave together or none.
+    while stage.follow(watch):
+        block = _block(stage)
+        if files != _files(stage):
+            files = _files(stage)
+            data, counts = _load(stage, files)
+        train, held_out = sft_data.split_validation(
+            len(data), block.validation_fraction, block.seed
+        )
+        total = sft_data.sft_steps(len(train), block.batch_size, block.epochs, block.max_steps)
+        # `>`: an edit has lowered it below the step that was under way.
+        if reached or stage.step >= total:
+            stage.complete(first + 1)
             return
-        metrics, finished = _step(stage, block, data, train, held_out, total)
-        # What the data holds is reported with the attempt's first step.
+        metrics, reached = _step(stage, data, train, held_out, total)
+        # What the data holds is reported with the first step on it.
         stage.report(total, metrics | counts)
         counts = {}
-    stage.complete(stage.task.first_version + 1)
+    stage.interrupt(first)
+
+
+def _block(stage: StageTrainer) -> SFTStage:
+    """The stage's settings as they are in force now."""
+    block = stage.settings.sft or stage.settings.user_sft
+    assert block is not None
+    return block
+
+
+def _files(stage: StageTrainer) -> list[str]:
+    return _block(stage).data or stage.spec.data.sft
+
+
+def _load(stage: StageTrainer, files: list[str]) -> tuple[Dialogues, dict[str, float]]:
+    """The dialogues of the files, and metrics of what they hold. Collective."""
+    as_user = stage.settings.type is StageType.USER_SFT
+    return sft_data.load(stage.context, files, stage.initial, stage.spec, as_user=as_user)
 
 
 def _step(
     stage: StageTrainer,
-    block: SFTStage,
     data: Dialogues,
     train: list[int],
     held_out: list[int],
     total: int,
 ) -> tuple[dict[str, float], bool]:
-    """One optimizer step; its metrics, and true if it was the last."""
-    number = stage.step + 1
-    rate = schedule.sft_rate(number, block.learning_rate, block.warmup_steps)
-    chosen = schedule.sft_batch(number, train, block.batch_size, block.seed)
+    """One optimizer step; its metrics, and true if the validation loss is low enough."""
+    number, block = stage.step + 1, _block(stage)
+    rate = sft_rate(number, block.learning_rate, block.warmup_steps)
+    chosen = sft_data.sft_batch(number, train, block.batch_size, block.seed)
     with stage.timer.part("train_s"):
         metrics = _train(stage, data, chosen, block.observation_weight, rate)
     stage.step = number
-    finished = number >= total
-    if held_out and (number % block.validation_every == 0 or finished):
+    last, reached = number >= total, False
+    if held_out and (number % block.validation_every == 0 or last):
         with stage.timer.part("validation_s"):
             metrics["validation_loss"] = _validate(stage, data, held_out)
         goal = block.stop_at_validation_loss
-        finished = finished or (goal is not None and metrics["validation_loss"] <= goal)
+        reached = goal is not None and metrics["validation_loss"] <= goal
     # After the validation: `finished` goes into the checkpoint, so a resumed attempt doesn't train
     # on.
-    stage.after_step(stage.task.first_version, finished=finished)
+    stage.after_step(stage.task.first_version, finished=last or reached)
     seconds = stage.timer.take("train_s", "checkpoint_s")
     speed = {"tokens_per_s": metrics["tokens"] / max(seconds["train_s"], 1e-9)}
-    return metrics | seconds | speed, finished
+    return metrics | seconds | speed, reached
 
 
 def _train(

@@ -2,12 +2,16 @@
 
 Files (published `sft` JSONL layout) in S3 are copied to the pod's disk first, unpacked: a gigabyte
 of rows is then read by position, and a later attempt in the same pod finds the copies.
+
+Which of them a step trains on is a pure function: all ranks and all attempts compute the same, so a
+resumed stage repeats what it would have done.
 """
 
 import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +28,13 @@ from sea_data.formats.jsonl import RowFile
 from sea_data.formats.perspective import agent_side, exchange
 from sea_env.tokens.renderer import Renderer
 from sea_env.tokens.style import call_format
-from sea_runtime.trainer import rank_barrier
+from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import TrainingDataError
 
 log = logging.getLogger(__name__)
+_VALIDATION_STREAM = 2**31
+"""Keeps the random numbers of the validation split apart from those of the epochs."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +139,7 @@ def load(
     """
     # `rank_barrier` for the reading, which may take minutes; only the result is broadcast.
     read = (lambda: _read(context, paths, model, spec, as_user)) if context.leads else None
-    data, metrics = rank_barrier.run(context, "dialogues", read) or (None, {})
+    data, metrics = background.rank_barrier(context, "dialogues", read) or (None, {})
     return unpack(context.control.broadcast_bytes(data)), metrics
 
 
@@ -149,3 +155,28 @@ def _read(
         metrics = plan.counts.as_metrics() | counts.as_metrics()
     log.info("The stage trains on: %s", metrics)
     return data, metrics
+
+
+def sft_steps(dialogues: int, batch: int, epochs: int, max_steps: int | None) -> int:
+    """Optimizer steps of a stage; at least one."""
+    steps = max(1, dialogues * epochs // batch)
+    return min(steps, max_steps) if max_steps else steps
+
+
+@lru_cache(maxsize=1)  # asked before every step, since an edit may change what it depends on
+def split_validation(dialogues: int, fraction: float, seed: int) -> tuple[list[int], list[int]]:
+    """Indices of (training, validation) dialogues; at least one is trained on."""
+    # A list of seeds gives each stream its own random numbers: the split's aren't an epoch's.
+    order = np.random.default_rng([seed, _VALIDATION_STREAM]).permutation(dialogues)
+    held_out = min(round(dialogues * fraction), dialogues - 1)
+    return sorted(int(i) for i in order[held_out:]), sorted(int(i) for i in order[:held_out])
+
+
+def sft_batch(step: int, indices: Sequence[int], batch: int, seed: int) -> list[int]:
+    """Indices that 1-based `step` trains on: epochs end to end, each shuffled by itself."""
+    # Position in the endless stream of epochs; a batch may span two of them or more.
+    first = (step - 1) * batch
+    epochs = range(first // len(indices), (first + batch - 1) // len(indices) + 1)
+    orders = [np.random.default_rng([seed, epoch]).permutation(len(indices)) for epoch in epochs]
+    start = first - epochs[0] * len(indices)
+    return [indices[int(i)] for i in np.concatenate(orders)[start : start + batch]]

@@ -33,6 +33,7 @@ class ShardBuffers:
         name: of the NIXL agent.
         nixl: registers the buffers, so that engines can read them.
         """
+        self.nixl = nixl
         self.entries = manifest.plan(tensors)
         self.nbytes = manifest.total_bytes(self.entries)
         self._buffers = [manifest.allocate(self.entries) for _ in range(BUFFERS)]
@@ -106,11 +107,11 @@ StreamBuffers = dict[str, ShardBuffers]
 def buffers_of(
     context: RankContext, stream: str, model: Model, weights: Weights, kept: StreamBuffers
 ) -> ShardBuffers:
-    """The stream's buffers: those in `kept` if they fit the model, else new ones, kept there."""
+    """The stream's buffers: those in `kept` if they fit, else new ones, which are kept there."""
     tensors = published_tensors(model)
     known = kept.get(stream)
-    if known is None or not known.fits(tensors):
-        nixl = weights.transport is not Transport.OBJECT_STORE
+    nixl = weights.transport is not Transport.OBJECT_STORE
+    if known is None or known.nixl != nixl or not known.fits(tensors):
         name = f"{context.pod.pod}-{stream}-{context.assignment.rank}"
         # The buffers that it replaces are freed with their last reference; engines that still read
         # them notice by an error or a checksum.

@@ -4,10 +4,12 @@
 call `after_step` once per step and `complete` at the end.
 """
 
+import logging
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -22,14 +24,41 @@ from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.export import export
-from sea_runtime.trainer.finite import finite_metrics
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.publisher import Publisher
 from sea_runtime.trainer.shard_buffers import StreamBuffers, buffers_of
+from sea_runtime.trainer.task_watch import TaskWatch, still_wanted
 from sea_runtime.wire.trainer import StageDone, StageProgress, TrainerTask
 
+log = logging.getLogger(__name__)
 DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+
+
+def finite_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Drops metrics without a finite value: JSON has no NaN, and one must not stop a stage."""
+    return {name: value for name, value in metrics.items() if math.isfinite(value)}
+
+
+_SHOWN = {
+    "reward": "reward {:.3f}",
+    "loss": "loss {:.4g}",
+    "answer_loss": "loss per answer token {:.4f}",
+    "validation_loss": "validation loss {:.4f}",
+    "approx_kl": "KL {:.3g}",
+    "entropy": "entropy {:.3f}",
+    "grad_norm": "gradient norm {:.3g}",
+    "learning_rate": "rate {:.3g}",
+    "staleness": "staleness {:.2f}",
+    "tokens_per_s": "{:.0f} tokens/s",
+}
+"""Metrics in a step's line of the log, in this order."""
+
+
+def step_line(stage: str, step: int, total: int, metrics: Mapping[str, float]) -> str:
+    """One line for people; metrics that the stage doesn't have are left out, NaN is shown."""
+    shown = [text.format(metrics[name]) for name, text in _SHOWN.items() if name in metrics]
+    return f"{stage} step {step}/{total}: {', '.join(shown)}"
 
 
 class StepTimer:
@@ -71,8 +100,12 @@ class StageTrainer:
     optimizer: Optimizer
     saver: Saver
     publisher: Publisher
+    buffers: StreamBuffers
+    """Host buffers of all streams, which outlive the stage."""
     step: int = 0
     """Finished optimizer steps."""
+    resumed: int = 0
+    """Step of the checkpoint that the attempt began with."""
     finished: bool = False
     """The stage ended with `step`: its last checkpoint says so."""
     timer: StepTimer = field(default_factory=StepTimer)
@@ -106,11 +139,31 @@ class StageTrainer:
         shards = buffers_of(context, task.stream, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)
         stage = StageTrainer(
-            context, task, spec, settings, initial, model, optimizer, saver, publisher
+            context, task, spec, settings, initial, model, optimizer, saver, publisher, buffers
         )
         if manifest is not None:
-            stage.step, stage.finished = manifest.step, manifest.finished
+            stage.step = stage.resumed = manifest.step
+            stage.finished = manifest.finished
         return stage
+
+    def follow(self, watch: TaskWatch | None) -> bool:
+        """Takes the job's spec as it is now; false if the stage is no longer wanted.
+
+        Called before every step, so that an edit holds from the next one.
+        """
+        self.context.status.alive()
+        task = still_wanted(self.context, self.task, watch)
+        if task is None:
+            return False
+        if task != self.task:
+            assert task.spec is not None
+            log.info("Generation %d of the job is in force.", task.spec_generation)
+            self.task, self.spec = task, task.spec
+            self.settings = task.spec.stages[task.stage_index]
+            self.model = replace(self.model, row_tokens=_row_tokens(task.spec))
+            self.saver.follow(task.spec.checkpoint)
+            self.publisher.follow(task.spec.weights, self.model, self.buffers)
+        return True
 
     def after_step(self, version: int, *, finished: bool) -> None:
         """Advances uploads, and begins a checkpoint if one is due."""
@@ -125,38 +178,52 @@ class StageTrainer:
                 self.saver.start(self.model, self.optimizer, position)
 
     def report(self, total: int, metrics: dict[str, float]) -> None:
-        """Reports the finished step to the coordinator (rank 0)."""
+        """Logs the finished step and reports it to the coordinator (rank 0)."""
         if self.context.leads:
+            # First: a coordinator that is away holds up the report, not the line.
+            log.info("%s", step_line(self.task.stage, self.step, total, metrics))
             row = StageProgress(
                 attempt=self.context.attempt,
                 step=self.step,
                 total_steps=total,
+                spec_generation=self.task.spec_generation,
                 metrics=finite_metrics(metrics),
             )
             self.context.client.progress(self.task.stage, row)
 
     def complete(self, version: int) -> None:
-        """Publishes, exports, waits for the last checkpoint, then reports the stage as done."""
+        """Publishes, exports, commits the last step, then reports the stage as done."""
         # As an anchor: the next stage's engines may have to fetch it after these processes have
         # ended.
         self.publisher.publish(self.model, version, self.step, anchor=True)
         export(self.context, self.task, self.model, self.initial, version)
-        # Both waits come before `done`: the coordinator may end this attempt once it knows.
+        # Both waits come before `done`: the coordinator may end this attempt once it knows, and
+        # counts the next stage's versions from the step of the last checkpoint.
         self.publisher.finish()
-        self.saver.finish()
+        self._commit(version, finished=True)
         if self.context.leads:
-            done = StageDone(attempt=self.context.attempt, step=self.step)
+            generation = self.task.spec_generation
+            done = StageDone(
+                attempt=self.context.attempt, step=self.step, spec_generation=generation
+            )
             self.context.client.done(self.task.stage, done)
         # The next task is asked for only once the coordinator knows that this stage is done.
         self.context.control.barrier()
 
     def interrupt(self, version: int) -> None:
-        """Commits the current step for a drain, unless it is committed; exports nothing."""
+        """Commits the current step for a drain; exports nothing."""
+        self._commit(version, finished=False)
+
+    def _commit(self, version: int, *, finished: bool) -> None:
+        """Commits the current step, unless it is committed.
+
+        A stage's last step too may not be: its save failed, or an edit made it the last.
+        """
         self.saver.finish()
-        # Step 0 is the initial model, which every attempt can load again.
-        if self.step and not self.saver.committed(self.step):
-            position = Position(self.step, version)
-            # Needed: a drain ends the pods, so there is no later save to replace this one.
+        # What the attempt began with is committed; step 0 is the initial model.
+        if self.step != self.resumed and not self.saver.committed(self.step):
+            position = Position(self.step, version, finished)
+            # Needed: there is no later save to replace this one.
             self.saver.start(self.model, self.optimizer, position, needed=True)
             self.saver.finish()
 

@@ -13,8 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from sea_api.v1alpha1.policy import Cause
-from sea_runtime.trainer.rank_assignment import RankAssignment
-from sea_runtime.trainer.status_pipe import ExitCode, ReportedFailure
+from sea_runtime.trainer.process_protocol import ExitCode, RankAssignment, ReportedFailure
 from sea_runtime.wire.membership import PodState, TrainerWorld
 
 HANG_SECONDS = 900.0
@@ -164,7 +163,7 @@ def _describe(code: int) -> str:
     return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
 
 
-def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int, str, str]:
+def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int, Cause | None, str]:
     """(state, attempt, cause, detail) of the next heartbeat; attempt 0 while none runs.
 
     Args:
@@ -172,11 +171,11 @@ def heartbeat_state(state: State, joined: Sequence[int]) -> tuple[PodState, int,
     """
     if state.running:
         ready = bool(joined) and all(one == state.running for one in joined)
-        return (PodState.READY if ready else PodState.STARTING), state.running, "", ""
+        return (PodState.READY if ready else PodState.STARTING), state.running, None, ""
     if state.failure is not None:
         failure = state.failure
         return PodState.FAILED, failure.attempt, failure.cause, failure.message
-    return PodState.STARTING, 0, "", ""
+    return PodState.STARTING, 0, None, ""
 
 
 def assignments(world: TrainerWorld, pod: str, timeout_s: float) -> list[RankAssignment]:

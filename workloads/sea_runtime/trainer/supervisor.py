@@ -15,12 +15,13 @@ from pathlib import Path
 from sea_api import logs
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
+from sea_runtime import software
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.trainer import supervision
 from sea_runtime.trainer.context import PodSettings
 from sea_runtime.trainer.process_handle import ProcessHandle
-from sea_runtime.trainer.rank_assignment import DEFAULT_TIMEOUT_SECONDS
+from sea_runtime.trainer.process_protocol import DEFAULT_TIMEOUT_SECONDS
 from sea_runtime.trainer.supervision import Action, Assign, Kill, Observed, Start, State
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply, PodState
 
@@ -115,6 +116,7 @@ class Supervisor:
             attempt=attempt,
             cause=cause,
             detail=detail,
+            software=software.installed(),
         )
 
     async def _once(self) -> None:

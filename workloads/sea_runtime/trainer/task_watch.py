@@ -75,18 +75,32 @@ class TaskWatch:
             return TrainerTask(kind=TaskKind.IDLE)
         return self._task
 
-    def still(self, task: TrainerTask) -> bool:
-        """True if the coordinator still wants the stage of `task`."""
+    def still(self, task: TrainerTask) -> TrainerTask | None:
+        """The task with the spec in force now; None if its stage is no longer wanted."""
         now = self.current()
-        return (now.kind, now.stage) == (task.kind, task.stage)
+        if (now.kind, now.stage) != (task.kind, task.stage):
+            return None
+        # Nothing but the spec: where the stage began does not change while it runs.
+        changed = {"spec": now.spec, "spec_generation": now.spec_generation}
+        return task.model_copy(update=changed)
 
 
-def still_wanted(context: RankContext, task: TrainerTask, watch: TaskWatch | None) -> bool:
-    """True if the stage is to go on; collective, the same answer on every rank.
+def still_wanted(
+    context: RankContext, task: TrainerTask, watch: TaskWatch | None
+) -> TrainerTask | None:
+    """The task with the spec in force now, or None if the stage is to stop.
+
+    Collective, the same answer on every rank.
 
     Args:
         watch: rank 0's; None elsewhere.
     """
+    text: str | None = None
+    if watch is not None and (now := watch.still(task)) is not None:
+        text = "" if now == task else now.model_dump_json()
     # One answer for all: a rank that stops while another goes on would leave that one in a
-    # collective.
-    return bool(context.control.broadcast(watch.still(task) if watch else None))
+    # collective, and so would one that follows another spec.
+    text = context.control.broadcast(text)
+    if text is None:
+        return None
+    return TrainerTask.model_validate_json(text) if text else task

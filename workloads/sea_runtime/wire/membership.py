@@ -2,6 +2,7 @@
 
 from enum import StrEnum
 
+from sea_api.v1alpha1.policy import Cause
 from sea_runtime.wire.base import Message
 
 
@@ -10,6 +11,15 @@ class PodState(StrEnum):
     READY = "Ready"
     FAILED = "Failed"
     """A trainer's process ended badly; `detail` says how."""
+
+
+class Software(Message):
+    """What a pod runs; an empty image means that the pod doesn't know it."""
+
+    image: str = ""
+    """As the pod's template names it: with a digest if the job or the operator pins one."""
+    packages: dict[str, str] = {}
+    """Versions by name, of the packages that results depend on."""
 
 
 class Heartbeat(Message):
@@ -23,11 +33,12 @@ class Heartbeat(Message):
     state: PodState
     attempt: int = 0
     """Trainer: the attempt that the supervisor runs (or that failed)."""
-    cause: str = ""
-    """With FAILED: a value of sea_api Cause."""
+    cause: Cause | None = None
+    """With FAILED: why."""
     detail: str = ""
     adopted: int | None = None
     """Engines: weight version served, None before the first is loaded."""
+    software: Software = Software()
 
 
 class TrainerWorld(Message):

@@ -5,6 +5,9 @@ from enum import StrEnum
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.wire.base import Message
 
+TRAINABLE = ("Qwen3MoeForCausalLM", "Qwen3ForCausalLM")
+"""Architectures (config.json) that the trainer can train; the coordinator refuses others early."""
+
 
 class TaskKind(StrEnum):
     IDLE = "Idle"
@@ -29,6 +32,9 @@ class TrainerTask(Message):
     first_version: int = 0
     """Version number of the stream before the stage; RL step i publishes first_version + i."""
     spec: Spec | None = None
+    """As it is in force now: the trainer asks again before every step, and follows an edit."""
+    spec_generation: int = 0
+    """`metadata.generation` that `spec` is of."""
 
 
 class StageProgress(Message):
@@ -37,6 +43,8 @@ class StageProgress(Message):
     attempt: int
     step: int
     total_steps: int
+    spec_generation: int = 0
+    """Of the spec that the step followed."""
     metrics: dict[str, float]
     """loss, learning_rate, grad_norm, tokens, plus seconds as `*_s`; RL: reward, staleness, ..."""
 
@@ -46,6 +54,8 @@ class StageDone(Message):
 
     attempt: int
     step: int
+    spec_generation: int = 0
+    """Of the spec by which the stage ended."""
 
 
 class LedgerSnapshot(Message):

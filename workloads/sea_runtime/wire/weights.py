@@ -4,6 +4,8 @@ A *stream* is `policy` or `user`. A version is immutable; version 0 is the base 
 engine loads from disk by itself.
 """
 
+from enum import StrEnum
+
 from sea_runtime.wire.base import Message
 
 
@@ -49,6 +51,11 @@ class WeightVersion(Message):
     step: int
     shards: list[Shard]
 
+    def copies(self) -> "WeightVersion":
+        """The version without fast paths: what is left of it once its trainer has gone."""
+        gone = {"nixl_agent": None, "nixl_metadata": None, "nixl_address": None}
+        return self.model_copy(update={"shards": [s.model_copy(update=gone) for s in self.shards]})
+
 
 class WeightQueryReply(Message):
     newest: WeightVersion | None
@@ -85,3 +92,24 @@ class ModelReply(Message):
     expert_parallel: bool
     tool_format: str = "Auto"
     """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
+
+
+class PrefetchState(StrEnum):
+    IDLE = "Idle"
+    RUNNING = "Running"
+    READY = "Ready"
+    """All bytes are in host memory and their checksums match."""
+    FAILED = "Failed"
+
+
+class PrefetchStatus(Message):
+    """How far a prefetch is: what the vLLM worker reports to the worker container next to it."""
+
+    state: PrefetchState = PrefetchState.IDLE
+    version: int = -1
+    attempt: int = -1
+    transport: str = ""
+    """NIXL or ObjectStore, once READY."""
+    seconds: float = 0.0
+    error: str = ""
+    """A sentence, with FAILED."""

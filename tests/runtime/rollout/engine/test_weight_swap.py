@@ -6,9 +6,8 @@ from collections.abc import Callable
 import pytest
 
 from sea_runtime.rollout import weight_swap
-from sea_runtime.rollout.engine_client import EngineClient
+from sea_runtime.rollout.engine_client import EngineClient, Generation
 from sea_runtime.rollout.engine_state import recover
-from sea_runtime.rollout.generation import Generation
 from sea_runtime.rollout.weight_swap import PrefetchError
 from sea_runtime.wire.weights import WeightVersion
 from sea_testing.engine import EngineProcess

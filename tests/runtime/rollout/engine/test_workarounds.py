@@ -109,7 +109,16 @@ def test_attention_needs_the_permission_for_tiles() -> None:
     assert without.returncode == -signal.SIGILL, "vLLM asks for AMX by itself: delete cpu_amx.py."
 
 
+def test_an_update_warns_of_layers_that_have_nothing_to_load(outcomes: dict[str, Any]) -> None:
+    own, ours = outcomes["warnings"]
+    assert own == [
+        "ParallelLMHead: Failed to load weights",
+        "RotaryEmbedding: Failed to load weights",
+    ], "vLLM warns of other layers, or of none: correct reload_warnings.py, or delete it."
+    assert ours == []
+
+
 def test_no_workaround_is_left_untested(outcomes: dict[str, Any]) -> None:
     files = {path.stem for path in Path(vllm_plugin.__file__).parent.glob("cpu_*.py")}
-    others = {"nothing", "prompt", "start_methods", "seeded"}
+    others = {"nothing", "prompt", "start_methods", "seeded", "warnings"}
     assert files == {"cpu_amx"} | (outcomes.keys() - others)

@@ -2,13 +2,14 @@
 
 A program, not a module: `python workaround_probe.py MODEL OUT`. For each case the weights are saved
 as OUT/CASE.safetensors; the last line is a JSON object {case: log-probabilities of PROMPT}, and
-under `prompt`, `start_methods` and `seeded` what their names say.
+under `prompt`, `start_methods`, `seeded` and `warnings` what their names say.
 """
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from vllm import LLM, SamplingParams
 from vllm.v1.engine import utils as engine_utils
 
 from sea_runtime.rollout.forked_engine_core import fork_engine_core
-from sea_runtime.rollout.vllm_plugin import staging, transfer_engine
+from sea_runtime.rollout.vllm_plugin import reload_warnings, staging, transfer_engine
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 
 PROMPT = [(i * 37) % 50 + 5 for i in range(40)]
@@ -45,6 +46,17 @@ LEFT_OUT: dict[str, tuple[Any, str, Any]] = {
     "nothing": (transfer_engine, "forget_moe_kernels", forget_moe_kernels),
 }
 """Case -> what replaces the workaround."""
+
+
+class Seen(logging.Handler):
+    """Keeps warnings."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
 
 
 class Engine:
@@ -80,6 +92,14 @@ class Engine:
         rows = output.prompt_logprobs[1:]
         return [row[token].logprob for row, token in zip(rows, PROMPT[1:], strict=True)]
 
+    def warnings(self, tensors: dict[str, torch.Tensor]) -> list[str]:
+        """What vLLM warns of during an update."""
+        logger, seen = logging.getLogger(reload_warnings.LOGGER), Seen()
+        logger.addHandler(seen)
+        self.update(tensors)
+        logger.removeHandler(seen)
+        return sorted(set(seen.messages))
+
     def seeded(self) -> str:
         """The error that a seeded request ends with; a prompt that no cache knows."""
         prompt: Any = {"prompt_token_ids": PROMPT[::-1]}
@@ -109,6 +129,9 @@ def main() -> None:
         with replaced(*LEFT_OUT[case]):
             engine.update(tensors)
         found[case] = engine.logprobs()
+    with_all = engine.warnings(base)
+    with replaced(reload_warnings, "dropped", lambda _: nullcontext()):
+        found["warnings"] = [engine.warnings(base), with_all]
     found["start_methods"] = start_methods()
     found["seeded"] = engine.seeded()
     print(json.dumps(found))  # noqa: T201

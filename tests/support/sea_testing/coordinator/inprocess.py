@@ -9,13 +9,12 @@ from typing import Any, TypeVar
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_runtime.coordinator import app, restore
-from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.data.check import CheckedData
-from sea_runtime.coordinator.data.task_rows import TaskRow
+from sea_runtime.coordinator import app, snapshot
+from sea_runtime.coordinator.app import Components, Settings
+from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.settings import Settings
+from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.wire.membership import Heartbeat, PodState
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, Trajectory
 from sea_runtime.wire.weights import Shard, WeightVersion
@@ -48,13 +47,13 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
 
 
 def desired(
-    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False
+    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False, generation: int = 1
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
-        digest=f"{stage}-{attempt}-{drain}",
+        digest=f"{stage}-{attempt}-{drain}-{generation}",
         job="job",
         uid=UID,
-        spec_generation=1,
+        spec_generation=generation,
         spec=spec,
         stage_index=stage,
         attempt=attempt,
@@ -99,8 +98,8 @@ def coordinator(
     settings = Settings("job", "ns", UID, "token", "127.0.0.1", folder)
     core = app.Components(settings, store, store, wall=clock, clock=clock)
     db = Database(folder / "ledger.sqlite")
-    if not restore.is_initialised(db):
-        restore.begin(db)
+    if not snapshot.is_initialised(db):
+        snapshot.begin(db)
     core.ledger.install(db)
     core.job.load()
     core.job.adopt(wanted)

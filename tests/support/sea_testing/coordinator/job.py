@@ -24,7 +24,7 @@ class Job(JobFiles, CoordinatorProcess, Calls):
     def spec(self, stages: list[dict[str, Any]] | None = None, **changes: Any) -> Spec:
         return Spec.model_validate(
             {
-                "model": {"name": "tiny", "source": "builtin:tiny", "contextLength": 256},
+                "model": {"name": "tiny", "source": "builtin:tiny", "contextLength": 8192},
                 "storage": {"url": self.root, "endpoint": self.s3.endpoint},
                 "data": {
                     "sft": [f"{self.root}/sft.jsonl"],

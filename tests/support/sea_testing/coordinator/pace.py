@@ -26,7 +26,7 @@ def hold():
             time.sleep(0.02)
         return generate(self, plan, rng)
     ShopTaskGenerator.generate = held
-if any(one.startswith("sea_runtime.coordinator.synthesis_main") for one in sys.orig_argv):
+if any(one.startswith("sea_runtime.coordinator.synthesis_process") for one in sys.orig_argv):
     hold()
 """
 

@@ -17,8 +17,7 @@ from sea_env.episodes.limits import Limits, Stop
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.verify.judge import JudgeUnavailableError
 from sea_env.verify.sandbox.process import SandboxError
-from sea_env.verify.verdict import Verdict
-from sea_env.verify.verifier import Verifier
+from sea_env.verify.verdict import Verdict, Verifier
 
 _log = logging.getLogger(__name__)
 

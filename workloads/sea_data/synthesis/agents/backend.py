@@ -10,8 +10,7 @@ from dataclasses import dataclass, replace
 from sea_data.formats import rl
 from sea_data.synthesis import execution_checks
 from sea_data.synthesis.agents import checkers, dialogue_simulation, function_worker, task_worker
-from sea_data.synthesis.agents.function_cases import function_cases
-from sea_data.synthesis.agents.function_worker import FunctionRunner
+from sea_data.synthesis.agents.function_worker import FunctionRunner, function_cases
 from sea_data.synthesis.agents.model_client import (
     ModelClient,
     OnRetry,
@@ -22,17 +21,18 @@ from sea_data.synthesis.agents.planner import Planner
 from sea_data.synthesis.backend import BackendUnavailableError
 from sea_data.synthesis.candidate import Candidate, Message
 from sea_data.synthesis.execution_checks import TASK_FAULTS
-from sea_data.synthesis.item import (
+from sea_data.synthesis.plan import (
     Blame,
     Cost,
     Failure,
     Item,
     ItemResult,
+    Plan,
     TrajectoryFaultError,
+    digest,
     shorten_reason,
     with_cost,
 )
-from sea_data.synthesis.plan import Plan, digest
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.chat import ChatEndpoint
 from sea_env.tasks.task import Task

@@ -18,8 +18,7 @@ from sea_data.synthesis.agents.model_client import (
     text_of,
 )
 from sea_data.synthesis.candidate import Candidate, Message
-from sea_data.synthesis.item import Blame, Failure
-from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.plan import Blame, Failure, Plan
 from sea_data.synthesis.source_database import SourceDatabase
 
 TASK_CHECKER = "You are the task checker of a data synthesis team."

@@ -21,8 +21,7 @@ from sea_data.synthesis.agents.model_client import (
     texts_of,
 )
 from sea_data.synthesis.backend import BackendUnavailableError
-from sea_data.synthesis.item import Failure
-from sea_data.synthesis.plan import Plan, Style, ToolMode
+from sea_data.synthesis.plan import Failure, Plan, Style, ToolMode
 from sea_data.synthesis.source_database import SourceDatabase
 
 MIN_SIMILARITY = 0.8

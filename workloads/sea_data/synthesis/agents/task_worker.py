@@ -19,8 +19,7 @@ from sea_data.synthesis.agents.model_client import (
     texts_of,
 )
 from sea_data.synthesis.candidate import Candidate
-from sea_data.synthesis.item import Item, TaskFaultError
-from sea_data.synthesis.plan import Plan
+from sea_data.synthesis.plan import Item, Plan, TaskFaultError
 from sea_data.synthesis.source_database import SourceDatabase
 from sea_env.tasks.task import Action, Assertion
 

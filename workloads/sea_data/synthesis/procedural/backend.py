@@ -1,16 +1,81 @@
-"""The backend without a model: a domain's task generator, planner and executable checks."""
+"""The backend without a model: a domain's task generator, planner and executable checks.
+
+The planner combines a task generator's goals with modes and styles; complexity grows with the
+number of goals. Reflection drops the last goal of a plan that failed, or moves the plan to an
+unused combination.
+"""
 
 import random
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 
 from sea_data.synthesis.execution_checks import check
-from sea_data.synthesis.item import Blame, Cost, Failure, Item, ItemResult, TaskFaultError
-from sea_data.synthesis.plan import Plan
-from sea_data.synthesis.procedural import planner
-from sea_data.synthesis.procedural.task_generators import open_task_generator
+from sea_data.synthesis.plan import (
+    Blame,
+    Cost,
+    Failure,
+    Item,
+    ItemResult,
+    Plan,
+    Style,
+    TaskFaultError,
+    ToolMode,
+)
+from sea_data.synthesis.procedural.task_generators import TaskGenerator, open_task_generator
 from sea_data.synthesis.source_database import SourceDatabase
 
+_MAX_TRIES = 2000
 _ITEMS_PER_CLEANUP = 256
+
+
+def combine_goals(domain: str, generator: TaskGenerator, count: int, seed: int) -> list[Plan]:
+    """At most `count` plans: first each single goal, then combinations."""
+    rng = random.Random(f"{seed}/{domain}/plans")  # noqa: S311 - data, not secrets
+    found: list[Plan] = []
+    taken: set[tuple[object, ...]] = set()
+    for goals, mode, style in _combinations(generator, rng):
+        if len(found) == count:
+            break
+        made = Plan(f"p{len(found) + 1:03}", domain, goals, mode, style)
+        if made.key not in taken:
+            taken.add(made.key)
+            found.append(made)
+    return found
+
+
+def _combinations(
+    generator: TaskGenerator, rng: random.Random
+) -> Iterator[tuple[tuple[str, ...], ToolMode, Style]]:
+    styles, modes = list(Style), list(ToolMode)
+    rng.shuffle(styles)
+    for number, goal in enumerate(generator.goals):
+        yield (goal,), modes[number % len(modes)], styles[number % len(styles)]
+    for _ in range(_MAX_TRIES):
+        size = rng.randint(1, generator.max_goals)
+        goals = tuple(rng.choice(generator.goals) for _ in range(size))
+        if generator.fits(goals):
+            yield goals, rng.choice(modes), rng.choice(styles)
+
+
+def simplify(
+    given: Plan, failures: Sequence[Failure], taken: Collection[Plan], rng: random.Random
+) -> Plan:
+    """The plan changed to fewer goals or another mode and style, unlike all in `taken`."""
+    if not failures:
+        return given
+    keys = {plan.key for plan in taken}
+    changed = replace(given, revision=given.revision + 1)
+    shorter = [replace(changed, goals=given.goals[:size]) for size in range(1, len(given.goals))]
+    shorter.reverse()
+    others = [
+        replace(changed, goals=shape.goals, mode=mode, style=style)
+        for shape in [given, *shorter]
+        for mode in ToolMode
+        for style in Style
+    ]
+    rng.shuffle(others)
+    free = [plan for plan in (*shorter, *others) if plan.key not in keys]
+    return free[0] if free else given
 
 
 class ProceduralBackend:
@@ -31,7 +96,7 @@ class ProceduralBackend:
         self._made = 0
 
     async def plans(self, count: int) -> list[Plan]:
-        return planner.plan(self._domain.name, self._generators[0], count, self._seed)
+        return combine_goals(self._domain.name, self._generators[0], count, self._seed)
 
     async def make(self, item: Item) -> ItemResult:
         return self.make_now(item)
@@ -55,7 +120,7 @@ class ProceduralBackend:
         self, plan: Plan, failures: Sequence[Failure], others: Collection[Plan]
     ) -> Plan:
         rng = random.Random(f"{self._seed}/{plan.id}/{plan.revision}")  # noqa: S311 - not secret
-        return planner.reflect(plan, failures, others, rng)
+        return simplify(plan, failures, others, rng)
 
     def spent(self) -> Cost:
         return Cost()

@@ -8,8 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.synthesis.candidate import Candidate
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import Candidate, DialogueBuilder
 from sea_data.synthesis.procedural.phrasing import Phrasing, mine, yours
 from sea_env.users.base import Signal
 

@@ -3,8 +3,7 @@
 import random
 from collections.abc import Sequence
 
-from sea_data.synthesis.candidate import Candidate, NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import Candidate, DialogueBuilder, NoCandidateError
 from sea_data.synthesis.plan import Plan, ToolMode
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database

@@ -1,4 +1,9 @@
-"""Telecom as a `Domain`: tools of both sides, databases that stay in step."""
+"""Telecom as a `Domain`: tools of both sides, databases that stay in step.
+
+`sync_sides` carries over what one side's state means to the other: the line's to the phone, a
+payment's to the bill. It writes only values that differ, so that an episode holds no more than what
+changed.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,9 +33,10 @@ from sea_env.domains.telecom.records import (
     tables_as_lists,
     tables_by_id,
 )
-from sea_env.domains.telecom.side_sync import sync
 from sea_env.domains.tool_domain import ToolDomain
 from sea_env.domains.validation import validated
+
+_SURROUNDINGS = "surroundings"
 
 
 class Telecom(ToolDomain):
@@ -100,7 +106,7 @@ class Telecom(ToolDomain):
         """
         state = State(super().parse(data, name, user_data))
         try:
-            sync(state)
+            sync_sides(state)
         except ToolError as error:
             raise DatabaseError(f"The user's database doesn't fit the agent's: {error}.") from error
         return Database(state.agent.folded(), state.user.folded())
@@ -110,4 +116,43 @@ class Telecom(ToolDomain):
         return tables_by_id(validated(TelecomTables, tables_as_lists(raw), name), name)
 
     def _make_toolbox(self) -> Toolbox:
-        return replace(super()._make_toolbox(), sync=sync, listed=frozenset(ID_FIELDS))
+        return replace(super()._make_toolbox(), sync=sync_sides, listed=frozenset(ID_FIELDS))
+
+
+def sync_sides(state: State) -> None:
+    """Idempotent. Raises ToolError if the user's phone number has no line."""
+    phone_number = state.user.value(_SURROUNDINGS, "phone_number")
+    if phone_number is None:
+        return
+    line = lookup.line_by_phone(state, phone_number)
+    plan = lookup.plan(state, line["plan_id"])
+    limit = plan["data_limit_gb"] + line["data_refueling_gb"]
+    around = state.user
+    around.set(_SURROUNDINGS, "line_active", line["status"] == "Active")
+    around.set(_SURROUNDINGS, "roaming_allowed", line["roaming_enabled"])
+    around.set(_SURROUNDINGS, "mobile_data_usage_exceeded", line["data_used_gb"] >= limit)
+    # In this order: a paid request must be gone before the next bill can become one.
+    _settle(state)
+    _request(state, phone_number)
+
+
+def _settle(state: State) -> None:
+    """Marks the bill of a paid request as paid and removes the request."""
+    request = state.user.value(_SURROUNDINGS, "payment_request")
+    if request is not None and request["paid"]:
+        billing.set_paid(state, request["bill_id"])
+        state.user.set(_SURROUNDINGS, "payment_request", None)
+
+
+def _request(state: State, phone_number: str) -> None:
+    """Makes the first bill that awaits payment the user's request, unless there is one already."""
+    if state.user.value(_SURROUNDINGS, "payment_request") is not None:
+        return
+    waiting = lookup.awaiting_payment(state, lookup.customer_by_phone(state, phone_number))
+    if waiting:
+        request = {
+            "bill_id": waiting[0]["bill_id"],
+            "amount_due": waiting[0]["total_due"],
+            "paid": False,
+        }
+        state.user.set(_SURROUNDINGS, "payment_request", request)

@@ -3,9 +3,9 @@
 import msgspec
 
 from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger import groups, transcripts
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.ledger.states import GroupState, move_group
+from sea_runtime.coordinator.ledger.groups import GroupState, move_group
 from sea_runtime.wire.rollouts import Batch, Group
 
 
@@ -23,11 +23,21 @@ def newest(db: Database, stage: str) -> tuple[float, float] | None:
     return None if row is None else (row[0], row[1])
 
 
-def assign(db: Database, stage: str, step: int, size: int, version: int, now: float) -> bool:
+def assign(
+    db: Database,
+    stage: str,
+    step: int,
+    size: int,
+    version: int,
+    now: float,
+    *,
+    saved: float = 1.0,
+) -> bool:
     """Fixes the batch of `step` from the `size` oldest admitted groups; False if there are fewer.
 
     Args:
         version: of the weights that the step starts from; staleness counts from it.
+        saved: share of the groups whose dialogues are kept for the run's folder.
     """
     # Durable before the trainer sees it: a step that is repeated after a power failure
     # must get the same groups.
@@ -47,6 +57,7 @@ def assign(db: Database, stage: str, step: int, size: int, version: int, now: fl
         for number in numbers:
             move_group(db, number, GroupState.ASSIGNED)
             db.run("UPDATE groups SET step = ? WHERE number = ?", step, number)
+        transcripts.thin(db, numbers, saved)
         _write_row(db, stage, step, version, now)
     return True
 

@@ -2,14 +2,16 @@
 
 kill -9 of this process loses nothing that was committed. What others rely on (a batch before the
 trainer sees it, a published version, a checkpoint) is committed `durable`, which also survives a
-power failure of the node.
+power failure of the node. Single facts are texts or JSON documents under a name.
 """
 
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
 
 from sea_runtime.coordinator.errors import (
     LedgerError,
@@ -18,6 +20,11 @@ from sea_runtime.coordinator.errors import (
     RefusedError,
 )
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
+
+EPOCH = "epoch"
+"""Part of every lease id; a restored ledger gets a new one, so that no old id comes back."""
+
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Database:
@@ -134,6 +141,29 @@ class Database:
         """First column of the first row, None if there is no row."""
         found = self.row(sql, *values)
         return None if found is None else found[0]
+
+    def text(self, name: str) -> str | None:
+        """A single fact by its name, None if there is none."""
+        found: str | None = self.value("SELECT body FROM documents WHERE name = ?", name)
+        return found
+
+    def put_text(self, name: str, body: str) -> None:
+        # Small and rare, and others rely on each of them: spec, world, failure, epoch.
+        with self.transaction(durable=True):
+            self.run("INSERT OR REPLACE INTO documents (name, body) VALUES (?, ?)", name, body)
+
+    def document(self, name: str, model: type[Model]) -> Model | None:
+        """A single fact that is a JSON document."""
+        body = self.text(name)
+        return None if body is None else model.model_validate_json(body)
+
+    def put_document(self, name: str, value: BaseModel) -> None:
+        self.put_text(name, value.model_dump_json(by_alias=True))
+
+    def delete_text(self, name: str) -> None:
+        """Deletes a single fact, document or not."""
+        with self.transaction(durable=True):
+            self.run("DELETE FROM documents WHERE name = ?", name)
 
     def _execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
         with _translated():

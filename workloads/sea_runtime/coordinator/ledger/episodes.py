@@ -5,9 +5,9 @@ import sqlite3
 from dataclasses import dataclass
 
 from sea_runtime.coordinator.errors import RefusedError
-from sea_runtime.coordinator.ledger import groups
+from sea_runtime.coordinator.ledger import groups, transcripts
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.ledger.states import (
+from sea_runtime.coordinator.ledger.groups import (
     EpisodeState,
     GroupState,
     move_episode,
@@ -170,10 +170,12 @@ def finish(
     now: float,
     *,
     keep_constant: bool = False,
+    keep_dialogue: bool = False,
 ) -> None:
     """Leased -> Done with a reward; the last episode of a group scores the group.
 
-    With `keep_constant` a group is admitted although all its rewards are equal.
+    With `keep_constant` a group is admitted although all its rewards are equal; with
+    `keep_dialogue` the dialogue of a training episode is kept for the run's folder.
     """
     number, sample = row["group_number"], row["sample"]
     move_episode(db, number, sample, EpisodeState.DONE)
@@ -195,6 +197,8 @@ def finish(
         _keep_report(db, row, result)
     elif result.trajectory is not None:
         db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, result.trajectory)
+        if keep_dialogue:
+            transcripts.keep(db, row, result)
     # Last, in the same transaction: it counts this episode as done.
     _close_group(db, row, now, keep_constant=keep_constant)
 
@@ -265,5 +269,6 @@ def _filter(db: Database, number: int, rewards: list[float], *, keep_constant: b
     if min(rewards) == max(rewards) and not keep_constant:
         move_group(db, number, GroupState.FILTERED)
         groups.prune(db, number)
+        transcripts.drop(db, [number])
     else:
         move_group(db, number, GroupState.ADMITTED)

@@ -1,22 +1,76 @@
-"""Groups in the ledger: issuing them, counting them, ending them."""
+"""Groups in the ledger: their life, drawing prompts, issuing them, counting them, ending them.
+
+The allowed moves of groups and episodes; every change of state goes through here.
+
+    Issued -> Running -> Scored -> Filtered
+                               `-> Admitted -> Assigned -> Covered
+
+Issued: drawn from the dataset. Running: an episode was leased. Scored: all have rewards (an
+evaluation's group ends here). Filtered: all rewards equal, zero advantage. Admitted: waits for a
+batch. Assigned: part of the batch of a step. Covered: a committed checkpoint contains that step.
+Failed: an episode had no verdict too often. Cancelled: the stage ended first. Scored -> Running:
+an evaluation in which nothing could be judged tries again.
+"""
 
 import json
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
+from sea_runtime.coordinator.ledger import transcripts
 from sea_runtime.coordinator.ledger.database import Database
-from sea_runtime.coordinator.ledger.states import (
-    EpisodeState,
-    GroupState,
-    move_episode,
-    move_group,
-)
 from sea_runtime.wire.rollouts import EpisodeKind
 
+
+class IllegalMoveError(AssertionError):
+    """A state may not follow another: a bug; the transaction is undone."""
+
+
+class GroupState(StrEnum):
+    ISSUED = "Issued"
+    RUNNING = "Running"
+    SCORED = "Scored"
+    FILTERED = "Filtered"
+    ADMITTED = "Admitted"
+    ASSIGNED = "Assigned"
+    COVERED = "Covered"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+class EpisodeState(StrEnum):
+    PENDING = "Pending"
+    LEASED = "Leased"
+    DONE = "Done"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+G, E = GroupState, EpisodeState
+
+GROUP_MOVES: dict[GroupState, frozenset[GroupState]] = {
+    G.ISSUED: frozenset({G.RUNNING, G.CANCELLED}),
+    G.RUNNING: frozenset({G.SCORED, G.FAILED, G.CANCELLED}),
+    G.SCORED: frozenset({G.FILTERED, G.ADMITTED, G.RUNNING}),
+    G.ADMITTED: frozenset({G.ASSIGNED, G.CANCELLED}),
+    G.ASSIGNED: frozenset({G.COVERED}),
+    G.FILTERED: frozenset(),
+    G.COVERED: frozenset(),
+    G.FAILED: frozenset(),
+    G.CANCELLED: frozenset(),
+}
+
+EPISODE_MOVES: dict[EpisodeState, frozenset[EpisodeState]] = {
+    E.PENDING: frozenset({E.LEASED, E.CANCELLED}),
+    E.LEASED: frozenset({E.PENDING, E.DONE, E.FAILED, E.CANCELLED}),
+    E.DONE: frozenset(),
+    E.FAILED: frozenset({E.PENDING}),
+    E.CANCELLED: frozenset(),
+}
+
 RUNNING = (GroupState.ISSUED, GroupState.RUNNING)
-ACCEPTED = (GroupState.ADMITTED, GroupState.ASSIGNED, GroupState.COVERED)
 
 
 @dataclass(frozen=True)
@@ -31,6 +85,14 @@ class NewGroup:
     database: str | None
     task: dict[str, Any]
     seeds: Sequence[int]
+
+
+def draw(db: Database, stage: str) -> int:
+    """Takes the next place of the stage's dataset order; returns its number, from 0."""
+    # In the transaction that issues the group: a kill can't skip a prompt or issue it twice.
+    db.run("UPDATE stages SET cursor = cursor + 1 WHERE name = ?", stage)
+    cursor: int = db.value("SELECT cursor - 1 FROM stages WHERE name = ?", stage)
+    return cursor
 
 
 def issue(db: Database, group: NewGroup) -> int:
@@ -61,6 +123,23 @@ def issue(db: Database, group: NewGroup) -> int:
     return number
 
 
+def move_group(db: Database, number: int, to: GroupState) -> None:
+    """Raises IllegalMoveError if the table above does not allow the move."""
+    found = db.value("SELECT state FROM groups WHERE number = ?", number)
+    if found is None or to not in GROUP_MOVES[GroupState(found)]:
+        raise IllegalMoveError(f"Group {number} can't go from {found} to {to}.")
+    db.run("UPDATE groups SET state = ? WHERE number = ?", to, number)
+
+
+def move_episode(db: Database, number: int, sample: int, to: EpisodeState) -> None:
+    """Raises IllegalMoveError if the table above does not allow the move."""
+    where = "group_number = ? AND sample = ?"
+    found = db.value(f"SELECT state FROM episodes WHERE {where}", number, sample)  # noqa: S608
+    if found is None or to not in EPISODE_MOVES[EpisodeState(found)]:
+        raise IllegalMoveError(f"Episode {number}/{sample} can't go from {found} to {to}.")
+    db.run(f"UPDATE episodes SET state = ? WHERE {where}", to, number, sample)  # noqa: S608
+
+
 def counts(db: Database, stage: str) -> dict[GroupState, int]:
     """Groups of a stage by state."""
     found = db.rows("SELECT state, COUNT(*) FROM groups WHERE stage = ? GROUP BY state", stage)
@@ -72,9 +151,9 @@ def running(db: Database, stage: str) -> int:
     return sum(by_state.get(state, 0) for state in RUNNING)
 
 
-def accepted(db: Database, stage: str) -> int:
-    by_state = counts(db, stage)
-    return sum(by_state.get(state, 0) for state in ACCEPTED)
+def admitted(db: Database, stage: str) -> int:
+    """Groups that wait for a batch."""
+    return counts(db, stage).get(GroupState.ADMITTED, 0)
 
 
 def by_number(db: Database, number: int) -> sqlite3.Row:
@@ -92,6 +171,7 @@ def end(db: Database, number: int, to: GroupState, now: float, error: str | None
     move_group(db, number, to)
     db.run("UPDATE groups SET error = ?, finished = ? WHERE number = ?", error, now, number)
     prune(db, number)
+    transcripts.drop(db, [number])
 
 
 def cancel_open(db: Database, stage: str, now: float) -> int:
@@ -108,7 +188,7 @@ def cancel_open(db: Database, stage: str, now: float) -> int:
 
 
 def prune(db: Database, number: int) -> None:
-    """Drops what only an open group needs: trajectories and the task."""
+    """Drops what only an open group needs: trajectories and the task, not the dialogues."""
     db.run("DELETE FROM trajectories WHERE group_number = ?", number)
     db.run("UPDATE groups SET task = NULL WHERE number = ?", number)
 

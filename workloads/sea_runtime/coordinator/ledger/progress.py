@@ -48,6 +48,11 @@ def steps(db: Database, stage: str) -> list[StepRow]:
     ]
 
 
+def last_number(db: Database) -> int:
+    """Grows with every row that arrives; 0 without one."""
+    return db.value("SELECT MAX(number) FROM progress") or 0
+
+
 def every(db: Database) -> list[sqlite3.Row]:
     """All rows of all stages in the order of their arrival."""
     return db.rows("SELECT * FROM progress ORDER BY number")
@@ -81,6 +86,11 @@ def commit(db: Database, stage: str, checkpoint: CheckpointCommitted, now: float
         # In one transaction with the row: a kill in between would keep trajectories that nobody
         # needs, or prune those that no known checkpoint has.
         return batches.cover(db, stage, checkpoint.step)
+
+
+def last_committed(db: Database, stage: str) -> int:
+    """Step of the stage's last checkpoint, 0 if it has none."""
+    return db.value("SELECT MAX(step) FROM checkpoints WHERE stage = ?", stage) or 0
 
 
 def newest_checkpoint(db: Database, stage: str | None = None) -> sqlite3.Row | None:

@@ -80,7 +80,6 @@ def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVers
     That is one of the living attempt, or an anchor.
     """
     body = db.value(
-        # Fast-path addresses in `body` are dead once their attempt is: then only the copy counts.
         "SELECT CASE WHEN attempt = ?2 THEN body ELSE anchor END FROM weights "
         "WHERE stream = ?1 AND version > ?3 AND (attempt = ?2 OR anchor IS NOT NULL) "
         "ORDER BY version DESC LIMIT 1",
@@ -88,17 +87,25 @@ def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVers
         attempt,
         after,
     )
-    return None if body is None else WeightVersion.model_validate_json(body)
+    return _of_attempt(body, attempt)
 
 
-def anchor(db: Database, stream: str) -> WeightVersion | None:
-    """The largest version that the object store has."""
+def anchor(db: Database, stream: str, attempt: int) -> WeightVersion | None:
+    """The largest version that the object store has; `attempt` lives."""
     body = db.value(
         "SELECT anchor FROM weights WHERE stream = ? AND anchor IS NOT NULL "
         "ORDER BY version DESC LIMIT 1",
         stream,
     )
-    return None if body is None else WeightVersion.model_validate_json(body)
+    return _of_attempt(body, attempt)
+
+
+def _of_attempt(body: str | None, attempt: int) -> WeightVersion | None:
+    """Fast-path addresses are dead once their attempt is: an engine would wait for each in vain."""
+    if body is None:
+        return None
+    version = WeightVersion.model_validate_json(body)
+    return version if version.attempt == attempt else version.copies()
 
 
 def add_adoption(db: Database, stream: str, message: Adopted, now: float) -> None:

@@ -142,4 +142,12 @@ CREATE TABLE events (
 ) STRICT;
 """,
     "DROP TABLE events;",
+    """
+CREATE TABLE transcripts (
+    group_number INTEGER NOT NULL,
+    sample INTEGER NOT NULL,
+    body TEXT NOT NULL,
+    PRIMARY KEY (group_number, sample)
+) STRICT;
+""",
 )

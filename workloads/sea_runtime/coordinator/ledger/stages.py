@@ -1,4 +1,9 @@
-"""Stages in the ledger: which one runs, since when, how far its dataset was drawn."""
+"""Stages in the ledger: which one runs, since when, how far it has come.
+
+Also what an evaluation stage has: its episodes with their verdicts, and the results it ended with.
+"""
+
+import sqlite3
 
 from sea_api.wire.state import StagePhase
 from sea_runtime.coordinator.ledger import groups
@@ -56,14 +61,6 @@ def complete(db: Database, stage: str, now: float) -> bool:
     return True
 
 
-def draw(db: Database, stage: str) -> int:
-    """Takes the next place of the stage's dataset order; returns its number, from 0."""
-    # In the transaction that issues the group: a kill can't skip a prompt or issue it twice.
-    db.run("UPDATE stages SET cursor = cursor + 1 WHERE name = ?", stage)
-    cursor: int = db.value("SELECT cursor - 1 FROM stages WHERE name = ?", stage)
-    return cursor
-
-
 def finished_at(db: Database, stage: str) -> float | None:
     found: float | None = db.value("SELECT finished FROM stages WHERE name = ?", stage)
     return found
@@ -96,3 +93,41 @@ def advance(db: Database, stage: str, made: int, planned: int) -> None:
 
 def made(db: Database, stage: str) -> int:
     return db.value("SELECT cursor FROM stages WHERE name = ?", stage) or 0
+
+
+def judged(db: Database, stage: str) -> int:
+    """Episodes that have a verdict or were given up on."""
+    found: int = db.value(
+        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE g.stage = ? AND e.state IN ('Done', 'Failed')",
+        stage,
+    )
+    return found
+
+
+def evaluated(db: Database, stage: str) -> list[sqlite3.Row]:
+    """All episodes of the stage with task and verdict, in the order of tasks and trials."""
+    return db.rows(
+        "SELECT e.*, g.id AS group_id, g.row_key, g.domain, g.database, g.task FROM episodes e "
+        "JOIN groups g ON g.number = e.group_number WHERE g.stage = ? "
+        "ORDER BY g.number, e.sample",
+        stage,
+    )
+
+
+def keep_result(db: Database, stage: str, domain: str, body: str) -> None:
+    """Writes one domain's result as JSON."""
+    db.run(
+        "INSERT OR REPLACE INTO evaluations (stage, domain, body) VALUES (?, ?, ?)",
+        stage,
+        domain,
+        body,
+    )
+
+
+def results(db: Database, stage: str) -> list[str]:
+    """A stage's results as JSON, the average last."""
+    found = db.rows(
+        "SELECT body FROM evaluations WHERE stage = ? ORDER BY domain = 'average', domain", stage
+    )
+    return [row["body"] for row in found]

@@ -1,8 +1,8 @@
 """What sea-operator adds to vLLM's processes: pulled weight versions and CPU workarounds.
 
 vLLM loads `register.register` in each of its processes through the entry point
-`vllm.general_plugins`; the worker process also gets `worker_extension.SeaWorker`. The files
-`cpu_*.py` and `rollout/forked_engine_core.py` are workarounds;
+`vllm.general_plugins`; the worker process also gets `transfer_engine.SeaWorker`. The files
+`cpu_*.py`, `reload_warnings.py` and `rollout/forked_engine_core.py` are workarounds;
 `tests/runtime/rollout/engine/test_workarounds.py` switches each one off and expects the failure
 that it is for.
 """

@@ -1,9 +1,13 @@
-"""The weight transfer engine `sea`: loads a prefetched version while generation is paused.
+"""What vLLM's worker calls for a weight update: `SeaWorker` to prefetch, the engine `sea` to load.
 
-vLLM calls, on behalf of `weight_swap`: start_weight_update -> update_weights (version, attempt)
--> finish_weight_update. The bytes are in `staging` already; here they become parameters.
+`SeaWorker` is mixed into vLLM's worker class (`--worker-extension-cls`) and called through
+`/collective_rpc`, in the engine's own loop between two forward passes, so its methods return at
+once. While generation is paused vLLM calls, on behalf of `weight_swap`: start_weight_update ->
+update_weights (version, attempt) -> finish_weight_update. The bytes are in `staging` already; here
+they become parameters.
 """
 
+import os
 from dataclasses import dataclass
 
 from vllm.distributed.weight_transfer.base import (
@@ -16,9 +20,11 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
+from sea_runtime.rollout.vllm_plugin import reload_warnings
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
+from sea_runtime.wire.weights import WeightVersion
 
 
 @dataclass
@@ -39,6 +45,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     init_info_cls = SeaInitInfo
     update_info_cls = SeaUpdateInfo
+    _without_weights: frozenset[str] = frozenset()
 
     def init_transfer_engine(self, init_info: SeaInitInfo) -> None:
         pass
@@ -46,6 +53,8 @@ class SeaWeightTransferEngine(WeightTransferEngine):
     def start_weight_update(self) -> None:
         # Set first and cleared last: an engine found paused in between must not be resumed.
         STAGING.applying = True
+        # Before the reload, which takes the layers apart.
+        self._without_weights = reload_warnings.classes_without_weights(self.model)
         # Forget before the reload, which builds the kernels from what it loads.
         if self.device.type == "cpu":
             forget_moe_kernels(self.model)
@@ -57,10 +66,33 @@ class SeaWeightTransferEngine(WeightTransferEngine):
 
     def finish_weight_update(self) -> None:
         # Finalize before repacking: the heads are packed from the weights that it puts in place.
-        finalize_layerwise_reload(self.model, self.model_config)
+        with reload_warnings.dropped(self._without_weights):
+            finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)
         STAGING.applying = False
 
     def shutdown(self) -> None:
         STAGING.close()
+
+
+class SeaWorker:
+    """Methods of vLLM's worker; every name begins with `sea_`."""
+
+    def sea_prefetch(self, manifest: str) -> str:
+        """Starts fetching a version (JSON of `WeightVersion`); returns JSON of PrefetchStatus."""
+        return STAGING.prefetch(WeightVersion.model_validate_json(manifest)).model_dump_json()
+
+    def sea_prefetch_status(self) -> str:
+        """JSON of PrefetchStatus."""
+        return STAGING.status().model_dump_json()
+
+    def sea_is_applying(self) -> bool:
+        """True if the model's weights are half-loaded (an updater died during an update)."""
+        return STAGING.applying
+
+    def sea_terminate(self) -> None:
+        """Exits the worker, and with it the engine: its weights are half-loaded."""
+        # Not sys.exit: nothing in this process, the prefetch thread included, may go on. 70 is
+        # EX_SOFTWARE.
+        os._exit(70)

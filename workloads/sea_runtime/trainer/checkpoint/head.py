@@ -1,4 +1,5 @@
-"""`head.json`, the only commit point of a stage's checkpoints, and the pure decisions on it.
+"""`head.json`, the only commit point of a stage's checkpoints, the pure decisions on it, and
+`manifest.json`, which names every object of one checkpoint with size and SHA-256.
 
 Readers start from it. An attempt first fences (writes its number), then commits; a writer whose
 attempt is smaller than the head's must stop.
@@ -6,6 +7,40 @@ attempt is smaller than the head's must stop.
 
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.wire.base import Message
+
+MANIFEST = "manifest.json"
+"""Name of the manifest within a checkpoint's folder."""
+
+
+class StoredObject(Message):
+    key: str
+    """Key in the bucket of the run."""
+    name: str
+    """File name within the checkpoint; empty for objects that Megatron doesn't load."""
+    size: int
+    sha256: str
+
+
+class Manifest(Message):
+    stage: str
+    step: int
+    attempt: int
+    stream: str
+    version: int
+    """Weight version of the saved parameters."""
+    world_size: int
+    """Number of ranks that saved it."""
+    expert: int
+    """Their expert-parallel size."""
+    finished: bool
+    """The stage ended with this step (validation stop or last step)."""
+    objects: list[StoredObject]
+    ledger: StoredObject | None
+    time: float
+
+    @property
+    def bytes(self) -> int:
+        return sum(one.size for one in [*self.objects, *([self.ledger] if self.ledger else [])])
 
 
 class Entry(Message):

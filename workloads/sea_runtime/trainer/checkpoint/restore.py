@@ -15,12 +15,11 @@ from megatron.core import dist_checkpointing
 
 from sea_data.object_store import StoreError
 from sea_runtime.store.folders import sha256_of
-from sea_runtime.trainer import background, rank_barrier
-from sea_runtime.trainer.checkpoint import abandoned
+from sea_runtime.trainer import background
+from sea_runtime.trainer.checkpoint import commit
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Head
-from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
+from sea_runtime.trainer.checkpoint.head import Head, Manifest, StoredObject
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.errors import CheckpointError
@@ -49,7 +48,7 @@ def newest(context: RankContext, commits: Commits) -> Manifest | None:
 
 def _clean_up(commits: Commits, head: Head) -> None:
     try:
-        abandoned.remove(commits, head)
+        commit.remove_abandoned(commits, head)
     except (StoreError, ValueError) as error:
         log.warning("Objects of checkpoints that were never committed are kept: %s", error)
 
@@ -65,7 +64,7 @@ def load(
     folder = context.pod.data_dir / "restore" / f"{manifest.stage}-{manifest.step:06d}"
     objects = [one for one in manifest.objects if one.name]
     first = context.assignment.local_rank == 0
-    rank_barrier.run(
+    background.rank_barrier(
         context, "restore", (lambda: _download(commits, objects, folder)) if first else None
     )
     # Before `sharded`: Megatron plans the load by the states that exist.

@@ -20,12 +20,10 @@ from sea_data import urls
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
 from sea_runtime.store.folders import sha256_of
-from sea_runtime.trainer import background, rank_barrier
-from sea_runtime.trainer.checkpoint.abandoned import MANIFEST
+from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Entry
-from sea_runtime.trainer.checkpoint.manifest import Manifest, StoredObject
-from sea_runtime.trainer.checkpoint.writer import StagedSave, Writer
+from sea_runtime.trainer.checkpoint.head import MANIFEST, Entry, Manifest, StoredObject
+from sea_runtime.trainer.checkpoint.state import StagedSave, Writer
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.errors import FencedError
 from sea_runtime.trainer.model import Model
@@ -97,6 +95,11 @@ class Saver:
         self._writer = Writer(policy.max_staging_bytes)
         self._save: _Save | None = None
 
+    def follow(self, policy: Checkpoint) -> None:
+        """Takes edited settings, for the next checkpoint."""
+        self.policy = policy
+        self._writer.staging_limit = policy.max_staging_bytes
+
     @property
     def _staging(self) -> Path:
         name = f"{self.task.stage}-rank-{self.context.assignment.rank}"
@@ -145,7 +148,7 @@ class Saver:
         Such a step must not be saved again: the committed manifest names its objects' checksums.
         """
         look = (lambda: self._report_again(step)) if self.context.leads else None
-        found = rank_barrier.run(self.context, "head.json", look)
+        found = background.rank_barrier(self.context, "head.json", look)
         return bool(self.context.control.broadcast(found))
 
     def _report_again(self, step: int) -> bool:

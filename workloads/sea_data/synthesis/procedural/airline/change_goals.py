@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from sea_data.synthesis.candidate import NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import DialogueBuilder, NoCandidateError
 from sea_data.synthesis.procedural.airline.customer_call import (
     AirlineIndex,
     CustomerCall,

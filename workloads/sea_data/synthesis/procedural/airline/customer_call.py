@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sea_data.synthesis.candidate import NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import DialogueBuilder, NoCandidateError
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.goals import Goal
 from sea_data.synthesis.procedural.phrasing import Phrasing

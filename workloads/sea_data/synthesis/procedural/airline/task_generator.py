@@ -3,10 +3,9 @@
 import random
 from collections.abc import Mapping, Sequence
 
-from sea_data.synthesis.candidate import Candidate, NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import Candidate, DialogueBuilder, NoCandidateError
 from sea_data.synthesis.plan import Plan, Style, ToolMode
-from sea_data.synthesis.procedural.airline import booking_goals, cancellation_goals, change_goals
+from sea_data.synthesis.procedural.airline import booking_goals, change_goals
 from sea_data.synthesis.procedural.airline.customer_call import AirlineIndex, CustomerCall, MakeGoal
 from sea_data.synthesis.procedural.goals import Goal, write_dialogue, write_scenario
 from sea_data.synthesis.procedural.phrasing import Phrasing
@@ -16,20 +15,20 @@ from sea_env.domains.database import Database
 _MAX_TRIES = 300
 
 _GOALS: Mapping[str, MakeGoal] = {
-    "cancel": cancellation_goals.cancel,
+    "cancel": booking_goals.cancel,
     "add_bags": change_goals.bags,
     "upgrade": change_goals.cabin,
     "change_date": change_goals.date,
     "correct_name": change_goals.passenger,
     "book": booking_goals.book,
     "ask_price": booking_goals.price,
-    "certificate": cancellation_goals.certificate,
-    "refuse_cancel": cancellation_goals.refuse_cancel,
+    "certificate": booking_goals.certificate,
+    "refuse_cancel": booking_goals.refuse_cancel,
     "refuse_basic": change_goals.refuse_basic,
     "refuse_insurance": change_goals.refuse_insurance,
     "refuse_fewer": change_goals.refuse_fewer,
-    "refuse_certificate": cancellation_goals.refuse_certificate,
-    "transfer_begun": cancellation_goals.transfer_begun,
+    "refuse_certificate": booking_goals.refuse_certificate,
+    "transfer_begun": booking_goals.transfer_begun,
 }
 _WHO = (
     "Happy to help. May I have your user id?",

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sea_data.synthesis.candidate import NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import DialogueBuilder, NoCandidateError
 from sea_data.synthesis.plan import ToolMode
 from sea_data.synthesis.procedural.phrasing import Phrasing
 from sea_env.domains import fake_people

@@ -8,8 +8,7 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from sea_data.synthesis.candidate import Candidate, NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import Candidate, DialogueBuilder, NoCandidateError
 from sea_data.synthesis.plan import Plan, ToolMode
 from sea_data.synthesis.procedural.goals import (
     Goal,

@@ -4,8 +4,7 @@ import random
 from collections.abc import Sequence
 from typing import Any
 
-from sea_data.synthesis.candidate import NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import DialogueBuilder, NoCandidateError
 from sea_data.synthesis.procedural.goals import Goal
 from sea_data.synthesis.procedural.retail.customer_call import (
     DELIVERED,

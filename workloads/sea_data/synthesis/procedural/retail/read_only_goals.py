@@ -1,7 +1,6 @@
 """Retail goals that change nothing: questions, requests that the policy refuses, a transfer."""
 
-from sea_data.synthesis.candidate import NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import DialogueBuilder, NoCandidateError
 from sea_data.synthesis.procedural.goals import Goal, refused, transferred
 from sea_data.synthesis.procedural.retail.customer_call import (
     DELIVERED,

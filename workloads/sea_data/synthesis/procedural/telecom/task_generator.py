@@ -5,8 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sea_data.synthesis.candidate import Candidate, NoCandidateError
-from sea_data.synthesis.dialogue_builder import DialogueBuilder
+from sea_data.synthesis.candidate import Candidate, DialogueBuilder, NoCandidateError
 from sea_data.synthesis.plan import Plan, ToolMode
 from sea_data.synthesis.procedural.goals import Goal, write_dialogue, write_scenario
 from sea_data.synthesis.procedural.phrasing import Phrasing

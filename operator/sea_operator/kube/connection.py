@@ -1,0 +1,134 @@
+"""The way to the API server: login by KUBECONFIG, else by ServiceAccount; TLS; connection pool.
+
+kopf and our own client use the very same configuration, so they can't disagree on the server. It
+comes from the kubernetes library's loader, which knows exec plugins and rotating tokens; kopf
+imports that library anyway.
+"""
+
+import asyncio
+import os
+import socket
+import ssl
+from typing import Any
+
+import aiohttp
+import kopf
+from kubernetes.client import Configuration
+from kubernetes.config import ConfigException, load_incluster_config, load_kube_config
+from yarl import URL
+
+from sea_operator.errors import NoClusterError
+
+FIELD_MANAGER = "sea-operator"
+PROBES = {socket.TCP_KEEPIDLE: 15, socket.TCP_KEEPINTVL: 5, socket.TCP_KEEPCNT: 3}
+"""A server that vanished without a word is noticed after 30 s, not when its watch would end: until
+then passes act on a cache that hears nothing."""
+
+Query = list[tuple[str, str]]
+
+
+class Connection:
+    """The API server's address, a connection pool and the credentials."""
+
+    def __init__(self, config: Configuration) -> None:
+        self._config = config
+        self._server = str(config.host).rstrip("/")
+        self._session = aiohttp.ClientSession(
+            # No limit: each watch holds a connection for minutes, and those of many namespaces
+            # would leave none for the lease. The workers bound all other requests.
+            connector=aiohttp.TCPConnector(ssl=tls(config), limit=0, socket_factory=probed),
+            headers={"Accept": "application/json", "User-Agent": FIELD_MANAGER},
+            # A proxy comes from the kubeconfig alone, never from HTTPS_PROXY.
+            trust_env=False,
+            # aiohttp pauses the socket while its buffer (64 KiB by default) is full; a page of
+            # a list may have megabytes.
+            read_bufsize=1 << 18,
+        )
+
+    @classmethod
+    async def open(cls) -> "Connection":
+        """Of KUBECONFIG or the ServiceAccount. Raises `NoClusterError`."""
+        return cls(await configuration())
+
+    def request(
+        self, method: str, path: str, query: Query, headers: dict[str, str], **rest: Any
+    ) -> Any:
+        """aiohttp's context manager of the response; `path` is quoted already."""
+        # `encoded`: yarl would otherwise quote the percent signs of `Kind.path` again.
+        url = URL(self._server + path, encoded=True)
+        return self._session.request(
+            method,
+            url.with_query(query) if query else url,
+            # Per request: a ServiceAccount's token is rotated while the session lives.
+            headers={**headers, **bearer(self._config)},
+            server_hostname=self._config.tls_server_name or None,
+            proxy=self._config.proxy or None,
+            **rest,
+        )
+
+    async def close(self) -> None:
+        await self._session.close()
+
+
+def probed(address: aiohttp.AddrInfoType) -> socket.socket:
+    """A socket on which the kernel asks a silent peer whether it is still there."""
+    family, kind, protocol, *_ = address
+    made = socket.socket(family, kind, protocol)
+    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, value in PROBES.items():
+        made.setsockopt(socket.IPPROTO_TCP, option, value)
+    return made
+
+
+async def configuration() -> Configuration:
+    """Where the API server is and how to log in. Raises `NoClusterError`."""
+    # In a thread: an exec plugin may ask a cloud for a token.
+    return await asyncio.to_thread(_load)
+
+
+def _load() -> Configuration:
+    # Given to the loaders below: without it they change the library's process-wide default.
+    config = Configuration()
+    try:
+        if path := os.environ.get("KUBECONFIG"):
+            load_kube_config(config_file=path, client_configuration=config)
+        else:
+            load_incluster_config(client_configuration=config)
+    except (ConfigException, FileNotFoundError) as error:
+        raise NoClusterError(
+            f"No way to the API server: {error} Set KUBECONFIG to a kubeconfig file, or run the "
+            "operator in a pod with a ServiceAccount token."
+        ) from error
+    return config
+
+
+def bearer(config: Configuration) -> dict[str, str]:
+    """The Authorization header of now: the library reads a rotated token file again each minute."""
+    key = config.get_api_key_with_prefix("BearerToken") or ""
+    scheme, _, token = key.rpartition(" ")
+    return {"Authorization": f"{scheme.capitalize() or 'Bearer'} {token}"} if token else {}
+
+
+def tls(config: Configuration) -> ssl.SSLContext:
+    """The one TLS context of a connection; reading the CA bundle is too slow to do per request."""
+    context = ssl.create_default_context(cafile=config.ssl_ca_cert)
+    if config.cert_file:
+        context.load_cert_chain(config.cert_file, config.key_file)
+    if not config.verify_ssl:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def for_kopf(config: Configuration) -> kopf.ConnectionInfo:
+    """The same way to the server, in kopf's words."""
+    scheme, _, token = bearer(config).get("Authorization", "").partition(" ")
+    return kopf.ConnectionInfo(
+        server=config.host,
+        ca_path=config.ssl_ca_cert,
+        insecure=not config.verify_ssl,
+        scheme=scheme or None,
+        token=token or None,
+        certificate_path=config.cert_file,
+        private_key_path=config.key_file,
+    )

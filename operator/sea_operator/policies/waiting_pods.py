@@ -1,0 +1,60 @@
+"""Why a job's pods aren't there, by name and in words, and when that stalls the job. Pure.
+
+What the kubelet and the scheduler say of a pod is in `Pod.waiting` already (`parsing.py`); this
+adds what only the pod's deletion and its node can tell.
+"""
+
+from collections.abc import Mapping
+
+from sea_api.contract import ROLES
+from sea_operator.observed import Blocker, Observed, Pod, Termination
+
+MAX_RESTARTS = 5
+"""Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
+OVERDUE_SECONDS = (10, 30, 60, 120, 300, 600, 1800, 3600, 6 * 3600, 24 * 3600)
+"""Steps in which a message counts: one that counts seconds would be written each second."""
+
+
+def reasons(observed: Observed, now: float) -> Mapping[str, str]:
+    """Why pods can't run or can't go, by name; those that just start are left out."""
+    found = {pod.name: why(pod, observed.node_troubles, now) for pod in observed.pods}
+    return {name: words for name, words in found.items() if words}
+
+
+def why(pod: Pod, node_troubles: Mapping[str, str], now: float) -> str:
+    """Of one pod; empty if nothing is wrong with it."""
+    trouble = node_troubles.get(pod.node or "", "")
+    if pod.deleted is not None:
+        return _deletion(pod, pod.deleted, trouble, now)
+    return trouble or pod.waiting
+
+
+def blocker(observed: Observed) -> Blocker | None:
+    """The first pod that never was ready however often its container was restarted."""
+    # The coordinator first: the others may fail for want of it.
+    pods = (pod for role in ROLES for pod in observed.of_role(role))
+    found = ((pod, end) for pod in pods for end in pod.terminations if _never_worked(pod, end))
+    first = next(found, None)
+    return Blocker("NeverReady", _sentence(observed, *first)) if first else None
+
+
+def _never_worked(pod: Pod, end: Termination) -> bool:
+    """Whether only a person can help: a pod that was ready once may recover from an outage."""
+    return end.restarts >= MAX_RESTARTS and not pod.ever_ready and pod.deleted is None
+
+
+def _deletion(pod: Pod, due: float, trouble: str, now: float) -> str:
+    passed = [seconds for seconds in OVERDUE_SECONDS if now - due >= seconds]
+    if not passed:
+        return ""
+    holders = f", held by the finalizers {', '.join(pod.finalizers)}" if pod.finalizers else ""
+    node = f"; {trouble}" if trouble else ""
+    return f"its deletion is more than {passed[-1]} s overdue{holders}{node}"
+
+
+def _sentence(observed: Observed, pod: Pod, end: Termination) -> str:
+    return (
+        f"Container {end.container} of pod {observed.job.namespace}/{pod.name} was restarted "
+        f"{end.restarts} times and never became ready; it last ended with {end.words}. Correct "
+        "what it fails on in the job, or the node it runs on; it is still tried again."
+    )

@@ -1,0 +1,67 @@
+"""No header, key or signature gets through; sentences without any stay as they are."""
+
+import pytest
+
+from sea_api.redaction import HIDDEN, redacted
+
+SIGNATURE = "d2f1" * 16
+SIGNED = (
+    "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE\n/20261130/us-east-1/s3/aws4_request, "
+    f"SignedHeaders=host;x-amz-date, Signature={SIGNATURE}"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "secrets"),
+    [
+        (f"Invalid header value b{SIGNED.encode()!r}", ["AKIAIOSF", "20261130", SIGNATURE]),
+        (f"{{'Authorization': '{SIGNED}'}}", ["AKIAIOSF", SIGNATURE]),
+        ("headers: {'Authorization': 'Bearer abc.def-ghi'}", ["abc.def-ghi"]),
+        ("Authorization: Basic dXNlcjpwYXNz", ["dXNlcjpwYXNz"]),
+        ("authorization=abc123 was refused", ["abc123"]),
+        ("got 401 with Bearer s3cret-token-of-job", ["s3cret-token-of-job"]),
+        ("AWS AKIAIOSFODNN7EXAMPLE:frJIUN8DYpKDtOLCwo//yllqDzg=", ["frJIUN8", "AKIAIOSF"]),
+        (
+            "https://s3/b/k?X-Amz-Credential=AKIAX%2F20261130&X-Amz-Signature=abcd&x=1",
+            ["AKIAX", "abcd"],
+        ),
+        ("https://b/k?AWSAccessKeyId=AKIAX&Signature=abcd%3D", ["AKIAX", "abcd"]),
+        ("{'x-amz-security-token': b'FwoGZXIvYXdz'}", ["FwoGZXIvYXdz"]),
+        ("AWS_SECRET_ACCESS_KEY=wJalrXUtnFEMI/K7MDENG", ["wJalrXUt"]),
+        ('{"api_key": "0123abc"}', ["0123abc"]),
+        ("SEA_TOKEN=abcdef", ["abcdef"]),
+        ("proxy http://user:hunter2@proxy:3128 refused", ["hunter2", "user"]),
+        ("The key ASIAIOSFODNN7EXAMPLE is expired", ["ASIAIOSFODNN7EXAMPLE"]),
+        (
+            "Incorrect API key provided: sk-proj-0123456789abcdefXYZ",
+            ["sk-proj-0123456789abcdefXYZ"],
+        ),
+        ("hf_abcdefghijklmnopqrst is invalid", ["hf_abcdefghijklmnopqrst"]),
+        ("password: hunter2, host x", ["hunter2"]),
+        ("token eyJhbGciOi.eyJzdWIiOi.SflKxwRJ", ["eyJhbGciOi", "SflKxwRJ"]),
+    ],
+)
+def test_credentials_are_taken_out(text: str, secrets: list[str]) -> None:
+    found = redacted(text)
+    assert [secret for secret in secrets if secret in found] == []
+    assert HIDDEN in found
+    assert redacted(found) == found, "a status that is written again must not change"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Secret n/s3 that spec.storage.credentialsSecret names lacks AWS_SECRET_ACCESS_KEY; add.",
+        "The server doesn't accept the keys (SignatureDoesNotMatch). Correct those in the job's "
+        "credentialsSecret.",
+        "s3://bucket/prefix/stages/rl/checkpoints/head.json doesn't exist.",
+        "The coordinator at http://127.0.0.1:8080 doesn't answer: time-out.",
+        "userModel.maxTokens=4096 exceeds model.contextLength: lower it.",
+        "eos_token: <|im_end|> isn't in the vocabulary",
+        "Access denied, or no such object: without s3:ListBucket S3 doesn't say which.",
+        "spec.userModel.apiKeySecret: openai",
+        '1 of 2 pods made; pods "j-0" is forbidden: exceeded quota: team, requested: pods=1',
+    ],
+)
+def test_sentences_without_credentials_stay(text: str) -> None:
+    assert redacted(text) == text

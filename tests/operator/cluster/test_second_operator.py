@@ -1,0 +1,85 @@
+"""Two operators that were installed for the same jobs: noticed, named, and no pod pays for it."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import aiohttp
+import pytest
+
+from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS
+from sea_operator.coordinator_link import CoordinatorLink
+from sea_operator.kube.client import EVENT, STATEFUL_SET
+from sea_operator.settings import Images, Settings
+from sea_testing.operator_client import Recorder
+from sea_testing.operator_world import RunningOperator, World
+
+pytestmark = pytest.mark.cluster
+
+
+@pytest.fixture
+async def second(recorder: Recorder, world: World, clock: Any) -> AsyncIterator[RunningOperator]:
+    """Of another release, in a namespace whose name comes later."""
+    images = Images("other/coordinator", "other/trainer", "other/rollout")
+    settings = Settings(identity="two", lease_namespace="zz-other", images=images)
+    async with aiohttp.ClientSession() as session:
+        running = RunningOperator(recorder, CoordinatorLink(session), world, clock, settings)
+        tasks = [asyncio.create_task(one.run()) for one in running.reflectors]
+        for one in running.reflectors:
+            await one.synced.wait()
+        yield running
+        for task in tasks:
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+async def heard_of(operator: RunningOperator, name: str, until: Any) -> None:
+    async def heard() -> bool:
+        view = operator.view()
+        return view is not None and view.job.status.operator == name
+
+    await until(heard)
+
+
+async def trainer_image(world: World) -> str:
+    live = await world.client.get(STATEFUL_SET, world.namespace, "j-trainer")
+    return str(live["spec"]["template"]["spec"]["containers"][0]["image"])
+
+
+async def test_of_two_operators_one_stands_aside_and_names_the_other(
+    operator: RunningOperator, second: RunningOperator, world: World, until: Any
+) -> None:
+    await operator.settle()
+    pods = {pod["metadata"]["uid"] for pod in await world.pods()}
+    image = await trainer_image(world)
+    await heard_of(second, "sea-system/sea-operator", until)
+    await second.a_pass()  # announces itself, and touches nothing
+    await heard_of(operator, "zz-other/sea-operator", until)
+    await operator.a_pass()  # takes the job back
+    await heard_of(second, "sea-system/sea-operator", until)
+    assert await second.a_pass() == ASIDE_SECONDS
+    second.ahead += CLAIM_SECONDS
+    for _ in range(3):
+        assert await second.a_pass() == ASIDE_SECONDS
+        await operator.a_pass()
+    assert (await world.status())["operator"] == "sea-system/sea-operator"
+    assert await trainer_image(world) == image
+    assert {pod["metadata"]["uid"] for pod in await world.pods()} == pods
+    events = await world.client.list(EVENT, world.namespace, "")
+    told = [event["message"] for event in events if event["reason"] == "OperatorConflict"]
+    assert len(told) == 1
+    assert "zz-other/sea-operator leaves this job to operator sea-system/sea-operator" in told[0]
+
+
+async def test_an_operator_that_was_reinstalled_elsewhere_takes_over_after_a_pause(
+    operator: RunningOperator, second: RunningOperator, world: World, until: Any
+) -> None:
+    await operator.settle()
+    await heard_of(second, "sea-system/sea-operator", until)
+    await second.a_pass()
+    assert await trainer_image(world) != "other/trainer"
+    second.ahead += CLAIM_SECONDS
+    await second.a_pass()
+    assert await trainer_image(world) == "other/trainer"

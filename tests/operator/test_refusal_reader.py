@@ -1,0 +1,150 @@
+"""Events are listed only for sets that lack pods for a while, and not again in each pass."""
+
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.status import Roles, RoleStatus
+from sea_operator.errors import RejectedError
+from sea_operator.observe import short_sets
+from sea_operator.observed import Child
+from sea_operator.refusal_reader import (
+    AFTER_SECONDS,
+    INTERVAL_SECONDS,
+    RefusalReader,
+    ShortSet,
+    newest,
+)
+
+JOB = ("n", "j")
+
+
+class Server:
+    """Events, as the API server lists them; keeps the queries."""
+
+    def __init__(self) -> None:
+        self.events: list[dict[str, Any]] = []
+        self.asked: list[dict[str, str]] = []
+        self.refuses = False
+
+    async def request(self, method: str, path: str, query: Any) -> dict[str, Any]:
+        self.asked.append({"path": path, **dict(query)})
+        if self.refuses:
+            raise RejectedError("events is forbidden")
+        return {"items": self.events}
+
+
+class Clock:
+    """Monotonic seconds."""
+
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def event(message: str, second: int = 0) -> dict[str, Any]:
+    time = f"2027-01-15T08:00:{second:02}Z"
+    return {"metadata": {"creationTimestamp": time}, "lastTimestamp": time, "message": message}
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def reader(server: Server, clock: Clock) -> RefusalReader:
+    return RefusalReader(server, clock)  # type: ignore[arg-type]
+
+
+SHORT = {"j-rollout": ShortSet("n", "uid-1", 0.0)}
+
+
+async def test_a_set_is_asked_about_after_some_seconds_and_then_at_intervals(
+    reader: RefusalReader, server: Server, clock: Clock
+) -> None:
+    server.events = [event("no")]
+    assert await reader.words(JOB, SHORT) == {}
+    assert server.asked == []
+    clock.now += AFTER_SECONDS
+    assert await reader.words(JOB, SHORT) == {"j-rollout": "no"}
+    (asked,) = server.asked
+    assert asked["path"] == "/api/v1/namespaces/n/events"
+    assert asked["fieldSelector"] == "involvedObject.uid=uid-1,reason=FailedCreate"
+    assert int(asked["limit"]) <= 50
+    clock.now += INTERVAL_SECONDS - 1
+    assert await reader.words(JOB, SHORT) == {"j-rollout": "no"}
+    assert len(server.asked) == 1
+    clock.now += 1
+    await reader.words(JOB, SHORT)
+    assert len(server.asked) == 2
+
+
+async def test_a_set_that_has_its_pods_costs_nothing_and_leaves_nothing(
+    reader: RefusalReader, server: Server, clock: Clock
+) -> None:
+    await reader.words(JOB, SHORT)
+    clock.now += AFTER_SECONDS
+    assert await reader.words(JOB, {}) == {}
+    assert await reader.words(JOB, SHORT) == {}, "another lack counts from its own beginning"
+    assert server.asked == []
+    reader.forget(*JOB)
+    assert reader._sets == {}
+
+
+async def test_a_pass_goes_on_without_the_right_to_list_events(
+    reader: RefusalReader, server: Server, clock: Clock
+) -> None:
+    server.refuses = True
+    await reader.words(JOB, SHORT)
+    clock.now += AFTER_SECONDS
+    assert await reader.words(JOB, SHORT) == {}
+
+
+@pytest.mark.parametrize(
+    ("events", "newest_pod", "found"),
+    [
+        ([], 0.0, None),
+        ([event("old", 1), event("new", 2)], 0.0, "new"),
+        ([event("new", 2), event("old", 1)], 0.0, "new"),
+        ([event("before the pod", 1)], 1799999999.0 + 86400 * 365, None),
+        ([event("in the pod's second", 5)], 1800000005.7, "in the pod's second"),
+    ],
+)
+def test_the_newest_refusal_counts_if_no_pod_was_made_after_it(
+    events: list[dict[str, Any]], newest_pod: float, found: str | None
+) -> None:
+    assert newest(events, newest_pod) == found
+
+
+@pytest.mark.parametrize(
+    ("desired", "pods", "short"),
+    [
+        (0, 0, False),
+        (1, 1, False),
+        (1, 0, True),
+        (2, 1, True),
+    ],
+)
+@pytest.mark.parametrize("deleted", [None, 1.0])
+def test_a_set_is_short_if_it_has_fewer_pods_than_the_last_status_asked_for(
+    make: Any, desired: int, pods: int, short: bool, deleted: float | None
+) -> None:
+    """A pod that is being deleted still has its place."""
+    roles = Roles(rollout=RoleStatus(desired=desired, ready=0))
+    job = make.job(status=make.status(roles=roles))
+    found = tuple(
+        make.pod(f"j-rollout-{i}", Role.ROLLOUT, deleted=deleted, created=7.0) for i in range(pods)
+    )
+    child = Child("uid-1", b"{}")
+    children = {("StatefulSet", "j-rollout"): child}
+    expected = {"j-rollout": ShortSet("n", "uid-1", 7.0 if pods else 0.0)} if short else {}
+    assert short_sets(job, children, found) == expected
+    assert short_sets(job, {}, found) == {}, "a set that isn't there says nothing"

@@ -1,0 +1,105 @@
+"""What a base model's config.json says against the job, before anything is loaded."""
+
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.job import Spec
+from sea_runtime.coordinator import model_fit, stage_plan
+
+DENSE = {
+    "architectures": ["Qwen3ForCausalLM"],
+    "num_attention_heads": 16,
+    "max_position_embeddings": 40960,
+}
+EXPERTS = {**DENSE, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 128}
+RL = {"name": "rl", "type": "RL", "rl": {}}
+EVALUATION = {"name": "eval", "type": "Evaluation", "evaluation": {}}
+
+
+def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
+    return Spec.model_validate(
+        {
+            "model": {"name": "m", "source": "s3://b/m"},
+            "storage": {"url": "s3://bucket/run"},
+            "data": {"rl": ["s3://b/rl.jsonl"]},
+            "domains": ["shop"],
+            "stages": list(stages) or [RL],
+            **changes,
+        }
+    )
+
+
+def engines(**parallelism: int) -> dict[str, Any]:
+    return {"rollout": {"gpusPerPod": 8, "parallelism": parallelism}}
+
+
+LLAMA = DENSE | {"architectures": ["LlamaForCausalLM"]}
+LONG = {"name": "m", "source": "s3://b/m", "contextLength": 65536}
+TRAINER_8 = spec(trainer={"parallelism": {"expert": 8}})
+ENGINE_8 = spec(**engines(tensor=8))
+EXPERT_ENGINE_8 = spec(**engines(tensor=8, expert=8))
+EVALUATED = spec(EVALUATION)
+
+
+@pytest.mark.parametrize(
+    ("config", "wanted", "says"),
+    [
+        (DENSE, spec(), ""),
+        (EXPERTS, TRAINER_8, ""),
+        (DENSE, TRAINER_8, "spec.trainer.parallelism.expert is 8, but the model is dense"),
+        (EXPERTS | {"num_experts": 12}, TRAINER_8, "doesn't divide the model's 12 experts"),
+        (DENSE | {"n_routed_experts": 64}, TRAINER_8, ""),
+        (DENSE, ENGINE_8, ""),
+        ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, ""),
+        (DENSE | {"num_attention_heads": 14}, ENGINE_8, "doesn't divide the model's 14 attention"),
+        (DENSE, EXPERT_ENGINE_8, "spec.rollout.parallelism.expert is 8, but the model is dense"),
+        (EXPERTS, EXPERT_ENGINE_8, ""),
+        (EXPERTS | {"num_experts": 60}, EXPERT_ENGINE_8, "doesn't divide the model's 60 experts"),
+        (LLAMA, spec(), "the trainer can't train LlamaForCausalLM, only Qwen3MoeForCausalLM and"),
+        (LLAMA, EVALUATED, ""),
+        ({}, spec(), "the trainer can't train (none)"),
+        ({}, EVALUATED, ""),
+        (DENSE, spec(model=LONG), "spec.model.contextLength is 65536, but the model was made for"),
+        (DENSE | {"rope_scaling": {"factor": 4}}, spec(model=LONG), ""),
+    ],
+)
+def test_the_policys_model(config: dict[str, Any], wanted: Spec, says: str) -> None:
+    found = list(model_fit.problems(config, wanted, stage_plan.POLICY))
+    assert bool(found) is bool(says)
+    assert not says or any(says in sentence for sentence in found), found
+
+
+TWELVE_HEADS = DENSE | {"num_attention_heads": 12}
+TENSOR_8 = {"parallelism": {"tensor": 8}}
+
+
+@pytest.mark.parametrize(
+    ("config", "user", "says"),
+    [
+        (DENSE, {"engine": "VLLM", **TENSOR_8}, ""),
+        (TWELVE_HEADS, {"engine": "VLLM", **TENSOR_8}, "spec.userModel.parallelism.tensor is 8"),
+        (TWELVE_HEADS, {"engine": "Scripted", **TENSOR_8}, ""),
+        (LLAMA, {"engine": "VLLM"}, ""),
+    ],
+)
+def test_the_users_model(config: dict[str, Any], user: dict[str, Any], says: str) -> None:
+    found = list(model_fit.problems(config, spec(userModel=user), stage_plan.USER))
+    assert (says in "; ".join(found)) if says else found == []
+
+
+def test_a_dense_user_next_to_a_policy_with_experts() -> None:
+    """The layout is the job's: the trainer replicates a model without experts."""
+    stages = ({"name": "u", "type": "UserSFT", "userSFT": {"data": ["s3://b/s.jsonl"]}}, RL)
+    user = {"engine": "VLLM", "source": "hf://o/dense"}
+    wanted = spec(*stages, userModel=user, trainer={"parallelism": {"expert": 8}})
+    assert list(model_fit.problems(DENSE, wanted, stage_plan.USER)) == []
+    assert list(model_fit.problems(LLAMA, wanted, stage_plan.USER)) != []
+
+
+def test_only_what_the_models_are_looked_at_for_changes_the_digest() -> None:
+    base = model_fit.digest(spec())
+    assert model_fit.digest(spec(trainer={"replicas": 2})) == base
+    assert model_fit.digest(spec(**engines(tensor=8))) != base
+    assert model_fit.digest(spec(trainer={"parallelism": {"expert": 2}})) != base
+    assert model_fit.digest(spec(EVALUATION)) != base

@@ -1,0 +1,123 @@
+"""Whether a base model can do what the job asks of it, from its config.json. Pure but for `check`.
+
+Looked at before a pod with GPUs exists: the engines and the trainer would find the same, each after
+loading for minutes, and fail for ever.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.roles import RolloutParallelism
+from sea_data import urls
+from sea_runtime.coordinator import stage_plan
+from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.wire.trainer import TRAINABLE
+
+EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
+"""Number of experts per layer, as model families spell it."""
+
+Config = Mapping[str, Any]
+
+
+def digest(spec: Spec) -> str:
+    """Changes when the models must be looked at again."""
+    layouts = (spec.trainer.parallelism, spec.rollout.parallelism, spec.user_model.parallelism)
+    types = sorted({stage.type for stage in spec.stages})
+    return f"{spec.model.context_length} {layouts} {types} {spec.user_model.engine}"
+
+
+def check(store: ObjectStore, spec: Spec, models: Mapping[str, str]) -> None:
+    """Reads the config of each stream's model; `models`: address of its folder by stream.
+
+    Raises:
+        PreconditionError: the first thing that doesn't fit.
+        StoreError: the store could not be asked.
+    """
+    for stream, folder in models.items():
+        source = stage_plan.model_source(spec, stream)
+        try:
+            config = json.loads(store.get(urls.join(folder, "config.json")))
+        except ValueError as error:
+            raise _unfit(
+                f"config.json of {source} is no JSON ({error}): upload it again"
+            ) from error
+        if not isinstance(config, dict):
+            raise _unfit(f"config.json of {source} is no JSON object: upload it again")
+        for sentence in problems(config, spec, stream):
+            raise _unfit(f"{sentence} (the model is {source})")
+
+
+def _unfit(sentence: str) -> PreconditionError:
+    return PreconditionError("ModelDoesNotFit", f"{sentence}.")
+
+
+def problems(config: Config, spec: Spec, stream: str) -> Iterator[str]:
+    """What of the spec the stream's model can't do."""
+    # Multimodal models keep the text model's numbers one level down.
+    text = config.get("text_config") or config
+    yield from _training(config, text, spec, stream)
+    yield from _context(text, spec)
+    policy = stream == stage_plan.POLICY
+    if policy or spec.user_model.engine == "VLLM":
+        role = spec.rollout if policy else spec.user_model
+        yield from _engine(text, "rollout" if policy else "userModel", role.parallelism)
+
+
+def _training(config: Config, text: Config, spec: Spec, stream: str) -> Iterator[str]:
+    trained = {stage_plan.stream_of(stage) for stage in spec.stages if stage_plan.trains(stage)}
+    if stream not in trained:
+        return
+    names = config.get("architectures") or ["(none)"]
+    if names[0] not in TRAINABLE:
+        yield (
+            f"the trainer can't train {names[0]}, only {' and '.join(TRAINABLE)}: name another"
+            " model, or remove the stages that train it"
+        )
+    # A layout is the job's: with experts in one model it is right for a dense one next to it.
+    wanted, experts = spec.trainer.parallelism.expert, _experts(text)
+    if wanted > 1 and stream == stage_plan.POLICY and not experts:
+        yield (
+            f"spec.trainer.parallelism.expert is {wanted}, but the model is dense and has no"
+            " experts to spread: remove it"
+        )
+    if experts % wanted:
+        yield (
+            f"spec.trainer.parallelism.expert is {wanted}, which doesn't divide the model's"
+            f" {experts} experts: choose a divisor"
+        )
+
+
+def _context(text: Config, spec: Spec) -> Iterator[str]:
+    longest, wanted = text.get("max_position_embeddings"), spec.model.context_length
+    if text.get("rope_scaling") or not isinstance(longest, int) or wanted <= longest:
+        return
+    yield (
+        f"spec.model.contextLength is {wanted}, but the model was made for {longest} tokens at"
+        " most (max_position_embeddings): lower it"
+    )
+
+
+def _engine(text: Config, role: str, layout: RolloutParallelism) -> Iterator[str]:
+    heads, experts = text.get("num_attention_heads"), _experts(text)
+    if isinstance(heads, int) and heads % layout.tensor:
+        yield (
+            f"spec.{role}.parallelism.tensor is {layout.tensor}, which doesn't divide the model's"
+            f" {heads} attention heads: choose a divisor, and gpusPerPod with it"
+        )
+    if layout.expert > 1 and not experts:
+        yield (
+            f"spec.{role}.parallelism.expert is {layout.expert}, but the model is dense and has no"
+            " experts to spread: remove it"
+        )
+    if experts % layout.expert:
+        yield (
+            f"spec.{role}.parallelism.expert is {layout.expert}, which doesn't divide the model's"
+            f" {experts} experts: choose a divisor"
+        )
+
+
+def _experts(text: Config) -> int:
+    return next((int(text[key]) for key in EXPERT_KEYS if text.get(key)), 0)

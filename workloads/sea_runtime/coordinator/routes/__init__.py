@@ -1,1 +1,0 @@
-"""HTTP: each file parses one caller's requests, calls one function, encodes the answer."""
