@@ -14,18 +14,12 @@ from aiohttp import web
 from sea_devcluster.api import KubeApi
 from sea_devcluster.binaries import locate
 from sea_devcluster.controlplane import ControlPlane
-from sea_devcluster.errors import ApiError
-from sea_devcluster.waiting import wait_until
 from sea_testing.chat_server import ChatServer
+from sea_testing.crd_install import PATIENCE, install_crd
 from sea_testing.fixture_types import Kubectl
 from sea_testing.loopback import silent_port
 
 ROOT = Path(__file__).parent.parent
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-KINDS = "x-kubernetes-group-version-kind"
-JOBS = "/apis/sea-operator.io/v1alpha1/seatrainingjobs"
-PATIENCE = 120.0
-"""Seconds that end a wait for what has hung: no test may hang on how fast the machine is."""
 
 # Neither the machine's pace nor chance decides on a test: `--hypothesis-profile=default` searches.
 hypothesis.settings.register_profile(
@@ -95,46 +89,8 @@ def kubectl(control_plane: ControlPlane) -> Kubectl:
 @pytest.fixture(scope="session")
 def crd(kube: KubeApi) -> dict[str, Any]:
     """The CRD as the server stores it, once it is Established, serves requests and is described."""
-    manifest = yaml.safe_load((ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml").read_text())
-    path = f"{CRDS}/{manifest['metadata']['name']}"
-    kube.apply(path, manifest)
-    wait_until(
-        lambda: _established(kube.get(path)), what="the CRD to be Established", timeout=PATIENCE
-    )
-    wait_until(lambda: _serves(kube), what="the new resource to be served", timeout=PATIENCE)
-    wait_until(lambda: _described(kube), what="the new resource's schema", timeout=PATIENCE)
-    stored: dict[str, Any] = kube.get(path)
-    return stored
-
-
-def _established(crd: dict[str, Any]) -> bool:
-    conditions = crd.get("status", {}).get("conditions") or []
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
-
-
-def _described(kube: KubeApi) -> bool:
-    """What kubectl reads of a resource is put together some time after its first request."""
-    group = JOBS.rpartition("/")[0]
-    try:
-        listed = kube.get(group)["resources"]
-        schemas = kube.get(f"/openapi/v3{group}")["components"]["schemas"]
-    except ApiError as error:
-        if error.status in (404, 429, 503):
-            return False
-        raise
-    kinds = {one["kind"] for found in schemas.values() for one in found.get(KINDS, [])}
-    return any(one["name"] == "seatrainingjobs" for one in listed) and "SEATrainingJob" in kinds
-
-
-def _serves(kube: KubeApi) -> bool:
-    """Just after the CRD's creation the server answers 404, then 429, for about a second."""
-    try:
-        kube.get(JOBS)
-    except ApiError as error:
-        if error.status in (404, 429):
-            return False
-        raise
-    return True
+    text = (ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml").read_text()
+    return install_crd(kube, yaml.safe_load(text))
 
 
 @pytest.fixture

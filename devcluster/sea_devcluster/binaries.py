@@ -8,6 +8,7 @@
 
 import hashlib
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 from sea_devcluster.components import COMPONENTS
@@ -38,9 +39,9 @@ def locate() -> Path | None:
     return None if missing(folder) else folder
 
 
-def missing(folder: Path) -> list[str]:
-    """Programs that `folder` lacks."""
-    return [name for name in PROGRAMS if not os.access(folder / name, os.X_OK)]
+def missing(folder: Path, programs: Iterable[str] = PROGRAMS) -> list[str]:
+    """Those of `programs` that `folder` lacks."""
+    return [name for name in programs if not os.access(folder / name, os.X_OK)]
 
 
 def cache_folder() -> Path:

@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,6 +39,9 @@ class Package:
     program: str
     path: str
 
+    flags: str = ""
+    """Linker flags of its own."""
+
     @property
     def built_as(self) -> str:
         """File that `go install` writes: the last path element that is not a version."""
@@ -53,6 +56,13 @@ PACKAGES = (
     Package("kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler"),
     Package("kubectl", "k8s.io/kubernetes/cmd/kubectl"),
 )
+HELM_VERSION = "v4.1.4"
+HELM = Package(
+    "helm",
+    "helm.sh/helm/v4/cmd/helm",
+    f"-X helm.sh/helm/v4/internal/version.version={HELM_VERSION}",
+)
+"""Not one of `PACKAGES`: only tests of the chart need it, which build it when they first run."""
 
 
 def link_flags(version: str = KUBERNETES_VERSION) -> str:
@@ -79,6 +89,21 @@ def find_or_build(progress: Progress | None = None) -> Path:
     return folder
 
 
+def find_or_build_helm(progress: Progress | None = None) -> Path:
+    """Helm of the pinned module, cached next to the control plane; builds it if it is missing.
+
+    Args:
+        progress: Receives a line about each step of a build; logged if None.
+
+    Raises:
+        BinariesError: It cannot be built; the message says why.
+    """
+    folder = cache_folder()
+    report = progress or logging.getLogger(__name__).info
+    build_into(folder, require_module(), report, packages=(HELM,))
+    return folder / HELM.program
+
+
 def needs_go() -> bool:
     """True if the programs must be built and this machine has no Go that can build them."""
     if locate() is not None:
@@ -90,8 +115,10 @@ def needs_go() -> bool:
     return False
 
 
-def build_into(folder: Path, module: Path, progress: Progress) -> None:
-    """Builds the programs that `folder` lacks.
+def build_into(
+    folder: Path, module: Path, progress: Progress, packages: Sequence[Package] = PACKAGES
+) -> None:
+    """Builds those of `packages` that `folder` lacks.
 
     Raises:
         BinariesError: No Go, no disk, no network, or the compiler failed.
@@ -100,13 +127,15 @@ def build_into(folder: Path, module: Path, progress: Progress) -> None:
     waiting = "Another build of the control plane runs; waiting for it."
     with exclusive(folder / ".lock", lambda: progress(waiting)):
         # Looked up under the lock: the build that was waited for may have made them.
-        wanted = [package for package in PACKAGES if package.program in missing(folder)]
+        lacking = missing(folder, [package.program for package in packages])
+        wanted = [package for package in packages if package.program in lacking]
         if not wanted:
             return
         go = find_go()
         _require_disk(folder)
         began = time.monotonic()
-        progress(f"Building Kubernetes {KUBERNETES_VERSION} with {go}; once, about 5-10 minutes.")
+        names = f"Kubernetes {KUBERNETES_VERSION}" if packages is PACKAGES else wanted[0].program
+        progress(f"Building {names} with {go}; once, about 5-10 minutes.")
         for number, package in enumerate(wanted, start=1):
             label = f"[{number}/{len(wanted)}] {package.program}"
             _build_one(go, package, folder, module, BuildProgress(label, began, progress))
@@ -132,7 +161,8 @@ def _build_one(
     progress.tick("...")
     # Below the cache folder: the rename at the end must stay on one file system.
     scratch = folder / f".build-{os.getpid()}"
-    command = [str(go), "install", "-trimpath", "-ldflags", link_flags(), package.path]
+    flags = f"{link_flags()} {package.flags}".rstrip()
+    command = [str(go), "install", "-trimpath", "-ldflags", flags, package.path]
     environment = {
         **os.environ,
         # Static programs: no C compiler is needed and no libc is linked.

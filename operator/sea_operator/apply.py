@@ -24,6 +24,7 @@ from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_operator.observe import Sources, read
 from sea_operator.observed import Blocker, Object, Observed, digest, is_leaving, is_ours
 from sea_operator.plan import Plan, Removal
+from sea_operator.policies.drift import without_emptied
 from sea_operator.policies.prerequisites import name_taken
 
 KINDS = {kind.name: kind for kind in (STATEFUL_SET, SERVICE)}
@@ -129,7 +130,7 @@ class Actions:
         # With a uid the API server answers 409 instead of creating or adopting a successor.
         pin = {"uid": live["metadata"]["uid"]} if live else {"resourceVersion": NO_VERSION}
         try:
-            return await self.sources.client.apply(kind, _with(child, pin))
+            return await self.sources.client.apply(kind, _with(without_emptied(live, child), pin))
         except ConflictError:
             meta = child["metadata"]
             found = await read(self.sources.client, kind, meta["namespace"], meta["name"])
@@ -138,9 +139,8 @@ class Actions:
         if not is_ours(found, self.observed.job):
             return name_taken(child["kind"], meta["namespace"], meta["name"])
         # Ours: the cache was late, or our label is gone, without which no watch shows the object.
-        return await self.sources.client.apply(
-            kind, _with(child, {"uid": found["metadata"]["uid"]})
-        )
+        body = without_emptied(found, child)
+        return await self.sources.client.apply(kind, _with(body, {"uid": found["metadata"]["uid"]}))
 
     def _live(self, child: Object) -> Object | None:
         return self.observed.children.get((child["kind"], child["metadata"]["name"]))

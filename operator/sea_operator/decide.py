@@ -7,16 +7,17 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_operator.coordinator_link import coordinator_spec
 from sea_operator.kube.client import POD, STATEFUL_SET
-from sea_operator.lifecycle import Context, held, lifecycle_of, verdict_of
+from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
+from sea_operator.policies.updates import sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
 from sea_operator.resources.patch import PatchRefusedError
-from sea_operator.settings import Intervals
+from sea_operator.settings import Intervals, revision
 
 REFUSED_SECONDS = 15
 """Between two attempts to make pods that were refused."""
@@ -47,12 +48,14 @@ def _released(observed: Observed, context: Context) -> Plan:
     message = f"The job is being deleted and its pods are released; finalizers hold it: {names}."
     lifecycle = held(observed, Blocker("Deleting", message, transient=True))
     sets = [one for one in strays(observed, []) if one.kind is STATEFUL_SET]
-    return Plan(lifecycle, removals=tuple(sets), requeue=context.intervals.idle)
+    idle = context.intervals.idle
+    return Plan(lifecycle, removals=tuple(sets), update_waits=None, requeue=idle)
 
 
 def _held(observed: Observed, blocker: Blocker, context: Context) -> Plan:
     lifecycle = held(observed, blocker)
-    return Plan(lifecycle, requeue=requeue(lifecycle, context.intervals, sent=False))
+    later = requeue(lifecycle, context.intervals, sent=False)
+    return Plan(lifecycle, update_waits=None, requeue=later)
 
 
 def _wanted_names(observed: Observed) -> list[Named]:
@@ -67,7 +70,7 @@ def _plan(
     job = observed.job
     # The templates carry the digest of the token that this same pass creates the Secret with.
     token = observed.token or context.fresh_token
-    wanted = objects(
+    made = objects(
         job,
         spec,
         lifecycle.replicas,
@@ -75,6 +78,8 @@ def _plan(
         token_digest(token),
         lifecycle.secrets,
     )
+    updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
+    wanted = updated.children
     _ask_again(wanted, observed, context.now)
     wanted_spec = coordinator_spec(
         job,
@@ -97,6 +102,8 @@ def _plan(
         send=send,
         renewals=tuple(map(_removal, lifecycle.renewed)),
         fenced_removals=tuple(_removal(pod, grace=0) for pod in lost),
+        # A job that is over makes no pods any more.
+        update_waits="" if lifecycle.over else sentence_about(updated.waiting),
         requeue=requeue(
             lifecycle,
             context.intervals,
@@ -104,6 +111,13 @@ def _plan(
             waits=_waits(observed, lifecycle, context.intervals),
         ),
     )
+
+
+def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:
+    """True if the job's pods are replaced, or made after it had none."""
+    sizes = (observed.replicas(role_name(observed.job.name, role)) for role in lifecycle.replicas)
+    starts = not any(sizes) and any(lifecycle.replicas.values())
+    return starts or lifecycle.attempt > known_attempt(observed)
 
 
 def _ask_again(wanted: list[Object], observed: Observed, now: float) -> None:
@@ -118,7 +132,8 @@ def _ask_again(wanted: list[Object], observed: Observed, now: float) -> None:
             and "template" in child["spec"]
         ):
             period = str(int(now // REFUSED_SECONDS))
-            child["metadata"]["annotations"] = {RETRY_ANNOTATION: period}
+            meta = child["metadata"]
+            meta["annotations"] = {**meta.get("annotations", {}), RETRY_ANNOTATION: period}
 
 
 def _is_news(observed: Observed, digest: str) -> bool:
@@ -137,11 +152,13 @@ def _to_delete(
 
 
 def _template_hashes(wanted: list[Object]) -> Mapping[Role, str]:
+    """Of the sets that have one: a kept template of another release may lack the label."""
     sets = [child for child in wanted if child["kind"] == "StatefulSet"]
     return {
-        role: child["spec"]["template"]["metadata"]["labels"][HASH_LABEL]
+        role: labels[HASH_LABEL]
         for child in sets
         if (role := role_of(child["metadata"]["labels"])) is not None
+        and HASH_LABEL in (labels := child["spec"]["template"]["metadata"]["labels"])
     }
 
 

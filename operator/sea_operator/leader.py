@@ -104,6 +104,7 @@ class Elector:
         namespace: str,
         identity: str,
         *,
+        name: str = NAME,
         monotonic: Callable[[], float],
         wall: Callable[[], float],
         random: Callable[[], float],
@@ -111,6 +112,7 @@ class Elector:
     ) -> None:
         self._client = client
         self._namespace = namespace
+        self._name = name
         self._me = identity
         self._monotonic = monotonic
         self._wall = wall
@@ -151,8 +153,8 @@ class Elector:
         """
         if not self.leads or self._began_in.get() not in (None, self._term):
             raise NotLeadingError(
-                f"{self._me} no longer holds Lease {self._namespace}/{NAME}; another operator "
-                "may be acting, so this write is not sent."
+                f"{self._me} no longer holds Lease {self._namespace}/{self._name}; another "
+                "operator may be acting, so this write is not sent."
             )
 
     async def run(self) -> None:
@@ -196,18 +198,18 @@ class Elector:
 
     async def _look(self) -> Sighting | None:
         try:
-            record = await self._client.get(LEASE, self._namespace, NAME)
+            record = await self._client.get(LEASE, self._namespace, self._name)
         except NotFoundError:
             return None
         return sighting(record, self._seen, self._monotonic())
 
     async def _write(self, spec: dict[str, Any]) -> dict[str, Any]:
         if self._seen is None:
-            meta: dict[str, Any] = {"name": NAME, "namespace": self._namespace}
+            meta: dict[str, Any] = {"name": self._name, "namespace": self._namespace}
             return await self._client.create(LEASE, self._namespace, _lease(meta, spec))
         # The precondition of the election: of two candidates that saw the same record one gets 409.
         version = self._seen.record["metadata"]["resourceVersion"]
-        meta = {"name": NAME, "namespace": self._namespace, "resourceVersion": version}
+        meta = {"name": self._name, "namespace": self._namespace, "resourceVersion": version}
         return await self._client.replace(LEASE, _lease(meta, spec))
 
     def _notice(self) -> None:

@@ -48,14 +48,15 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
         failed=phase.why(observed.job),
         suspension=remembered(status),
         stage_index=walk(spec, status, observed.state).index if spec and status.stage else None,
-        attempt=_known_attempt(observed),
+        attempt=known_attempt(observed),
         fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
     )
 
 
-def _known_attempt(observed: Observed) -> int:
+def known_attempt(observed: Observed) -> int:
+    """Number of the attempt that runs."""
     # The larger of both: an attempt number never goes back, whichever of status and
     # ledger was lost or restored.
     stored = observed.job.status.trainer_attempt or 1
@@ -70,7 +71,7 @@ def verdict_of(observed: Observed, spec: Spec, now: float) -> Verdict | None:
     recent = within(restarts.recent, spec.failure_policy.budget, now)
     # An edit after a failure starts with a full budget.
     recent = () if phase.retries(observed.job) else recent
-    trainer = failures.of_trainer(observed, _known_attempt(observed))
+    trainer = failures.of_trainer(observed, known_attempt(observed))
     seen = ([trainer] if trainer else []) + list(failures.of_others(observed, now))
     verdicts = (judge(observed, failure, recent, now) for failure in seen)
     return next((verdict for verdict in verdicts if verdict.acts), None)
@@ -99,12 +100,12 @@ def lifecycle_of(
         observed,
         spec,
         secrets,
-        restarts=attempt > _known_attempt(observed),
+        restarts=attempt > known_attempt(observed),
         runs=suspended is Suspension.NONE and outcome is Outcome.RUNNING,
     )
     if any(pod.role is Role.TRAINER for pod in renewed):
         # A trainer whose failure stalls the job would otherwise wait for an edit.
-        attempt = max(attempt, _known_attempt(observed) + 1)
+        attempt = max(attempt, known_attempt(observed) + 1)
     problem = _problem(observed)
     blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
@@ -195,7 +196,7 @@ def _attempt(
         or not set(fenced) <= set(status.fenced or ())
         or another_size
     )
-    return _known_attempt(observed) + (1 if restart else 0)
+    return known_attempt(observed) + (1 if restart else 0)
 
 
 def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:

@@ -66,6 +66,11 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     where.add_argument("--all-namespaces", action="store_true", help="serve all (the default)")
     parser.add_argument("--lease-namespace", help="namespace of the Lease (default: the pod's)")
     parser.add_argument(
+        "--lease-name",
+        default=Settings.lease_name,
+        help="name of the Lease; operators of one name and namespace take turns",
+    )
+    parser.add_argument(
         "--health-port", type=int, default=Settings.health_port, help="port of /healthz"
     )
     parser.add_argument(
@@ -79,6 +84,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         namespaces=tuple(given.namespace),
         identity=given.identity or env.identity(os.environ),
         lease_namespace=given.lease_namespace or own or "default",
+        lease_name=given.lease_name,
         health_host=env.health_host(os.environ),
         health_port=given.health_port,
         workers=given.workers,
@@ -211,6 +217,7 @@ def _elector(client: KubeClient, settings: Settings) -> Elector:
         client,
         settings.lease_namespace,
         settings.identity,
+        name=settings.lease_name,
         monotonic=time.monotonic,
         wall=time.time,
         random=random.random,

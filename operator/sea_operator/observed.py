@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from sea_api import lenient
 from sea_api.contract import HASH_LABEL, ROLE_LABEL, role_label
 from sea_api.v1alpha1.job import KIND, Spec
 from sea_api.v1alpha1.names import MANAGER
@@ -49,6 +50,10 @@ class Job:
     """Why `spec` is None, as a sentence."""
     stored_status: Mapping[str, Any] = field(default_factory=dict)
     """The status as the API server holds it, to see whether a write is due."""
+    ignored_spec: tuple[str, ...] = ()
+    """Fields of the spec that this release doesn't know, as `spec.x`."""
+    foreign: frozenset[lenient.Path] = frozenset()
+    """Paths of fields of `stored_status` that this release doesn't know."""
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
     applied: int = 0
@@ -57,6 +62,13 @@ class Job:
     """Fields of the applied file that the API server dropped or defaulted, a sentence each."""
     managed_by: str = MANAGER
     """`spec.managedBy`; with another value the job is another controller's."""
+
+    @property
+    def ignored(self) -> tuple[str, ...]:
+        """All fields that this release doesn't know."""
+        status = (lenient.text(("status", *path)) for path in self.foreign)
+        # Sorted: another order would be another message, and a write.
+        return (*sorted(self.ignored_spec), *sorted(status))
 
     @property
     def holders(self) -> tuple[str, ...]:

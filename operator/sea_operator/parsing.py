@@ -1,6 +1,5 @@
 """Parses what the API server stores into what the policies read. Pure."""
 
-import copy
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import orjson
 from pydantic import ValidationError
 
+from sea_api import lenient
 from sea_api.contract import SECRETS_ANNOTATION
 from sea_api.findings import findings
 from sea_api.v1alpha1.job import Spec
@@ -37,10 +37,13 @@ def job(live: Object, before: Job | None = None) -> Job:
         meta["uid"],
         int(meta["generation"]),
     )
-    spec, invalid = (
-        (before.spec, before.invalid) if before and same else _spec(live.get("spec", {}))
+    spec, invalid, ignored = (
+        (before.spec, before.invalid, before.ignored_spec)
+        if before and same
+        else _spec(live.get("spec", {}))
     )
     stored = live.get("status", {})
+    status, foreign = _status(stored)
     applied, fields = _applied(meta, before)
     return Job(
         name=meta["name"],
@@ -49,9 +52,11 @@ def job(live: Object, before: Job | None = None) -> Job:
         generation=int(meta["generation"]),
         resource_version=meta["resourceVersion"],
         spec=spec,
-        status=_status(stored),
+        status=status,
         invalid=invalid,
         stored_status=stored,
+        ignored_spec=ignored,
+        foreign=foreign,
         deleting="deletionTimestamp" in meta,
         finalizers=tuple(meta.get("finalizers", ())),
         applied=applied,
@@ -207,38 +212,28 @@ def explain(error: ValidationError) -> str:
     return f"The job can't be read: {'; '.join(found[:MAX_FINDINGS])}{tail}. Edit the job."
 
 
-def _spec(stored: Object) -> tuple[Spec | None, str | None]:
+def _spec(stored: Object) -> tuple[Spec | None, str | None, tuple[str, ...]]:
+    """The spec or why there is none, and the fields that only another release knows."""
     try:
-        return Spec.model_validate(stored), None
+        found = lenient.read(Spec, stored)
     except ValidationError as error:
-        return None, explain(error)
+        # Fields of another release are no mistake of the user's, unless they explain the others.
+        return None, explain(error), ()
+    return found.value, None, tuple(lenient.text(("spec", *path)) for path in found.ignored)
 
 
-def _status(stored: Object) -> Status:
-    """The stored status, without fields of other releases that this one can't read.
+def _status(stored: Object) -> tuple[Status, frozenset[lenient.Path]]:
+    """The stored status, without fields of other releases that this one can't read; their paths.
 
     Dropping the whole status instead would start a complete job again.
     """
     try:
-        return Status.model_validate(stored)
+        found = lenient.read(Status, stored)
     except ValidationError as error:
-        # A copy: `stored_status` is compared with what is written, and must
-        # stay as the server has it.
-        legible = copy.deepcopy(dict(stored))
-        for detail in error.errors(include_url=False):
-            _leave_out(legible, detail)
-        return Status.model_validate(legible)
-
-
-def _leave_out(status: Any, detail: Any) -> None:
-    """An unknown field alone; with any other finding the whole field of the status."""
-    # Of any other finding the whole field goes: half a field could mean something else.
-    *above, last = detail["loc"] if detail["type"] == "extra_forbidden" else detail["loc"][:1]
-    for step in above:
-        if isinstance(status, dict) and step not in status:
-            return
-        status = status[step]
-    status.pop(last, None)
+        # Of any other finding the whole field goes: half a field could mean something else.
+        broken = {detail["loc"][:1] for detail in error.errors(include_url=False)}
+        found = lenient.read(Status, lenient.without(stored, tuple(broken)))
+    return found.value, frozenset(found.ignored)
 
 
 def _has(status: Object, condition: str) -> bool:

@@ -100,5 +100,7 @@ class Plan:
     attempt that they start."""
     fenced_removals: tuple[Removal, ...] = ()
     """Pods of dead nodes, force-deleted after the status has recorded a new attempt."""
+    update_waits: str | None = ""
+    """Sentence about pods that keep an older template, empty if none does; None: not looked at."""
     requeue: float = 1.0
     """Seconds until the next pass if nothing happens."""

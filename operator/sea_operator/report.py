@@ -4,10 +4,12 @@ Events are for people and are never read by the operator.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from sea_api.lenient import Path
 from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
@@ -22,8 +24,17 @@ from sea_operator.status import rfc3339
 log = logging.getLogger(__name__)
 
 
-REPORTED = ("Reconciling", "Stalled", "Suspended", "Complete", "Failed", "SpecWarning")
-WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "SpecWarning"})
+REPORTED = (
+    "Reconciling",
+    "Stalled",
+    "Suspended",
+    "Complete",
+    "Failed",
+    "UpdateWaiting",
+    "FieldsIgnored",
+    "SpecWarning",
+)
+WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning"})
 CHECKPOINT_SECONDS = 600
 """Of the clock; one Event at most is about a checkpoint of a stage in each."""
 
@@ -43,16 +54,19 @@ async def report(
     """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
     # Here all messages enter the status and Events, wherever they come from.
     status = without_credentials(status)
-    # Without None: server-side apply removes the fields that our manager owns and no longer sends.
     wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-    if wanted == job.stored_status:
+    changed = changes(job.stored_status, wanted, job.foreign)
+    if not changed:
         return False
-    # The resourceVersion in the body makes a pass on a late view fail here, with a conflict.
-    cache.wrote(JOB, await client.apply(JOB, _body(job, wanted), sub="status"))
+    # A merge patch, not an apply: under the CRD of an older release the server drops a field that
+    # it doesn't know and takes the rest, where an apply is refused as a whole.
+    written = await client.merge(JOB, _body(job, changed), sub="status")
+    cache.wrote(JOB, written)
     # After the write: an Event about a change that wasn't stored would be repeated.
     for event in between(job.status, status):
         await post(client, job, event, identity, now)
-    return True
+    # A write of nothing but dropped fields changes nothing, and no pass has to follow it.
+    return bool(written["metadata"]["resourceVersion"] != job.resource_version)
 
 
 def without_credentials(status: Status) -> Status:
@@ -64,18 +78,39 @@ def without_credentials(status: Status) -> Status:
     return status.model_copy(update={"conditions": told, "last_failure": failure})
 
 
-def _body(job: Job, status: dict[str, Any]) -> dict[str, Any]:
-    return {
-        "apiVersion": f"{GROUP}/{VERSION}",
-        "kind": KIND,
-        "metadata": {
-            "name": job.name,
-            "namespace": job.namespace,
-            "uid": job.uid,
-            "resourceVersion": job.resource_version,
-        },
-        "status": status,
+def changes(
+    stored: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    foreign: frozenset[Path] = frozenset(),
+    at: Path = (),
+) -> dict[str, Any]:
+    """Merge patch that makes `stored` what is `wanted`; empty if it is.
+
+    An object is never replaced by an empty one: its fields are removed, and it stays or goes with
+    them. Fields of another release (`foreign`) are left as they are, for when it comes back.
+    """
+    # None removes a field.
+    patch: dict[str, Any] = {
+        key: None for key in stored if key not in wanted and (*at, key) not in foreign
     }
+    for key, value in wanted.items():
+        old = stored.get(key)
+        if isinstance(old, dict) and isinstance(value, dict):
+            if inner := changes(old, value, foreign, (*at, key)):
+                patch[key] = inner
+        elif old != value:
+            patch[key] = value
+    return patch
+
+
+def _body(job: Job, changed: dict[str, Any]) -> dict[str, Any]:
+    # The resourceVersion makes a pass on a late view fail here, with a conflict.
+    meta = {
+        "name": job.name,
+        "namespace": job.namespace,
+        "resourceVersion": job.resource_version,
+    }
+    return {"metadata": meta, "status": changed}
 
 
 async def post(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:

@@ -1,10 +1,13 @@
-"""The operator's settings: images of the roles, namespaces, intervals, identity."""
+"""The operator's settings: images of the roles, namespaces, intervals, identity, revision."""
 
+import functools
+import hashlib
 import os
 import socket
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
+from importlib.resources import files
 from pathlib import Path
 
 from sea_api.contract import Env
@@ -14,11 +17,32 @@ NAMESPACE_FILE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 @dataclass(frozen=True)
 class Images:
-    """Images of roles whose job names none."""
+    """Images of roles whose job names none. The defaults are in a registry that nobody can own."""
 
-    coordinator: str = "sea-operator/coordinator:latest"
-    trainer: str = "sea-operator/trainer:latest"
-    rollout: str = "sea-operator/rollout:latest"
+    coordinator: str = "registry.invalid/sea-operator/coordinator:latest"
+    trainer: str = "registry.invalid/sea-operator/trainer:latest"
+    rollout: str = "registry.invalid/sea-operator/rollout:latest"
+
+
+@functools.cache
+def revision(images: Images) -> str:
+    """Identifies everything that, besides a job, decides on its pods: code and default images.
+
+    The code itself and not a version number: two builds may have the same one. A revision that
+    changed for nothing does no harm, since what it makes is compared first.
+    """
+    return hashlib.sha256(repr((astuple(images), code_digest())).encode()).hexdigest()[:12]
+
+
+@functools.cache
+def code_digest() -> str:
+    """Digest of the sources that make pods: `sea_operator.resources` and the models."""
+    digest = hashlib.sha256()
+    for package in ("sea_operator.resources", "sea_api", "sea_api.v1alpha1"):
+        for file in sorted(files(package).iterdir(), key=lambda file: file.name):
+            if file.name.endswith(".py"):
+                digest.update(file.read_bytes())
+    return digest.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -54,6 +78,7 @@ class Settings:
     """Empty means all namespaces."""
     identity: str = "sea-operator"
     lease_namespace: str = "sea-system"
+    lease_name: str = "sea-operator"
     health_host: str = "127.0.0.1"
     health_port: int = 8080
     workers: int = 16

@@ -38,7 +38,9 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
         _pending(observed, plan),
         (*failed, *observed.unread),
         waiting,
-        spec_warning(job),
+        update_waits=plan.update_waits,
+        ignored=job.ignored,
+        spec_warning=spec_warning(job),
     )
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.

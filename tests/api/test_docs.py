@@ -40,6 +40,7 @@ _PAGES = (
     "docs/run-folder.md",
     "docs/status.md",
     "docs/synthesis.md",
+    "docs/upgrades.md",
     "docs/writing-verifiers.md",
 )
 

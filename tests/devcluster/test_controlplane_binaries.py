@@ -105,6 +105,22 @@ def test_a_build_moves_each_program_into_the_cache(
     assert any("[2/5] kube-apiserver" in line for line in lines)
 
 
+def test_helm_is_built_when_it_is_asked_for_and_not_with_the_control_plane(
+    empty_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only tests of the chart need it."""
+    script = '#!/bin/sh\nfor last; do :; done\nmkdir -p "$GOBIN"; echo x > "$GOBIN/${last##*/}"\n'
+    fake = _program(empty_cache / "bin", "go", script)
+    monkeypatch.setattr(build, "find_go", lambda: fake)
+    assert build.HELM not in build.PACKAGES
+    helm = build.find_or_build_helm(lambda _: None)
+    assert helm == binaries.cache_folder() / "helm"
+    assert helm.read_text() == "x\n"
+    fake.unlink()
+    helm.chmod(0o755)
+    assert build.find_or_build_helm(lambda _: None) == helm
+
+
 def test_too_little_disk_for_a_build_is_an_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from sea_api import lenient
 from sea_api.v1alpha1.policy import Role
 from sea_operator import coordinator_link
 from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip, coordinator_spec
@@ -54,6 +55,20 @@ async def test_a_state_is_read_with_the_token(serve: Any, session: Any, make: An
 
     answer = await ask(session, await serve(handler), make.job())
     assert (answer.state.attempt, answer.unreachable) == (3, None)
+
+
+async def test_fields_of_another_release_are_ignored_with_a_warning(
+    serve: Any, session: Any, make: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A running job keeps its coordinator's image while the operator is upgraded."""
+
+    async def handler(request: web.Request) -> Any:
+        return web.json_response({"attempt": 3, "novel": 1, "weights": None, "stages": []})
+
+    lenient._warn.cache_clear()
+    answer = await ask(session, await serve(handler), make.job())
+    assert (answer.state.attempt, answer.unreachable) == (3, None)
+    assert "CoordinatorState has a field of another release, which is ignored: novel" in caplog.text
 
 
 @pytest.mark.parametrize(

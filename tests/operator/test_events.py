@@ -162,7 +162,7 @@ class Writes:
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
 
-    async def apply(self, kind: Any, body: dict[str, Any], sub: str) -> dict[str, Any]:
+    async def merge(self, kind: Any, body: dict[str, Any], sub: str) -> dict[str, Any]:
         self.bodies.append(body)
         return {"metadata": {"name": "j", "namespace": "n", "uid": "u", "resourceVersion": "2"}}
 

@@ -1,13 +1,17 @@
 """Stored objects become what the policies read; nothing that is stored raises."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_operator import parsing
 from sea_operator.observed import Termination
+
+RELEASES = Path(__file__).parents[1] / "releases"
 
 
 def stored(make: Any, spec: Any = None, status: Any = None) -> Any:
@@ -27,7 +31,7 @@ def test_a_job(make: Any) -> None:
         ({"rollout": {"replicas": "many"}}, "spec.rollout.replicas: "),
         ({"stages": [{"name": "rl", "type": "RL", "rl": {"steps": 0}}]}, "spec.stages[0].rl.steps"),
         ({"model": None}, "spec.model: is required: add it"),
-        ({"nonsense": 1}, "spec.nonsense: there is no such field: remove it"),
+        ({"rl": 1, "rollout": {"replicas": "many", "shape": 1}}, "spec.rollout.replicas: "),
     ],
 )
 def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) -> None:
@@ -40,8 +44,27 @@ def test_an_invalid_spec_becomes_a_sentence(make: Any, patch: Any, says: str) ->
 
 
 def test_a_long_list_of_findings_is_cut(make: Any) -> None:
-    bad = {f"x{i}": 1 for i in range(9)}
+    bad = {"stages": [{"name": f"s{i}", "type": "Dream"} for i in range(9)]}
     assert "; and 4 more. Edit" in (parsing.job(stored(make, bad)).invalid or "")
+
+
+def test_fields_of_another_release_are_left_out_of_the_spec_and_named(make: Any) -> None:
+    """An operator that is rolled back reads what the newer CRD let a user write."""
+    newer = {
+        "nonsense": {"deep": 1},
+        "rollout": {"replicas": 3, "shape": "round"},
+        "stages": [{"name": "sft", "type": "SFT", "sft": {"magic": True}}],
+    }
+    job = parsing.job(stored(make, newer))
+    assert job.invalid is None
+    assert job.spec is not None
+    assert job.spec.rollout.replicas == 3
+    assert set(job.ignored) == {"spec.nonsense", "spec.rollout.shape", "spec.stages[0].sft.magic"}
+
+
+def test_what_was_left_out_is_still_known_while_the_generation_stands_still(make: Any) -> None:
+    live = stored(make, {"nonsense": 1})
+    assert parsing.job(live, parsing.job(live)).ignored == ("spec.nonsense",)
 
 
 @pytest.mark.parametrize(
@@ -62,6 +85,26 @@ def test_of_a_status_of_another_release_what_can_be_read_counts(
 ) -> None:
     """An operator that is rolled back must not run a complete job again."""
     assert parsing.job(stored(make, status=foreign)).status == Status.model_validate(kept)
+
+
+@pytest.mark.parametrize(
+    "release", sorted(RELEASES.glob("*/job.yaml")), ids=lambda p: p.parent.name
+)
+def test_jobs_of_all_releases_are_read_whole(release: Path) -> None:
+    """No field may get another meaning, and none that is stored may become required."""
+    stored = yaml.safe_load(release.read_text())
+    meta = {"namespace": "n", "uid": "u", "generation": 3, "resourceVersion": "9"}
+    job = parsing.job({**stored, "metadata": {**stored["metadata"], **meta}})
+    assert (job.invalid, job.ignored) == (None, ())
+    read = job.status.model_dump(by_alias=True, exclude_none=True, mode="json")
+    assert {key: read[key] for key in stored["status"]} == stored["status"]
+
+
+def test_unknown_fields_of_a_status_are_named(make: Any) -> None:
+    foreign = {"stage": "rl", "yetUnknown": {"a": 1}, "restarts": {"counted": 3, "forgiven": 1}}
+    job = parsing.job(stored(make, status=foreign))
+    assert job.foreign == {("yetUnknown",), ("restarts", "forgiven")}
+    assert job.ignored == ("status.restarts.forgiven", "status.yetUnknown")
 
 
 def test_a_condition_with_a_field_more_is_still_known(make: Any) -> None:

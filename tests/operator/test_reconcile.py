@@ -16,6 +16,7 @@ from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
+from sea_testing.merge_patch import merged
 
 KEY = ("n", "j")
 BORN_AT = DELETED_AT = "2027-01-15T08:00:00Z"
@@ -42,16 +43,24 @@ class Server:
             raise NotFoundError(name)
         return copy.deepcopy(self.objects[kind.name, name])
 
-    async def apply(self, kind: Kind, body: dict[str, Any], sub: str | None = None) -> Any:
+    async def apply(self, kind: Kind, body: dict[str, Any]) -> Any:
         meta = body["metadata"]
         self.writes.append(f"{kind.name} {meta['name']}")
         live = self.objects.get((kind.name, meta["name"]))
-        if sub is not None and live is None:
-            raise NotFoundError(meta["name"])
         wanted = meta.get("resourceVersion")
         if live is not None and wanted not in (None, live["metadata"]["resourceVersion"]):
             raise ConflictError(meta["name"])
         return self.store(kind, body)
+
+    async def merge(self, kind: Kind, body: dict[str, Any], sub: str | None = None) -> Any:
+        meta = body["metadata"]
+        self.writes.append(f"{kind.name} {meta['name']}")
+        live = self.objects.get((kind.name, meta["name"]))
+        if live is None:
+            raise NotFoundError(meta["name"])
+        if meta["resourceVersion"] != live["metadata"]["resourceVersion"]:
+            raise ConflictError(meta["name"])
+        return self.store(kind, {**body, "status": merged(live.get("status"), body["status"])})
 
     async def create(self, kind: Kind, namespace: str | None, body: dict[str, Any]) -> Any:
         self.writes.append(kind.name)

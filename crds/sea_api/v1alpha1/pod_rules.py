@@ -51,13 +51,12 @@ def _limited(template: Any) -> bool:
 
 
 def _whole(template: Any) -> bool:
-    amounts = [*template.requests.items(), *template.limits.items()]
-    return all(amount(value) % 1 == 0 for name, value in amounts if "/" in name)
+    return all(amount(value) % 1 == 0 for name, value in template.limits.items() if "/" in name)
 
 
 def _one_vendor(template: Any) -> bool:
     foreign = matching(_OTHER_GPU)
-    return not any(foreign(name) for name in (*template.requests, *template.limits))
+    return not any(foreign(name) for name in template.limits)
 
 
 def _readable(amounts: str, key: str) -> str:
@@ -84,21 +83,18 @@ DEVICES_LIMITED = Rule(
     holds=_limited,
 )
 
+# Of limits alone: what a device has in requests must be in limits too, and the CRD stays small.
 DEVICES_WHOLE = Rule(
-    cel=" && ".join(
-        f"{amounts}.all(k, !(k.contains('/') && {_readable(amounts, 'k')})"
-        f" || quantity(string({amounts}[k])).isInteger())"
-        for amounts in ("self.requests", "self.limits")
-    ),
+    cel=f"self.limits.all(k, !(k.contains('/') && {_readable('self.limits', 'k')})"
+    " || quantity(string(self.limits[k])).isInteger())",
     message="devices (VENDOR/NAME) can't be divided: give a whole number of them",
     holds=_whole,
 )
 
 ONE_VENDOR = Rule(
-    cel=f"self.requests.all(k, !k.matches(r'^(?:{_OTHER_GPU})$'))"
-    f" && self.limits.all(k, !k.matches(r'^(?:{_OTHER_GPU})$'))",
+    cel=f"self.limits.all(k, !k.matches(r'^(?:{_OTHER_GPU})$'))",
     message=f"GPUs are set by gpusPerPod, which requests {GPU}, the only kind that the images run"
-    " on: remove GPUs of other kinds and vendors from requests and limits",
+    " on: remove GPUs of other kinds and vendors",
     holds=_one_vendor,
 )
 

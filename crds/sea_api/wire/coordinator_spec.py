@@ -1,10 +1,10 @@
 """`PUT /v1/spec`: everything that the operator wants from a job's coordinator, idempotent."""
 
-from sea_api.v1alpha1.base import ApiModel
+from sea_api.lenient import OfAnyRelease
 from sea_api.v1alpha1.job import Spec
 
 
-class CoordinatorSpec(ApiModel):
+class CoordinatorSpec(OfAnyRelease):
     """Sent again until `CoordinatorState.spec_digest` equals `digest`."""
 
     digest: str

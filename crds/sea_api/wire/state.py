@@ -5,6 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
+from sea_api.lenient import OfAnyRelease
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.policy import Cause
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, SpecEdit, WeightsStatus
@@ -60,7 +61,7 @@ class StageState(ApiModel):
     remaining_seconds: float | None = None
 
 
-class CoordinatorState(ApiModel):
+class CoordinatorState(OfAnyRelease):
     spec_digest: str | None = None
     uid: str | None = None
     attempt: int = 0

@@ -17,7 +17,8 @@ from sea_devcluster.demo.target import Target
 CRD = ROOT / "crds" / "sea-operator.io_seatrainingjobs.yaml"
 CRD_WAIT_SECONDS = 120
 OPERATOR = ROOT / "deploy" / "operator.yaml"
-IMAGE_PREFIX = "sea-operator/"
+NO_REGISTRY = "registry.invalid/"
+"""What the manifests name in place of a registry."""
 
 
 def run(options: Options, target: Target, console: Console, started: float) -> RunResult:
@@ -92,6 +93,6 @@ def _with_images(value: Any, registry: str, tag: str) -> Any:
         return {key: _with_images(inner, registry, tag) for key, inner in value.items()}
     if isinstance(value, list):
         return [_with_images(inner, registry, tag) for inner in value]
-    if isinstance(value, str) and value.startswith(IMAGE_PREFIX) and ":" in value:
-        return f"{registry}{value.rpartition(':')[0]}:{tag}"
+    if isinstance(value, str) and value.startswith(NO_REGISTRY):
+        return f"{registry}{value.removeprefix(NO_REGISTRY).rpartition(':')[0]}:{tag}"
     return value

@@ -34,6 +34,7 @@ WATCH_SECONDS = 240
 """After which the server ends a watch."""
 PAGE_SIZE = 500
 APPLY = "application/apply-patch+yaml"
+MERGE = "application/merge-patch+json"
 # What YAML calls unprintable, and half a surrogate pair, which is no character at all.
 _ESCAPED = re.compile("[^\x20-\x7e\U00010000-\U0010ffff]")
 _HALF = re.compile("[\ud800-\udfff]")
@@ -166,18 +167,16 @@ class KubeClient:
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._write("POST", kind.path(namespace), query, body)
 
-    async def apply(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
-        """Server-side apply with force; uid and resourceVersion in the body are preconditions."""
+    async def apply(self, kind: Kind, body: Object) -> Object:
+        """Server-side apply with force; the body's uid is a precondition."""
         meta = body["metadata"]
         # Forced: a field that somebody edited by hand goes back to what the job asks for.
         query = [("fieldManager", FIELD_MANAGER), ("force", "true")]
-        path = kind.path(meta["namespace"], meta["name"], sub)
+        path = kind.path(meta["namespace"], meta["name"])
         try:
             return await self._write("PATCH", path, query, apply_body(body), APPLY)
         except ServerFaultError:
-            # Not for a status: an older CRD may lack a field of it, which is no mistake.
-            if sub is None:
-                await self._require_readable(kind, body)
+            await self._require_readable(kind, body)
             raise
 
     async def _require_readable(self, kind: Kind, body: Object) -> None:
@@ -197,6 +196,13 @@ class KubeClient:
             raise
         except KubeError:
             return  # it exists already, or the fault is the server's own
+
+    async def merge(self, kind: Kind, body: Object, sub: str | None = None) -> Object:
+        """Merge patch: None removes a field; resourceVersion in the body is a precondition."""
+        meta = body["metadata"]
+        query = [("fieldManager", FIELD_MANAGER)]
+        path = kind.path(meta["namespace"], meta["name"], sub)
+        return await self._write("PATCH", path, query, apply_body(body), MERGE)
 
     async def replace(self, kind: Kind, body: Object) -> Object:
         """PUT; the body's resourceVersion is a precondition."""

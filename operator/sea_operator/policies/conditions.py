@@ -3,7 +3,8 @@
 `Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
 spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase.py` explains
-`Suspended=Unknown`. `SpecWarning` is there only while it is true; nothing depends on it.
+`Suspended=Unknown`. The notices `SpecWarning`, `UpdateWaiting` and `FieldsIgnored` are there only
+while they are true, and nothing depends on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,6 +20,8 @@ MAX_NAMED_PODS = 3
 """Pods that a message names for one reason."""
 MAX_REASONS = 8
 """Reasons of pods that a message gives."""
+MAX_NAMED_FIELDS = 10
+"""Fields that a message names."""
 MAX_MESSAGE = 4096
 """Bound of a message in the CRD."""
 ROUTINE = frozenset(
@@ -40,6 +43,10 @@ class Situation:
     """Reads and writes that failed."""
     waiting: Mapping[str, str] = field(default_factory=dict)
     """Why a pod can't run, or a set has too few, by its name."""
+    update_waits: str | None = ""
+    """`Plan.update_waits`."""
+    ignored: tuple[str, ...] = ()
+    """Fields of the stored job that this operator doesn't know."""
     spec_warning: Blocker | None = None
     """What the spec says without effect, or probably doesn't mean."""
 
@@ -83,14 +90,17 @@ def conditions(
         "Suspended": _suspended(situation.lifecycle),
         "Complete": _complete(situation.lifecycle),
         "Failed": _failed(situation.lifecycle),
+        **_notices(situation),
     }
-    if warning := situation.spec_warning:
-        judged["SpecWarning"] = ("True", warning.reason, warning.message)
     old = {condition.type: condition for condition in before}
-    return [
+    found = [
         _condition(kind, judgement, old.get(kind), generation, now)
         for kind, judgement in judged.items()
     ]
+    # A pass that didn't look at the children knows nothing new about updates.
+    if situation.update_waits is None and "UpdateWaiting" in old:
+        found.append(old["UpdateWaiting"])
+    return found
 
 
 def state_of(found: Sequence[Condition]) -> str:
@@ -127,6 +137,32 @@ def _condition(
         last_transition_time=since,
         observed_generation=generation,
     )
+
+
+def _notices(situation: Situation) -> dict[str, Judgement]:
+    """What a person should know although nothing has to be done."""
+    warning = situation.spec_warning
+    # `UpdateWaiting` last, where `conditions` puts one that it keeps.
+    found = {
+        "FieldsIgnored": _fields_ignored(situation.ignored),
+        "SpecWarning": ("True", warning.reason, warning.message) if warning else ("", "", ""),
+        "UpdateWaiting": _update_waiting(situation.update_waits),
+    }
+    return {kind: judgement for kind, judgement in found.items() if judgement[2]}
+
+
+def _update_waiting(message: str | None) -> Judgement:
+    return "True", "UpdateWaiting", message or ""
+
+
+def _fields_ignored(fields: tuple[str, ...]) -> Judgement:
+    named = ", ".join(fields[:MAX_NAMED_FIELDS])
+    more = len(fields) - MAX_NAMED_FIELDS
+    message = (
+        f"This release of the operator doesn't know {named}{f' and {more} more' * (more > 0)}, "
+        "which another release wrote, and goes on without them; upgrade the operator to use them."
+    )
+    return "True", "FieldsIgnored", message if fields else ""
 
 
 def _noted(judgement: Judgement, lifecycle: Lifecycle) -> Judgement:

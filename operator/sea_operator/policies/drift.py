@@ -84,6 +84,24 @@ def _next(pods: tuple[Pod, ...], old: list[Pod]) -> list[Pod]:
     return sorted(old, key=lambda pod: pod.name)[-1:]
 
 
+def without_emptied(live: Any, wanted: Any) -> Any:
+    """`wanted` without its empty objects and lists where `live` has content.
+
+    Server-side apply would make null of such an object, which the API server then refuses. Left
+    out, our fields in it are removed all the same, and it goes with the last of them.
+    """
+    if isinstance(wanted, dict) and isinstance(live, dict):
+        return {
+            key: without_emptied(live.get(key), value)
+            for key, value in wanted.items()
+            if value not in ({}, []) or not live.get(key)
+        }
+    if isinstance(wanted, list) and isinstance(live, list):
+        by_name = {_name(entry): entry for entry in live if _name(entry)}
+        return [without_emptied(by_name.get(_name(entry)), entry) for entry in wanted]
+    return wanted
+
+
 def is_subset(live: Any, wanted: Any) -> bool:
     """Whether `live` has everything of `wanted`, at any depth.
 

@@ -22,7 +22,7 @@ from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
-from sea_operator.settings import Intervals, Settings
+from sea_operator.settings import Images, Intervals, Settings
 from sea_testing.operator_client import CrashError, Recorder
 from sea_testing.operator_world import (
     TIMEOUT,
@@ -88,12 +88,17 @@ async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[Worl
 async def reconcile(
     recorder: Recorder, clock: Clock
 ) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
-    """`reconcile(world, "j")`: one pass of an operator that started this very moment."""
-    settings = Settings(identity="test", intervals=Intervals())
+    """`reconcile(world, "j")`: one pass of an operator that started this very moment.
+
+    `images`: its defaults, if they are other than usual.
+    """
     async with aiohttp.ClientSession() as session:
         link = CoordinatorLink(session)
 
-        async def one_pass(world: World, name: str = "j") -> float | None:
+        async def one_pass(
+            world: World, name: str = "j", images: Images | None = None
+        ) -> float | None:
+            settings = Settings(images or Images(), identity="test", intervals=Intervals())
             cache = Cache(lambda key: None)
             for reflector in reflectors(world.client, world.namespace, cache):
                 await reflector.fill()

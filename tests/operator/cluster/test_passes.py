@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.v1alpha1.names import MAX_NAME
 from sea_operator.errors import ConflictError
 from sea_operator.kube.client import SECRET, SERVICE, STATEFUL_SET
 from sea_testing.operator_client import Recorder
@@ -83,6 +84,18 @@ async def test_children_are_owned_and_carry_nothing_of_their_parent(
         assert "app.kubernetes.io/instance" not in meta["labels"]
         assert "argocd.argoproj.io/tracking-id" not in meta.get("annotations", {})
     assert (await world.job())["spec"] == job["spec"]
+
+
+async def test_a_job_of_the_longest_name_gets_all_its_pods(
+    world: World, reconcile: Callable[..., Awaitable[float | None]], until: Any
+) -> None:
+    """Names of pods are labels, as are the revisions of their StatefulSets."""
+    name = "j" * MAX_NAME
+    await world.create_secret()
+    await world.create_job(name)
+    await reconcile(world, name)
+    await until(lambda: world.judged(name))
+    assert f"{name}-coordinator-0" in {pod["metadata"]["name"] for pod in await world.pods(name)}
 
 
 async def test_stages_are_walked_to_the_end_and_pods_released_after_the_last_report(
@@ -175,17 +188,17 @@ async def test_somebody_who_annotates_the_job_all_the_time_does_not_starve_its_s
 ) -> None:
     await world.create_secret()
     await world.create_job()
-    real, count = recorder.apply, 0
+    real, count = recorder.merge, 0
 
     async def annotate_first(kind: Any, body: Any, sub: Any = None) -> Any:
         nonlocal count
-        if sub == "status" and count < 5:
+        if count < 5:
             count += 1
             note = {"metadata": {"annotations": {"example.com/beat": str(count)}}}
             await world.patch(kind, "j", note)
         return await real(kind, body, sub)
 
-    monkeypatch.setattr(recorder, "apply", annotate_first)
+    monkeypatch.setattr(recorder, "merge", annotate_first)
     await reconcile(world)
     assert count == 5
     assert (await world.status())["observedGeneration"] == 1

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 
+from sea_devcluster.components import api_server
 from sea_devcluster.controlplane import ControlPlane
 from sea_operator.kube.client import JOB, LEASE, SECRET, STATEFUL_SET, Kind
 from sea_operator.leader import NAME
@@ -101,8 +102,11 @@ async def holder(world: Any) -> Any:
 
 
 async def test_a_job_is_walked_to_its_end_by_the_real_program(
-    world: World, operators: Any, until: Any
+    world: World, operators: Any, until: Any, control_plane: ControlPlane
 ) -> None:
+    # As in OpenShift, where the operator's account may own children but block no deletion.
+    enforced = "OwnerReferencesPermissionEnforcement"
+    assert any(enforced in flag for flag in api_server(control_plane.layout))
     operator = await operators()
 
     async def elected() -> Any:

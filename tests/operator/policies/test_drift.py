@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.policy import Role
-from sea_operator.policies.drift import due, strays
+from sea_operator.policies.drift import due, strays, without_emptied
 from sea_operator.resources.build import full_size, objects, token_digest
 from sea_operator.settings import Images
 
@@ -56,3 +56,25 @@ def test_only_our_own_strays_are_removed(make: Any) -> None:
         ("Service", "j-user"),
     }
     assert Role.USER in full_size(observed.job.spec)
+
+
+@pytest.mark.parametrize(
+    ("live", "wanted", "expected"),
+    [
+        ({"a": {"x": 1}}, {"a": {}}, {}),
+        ({"a": [1]}, {"a": []}, {}),
+        ({"a": {}}, {"a": {}}, {"a": {}}),
+        ({}, {"a": {}}, {"a": {}}),
+        ({"a": {"x": 1}}, {"a": {"x": 2}}, {"a": {"x": 2}}),
+        (
+            {"v": [{"name": "shm", "emptyDir": {"medium": "Memory"}}, {"name": "d"}]},
+            {"v": [{"name": "d", "emptyDir": {}}, {"name": "shm", "emptyDir": {}}]},
+            {"v": [{"name": "d", "emptyDir": {}}, {"name": "shm"}]},
+        ),
+        ({"v": [1, 2]}, {"v": [{}, 2]}, {"v": [{}, 2]}),
+    ],
+)
+def test_an_empty_object_is_not_sent_in_place_of_one_with_fields(
+    live: Any, wanted: Any, expected: Any
+) -> None:
+    assert without_emptied(live, wanted) == expected
