@@ -83,15 +83,7 @@ def lifecycle_of(
     job = observed.job
     steps = walk(spec, job.status, observed.state)
     outcome = _outcome(observed, verdict, complete=steps.complete)
-    suspended = suspension(
-        wanted=spec.suspend and outcome is Outcome.RUNNING,
-        status=job.status,
-        state=observed.state,
-        coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
-        pods=observed.pods,
-        now=context.now,
-        timeout=phase.drain_seconds(spec, job.status),
-    )
+    suspended = _suspended(observed, spec, outcome, context.now)
     lost = failures.lost_pods(observed, context.now, context.intervals.dead_node_grace)
     fenced = failures.to_fence(lost)
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
@@ -132,6 +124,19 @@ def lifecycle_of(
         secrets=secrets,
         renewed=renewed,
         note=note,
+    )
+
+
+def _suspended(observed: Observed, spec: Spec, outcome: Outcome, now: float) -> Suspension:
+    job = observed.job
+    return suspension(
+        wanted=spec.suspend and outcome is Outcome.RUNNING,
+        status=job.status,
+        state=observed.state,
+        coordinator_replicas=observed.replicas(role_name(job.name, Role.COORDINATOR)),
+        pods=observed.pods,
+        now=now,
+        timeout=phase.drain_seconds(spec, job.status),
     )
 
 
