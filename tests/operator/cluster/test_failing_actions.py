@@ -7,7 +7,7 @@ import pytest
 
 from sea_operator.action_backoff import MAX_SECONDS
 from sea_operator.errors import KubeError, RejectedError, UnavailableError
-from sea_operator.kube.client import EVENT, SECRET, STATEFUL_SET, Kind
+from sea_operator.kube.client import EVENT, POD, SECRET, STATEFUL_SET, Kind
 from sea_operator.secret_reader import MAX_AGE_SECONDS
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import RunningOperator, World
@@ -18,6 +18,7 @@ POLICIES = "admissionregistration.k8s.io/v1"
 POLICY = Kind(POLICIES, "ValidatingAdmissionPolicy", "validatingadmissionpolicies")
 BINDING = Kind(POLICIES, "ValidatingAdmissionPolicyBinding", "validatingadmissionpolicybindings")
 WEBHOOK = Kind(POLICIES, "ValidatingWebhookConfiguration", "validatingwebhookconfigurations")
+MERGE = "application/merge-patch+json"
 WORDS = "pods of this namespace are protected, ask the platform team"
 
 
@@ -44,21 +45,20 @@ async def events(world: World, reason: str) -> list[str]:
     return [one["message"] for one in found if one["reason"] == reason]
 
 
-async def forbid_pod_deletion(world: World, recorder: Recorder, until: Any) -> None:
-    rule = {"apiGroups": [""], "apiVersions": ["v1"]}
-    rules = [{**rule, "operations": ["DELETE"], "resources": ["pods"]}]
+async def forbid(world: World, what: dict[str, Any], probe: tuple[str, str], until: Any) -> None:
+    """A policy that refuses `what` (a resource rule); it holds once it refuses `probe`."""
     validation = {"expression": "false", "message": WORDS}
-    matched = {"resourceRules": rules, "namespaceSelector": selected(world)}
+    matched = {"resourceRules": [what], "namespaceSelector": selected(world)}
     spec = {"failurePolicy": "Fail", "matchConstraints": matched, "validations": [validation]}
     await make(world, POLICY, {"spec": spec})
     binding = {"policyName": world.namespace, "validationActions": ["Deny"]}
     await make(world, BINDING, {"spec": binding})
-    pod = (await world.pods())[0]["metadata"]
+    method, path = probe
 
     async def enforced() -> bool:
-        path = f"/api/v1/namespaces/{world.namespace}/pods/{pod['name']}"
+        body = {"metadata": {"annotations": {"probe": "x"}}} if method == "PATCH" else None
         try:
-            await world.client.request("DELETE", path, [("dryRun", "All")])
+            await world.client.request(method, path, [("dryRun", "All")], body, MERGE)
         except RejectedError:
             return True
         return False
@@ -66,11 +66,24 @@ async def forbid_pod_deletion(world: World, recorder: Recorder, until: Any) -> N
     await until(enforced)
 
 
+async def forbid_pod_deletion(world: World, until: Any) -> None:
+    rule = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["DELETE"]}
+    pod = (await world.pods())[0]["metadata"]["name"]
+    probe = ("DELETE", POD.path(world.namespace, pod))
+    await forbid(world, {**rule, "resources": ["pods"]}, probe, until)
+
+
+async def forbid_changed_sets(world: World, until: Any) -> None:
+    rule = {"apiGroups": ["apps"], "apiVersions": ["v1"], "operations": ["UPDATE"]}
+    probe = ("PATCH", STATEFUL_SET.path(world.namespace, "j-rollout"))
+    await forbid(world, {**rule, "resources": ["statefulsets"]}, probe, until)
+
+
 async def test_a_refused_deletion_of_pods_stops_neither_stages_nor_status(
     operator: RunningOperator, world: World, recorder: Recorder, until: Any
 ) -> None:
     await operator.settle()
-    await forbid_pod_deletion(world, recorder, until)
+    await forbid_pod_deletion(world, until)
     try:
         await world.edit(trainer={"template": {"env": [{"name": "X", "value": "1"}]}})
         world.coordinators["j"].complete("sft", running="rl", step=3)
@@ -199,34 +212,25 @@ async def test_a_child_that_is_refused_is_sent_again_ever_more_rarely(
 ) -> None:
     """Nothing changes before a person acts; a refused PATCH costs the API server a whole check."""
     await operator.settle()
-    live = await world.client.get(STATEFUL_SET, world.namespace, "j-rollout")
-    meta = {key: live["metadata"][key] for key in ("name", "namespace", "labels")}
-    owners = live["metadata"]["ownerReferences"]
-    await world.client.delete(
-        STATEFUL_SET, world.namespace, "j-rollout", live["metadata"]["uid"], 0
-    )
-    other = {
-        **{key: live[key] for key in ("apiVersion", "kind")},
-        "metadata": {**meta, "ownerReferences": owners},
-        "spec": {**live["spec"], "serviceName": "cannot-be-changed"},
-    }
-    made = await world.client.create(STATEFUL_SET, world.namespace, other)
+    await forbid_changed_sets(world, until)
+    try:
+        await world.edit(rollout={"replicas": (await world.sizes())["j-rollout"] + 1})
 
-    async def heard() -> bool:
-        view = operator.view()
-        child = view.children.get(("StatefulSet", "j-rollout")) if view else None
-        return child is not None and child.uid == made["metadata"]["uid"]
+        async def refused() -> bool:
+            await operator.a_pass()
+            return (await world.condition("Stalled"))["reason"] == "ChildRejected"
 
-    await until(heard)
-    await operator.a_pass()
-    assert (await world.condition("Stalled"))["reason"] == "ChildRejected"
-    recorder.requests.clear()
-    for _ in range(3):
+        await until(refused)
+        recorder.requests.clear()
+        for _ in range(3):
+            await operator.a_pass()
+        assert not any("statefulsets/j-rollout" in one for one in recorder.requests)
+        operator.ahead += MAX_SECONDS
         await operator.a_pass()
-    assert not any("statefulsets/j-rollout" in one for one in recorder.requests)
-    operator.ahead += MAX_SECONDS
-    await operator.a_pass()
-    assert any("statefulsets/j-rollout" in one for one in recorder.requests)
+        assert any("statefulsets/j-rollout" in one for one in recorder.requests)
+    finally:
+        await drop(world, BINDING)
+        await drop(world, POLICY)
 
 
 @pytest.mark.parametrize("error", [RejectedError, UnavailableError])

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS
 from sea_operator.coordinator_link import CoordinatorLink
-from sea_operator.kube.client import EVENT, STATEFUL_SET
+from sea_operator.kube.client import EVENT
 from sea_operator.settings import Images, Settings
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import RunningOperator, World
@@ -43,9 +44,17 @@ async def heard_of(operator: RunningOperator, name: str, until: Any) -> None:
     await until(heard)
 
 
-async def trainer_image(world: World) -> str:
-    live = await world.client.get(STATEFUL_SET, world.namespace, "j-trainer")
-    return str(live["spec"]["template"]["spec"]["containers"][0]["image"])
+async def sees_engines(operator: RunningOperator, count: int) -> bool:
+    """Whether its watch has brought the edited spec."""
+    view = operator.view()
+    return (
+        view is not None and view.job.spec is not None and view.job.spec.rollout.replicas == count
+    )
+
+
+async def engines(world: World) -> int:
+    """Size of the rollouts' set: what an operator that acts brings to the spec's."""
+    return (await world.sizes())["j-rollout"]
 
 
 async def test_of_two_operators_one_stands_aside_and_names_the_other(
@@ -53,9 +62,12 @@ async def test_of_two_operators_one_stands_aside_and_names_the_other(
 ) -> None:
     await operator.settle()
     pods = {pod["metadata"]["uid"] for pod in await world.pods()}
-    image = await trainer_image(world)
+    before = await engines(world)
     await heard_of(second, "sea-system/sea-operator", until)
+    await world.edit(rollout={"replicas": before + 1})
+    await until(functools.partial(sees_engines, second, before + 1))
     await second.a_pass()  # announces itself, and touches nothing
+    assert await engines(world) == before
     await heard_of(operator, "zz-other/sea-operator", until)
     await operator.a_pass()  # takes the job back
     await heard_of(second, "sea-system/sea-operator", until)
@@ -65,8 +77,8 @@ async def test_of_two_operators_one_stands_aside_and_names_the_other(
         assert await second.a_pass() == ASIDE_SECONDS
         await operator.a_pass()
     assert (await world.status())["operator"] == "sea-system/sea-operator"
-    assert await trainer_image(world) == image
-    assert {pod["metadata"]["uid"] for pod in await world.pods()} == pods
+    assert await engines(world) == before + 1
+    assert {pod["metadata"]["uid"] for pod in await world.pods()} >= pods
     events = await world.client.list(EVENT, world.namespace, "")
     told = [event["message"] for event in events if event["reason"] == "OperatorConflict"]
     assert len(told) == 1
@@ -77,9 +89,12 @@ async def test_an_operator_that_was_reinstalled_elsewhere_takes_over_after_a_pau
     operator: RunningOperator, second: RunningOperator, world: World, until: Any
 ) -> None:
     await operator.settle()
+    before = await engines(world)
     await heard_of(second, "sea-system/sea-operator", until)
+    await world.edit(rollout={"replicas": before + 1})
+    await until(functools.partial(sees_engines, second, before + 1))
     await second.a_pass()
-    assert await trainer_image(world) != "other/trainer"
+    assert await engines(world) == before
     second.ahead += CLAIM_SECONDS
     await second.a_pass()
-    assert await trainer_image(world) == "other/trainer"
+    assert await engines(world) == before + 1
