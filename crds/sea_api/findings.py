@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from sea_api.field_names import Path, dotted, schema_at, unknown_fields
+from sea_api.unknown_fields import Path, dotted, schema_at, unknown_fields
 from sea_api.v1alpha1.base import BrokenRulesError
 from sea_api.v1alpha1.forms import matching
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION, SEATrainingJob

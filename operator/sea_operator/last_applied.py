@@ -7,8 +7,8 @@ they were given in an annotation of the job, and that is compared with the CRD h
 import json
 from typing import Any
 
-from sea_api.field_names import dotted, unknown_fields
 from sea_api.findings import nulls
+from sea_api.unknown_fields import dotted, unknown_fields
 
 ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from sea_api.crd import root_schema
-from sea_api.field_names import unknown_fields
 from sea_api.findings import nulls, problems
+from sea_api.unknown_fields import unknown_fields
 from sea_api.v1alpha1.advice import advice
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import ELSEWHERE

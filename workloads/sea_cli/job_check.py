@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from sea_api.field_names import dotted
 from sea_api.findings import Finding, nulls, problems
+from sea_api.unknown_fields import dotted
 from sea_api.v1alpha1.advice import advice
 from sea_api.v1alpha1.job import GROUP, KIND, Spec
 from sea_cli.common import Commands, command, say

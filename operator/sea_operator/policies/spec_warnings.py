@@ -1,6 +1,6 @@
 """What a job says that has no effect or is probably not meant; stops nothing. Pure."""
 
-from sea_api.field_names import dotted
+from sea_api.unknown_fields import dotted
 from sea_api.v1alpha1.advice import advice
 from sea_operator.observed import Blocker, Job
 

@@ -4,7 +4,7 @@ Pure, called by `sft.py` and `rl.py` on one microbatch at a time. Coefficients a
 the whole batch beforehand, so the sum over all microbatches on all ranks is the loss.
 
 Advantage: GRPO, https://arxiv.org/abs/2402.03300. Decoupled PPO (behavior, proximal and current
-policy): AReaL, https://arxiv.org/abs/2505.24298.
+policy): AReaL, https://arxiv.org/abs/2505.24298. There is no KL penalty; `kl` is only measured.
 
 Shape suffixes: t tokens of a packed row, s tokens of one sequence, v vocabulary, g groups, k
 trajectories of a group. Log-probabilities are natural; probabilities of the sampled tokens only.
