@@ -127,7 +127,7 @@ def test_any_other_checkpoint_is_replaced_by_the_next(
 
 def interrupted(saver: Saver, context: RankContext, step: int) -> None:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("spec", "settings", "initial", "model", "optimizer", "publisher")
+        ("spec", "settings", "initial", "model", "optimizer", "publisher", "buffers")
     )
     stage = StageTrainer(context=context, task=saver.task, saver=saver, step=step, **nothing)
     stage.interrupt(step)
