@@ -107,11 +107,11 @@ class Database:
         if durable:
             # Before BEGIN: SQLite refuses to change it inside a transaction.
             self._execute("PRAGMA synchronous=FULL")
-        # IMMEDIATE takes the write lock now: a deferred transaction could fail
-        # half way when it upgrades.
-        self._execute("BEGIN IMMEDIATE")
-        self._open = True
         try:
+            # IMMEDIATE takes the write lock now: a deferred transaction could fail half way when it
+            # upgrades. Inside `try`: a lock that is refused must not leave FULL on for good.
+            self._execute("BEGIN IMMEDIATE")
+            self._open = True
             yield
             self._execute("COMMIT")
         # Whatever was raised: SQLite refuses the next BEGIN while a transaction is open.
