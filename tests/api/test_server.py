@@ -201,7 +201,8 @@ def test_an_admission_policy_does_not_see_a_dropped_field(
         for plural, body in objects.items():
             kube.request("POST", f"{group}/{plural}", body)
         wait_for("the policy", lambda: _refusal(kube, job({"metadata": {"name": "seen"}})))
-        kube.request("POST", f"{JOBS}?dryRun=All&fieldValidation=Ignore", strange)
+        made = kube.request("POST", f"{JOBS}?dryRun=All&fieldValidation=Ignore", strange)
+        assert "paused" not in made["spec"]
     finally:
         for plural in objects:
             kube.request("DELETE", f"{group}/{plural}/sees")

@@ -283,6 +283,7 @@ async def test_a_pass_that_waits_for_its_coordinator_holds_no_slot(operator: Ope
         slots = operator.reconcile.sources.slots
         for _ in range(16):
             await slots.acquire()
+        assert not waits.done(), "all slots are free while it waits"
         for _ in range(16):
             slots.release()
         answer.set()

@@ -106,8 +106,8 @@ class SFTStage(ApiModel):
     """Passes over the dialogues. A running stage that has made as many steps already ends, with
     checkpoint and export, after the step that is under way."""
     batch_size: Int = Field(default=128, ge=1, le=65536)
-    """Dialogues per step. After an edit the stage goes on in the data where it would be had it
-    begun with this size."""
+    """Dialogues per step. After an edit, the place in the data is the number of steps done times
+    the new size."""
     learning_rate: Number = Field(default=1e-5, gt=0, le=1)
     """Step size of AdamW after the warm-up."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)

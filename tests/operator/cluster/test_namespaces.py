@@ -59,6 +59,7 @@ async def test_a_quota_on_requests_takes_the_pods_of_a_job_that_names_no_amounts
     await world.create_job()
     await reconcile(world)
     await world.run_pods()
+    assert len(await world.pods()) == sum((await world.sizes()).values()) == 5
 
 
 async def test_a_quota_on_limits_takes_the_worker_too(
@@ -70,6 +71,7 @@ async def test_a_quota_on_limits_takes_the_worker_too(
     await world.create_job(trainer=limited, rollout=limited, userModel=limited, coordinator=limited)
     await reconcile(world)
     await world.run_pods()
+    assert len(await world.pods()) == sum((await world.sizes()).values()) == 5
 
 
 async def test_pods_that_a_quota_refuses_for_good_stall_with_its_words_and_heal(
@@ -167,6 +169,7 @@ async def test_a_job_with_the_longest_name_gets_all_of_its_pods(
     await world.create_job(name, coordinator={"storageClassName": "nope"})
     await reconcile(world, name)
     await world.run_pods(name)
+    assert len(await world.pods(name)) == sum((await world.sizes(name)).values()) == 5
 
 
 async def test_a_job_that_is_created_suspended_makes_no_pods_and_begins_when_it_is_admitted(
