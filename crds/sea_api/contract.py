@@ -35,6 +35,8 @@ class Env(StrEnum):
     STREAM = "SEA_STREAM"
     """Stream of weight versions that an engine serves: `policy` or `user`."""
     GPUS_PER_POD = "SEA_GPUS_PER_POD"
+    MAX_EPISODES = "SEA_MAX_EPISODES"
+    """Episodes that an engine plays at one time."""
     PROCESSES_PER_POD = "SEA_PROCESSES_PER_POD"
     """Training processes per trainer pod."""
     USER_API_KEY = "SEA_USER_API_KEY"
@@ -50,6 +52,11 @@ S3_SECRET_KEY = "AWS_SECRET_ACCESS_KEY"  # noqa: S105 - a name, not a secret
 S3_SESSION_TOKEN = "AWS_SESSION_TOKEN"  # noqa: S105 - a name, not a secret
 S3_ENDPOINT_URL = "AWS_ENDPOINT_URL"
 S3_REGION = "AWS_DEFAULT_REGION"
+S3_CA_BUNDLE = "AWS_CA_BUNDLE"
+S3_ADDRESSING = "SEA_S3_ADDRESSING"
+"""`Path` or `VirtualHost`, as `spec.storage.addressing`."""
+CA_DIR = "/etc/sea/ca"
+"""Where pods find the certificates of `spec.storage.caBundle`."""
 
 COORDINATOR_PORT = 8080
 TRAINER_HEALTH_PORT = 8081

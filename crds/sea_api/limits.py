@@ -14,6 +14,9 @@ MAX_TURNS = 50
 MAX_REPEATS = 3
 """Identical calls with identical results in a row; they end an episode as a loop."""
 
+MAX_EPISODES = 128
+"""That one rollout engine plays at a time."""
+
 USER_MAX_TOKENS = 2048
 """Longest turn of the user model."""
 JUDGE_MAX_TOKENS = 2048

@@ -182,18 +182,61 @@ def test_advice_about_rl(rl: dict[str, Any], field: str, job: BuildJob) -> None:
 
 
 @pytest.mark.parametrize(
-    ("rollout", "given"),
+    ("rollout", "words"),
     [
-        ({"gpusPerPod": 8}, True),
-        ({"gpusPerPod": 8, "parallelism": {"tensor": 4}}, True),
-        ({"gpusPerPod": 8, "parallelism": {"tensor": 8}}, False),
-        ({"gpusPerPod": 0}, False),
-        ({"gpusPerPod": 1}, False),
-        ({"gpusPerPod": 8, "replicas": 0}, False),
+        ({"gpusPerPod": 8}, ""),
+        ({"gpusPerPod": 8, "parallelism": {"tensor": 8, "expert": 8}}, ""),
+        ({"gpusPerPod": 0, "parallelism": {"tensor": 1}}, ""),
+        ({"gpusPerPod": 8, "parallelism": {"tensor": 4}}, "other GPUs would be idle"),
+        ({"gpusPerPod": 8, "parallelism": {"tensor": 1}}, "other GPUs would be idle"),
+        ({"gpusPerPod": 8, "parallelism": {"expert": 4}}, "same GPUs as its matrices"),
     ],
 )
-def test_advice_about_gpus_that_an_engine_leaves_idle(
-    rollout: dict[str, Any], given: bool, job: BuildJob
+def test_an_engine_uses_all_gpus_of_its_pod(
+    rollout: dict[str, Any], words: str, job: BuildJob
 ) -> None:
-    spec = Spec.model_validate(job({"spec": {"rollout": rollout}})["spec"])
-    assert bool(advice(spec)) is given
+    found = problems(job({"spec": {"rollout": rollout}}))
+    assert [words in one.sentence for one in found] == [True] * bool(words)
+
+
+@pytest.mark.parametrize(
+    ("rl", "words"),
+    [
+        ({"minibatches": 1}, ""),
+        ({"minibatches": 1, "clipLow": 0.4}, "nothing is clipped"),
+        ({"minibatches": 4, "clipLow": 0.4}, ""),
+        ({"rewardScale": 10}, "cancels rewardBias and rewardScale out"),
+        ({"rewardBias": -0.5, "advantageNormalization": "Batch"}, "cancels"),
+        ({"rewardBias": -0.5, "advantageNormalization": "None"}, ""),
+    ],
+)
+def test_advice_about_settings_that_have_no_effect(
+    rl: dict[str, Any], words: str, job: BuildJob
+) -> None:
+    stage = {"name": "rl", "type": "RL", "rl": rl}
+    spec = Spec.model_validate(job({"spec": {"stages": [stage]}})["spec"])
+    assert [words in one.sentence for one in advice(spec)] == [True] * bool(words)
+
+
+@pytest.mark.parametrize(
+    ("spec", "path", "words"),
+    [
+        ({"stages": [{"name": "rl", "type": "RL", "rl": {"temperature": 2.5}}]}, "temperature",
+         "2"),
+        ({"stages": [{"name": "e", "type": "Evaluation", "evaluation": {"temperature": 3}}]},
+         "temperature", "2"),
+        ({"stages": [{"name": "rl", "type": "RL", "rl": {"maxRepeats": 1}}]}, "rl",
+         "maxRepeats 1 would end every episode"),
+        ({"storage": {"url": "s3://bucket/my run"}}, "url", "no blanks"),
+        ({"storage": {"url": "s3://bucket/r", "region": "eu-central-1 "}}, "region", "without blanks"),
+        ({"storage": {"url": "s3://bucket/r", "caBundle": {}}}, "caBundle", "one object"),
+        ({"storage": {"url": "s3://bucket/r", "caBundle": {"secretName": "a", "configMapName": "b"}}},
+         "caBundle", "one object"),
+    ],
+)  # fmt: skip
+def test_what_vllm_or_a_store_would_refuse_is_refused_first(
+    spec: dict[str, Any], path: str, words: str, job: BuildJob
+) -> None:
+    (found,) = problems(job({"spec": spec}))
+    assert path in ".".join(map(str, found.path))
+    assert words in found.sentence

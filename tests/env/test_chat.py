@@ -7,9 +7,13 @@ import pytest
 from aiohttp import web
 
 from sea_env.chat import (
+    MAX_ASKED_PAUSE_SECONDS,
+    RATE_LIMIT_SECONDS,
     Address,
     ChatEndpoint,
+    ContextFullError,
     EndpointError,
+    RateLimitedError,
     RefusedError,
     text_of,
 )
@@ -19,20 +23,25 @@ from sea_testing.waiting import HANG_S
 HELLO = [{"role": "user", "content": "Hello"}]
 
 
-async def ask(server: ChatServer, **address: Any) -> str:
-    pauses: list[float] = []
+async def ask(
+    server: ChatServer, pauses: list[float] | None = None, times: int = 1, **address: Any
+) -> str:
+    """The last of `times` answers of one endpoint; `pauses` gets what it waited."""
 
     async def sleep(seconds: float) -> None:
-        pauses.append(seconds)
+        if pauses is not None:
+            pauses.append(seconds)
 
     async with aiohttp.ClientSession() as session:
         given = Address(url=server.url, model="m", **address)
-        return await ChatEndpoint(session, given, sleep).ask(HELLO, text_of)
+        endpoint = ChatEndpoint(session, given, sleep)
+        answers = [await endpoint.ask(HELLO, text_of, seed=3) for _ in range(times)]
+        return answers[-1]
 
 
 async def test_what_is_sent(chat_server: ChatServer) -> None:
     assert await ask(chat_server, api_key="k", temperature=None) == "Ok."
-    assert chat_server.asked == [{"model": "m", "max_tokens": 2048, "messages": HELLO}]
+    assert chat_server.asked == [{"model": "m", "max_tokens": 2048, "seed": 3, "messages": HELLO}]
     assert chat_server.keys == ["Bearer k"]
     assert "'k'" not in repr(Address(url="u", model="m", api_key="k")), "keys don't get into logs"
 
@@ -113,6 +122,145 @@ async def test_an_unusable_answer_is_asked_for_again(chat_server: ChatServer) ->
         address = Address(url=chat_server.url, model="m", first_pause_s=0.0)
         assert await ChatEndpoint(session, address).ask(HELLO, letters, seed=3) == "Ok."
     assert chat_server.asked[0]["seed"] == 3
+
+
+def refusal(status: int, message: str, **fields: Any) -> Any:
+    body = {"error": {"message": message, **fields}}
+    return lambda: web.json_response(body, status=status)
+
+
+FULL = "This model's maximum context length is 8192 tokens and your request has {} input tokens"
+
+
+async def test_a_prompt_that_leaves_less_room_is_asked_again_with_what_fits(
+    chat_server: ChatServer,
+) -> None:
+    """Case 08: it was scored as a full context before the agent was asked at all."""
+    chat_server.answers.append(refusal(400, FULL.format(203)))
+    pauses: list[float] = []
+    assert await ask(chat_server, pauses, max_tokens=8192) == "Ok."
+    assert [body["max_tokens"] for body in chat_server.asked] == [8192, 7989]
+    assert pauses == [], "it is no failure of the server"
+
+
+async def test_where_the_server_did_not_count_the_prompt_it_decides_the_length(
+    chat_server: ChatServer,
+) -> None:
+    chat_server.answers.append(
+        refusal(400, "This model's maximum context length is 8192 tokens. However, you requested "
+                "8000 output tokens and your prompt contains at least 193 input tokens.")
+    )  # fmt: skip
+    assert await ask(chat_server, max_tokens=8000) == "Ok."
+    assert "max_tokens" not in chat_server.asked[1]
+
+
+@pytest.mark.parametrize("prompt", [8192, 9000])
+async def test_a_prompt_that_fills_the_context_has_its_own_error(
+    chat_server: ChatServer, prompt: int
+) -> None:
+    chat_server.default = refusal(400, FULL.format(prompt))
+    with pytest.raises(ContextFullError, match="doesn't fit the context of the model m"):
+        await ask(chat_server, max_tokens=8192)
+    assert len(chat_server.asked) == 1
+
+
+async def test_a_server_that_contradicts_itself_is_given_up(chat_server: ChatServer) -> None:
+    chat_server.default = refusal(400, FULL.format(1))
+    with pytest.raises(ContextFullError):
+        await ask(chat_server, max_tokens=5)
+    assert len(chat_server.asked) <= 6
+
+
+async def test_the_form_of_a_server_is_learned_once(chat_server: ChatServer) -> None:
+    """Case 24: a server of OpenAI's newer kind, which wants another name and no temperature."""
+    for name in ("max_tokens", "temperature", "seed"):
+        chat_server.answers.append(refusal(400, "x", param=name, code="unsupported_parameter"))
+    assert await ask(chat_server, times=3) == "Ok."
+    forms = [sorted(body) for body in chat_server.asked]
+    assert forms[3:] == [["max_completion_tokens", "messages", "model"]] * 3
+    assert len(forms) == 6
+
+
+async def test_a_parameter_that_no_other_form_replaces_is_refused(chat_server: ChatServer) -> None:
+    chat_server.default = refusal(400, "x", param="model", code="unsupported_parameter")
+    with pytest.raises(RefusedError, match="refuses the request: it answered 400: x"):
+        await ask(chat_server)
+
+
+async def test_a_minute_of_429_is_waited_out_as_the_server_asks(chat_server: ChatServer) -> None:
+    """Case 10: four attempts within seconds, then the evaluation ended."""
+    limited = web.Response
+    for seconds in (59, 30, 7, 1, 1, 1):
+        chat_server.answers.append(
+            lambda seconds=seconds: limited(status=429, headers={"Retry-After": str(seconds)})
+        )
+    pauses: list[float] = []
+    assert await ask(chat_server, pauses, attempts=2) == "Ok."
+    for asked, waited in zip((59, 30, 7, 1, 1, 1), pauses, strict=True):
+        assert asked <= waited <= 1.1 * asked
+
+
+async def test_rate_limits_end_within_bounds(chat_server: ChatServer) -> None:
+    chat_server.default = lambda: web.Response(status=429, headers={"Retry-After": "86400"})
+    pauses: list[float] = []
+    with pytest.raises(RateLimitedError, match="asked too often or busy for longer than 900 s"):
+        await ask(chat_server, pauses)
+    assert max(pauses) <= 1.1 * MAX_ASKED_PAUSE_SECONDS
+    assert sum(pauses) <= RATE_LIMIT_SECONDS
+
+
+async def test_a_busy_server_that_says_for_how_long_is_waited_for(chat_server: ChatServer) -> None:
+    chat_server.answers += [
+        lambda: web.Response(status=503, headers={"Retry-After": "20"}) for _ in range(5)
+    ]
+    assert await ask(chat_server, attempts=2) == "Ok."
+
+
+async def test_an_account_without_money_is_not_waited_for(chat_server: ChatServer) -> None:
+    chat_server.default = refusal(429, "You exceeded your quota", code="insufficient_quota")
+    with pytest.raises(RefusedError, match="quota"):
+        await ask(chat_server)
+    assert len(chat_server.asked) == 1
+
+
+async def test_an_error_in_a_reply_of_status_200_is_one(chat_server: ChatServer) -> None:
+    chat_server.answers.append(refusal(200, "Provider returned error", code=502))
+    assert await ask(chat_server) == "Ok."
+    assert len(chat_server.asked) == 2
+
+
+async def test_a_content_of_parts_is_one_text(chat_server: ChatServer) -> None:
+    parts = [{"type": "text", "text": "Your "}, {"type": "text", "text": "email?"}]
+    chat_server.default = lambda: web.json_response({"choices": [{"message": {"content": parts}}]})
+    assert await ask(chat_server) == "Your email?"
+
+
+async def thoughts_sent(server: ChatServer, name: str) -> list[dict[str, Any]]:
+    """What a message with thoughts is sent as, before and after the server's first answer."""
+    answer = {"choices": [{"message": {"content": "Ok.", name: "hm"}}]}
+    server.default = lambda: web.json_response(answer)
+    said = [{"role": "assistant", "content": "a", "reasoning_content": "t"}]
+    async with aiohttp.ClientSession() as session:
+        endpoint = ChatEndpoint(session, Address(url=server.url, model="m"))
+        for _ in range(2):
+            await endpoint.ask(said, text_of)
+    return [body["messages"][0] for body in server.asked]
+
+
+@pytest.mark.parametrize("name", ["reasoning_content", "reasoning"])
+async def test_thoughts_go_back_under_the_name_that_the_server_uses(
+    chat_server: ChatServer, name: str
+) -> None:
+    sent = await thoughts_sent(chat_server, name)
+    assert sent[1] == {"role": "assistant", "content": "a", name: "t"}
+
+
+async def test_thoughts_are_left_out_where_they_are_refused(chat_server: ChatServer) -> None:
+    chat_server.answers.append(
+        refusal(400, "'messages.2' : property 'reasoning_content' is unsupported")
+    )
+    sent = await thoughts_sent(chat_server, "reasoning_content")
+    assert sent[1:] == [{"role": "assistant", "content": "a"}] * 2
 
 
 @pytest.mark.parametrize(

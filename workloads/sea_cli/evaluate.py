@@ -3,6 +3,8 @@
 import argparse
 import asyncio
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -37,6 +39,8 @@ exit codes: 0 every episode has a verdict, 1 something can't be read or the endp
 """
 INTERRUPTED = 130
 WITHOUT_VERDICT = 3
+MAX_REASONS = 3
+"""Of episodes without a verdict, on the last line."""
 
 
 def add(commands: Commands) -> None:
@@ -259,13 +263,25 @@ def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Pr
         return 0
     said = f"{problem.rstrip('.')}. " if problem and problem != _INTERRUPTED else ""
     head = "interrupted: " if problem == _INTERRUPTED else ""
+    why = reasons(list(prepared.store.done.values()), len(prepared.planned))
     sys.stderr.write(
-        f"sea: {head}{said}{missing} of {len(prepared.planned)} episodes have no verdict yet. "
-        f"Go on with: {again()}\n"
+        f"sea: {head}{said}{missing} of {len(prepared.planned)} episodes have no verdict yet: {why}"
+        f" Go on with: {again()}\n"
     )
     if problem == _INTERRUPTED:
         return INTERRUPTED
     return 1 if problem else WITHOUT_VERDICT
+
+
+def reasons(played: Sequence[EpisodeRecord], planned: int) -> str:
+    """Why episodes have no verdict: how many for each of the most frequent reasons. Pure."""
+    errors = Counter(record.error for record in played if record.reward is None)
+    said = [f"{count} because: {error}" for error, count in errors.most_common(MAX_REASONS)]
+    others = errors.total() - sum(count for _, count in errors.most_common(MAX_REASONS))
+    said += [f"{others} for other reasons (episodes.jsonl has each)."] if others else []
+    waiting = planned - len(played)
+    said += [f"{waiting} not played."] if waiting > 0 else []
+    return " ".join(said)
 
 
 def _usage(given: argparse.Namespace, message: str) -> NoReturn:

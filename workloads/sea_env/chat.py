@@ -1,30 +1,40 @@
 """A model behind an OpenAI-compatible endpoint: users, judges and synthesis agents talk to one.
 
-`POST {url}/chat/completions` with time-outs, retries and a bound on the reply's size. An endpoint
-that hangs, answers 5xx or answers something unusable is asked again, then given up with one
-sentence; the caller decides what that means (no verdict, a lost trial).
+`POST {url}/chat/completions` with time-outs, retries and a bound on the reply's size. What an
+error means is read by `server_errors`: a form that this server doesn't take is changed
+(`request_form`), a rate limit is waited out (`rate_limits`), an endpoint that hangs, answers 5xx or
+something unusable is asked again, then given up with one sentence; the caller decides what that
+means (no verdict, a lost trial).
 """
 
 import asyncio
-import json
+import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import aiohttp
-from tenacity import AsyncRetrying, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState
 
 from sea_api import limits
+from sea_env import chat_reply, rate_limits, server_errors
 from sea_env.errors import EnvError
+from sea_env.request_form import RequestForm
 from sea_env.retry import IF_TRANSIENT, backoff
+from sea_env.server_errors import Kind, ServerError
 
 Answer = TypeVar("Answer")
 Sending = Callable[[int, str], None]
 """Called before each attempt: its number from 1, and what was wrong with the previous one."""
-_RETRIED_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
 _MAX_REPLY_BYTES = 8 * 1024 * 1024
 _MAX_PAUSE_SECONDS = 20.0
-_MAX_SHOWN_BYTES = 200
+MAX_ASKED_PAUSE_SECONDS = 120.0
+"""Longest pause that a server's `Retry-After` gets; then it is asked again."""
+RATE_LIMIT_SECONDS = 900.0
+"""Pauses of one request together, while the server answers that it is asked too often."""
+_MAX_FORMS = 6
+"""Requests of one attempt that are refused for their form: each changes it."""
 _END_OF_THOUGHT = "</think>"
 
 
@@ -34,10 +44,31 @@ class EndpointError(EnvError):
     permanent = False
 
 
+class RateLimitedError(EndpointError):
+    """It is asked too often (429), or says for how long it is busy."""
+
+    def __init__(self, sentence: str, pause_s: float | None) -> None:
+        super().__init__(sentence)
+        self.pause_s = pause_s
+        """As the server asks; None if it doesn't say."""
+
+
 class RefusedError(EndpointError):
     """It refuses the request permanently (a wrong key, an unknown model)."""
 
     permanent = True
+
+
+class ContextFullError(RefusedError):
+    """The prompt no longer fits the model's context."""
+
+
+class _UnfitFormError(Exception):
+    """The server takes another form of this request."""
+
+    def __init__(self, error: ServerError) -> None:
+        super().__init__(error.message)
+        self.error = error
 
 
 @dataclass(frozen=True)
@@ -66,9 +97,13 @@ class ChatEndpoint:
         session: aiohttp.ClientSession,
         address: Address,
         sleep: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        self._session, self._address, self._sleep = session, address, sleep
+        """`now` is what a `Retry-After` that is a date is compared with."""
+        self._session, self._address, self._sleep, self._now = session, address, sleep, now
         self._url = f"{address.url.rstrip('/')}/chat/completions"
+        self.form = RequestForm(f"The endpoint {self._url} (model {address.model})")
+        """Learned from refusals; shared by all requests."""
         key = address.api_key
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
 
@@ -83,17 +118,18 @@ class ChatEndpoint:
         """The model's next message as `read` makes it.
 
         `read` gets the message (`content`, perhaps `tool_calls`) with the choice's `finish_reason`
-        and the request's `usage` added. It raises ValueError with a sentence for an unusable one;
-        then the model is asked again. `usage` is called with what each answer used, unusable ones
-        included; `sending` is called before each attempt. `extra` is added to the body.
+        and the request's `usage` added, and with `shortened` true if the context had less room
+        than `max_tokens`. It raises ValueError with a sentence for an unusable one; then the model
+        is asked again. `usage` is called with what each answer used, unusable ones included;
+        `sending` is called before each attempt. `extra` is added to the body.
 
-        Raises EndpointError.
+        Raises EndpointError; of its kinds ContextFullError if the prompt alone doesn't fit.
         """
-        body, problem = self._body(messages, extra), ""
+        problem, patience = "", _Patience(self._address)
         async for attempt in AsyncRetrying(
             retry=IF_TRANSIENT,
-            wait=backoff(self._address.first_pause_s, _MAX_PAUSE_SECONDS),
-            stop=stop_after_attempt(self._address.attempts),
+            wait=patience.wait,
+            stop=patience.is_over,
             sleep=self._sleep,
             reraise=True,
         ):
@@ -101,10 +137,15 @@ class ChatEndpoint:
                 number = attempt.retry_state.attempt_number
                 sending(number, problem)
                 try:
-                    data = await self._post(body)
+                    reply, shortened = await self._settled(messages, extra)
                     if usage is not None:
-                        usage(_usage(data))
-                    return read(_message(data))
+                        usage(chat_reply.usage_of(reply))
+                    message = chat_reply.message_of(reply)
+                    self.form.heard(message)
+                    return read({**message, "shortened": shortened})
+                except RateLimitedError as error:
+                    problem = str(error)
+                    raise
                 except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                     problem = _sentence(error, self._address.timeout_s)
                     raise EndpointError(
@@ -113,29 +154,110 @@ class ChatEndpoint:
                     ) from error
         raise AssertionError("The last attempt's error is raised again.")
 
-    def _body(
+    async def _settled(
         self, messages: Sequence[Mapping[str, Any]], extra: Mapping[str, Any]
-    ) -> dict[str, Any]:
+    ) -> tuple[Any, bool]:
+        """The answer to this request in the form that the server takes, and whether it asked for
+        fewer tokens than wanted. At most `_MAX_FORMS` requests, without pauses."""
         address = self._address
-        body: dict[str, Any] = {"model": address.model, "max_tokens": address.max_tokens}
-        if address.temperature is not None:
-            body["temperature"] = address.temperature
-        return {**body, **extra, "messages": [dict(message) for message in messages]}
+        parameters = {"model": address.model, "temperature": address.temperature, **extra}
+        if parameters["temperature"] is None:
+            del parameters["temperature"]
+        most: int | None = address.max_tokens
+        for _ in range(_MAX_FORMS):
+            try:
+                body = self.form.body(parameters, messages, most)
+                return await self._post(body), most != address.max_tokens
+            except _UnfitFormError as unfit:
+                error = unfit.error
+                if error.kind is Kind.ANSWER_TOO_LONG and most is not None:
+                    # Fewer than before: a server that contradicts itself must not be asked forever.
+                    most = None if error.room is None else min(error.room, most - 1)
+                elif not self.form.learn(error):
+                    raise self._refused(error) from unfit
+                last = error
+        raise self._refused(last)
 
-    async def _post(self, body: dict[str, Any]) -> bytes:
+    async def _post(self, body: dict[str, Any]) -> Any:
         timeout = aiohttp.ClientTimeout(total=self._address.timeout_s)
         async with self._session.post(
             self._url, json=body, headers=self._headers, timeout=timeout
         ) as response:
             data = await _bounded(response)
-            if response.status == 200:
-                return data
-            said = (
-                f"it answered {response.status}: {data[:_MAX_SHOWN_BYTES].decode(errors='replace')}"
+            status = response.status
+            if status == 200:
+                reply = chat_reply.parsed(data)
+                found = server_errors.in_success(reply)
+                if found is None:
+                    return reply
+                status = found
+            text = data.decode(errors="replace")
+            self._raise(server_errors.read(status, text), response.headers, text)
+        raise AssertionError("an error is raised")
+
+    def _raise(self, error: ServerError, headers: Mapping[str, str], body: str) -> None:
+        if error.kind in (Kind.ANSWER_TOO_LONG, Kind.UNSUPPORTED):
+            raise _UnfitFormError(error)
+        pause_s = rate_limits.pause_asked(headers, body, self._now())
+        if error.kind is Kind.RATE_LIMITED or (error.kind is Kind.BUSY and pause_s is not None):
+            raise RateLimitedError(
+                f"The endpoint {self._url} (model {self._address.model}) is asked too often or "
+                f"busy for longer than {RATE_LIMIT_SECONDS:g} s: {_said(error)}. Lower the "
+                "concurrency, or raise the account's limit.",
+                pause_s,
             )
-            if response.status in _RETRIED_STATUSES:
-                raise ValueError(said)
-            raise RefusedError(f"The endpoint {self._url} refuses the request: {said}.")
+        if error.kind is Kind.BUSY:
+            raise ValueError(_said(error))
+        raise self._refused(error)
+
+    def _refused(self, error: ServerError) -> RefusedError:
+        if error.kind in (Kind.CONTEXT_FULL, Kind.ANSWER_TOO_LONG):
+            return ContextFullError(
+                f"The prompt doesn't fit the context of the model {self._address.model} at "
+                f"{self._url}: {_said(error)}."
+            )
+        return RefusedError(f"The endpoint {self._url} refuses the request: {_said(error)}.")
+
+
+class _Patience:
+    """How long one request goes on: counted attempts, and for rate limits the pauses together."""
+
+    def __init__(self, address: Address, jitter: Callable[[], float] = random.random) -> None:
+        self._attempts, self._jitter = address.attempts, jitter
+        self._backoff = backoff(address.first_pause_s, _MAX_PAUSE_SECONDS, jitter)
+        self._failed = 0
+        self._waited_s = 0.0
+
+    def wait(self, state: RetryCallState) -> float:
+        """Seconds until the next attempt."""
+        error = _error(state)
+        if not isinstance(error, RateLimitedError):
+            self._failed += 1
+            return self._backoff(state)
+        asked = error.pause_s
+        # Up to a tenth longer than asked, so that clients that were sent away together don't come
+        # back together; never shorter, which some servers answer with a longer pause.
+        pause = (
+            self._backoff(state)
+            if asked is None
+            else min(asked, MAX_ASKED_PAUSE_SECONDS) * (1 + 0.1 * self._jitter())
+        )
+        self._waited_s += pause
+        return pause
+
+    def is_over(self, state: RetryCallState) -> bool:
+        """Called after `wait`."""
+        if isinstance(_error(state), RateLimitedError):
+            return self._waited_s > RATE_LIMIT_SECONDS
+        return self._failed >= self._attempts
+
+
+def _error(state: RetryCallState) -> BaseException | None:
+    return state.outcome.exception() if state.outcome is not None else None
+
+
+def _said(error: ServerError) -> str:
+    return f"it answered {error.status}: {error.message}"
 
 
 async def _bounded(response: aiohttp.ClientResponse) -> bytes:
@@ -145,26 +267,6 @@ async def _bounded(response: aiohttp.ClientResponse) -> bytes:
         if len(data) > _MAX_REPLY_BYTES:
             raise ValueError(f"its answer is longer than {_MAX_REPLY_BYTES} bytes")
     return bytes(data)
-
-
-def _message(data: bytes) -> dict[str, Any]:
-    try:
-        reply = json.loads(data)
-        choice = reply["choices"][0]
-        message, finish, usage = choice["message"], choice.get("finish_reason"), reply.get("usage")
-    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
-        raise ValueError(f"it answered something that is no chat completion ({error})") from error
-    if not isinstance(message, dict) or not isinstance(message.get("content"), str | None):
-        raise ValueError("it answered a message that has no text")
-    return {**message, "finish_reason": finish, "usage": usage}
-
-
-def _usage(data: bytes) -> Mapping[str, Any]:
-    try:
-        found = json.loads(data).get("usage")
-    except (ValueError, AttributeError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _sentence(error: Exception, timeout_s: float) -> str:

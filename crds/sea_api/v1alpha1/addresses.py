@@ -22,9 +22,9 @@ _REVISION = "(@[A-Za-z0-9._/-]+)?"
 _HUB_NAME = "[A-Za-z0-9][A-Za-z0-9._-]*"
 
 _FOLDER_OF_RUN = form(
-    rf"s3://{_BUCKET}(/[^*?#\n]*)?",
-    "this must be s3://BUCKET/PREFIX with a bucket in lower case (a-z, 0-9, - and ., no _); the"
-    " server's own address goes to storage.endpoint: correct the address",
+    rf"s3://{_BUCKET}(/[^*?#\s\v]*)?",
+    "this must be s3://BUCKET/PREFIX with a bucket in lower case (a-z, 0-9, - and ., no _)"
+    " and no blanks; the server's own address goes to storage.endpoint: correct the address",
 )
 
 _FILE = form(

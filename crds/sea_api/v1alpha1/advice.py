@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.role_rules import processes_per_pod
-from sea_api.v1alpha1.roles import Rollout, UserEngine, UserModel
-from sea_api.v1alpha1.stages import RLStage
+from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
 
 HIGH_LEARNING_RATE = 1e-3
 """Ten times what full fine-tuning of language models uses at most."""
@@ -27,10 +25,7 @@ class Advice:
 
 def advice(spec: Spec) -> list[Advice]:
     """All of it, in the order of the spec."""
-    found = [*_stages(spec), *_engine(("spec", "rollout"), spec.rollout)]
-    if spec.user_model.engine is UserEngine.VLLM:
-        found += _engine(("spec", "userModel"), spec.user_model)
-    return found
+    return list(_stages(spec))
 
 
 def _stages(spec: Spec) -> Iterator[Advice]:
@@ -55,19 +50,23 @@ def _rl(place: tuple[str | int, ...], rl: RLStage) -> Iterator[Advice]:
             f"{rl.minibatches} updates share a batch of {batch} trajectories (promptsPerStep *"
             " trajectoriesPerPrompt), so some get none: lower it",
         )
+    normalized = rl.advantage_normalization is not AdvantageNormalization.NONE
+    if normalized and (rl.reward_bias or rl.reward_scale != 1):
+        yield Advice(
+            (*place, "rewardBias" if rl.reward_bias else "rewardScale"),
+            f"advantageNormalization {rl.advantage_normalization} subtracts the mean and divides by"
+            " the deviation, which cancels rewardBias and rewardScale out: remove them, or set"
+            " advantageNormalization None",
+        )
+    if rl.minibatches == 1 and rl.model_fields_set & {"clip_low", "clip_high"}:
+        yield Advice(
+            (*place, "clipLow" if "clip_low" in rl.model_fields_set else "clipHigh"),
+            "the policy ratio is 1 in the only update of a batch, so nothing is clipped: remove"
+            " clipLow and clipHigh, or raise minibatches",
+        )
     if rl.max_concurrent_groups < rl.prompts_per_step:
         yield Advice(
             (*place, "maxConcurrentGroups"),
             f"{rl.max_concurrent_groups} groups at a time make a batch of {rl.prompts_per_step}"
             " groups in several rounds, while engines idle: raise it to promptsPerStep or more",
-        )
-
-
-def _engine(place: tuple[str | int, ...], role: Rollout | UserModel) -> Iterator[Advice]:
-    gpus, used = processes_per_pod(role.gpus_per_pod), role.parallelism.tensor
-    if role.replicas and used < gpus:
-        yield Advice(
-            (*place, "parallelism", "tensor"),
-            f"an engine uses {used} of its pod's {gpus} GPUs: set tensor to {gpus}, or"
-            f" gpusPerPod to {used} and more replicas",
         )

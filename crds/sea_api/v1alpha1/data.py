@@ -10,7 +10,7 @@ from sea_api.v1alpha1 import forms
 from sea_api.v1alpha1.addresses import ModelSource, S3File, S3Folder, ServerUrl, StorageUrl
 from sea_api.v1alpha1.base import ApiModel, wire_name
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
-from sea_api.v1alpha1.rules import Transition, immutable
+from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.types import Int, ObjectName
 
 
@@ -64,6 +64,33 @@ class Model(ApiModel):
     writes it, `Qwen3XML` is `<function=...>` with `<parameter=...>`."""
 
 
+class Addressing(StrEnum):
+    PATH = "Path"
+    VIRTUAL_HOST = "VirtualHost"
+
+
+class CABundle(ApiModel):
+    """A file of PEM certificates in a Secret or ConfigMap of the job's namespace."""
+
+    edits: ClassVar[Edits] = NEW_ATTEMPT
+
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="has(self.secretName) != has(self.configMapName)",
+            message="caBundle takes its certificates from one object: set secretName or"
+            " configMapName, not both and not neither",
+            holds=lambda bundle: (bundle.secret_name is None) != (bundle.config_map_name is None),
+        ),
+    )
+
+    secret_name: ObjectName | None = None
+    """Secret that holds the file; absent means `configMapName`."""
+    config_map_name: ObjectName | None = None
+    """ConfigMap that holds the file; absent means `secretName`."""
+    key: Annotated[str, Field(min_length=1, max_length=253), forms.FILE_KEY] = "ca.crt"
+    """Name of the file in it."""
+
+
 class Storage(ApiModel):
     """The object store that keeps everything that outlives the job's pods."""
 
@@ -77,8 +104,16 @@ class Storage(ApiModel):
     """Bucket and prefix under which the job keeps weights, checkpoints and reports."""
     endpoint: ServerUrl | None = None
     """Address of an S3 server other than AWS; absent means AWS."""
-    region: str = Field(default="us-east-1", min_length=1, max_length=64)
+    region: Annotated[
+        str, Field(default="us-east-1", min_length=1, max_length=64), forms.REGION
+    ] = "us-east-1"
     """Region that requests are signed for."""
+    addressing: Addressing | None = None
+    """Where requests name the bucket: `Path` after the host, `VirtualHost` in it, as some stores
+    other than AWS demand. Absent means `Path` with an `endpoint`, else what AWS prefers."""
+    ca_bundle: CABundle | None = None
+    """Certificates to trust, for a server whose own is signed by none of the public authorities;
+    absent means those of the pods' image."""
     credentials_secret: ObjectName | None = None
     """Secret in the job's namespace with AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY; absent
     means the pods' own identity."""

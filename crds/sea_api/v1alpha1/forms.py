@@ -55,6 +55,16 @@ STAGE_NAME = form(
     " place of anything else",
 )
 
+REGION = form(
+    "[A-Za-z0-9][A-Za-z0-9._-]*",
+    "a region consists of letters, digits and ., _ and -, without blanks: correct the name",
+)
+
+FILE_KEY = form(
+    "[A-Za-z0-9._-]+",
+    "a key of a Secret or ConfigMap consists of letters, digits and ., _ and -: correct the name",
+)
+
 VARIABLE_NAME = form(
     "[A-Za-z_][A-Za-z0-9_]*",
     "a variable's name consists of letters, digits and _, and begins with no digit: replace other"

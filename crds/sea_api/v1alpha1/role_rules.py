@@ -55,17 +55,17 @@ WITHIN_ELASTIC = Rule(
 )
 
 ENGINE_TENSOR = Rule(
-    cel=f"{_PROCESSES} % self.parallelism.tensor == 0",
-    message="parallelism.tensor must divide max(1, gpusPerPod), since an engine lives in one pod:"
-    " change gpusPerPod or parallelism.tensor",
-    holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.tensor == 0,
+    cel=f"!has(self.parallelism.tensor) || self.parallelism.tensor == {_PROCESSES}",
+    message="parallelism.tensor must be max(1, gpusPerPod), since a pod has one engine and the"
+    " other GPUs would be idle: leave tensor out, or change gpusPerPod (and replicas)",
+    holds=lambda role: role.parallelism.tensor in (None, processes_per_pod(role.gpus_per_pod)),
 )
 
 ENGINE_EXPERT = Rule(
-    cel="self.expert == 1 || self.expert == self.tensor",
-    message="parallelism.expert must be 1 or equal to parallelism.tensor, since an engine spreads"
-    " its experts over the same GPUs as its matrices: set tensor to the same number",
-    holds=lambda layout: layout.expert in (1, layout.tensor),
+    cel="self.parallelism.expert == 1 || self.parallelism.expert == " + _PROCESSES,
+    message="parallelism.expert must be 1 or max(1, gpusPerPod), since an engine spreads its"
+    " experts over the same GPUs as its matrices: correct it, or change gpusPerPod",
+    holds=lambda role: role.parallelism.expert in (1, processes_per_pod(role.gpus_per_pod)),
 )
 
 EXTERNAL_URL = Rule(

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from sea_api.limits import USER_MAX_TOKENS
+from sea_api.limits import MAX_EPISODES, USER_MAX_TOKENS
 from sea_api.v1alpha1 import pod_rules, role_rules
 from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
@@ -57,13 +57,12 @@ class RolloutParallelism(ApiModel):
 
     edits: ClassVar[Edits] = NEW_ATTEMPT
 
-    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.ENGINE_EXPERT,)
-
-    tensor: Ways = 1
-    """Parts that each matrix is split into; divides max(1, gpusPerPod)."""
+    tensor: Ways | None = None
+    """Parts that each matrix is split into: all GPUs of the pod, which absent means. Fewer would
+    leave the others idle."""
     expert: Ways = 1
     """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
-    `tensor` says; the same number as `tensor` gives each GPU whole experts."""
+    `tensor` says; all GPUs of the pod gives each GPU whole experts."""
 
 
 class Elastic(ApiModel):
@@ -124,6 +123,7 @@ class Rollout(ApiModel):
 
     invariants: ClassVar[tuple[Rule, ...]] = (
         role_rules.ENGINE_TENSOR,
+        role_rules.ENGINE_EXPERT,
         role_rules.WITHIN_ELASTIC,
         pod_rules.GPUS_AGREE,
     )
@@ -137,6 +137,9 @@ class Rollout(ApiModel):
     """GPUs of a pod's engine; 0 generates on the CPU. Pods are replaced one by one."""
     parallelism: RolloutParallelism = RolloutParallelism()
     """Layout of the model over a pod's GPUs."""
+    max_episodes: Int = Field(default=MAX_EPISODES, ge=1, le=4096)
+    """Episodes that an engine plays at one time. Each holds its context in the engine's memory;
+    what doesn't fit waits. Pods are replaced one by one."""
     elastic: Elastic | None = None
     """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()
@@ -158,6 +161,7 @@ class UserModel(ApiModel):
         role_rules.EXTERNAL_ONLY,
         role_rules.VLLM_ONLY,
         role_rules.ENGINE_TENSOR,
+        role_rules.ENGINE_EXPERT,
         pod_rules.GPUS_AGREE,
     )
 
@@ -182,7 +186,7 @@ class UserModel(ApiModel):
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the `External` engine; absent means that it needs none.
     Pods are replaced one by one."""
-    temperature: Number = Field(default=0.0, ge=0, le=10)
+    temperature: Number = Field(default=0.0, ge=0, le=2)
     """Sampling temperature of the user's turns; 0, the default, is greedy."""
     max_tokens: Int = Field(default=USER_MAX_TOKENS, ge=1, le=65536)
     """Longest turn of the user, in tokens."""

@@ -13,6 +13,8 @@ from sea_api.v1alpha1.edits import IMMUTABLE, NEXT_STAGE, NEXT_STEP, Edits, Effe
 from sea_api.v1alpha1.rules import Rule
 from sea_api.v1alpha1.types import Bool, Int, Number, ObjectName, Seed, Steps
 
+MAX_TEMPERATURE = 2.0
+"""vLLM and OpenAI refuse a higher one."""
 BASE = "Base"
 """`startFrom`: the job's base model. No stage has this name."""
 
@@ -28,6 +30,12 @@ class StageType(StrEnum):
 class ImportanceMode(StrEnum):
     CAP = "Cap"
     MASK = "Mask"
+
+
+class AdvantageNormalization(StrEnum):
+    GROUP = "Group"
+    BATCH = "Batch"
+    NONE = "None"
 
 
 class WorldSize(StrEnum):
@@ -112,6 +120,12 @@ class SFTStage(ApiModel):
     """Step size of AdamW after the warm-up."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)
     """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate."""
+    weight_decay: Number = Field(default=0.0, ge=0, le=1)
+    """AdamW's decoupled weight decay; 0, the default, is none."""
+    adam_beta1: Number = Field(default=0.9, ge=0, lt=1)
+    """Decay of AdamW's mean of gradients."""
+    adam_beta2: Number = Field(default=0.95, ge=0, lt=1)
+    """Decay of AdamW's mean of squared gradients."""
     max_steps: Steps | None = None
     """Upper bound on steps; absent means that `epochs` alone decides. Lowered below what a running
     stage has made, it ends the stage after the step that is under way."""
@@ -136,18 +150,38 @@ class EpisodeLimits(ApiModel):
 
     edits: ClassVar[Edits] = NEXT_STEP
 
+    invariants: ClassVar[tuple[Rule, ...]] = (
+        Rule(
+            cel="self.maxRepeats != 1",
+            message="maxRepeats 1 would end every episode at its first call: set 0 to switch the"
+            " check off, or 2 or more",
+            holds=lambda limits: limits.max_repeats != 1,
+        ),
+    )
+
     max_tokens_per_turn: Int = Field(default=limits.MAX_TOKENS_PER_TURN, ge=1, le=1048576)
     """Most tokens of one agent turn."""
     max_turns: Int = Field(default=limits.MAX_TURNS, ge=1, le=10000)
     """Most agent turns of one episode."""
-    max_repeats: Int = Field(default=limits.MAX_REPEATS, ge=2, le=1000)
-    """Identical calls with identical results in a row that end an episode as a loop."""
+    max_repeats: Int = Field(default=limits.MAX_REPEATS, ge=0, le=1000)
+    """Identical calls with identical results in a row that end an episode as a loop; 0 never ends
+    one."""
+    max_messages: Int | None = Field(default=None, ge=1, le=100000)
+    """Most messages of one episode, those of user, agent and tools together, as tau2-bench and
+    AReaL count steps; absent means that `maxTurns` alone decides."""
+    max_tool_errors: Int | None = Field(default=None, ge=1, le=10000)
+    """Tool calls of agent and user that end in an error before the episode ends; tau2-bench
+    allows 10. Absent means any number."""
+    episode_timeout_seconds: Int | None = Field(default=None, ge=1, le=86400)
+    """Wall-clock time of one episode; one that takes longer has no verdict and runs again. Absent
+    means that only the requests have time-outs."""
 
 
 class RLStage(EpisodeLimits):
     """Asynchronous GRPO on verifiable tasks."""
 
     invariants: ClassVar[tuple[Rule, ...]] = (
+        *EpisodeLimits.invariants,
         Rule(
             cel="self.trajectoriesPerPrompt >= 2",
             message="rl.trajectoriesPerPrompt must be at least 2, since the advantage of a"
@@ -176,7 +210,13 @@ class RLStage(EpisodeLimits):
     keeps it constant."""
     warmup_steps: Int = Field(default=0, ge=0, le=1000000)
     """Steps over which the rate rises linearly from 0; 0, the default, starts at the full rate."""
-    temperature: Number = Field(default=1.0, gt=0, le=10)
+    weight_decay: Number = Field(default=0.0, ge=0, le=1)
+    """AdamW's decoupled weight decay; 0, the default, is none."""
+    adam_beta1: Number = Field(default=0.9, ge=0, lt=1)
+    """Decay of AdamW's mean of gradients."""
+    adam_beta2: Number = Field(default=0.95, ge=0, lt=1)
+    """Decay of AdamW's mean of squared gradients."""
+    temperature: Number = Field(default=1.0, gt=0, le=MAX_TEMPERATURE)
     """Sampling temperature of the agent, which the trainer's log-probabilities take into
     account."""
     max_staleness: Int = Field(default=2, ge=0, le=1000)
@@ -187,10 +227,23 @@ class RLStage(EpisodeLimits):
     filter_constant_groups: Bool = True
     """Drop and replace groups whose rewards are all equal, since they carry no gradient; false
     trains on them too."""
+    max_mean_reward: Number | None = Field(default=None, ge=0, le=1)
+    """Drop and replace groups whose mean reward is above this, as too easy (AReaL: 0.95); absent
+    keeps them."""
+    reward_bias: Number = Field(default=0.0, ge=-1000, le=1000)
+    """Added to each reward, then multiplied by `rewardScale`. Only `advantageNormalization: None`
+    leaves the two a meaning: a mean and a deviation cancel them out."""
+    reward_scale: Number = Field(default=1.0, gt=0, le=1000)
+    """Factor of each reward after `rewardBias`."""
+    advantage_normalization: AdvantageNormalization = AdvantageNormalization.GROUP
+    """What makes rewards advantages: `Group` subtracts the mean of the prompt's trajectories and
+    divides by their deviation (GRPO); `Batch` takes mean and deviation over all generated tokens
+    of the batch (AReaL's `adv_norm`); `None` takes the reward as it is."""
     clip_low: Number = Field(default=0.2, gt=0, lt=1)
-    """The policy ratio is clipped below 1 - this."""
+    """The policy ratio is clipped below 1 - this. Without effect while `minibatches` is 1: the
+    ratio is 1 in a batch's first update."""
     clip_high: Number = Field(default=0.2, gt=0, le=10)
-    """The policy ratio is clipped above 1 + this."""
+    """The policy ratio is clipped above 1 + this. Without effect while `minibatches` is 1."""
     importance_mode: ImportanceMode = ImportanceMode.CAP
     """What happens to a proximal/behavior ratio above `importanceUpper`: `Cap` limits it to
     that, `Mask` leaves the token out."""
@@ -200,9 +253,10 @@ class RLStage(EpisodeLimits):
     """Share of each batch's groups whose dialogues are written to `rollouts/<stage>/` in the
     run's folder, at least one group per step; 1, the default, keeps all, 0 none."""
     minibatches: Int = Field(default=1, ge=1, le=1024)
-    """Optimizer updates per batch."""
+    """Optimizer updates per batch; `clipLow` and `clipHigh` act from the second on."""
     seed: Seed = 0
-    """Seed of task order and sampling."""
+    """Seed of task order and sampling: every request carries a seed made of this one, the prompt's
+    place, the trajectory and the turn."""
 
 
 class EvaluationStage(EpisodeLimits):
@@ -212,7 +266,14 @@ class EvaluationStage(EpisodeLimits):
     """
 
     edits: ClassVar[Edits] = NEXT_STAGE.but(
-        Effect.NEXT_STEP, "max_tokens_per_turn", "max_turns", "max_repeats", "temperature"
+        Effect.NEXT_STEP,
+        "max_tokens_per_turn",
+        "max_turns",
+        "max_repeats",
+        "max_messages",
+        "max_tool_errors",
+        "episode_timeout_seconds",
+        "temperature",
     )
 
     tasks: list[S3File] = Field(default=[], max_length=64)
@@ -222,10 +283,12 @@ class EvaluationStage(EpisodeLimits):
     """Episodes per task (n of pass^k)."""
     max_tasks: Int | None = Field(default=None, ge=1, le=1000000)
     """Upper bound on tasks; absent means all."""
-    temperature: Number = Field(default=1.0, ge=0, le=10)
+    temperature: Number = Field(default=1.0, ge=0, le=MAX_TEMPERATURE)
     """Sampling temperature of the agent; 0 is greedy."""
     seed: Seed = 0
-    """Seed of sampling, and of the choice of tasks if `maxTasks` is set."""
+    """Seed of sampling, and of the choice of tasks if `maxTasks` is set. Every request of an
+    episode carries a seed made of this one, the task's row, the trial and the turn: with one
+    engine the stage repeats token for token."""
 
 
 _BLOCKS = {

@@ -24,7 +24,7 @@ class Judge(ApiModel):
     api_key_secret: ObjectName | None = None
     """Secret with OPENAI_API_KEY for the endpoint; absent means that it needs none. Pods are
     replaced one by one."""
-    temperature: Number = Field(default=0.0, ge=0, le=10)
+    temperature: Number = Field(default=0.0, ge=0, le=2)
     """Sampling temperature of the verdicts; 0, the default, is greedy."""
     max_tokens: Int = Field(default=limits.JUDGE_MAX_TOKENS, ge=1, le=65536)
     """Longest verdict, its reasoning included, in tokens."""

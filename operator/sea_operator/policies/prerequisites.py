@@ -107,6 +107,10 @@ def named_secrets(spec: Spec) -> list[Needed]:
     needed: list[Needed] = [
         ("spec.storage.credentialsSecret", spec.storage.credentials_secret, S3_KEYS, ALL)
     ]
+    bundle = spec.storage.ca_bundle
+    if bundle is not None and bundle.secret_name is not None:
+        field = "spec.storage.caBundle.secretName"
+        needed.append((field, bundle.secret_name, (bundle.key,), ALL))
     rollout, coordinator = frozenset({Role.ROLLOUT}), frozenset({Role.COORDINATOR})
     if spec.user_model.engine is UserEngine.EXTERNAL:
         key = spec.user_model.api_key_secret

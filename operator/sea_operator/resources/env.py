@@ -4,8 +4,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from sea_api.contract import (
+    CA_DIR,
     DATA_DIR,
     OPENAI_API_KEY,
+    S3_ADDRESSING,
+    S3_CA_BUNDLE,
     S3_ENDPOINT_URL,
     S3_REGION,
     Env,
@@ -56,6 +59,11 @@ def engine(stream: str, gpus_per_pod: int) -> list[Var]:
     ]
 
 
+def episodes(most: int) -> list[Var]:
+    """For engine and worker of a rollout pod: they must agree on it."""
+    return [_var(Env.MAX_EPISODES, str(most))]
+
+
 def endpoint_keys(spec: Spec) -> list[Var]:
     """Keys of the endpoints that a rollout worker talks to: user model and judge.
 
@@ -103,8 +111,14 @@ def credentials(spec: Spec) -> list[dict[str, Any]]:
 
 def _storage(spec: Spec) -> list[Var]:
     endpoint = spec.storage.endpoint
-    region = _var(S3_REGION, spec.storage.region)
-    return [_var(S3_ENDPOINT_URL, endpoint), region] if endpoint else [region]
+    bundle, addressing = spec.storage.ca_bundle, spec.storage.addressing
+    values = {
+        S3_ENDPOINT_URL: endpoint,
+        S3_REGION: spec.storage.region,
+        S3_CA_BUNDLE: f"{CA_DIR}/{bundle.key}" if bundle else None,
+        S3_ADDRESSING: addressing,
+    }
+    return [_var(name, value) for name, value in values.items() if value]
 
 
 def _token(job: Job) -> Var:

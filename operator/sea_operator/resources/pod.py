@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from sea_api.contract import (
+    CA_DIR,
     DATA_DIR,
     GPU,
     HASH_LABEL,
@@ -15,6 +16,7 @@ from sea_api.contract import (
     labels,
     selected_by,
 )
+from sea_api.v1alpha1.data import CABundle
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate, Scheduling
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import RolloutParallelism
@@ -49,6 +51,7 @@ def pod_template(
     template: PodTemplate,
     scheduling: Scheduling,
     token_digest: str,
+    ca_bundle: CABundle | None = None,
     parallelism: RolloutParallelism | None = None,
     claimed: bool = False,
 ) -> Object:
@@ -57,8 +60,13 @@ def pod_template(
     `token_digest` is part of it: pods that know another token than the job's are replaced. So is
     `parallelism`, which an engine asks the coordinator for when it starts.
     Raises `PatchRefusedError` for a patch of the user's that can't be merged.
+    `ca_bundle`: certificates that every container finds in `CA_DIR`.
     `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.
     """
+    if ca_bundle is not None:
+        volumes = [*volumes, _ca_volume(ca_bundle)]
+        mount = {"name": "ca", "mountPath": CA_DIR, "readOnly": True}
+        containers = [{**one, "volumeMounts": [*one["volumeMounts"], mount]} for one in containers]
     spec = {
         "automountServiceAccountToken": False,
         "containers": containers,
@@ -94,6 +102,12 @@ def volumes(*, gpus: int, data: bool = True) -> list[Object]:
     scratch: list[Object] = [{"name": "data", "emptyDir": {}}] if data else []
     shm: list[Object] = [{"name": "shm", "emptyDir": {"medium": "Memory"}}] if gpus else []
     return scratch + shm
+
+
+def _ca_volume(bundle: CABundle) -> Object:
+    if bundle.secret_name is not None:
+        return {"name": "ca", "secret": {"secretName": bundle.secret_name}}
+    return {"name": "ca", "configMap": {"name": bundle.config_map_name}}
 
 
 def digest(value: Any) -> str:

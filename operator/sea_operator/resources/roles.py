@@ -51,6 +51,7 @@ def coordinator_template(job: Job, spec: Spec, image: str, token_digest: str) ->
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        ca_bundle=spec.storage.ca_bundle,
         claimed=claimed,
     )
 
@@ -92,6 +93,7 @@ def trainer_template(job: Job, spec: Spec, image: str, token_digest: str) -> Obj
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        ca_bundle=spec.storage.ca_bundle,
     )
 
 
@@ -132,6 +134,7 @@ def engine_template(job: Job, spec: Spec, role: Role, image: str, token_digest: 
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        ca_bundle=spec.storage.ca_bundle,
         parallelism=settings.parallelism,
     )
 
@@ -142,4 +145,5 @@ def _settings(spec: Spec, role: Role) -> Rollout | UserModel:
 
 def _variables(job: Job, spec: Spec, role: Role, gpus: int) -> list[env.Var]:
     cpu = [] if gpus else env.on_cpu()
-    return [*env.common(job, spec, role), *env.engine(STREAMS[role], gpus), *cpu]
+    more = env.episodes(spec.rollout.max_episodes) if role is Role.ROLLOUT else []
+    return [*env.common(job, spec, role), *env.engine(STREAMS[role], gpus), *more, *cpu]

@@ -106,15 +106,64 @@ def test_what_passes_is_tried_again(
 def test_a_full_context_is_the_agents_failure(
     server: Any, arguments: list[str], tmp_path: Path
 ) -> None:
-    async def full(_: web.Request, __: Any) -> web.Response:
-        message = "This model's maximum context length is 4096 tokens"
-        return web.json_response({"error": {"message": message}}, status=400)
+    async def full(_: web.Request, messages: Any) -> web.Response | None:
+        spoke = any(message["role"] == "assistant" for message in messages)
+        return no_room() if spoke else None
 
     server.fault = full
     assert main(arguments) == 0
     found = scores(tmp_path / "out")
     assert found["results"][0]["passHat1"] == 0.0
     assert found["failures"] == {"shop": {"context-full": 12}}
+
+
+def no_room() -> web.Response:
+    message = "This model's maximum context length is 4096 tokens"
+    return web.json_response({"error": {"message": message}}, status=400)
+
+
+def test_an_agent_that_was_never_asked_has_no_verdict(
+    server: Any, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A zero would be about nothing that it did; the last line says why, whatever their number."""
+    (first,) = {line["id"] for line in rows(arguments) if line["id"].endswith("_0")}
+    wanted = scenario(arguments, first)
+
+    async def full_at_once(_: web.Request, messages: Any) -> web.Response | None:
+        return no_room() if wanted in str(messages[1]["content"]) else None
+
+    server.fault = full_at_once
+    assert main(arguments) == 3
+    found = scores(tmp_path / "out")
+    assert found["neverAsked"] == found["withoutVerdict"] >= 2
+    assert found["failures"] == {"shop": {"never-asked": found["neverAsked"]}}
+    assert found["results"][0]["passHat1"] == 100.0
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert f"{found['neverAsked']} because: The agent never had a turn: its first prompt" in last
+
+
+async def hangs_up(request: web.Request) -> web.Response:
+    message = {"role": "assistant", "content": "###STOP###"}
+    return web.json_response({"choices": [{"message": message, "finish_reason": "stop"}]})
+
+
+def test_a_user_that_ends_first_gives_no_verdict(
+    server: Any, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Case 21: 9.5 % of retail passed although the agent got no request."""
+
+    async def by_model(request: web.Request, _: Any) -> web.Response | None:
+        return await hangs_up(request) if (await request.json())["model"] == "user" else None
+
+    server.fault = by_model
+    user = ["--user-endpoint", server.url, "--user-model", "user"]
+    assert main([*arguments, *user, "--concurrency", "1"]) == 1
+    assert {body["model"] for body in server.requests} == {"user"}
+    found = scores(tmp_path / "out")
+    assert (found["results"], found["neverAsked"]) == ([], 3)
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "3 because: The agent never had a turn: the user ended the dialogue first" in last
+    assert "9 not played." in last
 
 
 def test_episodes_without_verdict_are_played_again_on_resume(
@@ -134,7 +183,9 @@ def test_episodes_without_verdict_are_played_again_on_resume(
 
     server.fault = one_is_broken
     assert main(arguments) == 3
-    assert "have no verdict yet" in capsys.readouterr().err
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert "have no verdict yet" in last
+    assert "because: The endpoint" in last
     missing = [line for line in lines(tmp_path / "out") if line["reward"] is None]
     assert 2 <= len(missing) < 12
     server.fault = None

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from sea_env.episodes.limits import Stop, never_asked
 from sea_env.verify.sandbox.limits import FunctionLimits
 from sea_runtime.coordinator import stage_controller
 from sea_runtime.coordinator.app import Components
@@ -20,7 +21,7 @@ SILENT = Trajectory.pack([], [], [], [])
 
 @pytest.fixture
 def core(tmp_path: Path) -> Components:
-    spec = kit.spec(trajectoriesPerPrompt=2, maxRepeats=4)
+    spec = kit.spec(trajectoriesPerPrompt=3, maxRepeats=4)
     functions = {"cpuSeconds": 9, "timeoutSeconds": 90, "memoryBytes": 1 << 30}
     judge = {"url": "http://judge/v1", "model": "m", "timeoutSeconds": 7}
     spec = type(spec).model_validate(
@@ -37,42 +38,53 @@ def lease(core: Components, want: int) -> list[Lease]:
     return found.leases
 
 
-def silent(given: Lease, reward: float, turns: int = 0) -> EpisodeResult:
-    spoken = kit.result(given, "w", "a", reward)
+def silent(given: Lease, turns: int = 0) -> EpisodeResult:
+    """The report of an episode that the user ended first."""
+    spoken = kit.result(given, "w", "a", None)
     return msgspec.structs.replace(
-        spoken, trajectory=SILENT.encode(), generated_tokens=0, turns=turns, mean_version=None
+        spoken, error=never_asked(Stop.USER_STOP), stop="UserStop", generated_tokens=0, turns=turns
     )
 
 
-def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Components) -> None:
-    first, second = lease(core, 2)
-    assert first.group_id == second.group_id
-    assert core.scheduler.result(silent(first, 0.0))
+def test_a_user_that_hangs_up_first_has_no_verdict_and_costs_no_retry(core: Components) -> None:
+    """The group goes on with the others; the batch says how many there were."""
+    first, second, third = lease(core, 3)
+    assert core.scheduler.result(silent(first))
+    assert core.scheduler.result(silent(first)), "sent again: acknowledged, not counted twice"
     assert core.scheduler.result(kit.result(second, "w", "a", 1.0))
-    states = core.ledger.db.rows("SELECT state, failures, mean_version FROM episodes")
-    assert [tuple(row) for row in states][:2] == [("Done", 0, None), ("Done", 0, 0.0)]
+    assert core.scheduler.result(kit.result(third, "w", "a", 0.0))
+    states = core.ledger.db.rows("SELECT state, failures, reward FROM episodes LIMIT 3")
+    assert [tuple(row) for row in states] == [("Failed", 0, None), ("Done", 0, 1), ("Done", 0, 0)]
     sql = "SELECT state, mean_reward FROM groups WHERE id = ?"
     group = kit.some(core.ledger.db.row(sql, first.group_id))
     assert tuple(group) == ("Admitted", 0.5)
     assert batches.assign(core.ledger.db, "rl", 1, 1, 0, 1000.0)
     batch = msgspec.msgpack.decode(batches.encode(core.ledger.db, "rl", 1), type=Batch)
-    assert batch.groups[0].rewards == [0.0, 1.0]
-    members = [Trajectory.decode(body) for body in batch.groups[0].trajectories]
-    assert [len(one.token_ids()) for one in members] == [0, 2]
+    assert batch.groups[0].rewards == [1.0, 0.0]
+    assert len(batch.groups[0].trajectories) == 2
+    assert batch.never_asked == 1
 
 
-def test_a_group_in_which_nobody_spoke_is_dropped_like_any_constant_one(core: Components) -> None:
-    first, second = lease(core, 2)
-    for given in (first, second):
-        assert core.scheduler.result(silent(given, 0.0))
-    group = kit.some(core.ledger.db.row("SELECT state FROM groups WHERE id = ?", first.group_id))
-    assert tuple(group) == ("Filtered",)
-    assert stage_controller.without_verdict(core.ledger.db, "rl") is None
+def test_groups_in_which_the_agent_never_spoke_are_dropped_and_reported(core: Components) -> None:
+    for _ in range(6):
+        for given in lease(core, 3):
+            assert core.scheduler.result(silent(given))
+    states = {row["state"] for row in core.ledger.db.rows("SELECT state FROM groups")}
+    assert states == {"Filtered"}
+    problem = kit.some(stage_controller.without_verdict(core.ledger.db, "rl"))
+    assert "The agent never had a turn: the user ended the dialogue first" in problem.message
 
 
 def test_turns_without_tokens_are_run_again(core: Components) -> None:
-    first, _ = lease(core, 2)
-    assert core.scheduler.result(silent(first, 0.0, turns=2))
+    first = lease(core, 1)[0]
+    spoken = msgspec.structs.replace(
+        kit.result(first, "w", "a", 0.0),
+        trajectory=SILENT.encode(),
+        generated_tokens=0,
+        turns=2,
+        mean_version=None,
+    )
+    assert core.scheduler.result(spoken)
     row = kit.some(core.ledger.db.row("SELECT state, error FROM episodes WHERE failures = 1"))
     assert row["state"] == "Pending"
     assert "no generated token, but 2 turn(s)" in row["error"]
@@ -104,7 +116,7 @@ def test_a_user_that_is_gone_is_reported_although_a_group_had_verdicts_before(
     core: Components,
 ) -> None:
     """A group that failed with one judged episode in it must not hide all that follows."""
-    first, second = lease(core, 2)
+    first, second, _ = lease(core, 3)
     assert core.scheduler.result(kit.result(first, "w", "a", 1.0))
     lost = second
     for _ in range(5):

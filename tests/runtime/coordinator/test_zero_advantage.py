@@ -2,11 +2,10 @@
 
 from pathlib import Path
 
-import msgspec
 import pytest
 
 from sea_runtime.coordinator.zero_advantage import Seen, enough, nothing_kept, problem
-from sea_runtime.wire.rollouts import LeaseRequest, Trajectory
+from sea_runtime.wire.rollouts import LeaseRequest
 from sea_testing.coordinator import inprocess as kit
 
 MOST = 16
@@ -33,23 +32,36 @@ def test_only_enough_dropped_groups_in_a_row_are_a_problem(
 TABLE = [
     (
         "the user always hangs up first",
-        Seen([0.0] * 16, {"UserStop": 64}, 64),
-        ["last 16 groups", "all 0.", "In 100 %", "UserStop (100 %)", "UserSFT", "spec.userModel"],
+        Seen(16, [], {"UserStop": 64}, 64),
+        ["last 16 groups", "no episode", "In 100 %", "UserStop (100 %)", "UserSFT", "userModel"],
     ),
     (
         "too hard",
-        Seen([0.0] * 16, {"MaxTurns": 48, "UserStop": 16}, 8),
-        ["all 0.", "In 12 % of their 64", "MaxTurns (75 %)", "too hard", "easier tasks"],
+        Seen(16, [0.0] * 16, {"MaxTurns": 16, "UserStop": 48}, 8),
+        ["all 0.", "In 12 % of their 64", "UserStop (75 %)", "too hard", "easier tasks"],
     ),
     (
         "solved",
-        Seen([1.0] * 20, {"UserStop": 80}, 0),
+        Seen(20, [1.0] * 20, {"UserStop": 80}, 0),
         ["last 20 groups", "all 1.", "In 0 %", "solves these tasks already", "harder"],
     ),
     (
         "either always or never",
-        Seen([1.0] * 4 + [0.0] * 12, {"UserStop": 64}, 0),
+        Seen(16, [1.0] * 4 + [0.0] * 12, {"UserStop": 64}, 0),
         ["12 groups with 0, 4 with 1.", "raise rl.trajectoriesPerPrompt or rl.temperature"],
+    ),
+    *(
+        (f"most end with {end}", Seen(16, [0.0] * 16, {end: 200, "UserStop": 56}, 0), words)
+        for end, words in {
+            "ContextFull": ["don't fit", "model.contextLength", "maxTokensPerTurn"],
+            "TurnTooLong": ["turns are cut off", "raise the stage's maxTokensPerTurn"],
+            "MaxTurns": ["raise the stage's maxTurns"],
+            "MaxMessages": ["raise the stage's maxMessages"],
+            "BadFormat": ["can't be read", "model.toolFormat"],
+            "ToolErrors": ["calls are refused again and again"],
+            "Loop": ["repeats itself", "maxRepeats"],
+            "UserStuck": ["never speaks", "spec.userModel"],
+        }.items()
     ),
 ]
 
@@ -67,7 +79,7 @@ def test_how_many_are_enough_is_counted_in_batches(batch: int, most: int) -> Non
 
 
 class Rollouts:
-    """A worker whose user hangs up first, on a coordinator in this process."""
+    """A worker whose rewards the test chooses, on a coordinator in this process."""
 
     def __init__(self, folder: Path) -> None:
         spec = kit.spec(steps=100, promptsPerStep=2, trajectoriesPerPrompt=2)
@@ -80,14 +92,7 @@ class Rollouts:
         assert found is not None
         for lease, reward in zip(found.leases, rewards, strict=True):
             spoken = kit.result(lease, "w", "a", reward)
-            silent = msgspec.structs.replace(
-                spoken,
-                trajectory=Trajectory.pack([], [], [], []).encode(),
-                generated_tokens=0,
-                turns=0,
-                mean_version=None,
-            )
-            assert self.core.scheduler.result(silent)
+            assert self.core.scheduler.result(spoken)
 
     def told(self) -> str:
         self.core.controller.find_problems()
@@ -102,7 +107,7 @@ def test_the_problem_is_in_the_state_until_a_group_is_kept(tmp_path: Path) -> No
         job.group((0.0, 0.0))
         assert job.told() == ""
     job.group((0.0, 0.0))
-    assert "In 100 % of their 32 episodes the user ended the call before" in job.told()
+    assert "In 0 % of their 32 episodes the agent never had a turn" in job.told()
     job.group((0.0, 0.0))
     assert "The last 16 groups of stage 'rl'" in job.told()
     job.group((1.0, 0.0))

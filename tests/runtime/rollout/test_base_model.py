@@ -8,7 +8,7 @@ import pytest
 from sea_api.v1alpha1.data import ToolFormat
 from sea_data.object_store import ObjectNotFoundError
 from sea_env.tokens.style import CallFormat, call_format
-from sea_runtime.rollout import base_model
+from sea_runtime.store import folders
 
 
 class Bucket:
@@ -27,7 +27,7 @@ FILES = {"s3://b/m/tokenizer.json": b"{}", "s3://b/m/config.json": b"{}"}
 
 def fetched(target: Path, objects: dict[str, bytes]) -> list[str]:
     store: Any = Bucket(objects)
-    base_model.fetch_tokenizer(store, "s3://b/m", target)
+    folders.download_tokenizer(store, "s3://b/m", target)
     return sorted(path.name for path in target.iterdir())
 
 

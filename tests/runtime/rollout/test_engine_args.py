@@ -40,6 +40,13 @@ def test_cpu_engine_has_one_process_and_a_small_cache() -> None:
     assert "--tensor-parallel-size" not in arguments
 
 
+def test_the_jobs_episodes_per_engine_are_its_sequences_and_size_its_cache() -> None:
+    place = Placement(Path("/m"), "127.0.0.5", gpus=0, max_sequences=256)
+    arguments = engine_args.arguments(reply(), TINY, place)
+    assert arguments[arguments.index("--max-num-seqs") + 1] == "256"
+    assert arguments[arguments.index("--kv-cache-memory-bytes") + 1] == str(256 << 20)
+
+
 def test_gpu_engine_of_the_reference_run() -> None:
     """235B on one node of 8: tensor and expert parallel, CUDA graphs, vLLM's own cache size."""
     place = Placement(Path("/m"), "10.0.0.5", gpus=8)
@@ -55,7 +62,7 @@ def test_gpu_engine_of_the_reference_run() -> None:
     [(16, "float32", 64 << 20), (512, "bfloat16", 64 << 20), (1 << 20, "float32", 1 << 30)],
 )
 def test_cache_stays_between_its_bounds(context: int, precision: str, expected: int) -> None:
-    assert engine_args.kv_cache_bytes(reply(precision, context), TINY) == expected
+    assert engine_args.kv_cache_bytes(reply(precision, context), TINY, 128) == expected
 
 
 @pytest.mark.parametrize(

@@ -27,7 +27,6 @@ from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
     Lease,
-    Trajectory,
 )
 from sea_runtime.wire.rollouts import UserSettings as User
 from sea_testing.chat_server import ChatServer
@@ -124,18 +123,70 @@ NEVER_STOPS = Talker(lambda heard: f"And another thing, number {heard}.")
 STOPS_SECOND = Talker(lambda heard: "Hello?" if not heard else "Bye ###STOP###")
 
 
-@pytest.mark.parametrize(("info", "reward"), [([], 1.0), (["35"], 0.0)])
-async def test_a_user_that_hangs_up_first_is_a_complete_episode(
-    run: Any, info: list[str], reward: float
-) -> None:
-    """Scored as it stands, with nothing to train on."""
-    task = {"id": "shop_1", "evaluation_criteria": {"communicate_info": info}}
-    result = await run("Hello.", LEAVES_AT_ONCE, task=task)
-    assert (result.error, result.stop, result.turns) == ("", "UserStop", 0)
-    assert result.reward == reward
-    assert (result.generated_tokens, result.mean_version) == (0, None)
-    assert len(Trajectory.decode(result.trajectory).token_ids()) == 0
+async def test_a_user_that_hangs_up_first_gives_no_verdict(run: Any) -> None:
+    """Its database is as the task wants it, for nothing that the agent did."""
+    result = await run("Hello.", LEAVES_AT_ONCE)
+    assert (result.reward, result.stop, result.turns) == (None, "UserStop", 0)
+    assert result.never_asked
+    assert "The agent never had a turn: the user ended the dialogue first" in result.error
+    assert (result.generated_tokens, result.trajectory) == (0, None)
     assert result.transcript == [{"role": "user", "content": "Never mind. ###STOP###"}]
+
+
+async def test_a_first_prompt_that_fills_the_context_gives_no_verdict(run: Any) -> None:
+    result = await run("Hello.", NEVER_STOPS, context_length=8)
+    assert (result.reward, result.stop) == (None, "ContextFull")
+    assert "first prompt doesn't fit the context" in result.error
+
+
+async def test_an_episode_that_takes_too_long_has_no_verdict(run: Any) -> None:
+    class Sleeper:
+        async def reply(self, heard: Sequence[Message]) -> str:
+            await asyncio.Event().wait()
+            raise AssertionError
+
+    result = await run("Hello.", Sleeper(), timeout_s=0.01)
+    assert (result.reward, result.stop) == (None, "")
+    assert "took longer than episodeTimeoutSeconds (0.01 s)" in result.error
+
+
+@pytest.mark.parametrize(
+    ("limit", "stop"), [({"max_messages": 4}, "MaxMessages"), ({"max_repeats": 0}, "MaxTurns")]
+)
+async def test_limits_of_the_lease_end_the_dialogue(
+    run: Any, limit: dict[str, int], stop: str
+) -> None:
+    """Without repeats counted, an agent that says the same for ever reaches the limit of turns."""
+    talker = Talker(lambda _: "And?")
+    result = await run("Hello.", talker, max_turns=5, **limit)
+    assert (result.stop, result.reward) == (stop, 0.0)
+
+
+async def test_each_turn_asks_with_a_seed_of_its_own(run: Any, http: aiohttp.ClientSession) -> None:
+    async def seeds(lease_seed: int) -> list[int]:
+        agent = Agent("Hello.")
+        seen: list[int] = []
+        plain = agent.generate
+
+        async def noting(prompt: Sequence[int], *, seed: int, **more: Any) -> Generation:
+            seen.append(seed)
+            return await plain(prompt, **more)
+
+        agent.generate = noting  # type: ignore[method-assign, assignment]
+        runner = EpisodeRunner(
+            Identity("pod", "life"),
+            agent,  # type: ignore[arg-type]
+            RENDERER,
+            Users(NEVER_STOPS),
+            Worlds(),  # type: ignore[arg-type]
+            Scoring(http, Sandboxes()),
+        )
+        await runner.run(lease(max_turns=3, seed=lease_seed))
+        return seen
+
+    first, again, other = await seeds(1), await seeds(1), await seeds(2)
+    assert first == again
+    assert len(set(first + other)) == 6
 
 
 @pytest.mark.component
@@ -146,7 +197,7 @@ async def test_the_leases_limits_apply_to_the_rows_function(
     source = "def verify(episode): return len(bytearray(150_000_000)) > 0"
     task = {**TASK, "verification_function": source}
     limits = FunctionLimits(memory_bytes=mebibytes << 20)
-    result = await run("Hello.", LEAVES_AT_ONCE, task=task, functions=limits)
+    result = await run("Hello.", STOPS_SECOND, task=task, functions=limits)
     assert (result.error, result.reward) == ("", reward)
     assert ("memory" in str(result.details).lower()) is (reward == 0.0)
 

@@ -1,5 +1,6 @@
 """How long a request to the store is repeated, with an injected clock."""
 
+import ssl
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from botocore.exceptions import (
     NoCredentialsError,
     ProxyConnectionError,
     ReadTimeoutError,
+    SSLError,
 )
+from botocore.parsers import ResponseParserError
+from urllib3.exceptions import MaxRetryError
 
 from sea_data.object_store import (
     AccessDeniedError,
@@ -139,6 +143,75 @@ def test_a_403_says_which_rights_are_needed(call: str, code: str, advice: str) -
     assert str(error).startswith(f"{call}: ")
     assert advice in str(error)
     assert "credentialsSecret" in str(error)
+
+
+def answered(status: int, code: str, **error: str) -> ClientError:
+    headers = {"x-amz-bucket-region": "eu-west-1"} if status == 301 else {}
+    reply: Any = {
+        "Error": {"Code": code, **error},
+        "ResponseMetadata": {"HTTPStatusCode": status, "HTTPHeaders": headers},
+    }
+    return ClientError(reply, "PutObject")
+
+
+def tls(error: ssl.SSLError) -> SSLError:
+    """As urllib3 and botocore wrap it."""
+    return SSLError(endpoint_url="https://s3", error=MaxRetryError(Any, "/", error))  # type: ignore[arg-type]
+
+
+def untrusted() -> ssl.SSLCertVerificationError:
+    error = ssl.SSLCertVerificationError("certificate verify failed")
+    error.verify_message = "self-signed certificate in certificate chain"
+    return error
+
+
+def no_tls() -> ssl.SSLError:
+    error = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    error.reason = "WRONG_VERSION_NUMBER"
+    return error
+
+
+MISTAKES = [
+    (answered(501, "NotImplemented"), "doesn't have this call", "conditional writes"),
+    (answered(403, "RequestTimeTooSkewed"), "clocks of this node", "NTP"),
+    (answered(400, "ExpiredToken"), "session token of the keys has expired", "credentialsSecret"),
+    (answered(403, "ExpiredToken"), "session token of the keys has expired", "credentialsSecret"),
+    (
+        answered(400, "AuthorizationHeaderMalformed", Region="eu-central-1"),
+        "another region",
+        "Set storage.region to eu-central-1.",
+    ),
+    (answered(301, "PermanentRedirect"), "another region", "Set storage.region to eu-west-1."),
+    (answered(400, "IllegalLocationConstraintException"), "another region", "Correct storage"),
+    (answered(403, "SecondLevelDomainForbidden"), "bucket in the host only", "VirtualHost"),
+    (tls(untrusted()), "self-signed certificate in certificate chain", "spec.storage.caBundle"),
+    (tls(no_tls()), "speaks no TLS", "http://"),
+    (ResponseParserError("Unable to parse response"), "no S3", "web console"),
+    (answered(400, "MalformedXML"), "MalformedXML", ""),
+]
+
+
+@pytest.mark.parametrize(("error", "what", "advice"), MISTAKES, ids=lambda one: str(one)[:40])
+def test_each_mistake_is_final_and_has_its_own_sentence(
+    error: Exception, what: str, advice: str
+) -> None:
+    time = Time()
+
+    def attempt() -> None:
+        raise error
+
+    with pytest.raises(RequestRefusedError, match="PUT y") as caught:
+        time.policy(60.0).call("PUT y", attempt)
+    assert time.now == 0.0
+    assert what in str(caught.value)
+    assert advice in str(caught.value)
+
+
+def test_another_failure_of_tls_is_waited_out() -> None:
+    """A server that closes the connection during its restart."""
+    assert isinstance(
+        translate(tls(ssl.SSLEOFError("EOF occurred")), "GET x"), StoreUnavailableError
+    )
 
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=AKIAIOSFODNN7EXAMPLE\n/x, Signature=0123abcd"

@@ -57,8 +57,12 @@ def prompts() -> list[list[int]]:
     return [list(map(int, rng.integers(10, 600, rng.integers(20, 60)))) for _ in range(GROUPS)]
 
 
-async def generate(engine: EngineClient, prompt: list[int], tokens: int = 24) -> Generation:
-    return await engine.generate(prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[])
+async def generate(
+    engine: EngineClient, prompt: list[int], tokens: int = 24, seed: int = 0
+) -> Generation:
+    return await engine.generate(
+        prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[], seed=seed
+    )
 
 
 def trajectory(prompt: list[int], turn: Generation, error: float) -> bytes:
@@ -74,7 +78,9 @@ def trajectory(prompt: list[int], turn: Generation, error: float) -> bytes:
 async def batch(engine: EngineClient, step: int) -> Batch:
     """Continuations of the prompts by the engine's current version; one per group is rewarded."""
     wanted = [prompt for prompt in prompts() for _ in range(SIZE)]
-    turns = await asyncio.gather(*(generate(engine, prompt) for prompt in wanted))
+    turns = await asyncio.gather(
+        *(generate(engine, prompt, seed=step * 100 + i) for i, prompt in enumerate(wanted))
+    )
     assert {version for turn in turns for version in turn.versions} == {step - 1}
     errors = [ERROR if step == STEPS and i == 0 else 0.0 for i in range(len(wanted))]
     packed = [trajectory(*each) for each in zip(wanted, turns, errors, strict=True)]

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from sea_api.v1alpha1.stages import ImportanceMode
+from sea_api.v1alpha1.stages import AdvantageNormalization, ImportanceMode
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.objective import PPOSettings
-from sea_runtime.trainer.rl_batch import coefficients, unpack
+from sea_runtime.trainer.rl_batch import Shaping, advantages, coefficients, unpack
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
 SPOKE = Trajectory.pack([5, 6, 7, 8], [0, 1, 1, 0], [0.0, -1.0, -2.0, 0.0], [-1, 3, 3, -1])
@@ -34,6 +34,29 @@ def test_a_silent_trajectory_counts_in_its_group_and_is_not_trained() -> None:
     metrics = got.metrics(version=4)
     assert (metrics["trajectories"], metrics["generated_tokens"]) == (5.0, 6.0)
     assert metrics["staleness"] == 1.0
+
+
+GROUPS = [[1.0, 0.0], [0.5, 0.5]]
+TOKENS = [3, 1, 2, 2]
+MEAN = (3 * 1.0 + 4 * 0.5) / 8
+STD = ((3 * (1 - MEAN) ** 2 + 1 * MEAN**2 + 4 * (0.5 - MEAN) ** 2) / 8) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("shaping", "wanted"),
+    [
+        (Shaping(), [1, -1, 0, 0]),
+        (Shaping(bias=-0.5, scale=10), [1, -1, 0, 0]),
+        (
+            Shaping(AdvantageNormalization.BATCH),
+            [(1 - MEAN) / STD, -MEAN / STD, (0.5 - MEAN) / STD, (0.5 - MEAN) / STD],
+        ),
+        (Shaping(AdvantageNormalization.NONE, bias=-0.5, scale=10), [5, -5, 0, 0]),
+    ],
+    ids=["group", "group: bias and scale cancel out", "batch, by tokens", "none"],
+)
+def test_rewards_become_advantages_as_the_stage_says(shaping: Shaping, wanted: list[float]) -> None:
+    np.testing.assert_allclose(advantages(GROUPS, TOKENS, shaping), wanted, atol=1e-5)
 
 
 def test_coefficients_are_shared_by_trajectories_that_spoke() -> None:

@@ -15,6 +15,7 @@ from sea_env.tokens.messages import calls_of
 class Failure(StrEnum):
     """Values are what JSON holds and what the page filters by."""
 
+    NEVER_ASKED = "never-asked"
     INFRASTRUCTURE = "infrastructure"
     MALFORMED_CALL = "malformed-call"
     LOOP = "loop"
@@ -31,6 +32,7 @@ class Failure(StrEnum):
 
 
 LABELS = {
+    Failure.NEVER_ASKED: "No verdict (agent never asked)",
     Failure.INFRASTRUCTURE: "No verdict (infrastructure)",
     Failure.MALFORMED_CALL: "Malformed call",
     Failure.LOOP: "Loop",
@@ -47,6 +49,7 @@ LABELS = {
 }
 
 MEANINGS = {
+    Failure.NEVER_ASKED: "The episode ended before the agent had a turn; not counted as a failure.",
     Failure.INFRASTRUCTURE: "An endpoint or the environment broke; not counted as a failure.",
     Failure.MALFORMED_CALL: "The agent wrote something that is neither text nor a valid call.",
     Failure.LOOP: "The agent repeated the very same turn.",
@@ -126,6 +129,8 @@ def _gave_up(record: EpisodeRecord) -> bool:
 
 
 def _tool_errors(record: EpisodeRecord) -> bool:
+    if record.stop == Stop.TOOL_ERRORS:
+        return True
     found = outcomes(record)
     return bool(found) and found[-1] and _state_wrong(record)
 
@@ -133,11 +138,12 @@ def _tool_errors(record: EpisodeRecord) -> bool:
 _state_wrong = _failed("DB", "ACTION", "ENV_ASSERTION")
 
 _RULES: tuple[tuple[Failure, Callable[[EpisodeRecord], bool]], ...] = (
+    (Failure.NEVER_ASKED, lambda record: record.never_asked),
     (Failure.INFRASTRUCTURE, lambda record: record.reward is None),
     (Failure.MALFORMED_CALL, _stopped(Stop.BAD_FORMAT)),
     (Failure.LOOP, _stopped(Stop.LOOP)),
     (Failure.CONTEXT_FULL, _stopped(Stop.CONTEXT_FULL, Stop.TURN_TOO_LONG)),
-    (Failure.TOO_MANY_TURNS, _stopped(Stop.MAX_TURNS)),
+    (Failure.TOO_MANY_TURNS, _stopped(Stop.MAX_TURNS, Stop.MAX_MESSAGES)),
     (Failure.USER_GAVE_UP, _gave_up),
     (Failure.TOOL_ERRORS, _tool_errors),
     (Failure.WRONG_DATABASE, _failed("DB")),

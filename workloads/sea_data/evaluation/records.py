@@ -51,6 +51,11 @@ class EpisodeRecord:
         return None if self.reward is None else passk.succeeded(self.reward)
 
     @property
+    def never_asked(self) -> bool:
+        """True if the episode ended before the agent had a turn, which is no verdict."""
+        return self.reward is None and bool(self.stop) and not self.turns
+
+    @property
     def key(self) -> tuple[str, str, int]:
         """What makes a trial unique in a file: domain, row, trial.
 

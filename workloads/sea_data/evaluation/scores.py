@@ -36,6 +36,7 @@ def report(
         "confidence": confidence(trials),
         "failures": failures.count(records),
         "withoutVerdict": sum(record.reward is None for record in records),
+        "neverAsked": sum(record.never_asked for record in records),
     }
 
 

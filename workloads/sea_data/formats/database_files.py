@@ -89,6 +89,28 @@ def fetch(domain: Domain, url: str, get: Callable[[str], bytes]) -> Database:
     return parse(domain, get(url), name, user)
 
 
+def fetch_policy(domain: Domain, url: str, get: Callable[[str], bytes]) -> str | None:
+    """The policy for the database at `url`: from its folder, or from the folder of all databases.
+
+    None if the domain has its own. In the database's own folder `policy.md` is accepted too:
+    `sea data world` and tau2-bench call it so. Raises DatabaseError and what `get` raises.
+    """
+    if domain.policy_file is None:
+        return None
+    folder = url.rpartition("/")[0]
+    places = [f"{folder}/{domain.policy_file}", f"{folder}/policy.md"]
+    parent = folder.rpartition("/")[0]
+    # "s3://bucket" has two slashes: above it there is no folder.
+    if parent.count("/") > 2:
+        places.append(f"{parent}/{domain.policy_file}")
+    body = first_of(places, get)
+    if body is None:
+        raise DatabaseError(
+            f"The policy of {domain.name} is in none of {', '.join(places)}: upload it."
+        )
+    return body.decode()
+
+
 def first_of(urls: list[str], get: Callable[[str], bytes]) -> bytes | None:
     """The first of the objects that exists; None if none does."""
     for url in urls:

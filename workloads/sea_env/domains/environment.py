@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import logging
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,8 @@ from sea_env.domains.database import Database
 from sea_env.domains.overlay import Change, Tables
 from sea_env.domains.state import State
 from sea_env.domains.toolkit import check_arguments
+
+_log = logging.getLogger(__name__)
 
 Assertion = Callable[..., bool]
 Layout = Callable[[Mapping[str, Any]], Tables]
@@ -72,15 +75,22 @@ class ToolEnvironment:
     def call(
         self, name: str, arguments: Mapping[str, Any], requestor: str = "assistant"
     ) -> ToolResult:
-        """Runs a tool. What the caller did wrong is an error result, never an exception."""
+        """Runs a tool. Whatever goes wrong is an error result, never an exception.
+
+        An exception would end the episode without a verdict: a policy could learn to escape a bad
+        one by a call that breaks a tool. tau2-bench answers the same (`Environment.get_response`).
+        """
         tool = self._toolbox.tools(requestor).get(name)
         if tool is None:
             return ToolResult(f"Error: Tool '{name}' not found.", True)
         try:
             return ToolResult(self._text(self._run(tool, arguments)))
-        except (ToolError, ArithmeticError) as error:
-            # ArithmeticError: a number that is too large is the caller's mistake like any other.
+        except ToolError as error:
             return ToolResult(f"Error: {error}", True)
+        except Exception as error:
+            # A tool that doesn't expect these arguments: worth a look, but not a lost episode.
+            _log.info("The tool %s broke.", name, exc_info=True)
+            return ToolResult(f"Error: {type(error).__name__}: {error}", True)
 
     def changes(self, requestor: str = "assistant") -> list[Change]:
         """How that side's database differs from the shared base, sorted by path."""

@@ -15,7 +15,7 @@ from sea_env.domains.database import Database
 from sea_env.domains.initial_state import InitialStateError
 from sea_env.episodes.limits import Limits, LoopDetector, Stop
 from sea_env.tasks.task import Task
-from sea_env.tokens.messages import AgentTurn, Message, calls_of
+from sea_env.tokens.messages import AgentTurn, Message, ToolCall, calls_of
 from sea_env.users.base import Reply, Signal, signal_in, spoken
 
 _STOPS = {
@@ -70,6 +70,8 @@ class Conversation:
         self._bad_turns_left = domain.max_bad_turns
         self._user_calls = 0
         self._loop = LoopDetector(limits.max_repeats)
+        self._tool_errors = 0
+        self._steps = len(self.messages)
 
     @property
     def parameters(self) -> dict[str, Mapping[str, Any]]:
@@ -94,6 +96,7 @@ class Conversation:
         if turn.tool_calls or turn.error:
             return self._act(turn)
         self._user_calls = 0
+        self._steps += 1
         said = _last_words(self.messages)
         self.messages.append({"role": "user", "content": turn.text})
         # Before the loop check: an ending that the user asked for takes precedence.
@@ -112,10 +115,9 @@ class Conversation:
         self.messages.append(message | ({"error": turn.error} if turn.error else {}))
         if calls:
             self.messages[-1]["tool_calls"] = calls
-        results = [
-            self.environment.call(call.name, call.arguments, "user").content
-            for call in turn.tool_calls
-        ] or [f"Error: {turn.error}"]
+        results = [self._call(call, "user") for call in turn.tool_calls]
+        results = results or [f"Error: {turn.error}"]
+        self._steps += 2
         self.messages += [
             {"role": "tool", "requestor": "user", "content": content} for content in results
         ]
@@ -123,18 +125,19 @@ class Conversation:
         self._user_calls += 1
         if self._user_calls > self._limits.max_user_calls:
             return Over(Stop.USER_STUCK)
-        return UserNext(spoken(self.messages))
+        return self._limited(UserNext(spoken(self.messages)))
 
     def agent(self, turn: AgentTurn) -> Next:
         """Adds the agent's turn: its calls are made, its text goes to the user."""
         # Bad turns count as well: an agent that never writes a good one must reach the limit.
         self.turns += 1
+        self._steps += 1
         self.messages.append(turn.as_message())
         if turn.error:
             return self._bad(turn)
         if not turn.tool_calls:
-            return UserNext(spoken(self.messages))
-        results = [self.environment.call(c.name, c.arguments).content for c in turn.tool_calls]
+            return self._limited(UserNext(spoken(self.messages)))
+        results = [self._call(call) for call in turn.tool_calls]
         # The results are in the transcript even if the loop ends the dialogue.
         following = self._answer(results)
         return Over(Stop.LOOP) if self._looping(turn, results) else following
@@ -143,18 +146,36 @@ class Conversation:
         self.messages[-1]["error"] = turn.error
         # A truncated turn can't be answered: the agent wasn't finished.
         if not turn.complete:
-            return Over(Stop.TURN_TOO_LONG)
+            return Over(Stop.CONTEXT_FULL if turn.context_full else Stop.TURN_TOO_LONG)
         if self._bad_turns_left < 1:
             return Over(Stop.BAD_FORMAT)
         self._bad_turns_left -= 1
+        self._tool_errors += 1
         return self._answer([f"Error: {turn.error}"])
+
+    def _call(self, call: ToolCall, requestor: str = "assistant") -> str:
+        result = self.environment.call(call.name, call.arguments, requestor)
+        self._tool_errors += result.error
+        return result.content
 
     def _answer(self, results: Sequence[str]) -> Next:
         self.messages += [{"role": "tool", "content": content} for content in results]
+        self._steps += 1
         return self._agent(AgentNext(results=results))
 
     def _agent(self, following: AgentNext) -> Next:
-        return Over(Stop.MAX_TURNS) if self.turns >= self._limits.max_turns else following
+        if self.turns >= self._limits.max_turns:
+            return Over(Stop.MAX_TURNS)
+        return self._limited(following)
+
+    def _limited(self, following: Next) -> Next:
+        """What follows, unless a limit of the whole dialogue is reached."""
+        limits = self._limits
+        if limits.max_tool_errors is not None and self._tool_errors >= limits.max_tool_errors:
+            return Over(Stop.TOOL_ERRORS)
+        if limits.max_messages is not None and self._steps >= limits.max_messages:
+            return Over(Stop.MAX_MESSAGES)
+        return following
 
     def _looping(self, turn: AgentTurn, results: Sequence[str]) -> bool:
         steps = zip(turn.tool_calls, results, strict=True)

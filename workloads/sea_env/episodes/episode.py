@@ -9,7 +9,7 @@ The prompt is always the exact tokens so far; nothing is decoded and encoded aga
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sea_env.episodes.conversation import (
@@ -66,6 +66,7 @@ class Episode:
         self.logprobs: list[float] = []
         self.versions: list[int] = []
         self.generated = 0
+        self._room_was_short = False
         self._renderer = renderer
         self._system_prompt = system_prompt
         self._limits = limits
@@ -102,7 +103,9 @@ class Episode:
         self._extend(ids[:count], 1, logprobs[:count], versions[:count])
         self.generated += count
         turn = self._renderer.parse(ids[:count], self.conversation.parameters)
-        return self._effect(self.conversation.agent(turn))
+        return self._effect(
+            self.conversation.agent(replace(turn, context_full=self._room_was_short))
+        )
 
     def _effect(self, following: Next) -> Effect:
         if isinstance(following, Over):
@@ -116,6 +119,7 @@ class Episode:
             return Done(Stop.CONTEXT_FULL)
         # Not generated: mask 0, and neither a log-probability nor a version (-1).
         self._extend(ids, 0, [0.0] * len(ids), [-1] * len(ids))
+        self._room_was_short = room < self._limits.max_tokens_per_turn
         return NeedGeneration(self.tokens, min(room, self._limits.max_tokens_per_turn))
 
     def _ids(self, following: AgentNext) -> list[int]:

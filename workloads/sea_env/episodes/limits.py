@@ -26,11 +26,32 @@ class Stop(StrEnum):
     """A turn reached its token limit before its end tag."""
     LOOP = "Loop"
     """The agent repeated the same step and got the same answer each time."""
+    MAX_MESSAGES = "MaxMessages"
+    """The dialogue reached its limit of messages."""
+    TOOL_ERRORS = "ToolErrors"
+    """Too many tool calls ended in an error."""
     USER_STUCK = "UserStuck"
     """The user kept making calls of its own without a word to the agent."""
 
 
 ENDED_BY_USER = frozenset({Stop.USER_STOP, Stop.TRANSFER, Stop.OUT_OF_SCOPE})
+
+
+def never_asked(stop: Stop) -> str:
+    """Why an episode that ended without a turn of the agent has no verdict.
+
+    A reward would be about nothing that the agent did: 9.5 % of tau2-bench's retail tasks pass if
+    the user stops first, since they ask for no change.
+    """
+    if stop is Stop.CONTEXT_FULL:
+        return (
+            "The agent never had a turn: its first prompt doesn't fit the context. Raise the "
+            "context length, or shorten the policy and the list of tools."
+        )
+    return (
+        f"The agent never had a turn: the user ended the dialogue first ({stop}). Give the agent a "
+        "user that talks: another user model or endpoint."
+    )
 
 
 @dataclass(frozen=True)
@@ -42,7 +63,12 @@ class Limits:
     context_length: int
     max_repeats: int = limits.MAX_REPEATS
     """Identical calls with identical results (or texts with identical answers) in a row that end
-    the episode."""
+    the episode; 0: none do."""
+    max_messages: int | None = None
+    """Messages of user, agent and tools together, the results of one turn's calls counting once
+    (tau2-bench's steps); None: any number."""
+    max_tool_errors: int | None = None
+    """Calls of agent and user that end in an error; the last of them ends the episode."""
     max_user_calls: int = 30
     """A user's turns with calls of its own between two texts; one more ends the episode."""
 
@@ -55,7 +81,7 @@ class LoopDetector:
     """
 
     def __init__(self, max_repeats: int) -> None:
-        """`max_repeats` identical steps in a row are a loop."""
+        """`max_repeats` identical steps in a row are a loop; 0: nothing is."""
         self._max_repeats = max_repeats
         self._last: tuple[str, ...] = ()
         self._count = 0
@@ -72,4 +98,4 @@ class LoopDetector:
     def _step(self, *step: str) -> bool:
         self._count = self._count + 1 if step == self._last else 1
         self._last = step
-        return self._count >= self._max_repeats
+        return 0 < self._max_repeats <= self._count

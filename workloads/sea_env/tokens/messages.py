@@ -38,6 +38,8 @@ class AgentTurn:
     complete: bool = True
     error: str = ""
     thinking: str = field(default="", compare=False)
+    context_full: bool = field(default=False, compare=False)
+    """An incomplete turn was cut by the end of the context, not by the limit of a turn."""
 
     def as_message(self) -> dict[str, Any]:
         message: dict[str, Any] = {"role": "assistant", "content": self.text}

@@ -17,7 +17,7 @@ from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.ledger import episodes
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.episodes import Worker
-from sea_runtime.coordinator.ledger.groups import EpisodeState
+from sea_runtime.coordinator.ledger.groups import EpisodeState, GroupFilter
 from sea_runtime.wire.rollouts import (
     EpisodeKind,
     EpisodeResult,
@@ -44,6 +44,9 @@ class Sampling:
     judge: Judge | None
     functions: FunctionLimits
     max_repeats: int
+    max_messages: int | None = None
+    max_tool_errors: int | None = None
+    timeout_s: float | None = None
 
 
 def user_settings(spec: Spec) -> UserSettings:
@@ -122,6 +125,9 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
         judge=sampling.judge,
         functions=sampling.functions,
         max_repeats=sampling.max_repeats,
+        max_messages=sampling.max_messages,
+        max_tool_errors=sampling.max_tool_errors,
+        timeout_s=sampling.timeout_s,
     )
 
 
@@ -129,13 +135,11 @@ def accept(
     db: Database,
     result: EpisodeResult,
     now: float,
-    keeping: frozenset[str] = frozenset(),
-    saving: frozenset[str] = frozenset(),
+    rule_of: Callable[[str], GroupFilter] = lambda stage: GroupFilter(),
 ) -> bool:
     """Records a result; False if the lease isn't this worker's any more.
 
-    `keeping` names the stages that admit groups whose rewards are all equal, `saving` those whose
-    dialogues go to the run's folder.
+    `rule_of` gives the filter of the stage of a name.
 
     The same result sent again (its answer got lost) is acknowledged and not counted again.
     """
@@ -146,14 +150,17 @@ def accept(
         # Sent again because the answer got lost: acknowledged, but not counted twice.
         # Cancelled (the stage or the group ended) is refused, so that the worker forgets it.
         if row["state"] != EpisodeState.LEASED:
-            return bool(row["state"] == EpisodeState.DONE)
+            return row["state"] == EpisodeState.DONE or bool(row["stop"])
+        rule = rule_of(row["stage"])
+        if result.never_asked:
+            episodes.end_unasked(db, row, result, now, rule)
+            return True
         fault = _fault(row, result)
         if fault:
             log.warning("%s: %s", result.lease_id, fault)
             episodes.fail(db, row, fault, now, reported=True)
         else:
-            constant, dialogue = row["stage"] in keeping, row["stage"] in saving
-            episodes.finish(db, row, result, now, keep_constant=constant, keep_dialogue=dialogue)
+            episodes.finish(db, row, result, now, rule=rule)
         return True
 
 
@@ -166,8 +173,7 @@ def _fault(row: sqlite3.Row, result: EpisodeResult) -> str:
         return ""
     if result.trajectory is None:
         return "The worker sent a reward without a trajectory."
-    # An agent that had no turn (the user hung up first) has no token to be trained, and counts.
-    if result.turns and not result.generated_tokens:
+    if not result.generated_tokens:
         return f"The trajectory has no generated token, but {result.turns} turn(s) of the agent."
     return ""
 

@@ -9,7 +9,8 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.roles import RolloutParallelism
+from sea_api.v1alpha1.role_rules import processes_per_pod
+from sea_api.v1alpha1.roles import Rollout, UserModel
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import PreconditionError
@@ -63,7 +64,7 @@ def problems(config: Config, spec: Spec, stream: str) -> Iterator[str]:
     policy = stream == stage_plan.POLICY
     if policy or spec.user_model.engine == "VLLM":
         role = spec.rollout if policy else spec.user_model
-        yield from _engine(text, "rollout" if policy else "userModel", role.parallelism)
+        yield from _engine(text, "rollout" if policy else "userModel", role)
 
 
 def _training(config: Config, text: Config, spec: Spec, stream: str) -> Iterator[str]:
@@ -100,12 +101,14 @@ def _context(text: Config, spec: Spec) -> Iterator[str]:
     )
 
 
-def _engine(text: Config, role: str, layout: RolloutParallelism) -> Iterator[str]:
+def _engine(text: Config, role: str, pods: Rollout | UserModel) -> Iterator[str]:
     heads, experts = text.get("num_attention_heads"), _experts(text)
-    if isinstance(heads, int) and heads % layout.tensor:
+    layout, tensor = pods.parallelism, processes_per_pod(pods.gpus_per_pod)
+    if isinstance(heads, int) and heads % tensor:
         yield (
-            f"spec.{role}.parallelism.tensor is {layout.tensor}, which doesn't divide the model's"
-            f" {heads} attention heads: choose a divisor, and gpusPerPod with it"
+            f"an engine of spec.{role} splits each matrix over the {tensor} GPUs of its pod, which"
+            f" doesn't divide the model's {heads} attention heads: set spec.{role}.gpusPerPod to a"
+            " divisor"
         )
     if layout.expert > 1 and not experts:
         yield (

@@ -5,10 +5,18 @@ import logging
 from collections.abc import Callable
 
 from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.role_rules import processes_per_pod
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
-from sea_runtime.coordinator import base_model, data_check, endpoints, model_fit, stage_plan
+from sea_runtime.coordinator import (
+    base_model,
+    data_check,
+    endpoints,
+    first_prompts,
+    model_fit,
+    stage_plan,
+)
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import PreconditionError
@@ -18,6 +26,7 @@ from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.problems import Problems, Source
 from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.coordinator.weights import require_stream
+from sea_runtime.store import conditional_writes
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
 
@@ -57,6 +66,8 @@ class Preconditions:
         """Digest of what the models were last found fit for."""
         self._endpoints: list[tuple[str, str]] | None = None
         """The endpoints that were last found in place."""
+        self._probed = ""
+        """The run whose store keeps to the conditions of writes."""
 
     @property
     def models(self) -> dict[str, str]:
@@ -116,8 +127,11 @@ class Preconditions:
             name=spec.model.name,
             precision=TORCH_NAMES[spec.model.precision],
             context_length=spec.model.context_length,
-            tensor_parallel=role.parallelism.tensor,
+            tensor_parallel=processes_per_pod(role.gpus_per_pod),
             expert_parallel=role.parallelism.expert > 1,
+            stage=spec.stages[known.stage_index].name
+            if known.stage_index < len(spec.stages)
+            else "",
             tool_format=spec.model.tool_format.value,
         )
 
@@ -147,6 +161,10 @@ class Preconditions:
         return not (tiny and synthesis and stage is not None and stage.name not in self.made())
 
     async def _check(self, desired: CoordinatorSpec, digest: str) -> None:
+        if self._probed != desired.run_url:
+            # Before anything is made: a store that ignores conditions voids every later commit.
+            await asyncio.to_thread(conditional_writes.check, self._store, desired.run_url)
+            self._probed = desired.run_url
         try:
             # `made()` is evaluated here, on the loop: SQLite's connection refuses other threads.
             data = await asyncio.to_thread(data_check.check, self._store, desired, self.made())
@@ -177,5 +195,9 @@ class Preconditions:
                 base_model.prepare, self._store, desired, stream
             )
         await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
+        rows = [row for found in (self._data.tasks if self._data else {}).values() for row in found]
+        await asyncio.to_thread(
+            first_prompts.check, self._store, desired.spec, self._models[stage_plan.POLICY], rows
+        )
         self._fit = model_fit.digest(desired.spec)
         self._notifiers.notify_all()

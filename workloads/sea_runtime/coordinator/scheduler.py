@@ -83,8 +83,12 @@ class Scheduler:
     def result(self, episode: EpisodeResult) -> bool:
         """Records a result and wakes all waiters for it; False if the lease was taken back."""
         spec = self._job.desired.spec
-        keeping, saving = stage_plan.keeping_constant_groups(spec), stage_plan.saving_rollouts(spec)
-        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping, saving)
+        accepted = leases.accept(
+            self._ledger.db,
+            episode,
+            self._wall(),
+            lambda stage: stage_plan.group_filter(spec, stage),
+        )
         if accepted:
             self._generated.add(episode.generated_tokens)
             # A group that ended frees room at the gate, a batch may be full, an
@@ -184,7 +188,11 @@ class Scheduler:
         block, db = stage_plan.rl_block(stage), self._ledger.db
         # Inside the transaction of `leases.take`.
         cursor = groups.draw(db, stage.name)
-        row = rows[order.row_at(cursor, len(rows), block.seed)]
+        # A stage goes on where the RL stages before it stopped: with the same seed it would train
+        # on the prompts of their first epoch again.
+        before = stage_plan.rl_stages_before(self._job.desired.spec, stage)
+        place = cursor + sum(groups.drawn(db, name) for name in before)
+        row = rows[order.row_at(place, len(rows), block.seed)]
         groups.issue(
             db,
             groups.NewGroup(
@@ -196,7 +204,7 @@ class Scheduler:
                 database=row.database,
                 task=row.task,
                 seeds=[
-                    order.sampling_seed(block.seed, cursor, sample)
+                    order.sampling_seed(block.seed, place, sample)
                     for sample in range(block.trajectories_per_prompt)
                 ],
             ),
@@ -216,6 +224,9 @@ class Scheduler:
             judge=spec.verifier.judge,
             functions=spec.verifier.functions,
             max_repeats=block.max_repeats,
+            max_messages=block.max_messages,
+            max_tool_errors=block.max_tool_errors,
+            timeout_s=block.episode_timeout_seconds,
         )
 
 

@@ -10,6 +10,7 @@ stage publishes one version, an RL stage one per step), so that a ledger restore
 checkpoint still agrees with the trainer.
 """
 
+import math
 from collections.abc import Collection, Container, Iterator, Mapping, Sequence
 
 from sea_api.v1alpha1.domains import file_name
@@ -19,6 +20,7 @@ from sea_api.v1alpha1.stages import BASE, RLStage, Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_data import urls
 from sea_data.synthesis.dataset import DIALOGUES, TASKS
+from sea_runtime.coordinator.ledger.groups import GroupFilter
 from sea_runtime.wire.trainer import TaskKind
 
 POLICY, USER = "policy", "user"
@@ -49,6 +51,12 @@ def training_stage(desired: CoordinatorSpec) -> Stage | None:
 
 def rl_block(stage: Stage) -> RLStage:
     return stage.rl or RLStage()
+
+
+def rl_stages_before(spec: Spec, stage: Stage) -> list[str]:
+    """Names of the job's RL stages before this one."""
+    place = [one.name for one in spec.stages].index(stage.name)
+    return [one.name for one in spec.stages[:place] if one.type == StageType.RL]
 
 
 def versions_of(stage: Stage, steps: int | None = None) -> int:
@@ -135,13 +143,13 @@ def model_source(spec: Spec, stream: str) -> str:
     return (spec.user_model.source if stream == USER else None) or spec.model.source
 
 
-def keeping_constant_groups(spec: Spec) -> frozenset[str]:
-    """RL stages that train on groups with equal rewards too (`filterConstantGroups: false`)."""
-    return frozenset(
-        stage.name
-        for stage in spec.stages
-        if stage.rl is not None and not stage.rl.filter_constant_groups
-    )
+def group_filter(spec: Spec, stage: str) -> GroupFilter:
+    """The filter of the stage of this name; of another kind of stage it drops nothing."""
+    block = next((one.rl for one in spec.stages if one.name == stage), None)
+    if block is None:
+        return GroupFilter(constant=False)
+    most = math.inf if block.max_mean_reward is None else block.max_mean_reward
+    return GroupFilter(block.filter_constant_groups, most, block.saved_rollouts > 0)
 
 
 def made_folder(run_url: str, stage: str, domain: str = "") -> str:
@@ -211,13 +219,6 @@ def _made(desired: CoordinatorSpec, stage: Stage, name: str) -> list[str]:
 
 def _synthesis(spec: Spec) -> Iterator[Stage]:
     return (stage for stage in spec.stages if stage.type == StageType.SYNTHESIS)
-
-
-def saving_rollouts(spec: Spec) -> frozenset[str]:
-    """RL stages whose dialogues go to the run's folder, all or a share."""
-    return frozenset(
-        stage.name for stage in spec.stages if stage.rl is not None and stage.rl.saved_rollouts > 0
-    )
 
 
 def newest_model(spec: Spec, complete: Container[str], run_url: str) -> str | None:

@@ -12,7 +12,7 @@ from sqlite3 import Row
 
 from sea_api.v1alpha1.stages import Stage
 from sea_api.wire.state import Problem, Severity
-from sea_env.episodes.limits import ENDED_BY_USER
+from sea_env.episodes.limits import Stop
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.ledger import groups
 from sea_runtime.coordinator.ledger.database import Database
@@ -39,12 +39,13 @@ def nothing_kept(newest: Sequence[str], prompts_per_step: int) -> bool:
 class Seen:
     """Dropped groups of a stage."""
 
+    groups: int
     rewards: Sequence[float]
-    """The reward that all episodes of a group share, one number per group."""
+    """The reward that all judged episodes of a group share, one number per group with one."""
     ends: Mapping[str, int]
     """Number of their episodes by reason of their end (`Stop`)."""
     silent: int
-    """Those of them that the user ended before the agent had spoken."""
+    """Those of them that ended before the agent had a turn."""
 
 
 def look(db: Database, stage: Stage) -> Problem | None:
@@ -61,9 +62,11 @@ def _seen(db: Database, dropped: Sequence[Row]) -> Seen:
     ends: Counter[str] = Counter()
     for row in rows:
         ends[row["stop"]] += row["episodes"]
-    silent = [row for row in rows if row["turns"] == 0 and row["stop"] in ENDED_BY_USER]
+    silent = [row for row in rows if row["turns"] == 0 and row["stop"]]
     return Seen(
-        rewards=[row["mean_reward"] for row in dropped],
+        groups=len(dropped),
+        # None: the agent never had a turn in the whole group.
+        rewards=[row["mean_reward"] for row in dropped if row["mean_reward"] is not None],
         ends=ends,
         silent=sum(row["episodes"] for row in silent),
     )
@@ -74,10 +77,11 @@ def problem(stage: str, seen: Seen) -> Problem:
     total = sum(seen.ends.values())
     return Problem(
         reason="NothingToLearn",
-        message=f"The last {len(seen.rewards)} groups of stage '{stage}' were dropped because all "
-        f"rewards of a group were equal: {_rewards(seen.rewards)}. In "
-        f"{100 * seen.silent / total:.0f} % of their {total} episodes the user ended the call "
-        f"before the agent spoke; the most frequent end was {_commonest(seen.ends)}. "
+        message=f"The last {seen.groups} groups of stage '{stage}' were dropped because all "
+        "rewards of a group were equal, or their mean above maxMeanReward: "
+        f"{_rewards(seen.rewards)}. In "
+        f"{100 * seen.silent / total:.0f} % of their {total} episodes the agent never "
+        f"had a turn; the most frequent end was {_commonest(seen.ends)}. "
         f"{_advice(seen)} Rollouts go on trying.",
         severity=Severity.WARNING,
     )
@@ -86,6 +90,8 @@ def problem(stage: str, seen: Seen) -> Problem:
 def _rewards(rewards: Sequence[float]) -> str:
     """`all 0`, or `12 groups with 0, 4 with 1`."""
     counts = sorted(Counter(rewards).items())
+    if not counts:
+        return "none, since no episode was judged"
     if len(counts) == 1:
         return f"all {counts[0][0]:g}"
     (first, count), *others = counts
@@ -95,8 +101,33 @@ def _rewards(rewards: Sequence[float]) -> str:
 
 
 def _commonest(ends: Mapping[str, int]) -> str:
-    name, count = max(ends.items(), key=lambda item: (item[1], item[0]))
-    return f"{name} ({100 * count / sum(ends.values()):.0f} %)"
+    name = _most_frequent(ends)
+    return f"{name} ({100 * ends[name] / sum(ends.values()):.0f} %)"
+
+
+def _most_frequent(ends: Mapping[str, int]) -> str:
+    return max(ends.items(), key=lambda item: (item[1], item[0]))[0]
+
+
+_BY_END = {
+    Stop.CONTEXT_FULL: "The dialogues don't fit: raise model.contextLength in a new job, or lower "
+    "the stage's maxTokensPerTurn and maxTurns.",
+    Stop.TURN_TOO_LONG: "The agent's turns are cut off: raise the stage's maxTokensPerTurn, or "
+    "train the policy in an SFT stage before, on dialogues with shorter turns.",
+    Stop.MAX_TURNS: "The dialogues are cut off: raise the stage's maxTurns, or train the policy in "
+    "an SFT stage before, so that it comes to the point.",
+    Stop.MAX_MESSAGES: "The dialogues are cut off: raise the stage's maxMessages, or train the "
+    "policy in an SFT stage before, so that it comes to the point.",
+    Stop.BAD_FORMAT: "The agent writes calls that can't be read: check model.toolFormat against "
+    "what the model was trained on, or train it longer in an SFT stage before.",
+    Stop.TOOL_ERRORS: "The agent's calls are refused again and again: train it longer in an SFT "
+    "stage before, and look at the errors in the run folder's rollouts.",
+    Stop.LOOP: "The agent repeats itself: train it longer in an SFT stage before, or raise the "
+    "stage's temperature or maxRepeats.",
+    Stop.USER_STUCK: "The user calls its own tools and never speaks: name another model or engine "
+    "in spec.userModel, or train it longer in a UserSFT stage.",
+}
+"""What helps if most episodes end this way, whatever their rewards."""
 
 
 def _advice(seen: Seen) -> str:
@@ -105,7 +136,11 @@ def _advice(seen: Seen) -> str:
             "Give the agent a user that talks: train the user model longer in a UserSFT stage, or "
             "name another model or engine in spec.userModel."
         )
-    if max(seen.rewards) <= 0:
+    # Before the rewards: what cuts episodes off decides their rewards, not how hard a task is.
+    end = _most_frequent(seen.ends)
+    if end in _BY_END and (not seen.rewards or min(seen.rewards) < 1):
+        return _BY_END[Stop(end)]
+    if not seen.rewards or max(seen.rewards) <= 0:
         return (
             "The tasks are too hard for this policy: train it longer in an SFT stage before, add "
             "easier tasks to the data, or raise rl.trajectoriesPerPrompt."

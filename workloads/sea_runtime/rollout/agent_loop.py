@@ -1,6 +1,7 @@
 """Keeps the worker's episodes in flight: leases arrive, run as tasks, results are delivered.
 
-At most `MAX_CONCURRENT` at a time; the coordinator's staleness gate decides how many there are.
+At most as many at a time as the engine runs; the coordinator's staleness gate decides how many
+there are.
 """
 
 import asyncio
@@ -9,6 +10,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from sea_api import limits
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError, CoordinatorUnreachableError
 from sea_runtime.rollout.engine_state import EngineState
@@ -16,8 +18,6 @@ from sea_runtime.rollout.settings import Identity
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest
 
 _log = logging.getLogger(__name__)
-# As many as the engine runs at a time (`engine_args.MAX_SEQUENCES`).
-MAX_CONCURRENT = 128
 GATHER_SECONDS = 0.05
 """Episodes that end within this time are replaced by a single request."""
 RETRY_SECONDS = 0.5
@@ -36,9 +36,11 @@ class AgentLoop:
         state: EngineState,
         identity: Identity,
         run_episode: Run,
+        most: int = limits.MAX_EPISODES,
     ) -> None:
+        """`most` episodes at one time (`spec.rollout.maxEpisodes`)."""
         self._client, self._state, self._identity = client, state, identity
-        self._run_episode = run_episode
+        self._run_episode, self._most = run_episode, most
         self._running: dict[asyncio.Task[None], str] = {}
 
     async def run(self) -> None:
@@ -47,7 +49,7 @@ class AgentLoop:
             # meanwhile.
             await self._state.wait_ready()
             await self._wait_for_room()
-            for lease in await self._lease(MAX_CONCURRENT - len(self._running)):
+            for lease in await self._lease(self._most - len(self._running)):
                 task = asyncio.ensure_future(self._episode(lease))
                 # Recorded before the next await, so that `give_back` knows every lease that was
                 # granted.
@@ -73,7 +75,7 @@ class AgentLoop:
 
     async def _wait_for_room(self) -> None:
         # Room first, then one request for all the places that became free.
-        while len(self._running) >= MAX_CONCURRENT:
+        while len(self._running) >= self._most:
             await asyncio.wait(self._running, return_when=asyncio.FIRST_COMPLETED)
             await asyncio.sleep(GATHER_SECONDS)
 

@@ -1,19 +1,15 @@
 """The base model's folder on the pod's disk: downloaded once, reused after a restart.
 
 `engine` waits for the coordinator to prepare the model and downloads it whole; `worker` downloads
-only what a renderer needs.
+only what a renderer needs (`store.folders.download_tokenizer`).
 """
 
-import json
 import logging
 import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from sea_data.object_store import ObjectNotFoundError
-from sea_data.urls import folder, join
-from sea_env.tokens.model_folder import FILES as TEMPLATE_FILES
 from sea_runtime.client.calls import CoordinatorUnreachableError
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.store.folders import download_folder
@@ -23,7 +19,6 @@ from sea_runtime.wire.weights import ModelReply
 _log = logging.getLogger(__name__)
 _DONE = ".complete"
 _POLL_SECONDS = 0.5
-TOKENIZER_FILES = ("tokenizer.json", "config.json")
 
 
 def await_model(
@@ -53,22 +48,4 @@ def fetch(store: ObjectStore, url: str, target: Path) -> Path:
     download_folder(store, url, target)
     # Written last: a download that a restart cut short starts again from scratch.
     marker.write_text(url)
-    return target
-
-
-def fetch_tokenizer(store: ObjectStore, url: str, target: Path) -> Path:
-    """Downloads only what a renderer needs: tokenizer, config, and the chat template if any."""
-    target.mkdir(parents=True, exist_ok=True)
-    for name in TOKENIZER_FILES:
-        body = store.get(join(folder(url), name))
-        # Read here: a damaged file fails with its name instead of deep inside a renderer.
-        if name == "config.json":
-            json.loads(body)
-        (target / name).write_bytes(body)
-    for name in TEMPLATE_FILES:
-        try:
-            (target / name).write_bytes(store.get(join(folder(url), name)))
-        except ObjectNotFoundError:
-            # A template of an earlier model in this folder would be used otherwise.
-            (target / name).unlink(missing_ok=True)
     return target

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sea_data.formats import database_files
 from sea_env.domains.base import Domain
-from sea_env.domains.database import Database, DatabaseError
+from sea_env.domains.database import Database
 from sea_runtime.store.s3 import ObjectStore
 
 MAX_KEPT = 64
@@ -50,25 +50,5 @@ class Databases:
 
     def _load(self, domain: Domain, url: str) -> DomainData:
         database = database_files.fetch(domain, url, self._store.get)
-        policy = self._policy(domain, url.rpartition("/")[0])
+        policy = database_files.fetch_policy(domain, url, self._store.get)
         return DomainData(database, domain.system_prompt(policy))
-
-    def _policy(self, domain: Domain, folder: str) -> str | None:
-        """The policy from the database's folder, or from the folder that holds all of them.
-
-        In the database's own folder `policy.md` is accepted too: `sea data world` and tau2-bench
-        call it so.
-        """
-        if domain.policy_file is None:
-            return None
-        places = [f"{folder}/{domain.policy_file}", f"{folder}/policy.md"]
-        parent = folder.rpartition("/")[0]
-        # "s3://bucket" has two slashes: above it there is no folder.
-        if parent.count("/") > 2:
-            places.append(f"{parent}/{domain.policy_file}")
-        body = database_files.first_of(places, self._store.get)
-        if body is None:
-            raise DatabaseError(
-                f"The policy of {domain.name} is in none of {', '.join(places)}: upload it."
-            )
-        return body.decode()

@@ -7,8 +7,10 @@ later, weight versions included, is done by the worker container of the same pod
 import logging
 import os
 import sys
+import uuid
 
 from sea_api import logs
+from sea_env.tasks import order
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.rollout import base_model, engine_args
 from sea_runtime.rollout.settings import Settings, from_environment
@@ -24,7 +26,15 @@ def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
     )
     _log.info("Base model of stream %s: %s", settings.stream, reply.url)
     target = base_model.fetch(ObjectStore(), reply.url, settings.data_dir / "engine-model")
-    place = engine_args.Placement(folder=target, host=settings.address, gpus=settings.gpus)
+    place = engine_args.Placement(
+        folder=target,
+        host=settings.address,
+        gpus=settings.gpus,
+        max_sequences=settings.max_episodes,
+        # Of this start of this pod in this stage: two engines with one seed would answer requests
+        # without a seed of their own identically.
+        seed=order.sampling_seed(settings.pod, uuid.uuid4().hex, reply.stage),
+    )
     arguments = engine_args.arguments(reply, engine_args.read_config(target), place)
     program = [sys.executable, "-m", "sea_runtime.rollout.server", *arguments]
     return program, engine_args.environment(os.environ, place)

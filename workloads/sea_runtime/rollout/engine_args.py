@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from sea_api import limits
 from sea_api.contract import ENGINE_PORT
 from sea_runtime.rollout.server import FORK_VARIABLE
 from sea_runtime.wire.weights import ModelReply
 
-MAX_SEQUENCES = 128
 CPU_BLOCK_TOKENS = 32
 """KV block size; vLLM's default of 128 on CPUs never caches the prefix of a short dialogue."""
 _MIN_KV_BYTES = 64 << 20
@@ -33,6 +33,8 @@ class Placement:
     gpus: int
     """0: on the CPU."""
     seed: int = 0
+    max_sequences: int = limits.MAX_EPISODES
+    """Requests that run at one time."""
 
 
 def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) -> list[str]:
@@ -44,7 +46,7 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         *("--port", str(ENGINE_PORT)),
         *("--dtype", model.precision.lower()),
         *("--max-model-len", str(model.context_length)),
-        *("--max-num-seqs", str(MAX_SEQUENCES)),
+        *("--max-num-seqs", str(place.max_sequences)),
         *("--seed", str(place.seed)),
         # "vllm" ignores the model's generation_config.json, whose top_p or top_k would change the
         # sampling behind the trainer's back.
@@ -59,7 +61,7 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
     ]
-    return common + (_gpu(model) if place.gpus else _cpu(model, config))
+    return common + (_gpu(model) if place.gpus else _cpu(model, config, place.max_sequences))
 
 
 def _gpu(model: ModelReply) -> list[str]:
@@ -67,17 +69,17 @@ def _gpu(model: ModelReply) -> list[str]:
     return parallel + (["--enable-expert-parallel"] if model.expert_parallel else [])
 
 
-def _cpu(model: ModelReply, config: Mapping[str, Any]) -> list[str]:
+def _cpu(model: ModelReply, config: Mapping[str, Any], sequences: int) -> list[str]:
     return [
         "--enforce-eager",
         "--disable-log-stats",
         *("--distributed-executor-backend", "uni"),
         *("--block-size", str(CPU_BLOCK_TOKENS)),
-        *("--kv-cache-memory-bytes", str(kv_cache_bytes(model, config))),
+        *("--kv-cache-memory-bytes", str(kv_cache_bytes(model, config, sequences))),
     ]
 
 
-def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any]) -> int:
+def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any], sequences: int) -> int:
     """Enough for all sequences at full context, between 64 MiB and 1 GiB."""
     heads = int(config["num_attention_heads"])
     kv_heads = int(config.get("num_key_value_heads") or heads)
@@ -85,7 +87,7 @@ def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any]) -> int:
     # Keys and values, per layer and KV head: 2 * layers * heads * dim * element bytes per token.
     element = 4 if model.precision.lower() == "float32" else 2
     token = 2 * int(config["num_hidden_layers"]) * kv_heads * head_dim * element
-    needed = token * model.context_length * MAX_SEQUENCES
+    needed = token * model.context_length * sequences
     return max(_MIN_KV_BYTES, min(_MAX_KV_BYTES, needed))
 
 

@@ -141,12 +141,12 @@ class EngineClient:
         max_tokens: int,
         temperature: float,
         stop_token_ids: Sequence[int],
+        seed: int,
     ) -> Generation:
         """Continues the exact tokens.
 
-        No seed is sent: vLLM 0.32.0 on a CPU dies from a seeded request whose prompt is prefilled
-        in parts (`test_workarounds.py` fails once that is fixed), and asynchronous batches would
-        not repeat anyway.
+        With the same weights, tokens and `seed` the continuation is the same, up to the rounding
+        of other requests in the engine's batch.
         """
         parameters = {
             "temperature": temperature,
@@ -154,6 +154,7 @@ class EngineClient:
             # 0: of the sampled token only, no alternatives.
             "logprobs": 0,
             "stop_token_ids": list(stop_token_ids),
+            "seed": seed,
         }
         body = {"token_ids": list(token_ids), "sampling_params": parameters}
         reply = await self._call("POST", "/inference/v1/generate", body, GENERATE_TIMEOUT_SECONDS)

@@ -10,6 +10,8 @@ import time
 from collections.abc import Sequence
 from typing import Protocol
 
+import msgspec
+
 from sea_api.errors import SeaError
 from sea_data.formats import rl
 from sea_env.domains import registry
@@ -17,7 +19,8 @@ from sea_env.domains.base import Domain
 from sea_env.domains.registry import UnknownDomainError
 from sea_env.episodes.conversation import open_conversation
 from sea_env.episodes.episode import Done, Episode, NeedUser
-from sea_env.episodes.limits import Limits, Stop
+from sea_env.episodes.limits import Limits, Stop, never_asked
+from sea_env.tasks import order
 from sea_env.tasks.task import Task
 from sea_env.tokens.renderer import Renderer
 from sea_env.users.base import User
@@ -71,6 +74,7 @@ class Sampler:
         max_tokens: int,
         temperature: float,
         stop_token_ids: Sequence[int],
+        seed: int,
     ) -> Generation:
         """Raises SamplingError."""
         problem = ""
@@ -83,6 +87,7 @@ class Sampler:
                     max_tokens=max_tokens,
                     temperature=temperature,
                     stop_token_ids=stop_token_ids,
+                    seed=seed,
                 )
             except EngineRefusedError as error:
                 raise SamplingError(f"The engine refuses a turn: {error}") from error
@@ -143,7 +148,15 @@ class EpisodeRunner:
             domain = registry.get(lease.domain)
             task = rl.task(lease.task, lease.domain)
             episode = await self._open(lease, domain, task)
-            stop = await self._talk(episode, self._users.user(lease, task), lease)
+            # Of the dialogue alone: the verdict's own requests have time-outs, and a finished
+            # dialogue must not be lost to a busy judge.
+            async with asyncio.timeout(lease.timeout_s):
+                stop = await self._talk(episode, self._users.user(lease, task), lease)
+            if not episode.turns:
+                silent = self._unjudged(lease, never_asked(stop), started)
+                return msgspec.structs.replace(
+                    silent, stop=str(stop), transcript=episode.transcript
+                )
             # Read after the dialogue: the verdict is about the state that it left.
             environment = episode.conversation.environment
             verdict = await self._scoring.verdict(
@@ -154,6 +167,9 @@ class EpisodeRunner:
             return self._unjudged(lease, f"{error} {_WHERE}", started)
         except SeaError as error:
             return self._unjudged(lease, f"{error}", started)
+        except TimeoutError:
+            problem = f"The episode took longer than episodeTimeoutSeconds ({lease.timeout_s:g} s)."
+            return self._unjudged(lease, problem, started)
         except Exception as error:
             # Not one of ours: a bug, so its trace is logged.
             _log.exception("Episode %s failed.", lease.lease_id)
@@ -189,6 +205,8 @@ class EpisodeRunner:
             max_tokens_per_turn=lease.max_tokens_per_turn,
             context_length=lease.context_length,
             max_repeats=lease.max_repeats,
+            max_messages=lease.max_messages,
+            max_tool_errors=lease.max_tool_errors,
         )
         conversation = open_conversation(domain, data.database, task, limits)
         return Episode(conversation, self._renderer, data.system_prompt, limits)
@@ -205,6 +223,9 @@ class EpisodeRunner:
                 temperature=lease.temperature,
                 # The end tag stays in the ids: the agent is trained to write it.
                 stop_token_ids=[self._renderer.end_id],
+                # Of the episode and the turn: trials of a task and trajectories of a group are
+                # independent, and a turn that is generated again comes out the same.
+                seed=order.sampling_seed(lease.seed, "agent", episode.turns),
             )
             effect = episode.on_agent(turn.token_ids, turn.logprobs, turn.versions)
         return effect.stop

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from sea_api import limits
 from sea_api.contract import Env
 from sea_runtime.errors import RuntimeFailure
 
@@ -26,6 +27,8 @@ class Settings:
     """policy or user."""
     gpus: int
     data_dir: Path
+    max_episodes: int = limits.MAX_EPISODES
+    """Episodes at one time, and with them the engine's sequences."""
 
 
 def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
@@ -48,6 +51,7 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> Settings:
         stream=get(Env.STREAM),
         gpus=int(environment.get(Env.GPUS_PER_POD) or 0),
         data_dir=Path(get(Env.DATA_DIR)),
+        max_episodes=int(environment.get(Env.MAX_EPISODES) or limits.MAX_EPISODES),
     )
 
 

@@ -52,7 +52,7 @@ class SimulatedUsers:
         raise UnknownUserEngineError(f"There is no user engine {lease.user.engine!r}.")
 
     def _model(self, lease: Lease, scenario: dict[str, Any], tools: Sequence[Tool]) -> User:
-        generate = self._pool.generator(lease.user.temperature, [self._renderer.end_id])
+        generate = self._pool.generator(lease.user.temperature, [self._renderer.end_id], lease.seed)
         return ModelUser(
             scenario,
             self._renderer,

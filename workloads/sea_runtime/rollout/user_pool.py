@@ -3,9 +3,11 @@
 import asyncio
 import logging
 from collections.abc import Sequence
+from itertools import count
 
 import aiohttp
 
+from sea_env.tasks import order
 from sea_env.users.base import UserUnavailableError
 from sea_env.users.model import Generate
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
@@ -31,13 +33,19 @@ class UserPool:
             for address in addresses
         }
 
-    def generator(self, temperature: float, stop_token_ids: Sequence[int]) -> Generate:
-        """A generate function for one episode; it keeps to one engine for its prefix cache."""
+    def generator(self, temperature: float, stop_token_ids: Sequence[int], seed: int) -> Generate:
+        """A generate function for one episode; it keeps to one engine for its prefix cache.
+
+        `seed` is the episode's; each turn has one of its own.
+        """
         self._next += 1
-        place = self._next
+        place, turns = self._next, count()
 
         async def generate(prompt: Sequence[int], max_tokens: int) -> Sequence[int]:
-            return await self._generate(place, prompt, max_tokens, temperature, stop_token_ids)
+            of_turn = order.sampling_seed(seed, "user", next(turns))
+            return await self._generate(
+                place, prompt, max_tokens, temperature, stop_token_ids, of_turn
+            )
 
         return generate
 
@@ -48,6 +56,7 @@ class UserPool:
         max_tokens: int,
         temperature: float,
         stop_token_ids: Sequence[int],
+        seed: int,
     ) -> Sequence[int]:
         loop = asyncio.get_running_loop()
         deadline, problem = loop.time() + RETRY_TIMEOUT_SECONDS, "no engine serves yet"
@@ -65,6 +74,7 @@ class UserPool:
                         max_tokens=max_tokens,
                         temperature=temperature,
                         stop_token_ids=stop_token_ids,
+                        seed=seed,
                     )
                 except EngineError as error:
                     problem = str(error)

@@ -22,7 +22,7 @@ from sea_env.tokens.style import call_format
 from sea_env.verify.sandbox.pool import Sandboxes
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
-from sea_runtime.rollout import base_model, engine_client, health
+from sea_runtime.rollout import engine_client, health
 from sea_runtime.rollout.agent_loop import AgentLoop
 from sea_runtime.rollout.databases import Databases
 from sea_runtime.rollout.engine_client import EngineClient
@@ -33,6 +33,7 @@ from sea_runtime.rollout.settings import Identity, Settings, from_environment
 from sea_runtime.rollout.simulated_users import SimulatedUsers
 from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.rollout.weight_updater import WeightUpdater
+from sea_runtime.store import folders
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.weights import ModelReply
 
@@ -83,7 +84,9 @@ class Worker:
             Databases(store),
             Scoring(self._http, sandboxes),
         )
-        self.loop = AgentLoop(self._client, self.state, self._identity, runner.run)
+        self.loop = AgentLoop(
+            self._client, self.state, self._identity, runner.run, self._settings.max_episodes
+        )
         try:
             await self.loop.run()
         finally:
@@ -93,7 +96,7 @@ class Worker:
         reply = await self._model(stream)
         target = self._settings.data_dir / f"tokenizer-{stream}"
         # The store blocks, and heartbeats must go on meanwhile.
-        await asyncio.to_thread(base_model.fetch_tokenizer, store, reply.url, target)
+        await asyncio.to_thread(folders.download_tokenizer, store, reply.url, target)
         return Renderer.load(target, call_format(reply.tool_format)), reply.context_length
 
     async def _model(self, stream: str) -> ModelReply:

@@ -1,6 +1,7 @@
 """Uploads and downloads whole folders in parallel, with checksums and progress in the log."""
 
 import hashlib
+import json
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -10,12 +11,16 @@ from typing import NamedTuple, TypeVar
 
 from sea_data import urls
 from sea_data.object_store import ChecksumMismatchError, ObjectChangedError, ObjectNotFoundError
+from sea_env.tokens.model_folder import FILES as TEMPLATE_FILES
 from sea_runtime.store.s3 import MAX_CONNECTIONS, ObjectStore
 
 _log = logging.getLogger(__name__)
 _LOG_PERIOD_SECONDS = 5.0
 Item = TypeVar("Item", str, Path)
 Result = TypeVar("Result")
+
+
+TOKENIZER_FILES = ("tokenizer.json", "config.json")
 
 
 class FileSum(NamedTuple):
@@ -99,3 +104,21 @@ def _in_parallel(
             pool.shutdown(cancel_futures=True)
             raise
     return results
+
+
+def download_tokenizer(store: ObjectStore, url: str, target: Path) -> Path:
+    """Downloads only what a renderer needs: tokenizer, config, and the chat template if any."""
+    target.mkdir(parents=True, exist_ok=True)
+    for name in TOKENIZER_FILES:
+        body = store.get(urls.join(urls.folder(url), name))
+        # Read here: a damaged file fails with its name instead of deep inside a renderer.
+        if name == "config.json":
+            json.loads(body)
+        (target / name).write_bytes(body)
+    for name in TEMPLATE_FILES:
+        try:
+            (target / name).write_bytes(store.get(urls.join(urls.folder(url), name)))
+        except ObjectNotFoundError:
+            # A template of an earlier model in this folder would be used otherwise.
+            (target / name).unlink(missing_ok=True)
+    return target

@@ -13,6 +13,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from sea_data import urls
+from sea_env.tokens.kept_thoughts import UnkeptThoughtsError, keep_in_folder
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
@@ -83,5 +84,14 @@ def _copy_others(initial: Path, folder: Path, dtype: Any) -> None:
     for file in initial.iterdir():
         if file.is_file() and not file.name.endswith(_NOT_COPIED):
             shutil.copy(file, folder / file.name)
+    try:
+        if keep_in_folder(folder):
+            log.info("the exported chat template keeps the thoughts of all turns, as episodes do")
+    except UnkeptThoughtsError as error:
+        log.warning(
+            "%s Served with it, the model gets other prompts than in this job: its own Evaluation "
+            "counts.",
+            error,
+        )
     config = folder / "config.json"
     config.write_text(configuration(config.read_text(), str(dtype).removeprefix("torch.")))

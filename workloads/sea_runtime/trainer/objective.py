@@ -62,13 +62,25 @@ def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array
     return [(weight / total).astype(np.float32) for weight in weights]
 
 
-def advantages(rewards_gk: Tensor) -> Tensor:
-    """GRPO: (R - mean) / (std + eps) within each group, [G, K]; 0 if all rewards are equal.
+def advantages(rewards_n: Tensor, weights_n: Tensor | None = None) -> Tensor:
+    """(R - mean) / (std + eps) over what is given, [N]; exactly 0 if all rewards are equal.
 
-    With the population's standard deviation (no Bessel correction).
+    Of one group's trajectories this is GRPO's advantage; of a whole batch's, weighted by their
+    generated tokens, AReaL's `adv_norm` with level batch. With the population's standard deviation
+    (no Bessel correction).
+
+    Args:
+        rewards_n: [N].
+        weights_n: not negative, [N]; absent weighs all the same.
     """
-    centered = rewards_gk - rewards_gk.mean(dim=1, keepdim=True)
-    std = rewards_gk.std(dim=1, keepdim=True, correction=0)
+    # By comparison, not by the deviation: the mean of sixteen 0.97 is not 0.97, and the rounding
+    # error, divided by itself plus epsilon, would be an advantage of 0.1.
+    if rewards_n.numel() == 0 or bool((rewards_n == rewards_n[0]).all()):
+        return torch.zeros_like(rewards_n)
+    weights_n = torch.ones_like(rewards_n) if weights_n is None else weights_n
+    total = weights_n.sum().clamp(min=1e-9)
+    centered = rewards_n - (rewards_n * weights_n).sum() / total
+    std = ((centered * centered * weights_n).sum() / total).sqrt()
     return centered / (std + STD_EPSILON)
 
 

@@ -6,16 +6,31 @@ AdamW, fused.
 """
 
 import math
+from dataclasses import dataclass
 
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 
+from sea_api.v1alpha1.stages import RLStage, SFTStage
 from sea_runtime.trainer.device import device_names, has_cuda
 from sea_runtime.trainer.errors import DivergenceError
 from sea_runtime.trainer.model import Model
 
-BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class AdamW:
+    """What a stage may set of AdamW besides the rate; may change from step to step."""
+
+    weight_decay: float = 0.0
+    """Decoupled; biases and vectors (norms) have none, as Megatron groups them."""
+    betas: tuple[float, float] = (0.9, 0.95)
+
+    @classmethod
+    def of(cls, block: SFTStage | RLStage) -> "AdamW":
+        """The stage's settings."""
+        return cls(block.weight_decay, (block.adam_beta1, block.adam_beta2))
 
 
 def sft_rate(step: int, rate: float, warmup: int) -> float:
@@ -52,9 +67,8 @@ class Optimizer:
         config = OptimizerConfig(
             optimizer="adam",
             lr=learning_rate,
+            # Overridden at each step, as are the betas.
             weight_decay=0.0,
-            adam_beta1=BETAS[0],
-            adam_beta2=BETAS[1],
             clip_grad=CLIP_NORM,
             bf16=model.gpt.config.bf16,
             params_dtype=model.gpt.config.params_dtype,
@@ -82,7 +96,7 @@ class Optimizer:
         self.model.ddp.zero_grad_buffer()
         self.megatron.zero_grad()
 
-    def step(self, learning_rate: float) -> float:
+    def step(self, learning_rate: float, adamw: AdamW = AdamW()) -> float:
         """Updates the parameters from the accumulated gradients. Collective.
 
         Returns:
@@ -97,5 +111,8 @@ class Optimizer:
             finalize_model_grads([self.model.ddp])
             for group in self.megatron.param_groups:
                 group["lr"] = learning_rate
+                group["betas"] = adamw.betas
+                # wd_mult: 0 for the parameters that Megatron leaves out of the decay.
+                group["weight_decay"] = adamw.weight_decay * group.get("wd_mult", 1.0)
             _, norm, _ = self.megatron.step()
         return require_finite_norm(float(norm))

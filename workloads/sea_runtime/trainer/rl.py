@@ -11,9 +11,9 @@ import numpy as np
 from sea_api.v1alpha1.stages import RLStage
 from sea_runtime.trainer import objective, packing
 from sea_runtime.trainer.objective import PPOSettings
-from sea_runtime.trainer.optimizer import rl_rate
+from sea_runtime.trainer.optimizer import AdamW, rl_rate
 from sea_runtime.trainer.packing import Rows
-from sea_runtime.trainer.rl_batch import RLBatch, coefficients, minibatches, unpack
+from sea_runtime.trainer.rl_batch import RLBatch, Shaping, coefficients, minibatches, unpack
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
 from sea_runtime.wire.rollouts import Batch
@@ -41,7 +41,7 @@ def run(stage: StageTrainer, watch: TaskWatch | None) -> None:
         # A step takes exactly the batch of its number: asked for again after a crash, it is the
         # same one.
         with stage.timer.part("batch_wait_s"):
-            batch = _batch(stage)
+            batch = _batch(stage, block)
         if batch is not None:
             _step(stage, block, batch)
     stage.interrupt(first + stage.step)
@@ -53,7 +53,7 @@ def _block(stage: StageTrainer) -> RLStage:
     return stage.settings.rl
 
 
-def _batch(stage: StageTrainer) -> RLBatch | None:
+def _batch(stage: StageTrainer, block: RLStage) -> RLBatch | None:
     """The batch of the next step on every rank; None if it is not ready yet."""
     data: bytes | None = None
     if stage.context.leads:
@@ -62,7 +62,8 @@ def _batch(stage: StageTrainer) -> RLBatch | None:
     # On every rank: whether there is one is broadcast before its bytes.
     if stage.context.control.broadcast(data is not None):
         # The bytes as the coordinator sent them: each rank decodes them once.
-        return unpack(Batch.decode(stage.context.control.broadcast_bytes(data)))
+        received = Batch.decode(stage.context.control.broadcast_bytes(data))
+        return unpack(received, Shaping.of(block))
     with stage.timer.part("checkpoint_s"):
         # While waiting, uploads and checkpoints go on: both are collectives, entered by all ranks
         # here.
@@ -137,7 +138,7 @@ def _train(
                 versions_t = microbatch.per_token(batch.versions, np.int32, fill=-1)
                 same = objective.agreement(current_t, behavior_t, versions_t, version)
                 largest[1] = max(largest[1], same)
-        norms.append(stage.optimizer.step(rate))
+        norms.append(stage.optimizer.step(rate, AdamW.of(block)))
     return _metrics(stage, sums, largest, norms) | {"padding_fraction": _padding(stage, batch)}
 
 

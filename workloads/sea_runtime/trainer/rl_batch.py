@@ -1,16 +1,32 @@
 """A batch of trajectory groups as arrays: what an RL step trains on, and its metrics."""
 
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 
+from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
 from sea_runtime.trainer import objective
 from sea_runtime.trainer.packing import Rows
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
+
+
+@dataclass(frozen=True)
+class Shaping:
+    """How rewards become advantages."""
+
+    normalization: AdvantageNormalization = AdvantageNormalization.GROUP
+    bias: float = 0.0
+    scale: float = 1.0
+    """The shaped reward is (reward + bias) * scale."""
+
+    @classmethod
+    def of(cls, block: RLStage) -> "Shaping":
+        """The stage's settings."""
+        return cls(block.advantage_normalization, block.reward_bias, block.reward_scale)
 
 
 @dataclass(frozen=True)
@@ -29,15 +45,17 @@ class RLBatch:
     groups: int
     mean_reward: float
     dropped_groups: int
+    never_asked: int
+    """Episodes without a verdict since the agent had no turn in them; none is in the batch."""
     crc32: int
     """Of everything that is trained on: two steps with the same number saw the same batch."""
 
     def trained(self, groups: Collection[int]) -> list[int]:
         """The trajectories of these groups that go through the model.
 
-        Those without a generated token (the user ended the call first) are left out: their reward
-        counts in the group's mean, nothing else. If no other is left, one goes all the same, with
-        coefficients of 0: every rank has to take part in the step.
+        Those without a generated token are left out: their reward counts in the group's mean,
+        nothing else. If no other is left, one goes all the same, with coefficients of 0: every
+        rank has to take part in the step.
         """
         members = [i for i, group in enumerate(self.group_of) if group in groups]
         return [i for i in members if self.masks[i].any()] or members[:1]
@@ -49,6 +67,7 @@ class RLBatch:
             "batch_crc32": float(self.crc32),
             "reward": self.mean_reward,
             "dropped_groups": float(self.dropped_groups),
+            "never_asked": float(self.never_asked),
             "tokens": float(sum(len(one) for one in self.tokens)),
             "generated_tokens": float(len(made)),
             "staleness": float(np.mean(version - made)) if len(made) else 0.0,
@@ -56,24 +75,27 @@ class RLBatch:
         }
 
 
-def unpack(batch: Batch) -> RLBatch:
-    """The wire form as arrays, with group-relative advantages.
+def unpack(batch: Batch, shaping: Shaping = Shaping()) -> RLBatch:
+    """The wire form as arrays, with advantages.
 
     Raises:
         UndecodableError: a trajectory can't be decoded; names batch, group and sample.
     """
     trajectories = [one for group in batch.groups for one in _decoded(batch, group)]
-    gains = [_advantages(group.rewards) for group in batch.groups]
+    masks = [one.loss_mask() for one in trajectories]
     return RLBatch(
         tokens=[one.token_ids() for one in trajectories],
-        masks=[one.loss_mask() for one in trajectories],
+        masks=masks,
         behavior=[one.behaviour_logprobs() for one in trajectories],
         versions=[one.token_versions() for one in trajectories],
         group_of=[i for i, group in enumerate(batch.groups) for _ in group.trajectories],
-        advantages=[value for gain in gains for value in gain],
+        advantages=advantages(
+            [group.rewards for group in batch.groups], [int(mask.sum()) for mask in masks], shaping
+        ),
         groups=len(batch.groups),
         mean_reward=batch.mean_reward,
         dropped_groups=batch.dropped_groups,
+        never_asked=batch.never_asked,
         crc32=checksum(batch),
     )
 
@@ -118,6 +140,24 @@ def checksum(batch: Batch) -> int:
     return crc
 
 
-def _advantages(rewards: list[float]) -> list[float]:
-    """Of one group: groups may differ in size."""
-    return [float(x) for x in objective.advantages(torch.tensor([rewards]))[0]]
+def advantages(
+    rewards: Sequence[Sequence[float]], tokens: Sequence[int], shaping: Shaping
+) -> list[float]:
+    """One advantage per trajectory, in order.
+
+    Args:
+        rewards: by group; groups may differ in size.
+        tokens: generated ones, per trajectory.
+    """
+    # FP64: the trainer's numbers must not depend on how rewards are scaled.
+    shaped = [
+        (torch.tensor(group, dtype=torch.float64) + shaping.bias) * shaping.scale
+        for group in rewards
+    ]
+    if shaping.normalization is AdvantageNormalization.NONE:
+        found = torch.cat(shaped)
+    elif shaping.normalization is AdvantageNormalization.BATCH:
+        found = objective.advantages(torch.cat(shaped), torch.tensor(tokens, dtype=torch.float64))
+    else:
+        found = torch.cat([objective.advantages(group) for group in shaped])
+    return [float(x) for x in found]

@@ -10,7 +10,7 @@ import numpy as np
 
 from sea_api.v1alpha1.stages import SFTStage, StageType
 from sea_runtime.trainer import objective, packing, sft_data
-from sea_runtime.trainer.optimizer import sft_rate
+from sea_runtime.trainer.optimizer import AdamW, sft_rate
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
@@ -75,7 +75,7 @@ def _step(
     rate = sft_rate(number, block.learning_rate, block.warmup_steps)
     chosen = sft_data.sft_batch(number, train, block.batch_size, block.seed)
     with stage.timer.part("train_s"):
-        metrics = _train(stage, data, chosen, block.observation_weight, rate)
+        metrics = _train(stage, data, chosen, block.observation_weight, rate, AdamW.of(block))
     stage.step = number
     last, reached = number >= total, False
     if held_out and (number % block.validation_every == 0 or last):
@@ -97,6 +97,7 @@ def _train(
     chosen: list[int],
     observation_weight: float,
     rate: float,
+    adamw: AdamW,
 ) -> dict[str, float]:
     found = objective.sft_weights([data.masks[i] for i in chosen], observation_weight)
     weights = dict(zip(chosen, found, strict=True))
@@ -116,7 +117,7 @@ def _train(
         sums[0] += float(loss.detach())
         sums[1] += float(-logp_t.detach()[answers_t].sum())
         sums[2] += float(answers_t.sum())
-    norm = stage.optimizer.step(rate)
+    norm = stage.optimizer.step(rate, adamw)
     loss_sum, answer_loss, answer_tokens = stage.context.control.sum(sums)
     tokens = sum(len(data.tokens[i]) for i in chosen)
     return {

@@ -53,7 +53,11 @@ class Lease(Message):
     judge: Judge | None = None
     functions: FunctionLimits = FunctionLimits()
     max_repeats: int = limits.MAX_REPEATS
-    """Identical calls with identical results in a row that end the episode."""
+    """Identical calls with identical results in a row that end the episode; 0: none do."""
+    max_messages: int | None = None
+    max_tool_errors: int | None = None
+    timeout_s: float | None = None
+    """Of the whole episode, which has no verdict if it takes longer; None: no limit."""
 
 
 class LeaseRequest(Message):
@@ -148,7 +152,8 @@ class EpisodeResult(msgspec.Struct, frozen=True):
     """`POST /v1/leases/{lease_id}/result`, as msgpack.
 
     `reward` None means that no verdict was possible (an engine died, the environment broke):
-    the episode is issued again and never counts as a zero.
+    the episode is issued again and never counts as a zero. With a `stop` it means that the agent
+    never had a turn, which another attempt would not change: the episode ends without a verdict.
     """
 
     lease_id: str
@@ -170,6 +175,11 @@ class EpisodeResult(msgspec.Struct, frozen=True):
     """The verifier's parts, e.g. {"DB": 1.0, "COMMUNICATE": 0.0}."""
     mean_version: float | None = None
     """Mean weight version of the generated tokens, None if there are none."""
+
+    @property
+    def never_asked(self) -> bool:
+        """True if the episode ended before the agent had a turn."""
+        return self.reward is None and bool(self.stop) and not self.turns
 
 
 class Group(msgspec.Struct, frozen=True):
@@ -194,6 +204,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Groups with identical rewards that were filtered since the last batch."""
     mean_reward: float
     """Over all groups finished since the last batch, the dropped ones included."""
+    never_asked: int = 0
+    """Episodes of those groups that ended before the agent had a turn; they have no verdict."""
 
     @staticmethod
     def decode(body: bytes) -> "Batch":

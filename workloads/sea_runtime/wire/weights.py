@@ -90,6 +90,8 @@ class ModelReply(Message):
     context_length: int
     tensor_parallel: int
     expert_parallel: bool
+    stage: str = ""
+    """The stage that runs; part of the seed of an engine that starts in it."""
     tool_format: str = "Auto"
     """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
 

@@ -18,7 +18,7 @@ async def test_first_batch_starts_no_compiler(
 ) -> None:
     """torch.compile would start g++ below the engine and leave health probes unanswered."""
     requests = (
-        engine.generate([7 + i, 42, 99], max_tokens=8, temperature=1.0, stop_token_ids=[])
+        engine.generate([7 + i, 42, 99], max_tokens=8, temperature=1.0, stop_token_ids=[], seed=i)
         for i in range(16)
     )
     programs = await children_seen(asyncio.gather(*requests))
@@ -32,6 +32,8 @@ async def test_log_probabilities_belong_to_the_sampled_distribution(
 ) -> None:
     """The trainer divides by the temperature too; else every importance weight would be wrong."""
     prompt = [7, 42, 99]
-    turn = await engine.generate(prompt, max_tokens=16, temperature=temperature, stop_token_ids=[])
+    turn = await engine.generate(
+        prompt, max_tokens=16, temperature=temperature, stop_token_ids=[], seed=0
+    )
     expected = Reference(base_folder).logprobs(prompt, turn.token_ids, temperature)
     assert turn.logprobs == pytest.approx(expected, abs=1e-4)

@@ -24,7 +24,9 @@ PROMPT = [7, 42, 19, 30, 11, 50, 33, 8, 9, 10, 44, 25]
 
 
 async def generate(engine: EngineClient, prompt: list[int], tokens: int) -> Generation:
-    return await engine.generate(prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[])
+    return await engine.generate(
+        prompt, max_tokens=tokens, temperature=1.0, stop_token_ids=[], seed=0
+    )
 
 
 def difference(reference: Reference, prompt: list[int], turn: Generation) -> float:

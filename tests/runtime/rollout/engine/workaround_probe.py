@@ -2,7 +2,7 @@
 
 A program, not a module: `python workaround_probe.py MODEL OUT`. For each case the weights are saved
 as OUT/CASE.safetensors; the last line is a JSON object {case: log-probabilities of PROMPT}, and
-under `prompt`, `start_methods`, `seeded` and `warnings` what their names say.
+under `prompt`, `start_methods`, `cpu_seeded_prefill` and `warnings` what their names say.
 """
 
 import json
@@ -19,7 +19,12 @@ from vllm import LLM, SamplingParams
 from vllm.v1.engine import utils as engine_utils
 
 from sea_runtime.rollout.forked_engine_core import fork_engine_core
-from sea_runtime.rollout.vllm_plugin import reload_warnings, staging, transfer_engine
+from sea_runtime.rollout.vllm_plugin import (
+    cpu_seeded_prefill,
+    reload_warnings,
+    staging,
+    transfer_engine,
+)
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 
 PROMPT = [(i * 37) % 50 + 5 for i in range(40)]
@@ -34,6 +39,11 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
         yield
     finally:
         setattr(owner, name, original)
+
+
+def refuse_offset(generator: torch.Generator, offset: int) -> None:
+    """What a plain CPU generator does."""
+    torch.Generator.set_offset(generator, offset)
 
 
 def nothing(*_: Any) -> int:
@@ -100,14 +110,26 @@ class Engine:
         logger.removeHandler(seen)
         return sorted(set(seen.messages))
 
-    def seeded(self) -> str:
-        """The error that a seeded request ends with; a prompt that no cache knows."""
+    def seeded(self) -> list[Any]:
+        """Tokens of a seeded request in parts, in one piece (its prefix is cached now), again in
+        one piece, and with another seed; first the error of one without the workaround."""
+        parts = self.tokens(seed=1)
+        whole, again, other = self.tokens(seed=1), self.tokens(seed=1), self.tokens(seed=2)
+        # Last, since it ends the engine.
+        with replaced(cpu_seeded_prefill.RewindableGenerator, "set_offset", refuse_offset):
+            try:
+                self._llm.reset_prefix_cache()
+                self.tokens(seed=1)
+            except RuntimeError as error:
+                return [repr(error), parts, whole, again, other]
+        return ["", parts, whole, again, other]
+
+    def tokens(self, seed: int) -> list[int]:
+        """Sixteen tokens after a prompt of two parts that no other case uses."""
         prompt: Any = {"prompt_token_ids": PROMPT[::-1]}
-        try:
-            self._llm.generate([prompt], SamplingParams(seed=1, detokenize=False), use_tqdm=False)
-        except RuntimeError as error:
-            return repr(error)
-        return ""
+        parameters = SamplingParams(seed=seed, max_tokens=16, ignore_eos=True, detokenize=False)
+        (output,) = self._llm.generate([prompt], parameters, use_tqdm=False)
+        return list(output.outputs[0].token_ids)
 
 
 def start_methods() -> list[str]:
@@ -133,7 +155,7 @@ def main() -> None:
     with replaced(reload_warnings, "dropped", lambda _: nullcontext()):
         found["warnings"] = [engine.warnings(base), with_all]
     found["start_methods"] = start_methods()
-    found["seeded"] = engine.seeded()
+    found["cpu_seeded_prefill"] = engine.seeded()
     print(json.dumps(found))  # noqa: T201
 
 

@@ -4,14 +4,12 @@ What the model writes wrongly (arguments that aren't JSON, nothing at all) is it
 error; what the server does wrongly (time-outs, 5xx, no chat completion) is an EndpointError.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Protocol
 
-from sea_data.errors import DataError
 from sea_data.evaluation.playing import chat_messages
-from sea_env.chat import ChatEndpoint, RefusedError, text_of
+from sea_env.chat import ChatEndpoint, text_of
 from sea_env.tokens import plain_json, reader, tool_prompt
 from sea_env.tokens.markup import IM_END, THINK, THINK_END
 from sea_env.tokens.messages import (
@@ -23,14 +21,7 @@ from sea_env.tokens.messages import (
 )
 from sea_env.tokens.style import Style, Thinking
 
-_NO_ROOM = re.compile(
-    r"context.{0,12}(length|window)|too (many|long).{0,20}token|prompt is too long", re.IGNORECASE
-)
 _SHOWN = 2000
-
-
-class ContextFullError(DataError):
-    """The dialogue no longer fits the model's context: the agent's failure, not the server's."""
 
 
 class Agent(Protocol):
@@ -66,19 +57,14 @@ class EndpointAgent:
         """Raises EndpointError, and ContextFullError where the dialogue has outgrown the model."""
         shown = chat_messages.native(messages) if self._native else chat_messages.tagged(messages)
         asked = [{"role": "system", "content": self._system}, *shown]
-        try:
-            return await self._endpoint.ask(asked, self._read, **self._extra)
-        except RefusedError as error:
-            if _NO_ROOM.search(str(error)):
-                raise ContextFullError(str(error)) from error
-            raise
+        return await self._endpoint.ask(asked, self._read, **self._extra)
 
     def _read(self, message: dict[str, Any]) -> AgentTurn:
         """Raises ValueError if this isn't a chat completion's message."""
         usage = message.get("usage")
         used = usage.get("completion_tokens") if isinstance(usage, dict) else None
         self.tokens += used if isinstance(used, int) else 0
-        return read_turn(message)
+        return replace(read_turn(message), context_full=bool(message.get("shortened")))
 
 
 def read_turn(message: Mapping[str, Any]) -> AgentTurn:

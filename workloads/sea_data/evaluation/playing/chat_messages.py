@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sea_env.episodes.conversation import agent_view
+from sea_env.request_form import REASONING
 from sea_env.tokens.call_formats import call_json
 from sea_env.tokens.markup import (
     TOOL_CALL,
@@ -34,7 +35,7 @@ def native(messages: Sequence[Message]) -> list[dict[str, Any]]:
             for index, call in enumerate(calls_of(turn))
         ]
         said = {"role": "assistant", "content": turn.get("content") or ("" if not calls else None)}
-        shown.append({**said, "tool_calls": calls} if calls else said)
+        shown.append({**said, **_thoughts(turn), **({"tool_calls": calls} if calls else {})})
         if not calls:
             # A malformed turn was answered, but no call is there that the answer could name.
             shown += [{"role": "user", "content": result["content"]} for result in results]
@@ -57,7 +58,8 @@ def tagged(messages: Sequence[Message]) -> list[dict[str, Any]]:
             f"{TOOL_CALL}{call_json(call['name'], call.get('arguments') or {})}{TOOL_CALL_END}"
             for call in calls_of(turn)
         )
-        shown.append({"role": "assistant", "content": f"{turn.get('content') or ''}{calls}"})
+        said = {"role": "assistant", "content": f"{turn.get('content') or ''}{calls}"}
+        shown.append({**said, **_thoughts(turn)})
         answers = [f"{TOOL_RESPONSE}{result['content']}{TOOL_RESPONSE_END}" for result in results]
         if answers:
             shown.append({"role": "user", "content": "".join(answers)})
@@ -77,6 +79,16 @@ def steps(messages: Sequence[Message]) -> Iterator[Step]:
         turn, results = message, []
     if turn is not None:
         yield turn, results
+
+
+def _thoughts(turn: Message) -> dict[str, Any]:
+    """What the agent thought, of every turn.
+
+    The model's own template decides which thoughts it shows again: Qwen3's those after the last
+    question, one that a job exported perhaps all. DeepSeek refuses a tool loop without them.
+    """
+    thinking = turn.get("thinking")
+    return {REASONING: thinking} if thinking else {}
 
 
 def _said_by_user(turn: Message) -> list[dict[str, Any]]:

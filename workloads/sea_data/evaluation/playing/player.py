@@ -6,14 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sea_data.evaluation.playing.agent import Agent, ContextFullError
+from sea_data.evaluation.playing.agent import Agent
 from sea_data.evaluation.playing.tasks import World
 from sea_data.evaluation.playing.trials import Trial
 from sea_data.evaluation.records import EpisodeRecord, description
-from sea_env.chat import EndpointError, RefusedError
+from sea_env.chat import ContextFullError, EndpointError, RefusedError
 from sea_env.domains.base import Domain
 from sea_env.episodes.conversation import Conversation, Over, UserNext, open_conversation
-from sea_env.episodes.limits import Limits, Stop
+from sea_env.episodes.limits import Limits, Stop, never_asked
 from sea_env.users.base import User, UserUnavailableError
 from sea_env.verify.judge import JudgeUnavailableError
 from sea_env.verify.sandbox.process import SandboxError
@@ -80,6 +80,18 @@ class Player:
         agent, user = self._cast.agent(trial, world), self._cast.user(trial)
         conversation = open_conversation(self._domain, world.database, trial.task, self._limits)
         stop = await talk(conversation, agent, user)
+        if not conversation.turns:
+            # Not played again here: with the same seed the user would do the same.
+            return self._record(
+                trial,
+                world,
+                attempt,
+                reward=None,
+                error=never_asked(stop),
+                stop=str(stop),
+                seconds=round(self._clock() - started, 3),
+                transcript=tuple(conversation.messages),
+            )
         verdict = await self._verifier.verify(
             self._domain, trial.task, conversation.environment, conversation.messages, stop
         )

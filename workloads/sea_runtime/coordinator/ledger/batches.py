@@ -74,7 +74,9 @@ def _write_row(db: Database, stage: str, step: int, version: int, now: float) ->
     )
     db.run(
         "UPDATE groups SET counted_in = ? "
-        "WHERE stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL",
+        # Those without any reward too: the agent never had a turn in them.
+        "WHERE stage = ? AND counted_in IS NULL "
+        "AND (mean_reward IS NOT NULL OR state = 'Filtered')",
         step,
         stage,
     )
@@ -92,7 +94,8 @@ def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
     """
     mean, dropped = db.rows(
         "SELECT AVG(mean_reward), COALESCE(SUM(state = 'Filtered'), 0) FROM groups "
-        "WHERE stage = ? AND counted_in IS NULL AND mean_reward IS NOT NULL",
+        "WHERE stage = ? AND counted_in IS NULL "
+        "AND (mean_reward IS NOT NULL OR state = 'Filtered')",
         stage,
     )[0]
     if mean is None:
@@ -127,8 +130,20 @@ def encode(db: Database, stage: str, step: int) -> bytes:
             [_group(db, row["number"], row["id"]) for row in members],
             batch["dropped_groups"],
             batch["mean_reward"],
+            _never_asked(db, stage, step),
         )
     )
+
+
+def _never_asked(db: Database, stage: str, step: int) -> int:
+    """Episodes, of the groups that the step's batch counted, in which the agent had no turn."""
+    found: int = db.value(
+        "SELECT COUNT(*) FROM episodes e JOIN groups g ON g.number = e.group_number "
+        "WHERE g.stage = ? AND g.counted_in = ? AND e.state = 'Failed' AND e.stop IS NOT NULL",
+        stage,
+        step,
+    )
+    return found
 
 
 def _group(db: Database, number: int, group_id: str) -> Group:

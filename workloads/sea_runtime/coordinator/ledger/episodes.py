@@ -9,6 +9,7 @@ from sea_runtime.coordinator.ledger import groups, transcripts
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.groups import (
     EpisodeState,
+    GroupFilter,
     GroupState,
     move_episode,
     move_group,
@@ -16,6 +17,7 @@ from sea_runtime.coordinator.ledger.groups import (
 from sea_runtime.wire.rollouts import EpisodeKind, EpisodeResult
 
 MAX_FAILURES = 5
+NO_FILTER = GroupFilter()
 
 WITH_GROUP = (
     "SELECT e.*, g.id AS group_id, g.stage, g.kind, g.domain, g.database, g.task, g.samples, "
@@ -169,13 +171,12 @@ def finish(
     result: EpisodeResult,
     now: float,
     *,
-    keep_constant: bool = False,
-    keep_dialogue: bool = False,
+    rule: GroupFilter,
 ) -> None:
     """Leased -> Done with a reward; the last episode of a group scores the group.
 
-    With `keep_constant` a group is admitted although all its rewards are equal; with
-    `keep_dialogue` the dialogue of a training episode is kept for the run's folder.
+    `rule` decides if the group is dropped, and if the dialogue of a training episode is kept for
+    the run's folder.
     """
     number, sample = row["group_number"], row["sample"]
     move_episode(db, number, sample, EpisodeState.DONE)
@@ -197,10 +198,33 @@ def finish(
         _keep_report(db, row, result)
     elif result.trajectory is not None:
         db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, result.trajectory)
-        if keep_dialogue:
+        if rule.keep_dialogues:
             transcripts.keep(db, row, result)
     # Last, in the same transaction: it counts this episode as done.
-    _close_group(db, row, now, keep_constant=keep_constant)
+    _close_group(db, row, now, rule)
+
+
+def end_unasked(
+    db: Database, row: sqlite3.Row, result: EpisodeResult, now: float, rule: GroupFilter
+) -> None:
+    """Leased -> Failed: the agent never had a turn, so there is no verdict and no second attempt.
+
+    The group goes on without it: its reward would be about nothing that the policy did.
+    """
+    number, sample = row["group_number"], row["sample"]
+    move_episode(db, number, sample, EpisodeState.FAILED)
+    db.run(
+        "UPDATE episodes SET finished = ?, stop = ?, turns = 0, unjudged = unjudged + 1, error = ? "
+        "WHERE group_number = ? AND sample = ?",
+        now,
+        result.stop,
+        result.error,
+        number,
+        sample,
+    )
+    if row["kind"] == EpisodeKind.EVAL:
+        _keep_report(db, row, result)
+    _close_group(db, row, now, rule)
 
 
 def retry_failed(db: Database, stage: str) -> int:
@@ -209,7 +233,8 @@ def retry_failed(db: Database, stage: str) -> int:
     for row in rows:
         give_back(db, row)
         db.run(
-            "UPDATE episodes SET failures = 0, unjudged = 0 WHERE group_number = ? AND sample = ?",
+            "UPDATE episodes SET failures = 0, unjudged = 0, stop = NULL "
+            "WHERE group_number = ? AND sample = ?",
             row["group_number"],
             row["sample"],
         )
@@ -238,9 +263,7 @@ def _keep_report(db: Database, row: sqlite3.Row, result: EpisodeResult) -> None:
     )
 
 
-def _close_group(
-    db: Database, row: sqlite3.Row, now: float, *, keep_constant: bool = False
-) -> None:
+def _close_group(db: Database, row: sqlite3.Row, now: float, rule: GroupFilter = NO_FILTER) -> None:
     number = row["group_number"]
     open_episodes = db.value(
         "SELECT COUNT(*) FROM episodes WHERE group_number = ? AND state IN ('Pending', 'Leased')",
@@ -254,19 +277,17 @@ def _close_group(
             "SELECT reward FROM episodes WHERE group_number = ? AND state = 'Done'", number
         )
     ]
-    # None: all episodes of an evaluation's group were given up on;
-    # `unjudged_in_a_row` relies on NULL.
+    # None: no episode of the group has a verdict; `unjudged_in_a_row` relies on NULL.
     mean = sum(rewards) / len(rewards) if rewards else None
     move_group(db, number, GroupState.SCORED)
     db.run("UPDATE groups SET mean_reward = ?, finished = ? WHERE number = ?", mean, now, number)
     if row["kind"] == EpisodeKind.TRAIN:
-        _filter(db, number, rewards, keep_constant=keep_constant)
+        _filter(db, number, rule.drops(rewards))
 
 
-def _filter(db: Database, number: int, rewards: list[float], *, keep_constant: bool) -> None:
-    """A group whose rewards are all equal has no advantage: it is dropped and replaced."""
-    # Equality, not a tolerance: the advantage is zero only if the rewards are exactly equal.
-    if min(rewards) == max(rewards) and not keep_constant:
+def _filter(db: Database, number: int, dropped: bool) -> None:
+    """A dropped group is replaced by another prompt."""
+    if dropped:
         move_group(db, number, GroupState.FILTERED)
         groups.prune(db, number)
         transcripts.drop(db, [number])

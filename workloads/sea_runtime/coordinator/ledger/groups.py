@@ -6,13 +6,14 @@ The allowed moves of groups and episodes; every change of state goes through her
                                `-> Admitted -> Assigned -> Covered
 
 Issued: drawn from the dataset. Running: an episode was leased. Scored: all have rewards (an
-evaluation's group ends here). Filtered: all rewards equal, zero advantage. Admitted: waits for a
+evaluation's group ends here). Filtered: dropped by the stage's `GroupFilter`. Admitted: waits for a
 batch. Assigned: part of the batch of a step. Covered: a committed checkpoint contains that step.
 Failed: an episode had no verdict too often. Cancelled: the stage ended first. Scored -> Running:
 an evaluation in which nothing could be judged tries again.
 """
 
 import json
+import math
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -87,12 +88,38 @@ class NewGroup:
     seeds: Sequence[int]
 
 
+@dataclass(frozen=True)
+class GroupFilter:
+    """Which scored groups an RL stage drops, and whether it keeps the dialogues of others."""
+
+    constant: bool = True
+    """Those whose rewards are all equal."""
+    max_mean: float = math.inf
+    """Those whose mean reward is above this."""
+    keep_dialogues: bool = False
+
+    def drops(self, rewards: Sequence[float]) -> bool:
+        """`rewards` of the judged episodes of one group."""
+        # Without any reward there is nothing to keep: the agent never had a turn in the group.
+        # Equality, not a tolerance: an advantage is zero only if the rewards are exactly equal.
+        return (
+            not rewards
+            or (self.constant and min(rewards) == max(rewards))
+            or sum(rewards) / len(rewards) > self.max_mean
+        )
+
+
 def draw(db: Database, stage: str) -> int:
     """Takes the next place of the stage's dataset order; returns its number, from 0."""
     # In the transaction that issues the group: a kill can't skip a prompt or issue it twice.
     db.run("UPDATE stages SET cursor = cursor + 1 WHERE name = ?", stage)
     cursor: int = db.value("SELECT cursor - 1 FROM stages WHERE name = ?", stage)
     return cursor
+
+
+def drawn(db: Database, stage: str) -> int:
+    """How many prompts the stage has drawn."""
+    return db.value("SELECT cursor FROM stages WHERE name = ?", stage) or 0
 
 
 def issue(db: Database, group: NewGroup) -> int:

@@ -3,6 +3,7 @@
 from vllm.distributed.weight_transfer.factory import WeightTransferEngineFactory
 
 from sea_runtime.rollout.vllm_plugin.cpu_amx import permit_amx
+from sea_runtime.rollout.vllm_plugin.cpu_seeded_prefill import rewind_generators
 
 BACKEND = "sea"
 
@@ -11,6 +12,7 @@ def register() -> None:
     """Registers `--weight-transfer-config '{"backend": "sea"}'`; safe to call twice."""
     # In every process, before its first attention kernel runs; asking again is harmless.
     permit_amx()
+    rewind_generators()
     if BACKEND not in WeightTransferEngineFactory._registry:
         WeightTransferEngineFactory.register_engine(
             BACKEND, "sea_runtime.rollout.vllm_plugin.transfer_engine", "SeaWeightTransferEngine"

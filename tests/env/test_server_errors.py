@@ -1,0 +1,183 @@
+"""What the errors of real servers mean. Bodies are as the servers write them, numbers changed."""
+
+import json
+from typing import Any
+
+import pytest
+
+from sea_env import server_errors
+from sea_env.server_errors import Kind
+
+F, L = Kind.CONTEXT_FULL, Kind.ANSWER_TOO_LONG
+OPENAI = "This model's maximum context length is {} tokens. However, you requested {} tokens "
+CONTEXT: list[tuple[str, int, Any, Kind, int | None]] = [
+    # By type, code or parameter.
+    ("OpenAI, GPT-5", 400, {"error": {"message": "Your input exceeds the context window of this "
+     "model.", "type": "invalid_request_error", "param": "input",
+     "code": "context_length_exceeded"}}, F, None),
+    ("OpenAI, full with messages alone", 400, {"error": {"message": OPENAI.format(8192, 9100)
+     + "(8600 in the messages, 500 in the completion).", "code": "context_length_exceeded"}},
+     F, None),
+    ("OpenAI, answer too long", 400, {"error": {"message": OPENAI.format(8192, 8992)
+     + "(7992 in the messages, 1000 in the completion).", "code": "context_length_exceeded"}},
+     L, 200),
+    ("OpenAI with functions", 400, {"error": {"message": OPENAI.format(8192, 9000) + "(6000 in the "
+     "messages, 1000 in the functions, and 2000 in the completion).",
+     "code": "context_length_exceeded"}}, L, 1192),
+    ("vLLM 0.32", 400, {"error": {"message": "This model's maximum context length is 512 tokens. "
+     "However, your prompt contains 600 input tokens, which exceeds this limit even without any "
+     "output tokens. Please reduce the length of the input prompt.", "type": "BadRequestError",
+     "param": "input_tokens", "code": 400}}, F, None),
+    ("vLLM 0.32, characters", 400, {"error": {"message": "However, your prompt contains 99999 "
+     "characters", "type": "BadRequestError", "param": "input_text", "code": 400}}, F, None),
+    ("llama.cpp", 400, {"error": {"code": 400, "message": "request (4242 tokens) exceeds the "
+     "available context size (4096 tokens), try increasing it",
+     "type": "exceed_context_size_error", "n_prompt_tokens": 4242, "n_ctx": 4096}}, F, None),
+    ("llama.cpp of 2025 answers 500", 500, {"error": {"code": 500, "message": "the request exceeds "
+     "the available context size. try increasing the context size or enable context shift",
+     "type": "exceed_context_size_error"}}, F, None),
+    ("LiteLLM", 400, {"error": {"message": "litellm.ContextWindowExceededError: too long",
+     "type": "ContextWindowExceededError", "code": "400"}}, F, None),
+    ("Mistral", 400, {"object": "error", "message": "Prompt contains 40000 tokens, too large for "
+     "model with 32768 maximum context length", "code": 3051}, F, None),
+    ("Zhipu", 400, {"error": {"code": "1261", "message": "Prompt exceeds max length"}}, F, None),
+    # By their words.
+    ("vLLM 0.10", 400, {"error": {"message": "This model's maximum context length is 4096 tokens. "
+     "However, your request has 4242 input tokens. Please reduce the length of the input "
+     "messages.", "type": "BadRequestError", "param": None, "code": 400}}, F, None),
+    ("vLLM 0.10, answer too long", 400, {"error": {"message": "'max_tokens' or "
+     "'max_completion_tokens' is too large: 8192. This model's maximum context length is 8192 "
+     "tokens and your request has 203 input tokens (8192 > 8192 - 203). None",
+     "type": "BadRequestError", "param": None, "code": 400}}, L, 7989),
+    ("vLLM 0.15, counted", 400, {"error": {"message": "This model's maximum context length is 8192 "
+     "tokens. However, you requested 8192 output tokens and your prompt contains 203 input tokens, "
+     "for a total of 8395 tokens.", "code": 400}}, L, 7989),
+    ("vLLM 0.15, not counted to the end", 400, {"error": {"message": "This model's maximum context "
+     "length is 8192 tokens. However, you requested 8000 output tokens and your prompt contains at "
+     "least 193 input tokens, for a total of at least 8193 tokens.", "code": 400}}, L, None),
+    ("SGLang", 400, {"object": "error", "message": "The input (4242 tokens) is longer than the "
+     "model's context length (4096 tokens).", "type": "BadRequestError", "code": 400}, F, None),
+    ("SGLang, pool", 400, {"object": "error", "message": "Input length (700001 tokens) exceeds the "
+     "maximum allowed length (536826 tokens). Use a shorter input or enable "
+     "--allow-auto-truncate.", "code": 400}, F, None),
+    ("SGLang, answer too long", 400, {"object": "error", "message": "Requested token count exceeds "
+     "the model's maximum context length of 4096 tokens. You requested a total of 5000 tokens: "
+     "4000 tokens from the input messages and 1000 tokens for the completion."}, L, 96),
+    ("TGI", 422, {"error": "Input validation error: `inputs` tokens + `max_new_tokens` must be <= "
+     "4096. Given: 4242 `inputs` tokens and 512 `max_new_tokens`", "error_type": "validation"},
+     F, None),
+    ("TGI, answer too long", 422, {"error": "Input validation error: `inputs` tokens + "
+     "`max_new_tokens` must be <= 4096. Given: 4000 `inputs` tokens and 512 `max_new_tokens`",
+     "error_type": "validation"}, L, 96),
+    ("Ollama", 400, {"error": {"message": "prompt too long; exceeded max context length by 12 "
+     "tokens", "type": "api_error"}}, F, None),
+    ("LM Studio", 500, {"error": "The number of tokens to keep from the initial prompt is greater "
+     "than the context length. Try to load the model with a larger context length, or provide a "
+     "shorter input"}, F, None),
+    ("DeepSeek", 400, {"error": {"message": OPENAI.format(131072, 131134) + "(122942 in the "
+     "messages, 8192 in the completion). Please reduce the length of the messages or completion.",
+     "type": "invalid_request_error", "code": "invalid_request_error"}}, L, 8130),
+    ("Gemini", 400, [{"error": {"code": 400, "message": "The input token count (1200000) exceeds "
+     "the maximum number of tokens allowed (1048576).", "status": "INVALID_ARGUMENT"}}], F, None),
+    ("OpenRouter", 400, {"error": {"message": "This endpoint's maximum context length is 8192 "
+     "tokens. However, you requested about 9000 tokens (6000 of text input, 1000 of tool input, "
+     "2000 in the output).", "code": 400}}, L, 1192),
+    ("Anthropic", 400, {"type": "error", "error": {"type": "invalid_request_error",
+     "message": "prompt is too long: 210000 tokens > 200000 maximum"}}, F, None),
+    ("Anthropic, answer too long", 400, {"error": {"type": "invalid_request_error", "message":
+     "input length and `max_tokens` exceed context limit: 188240 + 21333 > 200000"}}, L, 11760),
+    ("Bedrock", 400, {"message": "Input is too long for requested model."}, F, None),
+    ("xAI", 400, {"code": "Client specified an invalid argument", "error": "This model's maximum "
+     "prompt length is 131072 but the request contains 140000 tokens."}, F, None),
+    ("Moonshot", 400, {"error": {"message": "Invalid request: Your request exceeded model token "
+     "limit: 8192", "type": "invalid_request_error"}}, F, None),
+    ("DashScope", 400, {"error": {"message": "Range of input length should be [1, 129024]",
+     "code": "invalid_parameter_error"}}, F, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "room"),
+    [row[1:] for row in CONTEXT],
+    ids=[row[0] for row in CONTEXT],
+)
+def test_a_full_context_is_told_from_an_answer_that_does_not_fit(
+    status: int, body: Any, kind: Kind, room: int | None
+) -> None:
+    found = server_errors.read(status, json.dumps(body))
+    assert (found.kind, found.room) == (kind, room)
+
+
+OTHERS: list[tuple[str, int, Any, Kind, str]] = [
+    ("OpenAI, o-series", 400, {"error": {"message": "Unsupported parameter: 'max_tokens' is not "
+     "supported with this model. Use 'max_completion_tokens' instead.",
+     "type": "invalid_request_error", "param": "max_tokens", "code": "unsupported_parameter"}},
+     Kind.UNSUPPORTED, "max_tokens"),
+    ("a proxy that keeps the words only", 400, {"error": {"message": "Unsupported parameter: "
+     "'max_tokens' is not supported with this model.", "code": "invalid_request_body"}},
+     Kind.UNSUPPORTED, "max_tokens"),
+    ("OpenAI, GPT-5", 400, {"error": {"message": "Unsupported value: 'temperature' does not "
+     "support 0 with this model. Only the default (1) value is supported.",
+     "param": "temperature", "code": "unsupported_value"}}, Kind.UNSUPPORTED, "temperature"),
+    ("Anthropic", 400, {"error": {"type": "invalid_request_error", "message":
+     "`temperature` is deprecated for this model."}}, Kind.UNSUPPORTED, "temperature"),
+    ("Mistral", 422, {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"],
+     "msg": "Extra inputs are not permitted"}]}, Kind.UNSUPPORTED, "seed"),
+    ("Gemini", 400, [{"error": {"code": 400, "message": "Invalid JSON payload received. Unknown "
+     "name \"seed\": Cannot find field.", "status": "INVALID_ARGUMENT"}}],
+     Kind.UNSUPPORTED, "seed"),
+    ("Groq", 400, {"error": {"message": "'messages.2' : for 'role:assistant' the following must be "
+     "satisfied[('messages.2' : property 'reasoning_content' is unsupported)]",
+     "type": "invalid_request_error"}}, Kind.UNSUPPORTED, "reasoning_content"),
+    ("OpenAI, rate", 429, {"error": {"message": "Rate limit reached for requests",
+     "type": "requests", "code": "rate_limit_exceeded"}}, Kind.RATE_LIMITED, ""),
+    ("Mistral, rate", 429, {"object": "error", "message": "Rate limit exceeded",
+     "type": "rate_limited", "code": "1300"}, Kind.RATE_LIMITED, ""),
+    ("OpenAI, no money", 429, {"error": {"message": "You exceeded your current quota",
+     "type": "insufficient_quota", "code": "insufficient_quota"}}, Kind.REFUSED, ""),
+    ("OpenAI, one request above the budget", 429, {"error": {"message": "Request too large for "
+     "gpt-4o on tokens per min (TPM): Limit 30000, Requested 42000.", "type": "tokens",
+     "code": "rate_limit_exceeded"}}, Kind.REFUSED, ""),
+    ("vLLM, more than the model's length", 400, {"error": {"message": "max_tokens=8192 cannot be "
+     "greater than max_model_len=512", "type": "BadRequestError", "param": "max_tokens",
+     "code": 400}}, Kind.REFUSED, ""),
+    ("OpenAI, more than the model writes", 400, {"error": {"message": "max_tokens is too large: "
+     "8192. This model supports at most 4096 completion tokens, whereas you provided 8192.",
+     "param": "max_tokens", "code": "invalid_value"}}, Kind.REFUSED, ""),
+    ("a wrong key", 401, {"error": {"message": "Incorrect API key provided"}}, Kind.REFUSED, ""),
+    ("Anthropic, overloaded", 529, {"error": {"type": "overloaded_error"}}, Kind.BUSY, ""),
+    ("a gateway", 502, "<html>502 Bad Gateway</html>", Kind.BUSY, ""),
+    ("a tool that is called context", 400, {"error": {"message": "Invalid schema for function "
+     "'get_context': None is not of type 'object'"}}, Kind.REFUSED, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "kind", "parameter"),
+    [row[1:] for row in OTHERS],
+    ids=[row[0] for row in OTHERS],
+)
+def test_other_errors(status: int, body: Any, kind: Kind, parameter: str) -> None:
+    text = body if isinstance(body, str) else json.dumps(body)
+    found = server_errors.read(status, text)
+    assert (found.kind, found.parameter) == (kind, parameter)
+
+
+@pytest.mark.parametrize("body", ["", "[]", "null", "7", '{"error": null}', '{"detail": [1]}', "["])
+def test_a_body_of_any_form_is_read(body: str) -> None:
+    assert server_errors.read(400, body).kind is Kind.REFUSED
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"error": {"message": "Provider returned error", "code": 502}}, 502),
+        ({"error": {"message": "x", "code": "overloaded"}}, 502),
+        ({"error": {"message": "Rate limit", "code": 429}}, 429),
+        ({"choices": [{}], "error": None}, None),
+        ({"choices": []}, None),
+        ([], None),
+    ],
+)
+def test_an_error_in_a_reply_of_status_200(body: Any, status: int | None) -> None:
+    assert server_errors.in_success(body) == status

@@ -1,0 +1,205 @@
+"""What an OpenAI-compatible server means by an error, from its status, type, code or words. Pure.
+
+`chat` decides by `ServerError.kind` whether to ask again, to change the request (`request_form`) or
+to give up. A machine-readable type, code or parameter comes first; words are read where a server
+has none (TGI, Ollama, LM Studio, Gemini) and are those that `tests/env/test_server_errors.py` lists
+with their source.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+_BUSY_STATUSES = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+_MAX_SHOWN = 300
+
+
+class Kind(StrEnum):
+    """What to do about an error."""
+
+    CONTEXT_FULL = "ContextFull"
+    """The prompt alone doesn't fit the model's context: no answer is possible."""
+    ANSWER_TOO_LONG = "AnswerTooLong"
+    """The prompt fits, but not with `max_tokens` behind it: ask for fewer."""
+    UNSUPPORTED = "Unsupported"
+    """A parameter that this model doesn't take: ask without it, or by its other name."""
+    RATE_LIMITED = "RateLimited"
+    """Too many requests or tokens for now: wait as long as the server asks."""
+    BUSY = "Busy"
+    """Overloaded, restarting or broken: ask again."""
+    REFUSED = "Refused"
+    """Wrong in a way that no repetition cures."""
+
+
+@dataclass(frozen=True)
+class ServerError:
+    """One error reply."""
+
+    status: int
+    kind: Kind
+    message: str
+    """The server's own words, cut."""
+    room: int | None = None
+    """With ANSWER_TOO_LONG: tokens that fit behind the prompt; None if the server doesn't say."""
+    parameter: str = ""
+    """With UNSUPPORTED: its name in the request."""
+
+
+_FULL_NAMES = frozenset(
+    {
+        "context_length_exceeded",  # OpenAI, Azure, Groq, TensorRT-LLM
+        "context_window_exceeded",
+        "contextwindowexceedederror",  # LiteLLM
+        "exceed_context_size_error",  # llama.cpp
+        "model_context_window_exceeded",  # Anthropic
+        "1261",  # Zhipu
+        "3051",  # Mistral
+    }
+)
+_FULL_PARAMETERS = frozenset({"input_tokens", "input_text"})
+"""What vLLM names as the wrong parameter of a request whose prompt is too long."""
+_FULL_TEXT = re.compile(
+    r"maximum context length"
+    r"|longer than the model'?s context length"
+    r"|exceeds? (?:the )?(?:available|model'?s?|max(?:imum)?)?\s*context (?:size|length|limit)"
+    r"|exceeds the context window"
+    r"|exceeded max context length"
+    r"|greater than the context length"
+    r"|exceeds the maximum (?:number of tokens allowed|allowed (?:input )?length)"
+    r"|`inputs` (?:tokens \+ `max_new_tokens` )?must (?:be|have)"
+    r"|prompt is too long|input is too long for requested model|prompt exceeds max length"
+    r"|maximum prompt length is|exceeded model token limit|range of input length should be"
+    r"|too large for model with \d+ maximum context length"
+    r"|total number of tokens in the prompt cannot exceed",
+    re.IGNORECASE,
+)
+_ROOM = tuple(
+    re.compile(pattern, re.IGNORECASE)
+    for pattern in (
+        # OpenAI, DeepSeek, vLLM to 0.9 and OpenRouter.
+        r"maximum context length is (?P<limit>\d+) tokens.*?\((?P<prompt>\d+) (?:in the messages"
+        r"|of text input)(?:, (?P<more>\d+) (?:in the functions|of tool input))?",
+        # vLLM 0.10 to 0.14.
+        r"maximum context length is (?P<limit>\d+) tokens and your request has (?P<prompt>\d+) in",
+        # vLLM from 0.15 on; "at least": it stopped counting (`_UNCOUNTED`).
+        r"maximum context length is (?P<limit>\d+) tokens.*? (?P<prompt>\d+) input tokens",
+        # SGLang.
+        r"context length of (?P<limit>\d+) tokens.*?(?P<prompt>\d+) tokens from the input",
+        # TGI, and Together, which runs it.
+        r"must be <= (?P<limit>\d+)\. Given: (?P<prompt>\d+) `inputs`",
+        # Anthropic.
+        r"exceed context limit: (?P<prompt>\d+) \+ \d+ > (?P<limit>\d+)",
+    )
+)
+_UNCOUNTED = re.compile(
+    r"requested \d+ output tokens and your prompt contains at least", re.IGNORECASE
+)
+_NO_QUOTA = frozenset(
+    {"insufficient_quota", "billing_hard_limit_reached", "billing_not_active", "quota_exceeded"}
+)
+_OVER_BUDGET = re.compile(r"request too large", re.IGNORECASE)
+_UNSUPPORTED_CODES = frozenset(
+    {"unsupported_parameter", "unsupported_value", "unknown_parameter", "extra_forbidden"}
+)
+_UNSUPPORTED_TEXT = re.compile(
+    r"unsupported (?:parameter|value): ['\"`]?(?P<a>\w+)"
+    r"|(?:property|parameter) ['\"`](?P<b>\w+)['\"`] is (?:unsupported|not supported)"
+    r"|unknown name \\*[\"'](?P<c>\w+)"
+    r"|unrecognized request argument supplied: (?P<d>\w+)"
+    r"|[`'\"]?(?P<e>\w+)[`'\"]? is deprecated for this model",
+    re.IGNORECASE,
+)
+
+
+def read(status: int, body: str) -> ServerError:
+    """The meaning of an error's status and body, whatever form the body has."""
+    found = _fields(body)
+    message = found["message"] or body
+    names = {found["code"].lower(), found["type"].lower()}
+    kind, room, parameter = _kind(status, message, names, found["param"])
+    return ServerError(status, kind, message[:_MAX_SHOWN], room, parameter)
+
+
+def in_success(body: Any) -> int | None:
+    """The status meant by a reply of status 200 that holds an error instead of choices.
+
+    Proxies answer so when the server behind them fails; 502 if they name no status.
+    """
+    error = body.get("error") if isinstance(body, dict) and not body.get("choices") else None
+    if not error:
+        return None
+    code = error.get("code") if isinstance(error, dict) else None
+    return code if isinstance(code, int) and 400 <= code < 600 else 502
+
+
+def _kind(status: int, message: str, names: set[str], param: str) -> tuple[Kind, int | None, str]:
+    """Kind, room and parameter."""
+    if status == 429:
+        # An empty account, or one request above the whole budget: no waiting cures either.
+        final = names & _NO_QUOTA or _OVER_BUDGET.search(message)
+        return (Kind.REFUSED if final else Kind.RATE_LIMITED), None, ""
+    unsupported = _unsupported(names, param, message)
+    if status < 500 and unsupported:
+        return Kind.UNSUPPORTED, None, unsupported
+    # LM Studio and older llama.cpp answer 500: a full context comes before a busy server.
+    if names & _FULL_NAMES or param in _FULL_PARAMETERS or _FULL_TEXT.search(message):
+        return _full(message)
+    return (Kind.BUSY if status in _BUSY_STATUSES else Kind.REFUSED), None, ""
+
+
+def _full(message: str) -> tuple[Kind, int | None, str]:
+    if _UNCOUNTED.search(message):
+        return Kind.ANSWER_TOO_LONG, None, ""
+    for pattern in _ROOM:
+        if match := pattern.search(message):
+            given = {name: int(text or 0) for name, text in match.groupdict().items()}
+            room = given["limit"] - given["prompt"] - given.get("more", 0)
+            if room > 0:
+                return Kind.ANSWER_TOO_LONG, room, ""
+            break
+    return Kind.CONTEXT_FULL, None, ""
+
+
+def _unsupported(names: set[str], param: str, message: str) -> str:
+    """The parameter that the model doesn't take; empty if the error is about something else."""
+    if names & _UNSUPPORTED_CODES and param:
+        return param.rpartition(".")[2]
+    match = _UNSUPPORTED_TEXT.search(message)
+    return next(filter(None, match.groups()), "") if match else ""
+
+
+def _fields(body: str) -> dict[str, str]:
+    """message, type, code and param; empty texts where the body has none."""
+    try:
+        given = json.loads(body)
+    except (ValueError, RecursionError):
+        given = {}
+    # Gemini wraps its one error in a list.
+    given = given[0] if isinstance(given, list) and given else given
+    given = given if isinstance(given, dict) else {}
+    inner = given.get("error") or given.get("detail") or given
+    if isinstance(inner, list):  # FastAPI's validation errors
+        return _validation(inner)
+    if isinstance(inner, str):
+        inner = {"message": inner, "type": given.get("error_type")}
+    return {name: _text(inner, name) for name in ("message", "type", "code", "param")}
+
+
+def _validation(errors: list[Any]) -> dict[str, str]:
+    first = errors[0] if errors and isinstance(errors[0], dict) else {}
+    place = first.get("loc")
+    param = str(place[-1]) if isinstance(place, list) and place else ""
+    return {
+        "message": _text(first, "msg"),
+        "type": _text(first, "type"),
+        "code": "",
+        "param": param,
+    }
+
+
+def _text(given: Mapping[str, Any], name: str) -> str:
+    value = given.get(name)
+    return "" if value is None or isinstance(value, dict | list) else str(value)
