@@ -10,7 +10,7 @@ import heapq
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sea_runtime.trainer.hf_config import ModelShape
+from sea_runtime.parallel.hf_config import ModelShape
 
 
 @dataclass(frozen=True)
