@@ -1,4 +1,4 @@
-"""Runs a tiny training with one workaround of `megatron_workarounds` left out and prints what fails.
+"""Runs a tiny training with one of the `megatron_workarounds` left out and prints what fails.
 
 A program, not a module: `python workaround_probe.py FOLDER` imports the libraries once and forks a
 child per case. Its last line is a JSON object {case: error, or "" for success}. Needs
@@ -22,6 +22,7 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.trainer import megatron_workarounds, model, process_groups
 from sea_runtime.trainer.checkpoint import state as states
@@ -50,7 +51,10 @@ def build() -> tuple[model.Model, Optimizer]:
     sizes = hf_config.parse(json.dumps(SHAPE))
     place = parallel_layout.plan(0, 1, TrainerParallelism(), sizes.experts)
     torch.manual_seed(0)
-    built = model.build(sizes, place, torch.float32, row_tokens=64)
+    # With recomputation, for its workaround.
+    built = model.build(
+        sizes, place, torch.float32, row_tokens=64, recompute=Recomputation.SELECTIVE
+    )
     for parameter in built.gpt.parameters():
         torch.nn.init.normal_(parameter.data, std=0.1)
     return built, Optimizer(built, 1e-2)

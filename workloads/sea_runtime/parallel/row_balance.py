@@ -1,9 +1,9 @@
 """How much work a sequence is, and rows of equal work. Pure.
 
 A sequence of n tokens costs a n + b n^2: products with the weights, and causal attention. Rows with
-the same number of tokens are therefore not equally long to compute: one sequence of 32k tokens costs
-much more than 32 of 1k. Ranks wait for the slowest row of a microbatch, so `packing.plan` balances
-rows by work and bounds them by tokens, which is what memory needs.
+the same number of tokens are therefore not equally long to compute: one sequence of 32k tokens
+costs much more than 32 of 1k. Ranks wait for the slowest row of a microbatch, so `packing.plan`
+balances rows by work and bounds them by tokens, which is what memory needs.
 """
 
 import heapq

@@ -25,7 +25,9 @@ def training_device() -> torch.device:
 
 
 def device_names() -> contextlib.AbstractContextManager[Any]:
-    """Wraps the library's calls that name the device `cuda` (see `megatron_workarounds/cuda_names.py`)."""
+    """Wraps the library's calls that name the device `cuda` (see `cuda_names.py`)."""
     if has_cuda():
         return contextlib.nullcontext()
-    return importlib.import_module("sea_runtime.trainer.megatron_workarounds.cuda_names").cuda_names()
+    return importlib.import_module(
+        "sea_runtime.trainer.megatron_workarounds.cuda_names"
+    ).cuda_names()

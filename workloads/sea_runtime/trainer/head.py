@@ -7,7 +7,7 @@ computes a chunk again in the backward pass. Called on the last pipeline stage.
 The vocabulary may be divided over a tensor-parallel group: each rank has V/TP rows of the weight,
 and two small all-reduces per chunk make the softmax whole.
 
-Shape suffixes: t tokens of a row, h hidden, v this rank's part of the vocabulary, c rows of a chunk.
+Shape suffixes: t tokens of a row, c rows of a chunk, h hidden, v the rank's part of the vocabulary.
 """
 
 from dataclasses import dataclass
@@ -21,9 +21,9 @@ CHUNK_BYTES = {"cpu": 4 << 20, "cuda": 512 << 20}
 """FP32 logits of one chunk. Small on a CPU, so that the passes over a chunk stay in its cache; on a
 GPU large, since every chunk also adds to the whole FP32 gradient of the weight."""
 MIN_CHUNK_ROWS = 64
-KEPT_BYTES = 256 << 20
+KEPT_BYTES = 64 << 20
 """Exponentials of all chunks up to this size are kept for the backward pass, which then computes no
-logits again: a row of a small vocabulary, or with few tokens that are trained."""
+logits again: rows of a small vocabulary. At 151,936 entries they are those of 110 tokens."""
 
 
 def token_logprobs(
@@ -79,7 +79,7 @@ def _of_labels(
     rows = (labels_t >= 0).nonzero()[:, 0]
     part = _Part.of(weight_vh.shape[0], vocabulary, group)
     options = _Options.of(part, len(rows), hidden_th.device.type, temperature, entropy)
-    found = _Logprobs.apply(  # type: ignore[no-untyped-call]
+    found = _Logprobs.apply(
         hidden_th.index_select(0, rows), weight_vh, labels_t.index_select(0, rows), part, options
     )
     out = hidden_th.new_zeros((2, len(labels_t)), dtype=torch.float32)
@@ -112,6 +112,8 @@ class _Part:
 
     start: int
     valid: int
+    empty: bool
+    """The rank has padding only: one entry stands for it, with a probability of 0."""
     group: Any
 
     @staticmethod
@@ -119,8 +121,7 @@ class _Part:
         group = None if group is None or group.size() == 1 else group
         start = rows * (group.rank() if group is not None else 0)
         valid = min(rows, vocabulary - start)
-        assert valid > 0, "a rank of the tensor-parallel group has padding only"
-        return _Part(start, valid, group)
+        return _Part(start, max(1, valid), valid < 1, group)
 
     def reduce(self, values: Tensor, operation: Any = dist.ReduceOp.SUM) -> Tensor:
         """Over the group; its time-out holds."""
@@ -131,13 +132,15 @@ class _Part:
     def local(self, labels_c: Tensor) -> tuple[Tensor, Tensor]:
         """Column of each label, [c, 1], and true where this rank has it, [c]."""
         own_c = labels_c - self.start
-        here_c = (own_c >= 0) & (own_c < self.valid)
+        here_c = (own_c >= 0) & (own_c < (0 if self.empty else self.valid))
         return own_c.clamp(0, self.valid - 1)[:, None], here_c
 
     def logits(self, hidden_ch: Tensor, weight_vh: Tensor, temperature: float) -> Tensor:
         """Logits divided by the temperature, a new tensor [c, V] in FP32."""
         # The product in the model's dtype, as everywhere. Padded columns don't exist.
         logits_cv = (hidden_ch @ weight_vh[: self.valid].T).float()
+        if self.empty:
+            return logits_cv.fill_(-torch.inf)
         return logits_cv if temperature == 1.0 else logits_cv.div_(temperature)
 
 
@@ -160,12 +163,10 @@ class _Logprobs(torch.autograd.Function):
         kept: list[Tensor] = []
         for first in range(0, tokens, options.chunk):
             rows = slice(first, first + options.chunk)
-            logits_cv = part.logits(hidden_th[rows], weight_vh, options.temperature)
-            exp_cv = _forward_chunk(
-                logits_cv, labels_t[rows], part, found[:, rows], options.entropy
+            # In a function of its own: a name here would keep a chunk alive through the next one.
+            kept += _forward_chunk(
+                hidden_th[rows], weight_vh, labels_t[rows], part, options, found[:, rows]
             )
-            if options.keep:
-                kept.append(exp_cv)
         ctx.save_for_backward(hidden_th, weight_vh, labels_t, found[1:], *kept)
         ctx.settings = part, options
         return found[0].clone(), found[1].clone()
@@ -179,45 +180,69 @@ class _Logprobs(torch.autograd.Function):
         d_weight_vh = torch.zeros_like(weight_vh, dtype=torch.float32)
         for number, first in enumerate(range(0, hidden_th.shape[0], options.chunk)):
             rows = slice(first, first + options.chunk)
-            entropy_c, top_c, log_sum_c = found[:, rows]
-            if kept:
-                p_cv = kept[number] * log_sum_c.neg().exp()[:, None]
-            else:
-                logits_cv = part.logits(hidden_th[rows], weight_vh, options.temperature)
-                p_cv = logits_cv.sub_((top_c + log_sum_c)[:, None]).exp_()
-            d_cv = _backward_chunk(
-                p_cv,
+            d_cv = _d_logits(
+                _probabilities(
+                    hidden_th[rows],
+                    weight_vh,
+                    kept[number : number + 1],
+                    part,
+                    options,
+                    found[1:, rows],
+                ),
                 None if d_logp_t is None else d_logp_t[rows] / options.temperature,
                 None if d_entropy_t is None else d_entropy_t[rows] / options.temperature,
-                entropy_c,
+                found[0, rows],
                 part.local(labels_t[rows]),
             ).to(hidden_th.dtype)
             torch.mm(d_cv, weight_vh[: part.valid], out=d_hidden_th[rows])
             _add_product(d_weight_vh[: part.valid], d_cv.T, hidden_th[rows])
+            del d_cv  # before the next chunk
         return d_hidden_th, d_weight_vh.to(weight_vh.dtype), None, None, None
 
 
 def _forward_chunk(
-    logits_cv: Tensor, labels_c: Tensor, part: _Part, out: Tensor, entropy: bool
-) -> Tensor:
-    """Fills `out` [4, c] (see `forward`); returns exp(logits - largest), in place of the logits."""
+    hidden_ch: Tensor,
+    weight_vh: Tensor,
+    labels_c: Tensor,
+    part: _Part,
+    options: _Options,
+    out: Tensor,
+) -> list[Tensor]:
+    """Fills `out` [4, c] (see `forward`); returns exp(logits - largest) if it is kept."""
+    logits_cv = part.logits(hidden_ch, weight_vh, options.temperature)
     # The largest over all ranks first: exponentials relative to it can't overflow.
     top_c = part.reduce(logits_cv.amax(dim=1), dist.ReduceOp.MAX)
     logits_cv.sub_(top_c[:, None])
     column, here_c = part.local(labels_c)
     picked_c = logits_cv.gather(1, column)[:, 0].masked_fill(~here_c, 0.0)
     exp_cv = logits_cv.exp_()
-    # entr(e) = -e log e = -e (z - largest): no second copy of the logits is needed.
-    entr_c = torch.special.entr(exp_cv).sum(dim=1) if entropy else torch.zeros_like(top_c)
+    # entr(e) = -e log e = -e (z - largest): no copy of the logits is needed.
+    entr_c = torch.special.entr(exp_cv).sum(dim=1) if options.entropy else torch.zeros_like(top_c)
     sum_c, entr_c, picked_c = part.reduce(torch.stack([exp_cv.sum(dim=1), entr_c, picked_c]))
     out[2], out[3] = top_c, sum_c.log()
     out[0] = picked_c - out[3]
-    if entropy:  # H = log S - sum(e (z - largest)) / S
+    if options.entropy:  # H = log S - sum(e (z - largest)) / S
         out[1] = out[3] + entr_c / sum_c
-    return exp_cv
+    return [exp_cv] if options.keep else []
 
 
-def _backward_chunk(
+def _probabilities(
+    hidden_ch: Tensor,
+    weight_vh: Tensor,
+    kept: list[Tensor],
+    part: _Part,
+    options: _Options,
+    found: Tensor,
+) -> Tensor:
+    """[c, V], a new tensor; `found` [2, c] is the largest logit and the log of the sum."""
+    top_c, log_sum_c = found
+    if kept:
+        return kept[0] * log_sum_c.neg().exp()[:, None]
+    logits_cv = part.logits(hidden_ch, weight_vh, options.temperature)
+    return logits_cv.sub_((top_c + log_sum_c)[:, None]).exp_()
+
+
+def _d_logits(
     p_cv: Tensor,
     d_logp_c: Tensor | None,
     d_entropy_c: Tensor | None,

@@ -13,6 +13,7 @@ from sea_runtime.trainer.megatron_workarounds import (
     checkpoint_missing_keys,
     checkpoint_results_queue,
     cuda_calls,
+    rng_state,
     te_general_gemm,
 )
 
@@ -41,10 +42,11 @@ class Workaround:
 
 
 # `cuda_names` isn't here: it is a context around single calls (`trainer/device.py`). Nor is
-# `adam_step_tensor`, which repairs loaded values (`checkpoint/state.py`) and does nothing to an Adam
-# without such tensors.
+# `adam_step_tensor`, which repairs loaded values (`checkpoint/state.py`) and does nothing to an
+# Adam without such tensors.
 WORKAROUNDS = {
     "cuda_calls": Workaround(cuda_calls.apply, Lack.CUDA),
+    "rng_state": Workaround(rng_state.apply, Lack.CUDA),
     # A GPU without TransformerEngine needs these as well: otherwise MoE ends in a NameError, and a
     # checkpoint can't be loaded.
     "te_general_gemm": Workaround(te_general_gemm.apply, Lack.TRANSFORMER_ENGINE),
