@@ -67,7 +67,7 @@ bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N wit
 	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
 
 bench-gpu: ## the trainer's GPU path on one CUDA device with PYTHON=an interpreter that has torch; last line is one JSON object
-	@$(PYTHON) benchmarks/gpu.py
+	@PYTHONPATH=workloads $(PYTHON) benchmarks/gpu.py
 
 clean: ## stop devclusters of this checkout and remove build outputs
 	-@[ -x $(PYTHON) ] && $(PYTHON) -m sea_devcluster down --all

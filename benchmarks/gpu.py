@@ -3,7 +3,8 @@
 Compares the kernels with plain formulas, then trains one pipeline stage of the reference run (8
 layers of Qwen3-235B-A22B on one of its ranks, 32,768 tokens) and prints tokens per second, the
 share of the device's own matrix peak, and memory by item. `--cpu` runs it with tiny sizes, to test
-the script. The last line is one JSON object. Takes up to 8 minutes.
+the script. The last line is one JSON object. Takes up to 8 minutes. Where only torch is installed:
+`PYTHONPATH=workloads python benchmarks/gpu.py`.
 """
 
 import argparse
@@ -11,18 +12,13 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import torch
+from gpu_stage import TINY, Sizes, Stage
 from torch import Tensor, nn
 from torch.nn import functional
-
-# Where only torch is installed: this folder and the packages of the checkout.
-ROOT = Path(__file__).parents[1]
-sys.path[:0] = [str(ROOT / "benchmarks"), str(ROOT / "workloads")]
-from gpu_stage import TINY, Sizes, Stage
 
 from sea_runtime.trainer import attention_kernels, head
 from sea_runtime.trainer.grouped_linear import grouped_linear

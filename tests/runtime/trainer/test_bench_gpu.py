@@ -22,7 +22,9 @@ def run(*arguments: str) -> "subprocess.CompletedProcess[str]":
     program += f"runpy.run_path({str(BENCHMARK)!r}, run_name='__main__')"
     return subprocess.run(
         [sys.executable, "-W", "ignore", "-c", program],
-        env=os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"},
+        env=os.environ
+        | {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+        | {"PYTHONPATH": f"{BENCHMARK.parent}:{BENCHMARK.parents[1] / 'workloads'}"},
         capture_output=True,
         text=True,
         timeout=HANG_S,
