@@ -228,9 +228,9 @@ def test_advice_about_settings_that_have_no_effect(
         ({"stages": [{"name": "rl", "type": "RL", "rl": {"maxRepeats": 1}}]}, "rl",
          "maxRepeats 1 would end every episode"),
         ({"storage": {"url": "s3://bucket/my run"}}, "url", "no blanks"),
-        ({"storage": {"url": "s3://bucket/r", "region": "eu-central-1 "}}, "region", "without blanks"),
-        ({"storage": {"url": "s3://bucket/r", "caBundle": {}}}, "caBundle", "one object"),
-        ({"storage": {"url": "s3://bucket/r", "caBundle": {"secretName": "a", "configMapName": "b"}}},
+        ({"storage": {"url": "s3://bb/r", "region": "eu-west-1 "}}, "region", "without blanks"),
+        ({"storage": {"url": "s3://bb/r", "caBundle": {}}}, "caBundle", "one object"),
+        ({"storage": {"url": "s3://bb/r", "caBundle": {"secretName": "a", "configMapName": "b"}}},
          "caBundle", "one object"),
     ],
 )  # fmt: skip

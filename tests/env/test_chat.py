@@ -187,13 +187,13 @@ async def test_a_parameter_that_no_other_form_replaces_is_refused(chat_server: C
         await ask(chat_server)
 
 
+def limited(seconds: int) -> Any:
+    return lambda: web.Response(status=429, headers={"Retry-After": str(seconds)})
+
+
 async def test_a_minute_of_429_is_waited_out_as_the_server_asks(chat_server: ChatServer) -> None:
     """Case 10: four attempts within seconds, then the evaluation ended."""
-    limited = web.Response
-    for seconds in (59, 30, 7, 1, 1, 1):
-        chat_server.answers.append(
-            lambda seconds=seconds: limited(status=429, headers={"Retry-After": str(seconds)})
-        )
+    chat_server.answers += [limited(seconds) for seconds in (59, 30, 7, 1, 1, 1)]
     pauses: list[float] = []
     assert await ask(chat_server, pauses, attempts=2) == "Ok."
     for asked, waited in zip((59, 30, 7, 1, 1, 1), pauses, strict=True):
