@@ -23,7 +23,7 @@ from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
-from sea_runtime.trainer import objective, packing
+from sea_runtime.trainer import objective, packing, rope
 from sea_runtime.trainer.attention import TorchAttention
 from sea_runtime.trainer.device import has_cuda, training_device
 from sea_runtime.trainer.hf_config import ModelShape
@@ -113,8 +113,10 @@ def transformer_config(
         ffn_hidden_size=shape.ffn,
         normalization="RMSNorm",
         layernorm_epsilon=shape.norm_eps,
-        qk_layernorm=True,
+        qk_layernorm=shape.qk_norm,
         add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        softmax_scale=rope.softmax_scale(shape),
         gated_linear_unit=True,
         activation_func=nn.functional.silu,
         hidden_dropout=0.0,
@@ -166,11 +168,13 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
     te = has_cuda() and gpt_layer_specs.HAVE_TE
     if te:
         spec = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec(
-            num_experts=experts, moe_grouped_gemm=config.moe_grouped_gemm, qk_layernorm=True
+            num_experts=experts,
+            moe_grouped_gemm=config.moe_grouped_gemm,
+            qk_layernorm=shape.qk_norm,
         )
     else:
         spec = gpt_layer_specs.get_gpt_layer_local_spec(
-            num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
+            num_experts=experts, qk_layernorm=shape.qk_norm, normalization="RMSNorm"
         )
     # After the spec is made and before GPTModel reads it; both spec functions return a new one.
     spec.submodules.self_attention.submodules.core_attention = TorchAttention
@@ -191,6 +195,7 @@ def build(shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, row_tok
         rotary_base=shape.rope_theta,
         parallel_output=False,
     )
+    rope.scale(gpt, shape)
     module = Float16Module(config, gpt) if config.bf16 else gpt
     # Gradients of many microbatches are summed in FP32: in bf16 small ones would be lost. They are
     # reduced once per step (`optimizer.py`), not during each backward pass.
