@@ -134,6 +134,7 @@ YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 
         ("moe", {"num_experts": ABSENT}, "lacks 'num_experts'"),
         ("moe", {"num_local_experts": 64}, "num_experts and num_local_experts"),
         ("moe", {"num_experts_per_tok": 129}, "num_experts_per_tok 129"),
+        ("moe", {"num_experts_per_tok": 1}, "num_experts_per_tok 1 and norm_topk_prob true"),
         ("moe", {"moe_intermediate_size": ABSENT}, "lacks 'moe_intermediate_size'"),
         ("qwen2", {"use_sliding_window": True, "sliding_window": 0}, "sliding_window 0"),
         (

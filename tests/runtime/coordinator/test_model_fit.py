@@ -24,7 +24,7 @@ EXPERTS = {
     "num_experts": 128,
 }
 YARN = {"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 32768}
-WINDOW = {"use_sliding_window": True, "sliding_window": 4096, "max_window_layers": 0}
+WINDOW = {"use_sliding_window": True, "sliding_window": 16384, "max_window_layers": 0}
 RL = {"name": "rl", "type": "RL", "rl": {}}
 EVALUATION = {"name": "eval", "type": "Evaluation", "evaluation": {}}
 
@@ -48,7 +48,7 @@ def engines(**parallelism: int) -> dict[str, Any]:
 
 LLAMA = DENSE | {"architectures": ["LlamaForCausalLM"]}
 LONG = {"name": "m", "source": "s3://b/m", "contextLength": 65536}
-SHORT = LONG | {"contextLength": 4096}
+SHORT = LONG | {"contextLength": 16384}
 TRAINER_8 = spec(trainer={"parallelism": {"expert": 8}})
 ENGINE_8 = spec(**engines(tensor=8))
 EXPERT_ENGINE_8 = spec(**engines(tensor=8, expert=8))
@@ -67,10 +67,11 @@ EVALUATED = spec(EVALUATION)
         (DENSE | {"hidden_act": "gelu"}, spec(), "hidden_act is 'gelu'"),
         (DENSE | {"hidden_act": "gelu"}, EVALUATED, ""),
         (DENSE | {"vocab_size": None}, spec(), "vocab_size"),
-        (DENSE | WINDOW, spec(model=LONG | {"contextLength": 4097}), "sliding_window of 4096"),
+        (DENSE | WINDOW, spec(model=LONG | {"contextLength": 16385}), "sliding_window of 16384"),
         (DENSE | WINDOW, spec(model=SHORT), ""),
         (DENSE, ENGINE_8, ""),
-        ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, ""),
+        ({"text_config": DENSE}, spec(EVALUATION, **engines(tensor=8)), ""),
+        ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, "text_config"),
         (DENSE | {"num_attention_heads": 14}, ENGINE_8, "doesn't divide the model's 14 attention"),
         (DENSE, EXPERT_ENGINE_8, "spec.rollout.parallelism.expert is 8, but the model is dense"),
         (EXPERTS, EXPERT_ENGINE_8, ""),

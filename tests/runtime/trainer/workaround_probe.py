@@ -22,7 +22,8 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.trainer import hf_config, megatron_cpu, model, parallel_layout, process_groups
+from sea_runtime.parallel import hf_config, parallel_layout
+from sea_runtime.trainer import megatron_cpu, model, process_groups
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names

@@ -16,7 +16,7 @@ def tiny_files() -> dict[str, bytes]:
     from sea_data.tiny_model import model_folder
 
     with TemporaryDirectory() as place:
-        model_folder.build(["Hello, where is my order?"] * 3, Path(place), 512)
+        model_folder.build(["Hello, where is my order?"] * 3, Path(place), 65536)
         return {file.name: file.read_bytes() for file in Path(place).iterdir()}
 
 

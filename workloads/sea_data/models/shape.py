@@ -142,12 +142,18 @@ class _Reader:
             raise ModelConfigError(
                 f"config.json has num_experts_per_tok {chosen}, more than its {experts} experts."
             )
+        normalized = self._flag("norm_topk_prob")
+        if chosen == 1 and normalized:
+            raise ModelConfigError(
+                "config.json has num_experts_per_tok 1 and norm_topk_prob true: the router's "
+                "weight is then always 1, so it could never be trained, and Megatron refuses it."
+            )
         return {
             "ffn": self._size("intermediate_size", 6144),
             "experts": experts,
             "experts_per_token": chosen,
             "expert_ffn": self._size("moe_intermediate_size"),
-            "normalize_top_k": self._flag("norm_topk_prob"),
+            "normalize_top_k": normalized,
         }
 
     def _experts(self) -> int:

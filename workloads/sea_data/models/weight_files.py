@@ -1,7 +1,8 @@
 """The safetensors files of a model folder, checked by their headers and sizes alone.
 
-A header says which tensors a file has, with dtype, shape and place, so a folder of 470 GB is checked
-by reading a few megabytes: by the coordinator through the object store, by the trainer on its disk.
+A header says which tensors a file has, with dtype, shape and place, so a folder of 470 GB is
+checked by reading a few megabytes: by the coordinator through the object store, by the trainer on
+its disk.
 Format: https://github.com/huggingface/safetensors#format.
 """
 
@@ -137,7 +138,9 @@ def _index(files: Files) -> dict[str, str] | None:
         ) from error
     for file in set(index.values()):
         if not isinstance(file, str) or "/" in file or ".." in file:
-            raise WeightFileError(f"The model's {INDEX} names the file {file!r}: it must be a name.")
+            raise WeightFileError(
+                f"The model's {INDEX} names the file {file!r}: it must be a name."
+            )
     # transformers would read the single file, vLLM and the trainer what the index names.
     if SINGLE not in index.values() and files.size(SINGLE) is not None:
         raise WeightFileError(

@@ -1,8 +1,9 @@
 """Whether a base model's files can be loaded: weights, tokenizer, chat template. Blocking.
 
 After `base_model` has found or made the folder and `model_fit` has read its configuration, before
-any pod loads it: a pointer in place of a shard, or a tensor that no parameter takes, would otherwise
-end trainer and engines after minutes of downloading, or train something else than the model.
+any pod loads it: a pointer in place of a shard, or a tensor that no parameter takes, would
+otherwise end trainer and engines after minutes of downloading, or train something else than the
+model.
 """
 
 import logging

@@ -14,7 +14,7 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn import functional
 
-from sea_runtime.trainer.errors import LayoutError
+from sea_runtime.parallel.parallel_layout import LayoutError
 
 
 class TorchAttention(MegatronModule):

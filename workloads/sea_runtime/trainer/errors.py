@@ -2,8 +2,6 @@
 
 RuntimeFailure
 `- TrainerError
-    |- ModelError           the model's files can't be trained as they are
-    |- LayoutError          the parallel layout doesn't fit the model or the number of processes
     |- TrainingDataError    the stage's dialogues can't be read, or hold nothing to train on
     |- CheckpointError      a committed checkpoint is damaged
     |- DivergenceError      the model became NaN or infinite; transient
@@ -18,14 +16,6 @@ from sea_runtime.errors import RuntimeFailure
 
 class TrainerError(RuntimeFailure):
     """Base of all; the message is a sentence for the user."""
-
-
-class ModelError(TrainerError):
-    pass
-
-
-class LayoutError(TrainerError):
-    pass
 
 
 class TrainingDataError(TrainerError):

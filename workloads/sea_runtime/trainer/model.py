@@ -23,12 +23,12 @@ from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer import objective, packing, rope
 from sea_runtime.trainer.attention import TorchAttention
 from sea_runtime.trainer.device import has_cuda, training_device
-from sea_runtime.trainer.hf_config import ModelShape
 from sea_runtime.trainer.packing import Microbatch, MicrobatchTensors, Rows
-from sea_runtime.trainer.parallel_layout import ParallelLayout
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,8 @@ import torch
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage as StageSpec
-from sea_runtime.trainer import hf_config, hf_weights, parallel_layout, process_groups
+from sea_runtime.parallel import hf_config, parallel_layout
+from sea_runtime.trainer import hf_weights, process_groups
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits

@@ -1,6 +1,6 @@
-"""The model folder's `config.json` and file headers, as the trainer's errors.
+"""The model folder's `config.json` and file headers, with the runtime's errors. Pure but for reads.
 
-`sea_data.models` reads them, since the coordinator has checked the same before this process began;
+`sea_data.models` reads them, since the coordinator has checked the same before a trainer begins;
 a folder that was replaced meanwhile ends here in a sentence instead of in wrong weights.
 """
 
@@ -10,9 +10,13 @@ from sea_data.models import shape as shapes
 from sea_data.models import weight_files
 from sea_data.models.shape import ModelConfigError, ModelShape
 from sea_data.models.weight_files import WeightFileError
-from sea_runtime.trainer.errors import ModelError
+from sea_runtime.errors import RuntimeFailure
 
-__all__ = ["ModelShape", "check_files", "load", "parse"]
+__all__ = ["ModelError", "ModelShape", "check_files", "load", "parse"]
+
+
+class ModelError(RuntimeFailure):
+    """The model's files can't be trained as they are."""
 
 
 def load(folder: Path) -> ModelShape:
