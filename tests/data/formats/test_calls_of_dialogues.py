@@ -1,4 +1,4 @@
-"""Calls and thoughts in dialogue rows: read like the model's template does, refused, or repaired."""
+"""Calls and thoughts in dialogue rows: read as the model's template does, refused, or repaired."""
 
 import json
 from pathlib import Path
@@ -45,6 +45,9 @@ def call(name: str, /, **arguments: Any) -> dict[str, Any]:
 
 
 FILLED = call("get_order", order_id="#W1", name=None, zip=None, count=None)
+
+
+AS_TEXT = {**FILLED, "arguments": json.dumps(FILLED["arguments"])}
 
 
 @pytest.mark.parametrize(

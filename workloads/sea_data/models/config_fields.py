@@ -35,7 +35,7 @@ class Family:
     must: Mapping[str, Must]
 
 
-_OFF = (None, False, 0, [], {}, "")
+_OFF: tuple[Any, ...] = (None, False, 0, [], {}, "")
 _DROPOUT = Must((None, 0), "the trainer applies no dropout")
 _BIAS = "biases that neither Megatron's layers nor the engine have"
 
