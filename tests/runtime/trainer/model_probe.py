@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_data.models import tensors
 from sea_runtime.parallel import hf_config, parallel_layout
-from sea_runtime.trainer import export, hf_weights, megatron_cpu, process_groups
+from sea_runtime.trainer import export, hf_weights, megatron_workarounds, process_groups
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.process_protocol import RankAssignment
@@ -165,7 +165,7 @@ def main() -> None:
     if len(sys.argv) > 2:
         count, seed = int(sys.argv[2]), int((sys.argv[3:] or ["0"])[0])
     torch.set_num_threads(1)
-    megatron_cpu.apply()
+    megatron_workarounds.apply(cuda=False, te=False)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
