@@ -53,8 +53,10 @@ def test_kinds(given: EpisodeRecord, kind: Failure | None) -> None:
 
 
 def test_counts_by_domain() -> None:
-    found = failures.count([record(1.0), record(details=WRONG), record(stop="Loop"), record(None)])
-    assert found == {"shop": {"infrastructure": 1, "loop": 1, "wrong-database": 1}}
+    none = [record(None, stop=""), record(None), record(None)]
+    found = failures.count([record(1.0), record(details=WRONG), record(stop="Loop"), *none])
+    kinds = {"never-asked": 2, "infrastructure": 1, "loop": 1, "wrong-database": 1}
+    assert found == {"shop": kinds}
     assert failures.count([record(1.0)]) == {"shop": {}}
 
 
