@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from sea_env.domains.arguments import checks
-from sea_env.domains.base import Kind, ToolError
+from sea_env.domains.base import Kind, Tool, ToolError
 from sea_env.domains.toolkit import check_arguments, parameters, tool
 
 
@@ -67,12 +67,13 @@ def test_a_signature_becomes_a_schema() -> None:
     }
 
 
+NAN, INF = float("nan"), float("inf")
 STRICT = {"type": "object", "properties": {"a": {"type": "integer"}}, "additionalProperties": False}
 COUNTS = {"type": "object", "additionalProperties": {"type": "integer"}}
 
 CASES: list[tuple[dict[str, Any], list[Any], list[Any], str]] = [
     ({"type": "string"}, ["", "x"], [None, 1, ["x"]], "a string"),
-    ({"type": "integer"}, [0, -3], [True, 1.0, "1", None], "an integer"),
+    ({"type": "integer"}, [0, -3, 2.0], [True, 1.5, "1", None, NAN, INF], "an integer"),
     ({"type": "number"}, [0, 1.5], [False, "1"], "a number"),
     ({"type": "boolean"}, [True], [1, 0, "true"], "a boolean"),
     ({"type": "null"}, [None], [0, ""], "null"),
@@ -130,3 +131,26 @@ def test_a_wrong_argument_is_a_sentence(change: dict[str, Any], sentence: str) -
 def test_a_missing_argument_is_named() -> None:
     with pytest.raises(ToolError, match="send needs the argument 'stops'"):
         check_arguments(tool(Kind.WRITE)(send), {k: v for k, v in GOOD.items() if k != "stops"})
+
+
+def test_a_number_without_a_fraction_is_an_integer_wherever_the_schema_wants_one() -> None:
+    """JSON has one kind of number, and models write 2.0 and 50.0."""
+    schema = {
+        "properties": {
+            "count": {"type": "integer"},
+            "price": {"type": "number"},
+            "maybe": {"anyOf": [{"type": "integer"}, {"type": "null"}]},
+            "parts": {"type": "array", "items": {"$ref": "#/$defs/Part"}},
+        },
+        "$defs": {"Part": {"type": "object", "properties": {"amount": {"type": "integer"}}}},
+        "required": [],
+    }
+    made = Tool("f", Kind.READ, "", schema, lambda _: None)
+    given = {"count": 2.0, "price": 50.0, "maybe": None, "parts": [{"amount": 3.0, "id": 1.0}]}
+    found = check_arguments(made, given)
+    assert repr(found) == repr(
+        {"count": 2, "price": 50.0, "maybe": None, "parts": [{"amount": 3, "id": 1.0}]}
+    )
+    assert given["count"] == 2.0, "the caller's arguments, which the transcript shows, stay"
+    with pytest.raises(ToolError, match="wants 'count' to be an integer"):
+        check_arguments(made, {"count": 2.5})

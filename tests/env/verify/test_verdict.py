@@ -10,7 +10,7 @@ from sea_env.domains.base import UnknownAssertionError
 from sea_env.domains.database import Database
 from sea_env.episodes.limits import Stop
 from sea_env.tasks.task import Action, Task
-from sea_env.verify.checks import communicated, expected_end_state, made_all
+from sea_env.verify.checks import communicated, expected_end_state, made_all, side_of
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable, verify
 
 SHOP = registry.get("shop")
@@ -78,7 +78,8 @@ def test_expected_calls_compare_the_arguments_that_count(
     wanted = Action("f", {"a": 1, "b": 2}, compare_args=compare)
     made = [{"role": "assistant", "tool_calls": [{"name": "f", "arguments": given}]}]
     assert made_all([wanted], made) is fits
-    assert not made_all([Action("f", {}, "user")], made)
+    assert made_all([Action("f", {"a": 1, "b": 2}, "user", compare_args=[])], made), "any side's"
+    assert not made_all([Action("g", {})], made)
 
 
 def test_the_expected_end_state_is_computed_once() -> None:
@@ -116,3 +117,33 @@ def test_a_task_with_an_initial_state_is_refused() -> None:
     with pytest.raises(UnverifiableTaskError, match="message_history"):
         check_verifiable(rl.task(row))
     check_verifiable(rl.task(row | {"initial_state": {"message_history": None}}))
+
+
+def test_a_call_without_a_requestor_is_the_one_of_the_side_that_owns_the_tool() -> None:
+    """AReaL's rows name none: the user's calls were the agent's, which has no such tool."""
+    telecom = registry.get("telecom")
+    user_tool, agent_tool = telecom.user_tools[0].name, telecom.tools[0].name
+    assert side_of(telecom, Action(user_tool, {})) == "user"
+    assert side_of(telecom, Action(agent_tool, {})) == "assistant"
+    assert side_of(telecom, Action(agent_tool, {}, "user")) == "assistant"
+    assert side_of(telecom, Action("nobody's", {}, "user")) == "user"
+
+
+@pytest.mark.parametrize(
+    ("criteria", "reward"),
+    [
+        ({"communicate_info": []}, 1.0),
+        ({"actions": None, "env_assertions": None}, 1.0),
+        ({"actions": []}, 0.0),
+        ({"env_assertions": []}, 0.0),
+    ],
+)
+def test_without_actions_and_assertions_nothing_is_said_about_the_end_state(
+    criteria: dict[str, Any], reward: float
+) -> None:
+    """As tau2-bench: null is not an empty list."""
+    wanted = rl.task({"id": "shop_1", "evaluation_criteria": criteria})
+    opened = SHOP.open(database())
+    for call in (FIND, CANCEL):
+        opened.call(call["name"], call["arguments"])
+    assert verify(SHOP, wanted, opened, BYE).reward == reward

@@ -52,8 +52,9 @@ async def sandbox() -> AsyncIterator[FunctionSandbox]:
 
 
 def task(function: str = "", **criteria: Any) -> Task:
-    given = {"verification_function": function} if function else {}
-    return rl.task({"id": "shop_1", "evaluation_criteria": criteria, **given})
+    given: dict[str, Any] = {"verification_function": function} if function else {}
+    given["evaluation_criteria"] = {"actions": [], **criteria}
+    return rl.task({"id": "shop_1", **given})
 
 
 def world(*calls: dict[str, Any]) -> Any:

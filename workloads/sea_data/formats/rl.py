@@ -102,6 +102,7 @@ def _criteria(given: Mapping[str, Any]) -> Criteria:
         communicate_info=_texts(given, "communicate_info", place),
         nl_assertions=_texts(given, "nl_assertions", place),
         reward_basis=tuple(basis),
+        judges_state=any(given.get(name) is not None for name in ("actions", "env_assertions")),
     )
 
 

@@ -5,11 +5,12 @@ implement the part of JSON schema that tools use: types, `enum`, arrays, objects
 `anyOf`, and `$ref` into `$defs`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 Fits = Callable[[Any], bool]
+Convert = Callable[[Any], Any]
 Schema = Mapping[str, Any]
 
 _SCALARS: dict[str, tuple[type, ...]] = {
@@ -27,13 +28,17 @@ class Check:
 
     fits: Fits
     words: str
+    whole: Convert | None = None
+    """Makes integers of numbers without a fraction; None if the schema has no integers."""
 
 
 def checks(parameters: Schema) -> dict[str, Check]:
     """One check per argument of a tool, by name."""
     definitions: Schema = parameters.get("$defs", {})
     return {
-        name: Check(_fits(schema, definitions), _words(schema, definitions))
+        name: Check(
+            _fits(schema, definitions), _words(schema, definitions), _whole(schema, definitions)
+        )
         for name, schema in parameters["properties"].items()
     }
 
@@ -63,7 +68,13 @@ def _scalar(kind: str | None) -> Fits:
     if kind is None:
         return lambda _: True
     types = _SCALARS[kind]
-    if kind in {"integer", "number"}:
+    if kind == "integer":
+        # To JSON schema 2.0 is an integer, and models write it; a bool is none.
+        return lambda value: (
+            (isinstance(value, int) and not isinstance(value, bool))
+            or (isinstance(value, float) and value.is_integer())
+        )
+    if kind == "number":
         # In Python a bool is an int; in JSON it isn't a number.
         return lambda value: isinstance(value, types) and not isinstance(value, bool)
     return lambda value: isinstance(value, types)
@@ -89,6 +100,57 @@ def _object(schema: Schema, definitions: Schema) -> Fits:
         return True
 
     return fits
+
+
+def _whole(schema: Schema, definitions: Schema) -> Convert | None:
+    """The conversion of a value that fits the schema."""
+    if "$ref" in schema:
+        return _whole(_target(schema, definitions), definitions)
+    if "anyOf" in schema:
+        return _whole_of_any(schema["anyOf"], definitions)
+    kind = schema.get("type")
+    if kind == "integer":
+        return lambda value: int(value) if isinstance(value, float) else value
+    if kind == "array":
+        item = _whole(schema.get("items", {}), definitions)
+        return None if item is None else lambda value: [item(one) for one in value]
+    if kind == "object":
+        return _whole_object(schema, definitions)
+    return None
+
+
+def _whole_of_any(parts: Sequence[Schema], definitions: Schema) -> Convert | None:
+    """By the first part that the value fits, as validators take it."""
+    pairs = [(_fits(part, definitions), _whole(part, definitions)) for part in parts]
+    if all(convert is None for _, convert in pairs):
+        return None
+
+    def convert(value: Any) -> Any:
+        found = next((one for fits, one in pairs if fits(value)), None)
+        return value if found is None else found(value)
+
+    return convert
+
+
+def _whole_object(schema: Schema, definitions: Schema) -> Convert | None:
+    parts = {
+        name: convert
+        for name, part in schema.get("properties", {}).items()
+        if (convert := _whole(part, definitions)) is not None
+    }
+    extra = schema.get("additionalProperties")
+    rest = _whole(extra, definitions) if isinstance(extra, Mapping) else None
+    if not parts and rest is None:
+        return None
+
+    def convert(value: Any) -> Any:
+        return {name: (parts.get(name, rest) or _same)(one) for name, one in value.items()}
+
+    return convert
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _target(schema: Schema, definitions: Schema) -> Schema:

@@ -4,6 +4,7 @@ Arithmetic is evaluated without `eval` and with limits, so that no expression ca
 """
 
 import ast
+import math
 import operator
 from collections.abc import Callable
 
@@ -42,7 +43,10 @@ def _evaluate(expression: str) -> float:
     if len(expression) > _MAX_CHARACTERS:
         raise ToolError("The expression is too long")
     try:
-        return float(_value(ast.parse(expression.strip(), mode="eval").body))
+        result = float(_value(ast.parse(expression.strip(), mode="eval").body))
+        if not math.isfinite(result):
+            raise ValueError("the result is too large")
+        return result
     except (SyntaxError, ValueError, ArithmeticError, RecursionError, MemoryError) as error:
         raise ToolError(f"The expression can't be evaluated: {error}") from error
 
@@ -66,5 +70,8 @@ def _power(base: float, exponent: float) -> float:
     # As floats: 9 ** 9 ** 9 of integers would not end, and the limit keeps the result finite.
     if abs(exponent) > _MAX_EXPONENT:
         raise ValueError("the exponent is too large")
-    result: float = float(base) ** exponent
+    result: float | complex = float(base) ** exponent
+    # Python's root of a negative number is complex, which is no amount of anything.
+    if isinstance(result, complex):
+        raise ValueError("a negative number has no such power")
     return result

@@ -150,8 +150,7 @@ class ToolEnvironment:
         return Database(agent, user, session=self._state.session, initial=initial)
 
     def _run(self, tool: Tool, arguments: Mapping[str, Any]) -> Any:
-        check_arguments(tool, arguments)
-        result = tool.run(self._state, **arguments)
+        result = tool.run(self._state, **check_arguments(tool, arguments))
         self._sync()
         return result
 

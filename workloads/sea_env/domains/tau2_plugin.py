@@ -46,6 +46,12 @@ def domain(name: str) -> "Tau2Domain":
         raise Tau2UnavailableError(f"tau2-bench has no domain for {name}: {error}.") from error
     try:
         return Tau2Domain(name, constructor)
+    except ImportError as error:
+        missing = f"the package {error.name}" if error.name else "a package"
+        raise Tau2UnavailableError(
+            f"tau2-bench can't open its domain for {name}: {missing} is missing in this Python "
+            f"environment ({error}). Install it there."
+        ) from error
     except Exception as error:
         raise Tau2UnavailableError(
             f"tau2-bench can't open its domain for {name}: {error}. It reads its own data folder "

@@ -31,24 +31,29 @@ def as_assertion(tool: Tool) -> Callable[..., bool]:
     """A tool that answers yes or no as an assertion; its arguments are checked like a call's."""
 
     def run(state: Any, **arguments: Any) -> bool:
-        check_arguments(tool, arguments)
-        return bool(tool.run(state, **arguments))
+        return bool(tool.run(state, **check_arguments(tool, arguments)))
 
     return run
 
 
-def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> None:
-    """Raises ToolError naming the first missing, unknown or wrongly typed argument."""
+def check_arguments(tool: Tool, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments, 2.0 as 2 where an integer is wanted.
+
+    Raises ToolError naming the first missing, unknown or wrongly typed argument.
+    """
     for name in tool.required:
         if name not in arguments:
             raise ToolError(f"{tool.name} needs the argument {name!r}")
-    checks = tool.checks
+    checks, converted = tool.checks, {}
     for name, value in arguments.items():
         check = checks.get(name)
         if check is None:
             raise ToolError(f"{tool.name} has no argument {name!r}")
         if not check.fits(value):
             raise ToolError(f"{tool.name} wants {name!r} to be {check.words}")
+        if check.whole is not None:
+            converted[name] = check.whole(value)
+    return {**arguments, **converted} if converted else arguments
 
 
 def parameters(function: Callable[..., Any]) -> dict[str, Any]:

@@ -37,6 +37,8 @@ class Criteria:
     communicate_info: Sequence[str] = ()
     nl_assertions: Sequence[str] = ()
     reward_basis: Sequence[str] = DEFAULT_BASIS
+    judges_state: bool = True
+    """False if the row has neither actions nor assertions, not even empty lists of them."""
 
 
 @dataclass(frozen=True, eq=False)

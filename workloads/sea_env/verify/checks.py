@@ -36,9 +36,22 @@ def expected_end_state(domain: Domain, task: Task, database: Database) -> EndSta
         for action in task.criteria.actions:
             # Errors are results here: an expected call that fails changes nothing, as in the
             # dialogue.
-            fresh.call(action.name, action.arguments, action.requestor)
+            fresh.call(action.name, action.arguments, side_of(domain, action))
         known = database.memo[key] = end_state(fresh)
     return known
+
+
+def side_of(domain: Domain, action: Action) -> str:
+    """Who makes an expected call: the side that owns the tool, where the row names the other.
+
+    AReaL's rows name no requestor, which means the agent, for the user's tools too.
+    """
+    owners = {
+        side: any(tool.name == action.name for tool in tools)
+        for side, tools in (("assistant", domain.tools), ("user", domain.user_tools))
+    }
+    other = "user" if action.requestor == "assistant" else "assistant"
+    return other if owners[other] and not owners[action.requestor] else action.requestor
 
 
 def _actions_key(task: Task) -> str:
@@ -61,13 +74,14 @@ def assertion_holds(environment: Environment, assertion: Assertion) -> bool:
 
 def made_all(expected: Sequence[Action], transcript: Sequence[Message]) -> bool:
     """True if every expected call was made; order and further calls don't matter."""
-    made = [(message["role"], call) for message in transcript for call in calls_of(message)]
-    return all(any(_fits(action, role, call) for role, call in made) for action in expected)
+    made = [call for message in transcript for call in calls_of(message)]
+    return all(any(_fits(action, call) for call in made) for action in expected)
 
 
-def _fits(action: Action, role: str, call: Mapping[str, Any]) -> bool:
-    """Without `compare_args`, the arguments that the call was given are compared (tau2-bench)."""
-    if action.name != call.get("name") or action.requestor != role:
+def _fits(action: Action, call: Mapping[str, Any]) -> bool:
+    """By name and arguments, whoever made the call; without `compare_args`, by the arguments that
+    it was given (tau2-bench's `Action.compare_with_tool_call`)."""
+    if action.name != call.get("name"):
         return False
     given = call.get("arguments")
     if not isinstance(given, Mapping):  # an episode that another program saved
@@ -96,6 +110,9 @@ def _normalized(text: str) -> str:
 
 
 def _database(domain: Domain, task: Task, environment: Environment, _: Sequence[Message]) -> bool:
+    # Neither actions nor assertions: nothing is said about the end state (tau2-bench).
+    if not task.criteria.judges_state:
+        return True
     return end_state(environment) == expected_end_state(domain, task, environment.database)
 
 
