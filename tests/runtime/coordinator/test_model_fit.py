@@ -104,7 +104,11 @@ TENSOR_8 = {"parallelism": {"tensor": 8}}
     ("config", "user", "says"),
     [
         (DENSE, {"engine": "VLLM", **TENSOR_8}, ""),
-        (TWELVE_HEADS, {"engine": "VLLM", **TENSOR_8}, "spec.userModel.parallelism.tensor is 8"),
+        (
+            TWELVE_HEADS,
+            {"engine": "VLLM", **TENSOR_8},
+            "an engine of spec.userModel splits each matrix over the 8 GPUs",
+        ),
         (TWELVE_HEADS, {"engine": "Scripted", **TENSOR_8}, ""),
         (LLAMA, {"engine": "VLLM"}, ""),
     ],

@@ -41,6 +41,7 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
             "data": {"rl": [FILE], "sft": ["s3://bucket/sft.jsonl"]},
             "domains": ["shop"],
             "trainer": {"replicas": 2, "gpusPerPod": 0},
+            "rollout": {"gpusPerPod": 0},
             "stages": stages_ or [{"name": "rl", "type": "RL", "rl": block}],
         }
     )
@@ -104,6 +105,8 @@ def coordinator(
     core.job.load()
     core.job.adopt(wanted)
     core.preconditions._data = CheckedData({FILE: task_rows()})
+    # There is no store whose conditional writes could be tried.
+    core.preconditions._probed = wanted.run_url
     stages.start(db, wanted.spec.stages[wanted.stage_index].name, clock())
     return core
 

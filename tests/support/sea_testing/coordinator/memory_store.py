@@ -1,9 +1,14 @@
 """An object store in a dictionary, for coordinators within the test's process."""
 
+import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from sea_data.object_store import ObjectNotFoundError
+from sea_data.object_store import ObjectNotFoundError, PreconditionFailedError
+
+
+def _tag(body: bytes) -> str:
+    return hashlib.md5(body, usedforsecurity=False).hexdigest()
 
 
 class Item(NamedTuple):
@@ -26,6 +31,16 @@ class MemoryStore:
 
     def put(self, url: str, body: bytes) -> None:
         self.objects[url] = body
+
+    def put_if(self, url: str, body: bytes, etag: str | None) -> str:
+        known = self.objects.get(url)
+        if known is not None if etag is None else known is None or _tag(known) != etag:
+            raise PreconditionFailedError(f"PUT {url}: Another writer was first.")
+        self.objects[url] = body
+        return _tag(body)
+
+    def delete(self, url: str) -> None:
+        self.objects.pop(url, None)
 
     def size(self, url: str) -> int | None:
         return len(self.objects[url]) if url in self.objects else None
