@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from sea_runtime.trainer import hf_config
-from sea_runtime.trainer.errors import ModelError
+from sea_runtime.parallel import hf_config
+from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.trainer.hf_weights import SafetensorsFolder
 
 

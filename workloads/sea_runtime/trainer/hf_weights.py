@@ -13,10 +13,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.store.folders import download_folder
 from sea_runtime.trainer import background, weight_map
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.errors import ModelError
 from sea_runtime.trainer.model import Model
 
 COMPLETE = ".complete"

@@ -14,7 +14,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from sea_runtime.trainer.hf_config import ModelShape
+from sea_runtime.parallel.hf_config import ModelShape
 
 
 class Fusion(Enum):

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sea_runtime.trainer.errors import ModelError
+from sea_runtime.errors import RuntimeFailure
 from sea_runtime.wire.trainer import TRAINABLE
+
+
+class ModelError(RuntimeFailure):
+    """The model's files can't be trained as they are."""
 
 
 @dataclass(frozen=True)
