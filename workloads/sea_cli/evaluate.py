@@ -3,8 +3,6 @@
 import argparse
 import asyncio
 import sys
-from collections import Counter
-from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import cache
@@ -13,11 +11,10 @@ from typing import Any, NoReturn
 
 from sea_api import limits
 from sea_api.contract import OPENAI_API_KEY, Env
-from sea_cli import fetching, options, progress
+from sea_cli import evaluate_output, fetching, options, progress
 from sea_cli.common import Commands, again, local, say
 from sea_cli.options import positive, seconds, temperature
 from sea_data.errors import EvaluationError
-from sea_data.evaluation.passk import LABELS, MEASURES
 from sea_data.evaluation.playing import service
 from sea_data.evaluation.playing.service import Prepared, Request, Source
 from sea_data.evaluation.records import EpisodeRecord
@@ -39,8 +36,6 @@ exit codes: 0 every episode has a verdict, 1 something can't be read or the endp
 """
 INTERRUPTED = 130
 WITHOUT_VERDICT = 3
-MAX_REASONS = 3
-"""Of episodes without a verdict, on the last line."""
 
 
 def add(commands: Commands) -> None:
@@ -200,7 +195,7 @@ def _evaluate(request: Request) -> int:
         sys.stderr.write(f"sea: {problem or 'no episode was played'}\n")
         return INTERRUPTED if problem is _INTERRUPTED else 1
     report = service.finish(prepared)
-    _show(report, request.out)
+    evaluate_output.show(report, request.out)
     return _ending(problem, report, request, prepared)
 
 
@@ -233,37 +228,13 @@ def _note(played: list[EpisodeRecord]) -> str:
     return f"{said}, {broken} without verdict" if broken else said
 
 
-def _show(report: dict[str, Any], out: Path) -> None:
-    intervals = report["confidence"]["intervals"]
-    say(f"{'domain':<12}{'tasks':>7}{'episodes':>10}" + "".join(f"{n:>9}" for n in LABELS.values()))
-    shown = report["results"][:-1] if len(report["results"]) == 2 else report["results"]
-    for item in shown:
-        values = "".join(_number(item[name]) for name in MEASURES)
-        say(f"{item['domain']:<12}{item['tasks']:>7}{item['episodes']:>10}{values}")
-        low_high = [intervals.get(item["domain"], {}).get(name) for name in MEASURES]
-        if any(low_high):
-            say(f"{'  95%':<29}" + "".join(f"{_range(pair):>9}" for pair in low_high))
-    for domain, kinds in report["failures"].items():
-        if kinds:
-            say(f"failures, {domain}: " + ", ".join(f"{n} {kind}" for kind, n in kinds.items()))
-    say(f"{out / 'report.html'}  {out / 'scores.json'}  {out / 'episodes.jsonl'}")
-
-
-def _number(value: float | None) -> str:
-    return f"{'-':>9}" if value is None else f"{value:>9.1f}"
-
-
-def _range(pair: list[float] | None) -> str:
-    return f"{pair[0]:.0f}-{pair[1]:.0f}" if pair else ""
-
-
 def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Prepared) -> int:
     missing = len(prepared.planned) - len(prepared.store.judged())
     if not missing:
         return 0
     said = f"{problem.rstrip('.')}. " if problem and problem != _INTERRUPTED else ""
     head = "interrupted: " if problem == _INTERRUPTED else ""
-    why = reasons(list(prepared.store.done.values()), len(prepared.planned))
+    why = evaluate_output.reasons(list(prepared.store.done.values()), len(prepared.planned))
     sys.stderr.write(
         f"sea: {head}{said}{missing} of {len(prepared.planned)} episodes have no verdict yet: {why}"
         f" Go on with: {again()}\n"
@@ -271,17 +242,6 @@ def _ending(problem: str, report: dict[str, Any], request: Request, prepared: Pr
     if problem == _INTERRUPTED:
         return INTERRUPTED
     return 1 if problem else WITHOUT_VERDICT
-
-
-def reasons(played: Sequence[EpisodeRecord], planned: int) -> str:
-    """Why episodes have no verdict: how many for each of the most frequent reasons. Pure."""
-    errors = Counter(record.error for record in played if record.reward is None)
-    said = [f"{count} because: {error}" for error, count in errors.most_common(MAX_REASONS)]
-    others = errors.total() - sum(count for _, count in errors.most_common(MAX_REASONS))
-    said += [f"{others} for other reasons (episodes.jsonl has each)."] if others else []
-    waiting = planned - len(played)
-    said += [f"{waiting} not played."] if waiting > 0 else []
-    return " ".join(said)
 
 
 def _usage(given: argparse.Namespace, message: str) -> NoReturn:

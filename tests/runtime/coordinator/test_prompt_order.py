@@ -1,6 +1,7 @@
 """Which prompts and seeds a stage draws: an RL stage goes on where the one before it stopped."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -64,9 +65,7 @@ def test_no_two_episodes_of_two_stages_share_a_seed(tmp_path: Path) -> None:
         ({"maxMeanReward": 0.49}, [0.0, 1.0], True),
     ],
 )
-def test_which_groups_are_dropped(
-    rl: dict[str, object], rewards: list[float], dropped: bool
-) -> None:
+def test_which_groups_are_dropped(rl: dict[str, Any], rewards: list[float], dropped: bool) -> None:
     assert group_filter(kit.spec(**rl), "rl").drops(rewards) is dropped
 
 

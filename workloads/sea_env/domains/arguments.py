@@ -133,20 +133,14 @@ def _whole_of_any(parts: Sequence[Schema], definitions: Schema) -> Convert | Non
 
 
 def _whole_object(schema: Schema, definitions: Schema) -> Convert | None:
-    parts = {
-        name: convert
-        for name, part in schema.get("properties", {}).items()
-        if (convert := _whole(part, definitions)) is not None
-    }
+    found = {name: _whole(part, definitions) for name, part in schema.get("properties", {}).items()}
+    parts = {name: one or _same for name, one in found.items()}
     extra = schema.get("additionalProperties")
     rest = _whole(extra, definitions) if isinstance(extra, Mapping) else None
-    if not parts and rest is None:
+    if not any(found.values()) and rest is None:
         return None
-
-    def convert(value: Any) -> Any:
-        return {name: (parts.get(name, rest) or _same)(one) for name, one in value.items()}
-
-    return convert
+    other = rest or _same
+    return lambda value: {name: parts.get(name, other)(one) for name, one in value.items()}
 
 
 def _same(value: Any) -> Any:
