@@ -297,9 +297,38 @@ def different(before: Any, after: Any) -> set[str]:
 def test_engines_of_another_layout_are_replaced(build: Any, block: str, role: str) -> None:
     """They ask the coordinator for it when they start, and then never again."""
     one, two = (
-        build(**{block: {"gpusPerPod": 2, "parallelism": {"tensor": ways}}}) for ways in (1, 2)
+        build(**{block: {"gpusPerPod": 2, "parallelism": {"expert": ways}}}) for ways in (1, 2)
     )
     assert different(one, two) == {role}
+
+
+def test_a_rollout_pod_is_told_its_episodes_and_replaced_if_they_change(build: Any) -> None:
+    before = build()
+    assert env(containers(before, "rollout")["worker"])["SEA_MAX_EPISODES"] == "128"
+    after = build(rollout={"maxEpisodes": 256})
+    assert env(containers(after, "rollout")["engine"])["SEA_MAX_EPISODES"] == "256"
+    assert different(before, after) == {"rollout"}
+
+
+@pytest.mark.parametrize(
+    ("bundle", "volume"),
+    [
+        ({"secretName": "ca", "key": "root.pem"}, {"secret": {"secretName": "ca"}}),
+        ({"configMapName": "ca", "key": "root.pem"}, {"configMap": {"name": "ca"}}),
+    ],
+)
+def test_a_bundle_of_certificates_reaches_every_container(
+    build: Any, bundle: dict[str, str], volume: dict[str, Any]
+) -> None:
+    storage = {"url": "s3://bucket/x", "caBundle": bundle, "addressing": "VirtualHost"}
+    children = build(storage=storage)
+    for role in ("coordinator", "trainer", "rollout", "user"):
+        assert {"name": "ca", **volume} in pod(children, role)["spec"]["volumes"]
+        for container in containers(children, role).values():
+            assert env(container)["AWS_CA_BUNDLE"] == "/etc/sea/ca/root.pem"
+            assert env(container)["SEA_S3_ADDRESSING"] == "VirtualHost"
+            mounts = [one["mountPath"] for one in container["volumeMounts"]]
+            assert "/etc/sea/ca" in mounts
 
 
 def test_another_token_makes_other_pods(make: Any) -> None:
