@@ -38,6 +38,10 @@ def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
     )
 
 
+def trainer(**parallelism: int) -> Spec:
+    return spec(trainer={"parallelism": parallelism})
+
+
 def engines(**parallelism: int) -> dict[str, Any]:
     return {"rollout": {"gpusPerPod": 8, "parallelism": parallelism}}
 
@@ -45,21 +49,8 @@ def engines(**parallelism: int) -> dict[str, Any]:
 LLAMA = DENSE | {"architectures": ["LlamaForCausalLM"]}
 LONG = {"name": "m", "source": "s3://b/m", "contextLength": 65536}
 TRAINER_8 = spec(trainer={"parallelism": {"expert": 8}})
-
-
-def trainer(**parallelism: int) -> Spec:
-    return spec(trainer={"parallelism": parallelism})
-
-
 ENGINE_8 = spec(**engines(tensor=8))
-EXPERT_
-
-
-def trainer(**parallelism: int) -> Spec:
-    return spec(trainer={"parallelism": parallelism})
-
-
-ENGINE_8 = spec(**engines(tensor=8, expert=8))
+EXPERT_ENGINE_8 = spec(**engines(tensor=8, expert=8))
 EVALUATED = spec(EVALUATION)
 
 
