@@ -19,7 +19,7 @@ import torch
 import torch.distributed as dist
 
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
-from sea_runtime.trainer import megatron_cpu, process_groups
+from sea_runtime.trainer import megatron_workarounds, process_groups
 
 Body = Callable[[Place], Any]
 COLLECTIVE_SECONDS = 240.0
@@ -79,7 +79,7 @@ def _fork(place: Place, body: Body, folder: Path) -> int:
     answer, error = None, ""
     try:
         torch.set_num_threads(1)
-        megatron_cpu.apply()
+        megatron_workarounds.apply(cuda=False, te=False)
         world = place.layout.world_size
         store = dist.FileStore(str(folder / "store"), world)
         dist.init_process_group("gloo", store=store, rank=place.rank, world_size=world)

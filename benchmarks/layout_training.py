@@ -79,7 +79,7 @@ class Run:
 def dialogues(vocabulary: int) -> Dialogues:
     numbers = np.random.default_rng(0)
     sizes = (50, 70, 33, 90, 20, 61, 110, 7)
-    tokens = [numbers.integers(0, vocabulary, size) for size in sizes]
+    tokens = [numbers.integers(0, vocabulary, size, np.int32) for size in sizes]
     masks = [(numbers.random(size) < 0.6).astype(np.uint8) for size in sizes]
     return Dialogues(tokens, masks)
 

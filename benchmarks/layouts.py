@@ -7,6 +7,7 @@ each case measured, for the tests.
 """
 
 import argparse
+import dataclasses
 import functools
 import json
 import os
@@ -14,6 +15,7 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,13 +24,14 @@ from typing import Any
 os.environ |= {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
 
 import layout_ranks
-import layout_traps
 import layout_training
+import layout_traps
 from layout_training import Run
 
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
 
 TOLERANCE = 1e-5
 MOE = {
@@ -54,6 +57,7 @@ MODELS = {
     "dense, tied": DENSE | {"tie_word_embeddings": True},
     "moe, tied": MOE | {"tie_word_embeddings": True},
     "94 layers": REFERENCE,
+    "traps": MOE | {"num_hidden_layers": 2},
 }
 
 
@@ -66,9 +70,12 @@ class Case:
     model: str
     world: int
     requested: TrainerParallelism
+    change: Callable[[ParallelLayout], ParallelLayout] | None = None
+    """Makes a layout that the plan refuses."""
 
-    def layout(self) -> parallel_layout.ParallelLayout:
-        return parallel_layout.plan(self.requested, shape_of(self.model), self.world)
+    def layout(self) -> ParallelLayout:
+        found = parallel_layout.plan(self.requested, shape_of(self.model), self.world)
+        return self.change(found) if self.change else found
 
     def __str__(self) -> str:
         return f"{self.model}: {self.layout()}"
@@ -201,6 +208,24 @@ def resharded(before: str, after: str) -> dict[str, float]:
     return {"loss": max(gaps)}
 
 
+def trapped(name: str) -> dict[str, float]:
+    """As `parity`, with one of the mistakes made; `shows` is the figure that must tell."""
+    make, figure = layout_traps.TRAPS[name]
+    case = Case("traps", 2, ways(tensor=2))
+    if name == layout_traps.FORCED:
+        case = dataclasses.replace(case, change=layout_traps.whole_experts)
+    if name == layout_traps.LATE:
+        case = Case("traps", 2, ways())
+    # Before the mistake: the reference is the right one.
+    reference(case.model)
+    started = time.monotonic()
+    with make():
+        found = parity(case)
+    seconds = time.monotonic() - started
+    print(f"without a cure: {name:50} {seconds:5.1f} s  {figure} {found[figure]:.1e}", flush=True)
+    return found | {"shows": found[figure]}
+
+
 class Report:
     """Rows for people, and every figure for the last line."""
 
@@ -244,10 +269,8 @@ def main() -> int:
         for before, after in SMALL_PAIRS if given.small else PAIRS:
             name = f"checkpoint: {before} -> {after}"
             report.row(name, functools.partial(resharded, before, after))
-        traps = {}
-        if given.small:
-            traps = layout_traps.measure(parity, shape_of, folder_of)
-        else:
+        traps = {name: trapped(name) for name in layout_traps.TRAPS} if given.small else {}
+        if not given.small:
             found = report.row(str(REFERENCE_48), functools.partial(parity, REFERENCE_48))
     finally:
         shutil.rmtree(root(), ignore_errors=True)
