@@ -123,23 +123,29 @@ def parameter_shapes(shape: ModelShape, place: Place) -> dict[str, Shape]:
     return found
 
 
-def blocks_by_parameter(shape: ModelShape, place: Place) -> dict[str, list[Block]]:
+def blocks_by_parameter(
+    shape: ModelShape, place: Place, *, experts: bool = True
+) -> dict[str, list[Block]]:
     """`blocks` of a rank, by the parameter that they fill."""
     found: dict[str, list[Block]] = {}
-    for block in blocks(shape, place):
+    for block in blocks(shape, place, experts=experts):
         found.setdefault(block.parameter, []).append(block)
     return found
 
 
-def blocks(shape: ModelShape, place: Place) -> Iterator[Block]:
+def blocks(shape: ModelShape, place: Place, *, experts: bool = True) -> Iterator[Block]:
     """All blocks of a rank's parameters; every element of its parameters is in exactly one, but
     for the vocabulary's padding.
+
+    Args:
+        experts: with the blocks of experts, which are most of them.
     """
     embedding, head = "embedding.word_embeddings.weight", "output_layer.weight"
     if place.first_stage:
         yield from _vocabulary(embedding, EMBEDDING, shape, place)
     for local, layer in enumerate(place.layers):
-        yield from _layer(shape, place, f"decoder.layers.{local}.", f"model.layers.{layer}.")
+        names = f"decoder.layers.{local}.", f"model.layers.{layer}."
+        yield from _layer(shape, place, *names, experts=experts)
     if place.last_stage:
         yield _vector("decoder.final_layernorm.weight", "model.norm.weight", shape.hidden)
         if not shape.tied:
@@ -149,13 +155,18 @@ def blocks(shape: ModelShape, place: Place) -> Iterator[Block]:
             yield from _vocabulary(head, EMBEDDING, shape, place)
 
 
-def _layer(shape: ModelShape, place: Place, megatron: str, hf: str) -> Iterator[Block]:
+def _layer(
+    shape: ModelShape, place: Place, megatron: str, hf: str, *, experts: bool
+) -> Iterator[Block]:
     yield _vector(f"{megatron}input_layernorm.weight", f"{hf}input_layernorm.weight", shape.hidden)
     yield from _attention(shape, place, f"{megatron}self_attention.", f"{hf}self_attn.")
     norm = f"{hf}post_attention_layernorm.weight"
     yield _vector(f"{megatron}pre_mlp_layernorm.weight", norm, shape.hidden)
     if shape.experts:
-        yield from _experts(shape, place, f"{megatron}mlp.", f"{hf}mlp.")
+        router = f"{megatron}mlp.router.weight", f"{hf}mlp.gate.weight"
+        yield Block(*router, Span(shape.experts), Span(shape.hidden))
+        if experts:
+            yield from _experts(shape, place, f"{megatron}mlp.", f"{hf}mlp.")
     else:
         mlp = f"{megatron}mlp.{{}}.weight"
         ways, rank = place.layout.tensor, place.tensor_rank
@@ -193,9 +204,6 @@ def _attention(shape: ModelShape, place: Place, megatron: str, hf: str) -> Itera
 
 
 def _experts(shape: ModelShape, place: Place, megatron: str, hf: str) -> Iterator[Block]:
-    yield Block(
-        f"{megatron}router.weight", f"{hf}gate.weight", Span(shape.experts), Span(shape.hidden)
-    )
     share = _share(shape.expert_ffn, place.layout.expert_tensor, place.expert_tensor_rank)
     for local, expert in enumerate(place.local_experts(shape.experts)):
         mlp = f"{megatron}experts.local_experts.{local}.{{}}.weight"
@@ -315,11 +323,11 @@ def _dense_units(shape: ModelShape, ranks: list[Place]) -> Iterator[_Unit]:
     candidates = [place.rank for place in ranks]
     ways = ranks[0].layout.tensor
     # All tensor ranks: with fewer KV groups than ranks, one alone may hold no key or value.
-    held = [blocks_by_parameter(shape, place) for place in ranks[:ways]]
+    held = [blocks_by_parameter(shape, place, experts=False) for place in ranks[:ways]]
     for parameter, first in held[0].items():
         # The tied copy of the last stage is published by the first.
         copied = parameter == "output_layer.weight" and shape.tied
-        if first[0].expert or copied:
+        if copied:
             continue
         alike = all(one.get(parameter) == first for one in held)
         everything = first if alike else [b for one in held for b in one.get(parameter, [])]
