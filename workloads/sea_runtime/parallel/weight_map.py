@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+from sea_data.models import tensors
+from sea_data.models.tensors import EMBEDDING, HEAD
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
 VOCABULARY = frozenset({"embedding.word_embeddings.weight", "output_layer.weight"})
 """Parameters whose rows are the vocabulary, padded until the tensor ranks can divide them."""
 Shape = tuple[int, ...]
@@ -69,37 +69,7 @@ class Block:
 
 def tensor_shapes(shape: ModelShape) -> dict[str, Shape]:
     """All Hugging Face tensors of the model, by name, in the order of the layers."""
-    hidden, width = shape.hidden, shape.head_dim
-    found: dict[str, Shape] = {EMBEDDING: (shape.vocabulary, hidden)}
-    for layer in range(shape.layers):
-        prefix = f"model.layers.{layer}."
-        attention = f"{prefix}self_attn."
-        found[f"{prefix}input_layernorm.weight"] = (hidden,)
-        found[f"{attention}q_proj.weight"] = (shape.heads * width, hidden)
-        found[f"{attention}k_proj.weight"] = (shape.kv_heads * width, hidden)
-        found[f"{attention}v_proj.weight"] = (shape.kv_heads * width, hidden)
-        found[f"{attention}q_norm.weight"] = (width,)
-        found[f"{attention}k_norm.weight"] = (width,)
-        found[f"{attention}o_proj.weight"] = (hidden, shape.heads * width)
-        found[f"{prefix}post_attention_layernorm.weight"] = (hidden,)
-        if shape.experts:
-            found[f"{prefix}mlp.gate.weight"] = (shape.experts, hidden)
-        for mlp, columns in _mlps(shape, prefix):
-            found[f"{mlp}gate_proj.weight"] = (columns, hidden)
-            found[f"{mlp}up_proj.weight"] = (columns, hidden)
-            found[f"{mlp}down_proj.weight"] = (hidden, columns)
-    found["model.norm.weight"] = (hidden,)
-    if not shape.tied:
-        found[HEAD] = (shape.vocabulary, hidden)
-    return found
-
-
-def _mlps(shape: ModelShape, prefix: str) -> Iterator[tuple[str, int]]:
-    """Prefix and width of each MLP of a layer: one, or one per expert."""
-    if not shape.experts:
-        yield f"{prefix}mlp.", shape.ffn
-    for expert in range(shape.experts):
-        yield f"{prefix}mlp.experts.{expert}.", shape.expert_ffn
+    return dict(tensors.expected(shape))
 
 
 def padded_vocabulary(shape: ModelShape, layout: ParallelLayout) -> int:
@@ -189,10 +159,11 @@ def _attention(shape: ModelShape, place: Place, megatron: str, hf: str) -> Itera
             if overlap:
                 source = group * heads * width + overlap.start - rows.start
                 span = Span(len(overlap), source, overlap.start - own.start)
-                yield Block(
-                    f"{megatron}linear_qkv.weight", f"{hf}{part}_proj.weight", span, columns
-                )
-    for part in "qk":
+                names = f"{megatron}linear_qkv", f"{hf}{part}_proj"
+                yield Block(f"{names[0]}.weight", f"{names[1]}.weight", span, columns)
+                if shape.qkv_bias:
+                    yield Block(f"{names[0]}.bias", f"{names[1]}.bias", span, None)
+    for part in "qk" if shape.qk_norm else "":
         yield _vector(f"{megatron}{part}_layernorm.weight", f"{hf}{part}_norm.weight", width)
     heads_here = _share(shape.heads * width, ways, rank)
     yield Block(

@@ -14,6 +14,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from sea_data import urls
+from sea_data.models import exported
 from sea_runtime.parallel.export_files import ExportShard, index, shard_name, shards
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background
@@ -26,15 +27,6 @@ log = logging.getLogger(__name__)
 SHARD_BYTES = 4 << 30
 INDEX = "model.safetensors.index.json"
 READY = "READY.json"
-_NOT_COPIED = (".safetensors", INDEX, READY, ".complete")
-
-
-def configuration(text: str, dtype: str) -> str:
-    """The initial model's config.json with the dtype of the exported weights."""
-    config = json.loads(text)
-    config.pop("torch_dtype", None)
-    config["dtype"] = dtype
-    return json.dumps(config, indent=2)
 
 
 def export(
@@ -52,7 +44,7 @@ def export(
         _write(context, model, files, turn, folder, url)
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(files), indent=1))
-        _copy_others(initial, folder, dtype)
+        copy_others(initial, folder, dtype)
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
@@ -97,9 +89,11 @@ def _write(
     background.rank_barrier(context, "export", work if own else None)
 
 
-def _copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+def copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+    """Copies tokenizer, template and generation settings as they are; adapts config.json."""
     for file in initial.iterdir():
-        if file.is_file() and not file.name.endswith(_NOT_COPIED):
+        if file.is_file() and exported.is_copied(file.name):
             shutil.copy(file, folder / file.name)
     config = folder / "config.json"
-    config.write_text(configuration(config.read_text(), str(dtype).removeprefix("torch.")))
+    text = exported.configuration(config.read_text(), str(dtype).removeprefix("torch."))
+    config.write_text(text)
