@@ -145,7 +145,9 @@ def test_an_evaluation_keeps_what_it_was_made_from(tmp_path: Path) -> None:
 
 
 def test_what_the_status_shows_by_itself_is_no_edit(core: Components) -> None:
-    core.job.adopt(kit.desired(edited({"rollout": {"gpusPerPod": 0, "replicas": 7}}), stage=1, generation=2))
+    core.job.adopt(
+        kit.desired(edited({"rollout": {"gpusPerPod": 0, "replicas": 7}}), stage=1, generation=2)
+    )
     assert core.state.assemble().edit is None
 
 
