@@ -36,7 +36,7 @@ from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.trainer.optimizer import AdamW, Optimizer
 from sea_runtime.trainer.packing import MicrobatchTensors
 from sea_runtime.trainer.process_groups import ControlGroup
 from sea_runtime.trainer.rl_batch import RLBatch
@@ -127,7 +127,7 @@ def stage_of(model: Model) -> StageTrainer:
 
 def sft_steps(stage: StageTrainer, count: int) -> list[Metrics]:
     data = dialogues(stage.model.shape.vocabulary)
-    return [sft._train(stage, data, list(range(8)), 0.1, RATE) for _ in range(count)]
+    return [sft._train(stage, data, list(range(8)), 0.1, RATE, AdamW()) for _ in range(count)]
 
 
 def rl_step(stage: StageTrainer) -> Metrics:

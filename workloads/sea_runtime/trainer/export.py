@@ -91,7 +91,8 @@ def _write(
 
 
 def copy_others(initial: Path, folder: Path, dtype: Any) -> None:
-    """Copies tokenizer, template and generation settings as they are; adapts config.json."""
+    """Copies tokenizer and generation settings as they are; adapts config.json, and the template
+    of a model that thinks: it keeps the thoughts of all turns, as the job's episodes do."""
     for file in initial.iterdir():
         if file.is_file() and exported.is_copied(file.name):
             shutil.copy(file, folder / file.name)

@@ -45,10 +45,10 @@ class RLBatch:
     groups: int
     mean_reward: float
     dropped_groups: int
-    never_asked: int
-    """Episodes without a verdict since the agent had no turn in them; none is in the batch."""
     crc32: int
     """Of everything that is trained on: two steps with the same number saw the same batch."""
+    never_asked: int = 0
+    """Episodes without a verdict since the agent had no turn in them; none is in the batch."""
 
     def trained(self, groups: Collection[int]) -> list[int]:
         """The trajectories of these groups that go through the model.
