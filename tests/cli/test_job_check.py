@@ -84,7 +84,6 @@ def test_what_is_probably_not_meant_is_a_warning_and_no_failure(
         ("region: eu-central-1", "region: '1'"),
         ("region: eu-central-1", "region: !!str 1"),
         ("region: eu-central-1", "region: 2026-01-01"),
-        ("region: eu-central-1", "region: 12:30"),
         ("apiVersion", "\ufeffapiVersion"),
         (
             "rollout:",

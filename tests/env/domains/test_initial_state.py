@@ -222,7 +222,8 @@ def test_expected_actions_of_both_sides_and_assertions_count(database: Database)
     made = [{"role": "user", "content": "", "tool_calls": [call]}]
     assert verify(MOCK, task, world, made).parts == dict.fromkeys(basis, 1.0)
     agents = [{**made[0], "role": "assistant"}]
-    assert verify(MOCK, task, world, agents).parts["ACTION"] == 0.0
+    assert verify(MOCK, task, world, agents).parts["ACTION"] == 1.0, "as tau2-bench: any side's"
+    assert verify(MOCK, task, world, []).parts["ACTION"] == 0.0
     unanswerable = rl.task(row({**missing, "assert_value": False}))
     assert verify(MOCK, unanswerable, world, made).parts["ENV_ASSERTION"] == 0.0
 
