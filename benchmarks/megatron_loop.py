@@ -11,9 +11,9 @@ from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
 
+from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_api.v1alpha1.trainer_memory import Recomputation
-from sea_runtime.parallel import hf_config
-from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.trainer import model as models
 
 
@@ -33,7 +33,8 @@ class OneCall(MegatronModule):
 def build(folder: Path) -> GPTModel:
     """In FP32 on the CPU, with the folder's weights."""
     shape = hf_config.load(folder)
-    config = models.transformer_config(shape, ParallelLayout(0, 1, 1), torch.float32, Recomputation.NONE)
+    layout = parallel_layout.plan(TrainerParallelism(), shape, 1)
+    config = models.transformer_config(shape, layout, torch.float32, Recomputation.NONE)
     spec = gpt_layer_specs.get_gpt_layer_local_spec(
         num_experts=shape.experts or None, qk_layernorm=True, normalization="RMSNorm"
     )
@@ -72,7 +73,10 @@ def _load(built: GPTModel, tensors: dict[str, Tensor], shape: hf_config.ModelSha
         put(f"{at}self_attention.linear_qkv.weight", torch.cat(heads, 1).flatten(0, 1))
         put(f"{at}self_attention.linear_proj.weight", tensors[f"{hf}self_attn.o_proj.weight"])
         for x in "qk":
-            put(f"{at}self_attention.{x}_layernorm.weight", tensors[f"{hf}self_attn.{x}_norm.weight"])
+            put(
+                f"{at}self_attention.{x}_layernorm.weight",
+                tensors[f"{hf}self_attn.{x}_norm.weight"],
+            )
         put(f"{at}mlp.router.weight", tensors[f"{hf}mlp.gate.weight"])
         for expert in range(shape.experts):
             one, to = f"{hf}mlp.experts.{expert}.", f"{at}mlp.experts.local_experts.{expert}."

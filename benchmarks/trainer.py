@@ -1,8 +1,9 @@
-"""`make bench-trainer`: tokens per second of one RL step, side by side with others, on one CPU core.
+"""`make bench-trainer`: tokens per second of one RL step, side by side with others, on one core.
 
-The demo's model (four layers, eight experts) on three batches: the demo's, and of sequences of 3k and
-8k tokens. All compute decoupled PPO on the same batch with the same weights, in turns, so that a busy
-machine slows all of them; the fastest of several rounds counts. The last line is one JSON object
+The demo's model (four layers, eight experts) on three batches: the demo's, and of sequences of 3k
+and 8k tokens. All compute decoupled PPO on the same batch with the same weights, in turns, so that
+a busy machine slows all of them; the fastest of several rounds counts. The last line is one JSON
+object
 `{"ratio_to_best": {shape: ours / the best of the others}, "tokens_per_s": ..., "loss": ...}`.
 """
 
@@ -11,6 +12,7 @@ import json
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +31,7 @@ from trainer_rivals import (
     Transformers,
 )
 
+from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.trainer import megatron_workarounds
 
 CAPACITY = {"demo": 3072, "3k": 4096, "8k": 8192}
@@ -61,19 +64,23 @@ class Ours:
     """The trainer's own step (`rl.py`), of one rank."""
 
     def __init__(self, folder: Path, capacity: int) -> None:
-        from sea_api.v1alpha1.roles import TrainerParallelism
         from sea_api.v1alpha1.stages import RLStage
         from sea_runtime.parallel import hf_config, parallel_layout
         from sea_runtime.trainer import hf_weights, model
         from sea_runtime.trainer.optimizer import Optimizer
 
         shape = hf_config.load(folder)
-        place = parallel_layout.plan(0, 1, TrainerParallelism(), shape.experts)
-        built = model.build(shape, place, torch.float32, capacity)
+        layout = parallel_layout.plan(TrainerParallelism(), shape, 1)
+        built = model.build(shape, layout.place(0), torch.float32, capacity)
         hf_weights.load(built, folder)
         context = SimpleNamespace(status=SimpleNamespace(alive=lambda: None), control=_OneRank())
+        # What `rl._train` reads of a StageTrainer.
         self.stage: Any = SimpleNamespace(
-            model=built, optimizer=Optimizer(built, RATE), context=context
+            model=built,
+            optimizer=Optimizer(built, RATE),
+            context=context,
+            memory=SimpleNamespace(naming=lambda _: nullcontext()),
+            reported_sum=lambda sums: [*map(float, sums)],
         )
         self.block = RLStage.model_validate(
             {
@@ -129,6 +136,7 @@ PROGRAMS: dict[str, Callable[[Path, int], Any]] = {
 def tiny_model(folder: Path) -> Path:
     """The demo's model with a context of 8k; random weights."""
     from safetensors.numpy import save_file
+
     from sea_data.tiny_model import model_folder
 
     sizes = {"vocab_size": model_folder.MAX_VOCABULARY, "max_position_embeddings": 8192}
@@ -164,8 +172,8 @@ def main() -> None:
     megatron_workarounds.apply(cuda=False, te=False)
     rates, losses, ratios = {}, {}, {}
     with tempfile.TemporaryDirectory() as temporary:
-        _join(Path(temporary))
         folder = tiny_model(Path(temporary) / "model")
+        _join(Path(temporary), folder)
         for shape in given.shapes:
             rates[shape], losses[shape] = measure(shape, folder, given.rounds)
             others = max(rate for name, rate in rates[shape].items() if name != "ours")
@@ -180,14 +188,15 @@ def main() -> None:
     print(json.dumps({"ratio_to_best": ratios, "tokens_per_s": rounded, "loss": losses}))
 
 
-def _join(folder: Path) -> None:
+def _join(folder: Path, model: Path) -> None:
+    from sea_runtime.parallel import hf_config, parallel_layout
     from sea_runtime.trainer import process_groups
-    from sea_runtime.trainer.process_protocol import RankAssignment
 
     dist.init_process_group(
         "gloo", store=dist.FileStore(str(folder / "store"), 1), rank=0, world_size=1
     )
-    process_groups.build_model_parallel_groups(RankAssignment(1, 0, 1, 0, "", 0, 60.0), 1)
+    layout = parallel_layout.plan(TrainerParallelism(), hf_config.load(model), 1)
+    process_groups.build_model_parallel_groups(layout, 60.0)
 
 
 if __name__ == "__main__":

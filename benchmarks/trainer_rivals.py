@@ -1,8 +1,8 @@
 """The same RL step by others: plain transformers, TRL's way, a minimal loop over Megatron-core.
 
-Each gets the model's folder and computes decoupled PPO on the same batch, with torch's fused AdamW and
-gradients clipped at 1. Sequences are padded into batches of at most `capacity` tokens, sorted by
-length, so that a long one is alone and unpadded.
+Each gets the model's folder and computes decoupled PPO on the same batch, with torch's fused AdamW
+and gradients clipped at 1. Sequences are padded into batches of at most `capacity` tokens, sorted
+by length, so that a long one is alone and unpadded.
 """
 
 from collections.abc import Iterator, Sequence
@@ -124,9 +124,7 @@ class LikeTRL(Transformers):
         keep = tokens.shape[1] - first
         logits = self.model(**self.inputs(part), logits_to_keep=keep + 1).logits[:, :-1]
         rows = zip(logits, tokens[:, first:], strict=True)
-        picked = [
-            row.gather(1, ids[:, None])[:, 0] - row.logsumexp(dim=-1) for row, ids in rows
-        ]
+        picked = [row.gather(1, ids[:, None])[:, 0] - row.logsumexp(dim=-1) for row, ids in rows]
         with torch.no_grad():
             for chunk in logits.flatten(0, 1).split(128):
                 logp = chunk.log_softmax(-1)

@@ -1,7 +1,7 @@
 """Names what ran out of memory: the rank, its pipeline stage, the item, and what would help.
 
-The supervisor reports the sentence with cause OutOfMemory; `stage_trainer.py` and the loops say which
-item they are at.
+The supervisor reports the sentence with cause OutOfMemory; `stage_trainer.py` and the loops say
+which item they are at.
 """
 
 from collections.abc import Iterator
@@ -15,6 +15,9 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.parallel_layout import Place
 from sea_runtime.trainer.errors import RankOutOfMemoryError
+
+PASSES = "the passes through the model"
+UPDATE = "the optimizer update"
 
 
 @dataclass(frozen=True)
