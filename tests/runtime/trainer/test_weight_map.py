@@ -2,6 +2,7 @@
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from math import prod
 
 import numpy as np
@@ -14,7 +15,8 @@ from sea_runtime.parallel import export_files, hf_config, parallel_layout, weigh
 from sea_runtime.parallel.hf_config import ModelError, ModelShape
 from sea_runtime.parallel.parallel_layout import LayoutError, ParallelLayout
 
-CONFIG = {
+EXPERT_FIELDS = ("num_experts", "num_experts_per_tok", "moe_intermediate_size")
+CONFIG: dict[str, object] = {
     "architectures": ["Qwen3MoeForCausalLM"],
     "num_hidden_layers": 2,
     "hidden_size": 8,
@@ -44,11 +46,14 @@ QWEN3_235B = {
 }
 
 
-def parsed(**changes: object) -> ModelShape:
-    return hf_config.parse(json.dumps({**CONFIG, **changes}))
+def parsed(base: Mapping[str, object] = CONFIG, /, **changes: object) -> ModelShape:
+    return hf_config.parse(json.dumps({**base, **changes}))
 
 
-QWEN2 = {"architectures": ["Qwen2ForCausalLM"]}
+DENSE = {key: value for key, value in CONFIG.items() if key not in EXPERT_FIELDS} | {
+    "architectures": ["Qwen3ForCausalLM"]
+}
+QWEN2 = {**DENSE, "architectures": ["Qwen2ForCausalLM"], "hidden_size": 24}
 """With biases of query, key and value, and without their norms."""
 
 
@@ -67,16 +72,18 @@ def models_and_layouts(draw: st.DrawFn) -> tuple[ModelShape, ParallelLayout]:
         expert=expert,
         expert_tensor=draw(st.one_of(st.none(), ways(1, 2))) if expert > 1 else None,
     )
-    experts = draw(ways(0, 4, 8))
+    family = draw(st.sampled_from([CONFIG, DENSE, QWEN2]))
+    sizes: dict[str, object] = {"head_dim": draw(ways(2, 3))} if family is not QWEN2 else {}
+    if family is CONFIG:
+        sizes["num_experts"] = draw(ways(4, 8))
     shape = parsed(
+        family,
         num_hidden_layers=draw(st.integers(1, 5)),
         num_attention_heads=8,
         num_key_value_heads=draw(ways(1, 2, 4, 8)),
-        head_dim=draw(ways(2, 3)),
-        num_experts=experts,
         vocab_size=draw(st.integers(9, 20)),
         tie_word_embeddings=draw(st.booleans()),
-        **draw(st.sampled_from([{}, QWEN2] if not experts else [{}])),
+        **sizes,
     )
     world = tensor * pipeline * context * draw(ways(1, 2, 4))
     try:
@@ -266,7 +273,7 @@ def test_models_that_are_refused(changes: dict[str, object], words: str) -> None
             {"num_attention_heads": 12, "num_key_value_heads": 6},
             "neither a divisor nor a multiple of the model's 6 key-value heads",
         ),
-        (4, {"tensor": 4}, {"num_experts": 0, "intermediate_size": 10}, "10 MLP columns"),
+        (4, {"tensor": 4}, DENSE | {"intermediate_size": 10}, "10 MLP columns"),
         (4, {"expert": 2, "expert_tensor": 2}, {"moe_intermediate_size": 5}, "5 columns of an exp"),
         (5, {"pipeline": 5}, {}, "pipeline is 5, but the model has 2 layers.*at most 4 stages"),
         (6, {"tensor": 2, "pipeline": 2}, {}, "6 processes, no multiple of 4.*tensor \\* pipeline"),
@@ -276,12 +283,14 @@ def test_models_that_are_refused(changes: dict[str, object], words: str) -> None
 def test_layouts_that_are_refused(
     world: int, requested: dict[str, int], changes: dict[str, object], words: str
 ) -> None:
+    # A whole configuration or changes of one.
+    shape = parsed(changes) if "num_hidden_layers" in changes else parsed(**changes)
     with pytest.raises(LayoutError, match=words):
-        parallel_layout.plan(TrainerParallelism(**requested), parsed(**changes), world)
+        parallel_layout.plan(TrainerParallelism(**requested), shape, world)
 
 
 def test_dense_models_have_no_expert_parallelism() -> None:
     """Next to a model with experts in the same job."""
     requested = TrainerParallelism(tensor=2, expert=2)
-    layout = parallel_layout.plan(requested, parsed(num_experts=0), 2)
+    layout = parallel_layout.plan(requested, parsed(DENSE), 2)
     assert (layout.expert, layout.expert_tensor) == (1, 2)
