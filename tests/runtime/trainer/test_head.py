@@ -27,9 +27,10 @@ def inputs(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
     return hidden, weight, labels
 
 
-def both(*arguments: Any) -> Tensor:
-    """log p and entropy, [2, T]."""
-    return head.token_values(*arguments, entropy=True)
+def both(*arguments: Any) -> tuple[Tensor, Tensor]:
+    """log p and entropy, [T] each."""
+    found = head.token_values(*arguments, entropy=True)
+    return found[0], found[1]
 
 
 def logprobs(*arguments: Any) -> Tensor:
@@ -174,7 +175,7 @@ def test_a_divided_vocabulary_gives_the_same(
         own = weight.detach().chunk(ranks)[rank].clone().requires_grad_()
         whole = hidden.detach().clone().requires_grad_()
         got = both(whole, own, labels, 0.7, group, VOCABULARY)
-        return (got[0], got[1]), torch.autograd.grad(loss(*got, 0.3), (whole, own))
+        return got, torch.autograd.grad(loss(*got, 0.3), (whole, own))
 
     found = group.run(of_rank)
     for values, _ in found:
