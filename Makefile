@@ -66,6 +66,9 @@ bench-synth: setup ## procedural tasks with their verification per second and do
 bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
 	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
 
+bench-trainer: setup ## tokens per second of one RL step next to transformers and a Megatron loop; last line is one JSON object
+	@$(PYTHON) -W ignore benchmarks/trainer.py
+
 bench-gpu: ## the trainer's GPU path on one CUDA device with PYTHON=an interpreter that has torch; last line is one JSON object
 	@PYTHONPATH=workloads $(PYTHON) benchmarks/gpu.py
 
