@@ -170,3 +170,24 @@ def test_values_are_laid_out_by_the_position_that_predicts_their_token() -> None
         assert {i: part.tolist() for i, part in parts.items()} == {
             i: tokens[i].tolist() for i in own
         }
+
+
+def test_a_token_whose_log_probability_nobody_reads_has_no_label() -> None:
+    tokens = [np.arange(4) + 10, np.arange(3) + 20]
+    wanted = {0: np.array([1, 0, 1, 0]), 1: np.array([0, 0.5, 0])}
+    grid, layout = Grid(1), ParallelLayout(1, 1, 1, 1, 1, 1, (1,))
+    plan = packing.plan_chosen(tokens, [0, 1], grid, 100, WORK)
+    (one,) = packing.iter_microbatches(
+        plan, grid, layout.place(0), tokens, wanted, torch.device("cpu")
+    )
+    assert one.labels_t.tolist() == [-1, 12, -1, -1, 21, -1, -1]
+    # What goes with the tokens stays: the loss weighs them, the head doesn't compute them.
+    assert one.per_token(tokens, np.int64).tolist() == [11, 12, 13, 0, 21, 22, 0]
+
+
+def test_rows_have_similar_work_rather_than_similar_length() -> None:
+    """One long sequence is as much work as several short ones with more tokens."""
+    quadratic = SequenceWork(0.0, 1.0)
+    (part,) = packing.plan([400, 200, 200, 200, 200], Grid(2), 1000, quadratic)
+    assert part.rows == ((0,), (1, 2, 3, 4))
+    assert part.lengths == (400, 800)
