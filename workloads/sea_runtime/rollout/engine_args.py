@@ -71,7 +71,9 @@ def _cpu(model: ModelReply, config: Mapping[str, Any]) -> list[str]:
     return [
         "--enforce-eager",
         "--disable-log-stats",
-        *("--distributed-executor-backend", "uni"),
+        # One worker needs no process of its own.
+        *("--distributed-executor-backend", "uni" if model.tensor_parallel == 1 else "mp"),
+        *("--tensor-parallel-size", str(model.tensor_parallel)),
         *("--block-size", str(CPU_BLOCK_TOKENS)),
         *("--kv-cache-memory-bytes", str(kv_cache_bytes(model, config))),
     ]
