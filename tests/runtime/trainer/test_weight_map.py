@@ -81,7 +81,6 @@ def test_both_specs_have_the_same_tensors() -> None:
     ("changes", "words"),
     [
         ({"architectures": ["LlamaForCausalLM"]}, "can't train LlamaForCausalLM"),
-        ({"rope_scaling": {"rope_type": "yarn"}}, "rope scaling"),
         ({"mlp_only_layers": [0]}, "experts in every layer"),
     ],
 )

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
-from sea_runtime.trainer import objective, packing, recomputation
+from sea_runtime.trainer import objective, packing, recomputation, rope
 from sea_runtime.trainer.attention import TorchAttention
 from sea_runtime.trainer.device import has_cuda, has_te, training_device
 from sea_runtime.trainer.experts import GroupedExperts
@@ -115,8 +115,10 @@ def transformer_config(
         ffn_hidden_size=shape.ffn,
         normalization="RMSNorm",
         layernorm_epsilon=shape.norm_eps,
-        qk_layernorm=True,
+        qk_layernorm=shape.qk_norm,
         add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        softmax_scale=rope.softmax_scale(shape),
         gated_linear_unit=True,
         activation_func=nn.functional.silu,
         hidden_dropout=0.0,
@@ -170,11 +172,13 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
     te = has_cuda() and has_te()
     if te:
         spec = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec(
-            num_experts=experts, moe_grouped_gemm=config.moe_grouped_gemm, qk_layernorm=True
+            num_experts=experts,
+            moe_grouped_gemm=config.moe_grouped_gemm,
+            qk_layernorm=shape.qk_norm,
         )
     else:
         spec = gpt_layer_specs.get_gpt_layer_local_spec(
-            num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
+            num_experts=experts, qk_layernorm=shape.qk_norm, normalization="RMSNorm"
         )
     if experts and not te:
         spec.submodules.mlp.submodules.experts.module = GroupedExperts
@@ -204,6 +208,7 @@ def build(
         rotary_base=shape.rope_theta,
         parallel_output=False,
     )
+    rope.scale(gpt, shape)
     module = Float16Module(config, gpt) if config.bf16 else gpt
     # Gradients of many microbatches are summed in FP32: in bf16 small ones would be lost. They are
     # reduced once per step (`optimizer.py`), not during each backward pass.
