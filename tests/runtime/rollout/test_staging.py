@@ -42,7 +42,7 @@ def packed(nixl: bool = True, url: bool = True) -> tuple[WeightVersion, torch.Te
     shard = Shard(
         rank=0,
         nbytes=buffer.numel(),
-        blocks=manifest.pack(blocks, TENSORS, buffer),
+        blocks=manifest.pack(blocks, TENSORS.items(), buffer),
         nixl_agent="a" if nixl else None,
         nixl_metadata="m" if nixl else None,
         nixl_address=1 if nixl else None,

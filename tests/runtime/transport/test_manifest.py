@@ -34,7 +34,7 @@ def test_pack_then_unpack_returns_equal_tensors() -> None:
     entries = manifest.plan(tensors)
     buffer = manifest.allocate(manifest.total_bytes(entries))
     assert buffer.data_ptr() % manifest.ALIGNMENT == 0
-    packed = manifest.pack(entries, tensors, buffer)
+    packed = manifest.pack(entries, tensors.items(), buffer)
     assert manifest.corrupt(packed, _parts(packed, buffer)) == []
     for block in packed:
         assert manifest.view(block, buffer).dtype == tensors[block.name].dtype
@@ -46,7 +46,7 @@ def test_blocks_are_cut_out_of_a_tensor() -> None:
     tensor = torch.arange(24, dtype=torch.float32).view(4, 6)
     planned = manifest.plan({"a": tensor}, lambda _, shape: cut(shape, 1, [2]))
     buffer = manifest.allocate(manifest.total_bytes(planned))
-    left, right = manifest.pack(planned, {"a": tensor}, buffer)
+    left, right = manifest.pack(planned, [("a", tensor)], buffer)
     assert (left.start, left.shape, right.start, right.shape) == ([0, 0], [4, 2], [0, 2], [4, 4])
     assert torch.equal(manifest.view(left, buffer), tensor[:, :2])
     assert torch.equal(manifest.view(right, buffer), tensor[:, 2:])
@@ -58,7 +58,7 @@ def test_one_changed_byte_names_its_tensor(position: int, name: str) -> None:
     tensors = _tensors()
     entries = manifest.plan(tensors)
     buffer = manifest.allocate(manifest.total_bytes(entries))
-    packed = manifest.pack(entries, tensors, buffer)
+    packed = manifest.pack(entries, tensors.items(), buffer)
     buffer[position] ^= 1
     assert manifest.corrupt(packed, _parts(packed, buffer)) == [name]
 
@@ -70,7 +70,7 @@ def test_tensors_that_do_not_fit_the_plan_are_refused(wrong: dict[str, torch.Ten
     """Missing, of another shape, of another dtype."""
     entries = manifest.plan({"a": torch.zeros(5)})
     with pytest.raises(manifest.ManifestMismatchError, match="The tensor a"):
-        manifest.pack(entries, wrong, manifest.allocate(manifest.total_bytes(entries)))
+        manifest.pack(entries, wrong.items(), manifest.allocate(manifest.total_bytes(entries)))
 
 
 def test_unknown_dtype_is_a_sentence() -> None:

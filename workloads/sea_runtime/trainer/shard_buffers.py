@@ -5,9 +5,10 @@ version while the next stage opens.
 """
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
+import torch
 from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
@@ -17,7 +18,7 @@ from sea_runtime.parallel.regions import Region
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.hf_weights import published_tensors
+from sea_runtime.trainer.hf_weights import published_shapes
 from sea_runtime.trainer.model import Model
 from sea_runtime.transport import manifest
 from sea_runtime.wire.trainer import TrainerTask
@@ -29,19 +30,28 @@ BUFFERS = 3
 WAIT_SECONDS = 5.0
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def _planned(shapes: Shapes, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Tensors without memory."""
+    return {name: torch.empty(s, dtype=dtype, device="meta") for name, s in shapes.items()}
+
+
 class ShardBuffers:
     """Rotating host buffers for this rank's tensors, each of which holds one version."""
 
     def __init__(
-        self, tensors: Mapping[str, Tensor], name: str, nixl: bool, cuts: EngineCuts
+        self, shapes: Shapes, dtype: torch.dtype, name: str, nixl: bool, cuts: EngineCuts
     ) -> None:
         """Args:
+        shapes: of the tensors, by name.
         name: of the NIXL agent.
         nixl: registers the buffers, so that engines can read them.
         cuts: how engines cut the tensors: what one of their workers needs is stored in one piece.
         """
         self.nixl, self.cuts = nixl, cuts
-        self.blocks = manifest.plan(tensors, self._regions)
+        self.blocks = manifest.plan(_planned(shapes, dtype), self._regions)
         self.nbytes = manifest.total_bytes(self.blocks)
         self._buffers = [manifest.allocate(self.nbytes) for _ in range(BUFFERS)]
         self._uploads: list[Future[None] | None] = [None] * BUFFERS
@@ -57,19 +67,19 @@ class ShardBuffers:
                 self._source.register(buffer)
             self._metadata = self._source.metadata_b64()
 
-    def fits(self, tensors: Mapping[str, Tensor], cuts: EngineCuts) -> bool:
+    def fits(self, shapes: Shapes, dtype: torch.dtype, cuts: EngineCuts) -> bool:
         """True if the buffers were planned for such tensors, cut like this."""
-        planned = {one.name: (one.tensor, one.dtype) for one in self.blocks}
-        return self.cuts == cuts and planned == {
-            name: (list(tensor.shape), manifest.dtype_name(tensor.dtype))
-            for name, tensor in tensors.items()
-        }
+        planned = {one.name: (tuple(one.tensor), one.dtype) for one in self.blocks}
+        name = manifest.dtype_name(dtype)
+        return self.cuts == cuts and planned == {key: (one, name) for key, one in shapes.items()}
 
     def _regions(self, name: str, shape: Sequence[int]) -> Sequence[Region]:
         return engine_blocks.blocks(name, shape, self.cuts)
 
-    def pack(self, tensors: Mapping[str, Tensor], rank: int) -> tuple[Shard, int]:
-        """Copies the tensors into the oldest buffer; returns its description and its index.
+    def pack(self, tensors: Iterable[tuple[str, Tensor]], rank: int) -> tuple[Shard, int]:
+        """Copies the tensors, as they come, into the oldest buffer.
+
+        Returns its description and its index.
 
         An engine that still reads that buffer gets bytes of two versions; the checksums of the
         blocks let it notice. Blocks while an upload still reads that buffer.
@@ -126,12 +136,12 @@ def buffers_of(
 ) -> ShardBuffers:
     """The stream's buffers: those in `kept` if they fit, else new ones, which are kept there."""
     stream, cuts = task.stream, engine_cuts(task, model)
-    tensors = published_tensors(model)
+    shapes, dtype = published_shapes(model), model.gpt.config.params_dtype
     known = kept.get(stream)
     nixl = weights.transport is not Transport.OBJECT_STORE
-    if known is None or known.nixl != nixl or not known.fits(tensors, cuts):
+    if known is None or known.nixl != nixl or not known.fits(shapes, dtype, cuts):
         name = f"{context.pod.pod}-{stream}-{context.assignment.rank}"
         # The buffers that it replaces are freed with their last reference; engines that still read
         # them notice by an error or a checksum.
-        kept[stream] = ShardBuffers(tensors, name, nixl, cuts)
+        kept[stream] = ShardBuffers(shapes, dtype, name, nixl, cuts)
     return kept[stream]

@@ -117,25 +117,35 @@ def _checksums(parts: Iterable[torch.Tensor]) -> list[int]:
 
 
 def pack(
-    blocks: Sequence[Block], tensors: Mapping[str, torch.Tensor], buffer: torch.Tensor
+    blocks: Sequence[Block],
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    buffer: torch.Tensor,
 ) -> list[Block]:
-    """Copies the tensors into `buffer`; returns the blocks with their checksums.
+    """Copies the tensors, as they come, into `buffer`; returns the blocks with their checksums.
 
     Raises:
-        ManifestMismatchError: a tensor is missing, or its shape or dtype differs from the plan.
+        ManifestMismatchError: a tensor is missing or was not planned, or its shape or dtype
+            differs from the plan.
     """
+    planned: dict[str, list[Block]] = {}
     for block in blocks:
-        tensor = tensors.get(block.name)
-        if tensor is None:
-            raise ManifestMismatchError(f"The tensor {block.name} was planned but is missing.")
+        planned.setdefault(block.name, []).append(block)
+    for name, tensor in tensors:
+        parts = planned.pop(name, None)
+        if parts is None:
+            raise ManifestMismatchError(f"The tensor {name} was not planned, or came twice.")
+        block = parts[0]
         if list(tensor.shape) != block.tensor or dtype_name(tensor.dtype) != block.dtype:
             raise ManifestMismatchError(
                 f"The tensor {block.name} is {dtype_name(tensor.dtype)}{list(tensor.shape)}, "
                 f"but {block.dtype}{block.tensor} was planned: plan again after changing the model."
             )
         # A device tensor is copied to the host here; `copy_` waits for the device.
-        region = region_of(block).within(Region.whole(block.tensor))
-        view(block, buffer).copy_(tensor.detach()[region])
+        for part in parts:
+            region = region_of(part).within(Region.whole(part.tensor))
+            view(part, buffer).copy_(tensor.detach()[region])
+    for name in planned:
+        raise ManifestMismatchError(f"The tensor {name} was planned but is missing.")
     # Of the copy, not of the source: the checksum vouches for the bytes that engines read.
     sums = _checksums(buffer[block.offset : block.offset + block.nbytes] for block in blocks)
     return [
