@@ -72,12 +72,12 @@ def published(shape: hf_config.ModelShape, cuts: EngineCuts) -> WeightVersion:
         }
         found = manifest.plan(tensors, lambda name, one: blocks(name, one, cuts))
         shards.append(Shard(rank=rank, nbytes=manifest.total_bytes(found), blocks=found))
-    return WeightVersion(
-        stream="policy", version=1, attempt=1, stage="rl", step=1, shards=shards
-    )
+    return WeightVersion(stream="policy", version=1, attempt=1, stage="rl", step=1, shards=shards)
 
 
-def needed_by(worker: int, shape: hf_config.ModelShape, cuts: EngineCuts) -> dict[str, list[Region]]:
+def needed_by(
+    worker: int, shape: hf_config.ModelShape, cuts: EngineCuts
+) -> dict[str, list[Region]]:
     """What one of an engine's workers takes: its part of each tensor."""
     found = {}
     for name, one in weight_map.tensor_shapes(shape).items():
