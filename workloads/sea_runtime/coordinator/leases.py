@@ -136,10 +136,13 @@ def accept(
     result: EpisodeResult,
     now: float,
     rule_of: Callable[[str], GroupFilter] = lambda stage: GroupFilter(),
+    *,
+    file: str | None = None,
 ) -> bool:
     """Records a result; False if the lease isn't this worker's any more.
 
-    `rule_of` gives the filter of the stage of a name.
+    `file` has the trajectory's bytes if it is large; `rule_of` gives the filter of the stage of a
+    name.
 
     The same result sent again (its answer got lost) is acknowledged and not counted again.
     """
@@ -160,7 +163,7 @@ def accept(
             log.warning("%s: %s", result.lease_id, fault)
             episodes.fail(db, row, fault, now, reported=True)
         else:
-            episodes.finish(db, row, result, now, rule=rule)
+            episodes.finish(db, row, result, now, file=file, rule=rule)
         return True
 
 

@@ -80,14 +80,19 @@ class Scheduler:
         found = [leases.message(row, sampling) for row in rows]
         return Leases(leases=found) if found else None
 
-    def result(self, episode: EpisodeResult) -> bool:
-        """Records a result and wakes all waiters for it; False if the lease was taken back."""
+    def result(self, episode: EpisodeResult, file: str | None = None) -> bool:
+        """Records a result and wakes all waiters for it; False if the lease was taken back.
+
+        Args:
+            file: has the bytes of a large trajectory (`ledger.trajectories`).
+        """
         spec = self._job.desired.spec
         accepted = leases.accept(
             self._ledger.db,
             episode,
             self._wall(),
             lambda stage: stage_plan.group_filter(spec, stage),
+            file=file,
         )
         if accepted:
             self._generated.add(episode.generated_tokens)
