@@ -6,6 +6,7 @@ and where the object store's errors are made.
 """
 
 import re
+from typing import Any
 
 HIDDEN = "[redacted]"
 
@@ -43,6 +44,37 @@ _PATTERNS = (
     ),
     (re.compile(r"\beyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+"), HIDDEN),
 )
+
+
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|[_.-])(?:(?:api|access|account|auth|encryption|private|secret|signing)[_.-]?keys?"
+    r"|apikey|auth|bearer|credentials?|dsn|pass|passphrase|passw(?:or)?d|pwd|pat|secrets?|signature"
+    r"|tokens?)(?:$|[_.-])"
+)
+_NO_SECRET = re.compile(r"(?i)(?:max|num|new)[_.-]?tokens|tokens[_.-]per|_(?:file|path|dir)$")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name probably holds a secret: `HF_TOKEN`, `WANDB_API_KEY`."""
+    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
+
+
+def without_secret_values(tree: Any) -> Any:
+    """A JSON value (a job's spec) without the values of variables that probably hold secrets.
+
+    Variables are objects with `name` and `value`, wherever they are in the tree; every other text
+    loses the credentials that `redacted` finds, such as a password in an address.
+    """
+    if isinstance(tree, list):
+        return [without_secret_values(item) for item in tree]
+    if isinstance(tree, str):
+        return redacted(tree)
+    if not isinstance(tree, dict):
+        return tree
+    kept = {key: without_secret_values(value) for key, value in tree.items()}
+    if kept.get("value") and is_secret_name(str(kept.get("name", ""))):
+        kept["value"] = HIDDEN
+    return kept
 
 
 def redacted(text: str) -> str:

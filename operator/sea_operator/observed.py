@@ -96,6 +96,10 @@ class Termination:
     message: str = ""
     restarts: int = 0
     """Of the container, since its pod was made."""
+    finished: str = ""
+    """When it ended, as the kubelet wrote it."""
+    previous: bool = False
+    """Whether the container has been started again since, or waits to be."""
 
     @property
     def words(self) -> str:
@@ -216,6 +220,8 @@ class Observed:
     """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0
     """The cache's, of job, children and pods."""
+    logs: Mapping[str, str] = field(default_factory=dict)
+    """Where in the object store the last log of a container that failed is kept, by pod."""
 
     def of_role(self, role: Role) -> tuple[Pod, ...]:
         """Pods of a role."""

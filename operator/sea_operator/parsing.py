@@ -262,6 +262,8 @@ def _termination(container: Object, ended: Object) -> Termination:
         ended.get("reason", ""),
         ended.get("message", ""),
         int(container.get("restartCount", 0)),
+        ended.get("finishedAt", ""),
+        "terminated" not in container.get("state", {}),
     )
 
 

@@ -131,6 +131,10 @@ class Failure(ApiModel):
     """Cause, as in `failurePolicy.rules`."""
     message: str = Field(max_length=4096)
     """What happened."""
+    pod: str | None = Field(default=None, max_length=253)
+    """Pod that failed first; it may be gone by now."""
+    log: str | None = Field(default=None, max_length=2048)
+    """Where the end of its log is kept in the object store; absent if it could not be kept."""
     time: Timestamp
     """When it was noticed."""
 

@@ -254,6 +254,18 @@ async def test_the_record_says_what_made_the_run(core: Components, store: Broken
     assert len(found.software) == 2
 
 
+async def test_the_record_shows_no_secret_of_a_pods_variables(
+    tmp_path: Path, store: BrokenStore
+) -> None:
+    """Not even one that an older operator has sent."""
+    variables = [{"name": "HF_TOKEN", "value": "very-secret"}, {"name": "A", "value": "shown"}]
+    spec = kit.spec().model_dump(mode="json", by_alias=True)
+    spec["rollout"]["template"]["env"] = variables
+    await coordinator(tmp_path, Spec.model_validate(spec), store).folder.catch_up()
+    text = store.objects[f"{RUN}/run.json"].decode()
+    assert ("very-secret" in text, "HF_TOKEN" in text, "shown" in text) == (False, True, True)
+
+
 async def test_the_record_keeps_every_spec_and_attempt_also_on_a_new_volume(
     core: Components, store: BrokenStore, tmp_path: Path
 ) -> None:

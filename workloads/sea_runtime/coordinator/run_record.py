@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sea_api.redaction import without_secret_values
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.wire.membership import Heartbeat, Software
 
@@ -24,7 +25,7 @@ class SpecEntry(BaseModel):
     generation: int
     """`metadata.generation` of the resource."""
     spec: dict[str, Any]
-    """With all defaults, as YAML names them."""
+    """With all defaults, as YAML names them; values of variables that may be secrets are hidden."""
 
 
 class AttemptEntry(BaseModel):
@@ -78,6 +79,8 @@ def time_text(seconds: float) -> str:
 def with_spec(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunRecord:
     """The record after a spec took effect; one that is in it already changes nothing."""
     spec = desired.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    # A variable is meant for a pod: what it holds must not be where all who read results are.
+    spec = without_secret_values(spec)
     specs, attempts = record.specs, record.attempts
     if not specs or specs[-1].spec != spec:
         entry = SpecEntry(time=time, generation=desired.spec_generation, spec=spec)

@@ -6,10 +6,10 @@ engine loads from disk by itself.
 
 from enum import StrEnum
 
-from sea_runtime.wire.base import Message
+from sea_runtime.wire.base import Message, Part
 
 
-class TensorEntry(Message):
+class TensorEntry(Part):
     """One tensor in HF naming inside one shard's contiguous buffer."""
 
     name: str
@@ -22,7 +22,7 @@ class TensorEntry(Message):
     crc32: int
 
 
-class Shard(Message):
+class Shard(Part):
     """What one trainer rank holds of a version."""
 
     rank: int
