@@ -148,8 +148,8 @@ def check_logs(objects: Any) -> None:
         for name in names
         if not name.endswith(".failed.log")
     }
-    for last in ("coordinator-0/coordinator", "trainer-1/trainer", "rollout-0/worker"):
-        assert f"survivor-{last}" in ended
+    for container in ("coordinator-0/coordinator", "trainer-1/trainer", "rollout-0/worker"):
+        assert f"survivor-{container}" in ended
 
 
 def check_same_batches(database: sqlite3.Connection) -> None:
