@@ -125,5 +125,9 @@ def read_results(store: ObjectStore, desired: CoordinatorSpec) -> dict[str, list
     return found
 
 
+def episodes_url(run_url: str, stage: str) -> str:
+    return urls.join(run_url, "evaluation", f"{stage}.episodes.jsonl")
+
+
 def report_url(run_url: str, stage: str) -> str:
     return urls.join(run_url, "evaluation", f"{stage}.json")
