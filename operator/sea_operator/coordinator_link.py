@@ -9,7 +9,7 @@ instead of raising it.
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -207,7 +207,13 @@ def run_url(job: Job, spec: Spec) -> str:
 
 
 def coordinator_spec(
-    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
+    job: Job,
+    spec: Spec,
+    *,
+    stage_index: int,
+    attempt: int,
+    drain: bool,
+    images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
     """The whole message; its digest covers everything but the digest."""
     undigested = CoordinatorSpec(
@@ -219,6 +225,7 @@ def coordinator_spec(
         stage_index=stage_index,
         attempt=attempt,
         drain=drain,
+        images=dict(images or {}),
         run_url=run_url(job, spec),
     )
     return undigested.model_copy(update={"digest": digest(undigested)})

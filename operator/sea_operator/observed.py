@@ -170,6 +170,9 @@ class Pod:
     """What keeps it after its deletion."""
     ever_ready: bool = False
     """Whether it was ready at some time."""
+    images: tuple[tuple[str, str], ...] = ()
+    """Container and image, with the digest that its node resolved, of those that run our
+    programs."""
     cut_off: bool = False
     """Whether the node controller took its readiness because its kubelet is silent."""
 

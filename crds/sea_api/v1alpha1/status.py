@@ -10,6 +10,7 @@ from sea_api.v1alpha1.types import Count, Int, Number, Percent, Timestamp
 
 Score = Annotated[Number, Field(ge=-1e9, le=1e9)]
 Uid = Annotated[str, Field(max_length=64)]
+Image = Annotated[str, Field(max_length=1024)]
 
 
 class Condition(ApiModel):
@@ -223,6 +224,8 @@ class Status(ApiModel):
     """Restarts since the job began."""
     last_failure: Failure | None = None
     """The newest failure."""
+    images: dict[str, Image] | None = Field(default=None, max_length=16)
+    """Image that each role's newest pod ran, with the digest that its node resolved."""
     run_url: str | None = Field(default=None, max_length=1280)
     """Folder in the object store that keeps all objects of this run."""
     model_url: str | None = Field(default=None, max_length=1344)

@@ -306,6 +306,20 @@ async def test_the_record_says_what_made_the_run(core: Components, store: Broken
     assert len(found.software) == 2
 
 
+async def test_the_record_keeps_the_digests_that_really_ran(
+    core: Components, store: BrokenStore
+) -> None:
+    first, second = (f"registry/trainer@sha256:{digit * 64}" for digit in "ab")
+    for image in (first, first, second):
+        wanted = kit.desired(kit.spec(), attempt=2)
+        core.job.adopt(wanted.model_copy(update={"images": {"trainer": image}}))
+        await core.folder.catch_up()
+    assert [(one.role, one.image) for one in record(store).images] == [
+        ("trainer", first),
+        ("trainer", second),
+    ]
+
+
 async def test_the_record_shows_no_secret_of_a_pods_variables(
     tmp_path: Path, store: BrokenStore
 ) -> None:

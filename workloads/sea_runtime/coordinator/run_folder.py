@@ -220,6 +220,7 @@ class RunFolder:
         now = run_record.time_text(self._wall())
         for time, desired in [*noted, (now, known)]:
             record = run_record.with_spec(record, desired, time)
+            record = run_record.with_images(record, desired, time)
         roles = [role_label(role) for role in (Role.TRAINER, Role.ROLLOUT, Role.USER)]
         beats = [beat for role in roles for beat in self._membership.alive(role)]
         seen = {role_label(Role.COORDINATOR): [software.installed()]} | run_record.software_of(

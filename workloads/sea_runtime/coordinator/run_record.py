@@ -46,6 +46,15 @@ class SoftwareEntry(BaseModel):
     packages: dict[str, str]
 
 
+class ImageEntry(BaseModel):
+    """An image that pods of a role ran, as their node resolved it."""
+
+    role: str
+    time: str
+    image: str
+    """With its digest, whatever the spec names."""
+
+
 class RunRecord(BaseModel):
     """The whole file."""
 
@@ -58,6 +67,7 @@ class RunRecord(BaseModel):
     specs: list[SpecEntry] = []
     attempts: list[AttemptEntry] = []
     software: list[SoftwareEntry] = []
+    images: list[ImageEntry] = []
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json(indent=1).encode()
@@ -97,6 +107,17 @@ def with_spec(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunReco
             ),
         ]
     return record.model_copy(update={"specs": specs, "attempts": attempts})
+
+
+def with_images(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunRecord:
+    """The record with the images that the operator has seen."""
+    known = {(one.role, one.image) for one in record.images}
+    added = [
+        ImageEntry(role=role, time=time, image=image)
+        for role, image in desired.images.items()
+        if (role, image) not in known
+    ]
+    return record.model_copy(update={"images": [*record.images, *added]}) if added else record
 
 
 def with_software(
