@@ -4,6 +4,7 @@
     |- client.calls.CoordinatorError
     |- coordinator.errors.CoordinatorFailure
     |- trainer.errors.TrainerError
+    |- parallel.hf_config.ModelError, parallel.parallel_layout.LayoutError
     `- what the rollout pods raise
 
 An object store's failures are `sea_data.object_store.StoreError`, since files are read and written

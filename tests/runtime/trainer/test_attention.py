@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from sea_runtime.trainer.errors import LayoutError
+from sea_runtime.parallel.parallel_layout import LayoutError
 
 # Megatron takes seconds to import, so it is imported where it runs.
 pytestmark = pytest.mark.component

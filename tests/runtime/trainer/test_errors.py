@@ -7,6 +7,8 @@ from torch.distributed import DistBackendError, DistStoreError
 from sea_api.v1alpha1.policy import Cause
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_runtime.client.calls import CoordinatorUnreachableError, RequestRefusedError
+from sea_runtime.parallel.hf_config import ModelError
+from sea_runtime.parallel.parallel_layout import LayoutError
 from sea_runtime.trainer import errors
 
 TIMED_OUT = "S3 timed out, the connection timeout was 5 s, out of memory"
@@ -17,8 +19,8 @@ TIMED_OUT = "S3 timed out, the connection timeout was 5 s, out of memory"
 @pytest.mark.parametrize(
     ("error", "cause"),
     [
-        (errors.LayoutError("3 processes can't form groups of 2."), Cause.USER_ERROR),
-        (errors.ModelError("The model folder lacks a tensor."), Cause.USER_ERROR),
+        (LayoutError("3 processes can't form groups of 2."), Cause.USER_ERROR),
+        (ModelError("The model folder lacks a tensor."), Cause.USER_ERROR),
         (errors.TrainingDataError("sft.jsonl:2: not JSON."), Cause.USER_ERROR),
         (errors.CheckpointError("An object is damaged."), Cause.USER_ERROR),
         (AccessDeniedError("s3://bucket/key: access denied."), Cause.USER_ERROR),

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from sea_api.v1alpha1.policy import Cause
+from sea_runtime.parallel.parallel_layout import LayoutError
 from sea_runtime.trainer import process, supervisor
 from sea_runtime.trainer.context import PodSettings
-from sea_runtime.trainer.errors import LayoutError
 from sea_runtime.trainer.process_handle import ProcessHandle
 from sea_runtime.trainer.process_protocol import (
     ExitCode,

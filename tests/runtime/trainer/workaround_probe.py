@@ -1,4 +1,4 @@
-"""Runs a tiny training with one workaround of `megatron_cpu` left out and prints what fails.
+"""Runs a tiny training with one of the `megatron_workarounds` left out and prints what fails.
 
 A program, not a module: `python workaround_probe.py FOLDER` imports the libraries once and forks a
 child per case. Its last line is a JSON object {case: error, or "" for success}. Needs
@@ -22,11 +22,13 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.trainer import hf_config, megatron_cpu, model, parallel_layout, process_groups
+from sea_api.v1alpha1.trainer_memory import Recomputation
+from sea_runtime.parallel import hf_config, parallel_layout
+from sea_runtime.trainer import megatron_workarounds, model, process_groups
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names
-from sea_runtime.trainer.megatron_cpu import adam_step_tensor, cuda_names
+from sea_runtime.trainer.megatron_workarounds import adam_step_tensor, cuda_names
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.process_protocol import RankAssignment
 
@@ -49,7 +51,10 @@ def build() -> tuple[model.Model, Optimizer]:
     sizes = hf_config.parse(json.dumps(SHAPE))
     place = parallel_layout.plan(0, 1, TrainerParallelism(), sizes.experts)
     torch.manual_seed(0)
-    built = model.build(sizes, place, torch.float32, row_tokens=64)
+    # With recomputation, for its workaround.
+    built = model.build(
+        sizes, place, torch.float32, row_tokens=64, recompute=Recomputation.SELECTIVE
+    )
     for parameter in built.gpt.parameters():
         torch.nn.init.normal_(parameter.data, std=0.1)
     return built, Optimizer(built, 1e-2)
@@ -112,12 +117,12 @@ CUDA_NAMES: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "cuda_names: type()": lambda func, options: func is torch.Tensor.type,
 }
 STEP_TENSOR = "adam_step_tensor"
-CASES = ["all applied", *megatron_cpu.WORKAROUNDS, *CUDA_NAMES, STEP_TENSOR]
+CASES = ["all applied", *megatron_workarounds.WORKAROUNDS, *CUDA_NAMES, STEP_TENSOR]
 
 
 def leave_out(case: str) -> None:
     """Applies all workarounds but the case's."""
-    megatron_cpu.apply(without=case)
+    megatron_workarounds.apply(cuda=False, te=False, without=case)
     if case in CUDA_NAMES:
         part = functools.partial(PartOfCudaNames, CUDA_NAMES[case])
         cuda_names.cuda_names = part

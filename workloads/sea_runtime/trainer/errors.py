@@ -2,11 +2,11 @@
 
 RuntimeFailure
 `- TrainerError
-    |- ModelError           the model's files can't be trained as they are
-    |- LayoutError          the parallel layout doesn't fit the model or the number of processes
     |- TrainingDataError    the stage's dialogues can't be read, or hold nothing to train on
     |- CheckpointError      a committed checkpoint is damaged
     |- DivergenceError      the model became NaN or infinite; transient
+    |- OptimizerError       the optimizer can't be built as the spec asks
+    |- RankOutOfMemoryError memory ran out; names rank, pipeline stage and item
     `- FencedError          a newer attempt has taken over: this one must stop
 """
 
@@ -20,14 +20,6 @@ class TrainerError(RuntimeFailure):
     """Base of all; the message is a sentence for the user."""
 
 
-class ModelError(TrainerError):
-    pass
-
-
-class LayoutError(TrainerError):
-    pass
-
-
 class TrainingDataError(TrainerError):
     pass
 
@@ -38,6 +30,14 @@ class CheckpointError(TrainerError):
 
 class DivergenceError(TrainerError):
     permanent = False
+
+
+class OptimizerError(TrainerError):
+    pass
+
+
+class RankOutOfMemoryError(TrainerError):
+    pass
 
 
 class FencedError(TrainerError):
@@ -58,6 +58,8 @@ def cause_of(error: BaseException, *, stalled: bool) -> Cause:
 
     if isinstance(error, CoordinatorError):
         return Cause.PROCESS_EXIT  # a call that it refuses is no mistake of the user
+    if isinstance(error, RankOutOfMemoryError):
+        return Cause.OUT_OF_MEMORY
     # Before the types below: a RuntimeFailure of ours names its own permanence.
     if isinstance(error, SeaError):
         return Cause.USER_ERROR if error.permanent else Cause.PROCESS_EXIT

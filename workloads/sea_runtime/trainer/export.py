@@ -13,6 +13,7 @@ from typing import Any
 from safetensors.torch import save_file
 
 from sea_data import urls
+from sea_data.models import exported
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
@@ -23,7 +24,6 @@ from sea_runtime.wire.trainer import TrainerTask
 log = logging.getLogger(__name__)
 INDEX = "model.safetensors.index.json"
 READY = "READY.json"
-_NOT_COPIED = (".safetensors", INDEX, READY, ".complete")
 
 
 def shard_name(number: int, count: int) -> str:
@@ -39,14 +39,6 @@ def index(shards: list[dict[str, int]]) -> dict[str, Any]:
     }
     total = sum(sum(shard.values()) for shard in shards)
     return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weights.items()))}
-
-
-def configuration(text: str, dtype: str) -> str:
-    """The initial model's config.json with the dtype of the exported weights."""
-    config = json.loads(text)
-    config.pop("torch_dtype", None)
-    config["dtype"] = dtype
-    return json.dumps(config, indent=2)
 
 
 def export(
@@ -67,7 +59,7 @@ def export(
         save_file(tensors, folder / shard_name(number, len(shards)), metadata={"format": "pt"})
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
-        _copy_others(initial, folder, next(iter(tensors.values())).dtype)
+        copy_others(initial, folder, next(iter(tensors.values())).dtype)
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
@@ -79,9 +71,11 @@ def export(
     context.control.barrier()
 
 
-def _copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+def copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+    """Copies tokenizer, template and generation settings as they are; adapts config.json."""
     for file in initial.iterdir():
-        if file.is_file() and not file.name.endswith(_NOT_COPIED):
+        if file.is_file() and exported.is_copied(file.name):
             shutil.copy(file, folder / file.name)
     config = folder / "config.json"
-    config.write_text(configuration(config.read_text(), str(dtype).removeprefix("torch.")))
+    text = exported.configuration(config.read_text(), str(dtype).removeprefix("torch."))
+    config.write_text(text)

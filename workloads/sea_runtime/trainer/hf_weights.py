@@ -13,10 +13,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sea_runtime.parallel import hf_config
+from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.store.folders import download_folder
 from sea_runtime.trainer import background, weight_map
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.errors import ModelError
 from sea_runtime.trainer.model import Model
 
 COMPLETE = ".complete"
@@ -104,8 +105,10 @@ def load(model: Model, folder: Path) -> None:
     """Copies the folder's weights into the model's parameters (any float type on disk).
 
     Raises:
-        ModelError: a tensor is missing or has another shape than config.json implies.
+        ModelError: a file can't be used, or its tensors aren't those that config.json implies.
     """
+    # First: nothing is loaded from a folder of which a tensor would be left out.
+    hf_config.check_files(model.shape, folder)
     tensors = SafetensorsFolder(folder)
     for weight, parameter in _parameters(model).items():
         parts = [tensors.get(name) for name in weight.hf]

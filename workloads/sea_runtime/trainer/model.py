@@ -1,8 +1,8 @@
 """Builds Megatron's GPTModel for a Hugging Face Qwen3(-MoE) shape, wrapped for data parallelism.
 
-After `process_groups.join`, before `hf_weights.load`. On a CPU the local layer spec is used and
-every fusion is off; on a GPU the TransformerEngine spec with grouped GEMM if the library is
-installed (untested here: no GPU has run it). Attention is `attention.py` everywhere.
+After `process_groups.join`, before `hf_weights.load`. Layers are TransformerEngine's on a GPU if
+the library is installed (untested: no GPU has run it). Otherwise they are Megatron's local ones,
+with the experts of `experts.py`, on the GPU as on the CPU. Attention is `attention.py` everywhere.
 
 Shape suffixes: t tokens of a packed row, v vocabulary.
 """
@@ -23,12 +23,14 @@ from megatron.core.transformer.module import Float16Module
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
-from sea_runtime.trainer import objective, packing
+from sea_api.v1alpha1.trainer_memory import Recomputation
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.trainer import objective, packing, recomputation, rope
 from sea_runtime.trainer.attention import TorchAttention
-from sea_runtime.trainer.device import has_cuda, training_device
-from sea_runtime.trainer.hf_config import ModelShape
+from sea_runtime.trainer.device import has_cuda, has_te, training_device
+from sea_runtime.trainer.experts import GroupedExperts
 from sea_runtime.trainer.packing import Microbatch, MicrobatchTensors, Rows
-from sea_runtime.trainer.parallel_layout import ParallelLayout
 
 
 @dataclass(frozen=True)
@@ -97,9 +99,9 @@ class Model:
 
 
 def transformer_config(
-    shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype
+    shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, recompute: Recomputation
 ) -> TransformerConfig:
-    """Megatron's configuration.
+    """Megatron's configuration; `recompute` is resolved, not `Auto`.
 
     Gradients are summed over ranks and microbatches, not averaged (`calculate_per_token_loss`): the
     loss's coefficients are normalized over the whole batch beforehand (`objective.py`).
@@ -113,8 +115,10 @@ def transformer_config(
         ffn_hidden_size=shape.ffn,
         normalization="RMSNorm",
         layernorm_epsilon=shape.norm_eps,
-        qk_layernorm=True,
+        qk_layernorm=shape.qk_norm,
         add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        softmax_scale=rope.softmax_scale(shape),
         gated_linear_unit=True,
         activation_func=nn.functional.silu,
         hidden_dropout=0.0,
@@ -135,6 +139,7 @@ def transformer_config(
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=dtype is torch.bfloat16,
+        **recomputation.megatron_options(recompute, moe=bool(shape.experts)),
         **_expert_options(shape),
     )
 
@@ -155,7 +160,8 @@ def _expert_options(shape: ModelShape) -> dict[str, Any]:
         "moe_aux_loss_coeff": 0.0,
         "moe_router_dtype": "fp32",
         "moe_token_dispatcher_type": "alltoall" if has_cuda() else "allgather",
-        "moe_grouped_gemm": has_cuda() and gpt_layer_specs.HAVE_TE,
+        # TransformerEngine's; without it `layer_spec` puts in our own.
+        "moe_grouped_gemm": has_cuda() and has_te(),
         "moe_permute_fusion": False,
     }
 
@@ -163,23 +169,34 @@ def _expert_options(shape: ModelShape) -> dict[str, Any]:
 def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]:
     """The layer spec with our attention in it; true if its layers are TransformerEngine's."""
     experts = shape.experts or None
-    te = has_cuda() and gpt_layer_specs.HAVE_TE
+    te = has_cuda() and has_te()
     if te:
         spec = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec(
-            num_experts=experts, moe_grouped_gemm=config.moe_grouped_gemm, qk_layernorm=True
+            num_experts=experts,
+            moe_grouped_gemm=config.moe_grouped_gemm,
+            qk_layernorm=shape.qk_norm,
         )
     else:
         spec = gpt_layer_specs.get_gpt_layer_local_spec(
-            num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
+            num_experts=experts, qk_layernorm=shape.qk_norm, normalization="RMSNorm"
         )
+    if experts and not te:
+        spec.submodules.mlp.submodules.experts.module = GroupedExperts
     # After the spec is made and before GPTModel reads it; both spec functions return a new one.
     spec.submodules.self_attention.submodules.core_attention = TorchAttention
     return spec, te
 
 
-def build(shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, row_tokens: int) -> Model:
+def build(
+    shape: ModelShape,
+    layout: ParallelLayout,
+    dtype: torch.dtype,
+    row_tokens: int,
+    recompute: Recomputation = Recomputation.AUTO,
+) -> Model:
     """An uninitialized model on this rank's device; `hf_weights.load` fills it. Collective."""
-    config = transformer_config(shape, layout, dtype)
+    recompute = recomputation.resolve(recompute, cuda=has_cuda())
+    config = transformer_config(shape, layout, dtype, recompute)
     spec, te = layer_spec(shape, config)
     gpt = GPTModel(
         config=config,
@@ -191,6 +208,7 @@ def build(shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, row_tok
         rotary_base=shape.rope_theta,
         parallel_output=False,
     )
+    rope.scale(gpt, shape)
     module = Float16Module(config, gpt) if config.bf16 else gpt
     # Gradients of many microbatches are summed in FP32: in bf16 small ones would be lost. They are
     # reduced once per step (`optimizer.py`), not during each backward pass.

@@ -17,7 +17,8 @@ import torch
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage as StageSpec
-from sea_runtime.trainer import hf_config, hf_weights, parallel_layout, process_groups
+from sea_runtime.parallel import hf_config, parallel_layout
+from sea_runtime.trainer import hf_weights, process_groups
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits
@@ -126,10 +127,16 @@ class StageTrainer:
         layout = parallel_layout.plan(rank, world_size, spec.trainer.parallelism, shape.experts)
         # Groups before the model: Megatron's layers look their group up when they are built.
         process_groups.build_model_parallel_groups(context.assignment, layout.expert)
-        model = models.build(shape, layout, DTYPES[spec.model.precision], _row_tokens(spec))
+        model = models.build(
+            shape,
+            layout,
+            DTYPES[spec.model.precision],
+            _row_tokens(spec),
+            spec.trainer.recomputation,
+        )
         # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
         hf_weights.load(model, initial)
-        optimizer = Optimizer(model, _learning_rate(settings))
+        optimizer = Optimizer(model, _learning_rate(settings), spec.trainer.optimizer)
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
         # Before anything is written: `newest` fences, after which an older attempt can't commit.
         manifest = restore.newest(context, commits)

@@ -14,7 +14,7 @@ from enum import Enum
 import torch
 from torch import Tensor
 
-from sea_runtime.trainer.hf_config import ModelShape
+from sea_runtime.parallel.hf_config import ModelShape
 
 
 class Fusion(Enum):
@@ -22,7 +22,7 @@ class Fusion(Enum):
 
     NONE = "none"
     QKV = "qkv"
-    """[G * (P + 2) * D, H]: per KV group its query heads, then key, then value."""
+    """[G * (P + 2) * D, H], biases without H: per KV group its query heads, then key, value."""
     GATE_UP = "gate_up"
     """[2F, H]: gate above up."""
 
@@ -37,7 +37,7 @@ class Weight:
     expert: bool = False
 
 
-def _attention(layer: int, hf: str, te: bool) -> Iterator[Weight]:
+def _attention(shape: ModelShape, layer: int, hf: str, te: bool) -> Iterator[Weight]:
     megatron = f"decoder.layers.{layer}."
     attention = f"{megatron}self_attention."
     # TransformerEngine fuses the norm into the projection that follows it.
@@ -45,8 +45,12 @@ def _attention(layer: int, hf: str, te: bool) -> Iterator[Weight]:
     qkv = tuple(f"{hf}self_attn.{x}_proj.weight" for x in "qkv")
     yield Weight(f"{megatron}{norm}", (f"{hf}input_layernorm.weight",))
     yield Weight(f"{attention}linear_qkv.weight", qkv, Fusion.QKV)
-    yield Weight(f"{attention}q_layernorm.weight", (f"{hf}self_attn.q_norm.weight",))
-    yield Weight(f"{attention}k_layernorm.weight", (f"{hf}self_attn.k_norm.weight",))
+    if shape.qkv_bias:
+        biases = tuple(f"{hf}self_attn.{x}_proj.bias" for x in "qkv")
+        yield Weight(f"{attention}linear_qkv.bias", biases, Fusion.QKV)
+    if shape.qk_norm:
+        yield Weight(f"{attention}q_layernorm.weight", (f"{hf}self_attn.q_norm.weight",))
+        yield Weight(f"{attention}k_layernorm.weight", (f"{hf}self_attn.k_norm.weight",))
     yield Weight(f"{attention}linear_proj.weight", (f"{hf}self_attn.o_proj.weight",))
 
 
@@ -79,7 +83,7 @@ def rank_weights(shape: ModelShape, experts: Sequence[int], te: bool = False) ->
     found = [Weight("embedding.word_embeddings.weight", ("model.embed_tokens.weight",))]
     for layer in range(shape.layers):
         hf = f"model.layers.{layer}."
-        found += _attention(layer, hf, te)
+        found += _attention(shape, layer, hf, te)
         norm = f"decoder.layers.{layer}."
         norm += (
             "pre_mlp_layernorm.weight"
@@ -104,9 +108,11 @@ def to_megatron(weight: Weight, tensors: Sequence[Tensor], shape: ModelShape) ->
         return tensors[0]
     if weight.fusion is Fusion.GATE_UP:
         return torch.cat(list(tensors), dim=0)
-    # q [G*P*D, H], k and v [G*D, H] -> [G, rows per group, H], joined per KV group.
-    grouped = [tensor.view(shape.kv_heads, -1, shape.hidden) for tensor in tensors]
-    return torch.cat(grouped, dim=1).reshape(-1, shape.hidden)
+    # q [G*P*D, H], k and v [G*D, H] -> [G, rows per group, H], joined per KV group; biases have
+    # no last dimension.
+    width = tensors[0].shape[1:]
+    grouped = [tensor.view(shape.kv_heads, -1, *width) for tensor in tensors]
+    return torch.cat(grouped, dim=1).reshape(-1, *width)
 
 
 def to_hf(weight: Weight, parameter: Tensor, shape: ModelShape) -> tuple[Tensor, ...]:
@@ -117,9 +123,10 @@ def to_hf(weight: Weight, parameter: Tensor, shape: ModelShape) -> tuple[Tensor,
         gate, up = parameter.chunk(2, dim=0)
         return gate, up
     rows = [shape.heads_per_group * shape.head_dim, shape.head_dim, shape.head_dim]
-    parts = parameter.view(shape.kv_heads, sum(rows), shape.hidden).split(rows, dim=1)
+    width = parameter.shape[1:]
+    parts = parameter.view(shape.kv_heads, sum(rows), *width).split(rows, dim=1)
     # reshape copies here: a group's rows aren't adjacent in the fused parameter.
-    q, k, v = (part.reshape(-1, shape.hidden) for part in parts)
+    q, k, v = (part.reshape(-1, *width) for part in parts)
     return q, k, v
 
 

@@ -25,7 +25,8 @@ from megatron.core.dist_checkpointing.strategies.fully_parallel import (
 from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
 from megatron.core.parallel_state import get_data_parallel_group
 
-from sea_runtime.trainer.device import device_names, has_cuda
+from sea_runtime.trainer.device import device_names
+from sea_runtime.trainer.megatron_workarounds import adam_step_tensor
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 
@@ -81,11 +82,9 @@ def apply(model: Model, optimizer: Optimizer, loaded: dict[str, Any]) -> None:
     """Copies a loaded state into model, optimizer and RNG."""
     model.gpt.load_state_dict(loaded["model"], strict=True)
     optimizer.megatron.load_state_dict(loaded["optimizer"])
-    if not has_cuda():
-        from sea_runtime.trainer.megatron_cpu.adam_step_tensor import own_step_tensors
-
-        # After the load, which shares one step tensor among all parameters.
-        own_step_tensors(optimizer.megatron)
+    # After the load, which shares one step tensor among all parameters of torch's Adam, on a GPU
+    # without TransformerEngine too.
+    adam_step_tensor.own_step_tensors(optimizer.megatron)
     torch.set_rng_state(loaded["rng"][0])
 
 

@@ -7,7 +7,11 @@ is divided (data parallelism); optimizer states are sharded over the replicas.
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.trainer.errors import LayoutError
+from sea_runtime.errors import RuntimeFailure
+
+
+class LayoutError(RuntimeFailure):
+    """The parallel layout doesn't fit the model or the number of processes."""
 
 
 @dataclass(frozen=True)
