@@ -36,8 +36,15 @@ class _Kept:
     done: set[LastLog] = field(default_factory=set)
     """Stored, or given up."""
     tries: dict[LastLog, int] = field(default_factory=dict)
-    places: dict[str, str] = field(default_factory=dict)
-    """Address of the newest log of a failure, by pod."""
+    places: dict[str, LastLog] = field(default_factory=dict)
+    """What is stored of each pod: of its failure, if it failed, else of its end."""
+
+    def stored(self, one: LastLog) -> None:
+        self.done.add(one)
+        self.tries.pop(one, None)
+        known = self.places.get(one.pod)
+        if known is None or one.failed or known.attempt < one.attempt:
+            self.places[one.pod] = one
 
 
 class LogKeeper:
@@ -57,9 +64,15 @@ class LogKeeper:
 
     async def with_failed(self, observed: Observed) -> Observed:
         """Keeps the logs of what has failed; the observation with the places of all of them."""
-        await self.keep(observed, last_logs.of_failed(observed, known_attempt(observed)))
+        attempt, spec = known_attempt(observed), observed.job.spec
+        await self.keep(observed, last_logs.of_failed(observed, attempt))
         kept = self._jobs.get(_key(observed))
-        return replace(observed, logs=dict(kept.places)) if kept else observed
+        if kept is None or spec is None:
+            return observed
+        # Of this attempt only: what follows is about its failures.
+        found = [one for one in kept.places.values() if one.attempt == attempt]
+        root = run_url(observed.job, spec)
+        return replace(observed, logs={one.pod: f"{root}/{one.path}" for one in found})
 
     async def keep(self, observed: Observed, logs: Sequence[LastLog]) -> None:
         """Stores those that aren't stored yet, as far as there is time."""
@@ -91,11 +104,7 @@ class LogKeeper:
             except (KubeError, CoordinatorRefusedError) as error:
                 _count(kept, one, str(error), final=isinstance(error, RejectedError))
                 return
-        kept.done.add(one)
-        kept.tries.pop(one, None)
-        spec = observed.job.spec
-        if one.failed and spec is not None:
-            kept.places[one.pod] = f"{run_url(observed.job, spec)}/{one.path}"
+        kept.stored(one)
 
     async def _store(self, observed: Observed, one: LastLog) -> None:
         job, token = observed.job, observed.token

@@ -133,6 +133,16 @@ async def test_a_coordinator_that_is_away_is_asked_again(observed: Observed, mak
     assert server.reads == 1, "without a coordinator nothing is read"
 
 
+async def test_of_an_evicted_pod_the_end_is_named_until_the_next_attempt(make: Any) -> None:
+    leaving = make.pod("j-trainer-0", Role.TRAINER, deleted=make.now + 5)
+    state = make.state(attempt=1)
+    keeps = keeper(Server(b"Boom."))
+    known = await keeps.with_failed(make.observed(pods=(leaving,), state=state))
+    assert known.logs["j-trainer-0"].endswith("logs/j-trainer-0/trainer.attempt-1.log")
+    later = make.observed(pods=(), state=make.state(attempt=2))
+    assert (await keeps.with_failed(later)).logs == {}
+
+
 async def test_an_attempts_failure_is_named_with_its_log(make: Any) -> None:
     state = make.state(trainer_failure=make.failure())
     observed = make.observed(state=state)
