@@ -27,6 +27,8 @@ from sea_operator.observed import Job, Pod
 from sea_operator.policies.last_logs import LastLog
 
 TIMEOUT_SECONDS = 3.0
+LOG_SECONDS = 15.0
+"""Of one log that the coordinator stores."""
 MAX_SILENCE_SECONDS = 10.0
 """Between two requests to a coordinator that doesn't answer; an event brings those without
 address."""
@@ -164,7 +166,8 @@ class CoordinatorLink:
         query = f"attempt={log.attempt}&failed={str(log.failed).lower()}"
         path = f"{url}/v1/logs/{log.pod}/{log.container}?{query}"
         try:
-            await self._put(path, token, text, "text/plain")
+            # Stored before the answer, hence longer than for a spec.
+            await self._put(path, token, text, "text/plain", LOG_SECONDS)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise CoordinatorRefusedError(
@@ -186,10 +189,16 @@ class CoordinatorLink:
             return await answer.read()
 
     async def _put(
-        self, url: str, token: str, body: str | bytes, content: str = "application/json"
+        self,
+        url: str,
+        token: str,
+        body: str | bytes,
+        content: str = "application/json",
+        seconds: float | None = None,
     ) -> None:
         headers = {**_bearer(token), "Content-Type": content}
-        async with self._session.put(url, headers=headers, data=body, timeout=_timeout()) as answer:
+        timeout = aiohttp.ClientTimeout(total=seconds) if seconds else _timeout()
+        async with self._session.put(url, headers=headers, data=body, timeout=timeout) as answer:
             answer.raise_for_status()
 
 

@@ -21,7 +21,7 @@ from sea_operator.policies.last_logs import LastLog
 
 log = logging.getLogger(__name__)
 
-MAX_SECONDS = 5.0
+MAX_SECONDS = 20.0
 """Of a pass, for all logs together."""
 MAX_TRIES = 3
 AT_ONCE = 4

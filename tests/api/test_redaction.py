@@ -2,7 +2,14 @@
 
 import pytest
 
-from sea_api.redaction import HIDDEN, is_secret_name, redacted, without_secret_values
+from sea_api.redaction import (
+    BLOCK,
+    HIDDEN,
+    is_secret_name,
+    redacted,
+    redacted_log,
+    without_secret_values,
+)
 
 SIGNATURE = "d2f1" * 16
 SIGNED = (
@@ -46,6 +53,8 @@ def test_credentials_are_taken_out(text: str, secrets: list[str]) -> None:
     assert [secret for secret in secrets if secret in found] == []
     assert HIDDEN in found
     assert redacted(found) == found, "a status that is written again must not change"
+    harmless = "step 1: loss 0.1, 4210 tokens/s\n" * (BLOCK // 8)
+    assert redacted_log(f"{harmless}{text}\n{harmless}") == f"{harmless}{found}\n{harmless}"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 
 from sea_api.contract import LOG_BYTES, log_path
-from sea_api.redaction import HIDDEN, is_secret_name, redacted
+from sea_api.redaction import HIDDEN, is_secret_name, redacted_log
 from sea_data import urls
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.job import Job
@@ -50,8 +50,7 @@ class ContainerLogs:
 
     def _hidden(self, text: bytes) -> bytes:
         """The end of the log without credentials."""
-        # Cut first: the patterns take a millisecond for a few kilobytes.
         end = text[-LOG_BYTES:].decode(errors="replace")
         for secret in self._secrets:
             end = end.replace(secret, HIDDEN)
-        return redacted(end).encode()
+        return redacted_log(end).encode()
