@@ -94,6 +94,7 @@ def trainer_template(job: Job, spec: Spec, image: str, token_digest: str) -> Obj
         scheduling=spec.scheduling,
         token_digest=token_digest,
         grace=trainer_grace(gpus, spec.checkpoint.grace_seconds),
+        parallelism=spec.trainer.parallelism,
     )
 
 
