@@ -27,7 +27,7 @@ from sea_runtime.wire.rollouts import (
     UserSettings,
 )
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
-from sea_runtime.wire.weights import Shard, TensorEntry, WeightVersion
+from sea_runtime.wire.weights import Block, Shard, WeightVersion
 from sea_testing.coordinator import inprocess as kit
 
 STORED = StoredObject(key="k", name="n", size=1, sha256="0")
@@ -71,8 +71,16 @@ MESSAGES: list[BaseModel] = [
             Shard(
                 rank=0,
                 nbytes=4,
-                tensors=[
-                    TensorEntry(name="w", shape=[1], dtype="float32", offset=0, nbytes=4, crc32=0)
+                blocks=[
+                    Block(
+                        name="w",
+                        tensor=[1],
+                        start=[0],
+                        shape=[1],
+                        dtype="float32",
+                        offset=0,
+                        nbytes=4,
+                    )
                 ],
             )
         ],

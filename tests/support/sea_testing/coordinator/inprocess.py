@@ -13,6 +13,7 @@ from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.wire.membership import Heartbeat, PodState
@@ -108,6 +109,12 @@ def coordinator(
     return core
 
 
+def batch(core: Components, step: int, attempt: int = 1) -> bytes | None:
+    """A batch of stage `rl` as rank 0 gets it; None if it isn't ready, empty if there is none."""
+    found = core.training.batch("rl", step, attempt)
+    return found.read() if isinstance(found, FixedBatch) else found
+
+
 def fix_batches(core: Components, steps: int) -> None:
     """Lets the ledger know batches up to a step, without groups."""
     db = core.ledger.db
@@ -135,7 +142,7 @@ def version(number: int, attempt: int = 1, *, anchor: bool = False) -> WeightVer
         attempt=attempt,
         stage="rl",
         step=number,
-        shards=[Shard(rank=0, nbytes=1, tensors=[], object_url=url)],
+        shards=[Shard(rank=0, nbytes=1, blocks=[], object_url=url)],
     )
 
 
