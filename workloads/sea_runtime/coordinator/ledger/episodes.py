@@ -291,6 +291,6 @@ def _filter(db: Database, number: int, dropped: bool) -> None:
     if dropped:
         move_group(db, number, GroupState.FILTERED)
         groups.prune(db, number)
-        transcripts.drop(db, [number])
+        transcripts.bound_dropped(db, groups.by_number(db, number)["stage"])
     else:
         move_group(db, number, GroupState.ADMITTED)
