@@ -42,6 +42,10 @@ def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
     )
 
 
+def trainer(**parallelism: int) -> Spec:
+    return spec(trainer={"parallelism": parallelism})
+
+
 def engines(**parallelism: int) -> dict[str, Any]:
     return {"rollout": {"gpusPerPod": 8, "parallelism": parallelism}}
 
@@ -49,6 +53,7 @@ def engines(**parallelism: int) -> dict[str, Any]:
 LLAMA = DENSE | {"architectures": ["LlamaForCausalLM"]}
 LONG = {"name": "m", "source": "s3://b/m", "contextLength": 65536}
 SHORT = LONG | {"contextLength": 16384}
+STAGES_32 = spec(trainer={"replicas": 4, "parallelism": {"pipeline": 32}})
 TRAINER_8 = spec(trainer={"parallelism": {"expert": 8}})
 ENGINE_8 = spec(**engines(tensor=8))
 EXPERT_ENGINE_8 = spec(**engines(tensor=8, expert=8))
@@ -69,6 +74,11 @@ EVALUATED = spec(EVALUATION)
         (DENSE | {"vocab_size": None}, spec(), "vocab_size"),
         (DENSE | WINDOW, spec(model=LONG | {"contextLength": 16385}), "sliding_window of 16384"),
         (DENSE | WINDOW, spec(model=SHORT), ""),
+        (DENSE, trainer(tensor=4, pipeline=2), ""),
+        (DENSE, STAGES_32, "trainer.parallelism.pipeline is 32, but the model has 28"),
+        (DENSE | {"num_attention_heads": 12}, trainer(tensor=8), "the model's 12 attention heads"),
+        (EXPERTS, trainer(expert=2, expertTensor=4), ""),
+        (EXPERTS | {"moe_intermediate_size": 98}, trainer(expert=2, expertTensor=4), "98 columns"),
         (DENSE, ENGINE_8, ""),
         ({"text_config": DENSE}, spec(EVALUATION, **engines(tensor=8)), ""),
         ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, "text_config"),

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import numpy as np
 import torch
 import torch.distributed as dist
 from megatron.core.transformer.moe.experts import SequentialMLP
@@ -22,10 +23,11 @@ from sea_runtime.trainer import (
     grouped_linear,
     megatron_workarounds,
     model,
+    pipeline,
     process_groups,
 )
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.process_protocol import RankAssignment
+from sea_runtime.trainer.packing import MicrobatchTensors
 
 STEPS = 3
 MOE = {
@@ -54,7 +56,7 @@ def train(
     dtype: torch.dtype = torch.float32,
 ) -> list[Any]:
     shape = hf_config.parse(json.dumps(config))
-    place = parallel_layout.plan(0, 1, TrainerParallelism(), shape.experts)
+    place = parallel_layout.plan(TrainerParallelism(), shape, 1).place(0)
     built = model.build(shape, place, dtype, row_tokens=64, recompute=recompute)
     # By name: experts are registered in another order than Megatron's.
     for name, parameter in sorted(built.gpt.named_parameters()):
@@ -62,14 +64,18 @@ def train(
         generator = torch.Generator().manual_seed(sum(name.encode()))
         parameter.data.copy_(torch.nn.init.normal_(values, std=0.1, generator=generator))
     optimizer = Optimizer(built, 1e-2, memory)
-    tokens = torch.arange(32)
-    losses, norms = [], []
+    tokens = [np.arange(20), np.arange(20, 32)]
+    losses: list[float] = []
+    norms = []
+
+    def objective(_: MicrobatchTensors, logp_t: torch.Tensor) -> torch.Tensor:
+        loss = -logp_t.sum() / 32
+        losses.append(float(loss.detach()))
+        return loss
+
     for _ in range(STEPS):
         optimizer.zero()
-        logits = built.logits(tokens, [0, 20, 32])
-        loss = torch.nn.functional.cross_entropy(logits.float(), tokens)
-        loss.backward()
-        losses.append(float(loss.detach()))
+        pipeline.train(built, built.plan(tokens, [0, 1]), tokens, objective, lambda: None)
         norms.append(optimizer.step(1e-2))
     total = sum(float(one.detach().abs().double().sum()) for one in built.gpt.parameters())
     return [losses, norms, total]
@@ -115,7 +121,9 @@ def main() -> None:
     megatron_workarounds.apply(cuda=False, te=False)
     store = dist.FileStore(str(Path(sys.argv[1]) / "store"), 1)
     dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    process_groups.build_model_parallel_groups(RankAssignment(1, 0, 1, 0, "", 0, 60.0), 1)
+    shape = hf_config.parse(json.dumps(MOE))
+    layout = parallel_layout.plan(TrainerParallelism(), shape, 1)
+    process_groups.build_model_parallel_groups(layout, 60.0)
     print(json.dumps({name: run() for name, run in CASES.items()}))  # noqa: T201
 
 

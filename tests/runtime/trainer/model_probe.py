@@ -111,21 +111,23 @@ def reference(folder: Path, tokens: torch.Tensor) -> torch.Tensor:
 
 def load(folder: Path) -> models.Model:
     shape = hf_config.load(folder)
-    layout = parallel_layout.plan(0, 1, TrainerParallelism(), shape.experts)
-    built = models.build(shape, layout, torch.float32, row_tokens=64)
+    place = parallel_layout.plan(TrainerParallelism(), shape, 1).place(0)
+    process_groups.build_model_parallel_groups(place.layout, 60.0)
+    built = models.build(shape, place, torch.float32, row_tokens=64)
     hf_weights.load(built, folder)
     return built
 
 
 def logprobs(built: models.Model, tokens: torch.Tensor) -> torch.Tensor:
-    logits = built.logits(tokens, [0, len(tokens)]).float()
-    return torch.log_softmax(logits, -1)[:-1].gather(1, tokens[1:, None])[:, 0]
+    rows = [tokens.numpy()]
+    (batch,) = built.microbatches(built.plan(rows, [0]), rows)
+    return built.forward(batch)[:-1]
 
 
 def export_to(built: models.Model, initial: Path, folder: Path) -> None:
     """As `export.export` writes a folder, without a store and other ranks."""
     folder.mkdir()
-    named = hf_weights.published_tensors(built)
+    named = dict(hf_weights.iter_published(built))
     wanted = dict(tensors.expected(built.shape))
     assert {name: tuple(t.shape) for name, t in named.items()} == wanted
     save_file(
@@ -171,7 +173,6 @@ def main() -> None:
         port = free.getsockname()[1]
     alone = RankAssignment(1, 0, 1, 0, "127.0.0.1", port, 60.0)
     process_groups.join(alone)
-    process_groups.build_model_parallel_groups(alone, 1)
     sys.stdout.write(json.dumps([probe(folder, number, seed) for number in range(count)]) + "\n")
     sys.stdout.flush()
     os._exit(0)  # gloo's threads may keep the interpreter from ending

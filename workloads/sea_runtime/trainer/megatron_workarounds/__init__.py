@@ -10,10 +10,14 @@ from enum import Enum
 
 from sea_runtime.trainer.megatron_workarounds import (
     adam_step_tensor,
+    alltoall_on_host,
     checkpoint_missing_keys,
     checkpoint_results_queue,
     cuda_calls,
+    pipeline_synchronize,
+    rng_fork,
     rng_state,
+    schedule_zeros,
     te_general_gemm,
 )
 
@@ -47,6 +51,10 @@ class Workaround:
 WORKAROUNDS = {
     "cuda_calls": Workaround(cuda_calls.apply, Lack.CUDA),
     "rng_state": Workaround(rng_state.apply, Lack.CUDA),
+    "rng_fork": Workaround(rng_fork.apply, Lack.CUDA),
+    "schedule_zeros": Workaround(schedule_zeros.apply, Lack.CUDA),
+    "pipeline_synchronize": Workaround(pipeline_synchronize.apply, Lack.CUDA),
+    "alltoall_on_host": Workaround(alltoall_on_host.apply, Lack.CUDA),
     # A GPU without TransformerEngine needs these as well: otherwise MoE ends in a NameError, and a
     # checkpoint can't be loaded.
     "te_general_gemm": Workaround(te_general_gemm.apply, Lack.TRANSFORMER_ENGINE),
