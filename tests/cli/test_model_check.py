@@ -78,7 +78,7 @@ def programs(monkeypatch: pytest.MonkeyPatch, scores: dict[str, Scores | str]) -
         said = f"INFO: loading\n{RESULT}{json.dumps(outcome)}\n"
         return subprocess.CompletedProcess(arguments, 0, said, "")
 
-    monkeypatch.setattr(model_check.subprocess, "run", run)
+    monkeypatch.setattr(subprocess, "run", run)
 
 
 @pytest.mark.parametrize(("engine", "code"), [(-1.0001, 0), (-1.2, 1)])
