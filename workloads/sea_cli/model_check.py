@@ -1,4 +1,4 @@
-"""`sea model check`: can this folder be trained and served, and do all three compute the same?"""
+"""`sea model check`: can this folder be trained, and does the trainer compute what it means?"""
 
 import argparse
 import json
@@ -25,19 +25,19 @@ from sea_env.tokens.renderer import Renderer
 _EXAMPLE = """\
 sea model check models/qwen3
   sea model check s3://bucket/run/stages/rl/export --text "Where is my order?" --text-file texts.txt
-  sea model check models/tiny --text "Hello there" --of trainer --of transformers"""
+  sea model check models/tiny --text "Hello there" --json"""
 _TOLERANCE = {"float32": 1e-3, "bfloat16": 0.5}
 """Of one token's log-probability: more than rounding makes of it."""
 _SHOWN = 2000
 
 
 class NotComparedError(DataError):
-    """One of the three could not compute the texts."""
+    """One of them could not compute the texts."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest difference between two of the three."""
+    """The largest difference between two of them."""
 
     first: str
     second: str
@@ -57,8 +57,8 @@ def add(commands: Commands) -> None:
     parser = command(
         commands,
         "check",
-        "check a model folder's files; with a text, compare log-probabilities of trainer, engine "
-        "and transformers",
+        "check a model folder's files; with a text, compare log-probabilities of trainer and "
+        "transformers",
         _EXAMPLE,
     )
     parser.add_argument("folder", metavar="FOLDER", help=fetching.FOLDER)
@@ -68,7 +68,7 @@ def add(commands: Commands) -> None:
         "--of",
         action="append",
         choices=sorted(PROGRAMS),
-        help="compare only these (give it again for each; default all three)",
+        help="compute by this one only (give it again for each; default both)",
     )
     parser.add_argument("--dtype", choices=sorted(_TOLERANCE), default="float32")
     parser.add_argument(
@@ -78,9 +78,7 @@ def add(commands: Commands) -> None:
         + ", ".join(f"{value:g} in {name}" for name, value in _TOLERANCE.items())
         + ")",
     )
-    parser.add_argument(
-        "--timeout", type=positive, default=1800, help="seconds for each of the three"
-    )
+    parser.add_argument("--timeout", type=positive, default=1800, help="seconds for each of them")
     parser.add_argument("--json", action="store_true", help="print the differences as JSON")
     parser.set_defaults(run=run)
 

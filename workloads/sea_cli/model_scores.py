@@ -1,8 +1,8 @@
-"""Program: log-probabilities of token ids by transformers, the trainer or the engine.
+"""Program: log-probabilities of token ids by transformers or the trainer.
 
-`python -m sea_cli.model_scores {transformers|trainer|engine} FOLDER DTYPE` reads rows of token ids
+`python -m sea_cli.model_scores {transformers|trainer} FOLDER DTYPE` reads rows of token ids
 as JSON from standard input and prints one JSON list of log-probabilities per row, each token given
-all before it (the first has none). A process of its own for each: the three libraries set
+all before it (the first has none). A process of its own for each: the libraries set
 environment variables and process-wide state that the others must not see. Started by
 `model_check`.
 """
@@ -13,7 +13,6 @@ import socket
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 Rows = list[list[int]]
 Scores = list[list[float]]
@@ -21,7 +20,6 @@ RESULT = "sea-model-scores:"
 """Begins the line of the result: libraries print to standard output as well."""
 _TIMEOUT_SECONDS = 60.0
 """Of a collective of the only rank."""
-_MIN_CONTEXT = 16
 
 
 def by_transformers(folder: Path, dtype: str, rows: Rows) -> Scores:
@@ -77,40 +75,9 @@ def by_trainer(folder: Path, dtype: str, rows: Rows) -> Scores:
     return found
 
 
-def by_engine(folder: Path, dtype: str, rows: Rows) -> Scores:
-    """vLLM with the variables of our engines."""
-    import torch
-
-    from sea_runtime.rollout import engine_args
-
-    place = engine_args.Placement(folder, "127.0.0.1", gpus=torch.cuda.device_count())
-    os.environ.update(engine_args.environment(os.environ, place))
-    from vllm import LLM, SamplingParams
-
-    options: dict[str, Any] = {} if place.gpus else {"kv_cache_memory_bytes": 1 << 28}
-    engine = LLM(
-        model=str(folder),
-        dtype=dtype,
-        skip_tokenizer_init=True,
-        enforce_eager=True,
-        max_model_len=max(_MIN_CONTEXT, max(map(len, rows)) + 1),
-        max_num_seqs=8,
-        **options,
-    )
-    # 0: of the prompt's own tokens only.
-    wanted = SamplingParams(max_tokens=1, prompt_logprobs=0, detokenize=False, temperature=1.0)
-    outputs = engine.generate([{"prompt_token_ids": ids} for ids in rows], wanted)
-    found = []
-    for ids, output in zip(rows, outputs, strict=True):
-        given = list(output.prompt_logprobs or [])
-        found.append([float(given[i][ids[i]].logprob) for i in range(1, len(ids))])
-    return found
-
-
 PROGRAMS: Mapping[str, Callable[[Path, str, Rows], Scores]] = {
     "transformers": by_transformers,
     "trainer": by_trainer,
-    "engine": by_engine,
 }
 
 
