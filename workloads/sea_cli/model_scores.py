@@ -65,11 +65,12 @@ def by_trainer(folder: Path, dtype: str, rows: Rows) -> Scores:
     model = models.build(shape, place, getattr(torch, dtype), row_tokens=max(map(len, rows)))
     hf_weights.load(model, folder)
     tokens = [np.asarray(ids) for ids in rows]
+    wanted = [np.ones(len(ids)) for ids in rows]
     found = []
     for number in range(len(rows)):
-        (batch,) = model.microbatches(model.plan(tokens, [number]), tokens)
+        (batch,) = model.microbatches(model.plan(tokens, [number]), tokens, wanted)
         with torch.no_grad():
-            scores = model.forward(batch)
+            scores, _ = model.forward(batch)
         # By the position that predicts a token; a row may be padded at its end.
         found.append([float(x) for x in scores[: len(rows[number]) - 1]])
     return found
