@@ -17,6 +17,7 @@ from sea_cli import (
     data_stats,
     evaluate,
     job_check,
+    plan,
     play,
     replay,
     report,
@@ -26,6 +27,7 @@ from sea_cli import (
 _EPILOG = """\
 examples:
   sea job check job.yaml
+  sea plan job.yaml
   sea data shop --out data/shop --dialogues 3200
   sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
   sea data stats data/shop/sft.jsonl
@@ -60,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     data_stats.add(commands)
     data_make.add_tau2(commands)
     data_make.add_world(commands)
-    for own in (evaluate, report, replay, play):
+    for own in (plan, evaluate, report, replay, play):
         own.add(groups)
     models = groups.add_parser("model", help="make models")
     data_make.add_tiny_model(

@@ -7,8 +7,15 @@ from collections.abc import Callable
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_api.wire.state import StagePhase
-from sea_runtime.coordinator import base_model, data_check, endpoints, model_fit, stage_plan
+from sea_api.wire.state import Fit, PlanVerdict, StagePhase
+from sea_runtime.coordinator import (
+    base_model,
+    data_check,
+    endpoints,
+    model_fit,
+    plan_check,
+    stage_plan,
+)
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.errors import PreconditionError
@@ -55,6 +62,9 @@ class Preconditions:
         self._models: dict[str, str] = {}
         self._fit: str | None = None
         """Digest of what the models were last found fit for."""
+        self._verdict: PlanVerdict | None = None
+        self._planned: str | None = None
+        """Digest of what the verdict is about."""
         self._endpoints: list[tuple[str, str]] | None = None
         """The endpoints that were last found in place."""
 
@@ -62,6 +72,13 @@ class Preconditions:
     def models(self) -> dict[str, str]:
         """Address of the base model by stream, once it is prepared."""
         return self._models
+
+    @property
+    def verdict(self) -> PlanVerdict | None:
+        """Of the job's plan, as the spec in force has it."""
+        known = self._job.known
+        current = known is not None and self._planned == plan_check.digest(known.spec)
+        return self._verdict if current else None
 
     @property
     def skipped(self) -> dict[str, int] | None:
@@ -91,8 +108,12 @@ class Preconditions:
         return stage.type == StageType.SYNTHESIS or self._are_models_fit()
 
     def _are_models_fit(self) -> bool:
+        spec = self._job.desired.spec
         complete = len(self._models) == len(stage_plan.STREAMS)
-        return complete and self._fit == model_fit.digest(self._job.desired.spec)
+        if not complete or self._fit != model_fit.digest(spec):
+            return False
+        fit = self._verdict is None or self._verdict.fit is not Fit.DOES_NOT_FIT
+        return fit and self._planned == plan_check.digest(spec)
 
     def made(self) -> frozenset[str]:
         """Synthesis stages whose data is in the store."""
@@ -176,6 +197,11 @@ class Preconditions:
             self._models[stream] = await asyncio.to_thread(
                 base_model.prepare, self._store, desired, stream
             )
-        await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
+        configs = await asyncio.to_thread(
+            model_fit.check, self._store, desired.spec, self._models
+        )
         self._fit = model_fit.digest(desired.spec)
+        self._verdict = plan_check.judge(desired.spec, configs)
+        self._planned = plan_check.digest(desired.spec)
+        plan_check.require_fit(self._verdict)
         self._notifiers.notify_all()

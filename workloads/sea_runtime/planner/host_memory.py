@@ -1,0 +1,53 @@
+"""What the pods hold in the host's memory, item by item. Pure."""
+
+from sea_api.v1alpha1.policy import Checkpoint
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.planner import parameters, transfers
+from sea_runtime.planner.trainer_memory import Item
+
+PROCESS_BYTES = int(1.2 * 10**9)
+"""A training process or a worker of an engine after its imports: measured 1.1 to 1.25 GB."""
+WORKER_BYTES = 10**9
+"""The agent loop next to an engine: assumed."""
+
+
+def published_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> float:
+    """What one rank publishes of a version: a version over the ranks that hold different parts."""
+    ranks = layout.tensor * layout.pipeline
+    ranks = max(ranks, layout.expert * layout.expert_tensor * layout.pipeline)
+    return transfers.weight_bytes(shape, element) / ranks
+
+
+def state_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> float:
+    """What one rank writes of a checkpoint: the replicas share the writing."""
+    return transfers.checkpoint_bytes(shape, element) / layout.world_size
+
+
+def trainer_pod(
+    shape: ModelShape, layout: ParallelLayout, element: int, ranks: int, checkpoint: Checkpoint
+) -> list[Item]:
+    """A pod of `ranks` training processes on GPUs, while it saves a checkpoint."""
+    state = state_bytes(shape, layout, element)
+    staged = state if state <= checkpoint.max_staging_bytes else 0.0
+    # Megatron gathers the optimizer's states over the replicas before a save, on the host.
+    gathered = parameters.of_model(shape).total * 12 / layout.world_size
+    gathered *= min(layout.data * layout.context, 2)
+    return [
+        Item("processes", ranks * PROCESS_BYTES),
+        Item(
+            f"weight versions to read ({transfers.SHARD_BUFFERS})",
+            ranks * transfers.SHARD_BUFFERS * published_bytes(shape, layout, element),
+        ),
+        Item("optimizer states while they are saved", ranks * gathered),
+        Item("copy of the state for the upload", ranks * staged),
+    ]
+
+
+def engine_pod(shape: ModelShape, element: int, tensor: int) -> list[Item]:
+    """A pod with an engine of `tensor` GPUs: each worker stages every shard of a version."""
+    whole = transfers.weight_bytes(shape, element)
+    return [
+        Item("processes", (tensor + 2) * PROCESS_BYTES + WORKER_BYTES),
+        Item(f"weight version, a copy in each of {tensor} workers", tensor * whole),
+    ]
