@@ -293,9 +293,11 @@ def different(before: Any, after: Any) -> set[str]:
     }
 
 
-@pytest.mark.parametrize(("block", "role"), [("rollout", "rollout"), ("userModel", "user")])
-def test_engines_of_another_layout_are_replaced(build: Any, block: str, role: str) -> None:
-    """They ask the coordinator for it when they start, and then never again."""
+@pytest.mark.parametrize(
+    ("block", "role"), [("rollout", "rollout"), ("userModel", "user"), ("trainer", "trainer")]
+)
+def test_pods_of_another_layout_are_replaced(build: Any, block: str, role: str) -> None:
+    """Engines ask for it when they start and never again; a trainer resumes in it."""
     one, two = (
         build(**{block: {"gpusPerPod": 2, "parallelism": {"tensor": ways}}}) for ways in (1, 2)
     )

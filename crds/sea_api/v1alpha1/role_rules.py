@@ -17,9 +17,20 @@ def _world(trainer: Any) -> int:
     return int(trainer.replicas * processes_per_pod(trainer.gpus_per_pod))
 
 
-def _spreads_experts_only(layout: Any) -> bool:
-    sizes = (layout.tensor, layout.pipeline, layout.context, layout.expert_tensor)
-    return all(size == 1 for size in sizes)
+def expert_tensor(layout: Any) -> int:
+    """Parts of each expert's matrices: whole experts if they are spread, otherwise as `tensor`."""
+    default = 1 if layout.expert > 1 else layout.tensor
+    return int(default if layout.expert_tensor is None else layout.expert_tensor)
+
+
+def attention_ways(layout: Any) -> int:
+    """Ranks of one replica of everything but the experts."""
+    return int(layout.tensor * layout.pipeline * layout.context)
+
+
+def expert_ways(layout: Any) -> int:
+    """Ranks of one replica of the experts."""
+    return int(expert_tensor(layout) * layout.expert * layout.pipeline)
 
 
 def _within_elastic(role: Any) -> bool:
@@ -27,18 +38,34 @@ def _within_elastic(role: Any) -> bool:
     return elastic is None or elastic.min_replicas <= role.replicas <= elastic.max_replicas
 
 
-EXPERTS_ONLY = Rule(
-    cel="self.tensor == 1 && self.pipeline == 1 && self.context == 1 && self.expertTensor == 1",
-    message="trainer.parallelism tensor, pipeline, context and expertTensor must be 1, since the"
-    " trainer spreads a model by its experts only: leave them out and set expert",
-    holds=_spreads_experts_only,
+EXPERT_TENSOR = Rule(
+    cel="!has(self.expertTensor) || self.expert > 1 || self.expertTensor == self.tensor",
+    message="trainer.parallelism.expertTensor must equal tensor while expert is 1: leave it out,"
+    " or spread the experts with expert",
+    # megatron-core 0.16.1 tells experts from other weights by the expert-parallel size only: with
+    # 1 it would reduce the gradients of experts over the wrong ranks, without an error.
+    holds=lambda layout: layout.expert > 1 or expert_tensor(layout) == layout.tensor,
+)
+
+_EXPERT_TENSOR = (
+    "(has(self.parallelism.expertTensor) ? self.parallelism.expertTensor"
+    " : self.parallelism.expert > 1 ? 1 : self.parallelism.tensor)"
+)
+
+ATTENTION_WORLD = Rule(
+    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.tensor * self.parallelism.pipeline"
+    " * self.parallelism.context) == 0",
+    message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
+    " parallelism.tensor * pipeline * context: change replicas, gpusPerPod or the layout",
+    holds=lambda trainer: _world(trainer) % attention_ways(trainer.parallelism) == 0,
 )
 
 EXPERT_WORLD = Rule(
-    cel=f"(self.replicas * {_PROCESSES}) % self.parallelism.expert == 0",
+    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.expert * {_EXPERT_TENSOR}"
+    " * self.parallelism.pipeline) == 0",
     message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
-    " parallelism.expert: change replicas, gpusPerPod or the layout",
-    holds=lambda trainer: _world(trainer) % trainer.parallelism.expert == 0,
+    " parallelism.expert * expertTensor * pipeline: change replicas, gpusPerPod or the layout",
+    holds=lambda trainer: _world(trainer) % expert_ways(trainer.parallelism) == 0,
 )
 
 ELASTIC_ORDER = Rule(

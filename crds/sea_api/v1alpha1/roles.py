@@ -11,7 +11,7 @@ from sea_api.v1alpha1.addresses import BaseUrl, ModelSource
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
-from sea_api.v1alpha1.rules import Rule, Transition, immutable
+from sea_api.v1alpha1.rules import Rule, Transition
 from sea_api.v1alpha1.types import (
     Bool,
     GpusPerPod,
@@ -31,25 +31,29 @@ class UserEngine(StrEnum):
 
 
 class TrainerParallelism(ApiModel):
-    """How the trainer's processes share one model; what is left over is data parallelism."""
+    """How the trainer's processes share one model. What is left over is data parallelism:
+    replicas that each compute other rows of tokens."""
 
-    edits: ClassVar[Edits] = IMMUTABLE
+    edits: ClassVar[Edits] = NEW_ATTEMPT
 
-    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERTS_ONLY,)
+    invariants: ClassVar[tuple[Rule, ...]] = (role_rules.EXPERT_TENSOR,)
 
     tensor: Ways = 1
-    """Parts that each dense matrix is split into; 1, no split, is all that the trainer can do
-    yet."""
+    """Neighboring processes that split each dense matrix and the activations between them;
+    divides the attention heads. 1, the default, doesn't split. Keep it within a node."""
     pipeline: Ways = 1
-    """Consecutive groups of layers; 1, no pipeline, is all that the trainer can do yet."""
+    """Consecutive groups of layers, one after another; 1, the default, is one group. Layers are
+    divided evenly, where the embedding and the loss count as one layer each."""
     context: Ways = 1
-    """Parts that each sequence is split into; 1, no split, is all that the trainer can do yet."""
+    """Processes that split each sequence between them, for long ones; 1, the default, doesn't
+    split."""
     expert: Ways = 1
-    """Processes that the experts of a layer are spread over; divides the world size and the
-    number of experts. 1, the default, keeps all experts on every process."""
-    expert_tensor: Ways = 1
-    """Parts that each expert's matrices are split into; 1, no split, is all that the trainer can
-    do yet."""
+    """Processes that the experts of a layer are spread over; divides the number of experts. They
+    are the processes of `tensor`, `context` and data parallelism over again. 1, the default,
+    keeps all experts on every process."""
+    expert_tensor: Ways | None = None
+    """Parts that each expert's matrices are split into. Absent means 1, whole experts, where
+    `expert` spreads them, and the same as `tensor` otherwise."""
 
 
 class RolloutParallelism(ApiModel):
@@ -84,21 +88,14 @@ class Trainer(ApiModel):
 
     edits: ClassVar[Edits] = NEW_ATTEMPT.but(
         Effect.NEXT_STEP, "max_tokens_per_microbatch", "elastic", "warm"
-    ).but(Effect.IMMUTABLE, "parallelism")
+    )
 
     invariants: ClassVar[tuple[Rule, ...]] = (
+        role_rules.ATTENTION_WORLD,
         role_rules.EXPERT_WORLD,
         role_rules.WITHIN_ELASTIC,
         pod_rules.GPUS_AGREE,
     )
-    transitions: ClassVar[tuple[Transition, ...]] = (
-        immutable(
-            "parallelism",
-            "parallelism",
-            "the ranks of a running job keep their layout; create another job instead",
-        ),
-    )
-
     replicas: Replicas = 1
     """Trainer pods."""
     warm: Bool = False

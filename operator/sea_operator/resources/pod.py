@@ -17,7 +17,7 @@ from sea_api.contract import (
 )
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate, Scheduling
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.roles import RolloutParallelism
+from sea_api.v1alpha1.roles import RolloutParallelism, TrainerParallelism
 from sea_operator.resources.env import Var
 from sea_operator.resources.patch import patched
 
@@ -49,7 +49,7 @@ def pod_template(
     template: PodTemplate,
     scheduling: Scheduling,
     token_digest: str,
-    parallelism: RolloutParallelism | None = None,
+    parallelism: RolloutParallelism | TrainerParallelism | None = None,
     claimed: bool = False,
 ) -> Object:
     """A template that carries its own hash as a label, so that a pod shows what it was made from.

@@ -92,6 +92,7 @@ def trainer_template(job: Job, spec: Spec, image: str, token_digest: str) -> Obj
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        parallelism=spec.trainer.parallelism,
     )
 
 

@@ -9,10 +9,18 @@ from sea_runtime.coordinator import model_fit, stage_plan
 
 DENSE = {
     "architectures": ["Qwen3ForCausalLM"],
+    "num_hidden_layers": 4,
+    "hidden_size": 64,
     "num_attention_heads": 16,
+    "vocab_size": 512,
     "max_position_embeddings": 40960,
 }
-EXPERTS = {**DENSE, "architectures": ["Qwen3MoeForCausalLM"], "num_experts": 128}
+EXPERTS = {
+    **DENSE,
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_experts": 128,
+    "moe_intermediate_size": 96,
+}
 RL = {"name": "rl", "type": "RL", "rl": {}}
 EVALUATION = {"name": "eval", "type": "Evaluation", "evaluation": {}}
 
@@ -28,6 +36,10 @@ def spec(*stages: dict[str, Any], **changes: Any) -> Spec:
             **changes,
         }
     )
+
+
+def trainer(**parallelism: int) -> Spec:
+    return spec(trainer={"parallelism": parallelism})
 
 
 def engines(**parallelism: int) -> dict[str, Any]:
@@ -50,6 +62,11 @@ EVALUATED = spec(EVALUATION)
         (DENSE, TRAINER_8, "spec.trainer.parallelism.expert is 8, but the model is dense"),
         (EXPERTS | {"num_experts": 12}, TRAINER_8, "doesn't divide the model's 12 experts"),
         (DENSE | {"n_routed_experts": 64}, TRAINER_8, ""),
+        (DENSE, trainer(tensor=4, pipeline=2), ""),
+        (DENSE, trainer(pipeline=8), "spec.trainer.parallelism.pipeline is 8, but the model has 4"),
+        (DENSE | {"num_attention_heads": 12}, trainer(tensor=8), "the model's 12 attention heads"),
+        (EXPERTS, trainer(expert=2, expertTensor=4), ""),
+        (EXPERTS | {"moe_intermediate_size": 98}, trainer(expert=2, expertTensor=4), "98 columns"),
         (DENSE, ENGINE_8, ""),
         ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, ""),
         (DENSE | {"num_attention_heads": 14}, ENGINE_8, "doesn't divide the model's 14 attention"),

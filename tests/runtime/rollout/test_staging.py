@@ -29,7 +29,7 @@ def packed(nixl: bool = True, url: bool = True) -> tuple[Shard, torch.Tensor]:
     shard = Shard(
         rank=0,
         nbytes=buffer.numel(),
-        tensors=manifest.pack(entries, TENSORS, buffer),
+        tensors=manifest.pack(entries, TENSORS.items(), buffer),
         nixl_agent="a" if nixl else None,
         nixl_metadata="m" if nixl else None,
         nixl_address=1 if nixl else None,

@@ -56,7 +56,6 @@ def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") 
         stream="policy",
         version=step,
         world_size=1,
-        expert=1,
         finished=False,
         objects=objects,
         ledger=ledger,

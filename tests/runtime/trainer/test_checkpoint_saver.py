@@ -78,7 +78,7 @@ def saver(
     monkeypatch.setattr(state.Writer, "__init__", lambda *_: None)
     monkeypatch.setattr(state.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
-    return Saver(context, coordinator.task, Checkpoint(), commits, expert=1)
+    return Saver(context, coordinator.task, Checkpoint(), commits)
 
 
 def without(context: RankContext, part: str) -> RankContext:
@@ -165,7 +165,7 @@ def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
     )
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 2)
     commits.fence()
-    interrupted(Saver(later, saver.task, Checkpoint(), commits, expert=1), later, 8)
+    interrupted(Saver(later, saver.task, Checkpoint(), commits), later, 8)
     head, _ = commits.read()
     assert head.newest is not None
     assert "step-000008-a2/" in head.newest.manifest_key

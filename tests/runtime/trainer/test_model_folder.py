@@ -36,11 +36,19 @@ def test_a_folder_without_tensors(tmp_path: Path) -> None:
 
 
 def test_a_tensor_that_is_missing(tmp_path: Path) -> None:
-    save_file({"a": torch.ones(1)}, tmp_path / "model.safetensors")
+    save_file({"a": torch.arange(3.0)}, tmp_path / "model.safetensors")
     tensors = SafetensorsFolder(tmp_path)
-    assert tensors.get("a").tolist() == [1.0]
+    assert tensors.read("a", (3,), (slice(1, 3),)).tolist() == [1.0, 2.0]
     with pytest.raises(ModelError, match="has no tensor b"):
-        tensors.get("b")
+        tensors.read("b", (3,), (slice(0, 3),))
+
+
+def test_a_tensor_of_another_shape(tmp_path: Path) -> None:
+    save_file({"a": torch.arange(3.0)}, tmp_path / "model.safetensors")
+    with pytest.raises(
+        ModelError, match=r"a has the shape \(3,\) where config.json implies \(4,\)"
+    ):
+        SafetensorsFolder(tmp_path).read("a", (4,), (slice(0, 2),))
 
 
 @pytest.mark.parametrize("content", [None, b"no safetensors"])
@@ -50,7 +58,7 @@ def test_a_shard_that_is_missing_or_broken(tmp_path: Path, content: bytes | None
     if content is not None:
         (tmp_path / "model-1.safetensors").write_bytes(content)
     with pytest.raises(ModelError, match=r"model-1\.safetensors can't be read"):
-        SafetensorsFolder(tmp_path).get("a")
+        SafetensorsFolder(tmp_path).read("a", (1,), (slice(0, 1),))
 
 
 @pytest.mark.parametrize("text", ["{", "{}"])

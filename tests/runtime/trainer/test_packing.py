@@ -1,4 +1,4 @@
-"""Packed rows: every sequence once, rows of equal length on all ranks, little padding."""
+"""Packed rows: every sequence once, rows as the layout needs them, little padding."""
 
 import numpy as np
 import pytest
@@ -6,84 +6,154 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer import packing
+from sea_runtime.trainer.packing import Grid, PackedRow
+
+GRIDS = [
+    Grid(1),
+    Grid(2),
+    Grid(4, row_multiple=4),
+    Grid(2, sequence_multiple=4, row_multiple=8),
+    Grid(3, equal_rows=True),
+]
+
+
+def one_layout(context: int = 1, world: int = 1) -> ParallelLayout:
+    return ParallelLayout(world, 1, 1, context, 1, 1, (1,))
 
 
 @given(
     lengths=st.lists(st.integers(0, 400), max_size=60),
-    ranks=st.integers(1, 4),
+    grid=st.sampled_from(GRIDS),
     capacity=st.integers(1, 2000),
 )
-def test_every_sequence_is_trained_once(lengths: list[int], ranks: int, capacity: int) -> None:
-    plan = packing.plan(lengths, ranks, capacity)
+def test_every_sequence_is_trained_once(lengths: list[int], grid: Grid, capacity: int) -> None:
+    plan = packing.plan(lengths, grid, capacity)
     assert sorted(i for part in plan for row in part.rows for i in row) == list(range(len(lengths)))
-    assert [part.length for part in plan] == sorted((part.length for part in plan), reverse=True)
+    longest = [max(part.lengths) for part in plan]
+    assert longest == sorted(longest, reverse=True)
     for part in plan:
-        assert len(part.rows) == ranks
-        for row in part.rows:
-            tokens = sum(lengths[i] for i in row)
-            assert tokens <= part.length
+        assert len(part.rows) == len(part.lengths) == grid.rows
+        for row, length in zip(part.rows, part.lengths, strict=True):
+            tokens = sum(grid.sequence(lengths[i]) for i in row)
+            assert 0 < length >= tokens
+            assert length % grid.row_multiple == 0
             assert tokens <= capacity or len(row) == 1
+            assert grid.equal_rows or length - tokens <= max(1, grid.row_multiple)
+    if grid.equal_rows:
+        assert len({length for part in plan for length in part.lengths}) <= 1
 
 
-@given(lengths=st.lists(st.integers(0, 40), min_size=1, max_size=20), capacity=st.integers(1, 200))
-def test_bounds_split_a_row_into_its_sequences(lengths: list[int], capacity: int) -> None:
-    """Between two bounds are the tokens of one sequence, in order; padding is last."""
+@given(
+    lengths=st.lists(st.integers(0, 40), min_size=1, max_size=20),
+    grid=st.sampled_from(GRIDS),
+    capacity=st.integers(1, 200),
+)
+def test_bounds_split_a_row_into_its_sequences(
+    lengths: list[int], grid: Grid, capacity: int
+) -> None:
+    """From each bound on are the tokens of one sequence, in order; padding is last."""
     values = [np.full(length, index + 1) for index, length in enumerate(lengths)]
-    for part in packing.plan(lengths, 2, capacity):
-        for rank in (0, 1):
-            row = packing.row(part, rank, lambda i: values[i], np.int64, fill=-1)
-            bounds = packing.bounds(part, rank, lengths)
-            assert (bounds[0], bounds[-1], len(row)) == (0, part.length, part.length)
-            pieces = np.split(row, bounds[1:-1])
-            wanted = [values[i] for i in part.rows[rank] if lengths[i]]
-            for piece, want in zip(pieces, wanted, strict=False):
-                assert piece.tolist() == want.tolist()
-            assert len(pieces) - len(wanted) in (0, 1)
-            assert all((piece == -1).all() for piece in pieces[len(wanted) :])
+    for part in packing.plan(lengths, grid, capacity):
+        for replica in range(grid.rows):
+            row = PackedRow.of(part, replica, lengths, grid)
+            assert (row.bounds[0], row.bounds[-1]) == (0, part.lengths[replica])
+            assert [index for index, _, _ in row.spans()] == [
+                i for i in part.rows[replica] if lengths[i]
+            ]
+            tokens = row.tokens(values)
+            for index, start, size in row.spans():
+                assert start in row.bounds
+                assert start % grid.sequence_multiple == 0
+                assert (tokens[start : start + size] == index + 1).all()
+            assert np.count_nonzero(tokens) == sum(lengths[i] for i in part.rows[replica])
 
 
-def test_rows_are_balanced_over_ranks_and_microbatches() -> None:
-    plan = packing.plan([400, 300, 300, 200, 100, 100], 2, 1000)
-    assert [(part.length, len(part.rows)) for part in plan] == [(700, 2)]
+def test_rows_are_balanced_over_replicas_and_microbatches() -> None:
+    plan = packing.plan([400, 300, 300, 200, 100, 100], Grid(2), 1000)
+    assert [part.lengths for part in plan] == [(700, 700)]
 
 
 def test_a_sequence_longer_than_a_row_has_its_own_row() -> None:
-    plan = packing.plan([50, 5000, 60], 1, 512)
-    assert [(part.rows, part.length) for part in plan] == [(((1,),), 5000), (((2, 0),), 110)]
+    plan = packing.plan([50, 5000, 60], Grid(1), 512)
+    assert [(part.rows, part.lengths) for part in plan] == [
+        (((1,),), (5000,)),
+        (((2, 0),), (110,)),
+    ]
 
 
 def test_a_batch_without_tokens_is_still_a_step_of_all_ranks() -> None:
-    (part,) = packing.plan([0], 2, 512)
-    assert part.length == 1
-    assert [packing.bounds(part, rank, [0]) for rank in (0, 1)] == [[0, 1], [0, 1]]
+    (part,) = packing.plan([0], Grid(2, row_multiple=4), 512)
+    assert part.lengths == (4, 4)
+    for replica in (0, 1):
+        assert PackedRow.of(part, replica, [0], Grid(2, row_multiple=4)).bounds == (0, 4)
+
+
+def test_fewer_sequences_than_replicas_leave_rows_of_padding() -> None:
+    """Their ranks take part in every collective, and train nothing."""
+    (part,) = packing.plan([9], Grid(4, row_multiple=2), 512)
+    assert part.lengths == (10, 2, 2, 2)
+    layout = ParallelLayout(4, 1, 1, 1, 1, 1, (1,))
+    tokens = [np.arange(9)]
+    for rank in range(1, 4):
+        (batch,) = packing.iter_microbatches(
+            [part], Grid(4, row_multiple=2), layout.place(rank), tokens, torch.device("cpu")
+        )
+        assert batch.labels_t.tolist() == [-1, -1]
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7, 8, 9])
+@pytest.mark.parametrize("context", [2, 4])
+def test_context_ranks_share_a_sequence_however_short_it_is(length: int, context: int) -> None:
+    """A sequence with fewer tokens than chunks is padded: each label is on exactly one rank."""
+    layout = one_layout(context, context)
+    grid = Grid(1, layout.sequence_multiple, layout.row_multiple)
+    tokens = [np.arange(length) + 10, np.arange(5) + 100]
+    plan = packing.plan_chosen(tokens, [0, 1], grid, 1000)
+    labels: list[int] = []
+    found = [np.zeros(len(one)) for one in tokens]
+    for rank in range(context):
+        place, device = layout.place(rank), torch.device("cpu")
+        (batch,) = packing.iter_microbatches(plan, grid, place, tokens, device)
+        assert len(batch.tokens_t) * context == plan[0].lengths[0]
+        labels += [x for x in batch.labels_t.tolist() if x >= 0]
+        values = batch.per_token(tokens, np.float32, fill=0.0)
+        assert values.tolist() == [max(0.0, float(x)) for x in batch.labels_t]
+        for index, part in batch.split(values.numpy()).items():
+            found[index] += part
+    assert sorted(labels) == [*range(11, 10 + length), *range(101, 105)]
+    assert [one[1:].tolist() for one in found] == [one[1:].tolist() for one in tokens]
 
 
 @pytest.mark.parametrize(("count", "most"), [(16, 0.05), (128, 0.01), (1000, 0.01)])
 def test_padding_of_a_shop_batch_is_small(count: int, most: float) -> None:
     lengths = [int(x) for x in np.random.default_rng(0).integers(60, 140, count)]
-    plan = packing.plan(lengths, 2, 3072)
+    plan = packing.plan(lengths, Grid(2), 3072)
     assert packing.padding_fraction(plan, sum(lengths)) <= most
 
 
 def test_a_sequence_that_is_chosen_twice_is_trained_twice() -> None:
     """A batch may be larger than the data."""
     tokens = [np.arange(length) for length in (3, 5, 7)]
-    plan = packing.plan_chosen(tokens, [2, 0, 2], ranks=1, capacity=100)
+    plan = packing.plan_chosen(tokens, [2, 0, 2], Grid(1), capacity=100)
     assert sorted(i for part in plan for row in part.rows for i in row) == [0, 2, 2]
 
 
-def test_values_are_laid_out_as_the_tokens_are() -> None:
+def test_values_are_laid_out_by_the_position_that_predicts_their_token() -> None:
     tokens = [np.arange(3), np.arange(5), np.arange(2)]
-    plan = packing.plan_chosen(tokens, [0, 1, 2], ranks=2, capacity=5)
+    grid, layout = Grid(2), ParallelLayout(2, 1, 1, 1, 1, 1, (1,))
+    plan = packing.plan_chosen(tokens, [0, 1, 2], grid, capacity=5)
     for rank in (0, 1):
-        (one,) = packing.iter_microbatches(plan, rank, tokens, torch.device("cpu"))
+        place, device = layout.place(rank), torch.device("cpu")
+        (one,) = packing.iter_microbatches(plan, grid, place, tokens, device)
         own = plan[0].rows[rank]
         assert one.tokens_t.tolist() == [t for i in own for t in range(len(tokens[i]))]
-        assert one.starts_t.tolist() == [t == 0 for t in one.tokens_t.tolist()]
-        numbers = one.per_sequence([10.0, 20.0, 30.0], tokens)
+        assert one.labels_t.tolist() == [t for i in own for t in (*range(1, len(tokens[i])), -1)]
+        numbers = one.per_sequence([10.0, 20.0, 30.0])
         assert numbers.tolist() == [10.0 * (i + 1) for i in own for _ in tokens[i]]
-        parts = one.split(one.tokens_t.numpy(), tokens)
+        parts = one.split(one.labels_t.numpy())
+        # Nothing predicts a first token.
         assert {i: part.tolist() for i, part in parts.items()} == {
             i: tokens[i].tolist() for i in own
         }

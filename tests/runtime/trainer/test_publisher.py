@@ -51,10 +51,13 @@ def context(control: ControlGroup, coordinator: FakeCoordinator, tmp_path: Path)
 def publisher(
     context: RankContext, make_task: Callable[..., TrainerTask], monkeypatch: pytest.MonkeyPatch
 ) -> Publisher:
-    monkeypatch.setattr(publishing, "published_tensors", lambda _: TENSORS)
+    monkeypatch.setattr(publishing, "iter_published", lambda _: TENSORS.items())
     task = make_task("publisher", {"type": "RL", "rl": {}})
     return Publisher(
-        context, task, Weights(anchor_every=1), ShardBuffers(TENSORS, "test", nixl=False)
+        context,
+        task,
+        Weights(anchor_every=1),
+        ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False),
     )
 
 

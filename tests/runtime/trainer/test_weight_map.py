@@ -1,16 +1,19 @@
-"""Names and layouts of weights, Hugging Face <-> Megatron; models and layouts that are refused."""
+"""Coordinates of ranks, and where every weight is stored, in any layout of any shape."""
 
 import json
+from collections import Counter
+from math import prod
 
+import numpy as np
 import pytest
-import torch
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.parallel import hf_config, parallel_layout
-from sea_runtime.parallel.hf_config import ModelError
-from sea_runtime.parallel.parallel_layout import LayoutError
-from sea_runtime.trainer import weight_map
-from sea_runtime.trainer.weight_map import Fusion
+from sea_runtime.parallel import hf_config, parallel_layout, weight_map
+from sea_runtime.parallel.hf_config import ModelError, ModelShape
+from sea_runtime.parallel.parallel_layout import LayoutError, ParallelLayout
+from sea_runtime.trainer import export
 
 CONFIG = {
     "architectures": ["Qwen3MoeForCausalLM"],
@@ -19,62 +22,211 @@ CONFIG = {
     "num_attention_heads": 4,
     "num_key_value_heads": 2,
     "head_dim": 3,
+    "intermediate_size": 12,
     "num_experts": 4,
     "num_experts_per_tok": 2,
-    "moe_intermediate_size": 5,
+    "moe_intermediate_size": 4,
     "vocab_size": 11,
     "tie_word_embeddings": True,
 }
+QWEN3_235B = {
+    **CONFIG,
+    "num_hidden_layers": 94,
+    "hidden_size": 4096,
+    "num_attention_heads": 64,
+    "num_key_value_heads": 4,
+    "head_dim": 128,
+    "intermediate_size": 12288,
+    "num_experts": 128,
+    "num_experts_per_tok": 8,
+    "moe_intermediate_size": 1536,
+    "vocab_size": 151936,
+    "tie_word_embeddings": False,
+}
 
 
-def parsed(**changes: object) -> hf_config.ModelShape:
+def parsed(**changes: object) -> ModelShape:
     return hf_config.parse(json.dumps({**CONFIG, **changes}))
 
 
-@pytest.mark.parametrize("changes", [{}, {"num_experts": 0}, {"tie_word_embeddings": False}])
-def test_every_fusion_is_undone_exactly(changes: dict[str, object]) -> None:
-    sizes = parsed(**changes)
-    rows = {"q": 4 * 3, "k": 2 * 3, "v": 2 * 3}
-    for weight in weight_map.rank_weights(sizes, range(sizes.experts)):
-        if weight.fusion is Fusion.QKV:
-            parts = [torch.randn(rows[x], 8) for x in "qkv"]
-        else:
-            parts = [torch.randn(5, 8) for _ in weight.hf]
-        merged = weight_map.to_megatron(weight, parts, sizes)
-        for before, after in zip(parts, weight_map.to_hf(weight, merged, sizes), strict=True):
-            assert torch.equal(before, after)
+def ways(*sizes: int) -> st.SearchStrategy[int]:
+    return st.sampled_from(sizes)
+
+
+@st.composite
+def models_and_layouts(draw: st.DrawFn) -> tuple[ModelShape, ParallelLayout]:
+    tensor, pipeline, context = draw(ways(1, 2, 4)), draw(ways(1, 2, 3)), draw(ways(1, 2))
+    expert = draw(ways(1, 2, 4))
+    requested = TrainerParallelism(
+        tensor=tensor,
+        pipeline=pipeline,
+        context=context,
+        expert=expert,
+        expert_tensor=draw(st.one_of(st.none(), ways(1, 2))) if expert > 1 else None,
+    )
+    experts = draw(ways(0, 4, 8))
+    shape = parsed(
+        num_hidden_layers=draw(st.integers(1, 5)),
+        num_attention_heads=8,
+        num_key_value_heads=draw(ways(1, 2, 4, 8)),
+        head_dim=draw(ways(2, 3)),
+        num_experts=experts,
+        vocab_size=draw(st.integers(9, 20)),
+        tie_word_embeddings=draw(st.booleans()),
+    )
+    world = tensor * pipeline * context * draw(ways(1, 2, 4))
+    try:
+        return shape, parallel_layout.plan(requested, shape, world)
+    except LayoutError:
+        assume(False)
+        raise
+
+
+@settings(max_examples=60, deadline=None)
+@given(models_and_layouts())
+def test_loading_and_publishing_are_the_identity(case: tuple[ModelShape, ParallelLayout]) -> None:
+    """Every byte of every tensor reaches the ranks, and each comes back from exactly one rank."""
+    shape, layout = case
+    shapes = weight_map.tensor_shapes(shape)
+    numbers = np.random.default_rng(0)
+    tensors = {n: numbers.integers(1, 1 << 62, size=one) for n, one in shapes.items()}
+    ranks = []
+    for place in layout.places:
+        held = {
+            n: np.zeros(s, np.int64) for n, s in weight_map.parameter_shapes(shape, place).items()
+        }
+        filled = Counter[str]()
+        for block in weight_map.blocks(shape, place):
+            held[block.parameter][block.target] = tensors[block.tensor][block.source]
+            filled[block.parameter] += block.numel
+        for name, parameter in held.items():
+            # Every element is written once, but for the rows that pad the vocabulary.
+            assert filled[name] == np.count_nonzero(parameter)
+            assert filled[name] == parameter.size or name in weight_map.VOCABULARY
+        ranks.append(held)
+    published: dict[str, np.ndarray] = {}
+    for one in weight_map.publications(shape, layout):
+        assert one.publisher in one.holders
+        for name in one.tensors:
+            assert name not in published
+            published[name] = np.zeros(shapes[name], np.int64)
+            for holder in one.holders:
+                for block in weight_map.blocks(shape, layout.place(holder)):
+                    if block.tensor == name and block.parameter == one.parameter:
+                        found = ranks[holder][one.parameter][block.target]
+                        published[name][block.source] = found
+    assert published.keys() == tensors.keys()
+    for name, tensor in tensors.items():
+        assert published[name].tobytes() == tensor.tobytes(), name
+
+
+REFERENCE = TrainerParallelism(tensor=4, pipeline=12, expert=4)
+
+
+@pytest.mark.parametrize(
+    ("requested", "world"),
+    [
+        (REFERENCE, 48),
+        (TrainerParallelism(tensor=8, pipeline=8, expert=8), 64),
+        (TrainerParallelism(tensor=4, pipeline=6, context=2, expert=8), 48),
+        (TrainerParallelism(tensor=4, pipeline=2, expert=16), 64),
+    ],
+    ids=str,
+)
+def test_the_reference_model_is_published_evenly(requested: TrainerParallelism, world: int) -> None:
+    shape = hf_config.parse(json.dumps(QWEN3_235B))
+    layout = parallel_layout.plan(requested, shape, world)
+    shapes = weight_map.tensor_shapes(shape)
+    names = weight_map.published_names(shape, layout)
+    assert sorted(n for some in names.values() for n in some) == sorted(shapes)
+    assert len(shapes) == 36_945
+    bytes_of = [2 * sum(prod(shapes[n]) for n in some) for some in names.values()]
+    assert len(bytes_of) == world
+    assert max(bytes_of) / (sum(bytes_of) / world) < 1.15
+
+
+def test_the_reference_layout_is_the_example_s() -> None:
+    """94 layers in 12 stages, embedding and loss counted as a layer each."""
+    shape = hf_config.parse(json.dumps(QWEN3_235B))
+    layout = parallel_layout.plan(REFERENCE, shape, 48)
+    assert layout.stage_layers == (7, *[8] * 10, 7)
+    assert [list(layout.place(rank).layers)[:1] for rank in (0, 3, 4, 47)] == [[0], [0], [7], [87]]
+    assert len(layout.place(5).local_experts(128)) == 32
+
+
+@pytest.mark.parametrize(
+    ("layers", "pipeline", "wanted"),
+    [
+        (4, 1, (4,)),
+        (4, 2, (2, 2)),
+        (5, 2, (3, 2)),
+        (6, 4, (1, 2, 2, 1)),
+        (4, 4, (1, 1, 1, 1)),
+        (5, 4, (1, 2, 1, 1)),
+        (2, 4, (0, 1, 1, 0)),
+        (3, 4, (1, 1, 1, 0)),
+        (22, 12, (1, *[2] * 10, 1)),
+        (95, 12, (7, 9, *[8] * 9, 7)),
+    ],
+)
+def test_layers_are_divided_evenly(layers: int, pipeline: int, wanted: tuple[int, ...]) -> None:
+    found = parallel_layout.stages(layers, pipeline)
+    assert sum(found) == layers
+    assert found == wanted
+
+
+def test_neighbors_share_a_tensor_group_and_stages_are_contiguous() -> None:
+    """Megatron's order "tp-cp-ep-dp-pp", compared with its groups in test_component_layouts."""
+    shape = parsed(num_attention_heads=8)
+    requested = TrainerParallelism(tensor=2, pipeline=2, context=2, expert=4)
+    layout = parallel_layout.plan(requested, shape, 16)
+    assert (layout.data, layout.expert_data) == (2, 2)
+    within = [
+        (p.tensor_rank, p.context_rank, p.data_rank, p.expert_rank, p.expert_data_rank)
+        for p in layout.places[:8]
+    ]
+    assert within == [
+        (0, 0, 0, 0, 0),
+        (1, 0, 0, 1, 0),
+        (0, 1, 0, 2, 0),
+        (1, 1, 0, 3, 0),
+        (0, 0, 1, 0, 1),
+        (1, 0, 1, 1, 1),
+        (0, 1, 1, 2, 1),
+        (1, 1, 1, 3, 1),
+    ]
+    assert [p.stage for p in layout.places] == [0] * 8 + [1] * 8
+    assert [p.rank for p in layout.places if p.reports] == [8, 10, 12, 14]
 
 
 def test_qkv_is_grouped_by_key_value_head() -> None:
-    sizes = parsed()
-    q, k, v = (torch.full((n, 8), float(i)) for i, n in ((1, 12), (2, 6), (3, 6)))
-    weight = next(w for w in weight_map.rank_weights(sizes, [0]) if w.fusion is Fusion.QKV)
-    merged = weight_map.to_megatron(weight, [q, k, v], sizes)
-    assert (
-        merged[:, 0].tolist()
-        == [1.0] * 6 + [2.0] * 3 + [3.0] * 3 + [1.0] * 6 + [2.0] * 3 + [3.0] * 3
-    )
+    place = parallel_layout.plan(TrainerParallelism(), parsed(), 1).place(0)
+    rows = [
+        (block.tensor.split(".")[-2], block.rows.source, block.rows.target, block.rows.size)
+        for block in weight_map.blocks(parsed(num_hidden_layers=1), place)
+        if block.parameter.endswith("linear_qkv.weight")
+    ][:6]
+    assert rows == [
+        ("q_proj", 0, 0, 6),
+        ("k_proj", 0, 6, 3),
+        ("v_proj", 0, 9, 3),
+        ("q_proj", 6, 12, 6),
+        ("k_proj", 3, 18, 3),
+        ("v_proj", 3, 21, 3),
+    ]
 
 
-def test_ranks_name_all_tensors_once() -> None:
-    sizes = parsed()
-    one = [name for w in weight_map.rank_weights(sizes, range(4)) for name in w.hf]
-    spread: list[str] = []
-    for rank in range(2):
-        experts = parallel_layout.ParallelLayout(rank, 2, 2).local_experts(4)
-        own = weight_map.published(
-            weight_map.rank_weights(sizes, experts), dense=rank == 0, experts=True
-        )
-        spread += [name for w in own for name in w.hf]
-    assert sorted(spread) == sorted(one)
-    assert len(set(one)) == len(one) == 3 - 1 + 2 * (2 + 6 + 1 + 4 * 3)
-    assert "model.layers.1.mlp.experts.3.gate_proj.weight" in one
-
-
-def test_both_specs_have_the_same_tensors() -> None:
-    sizes = parsed()
-    names = [[w.hf for w in weight_map.rank_weights(sizes, range(4), te)] for te in (False, True)]
-    assert names[0] == names[1]
+def test_files_of_an_export_are_bounded_and_named_by_all_ranks_alike() -> None:
+    shape = hf_config.parse(json.dumps(QWEN3_235B))
+    layout = parallel_layout.plan(REFERENCE, shape, 48)
+    limit = 4 << 30
+    files = export.shards(shape, layout, 2, limit)
+    assert max(sum(one.sizes.values()) for one in files) <= limit
+    index = export.index(files)
+    assert index["weight_map"].keys() == weight_map.tensor_shapes(shape).keys()
+    assert index["metadata"]["total_size"] == pytest.approx(2 * 235.09e9, rel=1e-3)
+    turns = Counter((one.rank, one.turn) for one in files)
+    assert set(turns.values()) == {1}
 
 
 @pytest.mark.parametrize(
@@ -91,25 +243,33 @@ def test_models_that_are_refused(changes: dict[str, object], words: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("world", "requested", "experts", "words"),
+    ("world", "requested", "changes", "words"),
     [
-        (3, TrainerParallelism(expert=2), 8, "3 training processes"),
-        (4, TrainerParallelism(expert=4), 6, "6 experts"),
+        (3, {"expert": 2}, {}, "3 processes, no multiple of 2.*parallelism.expert"),
+        (4, {"expert": 4}, {"num_experts": 6}, "expert is 4.*model's 6 experts"),
+        (6, {"tensor": 3}, {}, "tensor is 3.*model's 4 attention heads"),
+        (
+            4,
+            {"tensor": 4},
+            {"num_attention_heads": 12, "num_key_value_heads": 6},
+            "neither a divisor nor a multiple of the model's 6 key-value heads",
+        ),
+        (4, {"tensor": 4}, {"num_experts": 0, "intermediate_size": 10}, "10 MLP columns"),
+        (4, {"expert": 2, "expert_tensor": 2}, {"moe_intermediate_size": 5}, "5 columns of an exp"),
+        (5, {"pipeline": 5}, {}, "pipeline is 5, but the model has 2 layers.*at most 4 stages"),
+        (6, {"tensor": 2, "pipeline": 2}, {}, "6 processes, no multiple of 4.*tensor \\* pipeline"),
+        (6, {"tensor": 2, "expert": 4}, {}, "6 processes, no multiple of 4.*expert"),
     ],
 )
 def test_layouts_that_are_refused(
-    world: int, requested: TrainerParallelism, experts: int, words: str
+    world: int, requested: dict[str, int], changes: dict[str, object], words: str
 ) -> None:
     with pytest.raises(LayoutError, match=words):
-        parallel_layout.plan(0, world, requested, experts)
-
-
-@pytest.mark.parametrize(("rank", "wanted"), [(0, [0, 1]), (1, [2, 3]), (2, [0, 1]), (3, [2, 3])])
-def test_experts_are_spread_over_neighboring_ranks(rank: int, wanted: list[int]) -> None:
-    layout = parallel_layout.plan(rank, 4, TrainerParallelism(expert=2), 4)
-    assert list(layout.local_experts(4)) == wanted
-    assert layout.writes_experts == (rank < 2)
+        parallel_layout.plan(TrainerParallelism(**requested), parsed(**changes), world)
 
 
 def test_dense_models_have_no_expert_parallelism() -> None:
-    assert parallel_layout.plan(0, 2, TrainerParallelism(expert=2), 0).expert == 1
+    """Next to a model with experts in the same job."""
+    requested = TrainerParallelism(tensor=2, expert=2)
+    layout = parallel_layout.plan(requested, parsed(num_experts=0), 2)
+    assert (layout.expert, layout.expert_tensor) == (1, 2)

@@ -28,7 +28,7 @@ def test_pack_then_unpack_returns_equal_tensors() -> None:
     entries = manifest.plan(tensors)
     buffer = manifest.allocate(entries)
     assert buffer.data_ptr() % manifest.ALIGNMENT == 0
-    packed = manifest.pack(entries, tensors, buffer)
+    packed = manifest.pack(entries, tensors.items(), buffer)
     assert manifest.corrupt(packed, buffer) == []
     for name, tensor in manifest.unpack(packed, buffer).items():
         assert tensor.dtype == tensors[name].dtype
@@ -41,7 +41,7 @@ def test_one_changed_byte_names_its_tensor(position: int, name: str) -> None:
     tensors = _tensors()
     entries = manifest.plan(tensors)
     buffer = manifest.allocate(entries)
-    packed = manifest.pack(entries, tensors, buffer)
+    packed = manifest.pack(entries, tensors.items(), buffer)
     buffer[position] ^= 1
     assert manifest.corrupt(packed, buffer) == [name]
 
@@ -53,7 +53,7 @@ def test_tensors_that_do_not_fit_the_plan_are_refused(wrong: dict[str, torch.Ten
     """Missing, of another shape, of another dtype."""
     entries = manifest.plan({"a": torch.zeros(5)})
     with pytest.raises(manifest.ManifestMismatchError, match="The tensor a"):
-        manifest.pack(entries, wrong, manifest.allocate(entries))
+        manifest.pack(entries, wrong.items(), manifest.allocate(entries))
 
 
 def test_unknown_dtype_is_a_sentence() -> None:

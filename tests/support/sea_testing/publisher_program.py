@@ -31,7 +31,7 @@ class Rank:
         self.address = self.source.register(self.buffer)
 
     def pack(self, tensors: Tensors, save: str) -> Shard:
-        entries = manifest.pack(self.plan, tensors, self.buffer)
+        entries = manifest.pack(self.plan, tensors.items(), self.buffer)
         Path(f"{save}.shard{self.number}").write_bytes(self.buffer.numpy().tobytes())
         return Shard(
             rank=self.number,

@@ -13,6 +13,8 @@ from sea_api.v1alpha1.roles import RolloutParallelism
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import PreconditionError
+from sea_runtime.parallel import hf_config, parallel_layout
+from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import TRAINABLE
 
@@ -86,11 +88,17 @@ def _training(config: Config, text: Config, spec: Spec, stream: str) -> Iterator
             f"spec.trainer.parallelism.expert is {wanted}, but the model is dense and has no"
             " experts to spread: remove it"
         )
-    if experts % wanted:
-        yield (
-            f"spec.trainer.parallelism.expert is {wanted}, which doesn't divide the model's"
-            f" {experts} experts: choose a divisor"
-        )
+    yield from _layout(config, spec)
+
+
+def _layout(config: Config, spec: Spec) -> Iterator[str]:
+    """What the trainer's layout asks of the model, in the trainer's own words."""
+    try:
+        shape = hf_config.parse(json.dumps(config))
+    except ModelError:
+        return  # a config.json that can't be read is named by the engine that loads it
+    for sentence in parallel_layout.refusals(spec.trainer.parallelism, shape):
+        yield f"spec.{sentence}"
 
 
 def _context(text: Config, spec: Spec) -> Iterator[str]:

@@ -14,8 +14,6 @@ from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor
 from torch.nn import functional
 
-from sea_runtime.parallel.parallel_layout import LayoutError
-
 
 class TorchAttention(MegatronModule):
     """Causal grouped-query attention over the sequences of a packed row."""
@@ -32,12 +30,6 @@ class TorchAttention(MegatronModule):
         pg_collection: Any = None,
     ) -> None:
         super().__init__(config=config)
-        # With context parallelism a rank would see only a part of each sequence.
-        if config.context_parallel_size != 1:
-            raise LayoutError(
-                "Attention through torch has no context parallelism: set "
-                "trainer.parallelism.context to 1."
-            )
         self.softmax_scale = softmax_scale
 
     def forward(

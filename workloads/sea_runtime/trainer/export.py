@@ -1,43 +1,86 @@
 """Writes the final model of a stage as a Hugging Face folder that transformers and vLLM load.
 
-Each rank uploads one safetensors shard with the tensors it publishes (no gather); rank 0 adds
-index, configuration and tokenizer, and `READY.json` last.
+Each rank uploads safetensors files with the tensors that it publishes, one after another, so that
+no rank ever holds the model; rank 0 adds index, configuration and tokenizer, and `READY.json` last.
 """
 
 import json
 import logging
 import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from sea_data import urls
+from sea_runtime.parallel import weight_map
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.hf_weights import published_tensors
+from sea_runtime.trainer.hf_weights import iter_published
 from sea_runtime.trainer.model import Model
 from sea_runtime.wire.trainer import TrainerTask
 
 log = logging.getLogger(__name__)
+SHARD_BYTES = 4 << 30
 INDEX = "model.safetensors.index.json"
 READY = "READY.json"
 _NOT_COPIED = (".safetensors", INDEX, READY, ".complete")
 
 
+@dataclass(frozen=True)
+class ExportShard:
+    """One safetensors file, written by one rank."""
+
+    rank: int
+    turn: int
+    """All ranks write their files of a turn together, and begin the next when all are stored."""
+    sizes: dict[str, int]
+    """Bytes of each tensor."""
+
+
+def shards(
+    shape: ModelShape, layout: ParallelLayout, itemsize: int, limit: int
+) -> list[ExportShard]:
+    """The files of an export, in order. Pure.
+
+    Args:
+        itemsize: bytes of a weight.
+        limit: most bytes of a file; what is published together stays together.
+    """
+    found: dict[int, list[dict[str, int]]] = {}
+    shapes = weight_map.tensor_shapes(shape)
+    for one in weight_map.publications(shape, layout):
+        sizes = {name: itemsize * prod(shapes[name]) for name in one.tensors}
+        files = found.setdefault(one.publisher, [{}])
+        if files[-1] and sum((files[-1] | sizes).values()) > limit:
+            files.append({})
+        files[-1] |= sizes
+    return [
+        ExportShard(rank, turn, sizes)
+        for rank, files in sorted(found.items())
+        for turn, sizes in enumerate(files)
+    ]
+
+
 def shard_name(number: int, count: int) -> str:
+    """`number` from 1."""
     return f"model-{number:05d}-of-{count:05d}.safetensors"
 
 
-def index(shards: list[dict[str, int]]) -> dict[str, Any]:
-    """`model.safetensors.index.json` of shards, given in order as {tensor name: bytes}."""
+def index(found: Sequence[ExportShard]) -> dict[str, Any]:
+    """`model.safetensors.index.json` of the shards."""
     weights = {
-        name: shard_name(number, len(shards))
-        for number, shard in enumerate(shards, 1)
-        for name in shard
+        name: shard_name(number, len(found))
+        for number, shard in enumerate(found, 1)
+        for name in shard.sizes
     }
-    total = sum(sum(shard.values()) for shard in shards)
+    total = sum(sum(shard.sizes.values()) for shard in found)
     return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weights.items()))}
 
 
@@ -54,20 +97,17 @@ def export(
 ) -> None:
     """Uploads the model to `stages/<stage>/export/`. Collective."""
     url = urls.join(task.run_url, "stages", task.stage, "export")
-    # safetensors refuses non-contiguous tensors, and some of these are views of fused parameters.
-    tensors = {name: tensor.cpu().contiguous() for name, tensor in published_tensors(model).items()}
-    # Every rank needs all sizes: its own shard's number and the total are part of the file name.
-    sizes = context.control.all_gather({name: tensor.nbytes for name, tensor in tensors.items()})
-    shards = [shard for shard in sizes if shard]
+    dtype = model.gpt.config.params_dtype
+    # Every rank computes the same list: its own files' numbers and the total are part of names.
+    files = shards(model.shape, model.layout, dtype.itemsize, SHARD_BYTES)
     folder = context.pod.data_dir / "export" / f"{task.stage}-rank-{context.assignment.rank}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    if tensors:
-        number = sum(1 for shard in sizes[: context.assignment.rank + 1] if shard)
-        save_file(tensors, folder / shard_name(number, len(shards)), metadata={"format": "pt"})
+    for turn in range(max(one.turn for one in files) + 1):
+        _write(context, model, files, turn, folder, url)
     if context.leads:
-        (folder / INDEX).write_text(json.dumps(index(shards), indent=1))
-        _copy_others(initial, folder, next(iter(tensors.values())).dtype)
+        (folder / INDEX).write_text(json.dumps(index(files), indent=1))
+        _copy_others(initial, folder, dtype)
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
@@ -77,6 +117,39 @@ def export(
     shutil.rmtree(folder, ignore_errors=True)
     # No rank leaves before READY.json is written: `complete` then reports the stage as done.
     context.control.barrier()
+
+
+def _write(
+    context: RankContext,
+    model: Model,
+    files: Sequence[ExportShard],
+    turn: int,
+    folder: Path,
+    url: str,
+) -> None:
+    """Gathers, writes and uploads this rank's file of a turn, if it has one. Collective."""
+    # Of all ranks: a tensor is gathered by those that hold a part of it.
+    names = {name for one in files if one.turn == turn for name in one.sizes}
+    # Copies: safetensors refuses views, and a gathered tensor doesn't outlive its turn.
+    tensors = {
+        name: tensor.to("cpu", copy=True).contiguous()
+        for name, tensor in iter_published(model, names)
+    }
+    own = [
+        number
+        for number, one in enumerate(files, 1)
+        if (one.rank, one.turn) == (context.assignment.rank, turn)
+    ]
+
+    def work() -> None:
+        for number in own:
+            name = shard_name(number, len(files))
+            save_file(tensors, folder / name, metadata={"format": "pt"})
+            context.store.upload_file(folder / name, urls.join(url, name))
+            (folder / name).unlink()
+
+    # Not next to the gathers of the next turn: an outage of the store may outlast a collective.
+    background.rank_barrier(context, "export", work if own else None)
 
 
 def _copy_others(initial: Path, folder: Path, dtype: Any) -> None:

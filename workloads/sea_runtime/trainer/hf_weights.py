@@ -1,21 +1,28 @@
 """The model's weights in Hugging Face form: downloaded, loaded into a built model, and back.
 
-Each rank reads only the tensors that it holds.
+What is where says `weight_map`; here the bytes are moved: each rank reads only its own parts, and
+yields whole tensors for publishing and export one by one.
 """
 
 import hashlib
 import json
+import re
 import shutil
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed as dist
+from megatron.core import parallel_state
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from sea_runtime.parallel import weight_map
 from sea_runtime.parallel.hf_config import ModelError
+from sea_runtime.parallel.weight_map import Block, Publication
 from sea_runtime.store.folders import download_folder
-from sea_runtime.trainer import background, weight_map
+from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.model import Model
 
@@ -63,13 +70,21 @@ class SafetensorsFolder:
                 "model.source to a Hugging Face folder with safetensors."
             )
 
-    def get(self, name: str) -> Tensor:
+    def read(self, name: str, shape: tuple[int, ...], index: tuple[slice, ...]) -> Tensor:
+        """The part `index` of a tensor, which must have the given shape; reads only that part."""
         file = self._files.get(name)
         if file is None:
             raise ModelError(
                 f"The model folder has no tensor {name}, which its config.json implies."
             )
-        tensor: Tensor = self._file(file).get_tensor(name)
+        stored = self._file(file).get_slice(name)
+        found = tuple(stored.get_shape())
+        if found != shape:
+            raise ModelError(
+                f"{name} has the shape {found} where config.json implies {shape}: config.json and "
+                "safetensors don't belong together."
+            )
+        tensor: Tensor = stored[index]
         return tensor
 
     @staticmethod
@@ -88,48 +103,118 @@ class SafetensorsFolder:
         return self._open[name]
 
 
-def _parameters(model: Model) -> dict[weight_map.Weight, Tensor]:
-    """The rank's mapped weights, each with its live parameter."""
+def te_name(parameter: str, *, experts: bool) -> str:
+    """What TransformerEngine's layers call a parameter of the local layer spec.
+
+    Norms are fused into the projection that follows them, experts are grouped.
+    """
+    name = parameter.replace(
+        "input_layernorm.weight", "self_attention.linear_qkv.layer_norm_weight"
+    )
+    if not experts:
+        name = name.replace("pre_mlp_layernorm.weight", "mlp.linear_fc1.layer_norm_weight")
+    return re.sub(r"experts\.local_experts\.(\d+)\.(\w+)\.weight", r"experts.\2.weight\1", name)
+
+
+def _parameters(model: Model) -> dict[str, Tensor]:
+    """The rank's live parameters by their names in `weight_map`."""
     named = dict(model.gpt.named_parameters())
-    experts = model.layout.local_experts(model.shape.experts)
-    found = weight_map.rank_weights(model.shape, experts, model.te)
+    wanted = weight_map.parameter_shapes(model.shape, model.place)
+    experts = model.shape.experts > 0
+    own = {name: te_name(name, experts=experts) if model.te else name for name in wanted}
     # A parameter without a counterpart would stay uninitialized and train silently.
-    missing = {weight.megatron for weight in found} ^ named.keys()
-    assert not missing, f"weight_map and model disagree on {sorted(missing)}"
-    return {weight: named[weight.megatron] for weight in found}
+    different = set(own.values()) ^ named.keys()
+    assert not different, f"weight_map and model disagree on {sorted(different)}"
+    found = {name: named[there] for name, there in own.items()}
+    shapes = {name: tuple(one.shape) for name, one in found.items()}
+    assert shapes == wanted, {k: (shapes[k], wanted[k]) for k in wanted if shapes[k] != wanted[k]}
+    return found
 
 
 @torch.no_grad()
 def load(model: Model, folder: Path) -> None:
-    """Copies the folder's weights into the model's parameters (any float type on disk).
+    """Copies the rank's part of the folder's weights into its parameters (any float type on disk).
 
     Raises:
         ModelError: a tensor is missing or has another shape than config.json implies.
     """
     tensors = SafetensorsFolder(folder)
-    for weight, parameter in _parameters(model).items():
-        parts = [tensors.get(name) for name in weight.hf]
-        fused = weight_map.to_megatron(weight, parts, model.shape)
-        if fused.shape != parameter.shape:
-            raise ModelError(
-                f"{weight.hf[0]} gives {tuple(fused.shape)} where config.json implies "
-                f"{tuple(parameter.shape)}: config.json and safetensors don't belong together."
-            )
+    shapes = weight_map.tensor_shapes(model.shape)
+    parameters = _parameters(model)
+    if weight_map.padded_vocabulary(model.shape, model.layout) > model.shape.vocabulary:
+        for name in weight_map.VOCABULARY & parameters.keys():
+            parameters[name].zero_()  # no tensor has the rows that pad it
+    for block in weight_map.blocks(model.shape, model.place):
+        found = tensors.read(block.tensor, shapes[block.tensor], block.source)
         # In place: the parameter is a view of the DDP's buffer. Converts the dtype as well.
-        parameter.copy_(fused)
+        parameters[block.parameter][block.target].copy_(found)
 
 
-def published_tensors(model: Model) -> dict[str, Tensor]:
-    """What this rank publishes, by Hugging Face name.
+def published_shapes(model: Model) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of what this rank publishes, in the order of `iter_published`."""
+    shapes = weight_map.tensor_shapes(model.shape)
+    names = weight_map.published_names(model.shape, model.layout).get(model.place.rank, [])
+    return {name: shapes[name] for name in names}
 
-    Views of the live parameters where the layout allows it: the next optimizer step changes them.
+
+@torch.no_grad()
+def iter_published(
+    model: Model, names: Collection[str] | None = None
+) -> Iterator[tuple[str, Tensor]]:
+    """The whole tensors that this rank publishes, by Hugging Face name, one after another.
+
+    Collective: exhaust it on every rank. Holds one parameter of its group at a time. Yields views
+    of live parameters where the layout allows it: the next optimizer step changes them.
+
+    Args:
+        names: only these and what is published with them, the same on every rank.
     """
-    live = _parameters(model)
-    # Dense weights are equal on all ranks and come from rank 0; experts from their first replica.
-    found: dict[str, Tensor] = {}
-    for weight in weight_map.published(
-        live, dense=model.layout.rank == 0, experts=model.layout.writes_experts
-    ):
-        tensors = weight_map.to_hf(weight, live[weight].detach(), model.shape)
-        found.update(zip(weight.hf, tensors, strict=True))
-    return found
+    parameters = _parameters(model)
+    rank, shapes = model.place.rank, weight_map.tensor_shapes(model.shape)
+    blocks: dict[int, dict[str, list[Block]]] = {}
+    for one in weight_map.publications(model.shape, model.layout):
+        if rank not in one.holders or (names is not None and one.tensors[0] not in names):
+            continue
+        # A collective of the holders: all of them come here, in the order of `publications`.
+        parts = _gathered(parameters[one.parameter].detach(), one, rank)
+        if rank != one.publisher:
+            continue
+        for holder in one.holders:
+            if holder not in blocks:
+                place = model.layout.place(holder)
+                blocks[holder] = weight_map.blocks_by_parameter(model.shape, place)
+        pieces = [
+            (block, part)
+            for holder, part in zip(one.holders, parts, strict=True)
+            for block in blocks[holder].get(one.parameter, [])
+        ]
+        for name in one.tensors:
+            own = [(block, part) for block, part in pieces if block.tensor == name]
+            yield name, _assembled(own, shapes[name])
+
+
+def _gathered(parameter: Tensor, one: Publication, rank: int) -> list[Tensor]:
+    """The holders' parts of a parameter on the publisher, all of one shape; empty elsewhere."""
+    if len(one.holders) == 1:
+        return [parameter]
+    group = (
+        parallel_state.get_expert_tensor_parallel_group()
+        if one.expert
+        else parallel_state.get_tensor_model_parallel_group()
+    )
+    parts = None
+    if rank == one.publisher:
+        parts = [torch.empty_like(parameter) for _ in one.holders]
+    dist.gather(parameter.contiguous(), parts, dst=one.publisher, group=group)
+    return parts or []
+
+
+def _assembled(pieces: list[tuple[Block, Tensor]], shape: tuple[int, ...]) -> Tensor:
+    """A Hugging Face tensor from its blocks."""
+    first, part = pieces[0]
+    if len(pieces) == 1:
+        return part[first.target]
+    whole = torch.empty(shape, dtype=part.dtype, device=part.device)
+    for block, part in pieces:
+        whole[block.source] = part[block.target]
+    return whole

@@ -13,6 +13,7 @@ import torch
 import torch.distributed as dist
 from megatron.core import parallel_state, tensor_parallel
 
+from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer.device import has_cuda
 from sea_runtime.trainer.process_protocol import RankAssignment
 
@@ -126,23 +127,39 @@ def join(assignment: RankAssignment) -> ControlGroup:
     return control
 
 
-def build_model_parallel_groups(assignment: RankAssignment, expert: int) -> None:
-    """Builds Megatron's groups for an expert-parallel size; again only if the size changes.
-
-    Collective.
-    """
+def build_model_parallel_groups(layout: ParallelLayout, timeout_s: float) -> None:
+    """Builds Megatron's groups for a layout; again only if its sizes change. Collective."""
+    sizes = {
+        "tensor_model_parallel_size": layout.tensor,
+        "pipeline_model_parallel_size": layout.pipeline,
+        "context_parallel_size": layout.context,
+        "expert_model_parallel_size": layout.expert,
+        # Always given: Megatron's default is the tensor-parallel size.
+        "expert_tensor_parallel_size": layout.expert_tensor,
+    }
     if parallel_state.model_parallel_is_initialized():
-        if parallel_state.get_expert_model_parallel_world_size() == expert:
+        if _sizes() == sizes:
             return
         # Megatron refuses to initialize twice. All ranks come here together: they plan the same
         # layout.
         parallel_state.destroy_model_parallel()
     parallel_state.initialize_model_parallel(
-        expert_model_parallel_size=expert,
+        **sizes,
         # The only time-out of torch's and Megatron's that reaches every group.
-        distributed_timeout_minutes=assignment.timeout_s / 60,
+        distributed_timeout_minutes=timeout_s / 60,
         create_gloo_process_groups=has_cuda(),
     )
     if has_cuda():
         # Seeds Megatron's RNG tracker, from which its layers fork on a GPU.
         tensor_parallel.model_parallel_cuda_manual_seed(1)
+
+
+def _sizes() -> dict[str, int]:
+    """Of the groups that exist."""
+    return {
+        "tensor_model_parallel_size": parallel_state.get_tensor_model_parallel_world_size(),
+        "pipeline_model_parallel_size": parallel_state.get_pipeline_model_parallel_world_size(),
+        "context_parallel_size": parallel_state.get_context_parallel_world_size(),
+        "expert_model_parallel_size": parallel_state.get_expert_model_parallel_world_size(),
+        "expert_tensor_parallel_size": parallel_state.get_expert_tensor_parallel_world_size(),
+    }

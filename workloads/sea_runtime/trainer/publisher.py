@@ -1,9 +1,9 @@
 """Publishes weight versions: packs this rank's tensors into a host buffer that engines read.
 
-After every RL step and at a stage's end each rank packs its own tensors in Hugging Face naming (no
-all-gather), and rank 0 gathers the shards' descriptions and registers them with the coordinator.
-Nobody waits for engines. Every `anchorEvery` versions, at a stage's end and for transport
-ObjectStore the same bytes also go to S3, as an anchor.
+After every RL step and at a stage's end each rank packs its share of the tensors, in Hugging Face
+naming (no rank has all of them), and rank 0 gathers the shards' descriptions and registers them
+with the coordinator. Nobody waits for engines. Every `anchorEvery` versions, at a stage's end and
+for transport ObjectStore the same bytes also go to S3, as an anchor.
 """
 
 import logging
@@ -15,7 +15,7 @@ from sea_data import urls
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.hf_weights import published_tensors
+from sea_runtime.trainer.hf_weights import iter_published
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.shard_buffers import ShardBuffers, StreamBuffers, buffers_of
 from sea_runtime.wire.trainer import TrainerTask
@@ -74,7 +74,7 @@ class Publisher:
         """
         # Packed before anything is announced: an engine may read as soon as the version is
         # registered.
-        shard, index = self.buffers.pack(published_tensors(model), self.context.assignment.rank)
+        shard, index = self.buffers.pack(iter_published(model), self.context.assignment.rank)
         to_store = self.weights.transport is Transport.OBJECT_STORE
         if to_store or anchor or version % self.weights.anchor_every == 0:
             # One anchor at a time: this one takes the place of the one before, which is registered

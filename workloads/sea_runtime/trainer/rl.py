@@ -5,14 +5,17 @@ trains on the very same groups, and publishes version `first_version + i`.
 """
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
+from torch import Tensor
 
 from sea_api.v1alpha1.stages import RLStage
-from sea_runtime.trainer import objective, packing
+from sea_runtime.trainer import objective as objectives
+from sea_runtime.trainer import packing, pipeline
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.optimizer import rl_rate
-from sea_runtime.trainer.packing import Rows
+from sea_runtime.trainer.packing import MicrobatchTensors, Rows
 from sea_runtime.trainer.rl_batch import RLBatch, coefficients, minibatches, unpack
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
@@ -104,41 +107,72 @@ def _train(
     parts = minibatches(batch.groups, block.minibatches)
     # With one minibatch the current policy is the proximal one: its forward pass gives both.
     proximal = _proximal(stage, block, batch) if len(parts) > 1 else None
-    sums, largest, norms = np.zeros(_ADDITIVE), [0.0, 0.0], []
+    sums, norms = _Sums(), []
     for index, groups in enumerate(parts):
         # Before the forward passes of this minibatch: gradients accumulate over its microbatches.
         stage.optimizer.zero()
         chosen = batch.trained(groups)
         weights = coefficients(batch, chosen)
-        plan = stage.model.plan(batch.tokens, chosen)
-        for microbatch in stage.model.microbatches(plan, batch.tokens):
-            stage.context.status.alive()
-            behavior_t = microbatch.per_token(batch.behavior, np.float32)
-            current_t = stage.model.logprobs(microbatch, block.temperature)
-            proximal_t = (
-                # All [T]. Detached: the ratio is 1 in value, and its gradient is that of the
-                # current policy.
-                microbatch.per_token(proximal, np.float32) if proximal else current_t.detach()
-            )
-            result = objective.ppo(
-                current_t,
-                proximal_t,
-                behavior_t,
-                microbatch.per_sequence(batch.advantages, batch.tokens),
-                microbatch.per_token(weights, np.float32),
-                settings,
-            )
-            # On every microbatch, also one whose coefficients are all 0: backward is a collective
-            # among ranks that share experts.
-            result.loss.backward()
-            sums += result.additive()
-            largest[0] = max(largest[0], result.importance_max)
-            if index == 0:  # later minibatches have other parameters than the version
-                versions_t = microbatch.per_token(batch.versions, np.int32, fill=-1)
-                same = objective.agreement(current_t, behavior_t, versions_t, version)
-                largest[1] = max(largest[1], same)
+        # Later minibatches have other parameters than the version.
+        current = version if index == 0 else None
+        pipeline.train(
+            stage.model,
+            stage.model.plan(batch.tokens, chosen),
+            batch.tokens,
+            _Objective(batch, weights, proximal, settings, current, sums),
+            stage.context.status.alive,
+            block.temperature,
+        )
         norms.append(stage.optimizer.step(rate))
-    return _metrics(stage, sums, largest, norms) | {"padding_fraction": _padding(stage, batch)}
+    return _metrics(stage, sums, norms) | {"padding_fraction": _padding(stage, batch)}
+
+
+@dataclass
+class _Sums:
+    """Of a step, over the microbatches of this rank."""
+
+    additive: np.ndarray = field(default_factory=lambda: np.zeros(_ADDITIVE))
+    importance_max: float = 0.0
+    agreement: float = 0.0
+    """Largest difference between trainer and engine on one token."""
+
+
+@dataclass(frozen=True)
+class _Objective:
+    """The loss of a minibatch, microbatch by microbatch."""
+
+    batch: RLBatch
+    weights: Rows
+    """Loss coefficients."""
+    proximal: Rows | None
+    """None: the current policy is the proximal one."""
+    settings: PPOSettings
+    version: int | None
+    """Weight version that the parameters are; None after an update."""
+    sums: _Sums
+
+    def __call__(self, microbatch: MicrobatchTensors, current_t: Tensor) -> Tensor:
+        behavior_t = microbatch.per_token(self.batch.behavior, np.float32)
+        # All [T]. Detached: the ratio is 1 in value, and its gradient is that of the current
+        # policy.
+        proximal_t = (
+            microbatch.per_token(self.proximal, np.float32) if self.proximal else current_t.detach()
+        )
+        result = objectives.ppo(
+            current_t,
+            proximal_t,
+            behavior_t,
+            microbatch.per_sequence(self.batch.advantages),
+            microbatch.per_token(self.weights, np.float32),
+            self.settings,
+        )
+        self.sums.additive += result.additive()
+        self.sums.importance_max = max(self.sums.importance_max, result.importance_max)
+        if self.version is not None:
+            versions_t = microbatch.per_token(self.batch.versions, np.int32, fill=-1)
+            same = objectives.agreement(current_t, behavior_t, versions_t, self.version)
+            self.sums.agreement = max(self.sums.agreement, same)
+        return result.loss
 
 
 def _padding(stage: StageTrainer, batch: RLBatch) -> float:
@@ -153,23 +187,24 @@ def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
     A sequence may be on another rank in its minibatch, so every rank gets all of them.
     """
     own: dict[int, np.ndarray] = {}
+
+    def keep(microbatch: MicrobatchTensors, logp_t: Tensor) -> None:
+        own.update(microbatch.split(logp_t.cpu().numpy()))
+
     plan = stage.model.plan(batch.tokens, batch.trained(range(batch.groups)))
-    for microbatch in stage.model.microbatches(plan, batch.tokens):
-        stage.context.status.alive()
-        # [T] on this rank, split into [S] by sequence below.
-        logp_t = stage.model.logprobs(microbatch, block.temperature, grad=False).cpu().numpy()
-        own |= microbatch.split(logp_t, batch.tokens)
-    found: dict[int, np.ndarray] = {}
-    for part in stage.context.control.all_gather(own):
-        found |= part
+    alive = stage.context.status.alive
+    pipeline.logprobs(stage.model, plan, batch.tokens, keep, alive, block.temperature)
     # Sequences that aren't trained keep zeros: they are in no minibatch.
-    return [found.get(i, np.zeros(len(one), np.float32)) for i, one in enumerate(batch.tokens)]
+    found = [np.zeros(len(one), np.float32) for one in batch.tokens]
+    # Each position from one rank: context-parallel ranks have parts of a sequence, the others 0.
+    for part in stage.context.control.all_gather(own if stage.model.place.reports else {}):
+        for index, values in part.items():
+            found[index] += values
+    return found
 
 
-def _metrics(
-    stage: StageTrainer, sums: np.ndarray, largest: list[float], norms: list[float]
-) -> dict[str, float]:
-    loss, tokens, kl, entropy, clipped, importance = stage.context.control.sum([*map(float, sums)])
+def _metrics(stage: StageTrainer, sums: _Sums, norms: list[float]) -> dict[str, float]:
+    loss, tokens, kl, entropy, clipped, importance = stage.reported_sum(sums.additive)
     count = max(tokens, 1.0)
     return {
         "loss": loss,
@@ -177,7 +212,7 @@ def _metrics(
         "entropy": entropy / count,
         "clip_fraction": clipped / count,
         "importance_mean": importance / count,
-        "importance_max": stage.context.control.max(largest[0]),
-        "logprob_max_diff": stage.context.control.max(largest[1]),
+        "importance_max": stage.context.control.max(sums.importance_max),
+        "logprob_max_diff": stage.context.control.max(sums.agreement),
         "grad_norm": math.sqrt(sum(norm * norm for norm in norms) / len(norms)),
     }

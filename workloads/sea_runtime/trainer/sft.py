@@ -7,10 +7,13 @@ attempt that resumes from a checkpoint repeats exactly what an undisturbed one d
 import math
 
 import numpy as np
+from torch import Tensor
 
 from sea_api.v1alpha1.stages import SFTStage, StageType
-from sea_runtime.trainer import objective, packing, sft_data
+from sea_runtime.trainer import objective as objectives
+from sea_runtime.trainer import packing, pipeline, sft_data
 from sea_runtime.trainer.optimizer import sft_rate
+from sea_runtime.trainer.packing import MicrobatchTensors
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.trainer.task_watch import TaskWatch
@@ -98,26 +101,26 @@ def _train(
     observation_weight: float,
     rate: float,
 ) -> dict[str, float]:
-    found = objective.sft_weights([data.masks[i] for i in chosen], observation_weight)
+    found = objectives.sft_weights([data.masks[i] for i in chosen], observation_weight)
     weights = dict(zip(chosen, found, strict=True))
     plan = stage.model.plan(data.tokens, chosen)
     stage.optimizer.zero()
-    sums = [0.0, 0.0, 0.0]
-    for microbatch in stage.model.microbatches(plan, data.tokens):
-        stage.context.status.alive()
+    sums = np.zeros(3)
+
+    def objective(microbatch: MicrobatchTensors, logp_t: Tensor) -> Tensor:
         mask_t = microbatch.per_token(data.masks, np.uint8)
         weight_t = microbatch.per_token(weights, np.float32)
-        logp_t = stage.model.logprobs(microbatch)
         # A sum, not a mean: the weights of the whole batch add up to 1 over all ranks.
         loss = -(weight_t * logp_t).sum()
-        loss.backward()
-        # The first token of a sequence has weight 0: it has no past to be predicted from.
+        # Where no token is predicted both are 0.
         answers_t = (mask_t > 0) & (weight_t > 0)
-        sums[0] += float(loss.detach())
-        sums[1] += float(-logp_t.detach()[answers_t].sum())
-        sums[2] += float(answers_t.sum())
+        answer_loss = -logp_t.detach()[answers_t].sum()
+        sums[:] += float(loss.detach()), float(answer_loss), float(answers_t.sum())
+        return loss
+
+    pipeline.train(stage.model, plan, data.tokens, objective, stage.context.status.alive)
     norm = stage.optimizer.step(rate)
-    loss_sum, answer_loss, answer_tokens = stage.context.control.sum(sums)
+    loss_sum, answer_loss, answer_tokens = stage.reported_sum(sums)
     tokens = sum(len(data.tokens[i]) for i in chosen)
     return {
         "loss": loss_sum,
@@ -131,14 +134,13 @@ def _train(
 
 def _validate(stage: StageTrainer, data: Dialogues, held_out: list[int]) -> float:
     """Mean loss in nats per answer token of the held-out dialogues; NaN if they have none."""
-    sums = [0.0, 0.0]
+    sums = np.zeros(2)
+
+    def add(microbatch: MicrobatchTensors, logp_t: Tensor) -> None:
+        answers_t = (microbatch.per_token(data.masks, np.uint8) > 0) & (microbatch.labels_t >= 0)
+        sums[:] += float(-logp_t[answers_t].sum()), float(answers_t.sum())
+
     plan = stage.model.plan(data.tokens, held_out)
-    for microbatch in stage.model.microbatches(plan, data.tokens):
-        stage.context.status.alive()
-        mask_t = microbatch.per_token(data.masks, np.uint8)
-        answers_t = (mask_t > 0) & ~microbatch.starts_t
-        logp_t = stage.model.logprobs(microbatch, grad=False)
-        sums[0] += float(-logp_t[answers_t].sum())
-        sums[1] += float(answers_t.sum())
-    loss, count = stage.context.control.sum(sums)
+    pipeline.logprobs(stage.model, plan, data.tokens, add, stage.context.status.alive)
+    loss, count = stage.reported_sum(sums)
     return loss / count if count else math.nan

@@ -5,16 +5,17 @@ version while the next stage opens.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future
 
+import torch
 from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.hf_weights import published_tensors
+from sea_runtime.trainer.hf_weights import published_shapes
 from sea_runtime.trainer.model import Model
 from sea_runtime.transport import manifest
 from sea_runtime.wire.weights import Shard, TensorEntry
@@ -25,16 +26,25 @@ BUFFERS = 3
 WAIT_SECONDS = 5.0
 
 
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def _planned(shapes: Shapes, dtype: torch.dtype) -> dict[str, Tensor]:
+    """Tensors without memory."""
+    return {name: torch.empty(s, dtype=dtype, device="meta") for name, s in shapes.items()}
+
+
 class ShardBuffers:
     """Rotating host buffers for this rank's tensors, each of which holds one version."""
 
-    def __init__(self, tensors: Mapping[str, Tensor], name: str, nixl: bool) -> None:
+    def __init__(self, shapes: Shapes, dtype: torch.dtype, name: str, nixl: bool) -> None:
         """Args:
+        shapes: of the tensors, by name.
         name: of the NIXL agent.
         nixl: registers the buffers, so that engines can read them.
         """
         self.nixl = nixl
-        self.entries = manifest.plan(tensors)
+        self.entries = manifest.plan(_planned(shapes, dtype))
         self.nbytes = manifest.total_bytes(self.entries)
         self._buffers = [manifest.allocate(self.entries) for _ in range(BUFFERS)]
         self._uploads: list[Future[None] | None] = [None] * BUFFERS
@@ -50,16 +60,14 @@ class ShardBuffers:
                 self._source.register(buffer)
             self._metadata = self._source.metadata_b64()
 
-    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
-        """True if the buffers were planned for tensors of these names, shapes and dtypes."""
-        planned = [(one.name, one.shape, one.dtype) for one in self.entries]
-        return planned == [
-            (name, list(tensor.shape), manifest.dtype_name(tensor.dtype))
-            for name, tensor in tensors.items()
-        ]
+    def fits(self, shapes: Shapes, dtype: torch.dtype) -> bool:
+        """True if the buffers were planned for tensors of these names, shapes and dtype."""
+        return self.entries == manifest.plan(_planned(shapes, dtype))
 
-    def pack(self, tensors: Mapping[str, Tensor], rank: int) -> tuple[Shard, int]:
-        """Copies the tensors into the oldest buffer; returns its description and its index.
+    def pack(self, tensors: Iterable[tuple[str, Tensor]], rank: int) -> tuple[Shard, int]:
+        """Copies the tensors, as they come, into the oldest buffer.
+
+        Returns its description and its index.
 
         An engine that still reads that buffer gets bytes of two versions; the checksums of the
         entries let it notice. Blocks while an upload still reads that buffer.
@@ -108,12 +116,12 @@ def buffers_of(
     context: RankContext, stream: str, model: Model, weights: Weights, kept: StreamBuffers
 ) -> ShardBuffers:
     """The stream's buffers: those in `kept` if they fit, else new ones, which are kept there."""
-    tensors = published_tensors(model)
+    shapes, dtype = published_shapes(model), model.gpt.config.params_dtype
     known = kept.get(stream)
     nixl = weights.transport is not Transport.OBJECT_STORE
-    if known is None or known.nixl != nixl or not known.fits(tensors):
+    if known is None or known.nixl != nixl or not known.fits(shapes, dtype):
         name = f"{context.pod.pod}-{stream}-{context.assignment.rank}"
         # The buffers that it replaces are freed with their last reference; engines that still read
         # them notice by an error or a checksum.
-        kept[stream] = ShardBuffers(tensors, name, nixl)
+        kept[stream] = ShardBuffers(shapes, dtype, name, nixl)
     return kept[stream]

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from sea_api.v1alpha1.data import Precision
@@ -123,11 +124,13 @@ class StageTrainer:
         settings = spec.stages[task.stage_index]
         initial = hf_weights.download(context, task.initial_model)
         shape = hf_config.load(initial)
-        rank, world_size = context.assignment.rank, context.assignment.world_size
-        layout = parallel_layout.plan(rank, world_size, spec.trainer.parallelism, shape.experts)
+        assignment = context.assignment
+        layout = parallel_layout.plan(spec.trainer.parallelism, shape, assignment.world_size)
+        log.info("Layout: %s.", layout)
         # Groups before the model: Megatron's layers look their group up when they are built.
-        process_groups.build_model_parallel_groups(context.assignment, layout.expert)
-        model = models.build(shape, layout, DTYPES[spec.model.precision], _row_tokens(spec))
+        process_groups.build_model_parallel_groups(layout, assignment.timeout_s)
+        place, dtype = layout.place(assignment.rank), DTYPES[spec.model.precision]
+        model = models.build(shape, place, dtype, _row_tokens(spec))
         # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
         hf_weights.load(model, initial)
         optimizer = Optimizer(model, _learning_rate(settings))
@@ -136,7 +139,7 @@ class StageTrainer:
         manifest = restore.newest(context, commits)
         if manifest is not None:
             restore.load(context, commits, manifest, model, optimizer)
-        saver = Saver(context, task, spec.checkpoint, commits, expert=layout.expert)
+        saver = Saver(context, task, spec.checkpoint, commits)
         shards = buffers_of(context, task.stream, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)
         stage = StageTrainer(
@@ -165,6 +168,12 @@ class StageTrainer:
             self.saver.follow(task.spec.checkpoint)
             self.publisher.follow(task.spec.weights, self.model, self.buffers)
         return True
+
+    def reported_sum(self, values: np.ndarray) -> list[float]:
+        """Sums over all tokens of a step, on every rank, of each rank's sums over its own."""
+        # The log-probabilities of a token exist on every tensor rank of the last stage.
+        counted = values if self.model.place.reports else np.zeros_like(values)
+        return self.context.control.sum([*map(float, counted)])
 
     def after_step(self, version: int, *, finished: bool) -> None:
         """Advances uploads, and begins a checkpoint if one is due."""

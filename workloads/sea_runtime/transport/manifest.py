@@ -91,17 +91,21 @@ def checksum(entry: TensorEntry, buffer: torch.Tensor) -> int:
 
 
 def pack(
-    entries: Sequence[TensorEntry], tensors: Mapping[str, torch.Tensor], buffer: torch.Tensor
+    entries: Sequence[TensorEntry],
+    tensors: Iterable[tuple[str, torch.Tensor]],
+    buffer: torch.Tensor,
 ) -> list[TensorEntry]:
-    """Copies the tensors into `buffer`; returns the entries with their checksums.
+    """Copies the tensors, as they come, into `buffer`; returns the entries with their checksums.
 
     Raises:
-        ManifestMismatchError: a tensor is missing, or its shape or dtype differs from the plan.
+        ManifestMismatchError: a tensor is missing or was not planned, or its shape or dtype
+            differs from the plan.
     """
-    for entry in entries:
-        tensor = tensors.get(entry.name)
-        if tensor is None:
-            raise ManifestMismatchError(f"The tensor {entry.name} was planned but is missing.")
+    planned = {entry.name: entry for entry in entries}
+    for name, tensor in tensors:
+        entry = planned.pop(name, None)
+        if entry is None:
+            raise ManifestMismatchError(f"The tensor {name} was not planned, or came twice.")
         if list(tensor.shape) != entry.shape or dtype_name(tensor.dtype) != entry.dtype:
             raise ManifestMismatchError(
                 f"The tensor {entry.name} is {dtype_name(tensor.dtype)}{list(tensor.shape)}, "
@@ -109,6 +113,8 @@ def pack(
             )
         # A device tensor is copied to the host here; `copy_` waits for the device.
         view(entry, buffer).copy_(tensor.detach())
+    for name in planned:
+        raise ManifestMismatchError(f"The tensor {name} was planned but is missing.")
     # Of the copy, not of the source: the checksum vouches for the bytes that engines read.
     return [e.model_copy(update={"crc32": checksum(e, buffer)}) for e in entries]
 

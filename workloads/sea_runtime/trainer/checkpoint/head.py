@@ -30,8 +30,6 @@ class Manifest(Message):
     """Weight version of the saved parameters."""
     world_size: int
     """Number of ranks that saved it."""
-    expert: int
-    """Their expert-parallel size."""
     finished: bool
     """The stage ended with this step (validation stop or last step)."""
     objects: list[StoredObject]

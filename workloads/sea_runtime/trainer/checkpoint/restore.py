@@ -71,8 +71,8 @@ def load(
     states.prepare_load(into)
     with device_names():
         wanted = states.sharded(model, into, loading=True)
-        layout = model.layout
-        wanted["rng"] = states.rng_shards(layout.rank, layout.world_size, manifest.world_size)
+        rank, world_size = model.place.rank, model.layout.world_size
+        wanted["rng"] = states.rng_shards(rank, world_size, manifest.world_size)
         # Collective: ranks exchange what each of them reads.
         loaded = dist_checkpointing.load(wanted, str(folder))
         states.apply(model, into, loaded)

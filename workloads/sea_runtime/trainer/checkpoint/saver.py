@@ -87,11 +87,8 @@ class Saver:
         task: TrainerTask,
         policy: Checkpoint,
         commits: Commits,
-        expert: int,
     ) -> None:
-        """`expert` is the expert-parallel size, for the manifest."""
         self.context, self.task, self.policy, self.commits = context, task, policy, commits
-        self.expert = expert
         self._writer = Writer(policy.max_staging_bytes)
         self._save: _Save | None = None
 
@@ -240,7 +237,6 @@ class Saver:
             stream=self.task.stream,
             version=position.version,
             world_size=self.context.assignment.world_size,
-            expert=self.expert,
             finished=position.finished,
             objects=objects,
             ledger=ledger,

@@ -50,7 +50,7 @@ def sharded(model: Model, optimizer: Optimizer, *, loading: bool) -> dict[str, A
     state["optimizer"] = optimizer.megatron.sharded_state_dict(
         model_state, is_loading=loading, metadata=metadata
     )
-    rank, world_size = model.layout.rank, model.layout.world_size
+    rank, world_size = model.place.rank, model.layout.world_size
     # When loading, `rng_shards` plans it by the world size that saved.
     if not loading:
         state["rng"] = ShardedObject("rng", torch.get_rng_state(), (world_size,), (rank,))
