@@ -17,7 +17,7 @@ from sea_cli.manifests import ManifestError, documents
 from sea_cli.options import positive
 from sea_runtime.parallel import hf_config
 from sea_runtime.parallel.hf_config import ModelShape
-from sea_runtime.planner import alternatives, builtin_models, gpus, job_plan, page
+from sea_runtime.planner import alternatives, builtin_models, gpus, job_plan, page, pipelines
 from sea_runtime.planner import workload as workloads
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.job_plan import POLICY, USER, Fit, JobPlan, Known
@@ -26,6 +26,9 @@ _EXAMPLE = """\
 sea plan examples/areal-sea-235b.yaml
   sea plan job.yaml --gpu H100 --model-config models/mine
   sea plan job.yaml --gpus 128 --metrics run/reports/metrics.jsonl"""
+
+
+SIMULATED_STEPS = 24
 
 
 class PlanError(SeaError):
@@ -63,6 +66,11 @@ def add(commands: Commands) -> None:
         metavar="N",
         help="GPUs to split between training and generation (default: as many as the job has)",
     )
+    parser.add_argument(
+        "--simulate",
+        action="store_true",
+        help="also simulate the RL stage event by event: throughput, staleness, what limits it",
+    )
     parser.add_argument("--json", action="store_true", help="print the verdict as a JSON object")
     parser.set_defaults(run=run)
 
@@ -78,6 +86,8 @@ def run(given: argparse.Namespace) -> int:
         for line in page.lines(name, spec, plan):
             say(line)
         for line in _proposals(spec, known, plan, given.gpus):
+            say(line)
+        for line in _simulated(spec, plan) if given.simulate else ():
             say(line)
     return 1 if plan.fit is Fit.DOES_NOT_FIT else 0
 
@@ -107,13 +117,11 @@ def _is_job(value: Any) -> bool:
 
 
 def _known(spec: Spec, given: argparse.Namespace) -> Known:
-    roles = {"trainer": spec.trainer, "rollout": spec.rollout, "user": spec.user_model}
-    kinds = {name: _gpu(spec, role.template, given.gpu) for name, role in roles.items()}
     return Known(
         shapes=_shapes(spec, given.model_config),
-        trainer_gpu=kinds["trainer"],
-        rollout_gpu=kinds["rollout"],
-        user_gpu=kinds["user"],
+        trainer_gpu=_gpu(spec, spec.trainer.template, given.gpu),
+        rollout_gpu=_gpu(spec, spec.rollout.template, given.gpu),
+        user_gpu=_gpu(spec, spec.user_model.template, given.gpu),
         workload=_workload(spec, given),
     )
 
@@ -158,7 +166,7 @@ def _rows(file: Path) -> list[dict[str, Any]]:
 
 
 def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> list[str]:
-    """Layouts that fit, and the best splits; nothing for a job on CPUs or one that doesn't train."""
+    """Layouts that fit, and the best splits; empty without GPUs or without an RL stage."""
     setup, gpu, engine = plan.trainer, known.trainer_gpu, plan.engine
     on_gpus = spec.trainer.gpus_per_pod and spec.rollout.gpus_per_pod
     if setup is None or gpu is None or engine is None or not on_gpus or not plan.stages:
@@ -188,6 +196,17 @@ def _proposals(spec: Spec, known: Known, plan: JobPlan, total: int | None) -> li
     }
     splits = alternatives.splits(total, pod, best, made)
     return ["", *page.proposals(found, splits, total)]
+
+
+def _simulated(spec: Spec, plan: JobPlan) -> list[str]:
+    """The first RL stage, as it is and with other bounds of the staleness gate."""
+    engine, gpu = plan.engine, plan.engine_gpu
+    if not plan.stages or engine is None or gpu is None:
+        return []
+    stage, rl = plan.stages[0], next(one.rl for one in spec.stages if one.rl)
+    slots = max(1, round(stage.generation.episodes))
+    asked = pipelines.of_stage(stage, rl, engine, gpu, plan.engines, slots)
+    return list(page.simulated(pipelines.variants(asked), SIMULATED_STEPS))
 
 
 def _verdict(plan: JobPlan) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from sea_api.wire.state import Fit, PlanVerdict
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.parallel import hf_config
 from sea_runtime.parallel.hf_config import ModelError, ModelShape
+from sea_runtime.parallel.parallel_layout import LayoutError
 from sea_runtime.planner import job_plan
 from sea_runtime.planner.job_plan import JobPlan, Known
 
@@ -38,9 +39,12 @@ def judge(spec: Spec, configs: Mapping[str, Mapping[str, Any]]) -> PlanVerdict |
         configs: config.json of each stream's model.
 
     Raises:
-        LayoutError: the trainer's layout doesn't fit the model.
+        PreconditionError: the trainer's layout doesn't fit the model.
     """
-    plan = job_plan.plan(spec, known(spec, configs))
+    try:
+        plan = job_plan.plan(spec, known(spec, configs))
+    except LayoutError as error:
+        raise PreconditionError("ModelDoesNotFit", str(error)) from error
     limited = [budget for budget in plan.budgets if budget.capacity is not None]
     if not limited:
         return None
@@ -50,8 +54,12 @@ def judge(spec: Spec, configs: Mapping[str, Mapping[str, Any]]) -> PlanVerdict |
 def known(spec: Spec, configs: Mapping[str, Mapping[str, Any]]) -> Known:
     """What the coordinator knows: shapes from the models, kinds of GPUs from the selectors."""
     shapes = {stream: shape for stream in configs if (shape := _shape(configs[stream]))}
-    roles = (spec.trainer, spec.rollout, spec.user_model)
-    return Known(shapes, *(job_plan.selected_gpu(spec, role.template) for role in roles))
+    return Known(
+        shapes,
+        trainer_gpu=job_plan.selected_gpu(spec, spec.trainer.template),
+        rollout_gpu=job_plan.selected_gpu(spec, spec.rollout.template),
+        user_gpu=job_plan.selected_gpu(spec, spec.user_model.template),
+    )
 
 
 def _shape(config: Mapping[str, Any]) -> ModelShape | None:

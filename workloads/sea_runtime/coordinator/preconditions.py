@@ -197,9 +197,7 @@ class Preconditions:
             self._models[stream] = await asyncio.to_thread(
                 base_model.prepare, self._store, desired, stream
             )
-        configs = await asyncio.to_thread(
-            model_fit.check, self._store, desired.spec, self._models
-        )
+        configs = await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
         self._fit = model_fit.digest(desired.spec)
         self._verdict = plan_check.judge(desired.spec, configs)
         self._planned = plan_check.digest(desired.spec)

@@ -1,12 +1,14 @@
 """A plan as a page of text: aligned rows, units, assumptions and their sources. Pure."""
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from sea_api.v1alpha1.job import Spec
-from sea_runtime.planner import gpus, parameters, speed, transfers
+from sea_runtime.planner import gpus, parameters, simulation, speed, transfers
 from sea_runtime.planner.alternatives import Candidate, Split, describe
 from sea_runtime.planner.job_plan import Budget, Fit, JobPlan, StagePlan, gb
+from sea_runtime.planner.pipelines import limit
+from sea_runtime.planner.simulation import Pipeline
 
 WIDTH = 96
 LABEL = 54
@@ -148,12 +150,27 @@ def proposals(found: Sequence[Candidate], splits: Sequence[Split], total: int) -
             yield _row(describe(one.layout), f"{one.nbytes / 1e9:,.1f}", extra)
     if splits:
         yield ""
-        yield _head(f"Best splits of {total} GPUs", "step, s", "trainer s, engines s")
+        yield _head(
+            f"Best splits of {total} GPUs (training + generation)", "step, s", "trainer, engines"
+        )
         for split in splits[:5]:
-            label = f"{split.trainer} train, {split.rollout} generate; {describe(split.layout)}"
+            label = f"{split.trainer} + {split.rollout}, {describe(split.layout)}"
             yield _row(
                 label, f"{split.step_s:,.1f}", f"{split.train_s:>9,.1f} {split.generate_s:>9,.1f}"
             )
+
+
+def simulated(variants: Mapping[str, Pipeline], steps: int) -> Iterator[str]:
+    """Each pipeline, simulated for so many steps."""
+    yield ""
+    yield _head(f"Simulated, {steps} steps", "step, s", "staleness  trainer  places  limited by")
+    for name, pipeline in variants.items():
+        found = simulation.simulate(pipeline, steps)
+        extra = (
+            f"{found.staleness:>9.2f}  {found.trainer_busy:>7.0%}  {found.slots_busy:>6.0%}"
+            f"  {limit(pipeline, found)}"
+        )
+        yield _row(name, f"{found.step_seconds:,.1f}", extra)
 
 
 def assumptions(plan: JobPlan) -> Iterator[str]:
