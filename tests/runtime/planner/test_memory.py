@@ -17,7 +17,7 @@ from sea_runtime.planner import (
     trainer_memory,
     transfers,
 )
-from sea_runtime.planner.activations import Recompute
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.trainer_memory import TrainerSetup
 
@@ -105,7 +105,7 @@ def test_sums_of_the_reference_model(large: ModelShape) -> None:
 def test_states_of_the_reference_run(large: ModelShape) -> None:
     """18 bytes per parameter where nothing is replicated: 89.6 GB."""
     plan = layout(large, 48, tensor=4, pipeline=12, expert=4)
-    setup = TrainerSetup(large, plan, 2, 32768, microbatches=90, recompute=Recompute.FULL)
+    setup = TrainerSetup(large, plan, 2, 32768, microbatches=90, recomputation=Recomputation.FULL)
     stored = {"weights", "gradients (FP32)", "optimizer states"}
     states = [item.nbytes for item in trainer_memory.items(setup, 1) if item.name in stored]
     assert sum(states) == pytest.approx(89.6e9, rel=3e-3)
@@ -127,21 +127,21 @@ def test_recomputation_keeps_less_and_the_planner_takes_the_least_that_fits(
     large: ModelShape,
 ) -> None:
     plan = layout(large, 48, tensor=4, pipeline=12, expert=4)
-    kept = [activations.layer_elements(large, plan, one) for one in Recompute]
+    kept = [activations.layer_elements(large, plan, one) for one in Recomputation]
     assert kept == sorted(kept, reverse=True)
     setup = TrainerSetup(large, plan, 2, 32768, microbatches=90)
     needs = {
         one: trainer_memory.total(
-            trainer_memory.items(dataclasses.replace(setup, recompute=one), 0)
+            trainer_memory.items(dataclasses.replace(setup, recomputation=one), 0)
         )
-        for one in Recompute
+        for one in Recomputation
     }
     for one, nbytes in needs.items():
-        assert trainer_memory.choose(setup, max(nbytes, needs[Recompute.FULL]) * 1.2).recompute in (
+        assert trainer_memory.choose(setup, max(nbytes, needs[Recomputation.FULL]) * 1.2).recomputation in (
             one,
-            *list(Recompute)[: list(Recompute).index(one)],
+            *list(Recomputation)[: list(Recomputation).index(one)],
         )
-    assert trainer_memory.choose(setup, 0).recompute is Recompute.FULL
+    assert trainer_memory.choose(setup, 0).recomputation is Recomputation.FULL
 
 
 def test_early_pipeline_stages_keep_more_microbatches(large: ModelShape) -> None:

@@ -1,23 +1,20 @@
 """Bytes that a layer keeps for its backward pass, by what is recomputed. Pure.
 
-Counted from the modules that run (`trainer/model.py`, Megatron-core's local layers): an operation
-keeps its inputs if its gradient needs them. Per token of a row, in elements of the model's dtype,
-before anything is divided over ranks:
+Counted from the modules that run (`trainer/model.py`, `experts.py`, `attention_kernels.py`,
+Megatron-core's local layers): an operation keeps its inputs if its gradient needs them. Per token
+of a row, in elements of the model's dtype, before anything is divided over ranks.
 
-    norms         hidden each: their input; their output is the next projection's input
-    attention     q, k, v before and after the norms of q and k, and after the rotation; the output
-    experts       per chosen expert: its input row, gate and up, their product, its output row
-    MLP           the same once, with the dense width
-
-Sequence parallelism divides all of it by `tensor`: norms and residuals by tokens, the rest by heads
-or columns. Context parallelism divides the tokens of a row.
+Tensor parallelism divides all of it: norms and residuals by tokens (sequence parallelism), the rest
+by heads or columns. Context parallelism divides the tokens of a row.
 
 Source of the method: Korthikanti et al., Reducing Activation Recomputation in Large Transformer
-Models, https://arxiv.org/abs/2205.05198, with the counts of these modules.
+Models, https://arxiv.org/abs/2205.05198, with the counts of these modules; `make bench-plan`
+compares the sums with what real steps hold.
 """
 
-from enum import StrEnum
+from dataclasses import dataclass
 
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 
@@ -26,69 +23,95 @@ EXPERT_IMBALANCE = 2.0
 while over many layers the means of ranks agree."""
 
 
-class Recompute(StrEnum):
-    """What the backward pass computes again instead of keeping it."""
+@dataclass(frozen=True)
+class Kernels:
+    """How the operations of a device keep what they need."""
 
-    NONE = "None"
-    SELECTIVE = "Selective"
-    """Attention's core and the experts of each layer."""
-    FULL = "Full"
-    """Whole layers: only each layer's input is kept."""
+    activation: int
+    """Widths of an MLP or expert that are kept between its two products."""
+    rotated: int
+    """Copies of q and k that the rotation keeps."""
 
 
-def _attention(shape: ModelShape) -> float:
+GPU = Kernels(activation=3, rotated=1)
+"""gate and up, and their product: the activation is one kernel (`grouped_linear.swiglu`)."""
+CPU = Kernels(activation=5, rotated=1)
+"""Also the activated gate, and the product before it is scaled."""
+
+
+def _attention(shape: ModelShape, kernels: Kernels) -> float:
+    """With both residuals' norms: input and output of the first, input of the second."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    # Input of the norm, its output; q and k before their norms, v; q and k after them; q and k
-    # rotated; the output of attention, which the projection keeps.
-    return 2 * shape.hidden + (queries + 2 * keys) + 2 * (queries + keys) + 2 * queries
+    norms = 2 * shape.hidden
+    # q, k and v as they are projected; q and k after their norms, and rotated; the output, which
+    # both the kernel and the projection after it keep.
+    return norms + (queries + 2 * keys) + kernels.rotated * (queries + keys) + queries
 
 
-def _mlp(shape: ModelShape) -> float:
-    """Without the rows that experts keep."""
-    if shape.experts:
-        # Input and output of the norm; the router keeps its input in FP32, twice a bf16's size.
-        return 4 * shape.hidden + 3 * shape.experts
-    return 2 * shape.hidden + 4 * shape.ffn
+def _mlp_input(shape: ModelShape) -> float:
+    """Input and output of the norm before the MLP."""
+    return 2 * shape.hidden
 
 
-def _expert_rows(shape: ModelShape) -> float:
-    """Per token, over its chosen experts: input row, gate and up, activated, product, output."""
-    row = 2 * shape.hidden + 5 * shape.expert_ffn
-    return shape.experts_per_token * row
+def _router(shape: ModelShape, element: int) -> float:
+    """Its input in FP32, logits and probabilities."""
+    if not shape.experts:
+        return 0.0
+    return (shape.hidden * (4 / element if element < 4 else 0)) + 3 * shape.experts * 4 / element
 
 
-def layer_elements(shape: ModelShape, layout: ParallelLayout, recompute: Recompute) -> float:
+def _inner(shape: ModelShape, layout: ParallelLayout, kernels: Kernels) -> float:
+    """What the MLP, or the chosen experts of a token, keep between input and output."""
+    if not shape.experts:
+        return kernels.activation * shape.ffn
+    # Expert-tensor ranks gather each other's rows and hold a part of the columns.
+    columns = shape.hidden + kernels.activation * shape.expert_ffn / layout.expert_tensor
+    return layout.expert_tensor * shape.experts_per_token * columns
+
+
+def layer_elements(
+    shape: ModelShape,
+    layout: ParallelLayout,
+    recomputation: Recomputation,
+    *,
+    element: int = 2,
+    kernels: Kernels = GPU,
+) -> float:
     """Elements that one layer keeps per token of a row, on each rank."""
     split = layout.tensor * layout.context
-    if recompute is Recompute.FULL:
+    if recomputation is Recomputation.FULL:
         return shape.hidden / split
-    # Expert-tensor ranks gather each other's rows and hold a part of the columns.
-    gathered = layout.expert_tensor
-    rows = 0.0
-    if shape.experts:
-        columns = 2 * shape.hidden + 5 * shape.expert_ffn / layout.expert_tensor
-        rows = gathered * shape.experts_per_token * columns
-    if recompute is Recompute.SELECTIVE:
-        queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        kept = 4 * shape.hidden + 2 * (queries + 2 * keys) + queries
-        return kept / split
-    return (_attention(shape) + _mlp(shape) + rows) / split
+    kept = _attention(shape, kernels) + _mlp_input(shape)
+    if recomputation is Recomputation.NONE:
+        kept += _router(shape, element) + _inner(shape, layout, kernels)
+    return kept / split
 
 
-def working_elements(shape: ModelShape, layout: ParallelLayout) -> float:
-    """Elements per token while one layer's backward pass runs: what it keeps, and its gradients.
+def working_elements(
+    shape: ModelShape,
+    layout: ParallelLayout,
+    recomputation: Recomputation,
+    *,
+    element: int = 2,
+    kernels: Kernels = GPU,
+) -> float:
+    """Elements per token while one layer's backward pass runs, on top of what layers keep.
 
-    The experts' part is that of the busiest rank.
+    What the layer computes again, that of the busiest rank of an expert group, and the gradients of
+    its largest operation.
     """
     split = layout.tensor * layout.context
-    rows = 0.0
-    if shape.experts:
-        columns = 2 * shape.hidden + 5 * shape.expert_ffn / layout.expert_tensor
-        rows = layout.expert_tensor * shape.experts_per_token * columns
-        rows *= EXPERT_IMBALANCE if layout.expert > 1 else 1.0
-    kept = _attention(shape) + _mlp(shape) + rows
-    # Gradients of the largest operation at a time: about half of what the layer keeps.
-    return 1.5 * kept / split
+    again = _inner(shape, layout, kernels) * _imbalance(shape, layout)
+    gradients = again / 2
+    if recomputation is Recomputation.NONE:
+        again = 0.0
+    elif recomputation is Recomputation.FULL:
+        again += _attention(shape, kernels) + _mlp_input(shape) + _router(shape, element)
+    return (again + gradients) / split
+
+
+def _imbalance(shape: ModelShape, layout: ParallelLayout) -> float:
+    return EXPERT_IMBALANCE if shape.experts and layout.expert > 1 else 1.0
 
 
 def in_flight(layout: ParallelLayout, stage: int, microbatches: int) -> int:

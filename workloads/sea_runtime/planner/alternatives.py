@@ -110,7 +110,7 @@ def candidate(
         gpu,
         workload,
         row_tokens=setup.row_tokens,
-        recompute=chosen.recompute,
+        recomputation=chosen.recomputation,
         minibatches=minibatches,
     )
     cost = TENSOR_COST * _doublings(layout.tensor)

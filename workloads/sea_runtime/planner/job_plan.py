@@ -344,7 +344,7 @@ class _Planner:
                 gpu,
                 workload,
                 row_tokens=trainer.row_tokens,
-                recompute=trainer.recompute,
+                recomputation=trainer.recomputation,
                 minibatches=rl.minibatches,
             ),
             generation=made,

@@ -56,7 +56,7 @@ def _summary(spec: Spec, plan: JobPlan) -> Iterator[str]:
         yield _fact("trainer", f"{layout.world_size} x {kind}: {layout}")
         if layout.pipeline > 1:
             yield _fact("", f"layers per stage: {' '.join(map(str, layout.stage_layers))}")
-        yield _fact("", f"rows of {setup.row_tokens:,} tokens; recomputed: {setup.recompute.value}")
+        yield _fact("", f"rows of {setup.row_tokens:,} tokens; recomputed: {setup.recomputation.value}")
     if engine is not None and plan.engines:
         kind = plan.engine_gpu.name if plan.engine_gpu else "GPU"
         count = plan.engines * engine.tensor
@@ -146,7 +146,7 @@ def proposals(found: Sequence[Candidate], splits: Sequence[Split], total: int) -
     if found:
         yield _head("Layouts of these trainer GPUs that fit", "GB", "step, s")
         for one in found[:5]:
-            extra = f"{one.seconds:>10,.1f}  recomputed: {one.setup.recompute.value}"
+            extra = f"{one.seconds:>10,.1f}  recomputed: {one.setup.recomputation.value}"
             yield _row(describe(one.layout), f"{one.nbytes / 1e9:,.1f}", extra)
     if splits:
         yield ""

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.planner import builtin_models, gpus, pipelines, simulation, speed, transfers
-from sea_runtime.planner.activations import Recompute
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.simulation import Pipeline
@@ -106,7 +106,7 @@ def _training(shape: ModelShape, gpu: Gpu, work: Workload, world: int, *, proxim
         gpu,
         work,
         row_tokens=work.context,
-        recompute=Recompute.NONE,
+        recomputation=Recomputation.NONE,
         minibatches=4 if proximal else 1,
     )
     return time.seconds

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.planner import parameters
-from sea_runtime.planner.activations import Recompute
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.planner.engine_memory import EngineSetup, kv_token_bytes, parameters_per_gpu
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.workload import Workload
@@ -87,7 +87,7 @@ def training(
     workload: Workload,
     *,
     row_tokens: int,
-    recompute: Recompute,
+    recomputation: Recomputation,
     minibatches: int = 1,
 ) -> TrainingTime:
     """One RL step."""
@@ -96,7 +96,7 @@ def training(
     squared = workload.trajectories * workload.mean_square
     forward = forward_flops(shape, workload.tokens, squared)
     # The fraction counts the model's own three passes; whole layers again are a fourth.
-    passes = 4 if recompute is Recompute.FULL else 3
+    passes = 4 if recomputation is Recomputation.FULL else 3
     compute = passes * forward / rate * ROW_IMBALANCE
     proximal = forward / rate * ROW_IMBALANCE if minibatches > 1 else 0.0
     rows = microbatches(workload, layout, row_tokens)

@@ -3,20 +3,27 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.trainer_memory import OptimizerMemory, Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.planner import activations, parameters
-from sea_runtime.planner.activations import Recompute
 
 GRADIENT_BYTES = 4
 """Gradients are summed in FP32 whatever the model's dtype (`trainer/model.py`)."""
-MOMENT_BYTES = 8
 MAIN_BYTES = 4
 """The optimizer's own FP32 copy of parameters that are bf16."""
 RUNTIME_BYTES = 3 * 10**9
 """CUDA context, libraries' workspaces and the buffers of the communicators: assumed."""
 FRAGMENTATION = 0.04
 """Of the rest, that the caching allocator holds in pieces too small to use: assumed."""
+HEAD_CHUNK_BYTES = {True: 512 << 20, False: 4 << 20}
+"""FP32 logits of one chunk, on a GPU and on a CPU (`trainer/head.py`)."""
+HEAD_KEPT_BYTES = 64 << 20
+"""Exponentials up to this size are kept for the backward pass (`trainer/head.py`)."""
+HEAD_CHUNKS = 3
+"""Chunks that exist at one time: logits, their gradient, and that in the model's dtype."""
+PLAIN = OptimizerMemory()
 
 
 @dataclass(frozen=True)
@@ -43,9 +50,14 @@ class TrainerSetup:
     """Longest row of a microbatch, padded."""
     microbatches: int
     """Per step and data-parallel rank; bounds what a pipeline keeps."""
-    recompute: Recompute = Recompute.NONE
+    recomputation: Recomputation = Recomputation.NONE
+    optimizer: OptimizerMemory = PLAIN
     gpu: bool = True
     """False on a CPU: no CUDA context, no fragmentation of a caching allocator."""
+
+    @property
+    def kernels(self) -> activations.Kernels:
+        return activations.GPU if self.gpu else activations.CPU
 
 
 def items(setup: TrainerSetup, stage: int) -> list[Item]:
@@ -54,12 +66,21 @@ def items(setup: TrainerSetup, stage: int) -> list[Item]:
     found = [
         Item("weights", held.total * setup.element),
         Item("gradients (FP32)", held.total * GRADIENT_BYTES),
-        Item("optimizer states", optimizer_bytes(setup, held)),
-        Item(f"activations ({setup.recompute.value.lower()} recomputed)", _kept(setup, stage)),
+    ]
+    states = Item("optimizer states", optimizer_bytes(setup, held))
+    computing = [
+        Item(f"activations (recomputed: {setup.recomputation.value})", _kept(setup, stage)),
         Item("one layer's working set", _working(setup, stage)),
     ]
     if stage == setup.layout.pipeline - 1:
-        found.append(Item("logits", logits_bytes(setup)))
+        computing.append(Item("head, a chunk of logits", head_bytes(setup)))
+    # Offloaded states are on the GPU while they are updated, when nothing else is computed.
+    if not setup.optimizer.offload:
+        found += [states, *computing]
+    elif states.nbytes > total(computing):
+        found.append(replace(states, name="optimizer states, during the update"))
+    else:
+        found += computing
     if setup.gpu:
         found.append(Item("runtime and communicators", RUNTIME_BYTES))
         found.append(Item("fragmentation", FRAGMENTATION * total(found)))
@@ -68,14 +89,21 @@ def items(setup: TrainerSetup, stage: int) -> list[Item]:
 
 def optimizer_bytes(setup: TrainerSetup, held: parameters.Count) -> float:
     """Sharded over the replicas of each parameter (Megatron's distributed optimizer)."""
-    each = MOMENT_BYTES + (MAIN_BYTES if setup.element < MAIN_BYTES else 0)
+    moment = 2 if setup.optimizer.moments is Precision.BF16 else 4
+    each = 2 * moment + (MAIN_BYTES if setup.element < MAIN_BYTES else 0)
     layout = setup.layout
     dense = held.dense / (layout.data * layout.context)
     return each * (dense + held.experts / layout.expert_data)
 
 
 def _kept(setup: TrainerSetup, stage: int) -> float:
-    per_token = activations.layer_elements(setup.shape, setup.layout, setup.recompute)
+    per_token = activations.layer_elements(
+        setup.shape,
+        setup.layout,
+        setup.recomputation,
+        element=setup.element,
+        kernels=setup.kernels,
+    )
     layers = setup.layout.stage_layers[stage]
     rows = activations.in_flight(setup.layout, stage, setup.microbatches)
     return per_token * setup.element * setup.row_tokens * layers * rows
@@ -84,18 +112,26 @@ def _kept(setup: TrainerSetup, stage: int) -> float:
 def _working(setup: TrainerSetup, stage: int) -> float:
     if not setup.layout.stage_layers[stage]:
         return 0.0
-    per_token = activations.working_elements(setup.shape, setup.layout)
-    if setup.recompute is Recompute.NONE:
-        # What the layer keeps is counted above; what is left are its gradients.
-        per_token /= 3
+    per_token = activations.working_elements(
+        setup.shape,
+        setup.layout,
+        setup.recomputation,
+        element=setup.element,
+        kernels=setup.kernels,
+    )
     return per_token * setup.element * setup.row_tokens
 
 
-def logits_bytes(setup: TrainerSetup) -> float:
-    """A row's logits, their FP32 copy, log-probabilities and gradient, over `tensor`."""
-    rows = -(-setup.shape.vocabulary // setup.layout.tensor)
-    per_logit = 2 * setup.element + 3 * 4
-    return float(setup.row_tokens / setup.layout.context * rows * per_logit)
+def head_bytes(setup: TrainerSetup) -> float:
+    """Chunks of logits, and the FP32 gradient of the output layer's weight.
+
+    As if every token had a loss: in SFT most of a row's tokens may.
+    """
+    entries = -(-setup.shape.vocabulary // setup.layout.tensor)
+    logits = 4.0 * entries * setup.row_tokens / setup.layout.context
+    if logits > HEAD_KEPT_BYTES:
+        logits = min(logits, HEAD_CHUNKS * HEAD_CHUNK_BYTES[setup.gpu])
+    return logits + 4.0 * entries * setup.shape.hidden
 
 
 def peak_stage(setup: TrainerSetup) -> int:
@@ -103,10 +139,15 @@ def peak_stage(setup: TrainerSetup) -> int:
     return max(range(setup.layout.pipeline), key=lambda stage: total(items(setup, stage)))
 
 
+def peak_bytes(setup: TrainerSetup) -> float:
+    """Of its fullest rank."""
+    return total(items(setup, peak_stage(setup)))
+
+
 def choose(setup: TrainerSetup, capacity: float) -> TrainerSetup:
     """With the least recomputation that fits into `capacity` bytes; `FULL` if none does."""
-    for recompute in (Recompute.NONE, Recompute.SELECTIVE):
-        chosen = replace(setup, recompute=recompute)
-        if total(items(chosen, peak_stage(chosen))) <= capacity:
+    for recomputation in (Recomputation.NONE, Recomputation.SELECTIVE):
+        chosen = replace(setup, recomputation=recomputation)
+        if peak_bytes(chosen) <= capacity:
             return chosen
-    return replace(setup, recompute=Recompute.FULL)
+    return replace(setup, recomputation=Recomputation.FULL)
