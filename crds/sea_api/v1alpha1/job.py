@@ -16,6 +16,7 @@ from sea_api.v1alpha1.roles import Coordinator, Rollout, Trainer, UserModel
 from sea_api.v1alpha1.rules import Rule, Transition, immutable
 from sea_api.v1alpha1.stages import Stage
 from sea_api.v1alpha1.status import Status
+from sea_api.v1alpha1.trainer_memory import OPTIMIZER_PRECISION
 from sea_api.v1alpha1.types import Bool, Manager
 from sea_api.v1alpha1.verifier import Verifier
 
@@ -36,6 +37,7 @@ class Spec(ApiModel):
         stage_rules.USER_ENGINE,
         stage_rules.KNOWN_STARTS,
         stage_rules.TURN_LENGTH,
+        OPTIMIZER_PRECISION,
     )
     transitions: ClassVar[tuple[Transition, ...]] = (
         stage_rules.KEPT_STAGES,

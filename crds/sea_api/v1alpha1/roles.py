@@ -12,6 +12,7 @@ from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.edits import IMMUTABLE, NEW_ATTEMPT, NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.pods import ContainerResources, PodTemplate
 from sea_api.v1alpha1.rules import Rule, Transition
+from sea_api.v1alpha1.trainer_memory import OPTIMIZER_GPUS, OptimizerMemory, Recomputation
 from sea_api.v1alpha1.types import (
     Bool,
     GpusPerPod,
@@ -95,6 +96,7 @@ class Trainer(ApiModel):
         role_rules.EXPERT_WORLD,
         role_rules.WITHIN_ELASTIC,
         pod_rules.GPUS_AGREE,
+        OPTIMIZER_GPUS,
     )
     replicas: Replicas = 1
     """Trainer pods."""
@@ -108,6 +110,13 @@ class Trainer(ApiModel):
     max_tokens_per_microbatch: Int | None = Field(default=None, ge=64, le=1048576)
     """Most tokens that a process takes through the model at once: sequences are packed up to it,
     and a longer one goes alone. Absent means `model.contextLength`. Memory grows with it."""
+    recomputation: Recomputation = Recomputation.AUTO
+    """Activations that the backward pass computes again instead of keeping them: `None`, none;
+    `Selective`, those of each layer's MLP or experts; `Full`, those of whole layers, which costs
+    about a third of a step. `Auto`, the default, takes the first of them that fits into the GPU's
+    memory, and `None` on a CPU."""
+    optimizer: OptimizerMemory = OptimizerMemory()
+    """Memory of the optimizer's states."""
     elastic: Elastic | None = None
     """Range of `replicas`; absent means any."""
     template: PodTemplate = PodTemplate()

@@ -7,8 +7,6 @@ import pytest
 import torch
 from torch import Tensor
 
-from sea_runtime.parallel.parallel_layout import LayoutError
-
 # Megatron takes seconds to import, so it is imported where it runs.
 pytestmark = pytest.mark.component
 
@@ -17,7 +15,7 @@ HEADS, GROUPS, WIDTH = 4, 2, 8
 Row = tuple[Tensor, Tensor, Tensor]
 
 
-def attention(context: int = 1) -> Any:
+def attention() -> Any:
     from megatron.core.transformer.transformer_config import TransformerConfig
 
     from sea_runtime.trainer.attention import TorchAttention
@@ -28,7 +26,6 @@ def attention(context: int = 1) -> Any:
         num_attention_heads=HEADS,
         num_query_groups=GROUPS,
         use_cpu_initialization=True,
-        context_parallel_size=context,
     )
     return TorchAttention(config, 1, None, "self")
 
@@ -96,8 +93,3 @@ def test_memory_is_linear_in_the_length() -> None:
     assert largest_allocation(long) < 5 * largest_allocation(short)
     with sdpa_kernel(SDPBackend.MATH):
         assert largest_allocation(long) > 5 * largest_allocation(short)  # the test can fail
-
-
-def test_context_parallelism_is_refused() -> None:
-    with pytest.raises(LayoutError, match="context parallelism"):
-        attention(context=2)

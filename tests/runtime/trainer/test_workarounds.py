@@ -1,4 +1,4 @@
-"""Every workaround of `megatron_cpu` is needed: without it a tiny training fails as its file says.
+"""Every workaround of Megatron is needed: without it a tiny training fails as its file says.
 
 Fails once a newer megatron-core (or torch) no longer needs one: delete its file then.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from sea_runtime.trainer import megatron_cpu
+from sea_runtime.trainer import megatron_workarounds
 from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
@@ -21,6 +21,7 @@ pytestmark = pytest.mark.component
 NO_DEVICE = "Found no NVIDIA driver|Torch not compiled with CUDA enabled|No CUDA GPUs are available"
 FAILURES = {
     "cuda_calls": NO_DEVICE,
+    "rng_state": NO_DEVICE,
     "te_general_gemm": "NameError: name 'te_general_gemm' is not defined",
     "checkpoint_missing_keys": "KeyError: 'step'",
     "checkpoint_results_queue": r"the save left \d processes running",
@@ -31,7 +32,6 @@ FAILURES = {
     "schedule_zeros": NO_DEVICE,
     "pipeline_synchronize": NO_DEVICE,
     "rng_fork": "cuda rng state model-parallel-rng is not added",
-    "rng_state": NO_DEVICE,
     "alltoall_on_host": NO_DEVICE,
 }
 
@@ -53,12 +53,43 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return found
 
 
+@pytest.mark.parametrize(
+    ("cuda", "te", "wanted"),
+    [
+        (
+            False,
+            False,
+            {
+                "cuda_calls",
+                "rng_state",
+                "te_general_gemm",
+                "checkpoint_missing_keys",
+                "checkpoint_results_queue",
+            },
+        ),
+        # The image of the trainer has no TransformerEngine.
+        (
+            True,
+            False,
+            {"te_general_gemm", "checkpoint_missing_keys", "checkpoint_results_queue"},
+        ),
+        (True, True, {"checkpoint_results_queue"}),
+        (False, True, {"cuda_calls", "rng_state", "checkpoint_results_queue"}),
+    ],
+)
+def test_what_a_machine_lacks_decides_on_its_workarounds(
+    cuda: bool, te: bool, wanted: set[str]
+) -> None:
+    assert set(megatron_workarounds.needed(cuda=cuda, te=te)) == wanted
+
+
 def test_version_is_the_one_that_the_workarounds_are_for() -> None:
     installed = version("megatron-core")
-    assert installed == megatron_cpu.VERSION, (
-        f"megatron-core is {installed}, but the workarounds are for {megatron_cpu.VERSION}: "
-        "run the other tests of this file, delete the workarounds that it no longer needs, correct "
-        "the version in the docstrings of the rest, and then set megatron_cpu.VERSION."
+    wanted = megatron_workarounds.VERSION
+    assert installed == wanted, (
+        f"megatron-core is {installed}, but the workarounds are for {wanted}: "
+        "run the other tests of this file, delete workarounds that it no longer needs, correct "
+        "the version in the docstrings of the rest, then set megatron_workarounds.VERSION."
     )
 
 
@@ -79,5 +110,7 @@ def test_without_one_the_training_fails(outcomes: dict[str, str], case: str) -> 
 
 def test_no_workaround_is_left_untested(outcomes: dict[str, str]) -> None:
     assert outcomes.keys() == FAILURES.keys() | set(ALL_APPLIED)
-    files = {path.stem for path in Path(megatron_cpu.__file__).parent.glob("*.py")} - {"__init__"}
+    files = {path.stem for path in Path(megatron_workarounds.__file__).parent.glob("*.py")} - {
+        "__init__"
+    }
     assert files == {case.split(":")[0] for case in FAILURES}

@@ -1,4 +1,4 @@
-"""Runs a tiny training with one workaround of `megatron_cpu` left out and prints what fails.
+"""Runs a tiny training with one of the `megatron_workarounds` left out and prints what fails.
 
 A program, not a module: `python workaround_probe.py FOLDER` imports the libraries once and forks a
 child per case. Its last line is a JSON object {case: error, or "" for success}. Needs
@@ -23,14 +23,15 @@ import torch.distributed as dist
 from megatron.core import dist_checkpointing
 
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import Place
-from sea_runtime.trainer import megatron_cpu, model, pipeline, process_groups
+from sea_runtime.trainer import megatron_workarounds, model, pipeline, process_groups
 from sea_runtime.trainer.checkpoint import state as states
 from sea_runtime.trainer.checkpoint.state import Writer
 from sea_runtime.trainer.device import device_names
-from sea_runtime.trainer.megatron_cpu import adam_step_tensor, cuda_names
+from sea_runtime.trainer.megatron_workarounds import adam_step_tensor, cuda_names
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.trainer.packing import MicrobatchTensors
 
@@ -59,18 +60,16 @@ LAYOUTS = {
     "pipeline_synchronize": PIPELINE,
 }
 """Cases that need two ranks; the others have one."""
-RECOMPUTES = "rng_state"
 
 
-def build(place: Place, *, recompute: bool) -> tuple[model.Model, Optimizer]:
+def build(place: Place) -> tuple[model.Model, Optimizer]:
     torch.manual_seed(place.rank)
-    built = model.build(shape(), place, torch.float32, row_tokens=64)
+    # With recomputation, for its workaround.
+    built = model.build(
+        shape(), place, torch.float32, row_tokens=64, recompute=Recomputation.SELECTIVE
+    )
     for parameter in built.gpt.parameters():
         torch.nn.init.normal_(parameter.data, std=0.1)
-    if recompute:
-        config = built.gpt.config
-        config.recompute_granularity, config.recompute_method = "full", "uniform"
-        config.recompute_num_layers = 1
     return built, Optimizer(built, 1e-2)
 
 
@@ -93,16 +92,16 @@ def step(built: model.Model, optimizer: Optimizer) -> float:
     return sum(losses)
 
 
-def train_save_load(place: Place, folder: Path, *, recompute: bool) -> None:
+def train_save_load(place: Place, folder: Path) -> None:
     """Two steps, a save, two more; a new model resumes and must repeat the last two losses."""
-    built, optimizer = build(place, recompute=recompute)
+    built, optimizer = build(place)
     for _ in range(2):
         step(built, optimizer)
     staged = Writer(1 << 30).stage(built, optimizer, folder)
     staged.write()
     staged.finalize()
     wanted = [step(built, optimizer) for _ in range(2)]
-    built, optimizer = build(place, recompute=recompute)
+    built, optimizer = build(place)
     states.prepare_load(optimizer)
     world = place.layout.world_size
     with device_names():
@@ -142,13 +141,15 @@ CUDA_NAMES: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
 }
 STEP_TENSOR = "adam_step_tensor"
 CASES = list(
-    dict.fromkeys(["all applied", *LAYOUTS, *megatron_cpu.WORKAROUNDS, *CUDA_NAMES, STEP_TENSOR])
+    dict.fromkeys(
+        ["all applied", *LAYOUTS, *megatron_workarounds.WORKAROUNDS, *CUDA_NAMES, STEP_TENSOR]
+    )
 )
 
 
 def leave_out(case: str) -> None:
     """Applies all workarounds but the case's."""
-    megatron_cpu.apply(without=case)
+    megatron_workarounds.apply(cuda=False, te=False, without=case)
     if case in CUDA_NAMES:
         part = functools.partial(PartOfCudaNames, CUDA_NAMES[case])
         cuda_names.cuda_names = part
@@ -164,7 +165,7 @@ def run(case: str, place: Place, folder: Path) -> str:
         store = dist.FileStore(str(folder / "store"), world)
         dist.init_process_group("gloo", store=store, rank=place.rank, world_size=world)
         process_groups.build_model_parallel_groups(place.layout, 60.0)
-        train_save_load(place, folder / "checkpoint", recompute=case == RECOMPUTES)
+        train_save_load(place, folder / "checkpoint")
         leave_no_process()
     except BaseException as error:
         return f"{type(error).__name__}: {error}\n{traceback.format_exc()[-1500:]}\n"

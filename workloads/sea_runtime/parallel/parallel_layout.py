@@ -88,7 +88,7 @@ class ParallelLayout:
             "pipeline": self.pipeline,
             "context": self.context,
             "expert": self.expert,
-            "expertTensor": self.expert_tensor,
+            "expertTensor": self.expert_tensor if self.expert > 1 else 1,
             "data": self.data,
         }
         return ", ".join(f"{name} {size}" for name, size in sizes.items() if size > 1) or "one rank"

@@ -12,12 +12,22 @@ def has_cuda() -> bool:
     return torch.cuda.is_available()
 
 
+def has_te() -> bool:
+    """True if megatron-core has found TransformerEngine."""
+    # Not at the top: megatron-core takes seconds to import.
+    from megatron.core.models.gpt import gpt_layer_specs
+
+    return bool(gpt_layer_specs.HAVE_TE)
+
+
 def training_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if has_cuda() else torch.device("cpu")
 
 
 def device_names() -> contextlib.AbstractContextManager[Any]:
-    """Wraps the library's calls that name the device `cuda` (see `megatron_cpu/cuda_names.py`)."""
+    """Wraps the library's calls that name the device `cuda` (see `cuda_names.py`)."""
     if has_cuda():
         return contextlib.nullcontext()
-    return importlib.import_module("sea_runtime.trainer.megatron_cpu.cuda_names").cuda_names()
+    return importlib.import_module(
+        "sea_runtime.trainer.megatron_workarounds.cuda_names"
+    ).cuda_names()

@@ -5,6 +5,8 @@ RuntimeFailure
     |- TrainingDataError    the stage's dialogues can't be read, or hold nothing to train on
     |- CheckpointError      a committed checkpoint is damaged
     |- DivergenceError      the model became NaN or infinite; transient
+    |- OptimizerError       the optimizer can't be built as the spec asks
+    |- RankOutOfMemoryError memory ran out; names rank, pipeline stage and item
     `- FencedError          a newer attempt has taken over: this one must stop
 """
 
@@ -30,6 +32,14 @@ class DivergenceError(TrainerError):
     permanent = False
 
 
+class OptimizerError(TrainerError):
+    pass
+
+
+class RankOutOfMemoryError(TrainerError):
+    pass
+
+
 class FencedError(TrainerError):
     pass
 
@@ -48,6 +58,8 @@ def cause_of(error: BaseException, *, stalled: bool) -> Cause:
 
     if isinstance(error, CoordinatorError):
         return Cause.PROCESS_EXIT  # a call that it refuses is no mistake of the user
+    if isinstance(error, RankOutOfMemoryError):
+        return Cause.OUT_OF_MEMORY
     # Before the types below: a RuntimeFailure of ours names its own permanence.
     if isinstance(error, SeaError):
         return Cause.USER_ERROR if error.permanent else Cause.PROCESS_EXIT

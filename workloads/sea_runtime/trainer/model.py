@@ -1,9 +1,9 @@
 """Builds a rank's part of a Qwen3(-MoE) model as Megatron's GPTModel, wrapped for data parallelism.
 
 After `process_groups.join` and `build_model_parallel_groups`, before `hf_weights.load`; the passes
-run in `pipeline.py`. On a CPU the local layer spec is used and every fusion is off; on a GPU the
-TransformerEngine spec with grouped GEMM if the library is installed (untested here: no GPU has run
-it). Attention is `attention.py`, log-probabilities are `head.py` everywhere.
+run in `pipeline.py`. Layers are TransformerEngine's on a GPU if the library is installed (untested:
+no GPU has run it). Otherwise they are Megatron's local ones, with the experts of `experts.py`, on
+the GPU as on the CPU. Attention is `attention.py`, log-probabilities are `head.py` everywhere.
 
 Shape suffixes: t tokens of this rank's part of a packed row, v vocabulary, h hidden.
 """
@@ -27,13 +27,15 @@ from megatron.core.transformer.transformer_block import TransformerBlockSubmodul
 from megatron.core.transformer.transformer_config import TransformerConfig
 from torch import Tensor, nn
 
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 from sea_runtime.parallel.weight_map import padded_vocabulary
-from sea_runtime.trainer import head, packing
+from sea_runtime.trainer import head, packing, recomputation
 from sea_runtime.trainer.attention import TorchAttention
 from sea_runtime.trainer.context_attention import ContextAttention
-from sea_runtime.trainer.device import device_names, has_cuda, training_device
+from sea_runtime.trainer.device import device_names, has_cuda, has_te, training_device
+from sea_runtime.trainer.experts import GroupedExperts
 from sea_runtime.trainer.packing import Grid, Microbatch, MicrobatchTensors, Rows
 
 _ANY_ROWS, _EQUAL_ROWS = "alltoall", "allgather"
@@ -156,10 +158,12 @@ class Model:
 
 
 def transformer_config(
-    shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype
+    shape: ModelShape, layout: ParallelLayout, dtype: torch.dtype, recompute: Recomputation
 ) -> TransformerConfig:
-    """Megatron's configuration. `overlap_param_gather` must stay off: parameters would be stale
-    until the next forward pass, and publishing reads them before it.
+    """Megatron's configuration; `recompute` is resolved, not `Auto`.
+
+    `overlap_param_gather` must stay off: parameters would be stale until the next forward pass, and
+    publishing reads them before it.
 
     Gradients are summed over ranks and microbatches, not averaged (`calculate_per_token_loss`): the
     loss's coefficients are normalized over the whole batch beforehand (`objective.py`).
@@ -208,6 +212,7 @@ def transformer_config(
         params_dtype=dtype,
         pipeline_dtype=dtype,
         bf16=dtype is torch.bfloat16,
+        **recomputation.megatron_options(recompute, moe=bool(shape.experts)),
         **_expert_options(shape),
     )
 
@@ -227,7 +232,8 @@ def _expert_options(shape: ModelShape) -> dict[str, Any]:
         "moe_router_load_balancing_type": "none",
         "moe_aux_loss_coeff": 0.0,
         "moe_router_dtype": "fp32",
-        "moe_grouped_gemm": has_cuda() and gpt_layer_specs.HAVE_TE,
+        # TransformerEngine's; without it `layer_spec` puts in our own.
+        "moe_grouped_gemm": has_cuda() and has_te(),
         "moe_permute_fusion": False,
     }
 
@@ -249,7 +255,7 @@ def _stages(layout: ParallelLayout) -> list[list[str]]:
 def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]:
     """The spec of one layer, and whether it is TransformerEngine's."""
     experts = shape.experts or None
-    if has_cuda() and gpt_layer_specs.HAVE_TE:
+    if has_cuda() and has_te():
         spec = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec(
             num_experts=experts, moe_grouped_gemm=config.moe_grouped_gemm, qk_layernorm=True
         )
@@ -258,6 +264,8 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
     spec = gpt_layer_specs.get_gpt_layer_local_spec(
         num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
     )
+    if experts:
+        spec.submodules.mlp.submodules.experts.module = GroupedExperts
     # After the spec is made and before GPTModel reads it; the function returns a new one.
     attention = spec.submodules.self_attention.submodules
     attention.core_attention = _attention(config)
@@ -270,13 +278,20 @@ def _attention(config: TransformerConfig) -> type[TorchAttention]:
     return ContextAttention if config.context_parallel_size > 1 else TorchAttention
 
 
-def build(shape: ModelShape, place: Place, dtype: torch.dtype, row_tokens: int) -> Model:
+def build(
+    shape: ModelShape,
+    place: Place,
+    dtype: torch.dtype,
+    row_tokens: int,
+    recompute: Recomputation = Recomputation.AUTO,
+) -> Model:
     """An uninitialized model on this rank's device; `hf_weights.load` fills it. Collective."""
     layout = place.layout
     # The groups that exist are those of the layout: Megatron looks them up while it builds.
     assert parallel_state.get_data_parallel_world_size() == layout.data
     assert parallel_state.get_tensor_model_parallel_rank() == place.tensor_rank
-    config = transformer_config(shape, layout, dtype)
+    recompute = recomputation.resolve(recompute, cuda=has_cuda())
+    config = transformer_config(shape, layout, dtype, recompute)
     spec, te = layer_spec(shape, config)
     # As a block: with a plain layer spec the final norm would be Megatron's own.
     block = TransformerBlockSubmodules(layer_specs=[spec] * len(place.layers), layer_norm=Norm)

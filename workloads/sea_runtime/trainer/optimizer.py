@@ -1,18 +1,23 @@
 """AdamW on Megatron's DistributedOptimizer: states sharded over replicas, gradients clipped at 1.
 
 A stage has its own optimizer. `step` sets the rate (a pure function of the step, so a resumed stage
-repeats what it would have done), reduces the gradients, clips and updates. On a CPU it runs torch's
-AdamW, fused.
+repeats what it would have done), reduces the gradients, clips and updates. Without
+TransformerEngine it runs torch's AdamW, fused.
 """
 
 import math
+from typing import Any
 
+import torch
 from megatron.core.distributed import finalize_model_grads
 from megatron.core.optimizer import OptimizerConfig, get_megatron_optimizer
 
-from sea_runtime.trainer.device import device_names, has_cuda
-from sea_runtime.trainer.errors import DivergenceError
+from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.trainer_memory import OptimizerMemory
+from sea_runtime.trainer.device import device_names, has_cuda, has_te, training_device
+from sea_runtime.trainer.errors import DivergenceError, OptimizerError
 from sea_runtime.trainer.model import Model
+from sea_runtime.trainer.optimizer_offload import HostStates
 
 BETAS = (0.9, 0.95)
 CLIP_NORM = 1.0
@@ -47,7 +52,12 @@ def require_finite_norm(norm: float) -> float:
 class Optimizer:
     """One stage's optimizer over one model."""
 
-    def __init__(self, model: Model, learning_rate: float) -> None:
+    def __init__(
+        self,
+        model: Model,
+        learning_rate: float,
+        memory: OptimizerMemory = OptimizerMemory(),  # noqa: B008  frozen
+    ) -> None:
         self.model = model
         config = OptimizerConfig(
             optimizer="adam",
@@ -59,24 +69,19 @@ class Optimizer:
             bf16=model.gpt.config.bf16,
             params_dtype=model.gpt.config.params_dtype,
             use_distributed_optimizer=True,
+            **state_options(memory, te=has_te()),
         )
         with device_names():
             self.megatron = get_megatron_optimizer(
                 config, [model.ddp], use_gloo_process_groups=has_cuda()
             )
-        if not has_cuda():
-            self._fuse()
-
-    def _fuse(self) -> None:
-        """torch's fused kernel reads each parameter once instead of eight times."""
-        for part in self.megatron.chained_optimizers:
-            for group in part.optimizer.param_groups:
-                group["fused"] = True
-                # torch's Adam runs one implementation: `foreach` must not be set next to `fused`.
-                group["foreach"] = False
+        fuse(self.megatron)
+        self._host = HostStates(self.megatron, training_device()) if memory.offload else None
 
     def zero(self) -> None:
-        """Clears the gradients."""
+        """Clears the gradients, and makes room for the passes through the model."""
+        if self._host:
+            self._host.to_host()
         # Both: the DDP's buffers accumulate over microbatches, and the optimizer keeps gradients of
         # its main parameters.
         self.model.ddp.zero_grad_buffer()
@@ -91,6 +96,9 @@ class Optimizer:
         Raises:
             DivergenceError: the norm is not finite, on every rank: the parameters are ruined.
         """
+        # They stay on the device until `zero`: a checkpoint after this step is made from there.
+        if self._host:
+            self._host.to_device()
         with device_names():
             # Reduce before the update: until here every rank has the gradients of its own rows
             # only.
@@ -99,3 +107,39 @@ class Optimizer:
                 group["lr"] = learning_rate
             _, norm, _ = self.megatron.step()
         return require_finite_norm(float(norm))
+
+
+def state_options(memory: OptimizerMemory, *, te: bool) -> dict[str, Any]:
+    """Fields of Megatron's OptimizerConfig for Adam's moments.
+
+    Raises:
+        OptimizerError: moments in BF16 need an Adam that this image doesn't have.
+    """
+    if memory.moments is Precision.FP32:
+        return {}
+    if not te:
+        raise OptimizerError(
+            "trainer.optimizer.moments is BF16, which needs the FusedAdam of TransformerEngine, and"
+            " this trainer's image doesn't have the library: set moments to FP32, use"
+            " optimizer.offload to save GPU memory, or use an image with TransformerEngine."
+        )
+    return {
+        "use_precision_aware_optimizer": True,
+        "exp_avg_dtype": torch.bfloat16,
+        "exp_avg_sq_dtype": torch.bfloat16,
+    }
+
+
+def fuse(megatron: Any) -> None:
+    """Makes torch's AdamW, which Megatron uses without TransformerEngine, run as one kernel.
+
+    On a CPU it reads each parameter once instead of eight times; on a GPU `foreach`, torch's
+    default, would need a temporary of the size of all parameters.
+    """
+    for part in megatron.chained_optimizers:
+        if not isinstance(part.optimizer, torch.optim.Adam | torch.optim.AdamW):
+            continue
+        for group in part.optimizer.param_groups:
+            group["fused"] = True
+            # torch's Adam runs one implementation: `foreach` must not be set next to `fused`.
+            group["foreach"] = False

@@ -45,14 +45,11 @@ def _warm_up() -> None:
 
     # torch takes all cores by default; several ranks on one machine would fight for them.
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-    from sea_runtime.trainer.device import has_cuda
+    from sea_runtime.trainer import megatron_workarounds
+    from sea_runtime.trainer.device import has_cuda, has_te
 
-    if not has_cuda():
-        from sea_runtime.trainer import megatron_cpu
-
-        # Before `rl` and `sft`, so that they import nothing of Megatron by name that is replaced
-        # later.
-        megatron_cpu.apply()
+    # Before `rl` and `sft`, so that they import nothing of Megatron by name that is replaced later.
+    megatron_workarounds.apply(cuda=has_cuda(), te=has_te())
     from sea_runtime.trainer import rl, sft  # noqa: F401
 
 

@@ -130,10 +130,11 @@ class StageTrainer:
         # Groups before the model: Megatron's layers look their group up when they are built.
         process_groups.build_model_parallel_groups(layout, assignment.timeout_s)
         place, dtype = layout.place(assignment.rank), DTYPES[spec.model.precision]
-        model = models.build(shape, place, dtype, _row_tokens(spec))
+        recompute = spec.trainer.recomputation
+        model = models.build(shape, place, dtype, _row_tokens(spec), recompute)
         # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
         hf_weights.load(model, initial)
-        optimizer = Optimizer(model, _learning_rate(settings))
+        optimizer = Optimizer(model, _learning_rate(settings), spec.trainer.optimizer)
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
         # Before anything is written: `newest` fences, after which an older attempt can't commit.
         manifest = restore.newest(context, commits)

@@ -25,7 +25,8 @@ from megatron.core.dist_checkpointing.strategies.fully_parallel import (
 from megatron.core.dist_checkpointing.strategies.torch import TorchDistSaveShardedStrategy
 from megatron.core.parallel_state import get_data_parallel_group
 
-from sea_runtime.trainer.device import device_names, has_cuda
+from sea_runtime.trainer.device import device_names
+from sea_runtime.trainer.megatron_workarounds import adam_step_tensor
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 
@@ -36,7 +37,9 @@ def content_metadata() -> dict[str, Any]:
         "distrib_optim_sharding_type": "fully_reshardable",
         "distrib_optim_fully_reshardable_mem_efficient": False,
         "singleton_local_shards": False,
-        "chained_optim_avoid_prefix": False,
+        # Megatron chains one optimizer, or two where experts are spread. Without a prefix per
+        # optimizer either can load what the other saved.
+        "chained_optim_avoid_prefix": True,
         "dp_cp_group": get_data_parallel_group(with_context_parallel=True),
     }
 
@@ -80,13 +83,32 @@ def prepare_load(optimizer: Optimizer) -> None:
 def apply(model: Model, optimizer: Optimizer, loaded: dict[str, Any]) -> None:
     """Copies a loaded state into model, optimizer and RNG."""
     model.gpt.load_state_dict(loaded["model"], strict=True)
-    optimizer.megatron.load_state_dict(loaded["optimizer"])
-    if not has_cuda():
-        from sea_runtime.trainer.megatron_cpu.adam_step_tensor import own_step_tensors
-
-        # After the load, which shares one step tensor among all parameters.
-        own_step_tensors(optimizer.megatron)
+    _adopt(optimizer, loaded["optimizer"])
+    # After the load, which shares one step tensor among all parameters of torch's Adam, on a GPU
+    # without TransformerEngine too.
+    adam_step_tensor.own_step_tensors(optimizer.megatron)
     torch.set_rng_state(loaded["rng"][0])
+
+
+def _adopt(optimizer: Optimizer, loaded: Any) -> None:
+    """Loads the optimizer's state, saved by any number of chained optimizers.
+
+    Megatron's own `load_state_dict` wants as many of them as there are now: one, or two if experts
+    are spread. Parameter groups are those of this optimizer, with the saved number of steps.
+    """
+    parts = optimizer.megatron.chained_optimizers
+    # Sharded states come in the form of this optimizer, the rest in that of the one that saved:
+    # several are numbered, a single one is not.
+    each = [loaded] if len(parts) == 1 else [loaded[number] for number in range(len(parts))]
+    saved = loaded if "optimizer" in loaded else loaded[0]
+    step = saved["optimizer"]["param_groups"][0]["step"]
+    for part, state in zip(parts, each, strict=True):
+        own = part.state_dict()
+        for group in own["optimizer"]["param_groups"]:
+            group["step"] = step
+        own["param_state"] = state["param_state"]
+        own["param_state_sharding_type"] = "fully_reshardable"
+        part.load_state_dict(own)
 
 
 log = logging.getLogger(__name__)

@@ -1,0 +1,249 @@
+"""What each rank of a case of `layouts.py` does: train through the trainer's own steps, compare.
+
+A rank compares what it holds with the one-process run, element by element: its log-probabilities,
+its reduced gradients, and its parameters after the steps, which also shows replicas that drift.
+"""
+
+import contextlib
+import functools
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import torch
+import torch.distributed as dist
+from megatron.core import dist_checkpointing
+from megatron.core.distributed import DistributedDataParallelConfig, finalize_model_grads
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sea_api.v1alpha1.stages import RLStage
+from sea_runtime.parallel import hf_config, weight_map
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import Place
+from sea_runtime.trainer import hf_weights, pipeline, rl, sft
+from sea_runtime.trainer import model as models
+from sea_runtime.trainer.checkpoint import state as states
+from sea_runtime.trainer.checkpoint.state import Writer
+from sea_runtime.trainer.device import device_names
+from sea_runtime.trainer.model import Model
+from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.process_groups import ControlGroup
+from sea_runtime.trainer.rl_batch import RLBatch
+from sea_runtime.trainer.sft_data import Dialogues
+from sea_runtime.trainer.stage_trainer import StageTrainer
+
+RATE = 5e-5
+"""Learning rate. A gradient at the noise's level may have another sign, and Adam makes a step of up
+to this size of it: `TOLERANCE` bounds parameters that differ by a fifth of a step."""
+ROW_TOKENS = 160
+SFT_STEPS = 3
+TEMPERATURE = 0.7
+Metrics = dict[str, float]
+
+
+def write_model(config: dict[str, Any], folder: Path) -> ModelShape:
+    """A random model in `folder`, with the tensors that its `config` implies."""
+    shape = hf_config.parse(json.dumps(config))
+    generator = torch.Generator().manual_seed(7)
+
+    def tensor(name: str, size: tuple[int, ...]) -> Tensor:
+        found = torch.randn(size, generator=generator)
+        return 1.0 + 0.1 * found if name.endswith("norm.weight") else 0.05 * found
+
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {n: tensor(n, size) for n, size in weight_map.tensor_shapes(shape).items()}
+    save_file(tensors, folder / "model.safetensors")
+    return shape
+
+
+@dataclass
+class Run:
+    """Results of one case on one rank; the one-process run's are the reference."""
+
+    metrics: list[Metrics] = field(default_factory=list)
+    """Of each SFT step, then of the RL step; the same on every rank."""
+    grad_rel_diff: float = 0.0
+    """Largest |gradient - reference| over the largest |reference| of the tensor."""
+    parameter_diff: float = 0.0
+    logp_diff: float = 0.0
+    published: list[str] = field(default_factory=list)
+
+
+def dialogues(vocabulary: int) -> Dialogues:
+    numbers = np.random.default_rng(0)
+    sizes = (50, 70, 33, 90, 20, 61, 110, 7)
+    tokens = [numbers.integers(0, vocabulary, size, np.int32) for size in sizes]
+    masks = [(numbers.random(size) < 0.6).astype(np.uint8) for size in sizes]
+    return Dialogues(tokens, masks)
+
+
+def rollouts(vocabulary: int) -> RLBatch:
+    """Two minibatches' worth of groups, off-policy."""
+    found = dialogues(vocabulary)
+    numbers = np.random.default_rng(1)
+    behavior = [numbers.normal(-6.0, 0.5, len(one)).astype(np.float32) for one in found.tokens]
+    versions = [np.where(mask > 0, 0, -1).astype(np.int32) for mask in found.masks]
+    return RLBatch(
+        tokens=found.tokens,
+        masks=found.masks,
+        behavior=behavior,
+        versions=versions,
+        group_of=[0, 0, 1, 1, 2, 2, 3, 3],
+        advantages=[1.0, -1.0] * 4,
+        groups=4,
+        mean_reward=0.5,
+        dropped_groups=0,
+        crc32=0,
+    )
+
+
+def build(shape: ModelShape, place: Place, folder: Path) -> Model:
+    model = models.build(shape, place, torch.float32, ROW_TOKENS)
+    hf_weights.load(model, folder)
+    return model
+
+
+def stage_of(model: Model) -> StageTrainer:
+    """A stage without task, coordinator and store: what a step needs."""
+    rank, world = model.place.rank, model.layout.world_size
+    control = ControlGroup(rank, world, dist.new_group(backend="gloo"))
+    context: Any = SimpleNamespace(control=control, status=SimpleNamespace(alive=lambda: None))
+    nothing: dict[str, Any] = dict.fromkeys(
+        ("task", "spec", "settings", "initial", "saver", "publisher", "buffers")
+    )
+    return StageTrainer(context=context, model=model, optimizer=Optimizer(model, RATE), **nothing)
+
+
+def sft_steps(stage: StageTrainer, count: int) -> list[Metrics]:
+    data = dialogues(stage.model.shape.vocabulary)
+    return [sft._train(stage, data, list(range(8)), 0.1, RATE) for _ in range(count)]
+
+
+def rl_step(stage: StageTrainer) -> Metrics:
+    block = RLStage(minibatches=2, temperature=TEMPERATURE, learning_rate=RATE)
+    return rl._train(stage, block, rollouts(stage.model.shape.vocabulary), 0, RATE)
+
+
+def train(shape: ModelShape, place: Place, folder: Path, reference: Path | None) -> Run:
+    """Gradients of one batch, three SFT steps, one RL step with two minibatches, publishing.
+
+    Args:
+        reference: files of the one-process run; None makes them, in `folder`.
+    """
+    run = Run()
+    gradients, logp = gradients_of(shape, place, folder)
+    model = build(shape, place, folder)
+    stage = stage_of(model)
+    run.metrics = [*sft_steps(stage, SFT_STEPS), rl_step(stage)]
+    published = dict(hf_weights.iter_published(model))
+    run.published = list(published)
+    if reference is None:
+        save_file({k: v.contiguous() for k, v in published.items()}, folder / "parameters")
+        save_file(held(model, gradients), folder / "gradients")
+        save_file({str(k): torch.from_numpy(v) for k, v in logp.items()}, folder / "logp")
+        return run
+    run.grad_rel_diff = difference(model, gradients, load_file(reference / "gradients"), True)
+    parameters = {name: one.detach() for name, one in hf_weights._parameters(model).items()}
+    wanted = load_file(reference / "parameters")
+    run.parameter_diff = difference(model, parameters, wanted, False)
+    for name, tensor in published.items():
+        run.parameter_diff = max(run.parameter_diff, float((tensor - wanted[name]).abs().max()))
+    known = load_file(reference / "logp")
+    for index, values in logp.items():
+        here = values != 0  # a context rank has a part of each sequence
+        gap = np.abs(values - known[str(index)].numpy())[here]
+        run.logp_diff = max(run.logp_diff, float(gap.max(initial=0.0)))
+    return run
+
+
+def gradients_of(
+    shape: ModelShape, place: Place, folder: Path
+) -> tuple[dict[str, Tensor], dict[int, np.ndarray]]:
+    """Reduced gradients of the rank's parameters, and its log-probabilities by sequence."""
+    # Without the distributed optimizer every rank has the whole sum, not its share of it.
+    whole = functools.partial(_ddp_config, use_distributed_optimizer=False)
+    with replaced(models, "DistributedDataParallelConfig", whole):
+        model = build(shape, place, folder)
+    data = dialogues(shape.vocabulary)
+    logp: dict[int, np.ndarray] = {}
+
+    def objective(microbatch: MicrobatchTensors, logp_t: Tensor) -> Tensor:
+        logp.update(microbatch.split(logp_t.detach().numpy()))
+        weight_t = microbatch.per_token(data.masks, np.float32)
+        return -(weight_t * logp_t).sum() / 500
+
+    model.ddp.zero_grad_buffer()
+    plan = model.plan(data.tokens, range(8))
+    pipeline.train(model, plan, data.tokens, objective, lambda: None, TEMPERATURE)
+    with device_names():
+        finalize_model_grads([model.ddp])
+    found = hf_weights._parameters(model)
+    return {name: one.main_grad.clone() for name, one in found.items()}, logp
+
+
+def _ddp_config(**options: Any) -> DistributedDataParallelConfig:
+    return DistributedDataParallelConfig(**(options | {"use_distributed_optimizer": False}))
+
+
+@contextlib.contextmanager
+def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
+    before = getattr(owner, name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, before)
+
+
+def held(model: Model, values: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Hugging Face tensors from one rank that holds everything."""
+    found = {n: torch.zeros(s) for n, s in weight_map.tensor_shapes(model.shape).items()}
+    for block in weight_map.blocks(model.shape, model.place):
+        found[block.tensor][block.source] = values[block.parameter][block.target]
+    return found
+
+
+def difference(
+    model: Model, values: dict[str, Tensor], wanted: dict[str, Tensor], relative: bool
+) -> float:
+    """Largest difference of what the rank holds; relative to each tensor's largest value."""
+    worst = 0.0
+    for block in weight_map.blocks(model.shape, model.place):
+        whole = wanted[block.tensor]
+        gap = float((values[block.parameter][block.target] - whole[block.source]).abs().max())
+        scale = max(float(whole.abs().max()), 1e-12) if relative else 1.0
+        worst = max(worst, gap / scale)
+    return math.inf if math.isnan(worst) else worst
+
+
+def save(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
+    """Two steps, a checkpoint, two more: the losses of these."""
+    stage = stage_of(build(shape, place, folder))
+    sft_steps(stage, 2)
+    own = checkpoint / f"rank-{place.rank}"
+    staged = Writer(1 << 30).stage(stage.model, stage.optimizer, own)
+    staged.write()
+    staged.finalize()
+    for file in own.iterdir():
+        file.rename(checkpoint / file.name)
+    return [one["loss"] for one in sft_steps(stage, 2)]
+
+
+def load(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> list[float]:
+    """The losses of two steps after the checkpoint."""
+    stage = stage_of(build(shape, place, folder))
+    states.prepare_load(stage.optimizer)
+    with device_names():
+        places = states.sharded(stage.model, stage.optimizer, loading=True)
+        places.pop("rng", None)
+        loaded = dist_checkpointing.load(places, str(checkpoint))
+        loaded["rng"] = [torch.get_rng_state()]
+        states.apply(stage.model, stage.optimizer, loaded)
+    return [one["loss"] for one in sft_steps(stage, 2)]

@@ -1,0 +1,285 @@
+"""Every parallel layout against one process: `make bench-layouts`. CPU only, over gloo.
+
+Prints a row per case and, last, one JSON object: `cases`, `failed`, `max_grad_rel_diff`,
+`reference_48` (true if the reference run's layout, tensor 4 x pipeline 12 x expert 4 on 48
+processes, agrees). `--small` runs the few cases that `make test` runs, `--report FILE` writes what
+each case measured, for the tests.
+"""
+
+import argparse
+import dataclasses
+import functools
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+# Before torch: with a device, or a driver that is asked, the forks below could not use it.
+os.environ |= {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+
+import layout_ranks
+import layout_training
+import layout_traps
+from layout_training import Run
+
+from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_runtime.parallel import parallel_layout
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+
+TOLERANCE = 1e-5
+MOE = {
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "num_hidden_layers": 6,
+    "hidden_size": 64,
+    "num_attention_heads": 8,
+    "num_key_value_heads": 4,
+    "head_dim": 8,
+    "intermediate_size": 128,
+    "num_experts": 8,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "vocab_size": 509,
+    "tie_word_embeddings": False,
+}
+DENSE = MOE | {"architectures": ["Qwen3ForCausalLM"], "num_experts": 0}
+REFERENCE = MOE | {"num_hidden_layers": 94, "moe_intermediate_size": 16, "hidden_size": 32}
+MODELS = {
+    "moe": MOE,
+    "moe, 2 KV heads": MOE | {"num_key_value_heads": 2},
+    "dense": DENSE,
+    "dense, tied": DENSE | {"tie_word_embeddings": True},
+    "moe, tied": MOE | {"tie_word_embeddings": True},
+    "94 layers": REFERENCE,
+    "traps": MOE | {"num_hidden_layers": 2},
+}
+
+
+def ways(tensor: int = 1, pipeline: int = 1, context: int = 1, **more: int) -> TrainerParallelism:
+    return TrainerParallelism(tensor=tensor, pipeline=pipeline, context=context, **more)
+
+
+@dataclass(frozen=True)
+class Case:
+    model: str
+    world: int
+    requested: TrainerParallelism
+    change: Callable[[ParallelLayout], ParallelLayout] | None = None
+    """Makes a layout that the plan refuses."""
+
+    def layout(self) -> ParallelLayout:
+        found = parallel_layout.plan(self.requested, shape_of(self.model), self.world)
+        return self.change(found) if self.change else found
+
+    def __str__(self) -> str:
+        return f"{self.model}: {self.layout()}"
+
+
+ALL = ways(tensor=2, pipeline=2, expert=2)
+SMALL = [
+    Case("moe", 2, ways(tensor=2, expert=2)),
+    Case("moe", 4, ways(pipeline=4)),
+    Case("moe", 2, ways(context=2)),
+    Case("moe", 2, ways(tensor=2)),
+    Case("moe", 4, ALL),
+    Case("dense, tied", 4, ways(tensor=2, pipeline=2)),
+]
+WHOLE = [
+    *SMALL,
+    Case("moe", 2, ways(expert=2)),
+    Case("moe", 4, ways(tensor=4, expert=4)),
+    Case("moe, 2 KV heads", 4, ways(tensor=4, expert=4)),
+    Case("moe", 2, ways(pipeline=2)),
+    Case("moe", 4, ways(tensor=2, expert=4)),
+    Case("moe", 4, ways(tensor=2, expert=2, expert_tensor=2)),
+    Case("moe", 4, ways(expert=2, expert_tensor=2)),
+    Case("moe", 4, ways(pipeline=2, expert=2)),
+    Case("moe", 4, ways(context=4)),
+    Case("moe", 4, ways(context=2, tensor=2, expert=4)),
+    Case("moe", 4, ways(context=2, pipeline=2, expert=2)),
+    Case("moe", 4, ways(context=2, expert=2)),
+    Case("moe, tied", 4, ALL),
+    Case("moe", 8, ALL),
+    Case("moe", 8, ways(tensor=4, pipeline=2, expert=4)),
+    Case("moe", 8, ways(tensor=2, pipeline=2, expert=2, expert_tensor=2)),
+    Case("moe", 8, ways(tensor=2, pipeline=2, context=2, expert=4)),
+    Case("moe, 2 KV heads", 8, ways(tensor=8, expert=8)),
+    Case("dense", 2, ways(tensor=2)),
+    Case("dense", 4, ways(tensor=4)),
+    Case("dense", 2, ways(pipeline=2)),
+    Case("dense", 4, ways(pipeline=4)),
+    Case("dense", 2, ways(context=2)),
+    Case("dense", 8, ways(tensor=2, pipeline=2, context=2)),
+    Case("dense, tied", 2, ways(pipeline=2)),
+    Case("dense, tied", 4, ways()),
+]
+REFERENCE_48 = Case("94 layers", 48, ways(tensor=4, pipeline=12, expert=4))
+LAYOUTS = {
+    "tensor 2": (2, ways(tensor=2)),
+    "tensor 4": (4, ways(tensor=4, expert=4)),
+    "pipeline 2": (2, ways(pipeline=2)),
+    "pipeline 4": (4, ways(pipeline=4)),
+    "context 2": (2, ways(context=2)),
+    "expert 2": (2, ways(expert=2)),
+    "expert tensor 2": (4, ways(tensor=2, expert=2, expert_tensor=2)),
+    "all": (4, ALL),
+}
+PAIRS = [(a, b) for a in LAYOUTS for b in LAYOUTS if a != b]
+SMALL_PAIRS = [("all", "pipeline 4"), ("pipeline 4", "tensor 4"), ("context 2", "all")]
+
+
+@functools.cache
+def shape_of(model: str) -> ModelShape:
+    return layout_training.write_model(MODELS[model], folder_of(model))
+
+
+@functools.cache
+def root() -> Path:
+    return Path(tempfile.mkdtemp(prefix="layouts-"))
+
+
+def folder_of(model: str) -> Path:
+    return root() / model.replace(" ", "-")
+
+
+@functools.cache
+def reference(model: str) -> Run:
+    """The one-process run; its files are in the model's folder."""
+    return _train(Case(model, 1, ways()), None)[0]
+
+
+def _train(case: Case, known: Path | None) -> list[Run]:
+    shape, folder = shape_of(case.model), folder_of(case.model)
+    return layout_ranks.run(
+        case.layout(), lambda place: layout_training.train(shape, place, folder, known)
+    )
+
+
+def parity(case: Case) -> dict[str, float]:
+    """Largest differences to the one-process run, over all ranks."""
+    one = reference(case.model)
+    runs = _train(case, folder_of(case.model))
+    published = sorted(name for run in runs for name in run.published)
+    assert published == sorted(one.published), "each tensor is published by exactly one rank"
+    found = {
+        "logp": max(run.logp_diff for run in runs),
+        "grad_rel": max(run.grad_rel_diff for run in runs),
+        "parameters": max(run.parameter_diff for run in runs),
+    }
+    for name in ("loss", "grad_norm"):
+        found[name] = max(
+            abs(own[name] - known[name]) / max(1.0, abs(known[name]))
+            for run in runs
+            for own, known in zip(run.metrics, one.metrics, strict=True)
+        )
+    return found
+
+
+@functools.cache
+def saved(layout: str) -> tuple[Path, list[float]]:
+    """A checkpoint of a layout, and the losses of the steps after it."""
+    world, requested = LAYOUTS[layout]
+    shape, folder = shape_of("moe"), folder_of("moe")
+    checkpoint = root() / f"checkpoint-{layout.replace(' ', '-')}"
+    checkpoint.mkdir()
+    losses = layout_ranks.run(
+        parallel_layout.plan(requested, shape, world),
+        lambda place: layout_training.save(shape, place, folder, checkpoint),
+    )
+    return checkpoint, losses[0]
+
+
+def resharded(before: str, after: str) -> dict[str, float]:
+    """Largest difference of the losses after a checkpoint is loaded in another layout."""
+    checkpoint, wanted = saved(before)
+    world, requested = LAYOUTS[after]
+    shape, folder = shape_of("moe"), folder_of("moe")
+    losses = layout_ranks.run(
+        parallel_layout.plan(requested, shape, world),
+        lambda place: layout_training.load(shape, place, folder, checkpoint),
+    )
+    gaps = [abs(a - b) for own in losses for a, b in zip(own, wanted, strict=True)]
+    return {"loss": max(gaps)}
+
+
+def trapped(name: str) -> dict[str, float]:
+    """As `parity`, with one of the mistakes made; `shows` is the figure that must tell."""
+    make, figure = layout_traps.TRAPS[name]
+    case = Case("traps", 2, ways(tensor=2))
+    if name == layout_traps.FORCED:
+        case = dataclasses.replace(case, change=layout_traps.whole_experts)
+    if name == layout_traps.LATE:
+        case = Case("traps", 2, ways())
+    # Before the mistake: the reference is the right one.
+    reference(case.model)
+    started = time.monotonic()
+    with make():
+        found = parity(case)
+    seconds = time.monotonic() - started
+    print(f"without a cure: {name:50} {seconds:5.1f} s  {figure} {found[figure]:.1e}", flush=True)
+    return found | {"shows": found[figure]}
+
+
+class Report:
+    """Rows for people, and every figure for the last line."""
+
+    def __init__(self) -> None:
+        self.cases: dict[str, dict[str, Any]] = {}
+
+    def row(self, name: str, measure: Any) -> bool:
+        started = time.monotonic()
+        try:
+            found = measure()
+            worst = max(found.values())
+            failed = "" if worst <= TOLERANCE else "DIFFERS"
+        except Exception as error:
+            found, failed = {}, f"FAILED {str(error).strip().splitlines()[-1]}"
+            print(error, file=sys.stderr)
+        seconds = time.monotonic() - started
+        figures = "  ".join(f"{key} {value:.1e}" for key, value in found.items())
+        print(f"{name:55} {seconds:5.1f} s  {figures}  {failed}", flush=True)
+        self.cases[name] = found | {"seconds": seconds, "failed": failed}
+        return not failed
+
+    def summary(self, reference_48: bool | None) -> dict[str, Any]:
+        grads = [one["grad_rel"] for one in self.cases.values() if "grad_rel" in one]
+        return {
+            "cases": len(self.cases),
+            "failed": sum(1 for one in self.cases.values() if one["failed"]),
+            "max_grad_rel_diff": max(grads, default=None),
+            "reference_48": reference_48,
+        }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--small", action="store_true", help="the cases of `make test`, and traps")
+    parser.add_argument("--report", type=Path, help="file for the figures of every case")
+    given = parser.parse_args()
+    report, found = Report(), None
+    try:
+        for case in SMALL if given.small else WHOLE:
+            report.row(str(case), functools.partial(parity, case))
+        for before, after in SMALL_PAIRS if given.small else PAIRS:
+            name = f"checkpoint: {before} -> {after}"
+            report.row(name, functools.partial(resharded, before, after))
+        traps = {name: trapped(name) for name in layout_traps.TRAPS} if given.small else {}
+        if not given.small:
+            found = report.row(str(REFERENCE_48), functools.partial(parity, REFERENCE_48))
+    finally:
+        shutil.rmtree(root(), ignore_errors=True)
+    summary = report.summary(found)
+    if given.report:
+        given.report.write_text(json.dumps({"cases": report.cases, "traps": traps}))
+    print(json.dumps(summary))
+    return 1 if summary["failed"] else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
