@@ -32,7 +32,7 @@ def test_a_job_that_fits_says_what_is_fullest(manifest: Any) -> None:
     verdict = plan_check.judge(Spec.model_validate(manifest), LARGE)
     assert verdict is not None
     assert verdict.fit is Fit.FITS
-    assert "The fullest is each GPU of the trainer" in verdict.message
+    assert "The fullest is each pod of the trainer, with 1.26 TB of 1.72 TB." in verdict.message
     plan_check.require_fit(verdict)
 
 

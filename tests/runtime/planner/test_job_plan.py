@@ -18,7 +18,7 @@ def budgets(spec: Spec, known: Known) -> dict[str, Budget]:
 
 def test_the_reference_run_fits_its_gpus(reference: Spec, known: Known) -> None:
     found = budgets(reference, known)
-    for name in ("trainer", "rollout", "user model", "trainer of the user model"):
+    for name in ("trainer", "rollout", "user model", "trainer (user model)"):
         assert found[name].fit is Fit.FITS, found[name]
     trainer = found["trainer"]
     assert trainer.capacity is not None

@@ -5,7 +5,9 @@ import random
 
 import pytest
 
+from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.roles import TrainerParallelism
+from sea_api.v1alpha1.trainer_memory import OptimizerMemory, Recomputation
 from sea_runtime.parallel import parallel_layout, weight_map
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import LayoutError, ParallelLayout
@@ -17,9 +19,11 @@ from sea_runtime.planner import (
     trainer_memory,
     transfers,
 )
-from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.trainer_memory import TrainerSetup
+
+CHOICES = (Recomputation.NONE, Recomputation.SELECTIVE, Recomputation.FULL)
+"""Each keeps less than the one before."""
 
 
 def layout(shape: ModelShape, world: int, **ways: int) -> ParallelLayout:
@@ -127,21 +131,33 @@ def test_recomputation_keeps_less_and_the_planner_takes_the_least_that_fits(
     large: ModelShape,
 ) -> None:
     plan = layout(large, 48, tensor=4, pipeline=12, expert=4)
-    kept = [activations.layer_elements(large, plan, one) for one in Recomputation]
+    kept = [activations.layer_elements(large, plan, one) for one in CHOICES]
     assert kept == sorted(kept, reverse=True)
     setup = TrainerSetup(large, plan, 2, 32768, microbatches=90)
     needs = {
         one: trainer_memory.total(
             trainer_memory.items(dataclasses.replace(setup, recomputation=one), 0)
         )
-        for one in Recomputation
+        for one in CHOICES
     }
-    for one, nbytes in needs.items():
-        assert trainer_memory.choose(setup, max(nbytes, needs[Recomputation.FULL]) * 1.2).recomputation in (
-            one,
-            *list(Recomputation)[: list(Recomputation).index(one)],
-        )
+    for number, one in enumerate(CHOICES):
+        found = trainer_memory.choose(setup, 1.2 * needs[one]).recomputation
+        assert CHOICES.index(found) <= number
     assert trainer_memory.choose(setup, 0).recomputation is Recomputation.FULL
+
+
+def test_offloaded_states_are_there_while_nothing_is_computed(large: ModelShape) -> None:
+    plan = layout(large, 48, tensor=4, pipeline=12, expert=4)
+    setup = TrainerSetup(large, plan, 2, 32768, 90, recomputation=Recomputation.FULL)
+    offloaded = dataclasses.replace(setup, optimizer=OptimizerMemory(offload=True))
+    states = trainer_memory.optimizer_bytes(setup, parameters.of_rank(large, plan, 1))
+    computing = trainer_memory.total(trainer_memory.items(setup, 1)) - states
+    found = trainer_memory.total(trainer_memory.items(offloaded, 1))
+    assert found == pytest.approx(max(computing, found), rel=0.05)
+    assert found < trainer_memory.total(trainer_memory.items(setup, 1))
+    halved = dataclasses.replace(setup, optimizer=OptimizerMemory(moments=Precision.BF16))
+    held = parameters.of_rank(large, plan, 1)
+    assert trainer_memory.optimizer_bytes(halved, held) == 8 * held.total
 
 
 def test_early_pipeline_stages_keep_more_microbatches(large: ModelShape) -> None:

@@ -3,8 +3,8 @@
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
-from sea_runtime.planner import parameters, transfers
-from sea_runtime.planner.trainer_memory import Item
+from sea_runtime.planner import parameters, trainer_memory, transfers
+from sea_runtime.planner.trainer_memory import Item, TrainerSetup
 
 PROCESS_BYTES = int(1.2 * 10**9)
 """A training process or a worker of an engine after its imports: measured 1.1 to 1.25 GB."""
@@ -24,17 +24,18 @@ def state_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> floa
     return transfers.checkpoint_bytes(shape, element) / layout.world_size
 
 
-def trainer_pod(
-    shape: ModelShape, layout: ParallelLayout, element: int, ranks: int, checkpoint: Checkpoint
-) -> list[Item]:
+def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list[Item]:
     """A pod of `ranks` training processes on GPUs, while it saves a checkpoint."""
+    shape, layout, element = setup.shape, setup.layout, setup.element
     state = state_bytes(shape, layout, element)
     staged = state if state <= checkpoint.max_staging_bytes else 0.0
     # Megatron gathers the optimizer's states over the replicas before a save, on the host.
     gathered = parameters.of_model(shape).total * 12 / layout.world_size
     gathered *= min(layout.data * layout.context, 2)
-    return [
+    offloaded = _offloaded(setup) if setup.optimizer.offload else 0.0
+    found = [
         Item("processes", ranks * PROCESS_BYTES),
+        Item("optimizer states, offloaded", ranks * offloaded),
         Item(
             f"weight versions to read ({transfers.SHARD_BUFFERS})",
             ranks * transfers.SHARD_BUFFERS * published_bytes(shape, layout, element),
@@ -42,6 +43,14 @@ def trainer_pod(
         Item("optimizer states while they are saved", ranks * gathered),
         Item("copy of the state for the upload", ranks * staged),
     ]
+    return [item for item in found if item.nbytes]
+
+
+def _offloaded(setup: TrainerSetup) -> float:
+    """Of a rank of the stage that holds most."""
+    stages = range(setup.layout.pipeline)
+    held = (parameters.of_rank(setup.shape, setup.layout, stage) for stage in stages)
+    return max(trainer_memory.optimizer_bytes(setup, count) for count in held)
 
 
 def engine_pod(shape: ModelShape, element: int, tensor: int) -> list[Item]:

@@ -15,6 +15,7 @@ from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.role_rules import processes_per_pod
 from sea_api.v1alpha1.roles import Rollout, UserEngine, UserModel
 from sea_api.v1alpha1.stages import RLStage, StageType
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import parallel_layout
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.planner import engine_memory, gpus, host_memory, speed, trainer_memory, transfers
@@ -243,7 +244,17 @@ class _Planner:
         layout = parallel_layout.plan(trainer.parallelism, shape, world)
         rows = speed.microbatches(self._workload(self._rl()), layout, self._row_tokens)
         gpu = trainer.gpus_per_pod > 0
-        setup = TrainerSetup(shape, layout, self.element, self._row_tokens, rows, gpu=gpu)
+        setup = TrainerSetup(
+            shape,
+            layout,
+            self.element,
+            self._row_tokens,
+            rows,
+            optimizer=trainer.optimizer,
+            gpu=gpu,
+        )
+        if trainer.recomputation is not Recomputation.AUTO:
+            return replace(setup, recomputation=trainer.recomputation)
         if not gpu or self.trainer_gpu is None:
             return setup
         return trainer_memory.choose(setup, (1 - MARGIN) * self.trainer_gpu.memory)
@@ -253,7 +264,7 @@ class _Planner:
         for stream in sorted(self._trained() & set(self.known.shapes)):
             setup = self._trainer(self.known.shapes[stream])
             stage = trainer_memory.peak_stage(setup)
-            name = "trainer" if stream == POLICY else "trainer of the user model"
+            name = "trainer" if stream == POLICY else "trainer (user model)"
             items = tuple(trainer_memory.items(setup, stage))
             if not spec.gpus_per_pod:
                 pod = (Item("process", host_memory.PROCESS_BYTES), *items)
@@ -265,9 +276,7 @@ class _Planner:
             where = f"each GPU of the {name}{place}"
             yield Budget(name, where, items, capacity, _LAYOUT)
             ranks = processes_per_pod(spec.gpus_per_pod)
-            held = host_memory.trainer_pod(
-                setup.shape, setup.layout, self.element, ranks, self.spec.checkpoint
-            )
+            held = host_memory.trainer_pod(setup, ranks, self.spec.checkpoint)
             yield Budget(
                 f"{name}'s pod",
                 f"each pod of the {name}",
@@ -357,8 +366,9 @@ class _Planner:
         )
 
 
-_LAYOUT = "spread the model over more GPUs (trainer.parallelism, trainer.replicas), or lower" + (
-    " trainer.maxTokensPerMicrobatch"
+_LAYOUT = (
+    "spread the model over more GPUs (trainer.parallelism, trainer.replicas), set"
+    " trainer.optimizer.offload, or lower trainer.maxTokensPerMicrobatch"
 )
 _TENSOR = "raise parallelism.tensor with gpusPerPod, or lower model.contextLength"
 _MEMORY = "raise template.limits.memory"

@@ -11,7 +11,7 @@ from sea_runtime.planner.pipelines import limit
 from sea_runtime.planner.simulation import Pipeline
 
 WIDTH = 96
-LABEL = 54
+LABEL = 58
 NUMBER = 10
 
 
@@ -56,7 +56,9 @@ def _summary(spec: Spec, plan: JobPlan) -> Iterator[str]:
         yield _fact("trainer", f"{layout.world_size} x {kind}: {layout}")
         if layout.pipeline > 1:
             yield _fact("", f"layers per stage: {' '.join(map(str, layout.stage_layers))}")
-        yield _fact("", f"rows of {setup.row_tokens:,} tokens; recomputed: {setup.recomputation.value}")
+        yield _fact(
+            "", f"rows of {setup.row_tokens:,} tokens; recomputed: {setup.recomputation.value}"
+        )
     if engine is not None and plan.engines:
         kind = plan.engine_gpu.name if plan.engine_gpu else "GPU"
         count = plan.engines * engine.tensor

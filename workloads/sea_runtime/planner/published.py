@@ -7,10 +7,10 @@ source doesn't say is assumed and named in the row.
 
 from dataclasses import dataclass, replace
 
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.planner import builtin_models, gpus, pipelines, simulation, speed, transfers
-from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.simulation import Pipeline

@@ -8,10 +8,10 @@ and `GENERATION_NOTES` say them on a page.
 
 from dataclasses import dataclass
 
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.planner import parameters
-from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.planner.engine_memory import EngineSetup, kv_token_bytes, parameters_per_gpu
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.workload import Workload
