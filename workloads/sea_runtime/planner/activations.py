@@ -29,28 +29,29 @@ class Kernels:
 
     activation: int
     """Widths of an MLP or expert that are kept between its two products."""
-    rotated: int
-    """Copies of q and k that the rotation keeps."""
+    separate: int
+    """1 if norms keep what they normalized next to their input, and attention a second copy of its
+    output; 0 if both are single kernels."""
 
 
-GPU = Kernels(activation=3, rotated=1)
+GPU = Kernels(activation=3, separate=0)
 """gate and up, and their product: the activation is one kernel (`grouped_linear.swiglu`)."""
-CPU = Kernels(activation=5, rotated=1)
+CPU = Kernels(activation=5, separate=1)
 """Also the activated gate, and the product before it is scaled."""
 
 
 def _attention(shape: ModelShape, kernels: Kernels) -> float:
-    """With both residuals' norms: input and output of the first, input of the second."""
     queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-    norms = 2 * shape.hidden
-    # q, k and v as they are projected; q and k after their norms, and rotated; the output, which
-    # both the kernel and the projection after it keep.
-    return norms + (queries + 2 * keys) + kernels.rotated * (queries + keys) + queries
+    # Input and output of the norm; q, k and v as they are projected; cosines and sines; q and k
+    # rotated, and the output, which the projection after it keeps too.
+    kept = 2 * shape.hidden + (queries + 2 * keys) + 4 * shape.head_dim + (queries + keys) + queries
+    # Normalized: the layer's input, q and k, these once more with their weights; the output.
+    return kept + kernels.separate * (shape.hidden + 2 * (queries + keys) + queries)
 
 
-def _mlp_input(shape: ModelShape) -> float:
-    """Input and output of the norm before the MLP."""
-    return 2 * shape.hidden
+def _mlp_input(shape: ModelShape, kernels: Kernels) -> float:
+    """Input and output of the norm before the MLP, and what it normalized."""
+    return (2 + kernels.separate) * shape.hidden
 
 
 def _router(shape: ModelShape, element: int) -> float:
@@ -60,12 +61,12 @@ def _router(shape: ModelShape, element: int) -> float:
     return (shape.hidden * (4 / element if element < 4 else 0)) + 3 * shape.experts * 4 / element
 
 
-def _inner(shape: ModelShape, layout: ParallelLayout, kernels: Kernels) -> float:
-    """What the MLP, or the chosen experts of a token, keep between input and output."""
+def _inner(shape: ModelShape, layout: ParallelLayout, kernels: Kernels, rows: int = 1) -> float:
+    """What the MLP, or the chosen experts of a token, keep: `rows` of their input's width too."""
     if not shape.experts:
-        return kernels.activation * shape.ffn
+        return kernels.activation * shape.ffn + (rows - 1) * shape.hidden
     # Expert-tensor ranks gather each other's rows and hold a part of the columns.
-    columns = shape.hidden + kernels.activation * shape.expert_ffn / layout.expert_tensor
+    columns = rows * shape.hidden + kernels.activation * shape.expert_ffn / layout.expert_tensor
     return layout.expert_tensor * shape.experts_per_token * columns
 
 
@@ -81,7 +82,7 @@ def layer_elements(
     split = layout.tensor * layout.context
     if recomputation is Recomputation.FULL:
         return shape.hidden / split
-    kept = _attention(shape, kernels) + _mlp_input(shape)
+    kept = _attention(shape, kernels) + _mlp_input(shape, kernels)
     if recomputation is Recomputation.NONE:
         kept += _router(shape, element) + _inner(shape, layout, kernels)
     return kept / split
@@ -97,16 +98,18 @@ def working_elements(
 ) -> float:
     """Elements per token while one layer's backward pass runs, on top of what layers keep.
 
-    What the layer computes again, that of the busiest rank of an expert group, and the gradients of
-    its largest operation.
+    What the layer computes again, and the gradients inside its MLP or experts, on the busiest rank
+    of an expert group.
     """
     split = layout.tensor * layout.context
-    again = _inner(shape, layout, kernels) * _imbalance(shape, layout)
-    gradients = again / 2
+    busiest = _imbalance(shape, layout)
+    # As many again as the inner operations keep, and those of their input and output.
+    gradients = _inner(shape, layout, kernels, rows=2) * busiest
     if recomputation is Recomputation.NONE:
-        again = 0.0
-    elif recomputation is Recomputation.FULL:
-        again += _attention(shape, kernels) + _mlp_input(shape) + _router(shape, element)
+        return gradients / split
+    again = _inner(shape, layout, kernels) * busiest + _router(shape, element)
+    if recomputation is Recomputation.FULL:
+        again += _attention(shape, kernels) + _mlp_input(shape, kernels)
     return (again + gradients) / split
 
 
