@@ -29,17 +29,23 @@ class RankError(Exception):
     """A rank raised or died; the message has its traceback."""
 
 
-def run(layout: ParallelLayout, body: Body, limit_s: float = 600.0) -> list[Any]:
+def run(
+    layout: ParallelLayout, body: Body, limit_s: float = 600.0, *, killed: int | None = None
+) -> list[Any]:
     """What `body` returns on each rank, by rank.
+
+    Args:
+        killed: a rank that ends without an answer; the others don't wait for it at the end.
 
     Raises:
         RankError: of the first rank that failed by itself, not of those that then lost it.
     """
     folder = Path(tempfile.mkdtemp(prefix="layout-"))
-    children = {_fork(place, body, folder): place.rank for place in layout.places}
+    alone = killed is not None
+    children = {_fork(place, body, folder, alone): place.rank for place in layout.places}
     try:
         _wait(children, time.monotonic() + limit_s)
-        return _answers(layout, folder)
+        return _answers([r for r in range(layout.world_size) if r != killed], folder)
     finally:
         for child in children:
             os.kill(child, signal.SIGKILL)
@@ -56,9 +62,9 @@ def _wait(children: dict[int, int], deadline: float) -> None:
         time.sleep(0.01)
 
 
-def _answers(layout: ParallelLayout, folder: Path) -> list[Any]:
+def _answers(ranks: list[int], folder: Path) -> list[Any]:
     found, failed = [], []
-    for rank in range(layout.world_size):
+    for rank in ranks:
         file = folder / f"answer-{rank}"
         if not file.exists():
             failed.append((time.time(), f"rank {rank} died or hung"))
@@ -72,7 +78,7 @@ def _answers(layout: ParallelLayout, folder: Path) -> list[Any]:
     return found
 
 
-def _fork(place: Place, body: Body, folder: Path) -> int:
+def _fork(place: Place, body: Body, folder: Path, alone: bool) -> int:
     child = os.fork()
     if child:
         return child
@@ -85,7 +91,8 @@ def _fork(place: Place, body: Body, folder: Path) -> int:
         dist.init_process_group("gloo", store=store, rank=place.rank, world_size=world)
         process_groups.build_model_parallel_groups(place.layout, COLLECTIVE_SECONDS)
         answer = body(place)
-        dist.barrier()
+        if not alone:
+            dist.barrier()  # a rank that leaves breaks the connections of the others
     except BaseException:
         error = traceback.format_exc()
     written = folder / f"writing-{place.rank}"

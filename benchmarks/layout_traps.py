@@ -55,17 +55,10 @@ def pipeline_schedule() -> Callable[..., Any]:
 
 @contextlib.contextmanager
 def _gathered_late() -> Iterator[None]:
-    ddp = functools.partial(
-        DistributedDataParallelConfig, overlap_param_gather=True, overlap_grad_reduce=True
-    )
-
-    def without_overlap(**options: Any) -> DistributedDataParallelConfig:
-        options.pop("overlap_grad_reduce")
-        return ddp(**options)
-
+    ddp = functools.partial(DistributedDataParallelConfig, overlap_param_gather=True)
     adam = functools.partial(OptimizerConfig, overlap_param_gather=True)
     with (
-        replaced(model, "DistributedDataParallelConfig", without_overlap),
+        replaced(model, "DistributedDataParallelConfig", ddp),
         replaced(optimizer, "OptimizerConfig", adam),
     ):
         yield

@@ -226,6 +226,28 @@ def trapped(name: str) -> dict[str, float]:
     return found | {"shows": found[figure]}
 
 
+KINDS = {
+    "tensor": ways(tensor=2),
+    "pipeline": ways(pipeline=2),
+    "context": ways(context=2),
+    "expert": ways(expert=2),
+}
+"""Two ranks that share one kind of group."""
+
+
+def killed(kind: str) -> dict[str, Any]:
+    """A rank dies in a step: how long the other waits in the collective, and with which error."""
+    shape, folder = shape_of("traps"), folder_of("traps")
+    (found,) = layout_ranks.run(
+        parallel_layout.plan(KINDS[kind], shape, 2),
+        lambda place: layout_training.lose_a_rank(shape, place, folder, lost=1),
+        killed=1,
+    )
+    print(f"killed among {kind:40} {found[0]:5.2f} s until {found[1]}", flush=True)
+    deadline = layout_ranks.COLLECTIVE_SECONDS
+    return {"seconds": found[0], "error": found[1], "deadline": deadline}
+
+
 class Report:
     """Rows for people, and every figure for the last line."""
 
@@ -269,6 +291,7 @@ def main() -> int:
         for before, after in SMALL_PAIRS if given.small else PAIRS:
             name = f"checkpoint: {before} -> {after}"
             report.row(name, functools.partial(resharded, before, after))
+        lost = {kind: killed(kind) for kind in KINDS}
         traps = {name: trapped(name) for name in layout_traps.TRAPS} if given.small else {}
         if not given.small:
             found = report.row(str(REFERENCE_48), functools.partial(parity, REFERENCE_48))
@@ -276,7 +299,7 @@ def main() -> int:
         shutil.rmtree(root(), ignore_errors=True)
     summary = report.summary(found)
     if given.report:
-        given.report.write_text(json.dumps({"cases": report.cases, "traps": traps}))
+        given.report.write_text(json.dumps({"cases": report.cases, "traps": traps, "killed": lost}))
     print(json.dumps(summary))
     return 1 if summary["failed"] else 0
 
