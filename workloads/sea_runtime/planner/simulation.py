@@ -201,9 +201,9 @@ class Simulation:
         self._lost = 0
         self._steps: list[Step] = []
 
-    def run(self, steps: int) -> Result:
-        """Until so many steps are trained."""
-        self._all = steps
+    def run(self, steps: int, stage: int | None = None) -> Result:
+        """Until `steps` steps are trained, of a stage that has `stage`, by default as many."""
+        self._all = stage or steps
         for number, engine in enumerate(self.engines):
             self._fail_later(number)
             self._fill(number)
@@ -423,6 +423,11 @@ class Simulation:
         self._schedule(number, self.engines[number])
 
 
-def simulate(pipeline: Pipeline, steps: int, seed: int = 0) -> Result:
-    """Runs the pipeline until `steps` steps are trained; the same seed gives the same result."""
-    return Simulation(pipeline, seed).run(steps)
+def simulate(pipeline: Pipeline, steps: int, seed: int = 0, stage: int | None = None) -> Result:
+    """One run of the pipeline; the same seed gives the same result.
+
+    Args:
+        steps: to simulate.
+        stage: steps of the whole stage, for which no more groups start than they need.
+    """
+    return Simulation(pipeline, seed).run(steps, stage)
