@@ -9,7 +9,7 @@ instead of raising it.
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from sea_api.contract import COORDINATOR_PORT, pod_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
@@ -183,7 +183,13 @@ def run_url(job: Job, spec: Spec) -> str:
 
 
 def coordinator_spec(
-    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
+    job: Job,
+    spec: Spec,
+    *,
+    stage_index: int,
+    attempt: int,
+    drain: bool,
+    gpus: Mapping[str, NodeGpu] | None = None,
 ) -> CoordinatorSpec:
     """The whole message; its digest covers everything but the digest."""
     undigested = CoordinatorSpec(
@@ -195,6 +201,7 @@ def coordinator_spec(
         stage_index=stage_index,
         attempt=attempt,
         drain=drain,
+        gpus=dict(gpus or {}),
         run_url=run_url(job, spec),
     )
     return undigested.model_copy(update={"digest": digest(undigested)})

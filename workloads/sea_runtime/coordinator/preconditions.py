@@ -77,7 +77,7 @@ class Preconditions:
     def verdict(self) -> PlanVerdict | None:
         """Of the job's plan, as the spec in force has it."""
         known = self._job.known
-        current = known is not None and self._planned == plan_check.digest(known.spec)
+        current = known is not None and self._planned == plan_check.digest(known)
         return self._verdict if current else None
 
     @property
@@ -113,7 +113,7 @@ class Preconditions:
         if not complete or self._fit != model_fit.digest(spec):
             return False
         fit = self._verdict is None or self._verdict.fit is not Fit.DOES_NOT_FIT
-        return fit and self._planned == plan_check.digest(spec)
+        return fit and self._planned == plan_check.digest(self._job.desired)
 
     def made(self) -> frozenset[str]:
         """Synthesis stages whose data is in the store."""
@@ -199,7 +199,7 @@ class Preconditions:
             )
         configs = await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
         self._fit = model_fit.digest(desired.spec)
-        self._verdict = plan_check.judge(desired.spec, configs)
-        self._planned = plan_check.digest(desired.spec)
+        self._verdict = plan_check.judge(desired, configs)
+        self._planned = plan_check.digest(desired)
         plan_check.require_fit(self._verdict)
         self._notifiers.notify_all()
