@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from sea_api.contract import role_label
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.roles import Rollout, Trainer, UserModel
 from sea_api.wire.coordinator_spec import NodeGpu
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import NODE, KubeClient
-from sea_operator.observed import Object
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +77,7 @@ class GpuReader:
 
 def selectors(spec: Spec) -> dict[Role, str]:
     """Label selector of the nodes that a role's GPU pods may run on, that name their GPUs."""
-    roles = {
+    roles: dict[Role, Trainer | Rollout | UserModel] = {
         Role.TRAINER: spec.trainer,
         Role.ROLLOUT: spec.rollout,
         Role.USER: spec.user_model,
@@ -94,7 +94,7 @@ def _selector(labels: Mapping[str, str]) -> str:
     return ",".join([*named, PRODUCT])
 
 
-def common(labels: list[Object]) -> NodeGpu | None:
+def common(labels: list[dict[str, str]]) -> NodeGpu | None:
     """The kind that all the nodes have; None if they differ or don't say."""
     kinds = {(one.get(PRODUCT), one.get(MEMORY)) for one in labels}
     if len(kinds) != 1:
@@ -102,4 +102,6 @@ def common(labels: list[Object]) -> NodeGpu | None:
     product, memory = kinds.pop()
     if product is None:
         return None
-    return NodeGpu(product=product, memory_mib=int(memory) if str(memory).isdecimal() else None)
+    return NodeGpu(
+        product=product, memory_mib=int(memory) if memory and memory.isdecimal() else None
+    )
