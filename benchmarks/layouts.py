@@ -34,6 +34,7 @@ from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 
 TOLERANCE = 1e-5
+EXPERT_FIELDS = ("num_experts", "num_experts_per_tok", "moe_intermediate_size")
 MOE = {
     "architectures": ["Qwen3MoeForCausalLM"],
     "num_hidden_layers": 6,
@@ -48,12 +49,17 @@ MOE = {
     "vocab_size": 509,
     "tie_word_embeddings": False,
 }
-DENSE = MOE | {"architectures": ["Qwen3ForCausalLM"], "num_experts": 0}
+DENSE = {key: value for key, value in MOE.items() if key not in EXPERT_FIELDS} | {
+    "architectures": ["Qwen3ForCausalLM"]
+}
+QWEN2 = DENSE | {"architectures": ["Qwen2ForCausalLM"]}
+"""With biases of query, key and value."""
 REFERENCE = MOE | {"num_hidden_layers": 94, "moe_intermediate_size": 16, "hidden_size": 32}
 MODELS = {
     "moe": MOE,
     "moe, 2 KV heads": MOE | {"num_key_value_heads": 2},
     "dense": DENSE,
+    "qwen2": QWEN2,
     "dense, tied": DENSE | {"tie_word_embeddings": True},
     "moe, tied": MOE | {"tie_word_embeddings": True},
     "94 layers": REFERENCE,
@@ -116,6 +122,8 @@ WHOLE = [
     Case("dense", 4, ways(pipeline=4)),
     Case("dense", 2, ways(context=2)),
     Case("dense", 8, ways(tensor=2, pipeline=2, context=2)),
+    Case("qwen2", 4, ways(tensor=4)),
+    Case("qwen2", 4, ways(tensor=2, pipeline=2)),
     Case("dense, tied", 2, ways(pipeline=2)),
     Case("dense, tied", 4, ways()),
 ]

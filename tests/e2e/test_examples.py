@@ -37,8 +37,10 @@ def _complete(
 def test_a_job_makes_its_own_data_in_three_domains(
     e2e: Any, wait_for: Callable[..., Any], condition: Callable[..., Any]
 ) -> None:
-    """Synthesis, UserSFT, SFT, RL, Evaluation."""
+    """Synthesis, UserSFT, SFT, RL, Evaluation; four training processes share the model."""
     job = demo_job.load(EXAMPLES / "worlds.yaml", e2e.target.server)
+    split = {"tensor": 2, "pipeline": 2, "expert": 2}
+    job["spec"]["trainer"] |= {"replicas": 4, "parallelism": split}
     object_store.ensure_bucket(job, e2e.target.server)
     objects = _complete(e2e, wait_for, condition, job)
     for domain in job["spec"]["domains"]:

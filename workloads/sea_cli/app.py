@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from sea_api.errors import SeaError
 from sea_cli import (
     data_check,
+    data_fix,
     data_make,
     data_replay,
     data_stats,
@@ -30,6 +31,7 @@ examples:
   sea plan job.yaml
   sea data shop --out data/shop --dialogues 3200
   sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
+  sea data fix from_datasets.jsonl --out sft.jsonl
   sea data stats data/shop/sft.jsonl
   sea data tau2 --domain retail --data ../tau2/retail --out data/retail
   sea data replay --domain retail --data ../tau2/retail
@@ -57,6 +59,7 @@ def parser() -> argparse.ArgumentParser:
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
     data_check.add(commands)
+    data_fix.add(commands)
     data_replay.add(commands)
     data_make.add_shop(commands)
     data_stats.add(commands)

@@ -89,7 +89,7 @@ PARAMETERS = {
     [
         ('{"name": "f", "parameters": {"a": 1}}', ToolCall("f", {"a": 1})),
         ('{"name": "f", "arguments": "{\\"a\\": 1}"}', ToolCall("f", {"a": 1})),
-        ('{"name": "f", "arguments": "{"}', "isn't valid JSON"),
+        ('{"name": "f", "arguments": "{"}', "aren't valid JSON"),
         ('{"name": "f", "arguments": "3"}', "aren't a JSON object"),
         ('{"name": "f", "arguments": {}, "parameters": {}}', "both arguments and parameters"),
     ],
@@ -101,6 +101,72 @@ def test_what_qwen25_writes(inside: str, call: ToolCall | str) -> None:
     else:
         assert turn.tool_calls == (call,)
     assert reader.parse(f"<tool_call>{inside}</tool_call>{END}").error, "Hermes is stricter"
+
+
+@pytest.mark.parametrize("given", ["null", '"null"', '""', '" "', "{}", '"{}"'])
+@pytest.mark.parametrize("calls", [CallFormat.HERMES, CallFormat.QWEN25])
+def test_what_models_write_for_no_arguments(calls: CallFormat, given: str) -> None:
+    if calls is CallFormat.HERMES and given == '"{}"':
+        return  # a string that holds an object is Qwen2.5's
+    text = f'<tool_call>{{"name": "f", "arguments": {given}}}</tool_call>{END}'
+    assert reader.parse(text, Style(calls)).tool_calls == (ToolCall("f", {}),)
+
+
+JSON_CALL = '{"name": "f", "arguments": {"i": 1}}'
+XML_CALL = "<function=f>\n<parameter=i>\n1\n</parameter>\n</function>"
+HERMES, XML = Style(), Style(CallFormat.QWEN3_XML)
+PROMPTED_XML = Style(CallFormat.QWEN3_XML, Thinking.PROMPTED)
+OWN = Style(thinking=Thinking.OWN)
+
+
+@pytest.mark.parametrize(
+    ("style", "text", "sentence"),
+    [
+        (XML, f"I'll look.\n\n{XML_CALL}", "<function= outside of"),
+        (XML, f"I'll look.\n\n{XML_CALL}\n</tool_call>", "did not open"),
+        (XML, "Done.</function>", "</function> outside of"),
+        (XML, "Done. <parameter=i>", "<parameter= outside of"),
+        (HERMES, JSON_CALL, "without <tool_call>"),
+        (HERMES, f"{JSON_CALL}\n</tool_call>", "did not open"),
+        (PROMPTED_XML, f"so\n<tool_call>\n{XML_CALL}\n</tool_call>\n</think>", "within its th"),
+        (
+            PROMPTED_XML,
+            f"so\n<tool_call>\n{XML_CALL}\n</tool_call>\n</think>\n\nDone.",
+            "within its thinking",
+        ),
+        (
+            PROMPTED_XML,
+            f"<tool_call>\n{XML_CALL}\n</tool_call></think><tool_call>\n{XML_CALL}\n</tool_call>",
+            "within its thinking",
+        ),
+        (OWN, f"<think><tool_call>{JSON_CALL}</tool_call></think>Done.", "within its thinking"),
+        (HERMES, "Your email?<|endoftext|>", "end it with <|im_end|>"),
+        (
+            HERMES,
+            f"<tool_call>{JSON_CALL}<tool_call>{JSON_CALL}</tool_call>",
+            "isn't valid JSON",
+        ),
+    ],
+)
+def test_a_call_where_none_is_made_is_neither_said_nor_dropped(
+    style: Style, text: str, sentence: str
+) -> None:
+    turn = reader.parse(text + END, style, PARAMETERS)
+    assert sentence in turn.error
+    assert turn.tool_calls == ()
+
+
+@pytest.mark.parametrize(
+    ("style", "text"),
+    [
+        (HERMES, '{"orders": 3}'),
+        (HERMES, "Write <function=f> to call f."),
+        (XML, JSON_CALL),
+        (OWN, "<think>A <tool_call> comes next.</think>Done."),
+    ],
+)
+def test_texts_that_only_look_like_a_call(style: Style, text: str) -> None:
+    assert reader.parse(text + END, style, PARAMETERS).error == ""
 
 
 def xml(body: str) -> AgentTurn:
@@ -124,6 +190,10 @@ def xml(body: str) -> AgentTurn:
         ("b", "false", False),
         ("l", '["a", 1]', ["a", 1]),
         ("l", "[", "["),
+        ("l", "['a', True, None]", ["a", True, None]),
+        ("l", "['it\\'s']", ["it's"]),
+        ("l", "[1, __import__('os')]", "[1, __import__('os')]"),
+        ("l", "{1, 2}", "{1, 2}"),
         ("n", "null", None),
         ("n", "None", None),
         ("n", "x", "x"),
@@ -147,6 +217,9 @@ def test_xml_values_get_the_types_of_the_schema(key: str, text: str, value: obje
         ("<function=f>x</function>", "lacks <parameter=name>"),
         ("<function=f>x<parameter=a>1</parameter></function>", "'x' where"),
         ("<function=f><parameter=a>1</function>", "'1' where"),
+        ("<function=f><parameter=a>1<parameter=b>2</parameter></function>", "where"),
+        ("<function=f><parameter=a>1</parameter><function=g></function>", "isn't one"),
+        ("<function=f></function><function=g></function>", "isn't one"),
         ("<function=f><parameter=a>1</parameter><parameter=a>2</parameter></function>", "twice"),
         ("<function=f><parameter=a>\ud800</parameter></function>", "surrogate"),
     ],

@@ -9,18 +9,22 @@ from sea_runtime.coordinator import model_fit, stage_plan
 
 DENSE = {
     "architectures": ["Qwen3ForCausalLM"],
-    "num_hidden_layers": 4,
-    "hidden_size": 64,
-    "num_attention_heads": 16,
-    "vocab_size": 512,
+    "hidden_size": 1024,
+    "intermediate_size": 3072,
     "max_position_embeddings": 40960,
+    "num_attention_heads": 16,
+    "num_hidden_layers": 28,
+    "num_key_value_heads": 2,
+    "vocab_size": 151936,
 }
 EXPERTS = {
     **DENSE,
     "architectures": ["Qwen3MoeForCausalLM"],
+    "moe_intermediate_size": 768,
     "num_experts": 128,
-    "moe_intermediate_size": 96,
 }
+YARN = {"rope_type": "yarn", "factor": 4, "original_max_position_embeddings": 32768}
+WINDOW = {"use_sliding_window": True, "sliding_window": 16384, "max_window_layers": 0}
 RL = {"name": "rl", "type": "RL", "rl": {}}
 EVALUATION = {"name": "eval", "type": "Evaluation", "evaluation": {}}
 
@@ -48,6 +52,8 @@ def engines(**parallelism: int) -> dict[str, Any]:
 
 LLAMA = DENSE | {"architectures": ["LlamaForCausalLM"]}
 LONG = {"name": "m", "source": "s3://b/m", "contextLength": 65536}
+SHORT = LONG | {"contextLength": 16384}
+STAGES_32 = spec(trainer={"replicas": 4, "parallelism": {"pipeline": 32}})
 TRAINER_8 = spec(trainer={"parallelism": {"expert": 8}})
 ENGINE_8 = spec(**engines(tensor=8))
 EXPERT_ENGINE_8 = spec(**engines(tensor=8, expert=8))
@@ -61,24 +67,37 @@ EVALUATED = spec(EVALUATION)
         (EXPERTS, TRAINER_8, ""),
         (DENSE, TRAINER_8, "spec.trainer.parallelism.expert is 8, but the model is dense"),
         (EXPERTS | {"num_experts": 12}, TRAINER_8, "doesn't divide the model's 12 experts"),
-        (DENSE | {"n_routed_experts": 64}, TRAINER_8, ""),
+        (EXPERTS | {"num_experts": None, "num_local_experts": 64}, TRAINER_8, ""),
+        (DENSE | {"n_routed_experts": 64}, spec(), "n_routed_experts is 64"),
+        (DENSE | {"hidden_act": "gelu"}, spec(), "hidden_act is 'gelu'"),
+        (DENSE | {"hidden_act": "gelu"}, EVALUATED, ""),
+        (DENSE | {"vocab_size": None}, spec(), "vocab_size"),
+        (DENSE | WINDOW, spec(model=LONG | {"contextLength": 16385}), "sliding_window of 16384"),
+        (DENSE | WINDOW, spec(model=SHORT), ""),
         (DENSE, trainer(tensor=4, pipeline=2), ""),
-        (DENSE, trainer(pipeline=8), "spec.trainer.parallelism.pipeline is 8, but the model has 4"),
+        (DENSE, STAGES_32, "trainer.parallelism.pipeline is 32, but the model has 28"),
         (DENSE | {"num_attention_heads": 12}, trainer(tensor=8), "the model's 12 attention heads"),
         (EXPERTS, trainer(expert=2, expertTensor=4), ""),
         (EXPERTS | {"moe_intermediate_size": 98}, trainer(expert=2, expertTensor=4), "98 columns"),
         (DENSE, ENGINE_8, ""),
-        ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, ""),
+        ({"text_config": DENSE}, spec(EVALUATION, **engines(tensor=8)), ""),
+        ({"text_config": DENSE, "architectures": DENSE["architectures"]}, ENGINE_8, "text_config"),
         (DENSE | {"num_attention_heads": 14}, ENGINE_8, "doesn't divide the model's 14 attention"),
         (DENSE, EXPERT_ENGINE_8, "spec.rollout.parallelism.expert is 8, but the model is dense"),
         (EXPERTS, EXPERT_ENGINE_8, ""),
         (EXPERTS | {"num_experts": 60}, EXPERT_ENGINE_8, "doesn't divide the model's 60 experts"),
-        (LLAMA, spec(), "the trainer can't train LlamaForCausalLM, only Qwen3MoeForCausalLM and"),
+        (LLAMA, spec(), "the trainer can't train LlamaForCausalLM, only Qwen3MoeForCausalLM, "),
         (LLAMA, EVALUATED, ""),
         ({}, spec(), "the trainer can't train (none)"),
         ({}, EVALUATED, ""),
         (DENSE, spec(model=LONG), "spec.model.contextLength is 65536, but the model was made for"),
-        (DENSE | {"rope_scaling": {"factor": 4}}, spec(model=LONG), ""),
+        (DENSE | {"rope_scaling": YARN}, spec(model=LONG), ""),
+        (DENSE | {"rope_parameters": YARN}, spec(model=LONG), ""),
+        (
+            DENSE | {"rope_parameters": YARN | {"factor": 1.5}},
+            spec(model=LONG),
+            "the model was made for 49152",
+        ),
     ],
 )
 def test_the_policys_model(config: dict[str, Any], wanted: Spec, says: str) -> None:

@@ -20,6 +20,7 @@ from sea_runtime.coordinator.ledger.schema import MIGRATIONS
 from sea_runtime.wire.membership import PodState
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.coordinator.memory_store import MemoryStore
+from sea_testing.models import put_tiny_model
 from sea_testing.waiting import HANG_S
 
 RUN = "s3://bucket/x/job"
@@ -38,7 +39,7 @@ def store() -> MemoryStore:
     }
     found.put(kit.FILE, "\n".join(map(json.dumps, rows)).encode())
     found.put("s3://bucket/sft.jsonl", json.dumps(dialogue).encode())
-    found.put("s3://bucket/model/config.json", b'{"architectures": ["Qwen3ForCausalLM"]}')
+    put_tiny_model(found, "s3://bucket/model")
     return found
 
 

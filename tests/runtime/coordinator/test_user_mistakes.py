@@ -13,6 +13,7 @@ from sea_runtime.planner.builtin_models import CONFIGS
 from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.program import only_rl
 from sea_testing.coordinator.rows import SHOP_DATABASE, task_row
+from sea_testing.models import put_tiny_model
 from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -61,8 +62,24 @@ def test_a_missing_model_is_reported(job: Job) -> None:
     job.start()
     job.put_spec(job.desired(spec.model_copy(update={"model": model})))
     assert told(job).reason == "ModelNotFound"
-    job.store.put(f"{job.root}/model/tokenizer.json", b"{}")
-    job.store.put(f"{job.root}/model/config.json", b'{"architectures": ["Qwen3ForCausalLM"]}')
+    put_tiny_model(job.store, f"{job.root}/model")
+    runs(job)
+
+
+def test_a_shard_that_is_a_git_lfs_pointer_is_reported(job: Job) -> None:
+    """Before any pod loads it; the job goes on once the file is uploaded."""
+    spec = rl_only(job)
+    folder = f"{job.root}/model"
+    put_tiny_model(job.store, folder)
+    weights = job.store.get(f"{folder}/model.safetensors")
+    job.store.put(f"{folder}/model.safetensors", b"version https://git-lfs.github.com/spec/v1\n")
+    model = spec.model.model_copy(update={"source": folder})
+    job.start()
+    job.put_spec(job.desired(spec.model_copy(update={"model": model})))
+    problem = told(job)
+    assert problem.reason == "ModelUnusable"
+    assert "model.safetensors is a Git LFS pointer" in problem.message
+    job.store.put(f"{folder}/model.safetensors", weights)
     runs(job)
 
 

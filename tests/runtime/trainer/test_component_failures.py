@@ -104,7 +104,7 @@ async def test_a_layout_that_does_not_fit_is_a_mistake_of_the_user(
     coordinator.task = make_task("layout", STAGE, trainer=trainer)
     failure = await first_failure(coordinator, tmp_path)
     assert failure.cause == Cause.USER_ERROR
-    assert "2 training processes can't form groups of 4" in failure.detail
+    assert "This attempt has 2 processes, no multiple of 4" in failure.detail
 
 
 @pytest.fixture

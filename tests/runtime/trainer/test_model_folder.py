@@ -1,6 +1,7 @@
 """Mistakes in a model's folder are sentences about the folder, never tracebacks."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from safetensors.torch import save_file
 from sea_runtime.parallel import hf_config
 from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.trainer.hf_weights import SafetensorsFolder
+from sea_testing.models import tiny_files
 
 
 @pytest.mark.parametrize(
@@ -17,7 +19,8 @@ from sea_runtime.trainer.hf_weights import SafetensorsFolder
     [
         ("{", "can't be read"),
         ('{"architectures": ["Qwen3ForCausalLM"]}', "lacks 'num_attention_heads'"),
-        ('{"architectures": ["Qwen3ForCausalLM"], "num_attention_heads": "x"}', "can't be read"),
+        ('{"architectures": ["Qwen3ForCausalLM"], "num_attention_heads": "x"}', "heads 'x'"),
+        ('{"architectures": ["Qwen3ForCausalLM"], "hidden_act": "gelu"}', "hidden_act is 'gelu'"),
     ],
 )
 def test_a_configuration_that_is_broken(text: str, words: str) -> None:
@@ -28,6 +31,19 @@ def test_a_configuration_that_is_broken(text: str, words: str) -> None:
 def test_a_folder_without_a_configuration(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"no config\.json"):
         hf_config.load(tmp_path)
+
+
+def test_files_that_do_not_belong_to_the_configuration(tmp_path: Path) -> None:
+    """Named before a tensor is loaded: one too many would be left out in silence."""
+    for name, body in tiny_files().items():
+        (tmp_path / name).write_bytes(body)
+    shape = hf_config.load(tmp_path)
+    hf_config.check_files(shape, tmp_path)
+    with pytest.raises(ModelError, match=r"has the tensor model\.layers\.3"):
+        hf_config.check_files(replace(shape, layers=3), tmp_path)
+    (tmp_path / "model.safetensors").write_bytes(b"version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(ModelError, match="Git LFS pointer"):
+        hf_config.check_files(shape, tmp_path)
 
 
 def test_a_folder_without_tensors(tmp_path: Path) -> None:

@@ -5,12 +5,16 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from sea_data.errors import RowError
 from sea_data.formats import row_fields
 from sea_data.formats.row_fields import typed_field
-from sea_env.tokens import plain_json
+from sea_env.tokens import arguments as call_arguments
+from sea_env.tokens import tool_prompt
+from sea_env.tokens.arguments import ArgumentsError
+from sea_env.tokens.markup import TAGS, THINK, THINK_END
 from sea_env.tokens.messages import Message, calls_of
 
 _ROLES = ("assistant", "system", "tool", "user")
@@ -46,6 +50,7 @@ def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
     if not messages:
         raise RowError("messages", "must hold at least one message")
     answer = _message({**typed_field(row, "answer", dict), "role": "assistant"}, "answer")
+    _refuse_filled(messages, answer)
     turn = metadata.get("turn_index", 0)
     if not isinstance(turn, int):
         raise RowError("metadata.turn_index", "must be an integer")
@@ -62,6 +67,35 @@ def dialogue(row: Mapping[str, Any], default_id: str = "") -> Dialogue:
         domain=str(row_fields.domain_of(name, metadata, scenario)),
         user_tools=_user_tools(metadata),
     )
+
+
+def tools_of(messages: Sequence[Message]) -> Mapping[str, Mapping[str, Any]]:
+    """JSON schema of the arguments by tool name, as the dialogue's own system prompt lists them."""
+    first = messages[0] if messages else {}
+    return _listed(str(first.get("content"))) if first.get("role") == "system" else {}
+
+
+@lru_cache(maxsize=16)  # most rows of a file have one of a few prompts
+def _listed(prompt: str) -> Mapping[str, Mapping[str, Any]]:
+    try:
+        return tool_prompt.parameters(tool_prompt.split(prompt)[1])
+    except (AttributeError, KeyError, TypeError):
+        return {}  # a list of something else than function schemas
+
+
+def _refuse_filled(messages: Sequence[Message], answer: Message) -> None:
+    """Raises RowError for the first call that HF `datasets` filled with other calls' arguments."""
+    tools = tools_of(messages)
+    places = [(f"messages[{index}]", message) for index, message in enumerate(messages)]
+    for place, message in [*places, ("answer", answer)] if tools else []:
+        for number, call in enumerate(calls_of(message) if message["role"] == "assistant" else ()):
+            names = call_arguments.filled_with_null(call["arguments"], tools.get(call["name"]))
+            if names:
+                raise RowError(
+                    f"{place}.tool_calls[{number}].arguments",
+                    f"has null for {', '.join(names)}, which {call['name']} doesn't take: HF "
+                    "`datasets` fills calls like this (`sea data fix` removes it)",
+                )
 
 
 def _user_tools(metadata: Mapping[str, Any]) -> tuple[str, ...] | None:
@@ -98,16 +132,45 @@ def _message(value: Any, field: str) -> dict[str, Any]:
         raise RowError(f"{field}.content", "must be text")
     message: dict[str, Any] = {"role": value["role"], "content": content or ""}
     thought = _thought(value, field) if value["role"] == "assistant" else ""
-    if thought:
+    if value["role"] == "assistant":
+        inline, message["content"] = inline_thought(message["content"], field)
+        if inline.strip() and thought:
+            raise RowError(
+                f"{field}.content",
+                f"has {THINK_END}, and the message has a thought of its own: keep one of them",
+            )
+        thought = thought or inline
+    if thought.strip():
         message["thinking"] = thought
     calls = typed_field(value, "tool_calls", list, f"{field}.")
     if calls:
         message["tool_calls"] = [_call(c, f"{field}.tool_calls[{i}]") for i, c in enumerate(calls)]
-    elif value["role"] == "assistant" and not content:
+    elif value["role"] == "assistant" and not message["content"].strip():
         raise RowError(field, "has neither text nor tool calls")
     if value["role"] == "tool" and value.get("requestor") == "user":
         message["requestor"] = "user"
     return message
+
+
+def inline_thought(content: str, field: str) -> tuple[str, str]:
+    """(thought, text) of an assistant's content that may begin with `<think>...</think>`.
+
+    Qwen's templates read it the same way. Raises RowError for a tag anywhere else: it would be
+    trained as text that spells a tag, which the reader of turns refuses.
+    """
+    before, closed, text = content.partition(THINK_END)
+    thought = ""
+    if closed:
+        thought = before.strip("\n").removeprefix(THINK).strip("\n")
+        content = text.lstrip("\n")
+    spelled = next((tag for tag in TAGS if tag in thought or tag in content), "")
+    if spelled:
+        raise RowError(
+            f"{field}.content",
+            f"has {spelled} in the middle of a text: calls belong into tool_calls, thoughts into "
+            "thinking (`sea data fix` repairs what it can)",
+        )
+    return thought, content
 
 
 def _thought(value: Mapping[str, Any], field: str) -> str:
@@ -125,12 +188,9 @@ def _call(value: Any, field: str) -> dict[str, Any]:
     if not isinstance(inner, dict) or not isinstance(inner.get("name"), str):
         raise RowError(field, "must be an object with a name")
     try:
-        arguments = plain_json.carried(inner.get("arguments") or {})
-    except ValueError as error:
-        raise RowError(f"{field}.arguments", f"isn't valid JSON: {error}") from error
-    if not isinstance(arguments, dict):
-        raise RowError(f"{field}.arguments", "must be an object")
-    return {"name": inner["name"], "arguments": arguments}
+        return {"name": inner["name"], "arguments": call_arguments.read(inner.get("arguments"))}
+    except ArgumentsError as error:
+        raise RowError(f"{field}.arguments", str(error)) from error
 
 
 def dialogue_row(

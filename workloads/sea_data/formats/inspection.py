@@ -10,7 +10,7 @@ from typing import Any
 
 from sea_data.errors import RowError
 from sea_data.formats import database_files, rl
-from sea_data.formats.dialogue import dialogue
+from sea_data.formats.dialogue import Dialogue, dialogue, tools_of
 from sea_env.domains import registry
 from sea_env.domains.base import Domain
 from sea_env.domains.database import Database, DatabaseError
@@ -18,6 +18,8 @@ from sea_env.domains.initial_state import InitialStateError
 from sea_env.episodes.conversation import open_environment
 from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
+from sea_env.tokens import arguments as call_arguments
+from sea_env.tokens.messages import calls_of
 from sea_env.verify.checks import assertion_holds
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
@@ -72,8 +74,7 @@ class Inspector:
     def notes(self, row: Mapping[str, Any]) -> list[str]:
         """Notes on a usable row; raises RowError for an unusable one."""
         if "messages" in row:
-            dialogue(row)
-            return []
+            return _calls(dialogue(row))
         task = rl.task(row, self._domain)
         domain = _playable(task, judged=self._judged)
         if self._root is None or task.db_path is None:
@@ -89,6 +90,26 @@ class Inspector:
         while len(self._databases) > _MAX_DATABASES:
             del self._databases[next(iter(self._databases))]
         return found
+
+
+def _calls(found: Dialogue) -> list[str]:
+    """The agent's calls that the tools of its own prompt don't take.
+
+    Worth knowing and kept: published dialogues have mistakes that the agent corrects.
+    """
+    tools = tools_of(found.messages)
+    notes = []
+    for index, message in enumerate(found.messages):
+        place = "answer" if index == len(found.messages) - 1 else f"messages[{index}]"
+        for number, call in enumerate(calls_of(message) if message["role"] == "assistant" else ()):
+            where = f"{place}.tool_calls[{number}]: {call['name']}"
+            if tools and call["name"] not in tools:
+                notes.append(f"{where} is no tool of the row's own prompt")
+            notes += [
+                f"{where} {problem}"
+                for problem in call_arguments.problems(call["arguments"], tools.get(call["name"]))
+            ]
+    return notes
 
 
 def _playable(task: Task, *, judged: bool) -> Domain:

@@ -6,10 +6,12 @@ Neither side sees the other's tool calls, their results, or the other's thoughts
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+from sea_data.errors import RowError
 from sea_data.formats.dialogue import Dialogue
 from sea_env.domains import registry
 from sea_env.domains.base import Domain, Tool
 from sea_env.tokens import tool_prompt
+from sea_env.tokens.markup import TAGS
 from sea_env.tokens.messages import Message, calls_of
 from sea_env.users.base import Signal, named_user_tools
 from sea_env.users.prompt import system_prompt
@@ -65,6 +67,7 @@ def exchange(given: Dialogue) -> Dialogue:
     turns: list[Indexed] = [(-1, {"role": "system", "content": _user_prompt(given)})]
     for index, message, caller in _with_callers(given):
         if message["role"] == "user":
+            _refuse_tags(index, str(message["content"]))
             turns.append((index, {**message, "role": "assistant"}))
         elif message["role"] == "assistant" and message["content"] and not calls_of(message):
             turns.append((index, {"role": "user", "content": message["content"]}))
@@ -75,6 +78,13 @@ def exchange(given: Dialogue) -> Dialogue:
         closing = _closing(str(turns[-1][1]["content"]))
         turns.append((last, {"role": "assistant", "content": closing}))
     return _dialogue(given, turns)
+
+
+def _refuse_tags(index: int, text: str) -> None:
+    """The user's turns are trained here: text that spells a tag is no turn that could be read."""
+    spelled = next((tag for tag in TAGS if tag in text), "")
+    if spelled:
+        raise RowError(f"messages[{index}].content", f"has {spelled}, which no user can say")
 
 
 def _user_prompt(given: Dialogue) -> str:

@@ -1,23 +1,31 @@
 """Tool calls <-> the text between `<tool_call>` and `</tool_call>`, in each family's format.
 
 `markup` writes calls with `write_call`; `reader` reads what a model wrote, strictly: JSON as Hermes
-has it, JSON as Qwen2.5 has it, or Qwen3-Coder's XML.
+has it, JSON as Qwen2.5 has it, or Qwen3-Coder's XML. What these formats leave open is never
+guessed: two parameters are not merged into one because a tag between them is missing.
 """
 
+import ast
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens import plain_json
+from sea_env.tokens.arguments import ArgumentsError
 from sea_env.tokens.messages import ToolCall
-from sea_env.tokens.style import CallFormat, Style
+from sea_env.tokens.style import CallFormat, Style, XmlValues
 
 Parameters = Mapping[str, Mapping[str, Any]]
 """JSON schema of the arguments, by tool name."""
 
 _MAX_EXCERPT = 80
+_MAX_PYTHON = 65536
+"""Characters of a value that Python's own parser may read."""
 _FUNCTION, _FUNCTION_END = "<function=", "</function>"
 _PARAMETER, _PARAMETER_END = "<parameter=", "</parameter>"
+XML_TAGS = (_FUNCTION, _FUNCTION_END, _PARAMETER, _PARAMETER_END)
+"""What stands in a call only; elsewhere it is a call that lost its `<tool_call>`."""
 _WORDS = {"True": "true", "False": "false", "None": "null"}
 
 
@@ -30,7 +38,7 @@ def write_call(name: str, arguments: Mapping[str, Any], style: Style) -> str:
     if style.brief:
         return call_json(name, arguments)
     if style.calls is CallFormat.QWEN3_XML:
-        return f"\n{_xml(name, arguments)}\n"
+        return f"\n{_xml(name, arguments, style.values)}\n"
     call = {"name": name, "arguments": dict(arguments)}
     return f"\n{json.dumps(call, ensure_ascii=False)}\n"
 
@@ -41,12 +49,21 @@ def call_json(name: str, arguments: Mapping[str, Any]) -> str:
     return json.dumps(call, ensure_ascii=False, separators=(",", ":"))
 
 
-def _xml(name: str, arguments: Mapping[str, Any]) -> str:
+def _xml(name: str, arguments: Mapping[str, Any], values: XmlValues) -> str:
     lines = [f"<function={name}>"]
     for key, value in arguments.items():
-        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        lines += [f"<parameter={key}>", text, "</parameter>"]
+        lines += [f"<parameter={key}>", _xml_value(value, values), "</parameter>"]
     return "\n".join([*lines, "</function>"])
+
+
+def _xml_value(value: Any, values: XmlValues) -> str:
+    """As the families' templates write it: `tojson` or Jinja's `string`, which is Python's str."""
+    if isinstance(value, str):
+        return value
+    as_json: tuple[type, ...] = (object,)
+    if values is not XmlValues.JSON:
+        as_json = (dict, list) if values is XmlValues.CONTAINERS else (dict,)
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, as_json) else str(value)
 
 
 def read_call(inside: str, style: Style, parameters: Parameters) -> ToolCall:
@@ -61,7 +78,11 @@ def read_call(inside: str, style: Style, parameters: Parameters) -> ToolCall:
 def _read_hermes(inside: str) -> ToolCall:
     """`{"name": ..., "arguments": {...}}`."""
     value = _object(inside)
-    return _call(inside, value, value.get("arguments", {}), {"name", "arguments"})
+    given = value.get("arguments")
+    # A text that spells null is no arguments, any other text isn't what Hermes has.
+    if isinstance(given, str) and given.strip() not in ("", "null"):
+        given = [given]
+    return _call(inside, value, given, {"name", "arguments"})
 
 
 def _read_qwen25(inside: str) -> ToolCall:
@@ -71,15 +92,7 @@ def _read_qwen25(inside: str) -> ToolCall:
         raise MalformedError(
             f"The tool call {_excerpt(inside)} has both arguments and parameters: give one."
         )
-    arguments = value.get("arguments", value.get("parameters", {}))
-    if isinstance(arguments, str):
-        try:
-            arguments = plain_json.loads(arguments)
-        except ValueError as error:
-            raise MalformedError(
-                f"The arguments of the tool call {_excerpt(inside)} are a string that isn't valid "
-                f"JSON: {error}."
-            ) from error
+    arguments = value.get("arguments", value.get("parameters"))
     return _call(inside, value, arguments, {"name", "arguments", "parameters"})
 
 
@@ -99,15 +112,15 @@ def _call(inside: str, value: Mapping[str, Any], arguments: Any, known: set[str]
     name = value.get("name")
     if not isinstance(name, str) or not name:
         raise MalformedError(f"The tool call {_excerpt(inside)} has no name.")
-    if not isinstance(arguments, dict):
-        raise MalformedError(
-            f"The arguments of the tool call {_excerpt(name)} aren't a JSON object."
-        )
+    try:
+        found = call_arguments.read(arguments)
+    except ArgumentsError as error:
+        raise MalformedError(f"The arguments of the tool call {_excerpt(name)} {error}.") from error
     unknown = set(value) - known
     if unknown:
         key = _excerpt(min(unknown))
         raise MalformedError(f"The tool call {_excerpt(name)} has the unknown key {key}.")
-    return ToolCall(name, arguments)
+    return ToolCall(name, found)
 
 
 def _read_xml(inside: str, parameters: Parameters) -> ToolCall:
@@ -118,7 +131,7 @@ def _read_xml(inside: str, parameters: Parameters) -> ToolCall:
     """
     head, name, body = _opened(inside.strip(), _FUNCTION)
     body, closed, rest = body.rpartition(_FUNCTION_END)
-    if head or rest or not closed:
+    if head or rest or not closed or _FUNCTION in body or _FUNCTION_END in body:
         raise MalformedError(
             f"The tool call {_excerpt(inside)} isn't one <function=name>...</function>."
         )
@@ -148,7 +161,8 @@ def _xml_arguments(body: str, name: str) -> Iterator[tuple[str, str]]:
     while body.strip():
         head, key, body = _opened(body, _PARAMETER)
         text, closed, body = body.partition(_PARAMETER_END)
-        if head or not closed:
+        # A missing end tag would make one argument of two.
+        if head or not closed or _PARAMETER in text:
             raise MalformedError(
                 f"The tool call {_excerpt(name)} has {_excerpt(head or text)} where "
                 "<parameter=name>value</parameter> is expected."
@@ -157,23 +171,30 @@ def _xml_arguments(body: str, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _typed(text: str, schema: Mapping[str, Any]) -> Any:
-    kinds = _kinds(schema)
+    """The value of a parameter: text, unless the schema wants another type and the text has it."""
+    kinds = call_arguments.kinds(schema)
     if not kinds or ("string" in kinds and text.strip() not in {"null", "None"}):
         return text
     try:
-        value = plain_json.loads(_WORDS.get(text.strip(), text))
+        value = _value(text.strip())
     except ValueError:
         return text
     return value if not ("string" in kinds and value is None and "null" not in kinds) else text
 
 
-def _kinds(schema: Mapping[str, Any]) -> set[str]:
-    """All JSON types that a schema allows; empty if it doesn't say."""
-    kinds = schema.get("type") or ()
-    found = {kinds} if isinstance(kinds, str) else set(kinds)
-    for choice in schema.get("anyOf") or ():
-        found |= _kinds(choice)
-    return found
+def _value(text: str) -> Any:
+    """JSON, or a Python literal: Qwen3-Coder's template writes lists as Python does."""
+    try:
+        return plain_json.loads(_WORDS.get(text, text))
+    except ValueError:
+        if not text.startswith(("[", "{")) or len(text) > _MAX_PYTHON:
+            raise
+    try:
+        value = ast.literal_eval(text)
+        # What isn't JSON (tuples, sets, bytes) fails here.
+        return plain_json.loads(json.dumps(value))
+    except (SyntaxError, TypeError, ValueError, MemoryError, RecursionError) as error:
+        raise ValueError("it is neither JSON nor a Python literal") from error
 
 
 def _excerpt(text: str) -> str:

@@ -6,29 +6,55 @@ how the family writes calls, thoughts and the list of tools. Needs jinja2, not t
 
 import json
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from jinja2 import nodes
+from jinja2.ext import Extension, LoopControlExtension
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from sea_env.tokens import markup
-from sea_env.tokens.style import CallFormat, Style, Thinking
+from sea_env.tokens.style import CallFormat, Style, Thinking, XmlValues
 
-_THOUGHT = "thought-of-the-probe"
+_THOUGHT, _TEXT = "thought-of-the-probe", "text-of-the-probe"
+_ARGUMENTS = {"b": True, "l": ["x"]}
 _PROBE: list[dict[str, Any]] = [
-    {"role": "user", "content": "u"},
+    {"role": "user", "content": " u "},
     {
         "role": "assistant",
-        "content": "c",
+        "content": _TEXT,
         "reasoning_content": _THOUGHT,
-        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": {"a": 1}}}],
+        "tool_calls": [{"type": "function", "function": {"name": "f", "arguments": _ARGUMENTS}}],
     },
 ]
+_RESULT: dict[str, Any] = {"role": "tool", "content": "r"}
+_VALUES = {
+    ("true", '["x"]'): XmlValues.JSON,
+    ("True", '["x"]'): XmlValues.CONTAINERS,
+    ("True", "['x']"): XmlValues.OBJECTS,
+}
+"""How `_ARGUMENTS` are written."""
 
 
 class ChatTemplateError(ValueError):
     """The folder's template can't be rendered."""
+
+
+class _Generation(Extension):
+    """`{% generation %}...{% endgeneration %}` renders what is between the tags.
+
+    Training templates (TRL's) mark with it what the assistant writes; transformers renders them
+    the same way.
+    """
+
+    tags = {"generation"}
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
 
 
 class ChatTemplate:
@@ -36,7 +62,7 @@ class ChatTemplate:
 
     def __init__(self, source: str) -> None:
         environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"]
+            trim_blocks=True, lstrip_blocks=True, extensions=[LoopControlExtension, _Generation]
         )
         environment.filters["tojson"] = _to_json
         environment.globals["raise_exception"] = _refuse
@@ -63,23 +89,70 @@ class ChatTemplate:
     def style(self, model_type: str = "") -> Style:
         """Derived from what the template writes; `model_type` is config.json's."""
         written = self.render(_PROBE)
-        header = self.render(_PROBE[:1], prompt=True).rpartition(markup.IM_START)[2]
-        thinking = Thinking.NONE
-        if header.rstrip().endswith(markup.THINK):
-            thinking = Thinking.PROMPTED
-        elif _THOUGHT in written:
-            thinking = Thinking.OWN
-        if "<function=f>" in written:
-            return Style(CallFormat.QWEN3_XML, thinking)
-        brief = f"{markup.TOOL_CALL}{{" in written
+        thinking = self._thinking(written)
+        if f"{markup.TOOL_CALL}{{" in written:
+            return Style(CallFormat.HERMES, thinking, brief=True)
         old = model_type.startswith("qwen2")
-        return Style(CallFormat.QWEN25 if old else CallFormat.HERMES, thinking, brief)
+        xml = "<function=f>" in written
+        calls = CallFormat.QWEN25 if old else CallFormat.HERMES
+        return Style(
+            CallFormat.QWEN3_XML if xml else calls,
+            thinking,
+            before_call=_between(written, _TEXT, markup.TOOL_CALL) or Style.before_call,
+            after_results=self._after_results(),
+            values=_VALUES.get((_value(written, "b"), _value(written, "l")), Style.values),
+            trims=f"{markup.IM_START}user\nu{markup.IM_END}" in written,
+        )
+
+    def _thinking(self, written: str) -> Thinking:
+        header = self.render(_PROBE[:1], prompt=True).rpartition(markup.IM_START)[2].rstrip()
+        if header.endswith(markup.THINK):
+            return Thinking.PROMPTED
+        if header.endswith(markup.THINK_END):
+            return Thinking.EMPTY
+        return Thinking.OWN if _THOUGHT in written else Thinking.NONE
+
+    def _after_results(self) -> str:
+        try:
+            written = self.render([*_PROBE, _RESULT])
+        except ChatTemplateError:
+            return ""  # a template without a tool's role; the renderer writes its own
+        return _between(written, markup.TOOL_RESPONSE_END, markup.IM_END)
 
     def system(self, text: str, tools: Sequence[Mapping[str, Any]]) -> str:
-        """The system turn's text for this policy and these tools."""
+        """The system turn's text for this policy and these tools.
+
+        A template that doesn't write tools leaves them out: `writes_tools` says whether it does.
+        """
         messages = [{"role": "system", "content": text}, {"role": "user", "content": "u"}]
-        turn = self.render(messages, tools).partition(f"{markup.IM_START}system\n")[2]
-        return turn.partition(markup.IM_END)[0]
+        return _system_turn(self.render(messages, tools))
+
+    @cached_property
+    def default_system(self) -> str:
+        """The system turn's text of a dialogue that has none; empty if there is no such turn."""
+        return _system_turn(self.render(_PROBE[:1]))
+
+    @cached_property
+    def writes_tools(self) -> bool:
+        """True if the template writes the list of tools into the system turn."""
+        tool = {"type": "function", "function": {"name": _TEXT, "parameters": {}}}
+        return _TEXT in self.system("", [tool])
+
+
+def _between(text: str, before: str, after: str) -> str:
+    """What is written between the last `before` and the next `after`; empty if one is missing."""
+    _, found, rest = text.rpartition(before)
+    inside, closed, _ = rest.partition(after)
+    return inside if found and closed else ""
+
+
+def _value(written: str, parameter: str) -> str:
+    return _between(written, f"<parameter={parameter}>", "</parameter>").strip()
+
+
+def _system_turn(text: str) -> str:
+    turn = text.partition(f"{markup.IM_START}system\n")[2]
+    return turn.partition(markup.IM_END)[0]
 
 
 def load(folder: Path) -> ChatTemplate | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from sea_env.tokens.call_formats import write_call
 from sea_env.tokens.messages import Message, calls_of
-from sea_env.tokens.style import BRIEF, Style, Thinking
+from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
 IM_START = "<|im_start|>"
 IM_END = "<|im_end|>"
@@ -48,6 +48,7 @@ class Segment:
     """Text of the system prompt: tool tags spelled in it are tags, as the model learned them."""
 
 
+_WRITES_THOUGHTS = (Thinking.OWN, Thinking.PROMPTED)
 NEWLINE = Segment("\n")
 START = Segment(IM_START, tag=True)
 
@@ -59,6 +60,11 @@ def assistant_header(style: Style = BRIEF) -> Iterator[Segment]:
     if style.thinking is Thinking.PROMPTED:
         yield Segment(THINK, tag=True)
         yield NEWLINE
+    if style.thinking is Thinking.EMPTY:
+        yield Segment(THINK, tag=True)
+        yield Segment("\n\n")
+        yield Segment(THINK_END, tag=True)
+        yield Segment("\n\n")
 
 
 def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Segment]:
@@ -66,11 +72,13 @@ def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Seg
     found = calls_of(message)
     yield from _thinking(message, style)
     text = str(message.get("content") or "")
-    if style.thinking is not Thinking.NONE:
+    if style.trims or (found and style.calls is CallFormat.QWEN3_XML):
+        text = text.strip()
+    gap, before = ("", "") if style.brief else ("\n", style.before_call if text and found else "")
+    if style.thinking in _WRITES_THOUGHTS:
         text = "\n\n" + text.lstrip("\n")
-    gap = "" if style.brief else "\n"
     if text:
-        yield Segment(text + gap * bool(found and message.get("content")), author="assistant")
+        yield Segment(text + before, author="assistant")
     for number, call in enumerate(found):
         if number and gap:
             yield Segment(gap, author="assistant")
@@ -83,9 +91,9 @@ def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Seg
 
 def _thinking(message: Message, style: Style) -> Iterator[Segment]:
     """The block before the answer; a thinking model writes an empty one if it has no thought."""
-    if style.thinking is Thinking.NONE:
+    if style.thinking not in _WRITES_THOUGHTS:
         return
-    thought = str(message.get("thinking") or "").strip("\n")
+    thought = str(message.get("thinking") or "").strip(None if style.trims else "\n")
     if style.thinking is Thinking.OWN:
         yield Segment(THINK, tag=True, author="assistant")
         thought = "\n" + thought
@@ -97,6 +105,7 @@ def plain_turn(role: str, text: str, style: Style = BRIEF) -> Iterator[Segment]:
     """A system or user turn. The frame has no author; the text and its end tag do."""
     yield START
     yield Segment(f"{role}\n")
+    text = text.strip() if style.trims and role != "system" else text
     yield Segment(text, author=role, trusted=role == "system" and not style.brief)
     yield Segment(IM_END, tag=True, author=role)
 
@@ -110,8 +119,11 @@ def tool_turn(results: Sequence[str], style: Style = BRIEF) -> Iterator[Segment]
         if number and gap:
             yield Segment(gap, author="tool")
         yield Segment(TOOL_RESPONSE, tag=True, author="tool")
-        yield Segment(f"{gap}{content}{gap}", author="tool")
+        text = content.strip() if style.trims else content
+        yield Segment(f"{gap}{text}{gap}", author="tool")
         yield Segment(TOOL_RESPONSE_END, tag=True, author="tool")
+    if style.after_results:
+        yield Segment(style.after_results, author="tool")
     yield Segment(IM_END, tag=True, author="tool")
 
 

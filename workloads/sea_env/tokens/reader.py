@@ -7,10 +7,18 @@ Any text becomes a turn: text, calls, or a sentence on what was wrong; nothing r
 import re
 from enum import Enum, auto
 
-from sea_env.tokens.call_formats import MalformedError, Parameters, read_call
-from sea_env.tokens.markup import IM_END, TAGS, THINK, THINK_END, TOOL_CALL, TOOL_CALL_END
+from sea_env.tokens.call_formats import XML_TAGS, MalformedError, Parameters, read_call
+from sea_env.tokens.markup import (
+    END_OF_TEXT,
+    IM_END,
+    TAGS,
+    THINK,
+    THINK_END,
+    TOOL_CALL,
+    TOOL_CALL_END,
+)
 from sea_env.tokens.messages import MAX_CALLS, TOO_MANY_CALLS, AgentTurn, ToolCall
-from sea_env.tokens.style import BRIEF, Style, Thinking
+from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
 
 class _State(Enum):
@@ -25,6 +33,7 @@ _WATCHED = {
     _State.SPEAKING: TAGS,
     _State.CALLING: (IM_END, TOOL_CALL_END),
 }
+_CALL = re.compile(f"{re.escape(TOOL_CALL)}(.*?){re.escape(TOOL_CALL_END)}", re.DOTALL)
 _PATTERNS = {
     state: re.compile("|".join(re.escape(tag) for tag in tags)) for state, tags in _WATCHED.items()
 }
@@ -80,12 +89,31 @@ class TurnReader:
             self._text(self._rest)
             self._wrong("The turn reached its token limit before it ended.")
         spoken = "".join(self._spoken).strip()
+        thought = "".join(self._thought).strip().removeprefix(THINK).strip()
+        self._lost_call(spoken, thought)
         if not spoken and not self.calls:
             self._wrong("The turn is empty: it has neither text nor a tool call.")
-        thought = "".join(self._thought).strip().removeprefix(THINK).strip()
         if self.error:
             return AgentTurn("".join(self._raw).strip(), (), complete, self.error, thought)
         return AgentTurn(spoken, tuple(self.calls), complete, "", thought)
+
+    def _lost_call(self, spoken: str, thought: str) -> None:
+        """A call where none is made must be neither said to the customer nor dropped."""
+        if any(self._reads_as_call(inside) for inside in _CALL.findall(thought)):
+            self._wrong("The turn makes a tool call within its thinking: close it, then call.")
+        if self._style.calls is CallFormat.QWEN3_XML:
+            stray = next((tag for tag in XML_TAGS if tag in spoken), "")
+            if stray:
+                self._wrong(f"The turn has {stray} outside of {TOOL_CALL} and {TOOL_CALL_END}.")
+        elif spoken.startswith("{") and self._reads_as_call(spoken):
+            self._wrong(f"The turn has a tool call without {TOOL_CALL} and {TOOL_CALL_END}.")
+
+    def _reads_as_call(self, text: str) -> bool:
+        try:
+            read_call(text, self._style, self._parameters)
+        except MalformedError:
+            return False
+        return True
 
     def _wrong(self, sentence: str) -> None:
         self.error = self.error or sentence
@@ -126,6 +154,8 @@ class TurnReader:
             self._wrong("The turn closes its thinking without having opened it.")
         elif tag == THINK:
             self._wrong("The turn opens its thinking in the middle: think first, then answer.")
+        elif tag == END_OF_TEXT:
+            self._wrong(f"The turn has {END_OF_TEXT}: end it with {IM_END}.")
         else:
             self._wrong(f"The turn contains the reserved tag {tag}.")
 

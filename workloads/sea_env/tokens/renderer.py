@@ -70,7 +70,7 @@ class Renderer:
         `tools` are OpenAI function schemas; a prompt written by `tool_prompt.write` includes them.
         """
         text = tool_prompt.write(system_prompt, tools)
-        turns = self._prepared([{"role": "system", "content": text}, *messages])
+        turns, _ = self._prepared([{"role": "system", "content": text}, *messages])
         return self._encode(
             chain(markup.dialogue(turns, self.style), (markup.NEWLINE,), self._header())
         )
@@ -103,8 +103,9 @@ class Renderer:
         """
         ids: list[int] = []
         mask: list[int] = []
-        for index, segments in markup.turns(self._prepared(messages), self.style):
-            wanted = trained is None or index in trained
+        prepared, added = self._prepared(messages)
+        for index, segments in markup.turns(prepared, self.style):
+            wanted = trained is None or index - added in trained
             for segment in chain((markup.NEWLINE,) if ids else (), segments):
                 piece = self._segment(segment)
                 ids.extend(piece)
@@ -126,16 +127,24 @@ class Renderer:
     def _header(self) -> Iterable[Segment]:
         return markup.assistant_header(self.style)
 
-    def _prepared(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """The system prompt's tools as the model's family writes them."""
-        if self.style.brief or not messages or messages[0]["role"] != "system":
-            return messages
+    def _prepared(self, messages: Sequence[Message]) -> tuple[Sequence[Message], int]:
+        """(messages with the system turn that the model's family writes, turns added to them)."""
+        if self.style.brief or self._template is None or not messages:
+            return messages, 0
+        if messages[0]["role"] != "system":
+            default = self._template.default_system
+            added = [{"role": "system", "content": default}] if default else []
+            return [*added, *messages], len(added)
         system = self._prompt(str(messages[0].get("content") or ""))
-        return [{**messages[0], "content": system}, *messages[1:]]
+        return [{**messages[0], "content": system}, *messages[1:]], 0
 
     def _system_text(self, text: str) -> str:
+        assert self._template is not None
         before, tools = tool_prompt.split(text)
-        return self._template.system(before, tools) if tools and self._template else text
+        # The prompt lists the tools itself where the template would leave them out.
+        if tools and not self._template.writes_tools:
+            return text
+        return self._template.system(before, tools)
 
     def _appended(self, turn: Iterable[Segment]) -> list[int]:
         newline = (markup.NEWLINE,)

@@ -33,6 +33,19 @@ class Thinking(StrEnum):
     """The model (Qwen3's hybrid models)."""
     PROMPTED = "Prompted"
     """The prompt: the assistant's header ends with `<think>` (Qwen3-Thinking-2507)."""
+    EMPTY = "Empty"
+    """Nothing: the assistant's header ends with an empty thought (small Qwen3.5 models)."""
+
+
+class XmlValues(StrEnum):
+    """How an XML call writes a value that isn't a string; the others as Python's `str`."""
+
+    JSON = "JSON"
+    """All as JSON (Qwen3.6)."""
+    CONTAINERS = "Containers"
+    """Objects and lists as JSON (Qwen3.5)."""
+    OBJECTS = "Objects"
+    """Objects as JSON (Qwen3-Coder)."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +56,13 @@ class Style:
     thinking: Thinking = Thinking.NONE
     brief: bool = False
     """Compact JSON and no line breaks around tags: the tiny model's style."""
+    before_call: str = "\n"
+    """Between a turn's text and its first call."""
+    after_results: str = ""
+    """Between the last result and the end of its turn."""
+    values: XmlValues = XmlValues.JSON
+    trims: bool = False
+    """Texts of users, tools and the assistant lose white space at both ends."""
 
 
 BRIEF = Style(brief=True)

@@ -11,12 +11,13 @@ from typing import Any
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.roles import RolloutParallelism
 from sea_data import urls
+from sea_data.models import rope, shape
+from sea_data.models.shape import ModelConfigError
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import PreconditionError
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.trainer import TRAINABLE
 
 EXPERT_KEYS = ("num_experts", "num_local_experts", "n_routed_experts")
 """Number of experts per layer, as model families spell it."""
@@ -75,12 +76,7 @@ def _training(config: Config, text: Config, spec: Spec, stream: str) -> Iterator
     trained = {stage_plan.stream_of(stage) for stage in spec.stages if stage_plan.trains(stage)}
     if stream not in trained:
         return
-    names = config.get("architectures") or ["(none)"]
-    if names[0] not in TRAINABLE:
-        yield (
-            f"the trainer can't train {names[0]}, only {' and '.join(TRAINABLE)}: name another"
-            " model, or remove the stages that train it"
-        )
+    yield from _exactly(config, spec)
     # A layout is the job's: with experts in one model it is right for a dense one next to it.
     wanted, experts = spec.trainer.parallelism.expert, _experts(text)
     if wanted > 1 and stream == stage_plan.POLICY and not experts:
@@ -101,9 +97,31 @@ def _layout(config: Config, spec: Spec) -> Iterator[str]:
         yield f"spec.{sentence}"
 
 
+def _exactly(config: Config, spec: Spec) -> Iterator[str]:
+    """What of the model the trainer would compute differently."""
+    try:
+        found = shape.of_config(config)
+    except ModelConfigError as error:
+        sentence = str(error).removesuffix(".")
+        yield f"{sentence}. Name another model, or remove the stages that train it"
+        return
+    if found.window and spec.model.context_length > found.window:
+        yield (
+            f"spec.model.contextLength is {spec.model.context_length}, but the model has a"
+            f" sliding_window of {found.window} tokens, which the trainer doesn't compute: lower it"
+        )
+
+
 def _context(text: Config, spec: Spec) -> Iterator[str]:
     longest, wanted = text.get("max_position_embeddings"), spec.model.context_length
-    if text.get("rope_scaling") or not isinstance(longest, int) or wanted <= longest:
+    if not isinstance(longest, int):
+        return
+    try:
+        scaling = rope.rope_of(text, ModelConfigError)[1]
+    except ModelConfigError:
+        return  # a kind of scaling that only the engine knows: it bounds the context itself
+    longest = scaling.longest(longest) if scaling else longest
+    if wanted <= longest:
         return
     yield (
         f"spec.model.contextLength is {wanted}, but the model was made for {longest} tokens at"

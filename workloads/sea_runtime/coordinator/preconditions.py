@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import Callable
 
-from sea_api.v1alpha1.data import Precision
+from sea_api.v1alpha1.data import Precision, ToolFormat
+from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Fit, PlanVerdict, StagePhase
@@ -12,6 +13,7 @@ from sea_runtime.coordinator import (
     base_model,
     data_check,
     endpoints,
+    model_files,
     model_fit,
     plan_check,
     stage_plan,
@@ -60,6 +62,8 @@ class Preconditions:
         self._checked_at = 0.0
         """Monotonic seconds of the last check that found a problem."""
         self._models: dict[str, str] = {}
+        self._files: set[tuple[str, bool, ToolFormat]] = set()
+        """Folders whose files can be loaded, with what they were checked for."""
         self._fit: str | None = None
         """Digest of what the models were last found fit for."""
         self._verdict: PlanVerdict | None = None
@@ -198,8 +202,17 @@ class Preconditions:
                 base_model.prepare, self._store, desired, stream
             )
         configs = await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
+        for stream, folder in self._models.items():
+            await self._check_files(desired.spec, folder, stream)
         self._fit = model_fit.digest(desired.spec)
         self._verdict = plan_check.judge(desired, configs)
         self._planned = plan_check.digest(desired)
         plan_check.require_fit(self._verdict)
         self._notifiers.notify_all()
+
+    async def _check_files(self, spec: Spec, folder: str, stream: str) -> None:
+        """Once per folder and what is done with it: an edit of the layout reads no header again."""
+        looked_at = (folder, model_files.is_trained(spec, stream), spec.model.tool_format)
+        if looked_at not in self._files:
+            await asyncio.to_thread(model_files.check, self._store, spec, folder, stream)
+            self._files.add(looked_at)

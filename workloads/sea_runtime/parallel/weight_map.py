@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import prod
 
+from sea_data.models import tensors
+from sea_data.models.tensors import EMBEDDING, HEAD
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 
-EMBEDDING = "model.embed_tokens.weight"
-HEAD = "lm_head.weight"
 VOCABULARY = frozenset({"embedding.word_embeddings.weight", "output_layer.weight"})
 """Parameters whose rows are the vocabulary, padded until the tensor ranks can divide them."""
 Shape = tuple[int, ...]
@@ -69,37 +69,7 @@ class Block:
 
 def tensor_shapes(shape: ModelShape) -> dict[str, Shape]:
     """All Hugging Face tensors of the model, by name, in the order of the layers."""
-    hidden, width = shape.hidden, shape.head_dim
-    found: dict[str, Shape] = {EMBEDDING: (shape.vocabulary, hidden)}
-    for layer in range(shape.layers):
-        prefix = f"model.layers.{layer}."
-        attention = f"{prefix}self_attn."
-        found[f"{prefix}input_layernorm.weight"] = (hidden,)
-        found[f"{attention}q_proj.weight"] = (shape.heads * width, hidden)
-        found[f"{attention}k_proj.weight"] = (shape.kv_heads * width, hidden)
-        found[f"{attention}v_proj.weight"] = (shape.kv_heads * width, hidden)
-        found[f"{attention}q_norm.weight"] = (width,)
-        found[f"{attention}k_norm.weight"] = (width,)
-        found[f"{attention}o_proj.weight"] = (hidden, shape.heads * width)
-        found[f"{prefix}post_attention_layernorm.weight"] = (hidden,)
-        if shape.experts:
-            found[f"{prefix}mlp.gate.weight"] = (shape.experts, hidden)
-        for mlp, columns in _mlps(shape, prefix):
-            found[f"{mlp}gate_proj.weight"] = (columns, hidden)
-            found[f"{mlp}up_proj.weight"] = (columns, hidden)
-            found[f"{mlp}down_proj.weight"] = (hidden, columns)
-    found["model.norm.weight"] = (hidden,)
-    if not shape.tied:
-        found[HEAD] = (shape.vocabulary, hidden)
-    return found
-
-
-def _mlps(shape: ModelShape, prefix: str) -> Iterator[tuple[str, int]]:
-    """Prefix and width of each MLP of a layer: one, or one per expert."""
-    if not shape.experts:
-        yield f"{prefix}mlp.", shape.ffn
-    for expert in range(shape.experts):
-        yield f"{prefix}mlp.experts.{expert}.", shape.expert_ffn
+    return dict(tensors.expected(shape))
 
 
 def padded_vocabulary(shape: ModelShape, layout: ParallelLayout) -> int:
@@ -123,23 +93,29 @@ def parameter_shapes(shape: ModelShape, place: Place) -> dict[str, Shape]:
     return found
 
 
-def blocks_by_parameter(shape: ModelShape, place: Place) -> dict[str, list[Block]]:
+def blocks_by_parameter(
+    shape: ModelShape, place: Place, *, experts: bool = True
+) -> dict[str, list[Block]]:
     """`blocks` of a rank, by the parameter that they fill."""
     found: dict[str, list[Block]] = {}
-    for block in blocks(shape, place):
+    for block in blocks(shape, place, experts=experts):
         found.setdefault(block.parameter, []).append(block)
     return found
 
 
-def blocks(shape: ModelShape, place: Place) -> Iterator[Block]:
+def blocks(shape: ModelShape, place: Place, *, experts: bool = True) -> Iterator[Block]:
     """All blocks of a rank's parameters; every element of its parameters is in exactly one, but
     for the vocabulary's padding.
+
+    Args:
+        experts: with the blocks of experts, which are most of them.
     """
     embedding, head = "embedding.word_embeddings.weight", "output_layer.weight"
     if place.first_stage:
         yield from _vocabulary(embedding, EMBEDDING, shape, place)
     for local, layer in enumerate(place.layers):
-        yield from _layer(shape, place, f"decoder.layers.{local}.", f"model.layers.{layer}.")
+        names = f"decoder.layers.{local}.", f"model.layers.{layer}."
+        yield from _layer(shape, place, *names, experts=experts)
     if place.last_stage:
         yield _vector("decoder.final_layernorm.weight", "model.norm.weight", shape.hidden)
         if not shape.tied:
@@ -149,13 +125,18 @@ def blocks(shape: ModelShape, place: Place) -> Iterator[Block]:
             yield from _vocabulary(head, EMBEDDING, shape, place)
 
 
-def _layer(shape: ModelShape, place: Place, megatron: str, hf: str) -> Iterator[Block]:
+def _layer(
+    shape: ModelShape, place: Place, megatron: str, hf: str, *, experts: bool
+) -> Iterator[Block]:
     yield _vector(f"{megatron}input_layernorm.weight", f"{hf}input_layernorm.weight", shape.hidden)
     yield from _attention(shape, place, f"{megatron}self_attention.", f"{hf}self_attn.")
     norm = f"{hf}post_attention_layernorm.weight"
     yield _vector(f"{megatron}pre_mlp_layernorm.weight", norm, shape.hidden)
     if shape.experts:
-        yield from _experts(shape, place, f"{megatron}mlp.", f"{hf}mlp.")
+        router = f"{megatron}mlp.router.weight", f"{hf}mlp.gate.weight"
+        yield Block(*router, Span(shape.experts), Span(shape.hidden))
+        if experts:
+            yield from _experts(shape, place, f"{megatron}mlp.", f"{hf}mlp.")
     else:
         mlp = f"{megatron}mlp.{{}}.weight"
         ways, rank = place.layout.tensor, place.tensor_rank
@@ -178,10 +159,11 @@ def _attention(shape: ModelShape, place: Place, megatron: str, hf: str) -> Itera
             if overlap:
                 source = group * heads * width + overlap.start - rows.start
                 span = Span(len(overlap), source, overlap.start - own.start)
-                yield Block(
-                    f"{megatron}linear_qkv.weight", f"{hf}{part}_proj.weight", span, columns
-                )
-    for part in "qk":
+                names = f"{megatron}linear_qkv", f"{hf}{part}_proj"
+                yield Block(f"{names[0]}.weight", f"{names[1]}.weight", span, columns)
+                if shape.qkv_bias:
+                    yield Block(f"{names[0]}.bias", f"{names[1]}.bias", span, None)
+    for part in "qk" if shape.qk_norm else "":
         yield _vector(f"{megatron}{part}_layernorm.weight", f"{hf}{part}_norm.weight", width)
     heads_here = _share(shape.heads * width, ways, rank)
     yield Block(
@@ -193,9 +175,6 @@ def _attention(shape: ModelShape, place: Place, megatron: str, hf: str) -> Itera
 
 
 def _experts(shape: ModelShape, place: Place, megatron: str, hf: str) -> Iterator[Block]:
-    yield Block(
-        f"{megatron}router.weight", f"{hf}gate.weight", Span(shape.experts), Span(shape.hidden)
-    )
     share = _share(shape.expert_ffn, place.layout.expert_tensor, place.expert_tensor_rank)
     for local, expert in enumerate(place.local_experts(shape.experts)):
         mlp = f"{megatron}experts.local_experts.{local}.{{}}.weight"
@@ -315,11 +294,11 @@ def _dense_units(shape: ModelShape, ranks: list[Place]) -> Iterator[_Unit]:
     candidates = [place.rank for place in ranks]
     ways = ranks[0].layout.tensor
     # All tensor ranks: with fewer KV groups than ranks, one alone may hold no key or value.
-    held = [blocks_by_parameter(shape, place) for place in ranks[:ways]]
+    held = [blocks_by_parameter(shape, place, experts=False) for place in ranks[:ways]]
     for parameter, first in held[0].items():
         # The tied copy of the last stage is published by the first.
         copied = parameter == "output_layer.weight" and shape.tied
-        if first[0].expert or copied:
+        if copied:
             continue
         alike = all(one.get(parameter) == first for one in held)
         everything = first if alike else [b for one in held for b in one.get(parameter, [])]

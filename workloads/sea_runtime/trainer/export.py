@@ -8,17 +8,14 @@ import json
 import logging
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
 from safetensors.torch import save_file
 
 from sea_data import urls
-from sea_runtime.parallel import weight_map
-from sea_runtime.parallel.hf_config import ModelShape
-from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_data.models import exported
+from sea_runtime.parallel.export_files import ExportShard, index, shard_name, shards
 from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
@@ -30,66 +27,6 @@ log = logging.getLogger(__name__)
 SHARD_BYTES = 4 << 30
 INDEX = "model.safetensors.index.json"
 READY = "READY.json"
-_NOT_COPIED = (".safetensors", INDEX, READY, ".complete")
-
-
-@dataclass(frozen=True)
-class ExportShard:
-    """One safetensors file, written by one rank."""
-
-    rank: int
-    turn: int
-    """All ranks write their files of a turn together, and begin the next when all are stored."""
-    sizes: dict[str, int]
-    """Bytes of each tensor."""
-
-
-def shards(
-    shape: ModelShape, layout: ParallelLayout, itemsize: int, limit: int
-) -> list[ExportShard]:
-    """The files of an export, in order. Pure.
-
-    Args:
-        itemsize: bytes of a weight.
-        limit: most bytes of a file; what is published together stays together.
-    """
-    found: dict[int, list[dict[str, int]]] = {}
-    shapes = weight_map.tensor_shapes(shape)
-    for one in weight_map.publications(shape, layout):
-        sizes = {name: itemsize * prod(shapes[name]) for name in one.tensors}
-        files = found.setdefault(one.publisher, [{}])
-        if files[-1] and sum((files[-1] | sizes).values()) > limit:
-            files.append({})
-        files[-1] |= sizes
-    return [
-        ExportShard(rank, turn, sizes)
-        for rank, files in sorted(found.items())
-        for turn, sizes in enumerate(files)
-    ]
-
-
-def shard_name(number: int, count: int) -> str:
-    """`number` from 1."""
-    return f"model-{number:05d}-of-{count:05d}.safetensors"
-
-
-def index(found: Sequence[ExportShard]) -> dict[str, Any]:
-    """`model.safetensors.index.json` of the shards."""
-    weights = {
-        name: shard_name(number, len(found))
-        for number, shard in enumerate(found, 1)
-        for name in shard.sizes
-    }
-    total = sum(sum(shard.sizes.values()) for shard in found)
-    return {"metadata": {"total_size": total}, "weight_map": dict(sorted(weights.items()))}
-
-
-def configuration(text: str, dtype: str) -> str:
-    """The initial model's config.json with the dtype of the exported weights."""
-    config = json.loads(text)
-    config.pop("torch_dtype", None)
-    config["dtype"] = dtype
-    return json.dumps(config, indent=2)
 
 
 def export(
@@ -107,7 +44,7 @@ def export(
         _write(context, model, files, turn, folder, url)
     if context.leads:
         (folder / INDEX).write_text(json.dumps(index(files), indent=1))
-        _copy_others(initial, folder, dtype)
+        copy_others(initial, folder, dtype)
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:
@@ -152,9 +89,11 @@ def _write(
     background.rank_barrier(context, "export", work if own else None)
 
 
-def _copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+def copy_others(initial: Path, folder: Path, dtype: Any) -> None:
+    """Copies tokenizer, template and generation settings as they are; adapts config.json."""
     for file in initial.iterdir():
-        if file.is_file() and not file.name.endswith(_NOT_COPIED):
+        if file.is_file() and exported.is_copied(file.name):
             shutil.copy(file, folder / file.name)
     config = folder / "config.json"
-    config.write_text(configuration(config.read_text(), str(dtype).removeprefix("torch.")))
+    text = exported.configuration(config.read_text(), str(dtype).removeprefix("torch."))
+    config.write_text(text)

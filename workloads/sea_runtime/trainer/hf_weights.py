@@ -18,7 +18,7 @@ from megatron.core import parallel_state
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from sea_runtime.parallel import weight_map
+from sea_runtime.parallel import hf_config, weight_map
 from sea_runtime.parallel.hf_config import ModelError
 from sea_runtime.parallel.weight_map import Block, Publication
 from sea_runtime.store.folders import download_folder
@@ -136,8 +136,10 @@ def load(model: Model, folder: Path) -> None:
     """Copies the rank's part of the folder's weights into its parameters (any float type on disk).
 
     Raises:
-        ModelError: a tensor is missing or has another shape than config.json implies.
+        ModelError: a file can't be used, or its tensors aren't those that config.json implies.
     """
+    # First: nothing is loaded from a folder of which a tensor would be left out.
+    hf_config.check_files(model.shape, folder)
     tensors = SafetensorsFolder(folder)
     shapes = weight_map.tensor_shapes(model.shape)
     parameters = _parameters(model)

@@ -31,7 +31,7 @@ from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 from sea_runtime.parallel.weight_map import padded_vocabulary
-from sea_runtime.trainer import head, packing, recomputation
+from sea_runtime.trainer import head, packing, recomputation, rope
 from sea_runtime.trainer.attention import TorchAttention
 from sea_runtime.trainer.context_attention import ContextAttention
 from sea_runtime.trainer.device import device_names, has_cuda, has_te, training_device
@@ -178,8 +178,10 @@ def transformer_config(
         ffn_hidden_size=shape.ffn,
         normalization="RMSNorm",
         layernorm_epsilon=shape.norm_eps,
-        qk_layernorm=True,
+        qk_layernorm=shape.qk_norm,
         add_bias_linear=False,
+        add_qkv_bias=shape.qkv_bias,
+        softmax_scale=rope.softmax_scale(shape),
         gated_linear_unit=True,
         activation_func=nn.functional.silu,
         hidden_dropout=0.0,
@@ -257,19 +259,22 @@ def layer_spec(shape: ModelShape, config: TransformerConfig) -> tuple[Any, bool]
     experts = shape.experts or None
     if has_cuda() and has_te():
         spec = gpt_layer_specs.get_gpt_layer_with_transformer_engine_spec(
-            num_experts=experts, moe_grouped_gemm=config.moe_grouped_gemm, qk_layernorm=True
+            num_experts=experts,
+            moe_grouped_gemm=config.moe_grouped_gemm,
+            qk_layernorm=shape.qk_norm,
         )
         spec.submodules.self_attention.submodules.core_attention = _attention(config)
         return spec, True
     spec = gpt_layer_specs.get_gpt_layer_local_spec(
-        num_experts=experts, qk_layernorm=True, normalization="RMSNorm"
+        num_experts=experts, qk_layernorm=shape.qk_norm, normalization="RMSNorm"
     )
     if experts:
         spec.submodules.mlp.submodules.experts.module = GroupedExperts
     # After the spec is made and before GPTModel reads it; the function returns a new one.
     attention = spec.submodules.self_attention.submodules
     attention.core_attention = _attention(config)
-    attention.q_layernorm = attention.k_layernorm = Norm
+    if shape.qk_norm:
+        attention.q_layernorm = attention.k_layernorm = Norm
     spec.submodules.input_layernorm = spec.submodules.pre_mlp_layernorm = Norm
     return spec, False
 
@@ -309,6 +314,7 @@ def build(
             rotary_base=shape.rope_theta,
             parallel_output=True,
         )
+    rope.scale(gpt, shape)
     gpt.vocabulary = shape.vocabulary
     _mark_tensor_parallel(gpt)
     module = Float16Module(config, gpt) if config.bf16 else gpt

@@ -5,9 +5,6 @@ from enum import StrEnum
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.wire.base import Message
 
-TRAINABLE = ("Qwen3MoeForCausalLM", "Qwen3ForCausalLM")
-"""Architectures (config.json) that the trainer can train; the coordinator refuses others early."""
-
 
 class TaskKind(StrEnum):
     IDLE = "Idle"

@@ -12,7 +12,8 @@ from typing import Any, Protocol
 from sea_data.errors import DataError
 from sea_data.evaluation.playing import chat_messages
 from sea_env.chat import ChatEndpoint, RefusedError, text_of
-from sea_env.tokens import plain_json, reader, tool_prompt
+from sea_env.tokens import arguments, reader, tool_prompt
+from sea_env.tokens.arguments import ArgumentsError
 from sea_env.tokens.markup import IM_END, THINK, THINK_END
 from sea_env.tokens.messages import (
     MAX_CALLS,
@@ -124,11 +125,6 @@ def _call(given: Any) -> ToolCall:
         raise ValueError("it answered a tool call without a function")
     name = plain_text(function["name"])
     try:
-        arguments = plain_json.carried(function.get("arguments") or {})
-    except ValueError as error:
-        raise _BadCallError(
-            f"The arguments of the tool call {name} aren't valid JSON: {error}."
-        ) from error
-    if not isinstance(arguments, dict):
-        raise _BadCallError(f"The arguments of the tool call {name} aren't a JSON object.")
-    return ToolCall(name, arguments)
+        return ToolCall(name, arguments.read(function.get("arguments")))
+    except ArgumentsError as error:
+        raise _BadCallError(f"The arguments of the tool call {name} {error}.") from error

@@ -1,0 +1,56 @@
+"""Random models of every family: what the trainer computes is what transformers computes."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sea_testing.waiting import HANG_S
+
+pytestmark = pytest.mark.component
+TOLERANCE = 1e-5
+"""In FP32, of one token's log-probability."""
+COUNT = 12
+
+
+@pytest.fixture(scope="module")
+def outcomes(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """One program for all models, since imports are slow."""
+    probe = Path(__file__).parent / "model_probe.py"
+    no_device = {"CUDA_VISIBLE_DEVICES": "", "PYTORCH_NVML_BASED_CUDA_CHECK": "1"}
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", str(probe), str(tmp_path_factory.mktemp("m")), str(COUNT)],
+        env=os.environ | no_device,
+        capture_output=True,
+        text=True,
+        timeout=HANG_S,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_loaded_they_give_the_log_probabilities_of_transformers(
+    outcomes: list[dict[str, Any]],
+) -> None:
+    assert len(outcomes) == COUNT
+    assert [one for one in outcomes if one["loaded"] > TOLERANCE] == []
+
+
+def test_trained_and_exported_transformers_loads_what_was_trained(
+    outcomes: list[dict[str, Any]],
+) -> None:
+    assert [one for one in outcomes if one["exported"] > TOLERANCE] == []
+    assert [one for one in outcomes if one["trained"] < 100 * TOLERANCE] == []
+
+
+def test_the_models_differ_in_everything_that_is_supported(outcomes: list[dict[str, Any]]) -> None:
+    assert {one["family"] for one in outcomes} == {"Qwen2", "Qwen3", "Qwen3Moe"}
+    kinds = {one["rope_parameters"]["rope_type"] for one in outcomes}
+    assert kinds == {"default", "linear", "llama3", "yarn"}
+    for field in ("tie_word_embeddings", "norm_topk_prob"):
+        assert {one[field] for one in outcomes if field in one} == {True, False}
