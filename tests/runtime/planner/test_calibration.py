@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -69,10 +68,3 @@ def test_groups_of_equal_rewards_are_made_in_addition() -> None:
     dropped = replace(run, groups=tuple(replace(group, trained=False) for group in run.groups[::2]))
     kept = calibration.fitted(replace(run, groups=run.groups + dropped.groups), run.steps[:12])
     assert kept.kept_share == pytest.approx(2 / 3, abs=0.02)
-
-
-def test_our_demo_is_simulated_within_a_tenth() -> None:
-    """A run on two cores; fitted to its first half."""
-    body = json.loads((Path(__file__).parent / "demo_run.json").read_text())
-    found = calibration.held_out(Run.parse(body))
-    assert abs(found.error) < 0.1
