@@ -190,6 +190,7 @@ def test_only_engines_that_serve_what_is_required_get_episodes(
     core: Components, adopted: int | None, incarnation: str, gets: bool
 ) -> None:
     """Newest 2, staleness 1: version 1 will do; another incarnation must call first."""
+    kit.fix_batches(core, 2)
     core.weights.publish(kit.version(1))
     core.weights.publish(kit.version(2))
     core.heartbeats.heard(kit.beat("r", "rollout", "a", adopted=adopted))
@@ -224,6 +225,7 @@ def test_an_engine_that_starts_after_the_trainer_has_gone_is_sent_to_the_store_a
 
 def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Components) -> None:
     """A dead attempt's versions are gone, except those that lie in the object store."""
+    kit.fix_batches(core, 2)
     core.weights.publish(kit.version(1, anchor=True))
     core.weights.publish(kit.version(1))
     core.weights.publish(kit.version(2))

@@ -82,7 +82,7 @@ def test_versions_of_a_lost_future_do_not_widen_the_bound(tmp_path: Path) -> Non
     with db.transaction():
         db.run("INSERT INTO batches VALUES ('rl', 1, 0, 0.5, 0.0, 1.0)")
         registry.add_anchor(db, kit.version(4, anchor=True), 1.0)
-    assert core.scheduler.published_steps(core.job.desired.spec.stages[0]) == 1
+    assert core.weights.published_steps(core.job.desired.spec.stages[0]) == 1
 
 
 @pytest.mark.parametrize(

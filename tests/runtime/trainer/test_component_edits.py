@@ -85,7 +85,10 @@ def test_an_rl_stage_that_waits_for_a_batch_ends_when_it_has_enough_steps(
     ranks: Ranks,
     make_task: MakeTask,
 ) -> None:
-    """40 steps become 1 while it waits for the third batch; it was to end at 2 before that."""
+    """40 steps become 1 while it waits for the third batch; it was to end at 2 before that.
+
+    A ledger that is restored while it waits is given the version that it may not know.
+    """
     rng = np.random.default_rng(0)
     rows = [list(map(int, rng.integers(10, 600, 24))) for _ in range(4)]
 
@@ -118,6 +121,9 @@ def test_an_rl_stage_that_waits_for_a_batch_ends_when_it_has_enough_steps(
     coordinator.hold_from = None
     ranks.wait("the second step", lambda: len(coordinator.progress) == 2)
     assert coordinator.done == []
+    published = [one for one in coordinator.versions if one.version == 2]
+    coordinator.task = coordinator.task.model_copy(update={"ledger_epoch": "restored"})
+    ranks.wait("version 2 again", lambda: coordinator.versions[-2:] == [*published, *published])
     edit(coordinator, ranks, make_task(run, stage(1)))
     ranks.wait("the end of the stage", lambda: coordinator.done)
     assert [row.total_steps for row in coordinator.progress] == [1, 40]

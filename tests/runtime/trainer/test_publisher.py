@@ -107,3 +107,19 @@ def test_without_nixl_an_error_that_is_permanent_ends_the_attempt(
     publisher.weights = Weights.model_validate({"transport": "ObjectStore"})
     with pytest.raises(AccessDeniedError):
         publisher.publish(MODEL, 1, 1)
+
+
+def test_the_newest_version_is_registered_again_as_it_was(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """A restored ledger doesn't know it; a copy of an older version is no newer one."""
+    publisher.register_again()
+    assert coordinator.versions == []
+    publisher.context = with_store(publisher.context, store)
+    publisher.publish(MODEL, 1, 1)
+    publisher.weights = Weights(anchor_every=100)
+    publisher.publish(MODEL, 2, 2)
+    publisher.finish()
+    assert [one.version for one in coordinator.versions] == [1, 2, 1]
+    publisher.register_again()
+    assert coordinator.versions[-1] == coordinator.versions[1]

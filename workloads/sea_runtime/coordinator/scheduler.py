@@ -108,15 +108,6 @@ class Scheduler:
             log.warning("%d leases of workers that are gone are issued again", expired)
             self._notifiers.leases.notify()
 
-    def published_steps(self, stage: Stage) -> int:
-        """Versions that the running RL stage has published: the gate's `version`.
-
-        At most as many as batches were fixed: a restored ledger finds the copies of later versions
-        in the object store, but the trainer goes back to the checkpoint.
-        """
-        newest = self._weights.newest(stage_plan.stream_of(stage)) - self._job.first_version()
-        return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
-
     def _served(self, request: LeaseRequest) -> int:
         """Version of the worker's engine, counted from the one that the stage began with."""
         beat = self._membership.get(request.pod)
@@ -145,7 +136,7 @@ class Scheduler:
             accepted=self._accepted(stage, block.prompts_per_step),
             running=groups.running(db, stage.name),
             served=served,
-            version=self.published_steps(stage),
+            version=self._weights.published_steps(stage),
             staleness=block.max_staleness,
             batch=block.prompts_per_step,
         )
@@ -168,7 +159,7 @@ class Scheduler:
             accepted=self._accepted(stage, block.prompts_per_step),
             # An engine that lags may start fewer groups: theirs would be too old
             # when they are trained on.
-            version=min(self.published_steps(stage), served),
+            version=min(self._weights.published_steps(stage), served),
             staleness=block.max_staleness,
             batch=block.prompts_per_step,
             steps=block.steps,

@@ -13,7 +13,7 @@ from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
-from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.throughput import Rate, goodput
@@ -93,6 +93,7 @@ class Training:
             first_version=self._job.first_version(),
             spec=stage_plan.for_trainer(desired, index),
             spec_generation=desired.spec_generation,
+            ledger_epoch=self._ledger.db.text(EPOCH) or "",
         )
 
     def _followed(self) -> CoordinatorSpec:

@@ -4,13 +4,14 @@ import json
 import logging
 from collections.abc import Callable
 
+from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import WeightsStatus
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import registry
+from sea_runtime.coordinator.ledger import batches, registry
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.membership import ROLLOUT, Membership
 from sea_runtime.store.s3 import ObjectStore
@@ -57,11 +58,23 @@ class WeightRegistry:
         """The largest version ever published; 0 while there is only the base model."""
         return registry.newest(self._ledger.db, stream)
 
+    def published_steps(self, stage: Stage) -> int:
+        """Versions that the running RL stage has published, of those whose batches are fixed.
+
+        A restored ledger may know later ones, by their copies in the object store or because the
+        trainer registered them again. Training goes back behind them, so counting them would let
+        the staleness gate open too far, and would ask engines for versions that nobody has.
+        """
+        newest = self.newest(stage_plan.stream_of(stage)) - self._job.first_version()
+        return min(max(0, newest), batches.newest_step(self._ledger.db, stage.name))
+
     def required(self, stream: str) -> int:
         """Smallest version that an engine of the stream may serve."""
-        stage = self._job.stage
+        stage, newest = self._job.stage, self.newest(stream)
         first = 0 if stage is None else self._job.first_version()
-        return stage_plan.smallest_served(stage, stream, self.newest(stream), first)
+        if stage is not None and stage.type == StageType.RL and stream == stage_plan.POLICY:
+            newest = first + self.published_steps(stage)
+        return stage_plan.smallest_served(stage, stream, newest, first)
 
     def query(self, stream: str, after: int) -> WeightQueryReply | None:
         """The newest version that an engine can fetch, None if it is not newer than `after`."""

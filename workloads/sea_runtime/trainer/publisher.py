@@ -57,6 +57,20 @@ class Publisher:
     ) -> None:
         self.context, self.task, self.weights, self.buffers = context, task, weights, buffers
         self._anchor: _Anchor | None = None
+        self._newest: WeightVersion | None = None
+        """As rank 0 registered it last."""
+
+    def register_again(self) -> None:
+        """Registers the newest version with a ledger that was restored from before it.
+
+        Its buffer still holds the bytes. Without this, engines that have started since would find
+        only the version's entry of an ended attempt, whose memory is gone, and wait forever.
+        """
+        if self._newest is not None:
+            log.info(
+                "The ledger was restored: version %d is registered again.", self._newest.version
+            )
+            self._register(self._newest)
 
     def follow(self, weights: Weights, model: Model, kept: StreamBuffers) -> None:
         """Takes edited settings; another transport may need other buffers."""
@@ -163,6 +177,9 @@ class Publisher:
     def _register(self, version: WeightVersion) -> None:
         if self.context.leads:
             self.context.client.publish(version)
+            # A copy that arrives in S3 late is registered after a newer version.
+            if self._newest is None or version.version >= self._newest.version:
+                self._newest = version
 
     def _folder(self) -> str:
         return urls.join(self.task.run_url, "weights", self.task.stream)

@@ -162,7 +162,10 @@ class StageTrainer:
             return False
         if task != self.task:
             assert task.spec is not None
-            log.info("Generation %d of the job is in force.", task.spec_generation)
+            if task.spec_generation != self.task.spec_generation:
+                log.info("Generation %d of the job is in force.", task.spec_generation)
+            if task.ledger_epoch != self.task.ledger_epoch:
+                self.publisher.register_again()
             self.task, self.spec = task, task.spec
             self.settings = task.spec.stages[task.stage_index]
             self.model = replace(self.model, row_tokens=_row_tokens(task.spec))

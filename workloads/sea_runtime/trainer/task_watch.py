@@ -80,8 +80,12 @@ class TaskWatch:
         now = self.current()
         if (now.kind, now.stage) != (task.kind, task.stage):
             return None
-        # Nothing but the spec: where the stage began does not change while it runs.
-        changed = {"spec": now.spec, "spec_generation": now.spec_generation}
+        # Nothing else: where the stage began does not change while it runs.
+        changed = {
+            "spec": now.spec,
+            "spec_generation": now.spec_generation,
+            "ledger_epoch": now.ledger_epoch,
+        }
         return task.model_copy(update=changed)
 
 

@@ -32,6 +32,9 @@ class TrainerTask(Message):
     """As it is in force now: the trainer asks again before every step, and follows an edit."""
     spec_generation: int = 0
     """`metadata.generation` that `spec` is of."""
+    ledger_epoch: str = ""
+    """Changes when the coordinator's ledger is restored: the restored one may not know the version
+    that this attempt serves, so rank 0 publishes it again."""
 
 
 class StageProgress(Message):

@@ -108,6 +108,14 @@ def coordinator(
     return core
 
 
+def fix_batches(core: Components, steps: int) -> None:
+    """Lets the ledger know batches up to a step, without groups."""
+    db = core.ledger.db
+    with db.transaction():
+        for step in range(1, steps + 1):
+            db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0)", step)
+
+
 def beat(pod: str, role: str, incarnation: str, **more: Any) -> Heartbeat:
     return Heartbeat(
         pod=pod,

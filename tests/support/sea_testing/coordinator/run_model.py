@@ -1,0 +1,440 @@
+"""A whole run in one process: a real coordinator, and models of everything around it.
+
+The trainer's rank 0 opens, trains, publishes and commits in the phases of the real one (with its
+own pure decisions about `head.json`); engines fetch only what somebody still serves; the operator
+raises attempts and drains. `round` moves each of them on by one step; what a test breaks between
+two rounds is up to it. Used by `tests/runtime/coordinator/test_run_survives.py`.
+"""
+
+import asyncio
+import shutil
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sea_api.v1alpha1.policy import Cause
+from sea_api.wire.state import StagePhase
+from sea_runtime.coordinator import app, snapshot
+from sea_runtime.coordinator.app import Components, Settings
+from sea_runtime.coordinator.data_check import CheckedData
+from sea_runtime.coordinator.errors import GoneError, StaleError
+from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.training import AheadError
+from sea_runtime.trainer.checkpoint import head as heads
+from sea_runtime.trainer.checkpoint.head import Entry, Head
+from sea_runtime.trainer.errors import FencedError
+from sea_runtime.wire.membership import PodState
+from sea_runtime.wire.rollouts import Batch, Lease, LeaseRequest
+from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress, TaskKind
+from sea_runtime.wire.weights import WeightVersion
+from sea_testing.coordinator import inprocess as kit
+from sea_testing.coordinator.memory_store import MemoryStore
+
+BATCH, STEPS, EVERY = 2, 10, 2
+TRAINER_POD = "job-trainer-0"
+HEAD = "s3://bucket/x/job/stages/rl/checkpoints/head.json"
+BUFFERS = 3
+"""Versions that a trainer's memory still holds."""
+
+ENDED = (StaleError, FencedError, GoneError)
+"""What ends a training process: its attempt has ended, or its step is covered already."""
+
+Lineage = tuple[tuple[str, ...], ...]
+"""Groups of each step that the parameters have been trained on."""
+
+
+@dataclass
+class Save:
+    """A checkpoint on its way; `phase` counts what is done: snapshot, head, report."""
+
+    step: int
+    lineage: Lineage
+    phase: int = 0
+
+
+@dataclass
+class Process:
+    """Rank 0's training process of one attempt."""
+
+    attempt: int
+    opened: bool = False
+    resumed: int = 0
+    lineage: Lineage = ()
+    epoch: str = ""
+    saves: list[Save] = field(default_factory=list)
+    published: list[WeightVersion] = field(default_factory=list)
+    copies: list[WeightVersion] = field(default_factory=list)
+    """Anchors that are still being uploaded."""
+
+    @property
+    def step(self) -> int:
+        return len(self.lineage)
+
+
+@dataclass
+class Engine:
+    """A rollout pod: its engine and its worker."""
+
+    pod: str
+    life: int = 0
+    adopted: int = 0
+    stuck: bool = False
+    """Fetches no weights until the next disturbance ends."""
+    leases: list[Lease] = field(default_factory=list)
+
+    @property
+    def incarnation(self) -> str:
+        return f"{self.pod}-{self.life}"
+
+
+class Run:
+    """One run and the state of all its parts."""
+
+    def __init__(self, folder: Path, anchor_every: int) -> None:
+        self.folder, self.store, self.clock = folder, MemoryStore(), kit.Clock()
+        self.anchor_every = anchor_every
+        spec = kit.spec(steps=STEPS, promptsPerStep=BATCH)
+        one = spec.trainer.model_copy(update={"replicas": 1})
+        self.spec = spec.model_copy(update={"trainer": one})
+        self.attempt, self.drain, self.trainer_life = 1, False, 0
+        self.process: Process | None = None
+        self.failed: int | None = None
+        """Attempt whose process died and has not been replaced."""
+        self.zombies: list[Process] = []
+        self.engines = [Engine("rollout-0"), Engine("rollout-1")]
+        self.late: list[tuple[Lease, Engine, str]] = []
+        """Leases of workers that are gone or slow, with the incarnation that held them."""
+        self.saved: dict[str, Lineage] = {}
+        """By manifest key: what a checkpoint's parameters were trained on."""
+        self.fixed: dict[int, bytes] = {}
+        self.turn = 0
+        self.core = self._coordinator()
+
+    @property
+    def wanted(self) -> Any:
+        return kit.desired(self.spec, attempt=self.attempt, drain=self.drain)
+
+    # The coordinator.
+
+    def _coordinator(self) -> Components:
+        settings = Settings("job", "ns", kit.UID, "token", "127.0.0.1", self.folder)
+        store: Any = self.store
+        core = app.Components(settings, store, store, wall=self.clock, clock=self.clock)
+        core.preconditions._data = CheckedData({kit.FILE: kit.task_rows()})
+        core.job.request(self.wanted)
+        asyncio.run(core.bootstrap.open())
+        stages.start(core.ledger.db, "rl", self.clock())
+        return core
+
+    def restart_coordinator(self, *, volume_lost: bool) -> None:
+        self.core.ledger.withdraw()
+        if volume_lost:
+            shutil.rmtree(self.folder)
+            # Batches after the checkpoint are drawn again.
+            self.fixed.clear()
+        self.core = self._coordinator()
+
+    def controller_pass(self) -> None:
+        """One look of the stage controller, without its pause."""
+
+        async def once() -> None:
+            look = asyncio.ensure_future(self.core.controller.look())
+            while not look.done():
+                self.core.notifiers.background.notify()
+                await asyncio.sleep(0)
+            await look
+
+        asyncio.run(once())
+
+    @property
+    def complete(self) -> bool:
+        return stages.phase(self.core.ledger.db, "rl") == StagePhase.COMPLETE
+
+    # The operator.
+
+    def operate(self) -> None:
+        state = self.core.state.assemble()
+        failure = state.trainer_failure
+        if failure is not None and failure.attempt == self.attempt:
+            self.attempt += 1
+        if state.spec_digest != self.wanted.digest:
+            self.core.job.request(self.wanted)
+
+    # The trainer.
+
+    def trainer_pass(self) -> None:
+        """The supervisor calls, then rank 0 does one thing."""
+        process = self.process
+        attempt = self.failed or (process.attempt if process else 0)
+        state = PodState.FAILED if self.failed else PodState.READY
+        beat = kit.beat(
+            TRAINER_POD,
+            "trainer",
+            f"life-{self.trainer_life}",
+            state=state if attempt else PodState.STARTING,
+            attempt=attempt,
+            cause=Cause.PROCESS_EXIT if self.failed else None,
+        )
+        reply = self.core.heartbeats.heard(beat)
+        if not reply.run or reply.world is None:
+            self.end_process(zombie=False)
+            return
+        if process is None or process.attempt != reply.world.attempt:
+            self.end_process(zombie=False)
+            self.failed = None
+            process = self.process = Process(reply.world.attempt)
+        self.act(process)
+
+    def end_process(self, *, zombie: bool) -> None:
+        """The process ends; as a zombie it goes on where nobody sees it."""
+        if zombie and self.process is not None:
+            self.zombies.append(self.process)
+        self.process = None
+
+    def crash(self) -> None:
+        if self.process is not None:
+            self.failed, self.process = self.process.attempt, None
+
+    def replace_trainer_pod(self, *, zombie: bool) -> None:
+        """Its node is lost; with `zombie` the processes there still run.
+
+        The operator sees that the pod has gone and raises the attempt, which fences them.
+        """
+        self.trainer_life += 1
+        self.attempt += 1
+        self.failed = None
+        self.end_process(zombie=zombie)
+
+    def act(self, process: Process) -> None:
+        """Rank 0's next step; the process ends when its attempt has."""
+        try:
+            self._act(process)
+        except ENDED:
+            if self.process is process:
+                self.crash()
+            raise
+
+    def _act(self, process: Process) -> None:
+        task = self.core.training.task(process.attempt)
+        if not process.opened:
+            if task is not None and task.kind == TaskKind.RL:
+                self._open(process, task.ledger_epoch)
+            return
+        if task is not None and task.kind == TaskKind.STOP:
+            self._finish(process)
+            self.end_process(zombie=False)
+            return
+        if task is None:
+            return
+        if task.ledger_epoch != process.epoch:
+            # As `StageTrainer.follow` does.
+            process.epoch = task.ledger_epoch
+            if process.published:
+                self.core.weights.publish(process.published[-1])
+        if process.step >= STEPS:
+            self._complete(process)
+        else:
+            self._train(process)
+
+    def _open(self, process: Process, epoch: str) -> None:
+        head = heads.fence(self.head, process.attempt)
+        self._write_head(head)
+        newest = head.newest
+        process.lineage = self.saved[newest.manifest_key] if newest else ()
+        process.resumed, process.epoch, process.opened = process.step, epoch, True
+        if process.step and process.step < STEPS:
+            self._publish(process)
+
+    def _train(self, process: Process) -> None:
+        step = process.step + 1
+        try:
+            body = self.core.training.batch("rl", step, process.attempt)
+        except AheadError as error:
+            if self.await_(self.core.bootstrap.catch_up("rl", error.fixed)):
+                self.fixed.clear()
+                self.await_(self.core.bootstrap.open())
+                return
+            raise self.core.training.fail_ahead("rl", step, error.fixed) from error
+        if not body:
+            self._advance(process)
+            return
+        assert self.fixed.setdefault(step, body) == body, f"batch {step} has changed"
+        groups = Batch.decode(body).groups
+        assert len(groups) == BATCH
+        assert all(len(set(group.rewards)) == 2 for group in groups)
+        process.lineage = (*process.lineage, tuple(group.group_id for group in groups))
+        trained = [group for one in process.lineage for group in one]
+        assert len(trained) == len(set(trained)), f"trained twice: {process.lineage}"
+        self._publish(process)
+        if step % EVERY == 0 or step == STEPS:
+            process.saves.append(Save(step, process.lineage))
+        row = StageProgress(attempt=process.attempt, step=step, total_steps=STEPS, metrics={})
+        self.core.training.report("rl", row)
+        self._advance(process)
+
+    def _publish(self, process: Process) -> None:
+        version = kit.version(process.step, process.attempt)
+        process.published = [*process.published, version][-BUFFERS:]
+        self.core.weights.publish(version)
+        if process.step % self.anchor_every == 0:
+            copied = kit.version(process.step, process.attempt, anchor=True)
+            process.copies = [copied]
+
+    def _advance(self, process: Process) -> None:
+        """Uploads go on: the next phase of a save, and the copy of a version."""
+        for copy in process.copies:
+            self.core.weights.publish(copy)
+            self.core.weights.keep_anchor(copy)
+        process.copies = []
+        if process.saves:
+            self._save_phase(process, process.saves[0])
+
+    def _save_phase(self, process: Process, save: Save) -> None:
+        folder = snapshot.checkpoint_key("rl", save.step, process.attempt)
+        key = f"x/job/{folder}/manifest.json"
+        training = self.core.training
+        if save.phase == 0:
+            training.require_known("rl", save.step, process.attempt)
+            self.core.snapshots.take("rl", save.step, process.attempt)
+            self.saved[key] = save.lineage
+        elif save.phase == 1:
+            entry = Entry(
+                step=save.step, version=save.step, manifest_key=key, bytes=1, time=self.clock()
+            )
+            self._write_head(heads.append(self.head, entry, process.attempt, 2, None)[0])
+        else:
+            message = CheckpointCommitted(
+                attempt=process.attempt,
+                step=save.step,
+                version=save.step,
+                bytes=1,
+                manifest_key=key,
+            )
+            training.committed("rl", message)
+            process.saves.remove(save)
+        save.phase += 1
+
+    def _finish(self, process: Process) -> None:
+        """Commits the current step, as a drain and a stage's end do."""
+        while process.saves:
+            self._advance(process)
+        newest = self.head.newest
+        done = newest is not None and (newest.step, self.head.attempt) == (
+            process.step,
+            process.attempt,
+        )
+        if process.step != process.resumed and not done:
+            process.saves.append(Save(process.step, process.lineage))
+            while process.saves:
+                self._advance(process)
+
+    def _complete(self, process: Process) -> None:
+        anchor = kit.version(process.step, process.attempt, anchor=True)
+        self.core.weights.publish(anchor)
+        self.core.weights.keep_anchor(anchor)
+        self._finish(process)
+        self.core.training.done("rl", StageDone(attempt=process.attempt, step=process.step))
+
+    @property
+    def head(self) -> Head:
+        found = self.store.objects.get(HEAD)
+        return Head() if found is None else Head.model_validate_json(found)
+
+    def _write_head(self, head: Head) -> None:
+        self.store.put(HEAD, head.model_dump_json().encode())
+
+    # Engines and workers.
+
+    def update(self, engine: Engine) -> None:
+        """Fetches the newest version that can be had, and calls."""
+        reply = self.core.weights.query("policy", engine.adopted)
+        if reply is not None and not engine.stuck:
+            offers = [one for one in (reply.newest, reply.anchor) if one is not None]
+            found = next((one.version for one in offers if self._fetchable(one)), None)
+            engine.adopted = found or engine.adopted
+        self.core.heartbeats.heard(
+            kit.beat(engine.pod, "rollout", engine.incarnation, adopted=engine.adopted)
+        )
+
+    def _fetchable(self, version: WeightVersion) -> bool:
+        """From the object store, or from the memory of the process that lives."""
+        if all(shard.object_url for shard in version.shards):
+            return True
+        return self.process is not None and version in self.process.published
+
+    def lease(self, engine: Engine) -> None:
+        holding = [lease.lease_id for lease in engine.leases]
+        request = LeaseRequest(
+            pod=engine.pod, incarnation=engine.incarnation, want=4, holding=holding
+        )
+        found = self.core.scheduler.lease(request)
+        engine.leases += found.leases if found else []
+
+    def deliver(self, engine: Engine, times: int = 1) -> None:
+        """Results of all its episodes; a result may arrive twice."""
+        for lease in engine.leases:
+            reward = float((lease.sample + self.turn) % 2)
+            sent = kit.result(lease, engine.pod, engine.incarnation, reward)
+            for _ in range(times):
+                self.core.scheduler.result(sent)
+        engine.leases = []
+
+    def restart_engine(self, engine: Engine) -> None:
+        self.late += [(lease, engine, engine.incarnation) for lease in engine.leases]
+        engine.leases, engine.adopted = [], 0
+        engine.life += 1
+
+    def deliver_late(self) -> None:
+        """Results of workers that are gone: acknowledged or refused, never counted twice."""
+        for lease, engine, incarnation in self.late:
+            self.core.scheduler.result(kit.result(lease, engine.pod, incarnation, 1.0))
+        self.late = []
+
+    # Time.
+
+    def round(self) -> None:
+        """Everybody does one thing; a second passes."""
+        self.turn += 1
+        self.clock.now += 1.0
+        self.operate()
+        with suppress(*ENDED):  # `act` has noted it
+            self.trainer_pass()
+        for engine in self.engines:
+            self.update(engine)
+            self.deliver(engine)
+            self.lease(engine)
+        self.controller_pass()
+
+    def rounds_until(self, condition: Callable[[], bool], most: int = 12) -> None:
+        """Rounds until something is so; gives up after `most`, since a drained run stands still."""
+        for _ in range(most):
+            if condition():
+                return
+            self.round()
+
+    @property
+    def trains(self) -> bool:
+        return self.process is not None and self.process.opened
+
+    @property
+    def just_opened(self) -> bool:
+        """An attempt has begun and has not trained yet."""
+        process = self.process
+        return process is not None and process.opened and process.step == process.resumed
+
+    @property
+    def committed_step(self) -> int:
+        newest = self.head.newest
+        return newest.step if newest else 0
+
+    def await_(self, work: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run(work)
+
+    def __str__(self) -> str:
+        state = self.core.state.assemble()
+        return (
+            f"attempt {self.attempt}, process {self.process}, failed {self.failed}, "
+            f"drain {self.drain}, engines {self.engines}, state {state}"
+        )
