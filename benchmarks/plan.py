@@ -15,10 +15,11 @@ import yaml
 
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.planner import calibration, published
+from sea_runtime.planner.engine_memory import MAX_SEQUENCES
 
 ROOT = Path(__file__).parents[1]
 JOB = ROOT / "examples" / "areal-sea-235b.yaml"
-RUN = ROOT / "tests" / "runtime" / "planner" / "demo_run.json"
+DEMO_JOB = ROOT / "examples" / "tiny.yaml"
 
 
 def memory(names: Sequence[str]) -> dict[str, float]:
@@ -52,16 +53,36 @@ def others() -> dict[str, float]:
     return found
 
 
-def demo() -> float:
+def demo(folder: Path) -> float | None:
     """Error of the simulated step time in the part of the run that it wasn't fitted to."""
-    run = calibration.Run.parse(json.loads(RUN.read_text()))
-    fitted = calibration.held_out(run)
+    if not (folder / "timeline.json").exists():
+        print(f"our demo: {folder} has no timeline.json; `make demo` leaves one there")
+        return None
+    fitted = calibration.held_out(_run(folder))
     print(f"{'our demo, the steps after the first half':<40}{'measured':>10}{'plan':>10}")
     print(f"  {'seconds per step':<38}{fitted.measured_s:>10.2f}{fitted.simulated_s:>10.2f}")
     print(
         f"  {'staleness':<38}{fitted.measured_staleness:>10.2f}{fitted.simulated_staleness:>10.2f}"
     )
     return round(fitted.error, 4)
+
+
+def _run(folder: Path) -> calibration.Run:
+    """The RL stage of the demo's job, from what `make demo` leaves."""
+    spec = Spec.model_validate(yaml.safe_load(DEMO_JOB.read_text())["spec"])
+    stage = next(stage for stage in spec.stages if stage.rl)
+    rl = stage.rl
+    assert rl is not None
+    gate = calibration.Gate(
+        groups=rl.prompts_per_step,
+        group_size=rl.trajectories_per_prompt,
+        max_staleness=rl.max_staleness,
+        max_groups=rl.max_concurrent_groups,
+        slots=spec.rollout.replicas * MAX_SEQUENCES,
+    )
+    metrics = json.loads((folder / "metrics.json").read_text())
+    spans = json.loads((folder / "timeline.json").read_text())
+    return calibration.of_folder(gate, stage.name, metrics, spans)
 
 
 def scaling() -> list[dict[str, float | str]]:
@@ -75,12 +96,15 @@ def scaling() -> list[dict[str, float | str]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--memory", nargs="*", metavar="CASE", help="only these cases of memory")
+    parser.add_argument(
+        "--run", type=Path, default=ROOT / "out" / "demo", help="results of `make demo`"
+    )
     parser.add_argument("--only", choices=["memory", "published", "demo", "scaling"])
     given = parser.parse_args()
     tables: dict[str, Callable[[], Any]] = {
         "memory": lambda: memory(given.memory or ()),
         "published": others,
-        "demo": demo,
+        "demo": lambda: demo(given.run),
         "scaling": scaling,
     }
     found: dict[str, Any] = {}
