@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from sea_runtime.coordinator import app, stage_controller
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.errors import LedgerUnavailableError
-from sea_runtime.coordinator.ledger import database
+from sea_runtime.coordinator.ledger import copies, trajectories
 from sea_runtime.wire.trainer import StageProgress
 from sea_testing.coordinator import inprocess as kit
 
@@ -78,4 +78,15 @@ def test_a_snapshot_that_does_not_fit_is_a_full_volume_too(core: Components) -> 
         kit.no_room(ledger.with_name("ledger.sqlite-shm")),
         pytest.raises(LedgerUnavailableError, match="PersistentVolumeClaim"),
     ):
-        database.copy(ledger, ledger.with_name("copy.sqlite"))
+        copies.copy(ledger, ledger.with_name("copy.sqlite"), core.files, None)
+
+
+async def test_a_trajectory_that_does_not_fit_is_a_full_volume_too(core: Components) -> None:
+    """The worker sends it again; no part of it stays."""
+    body = b"x" * (trajectories.INLINE_BYTES + 1)
+    full = kit.no_room(core.ledger.db.path.with_name("ledger.sqlite-shm"))
+    with full, pytest.raises(LedgerUnavailableError, match="PersistentVolumeClaim"):
+        async with core.files.stored(body):
+            pytest.fail("there is no room")
+    assert await core.files.sweep(core.ledger.db) == 1
+    assert list(core.files.folder.iterdir()) == []

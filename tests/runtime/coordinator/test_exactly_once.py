@@ -134,7 +134,7 @@ class Ledger(RuleBasedStateMachine):
     @rule()
     def next_batch(self) -> None:
         step = len(self.batches) + 1
-        body = self.core.training.batch("rl", step, 1) if step <= STEPS else None
+        body = kit.batch(self.core, step) if step <= STEPS else None
         if body is not None:
             self.batches[step] = body
 
@@ -142,7 +142,7 @@ class Ledger(RuleBasedStateMachine):
     @rule(data=st.data())
     def same_batch_again(self, data: st.DataObject) -> None:
         step = data.draw(st.integers(self.checkpoint + 1, len(self.batches)))
-        assert self.core.training.batch("rl", step, 1) == self.batches[step]
+        assert kit.batch(self.core, step) == self.batches[step]
 
     @precondition(lambda self: self.version < len(self.batches))
     @rule()

@@ -8,7 +8,7 @@ import pytest
 
 import sea_runtime.coordinator
 from sea_runtime.coordinator import snapshot
-from sea_runtime.coordinator.errors import LedgerError, LedgerUnavailableError, NotReadyError
+from sea_runtime.coordinator.errors import LedgerError, NotReadyError
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
 
@@ -66,18 +66,6 @@ def test_a_restored_snapshot_of_a_newer_layout_is_refused(tmp_path: Path) -> Non
     Database(part, NEWER).close()
     with pytest.raises(LedgerError, match="a newer sea-operator wrote it"):
         snapshot.require_sound(part)
-
-
-def test_a_durable_transaction_that_gets_no_lock_leaves_later_ones_as_fast_as_before(
-    tmp_path: Path,
-) -> None:
-    with closing(Database(tmp_path / "ledger.db")) as db:
-        db.value("PRAGMA busy_timeout=0")
-        with closing(sqlite3.connect(db.path, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            with pytest.raises(LedgerUnavailableError), db.transaction(durable=True):
-                pytest.fail("the other connection holds the lock")
-        assert db.value("PRAGMA synchronous") == 1, "NORMAL"
 
 
 def test_a_ledger_that_is_not_installed_is_not_ready(tmp_path: Path) -> None:

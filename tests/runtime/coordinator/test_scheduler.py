@@ -131,7 +131,7 @@ def test_no_batch_is_staler_than_allowed_however_engines_lag(
     core = kit.coordinator(tmp_path, kit.desired(spec), kit.Clock())
     for step in range(1, 13):
         take_all(core, core.weights.required("policy"))
-        while core.training.batch("rl", step, 1) is None:
+        while kit.batch(core, step) is None:
             assert take_all(core, step - 1), "a trainer that waits for ever"
         core.weights.publish(kit.version(step))
     found = [row[0] for row in core.ledger.db.rows("SELECT staleness FROM batches ORDER BY step")]
@@ -155,7 +155,7 @@ def test_an_edit_of_the_batch_neither_starves_the_gate_nor_opens_it(
             core.job.adopt(kit.desired(now, generation=2))
         size = 4 if step < 6 else later
         take_all(core, step - 1)
-        assert core.training.batch("rl", step, 1), "a trainer that waits for ever"
+        assert kit.batch(core, step), "a trainer that waits for ever"
         assert db.value("SELECT COUNT(*) FROM groups WHERE step = ?", step) == size
         core.weights.publish(kit.version(step))
     found = [row[0] for row in db.rows("SELECT staleness FROM batches ORDER BY step")]

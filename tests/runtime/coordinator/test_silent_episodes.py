@@ -55,7 +55,7 @@ def test_a_user_that_hangs_up_first_costs_no_retry_and_the_group_counts(core: Co
     group = kit.some(core.ledger.db.row(sql, first.group_id))
     assert tuple(group) == ("Admitted", 0.5)
     assert batches.assign(core.ledger.db, "rl", 1, 1, 0, 1000.0)
-    batch = msgspec.msgpack.decode(batches.encode(core.ledger.db, "rl", 1), type=Batch)
+    batch = msgspec.msgpack.decode(batches.fixed(core.ledger.db, "rl", 1).read(), type=Batch)
     assert batch.groups[0].rewards == [0.0, 1.0]
     members = [Trajectory.decode(body) for body in batch.groups[0].trajectories]
     assert [len(one.token_ids()) for one in members] == [0, 2]

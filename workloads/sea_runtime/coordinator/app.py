@@ -24,9 +24,12 @@ from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
-from sea_runtime.coordinator.http import failures, guard
+from sea_runtime.coordinator.http import durable, failures, guard
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger.durability import Durability
+from sea_runtime.coordinator.ledger.trajectories import Files
+from sea_runtime.coordinator.loop_clock import LoopClock
 from sea_runtime.coordinator.membership import Heartbeats, Membership
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.problems import Problems, Source
@@ -39,6 +42,7 @@ from sea_runtime.coordinator.stage_controller import StageController
 from sea_runtime.coordinator.state import StateReport
 from sea_runtime.coordinator.synthesis import Synthesis
 from sea_runtime.coordinator.training import Training
+from sea_runtime.coordinator.upkeep import Upkeep
 from sea_runtime.coordinator.weights import WeightRegistry
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.store.s3 import ObjectStore
@@ -105,7 +109,11 @@ class Components:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         ledger, problems, notifiers = Ledger(), Problems(), Notifiers()
-        job, membership = Job(settings.job, settings.uid, ledger, wall), Membership(clock)
+        file, folder = settings.data_dir / "ledger.sqlite", settings.data_dir / "synthesis"
+        self.files, self.durability = Files(file), Durability()
+        self.member_clock = LoopClock(clock)
+        job = Job(settings.job, settings.uid, ledger, wall)
+        membership = Membership(self.member_clock)
         rendezvous = Rendezvous(job, ledger, membership, wall)
         weights = WeightRegistry(job, ledger, store, membership, notifiers, wall)
         preconditions = Preconditions(job, ledger, store, problems, notifiers, clock)
@@ -119,13 +127,14 @@ class Components:
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
         self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)
         reports = Reports(job, ledger, store, self.folder, wall)
-        drain = Drain(job, ledger, store, rendezvous, self.folder)
+        drain = Drain(job, ledger, self.files, store, rendezvous, self.folder)
         self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
         self.job, self.membership, self.rendezvous = job, membership, rendezvous
         self.weights, self.preconditions = weights, preconditions
         self.scheduler, self.training = scheduler, training
         self.commit_recovery = commit_recovery
-        self.snapshots, self.probe = Snapshots(job, ledger, store), StoreProbe(job, probe)
+        self.snapshots = Snapshots(job, ledger, self.files, store)
+        self.probe = StoreProbe(job, probe)
         self.heartbeats = Heartbeats(
             job,
             membership,
@@ -134,7 +143,7 @@ class Components:
             answer_trainer=rendezvous.answer,
             required=weights.required,
         )
-        file, folder = settings.data_dir / "ledger.sqlite", settings.data_dir / "synthesis"
+        self.upkeep = Upkeep(ledger, self.files)
         self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)
         self.synthesis = Synthesis(
             job, ledger, store, problems, notifiers, folder, settings.synthesis_retry_s, wall, clock
@@ -160,6 +169,7 @@ class Components:
         """Background passes by the source under which their failures are reported."""
         return {
             Source.LEDGER: self.bootstrap.look,
+            Source.VOLUME: self.upkeep.look,
             Source.DATA: self.preconditions.look,
             Source.STAGES: self.controller.look,
             Source.STORE: self.probe.look,
@@ -172,13 +182,19 @@ def serve(parts: Components, token: str) -> web.Application:
     """The HTTP application; each route gets the component it serves."""
     # aiohttp runs the first middleware outermost: a caller without the token reaches nothing else.
     app = web.Application(
-        middlewares=[guard(token), failures(parts.problems)], client_max_size=MAX_BODY_BYTES
+        middlewares=[
+            guard(token),
+            failures(parts.problems),
+            durable(parts.ledger, parts.durability),
+        ],
+        client_max_size=MAX_BODY_BYTES,
     )
     app[routes.STATE], app[routes.JOB] = parts.state, parts.job
     app[routes.LEDGER], app[routes.PROBE] = parts.ledger, parts.probe
     app[routes.HEARTBEATS], app[routes.PRECONDITIONS] = parts.heartbeats, parts.preconditions
     app[routes.WEIGHTS], app[routes.NOTIFIERS] = parts.weights, parts.notifiers
     app[routes.SCHEDULER], app[routes.TRAINING] = parts.scheduler, parts.training
+    app[routes.FILES] = parts.files
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
     app.add_routes(routes.routes())
     return app
@@ -192,6 +208,7 @@ def with_loops(app: web.Application, parts: Components) -> web.Application:
             asyncio.create_task(forever(source, step, parts.problems), name=source.value)
             for source, step in parts.loops().items()
         ]
+        tasks.append(asyncio.create_task(parts.member_clock.run(), name="member clock"))
         yield
         for task in tasks:
             task.cancel()

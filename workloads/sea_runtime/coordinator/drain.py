@@ -13,6 +13,7 @@ from sea_runtime.coordinator import snapshot
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress
 from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.coordinator.rendezvous import Rendezvous
 from sea_runtime.coordinator.run_folder import RunFolder
 from sea_runtime.store.s3 import ObjectStore
@@ -27,11 +28,12 @@ class Drain:
         self,
         job: Job,
         ledger: Ledger,
+        files: Files,
         store: ObjectStore,
         rendezvous: Rendezvous,
         folder: RunFolder,
     ) -> None:
-        self._job, self._ledger, self._store = job, ledger, store
+        self._job, self._ledger, self._files, self._store = job, ledger, files, store
         self._rendezvous, self._folder = rendezvous, folder
         self._saved_for: str | None = None
         """Digest of the drain whose ledger is stored."""
@@ -62,7 +64,7 @@ class Drain:
         # ledger is outdated (`snapshot.applies`).
         note = {"checkpoint": checkpoint, "stageIndex": desired.stage_index}
         url = urls.join(root, snapshot.FILE)
-        taken = await asyncio.to_thread(snapshot.upload, db.path, self._store, url)
+        taken = await asyncio.to_thread(snapshot.upload, db.path, self._files, self._store, url)
         # The note last: it says that the ledger next to it is whole.
         body = json.dumps({**note, "ledger": taken.model_dump()}).encode()
         await asyncio.to_thread(self._store.put, urls.join(root, snapshot.NOTE), body)

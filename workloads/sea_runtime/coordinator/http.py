@@ -18,6 +18,8 @@ from sea_runtime.coordinator.errors import (
     NotReadyError,
     RefusedError,
 )
+from sea_runtime.coordinator.ledger.database import Ledger
+from sea_runtime.coordinator.ledger.durability import Durability
 from sea_runtime.coordinator.problems import Problems, Source
 
 log = logging.getLogger(__name__)
@@ -64,6 +66,24 @@ def failures(problems: Problems) -> Middleware:
             return _refuse(error.status, str(error))
 
     return answer
+
+
+def durable(ledger: Ledger, durability: Durability) -> Middleware:
+    """Middleware that lets an answer leave only once what it may tell of is on the disk.
+
+    Any answer, not just the one to the call that changed something: who asks for the state sees
+    what others have changed.
+    """
+
+    @web.middleware
+    async def wait(request: web.Request, handler: Handler) -> web.StreamResponse:
+        try:
+            return await handler(request)
+        finally:
+            if ledger.available:
+                await durability.wait(ledger.db)
+
+    return wait
 
 
 async def body(request: web.Request, model: type[Model]) -> Model:

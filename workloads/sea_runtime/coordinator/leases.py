@@ -131,11 +131,13 @@ def accept(
     now: float,
     keeping: frozenset[str] = frozenset(),
     saving: frozenset[str] = frozenset(),
+    *,
+    file: str | None = None,
 ) -> bool:
     """Records a result; False if the lease isn't this worker's any more.
 
-    `keeping` names the stages that admit groups whose rewards are all equal, `saving` those whose
-    dialogues go to the run's folder.
+    `file` has the trajectory's bytes if it is large; `keeping` names the stages that admit groups
+    whose rewards are all equal, `saving` those whose dialogues go to the run's folder.
 
     The same result sent again (its answer got lost) is acknowledged and not counted again.
     """
@@ -153,7 +155,15 @@ def accept(
             episodes.fail(db, row, fault, now, reported=True)
         else:
             constant, dialogue = row["stage"] in keeping, row["stage"] in saving
-            episodes.finish(db, row, result, now, keep_constant=constant, keep_dialogue=dialogue)
+            episodes.finish(
+                db,
+                row,
+                result,
+                now,
+                file=file,
+                keep_constant=constant,
+                keep_dialogue=dialogue,
+            )
         return True
 
 

@@ -34,6 +34,8 @@ class Source(Enum):
     """Data check and base models."""
     STAGES = "stages"
     SYNTHESIS = "synthesis"
+    VOLUME = "volume"
+    """Upkeep of the ledger's files."""
     STORE = "store"
     """The probe behind `/readyz`."""
     RUN_FOLDER = "run folder"

@@ -80,11 +80,15 @@ class Scheduler:
         found = [leases.message(row, sampling) for row in rows]
         return Leases(leases=found) if found else None
 
-    def result(self, episode: EpisodeResult) -> bool:
-        """Records a result and wakes all waiters for it; False if the lease was taken back."""
+    def result(self, episode: EpisodeResult, file: str | None = None) -> bool:
+        """Records a result and wakes all waiters for it; False if the lease was taken back.
+
+        Args:
+            file: has the bytes of a large trajectory (`ledger.trajectories`).
+        """
         spec = self._job.desired.spec
         keeping, saving = stage_plan.keeping_constant_groups(spec), stage_plan.saving_rollouts(spec)
-        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping, saving)
+        accepted = leases.accept(self._ledger.db, episode, self._wall(), keeping, saving, file=file)
         if accepted:
             self._generated.add(episode.generated_tokens)
             # A group that ended frees room at the gate, a batch may be full, an

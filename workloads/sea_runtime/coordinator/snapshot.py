@@ -1,7 +1,7 @@
 """Copies of the ledger in the object store: in every checkpoint, and restored on an empty volume.
 
-Taken with SQLite's backup API while the ledger is written; what the checkpoint itself covers is
-dropped from the copy, so that it stays small. Groups that were running or admitted after the
+Taken while the ledger is written (`ledger.copies`), without what the checkpoint itself covers, so
+that it stays small. Groups that were running or admitted after the
 checkpoint are issued again after a restore, because the dataset cursor went back with everything
 else.
 """
@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,7 +23,9 @@ from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, episodes, progress
-from sea_runtime.coordinator.ledger.database import EPOCH, Database, Ledger, copy
+from sea_runtime.coordinator.ledger.copies import Covered, copy
+from sea_runtime.coordinator.ledger.database import EPOCH, Database, Ledger
+from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import CheckpointCommitted, LedgerSnapshot
 
@@ -40,22 +42,19 @@ def checkpoint_key(stage: str, step: int, attempt: int) -> str:
     return f"stages/{stage}/checkpoints/step-{step:06d}-a{attempt}"
 
 
-def strip(path: Path, stage: str, step: int) -> None:
-    """Drops from a copy what the checkpoint of `step` covers."""
+def strip(path: Path, covered: Covered) -> None:
+    """Marks in a copy what the checkpoint covers."""
     # A copy of its own connection and file: this runs in a thread, next to the live ledger.
     with closing(Database(path)) as db:
         with db.transaction():
-            batches.cover(db, stage, step)
-        db.compact()
+            batches.cover(db, *covered)
+        db.seal()
 
 
 def upload(
-    ledger: Path,
-    store: ObjectStore,
-    url: str,
-    change: Callable[[Path], None] = lambda _: None,
+    ledger: Path, files: Files, store: ObjectStore, url: str, covered: Covered | None = None
 ) -> LedgerSnapshot:
-    """Copies the ledger, changes the copy, uploads it. Blocking.
+    """Copies the ledger without what is covered and uploads the copy. Blocking.
 
     Returns:
         The object as a manifest names it, `key` within the run's bucket.
@@ -63,10 +62,11 @@ def upload(
     # On the ledger's volume; `Bootstrap.open` removes what a kill leaves there.
     with tempfile.TemporaryDirectory(dir=ledger.parent, prefix="snapshot-") as folder:
         path = Path(folder) / FILE
-        copy(ledger, path)
-        change(path)
+        copy(ledger, path, files, covered)
+        if covered is not None:
+            strip(path, covered)
         with path.open("rb") as file:
-            # After `change`: of the bytes that are uploaded.
+            # After `strip`: of the bytes that are uploaded.
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         store.upload_file(path, url)
         key = urls.parse(url).key
@@ -76,15 +76,15 @@ def upload(
 class Snapshots:
     """Snapshots for checkpoints: what rank 0 asks for before it commits."""
 
-    def __init__(self, job: Job, ledger: Ledger, store: ObjectStore) -> None:
-        self._job, self._ledger, self._store = job, ledger, store
+    def __init__(self, job: Job, ledger: Ledger, files: Files, store: ObjectStore) -> None:
+        self._job, self._ledger, self._files, self._store = job, ledger, files, store
 
     def take(self, stage: str, step: int, attempt: int) -> LedgerSnapshot:
         """The ledger without what the checkpoint covers. Blocking; safe to repeat."""
         url = urls.join(self._job.desired.run_url, checkpoint_key(stage, step, attempt), FILE)
         # Only the path: SQLite's connection refuses to be used in this thread.
         path = self._ledger.db.path
-        return upload(path, self._store, url, lambda copied: strip(copied, stage, step))
+        return upload(path, self._files, self._store, url, Covered(stage, step))
 
 
 def applies(note: Mapping[str, Any] | None, checkpoint: list[Any] | None) -> bool:

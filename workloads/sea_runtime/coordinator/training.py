@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from typing import Literal
 
 from sea_api.contract import pod_name
 from sea_api.v1alpha1.policy import Cause, Role
@@ -13,6 +14,7 @@ from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, progress, stages
+from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import EPOCH, Ledger
 from sea_runtime.coordinator.preconditions import Preconditions
 from sea_runtime.coordinator.rendezvous import Rendezvous
@@ -108,12 +110,12 @@ class Training:
         assert self._served is not None
         return self._served
 
-    def batch(self, name: str, step: int, attempt: int) -> bytes | None:
-        """The encoded batch of a step, fixed in the ledger before it leaves.
+    def batch(self, name: str, step: int, attempt: int) -> FixedBatch | Literal[b""] | None:
+        """The batch of a step, fixed in the ledger before it leaves.
 
         Returns:
-            None: not ready yet. Empty: there will be none, since the stage does not run, is drained
-            or ends before this step. The trainer then looks at its task and learns why.
+            None: not ready yet. Empty bytes: there will be none, since the stage does not run, is
+            drained or ends before this step. The trainer then looks at its task and learns why.
 
         Raises:
             AheadError: the ledger has not fixed the batch before this one.
@@ -126,7 +128,7 @@ class Training:
         fixed = batches.newest_step(db, name)
         # A trainer that restarted asks again and gets the very same groups.
         if step <= fixed:
-            return batches.encode(db, name, step)
+            return batches.fixed(db, name, step)
         if step > fixed + 1:
             raise AheadError(fixed)
         block, desired = stage_plan.rl_block(stage), self._job.desired
@@ -139,8 +141,7 @@ class Training:
             return None
         # A fixed batch may raise `published_steps`, and with it the gate.
         self._notifiers.leases.notify()
-        # After the commit in `assign`: what leaves this process survives a power failure.
-        return batches.encode(db, name, step)
+        return batches.fixed(db, name, step)
 
     def fail_ahead(self, name: str, step: int, fixed: int) -> StaleError:
         """The ledger was restored from an older checkpoint than the one the trainer has in memory.

@@ -13,6 +13,7 @@ from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Components, Settings
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.task_rows import TaskRow
 from sea_runtime.wire.membership import Heartbeat, PodState
@@ -106,6 +107,12 @@ def coordinator(
     core.preconditions._data = CheckedData({FILE: task_rows()})
     stages.start(db, wanted.spec.stages[wanted.stage_index].name, clock())
     return core
+
+
+def batch(core: Components, step: int, attempt: int = 1) -> bytes | None:
+    """A batch of stage `rl` as rank 0 gets it; None if it isn't ready, empty if there is none."""
+    found = core.training.batch("rl", step, attempt)
+    return found.read() if isinstance(found, FixedBatch) else found
 
 
 def fix_batches(core: Components, steps: int) -> None:

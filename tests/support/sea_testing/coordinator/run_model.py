@@ -250,7 +250,7 @@ class Run:
     def _train(self, process: Process) -> None:
         step = process.step + 1
         try:
-            body = self.core.training.batch("rl", step, process.attempt)
+            body = kit.batch(self.core, step, process.attempt)
         except AheadError as error:
             if self.await_(self.core.bootstrap.catch_up("rl", error.fixed)):
                 self.fixed.clear()

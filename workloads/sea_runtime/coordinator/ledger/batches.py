@@ -1,10 +1,15 @@
 """Batches in the ledger: fixed once, byte for byte the same until a checkpoint covers them."""
 
+import sqlite3
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
 import msgspec
 
-from sea_runtime.coordinator.errors import GoneError
-from sea_runtime.coordinator.ledger import groups, transcripts
-from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.coordinator.errors import GoneError, LedgerUnavailableError
+from sea_runtime.coordinator.ledger import groups, trajectories, transcripts
+from sea_runtime.coordinator.ledger.database import Database, translated
 from sea_runtime.coordinator.ledger.groups import GroupState, move_group
 from sea_runtime.wire.rollouts import Batch, Group
 
@@ -101,8 +106,53 @@ def _since_last_batch(db: Database, stage: str, step: int) -> tuple[float, int]:
     return mean, dropped
 
 
-def encode(db: Database, stage: str, step: int) -> bytes:
-    """The wire form of a fixed batch; its trajectories are the bytes that the workers sent.
+@dataclass(frozen=True)
+class FixedBatch:
+    """A batch that is fixed; `read` gets its trajectories."""
+
+    stage: str
+    step: int
+    groups: list[tuple[int, str]]
+    """Number and id."""
+    dropped_groups: int
+    mean_reward: float
+    ledger: Path
+
+    def read(self) -> bytes:
+        """The wire form; its trajectories are the bytes that the workers sent. Blocking.
+
+        Raises:
+            GoneError: a checkpoint covers the step, its trajectories are pruned.
+        """
+        folder = trajectories.folder_of(self.ledger)
+        try:
+            # A connection of its own, in a thread: a batch of the reference run has 110 MB.
+            with translated(), closing(sqlite3.connect(self.ledger, timeout=30.0)) as connection:
+                found = [
+                    (name, trajectories.of_group(connection, folder, number))
+                    for number, name in self.groups
+                ]
+        except LedgerUnavailableError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                raise self.gone() from error
+            raise
+        # Covered between the plan and this: `prune` has dropped the rows.
+        if not all(episodes for _, episodes in found):
+            raise self.gone()
+        groups = [Group(name, [r for r, _ in rows], [b for _, b in rows]) for name, rows in found]
+        return msgspec.msgpack.encode(
+            Batch(self.stage, self.step, groups, self.dropped_groups, self.mean_reward)
+        )
+
+    def gone(self) -> GoneError:
+        return GoneError(
+            f"The batch of step {self.step} of stage '{self.stage}' is covered by a committed "
+            "checkpoint and was pruned. Start from the newest checkpoint that head.json names."
+        )
+
+
+def fixed(db: Database, stage: str, step: int) -> FixedBatch:
+    """A batch that was assigned.
 
     Raises:
         GoneError: a checkpoint covers the step, its trajectories are pruned.
@@ -114,31 +164,18 @@ def encode(db: Database, stage: str, step: int) -> bytes:
         stage,
         step,
     )
+    found = FixedBatch(
+        stage,
+        step,
+        [(row["number"], row["id"]) for row in members],
+        batch["dropped_groups"],
+        batch["mean_reward"],
+        db.path,
+    )
     # `cover` moves all groups of a step in one transaction: one covered means all are.
     if any(row["state"] == GroupState.COVERED for row in members):
-        raise GoneError(
-            f"The batch of step {step} of stage '{stage}' is covered by a committed checkpoint "
-            "and was pruned. Start from the newest checkpoint that head.json names."
-        )
-    return msgspec.msgpack.encode(
-        Batch(
-            stage,
-            step,
-            [_group(db, row["number"], row["id"]) for row in members],
-            batch["dropped_groups"],
-            batch["mean_reward"],
-        )
-    )
-
-
-def _group(db: Database, number: int, group_id: str) -> Group:
-    rows = db.rows(
-        "SELECT e.reward, t.body FROM episodes e JOIN trajectories t USING (group_number, sample) "
-        # By sample, not by arrival: the same bytes every time the batch is asked for.
-        "WHERE e.group_number = ? ORDER BY e.sample",
-        number,
-    )
-    return Group(group_id, [row[0] for row in rows], [row[1] for row in rows])
+        raise found.gone()
+    return found
 
 
 def cover(db: Database, stage: str, step: int) -> int:

@@ -1,13 +1,14 @@
 """The ledger's SQLite file in WAL mode, and the one connection that writes it.
 
 kill -9 of this process loses nothing that was committed. What others rely on (a batch before the
-trainer sees it, a published version, a checkpoint) is committed `durable`, which also survives a
-power failure of the node. Single facts are texts or JSON documents under a name.
+trainer sees it, a published version, a checkpoint) is committed `durable`, and survives a power
+failure of the node too once `durability` has waited for the disk, which is before anyone hears of
+it. Single facts are texts or JSON documents under a name.
 """
 
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,6 +24,17 @@ from sea_runtime.coordinator.ledger.schema import MIGRATIONS
 
 EPOCH = "epoch"
 """Part of every lease id; a restored ledger gets a new one, so that no old id comes back."""
+
+PRAGMAS = (
+    "journal_mode=WAL",
+    # Doesn't fsync at a commit, which survives a kill but not a power failure: see `durability`.
+    "synchronous=NORMAL",
+    "wal_autocheckpoint=0",
+    "foreign_keys=ON",
+    # Debian builds SQLite with it on: deleting what a checkpoint covers would overwrite every byte
+    # of it (40 s for the reference run's 1.3 GB, in the event loop).
+    "secure_delete=OFF",
+)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -44,7 +56,10 @@ class Database:
         # waits for other connections to the file, such as a snapshot's copy.
         self._connection = sqlite3.connect(path, isolation_level=None, timeout=10.0)
         self._connection.row_factory = sqlite3.Row
-        self._open = False
+        self._open = self._durable = False
+        self.durable_commits = 0
+        """Durable transactions so far; `durability` brings them to the disk."""
+        self.synced_commits = 0
         try:
             self._prepare(migrations)
         except sqlite3.DatabaseError as error:
@@ -59,8 +74,7 @@ class Database:
             raise
 
     def _prepare(self, migrations: Sequence[str]) -> None:
-        # NORMAL in WAL mode doesn't fsync at a commit: it survives a kill, but not a power failure.
-        for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        for pragma in PRAGMAS:
             self._connection.execute(f"PRAGMA {pragma}")
         (found,) = self._connection.execute("PRAGMA user_version").fetchone()
         if found > len(migrations):
@@ -80,9 +94,12 @@ class Database:
 
     def compact(self) -> None:
         """Gives freed pages back and leaves one file without a log."""
-        # VACUUM can't run inside a transaction. Leaving WAL mode removes the log: the copy is
-        # moved or uploaded as one file.
+        # It can't run inside a transaction.
         self._execute("VACUUM")
+        self.seal()
+
+    def seal(self) -> None:
+        """Leaves one file without a log, to be moved or uploaded."""
         self._execute("PRAGMA journal_mode=DELETE")
 
     def damage(self) -> str | None:
@@ -95,25 +112,24 @@ class Database:
         """All changes inside happen, or none; one inside another joins it.
 
         Args:
-            durable: an outermost transaction survives a power failure of the node too.
+            durable: answers wait until it is on the disk (`durability`); inside another transaction
+                it makes that one durable.
 
         Raises:
             LedgerUnavailableError: the file can't be written now; nothing has changed.
         """
-        # The outer transaction decides about durability: one that is not durable stays so.
+        self._durable |= durable
         if self._open:
             yield
             return
-        if durable:
-            # Before BEGIN: SQLite refuses to change it inside a transaction.
-            self._execute("PRAGMA synchronous=FULL")
         try:
             # IMMEDIATE takes the write lock now: a deferred transaction could fail half way when it
-            # upgrades. Inside `try`: a lock that is refused must not leave FULL on for good.
+            # upgrades.
             self._execute("BEGIN IMMEDIATE")
             self._open = True
             yield
             self._execute("COMMIT")
+            self.durable_commits += self._durable
         # Whatever was raised: SQLite refuses the next BEGIN while a transaction is open.
         except BaseException:
             # SQLite ends the transaction itself if the volume is full.
@@ -121,9 +137,7 @@ class Database:
                 self._connection.execute("ROLLBACK")
             raise
         finally:
-            self._open = False
-            if durable:
-                self._connection.execute("PRAGMA synchronous=NORMAL")
+            self._open = self._durable = False
 
     def run(self, sql: str, *values: Any) -> int:
         """Changes rows; returns how many. Only inside a transaction."""
@@ -166,38 +180,23 @@ class Database:
             self.run("DELETE FROM documents WHERE name = ?", name)
 
     def _execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
-        with _translated():
+        with translated():
             return self._connection.execute(sql, values)
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
-    """SQLite's errors as ours."""
+def translated() -> Iterator[None]:
+    """Errors of SQLite and of the volume as ours."""
     try:
         yield
     # A full volume, a lock, an I/O error. Other errors of sqlite3 (a broken constraint) are bugs.
-    except sqlite3.OperationalError as error:
+    except (sqlite3.OperationalError, OSError) as error:
         raise LedgerUnavailableError(
             f"The coordinator can't write its ledger ({error}). Enlarge its volume if it is full "
             "(its PersistentVolumeClaim), or see the log of the coordinator's pod."
         ) from error
     except OverflowError as error:
         raise RefusedError(f"A number in the request is too large: {error}.") from error
-
-
-def copy(ledger: Path, target: Path) -> None:
-    """A consistent copy of a ledger that is being written, with SQLite's backup API. Blocking.
-
-    Raises:
-        LedgerUnavailableError: the ledger can't be read, or the volume has no room for the copy.
-    """
-    with (
-        _translated(),
-        closing(sqlite3.connect(ledger, timeout=30.0)) as source,
-        closing(sqlite3.connect(target)) as destination,
-    ):
-        # All pages in one step, under one read transaction: in WAL mode the writer isn't blocked.
-        source.backup(destination)
 
 
 class Ledger:

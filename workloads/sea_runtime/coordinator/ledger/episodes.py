@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import dataclass
 
 from sea_runtime.coordinator.errors import RefusedError
-from sea_runtime.coordinator.ledger import groups, transcripts
+from sea_runtime.coordinator.ledger import groups, trajectories, transcripts
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.groups import (
     EpisodeState,
@@ -169,13 +169,15 @@ def finish(
     result: EpisodeResult,
     now: float,
     *,
+    file: str | None = None,
     keep_constant: bool = False,
     keep_dialogue: bool = False,
 ) -> None:
     """Leased -> Done with a reward; the last episode of a group scores the group.
 
-    With `keep_constant` a group is admitted although all its rewards are equal; with
-    `keep_dialogue` the dialogue of a training episode is kept for the run's folder.
+    `file` has the trajectory's bytes if it is large. With `keep_constant` a group is admitted
+    although all its rewards are equal; with `keep_dialogue` the dialogue of a training episode is
+    kept for the run's folder.
     """
     number, sample = row["group_number"], row["sample"]
     move_episode(db, number, sample, EpisodeState.DONE)
@@ -196,7 +198,7 @@ def finish(
         # would only fill the volume.
         _keep_report(db, row, result)
     elif result.trajectory is not None:
-        db.run("INSERT INTO trajectories VALUES (?, ?, ?)", number, sample, result.trajectory)
+        trajectories.add(db, number, sample, result.trajectory, file)
         if keep_dialogue:
             transcripts.keep(db, row, result)
     # Last, in the same transaction: it counts this episode as done.

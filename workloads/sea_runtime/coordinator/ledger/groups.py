@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sea_runtime.coordinator.ledger import transcripts
+from sea_runtime.coordinator.ledger import trajectories, transcripts
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.wire.rollouts import EpisodeKind
 
@@ -189,7 +189,7 @@ def cancel_open(db: Database, stage: str, now: float) -> int:
 
 def prune(db: Database, number: int) -> None:
     """Drops what only an open group needs: trajectories and the task, not the dialogues."""
-    db.run("DELETE FROM trajectories WHERE group_number = ?", number)
+    trajectories.drop(db, number)
     db.run("UPDATE groups SET task = NULL WHERE number = ?", number)
 
 

@@ -150,4 +150,16 @@ CREATE TABLE transcripts (
     PRIMARY KEY (group_number, sample)
 ) STRICT;
 """,
+    """
+ALTER TABLE trajectories RENAME TO before;
+CREATE TABLE trajectories (
+    group_number INTEGER NOT NULL,
+    sample INTEGER NOT NULL,
+    body BLOB,
+    file TEXT,
+    PRIMARY KEY (group_number, sample)
+) STRICT;
+INSERT INTO trajectories SELECT group_number, sample, body, NULL FROM before;
+DROP TABLE before;
+""",
 )
