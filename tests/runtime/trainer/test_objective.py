@@ -39,29 +39,6 @@ def test_importance_weights_are_capped_or_masked(mode: ImportanceMode, wanted: l
     np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5)
 
 
-def test_token_logprobs_and_temperature() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(10, 7, generator=generator)
-    tokens = torch.randint(0, 7, (10,), generator=generator)
-    first = torch.arange(10) % 5 == 0
-    for temperature in (1.0, 0.5):
-        got = objective.token_logprobs(logits, tokens, first, temperature)
-        scaled = logits.numpy() / temperature
-        assert got[first].tolist() == [0.0, 0.0]
-        for t in (1, 2, 3, 4, 6, 7, 8, 9):
-            row = scaled[t - 1]
-            wanted = row[tokens[t]] - np.log(np.exp(row).sum())
-            assert float(got[t]) == pytest.approx(float(wanted), abs=1e-5)
-
-
-def test_the_token_before_a_sequence_gets_no_gradient_from_it() -> None:
-    logits = torch.zeros(4, 3, requires_grad=True)
-    first = torch.tensor([True, False, True, False])
-    objective.token_logprobs(logits, torch.tensor([0, 1, 2, 1]), first).sum().backward()
-    assert logits.grad is not None
-    assert logits.grad.abs().sum(dim=1).gt(0).tolist() == [True, False, True, False]
-
-
 def test_sft_weights_weigh_observations_and_no_first_token() -> None:
     got = objective.sft_weights([np.array([0, 0, 1, 1]), np.array([1, 1]), np.zeros(0)], 0.5)
     np.testing.assert_allclose(got[0] * 3.5, [0.0, 0.5, 1.0, 1.0], rtol=1e-6)

@@ -6,7 +6,7 @@ the whole batch beforehand, so the sum over all microbatches on all ranks is the
 Advantage: GRPO, https://arxiv.org/abs/2402.03300. Decoupled PPO (behavior, proximal and current
 policy): AReaL, https://arxiv.org/abs/2505.24298. There is no KL penalty; `kl` is only measured.
 
-Shape suffixes: t tokens of a packed row, s tokens of one sequence, v vocabulary, g groups, k
+Shape suffixes: t tokens of a packed row, s tokens of one sequence, g groups, k
 trajectories of a group. Log-probabilities are natural; probabilities of the sampled tokens only.
 """
 
@@ -19,33 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from sea_api.v1alpha1.stages import ImportanceMode
 
 Array = NDArray[Any]
 STD_EPSILON = 1e-6
-
-
-def token_logprobs(
-    logits_tv: Tensor, tokens_t: Tensor, starts_t: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """log p(token | tokens before it in its sequence), [T]; 0 where `starts_t` is true.
-
-    Args:
-        logits_tv: [T, V].
-        tokens_t: token ids, [T].
-        starts_t: true on the first token of each sequence, which has no past, [T].
-        temperature: of the sampling that the probabilities are about.
-    """
-    # FP32: bf16 would lose the small differences that PPO's ratio is made of. Row i predicts token
-    # i + 1: [T - 1, V].
-    scaled = logits_tv[:-1].float()
-    if temperature != 1.0:
-        scaled = scaled / temperature
-    loss = functional.cross_entropy(scaled, tokens_t[1:], reduction="none")
-    # Shifted back by one: entry i belongs to token i. Padding and sequence starts become 0.
-    return functional.pad(-loss, (1, 0)).masked_fill(starts_t, 0.0)
 
 
 def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array]:
