@@ -63,6 +63,9 @@ bench-env: setup ## calls and resets per second of the environments (DATA=folder
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py
 
+bench-weights: setup ## bytes and reads of a weight version, to the reference's engines too; last line is one JSON object
+	@$(PYTHON) benchmarks/weights.py
+
 bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
 	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
 

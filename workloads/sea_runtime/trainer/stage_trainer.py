@@ -141,7 +141,7 @@ class StageTrainer:
         if manifest is not None:
             restore.load(context, commits, manifest, model, optimizer)
         saver = Saver(context, task, spec.checkpoint, commits)
-        shards = buffers_of(context, task.stream, model, spec.weights, buffers)
+        shards = buffers_of(context, task, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)
         stage = StageTrainer(
             context, task, spec, settings, initial, model, optimizer, saver, publisher, buffers
