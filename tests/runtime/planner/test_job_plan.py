@@ -27,15 +27,20 @@ def test_the_reference_run_fits_its_gpus(reference: Spec, known: Known) -> None:
     assert found["trainer's pod"].fit is Fit.FITS
 
 
-def test_what_the_reference_run_lacks_is_memory_for_whole_versions(
-    reference: Spec, known: Known
-) -> None:
-    """Each worker of an engine stages a whole version on the host: 8 x 470 GB in a pod of 800Gi."""
+def test_the_reference_run_fits_with_margins(reference: Spec, known: Known) -> None:
     found = plan(reference, known)
-    wrong = [one.name for one in found.budgets if one.fit is Fit.DOES_NOT_FIT]
-    assert wrong == ["rollout's pod"]
+    assert found.fit is Fit.FITS
+    margins = {one.name: 1 - one.needed / one.capacity for one in found.budgets if one.capacity}
+    assert len(margins) == len(found.budgets)
+    assert min(margins.values()) > 0.15
+
+
+def test_what_does_not_fit_says_where_how_much_and_what_to_do(manifest: Any, known: Known) -> None:
+    limits = manifest["spec"]["rollout"]["template"]
+    limits["limits"]["memory"] = limits["requests"]["memory"] = "256Gi"
+    found = plan(Spec.model_validate(manifest["spec"]), known)
     (sentence,) = found.sentences(Fit.DOES_NOT_FIT)
-    assert sentence.startswith("Each pod of the rollout needs 3.77 TB of 859.0 GB")
+    assert sentence.startswith("Each pod of the rollout needs 484.7 GB of 274.9 GB")
     assert sentence.endswith("raise template.limits.memory.")
 
 
@@ -106,7 +111,7 @@ def test_times_of_the_reference_run(reference: Spec, known: Known) -> None:
     idle = stage.training.bubble_s / stage.training.compute_s
     assert idle == pytest.approx(11 / stage.training.microbatches, rel=1e-6)
     assert stage.step_s == max(stage.trainer_s, stage.engine_s)
-    assert stage.update.bytes_per_worker == pytest.approx(470.2e9, rel=1e-3)
+    assert stage.update.bytes_per_worker == pytest.approx(58.96e9, rel=1e-3)
 
 
 def test_longer_trajectories_take_longer(reference: Spec, known: Known) -> None:
@@ -123,7 +128,7 @@ def test_longer_trajectories_take_longer(reference: Spec, known: Known) -> None:
 
 def test_the_page_is_aligned_and_names_its_sources(reference: Spec, known: Known) -> None:
     lines = list(page.lines("areal", reference, plan(reference, known)))
-    assert lines[0] == "Plan of areal: does not fit"
+    assert lines[0] == "Plan of areal: fits"
     assert max(map(len, lines)) <= 132
     text = "\n".join(lines)
     for expected in ("gradients (FP32)", "KV cache", "checkpoint", "Megatron-MoE-ModelZoo"):

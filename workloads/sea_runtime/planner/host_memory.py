@@ -3,7 +3,7 @@
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout
-from sea_runtime.planner import parameters, trainer_memory, transfers
+from sea_runtime.planner import engine_memory, parameters, trainer_memory, transfers
 from sea_runtime.planner.trainer_memory import Item, TrainerSetup
 
 PROCESS_BYTES = int(1.2 * 10**9)
@@ -54,9 +54,9 @@ def _offloaded(setup: TrainerSetup) -> float:
 
 
 def engine_pod(shape: ModelShape, element: int, tensor: int) -> list[Item]:
-    """A pod with an engine of `tensor` GPUs: each worker stages every shard of a version."""
-    whole = transfers.weight_bytes(shape, element)
+    """A pod with an engine of `tensor` GPUs: each worker stages what its GPU holds of a version."""
+    staged = engine_memory.parameters_per_gpu(shape, tensor) * element
     return [
         Item("processes", (tensor + 2) * PROCESS_BYTES + WORKER_BYTES),
-        Item(f"weight version, a copy in each of {tensor} workers", tensor * whole),
+        Item(f"next weight version, in {tensor} workers", tensor * staged),
     ]

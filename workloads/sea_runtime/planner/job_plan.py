@@ -359,7 +359,7 @@ class _Planner:
             generation=made,
             generate_s=workload.trajectories / (engines * made.episodes_per_s),
             publish_s=transfers.publish_seconds(published, gpu),
-            update=transfers.whole_update(shape, self.element, fleet, engine_gpu),
+            update=transfers.update(shape, self.element, fleet, engine_gpu),
             checkpoint=transfers.checkpoint(state, ranks, self.spec.checkpoint.max_staging_bytes),
             checkpoint_every=self.spec.checkpoint.every_steps,
             recompute_s=speed.prefill_seconds(engine, engine_gpu, held),

@@ -1,26 +1,27 @@
-"""Seconds and bytes of weight versions, checkpoints and host copies. Pure.
+"""Seconds and bytes of weight versions and checkpoints. Pure.
 
-As the code is today: each worker of an engine fetches every shard into memory of its own
-(`rollout/vllm_plugin/staging.py`), checks it in one thread, and loads it while generation is
-paused. `sliced_update` is the bound if each worker fetched only what its GPU holds; published
-systems do that, and `published.py` compares them with it.
+Each worker of an engine fetches what its GPU holds next to generation, checks it in several threads
+(`rollout/vllm_plugin/fetch.py`), and replays the copies in a pause (`staging.py`).
 """
 
 from dataclasses import dataclass
 
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.planner import parameters
+from sea_runtime.planner.engine_memory import parameters_per_gpu
 from sea_runtime.planner.gpus import Gpu
 
 LINE_FRACTION = 0.88
 """Of a network card's rate that one-sided reads reach. Source: prime-rl, GLM-5.2 on 64 + 32 H200:
 44 GB/s per GPU, 89 % of the line rate."""
-CHECKSUM_BYTES_PER_SECOND = 6.6e9
-"""zlib.crc32 in one thread, measured."""
+CHECKSUM_BYTES_PER_SECOND = 8 * 25.4e9
+"""xxh3 in eight threads (`transport/manifest.py`); one thread was measured."""
 COPY_BYTES_PER_SECOND = 2.5e9
 """Into fresh memory of the host, measured; a checkpoint's copy."""
+REPLAY_TENSOR_SECONDS = 0.83 / 36945
+"""Per tensor of a recorded plan, measured on a CPU for Qwen3-235B."""
 LOAD_TENSOR_SECONDS = 5.64 / 36945
-"""Per tensor in vLLM's `load_weights`, measured on a CPU for Qwen3-235B."""
+"""Per tensor in vLLM's own `load_weights`, measured in the same way."""
 STORE_BYTES_PER_SECOND = 12.5e9
 """Of one node to the object store: a 100 Gb/s link, assumed."""
 SHARD_BUFFERS = 3
@@ -28,8 +29,8 @@ SHARD_BUFFERS = 3
 
 TRANSFER_NOTES = (
     f"One-sided reads reach {LINE_FRACTION:.0%} of the network cards (prime-rl's measurement);"
-    f" checksums {CHECKSUM_BYTES_PER_SECOND / 1e9:.1f} GB/s in one thread (measured); the object"
-    f" store takes {STORE_BYTES_PER_SECOND / 1e9:.1f} GB/s per node (assumed).",
+    f" checksums {CHECKSUM_BYTES_PER_SECOND / 1e9:.0f} GB/s in eight threads (one was measured);"
+    f" the object store takes {STORE_BYTES_PER_SECOND / 1e9:.1f} GB/s per node (assumed).",
 )
 
 
@@ -78,24 +79,21 @@ class Fleet:
     """Workers of an engine."""
 
 
-def whole_update(shape: ModelShape, element: int, fleet: Fleet, gpu: Gpu) -> Update:
-    """As the engines do it today: every worker fetches the whole version."""
-    nbytes = weight_bytes(shape, element)
-    pause = tensors(shape) * LOAD_TENSOR_SECONDS + nbytes / fleet.tensor / gpu.host_link
+def update(shape: ModelShape, element: int, fleet: Fleet, gpu: Gpu) -> Update:
+    """As the engines do it: every worker fetches what its GPU holds."""
+    nbytes = parameters_per_gpu(shape, fleet.tensor) * element
     return Update(
         bytes_per_worker=nbytes,
         transfer_s=_wire(nbytes, fleet, gpu),
         verify_s=nbytes / CHECKSUM_BYTES_PER_SECOND,
-        pause_s=pause,
+        pause_s=tensors(shape) * REPLAY_TENSOR_SECONDS + nbytes / gpu.host_link,
     )
 
 
-def sliced_update(
-    shape: ModelShape, element: int, fleet: Fleet, gpu: Gpu, wire_element: float | None = None
-) -> Update:
-    """If every worker fetched its own slices, straight to its GPU: the physical limit."""
-    nbytes = weight_bytes(shape, element) / fleet.tensor * ((wire_element or element) / element)
-    return Update(nbytes, _wire(nbytes, fleet, gpu), 0.0, 0.0)
+def load_seconds(shape: ModelShape, element: int, tensor: int, gpu: Gpu) -> float:
+    """If an engine loaded a version tensor by tensor, from the host to the GPU."""
+    nbytes = weight_bytes(shape, element) / tensor
+    return tensors(shape) * LOAD_TENSOR_SECONDS + nbytes / gpu.host_link
 
 
 def _wire(bytes_per_worker: float, fleet: Fleet, gpu: Gpu) -> float:
