@@ -128,11 +128,12 @@ def _step(model: Model, optimizer: Optimizer) -> None:
     tokens: Any = [numbers.integers(0, model.shape.vocabulary, ROW_TOKENS) for _ in range(count)]
     plan = model.plan(tokens, range(count))
     optimizer.zero()
-    pipeline.train(model, plan, tokens, _loss, lambda: None)
+    every = [np.ones(ROW_TOKENS, np.uint8) for _ in tokens]
+    pipeline.train(model, plan, tokens, every, _loss, lambda: None)
     optimizer.step(1e-4)
 
 
-def _loss(_: MicrobatchTensors, logp_t: Tensor) -> Tensor:
+def _loss(_: MicrobatchTensors, logp_t: Tensor, __: Tensor) -> Tensor:
     return -logp_t.sum() / ROW_TOKENS
 
 
