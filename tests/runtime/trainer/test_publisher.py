@@ -13,6 +13,7 @@ from sea_api.v1alpha1.policy import Weights
 from sea_data.object_store import AccessDeniedError
 from sea_devcluster.s3 import S3Server
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.parallel.engine_blocks import EngineCuts
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background, shard_buffers
 from sea_runtime.trainer import publisher as publishing
@@ -57,7 +58,7 @@ def publisher(
         context,
         task,
         Weights(anchor_every=1),
-        ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False),
+        ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False, cuts=EngineCuts()),
     )
 
 
