@@ -176,9 +176,8 @@ class _Planner:
         if policy is None:
             return JobPlan((), notes=tuple(notes))
         trainer = self._trainer(policy) if POLICY in self._trained() else None
-        engine = EngineSetup(
-            policy, self.spec.rollout.parallelism.tensor, self.element, self._context
-        )
+        tensor = processes_per_pod(self.spec.rollout.gpus_per_pod)
+        engine = EngineSetup(policy, tensor, self.element, self._context)
         budgets = [*self._trainer_budgets(), *self._engine_budgets(POLICY)]
         if self.spec.user_model.engine is UserEngine.VLLM:
             budgets += self._engine_budgets(USER)
@@ -292,7 +291,8 @@ class _Planner:
             return
         gpu = self.rollout_gpu if stream == POLICY else self.user_gpu
         name = "rollout" if stream == POLICY else "user model"
-        setup = EngineSetup(shape, role.parallelism.tensor, self.element, self._context)
+        tensor = processes_per_pod(role.gpus_per_pod)
+        setup = EngineSetup(shape, tensor, self.element, self._context)
         if role.gpus_per_pod:
             # One sequence at full context: vLLM doesn't start with less.
             cache = engine_memory.kv_token_bytes(setup) * self._context
@@ -370,7 +370,7 @@ _LAYOUT = (
     "spread the model over more GPUs (trainer.parallelism, trainer.replicas), set"
     " trainer.optimizer.offload, or lower trainer.maxTokensPerMicrobatch"
 )
-_TENSOR = "raise parallelism.tensor with gpusPerPod, or lower model.contextLength"
+_TENSOR = "raise gpusPerPod, or lower model.contextLength"
 _MEMORY = "raise template.limits.memory"
 
 
