@@ -1,13 +1,9 @@
 """The operator's connection to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
 
-`coordinator_spec` builds the message that goes down; its digest tells whether it is news.
-
 Coordinators start, restart and move, so an unreachable one is normal: reading returns the reason
 instead of raising it.
 """
 
-import hashlib
-import json
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -16,7 +12,6 @@ import aiohttp
 from pydantic import ValidationError
 
 from sea_api.contract import COORDINATOR_PORT, pod_name
-from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
@@ -175,35 +170,3 @@ def _timeout() -> aiohttp.ClientTimeout:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-def run_url(job: Job, spec: Spec) -> str:
-    """Root of everything this run writes; the uid keeps a successor of the same name apart."""
-    return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
-
-
-def coordinator_spec(
-    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
-) -> CoordinatorSpec:
-    """The whole message; its digest covers everything but the digest."""
-    undigested = CoordinatorSpec(
-        digest="",
-        job=job.name,
-        uid=job.uid,
-        spec_generation=job.generation,
-        spec=spec,
-        stage_index=stage_index,
-        attempt=attempt,
-        drain=drain,
-        run_url=run_url(job, spec),
-    )
-    return undigested.model_copy(update={"digest": digest(undigested)})
-
-
-def digest(message: CoordinatorSpec) -> str:
-    """SHA-256 of the message in a canonical form."""
-    # Sorted keys and fixed separators: equal messages have equal digests,
-    # whatever the order of fields.
-    content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -36,5 +36,8 @@ JOBS = (
 CLUSTER = (Rule("", "nodes", ("get",)),)
 """Optional: without it pods on dead nodes aren't force-deleted."""
 
+FIXED_NODES = (Rule("", "nodes", ("get", "list")),)
+"""In place of `CLUSTER` with `--fixed-nodes`."""
+
 OWN_NAMESPACE = (Rule("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """In the operator's namespace: leader election."""
