@@ -180,14 +180,15 @@ def gradients_of(
     data = dialogues(shape.vocabulary)
     logp: dict[int, np.ndarray] = {}
 
-    def objective(microbatch: MicrobatchTensors, logp_t: Tensor) -> Tensor:
+    def objective(microbatch: MicrobatchTensors, logp_t: Tensor, _: Tensor) -> Tensor:
         logp.update(microbatch.split(logp_t.detach().numpy()))
         weight_t = microbatch.per_token(data.masks, np.float32)
         return -(weight_t * logp_t).sum() / 500
 
     model.ddp.zero_grad_buffer()
     plan = model.plan(data.tokens, range(8))
-    pipeline.train(model, plan, data.tokens, objective, lambda: None, TEMPERATURE)
+    every = [np.ones(len(one)) for one in data.tokens]
+    pipeline.train(model, plan, data.tokens, every, objective, lambda: None, TEMPERATURE)
     with device_names():
         finalize_model_grads([model.ddp])
     found = hf_weights._parameters(model)

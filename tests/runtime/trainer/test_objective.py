@@ -85,12 +85,14 @@ def test_ppo_equals_the_formula() -> None:
         torch.tensor(behavior),
         torch.tensor(advantage),
         torch.tensor(coefficient),
+        torch.full((24,), 2.5),
         SETTINGS,
     )
     wanted = _reference(current, proximal, behavior, advantage, coefficient)
     assert float(got.loss) == pytest.approx(wanted, rel=1e-9)
     assert got.tokens == float((coefficient > 0).sum())
     assert got.importance_max <= SETTINGS.upper
+    assert got.entropy == 2.5 * got.tokens
 
 
 def test_ppo_gradient_on_policy_is_the_policy_gradient() -> None:
@@ -99,7 +101,7 @@ def test_ppo_gradient_on_policy_is_the_policy_gradient() -> None:
     current = start.clone().requires_grad_()
     coefficient = torch.tensor([0.5, 0.0, 0.25, 0.1, 0.1, 0.0])
     advantage = torch.tensor([2.0, 2.0, 2.0, -1.0, -1.0, -1.0])
-    objective.ppo(current, start, start, advantage, coefficient, SETTINGS).loss.backward()
+    objective.ppo(current, start, start, advantage, coefficient, start, SETTINGS).loss.backward()
     np.testing.assert_allclose(current.grad, -(coefficient * advantage), rtol=1e-6)
 
 
@@ -107,7 +109,7 @@ def test_clipped_tokens_carry_no_gradient() -> None:
     current = torch.tensor([0.0], requires_grad=True)
     proximal = torch.tensor([-1.0])
     one = torch.ones(1)
-    result = objective.ppo(current, proximal, proximal, torch.tensor([1.0]), one, SETTINGS)
+    result = objective.ppo(current, proximal, proximal, torch.tensor([1.0]), one, one, SETTINGS)
     result.loss.backward()
     assert current.grad is not None
     assert current.grad.item() == 0.0

@@ -126,6 +126,7 @@ def ppo(
     behavior_t: Tensor,
     advantage_t: Tensor,
     coefficient_t: Tensor,
+    entropy_t: Tensor,
     settings: PPOSettings,
 ) -> PPOSums:
     """Decoupled PPO: -sum of coefficient * importance * min(r A, clip(r) A).
@@ -133,7 +134,8 @@ def ppo(
     r = current / proximal, importance = proximal / behavior, bounded.
 
     All arguments are [T]; the first three are log-probabilities, of which `current_t` carries the
-    gradient. Tokens with a coefficient of 0 were not generated and are left out.
+    gradient. Tokens with a coefficient of 0 were not generated and are left out. `entropy_t` is of
+    the current policy at each token, and only measured.
     """
     generated_t = coefficient_t > 0
     weight_t = importance_weights(proximal_t, behavior_t, settings.mode, settings.upper)
@@ -145,7 +147,7 @@ def ppo(
     gain_t = torch.minimum(ratio_t * advantage_t, clipped_t * advantage_t)
     weight_t = torch.where(generated_t, weight_t, 0.0)
     loss = -(coefficient_t * weight_t * gain_t).sum()
-    return _sums(loss, current_t, behavior_t, generated_t, ratio_t, clipped_t, weight_t)
+    return _sums(loss, current_t, behavior_t, generated_t, ratio_t, clipped_t, weight_t, entropy_t)
 
 
 @torch.no_grad()
@@ -157,6 +159,7 @@ def _sums(
     ratio_t: Tensor,
     clipped_t: Tensor,
     weight_t: Tensor,
+    entropy_t: Tensor,
 ) -> PPOSums:
     moved = (current_t - behavior_t)[generated_t]
     return PPOSums(
@@ -164,8 +167,7 @@ def _sums(
         tokens=float(generated_t.sum()),
         # The estimator k3 of KL(behavior, current): exp(x) - 1 - x, never negative.
         kl=float((moved.exp() - 1.0 - moved).sum()),
-        # A one-sample estimate: -log p of the tokens that were sampled.
-        entropy=float(-current_t[generated_t].sum()),
+        entropy=float(entropy_t[generated_t].sum()),
         clipped=float((ratio_t != clipped_t)[generated_t].sum()),
         importance=float(weight_t.sum()),
         importance_max=float(weight_t.max()) if weight_t.numel() else 0.0,
