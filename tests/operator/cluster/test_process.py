@@ -257,7 +257,6 @@ import asyncio
 from sea_operator import main, workers
 main.EXIT_SECONDS = 0.5
 async def deaf(self):
-    await self._gate.wait()
     while True:
         try:
             await asyncio.sleep(3600)
