@@ -17,8 +17,11 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
+from sea_operator.policies.last_logs import LastLog
 
 TIMEOUT_SECONDS = 3.0
+LOG_SECONDS = 15.0
+"""Of one log that the coordinator stores."""
 MAX_SILENCE_SECONDS = 10.0
 """Between two requests to a coordinator that doesn't answer; an event brings those without
 address."""
@@ -145,6 +148,26 @@ class CoordinatorLink:
                 f"instructions: {reason}. They are sent again."
             ) from error
 
+    async def keep_log(
+        self, job: Job, pods: tuple[Pod, ...], token: str, log: LastLog, text: bytes
+    ) -> None:
+        """Has the coordinator store the end of a container's log.
+
+        Raises `CoordinatorRefusedError`.
+        """
+        url = self._resolve(job, pods)
+        query = f"attempt={log.attempt}&failed={str(log.failed).lower()}"
+        path = f"{url}/v1/logs/{log.pod}/{log.container}?{query}"
+        try:
+            # Stored before the answer, hence longer than for a spec.
+            await self._put(path, token, text, "text/plain", LOG_SECONDS)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise CoordinatorRefusedError(
+                f"The coordinator of {job.namespace}/{job.name} at {url} didn't take the log of "
+                f"container {log.container} of pod {log.pod}: {reason}."
+            ) from error
+
     def _parsed(self, job: Job, text: bytes) -> CoordinatorState:
         """The very same state again while its text is the same: most polls bring nothing new."""
         key = (job.namespace, job.name)
@@ -158,9 +181,17 @@ class CoordinatorLink:
             answer.raise_for_status()
             return await answer.read()
 
-    async def _put(self, url: str, token: str, body: str) -> None:
-        headers = {**_bearer(token), "Content-Type": "application/json"}
-        async with self._session.put(url, headers=headers, data=body, timeout=_timeout()) as answer:
+    async def _put(
+        self,
+        url: str,
+        token: str,
+        body: str | bytes,
+        content: str = "application/json",
+        seconds: float | None = None,
+    ) -> None:
+        headers = {**_bearer(token), "Content-Type": content}
+        timeout = aiohttp.ClientTimeout(total=seconds) if seconds else _timeout()
+        async with self._session.put(url, headers=headers, data=body, timeout=timeout) as answer:
             answer.raise_for_status()
 
 

@@ -13,6 +13,7 @@ from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
+    failed_pod,
     failures,
     missing_gpus,
     phase,
@@ -23,6 +24,7 @@ from sea_operator.policies import (
 )
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
+from sea_operator.policies.run_images import images
 from sea_operator.resources.build import gpus_of
 from sea_operator.settings import Images, Intervals
 
@@ -97,6 +99,8 @@ def lifecycle_of(
     no_nodes = missing_gpus.blocker(observed, spec, full) if starts else None
     checked = no_nodes is None and _is_checked(observed, spec, steps.index)
     sizes = replicas(observed, spec, full, over=over, suspension=suspended, checked=checked)
+    if over:
+        sizes = {**sizes, **failed_pod.kept(observed, spec, context.now)}
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     another_size = not over and suspended is Suspension.NONE and resized(job.status, sizes)
@@ -230,6 +234,8 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
         role=seen.role.value,
         cause=seen.cause.value,
         message=sentence(seen.message),
+        pod=seen.pod,
+        log=observed.logs.get(seen.pod),
         time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
     )
 
@@ -269,7 +275,12 @@ def _is_checked(observed: Observed, spec: Spec, stage_index: int) -> bool:
         return False
     # Of an edit that it hasn't got yet, or of the stage before, it says nothing.
     asked = coordinator_spec(
-        observed.job, spec, stage_index=stage_index, attempt=state.attempt, drain=False
+        observed.job,
+        spec,
+        stage_index=stage_index,
+        attempt=state.attempt,
+        drain=False,
+        images=images(observed),
     )
     return state.spec_digest == asked.digest
 

@@ -79,22 +79,25 @@ class Bootstrap:
         Returns:
             False if no checkpoint is newer: the trainer itself has to go back.
         """
-        # Other requests are served during the read: `available` is asked afterwards.
+        before = self._ledger.db
         newest = await asyncio.to_thread(snapshot.newest_checkpoint, self._store, self._job.desired)
+        # Other requests are served during the read: the same one, repeated, may have found the
+        # newer checkpoint first. `fixed` is then the old ledger's, and the restored one answers.
+        if not self._ledger.available or self._ledger.db is not before:
+            return True
         if newest is None or newest.stage != stage or newest.step <= fixed:
             return False
         # Once per checkpoint: if a restore from it doesn't help, the trainer goes back instead.
         if self._caught_up == (stage, newest.step):
             return False
         self._caught_up = (stage, newest.step)
-        if self._ledger.available:
-            log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
-            # First: a kill from here on must lead to a restore, not to this ledger.
-            snapshot.disown(self._ledger.db)
-            # The spec in force becomes the one to restore with.
-            self._job.hold()
-            self._ledger.withdraw()
-            self._notifiers.background.notify()
+        log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
+        # First: a kill from here on must lead to a restore, not to this ledger.
+        snapshot.disown(self._ledger.db)
+        # The spec in force becomes the one to restore with.
+        self._job.hold()
+        self._ledger.withdraw()
+        self._notifiers.background.notify()
         return True
 
     async def _restored(self, empty: Database, desired: CoordinatorSpec) -> Database:
