@@ -280,6 +280,7 @@ def _is_checked(observed: Observed, spec: Spec, stage_index: int) -> bool:
         stage_index=stage_index,
         attempt=state.attempt,
         drain=False,
+        gpus=observed.gpus,
         images=images(observed),
     )
     return state.spec_digest == asked.digest

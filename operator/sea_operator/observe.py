@@ -15,6 +15,7 @@ from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import KubeError, NotFoundError, RejectedError, UnavailableError
+from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.node_reader import NodeReader
 from sea_operator.observed import (
@@ -50,6 +51,7 @@ class Sources:
     secrets: SecretReader
     link: CoordinatorLink
     refusals: RefusalReader
+    gpus: GpuReader
     nodes: NodeReader | None = None
     """Where no autoscaler adds nodes."""
     slots: PassSlots = field(default_factory=PassSlots)
@@ -115,6 +117,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
         refusals=await _refusals(sources, job, view.children, pods),
+        gpus=await sources.gpus.kinds(job.spec) if job.spec else {},
         dead_nodes=frozenset(nodes),
         node_troubles=nodes,
         gpu_nodes=await _gpu_nodes(sources, job, children),

@@ -7,6 +7,7 @@ from typing import Any
 
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
+from sea_api.wire.state import Fit
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, KubeClient
 from sea_operator.observed import Job
@@ -26,8 +27,11 @@ REPORTED = (
     "UpdateWaiting",
     "FieldsIgnored",
     "SpecWarning",
+    "Planned",
 )
-WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning"})
+WARNINGS = frozenset(
+    {"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning", "Planned"}
+)
 CHECKPOINT_SECONDS = 600
 """Of the clock; one Event at most is about a checkpoint of a stage in each."""
 
@@ -98,6 +102,8 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         if after is not None
         and after.status != "False"
         and (kind != "Reconciling" or after.reason not in ROUTINE)
+        # A job that fits is no news; one that can't fit is `Stalled`, which is reported above.
+        and (kind != "Planned" or after.reason == Fit.TIGHT)
         and (before is None or _said(before) != _said(after))
     ]
 

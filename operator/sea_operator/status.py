@@ -51,6 +51,8 @@ def compute(
         ignored=job.ignored,
         spec_warning=spec_warning(job),
         conflict=conflict,
+        plan=observed.state.plan if observed.state else None,
+        plan_unknown=observed.state is None,
     )
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.

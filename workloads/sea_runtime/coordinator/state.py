@@ -77,6 +77,7 @@ class StateReport:
             evaluation=_results(db, stages_),
             edit=self._edits.newest,
             model_url=newest_model(db, desired),
+            plan=self._preconditions.verdict,
             skipped_rows=self._preconditions.skipped,
         )
 
