@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth bench-operator bench-coordinator bench-gpu bench-layouts clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -63,8 +63,14 @@ bench-env: setup ## calls and resets per second of the environments (DATA=folder
 bench-synth: setup ## procedural tasks with their verification per second and domain; last line is one JSON object
 	@$(PYTHON) benchmarks/synth.py
 
+bench-weights: setup ## bytes and reads of a weight version, to the reference's engines too; last line is one JSON object
+	@$(PYTHON) benchmarks/weights.py
+
 bench-operator: setup ## the operator's cost and speed at 200 jobs, and at N with N=2000; last line is one JSON object
 	@$(PYTHON) benchmarks/operator_load.py --jobs $(or $(N),200)
+
+bench-trainer: setup ## tokens per second of one RL step next to transformers and a Megatron loop; last line is one JSON object
+	@$(PYTHON) -W ignore benchmarks/trainer.py
 
 bench-gpu: ## the trainer's GPU path on one CUDA device with PYTHON=an interpreter that has torch; last line is one JSON object
 	@PYTHONPATH=workloads $(PYTHON) benchmarks/gpu.py

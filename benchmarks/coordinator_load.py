@@ -222,7 +222,7 @@ class Trainer:
     def _step(self, step: int) -> None:
         while self.client.batch("rl", step, 1) is None:
             pass
-        shard = Shard(rank=0, nbytes=1, tensors=[])
+        shard = Shard(rank=0, nbytes=1, blocks=[])
         self.client.publish(
             WeightVersion(
                 stream="policy", version=step, attempt=1, stage="rl", step=step, shards=[shard]

@@ -131,7 +131,10 @@ class Stage(nn.Module):
             else:
                 hidden_th = layer(hidden_th, rope, bounds)
         hidden_th = _norm(hidden_th, self.norm)
-        return head.token_logprobs(hidden_th, self.head, labels_t, 1.0, None, self.sizes.vocabulary)
+        vocabulary = self.sizes.vocabulary
+        return head.token_values(
+            hidden_th, self.head, labels_t, 1.0, None, vocabulary, entropy=False
+        )[0]
 
     def _bounds(self, hidden_th: Tensor) -> Any:
         length = self.sizes.tokens // self.sizes.sequences

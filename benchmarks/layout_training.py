@@ -12,7 +12,7 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
@@ -46,7 +46,8 @@ from sea_runtime.trainer.stage_trainer import StageTrainer
 RATE = 5e-5
 """Learning rate. A gradient at the noise's level may have another sign, and Adam makes a step of up
 to this size of it: `TOLERANCE` bounds parameters that differ by a fifth of a step."""
-ROW_TOKENS = 160
+ROW_TOKENS = 100
+"""Shorter than one of the dialogues, which gets a row of its own."""
 SFT_STEPS = 3
 TEMPERATURE = 0.7
 Metrics = dict[str, float]
@@ -125,9 +126,9 @@ def stage_of(model: Model) -> StageTrainer:
     return StageTrainer(context=context, model=model, optimizer=Optimizer(model, RATE), **nothing)
 
 
-def sft_steps(stage: StageTrainer, count: int) -> list[Metrics]:
+def sft_steps(stage: StageTrainer, count: int, chosen: Sequence[int] = range(8)) -> list[Metrics]:
     data = dialogues(stage.model.shape.vocabulary)
-    return [sft._train(stage, data, list(range(8)), 0.1, RATE) for _ in range(count)]
+    return [sft._train(stage, data, list(chosen), 0.1, RATE) for _ in range(count)]
 
 
 def rl_step(stage: StageTrainer) -> Metrics:
@@ -145,7 +146,8 @@ def train(shape: ModelShape, place: Place, folder: Path, reference: Path | None)
     gradients, logp = gradients_of(shape, place, folder)
     model = build(shape, place, folder)
     stage = stage_of(model)
-    run.metrics = [*sft_steps(stage, SFT_STEPS), rl_step(stage)]
+    # The last dialogue alone: fewer rows than replicas, and fewer tokens than 2 x context 4.
+    run.metrics = [*sft_steps(stage, SFT_STEPS), *sft_steps(stage, 1, [7]), rl_step(stage)]
     published = dict(hf_weights.iter_published(model))
     run.published = list(published)
     if reference is None:
@@ -178,14 +180,15 @@ def gradients_of(
     data = dialogues(shape.vocabulary)
     logp: dict[int, np.ndarray] = {}
 
-    def objective(microbatch: MicrobatchTensors, logp_t: Tensor) -> Tensor:
+    def objective(microbatch: MicrobatchTensors, logp_t: Tensor, _: Tensor) -> Tensor:
         logp.update(microbatch.split(logp_t.detach().numpy()))
         weight_t = microbatch.per_token(data.masks, np.float32)
         return -(weight_t * logp_t).sum() / 500
 
     model.ddp.zero_grad_buffer()
     plan = model.plan(data.tokens, range(8))
-    pipeline.train(model, plan, data.tokens, objective, lambda: None, TEMPERATURE)
+    every = [np.ones(len(one)) for one in data.tokens]
+    pipeline.train(model, plan, data.tokens, every, objective, lambda: None, TEMPERATURE)
     with device_names():
         finalize_model_grads([model.ddp])
     found = hf_weights._parameters(model)

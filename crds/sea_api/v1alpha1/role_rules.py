@@ -52,17 +52,28 @@ _EXPERT_TENSOR = (
     " : self.parallelism.expert > 1 ? 1 : self.parallelism.tensor)"
 )
 
+
+def _is_multiple(number: str, ways: str) -> str:
+    """CEL. A layout of 0 is refused by its bound; here it must not divide."""
+    return f"({ways}) < 1 || ({number}) % ({ways}) == 0"
+
+
+_WORLD = f"self.replicas * {_PROCESSES}"
+
 ATTENTION_WORLD = Rule(
-    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.tensor * self.parallelism.pipeline"
-    " * self.parallelism.context) == 0",
+    cel=_is_multiple(
+        _WORLD,
+        "self.parallelism.tensor * self.parallelism.pipeline * self.parallelism.context",
+    ),
     message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
     " parallelism.tensor * pipeline * context: change replicas, gpusPerPod or the layout",
     holds=lambda trainer: _world(trainer) % attention_ways(trainer.parallelism) == 0,
 )
 
 EXPERT_WORLD = Rule(
-    cel=f"(self.replicas * {_PROCESSES}) % (self.parallelism.expert * {_EXPERT_TENSOR}"
-    " * self.parallelism.pipeline) == 0",
+    cel=_is_multiple(
+        _WORLD, f"self.parallelism.expert * {_EXPERT_TENSOR} * self.parallelism.pipeline"
+    ),
     message="the trainer's world size, replicas * max(1, gpusPerPod), must be a multiple of"
     " parallelism.expert * expertTensor * pipeline: change replicas, gpusPerPod or the layout",
     holds=lambda trainer: _world(trainer) % expert_ways(trainer.parallelism) == 0,
@@ -82,7 +93,7 @@ WITHIN_ELASTIC = Rule(
 )
 
 ENGINE_TENSOR = Rule(
-    cel=f"{_PROCESSES} % self.parallelism.tensor == 0",
+    cel=_is_multiple(_PROCESSES, "self.parallelism.tensor"),
     message="parallelism.tensor must divide max(1, gpusPerPod), since an engine lives in one pod:"
     " change gpusPerPod or parallelism.tensor",
     holds=lambda role: processes_per_pod(role.gpus_per_pod) % role.parallelism.tensor == 0,

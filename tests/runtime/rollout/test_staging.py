@@ -1,41 +1,60 @@
-"""A shard is fetched by the first transport that brings the right bytes, or not at all."""
+"""A version's blocks are fetched by the first transport that brings the right bytes, or not."""
+
+from collections.abc import Callable
 
 import pytest
 import torch
 
-from sea_runtime.rollout.vllm_plugin import staging
-from sea_runtime.rollout.vllm_plugin.staging import NIXL, OBJECT_STORE, FetchError
+from sea_runtime.parallel.regions import Region, cut
+from sea_runtime.rollout.vllm_plugin.fetch import NIXL, OBJECT_STORE, Fetcher, FetchError
+from sea_runtime.rollout.vllm_plugin.staging import StagedTensors
 from sea_runtime.transport import manifest
+from sea_runtime.transport.read_plan import IncompleteVersionError, ShardRead, reads_of
 from sea_runtime.wire.weights import Shard, WeightVersion
 
-TENSORS = {"a": torch.arange(10, dtype=torch.float32), "b": torch.ones(3)}
+TENSORS = {"a": torch.arange(40, dtype=torch.float32).view(4, 10), "b": torch.ones(3)}
+NEEDED = {name: [Region.whole(tensor.shape)] for name, tensor in TENSORS.items()}
 
 
 class Bytes:
-    """A reader with fixed bytes; None: its source is gone."""
+    """A reader of fixed bytes; None: its source is gone."""
 
     def __init__(self, content: torch.Tensor | None) -> None:
         self.content = content
 
-    def read(self, shard: Shard, out: torch.Tensor) -> None:
-        if self.content is None:
-            raise ConnectionError("gone")
-        out.copy_(self.content)
+    def begin(self, shard: Shard, read: ShardRead, out: torch.Tensor) -> Callable[[], None]:
+        def finish() -> None:
+            if self.content is None:
+                raise ConnectionError("gone")
+            for run in read.runs:
+                piece = self.content[run.remote : run.remote + run.nbytes]
+                out[run.local : run.local + run.nbytes] = piece
+
+        return finish
 
 
-def packed(nixl: bool = True, url: bool = True) -> tuple[Shard, torch.Tensor]:
-    entries = manifest.plan(TENSORS)
-    buffer = manifest.allocate(entries)
+def packed(nixl: bool = True, url: bool = True) -> tuple[WeightVersion, torch.Tensor]:
+    """A version of one shard, whose `a` is stored as two blocks of columns, and its bytes."""
+    blocks = manifest.plan(
+        TENSORS, lambda _, shape: cut(shape, 1, [6]) if len(shape) == 2 else [Region.whole(shape)]
+    )
+    buffer = manifest.allocate(manifest.total_bytes(blocks))
     shard = Shard(
         rank=0,
         nbytes=buffer.numel(),
-        tensors=manifest.pack(entries, TENSORS.items(), buffer),
+        blocks=manifest.pack(blocks, TENSORS.items(), buffer),
         nixl_agent="a" if nixl else None,
         nixl_metadata="m" if nixl else None,
         nixl_address=1 if nixl else None,
         object_url="s3://b/k" if url else None,
     )
-    return shard, buffer
+    return version_of(shard), buffer
+
+
+def version_of(*shards: Shard) -> WeightVersion:
+    return WeightVersion(
+        stream="policy", version=1, attempt=1, stage="rl", step=1, shards=list(shards)
+    )
 
 
 def damaged(buffer: torch.Tensor) -> torch.Tensor:
@@ -44,28 +63,66 @@ def damaged(buffer: torch.Tensor) -> torch.Tensor:
     return copy
 
 
+def memory(read: ShardRead) -> torch.Tensor:
+    return manifest.allocate(read.nbytes)
+
+
 @pytest.mark.parametrize(
     ("nixl", "stored", "expected"),
     [("right", "right", NIXL), ("damaged", "right", OBJECT_STORE), ("gone", "right", OBJECT_STORE)],
 )
 def test_falls_back_to_the_object_store(nixl: str, stored: str, expected: str) -> None:
     """Also if the trainer overwrote its buffer during the read."""
-    shard, buffer = packed()
+    version, buffer = packed()
     contents = {"right": buffer, "damaged": damaged(buffer), "gone": None}
     readers = {NIXL: Bytes(contents[nixl]), OBJECT_STORE: Bytes(contents[stored])}
-    out = torch.zeros_like(buffer)
-    version = WeightVersion(
-        stream="policy", version=1, attempt=1, stage="rl", step=1, shards=[shard]
-    )
-    assert staging.fetch_version(version, {0: out}, readers) == expected
-    assert torch.equal(out, buffer)
+    reads = reads_of(version, NEEDED)
+    fetched = Fetcher(readers, memory).fetch(version, reads)
+    assert fetched.transport == expected
+    staged = StagedTensors(reads, fetched.buffers)
+    for name, tensor in TENSORS.items():
+        assert torch.equal(staged.get(name, Region.whole(tensor.shape)), tensor)
 
 
 @pytest.mark.parametrize(
     ("nixl", "url", "words"),
-    [(True, False, "wrong checksums, first a"), (False, False, "no transport offered")],
+    [(True, False, "wrong checksums, the first of a"), (False, False, "no transport offered")],
 )
 def test_without_a_working_transport_the_error_says_why(nixl: bool, url: bool, words: str) -> None:
-    shard, buffer = packed(nixl, url)
+    version, buffer = packed(nixl, url)
+    fetcher = Fetcher({NIXL: Bytes(damaged(buffer))}, memory)
     with pytest.raises(FetchError, match=words):
-        staging.fetch_shard(shard, torch.zeros_like(buffer), {NIXL: Bytes(damaged(buffer))})
+        fetcher.fetch(version, reads_of(version, NEEDED))
+
+
+def test_a_worker_fetches_only_the_blocks_that_it_needs() -> None:
+    """Columns 6 to 9 of `a` are one block; damage elsewhere doesn't concern it."""
+    version, buffer = packed()
+    region = Region((0, 6), (4, 4))
+    reads = reads_of(version, {"a": [region]})
+    assert [block.start for block in reads[0].blocks] == [[0, 6]]
+    assert reads[0].nbytes == 4 * 4 * 4
+    fetched = Fetcher({NIXL: Bytes(damaged(buffer))}, memory).fetch(version, reads)
+    staged = StagedTensors(reads, fetched.buffers)
+    assert torch.equal(staged.get("a", region), TENSORS["a"][:, 6:])
+
+
+@pytest.mark.parametrize(
+    "region", [Region((1, 2), (2, 7)), Region((0, 0), (4, 3)), Region((3, 6), (1, 1))]
+)
+def test_an_engine_that_cuts_elsewhere_gets_its_region_too(region: Region) -> None:
+    """Put together of two blocks, or a part of one."""
+    version, buffer = packed()
+    reads = reads_of(version, {"a": [region]})
+    fetched = Fetcher({NIXL: Bytes(buffer)}, memory).fetch(version, reads)
+    rows, columns = region.within(Region.whole((4, 10)))
+    staged = StagedTensors(reads, fetched.buffers)
+    assert torch.equal(staged.get("a", region), TENSORS["a"][rows, columns])
+
+
+@pytest.mark.parametrize("needed", [{"c": [Region((0,), (3,))]}, {"b": [Region((0,), (4,))]}])
+def test_a_version_without_something_needed_names_it(needed: dict[str, list[Region]]) -> None:
+    """A trainer of another model, or of another vocabulary."""
+    version, _ = packed()
+    with pytest.raises(IncompleteVersionError, match=f"all of {next(iter(needed))}"):
+        reads_of(version, needed)

@@ -7,7 +7,7 @@ from sea_runtime.wire.weights import Shard, WeightQueryReply, WeightVersion
 
 
 def version(number: int, attempt: int = 1, url: str | None = None) -> WeightVersion:
-    shard = Shard(rank=0, nbytes=1, tensors=[], object_url=url)
+    shard = Shard(rank=0, nbytes=1, blocks=[], object_url=url)
     return WeightVersion(
         stream="policy", version=number, attempt=attempt, stage="rl", step=1, shards=[shard]
     )

@@ -13,9 +13,11 @@ import pytest
 import torch
 
 from sea_devcluster.s3 import S3Server
-from sea_runtime.rollout.vllm_plugin.staging import ObjectStoreReader
+from sea_runtime.parallel.regions import Run
+from sea_runtime.rollout.vllm_plugin.fetch import ObjectStoreReader
 from sea_runtime.store import buffers
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.transport.read_plan import ShardRead
 from sea_runtime.wire.weights import Shard
 
 pytestmark = pytest.mark.component
@@ -29,7 +31,14 @@ def content(size: int) -> torch.Tensor:
 
 
 def shard(size: int) -> Shard:
-    return Shard(rank=0, nbytes=size, tensors=[], object_url=URL)
+    return Shard(rank=0, nbytes=size, blocks=[], object_url=URL)
+
+
+def read(store: ObjectStore, out: torch.Tensor, remote: int = 0) -> None:
+    """Fills `out` with the shard's bytes from `remote` on."""
+    size = out.numel()
+    wanted = ShardRead(0, (Run(remote, 0, size),), (), ())
+    reader_of(store).begin(shard(size), wanted, out)()
 
 
 def reader_of(store: ObjectStore) -> ObjectStoreReader:
@@ -53,17 +62,19 @@ def test_a_shard_is_in_memory_once(store: ObjectStore) -> None:
     size = 160 * MIB
     data, out = content(size), torch.zeros(size, dtype=torch.uint8)
     assert peak(lambda: store.put_buffer(URL, data.numpy().data)) < 128
-    assert peak(lambda: reader_of(store).read(shard(size), out)) < 16
+    assert peak(lambda: read(store, out)) < 16
     assert torch.equal(data, out)
 
 
 def test_small_and_short_ones(store: ObjectStore) -> None:
     store.put_buffer(URL, memoryview(b"0123456789"))
     out = torch.zeros(4, dtype=torch.uint8)
-    reader_of(store).read(shard(4), out)
+    read(store, out)
     assert bytes(out.tolist()) == b"0123"
-    with pytest.raises(OSError, match="has 10 bytes, expected 12"):
-        reader_of(store).read(shard(12), torch.zeros(12, dtype=torch.uint8))
+    read(store, out, remote=5)
+    assert bytes(out.tolist()) == b"5678"
+    with pytest.raises(OSError, match="has 10 bytes, expected at least 12"):
+        read(store, torch.zeros(12, dtype=torch.uint8))
 
 
 class Cutting:
@@ -133,7 +144,7 @@ def test_only_the_range_that_broke_off_is_read_again(
     data, out = content(size), torch.zeros(size, dtype=torch.uint8)
     store.put_buffer(URL, data.numpy().data)
     with cutting(s3.endpoint, broken=3, after=MIB // 2) as proxy:
-        reader_of(ObjectStore(proxy.url, retry_timeout=30.0)).read(shard(size), out)
+        read(ObjectStore(proxy.url, retry_timeout=30.0), out)
     starts = [int(one.removeprefix("bytes=").split("-")[0]) // MIB for one in proxy.ranges]
     assert starts == [0, 1, 2, 2, 3]
     assert torch.equal(data, out)

@@ -65,17 +65,18 @@ def train(
         parameter.data.copy_(torch.nn.init.normal_(values, std=0.1, generator=generator))
     optimizer = Optimizer(built, 1e-2, memory)
     tokens = [np.arange(20), np.arange(20, 32)]
+    every = [np.ones(len(one)) for one in tokens]
     losses: list[float] = []
     norms = []
 
-    def objective(_: MicrobatchTensors, logp_t: torch.Tensor) -> torch.Tensor:
+    def objective(_: MicrobatchTensors, logp_t: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
         loss = -logp_t.sum() / 32
         losses.append(float(loss.detach()))
         return loss
 
     for _ in range(STEPS):
         optimizer.zero()
-        pipeline.train(built, built.plan(tokens, [0, 1]), tokens, objective, lambda: None)
+        pipeline.train(built, built.plan(tokens, [0, 1]), tokens, every, objective, lambda: None)
         norms.append(optimizer.step(1e-2))
     total = sum(float(one.detach().abs().double().sum()) for one in built.gpt.parameters())
     return [losses, norms, total]

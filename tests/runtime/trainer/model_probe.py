@@ -14,6 +14,7 @@ from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import numpy as np
 import torch
 from safetensors.torch import save_file
 
@@ -120,8 +121,8 @@ def load(folder: Path) -> models.Model:
 
 def logprobs(built: models.Model, tokens: torch.Tensor) -> torch.Tensor:
     rows = [tokens.numpy()]
-    (batch,) = built.microbatches(built.plan(rows, [0]), rows)
-    return built.forward(batch)[:-1]
+    (batch,) = built.microbatches(built.plan(rows, [0]), rows, [np.ones(len(tokens))])
+    return built.forward(batch)[0, :-1]
 
 
 def export_to(built: models.Model, initial: Path, folder: Path) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from sea_runtime.parallel.regions import Region
 from sea_runtime.store.folders import download_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits
@@ -100,6 +101,7 @@ def _published_bytes_equal_export(store: Any, coordinator: Any, tmp_path: Path) 
 
     from sea_runtime.transport import manifest
     from sea_runtime.transport.nixl_link import NixlSink
+    from sea_runtime.transport.read_plan import read_of
 
     download_folder(store, "s3://runs/sft/stages/stage/export", tmp_path / "export")
     exported: dict[str, torch.Tensor] = {}
@@ -110,12 +112,15 @@ def _published_bytes_equal_export(store: Any, coordinator: Any, tmp_path: Path) 
     sink = NixlSink("test")
     found: dict[str, torch.Tensor] = {}
     for shard in version.shards:
-        out = manifest.allocate(shard.tensors)
-        sink.read(
-            shard.nixl_metadata, shard.nixl_agent, shard.nixl_address, shard.nbytes, out, HANG_S
+        read = read_of(shard, {one.name: [Region.whole(one.tensor)] for one in shard.blocks})
+        out = manifest.allocate(shard.nbytes)
+        started = sink.begin(
+            shard.nixl_metadata, shard.nixl_agent, shard.nixl_address, read.runs, out, HANG_S
         )
-        assert not manifest.corrupt(shard.tensors, out)
-        found |= manifest.unpack(shard.tensors, out)
+        sink.finish(started)
+        parts = [out[one.offset : one.offset + one.nbytes] for one in shard.blocks]
+        assert not manifest.corrupt(shard.blocks, parts)
+        found |= {one.name: manifest.view(one, out) for one in shard.blocks}
         assert store.get(shard.object_url) == out[: shard.nbytes].numpy().tobytes()
     sink.close()
     assert found.keys() == exported.keys()

@@ -27,6 +27,16 @@ def inputs(dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
     return hidden, weight, labels
 
 
+def both(*arguments: Any) -> tuple[Tensor, Tensor]:
+    """log p and entropy, [T] each."""
+    found = head.token_values(*arguments, entropy=True)
+    return found[0], found[1]
+
+
+def logprobs(*arguments: Any) -> Tensor:
+    return head.token_values(*arguments, entropy=False)[0]
+
+
 def formula(
     hidden: Tensor, weight: Tensor, labels: Tensor, temperature: float
 ) -> tuple[Tensor, Tensor]:
@@ -59,7 +69,7 @@ def test_values_and_gradients_are_those_of_the_whole_logits(
 ) -> None:
     given = inputs()
     wanted = formula(*given, temperature)
-    got = head.logprobs_and_entropy(*given, temperature, None, VOCABULARY)
+    got = both(*given, temperature, None, VOCABULARY)
     for ours, theirs in zip(got, wanted, strict=True):
         torch.testing.assert_close(ours, theirs, atol=5e-6, rtol=1e-6)
     variables = given[:2]
@@ -72,16 +82,16 @@ def test_values_and_gradients_are_those_of_the_whole_logits(
 
 def test_without_entropy_the_log_probabilities_are_the_same() -> None:
     given = inputs()
-    logp, _ = head.logprobs_and_entropy(*given, 0.7, None, VOCABULARY)
-    alone = head.token_logprobs(*given, 0.7, None, VOCABULARY)
+    logp, _ = both(*given, 0.7, None, VOCABULARY)
+    alone = logprobs(*given, 0.7, None, VOCABULARY)
     assert torch.equal(alone, logp)
     with torch.no_grad():
-        assert torch.equal(head.token_logprobs(*given, 0.7, None, VOCABULARY), logp)
+        assert torch.equal(logprobs(*given, 0.7, None, VOCABULARY), logp)
 
 
 def test_a_row_without_a_label_has_neither_value_nor_gradient() -> None:
     hidden, weight, labels = inputs()
-    logp, entropy = head.logprobs_and_entropy(hidden, weight, labels, 1.0, None, VOCABULARY)
+    logp, entropy = both(hidden, weight, labels, 1.0, None, VOCABULARY)
     (logp.sum() + entropy.sum()).backward()
     assert hidden.grad is not None
     for values in (logp, entropy, hidden.grad):
@@ -92,9 +102,7 @@ def test_a_row_without_a_label_has_neither_value_nor_gradient() -> None:
 def test_a_row_that_nobody_reads_still_has_gradients_of_zero() -> None:
     """Every rank goes through the backward pass, a collective, even with nothing to train."""
     hidden, weight, labels = inputs()
-    head.token_logprobs(
-        hidden, weight, torch.full_like(labels, -1), 1.0, None, VOCABULARY
-    ).sum().backward()
+    logprobs(hidden, weight, torch.full_like(labels, -1), 1.0, None, VOCABULARY).sum().backward()
     for one in (hidden, weight):
         assert one.grad is not None
         assert not one.grad.any()
@@ -102,7 +110,7 @@ def test_a_row_that_nobody_reads_still_has_gradients_of_zero() -> None:
 
 def test_padded_rows_of_the_weight_get_no_gradient() -> None:
     hidden, weight, labels = inputs()
-    head.token_logprobs(hidden, weight, labels, 1.0, None, VOCABULARY).sum().backward()
+    logprobs(hidden, weight, labels, 1.0, None, VOCABULARY).sum().backward()
     assert weight.grad is not None
     assert not weight.grad[VOCABULARY:].any()
     assert weight.grad[:VOCABULARY].any()
@@ -110,7 +118,7 @@ def test_padded_rows_of_the_weight_get_no_gradient() -> None:
 
 def test_large_logits_overflow_nowhere() -> None:
     hidden, weight, labels = (x.detach() for x in inputs())
-    logp, entropy = head.logprobs_and_entropy(1000 * hidden, weight, labels, 1.0, None, VOCABULARY)
+    logp, entropy = both(1000 * hidden, weight, labels, 1.0, None, VOCABULARY)
     assert bool(logp.isfinite().all())
     assert bool(entropy.isfinite().all())
 
@@ -166,7 +174,7 @@ def test_a_divided_vocabulary_gives_the_same(
     def of_rank(rank: int) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, ...]]:
         own = weight.detach().chunk(ranks)[rank].clone().requires_grad_()
         whole = hidden.detach().clone().requires_grad_()
-        got = head.logprobs_and_entropy(whole, own, labels, 0.7, group, VOCABULARY)
+        got = both(whole, own, labels, 0.7, group, VOCABULARY)
         return got, torch.autograd.grad(loss(*got, 0.3), (whole, own))
 
     found = group.run(of_rank)

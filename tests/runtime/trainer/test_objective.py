@@ -39,29 +39,6 @@ def test_importance_weights_are_capped_or_masked(mode: ImportanceMode, wanted: l
     np.testing.assert_allclose(got.numpy(), wanted, rtol=1e-5)
 
 
-def test_token_logprobs_and_temperature() -> None:
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(10, 7, generator=generator)
-    tokens = torch.randint(0, 7, (10,), generator=generator)
-    first = torch.arange(10) % 5 == 0
-    for temperature in (1.0, 0.5):
-        got = objective.token_logprobs(logits, tokens, first, temperature)
-        scaled = logits.numpy() / temperature
-        assert got[first].tolist() == [0.0, 0.0]
-        for t in (1, 2, 3, 4, 6, 7, 8, 9):
-            row = scaled[t - 1]
-            wanted = row[tokens[t]] - np.log(np.exp(row).sum())
-            assert float(got[t]) == pytest.approx(float(wanted), abs=1e-5)
-
-
-def test_the_token_before_a_sequence_gets_no_gradient_from_it() -> None:
-    logits = torch.zeros(4, 3, requires_grad=True)
-    first = torch.tensor([True, False, True, False])
-    objective.token_logprobs(logits, torch.tensor([0, 1, 2, 1]), first).sum().backward()
-    assert logits.grad is not None
-    assert logits.grad.abs().sum(dim=1).gt(0).tolist() == [True, False, True, False]
-
-
 def test_sft_weights_weigh_observations_and_no_first_token() -> None:
     got = objective.sft_weights([np.array([0, 0, 1, 1]), np.array([1, 1]), np.zeros(0)], 0.5)
     np.testing.assert_allclose(got[0] * 3.5, [0.0, 0.5, 1.0, 1.0], rtol=1e-6)
@@ -108,12 +85,14 @@ def test_ppo_equals_the_formula() -> None:
         torch.tensor(behavior),
         torch.tensor(advantage),
         torch.tensor(coefficient),
+        torch.full((24,), 2.5),
         SETTINGS,
     )
     wanted = _reference(current, proximal, behavior, advantage, coefficient)
     assert float(got.loss) == pytest.approx(wanted, rel=1e-9)
     assert got.tokens == float((coefficient > 0).sum())
     assert got.importance_max <= SETTINGS.upper
+    assert got.entropy == 2.5 * got.tokens
 
 
 def test_ppo_gradient_on_policy_is_the_policy_gradient() -> None:
@@ -122,7 +101,7 @@ def test_ppo_gradient_on_policy_is_the_policy_gradient() -> None:
     current = start.clone().requires_grad_()
     coefficient = torch.tensor([0.5, 0.0, 0.25, 0.1, 0.1, 0.0])
     advantage = torch.tensor([2.0, 2.0, 2.0, -1.0, -1.0, -1.0])
-    objective.ppo(current, start, start, advantage, coefficient, SETTINGS).loss.backward()
+    objective.ppo(current, start, start, advantage, coefficient, start, SETTINGS).loss.backward()
     np.testing.assert_allclose(current.grad, -(coefficient * advantage), rtol=1e-6)
 
 
@@ -130,7 +109,7 @@ def test_clipped_tokens_carry_no_gradient() -> None:
     current = torch.tensor([0.0], requires_grad=True)
     proximal = torch.tensor([-1.0])
     one = torch.ones(1)
-    result = objective.ppo(current, proximal, proximal, torch.tensor([1.0]), one, SETTINGS)
+    result = objective.ppo(current, proximal, proximal, torch.tensor([1.0]), one, one, SETTINGS)
     result.loss.backward()
     assert current.grad is not None
     assert current.grad.item() == 0.0

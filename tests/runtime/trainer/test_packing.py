@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.parallel.row_balance import SequenceWork
 from sea_runtime.trainer import packing
 from sea_runtime.trainer.packing import Grid, PackedRow
 
@@ -17,6 +18,13 @@ GRIDS = [
     Grid(2, sequence_multiple=4, row_multiple=8),
     Grid(3, equal_rows=True),
 ]
+
+WORK = SequenceWork(1000.0, 1.0)
+
+
+def every(tokens: packing.Rows) -> packing.Rows:
+    """All log-probabilities are read."""
+    return [np.ones(len(one)) for one in tokens]
 
 
 def one_layout(context: int = 1, world: int = 1) -> ParallelLayout:
@@ -29,7 +37,7 @@ def one_layout(context: int = 1, world: int = 1) -> ParallelLayout:
     capacity=st.integers(1, 2000),
 )
 def test_every_sequence_is_trained_once(lengths: list[int], grid: Grid, capacity: int) -> None:
-    plan = packing.plan(lengths, grid, capacity)
+    plan = packing.plan(lengths, grid, capacity, WORK)
     assert sorted(i for part in plan for row in part.rows for i in row) == list(range(len(lengths)))
     longest = [max(part.lengths) for part in plan]
     assert longest == sorted(longest, reverse=True)
@@ -55,7 +63,7 @@ def test_bounds_split_a_row_into_its_sequences(
 ) -> None:
     """From each bound on are the tokens of one sequence, in order; padding is last."""
     values = [np.full(length, index + 1) for index, length in enumerate(lengths)]
-    for part in packing.plan(lengths, grid, capacity):
+    for part in packing.plan(lengths, grid, capacity, WORK):
         for replica in range(grid.rows):
             row = PackedRow.of(part, replica, lengths, grid)
             assert (row.bounds[0], row.bounds[-1]) == (0, part.lengths[replica])
@@ -71,12 +79,12 @@ def test_bounds_split_a_row_into_its_sequences(
 
 
 def test_rows_are_balanced_over_replicas_and_microbatches() -> None:
-    plan = packing.plan([400, 300, 300, 200, 100, 100], Grid(2), 1000)
+    plan = packing.plan([400, 300, 300, 200, 100, 100], Grid(2), 1000, WORK)
     assert [part.lengths for part in plan] == [(700, 700)]
 
 
 def test_a_sequence_longer_than_a_row_has_its_own_row() -> None:
-    plan = packing.plan([50, 5000, 60], Grid(1), 512)
+    plan = packing.plan([50, 5000, 60], Grid(1), 512, WORK)
     assert [(part.rows, part.lengths) for part in plan] == [
         (((1,),), (5000,)),
         (((2, 0),), (110,)),
@@ -84,7 +92,7 @@ def test_a_sequence_longer_than_a_row_has_its_own_row() -> None:
 
 
 def test_a_batch_without_tokens_is_still_a_step_of_all_ranks() -> None:
-    (part,) = packing.plan([0], Grid(2, row_multiple=4), 512)
+    (part,) = packing.plan([0], Grid(2, row_multiple=4), 512, WORK)
     assert part.lengths == (4, 4)
     for replica in (0, 1):
         assert PackedRow.of(part, replica, [0], Grid(2, row_multiple=4)).bounds == (0, 4)
@@ -92,13 +100,18 @@ def test_a_batch_without_tokens_is_still_a_step_of_all_ranks() -> None:
 
 def test_fewer_sequences_than_replicas_leave_rows_of_padding() -> None:
     """Their ranks take part in every collective, and train nothing."""
-    (part,) = packing.plan([9], Grid(4, row_multiple=2), 512)
+    (part,) = packing.plan([9], Grid(4, row_multiple=2), 512, WORK)
     assert part.lengths == (10, 2, 2, 2)
     layout = ParallelLayout(4, 1, 1, 1, 1, 1, (1,))
     tokens = [np.arange(9)]
     for rank in range(1, 4):
         (batch,) = packing.iter_microbatches(
-            [part], Grid(4, row_multiple=2), layout.place(rank), tokens, torch.device("cpu")
+            [part],
+            Grid(4, row_multiple=2),
+            layout.place(rank),
+            tokens,
+            every(tokens),
+            torch.device("cpu"),
         )
         assert batch.labels_t.tolist() == [-1, -1]
 
@@ -110,12 +123,12 @@ def test_context_ranks_share_a_sequence_however_short_it_is(length: int, context
     layout = one_layout(context, context)
     grid = Grid(1, layout.sequence_multiple, layout.row_multiple)
     tokens = [np.arange(length) + 10, np.arange(5) + 100]
-    plan = packing.plan_chosen(tokens, [0, 1], grid, 1000)
+    plan = packing.plan_chosen(tokens, [0, 1], grid, 1000, work=WORK)
     labels: list[int] = []
     found = [np.zeros(len(one)) for one in tokens]
     for rank in range(context):
         place, device = layout.place(rank), torch.device("cpu")
-        (batch,) = packing.iter_microbatches(plan, grid, place, tokens, device)
+        (batch,) = packing.iter_microbatches(plan, grid, place, tokens, every(tokens), device)
         assert len(batch.tokens_t) * context == plan[0].lengths[0]
         labels += [x for x in batch.labels_t.tolist() if x >= 0]
         values = batch.per_token(tokens, np.float32, fill=0.0)
@@ -129,24 +142,24 @@ def test_context_ranks_share_a_sequence_however_short_it_is(length: int, context
 @pytest.mark.parametrize(("count", "most"), [(16, 0.05), (128, 0.01), (1000, 0.01)])
 def test_padding_of_a_shop_batch_is_small(count: int, most: float) -> None:
     lengths = [int(x) for x in np.random.default_rng(0).integers(60, 140, count)]
-    plan = packing.plan(lengths, Grid(2), 3072)
+    plan = packing.plan(lengths, Grid(2), 3072, WORK)
     assert packing.padding_fraction(plan, sum(lengths)) <= most
 
 
 def test_a_sequence_that_is_chosen_twice_is_trained_twice() -> None:
     """A batch may be larger than the data."""
     tokens = [np.arange(length) for length in (3, 5, 7)]
-    plan = packing.plan_chosen(tokens, [2, 0, 2], Grid(1), capacity=100)
+    plan = packing.plan_chosen(tokens, [2, 0, 2], Grid(1), capacity=100, work=WORK)
     assert sorted(i for part in plan for row in part.rows for i in row) == [0, 2, 2]
 
 
 def test_values_are_laid_out_by_the_position_that_predicts_their_token() -> None:
     tokens = [np.arange(3), np.arange(5), np.arange(2)]
     grid, layout = Grid(2), ParallelLayout(2, 1, 1, 1, 1, 1, (1,))
-    plan = packing.plan_chosen(tokens, [0, 1, 2], grid, capacity=5)
+    plan = packing.plan_chosen(tokens, [0, 1, 2], grid, capacity=5, work=WORK)
     for rank in (0, 1):
         place, device = layout.place(rank), torch.device("cpu")
-        (one,) = packing.iter_microbatches(plan, grid, place, tokens, device)
+        (one,) = packing.iter_microbatches(plan, grid, place, tokens, every(tokens), device)
         own = plan[0].rows[rank]
         assert one.tokens_t.tolist() == [t for i in own for t in range(len(tokens[i]))]
         assert one.labels_t.tolist() == [t for i in own for t in (*range(1, len(tokens[i])), -1)]
@@ -157,3 +170,24 @@ def test_values_are_laid_out_by_the_position_that_predicts_their_token() -> None
         assert {i: part.tolist() for i, part in parts.items()} == {
             i: tokens[i].tolist() for i in own
         }
+
+
+def test_a_token_whose_log_probability_nobody_reads_has_no_label() -> None:
+    tokens = [np.arange(4) + 10, np.arange(3) + 20]
+    wanted = {0: np.array([1, 0, 1, 0]), 1: np.array([0, 0.5, 0])}
+    grid, layout = Grid(1), ParallelLayout(1, 1, 1, 1, 1, 1, (1,))
+    plan = packing.plan_chosen(tokens, [0, 1], grid, 100, WORK)
+    (one,) = packing.iter_microbatches(
+        plan, grid, layout.place(0), tokens, wanted, torch.device("cpu")
+    )
+    assert one.labels_t.tolist() == [-1, 12, -1, -1, 21, -1, -1]
+    # What goes with the tokens stays: the loss weighs them, the head doesn't compute them.
+    assert one.per_token(tokens, np.int64).tolist() == [11, 12, 13, 0, 21, 22, 0]
+
+
+def test_rows_have_similar_work_rather_than_similar_length() -> None:
+    """One long sequence is as much work as several short ones with more tokens."""
+    quadratic = SequenceWork(0.0, 1.0)
+    (part,) = packing.plan([400, 200, 200, 200, 200], Grid(2), 1000, quadratic)
+    assert part.rows == ((0,), (1, 2, 3, 4))
+    assert part.lengths == (400, 800)

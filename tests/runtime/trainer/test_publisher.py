@@ -14,6 +14,7 @@ from sea_api.v1alpha1.policy import Weights
 from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_devcluster.s3 import S3Server
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.parallel.engine_blocks import EngineCuts
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background, export, shard_buffers
 from sea_runtime.trainer import publisher as publishing
@@ -58,7 +59,7 @@ def publisher(
         context,
         task,
         Weights(anchor_every=1),
-        ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False),
+        ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False, cuts=EngineCuts()),
     )
 
 
@@ -131,7 +132,7 @@ def test_an_upload_that_never_ends_fails_the_attempt_with_a_sentence(
 ) -> None:
     monkeypatch.setattr(shard_buffers, "WAIT_SECONDS", 0.01)
     monkeypatch.setattr(shard_buffers, "MAX_WAIT_SECONDS", 0.03)
-    buffers = ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False)
+    buffers = ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False, cuts=EngineCuts())
     for _ in range(shard_buffers.BUFFERS):
         _, index = buffers.pack(TENSORS.items(), 0)
         buffers._uploads[index] = Future()

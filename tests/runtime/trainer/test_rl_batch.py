@@ -54,7 +54,7 @@ def test_a_batch_without_generated_tokens_is_a_step_of_zero() -> None:
     zero = torch.zeros(2)
     current = torch.full((2,), -1.0, requires_grad=True)
     settings = PPOSettings(0.2, 0.2, ImportanceMode.CAP, 5.0)
-    sums = objective.ppo(current, current.detach(), zero, torch.ones(2), zero, settings)
+    sums = objective.ppo(current, current.detach(), zero, torch.ones(2), zero, zero, settings)
     sums.loss.backward()
     assert float(sums.loss.detach()) == 0.0
     assert current.grad is not None

@@ -80,14 +80,15 @@ def shape() -> ModelShape:
 def step(built: model.Model, optimizer: Optimizer) -> float:
     """The loss, on the last stage."""
     tokens = [np.arange(16), np.arange(16) + 16]
+    every = [np.ones(16)] * 2
     optimizer.zero()
     losses: list[float] = []
 
-    def objective(_: MicrobatchTensors, logp_t: torch.Tensor) -> torch.Tensor:
+    def objective(_: MicrobatchTensors, logp_t: torch.Tensor, __: torch.Tensor) -> torch.Tensor:
         losses.append(float(-logp_t.detach().sum()))
         return -logp_t.sum() / 30
 
-    pipeline.train(built, built.plan(tokens, [0, 1]), tokens, objective, lambda: None)
+    pipeline.train(built, built.plan(tokens, [0, 1]), tokens, every, objective, lambda: None)
     optimizer.step(1e-2)
     return sum(losses)
 

@@ -12,9 +12,10 @@ from importlib.metadata import version
 import pytest
 import torch
 
+from sea_runtime.parallel.regions import Run
 from sea_runtime.transport import nixl_busy_poll
 from sea_runtime.transport.nixl_link import NixlReadError, NixlReadTimeoutError, NixlSink
-from sea_testing.waiting import HANG_S
+from sea_testing.waiting import HANG_S, wait_for
 
 SOURCE = """
 import json, sys, time
@@ -60,8 +61,13 @@ class Source:
 
     def read(self, sink: NixlSink, timeout_s: float = HANG_S) -> torch.Tensor:
         out = torch.zeros(self.size, dtype=torch.uint8)
-        sink.read(self.metadata, self.name, self.address, self.size, out, timeout_s)
+        self.read_into(sink, out, [Run(0, 0, self.size)], timeout_s)
         return out
+
+    def read_into(
+        self, sink: NixlSink, out: torch.Tensor, runs: list[Run], timeout_s: float = HANG_S
+    ) -> None:
+        sink.finish(sink.begin(self.metadata, self.name, self.address, runs, out, timeout_s))
 
 
 @pytest.fixture
@@ -116,9 +122,33 @@ def test_hung_source_is_a_time_out(source: Callable[[int], Source], sink: NixlSi
     """A stopped process: the read ends after the given seconds, not after NIXL's time-out."""
     hung = source(8_000_000)
     os.kill(hung.process.pid, signal.SIGSTOP)
+    out = torch.zeros(hung.size, dtype=torch.uint8)
     with pytest.raises(NixlReadTimeoutError, match=r"in 0\.5 s"):
-        hung.read(sink, timeout_s=0.5)
+        hung.read_into(sink, out, [Run(0, 0, hung.size)], timeout_s=0.5)
+    # The read may still be served once the source goes on: until then the buffer isn't reused.
+    assert sink.abandoned(out)
     os.kill(hung.process.pid, signal.SIGCONT)
+    wait_for("the abandoned read has ended", lambda: not sink.abandoned(out))
+
+
+@pytest.mark.component
+def test_pieces_of_several_sources_are_read_at_the_same_time(
+    source: Callable[[int], Source], sink: NixlSink
+) -> None:
+    """One request for all runs of a source; each arrives where its run says."""
+    sources = [source(4096), source(8192)]
+    outs = [torch.zeros(200, dtype=torch.uint8) for _ in sources]
+    runs = [Run(remote=10, local=100, nbytes=50), Run(remote=1000, local=0, nbytes=3)]
+    reads = [
+        sink.begin(one.metadata, one.name, one.address, runs, out, HANG_S)
+        for one, out in zip(sources, outs, strict=True)
+    ]
+    for read in reads:
+        sink.finish(read)
+    for out in outs:
+        assert out[100:150].tolist() == list(range(10, 60))
+        assert out[:3].tolist() == [1000 % 256, 1001 % 256, 1002 % 256]
+        assert not out[3:100].any()
 
 
 @pytest.mark.component

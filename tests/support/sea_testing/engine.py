@@ -31,13 +31,13 @@ class EngineProcess:
     def url(self) -> str:
         return f"http://{self.host}:{ENGINE_PORT}"
 
-    def start(self) -> None:
+    def start(self, tensor_parallel: int = 1) -> None:
         reply = ModelReply(
             url="",
             name="tiny",
             precision="float32",
             context_length=CONTEXT,
-            tensor_parallel=1,
+            tensor_parallel=tensor_parallel,
             expert_parallel=False,
         )
         place = engine_args.Placement(self.folder, self.host, gpus=0)

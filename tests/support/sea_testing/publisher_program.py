@@ -13,10 +13,13 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from sea_runtime.parallel.engine_blocks import EngineCuts, blocks
 from sea_runtime.transport import manifest
 from sea_runtime.transport.nixl_link import NixlSource
 from sea_runtime.wire.weights import Shard, WeightVersion
 
+TENSOR_PARALLEL = 2
+"""The workers of the engine that the blocks are cut for."""
 Tensors = dict[str, torch.Tensor]
 
 
@@ -25,18 +28,19 @@ class Rank:
 
     def __init__(self, number: int, tensors: Tensors) -> None:
         self.number = number
-        self.plan = manifest.plan(tensors)
-        self.buffer = manifest.allocate(self.plan)
+        cuts = EngineCuts(tensor=TENSOR_PARALLEL, kv_heads=2)
+        self.plan = manifest.plan(tensors, lambda name, shape: blocks(name, shape, cuts))
+        self.buffer = manifest.allocate(manifest.total_bytes(self.plan))
         self.source = NixlSource(f"rank{number}")
         self.address = self.source.register(self.buffer)
 
     def pack(self, tensors: Tensors, save: str) -> Shard:
-        entries = manifest.pack(self.plan, tensors.items(), self.buffer)
+        packed = manifest.pack(self.plan, tensors.items(), self.buffer)
         Path(f"{save}.shard{self.number}").write_bytes(self.buffer.numpy().tobytes())
         return Shard(
             rank=self.number,
             nbytes=self.buffer.numel(),
-            tensors=entries,
+            blocks=packed,
             nixl_agent=self.source.name,
             nixl_metadata=self.source.metadata_b64(),
             nixl_address=self.address,

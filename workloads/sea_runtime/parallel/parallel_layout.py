@@ -4,6 +4,10 @@ Megatron-core's order "tp-cp-ep-dp-pp": neighboring ranks share a tensor-paralle
 context-parallel one; the ranks of a pipeline stage are contiguous. The experts of a stage fold the
 same ranks another way: expert-tensor, expert, and expert-data parallel.
 
+Pipeline stages aren't interleaved. With m microbatches a rank idles (pipeline - 1) of
+(m + pipeline - 1) turns: 8 % for 12 stages and 128 microbatches. Interleaving halves that and sends
+twice as much.
+
 `refusals` are the sentences about what a model can't do; the coordinator yields them before a pod
 with GPUs exists, `plan` raises them in the trainer. What the spec alone shows is refused at
 admission, in the same words (`sea_api.v1alpha1.role_rules`).

@@ -71,10 +71,17 @@ def _cpu(model: ModelReply, config: Mapping[str, Any]) -> list[str]:
     return [
         "--enforce-eager",
         "--disable-log-stats",
-        *("--distributed-executor-backend", "uni"),
+        *_cpu_workers(model.tensor_parallel),
         *("--block-size", str(CPU_BLOCK_TOKENS)),
         *("--kv-cache-memory-bytes", str(kv_cache_bytes(model, config))),
     ]
+
+
+def _cpu_workers(count: int) -> list[str]:
+    if count == 1:
+        # It needs no process of its own.
+        return ["--distributed-executor-backend", "uni"]
+    return ["--distributed-executor-backend", "mp", "--tensor-parallel-size", str(count)]
 
 
 def kv_cache_bytes(model: ModelReply, config: Mapping[str, Any]) -> int:

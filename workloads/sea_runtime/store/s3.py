@@ -100,15 +100,15 @@ class ObjectStore:
 
         return self._retry.call(f"GET {url} ({span})", attempt) if length else b""
 
-    def read_into(self, url: str, out: memoryview) -> int:
-        """Fills `out` (bytes) with the object's beginning; returns how many bytes there were.
+    def read_into(self, url: str, out: memoryview, start: int = 0) -> int:
+        """Fills `out` with the object's bytes from `start` on; returns how many there were.
 
         Reads range by range without a copy in memory: only a range that breaks off is read again.
         """
         bucket, key = urls.parse(url)
-        for start in range(0, len(out), buffers.RANGE):
-            part = out[start : start + buffers.RANGE]
-            span = f"bytes={start}-{start + len(part) - 1}"
+        for at in range(0, len(out), buffers.RANGE):
+            part = out[at : at + buffers.RANGE]
+            span = f"bytes={start + at}-{start + at + len(part) - 1}"
 
             # Defaults bind this iteration's values; a closure would see the loop's last ones.
             def attempt(part: memoryview = part, span: str = span) -> int:
@@ -118,7 +118,7 @@ class ObjectStore:
             # A repeated range starts at its own beginning and overwrites what it had filled.
             done = self._retry.call(f"GET {url} ({span})", attempt)
             if done < len(part):
-                return start + done
+                return at + done
         return len(out)
 
     def put(self, url: str, body: bytes) -> str:

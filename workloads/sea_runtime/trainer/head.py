@@ -26,46 +26,7 @@ KEPT_BYTES = 64 << 20
 logits again: rows of a small vocabulary. At 151,936 entries they are those of 110 tokens."""
 
 
-def token_logprobs(
-    hidden_th: Tensor,
-    weight_vh: Tensor,
-    labels_t: Tensor,
-    temperature: float,
-    group: Any,
-    vocabulary: int,
-) -> Tensor:
-    """log p of each label, FP32 [T] in nats; 0 where a label is -1. See `logprobs_and_entropy`."""
-    settings = temperature, group, vocabulary
-    return _of_labels(hidden_th, weight_vh, labels_t, *settings, entropy=False)[0]
-
-
-def logprobs_and_entropy(
-    hidden_th: Tensor,
-    weight_vh: Tensor,
-    labels_t: Tensor,
-    temperature: float,
-    group: Any,
-    vocabulary: int,
-) -> tuple[Tensor, Tensor]:
-    """log p of each label and the entropy of the distribution that it is from, FP32 [T] in nats.
-
-    Both are 0 where a label is -1, and such a row costs nothing. A gradient reaches `hidden_th` and
-    `weight_vh`; that of `hidden_th` is this rank's part of a sum over the group.
-
-    Args:
-        hidden_th: whole rows, the same on every rank of the group, [T, H].
-        weight_vh: this rank's rows of the output embedding, [V/TP, H].
-        labels_t: id of the token that each row predicts, int64, [T].
-        temperature: divides the logits, as the sampler's does.
-        group: the tensor-parallel group; None is a group of one.
-        vocabulary: entries of the tokenizer; rows of the weights beyond it are padding.
-    """
-    settings = temperature, group, vocabulary
-    found = _of_labels(hidden_th, weight_vh, labels_t, *settings, entropy=True)
-    return found[0], found[1]
-
-
-def _of_labels(
+def token_values(
     hidden_th: Tensor,
     weight_vh: Tensor,
     labels_t: Tensor,
@@ -75,7 +36,21 @@ def _of_labels(
     *,
     entropy: bool,
 ) -> Tensor:
-    """[2, T]: computes the rows with a label only; in a dialogue they are a small part."""
+    """log p of each label and the entropy of the distribution that it is from, FP32 [2, T] in nats.
+
+    Both are 0 where a label is -1, and such a row costs nothing: in a dialogue, most. A gradient
+    reaches `hidden_th` and `weight_vh`; that of `hidden_th` is this rank's part of a sum over the
+    group.
+
+    Args:
+        hidden_th: whole rows, the same on every rank of the group, [T, H].
+        weight_vh: this rank's rows of the output embedding, [V/TP, H].
+        labels_t: id of the token that each row predicts, int64, [T].
+        temperature: divides the logits, as the sampler's does.
+        group: the tensor-parallel group; None is a group of one.
+        vocabulary: entries of the tokenizer; rows of the weights beyond it are padding.
+        entropy: false leaves the entropies 0.
+    """
     rows = (labels_t >= 0).nonzero()[:, 0]
     part = _Part.of(weight_vh.shape[0], vocabulary, group)
     options = _Options.of(part, len(rows), hidden_th.device.type, temperature, entropy)

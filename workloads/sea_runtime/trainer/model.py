@@ -30,13 +30,14 @@ from torch import Tensor, nn
 from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
+from sea_runtime.parallel.row_balance import SequenceWork
 from sea_runtime.parallel.weight_map import padded_vocabulary
 from sea_runtime.trainer import head, packing, recomputation, rope
 from sea_runtime.trainer.attention import TorchAttention
 from sea_runtime.trainer.context_attention import ContextAttention
 from sea_runtime.trainer.device import device_names, has_cuda, has_te, training_device
 from sea_runtime.trainer.experts import GroupedExperts
-from sea_runtime.trainer.packing import Grid, Microbatch, MicrobatchTensors, Rows
+from sea_runtime.trainer.packing import Grid, Microbatch, MicrobatchTensors, PerToken, Rows
 
 _ANY_ROWS, _EQUAL_ROWS = "alltoall", "allgather"
 """Megatron's dispatchers of tokens to experts; the second needs rows of one length."""
@@ -47,11 +48,15 @@ class Policy(GPTModel):
 
     temperature = 1.0
     """Of the sampling that the log-probabilities are about; set before each pass."""
+    entropy = False
+    """Compute the entropies; set before each pass."""
     vocabulary = 0
     """Without the rows that pad it."""
 
     def _postprocess(self, hidden_states: Tensor, labels: Tensor, **_: Any) -> Tensor:
-        """hidden [T / tensor, 1, H] -> log p of labels [T]; the hidden states on other stages."""
+        """hidden [T / tensor, 1, H] -> [2, T], log p of labels and the entropy of what they are
+        drawn from (0 unless asked for); the hidden states on other stages.
+        """
         if not self.post_process:
             return hidden_states
         weight_vh = (
@@ -66,8 +71,14 @@ class Policy(GPTModel):
             hidden_t1h = tensor_parallel.gather_from_sequence_parallel_region(hidden_states)
         else:
             hidden_t1h = hidden_states
-        return head.token_logprobs(
-            hidden_t1h[:, 0], weight_vh, labels[0], self.temperature, group, self.vocabulary
+        return head.token_values(
+            hidden_t1h[:, 0],
+            weight_vh,
+            labels[0],
+            self.temperature,
+            group,
+            self.vocabulary,
+            entropy=self.entropy,
         )
 
 
@@ -115,21 +126,27 @@ class Model:
 
     def plan(self, tokens: Rows, chosen: Sequence[int]) -> list[Microbatch]:
         """The microbatches of the chosen sequences; the same on every rank."""
-        return packing.plan_chosen(tokens, chosen, self.grid, self.row_tokens)
+        work = SequenceWork.of(self.shape)
+        return packing.plan_chosen(tokens, chosen, self.grid, self.row_tokens, work)
 
     def microbatches(
-        self, microbatches: Sequence[Microbatch], tokens: Rows
+        self, microbatches: Sequence[Microbatch], tokens: Rows, wanted: PerToken
     ) -> Iterator[MicrobatchTensors]:
-        """This rank's part of each microbatch.
+        """This rank's part of each microbatch, with labels where `wanted` is not 0.
 
         Every rank runs the model on all of them, in this order: each forward and backward pass is
         a collective among the ranks that share experts.
         """
         device = training_device()
-        return packing.iter_microbatches(microbatches, self.grid, self.place, tokens, device)
+        return packing.iter_microbatches(
+            microbatches, self.grid, self.place, tokens, wanted, device
+        )
 
-    def forward(self, batch: MicrobatchTensors, temperature: float = 1.0) -> Tensor:
-        """log p of each label [T] on the last stage, what the next stage needs on others.
+    def forward(
+        self, batch: MicrobatchTensors, temperature: float = 1.0, *, entropy: bool = False
+    ) -> Tensor:
+        """[2, T] on the last stage, log p of each label and (if asked for) the entropy of its
+        distribution; what the next stage needs on others.
 
         No sequence sees another, and each counts its positions from 0 (Megatron's `thd` format).
         """
@@ -145,7 +162,7 @@ class Model:
             max_seqlen_q=longest,
             max_seqlen_kv=longest,
         )
-        self.gpt.temperature = temperature
+        self.gpt.temperature, self.gpt.entropy = temperature, entropy
         # Megatron wants a batch dimension, [1, T]; the sequences are separated by `packed`, so no
         # attention mask is passed. Positions are read by learned embeddings only, not by RoPE.
         return self.ddp(

@@ -6,7 +6,7 @@ the whole batch beforehand, so the sum over all microbatches on all ranks is the
 Advantage: GRPO, https://arxiv.org/abs/2402.03300. Decoupled PPO (behavior, proximal and current
 policy): AReaL, https://arxiv.org/abs/2505.24298. There is no KL penalty; `kl` is only measured.
 
-Shape suffixes: t tokens of a packed row, s tokens of one sequence, v vocabulary, g groups, k
+Shape suffixes: t tokens of a packed row, s tokens of one sequence, g groups, k
 trajectories of a group. Log-probabilities are natural; probabilities of the sampled tokens only.
 """
 
@@ -19,33 +19,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn import functional
 
 from sea_api.v1alpha1.stages import ImportanceMode
 
 Array = NDArray[Any]
 STD_EPSILON = 1e-6
-
-
-def token_logprobs(
-    logits_tv: Tensor, tokens_t: Tensor, starts_t: Tensor, temperature: float = 1.0
-) -> Tensor:
-    """log p(token | tokens before it in its sequence), [T]; 0 where `starts_t` is true.
-
-    Args:
-        logits_tv: [T, V].
-        tokens_t: token ids, [T].
-        starts_t: true on the first token of each sequence, which has no past, [T].
-        temperature: of the sampling that the probabilities are about.
-    """
-    # FP32: bf16 would lose the small differences that PPO's ratio is made of. Row i predicts token
-    # i + 1: [T - 1, V].
-    scaled = logits_tv[:-1].float()
-    if temperature != 1.0:
-        scaled = scaled / temperature
-    loss = functional.cross_entropy(scaled, tokens_t[1:], reduction="none")
-    # Shifted back by one: entry i belongs to token i. Padding and sequence starts become 0.
-    return functional.pad(-loss, (1, 0)).masked_fill(starts_t, 0.0)
 
 
 def sft_weights(masks: Sequence[Array], observation_weight: float) -> list[Array]:
@@ -148,6 +126,7 @@ def ppo(
     behavior_t: Tensor,
     advantage_t: Tensor,
     coefficient_t: Tensor,
+    entropy_t: Tensor,
     settings: PPOSettings,
 ) -> PPOSums:
     """Decoupled PPO: -sum of coefficient * importance * min(r A, clip(r) A).
@@ -155,7 +134,8 @@ def ppo(
     r = current / proximal, importance = proximal / behavior, bounded.
 
     All arguments are [T]; the first three are log-probabilities, of which `current_t` carries the
-    gradient. Tokens with a coefficient of 0 were not generated and are left out.
+    gradient. Tokens with a coefficient of 0 were not generated and are left out. `entropy_t` is of
+    the current policy at each token, and only measured.
     """
     generated_t = coefficient_t > 0
     weight_t = importance_weights(proximal_t, behavior_t, settings.mode, settings.upper)
@@ -167,7 +147,7 @@ def ppo(
     gain_t = torch.minimum(ratio_t * advantage_t, clipped_t * advantage_t)
     weight_t = torch.where(generated_t, weight_t, 0.0)
     loss = -(coefficient_t * weight_t * gain_t).sum()
-    return _sums(loss, current_t, behavior_t, generated_t, ratio_t, clipped_t, weight_t)
+    return _sums(loss, current_t, behavior_t, generated_t, ratio_t, clipped_t, weight_t, entropy_t)
 
 
 @torch.no_grad()
@@ -179,6 +159,7 @@ def _sums(
     ratio_t: Tensor,
     clipped_t: Tensor,
     weight_t: Tensor,
+    entropy_t: Tensor,
 ) -> PPOSums:
     moved = (current_t - behavior_t)[generated_t]
     return PPOSums(
@@ -186,8 +167,7 @@ def _sums(
         tokens=float(generated_t.sum()),
         # The estimator k3 of KL(behavior, current): exp(x) - 1 - x, never negative.
         kl=float((moved.exp() - 1.0 - moved).sum()),
-        # A one-sample estimate: -log p of the tokens that were sampled.
-        entropy=float(-current_t[generated_t].sum()),
+        entropy=float(entropy_t[generated_t].sum()),
         clipped=float((ratio_t != clipped_t)[generated_t].sum()),
         importance=float(weight_t.sum()),
         importance_max=float(weight_t.max()) if weight_t.numel() else 0.0,

@@ -22,10 +22,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from sea_data.formats import sequences
+from sea_runtime.parallel import row_balance
 from sea_runtime.parallel.parallel_layout import Place
+from sea_runtime.parallel.row_balance import SequenceWork
 
 Rows = list[NDArray[Any]]
 """One array [S] per sequence of the batch, by the sequence's index."""
+PerToken = Rows | Mapping[int, NDArray[Any]]
+"""The same for the sequences that are computed, at least."""
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,10 @@ class Microbatch:
     """Tokens of each row, padding included."""
 
 
-def plan(lengths: Sequence[int], grid: Grid, capacity: int) -> list[Microbatch]:
-    """The microbatches that train sequences of the given lengths, longest microbatch first.
+def plan(lengths: Sequence[int], grid: Grid, capacity: int, work: SequenceWork) -> list[Microbatch]:
+    """The microbatches that train sequences of the given lengths, longest rows first.
+
+    Rows are bounded by tokens, which memory follows, and balanced by work, which time follows.
 
     Args:
         capacity: most tokens of a row; a longer sequence has a row of its own.
@@ -73,20 +79,21 @@ def plan(lengths: Sequence[int], grid: Grid, capacity: int) -> list[Microbatch]:
         Microbatches whose rows hold positions in `lengths`; the same on every rank.
     """
     lengths = [grid.sequence(length) for length in lengths]
+    if grid.equal_rows:  # what is balanced then is padding
+        work = SequenceWork(1.0, 0.0)
     count = -(-len(sequences.pack(lengths, capacity)) // grid.rows)
-    rows = sequences.balance(lengths, count * grid.rows)
-    # Balanced rows may exceed the capacity although best-fit rows don't: add a row per replica
-    # until they fit, or only single long sequences are left.
-    while any(_tokens(row, lengths) > capacity and len(row) > 1 for row in rows):
+    rows = row_balance.balance(lengths, work, count * grid.rows, capacity)
+    while rows is None:  # best-fit rows have room that balanced ones don't
         count += 1
-        rows = sequences.balance(lengths, count * grid.rows)
-    # Rows of one microbatch get similar lengths, and the longest comes first, so that a lack of
-    # memory shows at once.
-    rows.sort(key=lambda row: -_tokens(row, lengths))
-    return [
-        _microbatch(rows[i : i + grid.rows], lengths, grid, _tokens(rows[0], lengths))
+        rows = row_balance.balance(lengths, work, count * grid.rows, capacity)
+    longest = max((_tokens(row, lengths) for row in rows), default=0)
+    # Rows come by their work: those of one microbatch are alike, so that no rank waits for long.
+    found = [
+        _microbatch(rows[i : i + grid.rows], lengths, grid, longest)
         for i in range(0, len(rows), grid.rows)
     ]
+    # The longest row first, so that a lack of memory shows at once.
+    return sorted(found, key=lambda one: -max(one.lengths))
 
 
 def _microbatch(
@@ -100,14 +107,16 @@ def _tokens(row: Sequence[int], lengths: Sequence[int]) -> int:
     return sum(lengths[i] for i in row)
 
 
-def plan_chosen(tokens: Rows, chosen: Sequence[int], grid: Grid, capacity: int) -> list[Microbatch]:
+def plan_chosen(
+    tokens: Rows, chosen: Sequence[int], grid: Grid, capacity: int, work: SequenceWork
+) -> list[Microbatch]:
     """As `plan`, for some sequences of a batch: rows hold indices in `tokens`.
 
     An index that is chosen twice (a batch larger than the data) is trained twice.
     """
     return [
         Microbatch(tuple(tuple(chosen[i] for i in row) for row in part.rows), part.lengths)
-        for part in plan([len(tokens[i]) for i in chosen], grid, capacity)
+        for part in plan([len(tokens[i]) for i in chosen], grid, capacity, work)
     ]
 
 
@@ -154,9 +163,7 @@ class PackedRow:
             found[start : start + size] = rows[index]
         return found
 
-    def predicted(
-        self, rows: Rows | Mapping[int, NDArray[Any]], dtype: Any, fill: float = 0
-    ) -> NDArray[Any]:
+    def predicted(self, rows: PerToken, dtype: Any, fill: float = 0) -> NDArray[Any]:
         """[T] of what `rows` [S] say of the token that each position predicts; `fill` where it
         predicts none: at a sequence's last token and on padding.
         """
@@ -203,13 +210,11 @@ class MicrobatchTensors:
     """Positions in the row of the rank's tokens, [T]."""
     tokens_t: Tensor
     labels_t: Tensor
-    """The next token of the same sequence; -1 where there is none."""
+    """The next token of the same sequence; -1 where there is none, or nobody reads its log p."""
 
-    def per_token(
-        self, rows: Rows | Mapping[int, NDArray[Any]], dtype: Any, fill: float = 0
-    ) -> Tensor:
+    def per_token(self, rows: PerToken, dtype: Any, fill: float = 0) -> Tensor:
         """Per-token arrays [S] of the batch's sequences, by the position that predicts the token:
-        [T]; `fill` where `labels_t` is -1.
+        [T]; `fill` where a position predicts none.
         """
         return self._tensor(self.row.predicted(rows, dtype, fill))
 
@@ -238,13 +243,20 @@ def iter_microbatches(
     grid: Grid,
     place: Place,
     tokens: Rows,
+    wanted: PerToken,
     device: torch.device,
 ) -> Iterator[MicrobatchTensors]:
-    """The rank's part of each microbatch, as tensors on `device`."""
+    """The rank's part of each microbatch, as tensors on `device`.
+
+    Args:
+        wanted: non-zero on the tokens whose log-probability is read, [S] per sequence. The others
+            have no label, and the model's head computes nothing for them (`head.py`).
+    """
     lengths = [len(one) for one in tokens]
     for one in microbatches:
         row = PackedRow.of(one, place.data_rank, lengths, grid)
         own = part(row.bounds, place.layout.context, place.context_rank)
         tokens_t = torch.from_numpy(row.tokens(tokens)[own]).to(device)
         labels = row.predicted(tokens, np.int64, fill=-1)
+        labels[row.predicted(wanted, np.float32) == 0] = -1
         yield MicrobatchTensors(row, own, tokens_t, torch.from_numpy(labels[own]).to(device))

@@ -7,6 +7,7 @@ on each of its tensor ranks; `Place.reports` says whose sums count.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,10 +15,11 @@ from megatron.core.pipeline_parallel import get_forward_backward_func
 from torch import Tensor
 
 from sea_runtime.trainer.model import Model
-from sea_runtime.trainer.packing import Microbatch, MicrobatchTensors, Rows
+from sea_runtime.trainer.packing import Microbatch, MicrobatchTensors, PerToken, Rows
 
-Objective = Callable[[MicrobatchTensors, Tensor], Tensor]
-"""Of a microbatch and its log-probabilities [T]: the scalar loss; a sum, not a mean."""
+Objective = Callable[[MicrobatchTensors, Tensor, Tensor], Tensor]
+"""Of a microbatch, its log-probabilities [T] and its entropies [T], which have no gradient: the
+scalar loss; a sum, not a mean."""
 Sink = Callable[[MicrobatchTensors, Tensor], None]
 
 
@@ -25,70 +27,86 @@ def train(
     model: Model,
     plan: Sequence[Microbatch],
     tokens: Rows,
+    wanted: PerToken,
     objective: Objective,
     alive: Callable[[], None],
     temperature: float = 1.0,
+    *,
+    entropy: bool = False,
 ) -> None:
     """Adds the gradients of the objective over all microbatches. Collective.
 
     Args:
+        wanted: non-zero on the tokens whose log p the objective reads; that of others is 0.
         objective: called on the last stage, once per microbatch.
         alive: called once per microbatch on every rank.
+        entropy: give the objective entropies; otherwise they are 0.
     """
-    _run(model, plan, tokens, objective, alive, temperature, forward_only=False)
+    passes = _Passes(model, objective, alive, temperature, entropy)
+    passes.run(plan, tokens, wanted, forward_only=False)
 
 
 def logprobs(
     model: Model,
     plan: Sequence[Microbatch],
     tokens: Rows,
+    wanted: PerToken,
     sink: Sink,
     alive: Callable[[], None],
     temperature: float = 1.0,
 ) -> None:
     """Gives `sink` the log-probabilities [T] of each microbatch, on the last stage, without
-    gradients. Collective.
+    gradients; 0 where `wanted` is. Collective.
     """
 
-    def objective(microbatch: MicrobatchTensors, logp_t: Tensor) -> Tensor:
+    def objective(microbatch: MicrobatchTensors, logp_t: Tensor, _: Tensor) -> Tensor:
         sink(microbatch, logp_t)
         return logp_t.sum()
 
-    _run(model, plan, tokens, objective, alive, temperature, forward_only=True)
+    passes = _Passes(model, objective, alive, temperature, entropy=False)
+    passes.run(plan, tokens, wanted, forward_only=True)
 
 
-def _run(
-    model: Model,
-    plan: Sequence[Microbatch],
-    tokens: Rows,
-    objective: Objective,
-    alive: Callable[[], None],
-    temperature: float,
-    *,
-    forward_only: bool,
-) -> None:
-    def forward(batches: Iterator[MicrobatchTensors], ddp: Any) -> tuple[Tensor, Any]:
-        alive()
+@dataclass(frozen=True)
+class _Passes:
+    model: Model
+    objective: Objective
+    alive: Callable[[], None]
+    temperature: float
+    entropy: bool
+
+    def run(
+        self,
+        plan: Sequence[Microbatch],
+        tokens: Rows,
+        wanted: PerToken,
+        *,
+        forward_only: bool,
+    ) -> None:
+        context: AbstractContextManager[Any] = torch.no_grad() if forward_only else nullcontext()
+        with context:
+            get_forward_backward_func()(
+                forward_step_func=self._forward,
+                data_iterator=self.model.microbatches(plan, tokens, wanted),
+                model=[self.model.ddp],
+                num_microbatches=len(plan),
+                # Of the part of a row that a context rank has; read only where the shapes of
+                # activations aren't sent ahead of them (`model.transformer_config`).
+                seq_length=max(plan[0].lengths),
+                micro_batch_size=1,
+                forward_only=forward_only,
+            )
+
+    def _forward(self, batches: Iterator[MicrobatchTensors], _: Any) -> tuple[Tensor, Any]:
+        self.alive()
         batch = next(batches)
-        out = model.forward(batch, temperature)
+        out = self.model.forward(batch, self.temperature, entropy=self.entropy)
 
-        def loss(logp_t: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+        def loss(values: Tensor) -> tuple[Tensor, Tensor, dict[str, Any]]:
+            logp_t, entropy_t = values
             # Three values: with two the schedule divides the loss by the number of microbatches,
             # although coefficients are normalized over the batch already.
-            return objective(batch, logp_t), torch.tensor(0, dtype=torch.int), {}
+            found = self.objective(batch, logp_t, entropy_t.detach())
+            return found, torch.tensor(0, dtype=torch.int), {}
 
         return out, loss
-
-    context: AbstractContextManager[Any] = torch.no_grad() if forward_only else nullcontext()
-    with context:
-        get_forward_backward_func()(
-            forward_step_func=forward,
-            data_iterator=model.microbatches(plan, tokens),
-            model=[model.ddp],
-            num_microbatches=len(plan),
-            # Of the part of a row that a context rank has; read only where the shapes of
-            # activations aren't sent ahead of them (`model.transformer_config`).
-            seq_length=max(plan[0].lengths),
-            micro_batch_size=1,
-            forward_only=forward_only,
-        )

@@ -77,7 +77,7 @@ class Publisher:
         if weights.transport is not self.weights.transport:
             # Its upload reads a buffer that is about to be replaced.
             self.finish()
-            self.buffers = buffers_of(self.context, self.task.stream, model, weights, kept)
+            self.buffers = buffers_of(self.context, self.task, model, weights, kept)
         self.weights = weights
 
     def publish(self, model: Model, version: int, step: int, *, anchor: bool = False) -> None:

@@ -15,6 +15,7 @@ from sea_runtime.trainer import objective as objectives
 from sea_runtime.trainer import packing, pipeline
 from sea_runtime.trainer.objective import PPOSettings
 from sea_runtime.trainer.optimizer import rl_rate
+from sea_runtime.trainer.out_of_memory import PASSES, UPDATE
 from sea_runtime.trainer.packing import MicrobatchTensors, Rows
 from sea_runtime.trainer.rl_batch import RLBatch, coefficients, minibatches, unpack
 from sea_runtime.trainer.stage_trainer import StageTrainer
@@ -115,15 +116,19 @@ def _train(
         weights = coefficients(batch, chosen)
         # Later minibatches have other parameters than the version.
         current = version if index == 0 else None
-        pipeline.train(
-            stage.model,
-            stage.model.plan(batch.tokens, chosen),
-            batch.tokens,
-            _Objective(batch, weights, proximal, settings, current, sums),
-            stage.context.status.alive,
-            block.temperature,
-        )
-        norms.append(stage.optimizer.step(rate))
+        with stage.memory.naming(PASSES):
+            pipeline.train(
+                stage.model,
+                stage.model.plan(batch.tokens, chosen),
+                batch.tokens,
+                batch.masks,
+                _Objective(batch, weights, proximal, settings, current, sums),
+                stage.context.status.alive,
+                block.temperature,
+                entropy=True,
+            )
+        with stage.memory.naming(UPDATE):
+            norms.append(stage.optimizer.step(rate))
     return _metrics(stage, sums, norms) | {"padding_fraction": _padding(stage, batch)}
 
 
@@ -151,7 +156,9 @@ class _Objective:
     """Weight version that the parameters are; None after an update."""
     sums: _Sums
 
-    def __call__(self, microbatch: MicrobatchTensors, current_t: Tensor) -> Tensor:
+    def __call__(
+        self, microbatch: MicrobatchTensors, current_t: Tensor, entropy_t: Tensor
+    ) -> Tensor:
         behavior_t = microbatch.per_token(self.batch.behavior, np.float32)
         # All [T]. Detached: the ratio is 1 in value, and its gradient is that of the current
         # policy.
@@ -164,6 +171,7 @@ class _Objective:
             behavior_t,
             microbatch.per_sequence(self.batch.advantages),
             microbatch.per_token(self.weights, np.float32),
+            entropy_t,
             self.settings,
         )
         self.sums.additive += result.additive()
@@ -182,7 +190,7 @@ def _padding(stage: StageTrainer, batch: RLBatch) -> float:
 
 
 def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
-    """log p of every token under the parameters before the first minibatch, on every rank.
+    """log p of generated tokens under the parameters before the first minibatch, on every rank.
 
     A sequence may be on another rank in its minibatch, so every rank gets all of them.
     """
@@ -193,7 +201,10 @@ def _proximal(stage: StageTrainer, block: RLStage, batch: RLBatch) -> Rows:
 
     plan = stage.model.plan(batch.tokens, batch.trained(range(batch.groups)))
     alive = stage.context.status.alive
-    pipeline.logprobs(stage.model, plan, batch.tokens, keep, alive, block.temperature)
+    with stage.memory.naming(PASSES):
+        pipeline.logprobs(
+            stage.model, plan, batch.tokens, batch.masks, keep, alive, block.temperature
+        )
     # Sequences that aren't trained keep zeros: they are in no minibatch.
     found = [np.zeros(len(one), np.float32) for one in batch.tokens]
     # Each position from one rank: context-parallel ranks have parts of a sequence, the others 0.

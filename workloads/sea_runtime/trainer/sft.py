@@ -13,6 +13,7 @@ from sea_api.v1alpha1.stages import SFTStage, StageType
 from sea_runtime.trainer import objective as objectives
 from sea_runtime.trainer import packing, pipeline, sft_data
 from sea_runtime.trainer.optimizer import sft_rate
+from sea_runtime.trainer.out_of_memory import PASSES, UPDATE
 from sea_runtime.trainer.packing import MicrobatchTensors
 from sea_runtime.trainer.sft_data import Dialogues
 from sea_runtime.trainer.stage_trainer import StageTrainer
@@ -107,7 +108,7 @@ def _train(
     stage.optimizer.zero()
     sums = np.zeros(3)
 
-    def objective(microbatch: MicrobatchTensors, logp_t: Tensor) -> Tensor:
+    def objective(microbatch: MicrobatchTensors, logp_t: Tensor, _: Tensor) -> Tensor:
         mask_t = microbatch.per_token(data.masks, np.uint8)
         weight_t = microbatch.per_token(weights, np.float32)
         # A sum, not a mean: the weights of the whole batch add up to 1 over all ranks.
@@ -118,8 +119,12 @@ def _train(
         sums[:] += float(loss.detach()), float(answer_loss), float(answers_t.sum())
         return loss
 
-    pipeline.train(stage.model, plan, data.tokens, objective, stage.context.status.alive)
-    norm = stage.optimizer.step(rate)
+    with stage.memory.naming(PASSES):
+        pipeline.train(
+            stage.model, plan, data.tokens, weights, objective, stage.context.status.alive
+        )
+    with stage.memory.naming(UPDATE):
+        norm = stage.optimizer.step(rate)
     loss_sum, answer_loss, answer_tokens = stage.reported_sum(sums)
     tokens = sum(len(data.tokens[i]) for i in chosen)
     return {
@@ -141,6 +146,8 @@ def _validate(stage: StageTrainer, data: Dialogues, held_out: list[int]) -> floa
         sums[:] += float(-logp_t[answers_t].sum()), float(answers_t.sum())
 
     plan = stage.model.plan(data.tokens, held_out)
-    pipeline.logprobs(stage.model, plan, data.tokens, add, stage.context.status.alive)
+    alive = stage.context.status.alive
+    with stage.memory.naming(PASSES):
+        pipeline.logprobs(stage.model, plan, data.tokens, data.masks, add, alive)
     loss, count = stage.reported_sum(sums)
     return loss / count if count else math.nan

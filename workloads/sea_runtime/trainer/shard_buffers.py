@@ -5,7 +5,7 @@ version while the next stage opens.
 """
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 import torch
@@ -13,13 +13,17 @@ from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
 from sea_data.object_store import StoreUnavailableError
+from sea_runtime.parallel import engine_blocks
+from sea_runtime.parallel.engine_blocks import EngineCuts
+from sea_runtime.parallel.regions import Region
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.hf_weights import published_shapes
 from sea_runtime.trainer.model import Model
 from sea_runtime.transport import manifest
-from sea_runtime.wire.weights import Shard, TensorEntry
+from sea_runtime.wire.trainer import TrainerTask
+from sea_runtime.wire.weights import Shard
 
 log = logging.getLogger(__name__)
 BUFFERS = 3
@@ -40,16 +44,19 @@ def _planned(shapes: Shapes, dtype: torch.dtype) -> dict[str, Tensor]:
 class ShardBuffers:
     """Rotating host buffers for this rank's tensors, each of which holds one version."""
 
-    def __init__(self, shapes: Shapes, dtype: torch.dtype, name: str, nixl: bool) -> None:
+    def __init__(
+        self, shapes: Shapes, dtype: torch.dtype, name: str, nixl: bool, cuts: EngineCuts
+    ) -> None:
         """Args:
         shapes: of the tensors, by name.
         name: of the NIXL agent.
         nixl: registers the buffers, so that engines can read them.
+        cuts: how engines cut the tensors: what one of their workers needs is stored in one piece.
         """
-        self.nixl = nixl
-        self.entries = manifest.plan(_planned(shapes, dtype))
-        self.nbytes = manifest.total_bytes(self.entries)
-        self._buffers = [manifest.allocate(self.entries) for _ in range(BUFFERS)]
+        self.nixl, self.cuts = nixl, cuts
+        self.blocks = manifest.plan(_planned(shapes, dtype), self._regions)
+        self.nbytes = manifest.total_bytes(self.blocks)
+        self._buffers = [manifest.allocate(self.nbytes) for _ in range(BUFFERS)]
         self._uploads: list[Future[None] | None] = [None] * BUFFERS
         self._next = 0
         self._source = None
@@ -63,9 +70,14 @@ class ShardBuffers:
                 self._source.register(buffer)
             self._metadata = self._source.metadata_b64()
 
-    def fits(self, shapes: Shapes, dtype: torch.dtype) -> bool:
-        """True if the buffers were planned for tensors of these names, shapes and dtype."""
-        return self.entries == manifest.plan(_planned(shapes, dtype))
+    def fits(self, shapes: Shapes, dtype: torch.dtype, cuts: EngineCuts) -> bool:
+        """True if the buffers were planned for such tensors, cut like this."""
+        planned = {one.name: (tuple(one.tensor), one.dtype) for one in self.blocks}
+        name = manifest.dtype_name(dtype)
+        return self.cuts == cuts and planned == {key: (one, name) for key, one in shapes.items()}
+
+    def _regions(self, name: str, shape: Sequence[int]) -> Sequence[Region]:
+        return engine_blocks.blocks(name, shape, self.cuts)
 
     def pack(self, tensors: Iterable[tuple[str, Tensor]], rank: int) -> tuple[Shard, int]:
         """Copies the tensors, as they come, into the oldest buffer.
@@ -73,7 +85,7 @@ class ShardBuffers:
         Returns its description and its index.
 
         An engine that still reads that buffer gets bytes of two versions; the checksums of the
-        entries let it notice. Blocks while an upload still reads that buffer.
+        blocks let it notice. Blocks while an upload still reads that buffer.
 
         Raises:
             StoreUnavailableError: that upload does not end.
@@ -95,8 +107,8 @@ class ShardBuffers:
                 )
             log.info("Waiting for the upload of an older version before its buffer is reused.")
         buffer = self._buffers[index]
-        entries: list[TensorEntry] = manifest.pack(self.entries, tensors, buffer)
-        shard = Shard(rank=rank, nbytes=self.nbytes, tensors=entries)
+        blocks = manifest.pack(self.blocks, tensors, buffer)
+        shard = Shard(rank=rank, nbytes=self.nbytes, blocks=blocks)
         if self._source is not None:
             shard = shard.model_copy(
                 update={
@@ -126,16 +138,24 @@ StreamBuffers = dict[str, ShardBuffers]
 """By stream."""
 
 
+def engine_cuts(task: TrainerTask, model: Model) -> EngineCuts:
+    """How the engines that serve the task's stream cut the model."""
+    assert task.spec is not None
+    role = task.spec.user_model if task.stream == "user" else task.spec.rollout
+    return EngineCuts(role.parallelism.tensor, role.parallelism.expert > 1, model.shape.kv_heads)
+
+
 def buffers_of(
-    context: RankContext, stream: str, model: Model, weights: Weights, kept: StreamBuffers
+    context: RankContext, task: TrainerTask, model: Model, weights: Weights, kept: StreamBuffers
 ) -> ShardBuffers:
     """The stream's buffers: those in `kept` if they fit, else new ones, which are kept there."""
+    stream, cuts = task.stream, engine_cuts(task, model)
     shapes, dtype = published_shapes(model), model.gpt.config.params_dtype
     known = kept.get(stream)
     nixl = weights.transport is not Transport.OBJECT_STORE
-    if known is None or known.nixl != nixl or not known.fits(shapes, dtype):
+    if known is None or known.nixl != nixl or not known.fits(shapes, dtype, cuts):
         name = f"{context.pod.pod}-{stream}-{context.assignment.rank}"
         # The buffers that it replaces are freed with their last reference; engines that still read
         # them notice by an error or a checksum.
-        kept[stream] = ShardBuffers(shapes, dtype, name, nixl)
+        kept[stream] = ShardBuffers(shapes, dtype, name, nixl, cuts)
     return kept[stream]

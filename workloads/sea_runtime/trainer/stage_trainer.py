@@ -28,6 +28,7 @@ from sea_runtime.trainer.context import RankContext
 from sea_runtime.trainer.export import export
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
+from sea_runtime.trainer.out_of_memory import RankMemory
 from sea_runtime.trainer.publisher import Publisher
 from sea_runtime.trainer.shard_buffers import StreamBuffers, buffers_of
 from sea_runtime.trainer.task_watch import TaskWatch, still_wanted
@@ -131,15 +132,18 @@ class StageTrainer:
         process_groups.build_model_parallel_groups(layout, assignment.timeout_s)
         place, dtype = layout.place(assignment.rank), DTYPES[spec.model.precision]
         recompute = spec.trainer.recomputation
-        model = models.build(shape, place, dtype, _row_tokens(spec), recompute)
-        # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
-        hf_weights.load(model, initial)
-        optimizer = Optimizer(model, _learning_rate(settings), spec.trainer.optimizer)
+        memory = RankMemory(place, spec, _row_tokens(spec))
+        with memory.naming("the model's parameters and gradients"):
+            model = models.build(shape, place, dtype, _row_tokens(spec), recompute)
+            # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
+            hf_weights.load(model, initial)
+        with memory.naming("the optimizer's states"):
+            optimizer = Optimizer(model, _learning_rate(settings), spec.trainer.optimizer)
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
         # Before anything is written: it fences, after which an older attempt can't commit.
         manifest = restore.restore(context, commits, model, optimizer)
         saver = Saver(context, task, spec.checkpoint, commits)
-        shards = buffers_of(context, task.stream, model, spec.weights, buffers)
+        shards = buffers_of(context, task, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)
         stage = StageTrainer(
             context, task, spec, settings, initial, model, optimizer, saver, publisher, buffers
@@ -148,6 +152,11 @@ class StageTrainer:
             stage.step = stage.resumed = manifest.step
             stage.finished = manifest.finished
         return stage
+
+    @property
+    def memory(self) -> RankMemory:
+        """Names what runs out of memory."""
+        return RankMemory(self.model.place, self.spec, self.model.row_tokens)
 
     def follow(self, watch: TaskWatch | None) -> bool:
         """Takes the job's spec as it is now; false if the stage is no longer wanted.

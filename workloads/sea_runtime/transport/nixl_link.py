@@ -7,17 +7,20 @@ memory otherwise; on machines without an accelerator TCP only, since pods share 
 """
 
 import base64
+import contextlib
 import logging
 import os
 import time
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from nixl._api import nixl_agent, nixl_agent_config
 
 from sea_runtime.errors import RuntimeFailure
+from sea_runtime.parallel.regions import Run
 from sea_runtime.transport.nixl_busy_poll import sleeping_progress_thread
 
 log = logging.getLogger(__name__)
@@ -100,41 +103,134 @@ class NixlSource:
         self._agent = None
 
 
+@dataclass
+class _Read:
+    """A read that was started."""
+
+    agent: str
+    nbytes: int
+    out: torch.Tensor
+    handle: Any
+    state: str
+    """NIXL's: DONE, PROC or ERR."""
+    timeout_s: float
+    deadline: float
+
+
 class NixlSink:
     """Reads from sources; used by one thread at a time."""
 
     def __init__(self, name: str) -> None:
-        # `_transfer` polls by itself, which drives UCX.
+        # `finish` polls by itself, which drives UCX.
         self._agent = _agent(name, progress_thread=False)
         self._registered: dict[int, tuple[torch.Tensor, Any]] = {}
         self._metadata: dict[str, str] = {}
+        self._abandoned: list[_Read] = []
 
-    def read(
+    def begin(
         self,
         metadata_b64: str,
         agent_name: str,
         remote_address: int,
-        nbytes: int,
+        runs: Sequence[Run],
         out: torch.Tensor,
         timeout_s: float,
-    ) -> None:
-        """Copies `nbytes` at `remote_address` of the agent's process into `out` (uint8 [nbytes]).
+    ) -> _Read:
+        """Starts copying `runs` of the buffer at `remote_address` of the agent's process to `out`.
 
-        `out` stays registered, and alive, for later reads.
+        Several reads, of different sources into different buffers, may be under way; `finish` each.
+        `out` (uint8, 1-D) stays registered, and alive, for later reads.
 
         Raises:
-            NixlReadTimeoutError: it took longer than `timeout_s`; `out` is undefined.
             NixlReadError: the source is gone; `out` is undefined.
         """
         _require_flat_bytes(out)
-        if out.numel() < nbytes:
-            raise ValueError(f"The buffer has {out.numel()} bytes, but the shard {nbytes}.")
-        try:
+        needed = max((run.local + run.nbytes for run in runs), default=0)
+        if out.numel() < needed:
+            raise ValueError(f"The buffer has {out.numel()} bytes, but the read needs {needed}.")
+        nbytes = sum(run.nbytes for run in runs)
+        with self._connected(agent_name, nbytes):
+            self._require_answering(agent_name)
             self._connect(metadata_b64, agent_name)
             self._register(out)
-            self._transfer(agent_name, remote_address, nbytes, out, timeout_s)
+            # One request for all runs: NIXL takes some microseconds for each of them.
+            local = self._descriptors((out.data_ptr() + run.local, run.nbytes) for run in runs)
+            remote = self._descriptors((remote_address + run.remote, run.nbytes) for run in runs)
+            handle = self._agent.initialize_xfer("READ", local, remote, agent_name)
+            state = self._agent.transfer(handle)
+        deadline = time.monotonic() + timeout_s
+        return _Read(agent_name, nbytes, out, handle, state, timeout_s, deadline)
+
+    def _descriptors(self, pieces: Iterable[tuple[int, int]]) -> Any:
+        """Of (address, bytes) in host memory."""
+        return self._agent.get_xfer_descs([(at, size, 0) for at, size in pieces], "DRAM")
+
+    def finish(self, read: _Read) -> None:
+        """Waits for a read's end.
+
+        Raises:
+            NixlReadTimeoutError: it took longer than its time-out. NIXL may still write to the
+                buffer, now or later: `abandoned` says so, and the caller takes another one.
+            NixlReadError: the source is gone; the buffer is undefined.
+        """
+        try:
+            with self._connected(read.agent, read.nbytes):
+                self._wait(read)
+        finally:
+            if read.state == "PROC":
+                # NIXL can't promise to cancel a read (nixl 1.5.1: release() raises and keeps it).
+                # It would overwrite what another transport brings into the same memory meanwhile.
+                self._abandoned.append(read)
+            else:
+                self._release(read.handle)
+
+    def _wait(self, read: _Read) -> None:
+        while read.state == "PROC":
+            if time.monotonic() > read.deadline:
+                raise NixlReadTimeoutError(
+                    f"NIXL agent {read.agent} did not deliver {read.nbytes} bytes "
+                    f"in {read.timeout_s} s."
+                )
+            time.sleep(POLL_SECONDS)
+            read.state = self._agent.check_xfer_state(read.handle)
+        if read.state != "DONE":
+            raise NixlReadError(f"NIXL agent {read.agent} ended the read in state {read.state}.")
+
+    def abandoned(self, out: torch.Tensor) -> bool:
+        """True while a read that timed out may still write to the buffer."""
+        self._reap()
+        return any(read.out.data_ptr() == out.data_ptr() for read in self._abandoned)
+
+    def _require_answering(self, agent_name: str) -> None:
+        self._reap()
+        if any(read.agent == agent_name for read in self._abandoned):
+            # At once, so that another transport is tried: each wait would cost one more buffer.
+            raise NixlReadTimeoutError(f"NIXL agent {agent_name} still owes an earlier read.")
+
+    def _reap(self) -> None:
+        """Lets go of abandoned buffers whose reads have ended after all."""
+        self._abandoned = [read for read in self._abandoned if self._still_runs(read)]
+
+    def _still_runs(self, read: _Read) -> bool:
+        try:
+            read.state = self._agent.check_xfer_state(read.handle)
+        except Exception as error:  # as its source has gone, and the read with it
+            log.info("An abandoned read from %s has ended: %r", read.agent, error)
+            read.state = "ERR"
+        if read.state == "PROC":
+            return True
+        self._release(read.handle)
+        return False
+
+    @contextlib.contextmanager
+    def _connected(self, agent_name: str, nbytes: int) -> Iterator[None]:
+        """An error drops the connection: the agent may have been restarted under its address."""
+        try:
+            yield
+        except NixlReadTimeoutError:
+            # Kept: without its connection nobody could tell when the abandoned read has ended.
+            raise
         except NixlReadError:
-            # The next read connects again: the agent may have been restarted under its address.
             self.forget(agent_name)
             raise
         except Exception as error:
@@ -159,30 +255,6 @@ class NixlSink:
             self.release(out)
             self._registered[out.data_ptr()] = (out, self._agent.register_memory(out))
 
-    def _transfer(
-        self, agent_name: str, address: int, nbytes: int, out: torch.Tensor, timeout_s: float
-    ) -> None:
-        deadline = time.monotonic() + timeout_s
-        local = self._agent.get_xfer_descs(out[:nbytes])
-        remote = self._agent.get_xfer_descs([(address, nbytes, 0)], "DRAM")
-        handle = self._agent.initialize_xfer("READ", local, remote, agent_name)
-        try:
-            # Returns at once: DONE, PROC or ERR.
-            state = self._agent.transfer(handle)
-            while state == "PROC":
-                if time.monotonic() > deadline:
-                    raise NixlReadTimeoutError(
-                        f"NIXL agent {agent_name} did not deliver {nbytes} bytes in {timeout_s} s."
-                    )
-                time.sleep(POLL_SECONDS)
-                state = self._agent.check_xfer_state(handle)
-        finally:
-            # Also after a time-out: for an unfinished read, release() starts its abort and raises
-            # (nixl 1.5.1).
-            self._release(handle)
-        if state != "DONE":
-            raise NixlReadError(f"NIXL agent {agent_name} ended the read in state {state}.")
-
     def _release(self, handle: Any) -> None:
         try:
             handle.release()
@@ -198,19 +270,25 @@ class NixlSink:
                 log.info("NIXL agent %s was gone: %r", agent_name, error)
 
     def retain(self, agent_names: Collection[str]) -> None:
-        """Drops the connections to all other sources (trainers of older attempts)."""
-        for name in [name for name in self._metadata if name not in agent_names]:
+        """Drops the connections to all other sources (trainers of older attempts).
+
+        Those that still owe a read are kept until it ends.
+        """
+        self._reap()
+        kept = {*agent_names, *(read.agent for read in self._abandoned)}
+        for name in [name for name in self._metadata if name not in kept]:
             self.forget(name)
 
     def release(self, out: torch.Tensor) -> None:
-        """Deregisters a buffer, so that its memory can be freed."""
+        """Deregisters a buffer, so that its memory can be freed; not while it is `abandoned`."""
         known = self._registered.pop(out.data_ptr(), None)
         if known is not None:
             self._agent.deregister_memory(known[1])
 
     def close(self) -> None:
         """Drops all connections and buffers."""
-        self.retain(())
+        for name in list(self._metadata):
+            self.forget(name)
         for tensor, _ in list(self._registered.values()):
             self.release(tensor)
         self._agent = None

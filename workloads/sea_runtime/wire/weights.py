@@ -9,17 +9,25 @@ from enum import StrEnum
 from sea_runtime.wire.base import Message
 
 
-class TensorEntry(Message):
-    """One tensor in HF naming inside one shard's contiguous buffer."""
+class Block(Message):
+    """A region of one tensor, in HF naming, stored contiguously inside a shard's buffer.
+
+    Regions count elements. A scalar's lists are empty.
+    """
 
     name: str
+    tensor: list[int]
+    """Shape of the whole tensor."""
+    start: list[int]
+    """The region's first element, per dimension."""
     shape: list[int]
     dtype: str
     """Torch name without the prefix: float32, bfloat16."""
     offset: int
     """Bytes from the shard's start."""
     nbytes: int
-    crc32: int
+    checksum: int = 0
+    """xxh3, 64 bits, of the bytes."""
 
 
 class Shard(Message):
@@ -27,7 +35,8 @@ class Shard(Message):
 
     rank: int
     nbytes: int
-    tensors: list[TensorEntry]
+    blocks: list[Block]
+    """By offset."""
     nixl_agent: str | None = None
     """Name of the NIXL agent that serves the shard; None if there is no fast path."""
     nixl_metadata: str | None = None
@@ -111,5 +120,7 @@ class PrefetchStatus(Message):
     transport: str = ""
     """NIXL or ObjectStore, once READY."""
     seconds: float = 0.0
+    nbytes: int = 0
+    """What this worker fetched, once READY."""
     error: str = ""
     """A sentence, with FAILED."""

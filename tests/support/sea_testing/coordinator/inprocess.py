@@ -142,7 +142,7 @@ def version(number: int, attempt: int = 1, *, anchor: bool = False) -> WeightVer
         attempt=attempt,
         stage="rl",
         step=number,
-        shards=[Shard(rank=0, nbytes=1, tensors=[], object_url=url)],
+        shards=[Shard(rank=0, nbytes=1, blocks=[], object_url=url)],
     )
 
 

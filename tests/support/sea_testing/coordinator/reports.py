@@ -31,7 +31,7 @@ class Reports:
         url = f"{task.run_url}/weights/{task.stream}/v{version:06d}/shard-0.bin"
         if anchor:
             self._store.put(url, b"weights")
-        shard = Shard(rank=0, nbytes=7, tensors=[], object_url=url if anchor else None)
+        shard = Shard(rank=0, nbytes=7, blocks=[], object_url=url if anchor else None)
         self._client.publish(
             WeightVersion(
                 stream=task.stream,

@@ -9,7 +9,9 @@ they become parameters.
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
+import torch
 from vllm.distributed.weight_transfer.base import (
     WeightTransferEngine,
     WeightTransferInitInfo,
@@ -20,7 +22,7 @@ from vllm.model_executor.model_loader.reload import (
     initialize_layerwise_reload,
 )
 
-from sea_runtime.rollout.vllm_plugin import reload_warnings
+from sea_runtime.rollout.vllm_plugin import recorder, reload_warnings
 from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
@@ -61,8 +63,10 @@ class SeaWeightTransferEngine(WeightTransferEngine):
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
-        # A generator over views: tensors are copied one by one, without a second copy of the model.
-        self.model.load_weights(STAGING.tensors(update_info.version, update_info.attempt))
+        # Layer by layer over views of the host copy: never a second copy of the model.
+        with torch.no_grad(), torch.device(self.device):
+            for layer, copies, staged in STAGING.layers(update_info.version, update_info.attempt):
+                recorder.replay(layer, copies, staged.get)
 
     def finish_weight_update(self) -> None:
         # Finalize before repacking: the heads are packed from the weights that it puts in place.
@@ -81,7 +85,13 @@ class SeaWorker:
 
     def sea_prefetch(self, manifest: str) -> str:
         """Starts fetching a version (JSON of `WeightVersion`); returns JSON of PrefetchStatus."""
-        return STAGING.prefetch(WeightVersion.model_validate_json(manifest)).model_dump_json()
+        version = WeightVersion.model_validate_json(manifest)
+        # Recorded here, in the engine's loop: between two forward passes, never beside one.
+        return STAGING.prefetch(version, self._record).model_dump_json()
+
+    def _record(self, tensors: recorder.TensorTypes) -> recorder.Recording:
+        worker: Any = self
+        return recorder.record(worker.get_model(), tensors)
 
     def sea_prefetch_status(self) -> str:
         """JSON of PrefetchStatus."""
