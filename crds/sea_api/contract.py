@@ -37,6 +37,8 @@ class Env(StrEnum):
     GPUS_PER_POD = "SEA_GPUS_PER_POD"
     PROCESSES_PER_POD = "SEA_PROCESSES_PER_POD"
     """Training processes per trainer pod."""
+    GRACE_SECONDS = "SEA_GRACE_SECONDS"
+    """The pod's terminationGracePeriodSeconds."""
     USER_API_KEY = "SEA_USER_API_KEY"
     """Key of an external user model's endpoint."""
     JUDGE_API_KEY = "SEA_JUDGE_API_KEY"
@@ -94,6 +96,19 @@ def role_name(job: str, role: Role) -> str:
 def pod_name(job: str, role: Role, ordinal: int) -> str:
     """Name of one pod of a role's StatefulSet."""
     return f"{role_name(job, role)}-{ordinal}"
+
+
+LOG_BYTES = 1 << 18
+"""Of a container's log, its end: what is kept in the run's folder."""
+
+
+def log_path(pod: str, container: str, attempt: int, *, failed: bool) -> str:
+    """Where the end of a container's log is kept, relative to the run's folder.
+
+    One object per container and attempt of the trainer, and another one for a run that failed: what
+    a pod says when it goes must not replace what it said when it broke.
+    """
+    return f"logs/{pod}/{container}.attempt-{attempt}{'.failed' if failed else ''}.log"
 
 
 def auth_secret(job: str) -> str:

@@ -34,6 +34,13 @@ COLUMNS = [
     ),
     _column("Reason", "string", '.status.conditions[?(@.type=="Ready")].reason', "Why", wide=True),
     _column(
+        "Warning",
+        "string",
+        '.status.conditions[?(@.type=="SpecWarning")].reason',
+        "What is odd about the spec, such as FieldsDropped; `kubectl describe` says it in full",
+        wide=True,
+    ),
+    _column(
         "Checkpoint Stage",
         "string",
         ".status.checkpoint.stage",

@@ -11,13 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from pydantic import ModelWrapValidatorHandler, ValidationError, model_validator
+from pydantic import BaseModel, ModelWrapValidatorHandler, ValidationError, model_validator
 
 from sea_api.v1alpha1.base import ApiModel
 
 log = logging.getLogger(__name__)
 
-M = TypeVar("M", bound=ApiModel)
+M = TypeVar("M", bound=BaseModel)
 Path = tuple[str | int, ...]
 
 
@@ -72,11 +72,12 @@ def _remove(stored: Any, path: Path) -> None:
     stored.pop(last, None)
 
 
-class OfAnyRelease(ApiModel):
-    """A message between programs of a job that may be of different releases.
+class IgnoresUnknown(BaseModel):
+    """What programs of a job that may be of different releases tell each other or store.
 
-    A running job keeps its pods while the operator is upgraded. Unknown fields are ignored, with
-    one warning each; what is known must be right.
+    A running job keeps its pods while the operator is upgraded, and a role whose image is edited is
+    newer than the others. Unknown fields are ignored, at any depth and with one warning each; what
+    is known must be right.
     """
 
     @model_validator(mode="wrap")
@@ -91,6 +92,10 @@ class OfAnyRelease(ApiModel):
         for path in unknown:
             _warn(cls.__name__, ".".join(step for step in path if isinstance(step, str)))
         return handler(without(data, unknown))
+
+
+class OfAnyRelease(IgnoresUnknown, ApiModel):
+    """A message between operator and coordinator."""
 
 
 @functools.cache

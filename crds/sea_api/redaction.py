@@ -6,6 +6,7 @@ and where the object store's errors are made.
 """
 
 import re
+from typing import Any
 
 HIDDEN = "[redacted]"
 
@@ -45,8 +46,71 @@ _PATTERNS = (
 )
 
 
+_SECRET_NAME = re.compile(
+    r"(?i)(?:^|[_.-])(?:(?:api|access|account|auth|encryption|private|secret|signing)[_.-]?keys?"
+    r"|apikey|auth|bearer|credentials?|dsn|pass|passphrase|passw(?:or)?d|pwd|pat|secrets?|signature"
+    r"|tokens?)(?:$|[_.-])"
+)
+_NO_SECRET = re.compile(r"(?i)(?:max|num|new)[_.-]?tokens|tokens[_.-]per|_(?:file|path|dir)$")
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name probably holds a secret: `HF_TOKEN`, `WANDB_API_KEY`."""
+    return bool(_SECRET_NAME.search(name)) and not _NO_SECRET.search(name)
+
+
+def without_secret_values(tree: Any) -> Any:
+    """A JSON value (a job's spec) without the values of variables that probably hold secrets.
+
+    Variables are objects with `name` and `value`, wherever they are in the tree; every other text
+    loses the credentials that `redacted` finds, such as a password in an address.
+    """
+    if isinstance(tree, list):
+        return [without_secret_values(item) for item in tree]
+    if isinstance(tree, str):
+        return redacted(tree)
+    if not isinstance(tree, dict):
+        return tree
+    kept = {key: without_secret_values(value) for key, value in tree.items()}
+    if kept.get("value") and is_secret_name(str(kept.get("name", ""))):
+        kept["value"] = HIDDEN
+    return kept
+
+
 def redacted(text: str) -> str:
     """The text without credentials; the same text again if there are none."""
     for pattern, replacement in _PATTERNS:
         text = pattern.sub(replacement, text)
     return text
+
+
+_HINTS = (
+    *("authorization", "credential", "signature", "passw", "secret", "key", "token", "aws "),
+    *("bearer", "basic", "@", "akia", "asia", "sk-", "hf_", "ghp_", "gho_", "ghu_", "ghs_"),
+    *("ghr_", "eyj"),
+)
+"""Every text that `redacted` changes has one of these, in small letters."""
+_TOKENS = ("tokens", "tokeniz")
+"""In every log of training, and no hint."""
+BLOCK = 1 << 13
+
+
+def redacted_log(text: str) -> str:
+    """`redacted` for many lines: most have nothing to hide, and one look tells."""
+    blocks: list[list[str]] = [[]]
+    size = 0
+    for line in text.splitlines(keepends=True):
+        if size > BLOCK:
+            blocks.append([])
+            size = 0
+        blocks[-1].append(line)
+        size += len(line)
+    joined = ("".join(block) for block in blocks)
+    return "".join(redacted(block) if _may_hide(block) else block for block in joined)
+
+
+def _may_hide(block: str) -> bool:
+    seen = block.lower()
+    for harmless in _TOKENS:
+        seen = seen.replace(harmless, "")
+    return any(hint in seen for hint in _HINTS)

@@ -9,21 +9,26 @@ instead of raising it.
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import aiohttp
 from pydantic import ValidationError
 
 from sea_api.contract import COORDINATOR_PORT, pod_name
+from sea_api.redaction import without_secret_values
 from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
+from sea_operator.policies.last_logs import LastLog
 
 TIMEOUT_SECONDS = 3.0
+LOG_SECONDS = 15.0
+"""Of one log that the coordinator stores."""
 MAX_SILENCE_SECONDS = 10.0
 """Between two requests to a coordinator that doesn't answer; an event brings those without
 address."""
@@ -150,6 +155,26 @@ class CoordinatorLink:
                 f"instructions: {reason}. They are sent again."
             ) from error
 
+    async def keep_log(
+        self, job: Job, pods: tuple[Pod, ...], token: str, log: LastLog, text: bytes
+    ) -> None:
+        """Has the coordinator store the end of a container's log.
+
+        Raises `CoordinatorRefusedError`.
+        """
+        url = self._resolve(job, pods)
+        query = f"attempt={log.attempt}&failed={str(log.failed).lower()}"
+        path = f"{url}/v1/logs/{log.pod}/{log.container}?{query}"
+        try:
+            # Stored before the answer, hence longer than for a spec.
+            await self._put(path, token, text, "text/plain", LOG_SECONDS)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            reason = str(error) or type(error).__name__
+            raise CoordinatorRefusedError(
+                f"The coordinator of {job.namespace}/{job.name} at {url} didn't take the log of "
+                f"container {log.container} of pod {log.pod}: {reason}."
+            ) from error
+
     def _parsed(self, job: Job, text: bytes) -> CoordinatorState:
         """The very same state again while its text is the same: most polls bring nothing new."""
         key = (job.namespace, job.name)
@@ -163,9 +188,17 @@ class CoordinatorLink:
             answer.raise_for_status()
             return await answer.read()
 
-    async def _put(self, url: str, token: str, body: str) -> None:
-        headers = {**_bearer(token), "Content-Type": "application/json"}
-        async with self._session.put(url, headers=headers, data=body, timeout=_timeout()) as answer:
+    async def _put(
+        self,
+        url: str,
+        token: str,
+        body: str | bytes,
+        content: str = "application/json",
+        seconds: float | None = None,
+    ) -> None:
+        headers = {**_bearer(token), "Content-Type": content}
+        timeout = aiohttp.ClientTimeout(total=seconds) if seconds else _timeout()
+        async with self._session.put(url, headers=headers, data=body, timeout=timeout) as answer:
             answer.raise_for_status()
 
 
@@ -183,7 +216,13 @@ def run_url(job: Job, spec: Spec) -> str:
 
 
 def coordinator_spec(
-    job: Job, spec: Spec, *, stage_index: int, attempt: int, drain: bool
+    job: Job,
+    spec: Spec,
+    *,
+    stage_index: int,
+    attempt: int,
+    drain: bool,
+    images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
     """The whole message; its digest covers everything but the digest."""
     undigested = CoordinatorSpec(
@@ -191,13 +230,39 @@ def coordinator_spec(
         job=job.name,
         uid=job.uid,
         spec_generation=job.generation,
-        spec=spec,
+        spec=_without_secrets(spec),
         stage_index=stage_index,
         attempt=attempt,
         drain=drain,
+        images=dict(images or {}),
         run_url=run_url(job, spec),
     )
     return undigested.model_copy(update={"digest": digest(undigested)})
+
+
+def _without_secrets(spec: Spec) -> Spec:
+    """The spec without the values of pods' variables that may be secrets.
+
+    The coordinator has no use for them, and what it knows ends up in the object store: in copies of
+    its ledger and in the run's record.
+    """
+    changed = {}
+    for name in ("trainer", "rollout", "user_model", "coordinator"):
+        role = getattr(spec, name)
+        shown = _hidden(role.template)
+        if shown is not role.template:
+            changed[name] = role.model_copy(update={"template": shown})
+    return spec.model_copy(update=changed) if changed else spec
+
+
+def _hidden(template: PodTemplate) -> PodTemplate:
+    # Most templates have no variables: nothing is encoded for them in every pass.
+    patch = template.patch.spec
+    if not (template.env or patch.containers or patch.model_extra):
+        return template
+    stored = template.model_dump(mode="json", by_alias=True, exclude_none=True)
+    shown = without_secret_values(stored)
+    return template if shown == stored else PodTemplate.model_validate(shown)
 
 
 def digest(message: CoordinatorSpec) -> str:

@@ -14,6 +14,7 @@ from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
+from sea_operator.policies.run_images import images
 from sea_operator.policies.updates import sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
 from sea_operator.resources.patch import PatchRefusedError
@@ -87,6 +88,7 @@ def _plan(
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
         drain=lifecycle.suspension is not Suspension.NONE,
+        images=images(observed),
     )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.
     lost = lost_pods(observed, context.now, context.intervals.dead_node_grace)

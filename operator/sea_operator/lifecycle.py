@@ -12,6 +12,7 @@ from sea_api.wire.state import Severity
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
+    failed_pod,
     failures,
     phase,
     refused_pods,
@@ -91,6 +92,8 @@ def lifecycle_of(
     over = phase.outcome(job) is not Outcome.RUNNING
     full = stage_roles.sizes(spec, steps.index)
     sizes = replicas(observed, spec, full, over=over, suspension=suspended)
+    if over:
+        sizes = {**sizes, **failed_pod.kept(observed, spec, context.now)}
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     another_size = not over and suspended is Suspension.NONE and resized(job.status, sizes)
@@ -221,6 +224,8 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
         role=seen.role.value,
         cause=seen.cause.value,
         message=sentence(seen.message),
+        pod=seen.pod,
+        log=observed.logs.get(seen.pod),
         time=datetime.fromtimestamp(int(seen.time), UTC).isoformat().replace("+00:00", "Z"),
     )
 

@@ -96,6 +96,10 @@ class Termination:
     message: str = ""
     restarts: int = 0
     """Of the container, since its pod was made."""
+    finished: str = ""
+    """When it ended, as the kubelet wrote it."""
+    previous: bool = False
+    """Whether the container has been started again since, or waits to be."""
 
     @property
     def words(self) -> str:
@@ -166,6 +170,9 @@ class Pod:
     """What keeps it after its deletion."""
     ever_ready: bool = False
     """Whether it was ready at some time."""
+    images: tuple[tuple[str, str], ...] = ()
+    """Container and image, with the digest that its node resolved, of those that run our
+    programs."""
     cut_off: bool = False
     """Whether the node controller took its readiness because its kubelet is silent."""
 
@@ -216,6 +223,8 @@ class Observed:
     """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0
     """The cache's, of job, children and pods."""
+    logs: Mapping[str, str] = field(default_factory=dict)
+    """Where in the object store the last log of a container that failed is kept, by pod."""
 
     def of_role(self, role: Role) -> tuple[Pod, ...]:
         """Pods of a role."""

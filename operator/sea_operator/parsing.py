@@ -107,6 +107,7 @@ def pod(live: Object) -> Pod:
         waiting=waiting(live),
         finalizers=tuple(meta.get("finalizers", ())),
         ever_ready=_ever_ready(status),
+        images=_images(status),
         cut_off=_has(status, "ContainersReady") and not _has(status, "Ready"),
     )
 
@@ -246,6 +247,15 @@ def _condition(status: Object, kind: str) -> Object:
     return next((found for found in conditions if found["type"] == kind), {})
 
 
+def _images(status: Object) -> tuple[tuple[str, str], ...]:
+    """Empty for containers that haven't started: their node hasn't resolved the image yet."""
+    return tuple(
+        (container["name"], container["imageID"])
+        for container in status.get("containerStatuses", [])
+        if container["name"] in OWN_CONTAINERS and container.get("imageID")
+    )
+
+
 def _terminations(status: Object) -> list[Termination]:
     return [
         _termination(container, ended)
@@ -262,6 +272,8 @@ def _termination(container: Object, ended: Object) -> Termination:
         ended.get("reason", ""),
         ended.get("message", ""),
         int(container.get("restartCount", 0)),
+        ended.get("finishedAt", ""),
+        "terminated" not in container.get("state", {}),
     )
 
 

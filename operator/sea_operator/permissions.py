@@ -2,7 +2,8 @@
 
 Secrets are read by name and created, never listed or watched. Events are listed where a StatefulSet
 lacks pods: nothing else says why they are refused. Pods are never created: StatefulSets
-make them. Status is its own subresource; `spec` is never written, so the job itself needs no write.
+make them. Their logs are read before they go (`log_keeper.py`). Status is its own subresource;
+`spec` is never written, so the job itself needs no write.
 """
 
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ JOBS = (
     Rule("apps", "statefulsets", (*WATCH, *APPLY, "delete")),
     Rule("", "services", (*WATCH, *APPLY, "delete")),
     Rule("", "pods", (*WATCH, "delete")),
+    Rule("", "pods/log", ("get",)),
     Rule("", "secrets", ("get", "create")),
     Rule("", "events", ("list", "create")),
 )

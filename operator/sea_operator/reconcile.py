@@ -17,9 +17,11 @@ from sea_operator.decide import SOON_SECONDS, decide
 from sea_operator.errors import ConflictError, NotFoundError, OperatorError
 from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
+from sea_operator.log_keeper import LogKeeper
 from sea_operator.observe import Sources, observe, refresh
 from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
+from sea_operator.policies import last_logs
 from sea_operator.report import Event, post, report
 from sea_operator.settings import Settings
 from sea_operator.status import compute
@@ -84,11 +86,13 @@ class Reconciler:
     complete: Callable[[str], bool] = lambda namespace: True
     """Whether the cache is complete for a namespace; no pass acts on half of it."""
     _claims: Claims = field(init=False)
+    _logs: LogKeeper = field(init=False)
     _reported: set[Key] = field(default_factory=set)
     _settled: dict[Key, Settled] = field(default_factory=dict)
     _backoffs: dict[Key, tuple[tuple[str, int], ActionBackoff]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self._logs = LogKeeper(self.sources.client, self.sources.link)
         self._claims = Claims(f"{self.settings.lease_namespace}/{NAME}", self.monotonic)
 
     async def __call__(self, key: Key) -> float | None:
@@ -101,6 +105,7 @@ class Reconciler:
         if observed is None:
             self._backoffs.pop(key, None)
             self._claims.forget(key)
+            self._logs.forget(key)
             self._reported.discard(key)
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
@@ -111,8 +116,13 @@ class Reconciler:
         if claim is Claim.STAND_ASIDE:
             await self._stand_aside(key, observed.job)
             return ASIDE_SECONDS
+        acts = claim is Claim.ACT
+        if acts:
+            # Before the decision, whose messages name the place. Holds no slot: a kubelet that
+            # doesn't answer keeps nobody else from being served.
+            observed = await self._logs.with_failed(observed)
         async with self.sources.slots:
-            return await self._act(key, observed, acts=claim is Claim.ACT)
+            return await self._act(key, observed, acts=acts)
 
     async def _act(self, key: Key, observed: Observed, *, acts: bool) -> float | None:
         """`acts`: whether anything but the status may be written."""
@@ -125,6 +135,8 @@ class Reconciler:
         if current is False and self._is_gone(key):
             return await self(key)
         if current:
+            # With the pod goes its log, and with the coordinator the way to the object store.
+            await self._logs.keep(observed, last_logs.of_going(observed, plan))
             await actions.before_status(plan)
         status = compute(observed, plan, backoff.blockers, now)
         status = status.model_copy(update={"operator": self._claims.me})
@@ -167,6 +179,8 @@ class Reconciler:
             return min(plan.requeue, SOON_SECONDS)
         if (wait := backoff.wait()) is not None:
             return min(plan.requeue, max(wait, SOON_SECONDS))
+        if self._logs.waits(key):
+            return plan.requeue
         # Not after a write: its answer is in the cache under a new
         # revision, so it could never hold.
         if written is None and _is_timeless(observed, plan):
@@ -257,7 +271,10 @@ def _is_timeless(observed: Observed, plan: Plan) -> bool:
         or any(pod.deleted is not None for pod in observed.pods)
         or any(is_leaving(live, observed.job) for live in observed.children.values())
     )
-    return not waits and not plan.send and plan.lifecycle.blocker is None and not any(did)
+    # A job that is over and has pods keeps the one that failed for a while.
+    keeps = plan.lifecycle.over and any(plan.lifecycle.replicas.values())
+    ready = not plan.send and plan.lifecycle.blocker is None
+    return ready and not waits and not keeps and not any(did)
 
 
 def _outcomes(status: Status) -> list[tuple[str, str]]:

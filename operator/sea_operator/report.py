@@ -230,7 +230,8 @@ def _attempt(old: Status, new: Status) -> list[Event]:
     begins = f"Attempt {new.trainer_attempt} begins."
     failure = new.last_failure
     if failure is not None and failure != old.last_failure:
-        message = f"{begins} {failure.cause} of {failure.role}: {failure.message}"
+        kept = f" The end of its log is kept ({failure.log})." if failure.log else ""
+        message = f"{begins} {failure.cause} of {failure.role}: {failure.message}{kept}"
         return [Event("NewAttempt", message, True)]
     return [Event("NewAttempt", f"{begins} {_why_no_failure(old, new)}")]
 

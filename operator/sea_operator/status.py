@@ -17,6 +17,7 @@ from sea_operator.plan import Lifecycle, Outcome, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
+from sea_operator.policies.run_images import images
 from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
 
@@ -56,6 +57,7 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
             "last_failure": lifecycle.last_failure,
             "roles": _roles(pods),
             "rollout_selector": _selector(job.name),
+            "images": images(observed) or None,
             **_progress(observed, lifecycle),
             **_fixed_stages(observed, lifecycle),
             **(_from_state(observed.state) if observed.state else {}),

@@ -108,10 +108,12 @@ def test_job_survives_the_death_of_each_part(
 
     status = read()["status"]
     assert condition(read(), "Ready")["status"] == "True"
+    assert status["lastFailure"]["log"].startswith(f"{status['runUrl']}/logs/survivor-trainer-")
     assert status["restarts"]["counted"] >= 1
     database = ledger(e2e, status, tmp_path)
     check_ledger(database)
     check_same_batches(database)
+    check_logs(e2e.objects(status))
     rows = [row for row in e2e.objects(status).metrics() if row["stage"] == "rl"]
     assert [row["step"] for row in rows] == list(range(1, STEPS + 1))  # none lost, none twice
     wait_for("all pods gone", lambda: not e2e.pods("survivor"))
@@ -129,6 +131,20 @@ def check_ledger(database: sqlite3.Connection) -> None:
         " WHERE stage='rl' AND step IS NOT NULL AND reward IS NOT NULL"
     ).fetchone()[0]
     assert episodes == STEPS * GROUPS * SAMPLES
+
+
+def check_logs(objects: Any) -> None:
+    """The pods are gone; what those that failed said last, and how the others ended, is kept."""
+    names = objects.names("logs/")
+    for failed in (
+        "survivor-rollout-0/engine.attempt-1.failed.log",
+        "survivor-trainer-0/trainer.attempt-1.failed.log",
+        "survivor-coordinator-0/coordinator.attempt-2.failed.log",
+    ):
+        assert f"logs/{failed}" in names, names
+        assert objects.read(f"logs/{failed}")
+    ended = [name for name in names if not name.endswith(".failed.log")]
+    assert any(name.startswith("logs/survivor-coordinator-0/coordinator.") for name in ended), names
 
 
 def check_same_batches(database: sqlite3.Connection) -> None:

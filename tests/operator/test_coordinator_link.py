@@ -176,3 +176,19 @@ async def test_a_token_that_no_header_can_carry_is_a_fact_too(session: Any, make
     answer = await link.state(make.job(), (), "s3cret\n")
     assert "doesn't answer" in (answer.unreachable or "")
     assert "s3cret" not in (answer.unreachable or "")
+
+
+@pytest.mark.parametrize("place", ["env", "patch", "init"])
+def test_no_secret_of_a_pods_variables_leaves_the_operator(make: Any, place: str) -> None:
+    """The coordinator's ledger is copied to the object store with every checkpoint."""
+    variables = [{"name": "HF_TOKEN", "value": "very-secret"}, {"name": "A", "value": "shown"}]
+    container = {"name": "x" if place == "init" else "trainer", "env": variables}
+    where = "initContainers" if place == "init" else "containers"
+    patch = {"patch": {"spec": {where: [container]}}}
+    template = {"env": variables} if place == "env" else patch
+    job = make.job(spec=make.spec(trainer={"template": template}))
+    sent = coordinator_spec(job, job.spec, stage_index=0, attempt=1, drain=False)
+    text = sent.model_dump_json(by_alias=True)
+    assert "very-secret" not in text
+    assert ("shown" in text, "HF_TOKEN" in text) == (True, True)
+    assert "very-secret" in job.spec.model_dump_json(by_alias=True), "pods still get it"

@@ -154,7 +154,7 @@ def test_the_newest_end_of_each_container_of_ours() -> None:
     ]
     found = parsing.pod(pod(containerStatuses=containers)).terminations
     assert found == (
-        Termination("engine", 137, "OOMKilled"),
+        Termination("engine", 137, "OOMKilled", previous=True),
         Termination("worker", 137, "OOMKilled"),
     )
 

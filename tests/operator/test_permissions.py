@@ -20,6 +20,8 @@ def test_specs_are_never_written() -> None:
 
 def test_pods_are_never_created_or_entered() -> None:
     assert verbs("pods") == {"get", "list", "watch", "delete"}
+    assert verbs("pods/log") == {"get"}
+    assert {rule.resource for rule in JOBS if rule.resource.startswith("pods/")} == {"pods/log"}
 
 
 def test_no_wildcards() -> None:

@@ -12,6 +12,7 @@ from sea_operator.coordinator_link import Answer
 from sea_operator.errors import ConflictError, NotFoundError
 from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observe import Sources
+from sea_operator.policies.last_logs import LastLog
 from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
@@ -62,6 +63,12 @@ class Server:
             raise ConflictError(meta["name"])
         return self.store(kind, {**body, "status": merged(live.get("status"), body["status"])})
 
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
+    ) -> bytes:
+        self.writes.append(f"log {pod}/{container}")
+        return b"The end.\n"
+
     async def create(self, kind: Kind, namespace: str | None, body: dict[str, Any]) -> Any:
         self.writes.append(kind.name)
         return self.store(kind, body)
@@ -76,12 +83,16 @@ class Link:
     def __init__(self) -> None:
         self.answer = Answer(unreachable="Not yet.")
         self.sent: list[int] = []
+        self.logs: dict[str, bytes] = {}
 
     async def state(self, *_: Any) -> Answer:
         return self.answer
 
     async def send(self, job: Any, pods: Any, token: str, spec: Any) -> None:
         self.sent.append(spec.spec_generation)
+
+    async def keep_log(self, job: Any, pods: Any, token: str, one: LastLog, text: bytes) -> None:
+        self.logs[one.path] = text
 
     def forget(self, namespace: str, name: str) -> None:
         """Remembers nothing."""
@@ -138,8 +149,9 @@ class Operator:
         meta = {"name": "j-trainer-0", "namespace": "n", "creationTimestamp": BORN_AT}
         owned: dict[str, Any] = {**meta, "ownerReferences": [{**owner, "controller": True}]}
         labels = template["metadata"]["labels"]
-        status = {"conditions": [{"type": "Ready", "status": "True"}]}
-        pod = {"metadata": {**owned, "labels": labels}, "status": status}
+        status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+        spec = {"nodeName": "node-1"}
+        pod = {"metadata": {**owned, "labels": labels}, "spec": spec, "status": status}
         self.cache.put(POD, self.server.store(POD, pod))
 
     def trainers(self) -> Any:
@@ -232,6 +244,22 @@ async def test_a_status_that_conflicts_brings_the_job_without_its_watch(operator
     assert view is not None
     assert view.job.generation == 2
     assert operator.keys == [KEY]
+
+
+async def test_a_pods_log_is_kept_before_it_goes(operator: Operator, make: Any) -> None:
+    """With the coordinator, which goes too, goes the way to the object store."""
+    operator.link.answer = Answer(make.state())
+    await operator.quiet()
+    operator.start_pod()
+    operator.link.answer = Answer(make.state("sft", "rl", "eval"))
+    operator.server.writes.clear()
+    for _ in range(3):
+        await operator.reconcile(KEY)
+    read, scaled = "log j-trainer-0/trainer", "StatefulSet j-trainer"
+    assert operator.server.writes.count(read) == 1
+    assert operator.server.writes.index(read) < operator.server.writes.index(scaled)
+    assert operator.trainers() == 0
+    assert operator.link.logs == {"logs/j-trainer-0/trainer.attempt-1.log": b"The end.\n"}
 
 
 async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(operator: Operator) -> None:

@@ -162,11 +162,33 @@ def test_an_engine_of_a_large_model_has_an_hour_to_load_it(build: Any) -> None:
     assert probe["periodSeconds"] * probe["failureThreshold"] == 3600
 
 
+@pytest.mark.parametrize(
+    ("spec", "seconds"),
+    [
+        ({}, 180),
+        ({"trainer": {"gpusPerPod": 8}}, 1800),
+        ({"checkpoint": {"graceSeconds": 77}}, 77),
+        (
+            {"trainer": {"template": {"patch": {"spec": {"terminationGracePeriodSeconds": 60}}}}},
+            60,
+        ),
+    ],
+)
+def test_a_trainer_has_time_for_its_last_checkpoint_and_knows_how_much(
+    build: Any, spec: dict[str, Any], seconds: int
+) -> None:
+    made = pod(build(**spec), "trainer")["spec"]
+    assert made["terminationGracePeriodSeconds"] == seconds
+    variables = {one["name"]: one.get("value") for one in made["containers"][0]["env"]}
+    assert variables["SEA_GRACE_SECONDS"] == str(seconds)
+    assert pod(build(**spec), "rollout")["spec"]["terminationGracePeriodSeconds"] == 30
+
+
 def test_no_pod_has_privileges_or_a_token(build: Any) -> None:
     for role in ("coordinator", "trainer", "rollout", "user"):
         spec = pod(build(), role)["spec"]
         assert spec["automountServiceAccountToken"] is False
-        assert spec["terminationGracePeriodSeconds"] == 30
+        assert spec["terminationGracePeriodSeconds"] == (180 if role == "trainer" else 30)
         assert spec["securityContext"]["runAsNonRoot"] is True
         for container in spec["containers"]:
             security = container["securityContext"]

@@ -108,6 +108,8 @@ def _head(console: Console, record: EpisodeRecord) -> None:
         show.line(console, "wants  ", record.request, "italic")
     if record.error:
         show.line(console, "no verdict  ", record.error, "red")
+    if record.dropped:
+        show.line(console, "not trained ", record.dropped, "yellow")
     say()
 
 

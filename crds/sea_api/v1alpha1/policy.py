@@ -6,7 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from sea_api.v1alpha1.base import ApiModel
-from sea_api.v1alpha1.edits import NEXT_STEP, Edits
+from sea_api.v1alpha1.edits import NEXT_STEP, Edits, Effect
 from sea_api.v1alpha1.types import Bool, Int
 
 
@@ -62,7 +62,7 @@ class Weights(ApiModel):
 class Checkpoint(ApiModel):
     """When training state is committed to the object store and how long it stays."""
 
-    edits: ClassVar[Edits] = NEXT_STEP
+    edits: ClassVar[Edits] = NEXT_STEP.but(Effect.NEW_ATTEMPT, "grace_seconds")
 
     every_steps: Int = Field(default=10, ge=1, le=1000000)
     """Optimizer steps between two checkpoints; a stage's last step always gets one."""
@@ -75,6 +75,10 @@ class Checkpoint(ApiModel):
     """Seconds that suspending waits for the last checkpoint before the pods are released anyway.
     Absent means 180 and one more for each 200 MB of the newest checkpoint per trainer pod, or
     1800 on GPUs before the first checkpoint."""
+    grace_seconds: Int | None = Field(default=None, ge=1, le=86400)
+    """Seconds that a trainer pod has for a last checkpoint when it is evicted, preempted or its
+    node is drained: the pod's terminationGracePeriodSeconds. It ends as soon as that is committed.
+    Absent means 1800 on GPUs and 180 without; what takes the pod away may allow less."""
     max_staging_bytes: Int = Field(default=68719476736, ge=1048576, le=1099511627776)
     """Largest state, in bytes, that a training process copies to upload it in the background
     (default 64 GiB); training waits while a larger one is written."""
@@ -120,3 +124,8 @@ class FailurePolicy(ApiModel):
     restart counts; pods of other roles are restarted by the kubelet and don't count."""
     budget: RestartBudget = RestartBudget()
     """Restarts that the job may use up."""
+    ttl_seconds_after_finished: Int = Field(default=0, ge=0, le=604800)
+    """Seconds for which the pod that made the job fail stays after that, with its GPUs, to look
+    around in; pods of its StatefulSet with smaller numbers stay with it. By default 0: all pods go
+    at once, and the run's folder keeps the ends of their logs. An edit of it doesn't start a failed
+    job again."""

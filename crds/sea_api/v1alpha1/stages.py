@@ -97,7 +97,7 @@ class SFTStage(ApiModel):
         Rule(
             cel="!has(self.maxSteps) || self.warmupSteps < self.maxSteps",
             message="warmupSteps must be less than maxSteps, or the rate never reaches"
-            " learningRate: lower warmupSteps",
+            " learningRate: lower warmupSteps (to end a running stage early, lower both)",
             holds=lambda sft: sft.max_steps is None or sft.warmup_steps < sft.max_steps,
         ),
     )
@@ -157,7 +157,7 @@ class RLStage(EpisodeLimits):
         Rule(
             cel="self.warmupSteps < self.steps",
             message="rl.warmupSteps must be less than steps, or the rate never reaches"
-            " learningRate: lower warmupSteps",
+            " learningRate: lower warmupSteps (to end a running stage early, lower both)",
             holds=lambda rl: rl.warmup_steps < rl.steps,
         ),
     )

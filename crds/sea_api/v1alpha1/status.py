@@ -10,6 +10,7 @@ from sea_api.v1alpha1.types import Count, Int, Number, Percent, Timestamp
 
 Score = Annotated[Number, Field(ge=-1e9, le=1e9)]
 Uid = Annotated[str, Field(max_length=64)]
+Image = Annotated[str, Field(max_length=1024)]
 
 
 class Condition(ApiModel):
@@ -131,6 +132,10 @@ class Failure(ApiModel):
     """Cause, as in `failurePolicy.rules`."""
     message: str = Field(max_length=4096)
     """What happened."""
+    pod: str | None = Field(default=None, max_length=253)
+    """Pod that failed first; it may be gone by now."""
+    log: str | None = Field(default=None, max_length=2048)
+    """Where the end of its log is kept in the object store; absent if it could not be kept."""
     time: Timestamp
     """When it was noticed."""
 
@@ -234,6 +239,8 @@ class Status(ApiModel):
     """Restarts since the job began."""
     last_failure: Failure | None = None
     """The newest failure."""
+    images: dict[str, Image] | None = Field(default=None, max_length=16)
+    """Image that each role's newest pod ran, with the digest that its node resolved."""
     run_url: str | None = Field(default=None, max_length=1280)
     """Folder in the object store that keeps all objects of this run."""
     model_url: str | None = Field(default=None, max_length=1344)

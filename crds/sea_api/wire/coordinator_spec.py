@@ -20,5 +20,7 @@ class CoordinatorSpec(OfAnyRelease):
     """Trainer attempt; the coordinator never goes back to a smaller one."""
     drain: bool = False
     """Commit a checkpoint, then let no training process run (suspend, deletion, resize)."""
+    images: dict[str, str] = {}
+    """Image that each role's newest pod ran, with its digest, for the run's record."""
     run_url: str
     """`s3://bucket/prefix/<name>-<uid8>`: root of everything this run writes."""

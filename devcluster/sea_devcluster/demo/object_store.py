@@ -142,6 +142,11 @@ class RunObjects:
         """
         return self.read_absolute(f"{self._prefix}/{key}")
 
+    def names(self, folder: str) -> list[str]:
+        """Keys below a folder of the run, relative to the run's prefix; the first thousand."""
+        found = self._s3.list_objects_v2(Bucket=self._bucket, Prefix=f"{self._prefix}/{folder}")
+        return [one["Key"].removeprefix(f"{self._prefix}/") for one in found.get("Contents", [])]
+
     def read_absolute(self, key: str) -> bytes:
         """Content of an object by its full key in the run's bucket."""
         try:

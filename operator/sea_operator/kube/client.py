@@ -33,6 +33,8 @@ TIMEOUT_SECONDS = 10.0
 WATCH_SECONDS = 240
 """After which the server ends a watch."""
 PAGE_SIZE = 500
+MAX_LOG_BYTES = 2 << 20
+"""Of one answer with a container's log."""
 APPLY = "application/apply-patch+yaml"
 MERGE = "application/merge-patch+json"
 # What YAML calls unprintable, and half a surrogate pair, which is no character at all.
@@ -161,6 +163,29 @@ class KubeClient:
                     yield event["type"], event["object"]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise UnavailableError(f"watch {path}: {error or type(error).__name__}") from error
+
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
+    ) -> bytes:
+        """The last lines of a container's log, from the first of them up to `MAX_LOG_BYTES`.
+
+        `previous`: of its run before the one that runs now, or that is about to start.
+        """
+        query = [
+            ("container", container),
+            ("previous", str(previous).lower()),
+            ("tailLines", str(lines)),
+            # Counted from the first of these lines, not back from the last.
+            ("limitBytes", str(MAX_LOG_BYTES)),
+        ]
+        path = POD.path(namespace, pod, "log")
+        timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+        try:
+            async with self._connection.request("GET", path, query, {}, timeout=timeout) as answer:
+                await _raise_for(answer, "GET", path)
+                return await answer.read()
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise UnavailableError(f"GET {path}: {error or type(error).__name__}") from error
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """Raises `ConflictError` if the name is taken."""

@@ -105,7 +105,7 @@ def judge(
         return Verdict(failure, new_attempt=failure.edited, recent=tuple(recent))
     rule = rule_for(policy, failure.role, failure.cause)
     if rule.action is Action.FAIL_JOB:
-        return Verdict(failure, recent=tuple(recent), failed=_forbidden(failure))
+        return Verdict(failure, recent=tuple(recent), failed=_forbidden(observed, failure))
     verdict = _act(observed, failure, rule.action, tuple(recent))
     # What the kubelet restarts by itself isn't counted: no action of ours follows from it.
     if not verdict.acts or not counts(rule, failure.cause):
@@ -130,24 +130,46 @@ def _act(
     return Verdict(failure, delete, failure.role is Role.TRAINER, recent=recent)
 
 
-def _forbidden(failure: DetectedFailure) -> Blocker:
+ADVICE = {
+    Cause.PROCESS_EXIT: "Correct what it names; only if each exit was an accident, raise "
+    "spec.failurePolicy.budget.restarts",
+    Cause.USER_ERROR: "Correct what it names in the job",
+    Cause.HANG: "Find what it waits for: the network between the pods, a node, the object store",
+    Cause.OUT_OF_MEMORY: "Give the role more memory (template.limits), or make its work smaller: "
+    "shorter contexts, another layout, more pods",
+    Cause.EVICTION: "If evictions are usual here, raise spec.failurePolicy.budget.restarts or give "
+    "the job a higher priority",
+    Cause.NODE_LOSS: "If lost nodes are usual here, raise spec.failurePolicy.budget.restarts",
+}
+"""What helps after a failure of each cause: more restarts only where each was an accident."""
+
+
+def _forbidden(observed: Observed, failure: DetectedFailure) -> Blocker:
     return Blocker(
         "FailurePolicy",
         f"spec.failurePolicy fails the job on {failure.cause} of {failure.role}. "
-        f"{sentence(failure.message)} {AGAIN}",
+        f"{sentence(failure.message)}{log_of(observed, failure.pod)} {AGAIN}",
     )
 
 
 def _exhausted(observed: Observed, failure: DetectedFailure, policy: FailurePolicy) -> Blocker:
-    budget, job = policy.budget, observed.job
+    budget = policy.budget
     return Blocker(
         "RestartBudgetExhausted",
         f"More than {budget.restarts} restarts within {budget.window_seconds} s. The last: "
-        f"{failure.cause} of {failure.pod}: {sentence(failure.message)} See `kubectl logs "
-        f"-n {job.namespace} {failure.pod} --previous`; then edit the job, for example raise "
-        "spec.failurePolicy.budget.restarts, to run again from the last checkpoint. "
-        f"{AGAIN}",
+        f"{failure.cause} of {failure.pod}: {sentence(failure.message)}"
+        f"{log_of(observed, failure.pod)} {ADVICE[failure.cause]}; an edit of the spec runs the "
+        "job again from the last checkpoint, suspending or scaling it doesn't.",
     )
+
+
+def log_of(observed: Observed, pod: str) -> str:
+    """Where the last log of a pod that failed is kept, as a further sentence; empty if nowhere.
+
+    The pod itself may be gone before the message is read.
+    """
+    place = observed.logs.get(pod)
+    return f" The end of its log is kept ({place})." if place else ""
 
 
 def sentence(text: str, most: int = 2000) -> str:

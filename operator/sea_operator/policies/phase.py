@@ -59,6 +59,10 @@ def retry_digest(spec: Spec) -> str:
     fields = spec.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     fields.pop("suspend", None)
     fields.get("rollout", {}).pop("replicas", None)
+    policy = fields.pop("failurePolicy", {})
+    policy.pop("ttlSecondsAfterFinished", None)
+    if policy:
+        fields["failurePolicy"] = policy
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from sea_api.contract import ROLES
 from sea_operator.observed import Blocker, Observed, Pod, Termination
+from sea_operator.policies.failure_policy import log_of
 
 MAX_RESTARTS = 5
 """Of a container whose pod was never ready: about five minutes of a kubelet's back-off."""
@@ -55,6 +56,7 @@ def _deletion(pod: Pod, due: float, trouble: str, now: float) -> str:
 def _sentence(observed: Observed, pod: Pod, end: Termination) -> str:
     return (
         f"Container {end.container} of pod {observed.job.namespace}/{pod.name} was restarted "
-        f"{end.restarts} times and never became ready; it last ended with {end.words}. Correct "
-        "what it fails on in the job, or the node it runs on; it is still tried again."
+        f"{end.restarts} times and never became ready; it last ended with {end.words}."
+        f"{log_of(observed, pod.name)} Correct what it fails on in the job, or the node it runs "
+        "on; it is still tried again."
     )

@@ -86,7 +86,11 @@ def synthesis_keys(spec: Spec) -> list[Var]:
 
 def trainer(gpus_per_pod: int) -> list[Var]:
     """Additional variables of trainer pods."""
-    return [_var(Env.PROCESSES_PER_POD, str(max(1, gpus_per_pod)))]
+    return [
+        _var(Env.PROCESSES_PER_POD, str(max(1, gpus_per_pod))),
+        # Its value is the pod's own, which a patch may change (`pod.py`).
+        _var(Env.GRACE_SECONDS, "0"),
+    ]
 
 
 def merged(variables: Iterable[Var], template: PodTemplate) -> list[Var]:

@@ -22,6 +22,9 @@ from sea_operator.resources.env import Var
 from sea_operator.resources.patch import patched
 
 GRACE_SECONDS = 30
+TRAINER_GRACE_SECONDS = 180
+TRAINER_GRACE_SECONDS_ON_GPUS = 1800
+"""For a last checkpoint, whose size nothing in the spec says; a pod that is done ends at once."""
 MIN_REQUESTS = {"cpu": "100m", "memory": "256Mi"}
 """Of a container without GPUs whose amounts nobody gave: a quota on requests takes no pod without
 any."""
@@ -51,6 +54,7 @@ def pod_template(
     token_digest: str,
     parallelism: RolloutParallelism | TrainerParallelism | None = None,
     claimed: bool = False,
+    grace: int | None = None,
 ) -> Object:
     """A template that carries its own hash as a label, so that a pod shows what it was made from.
 
@@ -58,12 +62,13 @@ def pod_template(
     `parallelism`, which an engine asks the coordinator for when it starts.
     Raises `PatchRefusedError` for a patch of the user's that can't be merged.
     `claimed`: a volume of the pods is a PersistentVolume, which belongs to root at first.
+    `grace`: seconds, if the pods need more to end than usual.
     """
     spec = {
         "automountServiceAccountToken": False,
         "containers": containers,
         "securityContext": {**POD_SECURITY, **(VOLUME_GROUP if claimed else {})},
-        "terminationGracePeriodSeconds": GRACE_SECONDS,
+        "terminationGracePeriodSeconds": GRACE_SECONDS if grace is None else grace,
         "volumes": volumes,
         **_placement(job, role, template, scheduling),
     }
@@ -71,22 +76,31 @@ def pod_template(
     if parallelism is not None:
         annotations[PARALLELISM_ANNOTATION] = parallelism.model_dump_json()
     meta = {"labels": labels(job, role), "annotations": annotations}
-    made = _naming_images(patched({"metadata": meta, "spec": spec}, template.patch))
+    made = _describing_itself(patched({"metadata": meta, "spec": spec}, template.patch))
     # Last: the label can't be part of what it is the hash of.
     made["metadata"]["labels"][HASH_LABEL] = digest(made)
     return made
 
 
-def _naming_images(made: Object) -> Object:
-    """Tells each of our containers its image, which it can't find out by itself.
+def _describing_itself(made: Object) -> Object:
+    """Tells each of our containers its image, for the record in the run's folder, and its pod's
+    grace period: it can't find them out by itself.
 
-    After the user's patch, which may name another one. For the record in the run's folder.
+    After the user's patch, which may change both.
     """
+    grace = str(made["spec"]["terminationGracePeriodSeconds"])
     for container in made["spec"]["containers"]:
+        own = {Env.IMAGE: container.get("image", ""), Env.GRACE_SECONDS: grace}
         for variable in container.get("env", []):
-            if variable["name"] == Env.IMAGE:
-                variable["value"] = container["image"]
+            if variable["name"] in own:
+                variable["value"] = own[variable["name"]]
     return made
+
+
+def trainer_grace(gpus: int, given: int | None) -> int:
+    """Seconds of a trainer pod: as `checkpoint.graceSeconds` says, or by what it may have to
+    store."""
+    return given or (TRAINER_GRACE_SECONDS_ON_GPUS if gpus else TRAINER_GRACE_SECONDS)
 
 
 def volumes(*, gpus: int, data: bool = True) -> list[Object]:

@@ -13,6 +13,7 @@ from sea_operator.resources.pod import (
     pod_template,
     probes,
     resources,
+    trainer_grace,
     volumes,
     worker_resources,
 )
@@ -92,6 +93,7 @@ def trainer_template(job: Job, spec: Spec, image: str, token_digest: str) -> Obj
         template=pod,
         scheduling=spec.scheduling,
         token_digest=token_digest,
+        grace=trainer_grace(gpus, spec.checkpoint.grace_seconds),
         parallelism=spec.trainer.parallelism,
     )
 

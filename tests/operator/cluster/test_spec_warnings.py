@@ -33,6 +33,9 @@ async def test_a_field_that_nobody_validated_is_named_until_it_is_corrected(
     assert (found["status"], found["reason"]) == ("True", "FieldsDropped")
     assert found["message"] == sentence
     assert (await world.condition("Stalled"))["status"] == "False"
+    seen = ("seajob", "j", "-n", world.namespace)
+    assert "FieldsDropped" in kubectl("get", *seen, "-o", "wide")
+    assert "write suspend" in kubectl("describe", *seen)
     events = await world.client.list(EVENT, world.namespace, "")
     assert [(e["type"], e["message"]) for e in events if e["reason"] == "FieldsDropped"] == [
         ("Warning", sentence)

@@ -113,9 +113,44 @@ def test_an_exhausted_budget_fails_the_job_and_says_what_to_do(make: Any) -> Non
     found = verdict(make, recent=(now - 1, now - 2), budget={"restarts": 2})
     assert found.failed.reason == "RestartBudgetExhausted"
     assert "More than 2 restarts within 3600 s" in found.failed.message
-    assert "raise spec.failurePolicy.budget.restarts" in found.failed.message
-    assert "kubectl logs -n n j-trainer-0 --previous" in found.failed.message
+    assert "An edit of the spec" not in found.failed.message
+    assert "an edit of the spec runs the job again" in found.failed.message
     assert not found.new_attempt
+
+
+BUDGET = "raise spec.failurePolicy.budget.restarts"
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice", "more"),
+    [
+        (Cause.PROCESS_EXIT, f"only if each exit was an accident, {BUDGET}", True),
+        (Cause.USER_ERROR, "Correct what it names in the job", False),
+        (Cause.HANG, "Find what it waits for", False),
+        (Cause.OUT_OF_MEMORY, "Give the role more memory", False),
+        (Cause.EVICTION, f"If evictions are usual here, {BUDGET}", True),
+        (Cause.NODE_LOSS, f"If lost nodes are usual here, {BUDGET}", True),
+    ],
+)
+def test_a_larger_budget_is_advised_only_where_it_can_help(
+    make: Any, cause: Any, advice: str, more: bool
+) -> None:
+    """And no command that asks for a pod, which may be gone."""
+    now = int(make.now)
+    rules = [{"role": "Trainer", "cause": cause.value, "action": "RestartProcess"}]
+    found = verdict(make, rules, recent=(now - 1,), budget={"restarts": 1}, cause=cause)
+    assert advice in found.failed.message
+    assert (BUDGET in found.failed.message) is more
+    assert "kubectl" not in found.failed.message
+
+
+def test_a_failure_that_ends_the_job_names_the_log_that_is_kept(make: Any) -> None:
+    place = "s3://bucket/prefix/j-0a1b2c3d/logs/j-trainer-0/trainer.attempt-1.failed.log"
+    job = make.job(spec=make.spec(failurePolicy={"budget": {"restarts": 0}}), status=make.status())
+    for logs, said in (({"j-trainer-0": place}, True), ({"j-trainer-1": place}, False)):
+        found = judge(make.observed(job, logs=logs), failure(make), (), make.now).failed
+        assert found is not None
+        assert (f"The end of its log is kept ({place})." in found.message) is said
 
 
 def test_a_rule_may_fail_the_job(make: Any) -> None:

@@ -10,9 +10,10 @@ from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.data_check import digest
-from sea_runtime.coordinator.edits import Edit, When, sentence
+from sea_runtime.coordinator.edits import Edit, When, sentence, smaller_batches
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.coordinator.problems import Source
+from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageDone, StageProgress
 from sea_testing.coordinator import inprocess as kit
 
@@ -190,3 +191,33 @@ def test_an_edit_that_came_too_late_for_the_stage_says_so(core: Components) -> N
 def test_many_fields_are_counted() -> None:
     edit = Edit(generation=2, fields={When.STEP: [f"f{i}" for i in range(11)]})
     assert sentence(edit) == "The edit holds: f0, f1, f2, f3, f4, f5, f6, f7 and 3 more at once."
+
+
+@pytest.mark.parametrize(
+    ("size", "waiting", "said"),
+    [
+        (1, 8, "8 batches of 1, of which those after the first 2"),
+        (2, 8, "4 batches of 2, of which those after the first 2"),
+        (2, 4, ""),
+        (4, 8, ""),
+        (8, 8, ""),
+    ],
+)
+def test_smaller_batches_that_are_staler_than_allowed_are_announced(
+    size: int, waiting: int, said: str
+) -> None:
+    before, now = (kit.spec(promptsPerStep=one, maxStaleness=1).stages[0] for one in (4, size))
+    found = smaller_batches(before, now, waiting)
+    assert said in found
+    assert bool(found) is bool(said)
+
+
+def test_the_status_says_which_batches_an_edit_makes_too_stale(tmp_path: Path) -> None:
+    bounds: dict[str, Any] = {"steps": 20, "maxStaleness": 1, "maxConcurrentGroups": 100}
+    core = kit.coordinator(tmp_path, kit.desired(kit.spec(promptsPerStep=4, **bounds)), kit.Clock())
+    core.membership.heard(kit.beat("rollout-0", "rollout", "life", adopted=0))
+    request = LeaseRequest(pod="rollout-0", incarnation="life", want=100)
+    assert len(kit.some(core.scheduler.lease(request)).leases) == 16
+    core.job.adopt(kit.desired(kit.spec(promptsPerStep=1, **bounds), generation=2))
+    message = kit.some(core.edits.newest).message
+    assert "8 groups were started for batches of 4: they make 8 batches of 1" in message

@@ -9,6 +9,7 @@ import pytest
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.errors import StaleError
+from sea_runtime.coordinator.ledger import stages
 from sea_runtime.wire.membership import HeartbeatReply, PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
@@ -172,6 +173,38 @@ async def test_a_commit_that_was_never_reported_ends_the_drain(
     assert store.reads == 1
     assert core.rendezvous.drained == drained
     assert ("no checkpoint has" in caplog.text) == (not drained)
+
+
+def test_an_attempt_that_loses_a_pod_commits_before_it_ends(core: Components) -> None:
+    """An eviction: rank 0, in another pod, is told to stop, and gets no further batch."""
+    beat(core, 0)
+    beat(core, 1)
+    for rank in (0, 1):
+        beat(core, rank, attempt=1, state=PodState.READY)
+    assert kit.some(core.training.task(1)).kind == TaskKind.RL
+    assert beat(core, 1, attempt=1, state=PodState.READY, leaving=True).run
+    assert kit.some(core.training.task(1)).kind == TaskKind.STOP
+    assert core.training.batch("rl", 1, 1) == b""
+    assert core.rendezvous.failure is None
+    beat(core, 0, attempt=0)
+    assert not beat(core, 1, "its successor").run, "the operator begins the next attempt"
+    assert core.rendezvous.failure is not None
+    core.job.adopt(kit.desired(kit.spec(), attempt=2))
+    assert not core.rendezvous.leaving
+
+
+@pytest.mark.parametrize("joined", [True, False])
+def test_a_pod_that_has_nothing_to_commit_leaves_at_once(core: Components, joined: bool) -> None:
+    beat(core, 0)
+    beat(core, 1)
+    state = PodState.READY if joined else PodState.STARTING
+    for rank in (0, 1):
+        beat(core, rank, attempt=1, state=state)
+    if joined:
+        stages.finish(core.ledger.db, "rl", 1.0)
+    assert not beat(core, 1, attempt=1, state=state, leaving=True).run
+    assert beat(core, 0, attempt=1, state=state).run
+    assert core.rendezvous.leaving == joined
 
 
 def test_a_silent_trainer_counts_as_running_at_first(core: Components, clock: kit.Clock) -> None:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from sea_api.v1alpha1.job import Spec
 from sea_cli import main
 from sea_data.object_store import StoreUnavailableError
-from sea_runtime.coordinator import run_record
+from sea_runtime.coordinator import evaluation, run_record
 from sea_runtime.coordinator.app import Components
 from sea_runtime.coordinator.data_check import CheckedData
 from sea_runtime.coordinator.ledger import stages, transcripts
@@ -132,6 +132,65 @@ async def test_sea_report_and_sea_replay_read_a_steps_file(
     assert "Hello." in capsys.readouterr().out
 
 
+async def test_dialogues_of_dropped_groups_are_there_and_say_so(
+    tmp_path: Path, store: BrokenStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    core = coordinator(tmp_path, kit.spec(maxConcurrentGroups=2), store)
+    play(core, (1.0, 1.0))
+    await core.folder.catch_up()
+    assert not [name for name in store.objects if "rollouts" in name], "no step counts them yet"
+    play(core)
+    fix_batch(core)
+    await core.folder.catch_up()
+    assert {row["reward"] for row in episodes(store)} == {0.0, 1.0}
+    assert "dropped" not in episodes(store)[0]
+    name = "step-000001-dropped.episodes.jsonl"
+    body = store.get(f"{RUN}/rollouts/rl/{name}")
+    rows = [json.loads(line) for line in body.splitlines()]
+    assert [row["reward"] for row in rows] == [1.0] * 4
+    assert {row["dropped"] for row in rows} == {"All rewards of the group are equal."}
+    assert rows[0]["transcript"] == TALK
+    assert core.ledger.db.value("SELECT COUNT(*) FROM transcripts") == 0
+    (tmp_path / name).write_bytes(body)
+    assert main(["replay", str(tmp_path / name), "--number", "1"]) == 0
+    assert "All rewards of the group are equal." in capsys.readouterr().out
+
+
+async def test_dropped_groups_that_no_batch_counts_do_not_fill_the_volume(
+    tmp_path: Path, store: BrokenStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transcripts, "MAX_DROPPED", 3)
+    core = coordinator(tmp_path, kit.spec(), store)
+    for _ in range(4):
+        play(core, (0.0, 0.0))
+    assert core.ledger.db.value("SELECT COUNT(*) FROM transcripts") == 3 * 2
+    stages.finish(core.ledger.db, "rl", 1000.0)
+    assert core.ledger.db.value("SELECT COUNT(*) FROM transcripts") == 0
+
+
+async def test_an_evaluations_episodes_are_there_while_it_runs(
+    tmp_path: Path, store: BrokenStore, clock: kit.Clock
+) -> None:
+    block = {"tasks": [kit.FILE], "trials": 2}
+    spec = kit.spec([{"name": "eval", "type": "Evaluation", "evaluation": block}])
+    core = kit.coordinator(tmp_path, kit.desired(spec), clock, store)
+    stage = kit.some(core.job.stage)
+    evaluation.issue(core.ledger.db, stage, kit.task_rows(2))
+    file = f"{RUN}/evaluation/eval.episodes.jsonl"
+    await core.folder.catch_up()
+    assert file not in store.objects
+    for count, lease in enumerate(take(core), 1):
+        result = replace(kit.result(lease, POD, LIFE, 1.0), transcript=TALK)
+        assert core.scheduler.result(result)
+        await core.folder.catch_up()
+        rows = [json.loads(line) for line in store.get(file).splitlines()]
+        assert [row["reward"] for row in rows] == [1.0] * count
+        assert rows[0]["transcript"] == TALK
+    running = store.get(file)
+    await core.controller._reports.write(stage)
+    assert store.get(file) == running, "the end replaces it by the same"
+
+
 async def test_a_store_that_is_away_stops_no_step_and_gets_all_of_them_later(
     core: Components, store: BrokenStore
 ) -> None:
@@ -218,13 +277,6 @@ def test_groups_that_a_share_keeps(count: int, share: float, kept: set[int]) -> 
     assert transcripts.sampled(count, share) == kept
 
 
-async def test_dialogues_of_dropped_groups_do_not_fill_the_volume(
-    core: Components, store: BrokenStore
-) -> None:
-    play(core, rewards=(1.0, 1.0))
-    assert core.ledger.db.value("SELECT COUNT(*) FROM transcripts") == 0
-
-
 async def test_a_row_that_is_twice_in_a_batch_has_trials_that_count_on(
     tmp_path: Path, store: BrokenStore
 ) -> None:
@@ -252,6 +304,32 @@ async def test_the_record_says_what_made_the_run(core: Components, store: Broken
     assert by_role["trainer"].packages == {"torch": "2.13.0"}
     assert "sea-operator" in by_role["coordinator"].packages
     assert len(found.software) == 2
+
+
+async def test_the_record_keeps_the_digests_that_really_ran(
+    core: Components, store: BrokenStore
+) -> None:
+    first, second = (f"registry/trainer@sha256:{digit * 64}" for digit in "ab")
+    for image in (first, first, second):
+        wanted = kit.desired(kit.spec(), attempt=2)
+        core.job.adopt(wanted.model_copy(update={"images": {"trainer": image}}))
+        await core.folder.catch_up()
+    assert [(one.role, one.image) for one in record(store).images] == [
+        ("trainer", first),
+        ("trainer", second),
+    ]
+
+
+async def test_the_record_shows_no_secret_of_a_pods_variables(
+    tmp_path: Path, store: BrokenStore
+) -> None:
+    """Not even one that an older operator has sent."""
+    variables = [{"name": "HF_TOKEN", "value": "very-secret"}, {"name": "A", "value": "shown"}]
+    spec = kit.spec().model_dump(mode="json", by_alias=True)
+    spec["rollout"]["template"]["env"] = variables
+    await coordinator(tmp_path, Spec.model_validate(spec), store).folder.catch_up()
+    text = store.objects[f"{RUN}/run.json"].decode()
+    assert ("very-secret" in text, "HF_TOKEN" in text, "shown" in text) == (False, True, True)
 
 
 async def test_the_record_keeps_every_spec_and_attempt_also_on_a_new_volume(

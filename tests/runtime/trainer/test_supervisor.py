@@ -110,6 +110,39 @@ async def test_a_mistake_of_the_user_is_not_restarted_before_the_next_attempt(
     await until("the next attempt", lambda: len(started) == 2 and started[1].joined == 2)
 
 
+async def test_a_pod_that_leaves_lets_its_attempt_commit_and_ends_then(
+    coordinator: FakeCoordinator, started: list[StandIn], tmp_path: Path
+) -> None:
+    coordinator.reply = HeartbeatReply(run=True, world=WORLD)
+    settings = PodSettings(POD, "127.0.0.1", coordinator.url, "token", tmp_path, 1, grace_s=600.0)
+    pod = Supervisor(settings)
+    task = asyncio.create_task(pod.run())
+    await until("ready", lambda: pod.ready)
+    pod.stop()
+    await until("the news", lambda: coordinator.heartbeats[-1].leaving)
+    assert not task.done()
+    assert not started[0].killed
+    started[0].exit_code = ExitCode.STOPPED
+    await task
+
+
+@pytest.mark.parametrize("grace", [0.0, 600.0])
+async def test_a_pod_that_leaves_waits_for_nothing_that_will_not_be(
+    coordinator: FakeCoordinator, started: list[StandIn], tmp_path: Path, grace: float
+) -> None:
+    """Without time, or where the coordinator wants nothing of the attempt any more."""
+    coordinator.reply = HeartbeatReply(run=True, world=WORLD)
+    settings = PodSettings(POD, "127.0.0.1", coordinator.url, "token", tmp_path, 1, grace_s=grace)
+    pod = Supervisor(settings)
+    task = asyncio.create_task(pod.run())
+    await until("ready", lambda: pod.ready)
+    if grace:
+        coordinator.reply = HeartbeatReply()
+    pod.stop()
+    await task
+    assert started[0].killed
+
+
 def test_a_supervised_process_waits_for_its_end_after_it_has_reported(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -81,7 +81,8 @@ class FakeCoordinator:
                 web.post("/v1/weights/{stream}", self._keep(WeightVersion, "versions")),
             ]
         )
-        runner = web.AppRunner(app)
+        # A call that a test holds, or that a killed rank left, is not waited for (default: 60 s).
+        runner = web.AppRunner(app, shutdown_timeout=0.1)
         self._loop.run_until_complete(runner.setup())
         site = web.TCPSite(runner, self.address, 0)
         self._loop.run_until_complete(site.start())

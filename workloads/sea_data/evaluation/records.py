@@ -44,6 +44,8 @@ class EpisodeRecord:
     """`actions` and `communicate` of the task: what a reader compares the dialogue with."""
     database: str = ""
     """Path or address of the task's database."""
+    dropped: str = ""
+    """Why no step trained on it, in a file of training dialogues that says so."""
 
     @property
     def passed(self) -> bool | None:
@@ -61,6 +63,8 @@ class EpisodeRecord:
     def to_line(self) -> str:
         """One line of JSONL; the names are those of the coordinator's file."""
         body = {name: getattr(self, attribute) for name, attribute in _NAMES.items()}
+        if self.dropped:
+            body["dropped"] = self.dropped
         return json.dumps(body, default=str) + "\n"
 
 
@@ -84,7 +88,7 @@ _NAMES = {
     "database": "database",
     "transcript": "transcript",
 }
-_TEXTS = ("task", "row", "error", "stop", "request", "database")
+_TEXTS = ("task", "row", "error", "stop", "request", "database", "dropped")
 _NUMBERS = ("trial", "seed", "turns", "generatedTokens", "weightVersion", "attempts", "seconds")
 _FRACTIONS = ("weightVersion", "seconds")
 

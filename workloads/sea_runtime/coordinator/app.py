@@ -11,6 +11,7 @@ event loop, and a change of the ledger has no `await` in it.
 """
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from sea_api.contract import COORDINATOR_PORT, Env
 from sea_runtime.coordinator import routes
 from sea_runtime.coordinator.background import Notifiers, StoreProbe, forever
 from sea_runtime.coordinator.bootstrap import Bootstrap
+from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.drain import CommitRecovery, Drain
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.http import durable, failures, guard
@@ -126,6 +128,7 @@ class Components:
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
         self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)
+        self.container_logs = ContainerLogs(job, store, os.environ)
         reports = Reports(job, ledger, store, self.folder, wall)
         drain = Drain(job, ledger, self.files, store, rendezvous, self.folder)
         self.ledger, self.problems, self.notifiers = ledger, problems, notifiers
@@ -196,6 +199,7 @@ def serve(parts: Components, token: str) -> web.Application:
     app[routes.SCHEDULER], app[routes.TRAINING] = parts.scheduler, parts.training
     app[routes.FILES] = parts.files
     app[routes.SNAPSHOTS], app[routes.BOOTSTRAP] = parts.snapshots, parts.bootstrap
+    app[routes.CONTAINER_LOGS] = parts.container_logs
     app.add_routes(routes.routes())
     return app
 

@@ -89,17 +89,20 @@ class Bootstrap:
         Returns:
             False if no checkpoint is newer: the trainer itself has to go back.
         """
-        # Other requests are served during the read: `available` is asked afterwards.
+        before = self._ledger.db
         newest = await asyncio.to_thread(snapshot.newest_checkpoint, self._store, self._job.desired)
+        # Other requests are served during the read: the same one, repeated, may have found the
+        # newer checkpoint first. `fixed` is then the old ledger's, and the restored one answers.
+        if not self._ledger.available or self._ledger.db is not before:
+            return True
         if newest is None or newest.stage != stage or newest.step <= fixed:
             return False
         # Once per checkpoint: if a restore from it doesn't help, the trainer goes back instead.
         if self._caught_up == (stage, newest.step):
             return False
         self._caught_up = (stage, newest.step)
-        if self._ledger.available:
-            log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
-            self._restore_again()
+        log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
+        self._restore_again()
         return True
 
     async def go_back(self, stage: str, step: int) -> bool:
@@ -113,25 +116,27 @@ class Bootstrap:
         Returns:
             False if the head doesn't say so.
         """
+        before = self._ledger.db
         newest = await asyncio.to_thread(snapshot.newest_checkpoint, self._store, self._job.desired)
+        # As above: the same request, repeated, may have sent the ledger back already.
+        if not self._ledger.available or self._ledger.db is not before:
+            return True
         if newest is None or step != (newest.step + 1 if newest.stage == stage else 1):
             return False
-        if self._ledger.available:
-            known = progress.last_committed(self._ledger.db, stage)
-            log.warning(
-                "training went back from step %d to the checkpoint of '%s' step %d; the ledger "
-                "follows",
-                known,
-                newest.stage,
-                newest.step,
-            )
-            self._rollback = Rollback(
-                stage=stage,
-                step=newest.step if newest.stage == stage else 0,
-                from_step=known,
-                time=timestamp(self._wall()),
-            )
-            self._restore_again()
+        known = progress.last_committed(before, stage)
+        log.warning(
+            "training went back from step %d to the checkpoint of '%s' step %d; the ledger follows",
+            known,
+            newest.stage,
+            newest.step,
+        )
+        self._rollback = Rollback(
+            stage=stage,
+            step=newest.step if newest.stage == stage else 0,
+            from_step=known,
+            time=timestamp(self._wall()),
+        )
+        self._restore_again()
         return True
 
     def _restore_again(self) -> None:

@@ -12,12 +12,13 @@ from pydantic import BaseModel
 
 from sea_api.v1alpha1.base import Change, changes
 from sea_api.v1alpha1.edits import Effect
+from sea_api.v1alpha1.stages import Stage
 from sea_api.v1alpha1.status import SpecEdit
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import stages
+from sea_runtime.coordinator.ledger import groups, stages
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.wire.trainer import StageDone, StageProgress
 
@@ -49,6 +50,8 @@ class Edit(BaseModel):
     """The first step that followed it, None until one has."""
     ended: bool = False
     """The stage ended by it, after `step`."""
+    note: str = ""
+    """What follows from it besides, a sentence."""
 
 
 def when(change: Change, phases: dict[str, StagePhase]) -> When:
@@ -83,7 +86,32 @@ def sentence(edit: Edit) -> str:
         texts[kind].format(_named(edit.fields[kind])) for kind in When if edit.fields.get(kind)
     ]
     text = "; ".join(parts)
-    return f"The edit holds: {text}."[:MAX_MESSAGE]
+    # The note first where both don't fit: the fields can be read in the job.
+    note = f" {edit.note}" if edit.note else ""
+    return f"The edit holds: {text}."[: MAX_MESSAGE - len(note)] + note
+
+
+def smaller_batches(before: Stage, now: Stage, waiting: int) -> str:
+    """Which batches are staler than `maxStaleness` after an edit made them smaller; empty if none
+    is. Pure.
+
+    Groups were started for batches of the size before, and each is trained on: they make more
+    batches than the staleness gate would have let start.
+
+    Args:
+        waiting: groups that run, or wait for a batch.
+    """
+    if before.rl is None or now.rl is None or now.rl.prompts_per_step >= before.rl.prompts_per_step:
+        return ""
+    size, bound = now.rl.prompts_per_step, now.rl.max_staleness + 1
+    batches = -(-waiting // size)
+    if batches <= bound:
+        return ""
+    return (
+        f"{waiting} groups were started for batches of {before.rl.prompts_per_step}: they make "
+        f"{batches} batches of {size}, of which those after the first {bound} are staler than "
+        f"maxStaleness ({now.rl.max_staleness}); then the bound holds again."
+    )
 
 
 def _named(names: Sequence[str]) -> str:
@@ -109,11 +137,14 @@ class Edits:
             return
         running = stage_plan.training_stage(now)
         stage = running.name if running and phases[running.name] is StagePhase.RUNNING else None
+        note = _note(db, before, now, stage)
         known = db.document(DOCUMENT, Edit)
         # An edit that no step has followed yet becomes part of this one.
         if known is not None and known.stage == stage is not None and known.step is None:
             fields = _merged(known.fields, fields)
-        db.put_document(DOCUMENT, Edit(generation=now.spec_generation, fields=fields, stage=stage))
+            note = note or known.note
+        edit = Edit(generation=now.spec_generation, fields=fields, stage=stage, note=note)
+        db.put_document(DOCUMENT, edit)
 
     def followed(self, stage: str, row: StageProgress) -> None:
         """A step was reported: the first of the edit's generation is where it holds from."""
@@ -141,6 +172,17 @@ class Edits:
         return (
             None if edit is None else SpecEdit(generation=edit.generation, message=sentence(edit))
         )
+
+
+def _note(db: Database, before: CoordinatorSpec, now: CoordinatorSpec, stage: str | None) -> str:
+    old, new = (
+        next((one for one in desired.spec.stages if one.name == stage), None)
+        for desired in (before, now)
+    )
+    if old is None or new is None:
+        return ""
+    waiting = groups.running(db, new.name) + groups.admitted(db, new.name)
+    return smaller_batches(old, new, waiting)
 
 
 def _phase(db: Database, stage: str) -> StagePhase:

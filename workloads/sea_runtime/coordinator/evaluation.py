@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from sea_api import lenient
 from sea_api.v1alpha1.stages import EvaluationStage, Stage, StageType
 from sea_api.v1alpha1.status import EvaluationResult
 from sea_api.wire.coordinator_spec import CoordinatorSpec
@@ -119,8 +120,13 @@ def read_results(store: ObjectStore, desired: CoordinatorSpec) -> dict[str, list
                 body = json.loads(store.get(report_url(desired.run_url, stage.name)))
             except ObjectNotFoundError:
                 continue
-            found[stage.name] = [EvaluationResult(**item) for item in body["results"]]
+            results = [lenient.read(EvaluationResult, item) for item in body["results"]]
+            found[stage.name] = [result.value for result in results]
     return found
+
+
+def episodes_url(run_url: str, stage: str) -> str:
+    return urls.join(run_url, "evaluation", f"{stage}.episodes.jsonl")
 
 
 def report_url(run_url: str, stage: str) -> str:

@@ -116,7 +116,11 @@ class Heartbeats:
         if before is None or before != beat:
             self._notifiers.leases.notify()
         if beat.role == TRAINER:
-            return self._answer_trainer(beat)
+            reply = self._answer_trainer(beat)
+            if beat.leaving:
+                # Rank 0 may wait for a batch: there will be none.
+                self._notifiers.batches.notify()
+            return reply
         if beat.role == ROLLOUT and stage_plan.needs_user_engine(known.spec):
             version = self._required(stage_plan.USER)
             return HeartbeatReply(user_addresses=self._membership.user_addresses(version))

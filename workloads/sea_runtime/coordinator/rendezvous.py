@@ -39,6 +39,8 @@ class WorldRecord(BaseModel):
     """Whether rank 0 was asked to commit and stop."""
     stopped: bool = False
     """Whether rank 0's processes have ended after that."""
+    leaving: bool = False
+    """Whether a member's pod is being deleted: the attempt ends with a last checkpoint."""
 
 
 def trainer_pods(desired: CoordinatorSpec) -> list[str]:
@@ -86,6 +88,8 @@ def update(record: WorldRecord, beat: Heartbeat) -> WorldRecord:
         update={
             "incarnations": {**record.incarnations, beat.pod: beat.incarnation},
             "joined": joined,
+            # Before all have joined there is nothing to commit, and another pod may take its place.
+            "leaving": joined and (record.leaving or (beat.leaving and runs)),
             "stopped": record.stopped or (record.stop_served and rank_0_ended),
         }
     )
@@ -170,6 +174,8 @@ class Rendezvous:
         # Before `run`: `stopped` may follow from this very heartbeat.
         record = self._updated(record, beat)
         run = self.failure is None and not (self._job.desired.drain and record.stopped)
+        # Nothing is lost with a pod that has nothing to commit.
+        run = run and not (beat.leaving and not (record.joined and self._trains()))
         return HeartbeatReply(run=run, world=record.world if run else None)
 
     def stop_served(self) -> None:
@@ -180,6 +186,12 @@ class Rendezvous:
             self._ledger.db.put_document(WORLD, stopped)
 
     @property
+    def leaving(self) -> bool:
+        """Whether a pod of the attempt is on its way out, and rank 0 commits a last checkpoint."""
+        record = self._world()
+        return record is not None and record.leaving
+
+    @property
     def drained(self) -> bool:
         """Whether no training process runs and everything it did is committed."""
         return self._stopped() and self._committed()
@@ -188,6 +200,10 @@ class Rendezvous:
     def awaits_commit(self) -> bool:
         """Whether nothing but steps without a checkpoint holds a drain up."""
         return self._stopped() and not self._committed()
+
+    def _trains(self) -> bool:
+        stage = self._job.running_stage
+        return stage is not None and stage_plan.trains(stage)
 
     def _world(self) -> WorldRecord | None:
         """The world of the current attempt, None until it is formed."""

@@ -87,9 +87,9 @@ class Reports:
             return _page(Page(report(), records, title, made, earlier, steps))
 
         return {
-            urls.join(root, "evaluation", f"{stage.name}.episodes.jsonl"): lambda: (
-                evaluation.episode_lines(records).encode()
-            ),
+            evaluation.episodes_url(root, stage.name): lambda: evaluation.episode_lines(
+                records
+            ).encode(),
             urls.join(root, "evaluation", f"{stage.name}.html"): page,
             # Last: a restored coordinator takes the stage for complete if this object exists.
             evaluation.report_url(root, stage.name): lambda: json.dumps(

@@ -13,6 +13,7 @@ from sea_runtime.client import calls
 from sea_runtime.coordinator import reports
 from sea_runtime.coordinator.background import Notifiers, StoreProbe
 from sea_runtime.coordinator.bootstrap import Bootstrap
+from sea_runtime.coordinator.container_logs import ContainerLogs
 from sea_runtime.coordinator.errors import GoneError, NotReadyError, RefusedError, StaleError
 from sea_runtime.coordinator.http import body, done, number, reply, seconds
 from sea_runtime.coordinator.job import Job
@@ -55,6 +56,7 @@ SNAPSHOTS = web.AppKey("snapshots", Snapshots)
 BOOTSTRAP = web.AppKey("bootstrap", Bootstrap)
 FILES = web.AppKey("files", Files)
 NOTIFIERS = web.AppKey("notifiers", Notifiers)
+CONTAINER_LOGS = web.AppKey("container-logs", ContainerLogs)
 
 MAX_WAIT_SECONDS = 10.0
 NO_BATCH_SECONDS = 0.5
@@ -72,6 +74,18 @@ async def get_state(request: web.Request) -> web.Response:
 
 async def put_spec(request: web.Request) -> web.Response:
     request.app[JOB].request(await body(request, CoordinatorSpec))
+    return done()
+
+
+async def put_log(request: web.Request) -> web.Response:
+    where, text = request.match_info, await request.read()
+    await request.app[CONTAINER_LOGS].keep(
+        where["pod"],
+        where["container"],
+        number(request, "attempt"),
+        text,
+        failed=request.query.get("failed") == "true",
+    )
     return done()
 
 
@@ -238,6 +252,7 @@ def routes() -> list[web.RouteDef]:
     return [
         web.get("/v1/state", get_state),
         web.put("/v1/spec", put_spec),
+        web.put("/v1/logs/{pod}/{container}", put_log),
         web.get("/healthz", healthz),
         web.get("/readyz", readyz),
         web.get("/v1/timeline", get_timeline),

@@ -2,6 +2,8 @@
 
     reports/metrics.jsonl                          one line per optimizer step
     rollouts/<stage>/step-000012.episodes.jsonl    the dialogues of a step's batch
+    rollouts/<stage>/step-000012-dropped.episodes.jsonl   of groups that were dropped before it
+    evaluation/<stage>.episodes.jsonl              of the evaluation that runs, as far as it is
     run.json                                       spec, software and attempts (`run_record`)
 
 The ledger says what is missing, and each object is written whole: a kill costs a repetition, and a
@@ -18,12 +20,13 @@ from functools import partial
 
 from sea_api.contract import role_label
 from sea_api.v1alpha1.policy import Role
+from sea_api.v1alpha1.stages import StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import StagePhase
 from sea_data import urls
 from sea_data.object_store import ObjectNotFoundError, StoreError
 from sea_runtime import software
-from sea_runtime.coordinator import run_record, stage_plan
+from sea_runtime.coordinator import evaluation, run_record, stage_plan
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import progress, stages, transcripts
 from sea_runtime.coordinator.ledger.database import Database, Ledger
@@ -35,7 +38,8 @@ log = logging.getLogger(__name__)
 
 TICK_SECONDS = 1.0
 REST = 20.0
-"""Metrics are written whole each time: at most a twentieth of the time goes into that."""
+"""Metrics, and episodes of an evaluation, are written whole each time: at most a twentieth of the
+time goes into each."""
 
 
 def metrics_url(run_url: str) -> str:
@@ -44,7 +48,8 @@ def metrics_url(run_url: str) -> str:
 
 def rollouts_url(run_url: str, step: transcripts.Step) -> str:
     """A file that `sea report` and `sea replay` read."""
-    return urls.join(run_url, "rollouts", step.stage, f"step-{step.number:06d}.episodes.jsonl")
+    name = f"step-{step.number:06d}{'-dropped' * step.dropped}.episodes.jsonl"
+    return urls.join(run_url, "rollouts", step.stage, name)
 
 
 def current(rows: Sequence[sqlite3.Row]) -> list[sqlite3.Row]:
@@ -103,6 +108,8 @@ class RunFolder:
         self._specs: list[tuple[str, CoordinatorSpec]] = []
         self._written: tuple[Database, int] | None = None
         self._next = 0.0
+        self._evaluated: tuple[Database, str, int] | None = None
+        self._evaluate_at = 0.0
         self._record: RunRecord | None = None
         self._failing = ""
 
@@ -118,7 +125,13 @@ class RunFolder:
 
     async def catch_up(self) -> None:
         """Writes what is missing; a store that fails is no problem of the job."""
-        for part in (self._write_rollouts, self._write_metrics, self._write_record):
+        parts = (
+            self._write_rollouts,
+            self._write_metrics,
+            self._write_evaluation,
+            self._write_record,
+        )
+        for part in parts:
             await self._tried(part)
 
     async def flush(self) -> None:
@@ -148,7 +161,8 @@ class RunFolder:
             if step is None:
                 return
             rows = transcripts.of_step(db, step)
-            await self._put(rollouts_url(known.run_url, step), partial(_encoded, rows))
+            body = partial(_encoded, rows, transcripts.ZERO_ADVANTAGE if step.dropped else "")
+            await self._put(rollouts_url(known.run_url, step), body)
             # Asked for again: the ledger may have gone back to a checkpoint during the upload, and
             # then the step that it writes next is another one.
             if not self._ledger.available or self._ledger.db is not db:
@@ -168,6 +182,22 @@ class RunFolder:
         await self._put(metrics_url(known.run_url), lambda: lines(rows).encode())
         self._written = db, newest
         self._next = self._clock() + REST * (self._clock() - began)
+
+    async def _write_evaluation(self) -> None:
+        """The episodes of a running evaluation; `Reports` writes them again when it ends."""
+        known, stage = self._job.known, self._job.running_stage if self._job.known else None
+        if known is None or stage is None or stage.type != StageType.EVALUATION:
+            return
+        db, began = self._ledger.db, self._clock()
+        judged = stages.judged(db, stage.name)
+        if not judged or self._evaluated == (db, stage.name, judged) or began < self._evaluate_at:
+            return
+        rows = stages.judged_so_far(db, stage.name)
+        await self._put(
+            evaluation.episodes_url(known.run_url, stage.name), partial(_evaluated, rows)
+        )
+        self._evaluated = db, stage.name, judged
+        self._evaluate_at = self._clock() + REST * (self._clock() - began)
 
     async def _write_record(self) -> None:
         known = self._job.known
@@ -190,6 +220,7 @@ class RunFolder:
         now = run_record.time_text(self._wall())
         for time, desired in [*noted, (now, known)]:
             record = run_record.with_spec(record, desired, time)
+            record = run_record.with_images(record, desired, time)
         roles = [role_label(role) for role in (Role.TRAINER, Role.ROLLOUT, Role.USER)]
         beats = [beat for role in roles for beat in self._membership.alive(role)]
         seen = {role_label(Role.COORDINATOR): [software.installed()]} | run_record.software_of(
@@ -221,8 +252,12 @@ class RunFolder:
         await asyncio.to_thread(lambda: self._store.put(url, body()))
 
 
-def _encoded(rows: Sequence[sqlite3.Row]) -> bytes:
-    return transcripts.lines(rows).encode()
+def _encoded(rows: Sequence[sqlite3.Row], dropped: str) -> bytes:
+    return transcripts.lines(rows, dropped).encode()
+
+
+def _evaluated(rows: Sequence[sqlite3.Row]) -> bytes:
+    return evaluation.episode_lines(map(evaluation.record, rows)).encode()
 
 
 def newest_model(db: Database, desired: CoordinatorSpec) -> str | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from sea_api.redaction import without_secret_values
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.wire.membership import Heartbeat, Software
 
@@ -24,7 +25,7 @@ class SpecEntry(BaseModel):
     generation: int
     """`metadata.generation` of the resource."""
     spec: dict[str, Any]
-    """With all defaults, as YAML names them."""
+    """With all defaults, as YAML names them; values of variables that may be secrets are hidden."""
 
 
 class AttemptEntry(BaseModel):
@@ -45,6 +46,15 @@ class SoftwareEntry(BaseModel):
     packages: dict[str, str]
 
 
+class ImageEntry(BaseModel):
+    """An image that pods of a role ran, as their node resolved it."""
+
+    role: str
+    time: str
+    image: str
+    """With its digest, whatever the spec names."""
+
+
 class RunRecord(BaseModel):
     """The whole file."""
 
@@ -57,6 +67,7 @@ class RunRecord(BaseModel):
     specs: list[SpecEntry] = []
     attempts: list[AttemptEntry] = []
     software: list[SoftwareEntry] = []
+    images: list[ImageEntry] = []
 
     def to_bytes(self) -> bytes:
         return self.model_dump_json(indent=1).encode()
@@ -78,6 +89,8 @@ def time_text(seconds: float) -> str:
 def with_spec(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunRecord:
     """The record after a spec took effect; one that is in it already changes nothing."""
     spec = desired.spec.model_dump(by_alias=True, mode="json", exclude_none=True)
+    # A variable is meant for a pod: what it holds must not be where all who read results are.
+    spec = without_secret_values(spec)
     specs, attempts = record.specs, record.attempts
     if not specs or specs[-1].spec != spec:
         entry = SpecEntry(time=time, generation=desired.spec_generation, spec=spec)
@@ -94,6 +107,17 @@ def with_spec(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunReco
             ),
         ]
     return record.model_copy(update={"specs": specs, "attempts": attempts})
+
+
+def with_images(record: RunRecord, desired: CoordinatorSpec, time: str) -> RunRecord:
+    """The record with the images that the operator has seen."""
+    known = {(one.role, one.image) for one in record.images}
+    added = [
+        ImageEntry(role=role, time=time, image=image)
+        for role, image in desired.images.items()
+        if (role, image) not in known
+    ]
+    return record.model_copy(update={"images": [*record.images, *added]}) if added else record
 
 
 def with_software(

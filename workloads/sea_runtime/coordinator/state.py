@@ -1,7 +1,9 @@
 """`GET /v1/state`: all that the operator learns, assembled in one read."""
 
+import json
 from collections.abc import Callable, Sequence
 
+from sea_api import lenient
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Rollback
@@ -145,7 +147,7 @@ def _checkpoint(db: Database) -> CheckpointStatus | None:
 def _results(db: Database, every: Sequence[Stage]) -> list[EvaluationResult]:
     """Of all evaluations so far, in the order of stages and, within one, as reported."""
     return [
-        EvaluationResult.model_validate_json(body)
+        lenient.read(EvaluationResult, json.loads(body)).value
         for stage in every
         for body in stages.results(db, stage.name)
     ]

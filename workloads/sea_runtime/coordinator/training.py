@@ -69,13 +69,14 @@ class Training:
         return self._trained.per_second()
 
     @property
-    def draining(self) -> bool:
-        return self._job.desired.drain
+    def stopping(self) -> bool:
+        """Whether rank 0 is to commit and end: a drain, or a pod of the attempt that leaves."""
+        return self._job.desired.drain or self._rendezvous.leaving
 
     def task(self, attempt: int) -> TrainerTask | None:
         """What rank 0 should do; None while there is nothing."""
         self._job.require_attempt(attempt)
-        if self.draining:
+        if self.stopping:
             # Before the answer: if it is lost, rank 0 asks again and gets the same.
             self._rendezvous.stop_served()
             return TrainerTask(kind=TaskKind.STOP)
@@ -131,9 +132,9 @@ class Training:
             return batches.fixed(db, name, step)
         if step > fixed + 1:
             raise AheadError(fixed)
-        block, desired = stage_plan.rl_block(stage), self._job.desired
+        block = stage_plan.rl_block(stage)
         # Below the batches that are fixed: those are handed out even during a drain.
-        if desired.drain or step > block.steps:
+        if self.stopping or step > block.steps:
             return b""
         version = self._job.first_version() + step - 1
         size, saved = block.prompts_per_step, block.saved_rollouts

@@ -32,7 +32,7 @@ async def serve_probes(address: str, ready: Callable[[], bool]) -> web.AppRunner
 
     app = web.Application()
     app.add_routes([web.get("/healthz", healthz), web.get("/readyz", readyz)])
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, address, TRAINER_HEALTH_PORT).start()
     return runner

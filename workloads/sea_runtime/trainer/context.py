@@ -31,6 +31,8 @@ class PodSettings:
     data_dir: Path
     processes: int
     """Training processes of this pod."""
+    grace_s: float = 0.0
+    """From SIGTERM to SIGKILL."""
 
     @staticmethod
     def from_environment(environment: Mapping[str, str] = os.environ) -> "PodSettings":
@@ -41,6 +43,7 @@ class PodSettings:
             token=environment[Env.TOKEN],
             data_dir=Path(environment.get(Env.DATA_DIR, DATA_DIR)),
             processes=int(environment.get(Env.PROCESSES_PER_POD, "1")),
+            grace_s=float(environment.get(Env.GRACE_SECONDS) or 0.0),
         )
 
     def environment(self) -> dict[str, str]:

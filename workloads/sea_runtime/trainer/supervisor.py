@@ -31,6 +31,8 @@ HEARTBEAT_SECONDS = 1.0
 HEARTBEAT_RETRY_SECONDS = 5.0
 # Keeps a process that fails at once from being started in a tight loop.
 RESTART_PAUSE_SECONDS = 1.0
+# Of the grace period, for the end of processes that didn't end by themselves.
+KILL_SECONDS = 15.0
 ROLE = role_label(Role.TRAINER)
 MEMORY_EVENTS = Path("/sys/fs/cgroup/memory.events")
 
@@ -72,7 +74,7 @@ class Supervisor:
         self._stop.set()
 
     async def run(self) -> None:
-        """Runs until `stop` is called, then ends the processes."""
+        """Runs until `stop` is called; then lets the attempt end well, and ends the processes."""
         async with self._client:
             heartbeats = asyncio.create_task(self._send_heartbeats())
             try:
@@ -81,10 +83,23 @@ class Supervisor:
                     with contextlib.suppress(TimeoutError):
                         # Sleeps, but ends at once on SIGTERM.
                         await asyncio.wait_for(self._stop.wait(), HEARTBEAT_SECONDS / 4)
+                await self._leave()
             finally:
                 # First: a heartbeat during `_kill` would report processes that are being ended.
                 heartbeats.cancel()
                 await self._kill()
+
+    async def _leave(self) -> None:
+        """Lets the attempt commit a last checkpoint, as long as the pod has time for it.
+
+        Rank 0 may be in another pod: the coordinator, which learns from the heartbeat that this one
+        leaves, has it stop. Without a coordinator nothing would be known of the checkpoint.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._settings.grace_s - KILL_SECONDS)):
+                while self._state.running and await self._send_heartbeat():
+                    await self._once()
+                    await asyncio.sleep(HEARTBEAT_SECONDS / 4)
 
     async def _send_heartbeats(self) -> None:
         """A task of its own: heartbeats go on while processes are being ended."""
@@ -117,6 +132,7 @@ class Supervisor:
             cause=cause,
             detail=detail,
             software=software.installed(),
+            leaving=self._stop.is_set(),
         )
 
     async def _once(self) -> None:

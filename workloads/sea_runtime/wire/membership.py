@@ -39,6 +39,8 @@ class Heartbeat(Message):
     adopted: int | None = None
     """Engines: weight version served, None before the first is loaded."""
     software: Software = Software()
+    leaving: bool = False
+    """Trainer: the pod is being deleted, and waits for a last checkpoint in its grace period."""
 
 
 class TrainerWorld(Message):

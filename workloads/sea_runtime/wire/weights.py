@@ -6,10 +6,10 @@ engine loads from disk by itself.
 
 from enum import StrEnum
 
-from sea_runtime.wire.base import Message
+from sea_runtime.wire.base import Message, Part
 
 
-class Block(Message):
+class Block(Part):
     """A region of one tensor, in HF naming, stored contiguously inside a shard's buffer.
 
     Regions count elements. A scalar's lists are empty.
@@ -30,7 +30,7 @@ class Block(Message):
     """xxh3, 64 bits, of the bytes."""
 
 
-class Shard(Message):
+class Shard(Part):
     """What one trainer rank holds of a version."""
 
     rank: int

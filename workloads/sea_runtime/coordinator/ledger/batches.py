@@ -62,8 +62,10 @@ def assign(
         for number in numbers:
             move_group(db, number, GroupState.ASSIGNED)
             db.run("UPDATE groups SET step = ? WHERE number = ?", step, number)
-        transcripts.thin(db, numbers, saved)
         _write_row(db, stage, step, version, now)
+        # After it: it says which dropped groups are counted in this step.
+        transcripts.thin(db, numbers, saved)
+        transcripts.thin_dropped(db, stage, step, saved)
     return True
 
 

@@ -6,6 +6,7 @@ failure of the node too once `durability` has waited for the disk, which is befo
 it. Single facts are texts or JSON documents under a name.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel
 
+from sea_api import lenient
 from sea_runtime.coordinator.errors import (
     LedgerError,
     LedgerUnavailableError,
@@ -169,7 +171,8 @@ class Database:
     def document(self, name: str, model: type[Model]) -> Model | None:
         """A single fact that is a JSON document."""
         body = self.text(name)
-        return None if body is None else model.model_validate_json(body)
+        # Written by the release that ran before an upgrade or a rollback.
+        return None if body is None else lenient.read(model, json.loads(body)).value
 
     def put_document(self, name: str, value: BaseModel) -> None:
         self.put_text(name, value.model_dump_json(by_alias=True))

@@ -271,6 +271,6 @@ def _filter(db: Database, number: int, rewards: list[float], *, keep_constant: b
     if min(rewards) == max(rewards) and not keep_constant:
         move_group(db, number, GroupState.FILTERED)
         groups.prune(db, number)
-        transcripts.drop(db, [number])
+        transcripts.bound_dropped(db, groups.by_number(db, number)["stage"])
     else:
         move_group(db, number, GroupState.ADMITTED)

@@ -184,6 +184,7 @@ def cancel_open(db: Database, stage: str, now: float) -> int:
     ]
     for number in numbers:
         end(db, number, GroupState.CANCELLED, now, "The stage ended before the group did.")
+    transcripts.drop_uncounted(db, stage)
     return len(numbers)
 
 

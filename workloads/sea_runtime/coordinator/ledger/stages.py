@@ -76,6 +76,11 @@ def plan(db: Database, stage: str, planned: int) -> None:
     db.run("UPDATE stages SET planned = ? WHERE name = ?", planned, stage)
 
 
+def judged_so_far(db: Database, stage: str) -> list[sqlite3.Row]:
+    """`evaluated`, without those that are still to be played."""
+    return [row for row in evaluated(db, stage) if row["state"] in ("Done", "Failed")]
+
+
 def planned(db: Database, stage: str) -> int:
     return db.value("SELECT planned FROM stages WHERE name = ?", stage) or 0
 
