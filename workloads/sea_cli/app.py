@@ -19,6 +19,7 @@ from sea_cli import (
     data_stats,
     evaluate,
     job_check,
+    model_check,
     play,
     replay,
     report,
@@ -36,6 +37,7 @@ examples:
   sea data replay --domain retail --data ../tau2/retail
   sea data world --domain airline --size small --seed 7 --out data/airline
   sea model tiny --data data/shop/sft.jsonl --out models/tiny
+  sea model check models/tiny --text "Hello there"
   sea synth --domain shop --count 1000 --out data/shop-syn
   sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain shop \\
       --data data/shop --out out/qwen3-shop
@@ -71,10 +73,10 @@ def parser() -> argparse.ArgumentParser:
     data_make.add_world(commands)
     for own in (evaluate, report, replay, play):
         own.add(groups)
-    models = groups.add_parser("model", help="make models")
-    data_make.add_tiny_model(
-        models.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    )
+    models = groups.add_parser("model", help="make and check models")
+    commands = models.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    model_check.add(commands)
+    data_make.add_tiny_model(commands)
     synth.add(groups)
     return top
 

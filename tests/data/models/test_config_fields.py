@@ -55,6 +55,7 @@ def test_no_field_is_in_two_tables() -> None:
     ("family", "field", "value"),
     [
         ("qwen3", "hidden_act", "gelu"),
+        ("qwen3", "hidden_act", "swish"),
         ("qwen3", "attention_bias", True),
         ("moe", "attention_bias", True),
         ("qwen2", "attention_bias", False),

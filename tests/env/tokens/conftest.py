@@ -94,11 +94,72 @@ def template(*, thinks: bool = True, xml: bool = False, header: str = "") -> str
     return (XML_SYSTEM if xml else SYSTEM) + turns.replace("CALL", XML_CALL if xml else JSON_CALL)
 
 
+CODER_TURNS = """\
+{%- for m in messages %}
+{%- if m.role == 'assistant' and m.tool_calls %}
+{{- '<|im_start|>assistant' }}
+{%- if m.content | trim %}{{ '\\n' + (m.content | trim) + '\\n' }}{% endif %}
+{%- for call in m.tool_calls %}{% set f = call.function or call %}
+{{- '\\n<tool_call>\\n<function=' + f.name + '>\\n' }}
+{%- for key, value in f.arguments.items() %}
+{{- '<parameter=' + key + '>\\n' }}
+{{- value | tojson if value is mapping else value | string }}{{ '\\n</parameter>\\n' }}
+{%- endfor %}{{- '</function>\\n</tool_call>' }}
+{%- endfor %}{{- '<|im_end|>\\n' }}
+{%- elif m.role == 'tool' %}
+{%- if loop.previtem and loop.previtem.role != 'tool' %}{{ '<|im_start|>user\\n' }}{% endif %}
+{{- '<tool_response>\\n' + m.content + '\\n</tool_response>\\n' }}
+{%- if loop.last or loop.nextitem.role != 'tool' %}{{ '<|im_end|>\\n' }}{% endif %}
+{%- elif m.role != 'system' %}
+{{- '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}
+{%- endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}
+"""
+"""Qwen3-Coder's rules: a line break after every result, two before a call, values by Python."""
+
+LATEST_TURNS = """\
+{%- set ns = namespace(last=-1) -%}
+{%- for m in messages %}{% if m.role == 'user' %}{% set ns.last = loop.index0 %}{% endif %}
+{%- endfor %}
+{%- for m in messages %}{% set content = (m.content or '') | trim %}
+{%- if m.role == 'user' %}{{ '<|im_start|>user\\n' + content + '<|im_end|>\\n' }}
+{%- elif m.role == 'assistant' %}
+{{- '<|im_start|>assistant\\n' }}{% generation %}
+{%- if loop.index0 > ns.last %}
+{{- '<think>\\n' + ((m.reasoning_content or '') | trim) + '\\n</think>\\n\\n' }}{% endif %}
+{{- content }}
+{%- for call in m.tool_calls or [] %}{% set f = call.function or call %}
+{%- if not loop.first %}{{ '\\n' }}{% elif content %}{{ '\\n\\n' }}{% endif %}
+{{- '<tool_call>\\n<function=' + f.name + '>\\n' }}
+{%- for key, value in f.arguments.items() %}
+{{- '<parameter=' + key + '>\\n' }}{{ VALUE }}{{ '\\n</parameter>\\n' }}
+{%- endfor %}{{- '</function>\\n</tool_call>' }}
+{%- endfor %}{{- '<|im_end|>\\n' }}{% endgeneration %}
+{%- elif m.role == 'tool' %}
+{%- if loop.previtem and loop.previtem.role != 'tool' %}{{ '<|im_start|>user' }}{% endif %}
+{{- '\\n<tool_response>\\n' + content + '\\n</tool_response>' }}
+{%- if loop.last or loop.nextitem.role != 'tool' %}{{ '<|im_end|>\\n' }}{% endif %}
+{%- endif %}{% endfor %}
+{%- if add_generation_prompt %}{{ '<|im_start|>assistant\\nHEADER' }}{% endif %}
+"""
+"""Rules of Qwen3.5 and 3.6: trimmed texts, a thought in every turn of the last exchange."""
+SIMPLE_VALUES = "value | string if value is string or value is number or value is none"
+
+
+def latest(value: str, header: str) -> str:
+    return XML_SYSTEM + LATEST_TURNS.replace("VALUE", value).replace("HEADER", header)
+
+
 TEMPLATES = {
     "hybrid": template(),
     "instruct": template(thinks=False),
     "thinking": template(header="<think>\\n"),
-    "coder": template(thinks=False, xml=True),
+    "xml": template(thinks=False, xml=True),
+    "coder": XML_SYSTEM + CODER_TURNS,
+    "qwen35": latest(f"{SIMPLE_VALUES} else value | tojson", "<think>\\n"),
+    "qwen36": latest("value | string if value is string else value | tojson", "<think>\\n"),
+    "nothink": latest(f"{SIMPLE_VALUES} else value | tojson", "<think>\\n\\n</think>\\n\\n"),
+    "plain": TURNS.replace("THINKS", "false").replace("HEADER", "").replace("CALL", ""),
 }
 TOOLS = [
     {
@@ -196,6 +257,11 @@ def dialogues() -> list[list[dict[str, Any]]]:
 @pytest.fixture(scope="session")
 def openai() -> Callable[..., Any]:
     return as_openai
+
+
+@pytest.fixture(scope="session")
+def templates() -> dict[str, str]:
+    return TEMPLATES
 
 
 @pytest.fixture(scope="session")

@@ -156,6 +156,14 @@ def test_a_call_where_none_is_made_is_neither_said_nor_dropped(
     assert turn.tool_calls == ()
 
 
+@pytest.mark.parametrize("text", ["Bye.", "<think>so", '<tool_call>{"name": "f"}', ""])
+def test_the_end_of_a_text_ends_a_turn_that_is_wrong(text: str) -> None:
+    """Not the token limit: nothing was cut off."""
+    turn = reader.parse(f"{text}<|endoftext|>", OWN)
+    assert turn.complete
+    assert turn.error == "The turn has <|endoftext|>: end it with <|im_end|>."
+
+
 @pytest.mark.parametrize(
     ("style", "text"),
     [

@@ -60,7 +60,7 @@ USED = frozenset(
 )
 
 MUST: Mapping[str, Must] = {
-    "hidden_act": Must(("silu", "swish"), "the trainer's and the engine's MLP use SiLU"),
+    "hidden_act": Must(("silu",), "the trainer's and the engine's MLP use SiLU"),
     "attention_dropout": _DROPOUT,
     "hidden_dropout": _DROPOUT,
     "embd_pdrop": _DROPOUT,

@@ -152,9 +152,10 @@ def _opened(text: str, tag: str) -> tuple[str, str, str]:
     """(text before, name in the tag, text after) of the first `tag`name`>`."""
     before, found, after = text.partition(tag)
     name, closed, after = after.partition(">")
-    if not found or not closed or not name.strip():
+    # A name with white space around it is another name to vLLM.
+    if not found or not closed or not name or name != name.strip():
         raise MalformedError(f"The tool call {_excerpt(text)} lacks {tag}name>.")
-    return before.strip(), name.strip(), after
+    return before.strip(), name, after
 
 
 def _xml_arguments(body: str, name: str) -> Iterator[tuple[str, str]]:

@@ -29,9 +29,9 @@ class _State(Enum):
 
 
 _WATCHED = {
-    _State.THINKING: (IM_END, THINK_END),
+    _State.THINKING: (IM_END, END_OF_TEXT, THINK_END),
     _State.SPEAKING: TAGS,
-    _State.CALLING: (IM_END, TOOL_CALL_END),
+    _State.CALLING: (IM_END, END_OF_TEXT, TOOL_CALL_END),
 }
 _CALL = re.compile(f"{re.escape(TOOL_CALL)}(.*?){re.escape(TOOL_CALL_END)}", re.DOTALL)
 _PATTERNS = {
@@ -126,7 +126,9 @@ class TurnReader:
         (self._call if self._state is _State.CALLING else self._spoken).append(text)
 
     def _tag(self, tag: str) -> None:
-        if tag == IM_END:
+        if tag in (IM_END, END_OF_TEXT):
+            if tag == END_OF_TEXT:  # a base model's end: the turn has ended, though not as it must
+                self._wrong(f"The turn has {END_OF_TEXT}: end it with {IM_END}.")
             self._end()
         elif self._state is _State.THINKING:
             self._state = _State.SPEAKING
@@ -154,8 +156,6 @@ class TurnReader:
             self._wrong("The turn closes its thinking without having opened it.")
         elif tag == THINK:
             self._wrong("The turn opens its thinking in the middle: think first, then answer.")
-        elif tag == END_OF_TEXT:
-            self._wrong(f"The turn has {END_OF_TEXT}: end it with {IM_END}.")
         else:
             self._wrong(f"The turn contains the reserved tag {tag}.")
 

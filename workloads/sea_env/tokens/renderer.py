@@ -120,6 +120,10 @@ class Renderer:
         """Tokens of a text outside of any markup."""
         return len(self._text(text, False))
 
+    def encode(self, text: str) -> list[int]:
+        """Ids of a text outside of any markup."""
+        return list(self._text(text, False))
+
     def decode(self, ids: Sequence[int]) -> str:
         """Text with tags, for logs and reports."""
         return str(self._tokenizer.decode(list(ids), skip_special_tokens=False))
