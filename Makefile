@@ -4,7 +4,7 @@ PYTHON ?= .venv/bin/python
 BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 .DEFAULT_GOAL := help
-.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts clean
+.PHONY: help setup demo down test test-unit test-cluster test-component test-e2e lint type crds verify lock bench-first-light bench-env bench-synth bench-operator bench-coordinator bench-trainer bench-gpu bench-layouts bench-plan clean
 
 help: ## list the targets
 	@grep -hE '^[a-z][a-zA-Z0-9_-]*:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-20s %s\n", $$1, $$2}'
@@ -74,6 +74,9 @@ bench-trainer: setup ## tokens per second of one RL step next to transformers an
 
 bench-gpu: ## the trainer's GPU path on one CUDA device with PYTHON=an interpreter that has torch; last line is one JSON object
 	@PYTHONPATH=workloads $(PYTHON) benchmarks/gpu.py
+
+bench-plan: setup ## the planner next to measured memory, published set-ups and our demo, and at 80 to 10,000 GPUs; last line is one JSON object
+	@OMP_NUM_THREADS=1 CUDA_VISIBLE_DEVICES= $(PYTHON) -W ignore benchmarks/plan.py $(PLAN_ARGS)
 
 bench-coordinator: setup ## latencies of a coordinator at ten times the reference run's rate; last line is one JSON object
 	@$(PYTHON) benchmarks/coordinator_load.py

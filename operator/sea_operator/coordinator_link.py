@@ -20,7 +20,7 @@ from sea_api.redaction import without_secret_values
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
-from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
@@ -222,6 +222,7 @@ def coordinator_spec(
     stage_index: int,
     attempt: int,
     drain: bool,
+    gpus: Mapping[str, NodeGpu] | None = None,
     images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
     """The whole message; its digest covers everything but the digest."""
@@ -234,6 +235,7 @@ def coordinator_spec(
         stage_index=stage_index,
         attempt=attempt,
         drain=drain,
+        gpus=dict(gpus or {}),
         images=dict(images or {}),
         run_url=run_url(job, spec),
     )

@@ -88,6 +88,7 @@ def _plan(
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
         drain=lifecycle.suspension is not Suspension.NONE,
+        gpus=observed.gpus,
         images=images(observed),
     )
     # The same arguments as in `lifecycle_of`: a pod is removed only if its fence is in this status.

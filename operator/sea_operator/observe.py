@@ -15,6 +15,7 @@ from sea_operator import parsing
 from sea_operator.cache import Cache, Key, View
 from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import KubeError, NotFoundError, RejectedError, UnavailableError
+from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.observed import (
     Blocker,
@@ -48,6 +49,7 @@ class Sources:
     secrets: SecretReader
     link: CoordinatorLink
     refusals: RefusalReader
+    gpus: GpuReader
     slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
     """Bounds the passes that talk to the API server at one time. A pass that waits for its
     coordinator holds none: one that doesn't answer keeps nobody else from being served."""
@@ -112,6 +114,7 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         unread_secrets=frozenset(unread),
         token_unread=bool(unread_token) and token is None,
         refusals=await _refusals(sources, job, view.children, pods),
+        gpus=await sources.gpus.kinds(job.spec) if job.spec else {},
         dead_nodes=frozenset(nodes),
         node_troubles=nodes,
         revision=view.revision,

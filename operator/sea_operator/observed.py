@@ -13,6 +13,7 @@ from sea_api.v1alpha1.job import KIND, Spec
 from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
+from sea_api.wire.coordinator_spec import NodeGpu
 from sea_api.wire.state import CoordinatorState
 
 Object = dict[str, Any]
@@ -219,6 +220,8 @@ class Observed:
     dead_nodes: frozenset[str] = frozenset()
     node_troubles: Mapping[str, str] = field(default_factory=dict)
     """What is wrong with each of the dead nodes, and since when."""
+    gpus: Mapping[str, NodeGpu] = field(default_factory=dict)
+    """Of the nodes that a role's pods may run on, by the role's label."""
     refusals: Mapping[Role, str] = field(default_factory=dict)
     """Why the API server refuses a role's pods, in its own words."""
     revision: int = 0

@@ -35,8 +35,9 @@ JOBS = (
 )
 """In every namespace whose jobs the operator serves: a Role each, or one ClusterRole."""
 
-CLUSTER = (Rule("", "nodes", ("get",)),)
-"""Optional: without it pods on dead nodes aren't force-deleted."""
+CLUSTER = (Rule("", "nodes", ("get", "list")),)
+"""Optional: without it pods on dead nodes aren't force-deleted, and the plan of a job knows only
+the GPUs that its node selectors name."""
 
 OWN_NAMESPACE = (Rule("coordination.k8s.io", "leases", ("get", "create", "update")),)
 """In the operator's namespace: leader election."""

@@ -13,6 +13,7 @@ from sea_api.lenient import Path
 from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
+from sea_api.wire.state import Fit
 from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, JOB, KubeClient
@@ -33,8 +34,11 @@ REPORTED = (
     "UpdateWaiting",
     "FieldsIgnored",
     "SpecWarning",
+    "Planned",
 )
-WARNINGS = frozenset({"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning"})
+WARNINGS = frozenset(
+    {"Reconciling", "Stalled", "Failed", "FieldsIgnored", "SpecWarning", "Planned"}
+)
 CHECKPOINT_SECONDS = 600
 """Of the clock; one Event at most is about a checkpoint of a stage in each."""
 
@@ -171,6 +175,8 @@ def _conditions(old: Status, new: Status) -> list[Event]:
         if after is not None
         and after.status != "False"
         and (kind != "Reconciling" or after.reason not in ROUTINE)
+        # A job that fits is no news; one that can't fit is `Stalled`, which is reported above.
+        and (kind != "Planned" or after.reason == Fit.TIGHT)
         and (before is None or _said(before) != _said(after))
     ]
 

@@ -42,6 +42,8 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
         update_waits=plan.update_waits,
         ignored=job.ignored,
         spec_warning=spec_warning(job),
+        plan=observed.state.plan if observed.state else None,
+        plan_unknown=observed.state is None,
     )
     found = conditions(situation, job.status.conditions, job.generation, rfc3339(now))
     # Starts from the stored status: a coordinator that restarts doesn't blank its measurements.

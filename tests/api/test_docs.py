@@ -36,6 +36,7 @@ _PAGES = (
     "docs/domains/airline.md",
     "docs/evaluation.md",
     "docs/operations.md",
+    "docs/performance.md",
     "docs/pods.md",
     "docs/run-folder.md",
     "docs/status.md",

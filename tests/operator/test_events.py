@@ -48,6 +48,16 @@ def test_the_life_of_a_job(make: Any) -> None:
     assert reasons(make.status(), make.status(stage="rl")) == [("StageStarted", False)]
 
 
+def test_a_tight_plan_is_a_warning_and_others_are_no_news(make: Any) -> None:
+    fits = make.status(make.condition("Planned", "True", reason="Fits"))
+    tight = make.status(make.condition("Planned", "True", reason="Tight"))
+    never = make.status(make.condition("Planned", "False", reason="DoesNotFit"))
+    assert reasons(make.status(), fits) == []
+    assert reasons(fits, tight) == [("Tight", True)]
+    assert reasons(tight, tight) == []
+    assert reasons(make.status(), never) == []
+
+
 def test_a_restart_is_told_with_its_cause(make: Any) -> None:
     failure = Failure(role="Trainer", cause="Hang", message="Silent.", time="2027-01-15T08:00:00Z")
     restarted = make.status(trainer_attempt=2, last_failure=failure)

@@ -10,6 +10,7 @@ import pytest
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import Answer
 from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observe import Sources
 from sea_operator.policies.last_logs import LastLog
@@ -114,6 +115,7 @@ class Operator:
             SecretReader(server, lambda: 0.0),
             link,
             RefusalReader(server, lambda: 0.0),
+            GpuReader(server, lambda: 0.0),
         )
         settings = Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, lambda: self.now, complete=self.complete)

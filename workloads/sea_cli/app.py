@@ -20,6 +20,7 @@ from sea_cli import (
     evaluate,
     job_check,
     model_check,
+    plan,
     play,
     replay,
     report,
@@ -29,6 +30,7 @@ from sea_cli import (
 _EPILOG = """\
 examples:
   sea job check job.yaml
+  sea plan job.yaml
   sea data shop --out data/shop --dialogues 3200
   sea data check data/shop/sft.jsonl data/shop/rl_train.jsonl
   sea data fix from_datasets.jsonl --out sft.jsonl
@@ -71,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
     data_stats.add(commands)
     data_make.add_tau2(commands)
     data_make.add_world(commands)
-    for own in (evaluate, report, replay, play):
+    for own in (plan, evaluate, report, replay, play):
         own.add(groups)
     models = groups.add_parser("model", help="make and check models")
     commands = models.add_subparsers(dest="command", required=True, metavar="COMMAND")

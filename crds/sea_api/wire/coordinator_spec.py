@@ -1,7 +1,17 @@
 """`PUT /v1/spec`: everything that the operator wants from a job's coordinator, idempotent."""
 
 from sea_api.lenient import OfAnyRelease
+from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.job import Spec
+
+
+class NodeGpu(ApiModel):
+    """GPUs of the nodes that a role's pods may run on, as the nodes are labeled."""
+
+    product: str
+    """As in `NVIDIA-H100-80GB-HBM3`."""
+    memory_mib: int | None = None
+    """Of one GPU."""
 
 
 class CoordinatorSpec(OfAnyRelease):
@@ -18,6 +28,8 @@ class CoordinatorSpec(OfAnyRelease):
     """Which of `spec.stages` runs now."""
     attempt: int
     """Trainer attempt; the coordinator never goes back to a smaller one."""
+    gpus: dict[str, NodeGpu] = {}
+    """By role's label (`trainer`); roles whose nodes don't say, or differ, are left out."""
     drain: bool = False
     """Commit a checkpoint, then let no training process run (suspend, deletion, resize)."""
     images: dict[str, str] = {}

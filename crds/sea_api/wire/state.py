@@ -46,6 +46,23 @@ def _known_cause(cause: Any) -> Any:
     return cause if cause in list(Cause) else Cause.PROCESS_EXIT
 
 
+class Fit(StrEnum):
+    """Whether a job's memory suffices, by its plan."""
+
+    FITS = "Fits"
+    TIGHT = "Tight"
+    """Within the plan's own error of what there is."""
+    DOES_NOT_FIT = "DoesNotFit"
+
+
+class PlanVerdict(ApiModel):
+    """What the coordinator's plan of the job says."""
+
+    fit: Fit
+    message: str
+    """Sentences with numbers."""
+
+
 class TrainerFailure(ApiModel):
     """A training process of `attempt` failed; the operator decides what follows."""
 
@@ -93,5 +110,7 @@ class CoordinatorState(OfAnyRelease):
     rollback: Rollback | None = None
     model_url: str | None = None
     """Hugging Face folder that the newest complete stage of the policy exported."""
+    plan: PlanVerdict | None = None
+    """None until it is made, or if neither models nor GPUs are known."""
     skipped_rows: dict[str, int] | None = None
     """Rows of the data that were left out (`onBadRow: Skip`), by reason; None until checked."""

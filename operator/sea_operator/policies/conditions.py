@@ -4,13 +4,15 @@
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
 spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase.py` explains
 `Suspended=Unknown`. The notices `SpecWarning`, `UpdateWaiting` and `FieldsIgnored` are there only
-while they are true, and nothing depends on them.
+while they are true, `Planned` once the coordinator has planned the job's memory; nothing depends on
+them.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from sea_api.v1alpha1.status import Condition
+from sea_api.wire.state import Fit, PlanVerdict
 from sea_operator.observed import Blocker
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 
@@ -49,6 +51,10 @@ class Situation:
     """Fields of the stored job that this operator doesn't know."""
     spec_warning: Blocker | None = None
     """What the spec says without effect, or probably doesn't mean."""
+    plan: PlanVerdict | None = None
+    """Of the coordinator's plan."""
+    plan_unknown: bool = False
+    """The coordinator didn't answer."""
 
     @property
     def blocker(self) -> Blocker | None:
@@ -100,6 +106,8 @@ def conditions(
     # A pass that didn't look at the children knows nothing new about updates.
     if situation.update_waits is None and "UpdateWaiting" in old:
         found.append(old["UpdateWaiting"])
+    if situation.plan_unknown and "Planned" in old:
+        found.append(old["Planned"])
     return found
 
 
@@ -146,9 +154,18 @@ def _notices(situation: Situation) -> dict[str, Judgement]:
     found = {
         "FieldsIgnored": _fields_ignored(situation.ignored),
         "SpecWarning": ("True", warning.reason, warning.message) if warning else ("", "", ""),
+        "Planned": _planned(situation.plan),
         "UpdateWaiting": _update_waiting(situation.update_waits),
     }
     return {kind: judgement for kind, judgement in found.items() if judgement[2]}
+
+
+def _planned(plan: PlanVerdict | None) -> Judgement:
+    """False only for a job that can't fit, which `Stalled` reports too."""
+    if plan is None:
+        return "", "", ""
+    status = "False" if plan.fit is Fit.DOES_NOT_FIT else "True"
+    return status, plan.fit.value, plan.message
 
 
 def _update_waiting(message: str | None) -> Judgement:

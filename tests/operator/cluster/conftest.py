@@ -16,6 +16,7 @@ from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
+from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import Kind, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.observe import Sources
@@ -105,7 +106,8 @@ async def reconcile(
             secrets = SecretReader(recorder, time.monotonic)
             # At once: each pass here is the first of its operator.
             refusals = RefusalReader(recorder, time.monotonic, after=0.0)
-            sources = Sources(recorder, cache, secrets, link, refusals)
+            gpus = GpuReader(recorder, time.monotonic)
+            sources = Sources(recorder, cache, secrets, link, refusals, gpus)
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass

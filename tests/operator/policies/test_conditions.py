@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from sea_api.wire.state import Fit, PlanVerdict
 from sea_operator.observed import Blocker
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies.conditions import Situation, conditions, state_of
@@ -111,3 +112,21 @@ def test_the_transition_time_moves_with_the_status_only(make: Any) -> None:
 def test_messages_fit_the_crd() -> None:
     huge = Blocker("X", "y" * 10000)
     assert len(ask(Situation(Lifecycle(blocker=huge), FULL))["Stalled"].message) == 4096
+
+
+@pytest.mark.parametrize(
+    ("fit", "status"), [(Fit.FITS, "True"), (Fit.TIGHT, "True"), (Fit.DOES_NOT_FIT, "False")]
+)
+def test_the_plans_verdict_is_a_condition(fit: Fit, status: str) -> None:
+    plan = PlanVerdict(fit=fit, message="Each GPU of the trainer needs 120 GB of 150 GB.")
+    found = ask(Situation(Lifecycle(), FULL, plan=plan))["Planned"]
+    assert (found.status, found.reason, found.message) == (status, fit.value, plan.message)
+    assert "Planned" not in ask(Situation(Lifecycle(), FULL))
+
+
+def test_a_verdict_stays_while_the_coordinator_does_not_answer() -> None:
+    plan = PlanVerdict(fit=Fit.TIGHT, message="Nearly full.")
+    before = list(ask(Situation(Lifecycle(), FULL, plan=plan)).values())
+    kept = ask(Situation(Lifecycle(), FULL, plan_unknown=True), before)["Planned"]
+    assert kept.reason == "Tight"
+    assert "Planned" not in ask(Situation(Lifecycle(), FULL), before)

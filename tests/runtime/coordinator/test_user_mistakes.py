@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from sea_api.v1alpha1.data import OnBadRow
+from sea_api.v1alpha1.pods import PodTemplate
+from sea_api.wire.state import Fit
 from sea_testing.coordinator.job import Job
 from sea_testing.coordinator.program import only_rl
 from sea_testing.coordinator.rows import SHOP_DATABASE, task_row
@@ -78,6 +80,29 @@ def test_a_shard_that_is_a_git_lfs_pointer_is_reported(job: Job) -> None:
     assert "model.safetensors is a Git LFS pointer" in problem.message
     job.store.put(f"{folder}/model.safetensors", weights)
     runs(job)
+
+
+def test_a_model_that_the_pods_can_not_hold_is_reported(job: Job) -> None:
+    """Before a pod with GPUs starts; the job goes on once its pods have the memory."""
+    spec = rl_only(job)
+    job.start()
+
+    def put(memory: str) -> None:
+        template = PodTemplate(limits={"memory": memory})
+        trainer = spec.trainer.model_copy(update={"gpus_per_pod": 0, "template": template})
+        wanted = job.desired(spec.model_copy(update={"trainer": trainer}))
+        job.put_spec(wanted.model_copy(update={"digest": memory}))
+
+    put("256Mi")
+    problem = told(job)
+    assert problem.reason == "DoesNotFit"
+    assert "Each pod of the trainer needs" in problem.message
+    assert not job.state().prepared
+    put("64Gi")
+    runs(job)
+    verdict = job.state().plan
+    assert verdict is not None
+    assert verdict.fit is Fit.FITS
 
 
 def test_keys_that_the_store_refuses_are_reported(

@@ -18,7 +18,19 @@ from sea_testing.waiting import HANG_S
 
 pytestmark = pytest.mark.component
 
-NO_DEVICE = "Found no NVIDIA driver|Torch not compiled with CUDA enabled|No CUDA GPUs are available"
+NO_DEVICE = (
+    "Found no NVIDIA driver|Torch not compiled with CUDA enabled|No CUDA GPUs are available"
+    "|CUDA driver version is insufficient"
+)
+# Whatever else is installed.
+WITHOUT_CUDA = {
+    "cuda_calls",
+    "rng_state",
+    "rng_fork",
+    "schedule_zeros",
+    "pipeline_synchronize",
+    "alltoall_on_host",
+}
 FAILURES = {
     "cuda_calls": NO_DEVICE,
     "rng_state": NO_DEVICE,
@@ -59,13 +71,8 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         (
             False,
             False,
-            {
-                "cuda_calls",
-                "rng_state",
-                "te_general_gemm",
-                "checkpoint_missing_keys",
-                "checkpoint_results_queue",
-            },
+            WITHOUT_CUDA
+            | {"te_general_gemm", "checkpoint_missing_keys", "checkpoint_results_queue"},
         ),
         # The image of the trainer has no TransformerEngine.
         (
@@ -74,7 +81,7 @@ def outcomes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
             {"te_general_gemm", "checkpoint_missing_keys", "checkpoint_results_queue"},
         ),
         (True, True, {"checkpoint_results_queue"}),
-        (False, True, {"cuda_calls", "rng_state", "checkpoint_results_queue"}),
+        (False, True, WITHOUT_CUDA | {"checkpoint_results_queue"}),
     ],
 )
 def test_what_a_machine_lacks_decides_on_its_workarounds(

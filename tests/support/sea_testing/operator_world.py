@@ -18,6 +18,7 @@ from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_operator.cache import Cache, View
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind, KubeClient
 from sea_operator.kube.reflector import Reflector
 from sea_operator.observe import Sources
@@ -211,7 +212,8 @@ class RunningOperator:
         self.cache = Cache(lambda key: None)
         self.reflectors = reflectors(world.client, world.namespace, self.cache)
         secrets, refusals = SecretReader(recorder, self._now), RefusalReader(recorder, self._now)
-        sources = Sources(recorder, self.cache, secrets, link, refusals)
+        gpus = GpuReader(recorder, self._now)
+        sources = Sources(recorder, self.cache, secrets, link, refusals, gpus)
         settings = settings or Settings(identity="test")
         self.reconcile = Reconciler(sources, settings, clock, monotonic=self._now)
 

@@ -32,13 +32,14 @@ def digest(spec: Spec) -> str:
     return f"{spec.model.context_length} {layouts} {types} {spec.user_model.engine}"
 
 
-def check(store: ObjectStore, spec: Spec, models: Mapping[str, str]) -> None:
-    """Reads the config of each stream's model; `models`: address of its folder by stream.
+def check(store: ObjectStore, spec: Spec, models: Mapping[str, str]) -> dict[str, Config]:
+    """The config of each stream's model, read; `models`: address of its folder by stream.
 
     Raises:
         PreconditionError: the first thing that doesn't fit.
         StoreError: the store could not be asked.
     """
+    configs: dict[str, Config] = {}
     for stream, folder in models.items():
         source = stage_plan.model_source(spec, stream)
         try:
@@ -51,6 +52,8 @@ def check(store: ObjectStore, spec: Spec, models: Mapping[str, str]) -> None:
             raise _unfit(f"config.json of {source} is no JSON object: upload it again")
         for sentence in problems(config, spec, stream):
             raise _unfit(f"{sentence} (the model is {source})")
+        configs[stream] = config
+    return configs
 
 
 def _unfit(sentence: str) -> PreconditionError:

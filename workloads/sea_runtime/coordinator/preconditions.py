@@ -8,13 +8,14 @@ from sea_api.v1alpha1.data import Precision, ToolFormat
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
-from sea_api.wire.state import StagePhase
+from sea_api.wire.state import Fit, PlanVerdict, StagePhase
 from sea_runtime.coordinator import (
     base_model,
     data_check,
     endpoints,
     model_files,
     model_fit,
+    plan_check,
     stage_plan,
 )
 from sea_runtime.coordinator.background import Notifiers
@@ -65,6 +66,9 @@ class Preconditions:
         """Folders whose files can be loaded, with what they were checked for."""
         self._fit: str | None = None
         """Digest of what the models were last found fit for."""
+        self._verdict: PlanVerdict | None = None
+        self._planned: str | None = None
+        """Digest of what the verdict is about."""
         self._endpoints: list[tuple[str, str]] | None = None
         """The endpoints that were last found in place."""
 
@@ -72,6 +76,13 @@ class Preconditions:
     def models(self) -> dict[str, str]:
         """Address of the base model by stream, once it is prepared."""
         return self._models
+
+    @property
+    def verdict(self) -> PlanVerdict | None:
+        """Of the job's plan, as the spec in force has it."""
+        known = self._job.known
+        current = known is not None and self._planned == plan_check.digest(known)
+        return self._verdict if current else None
 
     @property
     def skipped(self) -> dict[str, int] | None:
@@ -101,8 +112,12 @@ class Preconditions:
         return stage.type == StageType.SYNTHESIS or self._are_models_fit()
 
     def _are_models_fit(self) -> bool:
+        spec = self._job.desired.spec
         complete = len(self._models) == len(stage_plan.STREAMS)
-        return complete and self._fit == model_fit.digest(self._job.desired.spec)
+        if not complete or self._fit != model_fit.digest(spec):
+            return False
+        fit = self._verdict is None or self._verdict.fit is not Fit.DOES_NOT_FIT
+        return fit and self._planned == plan_check.digest(self._job.desired)
 
     def made(self) -> frozenset[str]:
         """Synthesis stages whose data is in the store."""
@@ -186,10 +201,13 @@ class Preconditions:
             self._models[stream] = await asyncio.to_thread(
                 base_model.prepare, self._store, desired, stream
             )
-        await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
+        configs = await asyncio.to_thread(model_fit.check, self._store, desired.spec, self._models)
         for stream, folder in self._models.items():
             await self._check_files(desired.spec, folder, stream)
         self._fit = model_fit.digest(desired.spec)
+        self._verdict = plan_check.judge(desired, configs)
+        self._planned = plan_check.digest(desired)
+        plan_check.require_fit(self._verdict)
         self._notifiers.notify_all()
 
     async def _check_files(self, spec: Spec, folder: str, stream: str) -> None:

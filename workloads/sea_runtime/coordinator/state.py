@@ -78,6 +78,7 @@ class StateReport:
             edit=self._edits.newest,
             rollback=db.document(ROLLBACK, Rollback),
             model_url=newest_model(db, desired),
+            plan=self._preconditions.verdict,
             skipped_rows=self._preconditions.skipped,
         )
 

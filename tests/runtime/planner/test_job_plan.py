@@ -1,0 +1,136 @@
+"""Whole jobs: the reference run and what is said of jobs that don't fit."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+
+from sea_api.v1alpha1.job import Spec
+from sea_runtime.parallel.parallel_layout import LayoutError
+from sea_runtime.planner import gpus, job_plan, page
+from sea_runtime.planner.job_plan import POLICY, Budget, Fit, Known, plan
+from sea_runtime.planner.trainer_memory import Item
+
+
+def budgets(spec: Spec, known: Known) -> dict[str, Budget]:
+    return {one.name: one for one in plan(spec, known).budgets}
+
+
+def test_the_reference_run_fits_its_gpus(reference: Spec, known: Known) -> None:
+    found = budgets(reference, known)
+    for name in ("trainer", "rollout", "user model", "trainer (user model)"):
+        assert found[name].fit is Fit.FITS, found[name]
+    trainer = found["trainer"]
+    assert trainer.capacity is not None
+    # docs/performance.md: about 105 of 150 GB, without any offload.
+    assert 95e9 < trainer.needed < 125e9
+    assert found["trainer's pod"].fit is Fit.FITS
+
+
+def test_the_reference_run_fits_with_margins(reference: Spec, known: Known) -> None:
+    found = plan(reference, known)
+    assert found.fit is Fit.FITS
+    margins = {one.name: 1 - one.needed / one.capacity for one in found.budgets if one.capacity}
+    assert len(margins) == len(found.budgets)
+    assert min(margins.values()) > 0.15
+
+
+def test_what_does_not_fit_says_where_how_much_and_what_to_do(manifest: Any, known: Known) -> None:
+    limits = manifest["spec"]["rollout"]["template"]
+    limits["limits"]["memory"] = limits["requests"]["memory"] = "256Gi"
+    found = plan(Spec.model_validate(manifest["spec"]), known)
+    (sentence,) = found.sentences(Fit.DOES_NOT_FIT)
+    assert sentence.startswith("Each pod of the rollout needs 484.7 GB of 274.9 GB")
+    assert sentence.endswith("raise template.limits.memory.")
+
+
+def test_the_reference_model_spread_by_experts_alone_does_not_fit(
+    manifest: Any, known: Known
+) -> None:
+    manifest["spec"]["trainer"]["parallelism"] = {"expert": 16}
+    found = budgets(Spec.model_validate(manifest["spec"]), known)["trainer"]
+    assert found.fit is Fit.DOES_NOT_FIT
+    assert "trainer.parallelism" in found.sentence()
+
+
+def test_a_layout_that_the_model_refuses_is_a_sentence(manifest: Any, known: Known) -> None:
+    manifest["spec"]["trainer"] |= {"replicas": 3, "parallelism": {"expert": 24}}
+    with pytest.raises(LayoutError, match="divide"):
+        plan(Spec.model_validate(manifest["spec"]), known)
+
+
+@pytest.mark.parametrize(
+    ("needed", "fit"),
+    [
+        (80.0, Fit.FITS),
+        (90.0, Fit.FITS),
+        (95.0, Fit.TIGHT),
+        (109.0, Fit.TIGHT),
+        (111.0, Fit.DOES_NOT_FIT),
+    ],
+)
+def test_a_verdict_knows_its_own_error(needed: float, fit: Fit) -> None:
+    found = Budget("x", "each pod", (Item("a", needed),), 100.0, "raise it")
+    assert found.fit is fit
+
+
+def test_a_place_without_a_limit_fits() -> None:
+    assert Budget("x", "each pod", (Item("a", 1e15),), None, "raise it").fit is Fit.FITS
+
+
+def test_unknown_gpus_and_models_are_named_instead_of_guessed(
+    reference: Spec, known: Known
+) -> None:
+    unknown = dataclasses.replace(known, trainer_gpu=None, shapes={POLICY: known.shapes[POLICY]})
+    found = plan(reference, unknown)
+    assert [note for note in found.notes if "trainer" in note]
+    assert [note for note in found.notes if "user model" in note]
+    assert not found.stages
+    nothing = plan(reference, Known({}))
+    assert nothing.budgets == ()
+    assert nothing.fit is Fit.FITS
+
+
+def test_the_selector_of_nodes_names_the_kind(manifest: Any) -> None:
+    spec = Spec.model_validate(manifest["spec"])
+    assert job_plan.selected_gpu(spec, spec.trainer.template) is gpus.H200
+    manifest["spec"]["trainer"]["template"]["nodeSelector"] = {
+        gpus.PRODUCT_LABEL: "NVIDIA-H100-80GB-HBM3"
+    }
+    spec = Spec.model_validate(manifest["spec"])
+    assert job_plan.selected_gpu(spec, spec.trainer.template) is gpus.H100
+    manifest["spec"]["scheduling"] = {}
+    spec = Spec.model_validate(manifest["spec"])
+    assert job_plan.selected_gpu(spec, spec.rollout.template) is None
+
+
+def test_times_of_the_reference_run(reference: Spec, known: Known) -> None:
+    (stage,) = plan(reference, known).stages
+    assert stage.training.microbatches > 12
+    # The bubble of 12 stages: 11 idle slots next to the microbatches.
+    idle = stage.training.bubble_s / stage.training.compute_s
+    assert idle == pytest.approx(11 / stage.training.microbatches, rel=1e-6)
+    assert stage.step_s == max(stage.trainer_s, stage.engine_s)
+    assert stage.update.bytes_per_worker == pytest.approx(58.96e9, rel=1e-3)
+
+
+def test_longer_trajectories_take_longer(reference: Spec, known: Known) -> None:
+    found = [
+        plan(reference, dataclasses.replace(known, workload=workload)).stages[0]
+        for workload in (
+            dataclasses.replace(plan(reference, known).stages[0].workload, mean_tokens=mean)
+            for mean in (4_000.0, 8_000.0, 16_000.0)
+        )
+    ]
+    assert [one.trainer_s for one in found] == sorted(one.trainer_s for one in found)
+    assert [one.engine_s for one in found] == sorted(one.engine_s for one in found)
+
+
+def test_the_page_is_aligned_and_names_its_sources(reference: Spec, known: Known) -> None:
+    lines = list(page.lines("areal", reference, plan(reference, known)))
+    assert lines[0] == "Plan of areal: fits"
+    assert max(map(len, lines)) <= 132
+    text = "\n".join(lines)
+    for expected in ("gradients (FP32)", "KV cache", "checkpoint", "Megatron-MoE-ModelZoo"):
+        assert expected in text
+    assert len({len(line) for line in lines if line.startswith("  needed")}) == 1

@@ -1,0 +1,62 @@
+"""What the pods hold in the host's memory, item by item. Pure."""
+
+from sea_api.v1alpha1.policy import Checkpoint
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.planner import engine_memory, parameters, trainer_memory, transfers
+from sea_runtime.planner.trainer_memory import Item, TrainerSetup
+
+PROCESS_BYTES = int(1.2 * 10**9)
+"""A training process or a worker of an engine after its imports: measured 1.1 to 1.25 GB."""
+WORKER_BYTES = 10**9
+"""The agent loop next to an engine: assumed."""
+
+
+def published_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> float:
+    """What one rank publishes of a version: a version over the ranks that hold different parts."""
+    ranks = layout.tensor * layout.pipeline
+    ranks = max(ranks, layout.expert * layout.expert_tensor * layout.pipeline)
+    return transfers.weight_bytes(shape, element) / ranks
+
+
+def state_bytes(shape: ModelShape, layout: ParallelLayout, element: int) -> float:
+    """What one rank writes of a checkpoint: the replicas share the writing."""
+    return transfers.checkpoint_bytes(shape, element) / layout.world_size
+
+
+def trainer_pod(setup: TrainerSetup, ranks: int, checkpoint: Checkpoint) -> list[Item]:
+    """A pod of `ranks` training processes on GPUs, while it saves a checkpoint."""
+    shape, layout, element = setup.shape, setup.layout, setup.element
+    state = state_bytes(shape, layout, element)
+    staged = state if state <= checkpoint.max_staging_bytes else 0.0
+    # Megatron gathers the optimizer's states over the replicas before a save, on the host.
+    gathered = parameters.of_model(shape).total * 12 / layout.world_size
+    gathered *= min(layout.data * layout.context, 2)
+    offloaded = _offloaded(setup) if setup.optimizer.offload else 0.0
+    found = [
+        Item("processes", ranks * PROCESS_BYTES),
+        Item("optimizer states, offloaded", ranks * offloaded),
+        Item(
+            f"weight versions to read ({transfers.SHARD_BUFFERS})",
+            ranks * transfers.SHARD_BUFFERS * published_bytes(shape, layout, element),
+        ),
+        Item("optimizer states while they are saved", ranks * gathered),
+        Item("copy of the state for the upload", ranks * staged),
+    ]
+    return [item for item in found if item.nbytes]
+
+
+def _offloaded(setup: TrainerSetup) -> float:
+    """Of a rank of the stage that holds most."""
+    stages = range(setup.layout.pipeline)
+    held = (parameters.of_rank(setup.shape, setup.layout, stage) for stage in stages)
+    return max(trainer_memory.optimizer_bytes(setup, count) for count in held)
+
+
+def engine_pod(shape: ModelShape, element: int, tensor: int) -> list[Item]:
+    """A pod with an engine of `tensor` GPUs: each worker stages what its GPU holds of a version."""
+    staged = engine_memory.parameters_per_gpu(shape, tensor) * element
+    return [
+        Item("processes", (tensor + 2) * PROCESS_BYTES + WORKER_BYTES),
+        Item(f"next weight version, in {tensor} workers", tensor * staged),
+    ]
