@@ -1,5 +1,6 @@
 """Events tell changes, once."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +15,9 @@ from sea_api.v1alpha1.status import (
     SpecEdit,
     Status,
 )
-from sea_operator.report import between, event_body, report
+from sea_operator.action_backoff import ActionBackoff
+from sea_operator.report import between, event_body
+from sea_operator.status_writer import StatusWriter
 
 
 def reasons(old: Any, new: Any) -> Any:
@@ -189,9 +192,11 @@ async def test_no_credential_of_a_message_gets_into_status_or_event(make: Any) -
     failure = Failure(role="Trainer", cause="Hang", message=message, time="2027-01-15T08:00:00Z")
     stalled = make.condition("Stalled", "True", reason="StoreFails", message=message)
     status = make.status(stalled, trainer_attempt=2, last_failure=failure)
-    server: Any = Writes()
+    server = Writes()
     job = make.job(status=make.status())
-    assert await report(server, server, job, status, identity="me", now=make.now)
+    sources: Any = SimpleNamespace(client=server, cache=server)
+    backoff = ActionBackoff(lambda: 0.0)
+    assert await StatusWriter(sources, "me").report(job, status, backoff, make.now)
     written, *events = server.bodies
     assert {event["reason"] for event in events} == {"StoreFails", "NewAttempt"}
     for body in (written, *events):
