@@ -62,6 +62,7 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_stage(old, new),
         *_scaled(old, new),
         *_edit(old, new),
+        *_rollback(old, new),
         *_attempt(old, new),
         *_fenced(old, new),
         *_checkpoint(old, new),
@@ -125,6 +126,18 @@ def _edit(old: Status, new: Status) -> list[Event]:
     if edit is None or edit == old.last_edit:
         return []
     return [Event("SpecEdited", f"Generation {edit.generation}: {edit.message}")]
+
+
+def _rollback(old: Status, new: Status) -> list[Event]:
+    went = new.last_rollback
+    if went is None or went == old.last_rollback:
+        return []
+    message = (
+        f"Stage {went.stage} went back from the checkpoint of step {went.from_step} to step "
+        f"{went.step}: the newer ones are damaged or were rolled back. Weights, ledger and data "
+        "go on from there."
+    )
+    return [Event("RolledBack", message, True)]
 
 
 def _scaled(old: Status, new: Status) -> list[Event]:

@@ -187,6 +187,7 @@ def _from_state(state: CoordinatorState) -> Fields:
         "pass1": _pass1(state.evaluation),
         "model_url": state.model_url,
         "last_edit": state.edit,
+        "last_rollback": state.rollback,
         "skipped_rows": None if state.skipped_rows is None else sum(state.skipped_rows.values()),
     }
     return {key: value for key, value in measured.items() if value is not None}

@@ -11,6 +11,7 @@ from sea_api.v1alpha1.status import (
     Failure,
     Roles,
     RoleStatus,
+    Rollback,
     SpecEdit,
     Status,
 )
@@ -202,3 +203,13 @@ async def test_no_credential_of_a_message_gets_into_status_or_event(make: Any) -
         assert "[redacted]" in str(body)
         assert "AKIAX" not in str(body)
         assert "0abc" not in str(body)
+
+
+def test_going_back_to_an_older_checkpoint_is_a_warning(make: Any) -> None:
+    """Once for each time; the message names both steps."""
+    went = Rollback(stage="rl", from_step=60, step=40, time="2027-01-15T08:00:00Z")
+    before, after = make.status(), make.status(last_rollback=went)
+    assert reasons(before, after) == [("RolledBack", True)]
+    assert reasons(after, after) == []
+    again = make.status(last_rollback=went.model_copy(update={"step": 20}))
+    assert reasons(after, again) == [("RolledBack", True)]
