@@ -31,9 +31,11 @@ import psutil
 from sea_api.contract import Env
 from sea_api.v1alpha1.job import Spec
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_data.tiny_model import model_folder
 from sea_devcluster.s3 import S3Server
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.store.folders import upload_folder
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.membership import Heartbeat, PodState
 from sea_runtime.wire.rollouts import EpisodeResult, Lease, LeaseRequest, Trajectory
@@ -106,7 +108,9 @@ def desired(endpoint: str) -> CoordinatorSpec:
 def upload_inputs(store: ObjectStore) -> None:
     rows = [{"id": f"shop_{i}", "evaluation_criteria": "{}"} for i in range(500)]
     store.put(f"{ROOT}/rl.jsonl", "\n".join(map(json.dumps, rows)).encode())
-    store.put(f"{ROOT}/model/config.json", b'{"architectures": ["Qwen3ForCausalLM"]}')
+    with tempfile.TemporaryDirectory() as folder:
+        model_folder.build(["Hello, where is my order?"] * 3, Path(folder), TOKENS)
+        upload_folder(store, Path(folder), f"{ROOT}/model")
 
 
 def start_coordinator(s3: S3Server, folder: Path) -> subprocess.Popen[bytes]:
@@ -207,6 +211,8 @@ class Trainer:
         self.commits: list[float] = []
         self.snapshots: list[float] = []
         self.steps = 0
+        self.ended = False
+        """Ends the thread that waits for a batch; nobody fills it any more."""
 
     async def run(self) -> None:
         checkpoint: asyncio.Task[None] | None = None
@@ -221,7 +227,8 @@ class Trainer:
 
     def _step(self, step: int) -> None:
         while self.client.batch("rl", step, 1) is None:
-            pass
+            if self.ended:
+                return
         shard = Shard(rank=0, nbytes=1, blocks=[])
         self.client.publish(
             WeightVersion(
@@ -267,7 +274,7 @@ async def measure(
             await asyncio.sleep(0.25)
             _raise_first(tasks)
             largest = max(largest, psutil.Process(process.pid).memory_info().rss)
-        passed = time.monotonic() - began
+        passed, trainer.ended = time.monotonic() - began, True
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

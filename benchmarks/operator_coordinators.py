@@ -1,5 +1,6 @@
 """The coordinators of all jobs that `operator_load.py` creates: one HTTP server, in which the first
-part of the path is the job. It answers as a coordinator whose first stage runs.
+part of the path is the job. It answers as a coordinator whose first stage runs; those of jobs whose
+name begins with `silent` accept connections and don't answer in time.
 """
 
 import asyncio
@@ -27,6 +28,8 @@ class Coordinators:
         return f"http://127.0.0.1:{runner.addresses[0][1]}"
 
     async def _get(self, request: web.Request) -> web.Response:
+        if request.match_info["job"].startswith("silent"):
+            await asyncio.sleep(60)
         state = self._states.get(request.match_info["job"], {"stages": []})
         return web.Response(text=json.dumps(state))
 
@@ -38,6 +41,7 @@ class Coordinators:
                 field: spec["digest"],
                 "uid": spec["uid"],
                 "attempt": spec["attempt"],
+                "prepared": True,
                 "stages": [{**stage, "step": 1, "totalSteps": 100}],
             }
             return web.Response(status=204)

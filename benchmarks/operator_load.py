@@ -1,74 +1,48 @@
 """`make bench-operator [N=2000]`: what the operator costs and how fast it is, at 200 and N jobs.
 
-A real API server, etcd, controller manager and scheduler on this machine, and kwok's nodes, on
-which pods run as `kwok.yaml` says; the jobs' coordinators are pretended by
-`operator_coordinators.py`. The default of 20 and 50 requests per second of controller manager and
-scheduler bounds the creation of pods of every operator: it is raised to 500.
-
-Measured for each number of jobs, on a fresh control plane:
+`operator_cluster.py` says what it runs in. Measured for each number of jobs, on a fresh control
+plane:
 
 - `jobs_per_s`, `cpu_ms_per_job`: from the first `create` until all StatefulSets exist;
-- `requests_per_active_job_min`: `apiserver_request_total` while nothing changes, with the operator
-  minus without it (lease renewals included, watches count when they end);
+- `all_ready_s`: until all jobs are `Ready`;
+- `requests_per_active_job_min`, `idle_cores`: the operator's requests (lease renewals included) and
+  its share of a core while all jobs run and nothing changes. The window begins once the operator
+  has written nothing for a while, and is as long as the longest interval at which it reads anything
+  again;
 - `status_p50_s`, `status_p99_s`: from a pod's status to the job's status that shows it;
 - `children_s`: from `create` of one more job until its last StatefulSet exists, the worst of five;
-- `idle_cores`: share of a core while all jobs are polled and nothing changes;
 - `rss_mib`: the operator's resident memory at the end.
 
-A kopf operator whose only handler does nothing runs beside all of it: `noop`. The file isn't called
-operator.py, since that would hide the standard library's module from the programs next to it.
+And, on another control plane, `first_status_p99_s`: from `create` of a job to its first status,
+`alone`, then next to jobs that wait: half of them for GPUs, half for a coordinator that doesn't
+answer.
+
+A kopf operator whose only handler does nothing runs next to all of it: `noop`. The file isn't
+called operator.py, since that would hide the standard library's module from the programs next to
+it.
 """
 
 import argparse
 import asyncio
-import contextlib
 import json
-import os
-import re
-import ssl
 import statistics
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections import Counter
 from typing import Any
 
 import psutil
-import yaml
+from operator_cluster import NAMESPACE, Cluster, create, set_unready, started
 
-from sea_api.contract import JOB_LABEL
-from sea_api.v1alpha1.job import GROUP, KIND, VERSION
-from sea_devcluster.build import KWOK, find_or_build_tool
-from sea_devcluster.components import API_SERVER, ARGUMENTS, CONTROLLER_MANAGER, ETCD, SCHEDULER
-from sea_devcluster.controlplane import ControlPlane
-from sea_devcluster.ports import free_ports
-from sea_operator.errors import KubeError, NotFoundError
 from sea_operator.kube import client as kube_client
-from sea_operator.kube.client import JOB, LEASE, POD, SECRET, STATEFUL_SET, Kind, KubeClient
-from sea_operator.kube.connection import Connection
+from sea_operator.kube.client import JOB
 
-FOLDER = Path(__file__).parent
-NAMESPACE = "bench"
-NAMESPACES = Kind("v1", "Namespace", "namespaces")
-NODES = Kind("v1", "Node", "nodes")
-NODE_COUNT = 20
-MERGE = "application/merge-patch+json"
-CRD = FOLDER.parent / "crds" / "sea-operator.io_seatrainingjobs.yaml"
-CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 SETS_PER_JOB = 4
-WINDOW_SECONDS = 20.0
+QUIET_SECONDS = 5.0
+"""Without a write of the operator: what was on its way has arrived."""
+WINDOW_SECONDS = 120.0
+"""After which each Secret is read again (`secret_reader.MAX_AGE_SECONDS`)."""
 SAMPLES = 100
-CREATORS = 8
-KWOK_ARGUMENTS = (
-    f"--config={FOLDER / 'kwok.yaml'}",
-    "--manage-all-nodes=true",
-    "--node-lease-duration-seconds=40",
-    "-v=ERROR",
-)
 SPEC: dict[str, Any] = {
     "model": {"name": "m", "source": "builtin:tiny"},
     "storage": {"url": "s3://bucket/prefix", "credentialsSecret": "s3"},
@@ -79,141 +53,11 @@ SPEC: dict[str, Any] = {
     "rollout": {"replicas": 1, "gpusPerPod": 0},
     "userModel": {"engine": "VLLM", "replicas": 1, "gpusPerPod": 0},
 }
-
-
-@dataclass
-class Seen:
-    """What a watcher that isn't the operator has seen, with the time of it."""
-
-    sets: dict[str, int] = field(default_factory=dict)
-    """StatefulSets of each job."""
-    last_set: dict[str, float] = field(default_factory=dict)
-    ready: dict[str, int] = field(default_factory=dict)
-    """Ready rollout pods, as each job's status says."""
-    ready_at: dict[str, float] = field(default_factory=dict)
-    running: set[str] = field(default_factory=set)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def take_set(self, type_: str, live: dict[str, Any]) -> None:
-        job = live["metadata"].get("labels", {}).get(JOB_LABEL)
-        if type_ == "ADDED" and job:
-            self.sets[job] = self.sets.get(job, 0) + 1
-            self.last_set[job] = time.monotonic()
-
-    def take_job(self, _: str, live: dict[str, Any]) -> None:
-        name, status = live["metadata"]["name"], live.get("status", {})
-        conditions = {one["type"]: one["status"] for one in status.get("conditions", [])}
-        if conditions.get("Ready") == "True":
-            self.running.add(name)
-        ready = status.get("roles", {}).get("rollout", {}).get("ready", 0)
-        if ready != self.ready.get(name):
-            self.ready[name] = ready
-            self.ready_at[name] = time.monotonic()
-
-    async def until(self, check: Callable[[], bool], seconds: float, what: str) -> None:
-        """Waits for `check`; ends the benchmark with a sentence after `seconds`."""
-        try:
-            async with asyncio.timeout(seconds):
-                while not check():
-                    self.changed.clear()
-                    await self.changed.wait()
-        except TimeoutError:
-            raise SystemExit(f"{what}: not within {seconds:.0f} s.") from None
-
-
-async def watch(client: KubeClient, kind: Kind, take: Callable[..., None], seen: Seen) -> None:
-    """Feeds `take` with all events from the start, when nothing exists."""
-    version = (await client.page(kind, NAMESPACE, "")).version
-    while True:
-        with contextlib.suppress(KubeError):
-            async for type_, live in client.watch(kind, NAMESPACE, "", version):
-                version = live["metadata"]["resourceVersion"]
-                if type_ != "BOOKMARK":
-                    take(type_, live)
-                    seen.changed.set()
-
-
-@contextlib.contextmanager
-def control_plane() -> Iterator[ControlPlane]:
-    """Controller manager and scheduler may send 500 requests per second."""
-    before = {name: ARGUMENTS[name] for name in (CONTROLLER_MANAGER, SCHEDULER)}
-    faster = ["--kube-api-qps=500", "--kube-api-burst=1000"]
-    for name, arguments in before.items():
-        ARGUMENTS[name] = lambda layout, arguments=arguments: [*arguments(layout), *faster]  # type: ignore[misc]
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            components = (ETCD, API_SERVER, CONTROLLER_MANAGER, SCHEDULER)
-            with ControlPlane(Path(folder) / "plane", components=components) as plane:
-                yield plane
-    finally:
-        ARGUMENTS.update(before)
-
-
-@contextlib.contextmanager
-def process(program: str, *arguments: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    """A child that ends with the block."""
-    child = subprocess.Popen([program, *arguments], text=True, **more)
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait()
-
-
-async def prepare(client: KubeClient) -> None:
-    """The CRD, kwok's nodes, the namespace and the Secret of all jobs."""
-    await client.request("POST", CRDS, [], yaml.safe_load(CRD.read_text()))
-    meta = {"metadata": {"name": NAMESPACE}}
-    await client.create(NAMESPACES, None, {"apiVersion": "v1", "kind": "Namespace", **meta})
-    for i in range(NODE_COUNT):
-        named = {"metadata": {"name": f"kwok-{i}"}}
-        await client.create(NODES, None, {"apiVersion": "v1", "kind": "Node", **named})
-    keys = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
-    secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s3"}}
-    await client.create(SECRET, NAMESPACE, {**secret, "stringData": keys})
-    for _ in range(60):
-        try:
-            await client.page(JOB, NAMESPACE, "")
-        except KubeError:
-            await asyncio.sleep(0.5)
-        else:
-            return
-    raise SystemExit("The API server doesn't serve the CRD after 30 s.")
-
-
-async def leads(client: KubeClient) -> None:
-    """Waits until the operator holds its lease."""
-    for _ in range(240):
-        with contextlib.suppress(NotFoundError):
-            lease = await client.get(LEASE, NAMESPACE, "sea-operator")
-            if lease["spec"].get("holderIdentity"):
-                return
-        await asyncio.sleep(0.5)
-    raise SystemExit("The operator doesn't hold its lease after 120 s.")
-
-
-async def create(client: KubeClient, names: list[str]) -> None:
-    """Jobs, some at a time."""
-    left = iter(names)
-
-    async def some() -> None:
-        for name in left:
-            kind = {"apiVersion": f"{GROUP}/{VERSION}", "kind": KIND}
-            await client.create(JOB, NAMESPACE, {**kind, "metadata": {"name": name}, "spec": SPEC})
-
-    await asyncio.gather(*(some() for _ in range(CREATORS)))
-
-
-def requests_so_far(plane: ControlPlane) -> float:
-    """All requests that the API server has answered."""
-    request = urllib.request.Request(  # noqa: S310 - loopback
-        f"{plane.url}/metrics", headers={"Authorization": f"Bearer {plane.token}"}
-    )
-    context = ssl.create_default_context(cafile=plane.ca_file)
-    with urllib.request.urlopen(request, context=context, timeout=30) as answer:  # noqa: S310
-        text = answer.read().decode()
-    found = re.findall(r"^apiserver_request_total\{[^}]*\} ([0-9.e+]+)$", text, re.MULTILINE)
-    return sum(map(float, found))
+# kwok's nodes have no GPUs. Fewer pods than above, for 2,000 jobs of this kind.
+GPU_SPEC = {**SPEC, "trainer": {"gpusPerPod": 8}, "rollout": {"gpusPerPod": 8}, "userModel": {}}
+SILENT_SPEC = {**SPEC, "trainer": {"gpusPerPod": 0}, "userModel": {}}
+FIRST_WAITING = 160
+"""Waiting jobs next to which a first status is measured, and then at the number asked for."""
 
 
 def cpu_seconds(child: psutil.Process) -> float:
@@ -221,140 +65,148 @@ def cpu_seconds(child: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-async def set_unready(client: KubeClient, pod: str) -> None:
-    """Says of a pod that it isn't ready any more."""
-    conditions = [{"type": "Ready", "status": "False"}]
-    path = POD.path(NAMESPACE, pod, "status")
-    await client.request("PATCH", path, [], {"status": {"conditions": conditions}}, MERGE)
+def p99(delays: list[float]) -> float:
+    return sorted(delays)[int(0.99 * (len(delays) - 1))]
 
 
-async def status_delays(client: KubeClient, seen: Seen, jobs: list[str]) -> list[float]:
+async def creation(cluster: Cluster, count: int) -> dict[str, float]:
+    """Creates the jobs, until all are Ready."""
+    names = [f"j{i}" for i in range(count)]
+    children = (cluster.operator, cluster.noop)
+    before = [cpu_seconds(one) for one in children]
+    began = time.monotonic()
+    creating = asyncio.create_task(create(cluster.client, names, SPEC))
+    seen, limit = cluster.seen, 60 + 2.0 * count
+    await seen.until(
+        lambda: sum(seen.sets.values()) >= SETS_PER_JOB * count, limit, "all StatefulSets"
+    )
+    took = time.monotonic() - began
+    await creating
+    after = [cpu_seconds(one) for one in children]
+    spent = [1000 * (b - a) / count for a, b in zip(before, after, strict=True)]
+    await seen.until(lambda: len(seen.running) >= count, limit, "all jobs Ready")
+    return {
+        "jobs_per_s": count / took,
+        "cpu_ms_per_job": spent[0],
+        "noop_cpu_ms_per_job": spent[1],
+        "all_ready_s": time.monotonic() - began,
+    }
+
+
+async def quiet(cluster: Cluster) -> Counter[str]:
+    """Waits until the operator writes nothing but its lease; its requests up to then."""
+    found: Counter[str] = Counter()
+    for _ in range(60):
+        await asyncio.sleep(QUIET_SECONDS)
+        new = cluster.requests.since_last()
+        found += new
+        if not any(is_write(name) for name in new):
+            return found
+    raise SystemExit("The operator goes on writing although nothing changes.")
+
+
+def is_write(name: str) -> bool:
+    verb, resource = name.split(" ")
+    return verb not in ("get", "list", "watch") and resource != "leases"
+
+
+async def window(cluster: Cluster, count: int) -> dict[str, float]:
+    """What the operator does while nothing changes."""
+    created = await quiet(cluster)
+    cpu = cpu_seconds(cluster.operator)
+    await asyncio.sleep(WINDOW_SECONDS)
+    used = cpu_seconds(cluster.operator) - cpu
+    found = cluster.requests.since_last()
+    for title, requests in (("per job until all is quiet", created), ("in the window", found)):
+        share = {name: round(n / count, 2) for name, n in requests.most_common()}
+        print(f"  requests {title}: {share}")
+    per_minute = 60 / WINDOW_SECONDS / count
+    return {
+        "requests_per_active_job_min": found.total() * per_minute,
+        "idle_cores": used / WINDOW_SECONDS,
+    }
+
+
+async def status_delays(cluster: Cluster, jobs: list[str]) -> list[float]:
     """From a pod that isn't ready any more to the job's status that says so."""
-    delays = []
+    seen, delays = cluster.seen, []
     for name in jobs:
         began = time.monotonic()
-        await set_unready(client, f"{name}-rollout-0")
+        await set_unready(cluster.client, f"{name}-rollout-0")
         await seen.until(lambda name=name: seen.ready.get(name) == 0, 120, f"{name}'s status")  # type: ignore[misc]
         delays.append(seen.ready_at[name] - began)
         await asyncio.sleep(0.05)
     return delays
 
 
-async def children_delays(client: KubeClient, seen: Seen) -> list[float]:
+async def children_delays(cluster: Cluster) -> list[float]:
     """From a new job to its last StatefulSet."""
-    delays = []
+    seen, delays = cluster.seen, []
     for name in (f"late-{i}" for i in range(5)):
         began = time.monotonic()
-        await create(client, [name])
+        await create(cluster.client, [name], SPEC)
         await seen.until(lambda name=name: seen.sets.get(name) == SETS_PER_JOB, 1200, name)  # type: ignore[misc]
         delays.append(seen.last_set[name] - began)
     return delays
 
 
-@dataclass
-class Measured:
-    """One control plane with its processes, in the middle of the benchmark."""
+async def active(count: int, python: str) -> dict[str, float]:
+    """All figures of `count` jobs that run."""
+    async with started(python) as cluster:
+        figures = await creation(cluster, count)
+        figures |= await window(cluster, count)
+        step = max(1, count // SAMPLES)
+        jobs = [f"j{i}" for i in range(0, count, step)][:SAMPLES]
+        delays = await status_delays(cluster, jobs)
+        figures["status_p50_s"] = statistics.median(delays)
+        figures["status_p99_s"] = p99(delays)
+        figures["children_s"] = max(await children_delays(cluster))
+        figures["rss_mib"] = cluster.operator.memory_info().rss / 2**20
+        figures["noop_rss_mib"] = cluster.noop.memory_info().rss / 2**20
+    return {key: round(value, 3) for key, value in figures.items()}
 
-    plane: ControlPlane
-    client: KubeClient
-    seen: Seen
-    operator: psutil.Process
-    noop: psutil.Process
 
-    async def creation(self, count: int) -> dict[str, float]:
-        names = [f"j{i}" for i in range(count)]
-        before = [cpu_seconds(one) for one in (self.operator, self.noop)]
+async def first_status_p99(cluster: Cluster, series: str) -> float:
+    """From a new job to its first status; each job goes before the next comes."""
+    seen, delays = cluster.seen, []
+    for name in (f"{series}-{i}" for i in range(SAMPLES)):
         began = time.monotonic()
-        creating = asyncio.create_task(create(self.client, names))
-        sets = self.seen.sets
-        limit = 60 + 2.0 * count
-        await self.seen.until(
-            lambda: sum(sets.values()) >= SETS_PER_JOB * count, limit, "all StatefulSets"
-        )
-        took = time.monotonic() - began
-        await creating
-        after = [cpu_seconds(one) for one in (self.operator, self.noop)]
-        spent = [1000 * (b - a) / count for a, b in zip(before, after, strict=True)]
-        await self.seen.until(lambda: len(self.seen.running) >= count, limit, "all jobs Ready")
-        return {
-            "jobs_per_s": count / took,
-            "cpu_ms_per_job": spent[0],
-            "noop_cpu_ms_per_job": spent[1],
-            "all_ready_s": time.monotonic() - began,
-        }
-
-    async def window(self) -> tuple[float, float]:
-        """Requests at the API server and the operator's share of a core while nothing changes."""
-        running = self.operator.is_running()
-        cpu, count = cpu_seconds(self.operator) if running else 0.0, requests_so_far(self.plane)
-        await asyncio.sleep(WINDOW_SECONDS)
-        used = cpu_seconds(self.operator) - cpu if running else 0.0
-        return requests_so_far(self.plane) - count, used / WINDOW_SECONDS
+        await create(cluster.client, [name], SPEC)
+        await seen.until(lambda name=name: name in seen.status_at, 300, f"{name}'s status")  # type: ignore[misc]
+        delays.append(seen.status_at[name] - began)
+        await cluster.client.request("DELETE", JOB.path(NAMESPACE, name))
+        await asyncio.sleep(0.05)
+    return p99(delays)
 
 
-@contextlib.asynccontextmanager
-async def started(plane: ControlPlane, python: str) -> AsyncIterator[Measured]:
-    """The API server's content and all processes."""
-    environment = {**os.environ, "KUBECONFIG": str(plane.kubeconfig)}
-    os.environ["KUBECONFIG"] = str(plane.kubeconfig)
-    environment["HEALTH_PORT"] = str(free_ports(("127.0.0.1",), 1)[0])
-    client = KubeClient(await Connection.open())
-    seen = Seen()
-    child = str(FOLDER / "operator_child.py")
-    with contextlib.ExitStack() as stack:
-        await prepare(client)
-        stack.enter_context(
-            process(str(find_or_build_tool(KWOK)), *KWOK_ARGUMENTS, env=environment)
-        )
-        coordinators = stack.enter_context(
-            process(
-                sys.executable,
-                str(FOLDER / "operator_coordinators.py"),
-                env=environment,
-                stdout=subprocess.PIPE,
-            )
-        )
-        assert coordinators.stdout is not None
-        url = coordinators.stdout.readline().strip()
-        watchers = [
-            asyncio.create_task(watch(client, STATEFUL_SET, seen.take_set, seen)),
-            asyncio.create_task(watch(client, JOB, seen.take_job, seen)),
-        ]
-        operator = stack.enter_context(
-            process(python, "-P", child, "operator", url, env=environment)
-        )
-        login = (plane.url, str(plane.ca_file), plane.token)
-        noop = stack.enter_context(process(python, "-P", child, "noop", *login))
-        await leads(client)
-        await asyncio.sleep(5.0)  # the other one lists
-        yield Measured(plane, client, seen, psutil.Process(operator.pid), psutil.Process(noop.pid))
-        for task in watchers:
-            task.cancel()
-        await asyncio.gather(*watchers, return_exceptions=True)
-    await client.close()
+async def add_waiting(cluster: Cluster, already: int, total: int) -> None:
+    """Jobs up to this number that wait; returns once each says what for."""
+    half = (total - already) // 2
+    gpus = [f"gpus-{i}" for i in range(already, already + half)]
+    silent = [f"silent-{i}" for i in range(already + half, total)]
+    await create(cluster.client, gpus, GPU_SPEC)
+    await create(cluster.client, silent, SILENT_SPEC)
+    seen = cluster.seen
+    expected = dict.fromkeys(gpus, "PodsNotReady") | dict.fromkeys(silent, "CoordinatorBehind")
+    await seen.until(
+        lambda: all(seen.reasons.get(name) == reason for name, reason in expected.items()),
+        120 + 2.0 * total,
+        f"{total} jobs that wait",
+    )
+    await quiet(cluster)
 
 
-async def measure(count: int, python: str) -> dict[str, float]:
-    """All figures at `count` jobs."""
-    with control_plane() as plane:
-        async with started(plane, python) as measured:
-            figures = await measured.creation(count)
-            await asyncio.sleep(5.0)  # what is on its way arrives
-            with_operator, figures["idle_cores"] = await measured.window()
-            step = max(1, count // SAMPLES)
-            jobs = [f"j{i}" for i in range(0, count, step)][:SAMPLES]
-            delays = sorted(await status_delays(measured.client, measured.seen, jobs))
-            figures["status_p50_s"] = statistics.median(delays)
-            figures["status_p99_s"] = delays[int(0.99 * (len(delays) - 1))]
-            figures["children_s"] = max(await children_delays(measured.client, measured.seen))
-            figures["rss_mib"] = measured.operator.memory_info().rss / 2**20
-            figures["noop_rss_mib"] = measured.noop.memory_info().rss / 2**20
-            measured.operator.kill()
-            measured.operator.wait()
-            await asyncio.sleep(2.0)
-            without, _ = await measured.window()
-            per_minute = 60 / WINDOW_SECONDS / count
-            figures["requests_per_active_job_min"] = (with_operator - without) * per_minute
+async def waiting(count: int, python: str) -> dict[str, float]:
+    """A first status alone and next to jobs that wait."""
+    figures: dict[str, float] = {}
+    async with started(python) as cluster:
+        figures["alone"] = await first_status_p99(cluster, "alone")
+        already = 0
+        for number in sorted({min(FIRST_WAITING, count), count}):
+            await add_waiting(cluster, already, number)
+            already = number
+            name = f"next_to_{number}_waiting"
+            figures[name] = await first_status_p99(cluster, f"next-to-{number}")
     return {key: round(value, 3) for key, value in figures.items()}
 
 
@@ -362,17 +214,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--jobs", type=int, default=200, help="measured after 200 (default 200)")
     parser.add_argument("--python", default=sys.executable, help="of another checkout's operator")
+    parser.add_argument("--only", choices=["active", "waiting"], help="one of the two parts")
     given = parser.parse_args()
     kube_client.TIMEOUT_SECONDS = 120.0  # of this process: it only looks on
     found: dict[str, Any] = {}
-    for count in sorted({200, given.jobs}):
-        figures = asyncio.run(measure(count, given.python))
+    for count in sorted({200, given.jobs}) if given.only != "waiting" else ():
         print(f"{count} jobs")
+        figures = asyncio.run(active(count, given.python))
         for name, value in figures.items():
-            print(f"  {name:<30}{value:>10.3f}")
+            print(f"  {name:<30}{value:>10.3f}", flush=True)
         noop = {name: figures.pop(f"noop_{name}") for name in ("cpu_ms_per_job", "rss_mib")}
         found[str(count)] = figures
         found.setdefault("noop", {})[str(count)] = noop
+    if given.only != "active":
+        print("first status")
+        found["first_status_p99_s"] = asyncio.run(waiting(given.jobs, given.python))
+        for name, value in found["first_status_p99_s"].items():
+            print(f"  {name:<30}{value:>10.3f}", flush=True)
     print(json.dumps(found))
 
 

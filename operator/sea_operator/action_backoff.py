@@ -18,6 +18,8 @@ T = TypeVar("T")
 Action = tuple[str, ...]
 """What is done to what, for example `("delete", "Pod", "j-trainer-0", UID)`."""
 
+STATUS: Action = ("write", "status")
+
 FIRST_SECONDS = 1.0
 MAX_SECONDS = 10.0
 """How long after the end of its cause a failed action may be noticed to succeed again."""
@@ -40,7 +42,16 @@ class ActionBackoff:
     @property
     def blockers(self) -> tuple[Blocker, ...]:
         """What the status reports: every failed action, whether or not it is tried just now."""
-        return tuple(failed.blocker for failed in self._failed.values())
+        # Not its own write: by the time that anybody reads it, it has succeeded.
+        return tuple(one.blocker for action, one in self._failed.items() if action != STATUS)
+
+    def fails(self, action: Action) -> bool:
+        """Whether its last attempt failed."""
+        return action in self._failed
+
+    def words(self, action: Action) -> str:
+        """What is said of an action that fails."""
+        return self._failed[action].blocker.message
 
     def wait(self) -> float | None:
         """Seconds until the first failed action is tried again; None if none failed."""

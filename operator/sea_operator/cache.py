@@ -53,6 +53,8 @@ class _Family:
 
     revision: int = 0
     entries: dict[Named, _Entry] = field(default_factory=dict)
+    view: "View | None" = None
+    """Of this very revision; most passes find what the one before them found."""
 
 
 @dataclass(frozen=True)
@@ -92,14 +94,17 @@ class Cache:
         # Children without a job, or with one that we saw deleted, wait for the garbage collector.
         if family is None or entry is None or not isinstance(entry.value, Job):
             return None
+        if family.view is not None:
+            return family.view
         named = sorted(family.entries.items())
-        return View(
+        family.view = View(
             job=entry.value,
             children={name: one.value for name, one in named if isinstance(one.value, Child)},
             pods=tuple(one.value for _, one in named if isinstance(one.value, Pod)),
             accepted={name: found for name, one in named if (found := one.accepted_digest())},
             revision=family.revision,
         )
+        return family.view
 
     # --- from lists and watches ---
 
@@ -152,6 +157,7 @@ class Cache:
             and isinstance(entry.value, Child)
         ):
             entry.accepted = (wanted, entry.value.body)
+            self._families[self._homes[kind.name, meta["namespace"], meta["name"]]].view = None
 
     def deleted(self, kind: Kind, namespace: str, name: str, uid: str) -> None:
         """The object is gone, as the API server answered our deletion.
@@ -224,7 +230,8 @@ class Cache:
     def _touch(self, key: Key) -> None:
         """One counter for all: a job that is deleted and made again never has an old revision."""
         self._revision += 1
-        self._families[key].revision = self._revision
+        family = self._families[key]
+        family.revision, family.view = self._revision, None
 
     def _entry(self, ref: Ref) -> _Entry | None:
         key = self._homes.get(ref)

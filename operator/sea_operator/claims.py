@@ -3,7 +3,8 @@
 `status.operator` names the Lease of the operator that wrote a job's status. An operator that finds
 another's name there first only writes its own and waits: if the other one lives, it takes its job
 back, and the one with the greater name gives way. Neither has touched a pod by then. After a
-reinstallation elsewhere nobody takes the job back, and the pause is all that is noticed.
+reinstallation elsewhere nobody takes the job back, and the pause is all that is noticed. The one
+that goes on names the other in the job's condition `OperatorConflict`.
 """
 
 from collections.abc import Callable
@@ -16,6 +17,8 @@ CLAIM_SECONDS = 5.0
 """For the other operator to take its job back: it looks at each active job about every second."""
 ASIDE_SECONDS = 300.0
 """Until the job is claimed again, if the other operator's name is still there."""
+RIVAL_SECONDS = ASIDE_SECONDS + 60.0
+"""For which another operator counts as alive since it last claimed the job."""
 
 
 class Claim(Enum):
@@ -23,7 +26,7 @@ class Claim(Enum):
 
     ACT = "Act"
     ANNOUNCE = "Announce"
-    """Write the status, and nothing else."""
+    """Write our name into the status, and nothing else."""
     STAND_ASIDE = "StandAside"
 
 
@@ -37,6 +40,7 @@ class Claims:
     """Jobs in whose status we wrote our name."""
     _announced: dict[Key, float] = field(default_factory=dict)
     _aside: dict[Key, float] = field(default_factory=dict)
+    _rivals: dict[Key, tuple[str, float]] = field(default_factory=dict)
 
     def judge(self, key: Key, written_by: str | None) -> Claim:
         """`written_by`: the name in the job's stored status."""
@@ -51,6 +55,11 @@ class Claims:
         self._announced.pop(key, None)
         return Claim.ACT
 
+    def rival(self, key: Key) -> str | None:
+        """The other operator that claims this job of ours from time to time."""
+        name, seen = self._rivals.get(key, ("", float("-inf")))
+        return name if self.monotonic() - seen < RIVAL_SECONDS else None
+
     def wrote(self, key: Key) -> None:
         """Our name is in the job's status now."""
         self._ours.add(key)
@@ -60,6 +69,7 @@ class Claims:
         self._ours.discard(key)
         self._announced.pop(key, None)
         self._aside.pop(key, None)
+        self._rivals.pop(key, None)
 
     def _of_another(self, key: Key, other: str, now: float) -> Claim:
         if key not in self._ours:
@@ -67,6 +77,7 @@ class Claims:
             return Claim.ANNOUNCE
         # Our name was there: somebody who lives wrote over it.
         if self.me < other:
+            self._rivals[key] = (other, now)
             return Claim.ACT
         self.forget(key)
         self._aside[key] = now + ASIDE_SECONDS

@@ -1,26 +1,19 @@
 """The operator's connection to a job's coordinator: `GET /v1/state` up, `PUT /v1/spec` down.
 
-`coordinator_spec` builds the message that goes down; its digest tells whether it is news.
-
 Coordinators start, restart and move, so an unreachable one is normal: reading returns the reason
 instead of raising it.
 """
 
-import hashlib
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import aiohttp
 from pydantic import ValidationError
 
 from sea_api.contract import COORDINATOR_PORT, pod_name
-from sea_api.redaction import without_secret_values
-from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
-from sea_api.wire.coordinator_spec import CoordinatorSpec, NodeGpu
+from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
 from sea_operator.errors import CoordinatorRefusedError
 from sea_operator.observed import Job, Pod
@@ -208,69 +201,3 @@ def _timeout() -> aiohttp.ClientTimeout:
 
 def _bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
-
-
-def run_url(job: Job, spec: Spec) -> str:
-    """Root of everything this run writes; the uid keeps a successor of the same name apart."""
-    return f"{spec.storage.url.rstrip('/')}/{job.name}-{job.uid[:8]}"
-
-
-def coordinator_spec(
-    job: Job,
-    spec: Spec,
-    *,
-    stage_index: int,
-    attempt: int,
-    drain: bool,
-    gpus: Mapping[str, NodeGpu] | None = None,
-    images: Mapping[str, str] | None = None,
-) -> CoordinatorSpec:
-    """The whole message; its digest covers everything but the digest."""
-    undigested = CoordinatorSpec(
-        digest="",
-        job=job.name,
-        uid=job.uid,
-        spec_generation=job.generation,
-        spec=_without_secrets(spec),
-        stage_index=stage_index,
-        attempt=attempt,
-        drain=drain,
-        gpus=dict(gpus or {}),
-        images=dict(images or {}),
-        run_url=run_url(job, spec),
-    )
-    return undigested.model_copy(update={"digest": digest(undigested)})
-
-
-def _without_secrets(spec: Spec) -> Spec:
-    """The spec without the values of pods' variables that may be secrets.
-
-    The coordinator has no use for them, and what it knows ends up in the object store: in copies of
-    its ledger and in the run's record.
-    """
-    changed = {}
-    for name in ("trainer", "rollout", "user_model", "coordinator"):
-        role = getattr(spec, name)
-        shown = _hidden(role.template)
-        if shown is not role.template:
-            changed[name] = role.model_copy(update={"template": shown})
-    return spec.model_copy(update=changed) if changed else spec
-
-
-def _hidden(template: PodTemplate) -> PodTemplate:
-    # Most templates have no variables: nothing is encoded for them in every pass.
-    patch = template.patch.spec
-    if not (template.env or patch.containers or patch.model_extra):
-        return template
-    stored = template.model_dump(mode="json", by_alias=True, exclude_none=True)
-    shown = without_secret_values(stored)
-    return template if shown == stored else PodTemplate.model_validate(shown)
-
-
-def digest(message: CoordinatorSpec) -> str:
-    """SHA-256 of the message in a canonical form."""
-    # Sorted keys and fixed separators: equal messages have equal digests,
-    # whatever the order of fields.
-    content = message.model_dump(mode="json", by_alias=True, exclude={"digest"})
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_operator.coordinator_link import coordinator_spec
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
@@ -100,7 +100,10 @@ def _plan(
         lifecycle,
         secret=token_secret(job, token) if observed.token is None else None,
         applies=tuple(due(observed, wanted)),
-        removals=(*strays(observed, wanted), *map(_removal, _to_delete(observed, verdict, wanted))),
+        removals=(
+            *strays(observed, wanted),
+            *map(_removal, _to_delete(observed, verdict, wanted, lifecycle)),
+        ),
         coordinator_spec=wanted_spec,
         send=send,
         renewals=tuple(map(_removal, lifecycle.renewed)),
@@ -144,12 +147,15 @@ def _is_news(observed: Observed, digest: str) -> bool:
 
 
 def _to_delete(
-    observed: Observed, verdict: Verdict | None, wanted: list[Object]
+    observed: Observed, verdict: Verdict | None, wanted: list[Object], lifecycle: Lifecycle
 ) -> tuple[Pod, ...]:
     """Pods that the failure policy selects, and outdated ones."""
+    # Not while they make their last checkpoint: a queue that evicts a job puts its node selectors
+    # back in the same edit, and the pods go after the drain anyway.
+    stays = lifecycle.suspension is Suspension.DRAINING
     named = [
         *(verdict.delete if verdict else ()),
-        *outdated(observed, _template_hashes(wanted)),
+        *(() if stays else outdated(observed, _template_hashes(wanted))),
     ]
     return tuple({pod.uid: pod for pod in named if pod.deleted is None}.values())
 

@@ -2,6 +2,8 @@
 
 OperatorError
 |- NoClusterError            nothing says where the API server is
+|- BusyError                 too many passes of a namespace wait for the API server
+|- WorkersStuckError         no pass has ended for minutes: the process ends
 |- CoordinatorRefusedError   a coordinator didn't take its spec: sent again by the next pass
 `- KubeError                 a request to the API server failed
    |- NotFoundError          404
@@ -26,6 +28,17 @@ class OperatorError(SeaError):
 
 class NoClusterError(OperatorError):
     """Neither a kubeconfig nor a ServiceAccount says where the API server is."""
+
+
+class BusyError(OperatorError):
+    """Too many passes over jobs of one namespace are slow: the pass comes later."""
+
+    permanent: ClassVar[bool] = False
+
+
+class WorkersStuckError(OperatorError):
+    """No pass has ended for minutes although some are due; the process ends and gives its lease
+    back."""
 
 
 class CoordinatorRefusedError(OperatorError):

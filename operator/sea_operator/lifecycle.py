@@ -9,11 +9,13 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts, Status
 from sea_api.wire.state import Severity
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
     failed_pod,
     failures,
+    missing_gpus,
     phase,
     refused_pods,
     secret_rotation,
@@ -22,6 +24,8 @@ from sea_operator.policies import (
 )
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
+from sea_operator.policies.run_images import images
+from sea_operator.resources.build import gpus_of
 from sea_operator.settings import Images, Intervals
 
 
@@ -91,7 +95,10 @@ def lifecycle_of(
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING
     full = stage_roles.sizes(spec, steps.index)
-    sizes = replicas(observed, spec, full, over=over, suspension=suspended)
+    starts = suspended is Suspension.NONE and not over
+    no_nodes = missing_gpus.blocker(observed, spec, full) if starts else None
+    checked = no_nodes is None and _is_checked(observed, spec, steps.index)
+    sizes = replicas(observed, spec, full, over=over, suspension=suspended, checked=checked)
     if over:
         sizes = {**sizes, **failed_pod.kept(observed, spec, context.now)}
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
@@ -112,7 +119,10 @@ def lifecycle_of(
     problem = _problem(observed)
     blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
-        blocker=blocker or (refused_pods.blocker(observed, spec) or waiting_pods.blocker(observed)),
+        blocker=blocker
+        or no_nodes
+        or refused_pods.blocker(observed, spec)
+        or waiting_pods.blocker(observed),
         warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
@@ -123,7 +133,7 @@ def lifecycle_of(
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         replicas=sizes,
-        checking=suspended is Suspension.NONE and not over and sizes != full,
+        checking=starts and sizes != full,
         secrets=secrets,
         renewed=renewed,
         note=note,
@@ -231,32 +241,54 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
 
 
 def replicas(
-    observed: Observed, spec: Spec, full: Mapping[Role, int], *, over: bool, suspension: Suspension
+    observed: Observed,
+    spec: Spec,
+    full: Mapping[Role, int],
+    *,
+    over: bool,
+    suspension: Suspension,
+    checked: bool,
 ) -> Mapping[Role, int]:
     """Pods of each role: zero once the job is over or released; none is added during a drain.
 
     Roles with GPUs get their first pods once the coordinator has checked what they would work on.
-    `full`: what the stage needs.
+
+    Args:
+        full: what the stage needs.
+        checked: whether it has.
     """
     if over or suspension.releases:
         return dict.fromkeys(full, 0)
     if suspension is Suspension.DRAINING:
         return {role: _at_most(observed, role, size) for role, size in full.items()}
-    return {role: 0 if _awaits_check(observed, spec, role) else size for role, size in full.items()}
+    held = {role for role in full if not checked and _has_no_gpus_yet(observed, spec, role)}
+    return {role: 0 if role in held else size for role, size in full.items()}
 
 
-def _awaits_check(observed: Observed, spec: Spec, role: Role) -> bool:
-    """True if GPUs would wait for a mistake to be found, as far as the coordinator has come."""
-    gpus = {
-        Role.TRAINER: spec.trainer.gpus_per_pod,
-        Role.ROLLOUT: spec.rollout.gpus_per_pod,
-        Role.USER: spec.user_model.gpus_per_pod,
-    }
-    # Pods that are there stay: a later mistake stalls the job, and they keep what they have loaded.
-    if not gpus.get(role) or observed.replicas(role_name(observed.job.name, role)):
-        return False
+def _is_checked(observed: Observed, spec: Spec, stage_index: int) -> bool:
+    """Whether data, endpoints and models of this stage, as the spec has them, are in order."""
+    state = observed.state
     # A coordinator of another release doesn't say, and its job must start all the same.
-    return observed.state is None or observed.state.prepared is False
+    if state is None or state.prepared is None:
+        return state is not None
+    if not state.prepared:
+        return False
+    # Of an edit that it hasn't got yet, or of the stage before, it says nothing.
+    asked = coordinator_spec(
+        observed.job,
+        spec,
+        stage_index=stage_index,
+        attempt=state.attempt,
+        drain=False,
+        gpus=observed.gpus,
+        images=images(observed),
+    )
+    return state.spec_digest == asked.digest
+
+
+def _has_no_gpus_yet(observed: Observed, spec: Spec, role: Role) -> bool:
+    """Whether the role needs GPUs, which would wait for a mistake to be found, and has none."""
+    return bool(gpus_of(spec, role)) and not observed.replicas(role_name(observed.job.name, role))
 
 
 def _at_most(observed: Observed, role: Role, size: int) -> int:

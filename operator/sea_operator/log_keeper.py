@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, replace
 
 from sea_api.contract import LOG_BYTES
 from sea_operator.cache import Key
-from sea_operator.coordinator_link import CoordinatorLink, run_url
+from sea_operator.coordinator_link import CoordinatorLink
+from sea_operator.coordinator_spec import run_url
 from sea_operator.errors import CoordinatorRefusedError, KubeError, NotLeadingError, RejectedError
 from sea_operator.kube.client import MAX_LOG_BYTES, KubeClient
 from sea_operator.lifecycle import known_attempt

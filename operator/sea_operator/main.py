@@ -27,17 +27,21 @@ from sea_operator.kube.client import JOB, POD, SERVICE, STATEFUL_SET, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.kube.reflector import Reflector
 from sea_operator.leader import Elector
+from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
+from sea_operator.pass_slots import PassSlots
 from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
 from sea_operator.secret_reader import SecretReader
 from sea_operator.settings import Settings
-from sea_operator.work_queue import Workers, WorkQueue
+from sea_operator.work_queue import WorkQueue
+from sea_operator.workers import Workers
 
 log = logging.getLogger(__name__)
 
 EXIT_SECONDS = 20.0
-"""From SIGTERM to the end of the process, whatever hangs. A pod's grace period is 30 s."""
+"""From SIGTERM, or the end of a part, to the end of the process, whatever hangs. A pod's grace
+period is 30 s."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -77,6 +81,12 @@ def parse(arguments: Sequence[str] | None) -> Settings:
     parser.add_argument(
         "--identity", help=f"name in the Lease (default: {Env.POD_NAME}, or unique)"
     )
+    parser.add_argument(
+        "--fixed-nodes",
+        action="store_true",
+        help="no autoscaler adds nodes: a job whose pods need more GPUs than any node has is "
+        "Stalled before they are made",
+    )
     parser.add_argument("--workers", type=int, default=16, help="passes that write at one time")
     given = parser.parse_args(arguments)
     own = env.own_namespace(os.environ)
@@ -88,6 +98,7 @@ def parse(arguments: Sequence[str] | None) -> Settings:
         lease_name=given.lease_name,
         health_host=env.health_host(os.environ),
         health_port=given.health_port,
+        fixed_nodes=given.fixed_nodes,
         workers=given.workers,
     )
 
@@ -123,8 +134,9 @@ async def serve(
         refusals = RefusalReader(client, time.monotonic)
         gpus = GpuReader(client, time.monotonic)
         link = CoordinatorLink(session, resolve)
-        slots = asyncio.Semaphore(settings.workers)
-        sources = Sources(guarded, cache, secrets, link, refusals, gpus, slots)
+        nodes = NodeReader(client, time.monotonic) if settings.fixed_nodes else None
+        slots = PassSlots(settings.workers)
+        sources = Sources(guarded, cache, secrets, link, refusals, gpus, nodes, slots)
         gate = MayAct(reflectors, elector)
         reconciler = Reconciler(sources, settings, time.time, complete=gate.knows)
         workers = Workers(queue, reconciler, gate)
@@ -140,6 +152,8 @@ async def serve(
             # elector's `finally` gives it back, after it has closed the guard for the passes that
             # are cancelled at the same time.
             await stopping.wait()
+            # A part that hangs now would leave a process that serves nothing, and looks alive.
+            stack.callback(_end_soon().cancel)
             for task in ours:
                 task.cancel()
 
@@ -151,15 +165,21 @@ def _stop_on_signals(stopping: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def stop(number: int, _: object) -> None:
-        # A daemon: it ends with the process if that ends by itself.
-        end = threading.Timer(EXIT_SECONDS, os._exit, (1,))
-        end.daemon = True
-        end.start()
+        _end_soon()
         loop.call_soon_threadsafe(stopping.set)
 
     # Not `loop.add_signal_handler`: a loop that hangs would never run it.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
+
+
+def _end_soon() -> threading.Timer:
+    """Ends the process in `EXIT_SECONDS`, from a thread that no loop can hold up."""
+    end = threading.Timer(EXIT_SECONDS, os._exit, (1,))
+    # A daemon: it ends with the process if that ends by itself.
+    end.daemon = True
+    end.start()
+    return end
 
 
 async def _serve_health(
@@ -191,6 +211,10 @@ class MayAct:
     def __init__(self, reflectors: Sequence[Reflector], elector: Elector) -> None:
         self._reflectors = reflectors
         self._elector = elector
+
+    @property
+    def leads(self) -> bool:
+        return self._elector.leads
 
     async def wait(self) -> None:
         for reflector in self._reflectors:

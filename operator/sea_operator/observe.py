@@ -17,23 +17,25 @@ from sea_operator.coordinator_link import Answer, CoordinatorLink
 from sea_operator.errors import KubeError, NotFoundError, RejectedError, UnavailableError
 from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import JOB, NODE, SERVICE, STATEFUL_SET, Kind, KubeClient
+from sea_operator.node_reader import NodeReader
 from sea_operator.observed import (
     Blocker,
     Child,
     Children,
+    GPUNode,
     Job,
     Named,
     Object,
     Observed,
     Pod,
     SecretSeen,
-    is_ours,
 )
+from sea_operator.pass_slots import PassSlots
 from sea_operator.policies.phase import condition
 from sea_operator.policies.prerequisites import needed_secrets
 from sea_operator.policies.refused_pods import words
 from sea_operator.refusal_reader import RefusalReader, ShortSet
-from sea_operator.resources.build import roles
+from sea_operator.resources.build import gpus_of, roles
 from sea_operator.secret_reader import SecretReader, TokenSecret
 
 FAILURES = (RejectedError, UnavailableError)
@@ -50,7 +52,9 @@ class Sources:
     link: CoordinatorLink
     refusals: RefusalReader
     gpus: GpuReader
-    slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(16))
+    nodes: NodeReader | None = None
+    """Where no autoscaler adds nodes."""
+    slots: PassSlots = field(default_factory=PassSlots)
     """Bounds the passes that talk to the API server at one time. A pass that waits for its
     coordinator holds none: one that doesn't answer keeps nobody else from being served."""
 
@@ -59,7 +63,7 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
     """None if the job is gone, being deleted (the garbage collector deletes its children), or run
     by another controller (`spec.managedBy`).
 
-    Raises nothing but `NotLeadingError`: what can't be read is in `Observed.unread`.
+    Raises nothing but `BusyError`: what can't be read is in `Observed.unread`.
     """
     view = sources.cache.view(key)
     if view is None or view.job.gone or view.job.managed_by != MANAGER:
@@ -69,10 +73,9 @@ async def observe(sources: Sources, key: Key) -> Observed | None:
         return None
     if view.job.deleting:
         # Nothing is read and nobody asked: all that happens is that its pods are released.
-        children = Children(view.children)
-        pods = own_pods(view.pods, children, view.job)
-        return Observed(view.job, children, pods=pods, revision=view.revision)
-    async with sources.slots:
+        pods = own_pods(view.pods, view.children, view.job)
+        return Observed(view.job, Children(view.children), pods=pods, revision=view.revision)
+    async with sources.slots.of(view.job.namespace):
         known = await _read_all(sources, view)
     answer = await _ask(sources, view.job, known.pods, known.token)
     if answer.state is not None and answer.state.problem is not None:
@@ -96,8 +99,8 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         _token(sources.secrets, job),
         _secrets(sources.secrets, job, names),
     )
-    children = Children({**view.children, **strangers})
-    pods = own_pods(view.pods, children, job)
+    found = {**view.children, **strangers}
+    children, pods = Children(found), own_pods(view.pods, found, job)
     # None for a Secret that isn't ours: a stranger's token is never sent to a pod.
     token = auth.token if auth else None
     nodes = await _dead_nodes(sources.client, pods)
@@ -117,8 +120,24 @@ async def _read_all(sources: Sources, view: View) -> Observed:
         gpus=await sources.gpus.kinds(job.spec) if job.spec else {},
         dead_nodes=frozenset(nodes),
         node_troubles=nodes,
+        gpu_nodes=await _gpu_nodes(sources, job, children),
         revision=view.revision,
     )
+
+
+async def _gpu_nodes(
+    sources: Sources, job: Job, children: Mapping[Named, Object]
+) -> tuple[GPUNode, ...] | None:
+    """All nodes with GPUs, while a role that needs some has no pods yet."""
+    if sources.nodes is None or job.spec is None:
+        return None
+    needing = [role_name(job.name, role) for role in roles(job.spec) if gpus_of(job.spec, role)]
+    starting = [name for name in needing if not _replicas(children.get((STATEFUL_SET.name, name)))]
+    return await sources.nodes.with_gpus() if starting else None
+
+
+def _replicas(live: Object | None) -> int:
+    return int(live["spec"].get("replicas", 1)) if live else 0
 
 
 async def _refusals(
@@ -208,15 +227,15 @@ async def _strangers(client: KubeClient, job: Job, absent: list[Named]) -> dict[
     }
 
 
-def own_pods(pods: tuple[Pod, ...], children: Mapping[Named, Object], job: Job) -> tuple[Pod, ...]:
+def own_pods(pods: tuple[Pod, ...], children: Mapping[Named, Child], job: Job) -> tuple[Pod, ...]:
     """Pods that a StatefulSet of this very job owns.
 
     A label is no proof: pods of an earlier job of this name may linger, and anybody may set it.
     """
     sets = {
-        live["metadata"]["uid"]
-        for (kind, _), live in children.items()
-        if kind == STATEFUL_SET.name and is_ours(live, job)
+        child.uid
+        for (kind, _), child in children.items()
+        if kind == STATEFUL_SET.name and (job.name, job.uid) in child.jobs
     }
     return tuple(pod for pod in pods if pod.owner in sets)
 

@@ -118,6 +118,9 @@ class Child:
     uid: str
     body: bytes
     """JSON: thousands of them as Python objects would take several times the memory."""
+    jobs: tuple[tuple[str, str], ...] = ()
+    """Name and uid of each SEATrainingJob that owns it. Every pass asks, so it isn't read from the
+    JSON each time."""
 
 
 class Children(Mapping[Named, Object]):
@@ -190,6 +193,14 @@ class SecretSeen:
 
 
 @dataclass(frozen=True)
+class GPUNode:
+    """A node that has GPUs."""
+
+    labels: Mapping[str, str]
+    gpus: int
+
+
+@dataclass(frozen=True)
 class Observed:
     """Everything that a pass decides by."""
 
@@ -224,6 +235,8 @@ class Observed:
     """Of the nodes that a role's pods may run on, by the role's label."""
     refusals: Mapping[Role, str] = field(default_factory=dict)
     """Why the API server refuses a role's pods, in its own words."""
+    gpu_nodes: tuple[GPUNode, ...] | None = None
+    """All nodes with GPUs, None if they aren't known or an autoscaler may add some."""
     revision: int = 0
     """The cache's, of job, children and pods."""
     logs: Mapping[str, str] = field(default_factory=dict)

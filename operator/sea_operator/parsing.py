@@ -10,11 +10,11 @@ from pydantic import ValidationError
 from sea_api import lenient
 from sea_api.contract import SECRETS_ANNOTATION
 from sea_api.findings import findings
-from sea_api.v1alpha1.job import Spec
+from sea_api.v1alpha1.job import KIND, Spec
 from sea_api.v1alpha1.names import MANAGER
 from sea_api.v1alpha1.status import Status
-from sea_operator.last_applied import ANNOTATION, dropped
 from sea_operator.observed import Child, Job, Pod, Termination, role_of, template_hash_of
+from sea_operator.spec_warnings import ANNOTATION, dropped
 
 Object = Mapping[str, Any]
 
@@ -79,7 +79,12 @@ def child(live: Object) -> Child:
     """A StatefulSet or Service; its status is its controller's and isn't kept."""
     meta = {key: value for key, value in live["metadata"].items() if key not in IGNORED}
     kept = {key: value for key, value in live.items() if key not in ("status", "metadata")}
-    return Child(meta["uid"], orjson.dumps({**kept, "metadata": meta}))
+    jobs = tuple(
+        (str(owner["name"]), str(owner["uid"]))
+        for owner in meta.get("ownerReferences", ())
+        if owner.get("kind") == KIND
+    )
+    return Child(meta["uid"], orjson.dumps({**kept, "metadata": meta}), jobs)
 
 
 def pod(live: Object) -> Pod:

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Status
 from sea_api.wire.state import CoordinatorState
-from sea_operator.action_backoff import Action, ActionBackoff
+from sea_operator.action_backoff import STATUS, Action, ActionBackoff
 from sea_operator.apply import FAILURES, Actions, planned
 from sea_operator.cache import Key
 from sea_operator.claims import ASIDE_SECONDS, Claim, Claims
 from sea_operator.decide import SOON_SECONDS, decide
-from sea_operator.errors import ConflictError, NotFoundError, OperatorError
+from sea_operator.errors import ConflictError, OperatorError
 from sea_operator.leader import NAME
 from sea_operator.lifecycle import Context
 from sea_operator.log_keeper import LogKeeper
@@ -22,15 +22,14 @@ from sea_operator.observe import Sources, observe, refresh
 from sea_operator.observed import Blocker, Job, Observed, SecretSeen, is_leaving
 from sea_operator.plan import Plan, Suspension
 from sea_operator.policies import last_logs
-from sea_operator.report import Event, post, report
+from sea_operator.report import Event, post
 from sea_operator.settings import Settings
 from sea_operator.status import compute
+from sea_operator.status_writer import StatusWriter, is_recorded
 
 log = logging.getLogger(__name__)
 
 LOOK: Action = ("read", "job")
-STATUS_ATTEMPTS = 10
-"""Of one status write, while others change the job's metadata."""
 
 
 def new_token() -> str:
@@ -86,6 +85,7 @@ class Reconciler:
     complete: Callable[[str], bool] = lambda namespace: True
     """Whether the cache is complete for a namespace; no pass acts on half of it."""
     _claims: Claims = field(init=False)
+    _statuses: StatusWriter = field(init=False)
     _logs: LogKeeper = field(init=False)
     _reported: set[Key] = field(default_factory=set)
     _settled: dict[Key, Settled] = field(default_factory=dict)
@@ -94,6 +94,7 @@ class Reconciler:
     def __post_init__(self) -> None:
         self._logs = LogKeeper(self.sources.client, self.sources.link)
         self._claims = Claims(f"{self.settings.lease_namespace}/{NAME}", self.monotonic)
+        self._statuses = StatusWriter(self.sources, self.settings.identity)
 
     async def __call__(self, key: Key) -> float | None:
         """Seconds until the job wants another pass, None if there's no such job any more."""
@@ -103,10 +104,7 @@ class Reconciler:
         # Removed first: a pass that fails from here on must not count as settled.
         settled = self._settled.pop(key, None)
         if observed is None:
-            self._backoffs.pop(key, None)
-            self._claims.forget(key)
-            self._logs.forget(key)
-            self._reported.discard(key)
+            self._forget(key)
             return None
         # `observe` itself always runs: the coordinator's answer is what changes without an event.
         if settled is not None and settled.still_holds(observed):
@@ -116,55 +114,77 @@ class Reconciler:
         if claim is Claim.STAND_ASIDE:
             await self._stand_aside(key, observed.job)
             return ASIDE_SECONDS
-        acts = claim is Claim.ACT
-        if acts:
+        if claim is Claim.ACT:
             # Before the decision, whose messages name the place. Holds no slot: a kubelet that
             # doesn't answer keeps nobody else from being served.
             observed = await self._logs.with_failed(observed)
-        async with self.sources.slots:
-            return await self._act(key, observed, acts=acts)
+        async with self.sources.slots.of(key[0]):
+            if claim is Claim.ANNOUNCE:
+                return await self._announce(key, observed.job)
+            return await self._act(key, observed)
 
-    async def _act(self, key: Key, observed: Observed, *, acts: bool) -> float | None:
-        """`acts`: whether anything but the status may be written."""
+    def _forget(self, key: Key) -> None:
+        """There is no such job any more."""
+        self._claims.forget(key)
+        self._logs.forget(key)
+        self._reported.discard(key)
+        self._statuses.forget(key)
+        self._backoffs.pop(key, None)
+
+    async def _act(self, key: Key, observed: Observed) -> float | None:
         now = self.clock()
         plan = decide(observed, self._context(now))
         backoff = self._backoff(key, observed.job)
-        backoff.retain(planned(plan) | ({LOOK} if _acts(plan) else set()))
+        backoff.retain(planned(plan) | {STATUS} | ({LOOK} if _acts(plan) else set()))
         actions = Actions(self.sources, observed, backoff)
-        current = acts and (not _acts(plan) or await self._is_current(observed, backoff))
-        if current is False and self._is_gone(key):
-            return await self(key)
-        if current:
-            # With the pod goes its log, and with the coordinator the way to the object store.
-            await self._logs.keep(observed, last_logs.of_going(observed, plan))
-            await actions.before_status(plan)
-        status = compute(observed, plan, backoff.blockers, now)
+        current = None
+        if _writes_first(plan):
+            current = await self._is_current(observed, backoff)
+            if not current and self._is_gone(key):
+                return await self(key)
+            if current:
+                # With the pod goes its log, and with the coordinator the way to the object store.
+                await self._logs.keep(observed, last_logs.of_going(observed, plan))
+                await actions.before_status(plan)
+        status = compute(observed, plan, backoff.blockers, now, self._conflict(key))
         status = status.model_copy(update={"operator": self._claims.me})
         # The status is written before what it announces is done: a crash in between leaves an
         # announcement that the next pass fulfils, never a restart that nobody counted.
-        wrote = await self._report(observed, status, now)
-        self._claims.wrote(key)
-        # Not reached if `report` raised a conflict: nothing is announced, so
-        # nothing is sent or fenced.
-        if current:
+        wrote = await self._statuses.report(observed.job, status, backoff, now)
+        if not backoff.fails(STATUS):
+            self._claims.wrote(key)
+        # Not reached if the write met a conflict: nothing is announced, so nothing is sent or
+        # fenced.
+        if current is None and _acts(plan):
+            # A write proves the view of the job, since its resource version is a precondition.
+            # Where none was due, or it failed, only a read does.
+            current = wrote is not None or await self._is_current(observed, backoff)
+        recorded = not backoff.fails(STATUS) or is_recorded(observed.job.status, status)
+        if current is not False and recorded:
             await actions.after_status(plan)
-        if not acts:
-            return SOON_SECONDS
-        return self._next(key, observed, plan, backoff, status if wrote else None)
+        changed = status if wrote is not None and wrote.changed else None
+        return self._next(key, observed, plan, backoff, changed)
+
+    async def _announce(self, key: Key, job: Job) -> float:
+        """Writes our name and nothing else: the rest is another operator's, if that lives."""
+        named = job.status.model_copy(update={"operator": self._claims.me})
+        await self._statuses.write(job, named)
+        self._claims.wrote(key)
+        return SOON_SECONDS
 
     async def _stand_aside(self, key: Key, job: Job) -> None:
         """Reports once per claim that another operator works on this job."""
         if key in self._reported:
             return
         self._reported.add(key)
-        message = (
-            f"Operator {self._claims.me} leaves this job to operator {job.status.operator}, which "
-            "works on it too: uninstall one of them, or give them different namespaces "
-            "(`watchNamespaces` of the chart)."
-        )
+        message = _conflict(self._claims.me, str(job.status.operator))
         log.error(message, extra={"job": "/".join(key)})
         event = Event("OperatorConflict", message, warning=True)
         await post(self.sources.client, job, event, self.settings.identity, self.clock())
+
+    def _conflict(self, key: Key) -> str | None:
+        rival = self._claims.rival(key)
+        return _conflict(rival, self._claims.me) if rival else None
 
     def _next(
         self,
@@ -182,8 +202,9 @@ class Reconciler:
         if self._logs.waits(key):
             return plan.requeue
         # Not after a write: its answer is in the cache under a new
-        # revision, so it could never hold.
-        if written is None and _is_timeless(observed, plan):
+        # revision, so it could never hold. Nor while another operator claims the job, whose end
+        # brings no event.
+        if written is None and _is_timeless(observed, plan) and self._claims.rival(key) is None:
             self._settled[key] = Settled.of(observed, plan.requeue)
         return plan.requeue
 
@@ -216,29 +237,6 @@ class Reconciler:
         view = self.sources.cache.view(key)
         return view is None or view.job.gone
 
-    async def _report(self, observed: Observed, status: Status, now: float) -> bool:
-        """Writes the status; again at once if others only changed the job's metadata meanwhile."""
-        job = observed.job
-        for attempt in range(STATUS_ATTEMPTS):
-            try:
-                return await report(
-                    self.sources.client,
-                    self.sources.cache,
-                    job,
-                    status,
-                    identity=self.settings.identity,
-                    now=now,
-                )
-            except (ConflictError, NotFoundError):
-                # The next pass needn't wait for the watch, which may be silent for minutes.
-                current = await refresh(self.sources, job)
-                view = self.sources.cache.view((job.namespace, job.name))
-                if not current or view is None or attempt + 1 == STATUS_ATTEMPTS:
-                    raise
-                # Somebody who annotates the job all the time must not starve its status.
-                job = view.job
-        raise AssertionError("unreachable")
-
     def _context(self, now: float) -> Context:
         return Context(now, self.token(), self.settings.images, self.settings.intervals)
 
@@ -252,9 +250,22 @@ def _unread(job: Job, error: OperatorError) -> Blocker:
     )
 
 
+def _conflict(aside: str, acting: str) -> str:
+    """`aside`, `acting`: Leases of two operators."""
+    return (
+        f"Operator {aside} leaves this job to operator {acting}, which works on it too: uninstall "
+        "one of them, or give them different namespaces (`watchNamespaces` of the chart)."
+    )
+
+
+def _writes_first(plan: Plan) -> bool:
+    """Whether anything is written before the status."""
+    return any((plan.secret, plan.applies, plan.removals))
+
+
 def _acts(plan: Plan) -> bool:
-    """Whether anything is written before the status, or sent to the coordinator."""
-    return plan.send or any((plan.secret, plan.applies, plan.removals))
+    """Whether anything is written or sent that a late view of the job must not bring about."""
+    return _writes_first(plan) or any((plan.send, plan.renewals, plan.fenced_removals))
 
 
 def _is_timeless(observed: Observed, plan: Plan) -> bool:

@@ -1,22 +1,15 @@
-"""Writes the status, once per pass and only if it changed, then Events about the change.
-
-Events are for people and are never read by the operator.
-"""
+"""Events about what changed between two statuses: for people, never read by the operator."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sea_api.lenient import Path
-from sea_api.redaction import redacted
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION
 from sea_api.v1alpha1.status import CheckpointStatus, Condition, Roles, Status
 from sea_api.wire.state import Fit
-from sea_operator.cache import Cache
 from sea_operator.errors import KubeError
-from sea_operator.kube.client import EVENT, JOB, KubeClient
+from sea_operator.kube.client import EVENT, KubeClient
 from sea_operator.observed import Job
 from sea_operator.policies.conditions import ROUTINE
 from sea_operator.policies.phase import condition
@@ -52,71 +45,6 @@ class Event:
     warning: bool = False
 
 
-async def report(
-    client: KubeClient, cache: Cache, job: Job, status: Status, *, identity: str, now: float
-) -> bool:
-    """Whether a write was due. Raises `ConflictError` if somebody else wrote since the read."""
-    # Here all messages enter the status and Events, wherever they come from.
-    status = without_credentials(status)
-    wanted = status.model_dump(by_alias=True, exclude_none=True, mode="json")
-    changed = changes(job.stored_status, wanted, job.foreign)
-    if not changed:
-        return False
-    # A merge patch, not an apply: under the CRD of an older release the server drops a field that
-    # it doesn't know and takes the rest, where an apply is refused as a whole.
-    written = await client.merge(JOB, _body(job, changed), sub="status")
-    cache.wrote(JOB, written)
-    # After the write: an Event about a change that wasn't stored would be repeated.
-    for event in between(job.status, status):
-        await post(client, job, event, identity, now)
-    # A write of nothing but dropped fields changes nothing, and no pass has to follow it.
-    return bool(written["metadata"]["resourceVersion"] != job.resource_version)
-
-
-def without_credentials(status: Status) -> Status:
-    """The status whose messages hold no header, key or signature."""
-    told = [one.model_copy(update={"message": redacted(one.message)}) for one in status.conditions]
-    failure = status.last_failure
-    if failure is not None:
-        failure = failure.model_copy(update={"message": redacted(failure.message)})
-    return status.model_copy(update={"conditions": told, "last_failure": failure})
-
-
-def changes(
-    stored: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    foreign: frozenset[Path] = frozenset(),
-    at: Path = (),
-) -> dict[str, Any]:
-    """Merge patch that makes `stored` what is `wanted`; empty if it is.
-
-    An object is never replaced by an empty one: its fields are removed, and it stays or goes with
-    them. Fields of another release (`foreign`) are left as they are, for when it comes back.
-    """
-    # None removes a field.
-    patch: dict[str, Any] = {
-        key: None for key in stored if key not in wanted and (*at, key) not in foreign
-    }
-    for key, value in wanted.items():
-        old = stored.get(key)
-        if isinstance(old, dict) and isinstance(value, dict):
-            if inner := changes(old, value, foreign, (*at, key)):
-                patch[key] = inner
-        elif old != value:
-            patch[key] = value
-    return patch
-
-
-def _body(job: Job, changed: dict[str, Any]) -> dict[str, Any]:
-    # The resourceVersion makes a pass on a late view fail here, with a conflict.
-    meta = {
-        "name": job.name,
-        "namespace": job.namespace,
-        "resourceVersion": job.resource_version,
-    }
-    return {"metadata": meta, "status": changed}
-
-
 async def post(client: KubeClient, job: Job, event: Event, identity: str, now: float) -> None:
     """Creates an Event; a failure is only logged, since no decision depends on Events."""
     log.info("event", extra={"job": f"{job.namespace}/{job.name}", "reason": event.reason})
@@ -134,6 +62,7 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_stage(old, new),
         *_scaled(old, new),
         *_edit(old, new),
+        *_rollback(old, new),
         *_attempt(old, new),
         *_fenced(old, new),
         *_checkpoint(old, new),
@@ -197,6 +126,18 @@ def _edit(old: Status, new: Status) -> list[Event]:
     if edit is None or edit == old.last_edit:
         return []
     return [Event("SpecEdited", f"Generation {edit.generation}: {edit.message}")]
+
+
+def _rollback(old: Status, new: Status) -> list[Event]:
+    went = new.last_rollback
+    if went is None or went == old.last_rollback:
+        return []
+    message = (
+        f"Stage {went.stage} went back from the checkpoint of step {went.from_step} to step "
+        f"{went.step}: the newer ones are damaged or were rolled back. Weights, ledger and data "
+        "go on from there."
+    )
+    return [Event("RolledBack", message, True)]
 
 
 def _scaled(old: Status, new: Status) -> list[Event]:

@@ -81,6 +81,8 @@ class Settings:
     lease_name: str = "sea-operator"
     health_host: str = "127.0.0.1"
     health_port: int = 8080
+    fixed_nodes: bool = False
+    """Whether no autoscaler adds nodes: pods that fit on none then stall their job."""
     workers: int = 16
     """Passes that use the API server at one time."""
     intervals: Intervals = field(default_factory=Intervals)

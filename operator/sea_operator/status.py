@@ -11,23 +11,31 @@ from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
-from sea_operator.coordinator_link import run_url
+from sea_operator.coordinator_spec import run_url
 from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Lifecycle, Outcome, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
 from sea_operator.policies.run_images import images
-from sea_operator.policies.spec_warnings import spec_warning
 from sea_operator.resources.build import full_size
+from sea_operator.spec_warnings import spec_warning
 
 Fields = dict[str, Any]
 
 
-def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: float) -> Status:
+def compute(
+    observed: Observed,
+    plan: Plan,
+    failed: Sequence[Blocker],
+    now: float,
+    conflict: str | None = None,
+) -> Status:
     """The whole status; fields that are unknown now keep their values.
 
-    `failed`: actions that failed.
+    Args:
+        failed: actions that failed.
+        conflict: a sentence about another operator that works on the job too.
     """
     job, lifecycle = observed.job, plan.lifecycle
     pods = _pods(observed, lifecycle)
@@ -42,6 +50,7 @@ def compute(observed: Observed, plan: Plan, failed: Sequence[Blocker], now: floa
         update_waits=plan.update_waits,
         ignored=job.ignored,
         spec_warning=spec_warning(job),
+        conflict=conflict,
         plan=observed.state.plan if observed.state else None,
         plan_unknown=observed.state is None,
     )
@@ -178,6 +187,7 @@ def _from_state(state: CoordinatorState) -> Fields:
         "pass1": _pass1(state.evaluation),
         "model_url": state.model_url,
         "last_edit": state.edit,
+        "last_rollback": state.rollback,
         "skipped_rows": None if state.skipped_rows is None else sum(state.skipped_rows.values()),
     }
     return {key: value for key, value in measured.items() if value is not None}

@@ -1,6 +1,4 @@
-"""The work queue, and the workers that run its passes while this process may act.
-
-Keys have due times; each is in at most one pass at a time, and additions coalesce.
+"""The work queue: keys with due times, each in at most one pass at a time; additions coalesce.
 
 A key added ten times runs once. A key added during its pass runs once more afterwards. An error
 puts a key back with a growing delay. Nothing but an explicit "gone" removes a key for good.
@@ -11,14 +9,9 @@ Two priorities: keys with an event (`add`) go before keys whose timer has expire
 
 import asyncio
 import heapq
-import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
-
-from sea_operator.errors import ConflictError, NotLeadingError
-
-log = logging.getLogger(__name__)
+from typing import Generic, TypeVar
 
 K = TypeVar("K")
 
@@ -26,16 +19,13 @@ MAX_EVENTS_IN_A_ROW = 8
 """After these a due poll goes first: a storm of events must not stop the polls, which move a job
 from stage to stage."""
 
-# Ends a hang, not a slow pass: each of its requests ends after 3 or 10 s.
-PASS_TIMEOUT_SECONDS = 120.0
-CONFLICT_SECONDS = 0.2
-"""After a pass that met a newer state of its job."""
-MAX_PASSES = 1024
-"""At one time. Most of them wait for a coordinator and need nothing else meanwhile; those that talk
-to the API server are bounded by `observe.Sources.slots`."""
-EVENT_SHARE = 4
-"""One pass of this many is reserved for events: coordinators that don't answer must not occupy all
-of them."""
+MAX_POLLS_PER_SECOND = 300.0
+"""Of all keys together: thousands of jobs that are polled each second would take a whole core, and
+then events wait however early their turn comes. With more jobs each is polled more rarely."""
+POLL_BURST = 30.0
+"""Polls that may start at once after a calm."""
+URGENT_SECONDS = 0.5
+"""A pass that comes so soon acts on what the one before it did: it goes with the events."""
 
 
 @dataclass(frozen=True)
@@ -66,8 +56,10 @@ class WorkQueue(Generic[K]):
     clock: Callable[[], float]
     random: Callable[[], float]
     backoff: Backoff = field(default_factory=Backoff)
-    gap: float = 0.1
-    """Least time between two starts of one key: a storm of events is one pass."""
+    gap: float = 0.25
+    """Least time between two starts of one key: a storm of events is one pass. Pods of a job come
+    and go together, and each change of their numbers is a status write. (kube-controller-manager
+    collects a Job's pods for a second.) The first event after a calm brings a pass at once."""
     _due: dict[K, Due] = field(default_factory=dict)
     _events: list[tuple[float, int, K]] = field(default_factory=list)
     _polls: list[tuple[float, int, K]] = field(default_factory=list)
@@ -77,6 +69,8 @@ class WorkQueue(Generic[K]):
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _count: int = 0
     _in_a_row: int = 0
+    _paced: float = float("-inf")
+    """When the next poll would start if all came at `MAX_POLLS_PER_SECOND`."""
 
     def add(self, key: K) -> None:
         """Something happened: wants a pass as soon as possible."""
@@ -90,7 +84,8 @@ class WorkQueue(Generic[K]):
         self._running.discard(key)
         self._failures.pop(key, None)
         if after is not None:
-            self._schedule(key, Due(self.clock() + after, event=False))
+            urgent = 0.0 < after <= URGENT_SECONDS
+            self._schedule(key, Due(self.clock() + after, event=urgent))
         self._wake(key)
         # An event during the last pass of a deleted job: a successor of the same name may exist.
         if after is None and key not in self._due:
@@ -106,6 +101,11 @@ class WorkQueue(Generic[K]):
         self._due.pop(key, None)
         self._schedule(key, Due(self.clock() + delay, event=False))
         return delay
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a key is due or in a pass."""
+        return bool(self._running) or self._next_due(polls=True) is not None
 
     async def get(self, may_poll: Callable[[], bool] = lambda: True) -> tuple[K, bool]:
         """The next due key and whether an event brought it; running until `done` or `failed`.
@@ -150,16 +150,28 @@ class WorkQueue(Generic[K]):
 
     def _next(self, *, polls: bool) -> tuple[tuple[K, bool] | None, float | None]:
         """A due key, or how long to wait for one."""
+        due = self._next_due(polls=polls)
+        if due is not None:
+            return self._start(due), None
+        now = self.clock()
+        heads = [self._head(event=True), *([self._next_poll()] if polls else ())]
+        return None, min((head[0] - now for head in heads if head is not None), default=None)
+
+    def _next_due(self, *, polls: bool) -> K | None:
+        """The key whose turn it is."""
         now = self.clock()
         heads = [self._head(event=True)]
         if polls:
             poll_turn = self._in_a_row >= MAX_EVENTS_IN_A_ROW
-            heads.insert(0 if poll_turn else 1, self._head(event=False))
-        for head in heads:
-            if head is not None and head[0] <= now:
-                return self._start(head[1], now), None
-        waits = [head[0] - now for head in heads if head is not None]
-        return None, min(waits, default=None)
+            heads.insert(0 if poll_turn else 1, self._next_poll())
+        return next((head[1] for head in heads if head is not None and head[0] <= now), None)
+
+    def _next_poll(self) -> tuple[float, K] | None:
+        """The first poll, not before the pace of all of them allows it."""
+        head = self._head(event=False)
+        if head is None:
+            return None
+        return max(head[0], self._paced - POLL_BURST / MAX_POLLS_PER_SECOND), head[1]
 
     def _head(self, *, event: bool) -> tuple[float, K] | None:
         """The first of a heap that still holds: rescheduled keys leave old entries behind."""
@@ -173,81 +185,12 @@ class WorkQueue(Generic[K]):
             heapq.heappop(heap)
         return None
 
-    def _start(self, key: K, now: float) -> tuple[K, bool]:
+    def _start(self, key: K) -> tuple[K, bool]:
         event = self._due.pop(key).event
         self._in_a_row = self._in_a_row + 1 if event else 0
+        now = self.clock()
+        if not event:
+            self._paced = max(self._paced, now) + 1.0 / MAX_POLLS_PER_SECOND
         self._running.add(key)
         self._started[key] = now
         return key, event
-
-
-class Gate(Protocol):
-    """Opens while this process may act."""
-
-    async def wait(self) -> object: ...
-
-
-class Workers(Generic[K]):
-    """Bounds the passes at one time.
-
-    One task takes keys from the queue and starts a task per pass. If each slot were a task that
-    waits at the queue, every event would wake all of them.
-    """
-
-    def __init__(
-        self,
-        queue: WorkQueue[K],
-        reconcile: Callable[[K], Awaitable[float | None]],
-        gate: Gate,
-        size: int = MAX_PASSES,
-    ) -> None:
-        self._queue = queue
-        self._reconcile = reconcile
-        self._gate = gate
-        self._slots = asyncio.Semaphore(size)
-        self._max_polls = max(1, size - size // EVENT_SHARE)
-        self._polls = 0
-
-    async def run(self) -> None:
-        """Until cancelled."""
-        async with asyncio.TaskGroup() as group:
-            while True:
-                await self._gate.wait()
-                # Before `get`: a key that was taken counts as running, and
-                # must have a slot to run in.
-                await self._slots.acquire()
-                key, event = await self._queue.get(lambda: self._polls < self._max_polls)
-                # No `await` from here to the task: asyncio can't cancel in
-                # between and lose the key.
-                self._polls += not event
-                group.create_task(self._in_slot(key, event=event))
-
-    async def _in_slot(self, key: K, *, event: bool) -> None:
-        try:
-            # Asked again: the lease may have been lost while the queue was empty.
-            await self._gate.wait()
-            await self._attempt(key)
-        finally:
-            self._polls -= not event
-            self._slots.release()
-
-    async def _attempt(self, key: K) -> None:
-        """Puts the key back whatever the pass raises."""
-        try:
-            async with asyncio.timeout(PASS_TIMEOUT_SECONDS):
-                after = await self._reconcile(key)
-        # Normal in a race with an edit or a new leader: no failure, so no growing delay.
-        except (ConflictError, NotLeadingError) as error:
-            log.info("pass given up, next soon: %s", error, extra={"job": _text(key)})
-            self._queue.done(key, CONFLICT_SECONDS)
-        # CancelledError isn't an Exception: at shutdown the key stays out, and the process ends.
-        except Exception:
-            delay = self._queue.failed(key)
-            log.exception("pass failed, next in %.1f s", delay, extra={"job": _text(key)})
-        else:
-            self._queue.done(key, after)
-
-
-def _text(key: object) -> str:
-    """`namespace/name` in logs."""
-    return "/".join(map(str, key)) if isinstance(key, tuple) else str(key)

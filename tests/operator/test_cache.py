@@ -8,7 +8,7 @@ import pytest
 from sea_api.contract import JOB_LABEL
 from sea_operator.cache import MAX_REMEMBERED, Cache, Key
 from sea_operator.kube.client import JOB, POD, STATEFUL_SET
-from sea_operator.last_applied import ANNOTATION
+from sea_operator.spec_warnings import ANNOTATION
 
 KEY = ("n", "j")
 LABELS = {JOB_LABEL: "j"}
@@ -275,3 +275,17 @@ def test_an_apply_that_the_server_dropped_everything_of_brings_a_pass(
     assert cache.keys == [KEY]
     cache.put(JOB, stored(3, annotations={ANNOTATION: text, "somebody": "else"}))
     assert cache.keys == [KEY]
+
+
+def test_what_is_known_of_a_job_is_put_together_once_per_change(cache: Watched) -> None:
+    """Every pass looks, and most find what the one before them found."""
+    first = cache.view(KEY)
+    assert cache.view(KEY) is first
+    cache.put(STATEFUL_SET, child(2))
+    second = cache.view(KEY)
+    assert second is not first
+    cache.applied(STATEFUL_SET, child(3), "digest")
+    third = cache.view(KEY)
+    assert third is not None
+    assert third.accepted == {("StatefulSet", "j-trainer"): "digest"}
+    assert cache.view(KEY) is third

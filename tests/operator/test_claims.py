@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS, Claim, Claims
+from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS, RIVAL_SECONDS, Claim, Claims
 
 KEY = ("n", "j")
 
@@ -75,4 +75,19 @@ def test_who_stood_aside_looks_again_later() -> None:
     clock.now += 1.0
     assert claims.judge(KEY, "a/x") is Claim.ANNOUNCE
     claims.forget(KEY)
-    assert (claims._ours, claims._announced, claims._aside) == (set(), {}, {})
+    assert (claims._ours, claims._announced, claims._aside, claims._rivals) == (set(), {}, {}, {})
+
+
+def test_who_goes_on_names_the_other_for_as_long_as_that_claims_the_job() -> None:
+    clock = Clock()
+    claims = Claims("a/x", clock)
+    claims.judge(KEY, None)
+    claims.wrote(KEY)
+    assert claims.rival(KEY) is None
+    assert claims.judge(KEY, "b/x") is Claim.ACT
+    for _ in range(2):
+        clock.now += ASIDE_SECONDS + CLAIM_SECONDS
+        assert claims.rival(KEY) == "b/x"
+        claims.judge(KEY, "b/x")
+    clock.now += RIVAL_SECONDS
+    assert claims.rival(KEY) is None

@@ -9,7 +9,8 @@ from aiohttp import web
 from sea_api import lenient
 from sea_api.v1alpha1.policy import Role
 from sea_operator import coordinator_link
-from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip, coordinator_spec
+from sea_operator.coordinator_link import CoordinatorLink, by_pod_ip
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.errors import CoordinatorRefusedError
 
 

@@ -3,10 +3,12 @@
 import dataclasses
 from typing import Any
 
+import pytest
+
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Restarts, Roles, RoleStatus
 from sea_operator import decide as decisions
-from sea_operator.coordinator_link import coordinator_spec
+from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.plan import Outcome, Suspension
 from sea_operator.policies.phase import retry_digest
 from sea_operator.status import compute
@@ -209,3 +211,15 @@ def test_a_drain_is_not_cut_off_by_another_size(make: Any) -> None:
     plan = decide(observed, make.context())
     assert plan.lifecycle.suspension is Suspension.DRAINING
     assert plan.lifecycle.attempt == 1
+
+
+@pytest.mark.parametrize(("suspend", "replaced"), [(False, True), (True, False)])
+def test_pods_with_an_older_template_finish_their_last_checkpoint(
+    make: Any, suspend: bool, replaced: bool
+) -> None:
+    """A queue that evicts a job takes its node selectors back in the same edit."""
+    status = make.status(make.condition("Suspended", "Unknown" if suspend else "False"))
+    job = make.job(spec=make.spec(suspend=suspend), status=status)
+    old = make.pods(job, template_hash="older")
+    plan = decisions.decide(make.observed(job, pods=old), make.context())
+    assert bool(plan.removals) is replaced

@@ -1,5 +1,6 @@
 """Events tell changes, once."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +11,13 @@ from sea_api.v1alpha1.status import (
     Failure,
     Roles,
     RoleStatus,
+    Rollback,
     SpecEdit,
     Status,
 )
-from sea_operator.report import between, event_body, report
+from sea_operator.action_backoff import ActionBackoff
+from sea_operator.report import between, event_body
+from sea_operator.status_writer import StatusWriter
 
 
 def reasons(old: Any, new: Any) -> Any:
@@ -188,12 +192,24 @@ async def test_no_credential_of_a_message_gets_into_status_or_event(make: Any) -
     failure = Failure(role="Trainer", cause="Hang", message=message, time="2027-01-15T08:00:00Z")
     stalled = make.condition("Stalled", "True", reason="StoreFails", message=message)
     status = make.status(stalled, trainer_attempt=2, last_failure=failure)
-    server: Any = Writes()
+    server = Writes()
     job = make.job(status=make.status())
-    assert await report(server, server, job, status, identity="me", now=make.now)
+    sources: Any = SimpleNamespace(client=server, cache=server)
+    backoff = ActionBackoff(lambda: 0.0)
+    assert await StatusWriter(sources, "me").report(job, status, backoff, make.now)
     written, *events = server.bodies
     assert {event["reason"] for event in events} == {"StoreFails", "NewAttempt"}
     for body in (written, *events):
         assert "[redacted]" in str(body)
         assert "AKIAX" not in str(body)
         assert "0abc" not in str(body)
+
+
+def test_going_back_to_an_older_checkpoint_is_a_warning(make: Any) -> None:
+    """Once for each time; the message names both steps."""
+    went = Rollback(stage="rl", from_step=60, step=40, time="2027-01-15T08:00:00Z")
+    before, after = make.status(), make.status(last_rollback=went)
+    assert reasons(before, after) == [("RolledBack", True)]
+    assert reasons(after, after) == []
+    again = make.status(last_rollback=went.model_copy(update={"step": 20}))
+    assert reasons(after, again) == [("RolledBack", True)]

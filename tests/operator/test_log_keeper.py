@@ -8,7 +8,7 @@ import pytest
 from sea_api.contract import LOG_BYTES
 from sea_api.v1alpha1.policy import Role
 from sea_operator import log_keeper
-from sea_operator.coordinator_link import run_url
+from sea_operator.coordinator_spec import run_url
 from sea_operator.errors import CoordinatorRefusedError, RejectedError, UnavailableError
 from sea_operator.log_keeper import MAX_TRIES, LogKeeper
 from sea_operator.observed import Observed, Termination

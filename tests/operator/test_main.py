@@ -103,7 +103,7 @@ def test_a_watch_of_all_namespaces_is_needed_by_each() -> None:
     assert gate.knows("a")
 
 
-HANGS = """
+LOOP_HANGS = """
 import asyncio, sys, time
 from sea_operator import main
 
@@ -116,18 +116,43 @@ async def hang():
 main.EXIT_SECONDS = 0.1
 asyncio.run(hang())
 """
+KOPF_HANGS = """
+import asyncio, sys, time
+import kopf
+from sea_operator import kopf_watch, main
+
+async def hang(**_):
+    sys.stdout.write("ready\\n")
+    sys.stdout.flush()
+    time.sleep(600)
+
+async def run():
+    stopping = asyncio.Event()
+    main._stop_on_signals(stopping)
+    thread = kopf_watch.KopfThread(None, [])
+    thread.start()
+    await stopping.wait()
+    await thread.stop()
+
+kopf.operator = hang
+kopf_watch.STOP_SECONDS = 0.1
+asyncio.run(run())
+"""
 
 
-async def test_a_process_that_hangs_is_gone_soon_after_sigterm() -> None:
+@pytest.mark.parametrize(("program", "code"), [(LOOP_HANGS, 1), (KOPF_HANGS, 0)])
+async def test_a_process_in_which_something_hangs_is_gone_soon_after_sigterm(
+    program: str, code: int
+) -> None:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", HANGS, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-c", program, stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
         async with asyncio.timeout(120):
             assert await process.stdout.readline() == b"ready\n"
             process.send_signal(signal.SIGTERM)
-            assert await process.wait() == 1
+            assert await process.wait() == code
     finally:
         if process.returncode is None:
             process.kill()

@@ -7,11 +7,18 @@ from typing import Any
 
 import pytest
 
+from sea_operator.action_backoff import MAX_SECONDS
 from sea_operator.cache import Cache, Key
 from sea_operator.coordinator_link import Answer
-from sea_operator.errors import ConflictError, NotFoundError
+from sea_operator.errors import (
+    ConflictError,
+    KubeError,
+    NotFoundError,
+    RejectedError,
+    UnavailableError,
+)
 from sea_operator.gpu_reader import GpuReader
-from sea_operator.kube.client import JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.kube.client import EVENT, JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
 from sea_operator.observe import Sources
 from sea_operator.policies.last_logs import LastLog
 from sea_operator.reconcile import Reconciler
@@ -30,6 +37,9 @@ class Server:
     def __init__(self) -> None:
         self.objects: dict[tuple[str, str], dict[str, Any]] = {}
         self.writes: list[str] = []
+        self.reads: list[str] = []
+        self.refuses: KubeError | None = None
+        """What a write of a status ends with."""
         self.version = 100
 
     def store(self, kind: Kind, body: dict[str, Any]) -> dict[str, Any]:
@@ -41,6 +51,7 @@ class Server:
         return copy.deepcopy(self.objects[kind.name, name])
 
     async def get(self, kind: Kind, namespace: str | None, name: str) -> dict[str, Any]:
+        self.reads.append(f"{kind.name} {name}")
         if (kind.name, name) not in self.objects:
             raise NotFoundError(name)
         return copy.deepcopy(self.objects[kind.name, name])
@@ -57,6 +68,8 @@ class Server:
     async def merge(self, kind: Kind, body: dict[str, Any], sub: str | None = None) -> Any:
         meta = body["metadata"]
         self.writes.append(f"{kind.name} {meta['name']}")
+        if self.refuses:
+            raise self.refuses
         live = self.objects.get((kind.name, meta["name"]))
         if live is None:
             raise NotFoundError(meta["name"])
@@ -84,6 +97,7 @@ class Link:
     def __init__(self) -> None:
         self.answer = Answer(unreachable="Not yet.")
         self.sent: list[int] = []
+        self.attempts: list[int] = []
         self.logs: dict[str, bytes] = {}
 
     async def state(self, *_: Any) -> Answer:
@@ -91,6 +105,7 @@ class Link:
 
     async def send(self, job: Any, pods: Any, token: str, spec: Any) -> None:
         self.sent.append(spec.spec_generation)
+        self.attempts.append(spec.attempt)
 
     async def keep_log(self, job: Any, pods: Any, token: str, one: LastLog, text: bytes) -> None:
         self.logs[one.path] = text
@@ -118,7 +133,14 @@ class Operator:
             GpuReader(server, lambda: 0.0),
         )
         settings = Settings(identity="test")
-        self.reconcile = Reconciler(sources, settings, lambda: self.now, complete=self.complete)
+        self.seconds = 0.0
+        self.reconcile = Reconciler(
+            sources,
+            settings,
+            lambda: self.now,
+            monotonic=lambda: self.seconds,
+            complete=self.complete,
+        )
         self.synced = True
         self.server.store(SECRET, {"metadata": {"name": "s3"}, "data": dict.fromkeys(S3, "eA==")})
         self.edit(1)
@@ -155,6 +177,14 @@ class Operator:
         spec = {"nodeName": "node-1"}
         pod = {"metadata": {**owned, "labels": labels}, "spec": spec, "status": status}
         self.cache.put(POD, self.server.store(POD, pod))
+
+    def status(self) -> dict[str, Any]:
+        found: dict[str, Any] = self.server.objects[JOB.name, "j"].get("status", {})
+        return found
+
+    def events(self, reason: str) -> list[str]:
+        found = [one for (kind, _), one in self.server.objects.items() if kind == EVENT.name]
+        return [one["message"] for one in found if one["reason"] == reason]
 
     def trainers(self) -> Any:
         return self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["replicas"]
@@ -311,10 +341,65 @@ async def test_a_pass_that_waits_for_its_coordinator_holds_no_slot(operator: Ope
     async with asyncio.timeout(120):
         await asked.wait()
         slots = operator.reconcile.sources.slots
-        for _ in range(16):
-            await slots.acquire()
-        assert not waits.done(), "all slots are free while it waits"
-        for _ in range(16):
-            slots.release()
+        assert slots.is_free, "all slots are free while it waits"
+        assert not waits.done()
         answer.set()
         await waits
+
+
+@pytest.mark.parametrize("error", [RejectedError("a policy's no"), UnavailableError("no answer")])
+async def test_a_status_that_cannot_be_written_stops_nothing_else(
+    operator: Operator, make: Any, error: KubeError
+) -> None:
+    operator.server.refuses = error
+    operator.link.answer = Answer(make.state())
+    for _ in range(3):
+        await operator.reconcile(KEY)
+    assert operator.trainers() == 2
+    assert operator.link.sent != [], "the coordinator is told what to do"
+    (message,) = operator.events("StatusNotWritten")
+    assert str(error) in message
+    assert len(operator.events("StageStarted")) == 1, "what the status can't say, Events do, once"
+    operator.server.writes.clear()
+    await operator.reconcile(KEY)
+    assert operator.server.writes == [], "it isn't tried at each pass"
+    operator.server.refuses = None
+    operator.seconds += MAX_SECONDS
+    await operator.reconcile(KEY)
+    assert operator.status()["stage"] == "sft"
+    assert "can't be written" not in str(operator.status())
+    assert len(operator.events("StageStarted")) == 1
+
+
+async def test_a_new_attempt_waits_until_the_status_has_recorded_it(
+    operator: Operator, make: Any
+) -> None:
+    """The other way round a crash in between would leave a restart that nobody counted."""
+    operator.link.answer = Answer(make.state())
+    await operator.quiet()
+    operator.server.refuses = UnavailableError("no answer")
+    operator.link.answer = Answer(make.state(trainer_failure=make.failure()))
+    for _ in range(3):
+        await operator.reconcile(KEY)
+    assert set(operator.link.attempts) == {1}
+    operator.server.refuses = None
+    operator.seconds += MAX_SECONDS
+    await operator.reconcile(KEY)
+    assert operator.link.attempts[-1] == 2
+    assert operator.status()["restarts"]["uncounted"] == 1
+
+
+async def test_a_status_write_proves_the_view_that_a_spec_is_sent_by(
+    operator: Operator, make: Any
+) -> None:
+    """A read would cost one more request per job, and say the same."""
+    await operator.quiet()
+    operator.link.answer = Answer(make.state(stages=("sft",)))
+    operator.server.reads.clear()
+    await operator.reconcile(KEY)
+    assert operator.link.sent == [1]
+    assert operator.server.reads == []
+    # Sent again although the status says all there is: only a read shows that nobody edited it.
+    await operator.reconcile(KEY)
+    assert operator.link.sent == [1, 1]
+    assert operator.server.reads == ["SEATrainingJob j"]

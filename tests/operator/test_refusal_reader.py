@@ -1,5 +1,6 @@
 """Events are listed only for sets that lack pods for a while, and not again in each pass."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,8 +13,10 @@ from sea_operator.observed import Child
 from sea_operator.refusal_reader import (
     AFTER_SECONDS,
     INTERVAL_SECONDS,
+    MAX_SHARE,
     RefusalReader,
     ShortSet,
+    current,
     newest,
 )
 
@@ -27,11 +30,13 @@ class Server:
         self.events: list[dict[str, Any]] = []
         self.asked: list[dict[str, str]] = []
         self.refuses = False
+        self.takes: Callable[[], None] = lambda: None
 
     async def request(self, method: str, path: str, query: Any) -> dict[str, Any]:
         self.asked.append({"path": path, **dict(query)})
         if self.refuses:
             raise RejectedError("events is forbidden")
+        self.takes()
         return {"items": self.events}
 
 
@@ -44,9 +49,10 @@ class Clock:
         return self.now
 
 
-def event(message: str, second: int = 0) -> dict[str, Any]:
+def event(message: str, second: int = 0, uid: str = "uid-1") -> dict[str, Any]:
     time = f"2027-01-15T08:00:{second:02}Z"
-    return {"metadata": {"creationTimestamp": time}, "lastTimestamp": time, "message": message}
+    meta = {"metadata": {"creationTimestamp": time}, "involvedObject": {"uid": uid}}
+    return {**meta, "lastTimestamp": time, "message": message}
 
 
 @pytest.fixture
@@ -77,8 +83,8 @@ async def test_a_set_is_asked_about_after_some_seconds_and_then_at_intervals(
     assert await reader.words(JOB, SHORT) == {"j-rollout": "no"}
     (asked,) = server.asked
     assert asked["path"] == "/api/v1/namespaces/n/events"
-    assert asked["fieldSelector"] == "involvedObject.uid=uid-1,reason=FailedCreate"
-    assert int(asked["limit"]) <= 50
+    assert asked["fieldSelector"] == "involvedObject.kind=StatefulSet,reason=FailedCreate"
+    assert int(asked["limit"]) <= 500
     clock.now += INTERVAL_SECONDS - 1
     assert await reader.words(JOB, SHORT) == {"j-rollout": "no"}
     assert len(server.asked) == 1
@@ -96,7 +102,46 @@ async def test_a_set_that_has_its_pods_costs_nothing_and_leaves_nothing(
     assert await reader.words(JOB, SHORT) == {}, "another lack counts from its own beginning"
     assert server.asked == []
     reader.forget(*JOB)
-    assert reader._sets == {}
+    assert reader._short_since == {}
+
+
+async def test_all_jobs_of_a_namespace_share_one_list(
+    reader: RefusalReader, server: Server, clock: Clock
+) -> None:
+    """A list per set costs the API server all Events of the namespace each time."""
+    server.events = [event(f"no {i}", uid=f"uid-{i}") for i in range(100)]
+    jobs = {("n", f"j{i}"): {"set": ShortSet("n", f"uid-{i}", 0.0)} for i in range(100)}
+    for job, short in jobs.items():
+        await reader.words(job, short)
+    clock.now += AFTER_SECONDS
+    for i, (job, short) in enumerate(jobs.items()):
+        assert await reader.words(job, short) == {"set": f"no {i}"}
+    assert len(server.asked) == 1
+    await reader.words(("other", "j"), SHORT)
+    clock.now += AFTER_SECONDS
+    await reader.words(("other", "j"), SHORT)
+    assert len(server.asked) == 2
+    for job in (*jobs, ("other", "j")):
+        reader.forget(*job)
+    assert reader._namespaces == {}
+
+
+async def test_a_list_that_takes_long_comes_rarely(
+    reader: RefusalReader, server: Server, clock: Clock
+) -> None:
+    def take() -> None:
+        clock.now += 4.0
+
+    server.takes = take
+    await reader.words(JOB, SHORT)
+    clock.now += AFTER_SECONDS
+    await reader.words(JOB, SHORT)
+    clock.now += 4.0 / MAX_SHARE - 1.0
+    await reader.words(JOB, SHORT)
+    assert len(server.asked) == 1
+    clock.now += 1.0
+    await reader.words(JOB, SHORT)
+    assert len(server.asked) == 2
 
 
 async def test_a_pass_goes_on_without_the_right_to_list_events(
@@ -121,7 +166,8 @@ async def test_a_pass_goes_on_without_the_right_to_list_events(
 def test_the_newest_refusal_counts_if_no_pod_was_made_after_it(
     events: list[dict[str, Any]], newest_pod: float, found: str | None
 ) -> None:
-    assert newest(events, newest_pod) == found
+    short = ShortSet("n", "uid-1", newest_pod)
+    assert current(newest(events).get("uid-1"), short) == found
 
 
 @pytest.mark.parametrize(

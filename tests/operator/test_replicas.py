@@ -1,12 +1,14 @@
 """Sizes of the roles in every phase of a job."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
-from sea_operator.lifecycle import replicas, resized
+from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.lifecycle import _is_checked, replicas, resized
 from sea_operator.plan import Suspension
 from sea_operator.policies.stage_roles import sizes
 
@@ -23,7 +25,14 @@ def ask(
     observed = observed or make.observed()
     spec = spec or observed.job.spec
     full = sizes(spec, 0)
-    return replicas(observed, spec, full, over=over, suspension=suspension)
+    checked = _is_checked(observed, spec, 0)
+    return replicas(observed, spec, full, over=over, suspension=suspension, checked=checked)
+
+
+def current(job: Any, **other: Any) -> str:
+    """Digest of what the job's coordinator has, if it has the newest."""
+    asked = {"stage_index": 0, "attempt": 1, "drain": False, **other}
+    return coordinator_spec(job, job.spec, **asked).digest
 
 
 def test_a_running_job_has_its_full_size(make: Any) -> None:
@@ -66,9 +75,23 @@ def test_pods_with_gpus_wait_for_the_coordinators_check(
     make: Any, state: Any, expected: Any
 ) -> None:
     job = make.job(spec=make.spec(**GPUS))
-    told = None if state is None else make.state(**state)
+    told = None if state is None else make.state(spec_digest=current(job), **state)
     observed = make.observed(job, children={}, pods=(), state=told)
     assert ask(make, observed) == expected
+
+
+@pytest.mark.parametrize(
+    "of_another",
+    [{"stage_index": 1}, {"attempt": 2}, {"drain": True}, None],
+    ids=["stage", "attempt", "drain", "generation"],
+)
+def test_a_check_of_an_older_spec_starts_no_pods_with_gpus(make: Any, of_another: Any) -> None:
+    """For a second after an edit the coordinator reports what it found of the spec before."""
+    job = make.job(spec=make.spec(**GPUS), generation=2)
+    older = current(job, **of_another) if of_another else current(replace(job, generation=1))
+    state = make.state(prepared=True, spec_digest=older)
+    observed = make.observed(job, children={}, pods=(), state=state)
+    assert ask(make, observed) == HELD
 
 
 @pytest.mark.parametrize("state", [None, {"prepared": False}])

@@ -5,7 +5,14 @@ from typing import Any
 
 import pytest
 
-from sea_operator.work_queue import MAX_EVENTS_IN_A_ROW, Backoff, WorkQueue
+from sea_operator.work_queue import (
+    MAX_EVENTS_IN_A_ROW,
+    MAX_POLLS_PER_SECOND,
+    POLL_BURST,
+    URGENT_SECONDS,
+    Backoff,
+    WorkQueue,
+)
 
 
 class Time:
@@ -185,3 +192,35 @@ async def test_polls_wait_while_they_may_not_go(queue: Any, time: Any) -> None:
     may_poll = True
     queue.done("another", after=None)
     assert await asyncio.wait_for(waiter, 120) == ("poll", False)
+
+
+async def test_thousands_of_polls_keep_a_pace_and_an_event_goes_between_them(
+    queue: Any, time: Any
+) -> None:
+    """2,000 jobs that are polled each second would leave no time for the one that changed."""
+    for key in range(2000):
+        queue.add(key)
+        await queue.get()
+        queue.done(key, after=1)
+    time.now += 100
+    started = 0
+    while await ready(queue) is not None:
+        started += 1
+    assert started == POLL_BURST + 1
+    queue.add("news")
+    assert await ready(queue) == "news"
+    for _ in range(10):
+        time.now += 0.1
+        while await ready(queue) is not None:
+            started += 1
+    assert started == pytest.approx(POLL_BURST + MAX_POLLS_PER_SECOND, abs=2)
+
+
+async def test_a_pass_that_follows_at_once_goes_with_the_events(queue: Any, time: Any) -> None:
+    """It acts on what the pass before it did, and mustn't wait for the polls of all others."""
+    queue.add("a")
+    await ready(queue)
+    queue.done("a", after=URGENT_SECONDS)
+    assert await ready(queue) is None
+    time.now += URGENT_SECONDS
+    assert await queue.get() == ("a", True)

@@ -7,11 +7,15 @@ from typing import Any
 
 import pytest
 
-from sea_operator.errors import ConflictError
-from sea_operator.work_queue import Backoff, Workers, WorkQueue
+from sea_operator import workers as workers_module
+from sea_operator.errors import BusyError, ConflictError, WorkersStuckError
+from sea_operator.work_queue import Backoff, WorkQueue
+from sea_operator.workers import BUSY_SECONDS, STUCK_SECONDS, Workers
 
 
 class Gate:
+    leads = True
+
     def __init__(self, leads: Any = True) -> None:
         self._event = asyncio.Event()
         if leads:
@@ -148,3 +152,76 @@ async def test_polls_that_hang_leave_slots_for_events(queue: Any) -> None:
             queue.add("event")
             await done.wait()
         assert len(hung) == 6
+
+
+async def test_a_pass_that_is_one_too_many_of_its_namespace_comes_later_without_a_growing_delay(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    queue: WorkQueue[str] = WorkQueue(clock=lambda: 1000.0, random=lambda: 0.5)
+    tried = asyncio.Event()
+
+    async def reconcile(key: str) -> float | None:
+        tried.set()
+        raise BusyError("others of this namespace wait")
+
+    async with running(Workers(queue, reconcile, Gate(), 1)):
+        queue.add("j")
+        await asyncio.wait_for(tried.wait(), 120)
+        while "j" in queue._running:  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    assert queue._due["j"].time == 1000.0 + BUSY_SECONDS
+    assert queue._failures == {}
+    assert [record for record in caplog.records if record.levelname == "ERROR"] == []
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.mark.parametrize("opens", [True, False], ids=["passes-hang", "no-pass-begins"])
+async def test_workers_that_get_nowhere_end(opens: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A leader whose passes hang, or whose watches never list, must not go on leading."""
+    monkeypatch.setattr(workers_module, "LOOK_SECONDS", 0.0)
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock, random=lambda: 0.5)
+
+    async def reconcile(key: str) -> float | None:
+        await asyncio.Event().wait()
+        return None
+
+    workers = Workers(queue, reconcile, Gate(opens), 1)
+    task = asyncio.create_task(workers.run())
+    queue.add("j")
+    for _ in range(10):
+        await asyncio.sleep(0)
+    clock.now += STUCK_SECONDS
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not task.done()
+    clock.now += 1.0
+    with pytest.raises(ExceptionGroup) as caught:
+        await asyncio.wait_for(task, 120)
+    assert caught.group_contains(WorkersStuckError, match="although jobs wait for one")
+
+
+async def test_an_idle_leader_and_a_standby_are_not_stuck() -> None:
+    clock = Clock()
+    queue: WorkQueue[str] = WorkQueue(clock=clock, random=lambda: 0.5)
+
+    async def reconcile(key: str) -> float | None:
+        return None
+
+    gate = Gate()
+    workers = Workers(queue, reconcile, gate, 1)
+    clock.now += 10 * STUCK_SECONDS
+    workers.require_progress()
+    queue.add("j")
+    # Work that waited while another led counts from when this process leads.
+    other = Gate(leads=False)
+    other.leads = False
+    standby = Workers(queue, reconcile, other, 1)
+    clock.now += 10 * STUCK_SECONDS
+    standby.require_progress()

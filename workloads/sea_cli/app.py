@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from sea_api.errors import SeaError
 from sea_cli import (
+    checkpoint,
     data_check,
     data_fix,
     data_make,
@@ -43,6 +44,7 @@ examples:
   sea evaluate --endpoint http://localhost:8000/v1 --model qwen3 --domain shop \\
       --data data/shop --out out/qwen3-shop
   sea replay out/qwen3-shop/episodes.jsonl --number 1
+  sea checkpoint list s3://bucket/jobs/my-job-0a1b2c3d
   sea play shop 1 --data data/shop
 """
 
@@ -58,6 +60,10 @@ def parser() -> argparse.ArgumentParser:
     groups = top.add_subparsers(dest="group", required=True, metavar="GROUP")
     jobs = groups.add_parser("job", help="check SEATrainingJobs without a cluster")
     job_check.add(jobs.add_subparsers(dest="command", required=True, metavar="COMMAND"))
+    checkpoints = groups.add_parser(
+        "checkpoint", help="look at a run's checkpoints, go back to one"
+    )
+    checkpoint.add(checkpoints.add_subparsers(dest="command", required=True, metavar="COMMAND"))
     data = groups.add_parser("data", help="make, convert, check and count data files")
     commands = data.add_subparsers(dest="command", required=True, metavar="COMMAND")
     data_check.add(commands)

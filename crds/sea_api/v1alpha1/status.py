@@ -149,6 +149,19 @@ class SpecEdit(ApiModel):
     """Which fields, and from which step of which stage they hold."""
 
 
+class Rollback(ApiModel):
+    """Training, ledger and weights went back to an older checkpoint."""
+
+    stage: str = Field(max_length=64)
+    """Stage that went back."""
+    from_step: Count
+    """Step of its newest checkpoint before that; it was damaged, or a person chose an older one."""
+    step: Count
+    """Step that the stage goes on from; 0 is its beginning."""
+    time: Timestamp
+    """When the ledger followed."""
+
+
 class Status(ApiModel):
     """What the operator last saw; only the operator writes it."""
 
@@ -174,6 +187,8 @@ class Status(ApiModel):
     """How many of them have ended: their settings are fixed."""
     last_edit: SpecEdit | None = None
     """The newest edit of the running job, and from which step it holds."""
+    last_rollback: Rollback | None = None
+    """The last time that the job went back to an older checkpoint; absent if it never has."""
     step: Count | None = None
     """Optimizer steps (or finished episodes of an evaluation) of the stage."""
     total_steps: Count | None = None

@@ -8,7 +8,13 @@ from pydantic import BeforeValidator
 from sea_api.lenient import OfAnyRelease
 from sea_api.v1alpha1.base import ApiModel
 from sea_api.v1alpha1.policy import Cause
-from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, SpecEdit, WeightsStatus
+from sea_api.v1alpha1.status import (
+    CheckpointStatus,
+    EvaluationResult,
+    Rollback,
+    SpecEdit,
+    WeightsStatus,
+)
 
 
 class StagePhase(StrEnum):
@@ -101,6 +107,7 @@ class CoordinatorState(OfAnyRelease):
     """0 to 1."""
     evaluation: list[EvaluationResult] = []
     edit: SpecEdit | None = None
+    rollback: Rollback | None = None
     model_url: str | None = None
     """Hugging Face folder that the newest complete stage of the policy exported."""
     plan: PlanVerdict | None = None

@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from datetime import datetime
 
-from sea_devcluster.errors import DevclusterError
+from sea_devcluster.errors import ApiError, DevclusterError
 
 from .api import ApiClient
 from .kube_json import Json, timestamp
@@ -64,10 +64,16 @@ class EventRecorder:
             change = {"count": event["count"], "lastTimestamp": event["lastTimestamp"]}
             await self._api.patch(f"{path}/{event['metadata']['name']}", change, "merge")
             return
-        # Set before the request: one whose answer is lost isn't created twice.
-        event["_created"] = True
         body = {key: value for key, value in event.items() if not key.startswith("_")}
-        await self._api.create(path, body)
+        try:
+            await self._api.create(path, body)
+        except ApiError as error:
+            # 409: the answer to the request before was lost; names are unique.
+            if error.status != 409:
+                raise
+        # After the request: an Event that was never created can't be patched, and would be lost
+        # with all its repeats.
+        event["_created"] = True
 
     def _event(self, about: Json, kind: str, reason: str, message: str, part: str) -> Json:
         metadata = about["metadata"]

@@ -58,11 +58,11 @@ class NodeRegistration:
             try:
                 await self._renew_lease()
                 await self._write_status(ready=True)
-            except ApiError as error:
-                if error.status == 404:
-                    await self._register_again()
             except DevclusterError as error:
-                log.warning("Heartbeat of node %s failed: %s", self._config.node_name, error)
+                if isinstance(error, ApiError) and error.status == 404:
+                    await self._register_again()
+                else:
+                    log.warning("Heartbeat of node %s failed: %s", self._config.node_name, error)
 
     async def leave(self) -> None:
         """Marks the Node NotReady."""

@@ -3,9 +3,9 @@
 `Ready` is True if the job is as its spec asks: running with all pods, complete, or suspended.
 `Stalled` is True only if a user must act. `Reconciling` is True while the operator works toward the
 spec. `Suspended`, `Complete` and `Failed` report the lifecycle; `policies/phase.py` explains
-`Suspended=Unknown`. The notices `SpecWarning`, `UpdateWaiting` and `FieldsIgnored` are there only
-while they are true, `Planned` once the coordinator has planned the job's memory; nothing depends on
-them.
+`Suspended=Unknown`. The notices `SpecWarning`, `UpdateWaiting`, `FieldsIgnored` and
+`OperatorConflict` are there only while they are true, `Planned` once the coordinator has planned
+the job's memory; nothing depends on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -51,6 +51,8 @@ class Situation:
     """Fields of the stored job that this operator doesn't know."""
     spec_warning: Blocker | None = None
     """What the spec says without effect, or probably doesn't mean."""
+    conflict: str | None = None
+    """What to say of another operator that works on the job too."""
     plan: PlanVerdict | None = None
     """Of the coordinator's plan."""
     plan_unknown: bool = False
@@ -154,10 +156,15 @@ def _notices(situation: Situation) -> dict[str, Judgement]:
     found = {
         "FieldsIgnored": _fields_ignored(situation.ignored),
         "SpecWarning": ("True", warning.reason, warning.message) if warning else ("", "", ""),
+        "OperatorConflict": _operator_conflict(situation.conflict),
         "Planned": _planned(situation.plan),
         "UpdateWaiting": _update_waiting(situation.update_waits),
     }
     return {kind: judgement for kind, judgement in found.items() if judgement[2]}
+
+
+def _operator_conflict(message: str | None) -> Judgement:
+    return "True", "OperatorConflict", message or ""
 
 
 def _planned(plan: PlanVerdict | None) -> Judgement:

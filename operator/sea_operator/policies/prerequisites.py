@@ -13,7 +13,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Blocker, Named, Observed, is_leaving, is_ours
-from sea_operator.resources.build import FIELDS
+from sea_operator.resources.build import FIELDS, template_of
 from sea_operator.resources.patch import secrets_of
 
 S3_KEYS = (S3_ACCESS_KEY, S3_SECRET_KEY)
@@ -89,16 +89,10 @@ def needed_secrets(spec: Spec) -> dict[str, frozenset[str]]:
 def patched_secrets(spec: Spec) -> list[Needed]:
     """Secrets from which a patch takes variables; the kubelet says if one is missing. Those that it
     mounts are kept up to date by the kubelet."""
-    templates = {
-        Role.COORDINATOR: spec.coordinator.template,
-        Role.TRAINER: spec.trainer.template,
-        Role.ROLLOUT: spec.rollout.template,
-        Role.USER: spec.user_model.template,
-    }
     return [
-        (f"spec.{FIELDS[role]}.template.patch", name, (), frozenset({role}))
-        for role, template in templates.items()
-        for name in sorted(secrets_of(template.patch))
+        (f"spec.{field}.template.patch", name, (), frozenset({role}))
+        for role, field in FIELDS.items()
+        for name in sorted(secrets_of(template_of(spec, role).patch))
     ]
 
 

@@ -22,6 +22,7 @@ from sea_api.contract import (
     selected_by,
 )
 from sea_api.v1alpha1.job import GROUP, KIND, VERSION, Spec
+from sea_api.v1alpha1.pods import PodTemplate
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.roles import UserEngine
 from sea_operator.observed import Job
@@ -96,6 +97,27 @@ FIELDS = {
     Role.USER: "userModel",
 }
 """Blocks of the spec, by role."""
+
+
+def template_of(spec: Spec, role: Role) -> PodTemplate:
+    """What the spec says of a role's pods."""
+    templates = {
+        Role.COORDINATOR: spec.coordinator.template,
+        Role.TRAINER: spec.trainer.template,
+        Role.ROLLOUT: spec.rollout.template,
+        Role.USER: spec.user_model.template,
+    }
+    return templates[role]
+
+
+def gpus_of(spec: Spec, role: Role) -> int:
+    """GPUs of each of a role's pods."""
+    gpus = {
+        Role.TRAINER: spec.trainer.gpus_per_pod,
+        Role.ROLLOUT: spec.rollout.gpus_per_pod,
+        Role.USER: spec.user_model.gpus_per_pod,
+    }
+    return gpus.get(role, 0)
 
 
 def _template(job: Job, spec: Spec, role: Role, images: Images, token_digest: str) -> Object:

@@ -19,6 +19,7 @@ from sea_operator.errors import KubeError
 from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import Kind, KubeClient
 from sea_operator.kube.connection import Connection
+from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.reconcile import Reconciler
 from sea_operator.refusal_reader import RefusalReader
@@ -91,13 +92,16 @@ async def reconcile(
 ) -> AsyncIterator[Callable[..., Awaitable[float | None]]]:
     """`reconcile(world, "j")`: one pass of an operator that started this very moment.
 
-    `images`: its defaults, if they are other than usual.
+    `images`: its defaults, if they are other than usual. `fixed_nodes`: as its setting.
     """
     async with aiohttp.ClientSession() as session:
         link = CoordinatorLink(session)
 
         async def one_pass(
-            world: World, name: str = "j", images: Images | None = None
+            world: World,
+            name: str = "j",
+            images: Images | None = None,
+            fixed_nodes: bool = False,
         ) -> float | None:
             settings = Settings(images or Images(), identity="test", intervals=Intervals())
             cache = Cache(lambda key: None)
@@ -107,7 +111,8 @@ async def reconcile(
             # At once: each pass here is the first of its operator.
             refusals = RefusalReader(recorder, time.monotonic, after=0.0)
             gpus = GpuReader(recorder, time.monotonic)
-            sources = Sources(recorder, cache, secrets, link, refusals, gpus)
+            nodes = NodeReader(recorder, time.monotonic) if fixed_nodes else None
+            sources = Sources(recorder, cache, secrets, link, refusals, gpus, nodes)
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass

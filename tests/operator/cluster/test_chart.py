@@ -47,6 +47,7 @@ ALL_VALUES: Object = {
     "crds": {"enabled": True, "keep": False},
     "serviceAccount": {"annotations": {"example/role": "arn"}},
     "rbac": {"aggregate": True, "nodes": True},
+    "fixedNodes": True,
     "resources": {"limits": {"memory": "1Gi"}},
     "nodeSelector": {"pool": "cpu"},
     "tolerations": [{"key": "cpu", "operator": "Exists", "effect": "NoSchedule"}],
@@ -114,7 +115,7 @@ def kubectl(plane: ControlPlane) -> Callable[..., str]:
 
 
 @pytest.fixture
-def namespace(kubectl: Callable[..., str]) -> Iterator[str]:
+def namespace(kubectl: Callable[..., str], clean: None) -> Iterator[str]:
     """A namespace of its own."""
     name = f"h-{uuid.uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
@@ -122,7 +123,8 @@ def namespace(kubectl: Callable[..., str]) -> Iterator[str]:
     kubectl("delete", "namespace", name, "--wait=false")
 
 
-@pytest.fixture(autouse=True)
+# Not for tests that only render: each of its commands costs a process.
+@pytest.fixture
 def clean(helm: Helm, kubectl: Callable[..., str]) -> Iterator[None]:
     """No release and no CRD is left for the next test."""
     yield
@@ -207,6 +209,17 @@ def test_without_nodes_the_chart_binds_nothing_cluster_wide_but_jobs(
     watching = by_name(helm(*off, "--set", "watchNamespaces={default}"))
     assert [key for key in watching if key[0] == "ClusterRoleBinding"] == []
     assert watching["RoleBinding", "x:sea"]["metadata"]["namespace"] == "default"
+
+
+@pytest.mark.parametrize("fixed", [True, False])
+def test_nodes_are_listed_only_where_the_chart_says_that_none_are_added(
+    helm: Helm, chart: Path, fixed: bool
+) -> None:
+    given = ("--set", f"fixedNodes={str(fixed).lower()}", "--set", "rbac.nodes=false")
+    text = helm("template", "sea", str(chart), "-n", "x", *REGISTRY, *given)
+    assert ("--fixed-nodes" in text) is fixed
+    assert ("verbs: [get, list]\n" in text) is fixed
+    assert ("resources: [nodes]" in text) is fixed
 
 
 def test_without_a_registry_a_sentence_says_what_to_do(helm: Helm, chart: Path) -> None:

@@ -10,7 +10,7 @@ from sea_operator.decide import REFUSED_SECONDS
 from sea_operator.errors import KubeError
 from sea_operator.kube.client import JOB, POD, STATEFUL_SET, Kind
 from sea_testing.operator_client import Recorder
-from sea_testing.operator_world import Clock, World, settle
+from sea_testing.operator_world import Clock, World
 
 pytestmark = pytest.mark.cluster
 
@@ -170,21 +170,6 @@ async def test_a_job_with_the_longest_name_gets_all_of_its_pods(
     await reconcile(world, name)
     await world.run_pods(name)
     assert len(await world.pods(name)) == sum((await world.sizes(name)).values()) == 5
-
-
-async def test_a_job_that_is_created_suspended_makes_no_pods_and_begins_when_it_is_admitted(
-    world: World, reconcile: Reconcile
-) -> None:
-    """What a queueing system needs: the job waits as a whole, and begins as a whole."""
-    await world.create_secret()
-    await world.create_job(suspend=True)
-    for _ in range(3):
-        await reconcile(world)
-    assert set((await world.sizes()).values()) == {0}
-    assert (await world.condition("Suspended"))["status"] == "True"
-    await world.edit(suspend=False)
-    await settle(world, reconcile)
-    assert (await world.condition("Ready"))["status"] == "True"
 
 
 async def test_a_missing_service_account_stalls_and_its_creation_is_enough(

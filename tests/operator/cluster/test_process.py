@@ -236,6 +236,75 @@ async def test_a_standby_does_nothing_and_takes_over_when_the_leader_dies(
     assert await holder(world) == names[1]
 
 
+# What may hang or fail in a process that holds the lease.
+WORKERS_FAIL = """
+from sea_operator.workers import Workers
+async def fail(self):
+    await self._gate.wait()
+    raise RuntimeError("a bug")
+Workers.run = fail
+"""
+PASSES_HANG = """
+import asyncio
+from sea_operator import main, workers
+workers.STUCK_SECONDS, workers.LOOK_SECONDS = 0.1, 0.05
+async def hang(self, key):
+    await asyncio.Event().wait()
+main.Reconciler.__call__ = hang
+"""
+PART_IGNORES_ITS_END = """
+import asyncio
+from sea_operator import main, workers
+main.EXIT_SECONDS = 0.5
+async def deaf(self):
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+workers.Workers.run = deaf
+"""
+KOPF_HANGS = """
+import time
+import kopf
+from sea_operator import kopf_watch
+kopf_watch.STOP_SECONDS = 0.1
+async def hang(**_):
+    time.sleep(3600)
+kopf.operator = hang
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "signal_", "code"),
+    [
+        (WORKERS_FAIL, None, 1),
+        (PASSES_HANG, None, 1),
+        (PART_IGNORES_ITS_END, signal.SIGTERM, 1),
+        (KOPF_HANGS, signal.SIGTERM, 0),
+    ],
+    ids=["workers-fail", "passes-hang", "a-part-ignores-its-end", "kopf-hangs"],
+)
+async def test_the_lease_never_outlives_the_workers(
+    world: World, account: Path, until: Any, program: str, signal_: int | None, code: int
+) -> None:
+    await world.create_job()
+    operator = await Operator(account, world.namespace, "one", program=program).start()
+    try:
+        assert operator.process is not None
+        if signal_ is not None:
+
+            async def led() -> bool:
+                return await holder(world) == "one"
+
+            await until(led)
+            operator.process.send_signal(signal_)
+        assert await asyncio.wait_for(operator.process.wait(), 120) == code
+        assert await holder(world) == "", "its successor needn't wait"
+    finally:
+        await operator.stop(signal.SIGKILL)
+
+
 async def leader_and_standby(world: Any, both: Any) -> Any:
     """Their names, once the holder of the lease says that it leads and the other that it doesn't.
 

@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS
+from sea_operator.claims import ASIDE_SECONDS, CLAIM_SECONDS, RIVAL_SECONDS
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.kube.client import EVENT
 from sea_operator.settings import Images, Settings
@@ -82,7 +82,13 @@ async def test_of_two_operators_one_stands_aside_and_names_the_other(
     events = await world.client.list(EVENT, world.namespace, "")
     told = [event["message"] for event in events if event["reason"] == "OperatorConflict"]
     assert len(told) == 1
-    assert "zz-other/sea-operator leaves this job to operator sea-system/sea-operator" in told[0]
+    said = "zz-other/sea-operator leaves this job to operator sea-system/sea-operator"
+    assert said in told[0]
+    notice = await world.condition("OperatorConflict")
+    assert (notice["status"], said in notice["message"]) == ("True", True)
+    operator.ahead += RIVAL_SECONDS
+    await operator.a_pass()
+    assert (await world.condition("OperatorConflict"))["status"] == "Absent"
 
 
 async def test_an_operator_that_was_reinstalled_elsewhere_takes_over_after_a_pause(

@@ -6,6 +6,7 @@ On a control plane of its own, since the CRD is the cluster's.
 import copy
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,12 +18,12 @@ from sea_devcluster.api import KubeApi
 from sea_devcluster.controlplane import ControlPlane
 from sea_operator import parsing, settings
 from sea_operator.cache import Cache
-from sea_operator.kube.client import APPLY, EVENT, JOB, SECRET, SERVICE, STATEFUL_SET, KubeClient
+from sea_operator.kube.client import APPLY, EVENT, JOB, SECRET, SERVICE, STATEFUL_SET
 from sea_operator.kube.connection import FIELD_MANAGER
-from sea_operator.report import report
 from sea_operator.resources import pod as pod_builder
 from sea_operator.resources.build import token_digest, token_secret
 from sea_operator.settings import Images
+from sea_operator.status_writer import StatusWriter
 from sea_testing.crd_install import PATIENCE, install_crd
 from sea_testing.operator_client import Recorder
 from sea_testing.operator_world import Clock, World
@@ -322,20 +323,26 @@ class NewerStatus(Status):
 
 
 async def test_a_newer_operator_under_an_older_crd_goes_on_reporting(
-    crd: dict[str, Any], world: World, client: KubeClient
+    crd: dict[str, Any], world: World, recorder: Recorder
 ) -> None:
-    """The server drops what it doesn't know; the same status isn't written again and again."""
+    """The server drops what it doesn't know; that isn't written again and again."""
     await world.create_job()
-    cache = Cache(lambda key: None)
+    sources: Any = SimpleNamespace(client=recorder, cache=Cache(lambda key: None))
+    statuses = StatusWriter(sources, "test")
     newer = NewerStatus(stage="rl", novel=5)
 
     async def write(status: Status) -> bool:
-        live = parsing.job(await world.job())
-        return await report(client, cache, live, status, identity="test", now=1.8e9)
+        """Whether anything was sent."""
+        recorder.writes.clear()
+        await statuses.write(parsing.job(await world.job()), status)
+        return bool(recorder.writes)
 
-    assert await write(newer) is True
-    assert await write(newer) is False
-    assert await write(newer.model_copy(update={"stage": "eval"})) is True
+    assert await write(newer)
+    assert not await write(newer)
+    assert await write(newer.model_copy(update={"stage": "eval"}))
+    assert not await write(newer.model_copy(update={"stage": "eval"}))
+    await world.patch(JOB, "j", {"metadata": {"annotations": {"of": "another"}}})
+    assert not await write(newer.model_copy(update={"stage": "eval"}))
     status = await world.status()
     assert (status["stage"], "novel" in status) == ("eval", False)
 

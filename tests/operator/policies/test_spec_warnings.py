@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from sea_operator import parsing
-from sea_operator.last_applied import ANNOTATION, dropped
-from sea_operator.policies.spec_warnings import MAX_NAMED, spec_warning
+from sea_operator.spec_warnings import ANNOTATION, MAX_NAMED, dropped, spec_warning
 
 APPLIED = {
     "apiVersion": "sea-operator.io/v1alpha1",

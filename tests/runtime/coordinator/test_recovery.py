@@ -13,7 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
-from sea_runtime.coordinator import app
+from sea_runtime.coordinator import app, snapshot
 from sea_runtime.coordinator.app import Settings
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
@@ -177,3 +177,53 @@ async def test_a_stored_ledger_of_a_newer_layout_is_a_problem(
     assert state.problem.reason == "LedgerUnusable"
     assert state.problem.message.startswith(f"{LEDGER} can't be the ledger.")
     assert "a newer sea-operator wrote it" in state.problem.message
+
+
+def test_copies_of_weights_after_the_checkpoint_are_not_offered_again() -> None:
+    """An engine would start with a policy of batches that are drawn again now."""
+    anchors = [kit.version(number, anchor=True) for number in (1, 2, 3)]
+    user = anchors[2].model_copy(update={"stream": "user"})
+    checkpoint = snapshot.Checkpoint("rl", {"step": 2, "version": 2})
+    found = snapshot.of_this_line([*anchors, user], checkpoint, wanted())
+    assert found == [*anchors[:2], user]
+    assert snapshot.of_this_line(anchors, None, wanted()) == anchors
+
+
+async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(
+    tmp_path: Path, store: MemoryStore
+) -> None:
+    """Over HTTP: 204 while the ledger goes back, never 410 for ever."""
+    async with coordinator(tmp_path, store) as client:
+        await put(client, wanted())
+        await until(client, runs)
+        await beats(client)
+        for step in (1, 2):
+            url = f"/v1/stages/rl/snapshot?step={step}&attempt=1"
+            with closing(Database(tmp_path / "ledger.sqlite")) as db, db.transaction():
+                db.run("INSERT INTO batches VALUES ('rl', ?, 0, 0.5, 0, 0)", step)
+                db.run(
+                    "INSERT INTO groups (id, stage, kind, row_key, domain, samples, state, step) "
+                    "VALUES (?, 'rl', 'Train', 'k', 'shop', 2, 'Assigned', ?)",
+                    f"g{step}",
+                    step,
+                )
+            async with client.post(url) as reply:
+                assert reply.status == 200, await reply.text()
+            key = f"x/job/stages/rl/checkpoints/step-{step:06d}-a1/manifest.json"
+            entry = {"step": step, "version": step, "bytes": 1, "manifest_key": key}
+            body = {"attempt": 1, **entry}
+            async with client.post("/v1/stages/rl/checkpoints", json=body) as reply:
+                assert reply.status == 200, await reply.text()
+            if step == 1:
+                head = json.dumps({"attempt": 1, "checkpoints": [{**entry, "time": 1.0}]})
+                store.put(f"{RUN}/stages/rl/checkpoints/head.json", head.encode())
+        # The head names step 1: that of step 2 was damaged or rolled back.
+        async with client.get("/v1/stages/rl/batches/2?attempt=1") as reply:
+            assert reply.status == 204, await reply.text()
+        state = await until(client, lambda state: state.rollback is not None)
+        assert state.checkpoint is not None
+        assert state.checkpoint.step == 1
+        assert state.rollback is not None
+        assert (state.rollback.from_step, state.rollback.step) == (2, 1)
+        async with client.get("/v1/stages/rl/batches/1?attempt=1") as reply:
+            assert reply.status == 410, "the head doesn't lead there"

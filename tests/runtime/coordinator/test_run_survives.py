@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, seed, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from sea_runtime.coordinator.errors import CoordinatorFailure
+from sea_runtime.coordinator.ledger import progress
 from sea_runtime.trainer.errors import FencedError
 from sea_testing.coordinator.run_model import BATCH, ENDED, STEPS, Process, Run
 
@@ -46,6 +47,7 @@ DISTURBANCES = (
     "late results",
     "doubled results",
     "checkpoint",
+    "damage",
     "zombie",
 )
 NEVER = 100
@@ -101,6 +103,9 @@ class RunSurvives(RuleBasedStateMachine):
                 run.deliver(run.engines[which], times=2)
             case "checkpoint":
                 self.act(run.process, run._advance)
+            case "damage":
+                # Noticed by the next attempt only.
+                run.damage_newest()
             case "zombie":
                 # It may finish what the next attempt has not fenced yet, and nothing after that.
                 self.act(run.zombies[-1] if run.zombies else None, run._act)
@@ -176,6 +181,31 @@ def test_a_volume_lost_before_the_first_checkpoint_recovers(run: Run) -> None:
     for _ in range(ROUNDS):
         run.round()
     assert run.complete, str(run)
+
+
+@pytest.mark.parametrize("volume_lost", [False, True])
+def test_a_damaged_newest_checkpoint_takes_ledger_and_data_back_with_it(
+    run: Run, volume_lost: bool
+) -> None:
+    """Asked for a batch that it has covered, the ledger goes back to what head.json names."""
+    while not run.damage_newest():
+        run.round()
+    step = run.committed_step
+    while progress.last_committed(run.core.ledger.db, "rl") < step:
+        run.round()
+    run.crash()
+    if volume_lost:
+        run.restart_coordinator(volume_lost=True)
+    for _ in range(ROUNDS):
+        run.round()
+    assert run.complete, str(run)
+    rollback = run.core.state.assemble().rollback
+    if not volume_lost:
+        assert rollback is not None
+        assert (rollback.stage, rollback.from_step, rollback.step) == ("rl", step, step - 2)
+    newest = run.head.newest
+    assert newest is not None
+    assert len({group for one in run.saved[newest.manifest_key] for group in one}) == STEPS * BATCH
 
 
 def test_a_zombie_is_refused_once_the_next_attempt_has_opened(run: Run) -> None:

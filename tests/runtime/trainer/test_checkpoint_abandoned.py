@@ -1,16 +1,13 @@
 """Only what can't be part of any checkpoint is deleted."""
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
 from sea_data.object_store import ObjectNotFoundError
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits, abandoned_folders, remove_abandoned
-from sea_runtime.trainer.checkpoint.head import Entry, Manifest, StoredObject
+from sea_testing.checkpoints import commit, restored
 from sea_testing.waiting import wait_for
 
 pytestmark = pytest.mark.component
@@ -41,32 +38,6 @@ def test_another_stage_is_not_touched() -> None:
     assert not abandoned_folders(["y/checkpoints/step-000001-a1/__0_0"], ROOT, 3)
 
 
-def commit(store: ObjectStore, commits: Commits, step: int, borrowed: str = "") -> None:
-    """A whole checkpoint; one of its objects may be in another folder."""
-    url = commits.step_folder(step)
-    keys = [commits.key(f"{url}/__0_0"), *([borrowed] if borrowed else [])]
-    objects = [StoredObject(key=key, name="__0_0", size=1, sha256="") for key in keys]
-    ledger = StoredObject(key=commits.key(f"{url}/ledger.sqlite"), name="", size=1, sha256="")
-    for one in (*objects, ledger):
-        store.put(commits.url(one.key), b"x")
-    manifest = Manifest(
-        stage="stage",
-        step=step,
-        attempt=commits.attempt,
-        stream="policy",
-        version=step,
-        world_size=1,
-        finished=False,
-        objects=objects,
-        ledger=ledger,
-        time=float(step),
-    )
-    target = f"{url}/manifest.json"
-    store.put(target, manifest.model_dump_json().encode())
-    key = commits.key(target)
-    commits.commit(Entry(step=step, version=step, manifest_key=key, bytes=1, time=1.0), 2, None)
-
-
 @pytest.fixture
 def run(tmp_path: Path) -> str:
     return f"s3://runs/{tmp_path.name}"
@@ -77,11 +48,9 @@ def left(store: ObjectStore, commits: Commits) -> set[str]:
     return {one.url.removeprefix(commits.folder + "/").split("/")[0] for one in found}
 
 
-def rank_0(store: ObjectStore) -> Any:
-    return SimpleNamespace(leads=True, control=SimpleNamespace(broadcast=lambda text: text))
-
-
-def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run: str) -> None:
+def test_the_next_attempt_removes_what_the_last_one_left(
+    store: ObjectStore, run: str, tmp_path: Path
+) -> None:
     """Its checkpoints stay, and so does what a newer attempt has begun to write."""
     first = Commits(store, run, "stage", 1)
     commit(store, first, 1)
@@ -89,7 +58,7 @@ def test_the_next_attempt_removes_what_the_last_one_left(store: ObjectStore, run
     newer = Commits(store, run, "stage", 3)
     store.put(f"{newer.step_folder(2)}/__0_0", b"being written")
     second = Commits(store, run, "stage", 2)
-    found = restore.newest(rank_0(store), second)
+    found = restored(second, tmp_path)
     assert found is not None
     assert found.step == 1
     kept = {"head.json", "step-000001-a1", "step-000002-a3"}

@@ -48,3 +48,29 @@ def test_later_steps_of_an_abandoned_attempt_are_dropped() -> None:
     after, dropped = heads.append(head, entry(6, 2), 2, 3, None)
     assert [one.step for one in after.checkpoints] == [4, 6]
     assert dropped == [entry(8, 1)]
+
+
+def test_a_pinned_checkpoint_is_never_dropped() -> None:
+    head = heads.pinned(Head(attempt=1, checkpoints=[entry(10), entry(20)]), 10, True)
+    after, dropped = heads.append(head, entry(30), 1, 1, None)
+    assert [one.step for one in after.checkpoints] == [10, 30]
+    assert [one.step for one in dropped] == [20]
+    assert heads.pinned(after, 10, False).checkpoints[0] == entry(10)
+
+
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_is_the_newest() -> None:
+    head = Head(attempt=1, checkpoints=[entry(10), entry(20)])
+    after = heads.without_damaged(head, entry(20), 2)
+    assert (after.attempt, after.newest, after.damaged) == (2, entry(10), [entry(20)])
+    assert heads.without_damaged(after, entry(20), 2) == after, "once"
+    committed, _ = heads.append(after, entry(20, 2), 2, 2, None)
+    assert committed.damaged == [entry(20)]
+
+
+def test_going_back_names_nothing_later() -> None:
+    head = Head(attempt=1, checkpoints=[entry(10), entry(20), entry(30)])
+    after, later = heads.gone_back(head, 10)
+    assert (after.checkpoints, later) == ([entry(10)], [entry(20), entry(30)])
+    for change in (heads.gone_back, heads.without, heads.entry_of):
+        with pytest.raises(KeyError):
+            change(head, 15)

@@ -1,6 +1,7 @@
 """Weight versions and their anchors in the object store, while the store fails."""
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -10,12 +11,12 @@ import torch
 import torch.distributed as dist
 
 from sea_api.v1alpha1.policy import Weights
-from sea_data.object_store import AccessDeniedError
+from sea_data.object_store import AccessDeniedError, StoreUnavailableError
 from sea_devcluster.s3 import S3Server
 from sea_runtime.client.sync_client import CoordinatorClient
 from sea_runtime.parallel.engine_blocks import EngineCuts
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.trainer import background, shard_buffers
+from sea_runtime.trainer import background, export, shard_buffers
 from sea_runtime.trainer import publisher as publishing
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.process_groups import ControlGroup
@@ -124,3 +125,46 @@ def test_the_newest_version_is_registered_again_as_it_was(
     assert [one.version for one in coordinator.versions] == [1, 2, 1]
     publisher.register_again()
     assert coordinator.versions[-1] == coordinator.versions[1]
+
+
+def test_an_upload_that_never_ends_fails_the_attempt_with_a_sentence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(shard_buffers, "WAIT_SECONDS", 0.01)
+    monkeypatch.setattr(shard_buffers, "MAX_WAIT_SECONDS", 0.03)
+    buffers = ShardBuffers({"w": (4,)}, torch.float32, "test", nixl=False, cuts=EngineCuts())
+    for _ in range(shard_buffers.BUFFERS):
+        _, index = buffers.pack(TENSORS.items(), 0)
+        buffers._uploads[index] = Future()
+    with pytest.raises(StoreUnavailableError, match="older weight version"):
+        buffers.pack(TENSORS.items(), 0)
+
+
+def test_a_folder_that_is_exported_again_does_not_look_complete_meanwhile(
+    context: RankContext,
+    store: ObjectStore,
+    make_task: Callable[..., TrainerTask],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> None:
+    task = make_task("exported-again", {"type": "RL", "rl": {}})
+    ready = f"{task.run_url}/stages/stage/export/READY.json"
+    store.put(ready, b"{}")
+    initial = tmp_path / "initial"
+    initial.mkdir()
+    (initial / "config.json").write_text("{}")
+
+    def write(*_: Any) -> None:
+        assert not store.exists(ready)
+
+    for name, stand_in in (
+        ("shards", lambda *_: [SimpleNamespace(turn=0)]),
+        ("index", lambda _: {}),
+        ("_write", write),
+        ("upload_folder", lambda *_: None),
+    ):
+        monkeypatch.setattr(export, name, stand_in)
+    config = SimpleNamespace(params_dtype=torch.float32)
+    model: Any = SimpleNamespace(gpt=SimpleNamespace(config=config), shape=None, layout=None)
+    export.export(with_store(context, store), task, model, initial, 1)
+    assert store.exists(ready)

@@ -15,8 +15,11 @@ from sea_devcluster.ports import free_ports
 class Operator:
     """One operator process."""
 
-    def __init__(self, kubeconfig: Path, namespace: str, identity: str, *others: str) -> None:
-        """`others`: further namespaces that it serves."""
+    def __init__(
+        self, kubeconfig: Path, namespace: str, identity: str, *others: str, program: str = ""
+    ) -> None:
+        """`others`: further namespaces that it serves. `program`: Python that runs before it."""
+        self.program = program
         self.kubeconfig = kubeconfig
         self.others = others
         self.namespace = namespace
@@ -28,8 +31,8 @@ class Operator:
     async def start(self) -> Self:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
-            "-m",
-            "sea_operator",
+            "-c",
+            f"{self.program}\nfrom sea_operator.main import main\nraise SystemExit(main())",
             "--namespace",
             self.namespace,
             *(word for other in self.others for word in ("--namespace", other)),

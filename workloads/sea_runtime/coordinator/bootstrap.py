@@ -4,20 +4,28 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
+from sea_api.v1alpha1.status import Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_runtime.coordinator import evaluation, snapshot, weights
 from sea_runtime.coordinator.background import Notifiers
 from sea_runtime.coordinator.errors import LedgerError
 from sea_runtime.coordinator.job import Job
-from sea_runtime.coordinator.ledger import registry
+from sea_runtime.coordinator.ledger import progress, registry
 from sea_runtime.coordinator.ledger.database import Database, Ledger
 from sea_runtime.store.s3 import ObjectStore
 
 log = logging.getLogger(__name__)
 
+ROLLBACK = "rollback"
 LOOK_SECONDS = 60.0
+
+
+def timestamp(seconds: float) -> str:
+    """Unix seconds as the API writes them."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 class Bootstrap:
@@ -41,6 +49,8 @@ class Bootstrap:
         self._notifiers, self._wall = notifiers, wall
         self._caught_up = ("", 0)
         """Checkpoint that the ledger was restored to once more."""
+        self._rollback: Rollback | None = None
+        """Written into the ledger that is restored for it."""
 
     async def look(self) -> None:
         """Opens the volume's ledger, or the newest checkpoint's if the volume is empty."""
@@ -92,13 +102,50 @@ class Bootstrap:
             return False
         self._caught_up = (stage, newest.step)
         log.warning("the checkpoint of step %d is newer than the ledger", newest.step)
+        self._restore_again()
+        return True
+
+    async def go_back(self, stage: str, step: int) -> bool:
+        """Restores from the newest checkpoint if the trainer went back to it, behind the ledger.
+
+        Checkpoints after it were damaged or rolled back: `head.json` doesn't name them any more.
+
+        Args:
+            step: that the trainer asks for; the ledger has it covered.
+
+        Returns:
+            False if the head doesn't say so.
+        """
+        before = self._ledger.db
+        newest = await asyncio.to_thread(snapshot.newest_checkpoint, self._store, self._job.desired)
+        # As above: the same request, repeated, may have sent the ledger back already.
+        if not self._ledger.available or self._ledger.db is not before:
+            return True
+        if newest is None or step != (newest.step + 1 if newest.stage == stage else 1):
+            return False
+        known = progress.last_committed(before, stage)
+        log.warning(
+            "training went back from step %d to the checkpoint of '%s' step %d; the ledger follows",
+            known,
+            newest.stage,
+            newest.step,
+        )
+        self._rollback = Rollback(
+            stage=stage,
+            step=newest.step if newest.stage == stage else 0,
+            from_step=known,
+            time=timestamp(self._wall()),
+        )
+        self._restore_again()
+        return True
+
+    def _restore_again(self) -> None:
         # First: a kill from here on must lead to a restore, not to this ledger.
         snapshot.disown(self._ledger.db)
         # The spec in force becomes the one to restore with.
         self._job.hold()
         self._ledger.withdraw()
         self._notifiers.background.notify()
-        return True
 
     async def _restored(self, empty: Database, desired: CoordinatorSpec) -> Database:
         db = empty
@@ -112,7 +159,7 @@ class Bootstrap:
                 log.warning("the ledger is restored from %s", source)
                 db = self._replaced(empty, part, source)
             with db.transaction(durable=True):
-                for anchor in anchors:
+                for anchor in snapshot.of_this_line(anchors, checkpoint, desired):
                     registry.add_anchor(db, anchor, self._wall())
                 for stage, found in results.items():
                     evaluation.keep(db, stage, found)
@@ -121,6 +168,8 @@ class Bootstrap:
                 snapshot.begin(db)
                 if checkpoint is not None:
                     snapshot.keep_checkpoint(db, checkpoint, merged.attempt)
+                if self._rollback is not None:
+                    db.put_document(ROLLBACK, self._rollback)
         # Also on cancellation: the next attempt opens the same file.
         except BaseException:
             db.close()

@@ -14,7 +14,7 @@ from sea_runtime.coordinator import reports
 from sea_runtime.coordinator.background import Notifiers, StoreProbe
 from sea_runtime.coordinator.bootstrap import Bootstrap
 from sea_runtime.coordinator.container_logs import ContainerLogs
-from sea_runtime.coordinator.errors import NotReadyError, RefusedError, StaleError
+from sea_runtime.coordinator.errors import GoneError, NotReadyError, RefusedError, StaleError
 from sea_runtime.coordinator.http import body, done, number, reply, seconds
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import require_sound
@@ -205,6 +205,11 @@ async def batch(request: web.Request) -> web.Response:
         if not await request.app[BOOTSTRAP].catch_up(stage, error.fixed):
             raise training.fail_ahead(stage, step, error.fixed) from error
         # 204: rank 0 asks again, and the restored ledger answers.
+        found = None
+    except GoneError:
+        # The trainer resumed from an older checkpoint than the ledger covers.
+        if not await request.app[BOOTSTRAP].go_back(stage, step):
+            raise
         found = None
     if found == b"":
         # Not at once: rank 0 asks again until its next look at the task.

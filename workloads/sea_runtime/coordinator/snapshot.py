@@ -10,7 +10,7 @@ import hashlib
 import json
 import tempfile
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ from sea_runtime.coordinator.ledger.database import EPOCH, Database, Ledger
 from sea_runtime.coordinator.ledger.trajectories import Files
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.wire.trainer import CheckpointCommitted, LedgerSnapshot
+from sea_runtime.wire.weights import WeightVersion
 
 FILE = "ledger.sqlite"
 FOLDER, NOTE = "ledger", "drained.json"
@@ -145,6 +146,21 @@ def newest_checkpoint(store: ObjectStore, desired: CoordinatorSpec) -> Checkpoin
             # The trainer appends: the last one is the newest.
             return Checkpoint(stage.name, head["checkpoints"][-1])
     return None
+
+
+def of_this_line(
+    anchors: Iterable[WeightVersion], checkpoint: Checkpoint | None, desired: CoordinatorSpec
+) -> list[WeightVersion]:
+    """Anchors that belong to what the checkpoint leads to. Pure.
+
+    Later ones of its stream were trained on batches that are drawn again now: an engine that
+    started with them would serve another policy than the one that is trained.
+    """
+    if checkpoint is None:
+        return list(anchors)
+    stage = next(one for one in desired.spec.stages if one.name == checkpoint.stage)
+    stream, version = stage_plan.stream_of(stage), int(checkpoint.entry["version"])
+    return [one for one in anchors if one.stream != stream or one.version <= version]
 
 
 def _training_stages(desired: CoordinatorSpec) -> Iterator[Stage]:

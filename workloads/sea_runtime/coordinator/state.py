@@ -2,15 +2,15 @@
 
 import json
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 from sea_api import lenient
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage, StageType
-from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult
+from sea_api.v1alpha1.status import CheckpointStatus, EvaluationResult, Rollback
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
 from sea_runtime.coordinator import evaluation, stage_plan, synthesis, throughput
+from sea_runtime.coordinator.bootstrap import ROLLBACK, timestamp
 from sea_runtime.coordinator.drain import Drain
 from sea_runtime.coordinator.edits import Edits
 from sea_runtime.coordinator.job import Job
@@ -76,6 +76,7 @@ class StateReport:
             goodput=self._training.goodput(current) if current else None,
             evaluation=_results(db, stages_),
             edit=self._edits.newest,
+            rollback=db.document(ROLLBACK, Rollback),
             model_url=newest_model(db, desired),
             plan=self._preconditions.verdict,
             skipped_rows=self._preconditions.skipped,
@@ -139,7 +140,7 @@ def _checkpoint(db: Database) -> CheckpointStatus | None:
         stage=row["stage"],
         version=row["version"],
         step=row["step"],
-        time=datetime.fromtimestamp(row["time"], UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        time=timestamp(row["time"]),
         bytes=row["bytes"],
     )
 

@@ -40,6 +40,11 @@ def export(
     folder = context.pod.data_dir / "export" / f"{task.stage}-rank-{context.assignment.rank}"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
+    if context.leads:
+        # While a stage is exported again, its folder must not look complete.
+        context.store.delete(urls.join(url, READY))
+    # No rank writes before that.
+    context.control.barrier()
     for turn in range(max(one.turn for one in files) + 1):
         _write(context, model, files, turn, folder, url)
     if context.leads:

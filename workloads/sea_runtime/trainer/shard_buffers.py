@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
+from sea_data.object_store import StoreUnavailableError
 from sea_runtime.parallel import engine_blocks
 from sea_runtime.parallel.engine_blocks import EngineCuts
 from sea_runtime.parallel.regions import Region
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 BUFFERS = 3
 """Versions that engines can read at a time: the newest, and two that slow engines still read."""
 WAIT_SECONDS = 5.0
+MAX_WAIT_SECONDS = 900.0
+"""Longest wait for the upload of an older version; the attempt then fails and starts again."""
 
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -83,6 +86,9 @@ class ShardBuffers:
 
         An engine that still reads that buffer gets bytes of two versions; the checksums of the
         blocks let it notice. Blocks while an upload still reads that buffer.
+
+        Raises:
+            StoreUnavailableError: that upload does not end.
         """
         # Oldest first: the newest version and the one before stay readable while this one is
         # packed.
@@ -90,7 +96,15 @@ class ShardBuffers:
         upload = self._uploads[index]
         # An upload reads the buffer without a copy: overwritten under it, the object in S3 would
         # not match its manifest.
+        waited = 0.0
         while upload is not None and not background.finished(upload, WAIT_SECONDS):
+            waited += WAIT_SECONDS
+            if waited >= MAX_WAIT_SECONDS:
+                raise StoreUnavailableError(
+                    f"The upload of an older weight version has not ended for {waited:.0f} s, and "
+                    f"all {BUFFERS} buffers are in use. Look at the object store, or raise "
+                    "weights.anchorEvery so that fewer versions are uploaded."
+                )
             log.info("Waiting for the upload of an older version before its buffer is reused.")
         buffer = self._buffers[index]
         blocks = manifest.pack(self.blocks, tensors, buffer)

@@ -145,10 +145,8 @@ class StageTrainer:
         with memory.naming("the optimizer's states"):
             optimizer = Optimizer(model, _learning_rate(settings), spec.trainer.optimizer)
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
-        # Before anything is written: `newest` fences, after which an older attempt can't commit.
-        manifest = restore.newest(context, commits)
-        if manifest is not None:
-            restore.load(context, commits, manifest, model, optimizer)
+        # Before anything is written: it fences, after which an older attempt can't commit.
+        manifest = restore.restore(context, commits, model, optimizer)
         saver = Saver(context, task, spec.checkpoint, commits)
         shards = buffers_of(context, task, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)

@@ -108,6 +108,8 @@ class Run:
         """Leases of workers that are gone or slow, with the incarnation that held them."""
         self.saved: dict[str, Lineage] = {}
         """By manifest key: what a checkpoint's parameters were trained on."""
+        self.damaged: set[str] = set()
+        """Manifest keys of checkpoints that can't be loaded."""
         self.fixed: dict[int, bytes] = {}
         self.turn = 0
         self.core = self._coordinator()
@@ -240,6 +242,8 @@ class Run:
 
     def _open(self, process: Process, epoch: str) -> None:
         head = heads.fence(self.head, process.attempt)
+        while head.newest is not None and head.newest.manifest_key in self.damaged:
+            head = heads.without_damaged(head, head.newest, process.attempt)
         self._write_head(head)
         newest = head.newest
         process.lineage = self.saved[newest.manifest_key] if newest else ()
@@ -257,6 +261,13 @@ class Run:
                 self.await_(self.core.bootstrap.open())
                 return
             raise self.core.training.fail_ahead("rl", step, error.fixed) from error
+        except GoneError:
+            # A checkpoint behind the ledger was loaded: the ledger follows.
+            if self.await_(self.core.bootstrap.go_back("rl", step)):
+                self.fixed.clear()
+                self.await_(self.core.bootstrap.open())
+                return
+            raise
         if not body:
             self._advance(process)
             return
@@ -336,6 +347,13 @@ class Run:
         self.core.weights.keep_anchor(anchor)
         self._finish(process)
         self.core.training.done("rl", StageDone(attempt=process.attempt, step=process.step))
+
+    def damage_newest(self) -> bool:
+        """Damages the newest checkpoint if there is another; false if there isn't."""
+        sound = [c for c in self.head.checkpoints if c.manifest_key not in self.damaged]
+        if len(sound) > 1:
+            self.damaged.add(sound[-1].manifest_key)
+        return len(sound) > 1
 
     @property
     def head(self) -> Head:

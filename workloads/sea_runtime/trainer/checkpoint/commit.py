@@ -28,7 +28,7 @@ class Commits:
     """The checkpoints of one stage as one attempt sees them."""
 
     def __init__(self, store: ObjectStore, run_url: str, stage: str, attempt: int) -> None:
-        self.store, self.attempt = store, attempt
+        self.store, self.attempt, self.run_url = store, attempt, run_url
         self.folder = urls.join(run_url, "stages", stage, "checkpoints")
         self.bucket = urls.parse(run_url).bucket
         self._url = urls.join(self.folder, "head.json")
@@ -52,7 +52,8 @@ class Commits:
             return Head(), None
         return Head.model_validate_json(body), etag
 
-    def _change(self, decide: Callable[[Head], Head]) -> Head:
+    def change(self, decide: Callable[[Head], Head]) -> Head:
+        """Replaces the head by what is decided on it, by compare-and-set."""
         while True:
             # Read and write again from scratch: the decision must be made on the head that is
             # replaced.
@@ -76,7 +77,7 @@ class Commits:
         Raises:
             FencedError: a newer attempt has it.
         """
-        return self._change(lambda head: heads.fence(head, self.attempt))
+        return self.change(lambda head: heads.fence(head, self.attempt))
 
     def commit(self, entry: Entry, keep_last: int, keep_every: int | None) -> Head:
         """Names `entry` in the head, then deletes what the head no longer names.
@@ -90,16 +91,25 @@ class Commits:
             after, dropped[:] = heads.append(head, entry, self.attempt, keep_last, keep_every)
             return after
 
-        head = self._change(decide)
+        head = self.change(decide)
         # Only after the head is written: until then readers may resume from any of them.
         for old in dropped:
             try:
-                self._delete(old, head)
+                self.delete(old, head)
             except StoreError as error:  # the commit itself is done
                 log.warning("Objects of step %d are kept in the store: %s", old.step, error)
         return head
 
-    def _delete(self, entry: Entry, head: Head) -> None:
+    def set_aside(self, entry: Entry) -> Head:
+        """Names a checkpoint as damaged: the one before is the newest from now on.
+
+        Raises:
+            FencedError: a newer attempt has taken the stage over.
+        """
+        return self.change(lambda head: heads.without_damaged(head, entry, self.attempt))
+
+    def delete(self, entry: Entry, head: Head) -> None:
+        """Deletes the objects of a checkpoint that `head` no longer names."""
         folder = urls.folder(self.url(entry.manifest_key).rsplit("/", 1)[0])
         # A folder may hold a checkpoint that the head still names under another entry.
         if any(self.url(one.manifest_key).startswith(folder) for one in head.checkpoints):
@@ -163,4 +173,5 @@ def _named(commits: Commits, head: Head) -> set[str]:
     for key in tuple(found):
         manifest = Manifest.model_validate_json(commits.store.get(commits.url(key)))
         found |= {one.key for one in (*manifest.objects, manifest.ledger) if one is not None}
-    return found
+    # Kept for a person to look at; their manifests may be what is damaged.
+    return found | {one.manifest_key for one in head.damaged}

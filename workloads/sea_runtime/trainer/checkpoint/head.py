@@ -50,6 +50,8 @@ class Entry(Message):
     bytes: int
     time: float
     """Unix seconds."""
+    pinned: bool = False
+    """A person keeps it: retention leaves it, and a run that goes back behind it too."""
 
 
 class Head(Message):
@@ -59,6 +61,8 @@ class Head(Message):
     """The attempt that owns the stage."""
     checkpoints: list[Entry] = []
     """Newest last."""
+    damaged: list[Entry] = []
+    """Found damaged when they were to be loaded; their objects are kept for a person to look at."""
 
     @property
     def newest(self) -> Entry | None:
@@ -79,12 +83,14 @@ def fence(head: Head, attempt: int) -> Head:
 
 
 def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
-    """The newest `keep_last`, and all whose step is a multiple of `keep_every`."""
+    """The newest `keep_last`, pinned ones, and all whose step is a multiple of `keep_every`."""
     newest = entries[-keep_last:]
     return [
         entry
         for entry in entries
-        if entry in newest or (keep_every is not None and entry.step % keep_every == 0)
+        if entry in newest
+        or entry.pinned
+        or (keep_every is not None and entry.step % keep_every == 0)
     ]
 
 
@@ -101,4 +107,52 @@ def append(
     older = [one for one in owned.checkpoints if one.step < entry.step]
     named = kept([*older, entry], keep_last, keep_every)
     dropped = [one for one in owned.checkpoints if one not in named]
-    return Head(attempt=attempt, checkpoints=named), dropped
+    return owned.model_copy(update={"checkpoints": named}), dropped
+
+
+def without_damaged(head: Head, entry: Entry, attempt: int) -> Head:
+    """The head after `entry` was found damaged: the checkpoint before it is the newest.
+
+    Raises:
+        FencedError: a newer attempt has taken over.
+    """
+    owned = fence(head, attempt)
+    named = [one for one in owned.checkpoints if one != entry]
+    if named == owned.checkpoints:
+        return owned
+    return owned.model_copy(update={"checkpoints": named, "damaged": [*owned.damaged, entry]})
+
+
+def entry_of(head: Head, step: int) -> Entry:
+    """Raises KeyError if there is no checkpoint of that step."""
+    found = [one for one in head.checkpoints if one.step == step]
+    if not found:
+        raise KeyError(step)
+    return found[-1]
+
+
+def pinned(head: Head, step: int, pin: bool) -> Head:
+    """The head with the checkpoint of `step` pinned or not; raises KeyError if there is none."""
+    entry = entry_of(head, step)
+    changed = entry.model_copy(update={"pinned": pin})
+    named = [changed if one == entry else one for one in head.checkpoints]
+    return head.model_copy(update={"checkpoints": named})
+
+
+def without(head: Head, step: int) -> Head:
+    """The head that no longer names the checkpoint of `step`; raises KeyError if there is none."""
+    entry = entry_of(head, step)
+    named = [one for one in head.checkpoints if one != entry]
+    return head.model_copy(update={"checkpoints": named})
+
+
+def gone_back(head: Head, step: int) -> tuple[Head, list[Entry]]:
+    """The head whose newest checkpoint is that of `step`, and the entries that it no longer names.
+
+    Raises:
+        KeyError: there is no checkpoint of that step.
+    """
+    entry_of(head, step)
+    later = [one for one in head.checkpoints if one.step > step]
+    named = [one for one in head.checkpoints if one.step <= step]
+    return head.model_copy(update={"checkpoints": named}), later

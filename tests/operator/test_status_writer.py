@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from sea_operator import parsing
-from sea_operator.report import changes
+from sea_operator.status_writer import changes
 from sea_testing.merge_patch import merged
 
 

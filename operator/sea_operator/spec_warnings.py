@@ -1,0 +1,46 @@
+"""What a job says that has no effect or is probably not meant; stops nothing. Pure.
+
+The API server drops unknown fields before anybody sees them. `kubectl apply` and Argo CD leave a
+copy of what they were given in an annotation of the job, and that is compared with the CRD here.
+"""
+
+import json
+from typing import Any
+
+from sea_api.findings import nulls
+from sea_api.unknown_fields import dotted, unknown_fields
+from sea_api.v1alpha1.advice import advice
+from sea_operator.observed import Blocker, Job
+
+ANNOTATION = "kubectl.kubernetes.io/last-applied-configuration"
+MAX_NAMED = 10
+"""Fields that a message names."""
+
+
+def dropped(last_applied: str | None) -> tuple[str, ...]:
+    """A sentence for each field of the applied file that the API server dropped, or defaulted."""
+    try:
+        manifest: Any = json.loads(last_applied or "null")
+    except ValueError:
+        return ()  # anybody may write the annotation
+    if not isinstance(manifest, dict):
+        return ()
+    unknown = [f"{dotted(one.path)}: {one.sentence}" for one in unknown_fields(manifest)]
+    empty = [
+        f"{dotted(('spec', *path))}: it is empty, so its default applies: give it a value"
+        for path in nulls(manifest.get("spec", {}))
+    ]
+    return (*unknown, *empty)
+
+
+def spec_warning(job: Job) -> Blocker | None:
+    """Reason and sentences of the condition `SpecWarning`; None if there is nothing to say."""
+    doubts = advice(job.spec) if job.spec else []
+    found = [*job.dropped, *(f"{dotted(one.path)}: {one.sentence}" for one in doubts)]
+    if not found:
+        return None
+    more = len(found) - MAX_NAMED
+    tail = f" And {more} more; `sea job check` lists all." if more > 0 else ""
+    sentences = " ".join(f"{sentence.rstrip('.?')}." for sentence in found[:MAX_NAMED])
+    reason = "FieldsDropped" if job.dropped else "ProbablyNotMeant"
+    return Blocker(reason, sentences + tail)
