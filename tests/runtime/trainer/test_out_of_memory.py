@@ -7,6 +7,7 @@ import torch
 
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Cause
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer.errors import RankOutOfMemoryError, cause_of
 from sea_runtime.trainer.out_of_memory import PASSES, UPDATE, RankMemory
@@ -27,7 +28,11 @@ def memory(pipeline: int, precision: str = "BF16", **trainer: Any) -> RankMemory
         }
     )
     layout = ParallelLayout(8, 1, pipeline, 1, 1, 1, (1,) * pipeline)
-    return RankMemory(layout.place(5), spec, 32768)
+    chosen = spec.trainer.recomputation
+    on_gpus = spec.trainer.gpus_per_pod > 0
+    if chosen is Recomputation.AUTO:
+        chosen = Recomputation.FULL if on_gpus else Recomputation.NONE
+    return RankMemory(layout.place(5), spec, 32768, chosen)
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("CUDA out of memory"), MemoryError()])
@@ -58,7 +63,7 @@ def test_another_error_passes() -> None:
 @pytest.mark.parametrize(
     ("trainer", "precision", "wanted", "unwanted"),
     [
-        # On a GPU Auto is Full already.
+        # Auto chose Full already.
         ({}, "BF16", ["optimizer.offload", "below 32768"], ["recomputation", "template"]),
         ({"recomputation": "None"}, "BF16", ["recomputation to Full"], ["template"]),
         ({"recomputation": "Full", **OFFLOADED}, "BF16", ["below 32768"], ["offload"]),

@@ -23,13 +23,10 @@ from sea_runtime.planner import workload as workloads
 from sea_runtime.planner.engine_memory import EngineSetup, KvCache
 from sea_runtime.planner.gpus import CPU, Gpu
 from sea_runtime.planner.speed import Generation, TrainingTime
-from sea_runtime.planner.trainer_memory import Item, TrainerSetup, total
+from sea_runtime.planner.trainer_memory import MARGIN, Item, TrainerSetup, total
 from sea_runtime.planner.transfers import CheckpointTime, Fleet, Update
 from sea_runtime.planner.workload import Workload
 
-MARGIN = 0.10
-"""How far a plan's memory may be off (`make bench-plan` measures it): what is above the capacity by
-more can't fit, what is within it is tight."""
 POLICY, USER = "policy", "user"
 
 
@@ -256,7 +253,7 @@ class _Planner:
             return replace(setup, recomputation=trainer.recomputation)
         if not gpu or self.trainer_gpu is None:
             return setup
-        return trainer_memory.choose(setup, (1 - MARGIN) * self.trainer_gpu.memory)
+        return trainer_memory.choose(setup, self.trainer_gpu.memory)
 
     def _trainer_budgets(self) -> Iterator[Budget]:
         spec = self.spec.trainer

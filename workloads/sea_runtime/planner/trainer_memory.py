@@ -23,6 +23,9 @@ HEAD_KEPT_BYTES = 64 << 20
 """Exponentials up to this size are kept for the backward pass (`trainer/head.py`)."""
 HEAD_CHUNKS = 3
 """Chunks that exist at one time: logits, their gradient, and that in the model's dtype."""
+MARGIN = 0.10
+"""How far a plan's memory may be off (`make bench-plan` measures it): what is above the capacity by
+more can't fit, what is within it is tight, and `Auto` leaves it free."""
 PLAIN = OptimizerMemory()
 
 
@@ -145,9 +148,12 @@ def peak_bytes(setup: TrainerSetup) -> float:
 
 
 def choose(setup: TrainerSetup, capacity: float) -> TrainerSetup:
-    """With the least recomputation that fits into `capacity` bytes; `FULL` if none does."""
+    """What `Auto` is: the least recomputation that leaves `MARGIN` of a GPU with `capacity` bytes.
+
+    `FULL` if none does. The trainer chooses by it (`trainer/recomputation.py`), and so do plans.
+    """
     for recomputation in (Recomputation.NONE, Recomputation.SELECTIVE):
         chosen = replace(setup, recomputation=recomputation)
-        if peak_bytes(chosen) <= capacity:
+        if peak_bytes(chosen) <= (1 - MARGIN) * capacity:
             return chosen
     return replace(setup, recomputation=Recomputation.FULL)

@@ -20,6 +20,13 @@ def has_te() -> bool:
     return bool(gpt_layer_specs.HAVE_TE)
 
 
+def gpu_memory() -> int | None:
+    """Bytes of this process's GPU; None on a CPU."""
+    if not has_cuda():
+        return None
+    return int(torch.cuda.get_device_properties(torch.cuda.current_device()).total_memory)
+
+
 def training_device() -> torch.device:
     return torch.device("cuda", torch.cuda.current_device()) if has_cuda() else torch.device("cpu")
 

@@ -109,6 +109,8 @@ class Model:
     """Built from TransformerEngine's layers: they name parameters differently."""
     row_tokens: int
     """Most tokens of a packed row; a longer sequence has a row of its own."""
+    recomputation: Recomputation
+    """Not `Auto`."""
 
     @property
     def layout(self) -> ParallelLayout:
@@ -305,14 +307,17 @@ def build(
     place: Place,
     dtype: torch.dtype,
     row_tokens: int,
-    recompute: Recomputation = Recomputation.AUTO,
+    recompute: Recomputation = Recomputation.NONE,
 ) -> Model:
-    """An uninitialized model on this rank's device; `hf_weights.load` fills it. Collective."""
+    """An uninitialized model on this rank's device; `hf_weights.load` fills it. Collective.
+
+    Args:
+        recompute: not `Auto`, which `recomputation.resolve` resolves.
+    """
     layout = place.layout
     # The groups that exist are those of the layout: Megatron looks them up while it builds.
     assert parallel_state.get_data_parallel_world_size() == layout.data
     assert parallel_state.get_tensor_model_parallel_rank() == place.tensor_rank
-    recompute = recomputation.resolve(recompute, cuda=has_cuda())
     config = transformer_config(shape, layout, dtype, recompute)
     spec, te = layer_spec(shape, config)
     # As a block: with a plain layer spec the final norm would be Megatron's own.
@@ -341,7 +346,7 @@ def build(
         grad_reduce_in_fp32=True, overlap_grad_reduce=False, use_distributed_optimizer=True
     )
     ddp = DistributedDataParallel(config, options, module.cuda() if has_cuda() else module)
-    return Model(shape, place, ddp, gpt, te, row_tokens)
+    return Model(shape, place, ddp, gpt, te, row_tokens, recompute)
 
 
 def _mark_tensor_parallel(gpt: GPTModel) -> None:

@@ -27,6 +27,8 @@ class RankMemory:
     place: Place
     spec: Spec
     row_tokens: int
+    recomputation: Recomputation
+    """What is in force, not `Auto`."""
 
     @contextmanager
     def naming(self, item: str) -> Iterator[None]:
@@ -58,10 +60,7 @@ class RankMemory:
         """What needs less, the cheapest first."""
         trainer, gpus = self.spec.trainer, self.spec.trainer.gpus_per_pod > 0
         found = []
-        # Auto is Full on a GPU and None on a CPU (`recomputation.resolve`).
-        if trainer.recomputation is not Recomputation.FULL and not (
-            gpus and trainer.recomputation is Recomputation.AUTO
-        ):
+        if self.recomputation is not Recomputation.FULL:
             found.append("set trainer.recomputation to Full")
         found.append(f"set trainer.maxTokensPerMicrobatch below {self.row_tokens}")
         bf16 = self.spec.model.precision is Precision.BF16

@@ -7,6 +7,8 @@ Large Transformer Models", https://arxiv.org/abs/2205.05198.
 from typing import Any
 
 from sea_api.v1alpha1.trainer_memory import Recomputation
+from sea_runtime.planner import trainer_memory
+from sea_runtime.planner.trainer_memory import TrainerSetup
 
 
 def megatron_options(choice: Recomputation, *, moe: bool) -> dict[str, Any]:
@@ -28,8 +30,14 @@ def megatron_options(choice: Recomputation, *, moe: bool) -> dict[str, Any]:
     return {}
 
 
-def resolve(requested: Recomputation, *, cuda: bool) -> Recomputation:
-    """What `Auto` is: nothing on a CPU; on a GPU whole layers, which fits if anything does."""
-    if requested is not Recomputation.AUTO:
-        return requested
-    return Recomputation.FULL if cuda else Recomputation.NONE
+def resolve(setup: TrainerSetup, capacity: int | None) -> Recomputation:
+    """What `setup.recomputation` means where a GPU has `capacity` bytes; None: on a CPU.
+
+    The same on every rank, so `capacity` must be: ranks that recompute differently would enter
+    different collectives.
+    """
+    if setup.recomputation is not Recomputation.AUTO:
+        return setup.recomputation
+    if capacity is None:
+        return Recomputation.NONE
+    return trainer_memory.choose(setup, capacity).recomputation

@@ -18,13 +18,18 @@ import torch
 from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import Stage as StageSpec
+from sea_api.v1alpha1.trainer_memory import Recomputation
 from sea_runtime.parallel import hf_config, parallel_layout
-from sea_runtime.trainer import hf_weights, process_groups
+from sea_runtime.parallel.hf_config import ModelShape
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.planner.trainer_memory import TrainerSetup
+from sea_runtime.trainer import hf_weights, process_groups, recomputation
 from sea_runtime.trainer import model as models
 from sea_runtime.trainer.checkpoint import restore
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.device import gpu_memory
 from sea_runtime.trainer.export import export
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
@@ -131,8 +136,8 @@ class StageTrainer:
         # Groups before the model: Megatron's layers look their group up when they are built.
         process_groups.build_model_parallel_groups(layout, assignment.timeout_s)
         place, dtype = layout.place(assignment.rank), DTYPES[spec.model.precision]
-        recompute = spec.trainer.recomputation
-        memory = RankMemory(place, spec, _row_tokens(spec))
+        recompute = _recomputation(context, spec, shape, layout, dtype)
+        memory = RankMemory(place, spec, _row_tokens(spec), recompute)
         with memory.naming("the model's parameters and gradients"):
             model = models.build(shape, place, dtype, _row_tokens(spec), recompute)
             # Before the optimizer: with bf16 it copies the parameters into FP32 main parameters.
@@ -156,7 +161,9 @@ class StageTrainer:
     @property
     def memory(self) -> RankMemory:
         """Names what runs out of memory."""
-        return RankMemory(self.model.place, self.spec, self.model.row_tokens)
+        return RankMemory(
+            self.model.place, self.spec, self.model.row_tokens, self.model.recomputation
+        )
 
     def follow(self, watch: TaskWatch | None) -> bool:
         """Takes the job's spec as it is now; false if the stage is no longer wanted.
@@ -253,6 +260,30 @@ def _learning_rate(settings: StageSpec) -> float:
     block = settings.rl or settings.sft or settings.user_sft
     assert block is not None
     return block.learning_rate
+
+
+def _recomputation(
+    context: RankContext,
+    spec: Spec,
+    shape: ModelShape,
+    layout: ParallelLayout,
+    dtype: torch.dtype,
+) -> Recomputation:
+    """What `trainer.recomputation` means here; collective."""
+    # Rank 0's, so that all ranks choose the same.
+    capacity = context.control.broadcast(gpu_memory())
+    setup = TrainerSetup(
+        shape,
+        layout,
+        dtype.itemsize,
+        _row_tokens(spec),
+        # At least as many microbatches as stages: what a full pipeline keeps.
+        layout.pipeline,
+        spec.trainer.recomputation,
+        spec.trainer.optimizer,
+        gpu=capacity is not None,
+    )
+    return recomputation.resolve(setup, capacity)
 
 
 def _row_tokens(spec: Spec) -> int:
