@@ -21,7 +21,8 @@ FORBIDDEN = [
     ("watch", "secrets", "default"),
     ("delete", "secrets", "default"),
     ("create", "pods", "default"),
-    ("list", "nodes", "default"),
+    ("watch", "nodes", "default"),
+    ("patch", "nodes", "default"),
     ("update", "leases.coordination.k8s.io", "default"),
     ("create", "clusterrolebindings.rbac.authorization.k8s.io", "default"),
 ]

@@ -83,7 +83,9 @@ def test_an_interrupted_evaluation_goes_on(
             file.write('{"task": "shop_test_0", "row')
     else:
         assert running.returncode == 130
-        assert f"{12 - before} of 12 episodes have no verdict yet. Go on with: sea " in error
+        left = 12 - before
+        said = f"{left} of 12 episodes have no verdict yet: {left} not played. Go on with: sea "
+        assert said in error
         assert error.rstrip().endswith("--resume")
         assert scores(out)["planned"] == 12
     server.fault = None

@@ -37,6 +37,10 @@ async def hangs() -> web.Response:
 
 
 async def refuses() -> web.Response:
+    return web.Response(status=400, text="this model takes no tools")
+
+
+async def overflows() -> web.Response:
     return web.Response(status=400, text="maximum context length exceeded")
 
 
@@ -58,7 +62,8 @@ def events(folder: Path) -> list[dict[str, Any]]:
     ("fault", "said"),
     [
         (hangs, "did not answer within"),
-        (refuses, "refuses the request: it answered 400: maximum context"),
+        (refuses, "refuses the request: it answered 400: this model"),
+        (overflows, "The prompt doesn't fit the context of the model"),
         (breaks, "it answered 500: CUDA"),
         (babbles, "no chat completion"),
     ],
