@@ -114,6 +114,14 @@ def test_times_of_the_reference_run(reference: Spec, known: Known) -> None:
     assert stage.update.bytes_per_worker == pytest.approx(58.96e9, rel=1e-3)
 
 
+def test_an_engine_runs_no_more_episodes_than_the_job_lets_it(manifest: Any, known: Known) -> None:
+    """`rollout.maxEpisodes`, where the cache has room for more."""
+    manifest["spec"]["rollout"]["maxEpisodes"] = 5
+    cache = plan(Spec.model_validate(manifest["spec"]), known).cache
+    assert cache is not None
+    assert cache.asked == 5
+
+
 def test_longer_trajectories_take_longer(reference: Spec, known: Known) -> None:
     found = [
         plan(reference, dataclasses.replace(known, workload=workload)).stages[0]

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from sea_api.limits import MAX_EPISODES
 from sea_runtime.parallel.hf_config import ModelShape
 from sea_runtime.planner import parameters
 from sea_runtime.planner.trainer_memory import Item
@@ -10,8 +11,6 @@ UTILIZATION = 0.9
 """Share of a GPU that vLLM takes by default (`gpu_memory_utilization`)."""
 WORKSPACE_BYTES = 4 * 10**9
 """Activations of a step of 8,192 tokens, sampler, CUDA graphs and communicators: assumed."""
-MAX_SEQUENCES = 128
-"""That an engine runs at one time (`rollout/engine_args.py`)."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +22,8 @@ class EngineSetup:
     element: int
     """Bytes per weight and per element of the KV cache."""
     context: int
+    episodes: int = MAX_EPISODES
+    """`rollout.maxEpisodes`: what an engine plays at one time."""
 
 
 def parameters_per_gpu(shape: ModelShape, tensor: int) -> int:
@@ -63,7 +64,7 @@ class KvCache:
     sequences_mean: float
     """Sequences at half the mean length (a sequence grows from nothing to its length) that fit."""
     asked: int
-    """Sequences that the job runs on one engine at a time, at most `MAX_SEQUENCES`."""
+    """Sequences that the job runs on one engine at a time, at most `EngineSetup.episodes`."""
 
 
 def kv_cache(setup: EngineSetup, capacity: float, mean_tokens: float, asked: int) -> KvCache:
@@ -76,5 +77,5 @@ def kv_cache(setup: EngineSetup, capacity: float, mean_tokens: float, asked: int
         tokens=tokens,
         sequences_full=tokens / setup.context,
         sequences_mean=tokens / max(1.0, mean_tokens),
-        asked=min(asked, MAX_SEQUENCES),
+        asked=min(asked, setup.episodes),
     )

@@ -174,7 +174,8 @@ class _Planner:
             return JobPlan((), notes=tuple(notes))
         trainer = self._trainer(policy) if POLICY in self._trained() else None
         tensor = processes_per_pod(self.spec.rollout.gpus_per_pod)
-        engine = EngineSetup(policy, tensor, self.element, self._context)
+        episodes = self.spec.rollout.max_episodes
+        engine = EngineSetup(policy, tensor, self.element, self._context, episodes)
         budgets = [*self._trainer_budgets(), *self._engine_budgets(POLICY)]
         if self.spec.user_model.engine is UserEngine.VLLM:
             budgets += self._engine_budgets(USER)
@@ -317,7 +318,7 @@ class _Planner:
             rl, workload = stage.rl, self._workload(stage.rl)
             asked = max(1, -(-concurrent_episodes(rl) // engines))
             room = 2 * cache.sequences_mean if cache else float(asked)
-            episodes = min(float(min(asked, engine_memory.MAX_SEQUENCES)), room)
+            episodes = min(float(min(asked, engine.episodes)), room)
             if episodes < 1:
                 continue
             made = speed.generation(engine, engine_gpu, workload, episodes)
