@@ -15,7 +15,6 @@ import yaml
 
 from sea_api.v1alpha1.job import Spec
 from sea_runtime.planner import calibration, published
-from sea_runtime.planner.engine_memory import MAX_SEQUENCES
 
 ROOT = Path(__file__).parents[1]
 JOB = ROOT / "examples" / "areal-sea-235b.yaml"
@@ -78,7 +77,7 @@ def _run(folder: Path) -> calibration.Run:
         group_size=rl.trajectories_per_prompt,
         max_staleness=rl.max_staleness,
         max_groups=rl.max_concurrent_groups,
-        slots=spec.rollout.replicas * MAX_SEQUENCES,
+        slots=spec.rollout.replicas * spec.rollout.max_episodes,
     )
     metrics = json.loads((folder / "metrics.json").read_text())
     spans = json.loads((folder / "timeline.json").read_text())

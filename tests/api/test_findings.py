@@ -203,6 +203,8 @@ def test_an_engine_uses_all_gpus_of_its_pod(
     ("rl", "words"),
     [
         ({"minibatches": 1}, ""),
+        # As the API server stores every job: with the defaults.
+        ({"minibatches": 1, "clipLow": 0.2, "clipHigh": 0.2}, ""),
         ({"minibatches": 1, "clipLow": 0.4}, "nothing is clipped"),
         ({"minibatches": 4, "clipLow": 0.4}, ""),
         ({"rewardScale": 10}, "cancels rewardBias and rewardScale out"),

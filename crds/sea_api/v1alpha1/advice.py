@@ -7,6 +7,8 @@ it into the condition `SpecWarning` and into an Event.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic.alias_generators import to_camel
+
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
 
@@ -58,9 +60,11 @@ def _rl(place: tuple[str | int, ...], rl: RLStage) -> Iterator[Advice]:
             " the deviation, which cancels rewardBias and rewardScale out: remove them, or set"
             " advantageNormalization None",
         )
-    if rl.minibatches == 1 and rl.model_fields_set & {"clip_low", "clip_high"}:
+    # Not by the fields that are set: the API server stores every default.
+    edited = [one for one in ("clip_low", "clip_high") if _differs(rl, one)]
+    if rl.minibatches == 1 and edited:
         yield Advice(
-            (*place, "clipLow" if "clip_low" in rl.model_fields_set else "clipHigh"),
+            (*place, to_camel(edited[0])),
             "the policy ratio is 1 in the only update of a batch, so nothing is clipped: remove"
             " clipLow and clipHigh, or raise minibatches",
         )
@@ -70,3 +74,8 @@ def _rl(place: tuple[str | int, ...], rl: RLStage) -> Iterator[Advice]:
             f"{rl.max_concurrent_groups} groups at a time make a batch of {rl.prompts_per_step}"
             " groups in several rounds, while engines idle: raise it to promptsPerStep or more",
         )
+
+
+def _differs(rl: RLStage, field: str) -> bool:
+    """From the field's default."""
+    return bool(getattr(rl, field) != RLStage.model_fields[field].default)
