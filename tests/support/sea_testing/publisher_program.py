@@ -35,7 +35,8 @@ class Rank:
         self.address = self.source.register(self.buffer)
 
     def pack(self, tensors: Tensors, save: str) -> Shard:
-        packed = manifest.pack(self.plan, tensors.items(), self.buffer)
+        own = {block.name: tensors[block.name] for block in self.plan}
+        packed = manifest.pack(self.plan, own.items(), self.buffer)
         Path(f"{save}.shard{self.number}").write_bytes(self.buffer.numpy().tobytes())
         return Shard(
             rank=self.number,

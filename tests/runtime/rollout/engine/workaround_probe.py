@@ -10,6 +10,7 @@ import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from safetensors.torch import load_file, save_file
 from vllm import LLM, SamplingParams
 from vllm.v1.engine import utils as engine_utils
 
+from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.forked_engine_core import fork_engine_core
 from sea_runtime.rollout.vllm_plugin import (
     cpu_seeded_prefill,
+    recorder,
     reload_warnings,
     staging,
     transfer_engine,
@@ -69,10 +72,22 @@ class Seen(logging.Handler):
         self.messages.append(record.getMessage())
 
 
+@dataclass(frozen=True)
+class Held:
+    """Whole tensors, as if they were staged."""
+
+    tensors: dict[str, torch.Tensor]
+
+    def get(self, name: str, region: Region) -> torch.Tensor:
+        tensor = self.tensors[name]
+        return tensor[region.within(Region.whole(tensor.shape))]
+
+
 class Engine:
     """vLLM without a server, in this process."""
 
     def __init__(self, folder: Path) -> None:
+        self._recording: recorder.Recording | None = None
         self._llm = LLM(
             str(folder),
             skip_tokenizer_init=True,
@@ -89,7 +104,14 @@ class Engine:
 
     def update(self, tensors: dict[str, torch.Tensor]) -> None:
         """As the worker updates: the three calls in order, with the tensors as staged ones."""
-        with replaced(staging.Staging, "tensors", lambda *_: iter(tensors.items())):
+        if self._recording is None:
+            types = {name: (one.dtype, one.shape) for name, one in tensors.items()}
+            (self._recording,) = self._llm.collective_rpc(
+                lambda worker: recorder.record(worker.get_model(), types)
+            )
+        held = Held(tensors)
+        staged = [(layer, copies, held) for layer, copies in self._recording.layers]
+        with replaced(staging.Staging, "layers", lambda *_: iter(staged)):
             self._llm.collective_rpc("start_weight_update")
             self._llm.collective_rpc("update_weights", args=({"version": 1, "attempt": 1},))
             self._llm.collective_rpc("finish_weight_update")
