@@ -99,7 +99,7 @@ class EvaluationResult(ApiModel):
     tasks: Count
     """Tasks evaluated."""
     episodes: Count
-    """Episodes played."""
+    """Episodes with a verdict: not those in which the agent never had a turn."""
     pass_hat1: Percent
     """Share of tasks solved in one trial, in percent."""
     pass_hat2: Percent | None = None
