@@ -80,6 +80,9 @@ async def test_a_slow_pass_gives_its_slot_back_and_goes_on(slow: Passes) -> None
     await slow.start("a", 3)
     await slow.start("a", 5)
     await slow.until_running(8)
+    # Those that gave their slot back weren't ended by it.
+    assert slow.running == 8
+    assert await slow.end() == [None] * 8
 
 
 async def test_slow_passes_of_a_namespace_are_bounded_and_the_others_are_told(slow: Passes) -> None:

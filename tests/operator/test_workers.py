@@ -225,3 +225,9 @@ async def test_an_idle_leader_and_a_standby_are_not_stuck() -> None:
     standby = Workers(queue, reconcile, other, 1)
     clock.now += 10 * STUCK_SECONDS
     standby.require_progress()
+    other.leads = True
+    clock.now += STUCK_SECONDS
+    standby.require_progress()
+    clock.now += 1.0
+    with pytest.raises(WorkersStuckError, match="No pass has begun or ended for 181 s"):
+        standby.require_progress()
