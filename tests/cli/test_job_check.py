@@ -222,6 +222,7 @@ ACCEPTED = {
     "31-storage-no-prefix",
     "32-storage-trailing-slash",
     "46-lr-1e-5",
+    "71-tensor-2-trainer",
     "a6-toleration-seconds",
 }
 WARNED = {
@@ -248,6 +249,7 @@ ONLY_A_CLUSTER_KNOWS = {
     "runtime-quota",
     "runtime-secret-missing",
     "runtime-swapped-files",
+    "runtime-tensor2",
 }
 
 
