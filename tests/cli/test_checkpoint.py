@@ -62,15 +62,15 @@ def test_shown_and_verified(
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("10", "20", "30", "newest"))
     assert sea("inspect", run, 20) == 0
-    assert "step-000020-a1/__0_0" in capsys.readouterr().out
+    assert "step-000020-a1/rank-00000.state" in capsys.readouterr().out
     assert sea("verify", run) == 0
     assert "rl step 30: sound" in capsys.readouterr().out
-    store.put(f"{run}/stages/rl/checkpoints/step-000020-a1/__0_0", b"y")
+    store.put(f"{run}/stages/rl/checkpoints/step-000020-a1/rank-00000.state", b"y")
     store.delete(f"{run}/stages/rl/checkpoints/step-000030-a1/ledger.sqlite")
     assert sea("verify", run) == 1
     said = capsys.readouterr().out
     assert "rl step 10: sound" in said
-    assert "step-000020-a1/__0_0 has another SHA-256." in said
+    assert "step-000020-a1/rank-00000.state differs from what was saved" in said
     assert "step-000030-a1/ledger.sqlite is missing." in said
 
 

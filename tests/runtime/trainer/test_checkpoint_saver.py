@@ -6,14 +6,16 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_runtime.client.sync_client import CoordinatorClient
+from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
-from sea_runtime.trainer.checkpoint import state
 from sea_runtime.trainer.checkpoint.commit import Commits
+from sea_runtime.trainer.checkpoint.index import RankIndex
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
@@ -43,18 +45,21 @@ class Alone:
         return value
 
 
-class Staged:
-    """One rank's files, without Megatron."""
+class State:
+    """One rank's share, without Megatron."""
 
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir(parents=True)
-        self.folder = folder
+    nbytes = 5
 
-    def write(self) -> None:
-        (self.folder / "__0_0.distcp").write_bytes(b"shard")
+    def __init__(self, _model: Any, _optimizer: Any) -> None:
+        pass
 
-    def finalize(self) -> None:
-        (self.folder / ".metadata").write_bytes(b"metadata")
+    def index(self) -> RankIndex:
+        return RankIndex(
+            rank=0, runs=[], sections=[], nbytes=5, pieces=[], optimizer_step=1, rng=""
+        )
+
+    def copy(self, out: torch.Tensor, start: int = 0) -> None:
+        out.copy_(torch.tensor(list(b"state"), dtype=torch.uint8)[start : start + len(out)])
 
 
 @pytest.fixture
@@ -75,8 +80,7 @@ def saver(
 ) -> Saver:
     coordinator.task = make_task(RUN, {"type": "RL", "rl": {}})
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
-    monkeypatch.setattr(state.Writer, "__init__", lambda *_: None)
-    monkeypatch.setattr(state.Writer, "stage", lambda _, _m, _o, folder: Staged(folder))
+    monkeypatch.setattr(saving, "RankState", State)
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
     return Saver(context, coordinator.task, Checkpoint(), commits)
 
@@ -90,7 +94,8 @@ def without(context: RankContext, part: str) -> RankContext:
     return RankContext(**{**vars(context), part: gone[part]})
 
 
-NOTHING: Any = SimpleNamespace()
+LAYOUT = ParallelLayout(1, 1, 1, 1, 1, 1, (1,))
+NOTHING: Any = SimpleNamespace(layout=LAYOUT)
 
 
 @pytest.mark.parametrize("part", ["store", "client"])
@@ -105,7 +110,7 @@ def test_the_last_checkpoint_waits_until_store_and_coordinator_are_back(
     saver.context = without(context, part)
     saver.start(NOTHING, NOTHING, Position(3, 3), needed=True)
     end = background.start("end", saver.finish)
-    wait_for("two attempts", lambda: caplog.text.count("The last checkpoint waits") > 1)
+    wait_for("two attempts", lambda: caplog.text.count("The checkpoint of step 3 waits") > 1)
     assert not end.done()
     saver.context = context
     end.result(HANG_S)
@@ -127,9 +132,11 @@ def test_any_other_checkpoint_is_replaced_by_the_next(
 
 def interrupted(saver: Saver, context: RankContext, step: int) -> None:
     nothing: dict[str, Any] = dict.fromkeys(
-        ("spec", "settings", "initial", "model", "optimizer", "publisher", "buffers")
+        ("spec", "settings", "initial", "optimizer", "publisher", "buffers")
     )
-    stage = StageTrainer(context=context, task=saver.task, saver=saver, step=step, **nothing)
+    stage = StageTrainer(
+        context=context, task=saver.task, saver=saver, model=NOTHING, step=step, **nothing
+    )
     stage.interrupt(step)
 
 

@@ -5,23 +5,40 @@ Readers start from it. An attempt first fences (writes its number), then commits
 attempt is smaller than the head's must stop.
 """
 
-from sea_runtime.trainer.errors import FencedError
+import json
+from dataclasses import asdict
+from typing import Any
+
+from sea_runtime.parallel.parallel_layout import ParallelLayout
+from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.wire.base import Message
 
 MANIFEST = "manifest.json"
 """Name of the manifest within a checkpoint's folder."""
+FORMAT = 2
+"""Of manifests, and of the objects that they name. 1 was Megatron's `torch_dist`."""
+
+
+def state_name(rank: int) -> str:
+    return f"rank-{rank:05d}.state"
+
+
+def index_name(rank: int) -> str:
+    return f"rank-{rank:05d}.json"
 
 
 class StoredObject(Message):
     key: str
     """Key in the bucket of the run."""
     name: str
-    """File name within the checkpoint; empty for objects that Megatron doesn't load."""
+    """Within the checkpoint; empty for the ledger."""
     size: int
     sha256: str
+    """Empty for a state object: its index has a checksum per piece (`index.py`)."""
 
 
 class Manifest(Message):
+    format: int = 1
     stage: str
     step: int
     attempt: int
@@ -30,6 +47,12 @@ class Manifest(Message):
     """Weight version of the saved parameters."""
     world_size: int
     """Number of ranks that saved it."""
+    layout: dict[str, int | list[int]] = {}
+    """Fields of the `ParallelLayout` of the ranks."""
+    initial_model: str = ""
+    """`s3://` folder of the model that the stage began with: configuration and tokenizer."""
+    precision: str = ""
+    """`model.precision`: what exported weights are."""
     finished: bool
     """The stage ended with this step (validation stop or last step)."""
     objects: list[StoredObject]
@@ -38,7 +61,43 @@ class Manifest(Message):
 
     @property
     def bytes(self) -> int:
-        return sum(one.size for one in [*self.objects, *([self.ledger] if self.ledger else [])])
+        return sum(one.size for one in self.everything)
+
+    @property
+    def everything(self) -> list[StoredObject]:
+        return [*self.objects, *([self.ledger] if self.ledger else [])]
+
+    def parallel_layout(self) -> ParallelLayout:
+        """Of the ranks that saved it."""
+        fields: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in self.layout.items()
+        }
+        return ParallelLayout(**fields)
+
+
+def layout_fields(layout: ParallelLayout) -> dict[str, int | list[int]]:
+    """The inverse of `Manifest.parallel_layout`."""
+    fields = asdict(layout).items()
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields}
+
+
+def parse_manifest(body: bytes | str, url: str) -> Manifest:
+    """The manifest at `url`.
+
+    Raises:
+        ValueError: it is no manifest.
+        CheckpointError: it is of another release. It may be sound: nobody may set it aside.
+    """
+    found = json.loads(body)
+    number = found.get("format", 1) if isinstance(found, dict) else 1
+    if isinstance(number, int) and number != FORMAT:
+        raise CheckpointError(
+            f"{url} has the format {number}, and this release of sea-operator reads {FORMAT}: use "
+            "the release that wrote it, or go back to an older checkpoint with `sea checkpoint "
+            "rollback`."
+        )
+    return Manifest.model_validate_json(body)
 
 
 class Entry(Message):
@@ -83,15 +142,16 @@ def fence(head: Head, attempt: int) -> Head:
 
 
 def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
-    """The newest `keep_last`, pinned ones, and all whose step is a multiple of `keep_every`."""
+    """The newest `keep_last`, pinned ones, and the first at or after each multiple of `keep_every`.
+
+    Not just the multiples: a checkpoint that is due while another is uploaded is of a later step.
+    """
     newest = entries[-keep_last:]
-    return [
-        entry
-        for entry in entries
-        if entry in newest
-        or entry.pinned
-        or (keep_every is not None and entry.step % keep_every == 0)
-    ]
+    firsts: dict[int, Entry] = {}
+    for entry in entries if keep_every else []:
+        firsts.setdefault(entry.step // keep_every, entry)
+    firsts.pop(0, None)
+    return [one for one in entries if one in newest or one.pinned or one in firsts.values()]
 
 
 def append(
