@@ -89,7 +89,10 @@ def raw_upload(client: Any, key: str, data: memoryview) -> float:
     return time.monotonic() - started
 
 
-def measure(state: RankState, buffer: torch.Tensor, server: S3Server, number: int) -> dict[str, Any]:
+Row = dict[str, float]
+
+
+def measure(state: RankState, buffer: torch.Tensor, server: S3Server, number: int) -> Row:
     """One round; the order of the two uploads alternates."""
     store, client = ObjectStore(), server.client(timeout=120.0)
     data = buffer.numpy().data

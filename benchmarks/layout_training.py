@@ -340,9 +340,7 @@ def load(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> lis
     states.prepare_load(stage.optimizer)
     state = RankState(stage.model, stage.optimizer)
     memory, reader = state.memory(), _reader(checkpoint, shape)
-    reader.read(
-        state.wanted(), KINDS, lambda *one: states.place(memory, *one), prefer=place.rank
-    )
+    reader.read(state.wanted(), KINDS, lambda *one: states.place(memory, *one), prefer=place.rank)
     index = reader.index(0)
     state.finish_load(memory, index.optimizer_step, torch.get_rng_state().numpy().tobytes())
     return [one["loss"] for one in sft_steps(stage, 2)]

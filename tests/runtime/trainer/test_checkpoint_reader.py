@@ -8,12 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.parallel import hf_config, parallel_layout
 from sea_runtime.parallel.parallel_layout import ParallelLayout, Place
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.trainer.checkpoint import index, reader
+from sea_runtime.trainer.checkpoint import export, index, reader
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
     FORMAT,
@@ -129,14 +131,19 @@ def save(commits: Commits, place: Place) -> Sequence[StoredObject]:
     commits.store.put(index_url, body)
     digest = hashlib.sha256(body).hexdigest()
     return [
-        StoredObject(key=commits.key(data_url), name=state_name(place.rank), size=nbytes, sha256=""),
+        StoredObject(
+            key=commits.key(data_url), name=state_name(place.rank), size=nbytes, sha256=""
+        ),
         StoredObject(
             key=commits.key(index_url), name=index_name(place.rank), size=len(body), sha256=digest
         ),
     ]
 
 
-def restored(commits: Commits, manifest: Manifest, place: Place) -> dict[str, dict[str, np.ndarray]]:
+Memory = dict[str, dict[str, np.ndarray]]
+
+
+def restored(commits: Commits, manifest: Manifest, place: Place) -> Memory:
     memory = {
         run.parameter: {kind: np.zeros(run.elements, np.float32) for kind in KINDS}
         for run in layout_state.runs_of(SHAPE, place)
@@ -188,3 +195,32 @@ def test_a_byte_that_was_not_saved_is_noticed(
             restored(commits, manifest, SAME.place(0))
     finally:
         commits.store.put(url, bytes(whole))
+
+
+@pytest.mark.parametrize(
+    ("precision", "dtype"), [("FP32", torch.float32), ("BF16", torch.bfloat16)]
+)
+def test_weights_are_exported_file_by_file(
+    commits: Commits, manifest: Manifest, precision: str, dtype: torch.dtype, tmp_path: Path
+) -> None:
+    """As many files as a limit asks for; weights are rounded as torch rounds them."""
+    source, limit = CheckpointReader(commits, manifest, SHAPE), 3 << 20
+    found: dict[str, torch.Tensor] = {}
+    for one in export.write(source, SHAPE, precision, tmp_path, limit):
+        assert list(tmp_path.iterdir()) == [one.file], "nothing of another file is kept"
+        tensors = load_file(one.file)
+        assert one.file.stat().st_size < limit + 4096 or len(tensors) == 1
+        found |= tensors
+        one.file.unlink()
+    assert one.count == one.number > 2
+    assert export.index(SHAPE, precision, limit)["weight_map"].keys() == found.keys()
+    wanted = layout_state.tensors(SHAPE)
+    assert found.keys() == wanted.keys()
+    for name, tensor in found.items():
+        assert torch.equal(tensor, torch.from_numpy(wanted[name]).to(dtype)), name
+
+
+def test_ties_are_rounded_to_even() -> None:
+    values = np.array([1.0, 1.00390625, 1.01171875, -0.1, 3e38, 1e-40, 0.0], np.float32)
+    wanted = torch.from_numpy(values).to(torch.bfloat16).view(torch.uint16).numpy()
+    assert (export.rounded(values) == wanted).all()

@@ -11,6 +11,7 @@ Measured on SeaweedFS, in CPU seconds of the client per GB: boto3 2.1, obstore 0
 import os
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sea_api.contract import S3_CA_BUNDLE
@@ -53,7 +54,9 @@ class LargeUploads:
         self._virtual_host = virtual_host
         self._stores: dict[str, S3Store] = {}
 
-    def put(self, bucket: str, key: str, data: memoryview | Iterable[memoryview], size: int) -> None:
+    def put(
+        self, bucket: str, key: str, data: memoryview | Iterable[memoryview], size: int
+    ) -> None:
         """Writes an object in parts.
 
         Args:
@@ -93,8 +96,7 @@ class LargeUploads:
         }
         bundle = os.environ.get(S3_CA_BUNDLE)
         if bundle:
-            with open(bundle, "rb") as file:
-                client["root_certificate"] = file.read()
+            client["root_certificate"] = Path(bundle).read_bytes()
         config: Any = {"region": self._region}
         if self._endpoint:
             config["endpoint"] = self._address(bucket)

@@ -217,9 +217,7 @@ class ObjectStore:
 
         def attempt() -> None:
             try:
-                self._large.put(
-                    bucket, key, data if isinstance(data, memoryview) else data(), size
-                )
+                self._large.put(bucket, key, data if isinstance(data, memoryview) else data(), size)
             except Exception as error:
                 self._require_upload(bucket, key)
                 raise StoreUnavailableError(str(error)) from error
@@ -252,7 +250,9 @@ class ObjectStore:
                 Bucket=bucket, Prefix=prefix
             )
             return [
-                (item["Key"], item["UploadId"]) for page in pages for item in page.get("Uploads", [])
+                (item["Key"], item["UploadId"])
+                for page in pages
+                for item in page.get("Uploads", [])
             ]
 
         found = []
@@ -267,9 +267,7 @@ class ObjectStore:
         return found
 
     def _abort(self, bucket: str, key: str, upload: str) -> Callable[[], object]:
-        return lambda: self._client.abort_multipart_upload(
-            Bucket=bucket, Key=key, UploadId=upload
-        )
+        return lambda: self._client.abort_multipart_upload(Bucket=bucket, Key=key, UploadId=upload)
 
     def put_if(self, url: str, body: bytes, etag: str | None) -> str:
         """Writes only if the object still has `etag` (None: if there is no object yet).

@@ -108,4 +108,3 @@ def wrong_pieces(index: RankIndex, start: int, data: memoryview) -> list[int]:
         for number, found in enumerate(checksums(data))
         if found != index.pieces[first + number]
     ]
-

@@ -232,4 +232,3 @@ def batches(extents: Iterator[_Extent]) -> Iterator[list[_Extent]]:
         stop = max(stop, one.stop)
     if batch:
         yield batch
-

@@ -91,9 +91,7 @@ def rectangles(start: int, stop: int, columns: int) -> Iterator[Region]:
 
 def _two_dimensional(index: tuple[slice, ...]) -> Region:
     spans = [*index, slice(0, 1)][:2]
-    return Region(
-        tuple(one.start for one in spans), tuple(one.stop - one.start for one in spans)
-    )
+    return Region(tuple(one.start for one in spans), tuple(one.stop - one.start for one in spans))
 
 
 def held_by_run(
@@ -118,8 +116,9 @@ def held_by_run(
                 for at, here, there in zip(common.start, target.start, source.start, strict=True)
             )
             flat = common.start[0] * columns + common.start[1]
-            yield block.tensor, Held(
-                Region(start, common.shape), offset + flat - run.start, columns
+            yield (
+                block.tensor,
+                Held(Region(start, common.shape), offset + flat - run.start, columns),
             )
 
 

@@ -287,9 +287,7 @@ class Saver:
         save.persist(lambda: self.commits.commit(entry, *keep))
         save.persist(lambda: self._report(entry))
 
-    def _manifest(
-        self, save: _Save, objects: list[StoredObject], ledger: StoredObject
-    ) -> Manifest:
+    def _manifest(self, save: _Save, objects: list[StoredObject], ledger: StoredObject) -> Manifest:
         position, spec = save.position, self.task.spec
         return Manifest(
             format=FORMAT,
