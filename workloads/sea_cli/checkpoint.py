@@ -181,7 +181,7 @@ def run_rollback(given: argparse.Namespace) -> int:
 
 
 def run_export(given: argparse.Namespace) -> int:
-    """Needs memory for two files of weights (4 GiB), and the disk for one where `--out` is S3."""
+    """Needs memory for one file of weights (2 GiB), and the disk for it where `--out` is S3."""
     # Not at the top: numpy, for one command of many.
     from sea_runtime.parallel import hf_config
     from sea_runtime.trainer import model_files

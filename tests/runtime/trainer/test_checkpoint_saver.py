@@ -2,64 +2,28 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import torch
 
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_runtime.client.sync_client import CoordinatorClient
-from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.checkpoint import saver as saving
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.index import RankIndex
 from sea_runtime.trainer.checkpoint.saver import Position, Saver
 from sea_runtime.trainer.context import PodSettings, RankContext
 from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 from sea_runtime.trainer.stage_trainer import StageTrainer
 from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.one_rank import NOTHING, Alone, State
 from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 NOWHERE = "http://127.0.0.1:9"
 RUN = "saver"
-
-
-class Alone:
-    """A control group of one rank, usable from any thread."""
-
-    def all_gather(self, value: Any) -> list[Any]:
-        return [value]
-
-    def gather(self, value: Any) -> list[Any]:
-        return [value]
-
-    def broadcast(self, value: Any) -> Any:
-        return value
-
-    def min(self, value: float) -> float:
-        return value
-
-
-class State:
-    """One rank's share, without Megatron."""
-
-    nbytes = 5
-
-    def __init__(self, _model: Any, _optimizer: Any) -> None:
-        pass
-
-    def index(self) -> RankIndex:
-        return RankIndex(
-            rank=0, runs=[], sections=[], nbytes=5, pieces=[], optimizer_step=1, rng=""
-        )
-
-    def copy(self, out: torch.Tensor, start: int = 0) -> None:
-        out.copy_(torch.tensor(list(b"state"), dtype=torch.uint8)[start : start + len(out)])
 
 
 @pytest.fixture
@@ -92,10 +56,6 @@ def without(context: RankContext, part: str) -> RankContext:
         "client": CoordinatorClient(NOWHERE, "token", retry_timeout=0.0),
     }
     return RankContext(**{**vars(context), part: gone[part]})
-
-
-LAYOUT = ParallelLayout(1, 1, 1, 1, 1, 1, (1,))
-NOTHING: Any = SimpleNamespace(layout=LAYOUT)
 
 
 @pytest.mark.parametrize("part", ["store", "client"])

@@ -221,10 +221,10 @@ class ObjectStore:
             except Exception as error:
                 self._require_upload(bucket, key)
                 raise StoreUnavailableError(str(error)) from error
-            stored = self._client.head_object(Bucket=bucket, Key=key)["ContentLength"]
+            stored = self.size(url)
             if stored != size:
                 raise StoreUnavailableError(
-                    f"The store reports success for {size} bytes and has {stored}."
+                    f"The store reports success for {size} bytes and has {stored or 'none'}."
                 )
 
         self._retry.call(f"PUT {url}", attempt)

@@ -1,7 +1,7 @@
 """Any checkpoint as a Hugging Face folder, by one process without GPU, torch or Megatron.
 
 Reads the main parameters alone, a third of the checkpoint, file by file of the export: the weights
-of one file are in memory, and once more while it is written. Rounds them as the trainer does.
+of one file are in memory at a time. Rounds them as the trainer does.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors
+from safetensors import TensorSpec, serialize_file
 
 from sea_runtime.parallel import weight_map
 from sea_runtime.parallel.export_files import ExportShard, shard_name
@@ -82,14 +82,17 @@ def _write(
     memory = {name: np.empty(prod(sizes[name]), bits) for name in names}
     wanted = [Wanted(name, name, _whole(sizes[name])) for name in names]
     reader.read(wanted, WEIGHTS, _put(memory))
-    safetensors.serialize_file(
-        {
-            name: {"dtype": dtype, "shape": sizes[name], "data": memory.pop(name).tobytes()}
-            for name in names
-        },
-        str(file),
-        {"format": "pt"},
-    )
+    # By address: `memory` holds the arrays until the file is written.
+    specs = {
+        name: TensorSpec(
+            dtype=dtype,
+            shape=list(sizes[name]),
+            data_ptr=whole.ctypes.data,
+            data_len=whole.nbytes,
+        )
+        for name, whole in memory.items()
+    }
+    serialize_file(specs, str(file), {"format": "pt"})
 
 
 def _whole(size: tuple[int, ...]) -> Held:

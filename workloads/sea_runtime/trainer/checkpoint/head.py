@@ -148,8 +148,9 @@ def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[E
     """
     newest = entries[-keep_last:]
     firsts: dict[int, Entry] = {}
-    for entry in entries if keep_every else []:
-        firsts.setdefault(entry.step // keep_every, entry)
+    if keep_every is not None:
+        for entry in entries:
+            firsts.setdefault(entry.step // keep_every, entry)
     firsts.pop(0, None)
     return [one for one in entries if one in newest or one.pinned or one in firsts.values()]
 

@@ -78,7 +78,7 @@ class CheckpointReader:
                 for extents in batches(self._extents(rank, copies, kinds))
             ]
             # list: pool.map raises an error only when its result is taken.
-            list(pool.map(lambda one: self._read(*one, put), reads))
+            list(pool.map(lambda one: self._read(one[0], one[1], put), reads))
 
     def _relevant(self, tensors: set[str]) -> Iterator[int]:
         """Ranks that hold a part of any of the tensors."""

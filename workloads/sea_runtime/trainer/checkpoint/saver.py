@@ -33,10 +33,11 @@ from sea_runtime.trainer.checkpoint.head import (
     layout_fields,
     state_name,
 )
+from sea_runtime.trainer.checkpoint.reader import missing
 from sea_runtime.trainer.checkpoint.staging import StagedSave, Staging
 from sea_runtime.trainer.checkpoint.state import RankState
 from sea_runtime.trainer.context import RankContext
-from sea_runtime.trainer.errors import FencedError
+from sea_runtime.trainer.errors import CheckpointError, FencedError
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
 from sea_runtime.wire.trainer import CheckpointCommitted, TrainerTask
@@ -274,6 +275,7 @@ class Saver:
         manifest = self._manifest(save, objects, ledger)
         target, text = urls.join(url, MANIFEST), manifest.model_dump_json(indent=1)
         save.persist(lambda: self.context.store.put(target, text.encode()))
+        self._require_stored(save, [*stored, self._stored(target, len(text.encode()), "")])
         entry = Entry(
             step=manifest.step,
             version=manifest.version,
@@ -286,6 +288,16 @@ class Saver:
         # reports it.
         save.persist(lambda: self.commits.commit(entry, *keep))
         save.persist(lambda: self._report(entry))
+
+    def _require_stored(self, save: _Save, stored: list[StoredObject]) -> None:
+        """A store that reports success for what it doesn't keep must not cost the one before.
+
+        Raises:
+            CheckpointError: an object is missing or has another size.
+        """
+        wrong = save.persist(lambda: missing(self.commits, stored))
+        if wrong:
+            raise CheckpointError(f"{wrong[0]} The store had reported success.")
 
     def _manifest(self, save: _Save, objects: list[StoredObject], ledger: StoredObject) -> Manifest:
         position, spec = save.position, self.task.spec
