@@ -76,6 +76,10 @@ class Checkpoint(ApiModel):
     keep_every: Int | None = Field(default=None, ge=1, le=100000000)
     """Also keep the first checkpoint at or after each multiple of this step; absent means that
     only the newest are kept."""
+    export_every_steps: Int | None = Field(default=None, ge=1, le=100000000)
+    """Also export the weights of the first checkpoint at or after each multiple of this step, next
+    to training, to `stages/<stage>/exports/step-000040/` in the run's folder; nothing deletes
+    them. Absent means that only a stage's end is exported."""
     drain_seconds: Int | None = Field(default=None, ge=1, le=86400)
     """Seconds that suspending waits for the last checkpoint before the pods are released anyway.
     Absent means 180 and one more for each 200 MB of the newest checkpoint per trainer pod, or

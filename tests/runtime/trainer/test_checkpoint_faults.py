@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sea_testing.one_rank import NOTHING, Alone, State
 
 from sea_api.v1alpha1.policy import Checkpoint
 from sea_devcluster.s3 import S3Server
@@ -24,6 +23,7 @@ from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 from sea_runtime.wire.trainer import TrainerTask
 from sea_testing.checkpoints import restored
 from sea_testing.fake_coordinator import FakeCoordinator
+from sea_testing.one_rank import NOTHING, Alone, State
 from sea_testing.store_proxy import Fault, StoreProxy
 from sea_testing.waiting import HANG_S, wait_for
 
@@ -73,7 +73,7 @@ def make_saver(
         )
         commits = Commits(store, task.run_url, "stage", attempt)
         commits.fence()
-        return Saver(context, task, Checkpoint(), commits)
+        return Saver(context, task, Checkpoint(), commits, Path())
 
     return make
 

@@ -46,7 +46,7 @@ def saver(
     monkeypatch.setattr(saving, "WAIT_SECONDS", 0.05)
     monkeypatch.setattr(saving, "RankState", State)
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 1)
-    return Saver(context, coordinator.task, Checkpoint(), commits)
+    return Saver(context, coordinator.task, Checkpoint(), commits, Path())
 
 
 def without(context: RankContext, part: str) -> RankContext:
@@ -132,7 +132,7 @@ def test_an_interrupt_at_a_step_of_an_older_attempt_has_its_own_folder(
     )
     commits = Commits(context.store, f"s3://runs/{RUN}", "stage", 2)
     commits.fence()
-    interrupted(Saver(later, saver.task, Checkpoint(), commits), later, 8)
+    interrupted(Saver(later, saver.task, Checkpoint(), commits, Path()), later, 8)
     head, _ = commits.read()
     assert head.newest is not None
     assert "step-000008-a2/" in head.newest.manifest_key

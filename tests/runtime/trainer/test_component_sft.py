@@ -20,7 +20,7 @@ from sea_runtime.trainer.errors import FencedError
 from sea_runtime.wire.trainer import TaskKind, TrainerTask
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.ranks import COLLECTIVE_S, Ranks
-from sea_testing.waiting import HANG_S
+from sea_testing.waiting import HANG_S, wait_for
 
 pytestmark = pytest.mark.component
 
@@ -48,7 +48,7 @@ def test_a_killed_rank_costs_no_step(
     tmp_path: Path,
 ) -> None:
     """Loss falls; after kill -9 of a rank the next attempt repeats the very same steps."""
-    coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4})
+    coordinator.task = make_task("sft", STAGE, checkpoint={"everySteps": 4, "exportEverySteps": 7})
     # The report of step 13 is held until rank 1 is dead. A checkpoint is postponed until the next
     # is due at most, so the one of step 4 is committed before that of step 12 begins.
     coordinator.hold_from = 13
@@ -78,6 +78,7 @@ def test_a_killed_rank_costs_no_step(
     _older_attempt_cannot_commit(store)
     _published_bytes_equal_export(store, coordinator, tmp_path)
     _checkpoint_equals_export(tmp_path)
+    _steps_are_exported_next_to_training(store, tmp_path)
     coordinator.task = coordinator.task.model_copy(update={"kind": TaskKind.STOP})
     assert ranks.exit_codes() == [0, 0]
 
@@ -97,6 +98,18 @@ def _older_attempt_cannot_commit(store: Any) -> None:
     }
     assert kept == {one["manifest_key"].split("/")[-2] for one in body["checkpoints"]}
     assert len(kept) == 2
+
+
+def _steps_are_exported_next_to_training(store: ObjectStore, tmp_path: Path) -> None:
+    """The first checkpoint at or after step 14 is that of the stage's end."""
+    url = "s3://runs/sft/stages/stage/exports/step-000014"
+    wait_for("the export", lambda: store.exists(f"{url}/READY.json"))
+    download_folder(store, url, tmp_path / "periodic")
+    names = {file.name for file in (tmp_path / "periodic").iterdir()}
+    assert names == {file.name for file in (tmp_path / "of-checkpoint").iterdir()}
+    for name in names:
+        own, other = ((tmp_path / one / name).read_bytes() for one in ("periodic", "of-checkpoint"))
+        assert name == "READY.json" or own == other, name
 
 
 def _checkpoint_equals_export(tmp_path: Path) -> None:

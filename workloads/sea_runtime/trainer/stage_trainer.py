@@ -149,7 +149,7 @@ class StageTrainer:
         commits = Commits(context.store, task.run_url, task.stage, context.attempt)
         # Before anything is written: it fences, after which an older attempt can't commit.
         manifest = restore.restore(context, commits, model, optimizer)
-        saver = Saver(context, task, spec.checkpoint, commits)
+        saver = Saver(context, task, spec.checkpoint, commits, initial)
         saver.prepare(model, optimizer)
         shards = buffers_of(context, task, model, spec.weights, buffers)
         publisher = Publisher(context, task, spec.weights, shards)

@@ -79,7 +79,9 @@ class Commits:
         """
         return self.change(lambda head: heads.fence(head, self.attempt))
 
-    def commit(self, entry: Entry, keep_last: int, keep_every: int | None) -> Head:
+    def commit(
+        self, entry: Entry, keep_last: int, keep_every: int | None, exported: int | None = None
+    ) -> Head:
         """Names `entry` in the head, then deletes what the head no longer names.
 
         Raises:
@@ -88,7 +90,9 @@ class Commits:
         dropped: list[Entry] = []
 
         def decide(head: Head) -> Head:
-            after, dropped[:] = heads.append(head, entry, self.attempt, keep_last, keep_every)
+            after, dropped[:] = heads.append(
+                head, entry, self.attempt, keep_last, keep_every, exported
+            )
             return after
 
         head = self.change(decide)

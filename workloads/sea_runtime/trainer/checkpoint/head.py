@@ -141,10 +141,13 @@ def fence(head: Head, attempt: int) -> Head:
     return head.model_copy(update={"attempt": attempt})
 
 
-def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[Entry]:
+def kept(
+    entries: list[Entry], keep_last: int, keep_every: int | None, exported: int | None = None
+) -> list[Entry]:
     """The newest `keep_last`, pinned ones, and the first at or after each multiple of `keep_every`.
 
     Not just the multiples: a checkpoint that is due while another is uploaded is of a later step.
+    The one of step `exported` is being read.
     """
     newest = entries[-keep_last:]
     firsts: dict[int, Entry] = {}
@@ -152,11 +155,17 @@ def kept(entries: list[Entry], keep_last: int, keep_every: int | None) -> list[E
         for entry in entries:
             firsts.setdefault(entry.step // keep_every, entry)
     firsts.pop(0, None)
-    return [one for one in entries if one in newest or one.pinned or one in firsts.values()]
+    named = [*newest, *firsts.values()]
+    return [one for one in entries if one in named or one.pinned or one.step == exported]
 
 
 def append(
-    head: Head, entry: Entry, attempt: int, keep_last: int, keep_every: int | None
+    head: Head,
+    entry: Entry,
+    attempt: int,
+    keep_last: int,
+    keep_every: int | None,
+    exported: int | None = None,
 ) -> tuple[Head, list[Entry]]:
     """The head that commits `entry`, and the entries that it no longer names.
 
@@ -166,7 +175,7 @@ def append(
     owned = fence(head, attempt)
     # Later steps belong to an attempt that this one did not resume from.
     older = [one for one in owned.checkpoints if one.step < entry.step]
-    named = kept([*older, entry], keep_last, keep_every)
+    named = kept([*older, entry], keep_last, keep_every, exported)
     dropped = [one for one in owned.checkpoints if one not in named]
     return owned.model_copy(update={"checkpoints": named}), dropped
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from hashlib import sha256
+from pathlib import Path
 from threading import Event
 from typing import TypeVar
 
@@ -33,6 +34,7 @@ from sea_runtime.trainer.checkpoint.head import (
     layout_fields,
     state_name,
 )
+from sea_runtime.trainer.checkpoint.periodic_export import Exports
 from sea_runtime.trainer.checkpoint.reader import missing
 from sea_runtime.trainer.checkpoint.staging import StagedSave, Staging
 from sea_runtime.trainer.checkpoint.state import RankState
@@ -109,8 +111,13 @@ class Saver:
         task: TrainerTask,
         policy: Checkpoint,
         commits: Commits,
+        initial: Path,
     ) -> None:
+        """Args:
+        initial: local folder of the stage's initial model, for exports.
+        """
         self.context, self.task, self.policy, self.commits = context, task, policy, commits
+        self.exports = Exports(context, commits, initial)
         self._staging = Staging(context.pod.processes)
         self._save: _Save | None = None
 
@@ -283,11 +290,12 @@ class Saver:
             bytes=manifest.bytes,
             time=manifest.time,
         )
-        keep = self.policy.keep_last, self.policy.keep_every
+        keep = self.policy.keep_last, self.policy.keep_every, self.exports.under_way
         # A kill between this commit and the report: `committed` or the coordinator's recovery
         # reports it.
-        save.persist(lambda: self.commits.commit(entry, *keep))
+        head = save.persist(lambda: self.commits.commit(entry, *keep))
         save.persist(lambda: self._report(entry))
+        self.exports.committed(manifest, head, self.policy.export_every_steps)
 
     def _require_stored(self, save: _Save, stored: list[StoredObject]) -> None:
         """A store that reports success for what it doesn't keep must not cost the one before.
