@@ -157,7 +157,7 @@ class StageTrainer:
             context, task, spec, settings, initial, model, optimizer, saver, publisher, buffers
         )
         if manifest is not None:
-            stage.step = stage.resumed = manifest.step
+            stage.step = stage.resumed = saver.exports.newest = manifest.step
             stage.finished = manifest.finished
         return stage
 

@@ -16,7 +16,7 @@ from sea_runtime.store.folders import upload_folder
 from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.checkpoint import export
 from sea_runtime.trainer.checkpoint.commit import Commits
-from sea_runtime.trainer.checkpoint.head import Head, Manifest
+from sea_runtime.trainer.checkpoint.head import Manifest
 from sea_runtime.trainer.checkpoint.reader import CheckpointReader
 from sea_runtime.trainer.context import RankContext
 
@@ -33,6 +33,8 @@ class Exports:
 
     def __init__(self, context: RankContext, commits: Commits, initial: Path) -> None:
         self._context, self._commits, self._initial = context, commits, initial
+        self.newest = 0
+        """Step of the newest checkpoint."""
         self._running: Future[None] | None = None
         self._step = 0
 
@@ -42,10 +44,9 @@ class Exports:
         running = self._running is not None and not self._running.done()
         return self._step if running else None
 
-    def committed(self, manifest: Manifest, head: Head, every: int | None) -> None:
-        """Begins an export of the checkpoint that `head` has just committed, if it is due."""
-        steps = [one.step for one in head.checkpoints]
-        before = max((step for step in steps if step < manifest.step), default=0)
+    def committed(self, manifest: Manifest, every: int | None) -> None:
+        """Begins an export of a checkpoint that has just been committed, if it is due."""
+        before, self.newest = self.newest, manifest.step
         if not is_due(manifest.step, before, every):
             return
         if self.under_way is not None:

@@ -293,9 +293,9 @@ class Saver:
         keep = self.policy.keep_last, self.policy.keep_every, self.exports.under_way
         # A kill between this commit and the report: `committed` or the coordinator's recovery
         # reports it.
-        head = save.persist(lambda: self.commits.commit(entry, *keep))
+        save.persist(lambda: self.commits.commit(entry, *keep))
         save.persist(lambda: self._report(entry))
-        self.exports.committed(manifest, head, self.policy.export_every_steps)
+        self.exports.committed(manifest, self.policy.export_every_steps)
 
     def _require_stored(self, save: _Save, stored: list[StoredObject]) -> None:
         """A store that reports success for what it doesn't keep must not cost the one before.
