@@ -1,33 +1,18 @@
 """`sea checkpoint` on a real object store: shown, verified, pinned, gone back to, deleted."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from sea_cli.app import main
-from sea_devcluster.s3 import S3Server
 from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_testing.checkpoints import commit
 
 pytestmark = pytest.mark.component
 Sea = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3Server]:
-    with S3Server(tmp_path_factory.mktemp("s3")) as server:
-        server.create_bucket("runs")
-        yield server
-
-
-@pytest.fixture
-def store(server: S3Server, monkeypatch: pytest.MonkeyPatch) -> ObjectStore:
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    return ObjectStore(retry_timeout=20.0)
 
 
 @pytest.fixture
