@@ -38,9 +38,9 @@ from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
     FORMAT,
     Manifest,
+    SavedLayout,
     StoredObject,
     index_name,
-    layout_fields,
     state_name,
 )
 from sea_runtime.trainer.checkpoint.index import KINDS
@@ -251,7 +251,7 @@ def save(shape: ModelShape, place: Place, folder: Path, checkpoint: Path) -> lis
     staged = StagedSave(state, torch.zeros(state.nbytes, dtype=torch.uint8))
     index = staged.upload(store, f"s3://b/{state_name(place.rank)}")
     store.put(f"s3://b/{index_name(place.rank)}", index.model_dump_json().encode())
-    (checkpoint / "layout").write_text(json.dumps(layout_fields(place.layout)))
+    (checkpoint / "layout").write_text(SavedLayout.of(place.layout).model_dump_json())
     return [one["loss"] for one in sft_steps(stage, 2)]
 
 
@@ -291,7 +291,7 @@ def _reader(checkpoint: Path, shape: ModelShape) -> CheckpointReader:
         )
         for file in checkpoint.glob("rank-*")
     ]
-    layout = json.loads((checkpoint / "layout").read_text())
+    layout = SavedLayout.model_validate_json((checkpoint / "layout").read_text())
     manifest = Manifest(
         format=FORMAT,
         stage="stage",
@@ -299,7 +299,7 @@ def _reader(checkpoint: Path, shape: ModelShape) -> CheckpointReader:
         attempt=1,
         stream="policy",
         version=2,
-        world_size=layout["world_size"],
+        world_size=layout.world_size,
         layout=layout,
         finished=False,
         objects=objects,

@@ -20,9 +20,9 @@ from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
     FORMAT,
     Manifest,
+    SavedLayout,
     StoredObject,
     index_name,
-    layout_fields,
     state_name,
 )
 from sea_runtime.trainer.checkpoint.index import KINDS, RankIndex, checksums, sections
@@ -101,7 +101,7 @@ def manifest(commits: Commits) -> Manifest:
         stream="policy",
         version=1,
         world_size=BEFORE.world_size,
-        layout=layout_fields(BEFORE),
+        layout=SavedLayout.of(BEFORE),
         finished=False,
         objects=objects,
         ledger=None,

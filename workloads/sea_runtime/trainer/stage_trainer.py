@@ -1,7 +1,7 @@
 """What SFT and RL stages share: model, optimizer, resume, checkpoints, publishing, completion.
 
 `StageTrainer.open` runs on every rank when a task begins; the loops in `sft.py` and `rl.py` then
-call `after_step` once per step and `complete` at the end.
+call `settle`, `report` and `checkpoint` once per step and `complete` at the end.
 """
 
 import logging

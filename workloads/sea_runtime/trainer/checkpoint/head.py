@@ -7,7 +7,6 @@ attempt is smaller than the head's must stop.
 
 import json
 from dataclasses import asdict
-from typing import Any
 
 from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.trainer.errors import CheckpointError, FencedError
@@ -37,6 +36,26 @@ class StoredObject(Message):
     """Empty for a state object: its index has a checksum per piece (`index.py`)."""
 
 
+class SavedLayout(Message):
+    """Fields of a `ParallelLayout`."""
+
+    world_size: int
+    tensor: int
+    pipeline: int
+    context: int
+    expert: int
+    expert_tensor: int
+    stage_layers: list[int]
+
+    @classmethod
+    def of(cls, layout: ParallelLayout) -> "SavedLayout":
+        return cls.model_validate(asdict(layout) | {"stage_layers": list(layout.stage_layers)})
+
+    def parallel_layout(self) -> ParallelLayout:
+        fields = self.model_dump()
+        return ParallelLayout(**fields | {"stage_layers": tuple(self.stage_layers)})
+
+
 class Manifest(Message):
     format: int = 1
     stage: str
@@ -47,8 +66,7 @@ class Manifest(Message):
     """Weight version of the saved parameters."""
     world_size: int
     """Number of ranks that saved it."""
-    layout: dict[str, int | list[int]] = {}
-    """Fields of the `ParallelLayout` of the ranks."""
+    layout: SavedLayout | None = None
     initial_model: str = ""
     """`s3://` folder of the model that the stage began with: configuration and tokenizer."""
     precision: str = ""
@@ -68,18 +86,14 @@ class Manifest(Message):
         return [*self.objects, *([self.ledger] if self.ledger else [])]
 
     def parallel_layout(self) -> ParallelLayout:
-        """Of the ranks that saved it."""
-        fields: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in self.layout.items()
-        }
-        return ParallelLayout(**fields)
+        """Of the ranks that saved it.
 
-
-def layout_fields(layout: ParallelLayout) -> dict[str, int | list[int]]:
-    """The inverse of `Manifest.parallel_layout`."""
-    fields = asdict(layout).items()
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in fields}
+        Raises:
+            CheckpointError: the manifest doesn't have it.
+        """
+        if self.layout is None:
+            raise CheckpointError("The checkpoint's manifest has no layout of the ranks.")
+        return self.layout.parallel_layout()
 
 
 def parse_manifest(body: bytes | str, url: str) -> Manifest:

@@ -29,9 +29,9 @@ from sea_runtime.trainer.checkpoint.head import (
     MANIFEST,
     Entry,
     Manifest,
+    SavedLayout,
     StoredObject,
     index_name,
-    layout_fields,
     state_name,
 )
 from sea_runtime.trainer.checkpoint.periodic_export import Exports
@@ -65,7 +65,7 @@ class _Save:
     """The save that is under way."""
 
     position: Position
-    layout: dict[str, int | list[int]]
+    layout: SavedLayout
     needed: bool
     """No later save can replace it."""
     replaced: Event = field(default_factory=Event)
@@ -155,7 +155,7 @@ class Saver:
         buffer = self._staging.buffer()
         # Training may change the state once this returns, or, without a copy, once it is uploaded.
         staged = StagedSave(state, buffer)
-        save = _Save(position, layout_fields(model.layout), needed)
+        save = _Save(position, SavedLayout.of(model.layout), needed)
         if buffer is None:
             # Training waits: an outage of the store must not hold it up.
             save.replaced.set()
