@@ -143,6 +143,22 @@ def test_a_store_that_fails_leaves_the_checkpoint_before(
     assert steps(saver) == [1, 3]
 
 
+def test_the_ledger_is_of_the_copied_step(
+    make_saver: Callable[[int], Saver], proxy: StoreProxy, store: ObjectStore
+) -> None:
+    """Not of the commit: the store takes no part yet when the snapshot is there."""
+    saver = make_saver(1)
+    proxy.choose = lambda method, path: Fault.BUSY if is_part(method, path) else None
+    saver.start(NOTHING, NOTHING, Position(1, 1))
+    wait_for("the ledger", lambda: store.exists(f"{saver.commits.run_url}/ledger/1.sqlite"))
+    saver.poll()
+    assert saver.busy
+    assert not steps(saver)
+    proxy.choose = lambda method, path: None
+    saver.finish()
+    assert steps(saver) == [1]
+
+
 @pytest.mark.parametrize("name", ["rank-00000.state", "rank-00000.json", "manifest.json"])
 def test_an_object_that_a_store_only_reports_as_written_is_never_committed(
     make_saver: Callable[[int], Saver], proxy: StoreProxy, name: str
