@@ -34,6 +34,12 @@ class LargeState(State):
     nbytes = (5 << 21) + 1000
 
 
+class NoState(State):
+    """Of a rank beyond the replicas of every parameter."""
+
+    nbytes = 0
+
+
 @pytest.fixture
 def proxy(s3: S3Server) -> Iterator[StoreProxy]:
     with StoreProxy(s3.endpoint) as found:
@@ -229,5 +235,15 @@ def test_without_memory_for_a_copy_training_waits_for_the_upload(
     assert saver._save.uploading.done()
     assert "training waits while a checkpoint is uploaded. Raise the memory" in caplog.text
     saver.finish()
+    assert steps(saver) == [1]
+    assert restored(Commits(saver.context.store, saver.commits.run_url, "stage", 2)) is not None
+
+
+def test_a_rank_without_a_share_has_an_empty_object(
+    make_saver: Callable[[int], Saver], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(saving, "RankState", NoState)
+    saver = make_saver(1)
+    save(saver, 1)
     assert steps(saver) == [1]
     assert restored(Commits(saver.context.store, saver.commits.run_url, "stage", 2)) is not None
