@@ -144,7 +144,6 @@ class PartOfCudaNames(cuda_names.CudaNames):
 
 CUDA_NAMES: dict[str, Callable[[Any, dict[str, Any]], bool]] = {
     "cuda_names: device": lambda func, options: "device" in options,
-    "cuda_names: cuda()": lambda func, options: func is torch.Tensor.cuda,
     "cuda_names: type()": lambda func, options: func is torch.Tensor.type,
 }
 CASES = list(
