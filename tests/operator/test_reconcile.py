@@ -294,14 +294,24 @@ async def test_a_pods_log_is_kept_before_it_goes(operator: Operator, make: Any) 
     assert operator.link.logs == {"logs/j-trainer-0/trainer.attempt-1.log": b"The end.\n"}
 
 
-async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(operator: Operator) -> None:
-    """Its children stay if it was deleted with `--cascade=orphan`: no event comes of them."""
-    await operator.quiet()
+@pytest.mark.parametrize("rival", [None, "another/sea-operator"])
+async def test_a_job_that_was_deleted_unheard_ends_at_its_next_status(
+    operator: Operator, rival: str | None
+) -> None:
+    """Its children stay if it was deleted with `--cascade=orphan`: no event comes of them.
+
+    `rival`: another operator, in whose place this one would have announced itself.
+    """
+    if rival:
+        live = operator.server.objects[JOB.name, "j"]
+        theirs = operator.server.store(JOB, {**live, "status": {"operator": rival}})
+        operator.cache.put(JOB, theirs)
+    else:
+        await operator.quiet()
+        operator.start_pod()
     del operator.server.objects[JOB.name, "j"]
-    operator.start_pod()
-    with pytest.raises(NotFoundError):
-        await operator.reconcile(KEY)
     assert await operator.reconcile(KEY) is None
+    assert operator.cache.view(KEY) is None
 
 
 async def test_a_name_that_becomes_free_without_an_event_is_taken(operator: Operator) -> None:

@@ -162,7 +162,7 @@ class KubeClient:
                         raise of_status(status.get("code", 500))(f"watch {path}: {status}")
                     yield event["type"], event["object"]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(f"watch {path}: {error or type(error).__name__}") from error
+            raise UnavailableError(f"watch {path}: {str(error) or type(error).__name__}") from error
 
     async def log(
         self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
@@ -185,7 +185,7 @@ class KubeClient:
                 await _raise_for(answer, "GET", path)
                 return await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"GET {path}: {error or type(error).__name__}") from error
+            raise UnavailableError(f"GET {path}: {str(error) or type(error).__name__}") from error
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """Raises `ConflictError` if the name is taken."""
@@ -277,7 +277,9 @@ class KubeClient:
         # A write that timed out may have taken effect all the same: a pass is safe to repeat.
         # ValueError: a body that isn't JSON, cut off or from a proxy in between.
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(f"{method} {path}: {error or type(error).__name__}") from error
+            raise UnavailableError(
+                f"{method} {path}: {str(error) or type(error).__name__}"
+            ) from error
 
 
 def apply_body(body: dict[str, Any]) -> bytes:
