@@ -30,6 +30,8 @@ from sea_operator.status_writer import StatusWriter, is_recorded
 log = logging.getLogger(__name__)
 
 LOOK: Action = ("read", "job")
+DECIDING = ("Stalled", "Suspended", "Complete", "Failed")
+"""Conditions that are an input of the next pass."""
 
 
 def new_token() -> str:
@@ -295,6 +297,9 @@ def _is_timeless(observed: Observed, plan: Plan) -> bool:
     return ready and not waits and not keeps and not any(did)
 
 
-def _outcomes(status: Status) -> list[tuple[str, str]]:
+def _outcomes(status: Status) -> dict[str, str]:
     """What the next pass decides by; its change is worth an early look."""
-    return [(condition.type, condition.status) for condition in status.conditions]
+    # Not `Ready` and `Reconciling`, which nothing depends on. A new job has no condition yet, and
+    # all of its are False.
+    known = {condition.type: condition.status for condition in status.conditions}
+    return {kind: known.get(kind, "False") for kind in DECIDING}

@@ -17,8 +17,8 @@ from sea_operator.errors import (
     RejectedError,
     UnavailableError,
 )
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import EVENT, JOB, POD, SECRET, SERVICE, STATEFUL_SET, Kind
+from sea_operator.node_reader import NodeReader
 from sea_operator.observe import Sources
 from sea_operator.policies.last_logs import LastLog
 from sea_operator.reconcile import Reconciler
@@ -130,7 +130,7 @@ class Operator:
             SecretReader(server, lambda: 0.0),
             link,
             RefusalReader(server, lambda: 0.0),
-            GpuReader(server, lambda: 0.0),
+            NodeReader(server, lambda: 0.0),
         )
         settings = Settings(identity="test")
         self.seconds = 0.0

@@ -162,7 +162,7 @@ class KubeClient:
                         raise of_status(status.get("code", 500))(f"watch {path}: {status}")
                     yield event["type"], event["object"]
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(f"watch {path}: {str(error) or type(error).__name__}") from error
+            raise UnavailableError(f"watch {path}: {_words(error)}") from error
 
     async def log(
         self, namespace: str, pod: str, container: str, *, previous: bool, lines: int
@@ -185,7 +185,7 @@ class KubeClient:
                 await _raise_for(answer, "GET", path)
                 return await answer.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise UnavailableError(f"GET {path}: {str(error) or type(error).__name__}") from error
+            raise UnavailableError(f"GET {path}: {_words(error)}") from error
 
     async def create(self, kind: Kind, namespace: str | None, body: Object) -> Object:
         """Raises `ConflictError` if the name is taken."""
@@ -277,9 +277,7 @@ class KubeClient:
         # A write that timed out may have taken effect all the same: a pass is safe to repeat.
         # ValueError: a body that isn't JSON, cut off or from a proxy in between.
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise UnavailableError(
-                f"{method} {path}: {str(error) or type(error).__name__}"
-            ) from error
+            raise UnavailableError(f"{method} {path}: {_words(error)}") from error
 
 
 def apply_body(body: dict[str, Any]) -> bytes:
@@ -319,6 +317,11 @@ async def _raise_for(answer: aiohttp.ClientResponse, method: str, path: str) -> 
         return
     said = _said(await answer.text(errors="replace"))
     raise of_status(answer.status)(f"{method} {path}: {answer.status} {answer.reason}: {said}")
+
+
+def _words(error: Exception) -> str:
+    """Of an error of the connection; a time-out has none."""
+    return str(error) or type(error).__name__
 
 
 def _said(body: str) -> str:

@@ -16,7 +16,6 @@ from sea_devcluster.subnets import claim, release
 from sea_operator.cache import Cache
 from sea_operator.coordinator_link import CoordinatorLink
 from sea_operator.errors import KubeError
-from sea_operator.gpu_reader import GpuReader
 from sea_operator.kube.client import Kind, KubeClient
 from sea_operator.kube.connection import Connection
 from sea_operator.node_reader import NodeReader
@@ -110,9 +109,8 @@ async def reconcile(
             secrets = SecretReader(recorder, time.monotonic)
             # At once: each pass here is the first of its operator.
             refusals = RefusalReader(recorder, time.monotonic, after=0.0)
-            gpus = GpuReader(recorder, time.monotonic)
-            nodes = NodeReader(recorder, time.monotonic) if fixed_nodes else None
-            sources = Sources(recorder, cache, secrets, link, refusals, gpus, nodes)
+            nodes = NodeReader(recorder, time.monotonic, fixed=fixed_nodes)
+            sources = Sources(recorder, cache, secrets, link, refusals, nodes)
             return await Reconciler(sources, settings, clock)((world.namespace, name))
 
         yield one_pass

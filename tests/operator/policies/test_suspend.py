@@ -108,8 +108,7 @@ def test_remembered(make: Any, memory: str, expected: Any) -> None:
 
 
 def test_pods_on_their_way_out_are_remembered_and_resume_in_a_new_attempt(make: Any) -> None:
-    releasing = make.condition("Suspended", "Unknown", reason="Releasing")
-    status = make.status(releasing, start_time=SINCE_TEXT)
+    status = make.status(make.condition("Suspended", "Unknown", reason="Releasing"))
     assert remembered(status) is RELEASING
     assert resumes(False, status)
     assert not resumes(True, status)
