@@ -166,11 +166,11 @@ class Operator:
             if not self.server.writes:
                 return
 
-    def start_pod(self) -> None:
+    def start_pod(self, role: str = "trainer") -> None:
         """News that only the status reports."""
-        template = self.server.objects[STATEFUL_SET.name, "j-trainer"]["spec"]["template"]
-        owner = {"uid": self.server.objects[STATEFUL_SET.name, "j-trainer"]["metadata"]["uid"]}
-        meta = {"name": "j-trainer-0", "namespace": "n", "creationTimestamp": BORN_AT}
+        of = self.server.objects[STATEFUL_SET.name, f"j-{role}"]
+        template, owner = of["spec"]["template"], {"uid": of["metadata"]["uid"]}
+        meta = {"name": f"j-{role}-0", "namespace": "n", "creationTimestamp": BORN_AT}
         owned: dict[str, Any] = {**meta, "ownerReferences": [{**owner, "controller": True}]}
         labels = template["metadata"]["labels"]
         status = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
@@ -278,20 +278,32 @@ async def test_a_status_that_conflicts_brings_the_job_without_its_watch(operator
     assert operator.keys == [KEY]
 
 
-async def test_a_pods_log_is_kept_before_it_goes(operator: Operator, make: Any) -> None:
+async def test_each_roles_last_log_is_kept_before_its_pods_go(
+    operator: Operator, make: Any
+) -> None:
     """With the coordinator, which goes too, goes the way to the object store."""
     operator.link.answer = Answer(make.state())
     await operator.quiet()
-    operator.start_pod()
+    for role in ("coordinator", "trainer", "rollout", "user"):
+        operator.start_pod(role)
     operator.link.answer = Answer(make.state("sft", "rl", "eval"))
     operator.server.writes.clear()
     for _ in range(3):
         await operator.reconcile(KEY)
-    read, scaled = "log j-trainer-0/trainer", "StatefulSet j-trainer"
-    assert operator.server.writes.count(read) == 1
-    assert operator.server.writes.index(read) < operator.server.writes.index(scaled)
+    kept = (
+        "coordinator-0/coordinator",
+        "trainer-0/trainer",
+        "rollout-0/engine",
+        "rollout-0/worker",
+        "user-0/engine",
+        "user-0/worker",
+    )
+    reads = [f"log j-{one}" for one in kept]
+    assert sorted(one for one in operator.server.writes if one.startswith("log")) == sorted(reads)
+    scaled = operator.server.writes.index("StatefulSet j-coordinator")
+    assert max(map(operator.server.writes.index, reads)) < scaled
     assert operator.trainers() == 0
-    assert operator.link.logs == {"logs/j-trainer-0/trainer.attempt-1.log": b"The end.\n"}
+    assert operator.link.logs == {f"logs/j-{one}.attempt-1.log": b"The end.\n" for one in kept}
 
 
 @pytest.mark.parametrize("rival", [None, "another/sea-operator"])

@@ -14,19 +14,12 @@ from sea_operator.work_queue import (
     Backoff,
     WorkQueue,
 )
-
-
-class Time:
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> Any:
-        return self.now
+from sea_testing.hand_clock import HandClock
 
 
 @pytest.fixture
 def time() -> Any:
-    return Time()
+    return HandClock(100.0)
 
 
 @pytest.fixture

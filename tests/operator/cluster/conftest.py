@@ -71,9 +71,8 @@ async def recorder(client: KubeClient) -> AsyncIterator[Recorder]:
     await recorder.close()
 
 
-@pytest.fixture
-async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
-    """A namespace of its own; everything in it goes at the end."""
+@contextlib.asynccontextmanager
+async def fresh_world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
     name = f"t-{uuid.uuid4().hex[:8]}"
     body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     await client.request("POST", NAMESPACE.path(None), [], body, "application/json")
@@ -83,6 +82,20 @@ async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[Worl
         await coordinator.stop()
     with contextlib.suppress(KubeError):
         await client.request("DELETE", NAMESPACE.path(None, name))
+
+
+@pytest.fixture
+async def world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
+    """A namespace of its own; everything in it goes at the end."""
+    async with fresh_world(client, make, octet) as made:
+        yield made
+
+
+@pytest.fixture
+async def second_world(client: KubeClient, make: Any, octet: int) -> AsyncIterator[World]:
+    """Another namespace."""
+    async with fresh_world(client, make, octet) as made:
+        yield made
 
 
 @pytest.fixture

@@ -341,12 +341,10 @@ async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, un
 
 
 async def test_a_namespace_that_refuses_concerns_its_own_jobs_alone(
-    world: World, control_plane: ControlPlane, tmp_path: Path, make: Any, octet: int, until: Any
+    world: World, second_world: World, control_plane: ControlPlane, tmp_path: Path, until: Any
 ) -> None:
     """Neither when the operator starts, nor when a RoleBinding goes under it."""
-    other = World(world.client, f"{world.namespace}-b", make, octet)
-    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": other.namespace}}
-    await world.client.request("POST", NAMESPACES.path(None), [], body)
+    other = second_world
     name = await narrow_account(world)
     await bind(world, name, world.namespace)
     file = await login(world, control_plane, name, tmp_path)
