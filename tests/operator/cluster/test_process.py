@@ -328,7 +328,7 @@ async def leads(operator: Any) -> Any:
 async def test_many_jobs_at_once_are_all_served(world: World, operators: Any, until: Any) -> None:
     await operators()
     await world.create_secret()
-    names = [f"m{i}" for i in range(30)]
+    names = [f"m{i}" for i in range(20)]
     await asyncio.gather(*(world.create_job(name) for name in names))
 
     async def all_have_tokens() -> Any:
