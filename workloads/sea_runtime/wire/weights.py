@@ -103,6 +103,8 @@ class ModelReply(Message):
     """The stage that runs; part of the seed of an engine that starts in it."""
     tool_format: str = "Auto"
     """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
+    strips_thoughts: bool = False
+    """True with `model.thinkingHistory: Strip`, for the policy."""
 
 
 class PrefetchState(StrEnum):
