@@ -214,7 +214,8 @@ class Comparison:
         basis = [one for one in task.criteria.reward_basis if one != "NL_ASSERTION"]
         judged = replace(task, criteria=replace(task.criteria, reward_basis=tuple(basis)))
         environment = open_environment(self._domain, self._database, judged)
-        dialogue = list(initial_state.messages(task.initial_state))
+        history = initial_state.messages(task.initial_state)
+        dialogue: list[dict[str, Any]] = [dict(one) for one in history]
         for side, tool, arguments in calls:
             result = environment.call(tool, arguments, side)
             made = {"name": tool, "arguments": arguments}
@@ -356,7 +357,7 @@ def fitting(schema: Any, definitions: Any, values: Sequence[str], rng: random.Ra
             name: fitting(part, definitions, values, rng)
             for name, part in schema.get("properties", {}).items()
         }
-    scalars = {"integer": rng.randint(-2, 300), "number": rng.randint(1, 500) / 2}
+    scalars: dict[str, Any] = {"integer": rng.randint(-2, 300), "number": rng.randint(1, 500) / 2}
     scalars |= {"boolean": rng.random() < 0.5, "null": None}
     return scalars.get(kind, rng.choice(values))
 

@@ -10,6 +10,7 @@ import pytest
 
 from sea_env.domains import registry
 from sea_env.domains.database import Database
+from sea_env.domains.overlay import Tables
 from sea_env.episodes.conversation import AgentNext, Conversation, Over, UserNext
 from sea_env.episodes.limits import Limits, Stop, tau2_protocol
 from sea_env.tokens.messages import AgentTurn, ToolCall
@@ -17,7 +18,11 @@ from sea_env.users.prompt import GREETING
 
 SHOP = registry.get("shop")
 TAU2 = tau2_protocol(100, 10_000)
-TABLES = {"users": {"K@s": {"name": "K"}}, "orders": {}, "desk": {"state": {"transferred": False}}}
+TABLES: Tables = {
+    "users": {"K@s": {"name": "K"}},
+    "orders": {},
+    "desk": {"state": {"transferred": False}},
+}
 GOOD = ToolCall("find_user", {"email": "K@s"})
 WRONG = ToolCall("find_user", {"email": "nobody"})
 

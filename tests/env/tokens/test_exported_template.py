@@ -1,7 +1,7 @@
 """What serves an exported model asks it for what the job asked, token by token."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -54,7 +54,7 @@ def test_evaluate_on_the_export_sends_the_tokens_of_the_jobs_own_evaluation(
 def test_stripped_thoughts_are_gone_once_the_user_speaks_again(
     model_folder: MakeFolder,
 ) -> None:
-    dialogue = [
+    dialogue: list[dict[str, Any]] = [
         {"role": "user", "content": "u1"},
         {"role": "assistant", "content": "a1", "thinking": "first"},
         {"role": "user", "content": "u2"},
@@ -89,7 +89,8 @@ def asked(renderer: Renderer, dialogue: list[dict[str, Any]]) -> Iterator[tuple[
 class Scripted:
     """A conversation that goes as written, whatever the agent writes."""
 
-    turns, parameters = 0, {}
+    turns = 0
+    parameters: Mapping[str, Any] = {}
 
     def __init__(self, dialogue: list[dict[str, Any]]) -> None:
         self.script, self.messages = dialogue, dialogue[:1]

@@ -114,7 +114,7 @@ def test_stripped_thoughts_make_each_exchange_a_sample(renderer: Renderer) -> No
     assert trained(found, stripping) == [
         f"<think>\nT{n}\n</think>\n\nA{n}<|im_end|>" for n in (1, 2)
     ]
-    first, second = (stripping.decode(tokens) for tokens in found.tokens)
+    first, second = (stripping.decode(list(tokens)) for tokens in found.tokens)
     assert "T1" not in second
     assert second.startswith(first.replace("<think>\nT1\n</think>\n\n", ""))
     assert (counts.dialogues, counts.without_answer) == (1, 0)
