@@ -29,7 +29,7 @@ from sea_runtime.trainer import model as models
 from sea_runtime.trainer import pipeline
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.optimizer import Optimizer
-from sea_runtime.trainer.packing import MicrobatchTensors
+from sea_runtime.trainer.packed_row import MicrobatchTensors
 
 ROW_TOKENS = 2048
 ROWS = 3
@@ -126,9 +126,9 @@ def _step(model: Model, optimizer: Optimizer) -> None:
     numbers = np.random.default_rng(0)
     count = ROWS * model.layout.data
     tokens: Any = [numbers.integers(0, model.shape.vocabulary, ROW_TOKENS) for _ in range(count)]
-    plan = model.plan(tokens, range(count))
-    optimizer.zero()
     every = [np.ones(ROW_TOKENS, np.uint8) for _ in tokens]
+    plan = model.plan(tokens, range(count), every)
+    optimizer.zero()
     pipeline.train(model, plan, tokens, every, _loss, lambda: None)
     optimizer.step(1e-4)
 
