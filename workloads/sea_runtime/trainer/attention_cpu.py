@@ -194,6 +194,7 @@ def _store(call: _Call, values_bshd: Tensor, into: Tensor) -> None:
     if call.real is None:
         into[call.queries] = values_bshd[0]
     else:
+        assert isinstance(call.queries, Tensor)
         into[call.queries[call.real]] = values_bshd[call.real]
 
 
