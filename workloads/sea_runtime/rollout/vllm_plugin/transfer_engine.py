@@ -74,7 +74,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
             finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)
-        STAGING.applying = False
+        STAGING.applying, STAGING.filled = False, True
 
     def shutdown(self) -> None:
         STAGING.close()
@@ -86,7 +86,7 @@ class SeaWorker:
     def sea_prefetch(self, manifest: str) -> str:
         """Starts fetching a version (JSON of `WeightVersion`); returns JSON of PrefetchStatus."""
         version = WeightVersion.model_validate_json(manifest)
-        # Recorded here, in the engine's loop: between two forward passes, never beside one.
+        # Recorded here, in the engine's loop: between two forward passes, never during one.
         return STAGING.prefetch(version, self._record).model_dump_json()
 
     def _record(self, tensors: recorder.TensorTypes) -> recorder.Recording:
@@ -96,6 +96,16 @@ class SeaWorker:
     def sea_prefetch_status(self) -> str:
         """JSON of PrefetchStatus."""
         return STAGING.status().model_dump_json()
+
+    def sea_served_copy(self) -> str:
+        """JSON of WorkerCopy, for other engines to read; empty if this worker serves nothing."""
+        served = STAGING.served()
+        return "" if served is None else served.model_dump_json()
+
+    def sea_is_empty(self) -> bool:
+        """True if the engine was started without weights and has had no version yet."""
+        worker: Any = self
+        return worker.load_config.load_format == "dummy" and not STAGING.filled
 
     def sea_is_applying(self) -> bool:
         """True if the model's weights are half-loaded (an updater died during an update)."""
