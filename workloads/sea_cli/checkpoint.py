@@ -208,7 +208,13 @@ def run_export(given: argparse.Namespace) -> int:
                     commits.store.upload_file(one.file, urls.join(given.out, one.file.name))
                     one.file.unlink()
                 advance(one.file.name)
-        model_files.write(initial, folder, dtype, export.index(shape, manifest.precision))
+        model_files.write(
+            initial,
+            folder,
+            dtype,
+            export.index(shape, manifest.precision),
+            strips_thoughts=manifest.strips_thoughts,
+        )
         ready = {"version": entry.version, "stage": given.stage, "attempt": manifest.attempt}
         if remote:
             upload_folder(commits.store, folder, given.out)

@@ -45,7 +45,13 @@ def export(
     for turn in range(max(one.turn for one in files) + 1):
         _write(context, model, files, turn, folder, url)
     if context.leads:
-        model_files.write(initial, folder, str(dtype).removeprefix("torch."), index(files))
+        model_files.write(
+            initial,
+            folder,
+            str(dtype).removeprefix("torch."),
+            index(files),
+            strips_thoughts=model_files.strips_thoughts(task),
+        )
     # All ranks, also those without files: see `background.rank_barrier`.
     background.rank_barrier(context, "export", lambda: upload_folder(context.store, folder, url))
     if context.leads:

@@ -71,6 +71,8 @@ class Manifest(Message):
     """`s3://` folder of the model that the stage began with: configuration and tokenizer."""
     precision: str = ""
     """`model.precision`: what exported weights are."""
+    strips_thoughts: bool = False
+    """How an exported chat template shows thoughts."""
     finished: bool
     """The stage ended with this step (validation stop or last step)."""
     objects: list[StoredObject]

@@ -90,7 +90,13 @@ class Exports:
             store.upload_file(one.file, urls.join(url, one.file.name))
             one.file.unlink()
         dtype = export.TYPES[precision][0]
-        model_files.write(self._initial, folder, dtype, export.index(shape, precision))
+        model_files.write(
+            self._initial,
+            folder,
+            dtype,
+            export.index(shape, precision),
+            strips_thoughts=manifest.strips_thoughts,
+        )
         upload_folder(store, folder, url)
         ready = {
             "version": manifest.version,

@@ -22,7 +22,7 @@ from sea_api.v1alpha1.policy import Checkpoint
 from sea_data import urls
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.client.calls import CoordinatorUnreachableError, StaleAttemptError
-from sea_runtime.trainer import background
+from sea_runtime.trainer import background, model_files
 from sea_runtime.trainer.checkpoint.commit import Commits
 from sea_runtime.trainer.checkpoint.head import (
     FORMAT,
@@ -309,6 +309,7 @@ class Saver:
 
     def _manifest(self, save: _Save, objects: list[StoredObject], ledger: StoredObject) -> Manifest:
         position, spec = save.position, self.task.spec
+        assert spec is not None
         return Manifest(
             format=FORMAT,
             stage=self.task.stage,
@@ -319,7 +320,8 @@ class Saver:
             world_size=self.context.assignment.world_size,
             layout=save.layout,
             initial_model=self.task.initial_model,
-            precision=spec.model.precision.value if spec else "",
+            precision=spec.model.precision.value,
+            strips_thoughts=model_files.strips_thoughts(self.task),
             finished=position.finished,
             objects=objects,
             ledger=ledger,

@@ -1,9 +1,9 @@
 """megatron-core 0.16.1 names the device `cuda` in literals and compares `torch.cuda.*Tensor` types.
 
-The optimizer's construction and step, and the end of a checkpoint's load run inside
-`cuda_names()`: `device="cuda"` means the CPU, and `Tensor.type()` returns the CUDA name. Forward and backward passes run outside, since the context
-adds microseconds to every call of torch. Without it: "Wrapped parameters must be one of ..." and
-driver errors.
+The optimizer's construction and step, and the end of a checkpoint's load run inside `cuda_names()`:
+`device="cuda"` means the CPU, and `Tensor.type()` returns the CUDA name. Forward and backward
+passes run outside, since the context adds microseconds to every call of torch. Without it: "Wrapped
+parameters must be one of ..." and driver errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
