@@ -27,6 +27,8 @@ def coordinator_spec(
     stage_index: int,
     attempt: int,
     drain: bool,
+    trainer_size: int | None = None,
+    trainer_pods: int | None = None,
     gpus: Mapping[str, NodeGpu] | None = None,
     images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
@@ -39,6 +41,8 @@ def coordinator_spec(
         spec=_without_secrets(spec),
         stage_index=stage_index,
         attempt=attempt,
+        trainer_size=trainer_size,
+        trainer_pods=trainer_pods,
         drain=drain,
         gpus=dict(gpus or {}),
         images=dict(images or {}),

@@ -15,7 +15,7 @@ from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
 from sea_operator.policies.run_images import images
-from sea_operator.policies.updates import sentence_about, update
+from sea_operator.policies.updates import kept, sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
 from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.settings import Intervals, revision
@@ -79,6 +79,8 @@ def _plan(
         token_digest(token),
         lifecycle.secrets,
     )
+    if lifecycle.keeps_layout:
+        made = [_with_live_template(observed, child) for child in made]
     updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
     wanted = updated.children
     _ask_again(wanted, observed, context.now)
@@ -87,6 +89,8 @@ def _plan(
         spec,
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
+        trainer_size=lifecycle.elastic.trainer_size,
+        trainer_pods=lifecycle.elastic.trainer_pods,
         drain=lifecycle.suspension is not Suspension.NONE,
         gpus=observed.gpus,
         images=images(observed),
@@ -117,6 +121,13 @@ def _plan(
             waits=_waits(observed, lifecycle, context.intervals),
         ),
     )
+
+
+def _with_live_template(observed: Observed, child: Object) -> Object:
+    """The trainer's StatefulSet with the pods that it has."""
+    live = observed.children.get((child["kind"], child["metadata"]["name"]))
+    is_trainer = role_of(child["metadata"]["labels"]) is Role.TRAINER
+    return kept(child, live) if live and is_trainer and "template" in child["spec"] else child
 
 
 def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:

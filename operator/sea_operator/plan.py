@@ -8,6 +8,7 @@ from typing import Any
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
+from sea_operator.elasticity import NO_RANGES, Elasticity
 from sea_operator.kube.client import Kind
 from sea_operator.observed import Blocker, Pod
 
@@ -56,6 +57,14 @@ class Lifecycle:
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
     replicas: Mapping[Role, int] = field(default_factory=dict)
+    """Pods that each role's StatefulSet asks for."""
+    working: Mapping[Role, int] = field(default_factory=dict)
+    """Pods that each role works with, of those that its StatefulSet asks for."""
+    elastic: Elasticity = NO_RANGES
+    """Sizes of the roles that have a range."""
+    keeps_layout: bool = False
+    """The trainer's pods stay as they are until the coordinator has checked an edit of their
+    layout."""
     checking: bool = False
     """Pods with GPUs wait for the coordinator's check of data, endpoints and models."""
     secrets: Mapping[Role, str] = field(default_factory=dict)

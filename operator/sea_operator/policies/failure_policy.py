@@ -71,14 +71,18 @@ class Verdict:
         return bool(self.delete) or self.new_attempt or self.failed is not None
 
 
+def named_rule(policy: FailurePolicy, role: Role, cause: str) -> FailureRule | None:
+    """The first of the job's own rules that matches."""
+    return next(
+        (rule for rule in policy.rules if rule.role is role and rule.cause in (cause, Cause.ANY)),
+        None,
+    )
+
+
 def rule_for(policy: FailurePolicy, role: Role, cause: Cause) -> FailureRule:
     """The first rule that matches, the job's before the operator's."""
-    # Never exhausted: TABLE has a row for every role with cause `Any`.
-    return next(
-        rule
-        for rule in (*policy.rules, *TABLE)
-        if rule.role is role and rule.cause in (cause, Cause.ANY)
-    )
+    # TABLE has a row for every role.
+    return named_rule(policy, role, cause) or next(rule for rule in TABLE if rule.role is role)
 
 
 def stalls(policy: FailurePolicy, failure: DetectedFailure) -> bool:
@@ -120,7 +124,8 @@ def judge(
 def _act(
     observed: Observed, failure: DetectedFailure, action: Action, recent: tuple[int, ...]
 ) -> Verdict:
-    """Resize isn't implemented yet: the process restarts instead."""
+    """`Resize` restarts in place first: whether the trainer goes on smaller is decided once its
+    pods have been missing for a while (`policies/elastic.py`)."""
     pods = observed.of_role(failure.role)
     delete: tuple[Pod, ...] = ()
     if action is Action.RESTART_POD:

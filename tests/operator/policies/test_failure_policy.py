@@ -22,7 +22,9 @@ def failure(
 
 def verdict(make: Any, rules: Any = (), recent: Any = (), budget: Any = None, **seen: Any) -> Any:
     failure_policy = {"rules": list(rules), "budget": budget or {}}
-    job = make.job(spec=make.spec(failurePolicy=failure_policy), status=make.status())
+    elastic = {"replicas": 2, "elastic": {"minReplicas": 1, "maxReplicas": 2}}
+    spec = make.spec(failurePolicy=failure_policy, trainer=elastic)
+    job = make.job(spec=spec, status=make.status())
     return judge(make.observed(job), failure(make, **seen), recent, make.now)
 
 

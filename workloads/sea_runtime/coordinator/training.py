@@ -70,8 +70,8 @@ class Training:
 
     @property
     def stopping(self) -> bool:
-        """Whether rank 0 is to commit and end: a drain, or a pod of the attempt that leaves."""
-        return self._job.desired.drain or self._rendezvous.leaving
+        """Whether rank 0 is to commit and end: a drain, another size, a pod that leaves."""
+        return self._job.desired.drain or self._rendezvous.ends_early
 
     def task(self, attempt: int) -> TrainerTask | None:
         """What rank 0 should do; None while there is nothing."""

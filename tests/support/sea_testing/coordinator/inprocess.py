@@ -49,10 +49,17 @@ def spec(stages_: list[dict[str, Any]] | None = None, **rl: Any) -> Spec:
 
 
 def desired(
-    spec: Spec, *, stage: int = 0, attempt: int = 1, drain: bool = False, generation: int = 1
+    spec: Spec,
+    *,
+    stage: int = 0,
+    attempt: int = 1,
+    drain: bool = False,
+    generation: int = 1,
+    trainer_size: int | None = None,
 ) -> CoordinatorSpec:
     return CoordinatorSpec(
-        digest=f"{stage}-{attempt}-{drain}-{generation}",
+        digest=f"{stage}-{attempt}-{drain}-{generation}-{trainer_size}",
+        trainer_size=trainer_size,
         job="job",
         uid=UID,
         spec_generation=generation,
