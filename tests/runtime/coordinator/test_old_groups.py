@@ -1,6 +1,7 @@
 """Groups that are too old for a batch, what a running one counts for, episodes that are overdue."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def clock() -> kit.Clock:
     return kit.Clock()
 
 
-def coordinator(folder: Path, clock: kit.Clock, **rl: object) -> Components:
+def coordinator(folder: Path, clock: kit.Clock, **rl: Any) -> Components:
     core = kit.coordinator(folder, kit.desired(kit.spec(steps=9, maxStaleness=2, **rl)), clock)
     hear(core)
     return core
