@@ -175,11 +175,11 @@ def _elastic(old: Status, new: Status) -> list[Event]:
         if before is not None
         and after is not None
         and after.message
-        and (reason := _elastic_reason(before, after))
+        and (reason := _reason(before, after))
     ]
 
 
-def _elastic_reason(before: ElasticRole, after: ElasticRole) -> str:
+def _reason(before: ElasticRole, after: ElasticRole) -> str:
     """Empty for a change that is no news, such as pods that are missing for a moment."""
     if after.state == GROWING and before.state != GROWING:
         return "Growing"
