@@ -58,6 +58,10 @@ class Weights(ApiModel):
     one."""
     retain: Int = Field(default=3, ge=1, le=1000)
     """Full copies kept per stream in the object store; older ones are deleted."""
+    keep_cache: Bool = False
+    """Keep the engines' KV and prefix caches through an update: no token is computed twice, but
+    the attention of later tokens reads keys and values of older weights. False, the default, drops
+    them, so that every log-probability is exactly that of its version."""
 
 
 class Checkpoint(ApiModel):

@@ -74,7 +74,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
             finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)
-        STAGING.applying = False
+        STAGING.applying, STAGING.filled = False, True
 
     def shutdown(self) -> None:
         STAGING.close()
@@ -96,6 +96,16 @@ class SeaWorker:
     def sea_prefetch_status(self) -> str:
         """JSON of PrefetchStatus."""
         return STAGING.status().model_dump_json()
+
+    def sea_served_copy(self) -> str:
+        """JSON of WorkerCopy, for other engines to read; empty if this worker serves nothing."""
+        served = STAGING.served()
+        return "" if served is None else served.model_dump_json()
+
+    def sea_is_empty(self) -> bool:
+        """True if the engine was started without weights and has had no version yet."""
+        worker: Any = self
+        return worker.load_config.load_format == "dummy" and not STAGING.filled
 
     def sea_is_applying(self) -> bool:
         """True if the model's weights are half-loaded (an updater died during an update)."""
