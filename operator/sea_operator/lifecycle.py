@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, Restarts
+from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
 from sea_operator import role_sizes
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
     elastic,
+    escalation,
     failures,
     phase,
     refused_pods,
@@ -53,6 +54,7 @@ def held(observed: Observed, blocker: Blocker) -> Lifecycle:
         fenced=tuple(status.fenced or ()),
         restarts=status.restarts or Restarts(),
         last_failure=status.last_failure,
+        recent_failures=tuple(status.recent_failures),
         elastic=elastic.remembered(observed),
     )
 
@@ -116,6 +118,7 @@ def lifecycle_of(
     if any(pod.role is Role.TRAINER for pod in renewed):
         # A trainer whose failure stalls the job would otherwise wait for an edit.
         attempt = max(attempt, known_attempt(observed) + 1)
+    recent = _recent_failures(observed, verdict, context.now)
     problem = _problem(observed)
     blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
@@ -132,6 +135,7 @@ def lifecycle_of(
         fenced=fenced,
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
+        recent_failures=recent,
         replicas=sizing.sets,
         working=sizing.working,
         elastic=sizing.elastic,
@@ -139,7 +143,7 @@ def lifecycle_of(
         checking=sizing.checking,
         secrets=secrets,
         renewed=renewed,
-        note=" ".join(text for text in (note, sizing.elastic.note) if text) or None,
+        note=_together(note, sizing.elastic.note, escalation.note(recent)),
     )
 
 
@@ -238,6 +242,21 @@ def _restarts(observed: Observed, verdict: Verdict | None) -> Restarts:
         uncounted=before.uncounted + int(not verdict.counted),
         recent=list(verdict.recent),
     )
+
+
+def _recent_failures(
+    observed: Observed, verdict: Verdict | None, now: float
+) -> tuple[PodFailure, ...]:
+    before = observed.job.status.recent_failures
+    # Only what is acted on: each pass until the next attempt begins sees the same failure.
+    if verdict is None or not verdict.new_attempt or verdict.failure.role is not Role.TRAINER:
+        return tuple(escalation.recent(before, now))
+    node = next((pod.node for pod in observed.pods if pod.name == verdict.failure.pod), None)
+    return tuple(escalation.remembered(before, verdict.failure, node, now))
+
+
+def _together(*notes: str | None) -> str | None:
+    return " ".join(text for text in notes if text) or None
 
 
 def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None:

@@ -6,7 +6,7 @@ from enum import Enum
 from typing import Any
 
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, Restarts
+from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_operator.elasticity import NO_RANGES, Elasticity
 from sea_operator.kube.client import Kind
@@ -56,6 +56,8 @@ class Lifecycle:
     """Uids of pods on dead nodes; a new attempt makes their writes invalid."""
     restarts: Restarts = field(default_factory=Restarts)
     last_failure: Failure | None = None
+    recent_failures: tuple[PodFailure, ...] = ()
+    """Of the trainer, within a day."""
     replicas: Mapping[Role, int] = field(default_factory=dict)
     """Pods that each role's StatefulSet asks for."""
     working: Mapping[Role, int] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from sea_operator.errors import KubeError
 from sea_operator.kube.client import EVENT, KubeClient
 from sea_operator.observed import Job
 from sea_operator.policies.conditions import ROUTINE
+from sea_operator.policies.escalation import avoided, note
 from sea_operator.policies.phase import condition
 from sea_operator.status import rfc3339
 
@@ -74,6 +75,7 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_edit(old, new),
         *_rollback(old, new),
         *_attempt(old, new),
+        *_avoided(old, new),
         *_fenced(old, new),
         *_checkpoint(old, new),
         *_evaluated(old, new),
@@ -193,6 +195,14 @@ def _reason(before: ElasticRole, after: ElasticRole) -> str:
 def _size(status: Status, role: str) -> int:
     counts = getattr(status.roles, role) if status.roles else None
     return counts.desired if counts else 0
+
+
+def _avoided(old: Status, new: Status) -> list[Event]:
+    """Nodes that new trainer pods avoid from now on."""
+    before, after = avoided(old.recent_failures), avoided(new.recent_failures)
+    if not set(after) - set(before):
+        return []
+    return [Event("NodeAvoided", note(new.recent_failures), True)]
 
 
 def _attempt(old: Status, new: Status) -> list[Event]:

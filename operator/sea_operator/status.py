@@ -66,6 +66,7 @@ def compute(
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
+            "recent_failures": list(lifecycle.recent_failures),
             "roles": _roles(pods),
             "elastic": lifecycle.elastic.status,
             "rollout_selector": _selector(job.name),

@@ -135,8 +135,9 @@ class FailurePolicy(ApiModel):
     edits: ClassVar[Edits] = NEXT_STEP
 
     rules: list[FailureRule] = Field(default=[], max_length=32)
-    """The first rule that matches wins. If none does, the trainer's processes restart and the
-    restart counts; pods of other roles are restarted by the kubelet and don't count."""
+    """The first rule that matches wins. If none does, the trainer's processes restart; when the
+    same cause strikes the same pod again within a day, the pod is replaced, and after that all
+    trainer pods; each counts. Pods of other roles are restarted by the kubelet and don't count."""
     budget: RestartBudget = RestartBudget()
     """Restarts that the job may use up."""
     ttl_seconds_after_finished: Int = Field(default=0, ge=0, le=604800)

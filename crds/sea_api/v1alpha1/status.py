@@ -174,6 +174,19 @@ class Failure(ApiModel):
     """When it was noticed."""
 
 
+class PodFailure(ApiModel):
+    """A failure of the trainer within the last day."""
+
+    pod: str = Field(max_length=253)
+    """Pod that failed first."""
+    node: str | None = Field(default=None, max_length=253)
+    """Node that it was on; absent if that isn't known."""
+    cause: str = Field(max_length=64)
+    """Cause, as in `failurePolicy.rules`."""
+    time: Timestamp
+    """When it was noticed."""
+
+
 class SpecEdit(ApiModel):
     """The newest edit of the running job."""
 
@@ -275,6 +288,9 @@ class Status(ApiModel):
     """Restarts since the job began."""
     last_failure: Failure | None = None
     """The newest failure."""
+    recent_failures: list[PodFailure] = Field(default=[], max_length=32)
+    """Failures of the trainer within the last day, newest last: what comes back is answered by
+    more than a restart, and a node with two of them is avoided."""
     images: dict[str, Image] | None = Field(default=None, max_length=16)
     """Image that each role's newest pod ran, with the digest that its node resolved."""
     run_url: str | None = Field(default=None, max_length=1280)

@@ -16,7 +16,7 @@ from sea_api.v1alpha1.status import ElasticRole, ElasticStatus
 from sea_operator.elasticity import Elasticity
 from sea_operator.observed import Observed, Pod
 from sea_operator.policies import elastic_engines, elastic_trainer
-from sea_operator.policies.failure_policy import named_rule
+from sea_operator.policies.escalation import named_rule
 
 Sizes = Mapping[Role, int]
 MAX_WHY = 300

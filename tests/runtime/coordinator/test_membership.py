@@ -193,6 +193,25 @@ def test_an_attempt_that_loses_a_pod_commits_before_it_ends(core: Components) ->
     assert not core.rendezvous.ends_early
 
 
+def test_all_ranks_of_an_attempt_that_hangs_keep_their_stacks(core: Components) -> None:
+    for rank in (0, 1):
+        beat(core, rank)
+        beat(core, rank, attempt=1, state=PodState.READY)
+    assert beat(core, 0, attempt=1, state=PodState.READY).keep_stacks == 0
+    beat(core, 1, attempt=1, state=PodState.FAILED, cause=Cause.HANG, detail="silent")
+    found = beat(core, 0, attempt=1, state=PodState.READY)
+    assert (found.run, found.keep_stacks) == (False, 1)
+
+
+def test_a_pod_that_had_too_little_time_says_so(core: Components) -> None:
+    for rank in (0, 1):
+        beat(core, rank)
+        beat(core, rank, attempt=1, state=PodState.READY)
+    beat(core, 1, attempt=1, state=PodState.READY, leaving=True)
+    beat(core, 1, "its successor")
+    assert "Raise checkpoint.graceSeconds" in kit.some(core.rendezvous.failure).message
+
+
 def sized(core: Components, size: int, attempt: int) -> None:
     core.job.adopt(kit.desired(kit.spec(), attempt=attempt, trainer_size=size))
 

@@ -111,6 +111,17 @@ def resizes(desired: CoordinatorSpec, record: WorldRecord) -> bool:
     return desired.trainer_size is not None and desired.trainer_size != len(record.world.pods)
 
 
+def _too_short(record: WorldRecord) -> str:
+    """What to say of an attempt that a pod left before its last checkpoint; empty otherwise."""
+    if not record.leaving or record.stopped:
+        return ""
+    return (
+        " It was being deleted, and its grace period ended before the last checkpoint was"
+        " committed: training goes on from the one before. Raise checkpoint.graceSeconds, as far as"
+        " what takes pods away allows."
+    )
+
+
 class Rendezvous:
     """The trainer's side of membership: its world, its failures, its end while draining."""
 
@@ -183,7 +194,7 @@ class Rendezvous:
                 beat.pod,
                 Cause.PROCESS_EXIT,
                 f"Pod {beat.pod} was started again while attempt {attempt} ran; its training "
-                "processes are gone.",
+                f"processes are gone.{_too_short(record)}",
             )
             return HeartbeatReply()
         # A failure of an earlier attempt is reported until the pod hears of the new one.
@@ -195,7 +206,14 @@ class Rendezvous:
         run = self.failure is None and not (ends and record.stopped)
         # Nothing is lost with a pod that has nothing to commit.
         run = run and not (beat.leaving and not (record.joined and self._trains()))
-        return HeartbeatReply(run=run, world=record.world if run else None)
+        return HeartbeatReply(
+            run=run, world=record.world if run else None, keep_stacks=self._hanging()
+        )
+
+    def _hanging(self) -> int:
+        """The attempt, if it hangs: what all of its ranks wait for is worth knowing."""
+        found = self.failure
+        return found.attempt if found is not None and found.cause is Cause.HANG else 0
 
     def stop_served(self) -> None:
         """Notes that rank 0 was asked to commit and stop."""
