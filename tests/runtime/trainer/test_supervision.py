@@ -203,10 +203,12 @@ def test_a_hang_is_measured_by_the_steps_of_the_job(
     longest: float, signs: int, limit: float
 ) -> None:
     assert supervision.hang_seconds(longest, signs, 300.0) == limit
-    seen = {"exits": [None], "hang_seconds": limit}
-    running = State(started=True, running=1)
-    assert decide(running, Observed(world(1), silence=limit, **seen))[1] == []
-    after, actions = decide(running, Observed(world(1), silence=limit + 1, **seen))
+
+    def silent(seconds: float) -> Observed:
+        return Observed(world(1), [None], silence=seconds, hang_seconds=limit)
+
+    assert decide(RUNNING, silent(limit))[1] == []
+    after, actions = decide(RUNNING, silent(limit + 1))
     assert actions == [Kill()]
     assert after.failure is not None
     assert after.failure.cause is Cause.HANG
