@@ -9,7 +9,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Failure, PodFailure, Restarts
 from sea_api.wire.state import Severity
-from sea_operator import role_sizes
+from sea_operator import sizing
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
@@ -23,6 +23,7 @@ from sea_operator.policies import (
 )
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
+from sea_operator.policies.role_sizes import resized
 from sea_operator.settings import Images, Intervals
 
 
@@ -93,7 +94,7 @@ def lifecycle_of(
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING
-    sizing = role_sizes.size(
+    sized = sizing.size(
         observed,
         spec,
         steps.index,
@@ -105,7 +106,7 @@ def lifecycle_of(
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     running = not over and suspended is Suspension.NONE
-    another_size = running and role_sizes.resized(job.status, sizing.working)
+    another_size = running and resized(job.status, sized.working)
     attempt = _attempt(observed, spec, verdict, fenced, another_size=another_size)
     secrets = secret_rotation.digests(observed, spec)
     renewed, note = _renewal(
@@ -123,9 +124,9 @@ def lifecycle_of(
     blocker, warning = (None, problem) if problem and problem.transient else (problem, None)
     return Lifecycle(
         blocker=blocker
-        or sizing.no_nodes
+        or sized.no_nodes
         or refused_pods.blocker(observed, spec)
-        or waiting_pods.blocker(observed),
+        or waiting_pods.never_ready(observed),
         warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
@@ -136,14 +137,14 @@ def lifecycle_of(
         restarts=_restarts(observed, verdict),
         last_failure=_last_failure(observed, verdict),
         recent_failures=recent,
-        replicas=sizing.sets,
-        working=sizing.working,
-        elastic=sizing.elastic,
-        keeps_layout=sizing.keeps_layout,
-        checking=sizing.checking,
+        replicas=sized.sets,
+        working=sized.working,
+        elastic=sized.elastic,
+        keeps_layout=sized.keeps_layout,
+        checking=sized.checking,
         secrets=secrets,
         renewed=renewed,
-        note=_together(note, sizing.elastic.note, escalation.note(recent)),
+        note=_together(note, sized.elastic.note, escalation.note(recent)),
     )
 
 

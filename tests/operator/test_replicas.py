@@ -10,8 +10,8 @@ from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.coordinator_spec import coordinator_spec
 from sea_operator.decide import decide
 from sea_operator.plan import Suspension
-from sea_operator.policies.stage_roles import sizes
-from sea_operator.role_sizes import is_checked, replicas, resized
+from sea_operator.policies.role_sizes import replicas, resized, sizes
+from sea_operator.sizing import is_checked
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 

@@ -10,7 +10,7 @@ import torch
 
 from sea_api.v1alpha1.stages import AdvantageNormalization, RLStage
 from sea_runtime.trainer import objective
-from sea_runtime.trainer.packing import Rows
+from sea_runtime.trainer.shared_prefixes import Rows
 from sea_runtime.wire.rollouts import Batch, Group, Trajectory, UndecodableError
 
 
