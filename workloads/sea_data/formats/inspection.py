@@ -20,7 +20,7 @@ from sea_env.errors import EnvError
 from sea_env.tasks.task import Task
 from sea_env.tokens import arguments as call_arguments
 from sea_env.tokens.messages import calls_of
-from sea_env.verify.checks import assertion_holds
+from sea_env.verify.checks import assertion_holds, side_of
 from sea_env.verify.verdict import UnverifiableTaskError, check_verifiable
 
 
@@ -33,10 +33,11 @@ def replay(domain: Domain, task: Task, database: Database) -> dict[str, Any]:
     environment = open_environment(domain, database, task)
     calls = []
     for action in task.criteria.actions:
-        result = environment.call(action.name, action.arguments, action.requestor)
+        requestor = side_of(domain, action)
+        result = environment.call(action.name, action.arguments, requestor)
         calls.append(
             {
-                "requestor": action.requestor,
+                "requestor": requestor,
                 "name": action.name,
                 "arguments": dict(action.arguments),
                 "content": result.content,

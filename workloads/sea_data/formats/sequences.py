@@ -7,7 +7,8 @@ The trainer trains on what `encode` yields and packs whole sequences into rows w
 import bisect
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,21 +59,50 @@ def encode(
 ) -> Iterator[Encoded]:
     """Renders one side's dialogues; each ends after its last answer that fits into `context`.
 
-    Half an answer is never trained: it would teach the model to stop in the middle.
+    Half an answer is never trained: it would teach the model to stop in the middle. A renderer that
+    strips thoughts gives one item per exchange.
     """
     for one in dialogues:
-        ids, mask = renderer.dialogue(one.messages, trained=one.trained)
-        end = last_answer_within(mask, context)
-        counts.over_length += len(ids) - end if len(ids) > context else 0
-        counts.over_length_answers += sum(mask[end:])
-        if not end:
-            counts.without_answer += 1
-            continue
-        trained = sum(mask[:end])
-        counts.dialogues += 1
-        counts.answer += trained
-        counts.context += end - trained
-        yield Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
+        parts = exchanges(one) if renderer.style.strips_thoughts else [one]
+        fitting = [found for part in parts if (found := _encoded(part, renderer, context, counts))]
+        counts.dialogues += bool(fitting)
+        counts.without_answer += not fitting
+        yield from fitting
+
+
+def exchanges(given: Dialogue) -> list[Dialogue]:
+    """One dialogue per exchange (the turns between two texts of the user) that has an answer.
+
+    Each begins with all that was said before, and trains the answers of its own exchange: what the
+    agent was asked when it wrote them, if a prompt leaves out the thoughts before.
+    """
+    asked = [i for i, message in enumerate(given.messages) if message["role"] == "user"]
+    found = []
+    for start, end in pairwise([0, *asked[1:], len(given.messages)]):
+        trained = frozenset(
+            index
+            for index in range(start, end)
+            if given.messages[index]["role"] == "assistant"
+            and (given.trained is None or index in given.trained)
+        )
+        if trained:
+            found.append(replace(given, messages=given.messages[:end], trained=trained))
+    return found
+
+
+def _encoded(
+    one: Dialogue, renderer: Renderer, context: int, counts: TokenCounts
+) -> Encoded | None:
+    ids, mask = renderer.dialogue(one.messages, trained=one.trained)
+    end = last_answer_within(mask, context)
+    counts.over_length += len(ids) - end if len(ids) > context else 0
+    counts.over_length_answers += sum(mask[end:])
+    if not end:
+        return None
+    trained = sum(mask[:end])
+    counts.answer += trained
+    counts.context += end - trained
+    return Encoded(np.asarray(ids[:end], "<i4"), np.asarray(mask[:end], "u1"))
 
 
 def last_answer_within(mask: list[int], context: int) -> int:

@@ -4,11 +4,12 @@
 and text are kept apart, so that text that looks like a tag never becomes one.
 
 Earlier turns keep their thinking, unlike in Qwen3's own template, which drops it from history as
-soon as the user speaks again: so every prompt begins with the exact tokens of the one before.
+soon as the user speaks again: so every prompt begins with the exact tokens of the one before. A
+style that `strips_thoughts` follows the template instead.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sea_env.tokens.call_formats import write_call
 from sea_env.tokens.messages import Message, calls_of
@@ -132,13 +133,21 @@ def turns(
 ) -> Iterator[tuple[int, Iterator[Segment]]]:
     """(index of its last message, segments) of every turn; results of one turn come together."""
     pending: list[str] = []
+    asked = last_question(messages) if style.strips_thoughts else -1
+    own, earlier = style, replace(style, thinking=Thinking.NONE)
     for index, message in enumerate(messages):
+        style = own if index > asked else earlier
         if message["role"] == "tool":
             pending.append(str(message.get("content") or ""))
             if index + 1 < len(messages) and messages[index + 1]["role"] == "tool":
                 continue
         yield index, _turn(message, pending, style)
         pending = []
+
+
+def last_question(messages: Sequence[Message]) -> int:
+    """Index of the user's last text; -1 if there is none. Results of tools are none."""
+    return max((i for i, one in enumerate(messages) if one["role"] == "user"), default=-1)
 
 
 def dialogue(messages: Sequence[Message], style: Style = BRIEF) -> Iterator[Segment]:

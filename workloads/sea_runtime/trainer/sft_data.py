@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from sea_api.v1alpha1.data import OnBadRow
+from sea_api.v1alpha1.data import OnBadRow, ThinkingHistory
 from sea_api.v1alpha1.job import Spec
 from sea_data.errors import DataFileError, RowError
 from sea_data.formats import data_files, sequences, sft
@@ -146,7 +146,8 @@ def load(
 def _read(
     context: RankContext, paths: Sequence[str], model: Path, spec: Spec, as_user: bool
 ) -> tuple[bytes, dict[str, float]]:
-    renderer = Renderer.load(model, call_format(spec.model.tool_format))
+    strips = spec.model.thinking_history is ThinkingHistory.STRIP and not as_user
+    renderer = Renderer.load(model, call_format(spec.model.tool_format), strips_thoughts=strips)
     counts = sequences.TokenCounts()
     skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
     with planned(context.store, paths, context.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
