@@ -8,10 +8,11 @@ soon as the user speaks again: so every prompt begins with the exact tokens of t
 style that `strips_thoughts` follows the template instead.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from sea_env.tokens.call_formats import write_call
+from sea_env.tokens.call_formats import XML_TAGS, write_call
 from sea_env.tokens.messages import Message, calls_of
 from sea_env.tokens.style import BRIEF, CallFormat, Style, Thinking
 
@@ -36,6 +37,8 @@ SPECIAL_TOKENS = (
 )
 """The tiny model's."""
 TAGS = (*SPECIAL_TOKENS, THINK, THINK_END)
+ENDS_A_CALL = (IM_END, END_OF_TEXT, TOOL_CALL_END)
+"""What a reader of any format looks for within a call."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +91,17 @@ def written_by_assistant(message: Message, style: Style = BRIEF) -> Iterator[Seg
         yield Segment(written, author="assistant")
         yield Segment(TOOL_CALL_END, tag=True, author="assistant")
     yield Segment(IM_END, tag=True, author="assistant")
+
+
+def spelled_in_call(call: Message, style: Style) -> str:
+    """A tag that a call's name or arguments spell and that would end the call when it is read.
+
+    Empty if there is none. No format escapes it: JSON leaves `<` as it is, XML has bare values, and
+    the families' templates write both so.
+    """
+    text = json.dumps([call["name"], call.get("arguments") or {}], ensure_ascii=False)
+    tags = ENDS_A_CALL + (XML_TAGS if style.calls is CallFormat.QWEN3_XML else ())
+    return next((tag for tag in tags if tag in text), "")
 
 
 def _thinking(message: Message, style: Style) -> Iterator[Segment]:

@@ -79,14 +79,19 @@ def unpack(data: bytes) -> Dialogues:
 
 
 def encode(
-    dialogues: Iterable[Dialogue], renderer: Renderer, context: int, counts: sequences.TokenCounts
+    dialogues: Iterable[Dialogue],
+    renderer: Renderer,
+    context: int,
+    counts: sequences.TokenCounts,
+    *,
+    skip_bad: bool = False,
 ) -> bytes:
     """Renders dialogues; drops what doesn't fit into the context, answer by answer.
 
     Raises:
         TrainingDataError: nothing is left to train on.
     """
-    packed = pack(sequences.encode(dialogues, renderer, context, counts))
+    packed = pack(sequences.encode(dialogues, renderer, context, counts, skip_bad=skip_bad))
     if packed is None:
         raise TrainingDataError(
             "No dialogue of the stage's data has a turn of the trained role within "
@@ -152,7 +157,11 @@ def _read(
     skip_bad = spec.data.on_bad_row is OnBadRow.SKIP
     with planned(context.store, paths, context.pod.data_dir / "rows", skip_bad=skip_bad) as plan:
         side = exchange if as_user else agent_side
-        data = encode(map(side, plan.dialogues()), renderer, spec.model.context_length, counts)
+        context_length = spec.model.context_length
+        sided = map(side, plan.dialogues())
+        data = encode(sided, renderer, context_length, counts, skip_bad=skip_bad)
+        for error in counts.unreadable:
+            log.warning("Dialogue skipped: %s", error)
         metrics = plan.counts.as_metrics() | counts.as_metrics()
     log.info("The stage trains on: %s", metrics)
     return data, metrics
