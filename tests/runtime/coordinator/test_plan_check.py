@@ -47,7 +47,10 @@ def test_a_job_that_fits_says_what_is_fullest(manifest: Any) -> None:
     verdict = plan_check.judge(desired(manifest), LARGE)
     assert verdict is not None
     assert verdict.fit is Fit.FITS
-    assert "The fullest is each GPU of the trainer (stage 1 of 12), with 109.2 GB of 150.1 GB." in verdict.message
+    assert (
+        "The fullest is each GPU of the trainer (stage 1 of 12), with 109.2 GB of 150.1 GB."
+        in verdict.message
+    )
     plan_check.require_fit(verdict)
 
 
