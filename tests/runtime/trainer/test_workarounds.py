@@ -36,6 +36,7 @@ FAILURES = {
     "rng_state": NO_DEVICE,
     "te_general_gemm": "NameError: name 'te_general_gemm' is not defined",
     "cuda_names: device": NO_DEVICE,
+    "cuda_names: cuda()": NO_DEVICE,
     "cuda_names: type()": "Wrapped parameters must be one of",
     "schedule_zeros": NO_DEVICE,
     "pipeline_synchronize": NO_DEVICE,
