@@ -1,10 +1,10 @@
 """megatron-core 0.16.1 names the device `cuda` in literals and compares `torch.cuda.*Tensor` types.
 
 The construction of model and optimizer, its step, and the end of a checkpoint's load run inside
-`cuda_names()`: `device="cuda"` means the CPU, `.cuda()` (of tied embeddings, with pipelines) returns
-the tensor itself, and `Tensor.type()` returns the CUDA name. Forward and backward passes run
-outside, since the context adds microseconds to every call of torch. Without it: "Wrapped parameters
-must be one of ..." and driver errors.
+`cuda_names()`: `device="cuda"` means the CPU, `.cuda()` returns the tensor itself (tied embeddings
+of a pipeline), and `Tensor.type()` returns the CUDA name. Forward and backward passes run outside,
+since the context adds microseconds to every call of torch. Without it: "Wrapped parameters must be
+one of ..." and driver errors.
 """
 
 from collections.abc import Callable, Mapping, Sequence
