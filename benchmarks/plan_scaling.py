@@ -12,7 +12,7 @@ from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.stages import RLStage
 from sea_runtime.planner import builtin_models, gpus, job_plan, pipelines, simulation
 from sea_runtime.planner.job_plan import POLICY, USER, JobPlan, Known
-from sea_runtime.planner.simulation import Pipeline, Result
+from sea_runtime.planner.simulated_pipeline import Pipeline, Result
 
 GPU_HOURS = 50_700
 FACTORS = (1, 2, 8, 32, 125)

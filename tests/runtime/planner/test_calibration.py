@@ -7,7 +7,8 @@ import pytest
 
 from sea_runtime.planner import calibration
 from sea_runtime.planner.calibration import Gate, Run, of_folder
-from sea_runtime.planner.simulation import Pipeline, Turn, simulate
+from sea_runtime.planner.simulated_pipeline import Pipeline, Turn
+from sea_runtime.planner.simulation import simulate
 
 GATE = Gate(groups=4, group_size=4, max_staleness=2, max_groups=12, slots=48)
 

@@ -6,7 +6,8 @@ from random import Random
 import pytest
 
 from sea_runtime.planner import simulation
-from sea_runtime.planner.simulation import Failures, Pipeline, Turn, simulate
+from sea_runtime.planner.simulated_pipeline import Failures, Pipeline, Turn
+from sea_runtime.planner.simulation import simulate
 
 
 def pipeline(**changes: object) -> Pipeline:

@@ -12,7 +12,8 @@ from random import Random
 from statistics import fmean, median
 from typing import Any
 
-from sea_runtime.planner.simulation import Pipeline, Turn, simulate
+from sea_runtime.planner.simulated_pipeline import Pipeline, Turn
+from sea_runtime.planner.simulation import simulate
 
 SEEDS = 5
 """Simulated runs whose mean is compared."""

@@ -9,7 +9,7 @@ from sea_runtime.planner.alternatives import Candidate, Split, describe
 from sea_runtime.planner.budgets import Budget, Fit, gb
 from sea_runtime.planner.job_plan import JobPlan, StagePlan
 from sea_runtime.planner.pipelines import limit
-from sea_runtime.planner.simulation import Pipeline
+from sea_runtime.planner.simulated_pipeline import Pipeline
 
 WIDTH = 96
 LABEL = 58

@@ -10,7 +10,7 @@ from sea_runtime.planner import speed
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.gpus import Gpu
 from sea_runtime.planner.job_plan import StagePlan
-from sea_runtime.planner.simulation import Draw, Failures, Pipeline, Result, Turn
+from sea_runtime.planner.simulated_pipeline import Draw, Failures, Pipeline, Result, Turn
 from sea_runtime.planner.workload import Workload
 
 BUSY = 0.9

@@ -13,7 +13,7 @@ from sea_runtime.parallel.parallel_layout import ParallelLayout
 from sea_runtime.planner import builtin_models, gpus, pipelines, simulation, speed, transfers
 from sea_runtime.planner.engine_memory import EngineSetup
 from sea_runtime.planner.gpus import Gpu
-from sea_runtime.planner.simulation import Pipeline
+from sea_runtime.planner.simulated_pipeline import Pipeline
 from sea_runtime.planner.transfers import Fleet
 from sea_runtime.planner.workload import Workload
 
