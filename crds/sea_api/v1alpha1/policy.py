@@ -57,6 +57,10 @@ class Weights(ApiModel):
     one."""
     retain: Int = Field(default=3, ge=1, le=1000)
     """Full copies kept per stream in the object store; older ones are deleted."""
+    check_every: Int = Field(default=10, ge=1, le=100000)
+    """Versions between two checks of what engines hold: after the update, before they go on, they
+    sum their parameters and compare with the trainer's sums. An engine's first update always is
+    checked. One that is wrong restarts."""
 
 
 class Checkpoint(ApiModel):

@@ -52,6 +52,19 @@ class Roles(ApiModel):
     """Coordinator pod."""
 
 
+class WrongWeightsStatus(ApiModel):
+    """An engine that held other weights than a version's after an update, and was restarted."""
+
+    pod: str = Field(max_length=253)
+    """Pod of the engine."""
+    version: Count
+    """Version that it was updated to."""
+    tensors: list[Annotated[str, Field(max_length=512)]] = Field(max_length=8)
+    """Some of the tensors that differed."""
+    time: Timestamp
+    """When it was noticed."""
+
+
 class WeightsStatus(ApiModel):
     """Weight versions of the policy."""
 
@@ -63,6 +76,8 @@ class WeightsStatus(ApiModel):
     """Newest version an engine serves."""
     engines: Count
     """Engines that serve the policy."""
+    last_wrong: WrongWeightsStatus | None = None
+    """The last engine whose weights were found wrong after an update; absent if none ever was."""
 
 
 class CheckpointStatus(ApiModel):

@@ -8,11 +8,12 @@ import pytest
 
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.errors import StaleError
+from sea_runtime.coordinator.errors import RefusedError, StaleError
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.wire.membership import HeartbeatReply, PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
+from sea_runtime.wire.weights import WrongWeights
 from sea_testing.coordinator import inprocess as kit
 
 
@@ -254,6 +255,19 @@ def test_an_engine_that_starts_after_the_trainer_has_gone_is_sent_to_the_store_a
         shard.object_url for shard in shards
     ]
     assert reply.anchor is None
+
+
+def test_wrong_weights_of_an_engine_are_in_the_status(core: Components) -> None:
+    """The newest; after a restart of the coordinator too, since it is in the ledger."""
+    assert core.weights.status().last_wrong is None
+    for version in (3, 4):
+        core.weights.wrong(
+            "policy", WrongWeights(pod="rollout-0", version=version, tensors=["a.weight"])
+        )
+    found = kit.some(core.weights.status().last_wrong)
+    assert (found.pod, found.version, found.tensors) == ("rollout-0", 4, ["a.weight"])
+    with pytest.raises(RefusedError):
+        core.weights.wrong("other", WrongWeights(pod="p", version=1, tensors=[]))
 
 
 def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Components) -> None:

@@ -16,7 +16,7 @@ from sea_runtime.client.calls import (
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
-from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply
+from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WrongWeights
 
 Result = TypeVar("Result")
 
@@ -87,6 +87,9 @@ class AsyncCoordinatorClient:
 
     async def adopted(self, stream: str, message: Adopted) -> None:
         await self._send(calls.adopted(stream, message))
+
+    async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
+        await self._send(calls.wrong_weights(stream, message))
 
     async def lease(self, request: LeaseRequest) -> Leases:
         """One at a time: two open requests would each get what the other already holds."""

@@ -25,7 +25,13 @@ from sea_runtime.wire.trainer import (
     StageProgress,
     TrainerTask,
 )
-from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WeightVersion
+from sea_runtime.wire.weights import (
+    Adopted,
+    ModelReply,
+    WeightQueryReply,
+    WeightVersion,
+    WrongWeights,
+)
 
 Result = TypeVar("Result")
 Reply = TypeVar("Reply", bound=Message)
@@ -213,6 +219,10 @@ def newer_weights(stream: str, after: int, wait: float) -> Call[WeightQueryReply
 
 def adopted(stream: str, message: Adopted) -> Call[None]:
     return _tell(f"/v1/weights/{stream}/adopted", message)
+
+
+def wrong_weights(stream: str, message: WrongWeights) -> Call[None]:
+    return _tell(f"/v1/weights/{stream}/wrong", message)
 
 
 def lease(request: LeaseRequest) -> Call[Leases]:

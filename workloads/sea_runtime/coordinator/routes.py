@@ -41,7 +41,7 @@ from sea_runtime.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_runtime.wire.weights import Adopted, WeightVersion
+from sea_runtime.wire.weights import Adopted, WeightVersion, WrongWeights
 
 STATE = web.AppKey("state", StateReport)
 JOB = web.AppKey("job", Job)
@@ -148,6 +148,12 @@ async def newer(request: web.Request) -> web.Response:
 async def adopted(request: web.Request) -> web.Response:
     message = await body(request, Adopted)
     request.app[WEIGHTS].adopted(request.match_info["stream"], message)
+    return done()
+
+
+async def wrong_weights(request: web.Request) -> web.Response:
+    message = await body(request, WrongWeights)
+    request.app[WEIGHTS].wrong(request.match_info["stream"], message)
     return done()
 
 
@@ -262,6 +268,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/weights/{stream}", publish),
         web.get("/v1/weights/{stream}", newer),
         web.post("/v1/weights/{stream}/adopted", adopted),
+        web.post("/v1/weights/{stream}/wrong", wrong_weights),
         web.post("/v1/leases", lease),
         web.post("/v1/leases/{lease}/result", result),
         web.post("/v1/leases/{lease}/release", release),

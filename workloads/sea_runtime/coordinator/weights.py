@@ -5,7 +5,7 @@ import logging
 from collections.abc import Callable
 
 from sea_api.v1alpha1.stages import Stage, StageType
-from sea_api.v1alpha1.status import WeightsStatus
+from sea_api.v1alpha1.status import WeightsStatus, WrongWeightsStatus
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.background import Notifiers
@@ -14,12 +14,15 @@ from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, registry
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.membership import ROLLOUT, Membership
+from sea_runtime.coordinator.run_record import time_text
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
+from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion, WrongWeights
 
 log = logging.getLogger(__name__)
 
 MANIFEST = "registry.json"
+WRONG = "wrong_weights"
+"""Name of the ledger's document."""
 
 
 def require_stream(stream: str) -> None:
@@ -97,6 +100,18 @@ class WeightRegistry:
         require_stream(stream)
         registry.add_adoption(self._ledger.db, stream, message, self._wall())
 
+    def wrong(self, stream: str, message: WrongWeights) -> None:
+        """An engine held other weights than a version's, and restarts."""
+        require_stream(stream)
+        log.warning("weights: %s held wrong weights after v%d", message.pod, message.version)
+        found = WrongWeightsStatus(
+            pod=message.pod,
+            version=message.version,
+            tensors=message.tensors,
+            time=time_text(self._wall()),
+        )
+        self._ledger.db.put_document(WRONG, found)
+
     def status(self) -> WeightsStatus:
         """Of the policy: newest version and what the living engines serve."""
         served = [beat.adopted or 0 for beat in self._membership.alive(ROLLOUT)]
@@ -105,6 +120,7 @@ class WeightRegistry:
             adopted_min=min(served, default=0),
             adopted_max=max(served, default=0),
             engines=len(served),
+            last_wrong=self._ledger.db.document(WRONG, WrongWeightsStatus),
         )
 
     def keep_anchor(self, version: WeightVersion) -> None:

@@ -5,12 +5,14 @@
 
 Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. After
 `start` the weights are half-loaded until `finish`: an engine that fails in between is terminated
-rather than resumed, since it would generate garbage.
+rather than resumed, since it would generate garbage. So is one that then holds other weights than
+the version's, by the sums of `transport/weight_sums.py`.
 """
 
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
@@ -33,6 +35,20 @@ class HalfLoadedError(RuntimeFailure):
     """The update failed while weights were replaced; the engine was terminated."""
 
     permanent = False
+
+
+class WrongWeightsError(RuntimeFailure):
+    """The engine held other weights than the version's after the update; it was terminated."""
+
+    permanent = False
+
+    def __init__(self, version: int, tensors: Sequence[str]) -> None:
+        super().__init__(
+            f"After the update to version {version} the engine didn't hold {tensors[0]} and "
+            f"{len(tensors) - 1} other tensors as the trainer published them; it restarts. If this "
+            "repeats on one node, look at its memory and GPU."
+        )
+        self.version, self.tensors = version, list(tensors)
 
 
 @dataclass(frozen=True)
@@ -77,10 +93,11 @@ async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStat
     )
 
 
-async def load(engine: EngineClient, version: WeightVersion) -> float:
+async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> float:
     """Replaces the weights of the paused engine; returns seconds.
 
-    Raises HalfLoadedError if loading fails; the engine is then terminated.
+    Raises HalfLoadedError if loading fails, WrongWeightsError if `check` finds other weights; the
+    engine is then terminated.
     """
     started = time.monotonic()
     try:
@@ -88,6 +105,7 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
         await engine.start_update()
         await engine.load_staged(version.version, version.attempt)
         await engine.finish_update(version.version)
+        wrong = await engine.wrong_tensors() if check else []
     except asyncio.CancelledError:
         # Our own end must not leave an engine that the next worker finds half-loaded.
         await asyncio.shield(engine.terminate())
@@ -97,11 +115,17 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
         raise HalfLoadedError(
             f"Version {version.version} failed to load, the engine restarts: {error!r}"
         ) from error
+    if wrong:
+        await asyncio.shield(engine.terminate())
+        raise WrongWeightsError(version.version, wrong)
     return time.monotonic() - started
 
 
 async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
-    """Brings the engine to `version`. Raises PrefetchError, HalfLoadedError or EngineError."""
+    """Brings the engine to `version`.
+
+    Raises PrefetchError, HalfLoadedError, WrongWeightsError or EngineError.
+    """
     # Prefetch before the pause: only the copy from host memory happens while requests wait.
     status = await prefetch(engine, version)
     paused = time.monotonic()
@@ -112,7 +136,7 @@ async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
         # The engine may have paused although its answer never arrived: its weights are whole.
         await asyncio.shield(_resume(engine))
         raise
-    apply_s = await load(engine, version)
+    apply_s = await load(engine, version, check=status.check)
     # Shielded: a worker that is stopped here must not leave a good engine paused.
     await asyncio.shield(engine.resume())
     return Timings(status.transport, status.seconds, apply_s, time.monotonic() - paused)

@@ -8,19 +8,28 @@ older one from the object store is still newer than what the engine serves: `cho
 
 import asyncio
 import logging
+from collections.abc import Coroutine
+from typing import Any
 
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 from sea_runtime.rollout.engine_state import EngineState
-from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timings
-from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion
+from sea_runtime.rollout.weight_swap import (
+    HalfLoadedError,
+    PrefetchError,
+    Timings,
+    WrongWeightsError,
+)
+from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion, WrongWeights
 
 _log = logging.getLogger(__name__)
 # The client adds it to its own time-out; a newer version is answered at once.
 LONG_POLL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+REPORTED_TENSORS = 8
+"""Names in a report of wrong weights; usually all or one are wrong."""
 
 
 def choose(
@@ -98,10 +107,12 @@ class WeightUpdater:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
             await asyncio.sleep(RETRY_SECONDS)
-        except (HalfLoadedError, EngineError) as error:
+        except (HalfLoadedError, WrongWeightsError, EngineError) as error:
             _log.warning("%s", error)
             # Unknown from here on: the watcher finds out what the engine serves, and recovers it.
             self._state.lost()
+            if isinstance(error, WrongWeightsError):
+                self._send(self._client.wrong_weights(self._stream, self._wrong(error)))
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self._failed = None
@@ -121,14 +132,22 @@ class WeightUpdater:
             apply_s=timings.apply_s,
             pause_s=timings.pause_s,
         )
+        self._send(self._client.adopted(self._stream, message))
+
+    def _wrong(self, error: WrongWeightsError) -> WrongWeights:
+        tensors = error.tensors[:REPORTED_TENSORS]
+        return WrongWeights(pod=self._pod, version=error.version, tensors=tensors)
+
+    def _send(self, report: Coroutine[Any, Any, None]) -> None:
         # Not awaited: a slow coordinator must not delay the next version. The set keeps the task
         # alive, since asyncio holds only weak references to tasks.
-        task = asyncio.ensure_future(self._send(message))
+        task = asyncio.ensure_future(_sent(report))
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
 
-    async def _send(self, message: Adopted) -> None:
-        try:
-            await self._client.adopted(self._stream, message)
-        except CoordinatorError as error:
-            _log.warning("The update was not reported: %s", error)
+
+async def _sent(report: Coroutine[Any, Any, None]) -> None:
+    try:
+        await report
+    except CoordinatorError as error:
+        _log.warning("The update was not reported: %s", error)

@@ -172,6 +172,7 @@ class Publisher:
             stage=self.task.stage,
             step=step,
             shards=shards,
+            check=version % self.weights.check_every == 0,
         )
 
     def _register(self, version: WeightVersion) -> None:

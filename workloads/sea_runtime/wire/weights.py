@@ -5,6 +5,9 @@ engine loads from disk by itself.
 """
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from sea_runtime.wire.base import Message, Part
 
@@ -28,6 +31,20 @@ class Block(Part):
     nbytes: int
     checksum: int = 0
     """xxh3, 64 bits, of the bytes."""
+    weighted_sum: int = 0
+    """Of the region's elements at their places in the tensor (`transport/weight_sums.py`)."""
+
+
+class ShardDelta(Part):
+    """An object that turns a shard's blocks of an older version into those of this one."""
+
+    url: str
+    base_version: int
+    base_attempt: int
+    offsets: list[int]
+    """Where each block's delta (`transport/delta_codec.py`) begins in the object, in bytes; in the
+    order of the shard's blocks. What one worker reads is next to each other."""
+    sizes: list[int]
 
 
 class Shard(Part):
@@ -45,6 +62,7 @@ class Shard(Part):
     """Address of the shard's buffer in the agent's process."""
     object_url: str | None = None
     """`s3://` copy of the same bytes, if the version is an anchor."""
+    delta: ShardDelta | None = None
 
 
 class WeightVersion(Message):
@@ -59,6 +77,12 @@ class WeightVersion(Message):
     stage: str
     step: int
     shards: list[Shard]
+    check: bool = False
+    """Engines compare what they hold after this version with the blocks' weighted sums."""
+    run_url: str = ""
+    """Folder of the run that it belongs to."""
+    format: int = 1
+    """Of the manifest in the object store (`transport/stored_versions.py`)."""
 
     def copies(self) -> "WeightVersion":
         """The version without fast paths: what is left of it once its trainer has gone."""
@@ -86,6 +110,16 @@ class Adopted(Message):
     transfer_s: float
     apply_s: float
     pause_s: float
+
+
+class WrongWeights(Message):
+    """`POST /v1/weights/{stream}/wrong`: an engine held other weights than a version's; it was
+    terminated before it generated anything with them."""
+
+    pod: str = Field(max_length=253)
+    version: int = Field(ge=0, le=2**53 - 1)
+    tensors: list[Annotated[str, Field(max_length=512)]] = Field(max_length=8)
+    """Names of some of them."""
 
 
 class ModelReply(Message):
@@ -124,5 +158,7 @@ class PrefetchStatus(Message):
     seconds: float = 0.0
     nbytes: int = 0
     """What this worker fetched, once READY."""
+    check: bool = False
+    """This worker wants its parameters compared after the update."""
     error: str = ""
     """A sentence, with FAILED."""

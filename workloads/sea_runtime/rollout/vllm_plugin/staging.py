@@ -15,6 +15,7 @@ from torch import nn
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Region
+from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
 from sea_runtime.rollout.vllm_plugin.fetch import (
     NIXL,
     OBJECT_STORE,
@@ -27,6 +28,7 @@ from sea_runtime.rollout.vllm_plugin.fetch import (
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import ShardRead, reads_of
+from sea_runtime.transport.weight_sums import total, weighted_sum
 from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
 
 _log = logging.getLogger(__name__)
@@ -41,11 +43,12 @@ class StagedTensors:
 
     def __init__(self, reads: Sequence[ShardRead], buffers: dict[int, torch.Tensor]) -> None:
         self._held: dict[str, list[tuple[Region, torch.Tensor]]] = {}
+        self._sums: dict[tuple[str, Region], int] = {}
         for read in reads:
             for block, offset in zip(read.blocks, read.offsets, strict=True):
-                held = self._held.setdefault(block.name, [])
-                view = manifest.view(block, buffers[read.rank], offset)
-                held.append((manifest.region_of(block), view))
+                held, region = self._held.setdefault(block.name, []), manifest.region_of(block)
+                held.append((region, manifest.view(block, buffers[read.rank], offset)))
+                self._sums[block.name, region] = block.weighted_sum
 
     def get(self, name: str, region: Region) -> torch.Tensor:
         """In the region's shape: a view where one block holds it, else a copy of its parts."""
@@ -58,6 +61,20 @@ class StagedTensors:
             if part := have.intersection(region):
                 out[part.within(region)] = tensor[part.within(have)]
         return out
+
+    def weighted_sum(self, name: str, region: Region, tensor: Sequence[int]) -> int:
+        """Of a region, as it was published; for a part of a block, as its verified bytes have it.
+
+        Args:
+            tensor: shape of the whole tensor.
+        """
+        found = []
+        for have, values in self._held[name]:
+            if region.contains(have):
+                found.append(self._sums[name, have])
+            elif part := have.intersection(region):
+                found.append(weighted_sum(values[part.within(have)], part, tensor))
+        return total(found)
 
 
 def tensor_types(version: WeightVersion) -> TensorTypes:
@@ -83,7 +100,11 @@ class Staging:
         self._status = PrefetchStatus()
         self._thread: threading.Thread | None = None
         self.applying = False
-        """True between start and finish of an update: the model's weights are half-loaded."""
+        """True from the start of an update until it is complete and, if so wanted, checked: the
+        model's weights are half-loaded, or may be wrong."""
+        self._applied: AppliedState | None = None
+        self._checked = False
+        """True once this worker's parameters were found right after an update."""
 
     def prefetch(
         self, version: WeightVersion, record: Callable[[TensorTypes], Recording]
@@ -102,7 +123,11 @@ class Staging:
         # Set before the thread starts: `prefetch` must never report the version before as running.
         self._staged = None
         self._status = PrefetchStatus(
-            state=PrefetchState.RUNNING, version=version.version, attempt=version.attempt
+            state=PrefetchState.RUNNING,
+            version=version.version,
+            attempt=version.attempt,
+            # The first update is the first time that the recording is used.
+            check=version.check or not self._checked,
         )
         try:
             recording = self._record(version, record)
@@ -137,6 +162,24 @@ class Staging:
             )
         for layer, copies in self._recording.layers:
             yield layer, copies, self._staged
+
+    def begin_applying(self) -> AppliedState:
+        """What takes the sums of the update that begins now."""
+        self._applied = AppliedState(self._recorded, check=self._status.check)
+        return self._applied
+
+    def end_applying(self) -> None:
+        """The update is complete; `applying` stays until its check, if there is to be one."""
+        self.applying = self._status.check
+
+    def wrong(self) -> list[str]:
+        """Names of the tensors that this worker doesn't hold as the applied version has them."""
+        if self._applied is None or self._recording is None or self._staged is None:
+            raise NotStagedError("No version was applied since this worker started.")
+        found = self._applied.wrong(self._recording, self._staged)
+        # Last: an engine whose check nobody saw must not be resumed.
+        self._checked, self.applying = not found, bool(found)
+        return found
 
     def close(self) -> None:
         self._nixl.close()
