@@ -6,6 +6,8 @@
   (goal: at most 1.02);
 - `plan_235b_s`: seconds to plan all reads of 4 engines of TP 8 from 48 trainer ranks (TP 4 x PP 12
   x EP 4), from shapes alone (goal: at most 10), with runs and bytes per link;
+- `engines_s`: seconds until 1, 4, 16 and 64 engines have the version of that plan, with the relay
+  and from the trainer alone, simulated with the coordinator's own relay (goal: sub-linear);
 - `delta_ratio`: bytes of a lossless bf16 delta against XOR of all bytes with zstd-1, by the percent
   of elements that a step changed (goals: at most 0.50 at 4 %, nowhere above 1.05);
 - `delta_gb_s`: GB of the model per second and core that are encoded and applied, of processor time
@@ -28,6 +30,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import weights_fleet
 import xxhash
 import zstandard
 
@@ -98,7 +101,7 @@ def needed_by(
     return found
 
 
-def plan_row() -> dict[str, float]:
+def plan_row() -> dict[str, Any]:
     shape = hf_config.parse(json.dumps(QWEN3_235B))
     cuts = EngineCuts(WORKERS, kv_heads=shape.kv_heads)
     version = published(shape, cuts)
@@ -111,7 +114,12 @@ def plan_row() -> dict[str, float]:
     moved = [sum(run.nbytes for read in plan for run in read.runs) for plan in plans]
     print_plan(plans, moved, seconds)
     ratio = max(a / b for a, b in zip(moved, ideal, strict=True))
-    return {"bytes_ratio": round(ratio, 4), "plan_235b_s": round(seconds, 2)}
+    engines = weights_fleet.rows(WORKERS, len(version.shards), sum(moved))
+    return {
+        "bytes_ratio": round(ratio, 4),
+        "plan_235b_s": round(seconds, 2),
+        "engines_s": engines,
+    }
 
 
 def print_plan(plans: list[list[ShardRead]], moved: list[int], seconds: float) -> None:

@@ -17,6 +17,8 @@ PYTHON_VERSIONS = ("3.11", "3.12", "3.13")
 """Best first: the lock is for all three, 3.11 is the most tested."""
 _DROPPED = ("PYTHONDONTWRITEBYTECODE", "PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV")
 """Variables that would install packages elsewhere or prevent compiled bytecode."""
+_COMPILE_SECONDS = "1800"
+"""For one file. uv 0.13 gives up after 60, which torch's largest file takes on a busy machine."""
 
 
 class Tools:
@@ -32,7 +34,7 @@ class Tools:
     @cached_property
     def environment(self) -> dict[str, str]:
         """The environment of installers: the caller's, and uv's variables for pip's settings."""
-        plain = plain_environment()
+        plain = {"UV_COMPILE_BYTECODE_TIMEOUT": _COMPILE_SECONDS, **plain_environment()}
         return {**plain, **pip_settings.uv_variables(pip_settings.read(self._python), plain)}
 
     def ensure_uv(self) -> None:

@@ -53,6 +53,20 @@ def test_annotations_are_not_evaluated(path: Path) -> None:
     assert "|" not in path.read_text() or "from __future__ import annotations" in path.read_text()
 
 
+@pytest.mark.parametrize(
+    ("own", "seconds"), [({}, "1800"), ({"UV_COMPILE_BYTECODE_TIMEOUT": "5"}, "5")]
+)
+def test_a_busy_machine_has_time_to_compile(
+    parts: ModuleType, monkeypatch: pytest.MonkeyPatch, own: dict[str, str], seconds: str
+) -> None:
+    """uv's own minute for a file ended setups on machines with other work; the user's wins."""
+    monkeypatch.delenv("UV_COMPILE_BYTECODE_TIMEOUT", raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    tools = parts.main.Tools(ROOT, SimpleNamespace())
+    assert tools.environment["UV_COMPILE_BYTECODE_TIMEOUT"] == seconds
+
+
 def test_pips_settings_become_uvs(parts: ModuleType, tmp_path: Path) -> None:
     """Index, certificate and wheel folders of pip are honoured by uv."""
     listing = "\n".join(

@@ -61,6 +61,10 @@ class Weights(ApiModel):
     """Versions between two checks of what engines hold: after the update, before they go on, they
     sum their parameters and compare with the trainer's sums. An engine's first update always is
     checked. One that is wrong restarts."""
+    keep_cache: Bool = False
+    """Keep the engines' KV and prefix caches through an update: no token is computed twice, but
+    the attention of later tokens reads keys and values of older weights. False, the default, drops
+    them, so that every log-probability is exactly that of its version."""
 
 
 class Checkpoint(ApiModel):

@@ -10,6 +10,11 @@ def processes_per_pod(gpus_per_pod: int) -> int:
     return max(1, gpus_per_pod)
 
 
+def engine_workers(role: Any) -> int:
+    """vLLM workers of an engine pod: one per GPU, or as many as `tensor` says on the CPU."""
+    return int(role.gpus_per_pod or role.parallelism.tensor or 1)
+
+
 _PROCESSES = "(self.gpusPerPod > 0 ? self.gpusPerPod : 1)"
 
 
@@ -93,10 +98,11 @@ WITHIN_ELASTIC = Rule(
 )
 
 ENGINE_TENSOR = Rule(
-    cel=f"!has(self.parallelism.tensor) || self.parallelism.tensor == {_PROCESSES}",
-    message="parallelism.tensor must be max(1, gpusPerPod), since a pod has one engine and the"
-    " other GPUs would be idle: leave tensor out, or change gpusPerPod (and replicas)",
-    holds=lambda role: role.parallelism.tensor in (None, processes_per_pod(role.gpus_per_pod)),
+    cel="!has(self.parallelism.tensor) || self.gpusPerPod == 0"
+    " || self.parallelism.tensor == self.gpusPerPod",
+    message="parallelism.tensor must be gpusPerPod unless that is 0, since a pod has one engine and"
+    " the other GPUs would be idle: leave tensor out, or change gpusPerPod (and replicas)",
+    holds=lambda role: role.parallelism.tensor in (None, engine_workers(role)),
 )
 
 ENGINE_EXPERT = Rule(

@@ -64,7 +64,7 @@ class RolloutParallelism(ApiModel):
 
     tensor: Ways | None = None
     """Parts that each matrix is split into: all GPUs of the pod, which absent means. Fewer would
-    leave the others idle."""
+    leave the others idle. On the CPU (`gpusPerPod` 0), processes of the engine; absent means 1."""
     expert: Ways = 1
     """GPUs that the experts of a layer are spread over: 1, the default, splits each expert as
     `tensor` says; all GPUs of the pod gives each GPU whole experts."""

@@ -40,7 +40,7 @@ def test_what_does_not_fit_says_where_how_much_and_what_to_do(manifest: Any, kno
     limits["limits"]["memory"] = limits["requests"]["memory"] = "256Gi"
     found = plan(Spec.model_validate(manifest["spec"]), known)
     (sentence,) = found.sentences(Fit.DOES_NOT_FIT)
-    assert sentence.startswith("Each pod of the rollout needs 484.7 GB of 274.9 GB")
+    assert sentence.startswith("Each pod of the rollout needs 956.4 GB of 274.9 GB")
     assert sentence.endswith("raise template.limits.memory.")
 
 

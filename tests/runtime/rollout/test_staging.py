@@ -1,15 +1,16 @@
 """A version's blocks are fetched by the first transport that brings the right bytes, or not."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
 
-from sea_runtime.parallel.regions import Region, cut
-from sea_runtime.rollout.vllm_plugin.fetch import NIXL, OBJECT_STORE, Fetcher, FetchError
+from sea_runtime.parallel.regions import Region, Run, cut
+from sea_runtime.rollout.vllm_plugin.fetch import Fetcher, FetchError
 from sea_runtime.rollout.vllm_plugin.staging import StagedTensors
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import IncompleteVersionError, ShardRead, reads_of
+from sea_runtime.transport.sources import NIXL, OBJECT_STORE, Source
 from sea_runtime.wire.weights import Shard, WeightVersion
 
 TENSORS = {"a": torch.arange(40, dtype=torch.float32).view(4, 10), "b": torch.ones(3)}
@@ -22,11 +23,11 @@ class Bytes:
     def __init__(self, content: torch.Tensor | None) -> None:
         self.content = content
 
-    def begin(self, shard: Shard, read: ShardRead, out: torch.Tensor) -> Callable[[], None]:
+    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
         def finish() -> None:
             if self.content is None:
                 raise ConnectionError("gone")
-            for run in read.runs:
+            for run in runs:
                 piece = self.content[run.remote : run.remote + run.nbytes]
                 out[run.local : run.local + run.nbytes] = piece
 

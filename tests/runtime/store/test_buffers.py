@@ -17,8 +17,7 @@ from sea_runtime.parallel.regions import Run
 from sea_runtime.rollout.vllm_plugin.fetch import ObjectStoreReader
 from sea_runtime.store import buffers
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.transport.read_plan import ShardRead
-from sea_runtime.wire.weights import Shard
+from sea_runtime.transport.sources import OBJECT_STORE, Source
 
 pytestmark = pytest.mark.component
 URL = "s3://things/weights/shard-0.bin"
@@ -30,15 +29,11 @@ def content(size: int) -> torch.Tensor:
     return torch.from_numpy(np.arange(size // 4, dtype=np.int32).view(np.uint8))
 
 
-def shard(size: int) -> Shard:
-    return Shard(rank=0, nbytes=size, blocks=[], object_url=URL)
-
-
 def read(store: ObjectStore, out: torch.Tensor, remote: int = 0) -> None:
     """Fills `out` with the shard's bytes from `remote` on."""
     size = out.numel()
-    wanted = ShardRead(0, (Run(remote, 0, size),), (), ())
-    reader_of(store).begin(shard(size), wanted, out)()
+    source = Source(OBJECT_STORE, URL, (Run(0, 0, remote + size),))
+    reader_of(store).begin(source, (Run(remote, 0, size),), out)()
 
 
 def reader_of(store: ObjectStore) -> ObjectStoreReader:

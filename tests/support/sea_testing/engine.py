@@ -33,7 +33,7 @@ class EngineProcess:
     def url(self) -> str:
         return f"http://{self.host}:{ENGINE_PORT}"
 
-    def start(self, tensor_parallel: int = 1) -> None:
+    def start(self, tensor_parallel: int = 1, *, empty: bool = False) -> None:
         reply = ModelReply(
             url="",
             name="tiny",
@@ -42,7 +42,7 @@ class EngineProcess:
             tensor_parallel=tensor_parallel,
             expert_parallel=False,
         )
-        place = engine_args.Placement(self.folder, self.host, gpus=0)
+        place = engine_args.Placement(self.folder, self.host, gpus=0, empty=empty)
         arguments = engine_args.arguments(reply, engine_args.read_config(self.folder), place)
         arguments.remove("--disable-log-stats")  # `generated_tokens` reads them
         with self.log.open("ab") as log:

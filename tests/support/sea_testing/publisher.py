@@ -1,6 +1,7 @@
 """A trainer-like process that publishes weight versions over NIXL."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,13 @@ class Publisher:
     def shard(self, version: int, rank: int) -> Path:
         """The bytes that a rank serves of a version."""
         return self.folder / f"v{version}.safetensors.shard{rank}"
+
+    def stop(self) -> None:
+        """It hangs: NIXL itself waits for it forever."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self.process.send_signal(signal.SIGCONT)
 
     def kill(self) -> None:
         self.process.kill()

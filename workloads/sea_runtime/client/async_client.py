@@ -16,7 +16,13 @@ from sea_runtime.client.calls import (
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
-from sea_runtime.wire.weights import Adopted, ModelReply, WeightQueryReply, WrongWeights
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    ModelReply,
+    WeightQueryReply,
+    WrongWeights,
+)
 
 Result = TypeVar("Result")
 
@@ -82,14 +88,19 @@ class AsyncCoordinatorClient:
         """None until the base model is prepared."""
         return await self._send(calls.model(stream))
 
-    async def newer_weights(self, stream: str, after: int, wait: float) -> WeightQueryReply:
-        return await self._send(calls.newer_weights(stream, after, wait))
+    async def newer_weights(
+        self, stream: str, after: int, wait: float, pod: str = ""
+    ) -> WeightQueryReply:
+        return await self._send(calls.newer_weights(stream, after, wait, pod))
 
     async def adopted(self, stream: str, message: Adopted) -> None:
         await self._send(calls.adopted(stream, message))
 
     async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
         await self._send(calls.wrong_weights(stream, message))
+
+    async def announce(self, stream: str, copy: EngineCopy) -> None:
+        await self._send(calls.announce(stream, copy))
 
     async def lease(self, request: LeaseRequest) -> Leases:
         """One at a time: two open requests would each get what the other already holds."""

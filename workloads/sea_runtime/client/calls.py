@@ -27,6 +27,7 @@ from sea_runtime.wire.trainer import (
 )
 from sea_runtime.wire.weights import (
     Adopted,
+    EngineCopy,
     ModelReply,
     WeightQueryReply,
     WeightVersion,
@@ -211,8 +212,9 @@ def publish(version: WeightVersion) -> Call[None]:
     return _tell(f"/v1/weights/{version.stream}", version)
 
 
-def newer_weights(stream: str, after: int, wait: float) -> Call[WeightQueryReply]:
-    query = {"after": str(after), "wait": str(wait)}
+def newer_weights(stream: str, after: int, wait: float, pod: str = "") -> Call[WeightQueryReply]:
+    """`pod` is about to read the version: it also learns from whom."""
+    query = {"after": str(after), "wait": str(wait), **({"pod": pod} if pod else {})}
     read = WeightQueryReply.model_validate_json
     return Call("GET", f"/v1/weights/{stream}", read, query, wait=wait)
 
@@ -223,6 +225,10 @@ def adopted(stream: str, message: Adopted) -> Call[None]:
 
 def wrong_weights(stream: str, message: WrongWeights) -> Call[None]:
     return _tell(f"/v1/weights/{stream}/wrong", message)
+
+
+def announce(stream: str, copy: EngineCopy) -> Call[None]:
+    return _tell(f"/v1/weights/{stream}/copies", copy)
 
 
 def lease(request: LeaseRequest) -> Call[Leases]:

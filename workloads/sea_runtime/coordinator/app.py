@@ -117,7 +117,7 @@ class Components:
         job = Job(settings.job, settings.uid, ledger, wall)
         membership = Membership(self.member_clock)
         rendezvous = Rendezvous(job, ledger, membership, wall)
-        weights = WeightRegistry(job, ledger, store, membership, notifiers, wall)
+        weights = WeightRegistry(job, ledger, store, membership, notifiers, wall, self.member_clock)
         preconditions = Preconditions(job, ledger, store, problems, notifiers, clock)
         scheduler = Scheduler(
             job, ledger, membership, weights, preconditions, notifiers, wall=wall, clock=clock
@@ -145,6 +145,7 @@ class Components:
             expire=scheduler.expire,
             answer_trainer=rendezvous.answer,
             required=weights.required,
+            follow_engine=weights.follow,
         )
         self.upkeep = Upkeep(ledger, self.files)
         self.bootstrap = Bootstrap(job, ledger, file, store, notifiers, wall)

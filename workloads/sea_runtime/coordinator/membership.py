@@ -87,6 +87,7 @@ class Heartbeats:
         expire: takes back the leases of workers that are gone.
         answer_trainer: what a trainer's supervisor should do.
         required: smallest version that an engine of a stream may serve.
+        follow_engine: learns of every heartbeat of an engine, with the one before it.
     """
 
     def __init__(
@@ -98,9 +99,11 @@ class Heartbeats:
         expire: Callable[[], None],
         answer_trainer: Callable[[Heartbeat], HeartbeatReply],
         required: Callable[[str], int],
+        follow_engine: Callable[[Heartbeat | None, Heartbeat], None],
     ) -> None:
         self._job, self._membership, self._notifiers = job, membership, notifiers
         self._expire, self._answer_trainer, self._required = expire, answer_trainer, required
+        self._follow_engine = follow_engine
 
     def heard(self, beat: Heartbeat) -> HeartbeatReply:
         """The reply; for pods that call before the operator did, one that wants nothing."""
@@ -121,6 +124,7 @@ class Heartbeats:
                 # Rank 0 may wait for a batch: there will be none.
                 self._notifiers.batches.notify()
             return reply
+        self._follow_engine(before, beat)
         if beat.role == ROLLOUT and stage_plan.needs_user_engine(known.spec):
             version = self._required(stage_plan.USER)
             return HeartbeatReply(user_addresses=self._membership.user_addresses(version))

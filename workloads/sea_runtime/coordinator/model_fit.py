@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.role_rules import processes_per_pod
+from sea_api.v1alpha1.role_rules import engine_workers
 from sea_api.v1alpha1.roles import Rollout, UserModel
 from sea_data import urls
 from sea_data.models import rope, shape
@@ -132,11 +132,14 @@ def _context(text: Config, spec: Spec) -> Iterator[str]:
 
 def _engine(text: Config, role: str, pods: Rollout | UserModel) -> Iterator[str]:
     heads, experts = text.get("num_attention_heads"), _experts(text)
-    layout, tensor = pods.parallelism, processes_per_pod(pods.gpus_per_pod)
+    layout, tensor = pods.parallelism, engine_workers(pods)
     if isinstance(heads, int) and heads % tensor:
+        parts, field = ("GPUs of its pod", "gpusPerPod")
+        if not pods.gpus_per_pod:
+            parts, field = ("processes", "parallelism.tensor")
         yield (
-            f"an engine of spec.{role} splits each matrix over the {tensor} GPUs of its pod, which"
-            f" doesn't divide the model's {heads} attention heads: set spec.{role}.gpusPerPod to a"
+            f"an engine of spec.{role} splits each matrix over the {tensor} {parts}, which"
+            f" doesn't divide the model's {heads} attention heads: set spec.{role}.{field} to a"
             " divisor"
         )
     if layout.expert > 1 and not experts:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from sea_api.v1alpha1.data import Precision, ToolFormat
 from sea_api.v1alpha1.job import Spec
-from sea_api.v1alpha1.role_rules import processes_per_pod
+from sea_api.v1alpha1.role_rules import engine_workers
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Fit, PlanVerdict, StagePhase
@@ -146,7 +146,7 @@ class Preconditions:
             name=spec.model.name,
             precision=TORCH_NAMES[spec.model.precision],
             context_length=spec.model.context_length,
-            tensor_parallel=processes_per_pod(role.gpus_per_pod),
+            tensor_parallel=engine_workers(role),
             expert_parallel=role.parallelism.expert > 1,
             stage=spec.stages[known.stage_index].name
             if known.stage_index < len(spec.stages)

@@ -41,7 +41,7 @@ from sea_runtime.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_runtime.wire.weights import Adopted, WeightVersion, WrongWeights
+from sea_runtime.wire.weights import Adopted, EngineCopy, WeightVersion, WrongWeights
 
 STATE = web.AppKey("state", StateReport)
 JOB = web.AppKey("job", Job)
@@ -120,10 +120,11 @@ async def heartbeat(request: web.Request) -> web.Response:
 
 
 async def model(request: web.Request) -> web.Response:
-    found = request.app[PRECONDITIONS].model(request.query.get("stream", ""))
+    stream = request.query.get("stream", "")
+    found = request.app[PRECONDITIONS].model(stream)
     if found is None:
         raise NotReadyError("The base model is being prepared. Ask again.")
-    return reply(found)
+    return reply(found.model_copy(update={"empty": request.app[WEIGHTS].fetchable(stream)}))
 
 
 async def publish(request: web.Request) -> web.Response:
@@ -139,10 +140,18 @@ async def publish(request: web.Request) -> web.Response:
 async def newer(request: web.Request) -> web.Response:
     weights, stream = request.app[WEIGHTS], request.match_info["stream"]
     require_stream(stream)
-    after = number(request, "after")
+    after, pod = number(request, "after"), request.query.get("pod", "")
     wait = seconds(request, "wait", MAX_WAIT_SECONDS)
-    found = await request.app[NOTIFIERS].weights.first(lambda: weights.query(stream, after), wait)
-    return reply(found or weights.nothing_newer(stream))
+    found = await request.app[NOTIFIERS].weights.first(
+        lambda: weights.query(stream, after, pod), wait
+    )
+    return reply(found or weights.nothing_newer(stream, after, pod))
+
+
+async def announce(request: web.Request) -> web.Response:
+    message = await body(request, EngineCopy)
+    request.app[WEIGHTS].announce(request.match_info["stream"], message)
+    return done()
 
 
 async def adopted(request: web.Request) -> web.Response:
@@ -269,6 +278,7 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/weights/{stream}", newer),
         web.post("/v1/weights/{stream}/adopted", adopted),
         web.post("/v1/weights/{stream}/wrong", wrong_weights),
+        web.post("/v1/weights/{stream}/copies", announce),
         web.post("/v1/leases", lease),
         web.post("/v1/leases/{lease}/result", result),
         web.post("/v1/leases/{lease}/release", release),

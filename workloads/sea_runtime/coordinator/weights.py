@@ -4,6 +4,8 @@ import json
 import logging
 from collections.abc import Callable
 
+from sea_api.v1alpha1.policy import Transport
+from sea_api.v1alpha1.role_rules import engine_workers
 from sea_api.v1alpha1.stages import Stage, StageType
 from sea_api.v1alpha1.status import WeightsStatus, WrongWeightsStatus
 from sea_data import urls
@@ -14,9 +16,17 @@ from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, registry
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.membership import ROLLOUT, Membership
+from sea_runtime.coordinator.relay import Relay
 from sea_runtime.coordinator.run_record import time_text
 from sea_runtime.store.s3 import ObjectStore
-from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion, WrongWeights
+from sea_runtime.wire.membership import Heartbeat
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    WeightQueryReply,
+    WeightVersion,
+    WrongWeights,
+)
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +42,7 @@ def require_stream(stream: str) -> None:
 
 
 class WeightRegistry:
-    """Versions that were published, and which of them an engine can fetch."""
+    """Versions that were published, which of them an engine can fetch, and from whom."""
 
     def __init__(
         self,
@@ -42,9 +52,15 @@ class WeightRegistry:
         membership: Membership,
         notifiers: Notifiers,
         wall: Callable[[], float],
+        clock: Callable[[], float],
     ) -> None:
         self._job, self._ledger, self._store = job, ledger, store
         self._membership, self._notifiers, self._wall = membership, notifiers, wall
+
+        def alive(pod: str) -> bool:
+            return membership.get(pod) is not None
+
+        self._relays = {stream: Relay(alive, clock) for stream in stage_plan.STREAMS}
 
     def publish(self, version: WeightVersion) -> bool:
         """Registers a version and wakes the engines; False if it was known."""
@@ -79,26 +95,84 @@ class WeightRegistry:
             newest = first + self.published_steps(stage)
         return stage_plan.smallest_served(stage, stream, newest, first)
 
-    def query(self, stream: str, after: int) -> WeightQueryReply | None:
-        """The newest version that an engine can fetch, None if it is not newer than `after`."""
-        db = self._ledger.db
-        newest = registry.reachable(db, stream, self._job.attempt, after)
+    def query(self, stream: str, after: int, pod: str = "") -> WeightQueryReply | None:
+        """The newest version that an engine can fetch, None if it is not newer than `after`.
+
+        Args:
+            pod: of the engine, which also learns from whom to read; None means that it has to wait
+                for a source as well. Empty: nobody reads.
+        """
+        newest = self._available(stream, after)
         if newest is None:
             return None
-        anchor = registry.anchor(db, stream, self._job.attempt)
+        offered = self._with_source(stream, newest, pod) if pod else newest
+        if offered is None:
+            return None
+        anchor = registry.anchor(self._ledger.db, stream, self._job.attempt)
         # An anchor that the engine has passed, or that is `newest` itself, is no alternative.
         behind = anchor is not None and anchor.version > after and anchor != newest
         return WeightQueryReply(
-            newest=newest, required=self.required(stream), anchor=anchor if behind else None
+            newest=offered, required=self.required(stream), anchor=anchor if behind else None
         )
 
-    def nothing_newer(self, stream: str) -> WeightQueryReply:
-        return WeightQueryReply(newest=None, required=self.required(stream))
+    def _available(self, stream: str, after: int) -> WeightVersion | None:
+        """The largest version that the living attempt, the store or an engine has."""
+        db, attempt = self._ledger.db, self._job.attempt
+        newest = registry.reachable(db, stream, attempt, after)
+        # An engine may hold a version whose trainer has gone, and that is in no store.
+        passed = after if newest is None else newest.version
+        return registry.held(db, stream, attempt, passed, self._relays[stream].copies()) or newest
+
+    def _with_source(self, stream: str, version: WeightVersion, pod: str) -> WeightVersion | None:
+        spec = self._job.desired.spec
+        version = version.model_copy(update={"keep_cache": spec.weights.keep_cache})
+        if not self._relayed:
+            return version
+        role = spec.user_model if stream == stage_plan.USER else spec.rollout
+        ranks = sum(shard.nixl_agent is not None for shard in version.shards)
+        found = self._relays[stream].assign(pod, version, ranks, engine_workers(role))
+        return None if found is None else found.model_copy(update={"relay": True})
+
+    def fetchable(self, stream: str) -> bool:
+        """True if an engine that starts now needs no base model's weights."""
+        return self._available(stream, 0) is not None
+
+    @property
+    def _relayed(self) -> bool:
+        """False where engines may have nothing in common but the object store."""
+        return self._job.desired.spec.weights.transport is not Transport.OBJECT_STORE
+
+    def nothing_newer(self, stream: str, after: int = 0, pod: str = "") -> WeightQueryReply:
+        """The answer to an engine that serves version `after`."""
+        unknown = bool(pod) and after > 0 and not self._relays[stream].holds(pod, after)
+        return WeightQueryReply(
+            newest=None,
+            required=self.required(stream),
+            busy=self._available(stream, after) is not None,
+            announce=unknown and self._relayed,
+        )
+
+    def announce(self, stream: str, copy: EngineCopy) -> None:
+        """An engine serves a version to others from now on."""
+        require_stream(stream)
+        self._relays[stream].announce(copy)
+        self._notifiers.weights.notify()
+
+    def follow(self, before: Heartbeat | None, beat: Heartbeat) -> None:
+        """An engine that restarted holds nothing."""
+        for relay in self._relays.values():
+            relay.follow(before, beat)
 
     def adopted(self, stream: str, message: Adopted) -> None:
         """An engine serves a version now."""
         require_stream(stream)
         registry.add_adoption(self._ledger.db, stream, message, self._wall())
+        relay = self._relays[stream]
+        for pod in message.failed_peers:
+            relay.forget(pod)
+        relay.ended(message.pod, message.version)
+        # Engines wait for a source that is free.
+        self._notifiers.weights.notify()
 
     def wrong(self, stream: str, message: WrongWeights) -> None:
         """An engine held other weights than a version's, and restarts."""

@@ -54,9 +54,12 @@ def _offloaded(setup: TrainerSetup) -> float:
 
 
 def engine_pod(shape: ModelShape, element: int, tensor: int) -> list[Item]:
-    """A pod with an engine of `tensor` GPUs: each worker stages what its GPU holds of a version."""
+    """A pod with an engine of `tensor` GPUs: each worker keeps what its GPU holds of two versions.
+
+    Other engines read the one while the next is fetched (`rollout/vllm_plugin/host_copies.py`).
+    """
     staged = engine_memory.parameters_per_gpu(shape, tensor) * element
     return [
         Item("processes", (tensor + 2) * PROCESS_BYTES + WORKER_BYTES),
-        Item(f"next weight version, in {tensor} workers", tensor * staged),
+        Item(f"newest weight version and the next, in {tensor} workers", 2 * tensor * staged),
     ]

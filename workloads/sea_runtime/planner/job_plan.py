@@ -12,7 +12,7 @@ from sea_api.v1alpha1.data import Precision
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.pod_rules import amount
 from sea_api.v1alpha1.pods import PodTemplate
-from sea_api.v1alpha1.role_rules import processes_per_pod
+from sea_api.v1alpha1.role_rules import engine_workers, processes_per_pod
 from sea_api.v1alpha1.roles import Rollout, UserEngine, UserModel
 from sea_api.v1alpha1.stages import RLStage, StageType
 from sea_api.v1alpha1.trainer_memory import Recomputation
@@ -173,7 +173,7 @@ class _Planner:
         if policy is None:
             return JobPlan((), notes=tuple(notes))
         trainer = self._trainer(policy) if POLICY in self._trained() else None
-        tensor = processes_per_pod(self.spec.rollout.gpus_per_pod)
+        tensor = engine_workers(self.spec.rollout)
         episodes = self.spec.rollout.max_episodes
         engine = EngineSetup(policy, tensor, self.element, self._context, episodes)
         budgets = [*self._trainer_budgets(), *self._engine_budgets(POLICY)]
@@ -289,7 +289,7 @@ class _Planner:
             return
         gpu = self.rollout_gpu if stream == POLICY else self.user_gpu
         name = "rollout" if stream == POLICY else "user model"
-        tensor = processes_per_pod(role.gpus_per_pod)
+        tensor = engine_workers(role)
         setup = EngineSetup(shape, tensor, self.element, self._context)
         if role.gpus_per_pod:
             # One sequence at full context: vLLM doesn't start with less.

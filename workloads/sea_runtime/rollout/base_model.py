@@ -1,7 +1,8 @@
 """The base model's folder on the pod's disk: downloaded once, reused after a restart.
 
-`engine` waits for the coordinator to prepare the model and downloads it whole; `worker` downloads
-only what a renderer needs (`store.folders.download_tokenizer`).
+`engine` waits for the coordinator to prepare the model and downloads it, without its weights if
+the engine starts empty; `worker` downloads only what a renderer needs
+(`store.folders.download_tokenizer`).
 """
 
 import logging
@@ -18,6 +19,8 @@ from sea_runtime.wire.weights import ModelReply
 
 _log = logging.getLogger(__name__)
 _DONE = ".complete"
+_WITHOUT = "without weights"
+_WEIGHTS = (".safetensors", ".safetensors.index.json", ".bin", ".bin.index.json", ".pt", ".pth")
 _POLL_SECONDS = 0.5
 
 
@@ -36,16 +39,25 @@ def await_model(
         sleep(_POLL_SECONDS)
 
 
-def fetch(store: ObjectStore, url: str, target: Path) -> Path:
-    """Downloads the HF folder `url` unless `target` already holds all of it."""
-    marker = target / _DONE
-    if marker.exists() and marker.read_text() == url:
+def _is_weights(name: str) -> bool:
+    return name.endswith(_WEIGHTS)
+
+
+def fetch(store: ObjectStore, url: str, target: Path, *, weights: bool = True) -> Path:
+    """Downloads the HF folder `url` unless `target` already holds all that is needed.
+
+    Args:
+        weights: False downloads everything but the weights' files.
+    """
+    marker, without = target / _DONE, f"{url} {_WITHOUT}"
+    found = marker.read_text() if marker.exists() else ""
+    if found == url or (found == without and not weights):
         _log.info("The base model %s is on disk already.", url)
         return target
     # Files of another model, or of a download that was cut short, must not mix with this one's.
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    download_folder(store, url, target)
+    download_folder(store, url, target, (lambda _: False) if weights else _is_weights)
     # Written last: a download that a restart cut short starts again from scratch.
-    marker.write_text(url)
+    marker.write_text(url if weights else without)
     return target

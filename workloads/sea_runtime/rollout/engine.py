@@ -1,7 +1,8 @@
 """`python -m sea_runtime.rollout.engine`: the engine container of rollout and user pods.
 
-Waits for the base model, downloads it, then becomes vLLM's server (`server`, by exec). Everything
-later, weight versions included, is done by the worker container of the same pod (`worker`).
+Waits for the base model, downloads it, then becomes vLLM's server (`server`, by exec). Where a
+weight version can be fetched, no weights are downloaded: the engine starts empty, and serves
+nothing until the worker container of the same pod (`worker`) has brought it to that version.
 """
 
 import logging
@@ -20,17 +21,20 @@ _log = logging.getLogger(__name__)
 
 
 def command(settings: Settings) -> tuple[list[str], dict[str, str]]:
-    """Program and variables of this pod's engine; the model is on disk when this returns."""
+    """Program and variables of this pod's engine; what it loads is on disk when this returns."""
     reply = base_model.await_model(
         CoordinatorClient(settings.coordinator_url, settings.token), settings.stream
     )
     _log.info("Base model of stream %s: %s", settings.stream, reply.url)
-    target = base_model.fetch(ObjectStore(), reply.url, settings.data_dir / "engine-model")
+    target = base_model.fetch(
+        ObjectStore(), reply.url, settings.data_dir / "engine-model", weights=not reply.empty
+    )
     place = engine_args.Placement(
         folder=target,
         host=settings.address,
         gpus=settings.gpus,
         max_sequences=settings.max_episodes,
+        empty=reply.empty,
         # Of this start of this pod in this stage: two engines with one seed would answer requests
         # without a seed of their own identically.
         seed=order.sampling_seed(settings.pod, uuid.uuid4().hex, reply.stage),

@@ -35,6 +35,8 @@ class Placement:
     seed: int = 0
     max_sequences: int = limits.MAX_EPISODES
     """Requests that run at one time."""
+    empty: bool = False
+    """The folder has no weights: they come with the first weight version."""
 
 
 def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) -> list[str]:
@@ -61,6 +63,9 @@ def arguments(model: ModelReply, config: Mapping[str, Any], place: Placement) ->
         "--disable-uvicorn-access-log",
         "--disable-fastapi-docs",
     ]
+    if place.empty:
+        # Random weights, which are never served: `SeaWorker.sea_is_empty`.
+        common += ["--load-format", "dummy"]
     return common + (_gpu(model) if place.gpus else _cpu(model, config, place.max_sequences))
 
 

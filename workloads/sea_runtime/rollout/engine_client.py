@@ -13,7 +13,7 @@ import aiohttp
 import msgspec
 
 from sea_runtime.errors import RuntimeFailure
-from sea_runtime.wire.weights import PrefetchStatus, WeightVersion
+from sea_runtime.wire.weights import PrefetchStatus, WeightVersion, WorkerCopy
 
 
 class MalformedGenerationError(ValueError):
@@ -171,12 +171,16 @@ class EngineClient:
     async def is_paused(self) -> bool:
         return bool((await self._json("GET", "/is_paused"))["is_paused"])
 
-    async def pause(self) -> None:
+    async def pause(self, *, keep_cache: bool = False) -> None:
         """Freezes running requests between two tokens; they go on after `resume`.
 
         If this raises, the engine may be paused all the same: `resume` it.
+
+        Args:
+            keep_cache: False drops keys and values of all tokens so far, which are computed again.
         """
-        await self._call("POST", "/pause?mode=keep")
+        # vLLM 0.32's route calls `clear_cache` deprecated and ignored here; its core follows it.
+        await self._call("POST", f"/pause?mode=keep&clear_cache={str(not keep_cache).lower()}")
 
     async def resume(self) -> None:
         await self._call("POST", "/resume")
@@ -187,6 +191,15 @@ class EngineClient:
 
     async def prefetch_status(self) -> list[PrefetchStatus]:
         return self._statuses(await self._rpc("sea_prefetch_status"))
+
+    async def served_copy(self) -> list[WorkerCopy]:
+        """What the workers serve to other engines; empty unless all of them do."""
+        found = await self._rpc("sea_served_copy")
+        return [WorkerCopy.model_validate_json(one) for one in found] if all(found) else []
+
+    async def is_empty(self) -> bool:
+        """True if the engine was started without weights and has had no version yet."""
+        return "True" in map(str, await self._rpc("sea_is_empty"))
 
     async def is_applying(self) -> bool:
         """True if an update was started and not finished: the weights are half-loaded."""

@@ -10,10 +10,13 @@ from sea_runtime.rollout.engine_client import EngineClient, EngineError
 
 _log = logging.getLogger(__name__)
 WATCH_PERIOD_SECONDS = 1.0
+EMPTY = -1
+"""The version of an engine that was started without weights: below all that may be served."""
 
 
 class EngineState:
-    """`version` None: the engine is down, or what it serves is not known yet."""
+    """`version` None: the engine is down, or what it serves is not known yet; EMPTY: it is up, but
+    what it would generate is noise."""
 
     def __init__(self) -> None:
         self.version: int | None = None
@@ -99,6 +102,9 @@ async def observe(engine: EngineClient, state: EngineState) -> None:
         if state.version is None:
             await recover(engine)
         version: int | None = await engine.version()
+        # An empty engine calls its weights version 0, like one with the base model.
+        if version == 0 and (state.version == EMPTY or state.version is None):
+            version = EMPTY if await engine.is_empty() else 0
     except EngineError as error:
         version = None
         if state.version is not None:

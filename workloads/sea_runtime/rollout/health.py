@@ -14,7 +14,7 @@ from sea_api.contract import WORKER_PORT
 from sea_runtime import software
 from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
-from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.engine_state import EMPTY, EngineState
 from sea_runtime.rollout.settings import Identity, Settings
 from sea_runtime.rollout.user_pool import UserPool
 from sea_runtime.wire.membership import Heartbeat, PodState
@@ -55,7 +55,7 @@ def heartbeat(settings: Settings, identity: Identity, state: EngineState) -> Hea
         address=settings.address,
         incarnation=identity.incarnation,
         state=PodState.READY if state.ready else PodState.STARTING,
-        adopted=state.version,
+        adopted=None if state.version == EMPTY else state.version,
         software=software.installed(),
     )
 

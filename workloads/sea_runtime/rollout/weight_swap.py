@@ -12,7 +12,7 @@ the version's, by the sums of `transport/weight_sums.py`.
 import asyncio
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
@@ -60,12 +60,16 @@ class Timings:
     """Replacing the weights; part of the pause."""
     pause_s: float
     """From the request to pause until generation went on."""
+    failed_peers: tuple[str, ...] = ()
+    """Pods of engines that should have delivered the version and didn't."""
 
 
 def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     """The status of an engine as a whole: of a worker that failed, else of the slowest."""
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
-    return min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
+    found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
+    failed = sorted({pod for status in statuses for pod in status.failed_peers})
+    return found.model_copy(update={"failed_peers": failed}) if failed else found
 
 
 async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
@@ -121,17 +125,23 @@ async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> 
     return time.monotonic() - started
 
 
-async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
+async def adopt(
+    engine: EngineClient, version: WeightVersion, fetched: Callable[[], None] = lambda: None
+) -> Timings:
     """Brings the engine to `version`.
 
     Raises PrefetchError, HalfLoadedError, WrongWeightsError or EngineError.
+
+    Args:
+        fetched: called before the pause: from then on other engines can read the version.
     """
     # Prefetch before the pause: only the copy from host memory happens while requests wait.
     status = await prefetch(engine, version)
+    fetched()
     paused = time.monotonic()
     try:
         # Pause before load: a forward pass over half-replaced weights would return garbage.
-        await engine.pause()
+        await engine.pause(keep_cache=version.keep_cache)
     except BaseException:
         # The engine may have paused although its answer never arrived: its weights are whole.
         await asyncio.shield(_resume(engine))
@@ -139,7 +149,13 @@ async def adopt(engine: EngineClient, version: WeightVersion) -> Timings:
     apply_s = await load(engine, version, check=status.check)
     # Shielded: a worker that is stopped here must not leave a good engine paused.
     await asyncio.shield(engine.resume())
-    return Timings(status.transport, status.seconds, apply_s, time.monotonic() - paused)
+    return Timings(
+        status.transport,
+        status.seconds,
+        apply_s,
+        time.monotonic() - paused,
+        tuple(status.failed_peers),
+    )
 
 
 async def _resume(engine: EngineClient) -> None:

@@ -15,14 +15,20 @@ from sea_runtime.client.async_client import AsyncCoordinatorClient
 from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
-from sea_runtime.rollout.engine_state import EngineState
+from sea_runtime.rollout.engine_state import EMPTY, EngineState
 from sea_runtime.rollout.weight_swap import (
     HalfLoadedError,
     PrefetchError,
     Timings,
     WrongWeightsError,
 )
-from sea_runtime.wire.weights import Adopted, WeightQueryReply, WeightVersion, WrongWeights
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    WeightQueryReply,
+    WeightVersion,
+    WrongWeights,
+)
 
 _log = logging.getLogger(__name__)
 # The client adds it to its own time-out; a newer version is answered at once.
@@ -71,9 +77,25 @@ class WeightUpdater:
             # Required before adopting: until it is known, the engine isn't ready and no episode
             # begins.
             self._state.require(reply.required)
+            if reply.announce:
+                self._background(self._announce())
             version = choose(reply, served, self._failed)
             if version is not None:
                 await self._adopt(version)
+            elif served == EMPTY:
+                await self._load_base(reply)
+
+    async def _load_base(self, reply: WeightQueryReply) -> None:
+        """Ends an empty engine if the base model is what it should serve after all.
+
+        The version that was there when it started has gone, as with a trainer that died before its
+        first anchor; the container starts again, and downloads the weights.
+        """
+        if not reply.busy and reply.required == 0:
+            _log.warning("No weight version can be fetched any longer: loading the base model.")
+            await self._engine.terminate()
+            self._state.lost()
+            await asyncio.sleep(RETRY_SECONDS)
 
     async def _newer(self, served: int) -> WeightQueryReply | None:
         """Waits for a newer version; None if the engine's state changed first."""
@@ -92,7 +114,8 @@ class WeightUpdater:
         # No long poll at first: the engine is not ready before it is known which version it needs.
         wait = 0.0 if self._state.required is None else LONG_POLL_SECONDS
         try:
-            return await self._client.newer_weights(self._stream, served, wait)
+            after = max(served, 0)
+            return await self._client.newer_weights(self._stream, after, wait, self._pod)
         except CoordinatorError as error:
             _log.warning("The coordinator did not answer about weights: %s", error)
             await asyncio.sleep(RETRY_SECONDS)
@@ -102,7 +125,12 @@ class WeightUpdater:
         # Keeps the watcher away, which would resume the paused engine.
         self._state.updating = True
         try:
-            timings = await weight_swap.adopt(self._engine, version)
+            timings = await weight_swap.adopt(
+                # Before the pause: other engines wait for someone to read from.
+                self._engine,
+                version,
+                fetched=lambda: self._background(self._announce()) if version.relay else None,
+            )
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
@@ -112,7 +140,7 @@ class WeightUpdater:
             # Unknown from here on: the watcher finds out what the engine serves, and recovers it.
             self._state.lost()
             if isinstance(error, WrongWeightsError):
-                self._send(self._client.wrong_weights(self._stream, self._wrong(error)))
+                self._report_wrong(error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self._failed = None
@@ -131,19 +159,33 @@ class WeightUpdater:
             transfer_s=timings.transfer_s,
             apply_s=timings.apply_s,
             pause_s=timings.pause_s,
+            failed_peers=list(timings.failed_peers),
         )
-        self._send(self._client.adopted(self._stream, message))
+        # Not awaited: a slow coordinator must not delay the next version.
+        self._background(_sent(self._client.adopted(self._stream, message)))
 
-    def _wrong(self, error: WrongWeightsError) -> WrongWeights:
+    def _report_wrong(self, error: WrongWeightsError) -> None:
         tensors = error.tensors[:REPORTED_TENSORS]
-        return WrongWeights(pod=self._pod, version=error.version, tensors=tensors)
+        message = WrongWeights(pod=self._pod, version=error.version, tensors=tensors)
+        self._background(_sent(self._client.wrong_weights(self._stream, message)))
 
-    def _send(self, report: Coroutine[Any, Any, None]) -> None:
-        # Not awaited: a slow coordinator must not delay the next version. The set keeps the task
-        # alive, since asyncio holds only weak references to tasks.
-        task = asyncio.ensure_future(_sent(report))
+    def _background(self, work: Coroutine[Any, Any, None]) -> None:
+        # The set keeps the task alive, since asyncio holds only weak references to tasks.
+        task = asyncio.ensure_future(work)
         self._reports.add(task)
         task.add_done_callback(self._reports.discard)
+
+    async def _announce(self) -> None:
+        """Reports what other engines can read here: the newest version that was fetched."""
+        try:
+            workers = await self._engine.served_copy()
+            # Workers differ while the next version is fetched, which is announced by itself.
+            if len(versions := {(one.version, one.attempt) for one in workers}) == 1:
+                version, attempt = versions.pop()
+                copy = EngineCopy(pod=self._pod, version=version, attempt=attempt, workers=workers)
+                await self._client.announce(self._stream, copy)
+        except (EngineError, CoordinatorError) as error:
+            _log.warning("Other engines can't read from this one: %s", error)
 
 
 async def _sent(report: Coroutine[Any, Any, None]) -> None:

@@ -50,8 +50,13 @@ def upload_folder(store: ObjectStore, path: Path, url: str) -> list[FileSum]:
     return sorted(_in_parallel(f"upload to {url}", upload, sizes))
 
 
-def download_folder(store: ObjectStore, url: str, path: Path) -> None:
+def download_folder(
+    store: ObjectStore, url: str, path: Path, leave_out: Callable[[str], bool] = lambda _: False
+) -> None:
     """Downloads every object of the folder `url` to `path/<relative name>`.
+
+    Args:
+        leave_out: True for relative names that aren't needed.
 
     Raises:
         ObjectNotFoundError: the folder is empty.
@@ -74,7 +79,9 @@ def download_folder(store: ObjectStore, url: str, path: Path) -> None:
             )
 
     # A key that ends with a slash is a folder marker of some S3 tools.
-    files = {name: size for name, size in sizes.items() if not name.endswith("/")}
+    files = {
+        name: size for name, size in sizes.items() if not name.endswith("/") and not leave_out(name)
+    }
     _in_parallel(f"download of {root}", download, files)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sea_api.v1alpha1.policy import Transport, Weights
-from sea_api.v1alpha1.role_rules import processes_per_pod
+from sea_api.v1alpha1.role_rules import engine_workers
 from sea_data.object_store import StoreUnavailableError
 from sea_runtime.parallel import engine_blocks
 from sea_runtime.parallel.engine_blocks import EngineCuts
@@ -143,8 +143,7 @@ def engine_cuts(task: TrainerTask, model: Model) -> EngineCuts:
     """How the engines that serve the task's stream cut the model."""
     assert task.spec is not None
     role = task.spec.user_model if task.stream == "user" else task.spec.rollout
-    tensor = processes_per_pod(role.gpus_per_pod)
-    return EngineCuts(tensor, role.parallelism.expert > 1, model.shape.kv_heads)
+    return EngineCuts(engine_workers(role), role.parallelism.expert > 1, model.shape.kv_heads)
 
 
 def buffers_of(

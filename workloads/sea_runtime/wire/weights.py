@@ -65,6 +65,38 @@ class Shard(Part):
     delta: ShardDelta | None = None
 
 
+class HeldPart(Part):
+    """What one worker of an engine holds of a shard, in its host memory."""
+
+    rank: int
+    """The shard's."""
+    address: int
+    """Of the worker's buffer for this shard, in its NIXL agent's process."""
+    runs: str
+    """`transport.sources.pack_runs`: offset in the shard, offset in the buffer, bytes. Every block
+    inside is verified and has the checksum that the shard lists."""
+
+
+class WorkerCopy(Part):
+    """What one worker of an engine serves to other engines."""
+
+    version: int
+    attempt: int
+    nixl_agent: str
+    nixl_metadata: str
+    """Base64 of the agent's metadata."""
+    parts: list[HeldPart]
+
+
+class EngineCopy(Message):
+    """`POST /v1/weights/{stream}/copies`: an engine holds a version that others may read."""
+
+    pod: str
+    version: int
+    attempt: int
+    workers: list[WorkerCopy]
+
+
 class WeightVersion(Message):
     """`POST /v1/weights/{stream}` by rank 0; `GET /v1/weights/{stream}?after=V` waits for newer.
 
@@ -83,6 +115,12 @@ class WeightVersion(Message):
     """Folder of the run that it belongs to."""
     format: int = 1
     """Of the manifest in the object store (`transport/stored_versions.py`)."""
+    peers: list[EngineCopy] = []
+    """Engines to read from first; the coordinator fills it in for the engine that asks."""
+    relay: bool = False
+    """True if the engine that fetches the version serves it to others; set like `peers`."""
+    keep_cache: bool = False
+    """`weights.keepCache` of the job; set like `peers`."""
 
     def copies(self) -> "WeightVersion":
         """The version without fast paths: what is left of it once its trainer has gone."""
@@ -98,6 +136,11 @@ class WeightQueryReply(Message):
     anchor: WeightVersion | None = None
     """Newest version after the asked one that the object store has, if `newest` is another one:
     what to load if `newest` is unavailable because its trainer has gone."""
+    busy: bool = False
+    """A newer version exists, but everyone who has it serves another engine: ask again."""
+    announce: bool = False
+    """The coordinator doesn't know what the engine holds of the version that it serves, as after
+    its own restart: announce it again."""
 
 
 class Adopted(Message):
@@ -106,10 +149,12 @@ class Adopted(Message):
     pod: str
     version: int
     transport: str
-    """NIXL or ObjectStore."""
+    """Peer, NIXL (the trainer) or ObjectStore: the last of them that was needed."""
     transfer_s: float
     apply_s: float
     pause_s: float
+    failed_peers: list[str] = []
+    """Pods of engines that should have delivered the version and didn't."""
 
 
 class WrongWeights(Message):
@@ -135,6 +180,8 @@ class ModelReply(Message):
     expert_parallel: bool
     stage: str = ""
     """The stage that runs; part of the seed of an engine that starts in it."""
+    empty: bool = False
+    """True if the engine starts without weights: a version can be fetched, and needs no base."""
     tool_format: str = "Auto"
     """`sea_api.v1alpha1.data.ToolFormat`: how the model writes tool calls."""
 
@@ -154,11 +201,13 @@ class PrefetchStatus(Message):
     version: int = -1
     attempt: int = -1
     transport: str = ""
-    """NIXL or ObjectStore, once READY."""
+    """As in `Adopted`, once READY."""
     seconds: float = 0.0
     nbytes: int = 0
     """What this worker fetched, once READY."""
     check: bool = False
     """This worker wants its parameters compared after the update."""
+    failed_peers: list[str] = []
+    """As in `Adopted`, once READY."""
     error: str = ""
     """A sentence, with FAILED."""

@@ -1,5 +1,6 @@
-"""An engine of two workers: each fetches its own half, and what is served is what was published."""
+"""An engine of two workers that starts empty and late: the first engine has what it needs."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import pytest
 
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.rollout.engine_state import EMPTY, EngineState, observe
+from sea_runtime.rollout.weight_swap import Timings
+from sea_runtime.wire.weights import EngineCopy, WeightVersion
 from sea_testing.engine import EngineProcess
 from sea_testing.loopback import address
 from sea_testing.publisher import Publisher
@@ -20,8 +24,11 @@ PROMPT = [7, 42, 19, 30, 11, 50, 33, 8, 9, 10, 44, 25]
 
 @pytest.fixture
 def two_workers(base_folder: Path, tmp_path: Path) -> Iterator[EngineProcess]:
-    engine = EngineProcess(base_folder, address(78), tmp_path / "engine.log", {})
-    engine.start(tensor_parallel=2)
+    """Its folder has no weights."""
+    folder = tmp_path / "model"
+    shutil.copytree(base_folder, folder, ignore=shutil.ignore_patterns("*.safetensors"))
+    engine = EngineProcess(folder, address(78), tmp_path / "engine.log", {})
+    engine.start(tensor_parallel=2, empty=True)
     try:
         engine.wait_until_up()
         yield engine
@@ -29,26 +36,64 @@ def two_workers(base_folder: Path, tmp_path: Path) -> Iterator[EngineProcess]:
         engine.kill()
 
 
-async def test_each_worker_fetches_its_half_and_the_whole_is_right(
-    two_workers: EngineProcess, publisher: Publisher, reference: Reference
+async def adopted(
+    engine: EngineClient, published: WeightVersion, publisher: Publisher, reference: Reference
+) -> Timings:
+    """After an update whose log-probabilities are those of transformers."""
+    timings = await weight_swap.adopt(engine, published)
+    reference.load(publisher.weights(published.version))
+    turn = await engine.generate(PROMPT, max_tokens=24, temperature=1.0, stop_token_ids=[], seed=0)
+    expected = reference.logprobs(PROMPT, turn.token_ids)
+    assert max(abs(a - b) for a, b in zip(expected, turn.logprobs, strict=True)) < 1e-3
+    return timings
+
+
+async def from_peer(engine: EngineClient, version: WeightVersion) -> WeightVersion:
+    """The version with the engine's copy of it, as the coordinator hands it out."""
+    copy = EngineCopy(
+        pod="early",
+        version=version.version,
+        attempt=version.attempt,
+        workers=await engine.served_copy(),
+    )
+    return version.model_copy(update={"peers": [copy]})
+
+
+async def test_a_late_engine_reads_from_a_peer_of_another_layout_while_the_trainer_hangs(
+    two_workers: EngineProcess, engine: EngineClient, publisher: Publisher, reference: Reference
 ) -> None:
-    """Blocks cut for two: hardly more bytes than half of the model and what both hold."""
+    """Then, from the trainer, each worker fetches hardly more than its half."""
+    first = publisher.publish(NUMBER).model_copy(update={"relay": True})
+    await adopted(engine, first, publisher, reference)
+    offered = await from_peer(engine, first)
     async with session() as http:
-        engine = EngineClient(http, two_workers.url)
-        for number in (NUMBER, NUMBER + 1):
-            published = publisher.publish(number)
-            await weight_swap.adopt(engine, published)
-            reference.load(publisher.weights(number))
-            turn = await engine.generate(
-                PROMPT, max_tokens=24, temperature=1.0, stop_token_ids=[], seed=0
-            )
-            expected = reference.logprobs(PROMPT, turn.token_ids)
-            assert max(abs(a - b) for a, b in zip(expected, turn.logprobs, strict=True)) < 1e-3
-        blocks = [block for shard in published.shards for block in shard.blocks]
-        total = sum(block.nbytes for block in blocks)
-        both = sum(block.nbytes for block in blocks if block.shape == block.tensor)
-        workers = await engine.prefetch_status()
-        assert len(workers) == 2
-        # Every block that isn't whole is one worker's; the second has the padded vocabulary's end.
-        assert sum(worker.nbytes for worker in workers) <= 1.001 * (total + both)
-        assert max(worker.nbytes for worker in workers) <= 1.02 * (total + both) / 2
+        late, state = EngineClient(http, two_workers.url), EngineState()
+        await observe(late, state)
+        assert state.version == EMPTY
+        publisher.stop()
+        try:
+            timings = await adopted(late, offered, publisher, reference)
+        finally:
+            publisher.resume()
+        assert (timings.transport, timings.failed_peers) == ("Peer", ())
+        await observe(late, state)
+        assert state.version == NUMBER
+
+        published = publisher.publish(NUMBER + 1).model_copy(update={"relay": True})
+        assert (await adopted(late, published, publisher, reference)).transport == "NIXL"
+        await each_worker_has_its_half(late, published)
+
+        # The other way: two workers serve one.
+        back = await from_peer(late, published)
+        assert (await adopted(engine, back, publisher, reference)).transport == "Peer"
+
+
+async def each_worker_has_its_half(engine: EngineClient, published: WeightVersion) -> None:
+    blocks = [block for shard in published.shards for block in shard.blocks]
+    total = sum(block.nbytes for block in blocks)
+    both = sum(block.nbytes for block in blocks if block.shape == block.tensor)
+    workers = await engine.prefetch_status()
+    assert len(workers) == 2
+    # Every block that isn't whole is one worker's; the second has the padded vocabulary's end.
+    assert sum(worker.nbytes for worker in workers) <= 1.001 * (total + both)
+    assert max(worker.nbytes for worker in workers) <= 1.02 * (total + both) / 2

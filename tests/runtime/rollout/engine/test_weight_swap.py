@@ -98,6 +98,32 @@ async def test_request_in_flight_survives_an_update(
         assert max(abs(a - b) for a, b in pairs) < TOLERANCE
 
 
+@pytest.mark.parametrize("keep", [False, True])
+async def test_a_prefix_of_older_weights_is_read_only_if_caches_are_kept(
+    engine: EngineClient,
+    publisher: Publisher,
+    reference: Reference,
+    versions: Callable[[], int],
+    keep: bool,
+) -> None:
+    """The prompt is in the prefix cache when the update comes; dropped, all is as in a new engine.
+
+    Kept, the tokens are labeled with the new version, and differ from it: `weights.keepCache`.
+    """
+    prompt = [(i * 31) % 50 + 5 for i in range(200)]
+    await weight_swap.adopt(engine, publisher.publish(versions(), scale=0.02))
+    await generate(engine, prompt, 4)
+    number = versions()
+    published = publisher.publish(number, scale=0.02).model_copy(update={"keep_cache": keep})
+    await weight_swap.adopt(engine, published)
+    turn = await generate(engine, prompt, 24)
+    assert turn.versions == [number] * len(turn.token_ids)
+    reference.load(publisher.weights(number))
+    assert (difference(reference, prompt, turn) > TOLERANCE) == keep
+    # What was computed before it would be found by the tests that follow.
+    await weight_swap.adopt(engine, publisher.publish(versions()))
+
+
 async def test_damaged_shard_is_not_applied(
     engine: EngineClient, publisher: Publisher, versions: Callable[[], int]
 ) -> None:

@@ -7,6 +7,7 @@ known when its version is published again without one.
 """
 
 import sqlite3
+from collections.abc import Collection
 
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.ledger.database import Database
@@ -88,6 +89,25 @@ def reachable(db: Database, stream: str, attempt: int, after: int) -> WeightVers
         after,
     )
     return _of_attempt(body, attempt)
+
+
+def held(
+    db: Database, stream: str, attempt: int, after: int, copies: Collection[tuple[int, int]]
+) -> WeightVersion | None:
+    """The largest version above `after` that engines hold; `copies` are (version, attempt)."""
+    for version, owner in sorted(copies, reverse=True):
+        if version <= after:
+            return None
+        # Another attempt may have published the number again, with other weights.
+        body = db.value(
+            "SELECT body FROM weights WHERE stream = ? AND version = ? AND attempt = ?",
+            stream,
+            version,
+            owner,
+        )
+        if body is not None:
+            return _of_attempt(body, attempt)
+    return None
 
 
 def anchor(db: Database, stream: str, attempt: int) -> WeightVersion | None:

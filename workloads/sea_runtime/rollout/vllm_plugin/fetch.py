@@ -1,24 +1,25 @@
 """How the bytes of a weight version reach a vLLM worker: all shards at once, each by what works.
 
-NIXL first; if the source is dead, hung, or has overwritten its buffer in the meantime (the
-checksums tell), the object-store copy of an anchor version. Used by `staging`'s thread.
+A peer engine first, then the trainer, then the object store. A source that is dead, hung, or has
+overwritten its buffer in the meantime (the checksums tell) is left for the next one. Used by
+`staging`'s thread.
 """
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
 
 from sea_api.contract import Env
 from sea_runtime.errors import RuntimeFailure
-from sea_runtime.transport import manifest
+from sea_runtime.parallel.regions import Run
+from sea_runtime.transport import manifest, sources
 from sea_runtime.transport.read_plan import ShardRead
+from sea_runtime.transport.sources import PEER, Offer, Source
 from sea_runtime.wire.weights import Shard, WeightVersion
 
-NIXL = "NIXL"
-OBJECT_STORE = "ObjectStore"
 MIN_NIXL_BYTES_PER_SECOND = 50e6
 """A transfer slower than this counts as hung."""
 MIN_NIXL_TIMEOUT_SECONDS = 5.0
@@ -28,16 +29,16 @@ STORE_RETRY_TIMEOUT_SECONDS = 60.0
 
 
 class FetchError(RuntimeFailure):
-    """No transport brought all of the version's bytes: ask for the newest version and try that."""
+    """No source brought all of the version's bytes: ask for the newest version and try that."""
 
     permanent = False
 
 
 class Reader(Protocol):
-    """One transport for the bytes of a shard."""
+    """One transport."""
 
-    def begin(self, shard: Shard, read: ShardRead, out: torch.Tensor) -> Callable[[], None]:
-        """Starts filling `out` (uint8); what it returns waits for the end.
+    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
+        """Starts copying `runs` of the source to `out` (uint8); what it returns waits for the end.
 
         Both raise any error of their library.
         """
@@ -45,12 +46,12 @@ class Reader(Protocol):
 
 
 class NixlReader:
-    """Reads the trainer's memory. Keeps one NIXL agent, created at the first read (0.4 s)."""
+    """Reads other processes' memory. Keeps one NIXL agent, created at the first read (0.4 s)."""
 
     def __init__(self) -> None:
         self._sink: Any = None
 
-    def begin(self, shard: Shard, read: ShardRead, out: torch.Tensor) -> Callable[[], None]:
+    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
         from sea_runtime.transport.nixl_link import NixlSink
 
         # Not in the constructor: an engine that only reads the object store never needs NIXL.
@@ -59,10 +60,9 @@ class NixlReader:
         sink = self._sink
         # The time-out grows with the read: a fixed one would fail large models or hide a dead
         # source.
-        timeout_s = MIN_NIXL_TIMEOUT_SECONDS + read.nbytes / MIN_NIXL_BYTES_PER_SECOND
-        started = sink.begin(
-            shard.nixl_metadata, shard.nixl_agent, shard.nixl_address, read.runs, out, timeout_s
-        )
+        nbytes = sum(run.nbytes for run in runs)
+        timeout_s = MIN_NIXL_TIMEOUT_SECONDS + nbytes / MIN_NIXL_BYTES_PER_SECOND
+        started = sink.begin(source.metadata, source.agent, source.address, runs, out, timeout_s)
         return lambda: sink.finish(started)
 
     def abandoned(self, buffer: torch.Tensor) -> bool:
@@ -90,34 +90,22 @@ class ObjectStoreReader:
     def __init__(self) -> None:
         self._store: Any = None
 
-    def begin(self, shard: Shard, read: ShardRead, out: torch.Tensor) -> Callable[[], None]:
-        return lambda: self._read(shard, read, out)
+    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
+        return lambda: self._read(source.name, runs, out)
 
-    def _read(self, shard: Shard, read: ShardRead, out: torch.Tensor) -> None:
+    def _read(self, url: str, runs: Sequence[Run], out: torch.Tensor) -> None:
         from sea_runtime.store.s3 import ObjectStore
 
         if self._store is None:
             self._store = ObjectStore(retry_timeout=STORE_RETRY_TIMEOUT_SECONDS)
-        assert shard.object_url is not None
-        for run in read.runs:
+        for run in runs:
             part = out[run.local : run.local + run.nbytes].numpy().data
-            done = self._store.read_into(shard.object_url, part, start=run.remote)
+            done = self._store.read_into(url, part, start=run.remote)
             if done != run.nbytes:
                 raise OSError(
-                    f"{shard.object_url} has {run.remote + done} bytes, expected at least "
+                    f"{url} has {run.remote + done} bytes, expected at least "
                     f"{run.remote + run.nbytes}."
                 )
-
-
-def transports(shard: Shard) -> list[str]:
-    """Transports that the manifest offers for a shard, best first."""
-    offered = []
-    # `is not None`: the other two are never empty, an address could be 0.
-    if shard.nixl_metadata and shard.nixl_agent and shard.nixl_address is not None:
-        offered.append(NIXL)
-    if shard.object_url:
-        offered.append(OBJECT_STORE)
-    return offered
 
 
 Buffer = Callable[[ShardRead], torch.Tensor]
@@ -130,10 +118,15 @@ class _Fetch:
 
     shard: Shard
     read: ShardRead
-    out: torch.Tensor
-    finish: Callable[[], None]
-    transport: str
-    reasons: list[str]
+    offers: list[Offer]
+    """Not tried yet."""
+    reasons: list[str] = field(default_factory=list)
+    transport: str = ""
+    out: torch.Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.uint8))
+    waits: list[Callable[[], None]] = field(default_factory=list)
+    """Reads that have begun, one per source of the offer."""
+    current: str = ""
+    """Name of the source that is tried."""
 
 
 @dataclass(frozen=True)
@@ -143,7 +136,9 @@ class Fetched:
     buffers: dict[int, torch.Tensor]
     """By the shard's rank."""
     transport: str
-    """The slowest that was needed."""
+    """The last resort that was needed."""
+    failed_peers: tuple[str, ...] = ()
+    """Pods of engines that did not deliver."""
 
 
 class Fetcher:
@@ -151,56 +146,93 @@ class Fetcher:
 
     def __init__(self, readers: Mapping[str, Reader], buffer: Buffer) -> None:
         self._readers, self._buffer = readers, buffer
+        self._failed_peers: set[str] = set()
 
     def fetch(self, version: WeightVersion, reads: Sequence[ShardRead]) -> Fetched:
         """Fills and verifies one buffer per shard that holds something needed.
 
         Raises:
-            FetchError: the reason for each transport that failed.
+            FetchError: the reason for each source that failed.
         """
         shards = {shard.rank: shard for shard in version.shards}
-        # All are begun before the first is waited for: a worker pulls from all sources at a time.
-        begun = [self._begin(shards[read.rank], read, []) for read in reads]
-        ended = [self._end(one) for one in begun]
-        used = {one.transport for one in ended}
-        return Fetched(
-            {one.read.rank: one.out for one in ended},
-            OBJECT_STORE if OBJECT_STORE in used else NIXL,
-        )
-
-    def _begin(self, shard: Shard, read: ShardRead, reasons: list[str]) -> _Fetch:
-        """By the best transport that isn't among the reasons."""
-        for transport in transports(shard)[len(reasons) :]:
-            out = self._buffer(read)
-            try:
-                finish = self._readers[transport].begin(shard, read, out)
-            # Any error: NIXL and UCX raise types of their own, and the next transport may work.
-            except Exception as error:
-                reasons.append(f"{transport}: {error}")
-            else:
-                return _Fetch(shard, read, out, finish, transport, reasons)
-        raise FetchError(
-            f"Shard {shard.rank} could not be fetched: "
-            f"{'; '.join(reasons) or 'no transport offered'}."
-        )
-
-    def _end(self, one: _Fetch) -> _Fetch:
-        """The fetch that brought the bytes: this one, or its successor by another transport."""
+        fetches = [
+            _Fetch(shards[read.rank], read, sources.offers(version, shards[read.rank]))
+            for read in reads
+        ]
         try:
-            one.finish()
-        except Exception as error:
-            one.reasons.append(f"{one.transport}: {error}")
-        else:
-            # After the read, never trusted from it: a one-sided read of a buffer that the trainer
-            # reuses meanwhile succeeds with bytes of two versions.
-            damaged = manifest.corrupt(one.read.blocks, parts_of(one.read, one.out))
-            if not damaged:
-                return one
-            one.reasons.append(
-                f"{one.transport}: {len(damaged)} blocks have wrong checksums, "
-                f"the first of {damaged[0]}"
-            )
-        return self._end(self._begin(one.shard, one.read, one.reasons))
+            # All are begun before the first is waited for: a worker pulls from all at a time.
+            for one in fetches:
+                self._begin(one)
+            for one in fetches:
+                # Each round takes an offer from the list, so that it ends.
+                while reason := self._end(one):
+                    self._failed(one, reason)
+                    self._begin(one)
+        except FetchError:
+            # The reads of the other shards must end, or be known as abandoned: the next version
+            # is brought into the same buffers, and a late write would damage it after its check.
+            for one in fetches:
+                self._wait(one)
+            raise
+        return Fetched(
+            {one.read.rank: one.out for one in fetches},
+            sources.slowest([one.transport for one in fetches]),
+            tuple(sorted(self._failed_peers)),
+        )
+
+    def _begin(self, one: _Fetch) -> None:
+        """Starts to read from the best offer that is left. Raises FetchError if none is."""
+        while one.offers:
+            offer = one.offers.pop(0)
+            one.transport, one.current = offer[0].transport, offer[0].name
+            parts = sources.split(one.read, offer)
+            if parts is None:
+                one.reasons.append(f"{one.transport} {one.current}: holds other parts of the model")
+                continue
+            # Asked for each time: an abandoned read may still write to the buffer before.
+            one.out, one.waits = self._buffer(one.read), []
+            try:
+                for source, runs in parts:
+                    reader = self._readers[source.transport]
+                    one.waits.append(reader.begin(source, runs, one.out))
+            # Any error: NIXL and UCX raise types of their own, and the next source may work.
+            except Exception as error:
+                # What has begun must end before the buffer is used again.
+                self._wait(one)
+                self._failed(one, str(error))
+            else:
+                return
+        raise FetchError(
+            f"Shard {one.shard.rank} could not be fetched: "
+            f"{'; '.join(one.reasons) or 'no transport offered'}."
+        )
+
+    def _end(self, one: _Fetch) -> str:
+        """Waits for the reads and verifies; empty, or why the bytes are of no use."""
+        if reason := self._wait(one):
+            return reason
+        # After the read, never trusted from it: a one-sided read of a buffer that its owner
+        # reuses meanwhile succeeds with bytes of two versions.
+        damaged = manifest.corrupt(one.read.blocks, parts_of(one.read, one.out))
+        if not damaged:
+            return ""
+        return f"{len(damaged)} blocks have wrong checksums, the first of {damaged[0]}"
+
+    @staticmethod
+    def _wait(one: _Fetch) -> str:
+        """Waits for all reads, also after one has failed; returns the first error."""
+        first = ""
+        while one.waits:
+            try:
+                one.waits.pop()()
+            except Exception as error:
+                first = first or str(error) or repr(error)
+        return first
+
+    def _failed(self, one: _Fetch, reason: str) -> None:
+        one.reasons.append(f"{one.transport} {one.current}: {reason}")
+        if one.transport == PEER:
+            self._failed_peers.add(one.current)
 
 
 def parts_of(read: ShardRead, buffer: torch.Tensor) -> Iterator[torch.Tensor]:

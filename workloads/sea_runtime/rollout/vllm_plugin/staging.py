@@ -8,7 +8,7 @@ fetches (`fetch`) the blocks that this worker needs (`recorder`) and nothing els
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import torch
 from torch import nn
@@ -17,19 +17,19 @@ from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
 from sea_runtime.rollout.vllm_plugin.fetch import (
-    NIXL,
-    OBJECT_STORE,
     Fetched,
     Fetcher,
     NixlReader,
     ObjectStoreReader,
     Reader,
 )
+from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, PeerServer
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import ShardRead, reads_of
+from sea_runtime.transport.sources import NIXL, OBJECT_STORE, PEER
 from sea_runtime.transport.weight_sums import total, weighted_sum
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
+from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion, WorkerCopy
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ class NotStagedError(RuntimeFailure):
 class StagedTensors:
     """Regions of a fetched version's tensors."""
 
-    def __init__(self, reads: Sequence[ShardRead], buffers: dict[int, torch.Tensor]) -> None:
+    def __init__(self, reads: Sequence[ShardRead], buffers: Mapping[int, torch.Tensor]) -> None:
         self._held: dict[str, list[tuple[Region, torch.Tensor]]] = {}
         self._sums: dict[tuple[str, Region], int] = {}
         for read in reads:
@@ -86,14 +86,25 @@ def tensor_types(version: WeightVersion) -> TensorTypes:
     }
 
 
+def agents_of(version: WeightVersion) -> list[str]:
+    """NIXL agents that the version may be read from."""
+    peers = [worker.nixl_agent for peer in version.peers for worker in peer.workers]
+    return peers + [shard.nixl_agent for shard in version.shards if shard.nixl_agent]
+
+
 class Staging:
-    """Owns the buffers, which are kept between versions: registering memory for RDMA takes seconds
-    per GB."""
+    """Brings versions into the host copies, and says how far it is."""
 
     def __init__(self) -> None:
         self._nixl = NixlReader()
-        self._readers: dict[str, Reader] = {NIXL: self._nixl, OBJECT_STORE: ObjectStoreReader()}
-        self._buffers: dict[int, torch.Tensor] = {}
+        self._readers: dict[str, Reader] = {
+            PEER: self._nixl,
+            NIXL: self._nixl,
+            OBJECT_STORE: ObjectStoreReader(),
+        }
+        self._server = PeerServer()
+        self._copies = HostCopies(self._nixl.abandoned, self._release)
+        self._served: WorkerCopy | None = None
         self._recording: Recording | None = None
         self._recorded: TensorTypes = {}
         self._staged: StagedTensors | None = None
@@ -102,6 +113,8 @@ class Staging:
         self.applying = False
         """True from the start of an update until it is complete and, if so wanted, checked: the
         model's weights are half-loaded, or may be wrong."""
+        self.filled = False
+        """True once the model has had a weight version."""
         self._applied: AppliedState | None = None
         self._checked = False
         """True once this worker's parameters were found right after an update."""
@@ -170,7 +183,7 @@ class Staging:
 
     def end_applying(self) -> None:
         """The update is complete; `applying` stays until its check, if there is to be one."""
-        self.applying = self._status.check
+        self.applying, self.filled = self._status.check, True
 
     def wrong(self) -> list[str]:
         """Names of the tensors that this worker doesn't hold as the applied version has them."""
@@ -181,9 +194,18 @@ class Staging:
         self._checked, self.applying = not found, bool(found)
         return found
 
+    def served(self) -> WorkerCopy | None:
+        """What peers may read of the newest version; None if it isn't served."""
+        return self._served
+
     def close(self) -> None:
         self._nixl.close()
-        self._buffers.clear()
+        self._server.close()
+        self._copies.clear()
+
+    def _release(self, buffer: torch.Tensor) -> None:
+        self._nixl.release(buffer)
+        self._server.release(buffer)
 
     def _record(
         self, version: WeightVersion, record: Callable[[TensorTypes], Recording]
@@ -203,13 +225,21 @@ class Staging:
         started = time.monotonic()
         try:
             reads = reads_of(version, recording.needed())
-            fetched = Fetcher(self._readers, self._buffer).fetch(version, reads)
+            fetched = Fetcher(self._readers, self._copies.target).fetch(version, reads)
+            self._keep(
+                version, HostCopy(version.version, version.attempt, tuple(reads), fetched.buffers)
+            )
             # After the fetch: until then a source of an older attempt might still be needed.
-            self._nixl.retain([s.nixl_agent for s in version.shards if s.nixl_agent])
+            self._nixl.retain(agents_of(version))
         except Exception as error:
             self._failed(error, time.monotonic() - started)
         else:
             self._ready(reads, fetched, time.monotonic() - started)
+
+    def _keep(self, version: WeightVersion, copy: HostCopy) -> None:
+        self._copies.keep(copy)
+        # Before it is reported as READY: the worker container announces it at once.
+        self._served = self._server.serve(copy) if version.relay else None
 
     def _ready(self, reads: Sequence[ShardRead], fetched: Fetched, seconds: float) -> None:
         self._staged = StagedTensors(reads, fetched.buffers)
@@ -220,6 +250,7 @@ class Staging:
                 "transport": fetched.transport,
                 "seconds": seconds,
                 "nbytes": sum(read.nbytes for read in reads),
+                "failed_peers": list(fetched.failed_peers),
             }
         )
 
@@ -229,17 +260,6 @@ class Staging:
             update={"state": PrefetchState.FAILED, "error": str(error), "seconds": seconds}
         )
         return self._status
-
-    def _buffer(self, read: ShardRead) -> torch.Tensor:
-        """The rank's buffer; another one while an abandoned read may still write to it."""
-        known = self._buffers.get(read.rank)
-        if known is not None and known.numel() == read.nbytes and not self._nixl.abandoned(known):
-            return known
-        if known is not None and not self._nixl.abandoned(known):
-            # Deregister before the buffer is dropped: NIXL would keep reading into freed memory.
-            self._nixl.release(known)
-        self._buffers[read.rank] = manifest.allocate(read.nbytes)
-        return self._buffers[read.rank]
 
 
 STAGING = Staging()

@@ -110,6 +110,16 @@ class SeaWorker:
         with torch.no_grad():
             return json.dumps(STAGING.wrong())
 
+    def sea_served_copy(self) -> str:
+        """JSON of WorkerCopy, for other engines to read; empty if this worker serves nothing."""
+        served = STAGING.served()
+        return "" if served is None else served.model_dump_json()
+
+    def sea_is_empty(self) -> bool:
+        """True if the engine was started without weights and has had no version yet."""
+        worker: Any = self
+        return worker.load_config.load_format == "dummy" and not STAGING.filled
+
     def sea_is_applying(self) -> bool:
         """True if the model's weights are half-loaded or unchecked (its updater died)."""
         return STAGING.applying

@@ -1,0 +1,107 @@
+"""A worker reads a version from a peer over real NIXL, and what happens when the peer goes away."""
+
+from collections.abc import Callable, Iterator, Sequence
+
+import pytest
+import torch
+
+from sea_runtime.parallel.regions import Run
+from sea_runtime.rollout.vllm_plugin import fetch
+from sea_runtime.rollout.vllm_plugin.fetch import Fetched, Fetcher, FetchError, NixlReader
+from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies
+from sea_runtime.transport import manifest
+from sea_runtime.transport.read_plan import reads_of
+from sea_runtime.transport.sources import NIXL, PEER, Source
+from sea_runtime.wire.weights import EngineCopy, WeightVersion
+from sea_testing.weights_source import WeightsSource, needed, tensor
+
+pytestmark = pytest.mark.component
+
+NBYTES = 32 << 20
+"""Takes tens of milliseconds over TCP: a fault after the read has begun hits it on its way."""
+
+
+class Engine:
+    """The reading side of one worker; `during` happens in its first read of a peer."""
+
+    def __init__(self) -> None:
+        self.reader = NixlReader()
+        self.copies = HostCopies(self.reader.abandoned, self.reader.release)
+        self.during: Callable[[], None] | None = None
+
+    def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
+        finish = self.reader.begin(source, runs, out)
+        if source.transport == PEER and self.during is not None:
+            self.during()
+            self.during = None
+        return finish
+
+    def fetch(self, version: WeightVersion, *peers: EngineCopy) -> Fetched:
+        offered = version.model_copy(update={"peers": list(peers)})
+        fetcher = Fetcher({PEER: self, NIXL: self.reader}, self.copies.target)
+        return fetcher.fetch(offered, reads_of(offered, needed(offered)))
+
+
+@pytest.fixture(scope="module")
+def trainer() -> Iterator[WeightsSource]:
+    process = WeightsSource("trainer")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def peer() -> Iterator[WeightsSource]:
+    process = WeightsSource("early")
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
+    monkeypatch.setattr(fetch, "MIN_NIXL_TIMEOUT_SECONDS", 1.0)
+    worker = Engine()
+    yield worker
+    worker.reader.close()
+
+
+def bytes_of(fetched: Fetched, version: WeightVersion) -> torch.Tensor:
+    rows = [manifest.view(block, fetched.buffers[0]) for block in version.shards[0].blocks]
+    return torch.cat(rows)
+
+
+def without_trainer(version: WeightVersion) -> WeightVersion:
+    return version.copies()
+
+
+def test_a_peer_alone_is_enough(
+    trainer: WeightsSource, peer: WeightsSource, engine: Engine
+) -> None:
+    """The version's trainer isn't even named; then a peer that overwrote the version is noticed.
+
+    It keeps two versions: the one before its newest is still whole.
+    """
+    first, second, third = (trainer.publish(number, NBYTES) for number in (1, 2, 3))
+    copy = peer.fetch(first)
+    fetched = engine.fetch(without_trainer(first), copy)
+    assert (fetched.transport, fetched.failed_peers) == (PEER, ())
+    assert torch.equal(bytes_of(fetched, first), tensor(1, NBYTES))
+    peer.fetch(second)
+    assert engine.fetch(without_trainer(first), copy).transport == PEER
+    peer.fetch(third)
+    with pytest.raises(FetchError, match=r"Peer early: \d+ blocks have wrong checksums"):
+        engine.fetch(without_trainer(first), copy)
+    fetched = engine.fetch(first, copy)
+    assert (fetched.transport, fetched.failed_peers) == (NIXL, ("early",))
+
+
+@pytest.mark.parametrize("fault", ["kill", "stop"])
+def test_a_peer_that_goes_away_in_mid_read_is_left_for_the_trainer(
+    trainer: WeightsSource, peer: WeightsSource, engine: Engine, fault: str
+) -> None:
+    """Killed: an error. Stopped: a time-out, and the read's memory is put aside."""
+    version = trainer.publish(4, NBYTES)
+    copy = peer.fetch(version)
+    engine.during = peer.kill if fault == "kill" else peer.stop
+    fetched = engine.fetch(version, copy)
+    assert (fetched.transport, fetched.failed_peers) == (NIXL, ("early",))
+    assert torch.equal(bytes_of(fetched, version), tensor(4, NBYTES))

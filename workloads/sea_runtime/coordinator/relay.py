@@ -1,0 +1,172 @@
+"""Which engine reads a weight version from whom: a relay from engine to engine.
+
+The first engines that ask for a version read it from the trainer, all others from an engine that
+has it; each engine serves one other at a time. So the trainer sends the same number of copies
+whatever the number of engines, and the number of engines that have a version doubles with each
+round. An engine that joins late reads from a peer as well, whether or not the trainer still lives.
+
+All of it is in memory: engines announce what they hold again after a restart of the coordinator.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+
+from sea_runtime.wire.membership import Heartbeat
+from sea_runtime.wire.weights import EngineCopy, WeightVersion
+
+TRAINER = ""
+"""As a source; a peer is named by its pod."""
+ROUNDS_FROM_TRAINER = 2
+"""Engines per engine that the trainer's ranks could serve at full rate: with 1 or 2 the last of any
+number of engines has the version equally soon, and 2 has one round of reports less."""
+READ_SECONDS = 900.0
+"""After which a read that never ended counts as ended; above `PREFETCH_TIMEOUT_SECONDS`."""
+
+
+def choose_source(
+    holders: Collection[str], busy: Collection[str], served: Mapping[str, int], trainer_free: int
+) -> str | None:
+    """Whom the next engine reads from; None if it has to wait for a source.
+
+    Args:
+        holders: pods that hold the version, without those that failed to deliver it.
+        busy: holders that another engine reads from.
+        served: reads of each holder so far.
+        trainer_free: engines that may still read from the trainer; 0 if it has gone.
+    """
+    free = [pod for pod in holders if pod not in busy]
+    if free:
+        return min(free, key=lambda pod: (served.get(pod, 0), pod))
+    return TRAINER if trainer_free > 0 else None
+
+
+def trainer_slots(ranks: int, workers: int) -> int:
+    """Engines of `workers` workers that read a version from `ranks` trainer ranks."""
+    return ROUNDS_FROM_TRAINER * max(1, ranks // max(1, workers))
+
+
+@dataclass(frozen=True)
+class _Read:
+    """An engine that was given a source."""
+
+    version: int
+    attempt: int
+    source: str
+    began: float
+    done: bool = False
+
+    def of(self, version: WeightVersion) -> bool:
+        return (self.version, self.attempt) == (version.version, version.attempt)
+
+
+class Relay:
+    """What the engines of one stream hold and read.
+
+    Args:
+        alive: True if the pod still calls.
+        clock: monotonic seconds.
+    """
+
+    def __init__(self, alive: Callable[[str], bool], clock: Callable[[], float]) -> None:
+        self._alive, self._clock = alive, clock
+        self._copies: dict[str, EngineCopy] = {}
+        self._reads: dict[str, _Read] = {}
+        self._served: Counter[str] = Counter()
+        self._refused: dict[str, set[str]] = {}
+        """By reader: holders that it could not read the version from."""
+
+    def announce(self, copy: EngineCopy) -> None:
+        """An engine holds a version; it replaces what the engine held before."""
+        self._copies[copy.pod] = copy
+        self.ended(copy.pod, copy.version)
+
+    def ended(self, pod: str, version: int) -> None:
+        """An engine has read a version."""
+        read = self._reads.get(pod)
+        if read is not None and read.version <= version:
+            done = _Read(read.version, read.attempt, read.source, read.began, done=True)
+            self._reads[pod] = done
+        self._refused.pop(pod, None)
+
+    def forget(self, pod: str) -> None:
+        """The engine restarted, or can't be read from: it holds nothing."""
+        self._copies.pop(pod, None)
+
+    def follow(self, before: Heartbeat | None, beat: Heartbeat) -> None:
+        """Forgets what an engine held when its heartbeat shows that it restarted."""
+        if before is None:
+            return
+        fell = (beat.adopted or 0) < (before.adopted or 0)
+        if beat.incarnation != before.incarnation or fell:
+            self.forget(beat.pod)
+
+    def copies(self) -> set[tuple[int, int]]:
+        """(version, attempt) of everything that living engines hold."""
+        return {
+            (copy.version, copy.attempt) for pod, copy in self._copies.items() if self._alive(pod)
+        }
+
+    def holds(self, pod: str, version: int) -> bool:
+        copy = self._copies.get(pod)
+        return copy is not None and copy.version == version
+
+    def assign(
+        self, pod: str, version: WeightVersion, ranks: int, workers: int
+    ) -> WeightVersion | None:
+        """The version with a source for the engine that asks; None if it has to wait for one.
+
+        Args:
+            ranks: trainer ranks that serve the version, 0 if none does any longer.
+            workers: of an engine.
+        """
+        self._note_failure(pod, version)
+        refused = self._refused.get(pod, set())
+        holders = [one for one in self._holders(version) if one != pod and one not in refused]
+        under_way = [read for reader, read in self._reads_of(version) if not read.done]
+        source = choose_source(
+            holders,
+            {read.source for read in under_way},
+            self._served,
+            self._trainer_free(version, trainer_slots(ranks, workers) if ranks else 0),
+        )
+        if source is None:
+            # With a copy in the object store nobody waits for a source that may never come.
+            return version if not ranks and not under_way else None
+        self._reads[pod] = _Read(version.version, version.attempt, source, self._clock())
+        if source == TRAINER:
+            return version
+        self._served[source] += 1
+        return version.model_copy(update={"peers": [self._copies[source]]})
+
+    def _note_failure(self, pod: str, version: WeightVersion) -> None:
+        """An engine that asks for what it was given a source for could not read from it."""
+        read = self._reads.pop(pod, None)
+        if read is None or not read.of(version):
+            self._refused.pop(pod, None)
+        elif read.source != TRAINER:
+            self._refused.setdefault(pod, set()).add(read.source)
+
+    def _holders(self, version: WeightVersion) -> list[str]:
+        wanted = (version.version, version.attempt)
+        return [
+            pod
+            for pod, copy in self._copies.items()
+            if (copy.version, copy.attempt) == wanted and self._alive(pod)
+        ]
+
+    def _reads_of(self, version: WeightVersion) -> list[tuple[str, _Read]]:
+        """Reads of the version by engines that live, and didn't hang."""
+        oldest = self._clock() - READ_SECONDS
+        return [
+            (pod, read)
+            for pod, read in self._reads.items()
+            if read.of(version) and self._alive(pod) and (read.done or read.began > oldest)
+        ]
+
+    def _trainer_free(self, version: WeightVersion, slots: int) -> int:
+        # A read that is done still counts while its reader can serve the others instead.
+        return slots - sum(
+            read.source == TRAINER and (not read.done or self.holds(pod, version.version))
+            for pod, read in self._reads_of(version)
+        )
