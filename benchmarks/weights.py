@@ -23,23 +23,19 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
+import weights_deltas
 import weights_fleet
-import xxhash
-import zstandard
 
 from sea_api.v1alpha1.roles import TrainerParallelism
 from sea_runtime.parallel import hf_config, parallel_layout, weight_map
 from sea_runtime.parallel.engine_blocks import EngineCuts, blocks
 from sea_runtime.parallel.regions import Region, Run
-from sea_runtime.transport import delta_codec, manifest
-from sea_runtime.transport.delta_codec import Bytes
+from sea_runtime.transport import manifest
 from sea_runtime.transport.nixl_link import NixlSink, NixlSource
 from sea_runtime.transport.read_plan import ShardRead, reads_of
 from sea_runtime.wire.weights import Shard, WeightVersion
@@ -51,8 +47,6 @@ LINK_BYTES_PER_S = 50e9
 READ_MIB = 256
 ROUNDS = 7
 TIMEOUT_S = 300.0
-DELTA_ELEMENTS = 1 << 23
-DELTA_PERCENTS = (0.6, 4, 10, 25)
 QWEN3_235B = {
     "architectures": ["Qwen3MoeForCausalLM"],
     "model_type": "qwen3_moe",
@@ -188,56 +182,6 @@ def transport_row() -> dict[str, float]:
     return {"transport_ratio": round(found["runs"] / found["whole"], 3)}
 
 
-def step_of_training(share: float) -> tuple[Bytes, Bytes]:
-    """bf16 weights before and after a Gaussian step of fp32 ones that changes this share."""
-    generator = torch.Generator().manual_seed(0)
-    weights = torch.randn(DELTA_ELEMENTS, generator=generator) * 0.02
-    step = torch.randn(DELTA_ELEMENTS, generator=generator)
-    old, low, high = weights.bfloat16(), 1e-9, 1e-2
-    for _ in range(30):  # bisects the size of the step
-        scale = (low * high) ** 0.5
-        new = (weights + scale * step).bfloat16()
-        changed = float((old != new).float().mean())
-        low, high = (scale, high) if changed < share else (low, scale)
-    return old.view(torch.uint8).numpy(), new.view(torch.uint8).numpy()
-
-
-def cpu_gb_s(work: Callable[[], object], nbytes: int) -> float:
-    """Of this thread, the fastest of some rounds: others use the machine as well."""
-    work()
-    seconds = []
-    for _ in range(ROUNDS):
-        started = time.thread_time()
-        work()
-        seconds.append(time.thread_time() - started)
-    return nbytes / min(seconds) / 1e9
-
-
-def delta_rows() -> dict[str, dict[str, Any]]:
-    ratios: dict[str, Any] = {}
-    rates: dict[str, Any] = {}
-    xor = zstandard.ZstdCompressor(level=1)
-    print(f"Deltas of {DELTA_ELEMENTS:,} bf16 weights, one core, against XOR + zstd-1")
-    for percent in DELTA_PERCENTS:
-        old, new = step_of_training(percent / 100)
-        sum_, out = xxhash.xxh3_64_intdigest(old.data), np.empty_like(old)
-        delta = delta_codec.encode(old, new, 2, sum_)
-        dense = len(xor.compress((old ^ new).tobytes()))
-        encode = cpu_gb_s(partial(delta_codec.encode, old, new, 2, sum_), old.size)
-        apply = cpu_gb_s(partial(delta_codec.apply, memoryview(delta), old, out, sum_), old.size)
-        if not np.array_equal(out, new):
-            raise RuntimeError("A delta did not restore the bytes.")
-        copy = cpu_gb_s(partial(np.copyto, out, old), old.size)
-        ratios[f"{percent:g}"] = round(len(delta) / dense, 3)
-        rates[f"{percent:g}"] = {"encode": round(encode, 2), "apply": round(apply, 2)}
-        print(
-            f"  {percent:4g} % changed: {100 * len(delta) / old.size:6.2f} % of the bytes, "
-            f"{len(delta) / dense:5.2f} of XOR; encode {encode:5.2f}, apply {apply:5.2f}, "
-            f"memcpy {copy:5.1f} GB/s"
-        )
-    return {"delta_ratio": ratios, "delta_gb_s": rates}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--serve", type=int)
@@ -245,7 +189,7 @@ def main() -> None:
     if given.serve:
         serve(given.serve)
         return
-    print(json.dumps(transport_row() | plan_row() | delta_rows()))
+    print(json.dumps(transport_row() | plan_row() | weights_deltas.rows()))
 
 
 if __name__ == "__main__":

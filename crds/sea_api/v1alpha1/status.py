@@ -76,6 +76,9 @@ class WeightsStatus(ApiModel):
     """Newest version an engine serves."""
     engines: Count
     """Engines that serve the policy."""
+    transport: str | None = Field(default=None, max_length=512)
+    """How the engines got their newest versions (`Peer`, `NIXL`, `Delta` or `ObjectStore`, the last
+    two of the object store), and why not from the trainer; absent before the first version."""
     last_wrong: WrongWeightsStatus | None = None
     """The last engine whose weights were found wrong after an update; absent if none ever was."""
 

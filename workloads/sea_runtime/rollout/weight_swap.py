@@ -62,6 +62,8 @@ class Timings:
     """From the request to pause until generation went on."""
     failed_peers: tuple[str, ...] = ()
     """Pods of engines that should have delivered the version and didn't."""
+    unreachable: str = ""
+    """Why it came from the object store although other processes have it."""
 
 
 def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
@@ -69,7 +71,12 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
     failed = sorted({pod for status in statuses for pod in status.failed_peers})
-    return found.model_copy(update={"failed_peers": failed}) if failed else found
+    together = {
+        "failed_peers": failed,
+        "unreachable": max(status.unreachable for status in statuses),
+        "check": any(status.check for status in statuses),
+    }
+    return found.model_copy(update=together)
 
 
 async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
@@ -155,6 +162,7 @@ async def adopt(
         apply_s,
         time.monotonic() - paused,
         tuple(status.failed_peers),
+        status.unreachable,
     )
 
 

@@ -23,6 +23,7 @@ from sea_runtime.rollout.weight_swap import (
     WrongWeightsError,
 )
 from sea_runtime.wire.weights import (
+    MAX_REASON,
     Adopted,
     EngineCopy,
     WeightQueryReply,
@@ -134,6 +135,8 @@ class WeightUpdater:
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
+            # The coordinator then has the trainer store its versions.
+            self._state.unreachable = str(error)[:MAX_REASON]
             await asyncio.sleep(RETRY_SECONDS)
         except (HalfLoadedError, WrongWeightsError, EngineError) as error:
             _log.warning("%s", error)
@@ -144,6 +147,8 @@ class WeightUpdater:
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self._failed = None
+            self._state.transport = timings.transport
+            self._state.unreachable = timings.unreachable
             self._state.serves(version.version)
             self._report(version.version, timings)
         finally:

@@ -11,6 +11,9 @@ from pydantic import Field
 
 from sea_runtime.wire.base import Message, Part
 
+MAX_REASON = 300
+"""Characters of a reason that is reported."""
+
 
 class Block(Part):
     """A region of one tensor, in HF naming, stored contiguously inside a shard's buffer.
@@ -209,5 +212,7 @@ class PrefetchStatus(Message):
     """This worker wants its parameters compared after the update."""
     failed_peers: list[str] = []
     """As in `Adopted`, once READY."""
+    unreachable: str = ""
+    """Why it came from the object store although other processes have it, once READY."""
     error: str = ""
     """A sentence, with FAILED."""

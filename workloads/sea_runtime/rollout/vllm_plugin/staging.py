@@ -16,20 +16,21 @@ from torch import nn
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Region
 from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
-from sea_runtime.rollout.vllm_plugin.fetch import (
-    Fetched,
-    Fetcher,
-    NixlReader,
-    ObjectStoreReader,
-    Reader,
-)
+from sea_runtime.rollout.vllm_plugin.fetch import Fetched, NixlReader
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, PeerServer
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
+from sea_runtime.rollout.vllm_plugin.version_fetch import VersionFetcher, agents_of
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import ShardRead, reads_of
-from sea_runtime.transport.sources import NIXL, OBJECT_STORE, PEER
+from sea_runtime.transport.sources import NIXL, PEER
 from sea_runtime.transport.weight_sums import total, weighted_sum
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion, WorkerCopy
+from sea_runtime.wire.weights import (
+    MAX_REASON,
+    PrefetchState,
+    PrefetchStatus,
+    WeightVersion,
+    WorkerCopy,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -86,24 +87,14 @@ def tensor_types(version: WeightVersion) -> TensorTypes:
     }
 
 
-def agents_of(version: WeightVersion) -> list[str]:
-    """NIXL agents that the version may be read from."""
-    peers = [worker.nixl_agent for peer in version.peers for worker in peer.workers]
-    return peers + [shard.nixl_agent for shard in version.shards if shard.nixl_agent]
-
-
 class Staging:
     """Brings versions into the host copies, and says how far it is."""
 
     def __init__(self) -> None:
         self._nixl = NixlReader()
-        self._readers: dict[str, Reader] = {
-            PEER: self._nixl,
-            NIXL: self._nixl,
-            OBJECT_STORE: ObjectStoreReader(),
-        }
         self._server = PeerServer()
         self._copies = HostCopies(self._nixl.abandoned, self._release)
+        self._fetcher = VersionFetcher({PEER: self._nixl, NIXL: self._nixl}, self._copies)
         self._served: WorkerCopy | None = None
         self._recording: Recording | None = None
         self._recorded: TensorTypes = {}
@@ -225,7 +216,7 @@ class Staging:
         started = time.monotonic()
         try:
             reads = reads_of(version, recording.needed())
-            fetched = Fetcher(self._readers, self._copies.target).fetch(version, reads)
+            fetched = self._fetcher.fetch(version, reads)
             self._keep(
                 version, HostCopy(version.version, version.attempt, tuple(reads), fetched.buffers)
             )
@@ -251,6 +242,7 @@ class Staging:
                 "seconds": seconds,
                 "nbytes": sum(read.nbytes for read in reads),
                 "failed_peers": list(fetched.failed_peers),
+                "unreachable": fetched.unreachable[:MAX_REASON],
             }
         )
 
