@@ -185,8 +185,8 @@ class ControlPlane:
             self._wait_ready(name)
         if CONTROLLER_MANAGER in self.components:
             self._wait_for_pods_to_be_allowed()
-        # Last: the file confirms the ports (`start`), and whoever waits for it finds a working
-        # cluster.
+        # Last: the file confirms the ports (`start`), and a process that waits for it finds a
+        # working cluster.
         credentials.write_admin_kubeconfig(self.layout, self.kubeconfig)
 
     def _choose_ports(self) -> None:

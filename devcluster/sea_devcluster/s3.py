@@ -200,7 +200,7 @@ class S3Server:
         self._settings_file.unlink(missing_ok=True)
 
     def _choose_settings(self) -> None:
-        # SeaweedFS listens on 127.0.0.1 as well as on the address that it is told to bind.
+        # SeaweedFS listens on 127.0.0.1 as well as on the address given to bind.
         ports = tuple(free_ports((self.address, "127.0.0.1"), len(PORT_FLAGS)))
         settings = Settings("SEA" + secrets.token_hex(8).upper(), secrets.token_hex(20), ports)
         write_private(self._settings_file, json.dumps(asdict(settings)))

@@ -76,7 +76,7 @@ class PassSlots:
                 del self._namespaces[namespace]
 
     async def _slot(self, namespace: str, bounds: _Namespace) -> "_Slot":
-        # The namespace's own bound first: whoever waits for it holds no common slot.
+        # The namespace's own bound first: a pass that waits for it holds no shared slot.
         await bounds.prompt.acquire()
         try:
             # After the wait, during which others may have become slow.

@@ -125,11 +125,11 @@ class ChatEndpoint:
 
         Raises EndpointError; of its kinds ContextFullError if the prompt alone doesn't fit.
         """
-        problem, patience = "", _Patience(self._address)
+        problem, budget = "", _RetryBudget(self._address)
         async for attempt in AsyncRetrying(
             retry=IF_TRANSIENT,
-            wait=patience.wait,
-            stop=patience.is_over,
+            wait=budget.wait,
+            stop=budget.is_exhausted,
             sleep=self._sleep,
             reraise=True,
         ):
@@ -219,8 +219,8 @@ class ChatEndpoint:
         return RefusedError(f"The endpoint {self._url} refuses the request: {_said(error)}.")
 
 
-class _Patience:
-    """How long one request goes on: counted attempts, and for rate limits the pauses together."""
+class _RetryBudget:
+    """How long one request is retried: attempts, and the sum of a rate limit's pauses."""
 
     def __init__(self, address: Address, jitter: Callable[[], float] = random.random) -> None:
         self._attempts, self._jitter = address.attempts, jitter
@@ -245,7 +245,7 @@ class _Patience:
         self._waited_s += pause
         return pause
 
-    def is_over(self, state: RetryCallState) -> bool:
+    def is_exhausted(self, state: RetryCallState) -> bool:
         """Called after `wait`."""
         if isinstance(_error(state), RateLimitedError):
             return self._waited_s > RATE_LIMIT_SECONDS

@@ -151,7 +151,7 @@ class Failure(ApiModel):
     message: str = Field(max_length=4096)
     """What happened."""
     pod: str | None = Field(default=None, max_length=253)
-    """Pod that failed first; it may be gone by now."""
+    """Pod that failed first; it may no longer exist."""
     log: str | None = Field(default=None, max_length=2048)
     """Where the end of its log is kept in the object store; absent if it could not be kept."""
     time: Timestamp

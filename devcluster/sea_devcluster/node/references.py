@@ -113,7 +113,7 @@ class PodTokens:
             asked = self._now()
             status = await self._request(audience, seconds)
             expires = parse_timestamp(status["expirationTimestamp"]) or asked
-            # At least 10 s: a clock that is off must not cause a request per refresh.
+            # At least 10 s: a wrong clock must not cause a request per refresh.
             life = max(expires - asked, timedelta(seconds=10))
             text = str(status["token"])
             self._tokens[key] = (asked + RENEW_AFTER * life, text)

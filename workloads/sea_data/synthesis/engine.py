@@ -168,7 +168,7 @@ class Engine:
         if not isinstance(result, Failure) or result.blame is not Blame.INFRASTRUCTURE:
             self._record(event)
             return
-        # With the number of requests by now: only an answer to a later one shows that the endpoint
+        # With the number of requests so far: only an answer to a later one shows that the endpoint
         # works.
         self._unanswered.append((self._backend.sent, event))
         if len(self._unanswered) >= self._settings.concurrency + _MAX_SILENT:

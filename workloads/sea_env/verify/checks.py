@@ -79,7 +79,7 @@ def made_all(expected: Sequence[Action], transcript: Sequence[Message]) -> bool:
 
 
 def _fits(action: Action, call: Mapping[str, Any]) -> bool:
-    """By name and arguments, whoever made the call; without `compare_args`, by the arguments that
+    """By name and arguments, for any caller; without `compare_args`, by the arguments that
     it was given (tau2-bench's `Action.compare_with_tool_call`)."""
     if action.name != call.get("name"):
         return False

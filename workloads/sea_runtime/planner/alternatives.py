@@ -21,7 +21,7 @@ TENSOR_COST = 0.04
 EXPERT_TENSOR_COST = 0.08
 """The same for experts that are split, whose matrices are narrow already: assumed."""
 MEMORY_SHARE = 0.95
-"""Of a GPU's memory that a proposal may need: a plan is off by some percent."""
+"""Of a GPU's memory that a proposal may need: a plan errs by some percent."""
 
 
 @dataclass(frozen=True)

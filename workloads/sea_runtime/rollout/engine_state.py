@@ -72,7 +72,7 @@ class EngineState:
 
     def _announce(self) -> None:
         self.changes += 1
-        # A new event before the old one is set: whoever waits next waits for the next change, and
+        # A new event before the old one is set: the next waiter waits for the next change, and
         # every current waiter wakes exactly once.
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()

@@ -48,7 +48,7 @@ async def serve(state: EngineState, host: str) -> web.AppRunner:
 
 
 def heartbeat(settings: Settings, identity: Identity, state: EngineState) -> Heartbeat:
-    """What the coordinator is told now."""
+    """What is reported to the coordinator now."""
     return Heartbeat(
         pod=identity.pod,
         role=settings.role,

@@ -31,7 +31,7 @@ def start(name: str, work: Callable[[], Result]) -> Future[Result]:
     def run() -> None:
         try:
             future.set_result(work())
-        # BaseException: whoever waits for the future would otherwise wait forever.
+        # BaseException: the waiter of the future would otherwise wait forever.
         except BaseException as error:
             future.set_exception(error)
 

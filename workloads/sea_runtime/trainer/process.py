@@ -2,7 +2,7 @@
 
 It imports torch and Megatron first and only then waits for its assignment (a JSON line on stdin, or
 the usual RANK, WORLD_SIZE, MASTER_ADDR, MASTER_PORT), so that a restart doesn't pay for the
-imports. Then it asks for tasks and runs their stages until it is told to stop. It ends with an
+imports. Then it asks for tasks and runs their stages until it is asked to stop. It ends with an
 `ExitCode`.
 """
 

@@ -235,7 +235,7 @@ def read(text: str, task: Task) -> str:
 
 async def _problem(runner: FunctionRunner, source: str, cases: Sequence[FunctionCase]) -> str:
     """The first case that the function judges wrongly; empty if there is none."""
-    # In order, the good case first: the model is told one problem at a time.
+    # In order, the good case first: the model gets one problem at a time.
     for case in cases:
         judged = await runner.run(source, case.episode, case.environment)
         wanted = 1.0 if case.good else 0.0

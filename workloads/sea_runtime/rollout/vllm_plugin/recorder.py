@@ -6,7 +6,7 @@ these regions, and `replay` writes them without asking a loader again: for 36,94
 Qwen3-235B-A22B that is 0.8 s of Python in the pause, not 5.6 s.
 
 Written for vLLM 0.32.0; `tests/runtime/rollout/engine` compares with a fresh load. Both functions
-run in the engine's own loop, never beside a forward pass: the parameters are on `meta` meanwhile.
+run in the engine's own loop, never during a forward pass: the parameters are on `meta` meanwhile.
 """
 
 import functools

@@ -91,7 +91,7 @@ class SeaWorker:
     def sea_prefetch(self, manifest: str) -> str:
         """Starts fetching a version (JSON of `WeightVersion`); returns JSON of PrefetchStatus."""
         version = WeightVersion.model_validate_json(manifest)
-        # Recorded here, in the engine's loop: between two forward passes, never beside one.
+        # Recorded here, in the engine's loop: between two forward passes, never during one.
         return STAGING.prefetch(version, self._record).model_dump_json()
 
     def _record(self, tensors: recorder.TensorTypes) -> recorder.Recording:
