@@ -83,9 +83,7 @@ class Trainer:
             where = stored_versions.delta_url(*WHERE, number, rank, 1)
             delta, body = encode(self._packed[rank, base], packed, where)
             self.objects[where] = bytes(body)
-        return Shard(
-            rank=rank, nbytes=buffer.numel(), blocks=blocks, object_url=url, delta=delta
-        )
+        return Shard(rank=rank, nbytes=buffer.numel(), blocks=blocks, object_url=url, delta=delta)
 
     # As `sea_runtime.store.s3.ObjectStore`.
     def get(self, url: str) -> bytes:
@@ -107,9 +105,7 @@ class Worker:
         self.held: HostCopy | None = None
         self._fetcher = DeltaFetcher(lambda: store, self._target)
         self._free: dict[int, torch.Tensor] = {}
-        self.needed = {
-            name: [Trainer._cut(name, None)[-1]] for name in SHAPES
-        }
+        self.needed = {name: [Trainer._cut(name, None)[-1]] for name in SHAPES}
 
     def _target(self, read: ShardRead) -> torch.Tensor:
         self._free[read.rank] = manifest.allocate(read.nbytes)
@@ -253,7 +249,10 @@ def manifest_edit(edit: Callable[[bytes], bytes | None]) -> Callable[[Trainer, W
         ("does not exist", manifest_edit(lambda _: None)),
         ("is no manifest", manifest_edit(lambda body: body[:-20])),
         ("is no manifest", manifest_edit(lambda _: b"[]")),
-        ("has the format 2", manifest_edit(lambda body: body.replace(b'"format":1', b'"format":2'))),
+        (
+            "has the format 2",
+            manifest_edit(lambda body: body.replace(b'"format":1', b'"format":2')),
+        ),
         ("copied from another run", manifest_edit(lambda body: body.replace(b"job-1", b"job-2"))),
         ("copied from another", manifest_edit(lambda b: b.replace(b'"version":6', b'"version":4'))),
         ("of attempt 3", manifest_edit(lambda b: b.replace(b'"attempt":1', b'"attempt":3', 1))),

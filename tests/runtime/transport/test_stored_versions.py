@@ -63,7 +63,9 @@ TABLE = [
 @pytest.mark.parametrize(
     ("_", "wanted", "held", "start", "deltas"), TABLE, ids=[row[0] for row in TABLE]
 )
-def test_the_way(_: str, wanted: int, held: int | None, start: int | None, deltas: list[int]) -> None:
+def test_the_way(
+    _: str, wanted: int, held: int | None, start: int | None, deltas: list[int]
+) -> None:
     path = path_to(CHAIN[wanted], None if held is None else (held, 1), load)
     assert (path.start.version if path.start else None) == start
     assert [one.version for one in path.deltas] == deltas

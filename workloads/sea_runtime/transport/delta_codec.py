@@ -17,9 +17,9 @@ Layout, little-endian: HEADER, then one frame per CHUNK elements: FRAME, then it
 import struct
 import threading
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import xxhash
@@ -65,16 +65,6 @@ class DamagedDeltaError(DeltaError):
     """The delta is truncated, damaged, or of a newer format."""
 
 
-def _compiled(function: Function) -> Function:
-    """By numba, without the GIL; compiled once per machine where a folder can be written."""
-    try:
-        compiled: Function = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither this folder nor the user's cache is writable
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
-
-
-@_compiled
 def _changed(old: Any, new: Any, old_words: Any, new_words: Any, dirty: Any, found: Any) -> int:
     """Fills `found` with the indices of elements that differ; returns how many.
 
@@ -98,7 +88,6 @@ def _changed(old: Any, new: Any, old_words: Any, new_words: Any, dirty: Any, fou
     return n
 
 
-@_compiled
 def _difference(
     old: Any, new: Any, changed: Any, gaps: Any, values: Any, wide: Any
 ) -> tuple[int, int]:
@@ -127,7 +116,6 @@ def _difference(
     return n, w
 
 
-@_compiled
 def _patch(out: Any, gaps: Any, values: Any, wide: Any) -> bool:
     """Adds the differences to `out`; False if they don't fit, with `out` undefined."""
     at, v, w = -1, 0, 0
@@ -147,6 +135,22 @@ def _patch(out: Any, gaps: Any, values: Any, wide: Any) -> bool:
             # Truncated to the element's bits, which is the sum modulo 2^bits.
             out[at] = np.int64(out[at]) + ((zigzag >> 1) ^ -(zigzag & 1))
     return v == values.size and w == wide.size
+
+
+@cache
+def _compiled(function: Function) -> Function:
+    """By numba, without the GIL; compiled once per machine where a folder can be written.
+
+    numba is imported here and not with this module: vLLM 0.32 looks through all loaded modules when
+    its CPU worker starts (`register_kernels`), and breaks on objects of llvmlite.
+    """
+    import numba
+
+    try:
+        compiled: Function = numba.njit(nogil=True, cache=True)(function)
+    except RuntimeError:  # neither this folder nor the user's cache is writable
+        compiled = numba.njit(nogil=True)(function)
+    return compiled
 
 
 class _Scratch(threading.local):
@@ -196,8 +200,8 @@ def _frame(base: Bytes, new: Bytes, size: int) -> list[bytes]:
     even = base.size // 8 * 8
     words = base[:even].view(np.uint64), new[:even].view(np.uint64)
     old, now, values = base.view(dtype), new.view(dtype), scratch.values
-    v = _changed(old, now, *words, scratch.dirty, scratch.changed)
-    n, w = _difference(old, now, scratch.changed[:v], scratch.gaps, values, wide)
+    v = _compiled(_changed)(old, now, *words, scratch.dirty, scratch.changed)
+    n, w = _compiled(_difference)(old, now, scratch.changed[:v], scratch.gaps, values, wide)
     # Byte planes: the high bytes of wide values are alike.
     planes = np.ascontiguousarray(wide[:w].view(np.uint8).reshape(w, size).T)
     parts = [_packed(part) for part in (scratch.gaps[:n], values[:v], planes)]
@@ -267,7 +271,7 @@ def _apply_frame(delta: memoryview, at: int, out: Bytes, size: int) -> int:
     at += gaps_size + values_size
     planes = _unpacked(delta, at, wide_size, elements * size)
     wide = np.ascontiguousarray(planes.reshape(size, -1).T).view(_UNSIGNED[size]).reshape(-1)
-    if not _patch(out.view(_UNSIGNED[size]), gaps, values, wide):
+    if not _compiled(_patch)(out.view(_UNSIGNED[size]), gaps, values, wide):
         raise DamagedDeltaError("The delta names elements that the block doesn't have.")
     return at + wide_size
 
