@@ -50,8 +50,8 @@ class Weights(ApiModel):
     edits: ClassVar[Edits] = NEXT_STEP
 
     transport: Transport = Transport.AUTO
-    """`Auto` and `NIXL` read from the memory of the trainer and of other engines, and from the object
-    store where an engine can't reach that; `ObjectStore` uses the object store alone."""
+    """`Auto` and `NIXL` read from the memory of the trainer and of other engines, and from the
+    object store where an engine can't reach that; `ObjectStore` uses the object store alone."""
     anchor_every: Int = Field(default=20, ge=1, le=100000)
     """Versions between two full copies in the object store; a stage's last version always is
     one. Where an engine reads from there, the versions between are stored as deltas."""
