@@ -7,25 +7,22 @@ from datetime import UTC, datetime
 from sea_api.contract import role_name
 from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Role
-from sea_api.v1alpha1.status import Failure, Restarts, Status
+from sea_api.v1alpha1.status import Failure, Restarts
 from sea_api.wire.state import Severity
-from sea_operator.coordinator_spec import coordinator_spec
+from sea_operator.coordinator_spec import coordinator_spec, run_images
 from sea_operator.observed import Blocker, Observed, Pod
 from sea_operator.plan import Lifecycle, Outcome, Suspension
 from sea_operator.policies import (
-    failed_pod,
     failures,
-    missing_gpus,
     phase,
     refused_pods,
+    role_sizes,
     secret_rotation,
-    stage_roles,
     waiting_pods,
 )
 from sea_operator.policies.failure_policy import Verdict, judge, sentence, within
 from sea_operator.policies.phase import remembered, resumes, suspension, walk
-from sea_operator.policies.run_images import images
-from sea_operator.resources.build import gpus_of
+from sea_operator.policies.role_sizes import replicas, resized
 from sea_operator.settings import Images, Intervals
 
 
@@ -94,13 +91,13 @@ def lifecycle_of(
     # Status before scale-down: the outcome of the stored status counts, not the one decided now.
     # Pods that go earlier would take their last report with them if the status write failed.
     over = phase.outcome(job) is not Outcome.RUNNING
-    full = stage_roles.sizes(spec, steps.index)
+    full = role_sizes.sizes(spec, steps.index)
     starts = suspended is Suspension.NONE and not over
-    no_nodes = missing_gpus.blocker(observed, spec, full) if starts else None
+    no_nodes = waiting_pods.no_node(observed, spec, full) if starts else None
     checked = no_nodes is None and _is_checked(observed, spec, steps.index)
     sizes = replicas(observed, spec, full, over=over, suspension=suspended, checked=checked)
     if over:
-        sizes = {**sizes, **failed_pod.kept(observed, spec, context.now)}
+        sizes = {**sizes, **role_sizes.of_failed_pod(observed, spec, context.now)}
     # Drain before scale-down: a new size during a drain would end the attempt whose checkpoint
     # the drain waits for.
     another_size = not over and suspended is Suspension.NONE and resized(job.status, sizes)
@@ -122,7 +119,7 @@ def lifecycle_of(
         blocker=blocker
         or no_nodes
         or refused_pods.blocker(observed, spec)
-        or waiting_pods.blocker(observed),
+        or waiting_pods.never_ready(observed),
         warning=warning,
         outcome=outcome,
         failed=_why_failed(observed, verdict),
@@ -240,31 +237,6 @@ def _last_failure(observed: Observed, verdict: Verdict | None) -> Failure | None
     )
 
 
-def replicas(
-    observed: Observed,
-    spec: Spec,
-    full: Mapping[Role, int],
-    *,
-    over: bool,
-    suspension: Suspension,
-    checked: bool,
-) -> Mapping[Role, int]:
-    """Pods of each role: zero once the job is over or released; none is added during a drain.
-
-    Roles with GPUs get their first pods once the coordinator has checked what they would work on.
-
-    Args:
-        full: what the stage needs.
-        checked: whether it has.
-    """
-    if over or suspension.releases:
-        return dict.fromkeys(full, 0)
-    if suspension is Suspension.DRAINING:
-        return {role: _at_most(observed, role, size) for role, size in full.items()}
-    held = {role for role in full if not checked and _has_no_gpus_yet(observed, spec, role)}
-    return {role: 0 if role in held else size for role, size in full.items()}
-
-
 def _is_checked(observed: Observed, spec: Spec, stage_index: int) -> bool:
     """Whether data, endpoints and models of this stage, as the spec has them, are in order."""
     state = observed.state
@@ -281,31 +253,6 @@ def _is_checked(observed: Observed, spec: Spec, stage_index: int) -> bool:
         attempt=state.attempt,
         drain=False,
         gpus=observed.gpus,
-        images=images(observed),
+        images=run_images(observed),
     )
     return state.spec_digest == asked.digest
-
-
-def _has_no_gpus_yet(observed: Observed, spec: Spec, role: Role) -> bool:
-    """Whether the role needs GPUs, which would wait for a mistake to be found, and has none."""
-    return bool(gpus_of(spec, role)) and not observed.replicas(role_name(observed.job.name, role))
-
-
-def _at_most(observed: Observed, role: Role, size: int) -> int:
-    # From the live StatefulSet: a role whose set is missing gets none during a drain.
-    live = observed.replicas(role_name(observed.job.name, role))
-    return min(live or 0, size)
-
-
-def resized(status: Status, wanted: Mapping[Role, int]) -> bool:
-    """True if the trainer's replica count changed from a size other than 0.
-
-    A running attempt has a fixed number of ranks: pods that join it would wait forever. It ends
-    when its pods go, not when others come: from then on engines don't look for weights in the
-    memory of pods that are gone, and the next pods find an attempt that nobody has begun.
-    """
-    # From the status, not from the StatefulSet: a kill between scaling the set and the status write
-    # must still lead to a new attempt.
-    last = status.roles.trainer if status.roles else None
-    before, now = last.desired if last else 0, wanted.get(Role.TRAINER, 0)
-    return before not in (0, now)

@@ -11,13 +11,12 @@ from sea_api.contract import ROLES, role_label, role_name, selected_by
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import EvaluationResult, Roles, RoleStatus, Status, Throughput
 from sea_api.wire.state import CoordinatorState, StagePhase, StageState
-from sea_operator.coordinator_spec import run_url
+from sea_operator.coordinator_spec import run_images, run_url
 from sea_operator.observed import Blocker, Observed
 from sea_operator.plan import Lifecycle, Outcome, Plan
 from sea_operator.policies import waiting_pods
 from sea_operator.policies.conditions import Situation, conditions, state_of
 from sea_operator.policies.phase import failed_spec
-from sea_operator.policies.run_images import images
 from sea_operator.resources.build import full_size
 from sea_operator.spec_warnings import spec_warning
 
@@ -68,7 +67,7 @@ def compute(
             "last_failure": lifecycle.last_failure,
             "roles": _roles(pods),
             "rollout_selector": _selector(job.name),
-            "images": images(observed) or None,
+            "images": run_images(observed) or None,
             **_progress(observed, lifecycle),
             **_fixed_stages(observed, lifecycle),
             **(_from_state(observed.state) if observed.state else {}),

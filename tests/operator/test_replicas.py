@@ -8,9 +8,9 @@ import pytest
 from sea_api.v1alpha1.policy import Role
 from sea_api.v1alpha1.status import Roles, RoleStatus
 from sea_operator.coordinator_spec import coordinator_spec
-from sea_operator.lifecycle import _is_checked, replicas, resized
+from sea_operator.lifecycle import _is_checked
 from sea_operator.plan import Suspension
-from sea_operator.policies.stage_roles import sizes
+from sea_operator.policies.role_sizes import replicas, resized, sizes
 
 FULL = {Role.COORDINATOR: 1, Role.TRAINER: 2, Role.ROLLOUT: 1, Role.USER: 1}
 
