@@ -32,7 +32,7 @@ import weights_deltas
 import weights_fleet
 
 from sea_api.v1alpha1.roles import TrainerParallelism
-from sea_runtime.parallel import hf_config, parallel_layout, weight_map
+from sea_runtime.parallel import hf_config, parallel_layout, publications, weight_map
 from sea_runtime.parallel.engine_blocks import EngineCuts, blocks
 from sea_runtime.parallel.regions import Region, Run
 from sea_runtime.transport import manifest
@@ -75,7 +75,7 @@ def published(shape: hf_config.ModelShape, cuts: EngineCuts) -> WeightVersion:
     layout = parallel_layout.plan(requested, shape, 48)
     shapes = weight_map.tensor_shapes(shape)
     shards = []
-    for rank, names in weight_map.published_names(shape, layout).items():
+    for rank, names in publications.names_by_rank(shape, layout).items():
         tensors = {
             name: torch.empty(shapes[name], dtype=torch.bfloat16, device="meta") for name in names
         }

@@ -172,6 +172,9 @@ class EpisodeLimits(ApiModel):
     max_tool_errors: Int | None = Field(default=None, ge=1, le=10000)
     """Tool calls of agent and user that end in an error before the episode ends; tau2-bench
     allows 10. Absent means any number."""
+    greeting: Bool = False
+    """True begins the agent's context with a greeting of its own, as tau2-bench does; false, the
+    default, with the user's first text."""
     episode_timeout_seconds: Int | None = Field(default=None, ge=1, le=86400)
     """Wall-clock time of one episode; one that takes longer has no verdict and runs again. Absent
     means that only the requests have time-outs."""
@@ -272,6 +275,7 @@ class EvaluationStage(EpisodeLimits):
         "max_repeats",
         "max_messages",
         "max_tool_errors",
+        "greeting",
         "episode_timeout_seconds",
         "temperature",
     )

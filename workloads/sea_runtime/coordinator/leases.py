@@ -46,6 +46,7 @@ class Sampling:
     max_repeats: int
     max_messages: int | None = None
     max_tool_errors: int | None = None
+    greeting: bool = False
     timeout_s: float | None = None
 
 
@@ -127,6 +128,7 @@ def message(row: sqlite3.Row, sampling: Sampling) -> Lease:
         max_repeats=sampling.max_repeats,
         max_messages=sampling.max_messages,
         max_tool_errors=sampling.max_tool_errors,
+        greeting=sampling.greeting,
         timeout_s=sampling.timeout_s,
     )
 

@@ -12,7 +12,10 @@ from collections.abc import Callable, Sequence
 from pydantic import BaseModel
 
 from sea_api.contract import pod_name
+from sea_api.v1alpha1.edits import Effect
+from sea_api.v1alpha1.job import Spec
 from sea_api.v1alpha1.policy import Cause, Role
+from sea_api.v1alpha1.roles import Trainer
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import Problem, TrainerFailure
 from sea_runtime.coordinator import stage_plan
@@ -32,6 +35,8 @@ class WorldRecord(BaseModel):
     """What the ledger keeps of an attempt."""
 
     world: TrainerWorld
+    trainer: Trainer
+    """The spec's block that the world was formed for."""
     incarnations: dict[str, str]
     joined: bool = False
     """Whether a member has reported that its processes joined."""
@@ -64,7 +69,25 @@ def form(desired: CoordinatorSpec, alive: Sequence[Heartbeat]) -> WorldRecord | 
         # Another port per attempt: processes of the one before may not have closed theirs yet.
         master_port=FIRST_PORT + desired.attempt % 100,
     )
-    return WorldRecord(world=world, incarnations={name: by_pod[name].incarnation for name in names})
+    return WorldRecord(
+        world=world,
+        trainer=desired.spec.trainer,
+        incarnations={name: by_pod[name].incarnation for name in names},
+    )
+
+
+def of_world(spec: Spec, record: WorldRecord | None) -> Spec:
+    """The spec as the processes of a world read it. Pure.
+
+    A block with another layout is in force before its pods are replaced. The ranks that still run
+    may open their next stage in between: theirs is the layout that their world was formed for, and
+    of the new block only what holds from the next step.
+    """
+    if record is None:
+        return spec
+    later = [n for n in Trainer.model_fields if Trainer.edits.of(n) is Effect.NEXT_STEP]
+    newest = {name: getattr(spec.trainer, name) for name in later}
+    return spec.model_copy(update={"trainer": record.trainer.model_copy(update=newest)})
 
 
 def replaced(record: WorldRecord, beat: Heartbeat) -> bool:
@@ -177,6 +200,10 @@ class Rendezvous:
         # Nothing is lost with a pod that has nothing to commit.
         run = run and not (beat.leaving and not (record.joined and self._trains()))
         return HeartbeatReply(run=run, world=record.world if run else None)
+
+    def of_attempt(self, spec: Spec) -> Spec:
+        """The spec as the processes of the current attempt read it."""
+        return of_world(spec, self._world())
 
     def stop_served(self) -> None:
         """Notes that rank 0 was asked to commit and stop."""

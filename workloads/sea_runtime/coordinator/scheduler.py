@@ -222,6 +222,7 @@ class Scheduler:
             max_repeats=block.max_repeats,
             max_messages=block.max_messages,
             max_tool_errors=block.max_tool_errors,
+            greeting=block.greeting,
             timeout_s=block.episode_timeout_seconds,
         )
 

@@ -97,7 +97,7 @@ class Training:
             initial_model=stage_plan.initial_model(spec, index, desired.run_url, base),
             run_url=desired.run_url,
             first_version=self._job.first_version(),
-            spec=stage_plan.for_trainer(desired, index),
+            spec=self._rendezvous.of_attempt(stage_plan.for_trainer(desired, index)),
             spec_generation=desired.spec_generation,
             store_versions=self._must_be_stored(stream),
             ledger_epoch=self._ledger.db.text(EPOCH) or "",
