@@ -32,6 +32,8 @@ def coordinator_spec(
     stage_index: int,
     attempt: int,
     drain: bool,
+    trainer_size: int | None = None,
+    trainer_pods: int | None = None,
     gpus: Mapping[str, NodeGpu] | None = None,
     images: Mapping[str, str] | None = None,
 ) -> CoordinatorSpec:
@@ -39,7 +41,7 @@ def coordinator_spec(
     return _message(
         Same(spec),
         (job.name, job.uid, job.generation, run_url(job, spec)),
-        (stage_index, attempt, drain),
+        (stage_index, attempt, drain, trainer_size, trainer_pods),
         tuple((gpus or {}).items()),
         tuple((images or {}).items()),
     )
@@ -50,12 +52,12 @@ def coordinator_spec(
 def _message(
     spec: Same[Spec],
     about: tuple[str, str, int, str],
-    now: tuple[int, int, bool],
+    now: tuple[int, int, bool, int | None, int | None],
     gpus: tuple[tuple[str, NodeGpu], ...],
     images: tuple[tuple[str, str], ...],
 ) -> CoordinatorSpec:
     name, uid, generation, root = about
-    stage_index, attempt, drain = now
+    stage_index, attempt, drain, trainer_size, trainer_pods = now
     undigested = CoordinatorSpec(
         digest="",
         job=name,
@@ -64,6 +66,8 @@ def _message(
         spec=_without_secrets(spec.value),
         stage_index=stage_index,
         attempt=attempt,
+        trainer_size=trainer_size,
+        trainer_pods=trainer_pods,
         drain=drain,
         gpus=dict(gpus),
         images=dict(images),

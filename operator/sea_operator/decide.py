@@ -1,6 +1,6 @@
 """The decision of a pass: from the observation to a plan. Pure."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from sea_api.contract import HASH_LABEL, RETRY_ANNOTATION, role_name
 from sea_api.v1alpha1.job import Spec
@@ -10,12 +10,14 @@ from sea_operator.kube.client import POD, STATEFUL_SET
 from sea_operator.lifecycle import Context, held, known_attempt, lifecycle_of, verdict_of
 from sea_operator.observed import Blocker, Named, Object, Observed, Pod, role_of
 from sea_operator.plan import Lifecycle, Plan, Removal, Suspension
+from sea_operator.policies import escalation
 from sea_operator.policies.drift import due, outdated, strays
 from sea_operator.policies.failure_policy import Verdict
 from sea_operator.policies.failures import lost_pods
 from sea_operator.policies.prerequisites import unmet
-from sea_operator.policies.updates import sentence_about, update
+from sea_operator.policies.updates import kept, sentence_about, update
 from sea_operator.resources.build import objects, roles, token_digest, token_secret
+from sea_operator.resources.node_avoidance import avoiding
 from sea_operator.resources.patch import PatchRefusedError
 from sea_operator.settings import Intervals, revision
 
@@ -78,13 +80,20 @@ def _plan(
         token_digest(token),
         lifecycle.secrets,
     )
+    if lifecycle.keeps_layout:
+        made = [_with_live_template(observed, child) for child in made]
     updated = update(observed, made, revision(context.images), renews=_renews(observed, lifecycle))
-    wanted = [_asking_again(child, observed, context.now) for child in updated.children]
+    nodes = escalation.avoided(lifecycle.recent_failures)
+    wanted = [
+        _avoiding(_asking_again(child, observed, context.now), nodes) for child in updated.children
+    ]
     wanted_spec = coordinator_spec(
         job,
         spec,
         stage_index=lifecycle.stage_index or 0,
         attempt=lifecycle.attempt,
+        trainer_size=lifecycle.elastic.trainer_size,
+        trainer_pods=lifecycle.elastic.trainer_pods,
         drain=lifecycle.suspension is not Suspension.NONE,
         gpus=observed.gpus,
         images=run_images(observed),
@@ -115,6 +124,23 @@ def _plan(
             waits=_waits(observed, lifecycle, context.intervals),
         ),
     )
+
+
+def _avoiding(child: Object, nodes: Sequence[str]) -> Object:
+    """The trainer's StatefulSet whose new pods avoid nodes, as long as others have room.
+
+    Not part of the template's own hash: pods that run stay where they are.
+    """
+    if not nodes or role_of(child["metadata"]["labels"]) is not Role.TRAINER:
+        return child
+    return avoiding(child, nodes) if "template" in child["spec"] else child
+
+
+def _with_live_template(observed: Observed, child: Object) -> Object:
+    """The trainer's StatefulSet with the pods that it has."""
+    live = observed.children.get((child["kind"], child["metadata"]["name"]))
+    is_trainer = role_of(child["metadata"]["labels"]) is Role.TRAINER
+    return kept(child, live) if live and is_trainer and "template" in child["spec"] else child
 
 
 def _renews(observed: Observed, lifecycle: Lifecycle) -> bool:

@@ -288,6 +288,7 @@ def _is_timeless(observed: Observed, plan: Plan) -> bool:
     did = (plan.secret, *plan.applies, *plan.removals, *plan.fenced_removals, *observed.unread)
     waits = (
         plan.lifecycle.suspension is Suspension.DRAINING
+        or plan.lifecycle.elastic.timed
         or any(pod.deleted is not None for pod in observed.pods)
         or any(is_leaving(live, observed.job) for live in observed.children.values())
     )

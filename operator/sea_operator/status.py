@@ -65,7 +65,9 @@ def compute(
             "fenced": list(lifecycle.fenced) or None,
             "restarts": lifecycle.restarts,
             "last_failure": lifecycle.last_failure,
+            "recent_failures": list(lifecycle.recent_failures),
             "roles": _roles(pods),
+            "elastic": lifecycle.elastic.status,
             "rollout_selector": _selector(job.name),
             "images": run_images(observed) or None,
             **_progress(observed, lifecycle),
@@ -85,8 +87,10 @@ def _pods(observed: Observed, lifecycle: Lifecycle) -> Mapping[str, tuple[int, i
     """Ready and desired pods by role; for a blocked job, the sizes that its StatefulSets have."""
     spec, job = observed.job.spec, observed.job.name
     held = {role: observed.replicas(role_name(job, role)) or 0 for role in ROLES}
-    # Empty only for a blocked job (`held`), whose StatefulSets keep what they have.
-    sizes = lifecycle.replicas or ({role: held[role] for role in full_size(spec)} if spec else {})
+    # Empty only for a blocked job (`held`), whose StatefulSets keep what they have. Spares left out
+    # here too: `resized` would take their number for another size of the trainer.
+    kept = {role: held[role] for role in full_size(spec)} if spec else {}
+    sizes = lifecycle.working or lifecycle.elastic.working(kept)
     return {role_label(role): (_ready(observed, role), size) for role, size in sizes.items()}
 
 

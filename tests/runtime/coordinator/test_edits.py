@@ -93,7 +93,7 @@ def test_no_batch_comes_after_the_last_step_that_an_edit_leaves(core: Components
     """Rank 0 is told at once, and looks at its task; before the last it waits."""
     assert core.training.batch("rl", 1, 1) is None
     with core.ledger.db.transaction():
-        core.ledger.db.run("INSERT INTO batches VALUES ('rl', 15, 0, 0.5, 0.0, 1.0)")
+        core.ledger.db.run("INSERT INTO batches VALUES ('rl', 15, 0, 0.5, 0.0, 1.0, 0)")
     assert core.training.batch("rl", 16, 1) is None
     core.job.adopt(kit.desired(job(steps=10), stage=1, generation=2))
     assert core.training.batch("rl", 16, 1) == b""

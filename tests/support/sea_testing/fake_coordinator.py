@@ -42,6 +42,8 @@ class FakeCoordinator:
         self.done: list[StageDone] = []
         self.versions: list[WeightVersion] = []
         self.heartbeats: list[Heartbeat] = []
+        self.logs: dict[str, bytes] = {}
+        """By path."""
         self.reply = HeartbeatReply()
         self.before_heartbeat: Callable[[Heartbeat], Awaitable[None]] | None = None
         """Awaited before a heartbeat is taken."""
@@ -78,6 +80,7 @@ class FakeCoordinator:
                 ),
                 web.post("/v1/stages/{stage}/done", self._finish),
                 web.post("/v1/stages/{stage}/snapshot", self._snapshot),
+                web.put("/v1/logs/{pod}/{name}", self._keep_log),
                 web.post("/v1/weights/{stream}", self._keep(WeightVersion, "versions")),
             ]
         )
@@ -95,6 +98,10 @@ class FakeCoordinator:
     def _current(self, request: web.Request) -> None:
         if int(request.query["attempt"]) != self.attempt:
             raise web.HTTPConflict(text=f"attempt {self.attempt} is current")
+
+    async def _keep_log(self, request: web.Request) -> web.Response:
+        self.logs[request.path] = await request.read()
+        return web.json_response({})
 
     async def _heartbeat(self, request: web.Request) -> web.Response:
         heartbeat = Heartbeat.model_validate_json(await request.read())

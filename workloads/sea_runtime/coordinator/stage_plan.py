@@ -150,6 +150,11 @@ def model_source(spec: Spec, stream: str) -> str:
     return (spec.user_model.source if stream == USER else None) or spec.model.source
 
 
+def max_age(block: RLStage) -> int:
+    """Versions that a trajectory may be old when it is trained on."""
+    return 2 * block.max_staleness + 2 if block.max_age is None else block.max_age
+
+
 def group_filter(spec: Spec, stage: str) -> GroupFilter:
     """The filter of the stage of this name; of another kind of stage it drops nothing."""
     block = next((one.rl for one in spec.stages if one.name == stage), None)

@@ -54,6 +54,8 @@ class RLBatch:
     """Of everything that is trained on: two steps with the same number saw the same batch."""
     never_asked: int = 0
     """Episodes without a verdict since the agent had no turn in them; none is in the batch."""
+    expired_groups: int = 0
+    """Groups that were older than `maxAge` since the last batch; none is in it."""
     trajectories: int = 0
 
     def trained(self, groups: Collection[int]) -> list[int]:
@@ -74,6 +76,7 @@ class RLBatch:
             "reward": self.mean_reward,
             "dropped_groups": float(self.dropped_groups),
             "never_asked": float(self.never_asked),
+            "expired_groups": float(self.expired_groups),
             "tokens": float(sum(len(one) for one in self.tokens)),
             "generated_tokens": float(len(made)),
             "staleness": float(np.mean(version - made)) if len(made) else 0.0,
@@ -107,6 +110,7 @@ def unpack(batch: Batch, shaping: Shaping = Shaping()) -> RLBatch:
         mean_reward=batch.mean_reward,
         dropped_groups=batch.dropped_groups,
         never_asked=batch.never_asked,
+        expired_groups=batch.expired_groups,
         crc32=checksum(batch),
     )
 

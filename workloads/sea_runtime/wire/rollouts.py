@@ -228,6 +228,8 @@ class Batch(msgspec.Struct, frozen=True):
     """Over all groups finished since the last batch, the dropped ones included."""
     never_asked: int = 0
     """Episodes of those groups that ended before the agent had a turn; they have no verdict."""
+    expired_groups: int = 0
+    """Groups that were older than `maxAge` since the last batch, dropped and replaced."""
 
     @staticmethod
     def decode(body: bytes) -> "Batch":
