@@ -5,9 +5,13 @@
 - `bytes_ratio`: bytes that a TP 8 worker of Qwen3-235B-A22B moves against what it computes with
   (goal: at most 1.02);
 - `plan_235b_s`: seconds to plan all reads of 4 engines of TP 8 from 48 trainer ranks (TP 4 x PP 12
-  x EP 4), from shapes alone (goal: at most 10), with runs and bytes per link.
+  x EP 4), from shapes alone (goal: at most 10), with runs and bytes per link;
 - `engines_s`: seconds until 1, 4, 16 and 64 engines have the version of that plan, with the relay
-  and from the trainer alone, simulated with the coordinator's own relay (goal: sub-linear).
+  and from the trainer alone, simulated with the coordinator's own relay (goal: sub-linear);
+- `delta_ratio`: bytes of a lossless bf16 delta against XOR of all bytes with zstd-1, by the percent
+  of elements that a step changed (goals: at most 0.50 at 4 %, nowhere above 1.05);
+- `delta_gb_s`: GB of the model per second and core that are encoded and applied, of processor time
+  (goal: at least 2 at 4 %), next to what memcpy moves in the same run.
 
 What a worker takes of each tensor is said here by `engine_blocks` (vLLM 0.32's cuts); an engine
 records it from its own loaders.
@@ -24,6 +28,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
+import weights_deltas
 import weights_fleet
 
 from sea_api.v1alpha1.roles import TrainerParallelism
@@ -184,7 +189,7 @@ def main() -> None:
     if given.serve:
         serve(given.serve)
         return
-    print(json.dumps(transport_row() | plan_row()))
+    print(json.dumps(transport_row() | plan_row() | weights_deltas.rows()))
 
 
 if __name__ == "__main__":

@@ -78,6 +78,7 @@ def between(old: Status, new: Status) -> tuple[Event, ...]:
         *_avoided(old, new),
         *_fenced(old, new),
         *_checkpoint(old, new),
+        *_wrong_weights(old, new),
         *_evaluated(old, new),
     )
 
@@ -259,6 +260,18 @@ def _checkpoint(old: Status, new: Status) -> list[Event]:
     where = f"of stage {saved.stage}, " if saved.stage else ""
     size = f"{saved.bytes / 1e9:.1f} GB" if saved.bytes >= 1e8 else f"{saved.bytes / 1e6:.1f} MB"
     return [Event("CheckpointSaved", f"Checkpoint {where}step {saved.step}, {size}.")]
+
+
+def _wrong_weights(old: Status, new: Status) -> list[Event]:
+    found = new.weights.last_wrong if new.weights else None
+    if found is None or (old.weights is not None and found == old.weights.last_wrong):
+        return []
+    message = (
+        f"The engine of pod {found.pod} didn't hold weight version {found.version} after its "
+        f"update ({', '.join(found.tensors)}) and restarts; nothing was generated with it. If this "
+        "repeats on one node, look at its memory and GPU."
+    )
+    return [Event("WrongWeights", message, True)]
 
 
 def _period(saved: CheckpointStatus) -> int:

@@ -14,6 +14,8 @@ from sea_api.v1alpha1.status import (
     Rollback,
     SpecEdit,
     Status,
+    WeightsStatus,
+    WrongWeightsStatus,
 )
 from sea_operator.action_backoff import ActionBackoff
 from sea_operator.report import between, event_body
@@ -213,3 +215,21 @@ def test_going_back_to_an_older_checkpoint_is_a_warning(make: Any) -> None:
     assert reasons(after, after) == []
     again = make.status(last_rollback=went.model_copy(update={"step": 20}))
     assert reasons(after, again) == [("RolledBack", True)]
+
+
+def test_an_engine_with_wrong_weights_is_a_warning(make: Any) -> None:
+    """Once for each time; with the pod, the version and what differed."""
+    found = WrongWeightsStatus(
+        pod="job-rollout-1", version=40, tensors=["a.weight"], time="2027-01-15T08:00:00Z"
+    )
+    weights = WeightsStatus(
+        published=41, adopted_min=39, adopted_max=41, engines=2, last_wrong=found
+    )
+    before = make.status(weights=weights.model_copy(update={"last_wrong": None}))
+    after = make.status(weights=weights)
+    (event,) = between(before, after)
+    assert (event.reason, event.warning) == ("WrongWeights", True)
+    for word in ("job-rollout-1", "version 40", "a.weight"):
+        assert word in event.message
+    assert between(after, after) == ()
+    assert reasons(make.status(), after) == [("WrongWeights", True)]

@@ -51,13 +51,18 @@ class Weights(ApiModel):
     edits: ClassVar[Edits] = NEXT_STEP
 
     transport: Transport = Transport.AUTO
-    """`Auto` and `NIXL` read from the trainer's memory while it lives and from the object store
-    otherwise; `ObjectStore` uses the object store alone."""
+    """`Auto` and `NIXL` read from the memory of the trainer and of other engines, and from the
+    object store where an engine can't reach that; `ObjectStore` uses the object store alone."""
     anchor_every: Int = Field(default=20, ge=1, le=100000)
     """Versions between two full copies in the object store; a stage's last version always is
-    one."""
+    one. Where an engine reads from there, the versions between are stored as deltas."""
     retain: Int = Field(default=3, ge=1, le=1000)
-    """Full copies kept per stream in the object store; older ones are deleted."""
+    """Full copies kept per stream in the object store, with the deltas after them; older ones are
+    deleted 20 minutes after a newer one took their place."""
+    check_every: Int = Field(default=10, ge=1, le=100000)
+    """Versions between two checks of what engines hold: after the update, before they go on, they
+    sum their parameters and compare with the trainer's sums. An engine's first update always is
+    checked. One that is wrong restarts."""
     keep_cache: Bool = False
     """Keep the engines' KV and prefix caches through an update: no token is computed twice, but
     the attention of later tokens reads keys and values of older weights. False, the default, drops

@@ -52,6 +52,19 @@ class Roles(ApiModel):
     """Coordinator pod."""
 
 
+class WrongWeightsStatus(ApiModel):
+    """An engine that held other weights than a version's after an update, and was restarted."""
+
+    pod: str = Field(max_length=253)
+    """Pod of the engine."""
+    version: Count
+    """Version that it was updated to."""
+    tensors: list[Annotated[str, Field(max_length=512)]] = Field(max_length=8)
+    """Some of the tensors that differed."""
+    time: Timestamp
+    """When it was noticed."""
+
+
 class ElasticRole(ApiModel):
     """Where an elastic role stands; the operator goes on from here after a restart."""
 
@@ -97,6 +110,11 @@ class WeightsStatus(ApiModel):
     """Newest version an engine serves."""
     engines: Count
     """Engines that serve the policy."""
+    transport: str | None = Field(default=None, max_length=512)
+    """How the engines got their newest versions (`Peer`, `NIXL`, `Delta` or `ObjectStore`, the last
+    two of the object store), and why not from the trainer; absent before the first version."""
+    last_wrong: WrongWeightsStatus | None = None
+    """The last engine whose weights were found wrong after an update; absent if none ever was."""
 
 
 class CheckpointStatus(ApiModel):

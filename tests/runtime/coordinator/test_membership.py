@@ -8,11 +8,12 @@ import pytest
 
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.coordinator.app import Components
-from sea_runtime.coordinator.errors import StaleError
+from sea_runtime.coordinator.errors import RefusedError, StaleError
 from sea_runtime.coordinator.ledger import stages
 from sea_runtime.wire.membership import HeartbeatReply, PodState
 from sea_runtime.wire.rollouts import LeaseRequest
 from sea_runtime.wire.trainer import CheckpointCommitted, StageProgress, TaskKind
+from sea_runtime.wire.weights import WrongWeights
 from sea_testing.coordinator import inprocess as kit
 
 
@@ -326,6 +327,55 @@ def test_an_engine_that_starts_after_the_trainer_has_gone_is_sent_to_the_store_a
         shard.object_url for shard in shards
     ]
     assert reply.anchor is None
+
+
+@pytest.mark.parametrize(
+    ("engines", "line", "stored"),
+    [
+        ([], "", False),
+        ([("NIXL", ""), ("NIXL", "")], "NIXL: 2 engines", False),
+        (
+            [("NIXL", ""), ("Delta", "NIXL trainer-1: timed out.")],
+            "Delta: 1 engine (rollout-1: NIXL trainer-1: timed out.); NIXL: 1 engine",
+            True,
+        ),
+        ([("", "gone")], "None: 1 engine (rollout-0: gone)", True),
+    ],
+)
+def test_the_status_says_how_engines_get_versions_and_why(
+    core: Components, engines: list[tuple[str, str]], line: str, stored: bool
+) -> None:
+    """One that can't read from the trainer has it store every version."""
+    kit.fix_batches(core, 1)
+    for index, (transport, why) in enumerate(engines):
+        more = {"transport": transport, "unreachable": why, "adopted": 1}
+        core.membership.heard(kit.beat(f"rollout-{index}", "rollout", "i", **more))
+    assert core.weights.status().transport == (line or None)
+    assert core.weights.must_be_stored("policy") == stored
+    assert not core.weights.must_be_stored("user")
+    task = core.training.task(1)
+    assert task is not None
+    assert task.store_versions == stored
+
+
+def test_the_line_about_transports_is_bounded(core: Components) -> None:
+    for index in range(400):
+        more = {"transport": f"T{index}", "unreachable": "x" * 300}
+        core.membership.heard(kit.beat(f"rollout-{index}", "rollout", "i", **more))
+    assert len(core.weights.status().transport or "") == 512
+
+
+def test_wrong_weights_of_an_engine_are_in_the_status(core: Components) -> None:
+    """The newest; after a restart of the coordinator too, since it is in the ledger."""
+    assert core.weights.status().last_wrong is None
+    for version in (3, 4):
+        core.weights.wrong(
+            "policy", WrongWeights(pod="rollout-0", version=version, tensors=["a.weight"])
+        )
+    found = kit.some(core.weights.status().last_wrong)
+    assert (found.pod, found.version, found.tensors) == ("rollout-0", 4, ["a.weight"])
+    with pytest.raises(RefusedError):
+        core.weights.wrong("other", WrongWeights(pod="p", version=1, tensors=[]))
 
 
 def test_the_registry_never_goes_back_and_knows_who_is_reachable(core: Components) -> None:

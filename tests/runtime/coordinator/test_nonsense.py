@@ -99,6 +99,7 @@ def bodies() -> dict[str, dict[str, Any]]:
             "apply_s": 1.0,
             "pause_s": 1.0,
         },
+        "POST /v1/weights/policy/wrong": {"pod": "rollout-0", "version": 1, "tensors": ["a"]},
     }
 
 

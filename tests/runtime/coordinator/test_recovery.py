@@ -13,10 +13,11 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from sea_api.wire.coordinator_spec import CoordinatorSpec
 from sea_api.wire.state import CoordinatorState
-from sea_runtime.coordinator import app, snapshot
+from sea_runtime.coordinator import app, snapshot, weights
 from sea_runtime.coordinator.app import Settings
 from sea_runtime.coordinator.ledger.database import Database
 from sea_runtime.coordinator.ledger.schema import MIGRATIONS
+from sea_runtime.transport import stored_versions
 from sea_runtime.wire.membership import PodState
 from sea_testing.coordinator import inprocess as kit
 from sea_testing.coordinator.memory_store import MemoryStore
@@ -187,6 +188,24 @@ def test_copies_of_weights_after_the_checkpoint_are_not_offered_again() -> None:
     found = snapshot.of_this_line([*anchors, user], checkpoint, wanted())
     assert found == [*anchors[:2], user]
     assert snapshot.of_this_line(anchors, None, wanted()) == anchors
+
+
+def test_a_stored_version_with_a_bad_manifest_is_left_out(store: MemoryStore) -> None:
+    """Cut off, of another run, of a newer format, or under another number; the others are known."""
+    run = "s3://runs/bad-manifests"
+    good = kit.version(2, anchor=True).model_copy(update={"run_url": run})
+    body = good.model_dump_json().encode()
+    bodies = {
+        2: body,
+        3: body[:-9],
+        4: body,
+        5: body.replace(b'"version":2', b'"version":5').replace(run.encode(), b"s3://runs/other"),
+        6: body.replace(b'"version":2', b'"version":6').replace(b'"format":1', b'"format":2'),
+    }
+    for number, one in bodies.items():
+        store.put(stored_versions.manifest_url(run, "policy", number), one)
+    stand_in: Any = store
+    assert weights.read_stored(stand_in, run) == [good]
 
 
 async def test_a_trainer_that_resumes_behind_the_ledger_takes_it_back(

@@ -38,6 +38,6 @@ def test_an_engines_status_is_that_of_its_slowest_worker() -> None:
         PrefetchStatus(state=s)
         for s in (PrefetchState.READY, PrefetchState.RUNNING, PrefetchState.FAILED)
     )
-    assert weight_swap.slowest([ready, running]) is running
-    assert weight_swap.slowest([ready, failed, running]) is failed
-    assert weight_swap.slowest([ready]) is ready
+    assert weight_swap.slowest([ready, running]) == running
+    assert weight_swap.slowest([ready, failed, running]) == failed
+    assert weight_swap.slowest([ready]) == ready

@@ -1,12 +1,14 @@
-"""A weight update that is cut short by the end of its worker."""
+"""A weight update that is cut short by the end of its worker, or ends with wrong weights."""
 
 import asyncio
+import json
 
 import pytest
-from aiohttp import web
+from aiohttp import test_utils, web
 
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, session
+from sea_runtime.rollout.weight_swap import WrongWeightsError
 from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
 from sea_testing.waiting import HANG_S
 
@@ -42,3 +44,32 @@ async def test_a_worker_can_be_stopped_while_weights_are_replaced() -> None:
             await asyncio.wait_for(adopt, HANG_S)
         assert asked == ["sea_prefetch", "/pause", "sea_terminate"]  # and no /resume
     await runner.cleanup()
+
+
+@pytest.mark.parametrize(("check", "wrong"), [(False, []), (True, []), (True, ["a.weight"])])
+async def test_only_an_engine_whose_weights_are_right_is_resumed(
+    check: bool, wrong: list[str]
+) -> None:
+    """Asked in the pause, after the update; one that is wrong is terminated instead."""
+    asked = []
+    ready = PrefetchStatus(state=PrefetchState.READY, version=1, attempt=1, check=check)
+    answers = {"sea_prefetch": ready.model_dump_json(), "sea_wrong_tensors": json.dumps(wrong)}
+
+    async def answer(request: web.Request) -> web.Response:
+        method = (await request.json())["method"] if request.path == RPC else request.path
+        asked.append(method)
+        return web.json_response({"results": [answers.get(method)]})
+
+    app = web.Application()
+    app.add_routes([web.post("/{_}", answer)])
+    async with test_utils.TestServer(app) as server, session() as http:
+        adopt = weight_swap.adopt(EngineClient(http, str(server.make_url(""))), VERSION)
+        if wrong:
+            with pytest.raises(WrongWeightsError, match=r"a\.weight"):
+                await adopt
+        else:
+            await adopt
+    update = ["/start_weight_update", "/update_weights", "/finish_weight_update"]
+    checked = ["sea_wrong_tensors"] if check else []
+    last = "sea_terminate" if wrong else "/resume"
+    assert asked == ["sea_prefetch", "/pause", *update, *checked, last]

@@ -33,13 +33,7 @@ def read(store: ObjectStore, out: torch.Tensor, remote: int = 0) -> None:
     """Fills `out` with the shard's bytes from `remote` on."""
     size = out.numel()
     source = Source(OBJECT_STORE, URL, (Run(0, 0, remote + size),))
-    reader_of(store).begin(source, (Run(remote, 0, size),), out)()
-
-
-def reader_of(store: ObjectStore) -> ObjectStoreReader:
-    reader = ObjectStoreReader()
-    reader._store = store
-    return reader
+    ObjectStoreReader(lambda: store).begin(source, (Run(remote, 0, size),), out)()
 
 
 def peak(work: Callable[[], None]) -> float:

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
@@ -23,7 +24,9 @@ from sea_runtime.trainer.process_groups import ControlGroup
 from sea_runtime.trainer.process_protocol import RankAssignment, StatusPipe
 from sea_runtime.trainer.publisher import Publisher
 from sea_runtime.trainer.shard_buffers import ShardBuffers
+from sea_runtime.transport import delta_codec
 from sea_runtime.wire.trainer import TrainerTask
+from sea_runtime.wire.weights import WeightVersion
 from sea_testing.fake_coordinator import FakeCoordinator
 from sea_testing.waiting import HANG_S, wait_for
 
@@ -90,7 +93,7 @@ def test_a_stage_does_not_end_before_its_last_version_is_in_the_store(
     """Engines that start later have no other source once its trainer is gone."""
     publisher.publish(MODEL, 1, 1, anchor=True)
     end = background.start("end", publisher.finish)
-    wait_for("a second attempt", lambda: "Uploading the anchor again" in caplog.text)
+    wait_for("a second attempt", lambda: "Uploading version 1 again" in caplog.text)
     assert not end.done()
     publisher.context = with_store(publisher.context, store)
     end.result(HANG_S)
@@ -168,3 +171,97 @@ def test_a_folder_that_is_exported_again_does_not_look_complete_meanwhile(
     model: Any = SimpleNamespace(gpt=SimpleNamespace(config=config), shape=None, layout=None)
     export.export(with_store(context, store), task, model, initial, 1)
     assert store.exists(ready)
+
+
+def kinds(versions: list[WeightVersion]) -> str:
+    """Of each version as it was registered last: Full, Delta, Both or - for neither."""
+    newest = {one.version: one.shards[0] for one in versions}
+    names = {(True, False): "F", (False, True): "D", (True, True): "B", (False, False): "-"}
+    return "".join(
+        names[shard.object_url is not None, shard.delta is not None]
+        for _, shard in sorted(newest.items())
+    )
+
+
+@pytest.mark.parametrize(
+    ("transport", "asked", "expected"),
+    [
+        ("ObjectStore", ".....", "FDDBD"),
+        ("Auto", ".....", "---F-"),
+        ("Auto", "sssss", "FDDBD"),
+        ("Auto", "..sss", "--FBD"),
+        # What version 9's delta would be for is in no buffer any longer.
+        ("Auto", "s...ssssss", "F--FDDDBDD"),
+        ("Auto", "s.s.....ss", "F-D" + "F---F" + "DD"),
+        ("Auto", "s......s", "F--F---F"),
+        ("Auto", "s...s.ss", "F--FD-DB"),
+    ],
+)
+def test_which_versions_are_stored_and_how(
+    transport: str,
+    asked: str,
+    expected: str,
+    publisher: Publisher,
+    store: ObjectStore,
+    coordinator: FakeCoordinator,
+) -> None:
+    """Anchors are every fourth version; `s`: an engine asks for all of them.
+
+    A delta is for the newest version that is both stored and still in one of the buffers; without
+    one the chain begins again with all bytes.
+    """
+    publisher.context = with_store(publisher.context, store)
+    publisher.weights = Weights.model_validate({"transport": transport, "anchorEvery": 4})
+    for number, flag in enumerate(asked, 1):
+        publisher.task = publisher.task.model_copy(update={"store_versions": flag == "s"})
+        publisher.publish(MODEL, number, number)
+        publisher.finish()
+    assert kinds(coordinator.versions) == expected
+
+
+def test_deltas_restore_the_published_bytes(
+    publisher: Publisher,
+    store: ObjectStore,
+    coordinator: FakeCoordinator,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Of real objects in S3, for the version that each names."""
+    publisher.context = with_store(publisher.context, store)
+    publisher.weights = Weights.model_validate({"transport": "ObjectStore", "anchorEvery": 100})
+    published: dict[int, np.ndarray] = {}
+    for number in (1, 2, 3):
+        tensor = torch.arange(4.0) + (number == 3)
+        monkeypatch.setattr(publishing, "iter_published", lambda _, one=tensor: [("w", one)])
+        publisher.publish(MODEL, number, number)
+        published[number] = tensor.numpy().view(np.uint8)
+    shards = {one.version: one.shards[0] for one in coordinator.versions}
+    assert all(one.run_url == publisher.task.run_url for one in coordinator.versions)
+    for number in (2, 3):
+        delta, base = shards[number].delta, shards[number - 1].blocks[0]
+        assert delta is not None
+        assert (delta.base_version, delta.base_attempt) == (number - 1, 1)
+        body = memoryview(store.get(delta.url))[delta.offsets[0] :][: delta.sizes[0]]
+        out = np.empty(16, np.uint8)
+        delta_codec.apply(body, published[number - 1], out, base.checksum)
+        assert np.array_equal(out, published[number])
+
+
+def test_after_a_failed_upload_or_a_restart_the_chain_begins_again(
+    publisher: Publisher, store: ObjectStore, coordinator: FakeCoordinator
+) -> None:
+    """The failed version is based on nothing that engines could have."""
+    publisher.weights = Weights(anchor_every=100)
+    publisher.task = publisher.task.model_copy(update={"store_versions": True})
+    broken, good = publisher.context, with_store(publisher.context, store)
+    for number, context in enumerate((good, good, broken, good, good), 1):
+        publisher.context = context
+        publisher.publish(MODEL, number, number)
+        publisher.settle(wait=True)
+    assert kinds(coordinator.versions) == "FD-FD"
+    # A new attempt has no older version in its buffers.
+    publisher.buffers = ShardBuffers(
+        {"w": (4,)}, torch.float32, "test", nixl=False, cuts=EngineCuts()
+    )
+    publisher.publish(MODEL, 6, 6)
+    publisher.finish()
+    assert kinds(coordinator.versions) == "FD-FDF"

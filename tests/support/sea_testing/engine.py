@@ -25,6 +25,8 @@ class EngineProcess:
     host: str
     log: Path
     variables: dict[str, str]
+    program: tuple[str, ...] = ("-m", "sea_runtime.rollout.server")
+    """What Python runs; it takes vLLM's arguments."""
     process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -45,7 +47,7 @@ class EngineProcess:
         arguments.remove("--disable-log-stats")  # `generated_tokens` reads them
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "sea_runtime.rollout.server", *arguments],
+                [sys.executable, *self.program, *arguments],
                 env=engine_args.environment(os.environ | self.variables, place),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -1,6 +1,6 @@
 """Two ranks' worth of NIXL sources, as a trainer would be: `python publisher_program.py BASE`.
 
-Each line on stdin is a JSON request {version, save, scale?, damage?}; the answer is a line
+Each line on stdin is a JSON request {version, save, scale?, after?, damage?}; the answer is a line
 `VERSION ` with the JSON of the published WeightVersion. The tensors are saved in the file `save`,
 each shard's bytes in `save`.shard0 and .shard1.
 """
@@ -49,8 +49,15 @@ class Rank:
 
 
 def noisy(base: Tensors, request: dict[str, Any]) -> Tensors:
-    """The base model with noise that depends on the version."""
+    """The base model with noise that depends on the version; with `after`, the file of another
+    version, that one with a few changed elements."""
     torch.manual_seed(request["version"])
+    if "after" in request:
+        before = load_file(request["after"])
+        return {
+            name: torch.where(torch.rand_like(one) < 0.04, one * 1.05, one)
+            for name, one in sorted(before.items())
+        }
     scale = request.get("scale", 0.05)
     return {name: base[name] + scale * torch.randn_like(base[name]) for name in sorted(base)}
 

@@ -16,7 +16,13 @@ from sea_runtime.client.calls import (
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
-from sea_runtime.wire.weights import Adopted, EngineCopy, ModelReply, WeightQueryReply
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    ModelReply,
+    WeightQueryReply,
+    WrongWeights,
+)
 
 Result = TypeVar("Result")
 
@@ -92,6 +98,9 @@ class AsyncCoordinatorClient:
 
     async def adopted(self, stream: str, message: Adopted) -> None:
         await self._send(calls.adopted(stream, message))
+
+    async def wrong_weights(self, stream: str, message: WrongWeights) -> None:
+        await self._send(calls.wrong_weights(stream, message))
 
     async def announce(self, stream: str, copy: EngineCopy) -> None:
         await self._send(calls.announce(stream, copy))

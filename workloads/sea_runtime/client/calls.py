@@ -31,6 +31,7 @@ from sea_runtime.wire.weights import (
     ModelReply,
     WeightQueryReply,
     WeightVersion,
+    WrongWeights,
 )
 
 Result = TypeVar("Result")
@@ -226,6 +227,10 @@ def newer_weights(stream: str, after: int, wait: float, pod: str = "") -> Call[W
 
 def adopted(stream: str, message: Adopted) -> Call[None]:
     return _tell(f"/v1/weights/{stream}/adopted", message)
+
+
+def wrong_weights(stream: str, message: WrongWeights) -> Call[None]:
+    return _tell(f"/v1/weights/{stream}/wrong", message)
 
 
 def announce(stream: str, copy: EngineCopy) -> Call[None]:

@@ -124,7 +124,15 @@ class Components:
         )
         self.edits = edits = Edits(job, ledger)
         training = Training(
-            job, ledger, rendezvous, preconditions, edits, notifiers, wall=wall, clock=clock
+            job,
+            ledger,
+            rendezvous,
+            preconditions,
+            edits,
+            notifiers,
+            weights.must_be_stored,
+            wall=wall,
+            clock=clock,
         )
         commit_recovery = CommitRecovery(job, ledger, store, rendezvous)
         self.folder = RunFolder(job, ledger, store, membership, settings.namespace, wall, clock)

@@ -153,7 +153,7 @@ class Bootstrap:
             part = self._file.with_suffix(".part")
             # Everything is read before the transaction, which must not contain an `await`.
             source, checkpoint = await asyncio.to_thread(snapshot.fetch, self._store, desired, part)
-            anchors = await asyncio.to_thread(weights.read_anchors, self._store, desired.run_url)
+            anchors = await asyncio.to_thread(weights.read_stored, self._store, desired.run_url)
             results = await asyncio.to_thread(evaluation.read_results, self._store, desired)
             if source:
                 log.warning("the ledger is restored from %s", source)

@@ -18,7 +18,6 @@ from sea_runtime.coordinator.errors import GoneError, NotReadyError, RefusedErro
 from sea_runtime.coordinator.http import body, done, number, reply, seconds
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.leases import require_sound
-from sea_runtime.coordinator.ledger import registry
 from sea_runtime.coordinator.ledger.batches import FixedBatch
 from sea_runtime.coordinator.ledger.database import Ledger
 from sea_runtime.coordinator.ledger.episodes import Worker
@@ -31,6 +30,7 @@ from sea_runtime.coordinator.snapshot import Snapshots
 from sea_runtime.coordinator.state import StateReport
 from sea_runtime.coordinator.training import AheadError, Training
 from sea_runtime.coordinator.weights import WeightRegistry, require_stream
+from sea_runtime.transport.stored_versions import is_stored
 from sea_runtime.wire.base import Message
 from sea_runtime.wire.membership import Heartbeat
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
@@ -41,7 +41,7 @@ from sea_runtime.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightVersion
+from sea_runtime.wire.weights import Adopted, EngineCopy, WeightVersion, WrongWeights
 
 STATE = web.AppKey("state", StateReport)
 JOB = web.AppKey("job", Job)
@@ -130,10 +130,10 @@ async def model(request: web.Request) -> web.Response:
 async def publish(request: web.Request) -> web.Response:
     weights, version = request.app[WEIGHTS], await body(request, WeightVersion)
     weights.publish(version)
-    if registry.is_anchor(version):
+    if is_stored(version):
         # Before the answer: rank 0 repeats the call until it is acknowledged, so a kill in between
-        # can't leave an anchor that a lost ledger would not find again.
-        await asyncio.to_thread(weights.keep_anchor, version)
+        # can't leave a copy that a lost ledger would not find again.
+        await asyncio.to_thread(weights.keep_manifest, version)
     return done()
 
 
@@ -157,6 +157,12 @@ async def announce(request: web.Request) -> web.Response:
 async def adopted(request: web.Request) -> web.Response:
     message = await body(request, Adopted)
     request.app[WEIGHTS].adopted(request.match_info["stream"], message)
+    return done()
+
+
+async def wrong_weights(request: web.Request) -> web.Response:
+    message = await body(request, WrongWeights)
+    request.app[WEIGHTS].wrong(request.match_info["stream"], message)
     return done()
 
 
@@ -271,6 +277,7 @@ def routes() -> list[web.RouteDef]:
         web.post("/v1/weights/{stream}", publish),
         web.get("/v1/weights/{stream}", newer),
         web.post("/v1/weights/{stream}/adopted", adopted),
+        web.post("/v1/weights/{stream}/wrong", wrong_weights),
         web.post("/v1/weights/{stream}/copies", announce),
         web.post("/v1/leases", lease),
         web.post("/v1/leases/{lease}/result", result),

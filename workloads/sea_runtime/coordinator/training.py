@@ -53,6 +53,7 @@ class Training:
         preconditions: Preconditions,
         edits: Edits,
         notifiers: Notifiers,
+        must_be_stored: Callable[[str], bool],
         *,
         wall: Callable[[], float],
         clock: Callable[[], float],
@@ -60,6 +61,8 @@ class Training:
         self._job, self._ledger, self._rendezvous = job, ledger, rendezvous
         self._preconditions, self._edits = preconditions, edits
         self._notifiers, self._wall = notifiers, wall
+        self._must_be_stored = must_be_stored
+        """Whether an engine of a stream can't read from the trainer."""
         self._trained = Rate(clock)
         self._served: CoordinatorSpec | None = None
         """The spec that rank 0 was last given, while an edit's data is being checked."""
@@ -96,6 +99,7 @@ class Training:
             first_version=self._job.first_version(),
             spec=self._rendezvous.of_attempt(stage_plan.for_trainer(desired, index)),
             spec_generation=desired.spec_generation,
+            store_versions=self._must_be_stored(stream),
             ledger_epoch=self._ledger.db.text(EPOCH) or "",
         )
 

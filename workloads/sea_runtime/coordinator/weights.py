@@ -1,13 +1,12 @@
 """The weight registry: versions are published, waited for, adopted."""
 
-import json
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 
 from sea_api.v1alpha1.policy import Transport
 from sea_api.v1alpha1.role_rules import engine_workers
 from sea_api.v1alpha1.stages import Stage, StageType
-from sea_api.v1alpha1.status import WeightsStatus
+from sea_api.v1alpha1.status import WeightsStatus, WrongWeightsStatus
 from sea_data import urls
 from sea_runtime.coordinator import stage_plan
 from sea_runtime.coordinator.background import Notifiers
@@ -15,15 +14,25 @@ from sea_runtime.coordinator.errors import RefusedError
 from sea_runtime.coordinator.job import Job
 from sea_runtime.coordinator.ledger import batches, registry
 from sea_runtime.coordinator.ledger.database import Ledger
-from sea_runtime.coordinator.membership import ROLLOUT, Membership
+from sea_runtime.coordinator.membership import ROLLOUT, USER_ROLE, Membership
 from sea_runtime.coordinator.relay import Relay
+from sea_runtime.coordinator.run_record import time_text
 from sea_runtime.store.s3 import ObjectStore
+from sea_runtime.transport import stored_versions
+from sea_runtime.transport.stored_versions import StoredVersionError
 from sea_runtime.wire.membership import Heartbeat
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightQueryReply, WeightVersion
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    WeightQueryReply,
+    WeightVersion,
+    WrongWeights,
+)
 
 log = logging.getLogger(__name__)
 
-MANIFEST = "registry.json"
+WRONG = "wrong_weights"
+"""Name of the ledger's document."""
 
 
 def require_stream(stream: str) -> None:
@@ -165,34 +174,75 @@ class WeightRegistry:
         # Engines wait for a source that is free.
         self._notifiers.weights.notify()
 
+    def wrong(self, stream: str, message: WrongWeights) -> None:
+        """An engine held other weights than a version's, and restarts."""
+        require_stream(stream)
+        log.warning("weights: %s held wrong weights after v%d", message.pod, message.version)
+        found = WrongWeightsStatus(
+            pod=message.pod,
+            version=message.version,
+            tensors=message.tensors,
+            time=time_text(self._wall()),
+        )
+        self._ledger.db.put_document(WRONG, found)
+
     def status(self) -> WeightsStatus:
         """Of the policy: newest version and what the living engines serve."""
-        served = [beat.adopted or 0 for beat in self._membership.alive(ROLLOUT)]
+        beats = self._membership.alive(ROLLOUT)
+        served = [beat.adopted or 0 for beat in beats]
         return WeightsStatus(
             published=self.newest(stage_plan.POLICY),
             adopted_min=min(served, default=0),
             adopted_max=max(served, default=0),
             engines=len(served),
+            transport=transports(beats) or None,
+            last_wrong=self._ledger.db.document(WRONG, WrongWeightsStatus),
         )
 
-    def keep_anchor(self, version: WeightVersion) -> None:
-        """Stores an anchor's entry next to its bytes: a lost ledger finds it again. Blocking."""
-        url = manifest_url(self._job.desired.run_url, version.stream, version.version)
-        self._store.put(url, version.model_dump_json().encode())
+    def keep_manifest(self, version: WeightVersion) -> None:
+        """Stores a version's entry next to its bytes: engines find what a delta is based on, and a
+        lost ledger finds the version again. Blocking."""
+        run_url = self._job.desired.run_url
+        url = stored_versions.manifest_url(run_url, version.stream, version.version)
+        body = version.model_copy(update={"run_url": run_url}).model_dump_json()
+        self._store.put(url, body.encode())
+
+    def must_be_stored(self, stream: str) -> bool:
+        """True if a living engine of the stream can't read from other processes."""
+        role = USER_ROLE if stream == stage_plan.USER else ROLLOUT
+        return any(beat.unreachable for beat in self._membership.alive(role))
 
 
-def manifest_url(run_url: str, stream: str, version: int) -> str:
-    return urls.join(run_url, "weights", stream, f"v{version:06d}", MANIFEST)
+def transports(beats: Iterable[Heartbeat]) -> str:
+    """How engines get their versions, in one line of at most 512 characters."""
+    ways: dict[str, list[Heartbeat]] = {}
+    for beat in beats:
+        if beat.transport or beat.unreachable:
+            ways.setdefault(beat.transport or "None", []).append(beat)
+    parts = [f"{way}: {_engines(some)}" for way, some in sorted(ways.items())]
+    return "; ".join(parts)[:512]
 
 
-def read_anchors(store: ObjectStore, run_url: str) -> list[WeightVersion]:
-    """All anchors that the object store knows, oldest first. Blocking."""
-    found = [
-        WeightVersion.model_validate(json.loads(store.get(item.url)))
-        for stream in stage_plan.STREAMS
-        for item in store.list(urls.folder(urls.join(run_url, "weights", stream)))
-        # A kill before `keep_anchor` leaves shards without a manifest: they
-        # are not listed as an anchor.
-        if item.url.endswith("/" + MANIFEST)
-    ]
+def _engines(beats: Sequence[Heartbeat]) -> str:
+    count = f"{len(beats)} engine{'s' if len(beats) > 1 else ''}"
+    first = next((beat for beat in beats if beat.unreachable), None)
+    return f"{count} ({first.pod}: {first.unreachable})" if first else count
+
+
+def read_stored(store: ObjectStore, run_url: str) -> list[WeightVersion]:
+    """All versions that the object store has, oldest first. Blocking.
+
+    A manifest that can't be used is left out: the version then counts as one that was never stored.
+    """
+    found = []
+    for stream in stage_plan.STREAMS:
+        prefix = urls.folder(stored_versions.folder(run_url, stream))
+        for item in store.list(prefix):
+            # A kill before `keep_manifest` leaves shards without one: they are no version.
+            if not item.url.endswith("/" + stored_versions.MANIFEST):
+                continue
+            try:
+                found.append(stored_versions.parse(store.get(item.url), item.url, run_url, stream))
+            except StoredVersionError as error:
+                log.warning("A stored weight version is left out: %s", error)
     return sorted(found, key=lambda version: version.version)

@@ -225,6 +225,12 @@ class EngineClient:
         body = {"weight_version": str(version)}
         await self._call("POST", "/finish_weight_update", body, APPLY_TIMEOUT_SECONDS)
 
+    async def wrong_tensors(self) -> list[str]:
+        """Tensors that a worker doesn't hold as the loaded version has them; empty if all do."""
+        timeout = APPLY_TIMEOUT_SECONDS
+        found = [json.loads(one) for one in await self._rpc("sea_wrong_tensors", timeout_s=timeout)]
+        return sorted({name for names in found for name in names})
+
     async def terminate(self) -> None:
         """Terminates the engine's processes; its container restarts it with the base model."""
         try:
@@ -232,9 +238,11 @@ class EngineClient:
         except EngineError:
             return  # it can't answer: its process is gone
 
-    async def _rpc(self, method: str, *arguments: str) -> list[Any]:
-        body = {"method": method, "args": list(arguments), "timeout": CONTROL_TIMEOUT_SECONDS}
-        return list((await self._json("POST", "/collective_rpc", body))["results"])
+    async def _rpc(
+        self, method: str, *arguments: str, timeout_s: float = CONTROL_TIMEOUT_SECONDS
+    ) -> list[Any]:
+        body = {"method": method, "args": list(arguments), "timeout": timeout_s}
+        return list((await self._json("POST", "/collective_rpc", body, timeout_s))["results"])
 
     @staticmethod
     def _statuses(results: list[Any]) -> list[PrefetchStatus]:

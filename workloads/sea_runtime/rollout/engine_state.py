@@ -23,6 +23,10 @@ class EngineState:
         self.required: int | None = None
         """Smallest version to generate with; None until the coordinator has said so."""
         self.updating = False
+        self.transport = ""
+        """How the newest version came, as in `Adopted`; empty before the first."""
+        self.unreachable = ""
+        """Why the engine can't read versions from other processes, empty if it can."""
         self.changes = 0
         """Counts the changes by `serves` and `require`: tells an old observation from a new one."""
         self._changed = asyncio.Event()

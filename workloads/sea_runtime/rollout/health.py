@@ -56,6 +56,8 @@ def heartbeat(settings: Settings, identity: Identity, state: EngineState) -> Hea
         incarnation=identity.incarnation,
         state=PodState.READY if state.ready else PodState.STARTING,
         adopted=None if state.version == EMPTY else state.version,
+        transport=state.transport,
+        unreachable=state.unreachable,
         software=software.installed(),
     )
 

@@ -5,13 +5,14 @@
 
 Before the pause nothing has happened to the engine, so a failed prefetch costs nothing. After
 `start` the weights are half-loaded until `finish`: an engine that fails in between is terminated
-rather than resumed, since it would generate garbage.
+rather than resumed, since it would generate garbage. So is one that then holds other weights than
+the version's, by the sums of `transport/weight_sums.py`.
 """
 
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
@@ -36,6 +37,20 @@ class HalfLoadedError(RuntimeFailure):
     permanent = False
 
 
+class WrongWeightsError(RuntimeFailure):
+    """The engine held other weights than the version's after the update; it was terminated."""
+
+    permanent = False
+
+    def __init__(self, version: int, tensors: Sequence[str]) -> None:
+        super().__init__(
+            f"After the update to version {version} the engine didn't hold {tensors[0]} and "
+            f"{len(tensors) - 1} other tensors as the trainer published them; it restarts. If this "
+            "repeats on one node, look at its memory and GPU."
+        )
+        self.version, self.tensors = version, list(tensors)
+
+
 @dataclass(frozen=True)
 class Timings:
     transport: str
@@ -47,6 +62,8 @@ class Timings:
     """From the request to pause until generation went on."""
     failed_peers: tuple[str, ...] = ()
     """Pods of engines that should have delivered the version and didn't."""
+    unreachable: str = ""
+    """Why it came from the object store although other processes have it."""
 
 
 def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
@@ -54,7 +71,12 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
     failed = sorted({pod for status in statuses for pod in status.failed_peers})
-    return found.model_copy(update={"failed_peers": failed}) if failed else found
+    together = {
+        "failed_peers": failed,
+        "unreachable": max(status.unreachable for status in statuses),
+        "check": any(status.check for status in statuses),
+    }
+    return found.model_copy(update=together)
 
 
 async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
@@ -82,10 +104,11 @@ async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStat
     )
 
 
-async def load(engine: EngineClient, version: WeightVersion) -> float:
+async def load(engine: EngineClient, version: WeightVersion, *, check: bool) -> float:
     """Replaces the weights of the paused engine; returns seconds.
 
-    Raises HalfLoadedError if loading fails; the engine is then terminated.
+    Raises HalfLoadedError if loading fails, WrongWeightsError if `check` finds other weights; the
+    engine is then terminated.
     """
     started = time.monotonic()
     try:
@@ -93,6 +116,7 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
         await engine.start_update()
         await engine.load_staged(version.version, version.attempt)
         await engine.finish_update(version.version)
+        wrong = await engine.wrong_tensors() if check else []
     except asyncio.CancelledError:
         # Our own end must not leave an engine that the next worker finds half-loaded.
         await asyncio.shield(engine.terminate())
@@ -102,13 +126,18 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
         raise HalfLoadedError(
             f"Version {version.version} failed to load, the engine restarts: {error!r}"
         ) from error
+    if wrong:
+        await asyncio.shield(engine.terminate())
+        raise WrongWeightsError(version.version, wrong)
     return time.monotonic() - started
 
 
 async def adopt(
     engine: EngineClient, version: WeightVersion, fetched: Callable[[], None] = lambda: None
 ) -> Timings:
-    """Brings the engine to `version`. Raises PrefetchError, HalfLoadedError or EngineError.
+    """Brings the engine to `version`.
+
+    Raises PrefetchError, HalfLoadedError, WrongWeightsError or EngineError.
 
     Args:
         fetched: called before the pause: from then on other engines can read the version.
@@ -124,7 +153,7 @@ async def adopt(
         # The engine may have paused although its answer never arrived: its weights are whole.
         await asyncio.shield(_resume(engine))
         raise
-    apply_s = await load(engine, version)
+    apply_s = await load(engine, version, check=status.check)
     # Shielded: a worker that is stopped here must not leave a good engine paused.
     await asyncio.shield(engine.resume())
     return Timings(
@@ -133,6 +162,7 @@ async def adopt(
         apply_s,
         time.monotonic() - paused,
         tuple(status.failed_peers),
+        status.unreachable,
     )
 
 

@@ -16,13 +16,27 @@ from sea_runtime.client.calls import CoordinatorError
 from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 from sea_runtime.rollout.engine_state import EMPTY, EngineState
-from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timings
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightQueryReply, WeightVersion
+from sea_runtime.rollout.weight_swap import (
+    HalfLoadedError,
+    PrefetchError,
+    Timings,
+    WrongWeightsError,
+)
+from sea_runtime.wire.weights import (
+    MAX_REASON,
+    Adopted,
+    EngineCopy,
+    WeightQueryReply,
+    WeightVersion,
+    WrongWeights,
+)
 
 _log = logging.getLogger(__name__)
 # The client adds it to its own time-out; a newer version is answered at once.
 LONG_POLL_SECONDS = 10.0
 RETRY_SECONDS = 0.5
+REPORTED_TENSORS = 8
+"""Names in a report of wrong weights; usually all or one are wrong."""
 
 
 def choose(
@@ -121,14 +135,20 @@ class WeightUpdater:
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
             self._failed = version
+            # The coordinator then has the trainer store its versions.
+            self._state.unreachable = str(error)[:MAX_REASON]
             await asyncio.sleep(RETRY_SECONDS)
-        except (HalfLoadedError, EngineError) as error:
+        except (HalfLoadedError, WrongWeightsError, EngineError) as error:
             _log.warning("%s", error)
             # Unknown from here on: the watcher finds out what the engine serves, and recovers it.
             self._state.lost()
+            if isinstance(error, WrongWeightsError):
+                self._report_wrong(error)
             await asyncio.sleep(RETRY_SECONDS)
         else:
             self._failed = None
+            self._state.transport = timings.transport
+            self._state.unreachable = timings.unreachable
             self._state.serves(version.version)
             self._report(version.version, timings)
         finally:
@@ -147,7 +167,12 @@ class WeightUpdater:
             failed_peers=list(timings.failed_peers),
         )
         # Not awaited: a slow coordinator must not delay the next version.
-        self._background(self._send(message))
+        self._background(_sent(self._client.adopted(self._stream, message)))
+
+    def _report_wrong(self, error: WrongWeightsError) -> None:
+        tensors = error.tensors[:REPORTED_TENSORS]
+        message = WrongWeights(pod=self._pod, version=error.version, tensors=tensors)
+        self._background(_sent(self._client.wrong_weights(self._stream, message)))
 
     def _background(self, work: Coroutine[Any, Any, None]) -> None:
         # The set keeps the task alive, since asyncio holds only weak references to tasks.
@@ -167,8 +192,9 @@ class WeightUpdater:
         except (EngineError, CoordinatorError) as error:
             _log.warning("Other engines can't read from this one: %s", error)
 
-    async def _send(self, message: Adopted) -> None:
-        try:
-            await self._client.adopted(self._stream, message)
-        except CoordinatorError as error:
-            _log.warning("The update was not reported: %s", error)
+
+async def _sent(report: Coroutine[Any, Any, None]) -> None:
+    try:
+        await report
+    except CoordinatorError as error:
+        _log.warning("The update was not reported: %s", error)

@@ -2,24 +2,30 @@
 
 After every RL step and at a stage's end each rank packs its share of the tensors, in Hugging Face
 naming (no rank has all of them), and rank 0 gathers the shards' descriptions and registers them
-with the coordinator. Nobody waits for engines. Every `anchorEvery` versions, at a stage's end and
-for transport ObjectStore the same bytes also go to S3, as an anchor.
+with the coordinator. Nobody waits for engines. Every `anchorEvery` versions and at a stage's end
+the same bytes also go to S3, as an anchor. Where engines read from S3, for transport ObjectStore or
+as the coordinator says, every version goes there: between two anchors as deltas (`delta_upload`).
 """
 
 import logging
+import time
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
 
 from sea_api.v1alpha1.policy import Transport, Weights
 from sea_data import urls
 from sea_data.object_store import StoreUnavailableError
-from sea_runtime.trainer import background
+from sea_runtime.trainer import background, delta_upload
 from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.delta_upload import Packed
 from sea_runtime.trainer.hf_weights import iter_published
 from sea_runtime.trainer.model import Model
 from sea_runtime.trainer.shard_buffers import ShardBuffers, StreamBuffers, buffers_of
+from sea_runtime.trainer.weight_retention import Retention
+from sea_runtime.transport import stored_versions
 from sea_runtime.wire.trainer import TrainerTask
-from sea_runtime.wire.weights import Shard, WeightVersion
+from sea_runtime.wire.weights import Shard, ShardDelta, WeightVersion
 
 log = logging.getLogger(__name__)
 # Below every watch of a silent process: `finish` reports that it is alive between two waits.
@@ -27,16 +33,22 @@ WAIT_SECONDS = 5.0
 _UPLOADED, _RUNNING, _FAILED = 1, 0, -1
 
 
+Upload = Future[ShardDelta | None]
+
+
 @dataclass
-class _Anchor:
-    """A version whose copy is on its way to S3."""
+class _Stored:
+    """A version that is on its way to S3: all its bytes, what changed, or both."""
 
     version: WeightVersion
-    upload: Future[None] | None
-    """None on a rank that publishes nothing."""
-    url: str
-    buffer: int
-    """Index of the buffer that holds the bytes."""
+    packed: Packed
+    full: bool
+    start: Callable[[], Upload] | None
+    """Starts the upload; None on a rank that publishes nothing."""
+    upload: Upload | None = None
+
+    def begin(self) -> None:
+        self.upload = self.start() if self.start is not None else None
 
     def state(self) -> int:
         if self.upload is None:
@@ -44,6 +56,9 @@ class _Anchor:
         if not self.upload.done():
             return _RUNNING
         return _UPLOADED if self.upload.exception() is None else _FAILED
+
+    def delta(self) -> ShardDelta | None:
+        return None if self.upload is None else self.upload.result()
 
 
 class Publisher:
@@ -56,7 +71,8 @@ class Publisher:
         self, context: RankContext, task: TrainerTask, weights: Weights, buffers: ShardBuffers
     ) -> None:
         self.context, self.task, self.weights, self.buffers = context, task, weights, buffers
-        self._anchor: _Anchor | None = None
+        self._upload_of: _Stored | None = None
+        self._retention = Retention(time.monotonic)
         self._newest: WeightVersion | None = None
         """As rank 0 registered it last."""
 
@@ -72,94 +88,141 @@ class Publisher:
             )
             self._register(self._newest)
 
-    def follow(self, weights: Weights, model: Model, kept: StreamBuffers) -> None:
-        """Takes edited settings; another transport may need other buffers."""
+    def follow(self, task: TrainerTask, model: Model, kept: StreamBuffers) -> None:
+        """Takes edited settings, and whether engines need versions in the object store."""
+        assert task.spec is not None
+        weights = task.spec.weights
         if weights.transport is not self.weights.transport:
             # Its upload reads a buffer that is about to be replaced.
             self.finish()
-            self.buffers = buffers_of(self.context, self.task, model, weights, kept)
-        self.weights = weights
+            self.buffers = buffers_of(self.context, task, model, weights, kept)
+        self.weights, self.task = weights, task
 
     def publish(self, model: Model, version: int, step: int, *, anchor: bool = False) -> None:
         """Registers `version` with the coordinator; returns once engines can read it.
 
         Args:
-            anchor: also uploads it, whatever `anchorEvery` says.
+            anchor: also uploads all its bytes, whatever `anchorEvery` says.
         """
         # Packed before anything is announced: an engine may read as soon as the version is
         # registered.
         shard, index = self.buffers.pack(iter_published(model), self.context.assignment.rank)
-        to_store = self.weights.transport is Transport.OBJECT_STORE
-        if to_store or anchor or version % self.weights.anchor_every == 0:
-            # One anchor at a time: this one takes the place of the one before, which is registered
+        only_store = self.weights.transport is Transport.OBJECT_STORE
+        every = only_store or self.task.store_versions
+        full = anchor or version % self.weights.anchor_every == 0
+        if full or every:
+            # One upload at a time: this one takes the place of the one before, which is registered
             # first if it is done. One that is still uploading after the wait is never registered.
             self.settle(wait=True)
-            self._upload(index, shard, version, step)
+            if self._upload_of is not None:
+                self.buffers.stored = None
+            packed = self.buffers.packed(shard, index, version, self.context.attempt)
+            base = self.buffers.stored if every else None
+            # Without a base the chain begins again: the first version of an attempt, or the one
+            # after an upload that failed.
+            self._upload(packed, shard, step, full=full or base is None, base=base)
         else:
             self._register(self._gather(shard, version, step))
-        if to_store:
+        if only_store:
             self.finish()
 
-    def _upload(self, index: int, shard: Shard, version: int, step: int) -> None:
-        url = self._url(version, shard.rank)
+    def _upload(
+        self, packed: Packed, shard: Shard, step: int, *, full: bool, base: Packed | None
+    ) -> None:
+        start = self._uploader(packed, shard.rank, full, base) if shard.nbytes else None
         # The upload starts before the gather, so that S3 and the collective overlap.
-        upload = self.buffers.upload(index, self.context.store, url) if shard.nbytes else None
-        gathered = self._gather(shard, version, step)
+        upload = start() if start is not None else None
+        gathered = self._gather(shard, packed.version, step)
         # Over NIXL engines can read right away, and the URLs follow in `settle`. With the object
         # store alone a version without URLs would be one that nobody can fetch.
         if self.weights.transport is not Transport.OBJECT_STORE:
             self._register(gathered)
         # On every rank, also those without bytes: `settle` is a collective and must be entered by
         # all.
-        self._anchor = _Anchor(gathered, upload, url, index)
+        self._upload_of = _Stored(gathered, packed, full, start, upload)
+
+    def _uploader(
+        self, packed: Packed, rank: int, full: bool, base: Packed | None
+    ) -> Callable[[], Upload]:
+        where = (self.task.run_url, self.task.stream, packed.version, rank)
+
+        def work() -> ShardDelta | None:
+            store, delta = self.context.store, None
+            if base is not None:
+                url = stored_versions.delta_url(*where, self.context.attempt)
+                delta = delta_upload.upload(base, packed, store, url)
+            if full:
+                # A view, not a copy: a second copy of a shard may not fit into the pod's memory.
+                store.put_buffer(stored_versions.shard_url(*where), packed.buffer.numpy().data)
+            return delta
+
+        reads = [packed] if base is None else [packed, base]
+        return lambda: self.buffers.upload(reads, work)
 
     def finish(self) -> None:
-        """Waits until the newest anchor is in S3, however long S3 is away.
+        """Waits until the newest upload is in S3, however long S3 is away.
 
-        For anchors that engines can't do without. Raises the upload's error if retrying can't help.
+        For versions that engines can't do without. Raises the upload's error if retrying can't
+        help.
         """
-        while (anchor := self._anchor) is not None:
+        while (stored := self._upload_of) is not None:
             self.context.status.alive()
-            if anchor.upload is not None:
-                background.finished(anchor.upload, WAIT_SECONDS)
-                error = background.error_of(anchor.upload)
+            if stored.upload is not None:
+                background.finished(stored.upload, WAIT_SECONDS)
+                error = background.error_of(stored.upload)
                 if isinstance(error, StoreUnavailableError):
-                    log.warning("Uploading the anchor again: %s", error)
-                    anchor.upload = self.buffers.upload(
-                        anchor.buffer, self.context.store, anchor.url
-                    )
+                    log.warning("Uploading version %d again: %s", stored.version.version, error)
+                    stored.begin()
                 elif error is not None:
                     raise error
             self.settle(needed=True)
 
     def settle(self, *, wait: bool = False, needed: bool = False) -> None:
-        """Registers the anchor's URLs once every rank's copy is in S3.
+        """Registers the uploaded version's URLs once every rank's part is in S3.
 
-        An anchor that failed on any rank is dropped, unless it is `needed`.
+        An upload that failed on any rank is dropped, unless it is `needed`.
         """
-        anchor = self._anchor
-        if anchor is None:
+        stored = self._upload_of
+        if stored is None:
             return
-        if wait and anchor.upload is not None:
+        if wait and stored.upload is not None:
             # Half a collective's time-out: the other ranks wait in the all_gather below.
-            background.finished(anchor.upload, self.context.assignment.timeout_s / 2)
-        # All ranks decide by the same list, so that they drop or register the anchor together.
-        states = self.context.control.all_gather(anchor.state())
+            background.finished(stored.upload, self.context.assignment.timeout_s / 2)
+        # All ranks decide by the same list, so that they drop or register the version together.
+        states = self.context.control.all_gather(stored.state())
         # Kept for the next call. A needed one that failed is uploaded again by `finish`.
         if _RUNNING in states or (needed and _FAILED in states):
             return
-        self._anchor = None
+        self._upload_of = None
         if _FAILED in states:
-            log.warning("The upload of version %d failed.", anchor.version.version)
+            log.warning("The upload of version %d failed.", stored.version.version)
+            self.buffers.stored = None
             return
-        shards = [
-            shard.model_copy(update={"object_url": self._url(anchor.version.version, shard.rank)})
-            for shard in anchor.version.shards
-        ]
+        # Collective: only now it is known where each block's delta is.
+        rank = self.context.assignment.rank
+        deltas = dict(self.context.control.gather((rank, stored.delta())))
+        self.buffers.stored = stored.packed
         # Register before retention: until the newer anchor is known, engines may fetch an older
         # one.
-        self._register(anchor.version.model_copy(update={"shards": shards}))
-        self._retain(anchor.version.version)
+        self._register(self._with_urls(stored, deltas))
+        if stored.full and self.context.leads:
+            self._retain(stored.version.version)
+
+    def _with_urls(self, stored: _Stored, deltas: Mapping[int, ShardDelta | None]) -> WeightVersion:
+        version = stored.version
+        where = (self.task.run_url, self.task.stream, version.version)
+        shards = [
+            shard.model_copy(
+                update={
+                    "object_url": (
+                        stored_versions.shard_url(*where, shard.rank) if stored.full else None
+                    ),
+                    "delta": deltas.get(shard.rank),
+                }
+            )
+            for shard in version.shards
+        ]
+        return version.model_copy(update={"shards": shards})
 
     def _gather(self, shard: Shard, version: int, step: int) -> WeightVersion:
         """On rank 0 all shards that hold anything; elsewhere a version without shards."""
@@ -172,6 +235,8 @@ class Publisher:
             stage=self.task.stage,
             step=step,
             shards=shards,
+            check=version % self.weights.check_every == 0,
+            run_url=self.task.run_url,
         )
 
     def _register(self, version: WeightVersion) -> None:
@@ -181,25 +246,14 @@ class Publisher:
             if self._newest is None or version.version >= self._newest.version:
                 self._newest = version
 
-    def _folder(self) -> str:
-        return urls.join(self.task.run_url, "weights", self.task.stream)
-
-    def _url(self, version: int, rank: int) -> str:
-        return urls.join(self._folder(), f"v{version:06d}", f"shard-{rank}.bin")
-
     def _retain(self, newest: int) -> None:
-        """Deletes all but the newest `retain` anchors, in the background, on rank 0."""
-        if not self.context.leads:
-            return
+        """Deletes anchors and deltas that are needed no longer, in the background."""
+        folder = stored_versions.folder(self.task.run_url, self.task.stream)
+        store, retain = self.context.store, self.weights.retain
 
         def work() -> None:
-            found = self.context.store.list(urls.folder(self._folder()))
-            names = {one.url: one.url.removeprefix(self._folder() + "/")[:7] for one in found}
-            # Never a version above `newest`: a later anchor may already be on its way.
-            versions = sorted({name for name in names.values() if int(name[1:]) <= newest})
-            # `retain` counts anchors; zero-padded names sort by number.
-            dropped = set(versions[: -self.weights.retain])
-            for url in (url for url, name in names.items() if name in dropped):
-                self.context.store.delete(url)
+            urls_ = [one.url for one in store.list(urls.folder(folder))]
+            for url in self._retention.deletable(urls_, folder, newest, retain):
+                store.delete(url)
 
         background.start("retain weights", work)

@@ -5,7 +5,7 @@ version while the next stage opens.
 """
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 
 import torch
@@ -17,14 +17,14 @@ from sea_data.object_store import StoreUnavailableError
 from sea_runtime.parallel import engine_blocks
 from sea_runtime.parallel.engine_blocks import EngineCuts
 from sea_runtime.parallel.regions import Region
-from sea_runtime.store.s3 import ObjectStore
 from sea_runtime.trainer import background
 from sea_runtime.trainer.context import RankContext
+from sea_runtime.trainer.delta_upload import Packed
 from sea_runtime.trainer.hf_weights import published_shapes
 from sea_runtime.trainer.model import Model
 from sea_runtime.transport import manifest
 from sea_runtime.wire.trainer import TrainerTask
-from sea_runtime.wire.weights import Shard
+from sea_runtime.wire.weights import Shard, ShardDelta
 
 log = logging.getLogger(__name__)
 BUFFERS = 3
@@ -58,7 +58,10 @@ class ShardBuffers:
         self.blocks = manifest.plan(_planned(shapes, dtype), self._regions)
         self.nbytes = manifest.total_bytes(self.blocks)
         self._buffers = [manifest.allocate(self.nbytes) for _ in range(BUFFERS)]
-        self._uploads: list[Future[None] | None] = [None] * BUFFERS
+        self._uploads: list[Future[ShardDelta | None] | None] = [None] * BUFFERS
+        self.stored: Packed | None = None
+        """The newest version that is both in the object store and still in a buffer: what the next
+        delta can be based on. The same version on all ranks."""
         self._next = 0
         self._source = None
         if nixl and self.nbytes:
@@ -107,6 +110,8 @@ class ShardBuffers:
                     "weights.anchorEvery so that fewer versions are uploaded."
                 )
             log.info("Waiting for the upload of an older version before its buffer is reused.")
+        if self.stored is not None and self.stored.index == index:
+            self.stored = None
         buffer = self._buffers[index]
         blocks = manifest.pack(self.blocks, tensors, buffer)
         shard = Shard(rank=rank, nbytes=self.nbytes, blocks=blocks)
@@ -122,12 +127,17 @@ class ShardBuffers:
             )
         return shard, index
 
-    def upload(self, index: int, store: ObjectStore, url: str) -> Future[None]:
-        """Uploads a buffer in the background; `pack` does not reuse it before that is finished."""
-        # A view, not a copy: a second copy of a shard may not fit into the pod's memory.
-        data = self._buffers[index].numpy().data
-        upload = background.start("anchor", lambda: store.put_buffer(url, data))
-        self._uploads[index] = upload
+    def packed(self, shard: Shard, index: int, version: int, attempt: int) -> Packed:
+        """What `pack` has left in a buffer."""
+        return Packed(version, attempt, index, shard.blocks, self._buffers[index])
+
+    def upload(
+        self, reads: Iterable[Packed], work: Callable[[], ShardDelta | None]
+    ) -> Future[ShardDelta | None]:
+        """Runs `work` in the background; `pack` reuses no buffer that it reads before its end."""
+        upload = background.start("upload", work)
+        for one in reads:
+            self._uploads[one.index] = upload
         return upload
 
     def close(self) -> None:

@@ -187,7 +187,7 @@ class StageTrainer:
             self.settings = task.spec.stages[task.stage_index]
             self.model = replace(self.model, row_tokens=_row_tokens(task.spec))
             self.saver.follow(task.spec.checkpoint)
-            self.publisher.follow(task.spec.weights, self.model, self.buffers)
+            self.publisher.follow(task, self.model, self.buffers)
         return True
 
     def reported_sum(self, values: np.ndarray) -> list[float]:

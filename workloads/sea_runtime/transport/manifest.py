@@ -15,6 +15,7 @@ import xxhash
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Region
+from sea_runtime.transport.weight_sums import weighted_sum
 from sea_runtime.wire.weights import Block
 
 ALIGNMENT = 64
@@ -121,7 +122,7 @@ def pack(
     tensors: Iterable[tuple[str, torch.Tensor]],
     buffer: torch.Tensor,
 ) -> list[Block]:
-    """Copies the tensors, as they come, into `buffer`; returns the blocks with their checksums.
+    """Copies the tensors, as they come, into `buffer`; returns the blocks with both their sums.
 
     Raises:
         ManifestMismatchError: a tensor is missing or was not planned, or its shape or dtype
@@ -130,6 +131,7 @@ def pack(
     planned: dict[str, list[Block]] = {}
     for block in blocks:
         planned.setdefault(block.name, []).append(block)
+    weighted: dict[int, int] = {}
     for name, tensor in tensors:
         parts = planned.pop(name, None)
         if parts is None:
@@ -142,14 +144,16 @@ def pack(
             )
         # A device tensor is copied to the host here; `copy_` waits for the device.
         for part in parts:
-            region = region_of(part).within(Region.whole(part.tensor))
-            view(part, buffer).copy_(tensor.detach()[region])
+            source = tensor.detach()[region_of(part).within(Region.whole(part.tensor))]
+            # Of the source, not of the copy: this sum also vouches for the packing.
+            weighted[part.offset] = weighted_sum(source, region_of(part), part.tensor)
+            view(part, buffer).copy_(source)
     for name in planned:
         raise ManifestMismatchError(f"The tensor {name} was planned but is missing.")
     # Of the copy, not of the source: the checksum vouches for the bytes that engines read.
     sums = _checksums(buffer[block.offset : block.offset + block.nbytes] for block in blocks)
     return [
-        block.model_copy(update={"checksum": found})
+        block.model_copy(update={"checksum": found, "weighted_sum": weighted[block.offset]})
         for block, found in zip(blocks, sums, strict=True)
     ]
 

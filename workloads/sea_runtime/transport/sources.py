@@ -19,8 +19,10 @@ from sea_runtime.wire.weights import Block, EngineCopy, Shard, WeightVersion
 
 PEER = "Peer"
 NIXL = "NIXL"
+DELTA = "Delta"
+"""From the object store too, by what changed since the version that is held."""
 OBJECT_STORE = "ObjectStore"
-TRANSPORTS = (PEER, NIXL, OBJECT_STORE)
+TRANSPORTS = (PEER, NIXL, DELTA, OBJECT_STORE)
 """Best first: a peer costs neither the trainer's network nor the store's."""
 
 

@@ -2,8 +2,11 @@
 
 from enum import StrEnum
 
+from pydantic import Field
+
 from sea_api.v1alpha1.policy import Cause
 from sea_runtime.wire.base import Message
+from sea_runtime.wire.weights import MAX_REASON
 
 
 class PodState(StrEnum):
@@ -38,6 +41,10 @@ class Heartbeat(Message):
     detail: str = ""
     adopted: int | None = None
     """Engines: weight version served, None before the first is loaded."""
+    transport: str = Field(default="", max_length=32)
+    """Engines: how the newest version came, as in `Adopted`."""
+    unreachable: str = Field(default="", max_length=MAX_REASON)
+    """Engines: why they can't read versions from the trainer's or each other's memory."""
     software: Software = Software()
     leaving: bool = False
     """Trainer: the pod is being deleted, and waits for a last checkpoint in its grace period."""

@@ -32,6 +32,9 @@ class TrainerTask(Message):
     """As it is in force now: the trainer asks again before every step, and follows an edit."""
     spec_generation: int = 0
     """`metadata.generation` that `spec` is of."""
+    store_versions: bool = False
+    """True if an engine of the stream can't read from the trainer: every version then goes to the
+    object store too."""
     ledger_epoch: str = ""
     """Changes when the coordinator's ledger is restored: the restored one may not know the version
     that this attempt serves, so rank 0 publishes it again."""

@@ -5,8 +5,14 @@ engine loads from disk by itself.
 """
 
 from enum import StrEnum
+from typing import Annotated
+
+from pydantic import Field
 
 from sea_runtime.wire.base import Message, Part
+
+MAX_REASON = 300
+"""Characters of a reason that is reported."""
 
 
 class Block(Part):
@@ -28,6 +34,20 @@ class Block(Part):
     nbytes: int
     checksum: int = 0
     """xxh3, 64 bits, of the bytes."""
+    weighted_sum: int = 0
+    """Of the region's elements at their places in the tensor (`transport/weight_sums.py`)."""
+
+
+class ShardDelta(Part):
+    """An object that turns a shard's blocks of an older version into those of this one."""
+
+    url: str
+    base_version: int
+    base_attempt: int
+    offsets: list[int]
+    """Where each block's delta (`transport/delta_codec.py`) begins in the object, in bytes; in the
+    order of the shard's blocks. What one worker reads is next to each other."""
+    sizes: list[int]
 
 
 class Shard(Part):
@@ -45,6 +65,7 @@ class Shard(Part):
     """Address of the shard's buffer in the agent's process."""
     object_url: str | None = None
     """`s3://` copy of the same bytes, if the version is an anchor."""
+    delta: ShardDelta | None = None
 
 
 class HeldPart(Part):
@@ -91,6 +112,12 @@ class WeightVersion(Message):
     stage: str
     step: int
     shards: list[Shard]
+    check: bool = False
+    """Engines compare what they hold after this version with the blocks' weighted sums."""
+    run_url: str = ""
+    """Folder of the run that it belongs to."""
+    format: int = 1
+    """Of the manifest in the object store (`transport/stored_versions.py`)."""
     peers: list[EngineCopy] = []
     """Engines to read from first; the coordinator fills it in for the engine that asks."""
     relay: bool = False
@@ -133,6 +160,16 @@ class Adopted(Message):
     """Pods of engines that should have delivered the version and didn't."""
 
 
+class WrongWeights(Message):
+    """`POST /v1/weights/{stream}/wrong`: an engine held other weights than a version's; it was
+    terminated before it generated anything with them."""
+
+    pod: str = Field(max_length=253)
+    version: int = Field(ge=0, le=2**53 - 1)
+    tensors: list[Annotated[str, Field(max_length=512)]] = Field(max_length=8)
+    """Names of some of them."""
+
+
 class ModelReply(Message):
     """`GET /v1/model?stream=S`: address of a stream's base model, 503 until it is prepared."""
 
@@ -173,7 +210,11 @@ class PrefetchStatus(Message):
     seconds: float = 0.0
     nbytes: int = 0
     """What this worker fetched, once READY."""
+    check: bool = False
+    """This worker wants its parameters compared after the update."""
     failed_peers: list[str] = []
     """As in `Adopted`, once READY."""
+    unreachable: str = ""
+    """Why it came from the object store although other processes have it, once READY."""
     error: str = ""
     """A sentence, with FAILED."""

@@ -297,7 +297,7 @@ class Run:
         """Uploads go on: the next phase of a save, and the copy of a version."""
         for copy in process.copies:
             self.core.weights.publish(copy)
-            self.core.weights.keep_anchor(copy)
+            self.core.weights.keep_manifest(copy)
         process.copies = []
         if process.saves:
             self._save_phase(process, process.saves[0])
@@ -344,7 +344,7 @@ class Run:
     def _complete(self, process: Process) -> None:
         anchor = kit.version(process.step, process.attempt, anchor=True)
         self.core.weights.publish(anchor)
-        self.core.weights.keep_anchor(anchor)
+        self.core.weights.keep_manifest(anchor)
         self._finish(process)
         self.core.training.done("rl", StageDone(attempt=process.attempt, step=process.step))
 

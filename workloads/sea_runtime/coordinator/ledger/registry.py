@@ -11,6 +11,7 @@ from collections.abc import Collection
 
 from sea_runtime.coordinator.errors import StaleError
 from sea_runtime.coordinator.ledger.database import Database
+from sea_runtime.transport.stored_versions import is_stored
 from sea_runtime.wire.weights import Adopted, WeightVersion
 
 
@@ -44,7 +45,7 @@ def publish(db: Database, version: WeightVersion, now: float) -> bool:
             version.version,
             version.attempt,
             body,
-            body if is_anchor(version) else None,
+            body if is_stored(version) else None,
             now,
         )
     return known is None
@@ -63,11 +64,6 @@ def add_anchor(db: Database, version: WeightVersion, now: float) -> None:
         body,
         now,
     )
-
-
-def is_anchor(version: WeightVersion) -> bool:
-    """True if the object store has all bytes of the version."""
-    return bool(version.shards) and all(shard.object_url for shard in version.shards)
 
 
 def newest(db: Database, stream: str) -> int:
@@ -111,7 +107,7 @@ def held(
 
 
 def anchor(db: Database, stream: str, attempt: int) -> WeightVersion | None:
-    """The largest version that the object store has; `attempt` lives."""
+    """The largest version that the object store has, wholly or as deltas; `attempt` lives."""
     body = db.value(
         "SELECT anchor FROM weights WHERE stream = ? AND anchor IS NOT NULL "
         "ORDER BY version DESC LIMIT 1",

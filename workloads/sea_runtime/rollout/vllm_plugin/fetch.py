@@ -8,6 +8,7 @@ overwritten its buffer in the meantime (the checksums tell) is left for the next
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Protocol
 
 import torch
@@ -84,23 +85,35 @@ class NixlReader:
             self._sink = None
 
 
-class ObjectStoreReader:
-    """Reads the shard's copy in S3; waits out short outages."""
+class Store(Protocol):
+    """Of `sea_runtime.store.s3.ObjectStore`."""
 
-    def __init__(self) -> None:
-        self._store: Any = None
+    def get(self, url: str) -> bytes: ...
+
+    def read_into(self, url: str, out: memoryview, start: int = 0) -> int: ...
+
+
+@cache
+def object_store() -> Store:
+    """This process's client; waits out short outages. Not made where nothing is read from it."""
+    from sea_runtime.store.s3 import ObjectStore
+
+    return ObjectStore(retry_timeout=STORE_RETRY_TIMEOUT_SECONDS)
+
+
+class ObjectStoreReader:
+    """Reads the shard's copy in S3."""
+
+    def __init__(self, store: Callable[[], Store] = object_store) -> None:
+        self._store = store
 
     def begin(self, source: Source, runs: Sequence[Run], out: torch.Tensor) -> Callable[[], None]:
         return lambda: self._read(source.name, runs, out)
 
     def _read(self, url: str, runs: Sequence[Run], out: torch.Tensor) -> None:
-        from sea_runtime.store.s3 import ObjectStore
-
-        if self._store is None:
-            self._store = ObjectStore(retry_timeout=STORE_RETRY_TIMEOUT_SECONDS)
         for run in runs:
             part = out[run.local : run.local + run.nbytes].numpy().data
-            done = self._store.read_into(url, part, start=run.remote)
+            done = self._store().read_into(url, part, start=run.remote)
             if done != run.nbytes:
                 raise OSError(
                     f"{url} has {run.remote + done} bytes, expected at least "
@@ -139,6 +152,8 @@ class Fetched:
     """The last resort that was needed."""
     failed_peers: tuple[str, ...] = ()
     """Pods of engines that did not deliver."""
+    unreachable: str = ""
+    """Why it came from the object store although other processes have it."""
 
 
 class Fetcher:

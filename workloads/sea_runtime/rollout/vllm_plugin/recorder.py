@@ -183,11 +183,24 @@ def _place_kernel_tensors(model: Any) -> None:
         model._do_torchao_reload = model._original_do_torchao_reload
 
 
-def replay(layer: Any, copies: Sequence[Copy], get: Callable[[str, Region], Tensor]) -> None:
+def _nothing(_layer: nn.Module, _copies: Sequence[Copy]) -> None:
+    pass
+
+
+def replay(
+    layer: Any,
+    copies: Sequence[Copy],
+    get: Callable[[str, Region], Tensor],
+    loaded: Callable[[nn.Module, Sequence[Copy]], None] = _nothing,
+) -> None:
     """Fills one layer between vLLM's `initialize_` and `finalize_layerwise_reload`.
 
     Does what `layerwise._layerwise_process` does, with the recorded copies for its loaders.
-    `get` returns a region of a tensor, in the region's shape.
+
+    Args:
+        get: returns a region of a tensor, in the region's shape.
+        loaded: called when the parameters hold the tensors' elements as they are, before they get
+            the form that kernels want.
     """
     info = layerwise.LAYERWISE_INFO[layer]
     materialize_layer(layer, info)
@@ -198,6 +211,7 @@ def replay(layer: Any, copies: Sequence[Copy], get: Callable[[str, Region], Tens
         parameter = getattr(layer, copy.parameter).data
         target = parameter.as_strided(copy.shape, copy.stride, copy.offset)
         target.copy_(get(copy.tensor, copy.region).reshape(copy.shape))
+    loaded(layer, copies)
     if isinstance(method := getattr(layer, "quant_method", None), QuantizeMethodBase):
         # vLLM sets it to skip a second processing, which an update needs.
         vars(layer).pop("_already_called_process_weights_after_loading", None)

@@ -15,19 +15,22 @@ from torch import nn
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.parallel.regions import Region
-from sea_runtime.rollout.vllm_plugin.fetch import (
-    Fetched,
-    Fetcher,
-    NixlReader,
-    ObjectStoreReader,
-    Reader,
-)
+from sea_runtime.rollout.vllm_plugin.applied_state import AppliedState
+from sea_runtime.rollout.vllm_plugin.fetch import Fetched, NixlReader
 from sea_runtime.rollout.vllm_plugin.host_copies import HostCopies, HostCopy, PeerServer
 from sea_runtime.rollout.vllm_plugin.recorder import Copy, Recording, TensorTypes
+from sea_runtime.rollout.vllm_plugin.version_fetch import VersionFetcher, agents_of
 from sea_runtime.transport import manifest
 from sea_runtime.transport.read_plan import ShardRead, reads_of
-from sea_runtime.transport.sources import NIXL, OBJECT_STORE, PEER
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion, WorkerCopy
+from sea_runtime.transport.sources import NIXL, PEER
+from sea_runtime.transport.weight_sums import total, weighted_sum
+from sea_runtime.wire.weights import (
+    MAX_REASON,
+    PrefetchState,
+    PrefetchStatus,
+    WeightVersion,
+    WorkerCopy,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -41,11 +44,12 @@ class StagedTensors:
 
     def __init__(self, reads: Sequence[ShardRead], buffers: Mapping[int, torch.Tensor]) -> None:
         self._held: dict[str, list[tuple[Region, torch.Tensor]]] = {}
+        self._sums: dict[tuple[str, Region], int] = {}
         for read in reads:
             for block, offset in zip(read.blocks, read.offsets, strict=True):
-                held = self._held.setdefault(block.name, [])
-                view = manifest.view(block, buffers[read.rank], offset)
-                held.append((manifest.region_of(block), view))
+                held, region = self._held.setdefault(block.name, []), manifest.region_of(block)
+                held.append((region, manifest.view(block, buffers[read.rank], offset)))
+                self._sums[block.name, region] = block.weighted_sum
 
     def get(self, name: str, region: Region) -> torch.Tensor:
         """In the region's shape: a view where one block holds it, else a copy of its parts."""
@@ -59,6 +63,20 @@ class StagedTensors:
                 out[part.within(region)] = tensor[part.within(have)]
         return out
 
+    def weighted_sum(self, name: str, region: Region, tensor: Sequence[int]) -> int:
+        """Of a region, as it was published; for a part of a block, as its verified bytes have it.
+
+        Args:
+            tensor: shape of the whole tensor.
+        """
+        found = []
+        for have, values in self._held[name]:
+            if region.contains(have):
+                found.append(self._sums[name, have])
+            elif part := have.intersection(region):
+                found.append(weighted_sum(values[part.within(have)], part, tensor))
+        return total(found)
+
 
 def tensor_types(version: WeightVersion) -> TensorTypes:
     """dtype and shape of every tensor, by name; layer by layer as the trainers hold them."""
@@ -69,24 +87,14 @@ def tensor_types(version: WeightVersion) -> TensorTypes:
     }
 
 
-def agents_of(version: WeightVersion) -> list[str]:
-    """NIXL agents that the version may be read from."""
-    peers = [worker.nixl_agent for peer in version.peers for worker in peer.workers]
-    return peers + [shard.nixl_agent for shard in version.shards if shard.nixl_agent]
-
-
 class Staging:
     """Brings versions into the host copies, and says how far it is."""
 
     def __init__(self) -> None:
         self._nixl = NixlReader()
-        self._readers: dict[str, Reader] = {
-            PEER: self._nixl,
-            NIXL: self._nixl,
-            OBJECT_STORE: ObjectStoreReader(),
-        }
         self._server = PeerServer()
         self._copies = HostCopies(self._nixl.abandoned, self._release)
+        self._fetcher = VersionFetcher({PEER: self._nixl, NIXL: self._nixl}, self._copies)
         self._served: WorkerCopy | None = None
         self._recording: Recording | None = None
         self._recorded: TensorTypes = {}
@@ -94,9 +102,13 @@ class Staging:
         self._status = PrefetchStatus()
         self._thread: threading.Thread | None = None
         self.applying = False
-        """True between start and finish of an update: the model's weights are half-loaded."""
+        """True from the start of an update until it is complete and, if so wanted, checked: the
+        model's weights are half-loaded, or may be wrong."""
         self.filled = False
         """True once the model has had a weight version."""
+        self._applied: AppliedState | None = None
+        self._checked = False
+        """True once this worker's parameters were found right after an update."""
 
     def prefetch(
         self, version: WeightVersion, record: Callable[[TensorTypes], Recording]
@@ -115,7 +127,11 @@ class Staging:
         # Set before the thread starts: `prefetch` must never report the version before as running.
         self._staged = None
         self._status = PrefetchStatus(
-            state=PrefetchState.RUNNING, version=version.version, attempt=version.attempt
+            state=PrefetchState.RUNNING,
+            version=version.version,
+            attempt=version.attempt,
+            # The first update is the first time that the recording is used.
+            check=version.check or not self._checked,
         )
         try:
             recording = self._record(version, record)
@@ -151,6 +167,24 @@ class Staging:
         for layer, copies in self._recording.layers:
             yield layer, copies, self._staged
 
+    def begin_applying(self) -> AppliedState:
+        """What takes the sums of the update that begins now."""
+        self._applied = AppliedState(self._recorded, check=self._status.check)
+        return self._applied
+
+    def end_applying(self) -> None:
+        """The update is complete; `applying` stays until its check, if there is to be one."""
+        self.applying, self.filled = self._status.check, True
+
+    def wrong(self) -> list[str]:
+        """Names of the tensors that this worker doesn't hold as the applied version has them."""
+        if self._applied is None or self._recording is None or self._staged is None:
+            raise NotStagedError("No version was applied since this worker started.")
+        found = self._applied.wrong(self._recording, self._staged)
+        # Last: an engine whose check nobody saw must not be resumed.
+        self._checked, self.applying = not found, bool(found)
+        return found
+
     def served(self) -> WorkerCopy | None:
         """What peers may read of the newest version; None if it isn't served."""
         return self._served
@@ -182,7 +216,7 @@ class Staging:
         started = time.monotonic()
         try:
             reads = reads_of(version, recording.needed())
-            fetched = Fetcher(self._readers, self._copies.target).fetch(version, reads)
+            fetched = self._fetcher.fetch(version, reads)
             self._keep(
                 version, HostCopy(version.version, version.attempt, tuple(reads), fetched.buffers)
             )
@@ -208,6 +242,7 @@ class Staging:
                 "seconds": seconds,
                 "nbytes": sum(read.nbytes for read in reads),
                 "failed_peers": list(fetched.failed_peers),
+                "unreachable": fetched.unreachable[:MAX_REASON],
             }
         )
 

@@ -7,7 +7,9 @@ update_weights (version, attempt) -> finish_weight_update. The bytes are in `sta
 they become parameters.
 """
 
+import json
 import os
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,6 +29,8 @@ from sea_runtime.rollout.vllm_plugin.cpu_moe_prepack import forget_moe_kernels
 from sea_runtime.rollout.vllm_plugin.cpu_tied_head import repack_heads
 from sea_runtime.rollout.vllm_plugin.staging import STAGING
 from sea_runtime.wire.weights import WeightVersion
+
+TERMINATION_DELAY_SECONDS = 0.2
 
 
 @dataclass
@@ -63,10 +67,11 @@ class SeaWeightTransferEngine(WeightTransferEngine):
         initialize_layerwise_reload(self.model)
 
     def receive_weights(self, update_info: SeaUpdateInfo) -> None:
+        applied = STAGING.begin_applying()
         # Layer by layer over views of the host copy: never a second copy of the model.
         with torch.no_grad(), torch.device(self.device):
             for layer, copies, staged in STAGING.layers(update_info.version, update_info.attempt):
-                recorder.replay(layer, copies, staged.get)
+                recorder.replay(layer, copies, staged.get, applied.loaded)
 
     def finish_weight_update(self) -> None:
         # Finalize before repacking: the heads are packed from the weights that it puts in place.
@@ -74,7 +79,7 @@ class SeaWeightTransferEngine(WeightTransferEngine):
             finalize_layerwise_reload(self.model, self.model_config)
         if self.device.type == "cpu":
             repack_heads(self.model)
-        STAGING.applying, STAGING.filled = False, True
+        STAGING.end_applying()
 
     def shutdown(self) -> None:
         STAGING.close()
@@ -97,6 +102,14 @@ class SeaWorker:
         """JSON of PrefetchStatus."""
         return STAGING.status().model_dump_json()
 
+    def sea_wrong_tensors(self) -> str:
+        """JSON list of the tensors that this worker doesn't hold as the applied version has them.
+
+        Call while the engine is paused, after an update whose prefetch said `check`.
+        """
+        with torch.no_grad():
+            return json.dumps(STAGING.wrong())
+
     def sea_served_copy(self) -> str:
         """JSON of WorkerCopy, for other engines to read; empty if this worker serves nothing."""
         served = STAGING.served()
@@ -108,11 +121,13 @@ class SeaWorker:
         return worker.load_config.load_format == "dummy" and not STAGING.filled
 
     def sea_is_applying(self) -> bool:
-        """True if the model's weights are half-loaded (an updater died during an update)."""
+        """True if the model's weights are half-loaded or unchecked (its updater died)."""
         return STAGING.applying
 
     def sea_terminate(self) -> None:
-        """Exits the worker, and with it the engine: its weights are half-loaded."""
+        """Exits the worker, and with it the engine: its weights are half-loaded or wrong."""
+        # After the answer: vLLM 0.32's API server waits for that of a dead core for ever, and its
+        # process would only end by the liveness probe. `applying` keeps everyone from resuming.
         # Not sys.exit: nothing in this process, the prefetch thread included, may go on. 70 is
         # EX_SOFTWARE.
-        os._exit(70)
+        threading.Timer(TERMINATION_DELAY_SECONDS, os._exit, (70,)).start()
