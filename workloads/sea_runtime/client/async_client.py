@@ -16,7 +16,7 @@ from sea_runtime.client.calls import (
 )
 from sea_runtime.wire.membership import Heartbeat, HeartbeatReply
 from sea_runtime.wire.rollouts import EpisodeResult, LeaseRequest, Leases
-from sea_runtime.wire.weights import Adopted, EngineCopy, ModelReply, WeightQueryReply
+from sea_runtime.wire.weights import Adopted, EngineCopy, ModelReply, ShardLayout, WeightQueryReply
 
 Result = TypeVar("Result")
 
@@ -89,6 +89,9 @@ class AsyncCoordinatorClient:
 
     async def adopted(self, stream: str, message: Adopted) -> None:
         await self._send(calls.adopted(stream, message))
+
+    async def layout(self, digest: str) -> ShardLayout:
+        return await self._send(calls.layout(digest))
 
     async def announce(self, stream: str, copy: EngineCopy) -> None:
         await self._send(calls.announce(stream, copy))

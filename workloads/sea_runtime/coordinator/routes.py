@@ -41,7 +41,7 @@ from sea_runtime.wire.trainer import (
     TaskKind,
     TrainerTask,
 )
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightVersion
+from sea_runtime.wire.weights import Adopted, EngineCopy, ShardLayout, WeightVersion
 
 STATE = web.AppKey("state", StateReport)
 JOB = web.AppKey("job", Job)
@@ -133,8 +133,19 @@ async def publish(request: web.Request) -> web.Response:
     if registry.is_anchor(version):
         # Before the answer: rank 0 repeats the call until it is acknowledged, so a kill in between
         # can't leave an anchor that a lost ledger would not find again.
-        await asyncio.to_thread(weights.keep_anchor, version)
+        # Expanded here, on the loop: SQLite's connection refuses other threads.
+        await asyncio.to_thread(weights.keep_anchor, weights.expanded(version))
     return done()
+
+
+async def put_layout(request: web.Request) -> web.Response:
+    found = await body(request, ShardLayout)
+    request.app[WEIGHTS].add_layout(request.match_info["digest"], found)
+    return done()
+
+
+async def layout(request: web.Request) -> web.Response:
+    return reply(request.app[WEIGHTS].layout(request.match_info["digest"]))
 
 
 async def newer(request: web.Request) -> web.Response:
@@ -272,6 +283,8 @@ def routes() -> list[web.RouteDef]:
         web.get("/v1/weights/{stream}", newer),
         web.post("/v1/weights/{stream}/adopted", adopted),
         web.post("/v1/weights/{stream}/copies", announce),
+        web.put("/v1/layouts/{digest}", put_layout),
+        web.get("/v1/layouts/{digest}", layout),
         web.post("/v1/leases", lease),
         web.post("/v1/leases/{lease}/result", result),
         web.post("/v1/leases/{lease}/release", release),

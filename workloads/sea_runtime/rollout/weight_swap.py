@@ -11,12 +11,12 @@ rather than resumed, since it would generate garbage.
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from sea_runtime.errors import RuntimeFailure
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
-from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, WeightVersion
+from sea_runtime.wire.weights import PrefetchState, PrefetchStatus, ShardLayout, WeightVersion
 
 _log = logging.getLogger(__name__)
 # Short against a transfer of seconds; one call through the engine's loop per poll.
@@ -54,10 +54,22 @@ def slowest(statuses: list[PrefetchStatus]) -> PrefetchStatus:
     order = [PrefetchState.FAILED, PrefetchState.IDLE, PrefetchState.RUNNING, PrefetchState.READY]
     found = min(statuses, key=lambda status: (order.index(status.state), -status.seconds))
     failed = sorted({pod for status in statuses for pod in status.failed_peers})
-    return found.model_copy(update={"failed_peers": failed}) if failed else found
+    missing = sorted({name for status in statuses for name in status.missing_layouts})
+    update = {"failed_peers": failed, "missing_layouts": missing}
+    return found.model_copy(update=update) if failed or missing else found
 
 
-async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStatus:
+Layouts = Callable[[str], Awaitable[ShardLayout]]
+"""Gets a layout by its digest."""
+
+
+async def _no_layout(digest: str) -> ShardLayout:
+    raise PrefetchError(f"The engine's workers don't know the layout {digest}.")
+
+
+async def prefetch(
+    engine: EngineClient, version: WeightVersion, layout: Layouts = _no_layout
+) -> PrefetchStatus:
     """Has all workers of the engine fetch the version; generation goes on.
 
     Raises PrefetchError if a worker can't fetch it, or if it takes longer than
@@ -67,6 +79,12 @@ async def prefetch(engine: EngineClient, version: WeightVersion) -> PrefetchStat
     wanted = (version.version, version.attempt)
     status = slowest(await engine.prefetch(version))
     while time.monotonic() < deadline:
+        if status.missing_layouts:
+            # Once per engine and layout; afterwards versions only name it.
+            for digest in status.missing_layouts:
+                await engine.add_layout(digest, await layout(digest))
+            status = slowest(await engine.prefetch(version))
+            continue
         if (status.version, status.attempt) != wanted:
             # An earlier fetch is still running: ask until the worker starts ours.
             status = slowest(await engine.prefetch(version))
@@ -106,15 +124,19 @@ async def load(engine: EngineClient, version: WeightVersion) -> float:
 
 
 async def adopt(
-    engine: EngineClient, version: WeightVersion, fetched: Callable[[], None] = lambda: None
+    engine: EngineClient,
+    version: WeightVersion,
+    fetched: Callable[[], None] = lambda: None,
+    layout: Layouts = _no_layout,
 ) -> Timings:
     """Brings the engine to `version`. Raises PrefetchError, HalfLoadedError or EngineError.
 
     Args:
         fetched: called before the pause: from then on other engines can read the version.
+        layout: gets layouts that the version names, where a worker lacks them.
     """
     # Prefetch before the pause: only the copy from host memory happens while requests wait.
-    status = await prefetch(engine, version)
+    status = await prefetch(engine, version, layout)
     fetched()
     paused = time.monotonic()
     try:

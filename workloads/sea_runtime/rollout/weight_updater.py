@@ -17,7 +17,13 @@ from sea_runtime.rollout import weight_swap
 from sea_runtime.rollout.engine_client import EngineClient, EngineError
 from sea_runtime.rollout.engine_state import EMPTY, EngineState
 from sea_runtime.rollout.weight_swap import HalfLoadedError, PrefetchError, Timings
-from sea_runtime.wire.weights import Adopted, EngineCopy, WeightQueryReply, WeightVersion
+from sea_runtime.wire.weights import (
+    Adopted,
+    EngineCopy,
+    ShardLayout,
+    WeightQueryReply,
+    WeightVersion,
+)
 
 _log = logging.getLogger(__name__)
 # The client adds it to its own time-out; a newer version is answered at once.
@@ -117,6 +123,7 @@ class WeightUpdater:
                 self._engine,
                 version,
                 fetched=lambda: self._background(self._announce()) if version.relay else None,
+                layout=self._layout,
             )
         except PrefetchError as error:
             _log.warning("%s The engine keeps version %s.", error, self._state.version)
@@ -134,6 +141,12 @@ class WeightUpdater:
         finally:
             # Last, also on cancellation: the watcher looks after the engine again.
             self._state.updating = False
+
+    async def _layout(self, digest: str) -> ShardLayout:
+        try:
+            return await self._client.layout(digest)
+        except CoordinatorError as error:
+            raise PrefetchError(str(error)) from error
 
     def _report(self, version: int, timings: Timings) -> None:
         _log.info("The engine serves version %d: %s", version, timings)
